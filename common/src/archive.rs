@@ -1,0 +1,27 @@
+//! The archive: a sealed segment as an ordinary zstd file that every zstd tool reads, and that we read by frame and time.
+//!
+//! In the order in which the bytes travel:
+//! - [`format`]: skippable frames and the official seek table, as bytes;
+//! - [`marks`]: when which byte arrived;
+//! - [`index`], [`build`]: what we know of each frame, and the marks, in one skippable frame;
+//! - [`write`]: a segment goes in, an archive comes out;
+//! - [`read`], [`copy`]: an archive is opened, and read by frame or whole.
+//!
+//! `docs/archive-format.md` is the specification. Nothing here makes, names, syncs or removes files: who writes an
+//! archive decides where it lives and when it counts.
+
+pub mod build;
+pub mod copy;
+pub mod format;
+pub mod index;
+pub mod marks;
+pub mod read;
+pub mod write;
+
+pub use build::Guess;
+pub use copy::{Copied, Gap};
+pub use format::TableFault;
+pub use index::{FrameIndex, Index, IndexFault};
+pub use marks::Mark;
+pub use read::{Archive, Frame};
+pub use write::{Spec, Summary, Writer};

@@ -1,0 +1,300 @@
+//! Our index of an archive: which frame holds which arrival times and how many lines, and all marks.
+//!
+//! Invariants of an [`Index`] that was built or decoded: its frames' lines sum to its lines, its marks are as
+//! [`marks`](super::marks) promises, and its flags about the part are those of its first and last frame.
+//!
+//! Versions: name and version stand first and the CRC-32 last in every version. A later version may append fields or
+//! change all others, so a reader that meets a higher version refuses the index and still reads the data.
+//!
+//! Not here: where the index stands in the file, the frames' sizes (the seek table has them), compression.
+
+use std::fmt;
+
+use super::format::Fields;
+use super::marks::{self, Mark};
+
+/// The first eight bytes of the payload: the frame's magic number is free for everybody and proves nothing.
+pub const NAME: [u8; 8] = *b"standpip";
+/// The version that we write, and the highest that we read.
+pub const VERSION: u16 = 1;
+/// Bytes of a payload at most: room for the marks of a part at their longest and for several TiB of frames.
+pub const INDEX_BYTES_MAX: usize = 256 << 20;
+
+const HEADER_BYTES: usize = 56;
+const FRAME_ENTRY_BYTES: usize = 32;
+const CRC_BYTES: usize = 4;
+
+const PART_BEGINS_INSIDE: u16 = 1;
+const PART_ENDS_INSIDE: u16 = 1 << 1;
+const PART_GUESSED: u16 = 1 << 2;
+const FRAME_BEGINS_INSIDE: u32 = 1;
+const FRAME_ENDS_INSIDE: u32 = 1 << 1;
+const FRAME_GOES_BACK: u32 = 1 << 2;
+
+/// Why an archive has no index that can be used. Its data are readable all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IndexFault {
+    /// No frame of ours where the seek table should lead to one.
+    Missing,
+    /// It is there and does not hold together.
+    Damaged(&'static str),
+    /// It is sound and of this version, which we do not know.
+    Newer(u16),
+}
+
+impl fmt::Display for IndexFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            IndexFault::Missing => f.write_str("it has no index"),
+            IndexFault::Damaged(why) => write!(f, "its index is damaged ({why})"),
+            IndexFault::Newer(version) => write!(f, "its index is of version {version}, known is {VERSION}"),
+        }
+    }
+}
+
+/// What the index says of one frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameIndex {
+    /// The arrival time in force at its first byte, nanoseconds since the epoch.
+    pub first_ns: i64,
+    /// The lowest arrival time in it.
+    pub lowest_ns: i64,
+    /// The highest arrival time in it.
+    pub highest_ns: i64,
+    /// Newlines in it.
+    pub lines: u32,
+    /// Its first byte continues a line.
+    pub begins_inside: bool,
+    /// Its last byte is not a newline.
+    pub ends_inside: bool,
+    /// The arrival time falls somewhere in it.
+    pub goes_back: bool,
+}
+
+/// What the index says of a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Index {
+    /// The first byte continues the last line of the part before.
+    pub begins_inside: bool,
+    /// The last byte is not a newline.
+    pub ends_inside: bool,
+    /// The marks were lost: arrival times are guesses from the part's birth and its last write.
+    pub guessed: bool,
+    /// Raw bytes of the part.
+    pub raw_bytes: u64,
+    /// Newlines in the part.
+    pub lines: u64,
+    /// The time that stands for all lines if there are no marks.
+    pub base_ns: i64,
+    /// One for each data frame, in order.
+    pub frames: Vec<FrameIndex>,
+    /// All marks.
+    pub marks: Vec<Mark>,
+}
+
+impl Index {
+    /// Arrival time of the line that begins at this offset of the part.
+    pub fn arrival_ns(&self, line_offset: u64) -> i64 {
+        marks::time_at(&self.marks, line_offset).unwrap_or(self.base_ns)
+    }
+
+    /// The lowest arrival time; `None` without frames.
+    pub fn lowest_ns(&self) -> Option<i64> {
+        self.frames.iter().map(|frame| frame.lowest_ns).min()
+    }
+
+    /// The highest arrival time; `None` without frames.
+    pub fn highest_ns(&self) -> Option<i64> {
+        self.frames.iter().map(|frame| frame.highest_ns).max()
+    }
+
+    /// The payload of the index frame.
+    pub fn encode(&self) -> Vec<u8> {
+        let packed = marks::pack(&self.marks, self.base_ns);
+        let frames_bytes = self.frames.len() * FRAME_ENTRY_BYTES;
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + frames_bytes + packed.len() + CRC_BYTES);
+        bytes.extend(NAME);
+        bytes.extend(VERSION.to_le_bytes());
+        bytes.extend(self.flags().to_le_bytes());
+        bytes.extend((self.frames.len() as u32).to_le_bytes());
+        bytes.extend(self.raw_bytes.to_le_bytes());
+        bytes.extend(self.lines.to_le_bytes());
+        bytes.extend(self.base_ns.to_le_bytes());
+        bytes.extend((self.marks.len() as u64).to_le_bytes());
+        bytes.extend((packed.len() as u64).to_le_bytes());
+        for frame in &self.frames {
+            frame.encode(&mut bytes);
+        }
+        bytes.extend(packed);
+        bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+        bytes
+    }
+
+    /// Reads the payload of an index frame.
+    pub fn decode(payload: &[u8]) -> Result<Index, IndexFault> {
+        if !payload.starts_with(&NAME) {
+            return Err(IndexFault::Missing);
+        }
+        let (body, crc) = payload.split_last_chunk::<CRC_BYTES>().ok_or(IndexFault::Missing)?;
+        if crc32fast::hash(body) != u32::from_le_bytes(*crc) {
+            return Err(IndexFault::Damaged("its checksum is wrong"));
+        }
+        let too_short = IndexFault::Damaged("it is too short");
+        let mut fields = Fields(body.get(NAME.len()..).ok_or(too_short)?);
+        let version = fields.u16().ok_or(too_short)?;
+        if version > VERSION {
+            return Err(IndexFault::Newer(version));
+        }
+        let index = Index::decode_fields(&mut fields).ok_or(IndexFault::Damaged("it does not hold together"))?;
+        if index.frames.iter().map(|frame| u64::from(frame.lines)).sum::<u64>() == index.lines {
+            Ok(index)
+        } else {
+            Err(IndexFault::Damaged("its lines do not add up"))
+        }
+    }
+
+    fn decode_fields(fields: &mut Fields<'_>) -> Option<Index> {
+        let flags = fields.u16()?;
+        let frames_count = fields.u32()? as usize;
+        let raw_bytes = fields.u64()?;
+        let lines = fields.u64()?;
+        let base_ns = fields.i64()?;
+        let marks_count = fields.u64()?;
+        let packed_bytes = usize::try_from(fields.u64()?).ok()?;
+        let frames_bytes = frames_count.checked_mul(FRAME_ENTRY_BYTES)?;
+        let (mut entries, packed) = fields.0.split_at_checked(frames_bytes).map(|(a, b)| (Fields(a), b))?;
+        if packed.len() != packed_bytes {
+            return None;
+        }
+        let frames = (0..frames_count).map(|_| FrameIndex::decode(&mut entries)).collect::<Option<_>>()?;
+        Some(Index {
+            begins_inside: flags & PART_BEGINS_INSIDE != 0,
+            ends_inside: flags & PART_ENDS_INSIDE != 0,
+            guessed: flags & PART_GUESSED != 0,
+            raw_bytes,
+            lines,
+            base_ns,
+            frames,
+            marks: marks::unpack(packed, marks_count, base_ns, raw_bytes)?,
+        })
+    }
+
+    fn flags(&self) -> u16 {
+        (u16::from(self.begins_inside) * PART_BEGINS_INSIDE)
+            | (u16::from(self.ends_inside) * PART_ENDS_INSIDE)
+            | (u16::from(self.guessed) * PART_GUESSED)
+    }
+}
+
+impl FrameIndex {
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        let flags = (u32::from(self.begins_inside) * FRAME_BEGINS_INSIDE)
+            | (u32::from(self.ends_inside) * FRAME_ENDS_INSIDE)
+            | (u32::from(self.goes_back) * FRAME_GOES_BACK);
+        bytes.extend(self.first_ns.to_le_bytes());
+        bytes.extend(self.lowest_ns.to_le_bytes());
+        bytes.extend(self.highest_ns.to_le_bytes());
+        bytes.extend(self.lines.to_le_bytes());
+        bytes.extend(flags.to_le_bytes());
+    }
+
+    fn decode(fields: &mut Fields<'_>) -> Option<FrameIndex> {
+        let [first_ns, lowest_ns, highest_ns] = [fields.i64()?, fields.i64()?, fields.i64()?];
+        let [lines, flags] = [fields.u32()?, fields.u32()?];
+        Some(FrameIndex {
+            first_ns,
+            lowest_ns,
+            highest_ns,
+            lines,
+            begins_inside: flags & FRAME_BEGINS_INSIDE != 0,
+            ends_inside: flags & FRAME_ENDS_INSIDE != 0,
+            goes_back: flags & FRAME_GOES_BACK != 0,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index() -> Index {
+        let frame = FrameIndex {
+            first_ns: 7,
+            lowest_ns: -5,
+            highest_ns: 9,
+            lines: 3,
+            begins_inside: true,
+            ends_inside: false,
+            goes_back: true,
+        };
+        Index {
+            begins_inside: true,
+            ends_inside: true,
+            guessed: false,
+            raw_bytes: 100,
+            lines: 4,
+            base_ns: 7,
+            frames: vec![frame, FrameIndex { lines: 1, begins_inside: false, ends_inside: true, ..frame }],
+            marks: vec![Mark { offset: 4, time_ns: 7 }, Mark { offset: 50, time_ns: -5 }],
+        }
+    }
+
+    /// A payload changed by `change`, with the checksum made good again.
+    fn changed(change: impl FnOnce(&mut Vec<u8>)) -> Result<Index, IndexFault> {
+        let mut bytes = index().encode();
+        bytes.truncate(bytes.len() - CRC_BYTES);
+        change(&mut bytes);
+        bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+        Index::decode(&bytes)
+    }
+
+    #[test]
+    fn an_index_comes_back_as_it_was() {
+        let bytes = index().encode();
+        assert_eq!(bytes.len(), HEADER_BYTES + 2 * FRAME_ENTRY_BYTES + 4 + CRC_BYTES);
+        assert_eq!(Index::decode(&bytes), Ok(index()));
+        assert_eq!(changed(|_| ()), Ok(index()));
+        assert_eq!((index().lowest_ns(), index().highest_ns()), (Some(-5), Some(9)));
+        assert_eq!([0, 4, 49, 50].map(|offset| index().arrival_ns(offset)), [7, 7, 7, -5]);
+    }
+
+    #[test]
+    fn every_flip_and_every_cut_of_an_index_is_noticed() {
+        let good = index().encode();
+        for at in 0..good.len() {
+            assert!(Index::decode(&good[..at]).is_err(), "cut at {at}");
+            for bit in 0..8 {
+                let mut bytes = good.clone();
+                bytes[at] ^= 1 << bit;
+                assert!(Index::decode(&bytes).is_err(), "bit {bit} of byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_named_and_not_called_damage() {
+        let newer = changed(|bytes| {
+            bytes[8] = 2;
+            bytes.extend([0xFF; 40]);
+        });
+        assert_eq!(newer, Err(IndexFault::Newer(2)));
+    }
+
+    #[test]
+    fn a_sound_checksum_does_not_vouch_for_nonsense() {
+        assert_eq!(changed(|bytes| bytes[0] = b'S'), Err(IndexFault::Missing));
+        let cases: [(&str, usize, u8); 6] = [
+            ("frames", 15, 0xFF),
+            ("raw bytes", 16, 5),
+            ("lines", 24, 9),
+            ("marks", 40, 9),
+            ("marks", 47, 0xFF),
+            ("packed", 48, 9),
+        ];
+        for (what, at, value) in cases {
+            assert!(matches!(changed(|bytes| bytes[at] = value), Err(IndexFault::Damaged(_))), "{what} at {at}");
+        }
+        assert!(matches!(changed(|bytes| bytes.truncate(9)), Err(IndexFault::Damaged(_))));
+        assert!(matches!(changed(|bytes| bytes.push(0)), Err(IndexFault::Damaged(_))));
+    }
+}

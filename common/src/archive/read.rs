@@ -1,0 +1,195 @@
+//! Opens an archive and reads single frames of it.
+//!
+//! Invariants of an [`Archive`]: if it is not complete it has neither frames nor an index; if it has an index, that
+//! agrees with the seek table on the number of frames and the raw bytes. No bytes whatsoever make it panic or
+//! allocate more than a small multiple of the file and of [`FRAME_RAW_BYTES_MAX`].
+//!
+//! Not here: reading the whole file (see [`copy`](super::copy)), choosing frames, lines.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use zstd::zstd_safe::{compress_bound, get_frame_content_size};
+
+use super::format::{
+    Entry, FOOTER_BYTES, FRAME_RAW_BYTES_MAX, Footer, INDEX_MAGIC, SKIPPABLE_HEADER_BYTES, SeekTable, TableFault,
+    skippable_payload_bytes,
+};
+use super::index::{INDEX_BYTES_MAX, Index, IndexFault};
+use crate::error::{Cannot, Error, Result};
+
+/// Frames, counted from the end, that are looked at for the index: later versions may put others after it.
+const INDEX_SEARCH_MAX: usize = 16;
+
+/// Where a data frame stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame {
+    /// Offset in the file.
+    pub offset: u64,
+    /// Bytes in the file.
+    pub compressed: u32,
+    /// Offset in the raw stream.
+    pub raw_offset: u64,
+    /// Raw bytes.
+    pub raw: u32,
+}
+
+/// An open archive.
+#[derive(Debug)]
+pub struct Archive {
+    pub(super) file: File,
+    path: PathBuf,
+    table: std::result::Result<(), TableFault>,
+    index: std::result::Result<Index, IndexFault>,
+    frames: Vec<Frame>,
+}
+
+impl Archive {
+    /// Reads seek table and index. Fails only if the kernel does: damage is told by [`Archive::complete`] and
+    /// [`Archive::index`]. `path` is for messages.
+    pub fn open(file: File, path: &Path) -> Result<Archive> {
+        let (table, index) = read_tables(&file).cannot("read", path)?;
+        let (table, frames) = match table {
+            Ok(table) => (Ok(()), data_frames(&table)),
+            Err(fault) => (Err(fault), Vec::new()),
+        };
+        Ok(Archive { file, path: path.to_path_buf(), table, index, frames })
+    }
+
+    /// Whether the file ends in a sound seek table. Without one something is missing, or may be.
+    pub fn complete(&self) -> std::result::Result<(), TableFault> {
+        self.table
+    }
+
+    /// The index, or why there is none. The data can be read either way.
+    pub fn index(&self) -> std::result::Result<&Index, IndexFault> {
+        self.index.as_ref().map_err(|&fault| fault)
+    }
+
+    /// The data frames in order, each with the entry of the same number in [`Index::frames`].
+    pub fn frames(&self) -> &[Frame] {
+        &self.frames
+    }
+
+    /// Raw bytes of all frames by the seek table; 0 if the archive is not complete.
+    pub fn raw_bytes(&self) -> u64 {
+        self.frames.last().map_or(0, |frame| frame.raw_offset + u64::from(frame.raw))
+    }
+
+    /// The path given to [`Archive::open`].
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Puts the raw bytes of a frame, counted from 0, into `raw`. After an error `raw` is empty.
+    pub fn read_frame(&self, number: usize, raw: &mut Vec<u8>) -> Result<()> {
+        raw.clear();
+        let read = self.frames.get(number).ok_or_else(|| io::Error::other("there is no such frame"));
+        read.and_then(|&frame| decompress(&self.file, frame, raw)).map_err(|cause| {
+            raw.clear();
+            Error::new(format!("read frame {number} of"), &self.path, cause)
+        })
+    }
+}
+
+type Tables = (std::result::Result<SeekTable, TableFault>, std::result::Result<Index, IndexFault>);
+
+/// Reads the seek table and, through it, the index. Where a sound index contradicts the table, the table is damaged:
+/// the index has a checksum and the table has none.
+fn read_tables(file: &File) -> io::Result<Tables> {
+    let table = match read_seek_table(file)? {
+        Ok(table) => table,
+        Err(fault) => return Ok((Err(fault), Err(IndexFault::Missing))),
+    };
+    let index = read_index(file, &table)?;
+    if let Ok(index) = &index {
+        let data_frames = table.entries.iter().filter(|entry| entry.raw > 0).count();
+        if index.frames.len() != data_frames || index.raw_bytes != table.raw_bytes() {
+            return Ok((Err(TableFault::Damaged("the index contradicts it")), Err(IndexFault::Missing)));
+        }
+    }
+    Ok((Ok(table), index))
+}
+
+fn read_seek_table(file: &File) -> io::Result<std::result::Result<SeekTable, TableFault>> {
+    let file_bytes = file.metadata()?.len();
+    let Some(footer_offset) = file_bytes.checked_sub(FOOTER_BYTES as u64) else {
+        return Ok(Err(TableFault::Missing));
+    };
+    let mut footer = [0; FOOTER_BYTES];
+    file.read_exact_at(&mut footer, footer_offset)?;
+    let footer = match Footer::parse(footer) {
+        Ok(footer) => footer,
+        Err(fault) => return Ok(Err(fault)),
+    };
+    let Some(table_offset) = file_bytes.checked_sub(footer.table_bytes()) else {
+        return Ok(Err(TableFault::Damaged("it would be longer than the file")));
+    };
+    let mut tail = vec![0; footer.table_bytes() as usize];
+    file.read_exact_at(&mut tail, table_offset)?;
+    Ok(SeekTable::parse(&tail, file_bytes))
+}
+
+/// Finds our index among the last frames, by its magic number: raw sizes in the table may be what is damaged.
+fn read_index(file: &File, table: &SeekTable) -> io::Result<std::result::Result<Index, IndexFault>> {
+    let mut end = table.compressed_bytes();
+    for entry in table.entries.iter().rev().take(INDEX_SEARCH_MAX) {
+        end -= u64::from(entry.compressed);
+        match read_index_at(file, end, *entry)? {
+            Err(IndexFault::Missing) => {}
+            found => return Ok(found),
+        }
+    }
+    Ok(Err(IndexFault::Missing))
+}
+
+fn read_index_at(file: &File, offset: u64, entry: Entry) -> io::Result<std::result::Result<Index, IndexFault>> {
+    let Some(payload_bytes) = (entry.compressed as usize).checked_sub(SKIPPABLE_HEADER_BYTES) else {
+        return Ok(Err(IndexFault::Missing));
+    };
+    let mut header = [0; SKIPPABLE_HEADER_BYTES];
+    file.read_exact_at(&mut header, offset)?;
+    match skippable_payload_bytes(header, INDEX_MAGIC) {
+        Some(said) if said as usize != payload_bytes => return Ok(Err(IndexFault::Damaged("its length is wrong"))),
+        Some(_) if payload_bytes > INDEX_BYTES_MAX => return Ok(Err(IndexFault::Damaged("it is too long"))),
+        Some(_) => {}
+        None => return Ok(Err(IndexFault::Missing)),
+    }
+    let mut payload = vec![0; payload_bytes];
+    file.read_exact_at(&mut payload, offset + SKIPPABLE_HEADER_BYTES as u64)?;
+    Ok(Index::decode(&payload))
+}
+
+/// The entries with raw bytes, and where they stand.
+fn data_frames(table: &SeekTable) -> Vec<Frame> {
+    let (mut offset, mut raw_offset) = (0, 0);
+    let mut frames = Vec::new();
+    for &Entry { compressed, raw } in &table.entries {
+        if raw > 0 {
+            frames.push(Frame { offset, compressed, raw_offset, raw });
+        }
+        offset += u64::from(compressed);
+        raw_offset += u64::from(raw);
+    }
+    frames
+}
+
+fn decompress(file: &File, frame: Frame, raw: &mut Vec<u8>) -> io::Result<()> {
+    let damaged = |why: &str| io::Error::new(io::ErrorKind::InvalidData, format!("it is damaged ({why})"));
+    let compressed_bytes_max = compress_bound(FRAME_RAW_BYTES_MAX as usize);
+    if frame.raw > FRAME_RAW_BYTES_MAX || frame.compressed as usize > compressed_bytes_max {
+        return Err(damaged("it would be larger than a reader accepts"));
+    }
+    let mut compressed = vec![0; frame.compressed as usize];
+    file.read_exact_at(&mut compressed, frame.offset)?;
+    let content_bytes = get_frame_content_size(&compressed).map_err(|_| damaged("it has no sound header"))?;
+    if content_bytes.is_some_and(|bytes| bytes != u64::from(frame.raw)) {
+        return Err(damaged("its size is not the one in the seek table"));
+    }
+    raw.reserve_exact(frame.raw as usize);
+    let mut decompressor = zstd::bulk::Decompressor::new()?;
+    let bytes = decompressor.decompress_to_buffer(&compressed, raw).map_err(|error| damaged(&error.to_string()))?;
+    if bytes == frame.raw as usize { Ok(()) } else { Err(damaged("it holds fewer bytes than the seek table says")) }
+}

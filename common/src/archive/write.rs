@@ -1,0 +1,144 @@
+//! Writes a segment as an archive: a stream in, a stream out, with the memory of one frame and of the marks.
+//!
+//! Invariants: data frames come first and hold, in order, exactly the bytes of the source; each but the last ends at
+//! a line end if there is one within [`FRAME_BYTES`]; the index follows, and the seek table ends the output.
+//!
+//! Not here: opening, naming and syncing files, choosing the level, going slowly. A source that fails ends the
+//! writing with its error, which is also how to call one off.
+
+use std::io::{self, Read, Write};
+
+use zstd::zstd_safe::{CParameter, compress_bound};
+
+use super::build::{Builder, Guess};
+use super::format::{Entry, FRAME_BYTES, INDEX_MAGIC, SKIPPABLE_HEADER_BYTES, SeekTable, skippable_header};
+use super::index::{INDEX_BYTES_MAX, Index};
+use super::marks::Mark;
+
+/// How to write a segment, and what is known of it beside its bytes.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// zstd's compression level.
+    pub level: i32,
+    /// The first byte continues the last line of the part before.
+    pub begins_inside: bool,
+    /// When which byte arrived.
+    pub marks: Vec<Mark>,
+    /// The arrival times if there are no marks.
+    pub guess: Guess,
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// Bytes of the source.
+    pub raw_bytes: u64,
+    /// Bytes of the archive, index and seek table included.
+    pub compressed_bytes: u64,
+    /// Newlines in the source.
+    pub lines: u64,
+    /// Data frames.
+    pub frames: u32,
+    /// The lowest arrival time, nanoseconds since the epoch.
+    pub first_ns: i64,
+    /// The highest arrival time.
+    pub last_ns: i64,
+}
+
+/// Writes archives one after the other, with the same buffers and the same zstd context.
+pub struct Writer {
+    compressor: zstd::bulk::Compressor<'static>,
+    /// What was read and is not yet compressed: at most [`FRAME_BYTES`].
+    window: Vec<u8>,
+    compressed: Vec<u8>,
+}
+
+impl Writer {
+    /// Allocates what every archive will use.
+    pub fn new() -> io::Result<Writer> {
+        let mut compressor = zstd::bulk::Compressor::default();
+        compressor.set_parameter(CParameter::ChecksumFlag(true))?;
+        compressor.set_parameter(CParameter::ContentSizeFlag(true))?;
+        let window = Vec::with_capacity(FRAME_BYTES);
+        Ok(Writer { compressor, window, compressed: Vec::with_capacity(compress_bound(FRAME_BYTES)) })
+    }
+
+    /// Reads `source` to its end and writes the archive of it to `out`.
+    ///
+    /// After an error `out` holds part of an archive, without a seek table; the writer can be used again.
+    pub fn write(&mut self, source: &mut dyn Read, out: &mut dyn Write, spec: Spec) -> io::Result<Summary> {
+        self.compressor.set_parameter(CParameter::CompressionLevel(spec.level))?;
+        self.window.clear();
+        let mut builder = Builder::new(spec.begins_inside);
+        let mut table = SeekTable::default();
+        loop {
+            let missing = FRAME_BYTES - self.window.len();
+            let read = (&mut *source).take(missing as u64).read_to_end(&mut self.window)?;
+            if self.window.is_empty() {
+                break;
+            }
+            let raw = frame_bytes(&self.window, read < missing);
+            builder.frame(&self.window[..raw]);
+            table.entries.push(self.write_frame(raw, out)?);
+            self.window.drain(..raw);
+        }
+        let frames = table.entries.len() as u32;
+        let index = builder.finish(spec.marks, spec.guess);
+        let index_bytes = write_index(&index, out)?;
+        table.entries.push(Entry { compressed: index_bytes, raw: 0 });
+        let table_bytes = table.encode()?;
+        out.write_all(&table_bytes)?;
+        Ok(Summary {
+            raw_bytes: index.raw_bytes,
+            compressed_bytes: table.compressed_bytes() + table_bytes.len() as u64,
+            lines: index.lines,
+            frames,
+            first_ns: index.lowest_ns().unwrap_or(index.base_ns),
+            last_ns: index.highest_ns().unwrap_or(index.base_ns),
+        })
+    }
+
+    /// Compresses the first `raw` bytes of the window.
+    fn write_frame(&mut self, raw: usize, out: &mut dyn Write) -> io::Result<Entry> {
+        self.compressed.clear();
+        let compressed = self.compressor.compress_to_buffer(&self.window[..raw], &mut self.compressed)?;
+        out.write_all(&self.compressed)?;
+        Ok(Entry { compressed: compressed as u32, raw: raw as u32 })
+    }
+}
+
+/// How much of the window the next frame takes: up to its last newline, or all of it if there is none or no more.
+fn frame_bytes(window: &[u8], source_ended: bool) -> usize {
+    let whole = window.len();
+    if source_ended { whole } else { memchr::memrchr(b'\n', window).map_or(whole, |at| at + 1) }
+}
+
+/// Writes the index frame and returns its length.
+fn write_index(index: &Index, out: &mut dyn Write) -> io::Result<u32> {
+    let payload = index.encode();
+    if payload.len() > INDEX_BYTES_MAX {
+        return Err(io::Error::other("the index would be larger than a reader accepts"));
+    }
+    out.write_all(&skippable_header(INDEX_MAGIC, payload.len())?)?;
+    out.write_all(&payload)?;
+    Ok((SKIPPABLE_HEADER_BYTES + payload.len()) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_ends_after_the_last_newline_of_its_window() {
+        let cases: [(&[u8], bool, usize); 5] = [
+            (b"a\nb\nc", false, 4),
+            (b"a\nb\n", false, 4),
+            (b"abc", false, 3),
+            (b"\nbc", false, 1),
+            (b"a\nb", true, 3),
+        ];
+        for (window, source_ended, expected) in cases {
+            assert_eq!(frame_bytes(window, source_ended), expected, "{window:?}");
+        }
+    }
+}

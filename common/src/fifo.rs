@@ -1,0 +1,169 @@
+//! Opening a FIFO without harm.
+//!
+//! A path is looked at with `O_PATH` first and opened for real only if it is a FIFO: opening a device can start a
+//! watchdog. It is opened read+write, so that the pipe lives as long as we do: no writer gets SIGPIPE or ENXIO, and no
+//! reader end-of-file. Nothing here reads, writes, locks, creates or truncates anything.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::error::{Cannot, Error, Result};
+use crate::sys;
+
+/// What a file is, whatever its name: device and inode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Identity {
+    /// Device number.
+    pub dev: u64,
+    /// Inode number.
+    pub ino: u64,
+}
+
+impl From<&fs::Metadata> for Identity {
+    fn from(metadata: &fs::Metadata) -> Identity {
+        Identity { dev: metadata.dev(), ino: metadata.ino() }
+    }
+}
+
+/// A FIFO that we have open.
+#[derive(Debug)]
+pub struct Fifo {
+    file: File,
+    identity: Identity,
+}
+
+/// What stands at the end of `link`, without opening it.
+///
+/// # Errors
+/// It does not exist, cannot be reached, or is no FIFO; the sentence says which.
+pub fn look(link: &Path) -> Result<Identity> {
+    at_path(link).map(|(_, identity)| identity)
+}
+
+impl Fifo {
+    /// Opens the FIFO at the end of `link`, read+write and non-blocking.
+    ///
+    /// # Errors
+    /// As [`look`], and what the kernel says to the open itself.
+    pub fn open(link: &Path) -> Result<Fifo> {
+        let (place, identity) = at_path(link)?;
+        let file = reopen(place.as_fd(), libc::O_RDWR).cannot("open", link)?;
+        Ok(Fifo { file, identity })
+    }
+
+    /// A pipe that was inherited open, such as standard input. `None`: it is no pipe. No flag of it is touched.
+    pub fn inherited(fd: BorrowedFd<'_>) -> io::Result<Option<Fifo>> {
+        let file = File::from(fd.try_clone_to_owned()?);
+        let metadata = file.metadata()?;
+        Ok(metadata.file_type().is_fifo().then(|| Fifo { identity: (&metadata).into(), file }))
+    }
+
+    /// The same pipe, held open for reading only: from then on its last writer can be seen to leave.
+    pub fn into_read_only(self) -> io::Result<Fifo> {
+        Ok(Fifo { file: reopen(self.file.as_fd(), libc::O_RDONLY)?, identity: self.identity })
+    }
+
+    /// Device and inode.
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Bytes waiting.
+    pub fn queued(&self) -> io::Result<usize> {
+        sys::bytes_queued(&self.file)
+    }
+
+    /// Bytes it can hold at most.
+    pub fn capacity(&self) -> io::Result<usize> {
+        Ok(fcntl(&self.file, FcntlArg::F_GETPIPE_SZ)? as usize)
+    }
+
+    /// Asks for another capacity; the kernel rounds up to a power of two of pages. Returns what was granted.
+    ///
+    /// # Errors
+    /// EBUSY: it holds more than that now. EPERM: beyond what this user may have.
+    pub fn set_capacity(&self, bytes: usize) -> io::Result<usize> {
+        Ok(fcntl(&self.file, FcntlArg::F_SETPIPE_SZ(bytes as i32))? as usize)
+    }
+
+    /// A writer would have to wait now, whatever the byte count says.
+    pub fn is_full(&self) -> io::Result<bool> {
+        Ok(!self.poll(PollFlags::POLLOUT)?.contains(PollFlags::POLLOUT))
+    }
+
+    /// Of a pipe that we hold for reading only: nobody has it open for writing any more.
+    pub fn is_abandoned(&self) -> io::Result<bool> {
+        Ok(self.poll(PollFlags::POLLIN)?.contains(PollFlags::POLLHUP))
+    }
+
+    fn poll(&self, wanted: PollFlags) -> io::Result<PollFlags> {
+        let mut fds = [PollFd::new(self.file.as_fd(), wanted)];
+        while let Err(errno) = poll(&mut fds, PollTimeout::ZERO) {
+            if errno != Errno::EINTR {
+                return Err(errno.into());
+            }
+        }
+        Ok(fds[0].revents().unwrap_or(PollFlags::empty()))
+    }
+}
+
+impl AsFd for Fifo {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl AsRawFd for Fifo {
+    fn as_raw_fd(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+}
+
+/// An `O_PATH` descriptor on the FIFO at the end of `link`.
+fn at_path(link: &Path) -> Result<(File, Identity)> {
+    let place = match OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(link) {
+        Ok(place) => place,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(dangling(link)),
+        Err(error) => return Err(Error::new("open", link, error)),
+    };
+    let metadata = place.metadata().cannot("look at", link)?;
+    if !metadata.file_type().is_fifo() {
+        let what = kind(metadata.file_type());
+        return Err(Error::because("open", link, format!("it leads to {what}, not to a FIFO")));
+    }
+    Ok((place, (&metadata).into()))
+}
+
+/// A description of our own of what `fd` stands on; the one we have is not touched.
+fn reopen(fd: BorrowedFd<'_>, access: i32) -> io::Result<File> {
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    OpenOptions::new().read(true).write(access == libc::O_RDWR).custom_flags(libc::O_NONBLOCK).open(path)
+}
+
+fn dangling(link: &Path) -> Error {
+    let Ok(target) = fs::read_link(link) else { return Error::new("open", link, Errno::ENOENT) };
+    let mut cause = format!("{} does not exist", target.display());
+    if target.is_relative() {
+        let start = link.parent().map_or_else(PathBuf::new, Path::to_path_buf);
+        cause += &format!(" (a relative link starts at its own directory: {})", start.join(&target).display());
+    }
+    Error::because("open", link, cause)
+}
+
+fn kind(file_type: fs::FileType) -> &'static str {
+    match file_type {
+        t if t.is_file() => "a regular file",
+        t if t.is_dir() => "a directory",
+        t if t.is_socket() => "a socket",
+        t if t.is_char_device() || t.is_block_device() => "a device",
+        _ => "something else",
+    }
+}

@@ -1,0 +1,28 @@
+//! What standpipe's programs agree on, and nothing else: names, the pipes directory, how a FIFO is opened, stamps,
+//! part names and the archive format. A thing that one program alone needs lives in that program.
+//!
+//! In the order in which a reader meets them:
+//! - [`name`], [`units`], [`stamp`], [`policy`]: what the files of a pipes directory may say;
+//! - [`pipes`]: the directory itself, read as one list of good pipes and one of findings;
+//! - [`fifo`], [`watch`]: opening a pipe without harm, and noticing that another took its place;
+//! - [`part`], [`archive`]: what stands in a log directory;
+//! - [`clock`], [`boot`], [`seam`]: the wall clock, the boot, and the doors through which tests steer time and faults;
+//! - [`error`], [`logger`], [`ready`], [`sys`]: one sentence an error, a log that never blocks, readiness, the few
+//!   calls that need `unsafe`.
+
+pub mod archive;
+pub mod boot;
+pub mod clock;
+pub mod error;
+pub mod fifo;
+pub mod logger;
+pub mod name;
+pub mod part;
+pub mod pipes;
+pub mod policy;
+pub mod ready;
+pub mod seam;
+pub mod stamp;
+pub mod sys;
+pub mod units;
+pub mod watch;

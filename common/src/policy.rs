@@ -1,0 +1,287 @@
+//! The policy of a pipe: how it is held, what is put before its lines, when its log is cut and what becomes of it.
+//!
+//! In the order in which a policy comes about:
+//! - [`value`]: the values, each with its rules;
+//! - [`keys`]: what the documentation says of each key;
+//! - [`file`](mod@file): a policy file, read into a [`Raw`] or refused with line, column and caret;
+//! - here: [`Raw`], where every key may be missing, and [`Policy`], where none is.
+//!
+//! Invariant: a [`Policy`] can be used as it is. Which files there are, and which of them belongs to which pipe, says
+//! [`crate::pipes`].
+
+pub mod file;
+pub mod keys;
+pub mod value;
+
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use serde::Deserialize;
+
+pub use self::file::{Kind, PolicyError, load};
+pub use self::value::{Compress, Level, MAX_LINE_OFF, PipeSize, RotateAt};
+
+use self::keys::help;
+use self::value::{Account, FileMode, LogRoot, MaxLine, Mode, Prefix, RotateAge, RotateSize, Tick, Zone};
+use crate::stamp::{Stamp, Stamper};
+use crate::units::Limit;
+
+/// What one policy file, or the command line of `reader stdin`, says; every key may be missing.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, clap::Args)]
+#[serde(deny_unknown_fields, default)]
+pub struct Raw {
+    #[arg(skip)]
+    logs: Option<LogRoot>,
+    #[arg(skip)]
+    pipe_size: Option<PipeSize>,
+    #[arg(long, value_name = "STAMP", help = help("stamp"))]
+    stamp: Option<Stamp>,
+    #[arg(long, value_name = "TEXT", help = help("prefix"))]
+    prefix: Option<Prefix>,
+    #[arg(long, value_name = "ZONE", help = help("zone"))]
+    zone: Option<Zone>,
+    #[arg(long, value_name = "SIZE", help = help("rotate_size"))]
+    rotate_size: Option<RotateSize>,
+    #[arg(long, value_name = "SPAN", help = help("rotate_age"))]
+    rotate_age: Option<RotateAge>,
+    #[arg(long, value_name = "TIME", help = help("rotate_at"))]
+    rotate_at: Option<RotateAt>,
+    #[arg(long, value_name = "SIZE", help = help("max_line"))]
+    max_line: Option<MaxLine>,
+    #[arg(long, value_name = "zstd|none", help = help("compress"))]
+    compress: Option<Compress>,
+    #[arg(long, value_name = "LEVEL", help = help("level"))]
+    level: Option<Level>,
+    #[arg(long, value_name = "MODE", help = help("file_mode"))]
+    file_mode: Option<FileMode>,
+    #[arg(long, value_name = "GROUP", help = help("file_group"))]
+    file_group: Option<Account>,
+    #[arg(long, value_name = "SPAN", help = help("tick"))]
+    tick: Option<Tick>,
+    #[arg(skip)]
+    fifo: RawFifo,
+}
+
+/// The table `[fifo]`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "the table [fifo]")]
+struct RawFifo {
+    create: Option<bool>,
+    mode: Option<Mode>,
+    owner: Option<Account>,
+    group: Option<Account>,
+}
+
+impl Raw {
+    /// Merges key by key: what is missing here is taken from `lower`.
+    #[must_use]
+    pub fn over(self, lower: Raw) -> Raw {
+        Raw {
+            logs: self.logs.or(lower.logs),
+            pipe_size: self.pipe_size.or(lower.pipe_size),
+            stamp: self.stamp.or(lower.stamp),
+            prefix: self.prefix.or(lower.prefix),
+            zone: self.zone.or(lower.zone),
+            rotate_size: self.rotate_size.or(lower.rotate_size),
+            rotate_age: self.rotate_age.or(lower.rotate_age),
+            rotate_at: self.rotate_at.or(lower.rotate_at),
+            max_line: self.max_line.or(lower.max_line),
+            compress: self.compress.or(lower.compress),
+            level: self.level.or(lower.level),
+            file_mode: self.file_mode.or(lower.file_mode),
+            file_group: self.file_group.or(lower.file_group),
+            tick: self.tick.or(lower.tick),
+            fifo: RawFifo {
+                create: self.fifo.create.or(lower.fifo.create),
+                mode: self.fifo.mode.or(lower.fifo.mode),
+                owner: self.fifo.owner.or(lower.fifo.owner),
+                group: self.fifo.group.or(lower.fifo.group),
+            },
+        }
+    }
+}
+
+/// What holder and reader do with a FIFO that is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FifoPolicy {
+    /// Whether the holder makes it.
+    pub create: bool,
+    /// Its permission bits.
+    pub mode: u32,
+    /// Its owner by name or number; `None`: the holder's own.
+    pub owner: Option<String>,
+    /// Its group by name or number; `None`: the holder's own.
+    pub group: Option<String>,
+}
+
+/// The checked policy of one pipe.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// How large the holder makes the pipe.
+    pub pipe_size: PipeSize,
+    /// Making the FIFO.
+    pub fifo: FifoPolicy,
+    /// What is put before each line: `stamp`, `prefix` and `zone`.
+    pub stamper: Stamper,
+    /// The zone of `rotate_at`, the same as the stamper's.
+    pub zone: TimeZone,
+    /// The size in bytes at which a segment is sealed, at least 1 KiB.
+    pub rotate_size: Limit<u64>,
+    /// The age at which a segment is sealed, at least 1 s.
+    pub rotate_age: Limit<Duration>,
+    /// The time of day at which a segment is sealed.
+    pub rotate_at: RotateAt,
+    /// Bytes for which a due rotation waits for the end of a line, at least 1; [`MAX_LINE_OFF`] where it is off.
+    pub max_line: u64,
+    /// What becomes of a sealed segment.
+    pub compress: Compress,
+    /// How hard the archiver tries.
+    pub level: Level,
+    /// Permission bits of the files in the log directory; the owner can always read and write.
+    pub file_mode: u32,
+    /// Their group by name or number; `None`: the directory's.
+    pub file_group: Option<String>,
+    /// How long a busy pipe gathers bytes between two reads, 1 ms to 1 s.
+    pub tick: Duration,
+}
+
+impl Default for Policy {
+    /// The built-in defaults.
+    fn default() -> Policy {
+        Policy::from_raw(&Raw::default())
+    }
+}
+
+impl Policy {
+    /// The built-in defaults with what `raw` says.
+    pub fn from_raw(raw: &Raw) -> Policy {
+        let zone = raw.zone.as_ref().map_or(TimeZone::UTC, |zone| zone.0.clone());
+        let account = |account: &Option<Account>| account.as_ref().and_then(|account| account.0.clone());
+        Policy {
+            pipe_size: raw.pipe_size.unwrap_or(PipeSize::Auto),
+            fifo: FifoPolicy {
+                create: raw.fifo.create.unwrap_or(false),
+                mode: raw.fifo.mode.map_or(0o660, |mode| mode.0),
+                owner: account(&raw.fifo.owner),
+                group: account(&raw.fifo.group),
+            },
+            stamper: Stamper {
+                stamp: raw.stamp.clone().unwrap_or(Stamp::None),
+                zone: zone.clone(),
+                prefix: raw.prefix.clone().unwrap_or_default().0,
+            },
+            zone,
+            rotate_size: raw.rotate_size.map_or(Limit::At(64 << 20), |size| size.0),
+            rotate_age: raw.rotate_age.map_or(Limit::At(Duration::from_secs(24 * 60 * 60)), |age| age.0),
+            rotate_at: raw.rotate_at.unwrap_or(RotateAt::Off),
+            max_line: raw.max_line.map_or(1 << 20, |max| max.0),
+            compress: raw.compress.unwrap_or(Compress::Zstd),
+            level: raw.level.unwrap_or(Level::Auto),
+            file_mode: raw.file_mode.map_or(0o640, |mode| mode.0),
+            file_group: account(&raw.file_group),
+            tick: raw.tick.map_or(Duration::from_millis(2), |tick| tick.0),
+        }
+    }
+
+    /// The built-in defaults with what the flags of `reader stdin` say; no file has a say.
+    pub fn from_flags(flags: &Raw) -> Policy {
+        Policy::from_raw(flags)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory, Parser};
+
+    fn raw(text: &str) -> Raw {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn an_empty_file_and_no_flags_are_the_built_in_defaults() {
+        let policy = Policy::default();
+        assert_eq!(Policy::from_raw(&raw("")), policy);
+        assert_eq!(Policy::from_flags(&Flags::parse_from(["x"]).policy), policy);
+        assert!(policy.stamper.is_plain());
+        assert_eq!((policy.rotate_size, policy.max_line), (Limit::At(67_108_864), 1_048_576));
+        assert_eq!((policy.fifo.mode, policy.file_mode), (0o660, 0o640));
+    }
+
+    const FULL: &str = r#"
+        logs = "x"
+        pipe_size = "64K"
+        stamp = "iso"
+        prefix = "p"
+        zone = "Europe/Berlin"
+        rotate_size = 4096
+        rotate_age = "2h"
+        rotate_at = "06:30"
+        max_line = "2K"
+        compress = "none"
+        level = 7
+        file_mode = 0o600
+        file_group = 4
+        tick = "5ms"
+        [fifo]
+        create = true
+        mode = "0620"
+        owner = "a"
+        group = "b"
+    "#;
+
+    #[test]
+    fn each_key_reaches_its_field() {
+        let zone = TimeZone::get("Europe/Berlin").unwrap();
+        let expected = Policy {
+            pipe_size: PipeSize::Bytes(65536),
+            fifo: FifoPolicy { create: true, mode: 0o620, owner: Some("a".into()), group: Some("b".into()) },
+            stamper: Stamper { stamp: Stamp::Iso, zone: zone.clone(), prefix: "p".to_string() },
+            zone,
+            rotate_size: Limit::At(4096),
+            rotate_age: Limit::At(Duration::from_secs(7200)),
+            rotate_at: RotateAt::At { hour: 6, minute: 30 },
+            max_line: 2048,
+            compress: Compress::None,
+            level: Level::Fixed(7),
+            file_mode: 0o600,
+            file_group: Some("4".to_string()),
+            tick: Duration::from_millis(5),
+        };
+        assert_eq!(Policy::from_raw(&raw(FULL)), expected);
+    }
+
+    #[test]
+    fn files_merge_key_by_key_and_so_does_the_fifo_table() {
+        assert_eq!(raw("").over(raw(FULL)), raw(FULL), "a key got lost on the way up");
+        assert_eq!(raw(FULL).over(raw("")), raw(FULL), "a key got lost on the way down");
+        let lower = raw("stamp = \"iso\"\nprefix = \"low\"\n[fifo]\ncreate = true\ngroup = \"adm\"");
+        let policy = Policy::from_raw(&raw("prefix = \"\"\n[fifo]\nmode = \"0600\"\ngroup = \"\"").over(lower));
+        assert_eq!((&policy.stamper.stamp, policy.stamper.prefix.as_str()), (&Stamp::Iso, ""));
+        assert_eq!(policy.fifo, FifoPolicy { create: true, mode: 0o600, owner: None, group: None });
+    }
+
+    /// The description of the command.
+    #[derive(Debug, Parser)]
+    struct Flags {
+        #[command(flatten)]
+        policy: Raw,
+    }
+
+    #[test]
+    fn the_flags_are_the_keys_with_dashes_and_say_the_same() {
+        let command = Flags::command();
+        let flags: Vec<_> = command.get_arguments().filter_map(clap::Arg::get_long).map(str::to_string).collect();
+        let keys: Vec<_> = keys::KEYS.iter().filter(|key| key.flag).map(|key| key.name.replace('_', "-")).collect();
+        assert_eq!(flags, keys);
+        assert!(command.get_arguments().filter(|flag| flag.get_id() != "help").all(|flag| flag.get_help().is_some()));
+        assert_eq!(command.get_about().map(ToString::to_string).as_deref(), Some("The description of the command"));
+
+        let given = ["x", "--stamp", "iso", "--rotate-size=4096", "--level", "7", "--file-mode", "0600"];
+        let from_flags = Policy::from_flags(&Flags::parse_from(given).policy);
+        let from_file = raw("stamp = \"iso\"\nrotate_size = 4096\nlevel = 7\nfile_mode = 0o600");
+        assert_eq!(from_flags, Policy::from_raw(&from_file));
+        let refusal = Flags::try_parse_from(["x", "--rotate-size", "10MB"]).unwrap_err().to_string();
+        assert!(refusal.contains("1000 or 1024? write 10M (10 × 1048576) or 10000000"), "{refusal}");
+    }
+}

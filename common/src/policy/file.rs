@@ -1,0 +1,299 @@
+//! One policy file: from its path to a [`Raw`], or to a sentence with line, column and caret.
+//!
+//! Invariants: only a regular file is ever opened (a FIFO that was put there loses no byte); an error names the file
+//! and what is allowed. Which file belongs to which pipe, and merging, are deliberately elsewhere.
+
+use std::error::Error;
+use std::fmt::{self, Write as _};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::libc;
+use toml::de::{DeInteger, DeTable, DeValue};
+
+use super::Raw;
+use super::value::LogRoot;
+use crate::error::Cannot;
+use crate::units::Value;
+
+/// Most bytes of a policy file: some hundred times what all keys need.
+pub const FILE_BYTES_MAX: u64 = 256 << 10;
+
+/// Which of the two kinds of policy file it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `defaults.toml`, where alone `logs` may stand.
+    Defaults,
+    /// `NAME.toml`.
+    Pipe,
+}
+
+/// Why a policy file cannot be used: one sentence, and a picture of the place on lines of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyError {
+    sentence: String,
+    logs: Option<PathBuf>,
+}
+
+impl PolicyError {
+    /// The log root that stands in this `defaults.toml` all the same, relative to the current directory.
+    pub fn logs(&self) -> Option<&Path> {
+        self.logs.as_deref()
+    }
+}
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence)
+    }
+}
+
+impl Error for PolicyError {}
+
+/// Reads and checks the policy file at `path`.
+pub fn load(path: &Path, kind: Kind) -> Result<Raw, PolicyError> {
+    let bytes = read(path).cannot("read", path);
+    let bytes = bytes.map_err(|error| PolicyError { sentence: error.to_string(), logs: None })?;
+    let text = String::from_utf8_lossy(&bytes);
+    let parsed = if let Err(cause) = str::from_utf8(&bytes) {
+        let at = cause.valid_up_to();
+        Err(Flaw { message: "this is not UTF-8".to_string(), span: at..at })
+    } else {
+        parse(&text, kind)
+    };
+    parsed.map_err(|flaw| PolicyError {
+        sentence: format!("cannot use {}: {}", path.display(), flaw.shown_in(&text)),
+        logs: salvaged_logs(&text).filter(|_| kind == Kind::Defaults).map(|logs| beside(path, &logs)),
+    })
+}
+
+impl Raw {
+    /// The log root that `file`, a `defaults.toml`, names; a relative path starts at the directory of `file`.
+    pub fn logs(&self, file: &Path) -> Option<PathBuf> {
+        self.logs.as_ref().map(|logs| beside(file, logs))
+    }
+}
+
+fn beside(file: &Path, logs: &LogRoot) -> PathBuf {
+    file.parent().unwrap_or(Path::new("")).join(&logs.0)
+}
+
+/// Looks before it opens: opening a FIFO would let a writer in, or wait for one.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let look = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path)?;
+    if !look.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(format!("/proc/self/fd/{}", look.as_raw_fd()))?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::other(format!("it is larger than {FILE_BYTES_MAX} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// What is wrong with a text, and at which of its bytes.
+#[derive(Debug)]
+struct Flaw {
+    message: String,
+    span: Range<usize>,
+}
+
+impl From<toml::de::Error> for Flaw {
+    fn from(error: toml::de::Error) -> Flaw {
+        let message = error.message().replace('\n', ", ");
+        let message = if let Some(rest) = message.strip_prefix("unknown field") {
+            format!("unknown key{rest}")
+        } else if message.starts_with("invalid float") || message.starts_with("string values must be quoted") {
+            // toml takes the `i` of `stamp = iso` for the beginning of `inf`.
+            "string values must be quoted".to_string()
+        } else {
+            message
+        };
+        Flaw { message, span: error.span().unwrap_or_default() }
+    }
+}
+
+fn parse(text: &str, kind: Kind) -> Result<Raw, Flaw> {
+    let raw = toml::from_str(text).map_err(|error| {
+        let mut flaw = Flaw::from(error);
+        if kind == Kind::Pipe {
+            flaw.message = flaw.message.replacen("expected one of `logs`, ", "expected one of ", 1);
+        }
+        flaw
+    })?;
+    let table = DeTable::parse(text)?;
+    for (key, value) in table.get_ref() {
+        match (key.get_ref().as_ref(), value.get_ref()) {
+            ("logs", _) if kind == Kind::Pipe => {
+                let message = "`logs` may stand in defaults.toml only, for there is one log root".to_string();
+                return Err(Flaw { message, span: key.span() });
+            }
+            ("file_mode", mode) => refuse_decimal(mode, value.span())?,
+            ("fifo", DeValue::Table(fifo)) => {
+                fifo.get("mode").map_or(Ok(()), |mode| refuse_decimal(mode.get_ref(), mode.span()))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(raw)
+}
+
+/// `mode = 440` would mean 0670; the number alone no longer shows how it was written.
+fn refuse_decimal(mode: &DeValue<'_>, span: Range<usize>) -> Result<(), Flaw> {
+    let Some(digits) = mode.as_integer().filter(|number| number.radix() == 10).map(DeInteger::as_str) else {
+        return Ok(());
+    };
+    let message = format!("{digits} is a decimal number: write permissions in octal, as in \"0640\" or 0o640");
+    if digits.len() > 1 { Err(Flaw { message, span }) } else { Ok(()) }
+}
+
+/// The log root of a `defaults.toml` that has an error elsewhere.
+///
+/// None if an error touches a line that speaks of logs: half a path is worse than none.
+fn salvaged_logs(text: &str) -> Option<LogRoot> {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let near_logs = |error: &toml::de::Error| error.span().is_none_or(|span| lines_at(text, &span).contains("logs"));
+    if errors.iter().any(near_logs) {
+        return None;
+    }
+    LogRoot::from_text(table.get_ref().get("logs")?.get_ref().as_str()?).ok()
+}
+
+/// The whole lines that a span touches.
+fn lines_at<'t>(text: &'t str, span: &Range<usize>) -> &'t str {
+    let start = text[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
+    let end = text[span.end..].find('\n').map_or(text.len(), |newline| span.end + newline);
+    &text[start..end]
+}
+
+impl Flaw {
+    /// `line 5, column 1: <message>`, then the line and a caret under the place.
+    fn shown_in(&self, text: &str) -> String {
+        let start = floor_boundary(text, self.span.start);
+        let end = floor_boundary(text, self.span.end).max(start);
+        let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let line = text[line_start..].lines().next().unwrap_or("");
+        let number = text[..line_start].matches('\n').count() + 1;
+        let before = &text[line_start..start];
+        let width = text[start..end].lines().next().unwrap_or("").chars().count().max(1);
+
+        let margin = " ".repeat(number.to_string().len());
+        let indent: String = before.chars().map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        let mut shown = format!("line {number}, column {}: {}", before.chars().count() + 1, self.message);
+        let _infallible =
+            write!(shown, "\n{margin} |\n{number} | {line}\n{margin} | {indent}{carets}", carets = "^".repeat(width));
+        shown
+    }
+}
+
+/// No place may split a character: those of a text that was made valid need not be the file's.
+fn floor_boundary(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str, kind: Kind) -> String {
+        parse(text, kind).map(drop).unwrap_err().shown_in(text)
+    }
+
+    #[test]
+    fn an_unknown_key_is_shown_with_its_place_and_all_that_is_allowed() {
+        let text = "# web\nstamp = \"iso\"\n\n\nlevle = 3\n";
+        let shown = refusal(text, Kind::Pipe);
+        assert!(
+            shown.starts_with("line 5, column 1: unknown key `levle`, expected one of `pipe_size`, `stamp`"),
+            "{shown}"
+        );
+        assert!(shown.ends_with("\n  |\n5 | levle = 3\n  | ^^^^^"), "{shown}");
+    }
+
+    #[test]
+    fn each_mistake_is_shown_at_its_place() {
+        for (text, place, complaint) in [
+            ("rotate_size = \"10MB\"", "line 1, column 15", "1000 or 1024? write 10M"),
+            ("stamp = \"iso\"\n\tlevel = 20", "line 2, column 10", "`20` is no level"),
+            ("[fifo]\nmode = 9999", "line 2, column 8", "in octal"),
+            ("[fifo]\nmode = 440", "line 2, column 8", "440 is a decimal number"),
+            ("file_mode = 384", "line 1, column 13", "384 is a decimal number"),
+            ("[fifo]\nsize = 1", "line 2, column 1", "unknown key `size`, expected one of `create`, `mode`"),
+            ("fifo = true", "line 1, column 8", "expected the table [fifo]"),
+            ("create = true", "line 1, column 1", "unknown key `create`"),
+            ("keep_size = \"1GiB\"", "line 1, column 1", "unknown key `keep_size`"),
+            ("rotate_age = true", "line 1, column 14", "expected a span such as"),
+            ("rotate_age = 3600", "line 1, column 14", "3600 of what?"),
+            ("prefix = \"a\\nb\"", "line 1, column 10", "no newline"),
+            ("stamp = iso", "line 1, column 9", "string values must be quoted"),
+            ("stamp = none", "line 1, column 9", "string values must be quoted"),
+            ("rotate_size = 64MiB", "line 1, column 15", "string values must be quoted"),
+            ("rotate_age = 1d", "line 1, column 14", "string values must be quoted"),
+            ("logs = /var/log", "line 1, column 8", "string values must be quoted"),
+            ("rotate_at = off", "line 1, column 13", "string values must be quoted"),
+            ("rotate_at = 06:30", "line 1, column 13", "expected \"hourly\", \"daily\", a time"),
+            ("stamp = \"iso\"\nstamp = \"none\"", "line 2, column 1", "duplicate key"),
+            ("größe = 1", "line 1, column 3", "invalid unquoted key"),
+        ] {
+            let shown = refusal(text, Kind::Pipe);
+            assert!(shown.starts_with(place) && shown.contains(complaint), "{text}\n{shown}");
+            assert!(shown.lines().count() == 4 && shown.ends_with('^'), "{text}\n{shown}");
+        }
+    }
+
+    #[test]
+    fn logs_stands_in_defaults_only() {
+        let text = "stamp = \"iso\"\nlogs = \"x\"";
+        let shown = refusal(text, Kind::Pipe);
+        assert!(shown.starts_with("line 2, column 1: `logs` may stand in defaults.toml only"), "{shown}");
+        let raw = parse(text, Kind::Defaults).unwrap();
+        assert_eq!(raw.logs(Path::new("/etc/pipes.d/defaults.toml")), Some("/etc/pipes.d/x".into()));
+        assert_eq!(raw.logs(Path::new("defaults.toml")), Some("x".into()));
+    }
+
+    #[test]
+    fn logs_counts_although_another_key_is_wrong_but_never_half_of_it() {
+        for (text, logs) in [
+            ("logs = \"/l\"\nlevle = 3", Some("/l")),
+            ("logs = \"/l\"\nlevel = 99", Some("/l")),
+            ("stamp = iso\nlogs = \"/l\"", Some("/l")),
+            ("logs = \"/l\"\n[fifo\ncreate = true", Some("/l")),
+            ("logs = \"/l\nstamp = \"iso\"", None),
+            ("logs = /l\n", None),
+            ("logs = \"/a\"\nlogs = \"/b\"", None),
+            ("logs = 3", None),
+            ("[fifo]\nlogs = \"/l\"", None),
+            ("levle = 3", None),
+        ] {
+            let salvaged = salvaged_logs(text);
+            assert_eq!(salvaged, logs.map(|logs| LogRoot(logs.into())), "{text}");
+        }
+    }
+
+    fn load_error(path: &Path) -> String {
+        load(path, Kind::Defaults).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn only_a_regular_file_of_some_size_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("defaults.toml");
+        let shown = path.display();
+        assert_eq!(load_error(&path), format!("cannot read {shown}: No such file or directory"));
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(load_error(&path), format!("cannot read {shown}: it is not a regular file"));
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "#".repeat(FILE_BYTES_MAX as usize + 1)).unwrap();
+        assert_eq!(load_error(&path), format!("cannot read {shown}: it is larger than 262144 bytes"));
+        std::fs::write(&path, b"prefix = \"caf\xe9\"\nlogs = \"l\"\n").unwrap();
+        assert!(load_error(&path).starts_with(&format!("cannot use {shown}: line 1, column 14: this is not UTF-8")));
+        let logs = dir.path().join("l");
+        assert_eq!(load(&path, Kind::Defaults).unwrap_err().logs(), Some(logs.as_path()));
+        assert_eq!(load(&path, Kind::Pipe).unwrap_err().logs(), None);
+    }
+}

@@ -1,0 +1,329 @@
+//! The values of a policy, each a type whose parser holds every rule about it.
+//!
+//! Invariant: a value that parsed needs no further check, whatever the other keys say. So an error always has a line,
+//! a column and a caret, and a flag is refused in the same words. Users, groups and paths stay names here; whether
+//! they exist is found out by whoever uses them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use crate::stamp::PREFIX_MAX;
+use crate::units::{ByteSize, Limit, Span, Value, parses_as_value};
+
+/// Smallest and largest `pipe_size`: a page, and what the kernel can be asked for.
+const PIPE_BYTES: (u64, u64) = (4 << 10, 2 << 30);
+/// Smallest `rotate_size`: below it a directory would hold more names than bytes.
+const ROTATE_BYTES_MIN: u64 = 1 << 10;
+/// Smallest `rotate_age`.
+const ROTATE_AGE_MIN: Duration = Duration::from_secs(1);
+/// Shortest and longest `tick`: a timer's grain, and what a follower of a log still takes for "now".
+const TICK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(1));
+/// Highest `level`; 20 to 22 need more memory to read than readers allow.
+const LEVEL_MAX: i32 = 19;
+/// Longest user or group name in bytes, as `useradd` has it.
+const ACCOUNT_MAX: usize = 256;
+/// A `max_line` that is off: more than a file can hold, with room left to add to it.
+pub const MAX_LINE_OFF: u64 = i64::MAX as u64;
+
+parses_as_value!(PipeSize, Mode, FileMode, Account, LogRoot, Prefix, Zone, RotateSize, RotateAge, RotateAt);
+parses_as_value!(MaxLine, Compress, Level, Tick);
+
+/// How large the holder makes a pipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PipeSize {
+    /// As large as can be had without breaking other pipes of the same user.
+    Auto,
+    /// This many bytes, 4 KiB to 2 GiB.
+    Bytes(u32),
+}
+
+impl Value for PipeSize {
+    const EXPECTED: &'static str = "\"auto\" or a size such as \"256KiB\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(PipeSize::Auto);
+        }
+        let ByteSize(bytes) = ByteSize::from_text(text).map_err(|refusal| format!("{refusal}; or auto"))?;
+        if bytes < PIPE_BYTES.0 || bytes > PIPE_BYTES.1 {
+            return Err(format!("{} is out of range: a pipe has 4KiB to 2GiB", ByteSize(bytes)));
+        }
+        Ok(PipeSize::Bytes(bytes as u32))
+    }
+}
+
+/// Permission bits, 0 to 0o777: as a string always octal, as an integer the number itself (`0o660`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mode(pub u32);
+
+impl Value for Mode {
+    const EXPECTED: &'static str = "permissions such as \"0640\" or 0o640";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let digits = text.strip_prefix("0o").unwrap_or(text);
+        let octal = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        match u32::from_str_radix(digits, 8) {
+            Ok(bits) if octal && bits <= 0o777 => Ok(Mode(bits)),
+            _ => Err(format!("`{text}` are no permissions: write them in octal, 0000 to 0777, as in 0640")),
+        }
+    }
+
+    fn from_integer(number: u64) -> Result<Self, String> {
+        match u32::try_from(number) {
+            Ok(bits) if bits <= 0o777 => Ok(Mode(bits)),
+            _ => Err(format!("{number} are no permissions: write them in octal, as in \"0640\" or 0o640")),
+        }
+    }
+}
+
+/// A [`Mode`] that leaves the file readable and writable for its owner, who is the reader itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileMode(pub u32);
+
+impl FileMode {
+    fn checked(Mode(bits): Mode) -> Result<Self, String> {
+        if bits & 0o600 == 0o600 {
+            Ok(FileMode(bits))
+        } else {
+            Err(format!("{bits:04o} shuts out the reader itself: the owner must read and write, as in 0640"))
+        }
+    }
+}
+
+impl Value for FileMode {
+    const EXPECTED: &'static str = Mode::EXPECTED;
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        Mode::from_text(text).and_then(FileMode::checked)
+    }
+
+    fn from_integer(number: u64) -> Result<Self, String> {
+        Mode::from_integer(number).and_then(FileMode::checked)
+    }
+}
+
+/// A user or group by name or number; empty: the one that the kernel gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account(pub Option<String>);
+
+impl Value for Account {
+    const EXPECTED: &'static str = "a name or a number, \"\" for the program's own";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let odd = |c: char| c.is_whitespace() || c.is_control() || c == ':' || c == '/';
+        if text.len() > ACCOUNT_MAX || text.contains(odd) {
+            return Err(format!("`{}` is not the name or number of a user or group", text.escape_debug()));
+        }
+        if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() && text.parse::<u32>().is_err() {
+            return Err(format!("{text} is more than a user or group number can be"));
+        }
+        Ok(Account((!text.is_empty()).then(|| text.to_string())))
+    }
+}
+
+/// The log root as it was written; a relative path starts at the directory of its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogRoot(pub PathBuf);
+
+impl Value for LogRoot {
+    const EXPECTED: &'static str = "a directory such as \"/var/log/standpipe\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text.is_empty() || text.contains('\0') {
+            return Err(format!("no path: write {}", Self::EXPECTED));
+        }
+        Ok(LogRoot(PathBuf::from(text)))
+    }
+
+    fn from_integer(number: u64) -> Result<Self, String> {
+        Err(format!("{number} is no path: write {}", Self::EXPECTED))
+    }
+}
+
+/// What stands verbatim before each line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prefix(pub String);
+
+impl Value for Prefix {
+    const EXPECTED: &'static str = "a text without newlines";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text.contains('\n') {
+            return Err("a prefix stays on the line it stands before: no newline".to_string());
+        }
+        if text.len() > PREFIX_MAX {
+            return Err(format!("a prefix of {} bytes; at most {PREFIX_MAX} are allowed", text.len()));
+        }
+        Ok(Prefix(text.to_string()))
+    }
+}
+
+/// A time zone of the system's database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Zone(pub TimeZone);
+
+impl Value for Zone {
+    const EXPECTED: &'static str = "a time zone such as \"UTC\" or \"Europe/Berlin\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        if ["UTC", "Etc/UTC"].contains(&text) {
+            return Ok(Zone(TimeZone::UTC));
+        }
+        TimeZone::get(text).map(Zone).map_err(|_| {
+            format!("unknown time zone `{text}`: write UTC or a name below /usr/share/zoneinfo such as Europe/Berlin")
+        })
+    }
+}
+
+/// The size in bytes at which a segment is sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RotateSize(pub Limit<u64>);
+
+impl Value for RotateSize {
+    const EXPECTED: &'static str = "a size such as \"64MiB\", or \"off\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match Limit::<ByteSize>::from_text(text)? {
+            Limit::At(size) if size.0 < ROTATE_BYTES_MIN => {
+                Err(format!("{size} is too little: write 1KiB or more, or off"))
+            }
+            limit => Ok(RotateSize(limit.map(|size| size.0))),
+        }
+    }
+}
+
+/// The age at which a segment is sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RotateAge(pub Limit<Duration>);
+
+impl Value for RotateAge {
+    const EXPECTED: &'static str = "a span such as \"1d\", or \"off\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match Limit::<Span>::from_text(text)? {
+            Limit::At(age) if age.0 < ROTATE_AGE_MIN => Err(format!("{age} is too short: write 1s or more, or off")),
+            limit => Ok(RotateAge(limit.map(|age| age.0))),
+        }
+    }
+}
+
+/// The time of day, in the policy's zone, at which a segment is sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RotateAt {
+    /// At no time of day.
+    Off,
+    /// At each full hour.
+    Hourly,
+    /// At midnight.
+    Daily,
+    /// Once a day.
+    At {
+        /// 0 to 23.
+        hour: u8,
+        /// 0 to 59.
+        minute: u8,
+    },
+}
+
+impl Value for RotateAt {
+    const EXPECTED: &'static str = "\"hourly\", \"daily\", a time such as \"06:30\", or \"off\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(RotateAt::Off),
+            "hourly" => Ok(RotateAt::Hourly),
+            "daily" => Ok(RotateAt::Daily),
+            _ => time_of_day(text)
+                .map(|(hour, minute)| RotateAt::At { hour, minute })
+                .ok_or_else(|| format!("`{text}` is no time of day: write hourly, daily, 00:00 to 23:59, or off")),
+        }
+    }
+}
+
+fn time_of_day(text: &str) -> Option<(u8, u8)> {
+    let (hour, minute) = text.split_once(':')?;
+    let number = |digits: &str, max: u8| {
+        let two = digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        digits.parse().ok().filter(|&number| two && number <= max)
+    };
+    Some((number(hour, 23)?, number(minute, 59)?))
+}
+
+/// The bytes for which a due rotation waits for the end of an open line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxLine(pub u64);
+
+impl Value for MaxLine {
+    const EXPECTED: &'static str = "a size such as \"1MiB\", or \"off\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match Limit::<ByteSize>::from_text(text)? {
+            Limit::Off => Ok(MaxLine(MAX_LINE_OFF)),
+            Limit::At(ByteSize(0)) => Err("no line fits into 0 bytes: write 1 or more, or off".to_string()),
+            Limit::At(ByteSize(bytes)) => Ok(MaxLine(bytes.min(MAX_LINE_OFF))),
+        }
+    }
+}
+
+/// What becomes of a sealed segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compress {
+    /// An archive.
+    Zstd,
+    /// Nothing: it stays plain.
+    None,
+}
+
+impl Value for Compress {
+    const EXPECTED: &'static str = "\"zstd\" or \"none\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "zstd" => Ok(Compress::Zstd),
+            "none" => Ok(Compress::None),
+            _ => Err(format!("unknown compression `{text}`: write zstd or none")),
+        }
+    }
+}
+
+/// How hard the archiver tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Quick while segments wait, else thorough.
+    Auto,
+    /// Always this zstd level, 1 to 19.
+    Fixed(i32),
+}
+
+impl Value for Level {
+    const EXPECTED: &'static str = "\"auto\" or a number from 1 to 19";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Level::Auto);
+        }
+        let level = text.parse().ok().filter(|level| (1..=LEVEL_MAX).contains(level));
+        level.map(Level::Fixed).ok_or_else(|| format!("`{text}` is no level: write auto or 1 to {LEVEL_MAX}"))
+    }
+}
+
+/// The longest time between two reads of a busy pipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tick(pub Duration);
+
+impl Value for Tick {
+    const EXPECTED: &'static str = "a span from \"1ms\" to \"1s\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let span = Span::from_text(text)?;
+        if span.0 < TICK.0 || span.0 > TICK.1 {
+            return Err(format!("{span} is out of range: write 1ms to 1s"));
+        }
+        Ok(Tick(span.0))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! The few calls that need `unsafe`, each with its reason. Everywhere else `unsafe` is denied.
+//!
+//! What can be had as a safe call from nix or std is not here.
+
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr::NonNull;
+use std::slice;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
+
+/// Size of a page: the unit in which the kernel copies into and protects a mapping, and allots a pipe.
+pub const PAGE_BYTES: usize = 4096;
+
+mod ioctl {
+    #![allow(missing_docs)]
+
+    use nix::libc;
+
+    nix::ioctl_read_bad!(fionread, libc::FIONREAD, libc::c_int);
+    nix::ioctl_read!(get_flags, b'f', 1, libc::c_long);
+    nix::ioctl_write_ptr!(set_flags, b'f', 2, libc::c_long);
+}
+
+/// Bytes waiting in a pipe. nix has no safe FIONREAD; the kernel writes one `int` and nothing else.
+pub fn bytes_queued(pipe: impl AsFd) -> io::Result<usize> {
+    let mut queued = 0;
+    // SAFETY: `queued` is a valid int for the time of the call.
+    unsafe { ioctl::fionread(pipe.as_fd().as_raw_fd(), &raw mut queued) }?;
+    Ok(queued as usize)
+}
+
+/// Takes over a descriptor that our parent left open for us, such as the one of `--notify-fd`. `None`: it is not open.
+pub fn own_fd(raw: RawFd) -> Option<OwnedFd> {
+    // SAFETY: asked for its flags only; the caller names a number that nothing else of ours owns.
+    unsafe {
+        if libc::fcntl(raw, libc::F_GETFD) < 0 {
+            return None;
+        }
+        let fd = OwnedFd::from_raw_fd(raw);
+        fcntl(&fd, FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC)).ok();
+        Some(fd)
+    }
+}
+
+/// Asks btrfs to overwrite this (still empty) file in place: without it a full disk turns a store into SIGBUS.
+pub fn set_no_copy_on_write(file: &File) -> io::Result<()> {
+    const FS_NOCOW_FL: libc::c_long = 0x0080_0000;
+    let mut flags: libc::c_long = 0;
+    // SAFETY: both calls read or write one long that lives on our stack.
+    unsafe {
+        ioctl::get_flags(file.as_raw_fd(), &raw mut flags)?;
+        flags |= FS_NOCOW_FL;
+        ioctl::set_flags(file.as_raw_fd(), &raw const flags)?;
+    }
+    Ok(())
+}
+
+/// Whether the limits of `fs.pipe-user-pages-soft` do not bind us: CAP_SYS_RESOURCE or CAP_SYS_ADMIN, as the kernel
+/// asks (`pipe_is_unprivileged_user` in fs/pipe.c).
+pub fn is_privileged() -> bool {
+    const CAP_SYS_ADMIN: u64 = 1 << 21;
+    const CAP_SYS_RESOURCE: u64 = 1 << 24;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let bits = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
+    bits & (CAP_SYS_ADMIN | CAP_SYS_RESOURCE) != 0
+}
+
+/// Puts the calling thread behind everybody else: work that nobody waits for. nix has no setpriority.
+pub fn lower_thread_priority() {
+    // SAFETY: plain numbers; 0 is the calling thread on Linux. A refusal costs nothing but politeness.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) };
+}
+
+/// Makes SIGBUS, which a store into a mapping raises when its disk fails, an exit with `code` after one sentence.
+///
+/// # Errors
+/// When the kernel or a second call refuses.
+pub fn exit_on_bus_error(sentence: String, code: i32) -> io::Result<()> {
+    static SENTENCE: OnceLock<String> = OnceLock::new();
+    let sentence = SENTENCE.get_or_init(|| sentence);
+    // SAFETY: write(2) and _exit(2) are async-signal-safe, and the sentence is never freed.
+    unsafe {
+        signal_hook::low_level::register(libc::SIGBUS, move || {
+            libc::write(2, sentence.as_ptr().cast(), sentence.len());
+            libc::_exit(code);
+        })
+    }?;
+    Ok(())
+}
+
+/// A file mapped MAP_SHARED: its pages belong to the kernel and outlive this process.
+///
+/// Nobody else maps the file writable while we do; the lock on the log root sees to that.
+#[derive(Debug)]
+pub struct Mapping {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the mapping is plain memory with one owner.
+unsafe impl Send for Mapping {}
+
+impl Mapping {
+    /// Maps the first `len` bytes of `file`, which must be that long and open for reading and writing.
+    pub fn shared(file: &File, len: usize) -> io::Result<Mapping> {
+        let size = NonZeroUsize::new(len).ok_or(Errno::EINVAL)?;
+        // SAFETY: a new mapping at a place of the kernel's choice, unmapped in `drop`.
+        let start =
+            unsafe { mmap(None, size, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, file, 0) }?;
+        Ok(Mapping { start: start.cast(), len })
+    }
+
+    /// All bytes.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: mapped for as long as `self`, and written through `&mut self` only.
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+
+    /// All bytes, to be written.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as `bytes`, and `&mut self` makes it the only access.
+        unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+
+    /// Makes the pages of `range` present and writable, so that a copy of the kernel into them does not fault.
+    ///
+    /// # Errors
+    /// EFAULT or ENOSPC when the file system has no room for them.
+    pub fn populate(&self, range: Range<usize>) -> io::Result<()> {
+        let from = range.start / PAGE_BYTES * PAGE_BYTES;
+        let to = range.end.min(self.len);
+        // SAFETY: inside the mapping; MADV_POPULATE_WRITE changes no byte.
+        unsafe { madvise(self.start.add(from).cast(), to - from, MmapAdvise::MADV_POPULATE_WRITE) }?;
+        Ok(())
+    }
+
+    /// Write-protects one page, so that a copy into it stops there as a fault makes it stop.
+    #[cfg(any(debug_assertions, feature = "test-seams"))]
+    pub fn protect_page(&self, offset: usize) {
+        let page = offset / PAGE_BYTES * PAGE_BYTES;
+        // SAFETY: inside the mapping; used by tests only, right before the process is killed.
+        unsafe { libc::mprotect(self.start.add(page).as_ptr().cast(), PAGE_BYTES, libc::PROT_READ) };
+    }
+
+    /// Stores the one word that says how far the bytes around it are to be believed.
+    ///
+    /// All stores before it come before it, all after it after it: a release store alone would not keep later ones
+    /// back. The fences need to bind the compiler only, for what a killed process stored is what the kernel sees.
+    pub fn store_word(&mut self, offset: usize, word: u64) {
+        compiler_fence(Ordering::SeqCst);
+        self.word(offset).store(word, Ordering::Release);
+        compiler_fence(Ordering::SeqCst);
+    }
+
+    /// Reads that word.
+    pub fn load_word(&self, offset: usize) -> u64 {
+        self.word(offset).load(Ordering::Acquire)
+    }
+
+    fn word(&self, offset: usize) -> &AtomicU64 {
+        assert!(offset.is_multiple_of(8) && offset + 8 <= self.len);
+        // SAFETY: aligned and inside the mapping, which is page-aligned.
+        unsafe { AtomicU64::from_ptr(self.start.add(offset).as_ptr().cast()) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `shared` with this length, and nothing borrows it any more.
+        unsafe { munmap(self.start.cast(), self.len) }.ok();
+    }
+}

@@ -1,0 +1,159 @@
+//! Notices that something else may stand at the end of a link, by inotify on the directories along it.
+//!
+//! Only changes of names and attributes are watched, never what a server's write raises. An event is a hint: whoever
+//! asked looks at the link again. A directory that cannot be watched (no permission, no watch left) makes its links
+//! due for a look every 60 s. The pipes directory itself is not watched: a new link takes a HUP.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
+
+use crate::error::{Cannot, Result};
+
+/// How often a link is due whose directory cannot be watched.
+pub const UNWATCHED_SPAN: Duration = Duration::from_secs(60);
+
+/// Links that lead to links are followed so far, as by the kernel.
+const HOPS_MAX: usize = 40;
+
+/// Watches the ends of links. `K` is what the caller calls a link by.
+pub struct Watch<K> {
+    inotify: Inotify,
+    /// Who wants to know about which name in a watched directory.
+    wanted: HashMap<WatchDescriptor, HashMap<OsString, Vec<K>>>,
+    unwatched: HashSet<K>,
+    next_look: Instant,
+}
+
+impl<K: Clone + Eq + std::hash::Hash> Watch<K> {
+    /// Watches nothing yet.
+    pub fn new() -> Result<Watch<K>> {
+        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).cannot("start", "inotify")?;
+        Ok(Watch { inotify, wanted: HashMap::new(), unwatched: HashSet::new(), next_look: Instant::now() })
+    }
+
+    /// For the poll set.
+    pub fn raw_fd(&self) -> RawFd {
+        self.inotify.as_fd().as_raw_fd()
+    }
+
+    /// Watches every directory on the way from `link` to its end, again if need be.
+    pub fn add(&mut self, key: &K, link: &Path) {
+        let mut name = link.to_path_buf();
+        for _ in 0..HOPS_MAX {
+            let Ok(target) = fs::read_link(&name) else { break };
+            name = name.parent().unwrap_or(Path::new("/")).join(target);
+            self.add_name(key, &name);
+        }
+    }
+
+    /// When links of unwatched directories are due. `None`: there are none.
+    pub fn next_look(&self) -> Option<Instant> {
+        (!self.unwatched.is_empty()).then_some(self.next_look)
+    }
+
+    /// The links that want a look now.
+    pub fn changed(&mut self, now: Instant) -> HashSet<K> {
+        let mut changed = HashSet::new();
+        loop {
+            match self.inotify.read_events() {
+                Ok(events) => events.iter().for_each(|event| self.collect(event, &mut changed)),
+                Err(Errno::EINTR) => {}
+                Err(_) => break,
+            }
+        }
+        if !self.unwatched.is_empty() && now >= self.next_look {
+            self.next_look = now + UNWATCHED_SPAN;
+            changed.extend(self.unwatched.drain());
+        }
+        changed
+    }
+
+    fn add_name(&mut self, key: &K, name: &Path) {
+        let (dir, name) = nearest(name);
+        let flags = AddWatchFlags::IN_CREATE
+            | AddWatchFlags::IN_DELETE
+            | AddWatchFlags::IN_MOVE
+            | AddWatchFlags::IN_ATTRIB
+            | AddWatchFlags::IN_DELETE_SELF
+            | AddWatchFlags::IN_MOVE_SELF
+            | AddWatchFlags::IN_ONLYDIR;
+        match self.inotify.add_watch(&dir, flags) {
+            Ok(watch) => {
+                let keys = self.wanted.entry(watch).or_default().entry(name).or_default();
+                if !keys.contains(key) {
+                    keys.push(key.clone());
+                }
+            }
+            Err(_) => {
+                if self.unwatched.is_empty() {
+                    self.next_look = Instant::now() + UNWATCHED_SPAN;
+                }
+                self.unwatched.insert(key.clone());
+            }
+        }
+    }
+
+    fn collect(&self, event: &InotifyEvent, changed: &mut HashSet<K>) {
+        if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
+            changed.extend(self.wanted.values().flat_map(HashMap::values).flatten().cloned());
+            return;
+        }
+        let Some(names) = self.wanted.get(&event.wd) else { return };
+        match &event.name {
+            Some(name) => changed.extend(names.get(name).into_iter().flatten().cloned()),
+            None => changed.extend(names.values().flatten().cloned()),
+        }
+    }
+}
+
+/// The directory of `name` and its name there; where that directory does not exist, the nearest one above that does
+/// and the name of what is missing in it.
+fn nearest(name: &Path) -> (PathBuf, OsString) {
+    let mut name = name;
+    loop {
+        let dir = match name.parent() {
+            Some(dir) if dir == Path::new("") => Path::new("."),
+            Some(dir) => dir,
+            None => return (PathBuf::from("/"), OsString::new()),
+        };
+        if dir.is_dir() || dir == Path::new(".") {
+            return (dir.to_path_buf(), name.file_name().unwrap_or(OsStr::new("")).to_os_string());
+        }
+        name = dir;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_link_is_due_when_its_target_or_a_directory_on_the_way_appears_or_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("app");
+        let target = dir.path().join("run/app/log");
+        symlink("run/app/log", &link).unwrap();
+        let mut watch = Watch::new().unwrap();
+        let mut due = |step: &dyn Fn()| {
+            watch.add(&"app", &link);
+            step();
+            watch.changed(Instant::now()).contains("app")
+        };
+        assert!(due(&|| fs::create_dir(dir.path().join("run")).unwrap()));
+        assert!(due(&|| fs::create_dir(dir.path().join("run/app")).unwrap()));
+        assert!(!due(&|| fs::write(dir.path().join("run/app/other"), "").unwrap()));
+        assert!(due(&|| fs::write(&target, "").unwrap()));
+        assert!(!due(&|| fs::write(&target, "more").unwrap()), "a write raises no look");
+        assert!(due(&|| fs::rename(&target, dir.path().join("gone")).unwrap()));
+        assert!(due(&|| fs::remove_dir_all(dir.path().join("run/app")).unwrap()));
+    }
+}

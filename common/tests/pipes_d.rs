@@ -1,0 +1,98 @@
+//! The sample directory `pipes.d` can be copied as it is, and its `defaults.toml` tells the truth about the defaults.
+//!
+//! `UPDATE_DOCS=1 cargo test -p standpipe-common` rewrites `defaults.toml`.
+
+use std::fmt::Write;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+use standpipe_common::pipes::scan;
+use standpipe_common::policy::keys::{Default, KEYS};
+use standpipe_common::policy::{Kind, Policy, load};
+
+const WIDTH: usize = 100;
+
+fn sample() -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "..", "pipes.d"].iter().collect()
+}
+
+/// The sample file: prose behind `# `, keys behind a bare `#`.
+fn defaults() -> String {
+    let mut text = String::from(
+        "# The policy of all pipes of this directory. NAME.toml, with the same keys but for logs, is the policy of the\n\
+         # pipe NAME alone.\n\
+         # Each key stands here with its built-in default: take the # away to change it.\n\
+         # Sizes: K M G T are powers of 1024. Spans: ms s m h d w. Limits and triggers can be \"off\".\n",
+    );
+    let mut table = "";
+    for key in KEYS {
+        if key.table != table {
+            table = key.table;
+            write!(text, "\n# A FIFO that is missing. Take this # away, too, for any of the keys below.\n#[{table}]\n")
+                .unwrap();
+        }
+        text.push('\n');
+        wrap(&format!("{} {}", key.meaning, key.reason), &mut text);
+        wrap(&format!("Takes {}.", key.takes), &mut text);
+        if let Default::NoneSuchAs(_) = key.default {
+            wrap("There is no default.", &mut text);
+        }
+        writeln!(text, "#{} = {}", key.name, key.default.sample()).unwrap();
+    }
+    text
+}
+
+fn wrap(sentences: &str, text: &mut String) {
+    let mut line = String::from("#");
+    for word in sentences.split(' ') {
+        if line.chars().count() + 1 + word.chars().count() > WIDTH {
+            writeln!(text, "{line}").unwrap();
+            line = String::from("#");
+        }
+        write!(line, " {word}").unwrap();
+    }
+    writeln!(text, "{line}").unwrap();
+}
+
+#[test]
+fn the_sample_is_what_the_code_does() {
+    let file = sample().join("defaults.toml");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&file, defaults()).unwrap();
+    }
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(text == defaults(), "pipes.d/defaults.toml is out of date: run UPDATE_DOCS=1 cargo test");
+}
+
+#[test]
+fn every_key_uncommented_is_the_built_in_default() {
+    let text = defaults();
+    let uncommented = |line: &str| match line.strip_prefix('#') {
+        Some(key) if !key.starts_with(' ') => key.to_string(),
+        _ => line.to_string(),
+    };
+    let lines: Vec<_> = text.lines().map(uncommented).collect();
+    let keys = lines.iter().filter(|line| line.contains(" = ") && !line.starts_with('#')).count();
+    assert_eq!(keys, KEYS.len());
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("defaults.toml");
+    std::fs::write(&file, lines.join("\n")).unwrap();
+    let raw = load(&file, Kind::Defaults).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(Policy::from_raw(&raw), Policy::default());
+    assert_eq!(raw.logs(&file), Some(PathBuf::from("/var/log/standpipe")));
+}
+
+#[test]
+fn a_copy_of_the_sample_is_a_sound_pipes_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(sample()).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
+    }
+    symlink("/run/standpipe/app", dir.path().join("app")).unwrap();
+    let scan = scan(dir.path()).unwrap();
+    assert!(scan.findings.is_empty(), "{:?}", scan.findings);
+    assert_eq!((scan.entries.len(), scan.logs), (1, None));
+    assert!(scan.entries[0].sound && scan.entries[0].policy == Policy::default());
+}
