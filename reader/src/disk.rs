@@ -1,0 +1,344 @@
+//! The seam between the reader and the disk: every step that changes the log root is one function here.
+//!
+//! Each step passes a point of [`seam`] by its own name first, so a test can count the steps and cut at any of them.
+//! Paths below the log root are names in an open directory, never followed through a link that others may have
+//! planted. Errors say what was tried on which path.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use nix::dir;
+use nix::errno::Errno;
+use nix::fcntl::{self, AT_FDCWD, AtFlags, FallocateFlags, FcntlArg, OFlag, RenameFlags};
+use nix::libc;
+use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstatat, mkdirat};
+use nix::unistd::{self, Gid, UnlinkatFlags, fchown, geteuid, linkat, symlinkat, unlinkat};
+use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::fifo::Identity;
+use standpipe_common::seam;
+
+/// Mode of log root and log directories: the group may read, new files take the directory's group.
+const DIR_MODE: u32 = 0o2750;
+
+/// How the files of a log directory are made.
+#[derive(Clone, Copy, Debug)]
+pub struct FileMode {
+    /// Permission bits.
+    pub mode: u32,
+    /// Another group than the directory gives.
+    pub group: Option<Gid>,
+}
+
+/// An open directory, and its path for messages.
+#[derive(Debug)]
+pub struct Dir {
+    file: File,
+    path: PathBuf,
+}
+
+impl Dir {
+    /// Opens the directory at `path`, made if its parent exists.
+    pub fn open_or_make(path: &Path) -> Result<Dir> {
+        match make_dir(AT_FDCWD, path) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(Error::new("make directory", path, errno)),
+        }
+        Dir::open(path)
+    }
+
+    /// Opens the directory at `path`.
+    pub fn open(path: &Path) -> Result<Dir> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let file = fcntl::open(path, flags, Mode::empty()).cannot("open directory", path)?;
+        Ok(Dir { file: file.into(), path: path.to_path_buf() })
+    }
+
+    /// Opens a directory in this one, made if it is not there. A link is followed only if root or our own uid made it.
+    pub fn sub(&self, name: &OsStr) -> Result<Dir> {
+        let path = self.path.join(name);
+        match make_dir(&self.file, Path::new(name)) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(Error::new("make directory", &path, errno)),
+        }
+        self.existing_sub(name)
+    }
+
+    /// The same, where a missing directory is an error.
+    pub fn existing_sub(&self, name: &OsStr) -> Result<Dir> {
+        let path = self.path.join(name);
+        let mut flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let found = self.stat(name).cannot("look at", &path)?;
+        if is_kind(&found, SFlag::S_IFLNK) {
+            if found.st_uid != 0 && found.st_uid != geteuid().as_raw() {
+                let cause = format!("it is a link that user {} made; only root or the reader may", found.st_uid);
+                return Err(Error::because("open directory", path, cause));
+            }
+            flags.remove(OFlag::O_NOFOLLOW);
+        }
+        let file = fcntl::openat(&self.file, name, flags, Mode::empty()).cannot("open directory", &path)?;
+        Ok(Dir { file: file.into(), path })
+    }
+
+    /// Another handle on the same directory, for another thread.
+    pub fn try_clone(&self) -> Result<Dir> {
+        let file = self.file.try_clone().cannot("open directory", &self.path)?;
+        Ok(Dir { file, path: self.path.clone() })
+    }
+
+    /// For messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of a file in it, for messages.
+    pub fn path_of(&self, name: impl AsRef<OsStr>) -> PathBuf {
+        self.path.join(name.as_ref())
+    }
+
+    /// Device, inode, owner and mode.
+    pub fn metadata(&self) -> Result<std::fs::Metadata> {
+        self.file.metadata().cannot("look at", &self.path)
+    }
+
+    /// Device and inode.
+    pub fn identity(&self) -> Result<Identity> {
+        Ok((&self.metadata()?).into())
+    }
+
+    /// Names in it, but `.` and `..`, in no order.
+    pub fn names(&self) -> Result<Vec<OsString>> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let mut listing =
+            dir::Dir::openat(&self.file, ".", flags, Mode::empty()).cannot("read directory", &self.path)?;
+        let mut names = Vec::new();
+        for entry in listing.iter() {
+            let entry = entry.cannot("read directory", &self.path)?;
+            let name = std::os::unix::ffi::OsStrExt::from_bytes(entry.file_name().to_bytes());
+            if name != "." && name != ".." {
+                names.push(OsStr::to_os_string(name));
+            }
+        }
+        Ok(names)
+    }
+
+    /// What a name stands for, links not followed.
+    pub fn stat(&self, name: impl AsRef<OsStr>) -> nix::Result<FileStat> {
+        fstatat(&self.file, name.as_ref(), AtFlags::AT_SYMLINK_NOFOLLOW)
+    }
+
+    /// Opens a regular file for reading.
+    pub fn open_read(&self, name: impl AsRef<OsStr>) -> Result<File> {
+        self.open_file(name.as_ref(), OFlag::O_RDONLY)
+    }
+
+    /// Opens a regular file for reading and writing at given places, never appending: pwrite would ignore them.
+    pub fn open_write(&self, name: impl AsRef<OsStr>) -> Result<File> {
+        self.open_file(name.as_ref(), OFlag::O_RDWR)
+    }
+
+    fn open_file(&self, name: &OsStr, access: OFlag) -> Result<File> {
+        let flags = access | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let path = self.path_of(name);
+        let file: File = fcntl::openat(&self.file, name, flags, Mode::empty()).cannot("open", &path)?.into();
+        if !file.metadata().cannot("look at", &path)?.is_file() {
+            return Err(Error::because("open", path, "it is not a regular file"));
+        }
+        Ok(file)
+    }
+
+    /// Makes a new file; one of that name is an error.
+    pub fn create(&self, name: impl AsRef<OsStr>, mode: FileMode) -> Result<File> {
+        let name = name.as_ref();
+        let path = self.path_of(name);
+        seam::pass("create").cannot("create", &path)?;
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = fcntl::openat(&self.file, name, flags, bits(mode.mode)).cannot("create", &path)?.into();
+        give_group(&file, mode).cannot("set the group of", &path)?;
+        Ok(file)
+    }
+
+    /// Opens the file of that name for reading and writing, made if it is not there: a lock.
+    pub fn open_or_create(&self, name: &str, mode: u32) -> Result<File> {
+        let path = self.path_of(name);
+        seam::pass("create").cannot("open", &path)?;
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        Ok(fcntl::openat(&self.file, name, flags, bits(mode)).cannot("open", path)?.into())
+    }
+
+    /// Makes a file without a name. EOPNOTSUPP, EISDIR: this file system cannot.
+    pub fn create_unnamed(&self, mode: FileMode) -> Result<File> {
+        seam::pass("unnamed").cannot("create a file in", &self.path)?;
+        let flags = OFlag::O_RDWR | OFlag::O_TMPFILE | OFlag::O_CLOEXEC;
+        let file =
+            fcntl::openat(&self.file, ".", flags, bits(mode.mode)).cannot("create a file in", &self.path)?.into();
+        give_group(&file, mode).cannot("set the group of a file in", &self.path)?;
+        Ok(file)
+    }
+
+    /// Gives a file without a name its name; one that exists is an error.
+    pub fn link(&self, file: &File, name: &str) -> Result<()> {
+        let path = self.path_of(name);
+        seam::pass("link").cannot("link", &path)?;
+        let from = format!("/proc/self/fd/{}", file.as_raw_fd());
+        linkat(AT_FDCWD, from.as_str(), &self.file, name, AtFlags::AT_SYMLINK_FOLLOW).cannot("link", path)
+    }
+
+    /// Renames a file to a name that is not taken.
+    pub fn rename_new(&self, from: impl AsRef<OsStr>, to: &str) -> Result<()> {
+        let path = self.path_of(&from);
+        seam::pass("rename").cannot("rename", &path)?;
+        fcntl::renameat2(&self.file, from.as_ref(), &self.file, to, RenameFlags::RENAME_NOREPLACE)
+            .cannot("rename", path)
+    }
+
+    /// Renames a file over another.
+    pub fn rename_over(&self, from: &str, to: &str) -> Result<()> {
+        seam::pass("rename").cannot("rename", self.path_of(from))?;
+        fcntl::renameat(&self.file, from, &self.file, to).cannot("rename", self.path_of(from))
+    }
+
+    /// Makes `name` a symbolic link to `target`, in one step that always leaves one there.
+    pub fn swap_link(&self, target: &str, name: &str) -> Result<()> {
+        let path = self.path_of(name);
+        if fcntl::readlinkat(&self.file, name).is_ok_and(|now| now == target) {
+            return Ok(());
+        }
+        let fresh = format!(".{name}.new");
+        self.remove(&fresh)?;
+        seam::pass("symlink").cannot("link", &path)?;
+        symlinkat(target, &self.file, fresh.as_str()).cannot("link", &path)?;
+        self.rename_over(&fresh, name)
+    }
+
+    /// Removes a file; that it is not there is no error.
+    pub fn remove(&self, name: impl AsRef<OsStr>) -> Result<()> {
+        let path = self.path_of(&name);
+        seam::pass("remove").cannot("remove", &path)?;
+        match unlinkat(&self.file, name.as_ref(), UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(Error::new("remove", path, errno)),
+        }
+    }
+
+    /// Makes its names durable.
+    pub fn sync(&self) -> Result<()> {
+        seam::pass("sync").cannot("sync", &self.path)?;
+        unistd::fsync(&self.file).cannot("sync", &self.path)
+    }
+
+    /// Free bytes that an unprivileged user can still take.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        let space = nix::sys::statvfs::fstatvfs(&self.file)?;
+        Ok(space.blocks_available() * space.fragment_size())
+    }
+
+    /// The file system's magic number, as in `statfs(2)`.
+    pub fn file_system(&self) -> io::Result<i64> {
+        Ok(nix::sys::statfs::fstatfs(&self.file)?.filesystem_type().0)
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// Writes all of `bytes` at `offset`.
+pub fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    let allowed = seam::pass_write("write", bytes.len())?;
+    file.write_all_at(&bytes[..allowed], offset)?;
+    if allowed < bytes.len() {
+        seam::die();
+    }
+    Ok(())
+}
+
+/// Sets a file's length.
+pub fn set_len(file: &File, len: u64) -> io::Result<()> {
+    seam::pass("truncate")?;
+    file.set_len(len)
+}
+
+/// Makes a file's content durable.
+pub fn sync(file: &File) -> io::Result<()> {
+    seam::pass("sync")?;
+    file.sync_all()
+}
+
+/// Gives a new file `len` bytes of disk; where the file system has no fallocate, by writing zeros.
+pub fn allocate(file: &File, len: u64) -> io::Result<()> {
+    seam::pass("allocate")?;
+    match fcntl::fallocate(file, FallocateFlags::empty(), 0, len as i64) {
+        Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => file.write_all_at(&vec![0; len as usize], 0),
+        other => Ok(other?),
+    }
+}
+
+/// Takes the write lock on byte 0 of a file, which lasts as long as the file is open. `false`: another has it.
+pub fn try_lock(file: &File) -> io::Result<bool> {
+    match fcntl::fcntl(file, FcntlArg::F_OFD_SETLK(&first_byte(libc::F_WRLCK))) {
+        Ok(_) => Ok(true),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Whether another has that lock; asking needs read permission only.
+pub fn is_locked(file: &File) -> io::Result<bool> {
+    let mut lock = first_byte(libc::F_WRLCK);
+    fcntl::fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock))?;
+    Ok(i32::from(lock.l_type) != libc::F_UNLCK)
+}
+
+/// A regular file of our own uid with one name: one that we may write to.
+pub fn is_ours(stat: &FileStat) -> bool {
+    is_kind(stat, SFlag::S_IFREG) && stat.st_uid == geteuid().as_raw() && stat.st_nlink == 1
+}
+
+/// Whether a file is of that type.
+pub fn is_kind(stat: &FileStat, kind: SFlag) -> bool {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == kind
+}
+
+/// Refuses, as root, a directory in which others could plant something.
+pub fn refuse_if_others_may_write(dir: &Dir) -> Result<()> {
+    let metadata = dir.metadata()?;
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let cause = if metadata.uid() != 0 {
+        format!("user {} owns it, and the reader runs as root", metadata.uid())
+    } else if metadata.mode() & 0o022 != 0 {
+        format!("its mode {:04o} lets others write, and the reader runs as root", metadata.mode() & 0o7777)
+    } else {
+        return Ok(());
+    };
+    Err(Error::because("use directory", dir.path(), cause))
+}
+
+fn make_dir(at: impl AsFd, name: &Path) -> nix::Result<()> {
+    if fstatat(&at, name, AtFlags::empty()).is_ok() {
+        return Err(Errno::EEXIST);
+    }
+    seam::pass("mkdir").map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
+    mkdirat(&at, name, bits(DIR_MODE))?;
+    // mkdir ignores the set-group-ID bit.
+    fchmodat(&at, name, bits(DIR_MODE), FchmodatFlags::FollowSymlink)
+}
+
+fn give_group(file: &File, mode: FileMode) -> nix::Result<()> {
+    mode.group.map_or(Ok(()), |group| fchown(file, None, Some(group)))
+}
+
+fn bits(mode: u32) -> Mode {
+    Mode::from_bits_truncate(mode)
+}
+
+fn first_byte(kind: i32) -> libc::flock {
+    libc::flock { l_type: kind as i16, l_whence: libc::SEEK_SET as i16, l_start: 0, l_len: 1, l_pid: 0 }
+}

@@ -1,0 +1,424 @@
+//! A lane: one pipe at work, from the bytes that wait in it to the segment that has them.
+//!
+//! Invariants: at most one chunk is in flight, in one mailbox; a part begins and ends between chunks only. A lane
+//! whose log cannot be written stops being read, so its writers wait and nothing is lost; it keeps the mailbox with
+//! the chunk that could not be put. When a turn comes is not decided here ([`crate::pace`], [`crate::drain`]).
+
+use std::ffi::{OsStr, OsString};
+use std::time::{Duration, Instant};
+
+use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::fifo::Fifo;
+use standpipe_common::part::PartKind;
+use standpipe_common::policy::{Compress, Level, Policy};
+use standpipe_common::stamp::Stamper;
+
+use crate::archiver::{ArchiveQueue, Order};
+use crate::disk::{Dir, FileMode};
+use crate::glance::Glance;
+use crate::log_dir::LogDir;
+use crate::mailbox::{DATA_BYTES, Mailbox, Phase};
+use crate::owner;
+use crate::record::Record;
+use crate::recovery;
+use crate::rotation::{self, LINE_WAIT_NS, Place, Triggers, Verdict, Waiting};
+
+/// How often the active segment is looked at while it is written: somebody may have removed it.
+const VERIFY_SPAN: Duration = Duration::from_millis(900);
+
+/// The first wait after a failure; it doubles up to [`RETRY_SPAN_MAX`].
+const RETRY_SPAN: Duration = Duration::from_secs(1);
+/// The longest wait after a failure.
+const RETRY_SPAN_MAX: Duration = Duration::from_secs(30);
+
+/// How long a replaced pipe is held that somebody still writes to.
+const RETIRED_SPAN: Duration = Duration::from_secs(60);
+
+/// How a lane writes: its policy, as far as the reader needs it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What is put before each line.
+    pub stamper: Stamper,
+    /// When a part ends.
+    pub triggers: Triggers,
+    /// How files are made.
+    pub mode: FileMode,
+    /// What the archiver does with sealed segments. `None`: they stay plain.
+    pub level: Option<Level>,
+    /// Span between two reads of a busy pipe.
+    pub tick: Duration,
+}
+
+impl Settings {
+    /// From a checked policy.
+    ///
+    /// # Errors
+    /// `file_group` names a group that does not exist.
+    pub fn from_policy(policy: &Policy) -> Result<Settings> {
+        let group = policy.file_group.as_deref().map(owner::group).transpose()?;
+        Ok(Settings {
+            stamper: policy.stamper.clone(),
+            triggers: Triggers {
+                size: policy.rotate_size,
+                age: policy.rotate_age,
+                at: policy.rotate_at,
+                zone: policy.zone.clone(),
+                line_bytes_max: policy.max_line,
+            },
+            mode: FileMode { mode: policy.file_mode, group },
+            level: (policy.compress == Compress::Zstd).then_some(policy.level),
+            tick: policy.tick,
+        })
+    }
+}
+
+/// What a lane works with beside its own: one set for all lanes of a thread.
+pub struct Tools<'a> {
+    /// For this chunk.
+    pub mailbox: &'a mut Mailbox,
+    /// To look before a read.
+    pub glance: &'a mut Glance,
+    /// Wall clock, ns since the epoch.
+    pub now_ns: i64,
+}
+
+/// What a turn did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// Bytes that were waiting before it.
+    pub queued: usize,
+    /// Bytes taken.
+    pub taken: usize,
+}
+
+/// Why a turn could not be done.
+#[derive(Debug)]
+pub enum Halt {
+    /// Nothing was taken.
+    Before(Error),
+    /// The mailbox holds a chunk that cannot be put yet.
+    Holding(Error),
+}
+
+/// A pipe that another took the place of, open for reading only.
+#[derive(Debug)]
+struct Retired {
+    fifo: Fifo,
+    until: Instant,
+}
+
+/// A failure that lasts.
+#[derive(Debug)]
+struct Sick {
+    retry_at: Instant,
+    wait: Duration,
+    /// The mailbox with the chunk that could not be put.
+    holding: Option<Mailbox>,
+}
+
+/// One pipe at work.
+#[derive(Debug)]
+pub struct Lane {
+    name: OsString,
+    fifo: Fifo,
+    capacity: usize,
+    /// Pipes that stood under this name before, and may still have bytes.
+    retired: Vec<Retired>,
+    settings: Settings,
+    queue: ArchiveQueue,
+    log: Option<LogDir>,
+    sick: Option<Sick>,
+    /// Somebody asked for a rotation.
+    asked: bool,
+    /// A due rotation waits for the end of a line.
+    waiting: Option<Waiting>,
+    /// When the part of that birth is due by the clock.
+    due_of: (i64, Option<i64>),
+    /// What each line start of this turn gets in front.
+    text: Vec<u8>,
+    verified: Instant,
+}
+
+impl Lane {
+    /// A lane without its log yet: see [`Lane::attach`].
+    pub fn new(name: OsString, fifo: Fifo, settings: Settings, queue: ArchiveQueue) -> Lane {
+        Lane {
+            name,
+            capacity: fifo.capacity().unwrap_or(0),
+            fifo,
+            retired: Vec::new(),
+            settings,
+            queue,
+            log: None,
+            sick: None,
+            asked: false,
+            waiting: None,
+            due_of: (0, None),
+            text: Vec::new(),
+            verified: Instant::now(),
+        }
+    }
+
+    /// Name of the pipe and of its log directory.
+    pub fn name(&self) -> &OsStr {
+        &self.name
+    }
+
+    /// The pipe.
+    pub fn fifo(&self) -> &Fifo {
+        &self.fifo
+    }
+
+    /// All pipes that are read for it.
+    pub fn fifos(&self) -> impl Iterator<Item = &Fifo> {
+        self.retired.iter().map(|old| &old.fifo).chain([&self.fifo])
+    }
+
+    /// Bytes that the pipe can hold.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// How it writes.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Its log directory, once it is open.
+    pub fn log(&self) -> Option<&LogDir> {
+        self.log.as_ref()
+    }
+
+    /// Another pipe took the place of the one before, which is drained until its last writer has left.
+    ///
+    /// # Errors
+    /// The old pipe cannot be opened again; it is let go at once.
+    pub fn replace_fifo(&mut self, fifo: Fifo, now: Instant) -> Result<()> {
+        self.capacity = fifo.capacity().unwrap_or(0);
+        let old = std::mem::replace(&mut self.fifo, fifo);
+        let fifo = old.into_read_only().cannot("reopen the old pipe of", &self.name)?;
+        self.retired.push(Retired { fifo, until: now + RETIRED_SPAN });
+        Ok(())
+    }
+
+    /// Pipes that were replaced and still have to be drained.
+    pub fn has_retired(&self) -> bool {
+        !self.retired.is_empty()
+    }
+
+    /// Lets go of replaced pipes that are empty and that nobody writes to any more, or whose time is over.
+    pub fn release_retired(&mut self, now: Instant) {
+        let name = &self.name;
+        self.retired.retain(|old| {
+            let left = old.fifo.queued().unwrap_or(0);
+            let over = now >= old.until;
+            if over && left > 0 {
+                log::error!("{}: {left} bytes went with the pipe that was replaced", name.display());
+            }
+            !over && (left > 0 || !old.fifo.is_abandoned().unwrap_or(true))
+        });
+    }
+
+    /// Gives the lane its log directory, and the archiver its sealed segments.
+    pub fn attach(&mut self, dir: Dir, boot: &str, now_ns: i64) -> Result<()> {
+        self.log = Some(LogDir::open(dir, boot, self.settings.mode, now_ns)?);
+        self.order_archive();
+        Ok(())
+    }
+
+    /// When its part is due by the clock, ns since the epoch. `None`: never as it stands.
+    pub fn due_ns(&mut self) -> Option<i64> {
+        let segment = self.log.as_ref().filter(|_| self.sick.is_none())?.segment();
+        if segment.is_empty() {
+            return None;
+        }
+        if let Some(waiting) = self.waiting {
+            return Some(waiting.since_ns + LINE_WAIT_NS);
+        }
+        let birth_ns = segment.name().birth_ns();
+        if self.due_of.0 != birth_ns {
+            self.due_of = (birth_ns, self.settings.triggers.due_ns(birth_ns));
+        }
+        self.due_of.1
+    }
+
+    /// When it is worth trying again. `None`: it is well.
+    pub fn retry_at(&self) -> Option<Instant> {
+        self.sick.as_ref().map(|sick| sick.retry_at)
+    }
+
+    /// Asks for a rotation at the next line end.
+    pub fn ask_rotation(&mut self) {
+        self.asked = self.log.as_ref().is_some_and(|log| !log.segment().is_empty());
+    }
+
+    /// Rotates if that is due and no line is open, whether bytes wait or not.
+    pub fn on_time(&mut self, now_ns: i64) -> Result<()> {
+        if self.log.is_some() && self.sick.is_none() && self.verdict(0, now_ns) == Verdict::Rotate {
+            self.rotate(now_ns)?;
+        }
+        Ok(())
+    }
+
+    /// Takes one chunk, as much as waits and belongs to one part.
+    pub fn turn(&mut self, tools: &mut Tools<'_>) -> std::result::Result<Turn, Halt> {
+        let (source, queued) = self.source().cannot("look into pipe", &self.name).map_err(Halt::Before)?;
+        if queued == 0 {
+            return Ok(Turn::default());
+        }
+        let now_ns = tools.now_ns;
+        self.text.clear();
+        self.settings.stamper.render(now_ns, &mut self.text);
+        let want = self.make_room(source, queued.min(DATA_BYTES), tools).map_err(Halt::Before)?;
+        let fifo = self.retired.get(source).map_or(&self.fifo, |old| &old.fifo);
+        let log = self.log.as_mut().ok_or_else(|| Halt::Before(no_log(&self.name)))?;
+        let segment = log.segment();
+        let record = Record {
+            lane: self.name.clone(),
+            part: segment.name().file(PartKind::Segment),
+            part_ino: segment.ino(),
+            base: segment.len(),
+            open: segment.is_open(),
+            clock_ns: now_ns,
+            text: self.text.clone(),
+            queued,
+            want,
+            fifo: fifo.identity(),
+        };
+        let path = log.dir().path_of(&record.part);
+        tools.mailbox.arm(&record).cannot("reserve memory for", &path).map_err(Halt::Before)?;
+        let taken = tools.mailbox.read(fifo, want).cannot("read pipe", &self.name).map_err(Halt::Before)?;
+        let (segment, dir, mode) = log.segment_mut();
+        let put = segment.put(dir, &record, tools.mailbox.data(taken), mode);
+        put.cannot("write", &path).map_err(Halt::Holding)?;
+        tools.mailbox.clear(want);
+        Ok(Turn { queued, taken })
+    }
+
+    /// Stops being read for a while; `holding` is the mailbox with the chunk that could not be put.
+    pub fn fall_sick(&mut self, error: &Error, holding: Option<Mailbox>, now: Instant) {
+        let held = self.sick.take();
+        let wait = match &held {
+            Some(sick) => (sick.wait * 2).min(RETRY_SPAN_MAX),
+            None => {
+                log::error!("{error}; {} is not read until this is mended", self.name.display());
+                RETRY_SPAN
+            }
+        };
+        let holding = holding.or(held.and_then(|sick| sick.holding));
+        self.sick = Some(Sick { retry_at: now + wait, wait, holding });
+    }
+
+    /// Tries again what failed. On success gives back the mailbox that was held, EMPTY.
+    pub fn heal(&mut self) -> Result<Option<Mailbox>> {
+        let Some(sick) = &mut self.sick else { return Ok(None) };
+        if let Some(mailbox) = &mut sick.holding {
+            let log = self.log.as_mut().ok_or_else(|| no_log(&self.name))?;
+            if let (Some(Phase::Full(n)), Some(record)) = (mailbox.phase(), mailbox.record()) {
+                recovery::put_again(mailbox, &record, n, log)?;
+                mailbox.clear_all();
+            }
+        }
+        Ok(self.sick.take().and_then(|sick| sick.holding))
+    }
+
+    /// Settles a chunk that a reader before us left in `mailbox`.
+    pub fn settle(&mut self, mailbox: &mut Mailbox) -> Result<recovery::Settled> {
+        let log = self.log.as_mut().ok_or_else(|| no_log(&self.name))?;
+        recovery::settle(mailbox, log, Some(&self.fifo))
+    }
+
+    /// Ends the part whatever it holds, as at the end of input.
+    pub fn seal(&mut self, now_ns: i64) -> Result<()> {
+        self.rotate(now_ns)
+    }
+
+    /// Which pipe has bytes, and how many: replaced ones first, by their place in the list; any other place is the
+    /// present one.
+    fn source(&self) -> std::io::Result<(usize, usize)> {
+        for (place, old) in self.retired.iter().enumerate() {
+            let queued = old.fifo.queued()?;
+            if queued > 0 {
+                return Ok((place, queued));
+            }
+        }
+        Ok((usize::MAX, self.fifo.queued()?))
+    }
+
+    /// Room in the active part for the next read: rotates as often as need be and says how many bytes to take.
+    fn make_room(&mut self, source: usize, queued: usize, tools: &mut Tools<'_>) -> Result<usize> {
+        let now_ns = tools.now_ns;
+        self.verify(now_ns)?;
+        if let Some(log) = &mut self.log {
+            log.freshen(now_ns)?;
+        }
+        loop {
+            match self.verdict(queued, now_ns) {
+                Verdict::Keep => return Ok(queued),
+                Verdict::Rotate => self.rotate(now_ns)?,
+                Verdict::Look => {
+                    let fifo = self.retired.get(source).map_or(&self.fifo, |old| &old.fifo);
+                    let head = tools.glance.look(fifo, queued).cannot("look into pipe", &self.name)?;
+                    match rotation::share(head, self.place(), &self.settings.triggers) {
+                        0 => self.rotate(now_ns)?,
+                        share => return Ok(share),
+                    }
+                }
+            }
+        }
+    }
+
+    fn verdict(&mut self, queued: usize, now_ns: i64) -> Verdict {
+        let place = self.place();
+        let due = self.asked || self.due_ns().is_some_and(|due| due <= now_ns) || self.waiting.is_some();
+        let full = self.settings.triggers.size.at().is_some_and(|size| place.len >= size);
+        if (due || full) && place.open && self.waiting.is_none() {
+            self.waiting = Some(Waiting { since_ns: now_ns, since_len: place.len });
+        }
+        rotation::decide(self.place(), due, queued, now_ns, &self.settings.triggers)
+    }
+
+    fn place(&self) -> Place {
+        let segment = self.log.as_ref().map(LogDir::segment);
+        Place {
+            len: segment.map_or(0, |segment| segment.len()),
+            open: segment.is_some_and(|segment| segment.is_open()),
+            text_len: self.text.len(),
+            waiting: self.waiting,
+        }
+    }
+
+    fn rotate(&mut self, now_ns: i64) -> Result<()> {
+        let Some(log) = &mut self.log else { return Ok(()) };
+        let sealed = log.rotate(now_ns)?;
+        self.asked = false;
+        self.waiting = None;
+        if sealed.is_some() {
+            self.order_archive();
+        }
+        Ok(())
+    }
+
+    fn verify(&mut self, now_ns: i64) -> Result<()> {
+        let Some(log) = &mut self.log else { return Err(no_log(&self.name)) };
+        if self.verified.elapsed() >= VERIFY_SPAN {
+            self.verified = Instant::now();
+            if let Some(sentence) = log.verify(now_ns)? {
+                log::error!("{sentence}");
+                self.waiting = None;
+                self.order_archive();
+            }
+        }
+        Ok(())
+    }
+
+    fn order_archive(&self) {
+        if let Some(level) = self.settings.level {
+            self.queue.put(&self.name, Order { level, mode: self.settings.mode });
+        }
+    }
+}
+
+fn no_log(name: &OsStr) -> Error {
+    Error::because("drain", name, "its log directory is not open")
+}

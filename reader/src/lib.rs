@@ -1,0 +1,41 @@
+//! Drains named pipes into rotated, compressed logs, and reads them back.
+//!
+//! In the order in which the bytes travel; a module uses only what stands further down:
+//! - [`cli`]: the command line;
+//! - [`run`], [`stdin`]: the two programs that drain, a pipes directory or standard input;
+//! - [`drain`], [`pace`]: one thread and its lanes; whose turn it is;
+//! - [`lane`]: one pipe at work, from the bytes that wait to the segment that has them;
+//! - [`root`]: the log root and its lock;
+//! - [`mailboxes`], [`recovery`]: mailboxes found at start, and what they mean;
+//! - [`mailbox`], [`record`]: where a chunk is while it is nowhere else;
+//! - [`glance`], [`rotation`]: a look before a read, and where a part ends;
+//! - [`log_dir`], [`segment`], [`output`]: the part that is written;
+//! - [`archiver`]: what becomes of sealed parts;
+//! - [`listing`], [`line_end`]: what stands in a log directory;
+//! - [`disk`], [`owner`]: the seam to the file system.
+//!
+//! [`logs`] is the way back, and uses nothing but the listing.
+
+pub mod archiver;
+pub mod cli;
+pub mod disk;
+pub mod drain;
+pub mod glance;
+pub mod lane;
+pub mod line_end;
+pub mod listing;
+pub mod log_dir;
+pub mod logs;
+pub mod mailbox;
+pub mod mailboxes;
+pub mod output;
+pub mod owner;
+pub mod pace;
+pub mod record;
+pub mod recovery;
+pub mod root;
+pub mod rotation;
+pub mod run;
+pub mod segment;
+pub mod signals;
+pub mod stdin;

@@ -1,0 +1,151 @@
+//! What stands in a log directory, told from the names alone: parts in order, and files that are not ours.
+//!
+//! Reads one directory once; opens nothing. A part counts as ours by its name here; whoever writes to or removes a
+//! file asks [`crate::disk::is_ours`] as well.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use standpipe_common::error::Result;
+use standpipe_common::part::{PartKind, PartName};
+
+use crate::disk::Dir;
+
+/// Name of the file by which we know a log directory of ours.
+pub const STATE_FILE: &str = ".standpipe";
+
+/// Name of the link to the active segment.
+pub const CURRENT: &str = "current";
+
+/// Which files a part has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// `….log`
+    pub segment: bool,
+    /// `….log.zst`
+    pub archive: bool,
+    /// `….times`
+    pub marks: bool,
+}
+
+/// One look at a log directory.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Parts in order of time.
+    pub parts: BTreeMap<PartName, Files>,
+    /// `*.log` files that are not ours, in no order.
+    pub foreign_logs: Vec<OsString>,
+    /// Files that an interrupted archive left.
+    pub leftovers: Vec<OsString>,
+    /// [`STATE_FILE`] is there.
+    pub has_state: bool,
+}
+
+impl Listing {
+    /// Reads `dir`.
+    pub fn read(dir: &Dir) -> Result<Listing> {
+        let mut listing = Listing::default();
+        for name in dir.names()? {
+            listing.add(name);
+        }
+        Ok(listing)
+    }
+
+    /// The newest part that has anything.
+    pub fn newest(&self) -> Option<&PartName> {
+        self.parts.keys().next_back()
+    }
+
+    /// The segment that may still be written: the newest part, if it is a segment and nothing else.
+    pub fn active(&self) -> Option<&PartName> {
+        let (name, files) = self.parts.iter().next_back()?;
+        (files.segment && !files.archive).then_some(name)
+    }
+
+    /// Segments that are complete, oldest first.
+    pub fn sealed(&self) -> impl Iterator<Item = (&PartName, Files)> {
+        let active = self.active();
+        self.parts
+            .iter()
+            .filter(move |(name, files)| files.segment && Some(*name) != active)
+            .map(|(name, files)| (name, *files))
+    }
+
+    fn add(&mut self, name: OsString) {
+        if let Some((part, kind)) = PartName::parse(&name) {
+            let files = self.parts.entry(part).or_default();
+            match kind {
+                PartKind::Segment => files.segment = true,
+                PartKind::Archive => files.archive = true,
+                PartKind::Marks => files.marks = true,
+            }
+        } else if name == STATE_FILE {
+            self.has_state = true;
+        } else if is_leftover(&name) {
+            self.leftovers.push(name);
+        } else if name.as_bytes().ends_with(b".log") {
+            self.foreign_logs.push(name);
+        }
+    }
+}
+
+/// Name of an archive that is being written, where the file system has no files without a name.
+pub fn unfinished_name(part: &PartName) -> String {
+    format!(".{}.part", part.file(PartKind::Archive))
+}
+
+fn is_leftover(name: &OsStr) -> bool {
+    let bytes = name.as_bytes();
+    let inner = bytes.strip_prefix(b".").and_then(|rest| rest.strip_suffix(b".part"));
+    inner.is_some_and(|inner| {
+        PartName::parse(OsStr::from_bytes(inner)).is_some_and(|(_, kind)| kind == PartKind::Archive)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listing(names: &[&str]) -> Listing {
+        let mut listing = Listing::default();
+        names.iter().for_each(|name| listing.add(name.into()));
+        listing
+    }
+
+    const A: &str = "2026-11-21T10-00-00.000000Z";
+    const B: &str = "2026-11-21T11-00-00.000000Z";
+
+    #[test]
+    fn the_newest_segment_is_active_unless_it_has_an_archive() {
+        let name = |stem: &str| PartName::parse(OsStr::new(&format!("{stem}.log"))).unwrap().0;
+        let cases: [(&[String], Option<&str>, &[&str]); 5] = [
+            (&[format!("{A}.log"), format!("{B}.log")], Some(B), &[A]),
+            (&[format!("{A}.log.zst"), format!("{B}.log")], Some(B), &[]),
+            (&[format!("{A}.log"), format!("{B}.log.zst")], None, &[A]),
+            (&[format!("{B}.log"), format!("{B}.log.zst")], None, &[B]),
+            (&[], None, &[]),
+        ];
+        for (names, active, sealed) in cases {
+            let listing = listing(&names.iter().map(String::as_str).collect::<Vec<_>>());
+            assert_eq!(listing.active(), active.map(name).as_ref(), "{names:?}");
+            let found: Vec<_> = listing.sealed().map(|(name, _)| name.stem()).collect();
+            assert_eq!(found, sealed, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_ours_is_told_apart() {
+        let listing = listing(&[
+            "access.log",
+            "access.log.1",
+            ".standpipe",
+            "current",
+            ".2026-11-21T10-00-00.000000Z.log.zst.part",
+            "2026-11-21T10-00-00.000000Z.log.zst.bak",
+        ]);
+        assert_eq!(listing.foreign_logs, ["access.log"]);
+        assert_eq!(listing.leftovers, [".2026-11-21T10-00-00.000000Z.log.zst.part"]);
+        assert!(listing.has_state && listing.parts.is_empty());
+    }
+}

@@ -1,0 +1,191 @@
+//! One log directory at work: its active segment, and the steps that begin and end parts.
+//!
+//! Invariants: the active segment is the newest name there, and `current` leads to it; an empty segment is never
+//! sealed; sealing makes the next segment first. Between any two steps a crash leaves a directory that
+//! [`LogDir::open`] takes up again. Nothing here compresses, and nothing but empty segments is removed.
+
+use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::part::{PartKind, PartName};
+
+use crate::disk::{self, Dir, FileMode};
+use crate::line_end;
+use crate::listing::{CURRENT, Listing, STATE_FILE};
+use crate::segment::Segment;
+
+/// An empty segment older than this gives way to one with a fresh name when its first byte comes.
+const STALE_NS: i64 = 60_000_000_000;
+
+/// A log directory, open, with its active segment.
+#[derive(Debug)]
+pub struct LogDir {
+    dir: Dir,
+    segment: Segment,
+    mode: FileMode,
+}
+
+impl LogDir {
+    /// Takes up a log directory: puts right what a crash left, cuts what a power cut left, finds or makes the active
+    /// segment.
+    ///
+    /// # Errors
+    /// The disk's; logs that are not ours in a directory that is not ours yet.
+    pub fn open(dir: Dir, boot: &str, mode: FileMode, now_ns: i64) -> Result<LogDir> {
+        disk::refuse_if_others_may_write(&dir)?;
+        let mut listing = Listing::read(&dir)?;
+        refuse_foreign(&dir, &listing)?;
+        let rebooted = listing.has_state && state_boot(&dir).as_deref() != Some(boot);
+        for name in &listing.leftovers {
+            dir.remove(name)?;
+        }
+        if rebooted {
+            cut_nuls(&dir, &listing)?;
+        }
+        drop_empty(&dir, &mut listing)?;
+        let segment = match listing.active().filter(|name| is_writable(&dir, name)).cloned() {
+            Some(name) if !rebooted || is_empty(&dir, &name) => {
+                let open_before = line_end::part_before_is_open(&dir, &listing, &name);
+                Segment::resume(&dir, name, open_before)?
+            }
+            _ => Segment::create(&dir, PartName::born(now_ns, listing.newest()), mode, false)?,
+        };
+        if rebooted || !listing.has_state {
+            write_state(&dir, boot)?;
+        }
+        let log = LogDir { dir, segment, mode };
+        log.point_current();
+        Ok(log)
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
+    /// The active segment.
+    pub fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    /// The active segment, to put chunks into.
+    pub fn segment_mut(&mut self) -> (&mut Segment, &Dir, FileMode) {
+        (&mut self.segment, &self.dir, self.mode)
+    }
+
+    /// Seals the active segment and begins the next. Returns the sealed part, or `None` where there was nothing in it.
+    pub fn rotate(&mut self, now_ns: i64) -> Result<Option<PartName>> {
+        if self.segment.is_empty() {
+            return Ok(None);
+        }
+        let next = self.next_segment(now_ns, self.segment.is_open())?;
+        let sealed = std::mem::replace(&mut self.segment, next).seal();
+        self.point_current();
+        Ok(Some(sealed))
+    }
+
+    /// Before the first byte: an empty segment with a stale name gives way, so that a part's name tells its beginning.
+    pub fn freshen(&mut self, now_ns: i64) -> Result<()> {
+        let age = now_ns - self.segment.name().birth_ns();
+        if !self.segment.is_empty() || age < STALE_NS {
+            return Ok(());
+        }
+        let next = self.next_segment(now_ns, self.segment.is_open())?;
+        let stale = std::mem::replace(&mut self.segment, next).seal();
+        self.point_current();
+        self.dir.remove(stale.file(PartKind::Segment))
+    }
+
+    /// Whether the active segment still stands under its name with all that we wrote. If not (somebody removed,
+    /// renamed or truncated it), the next one takes its place and the sentence says so.
+    pub fn verify(&mut self, now_ns: i64) -> Result<Option<String>> {
+        let name = self.segment.name().file(PartKind::Segment);
+        let ino = self.segment.ino();
+        let what = match self.dir.stat(&name) {
+            Ok(stat) if stat.st_ino == ino && stat.st_size as u64 >= self.segment.len() => return Ok(None),
+            Ok(stat) if stat.st_ino == ino => "truncated",
+            _ => "removed or renamed",
+        };
+        let next = self.next_segment(now_ns, self.segment.is_open())?;
+        self.segment = next;
+        self.point_current();
+        let path = self.dir.path_of(&name);
+        Ok(Some(format!("{} was {what} while it was written; {} goes on", path.display(), self.segment.name())))
+    }
+
+    fn next_segment(&self, now_ns: i64, open: bool) -> Result<Segment> {
+        let name = PartName::born(now_ns, Some(self.segment.name()));
+        Segment::create(&self.dir, name, self.mode, open)
+    }
+
+    /// `current` is a convenience: that it cannot be set right is said, and stops nothing.
+    fn point_current(&self) {
+        if let Err(error) = self.dir.swap_link(&self.segment.name().file(PartKind::Segment), CURRENT) {
+            log::error!("{error}");
+        }
+    }
+}
+
+fn refuse_foreign(dir: &Dir, listing: &Listing) -> Result<()> {
+    let Some(name) = listing.foreign_logs.first().filter(|_| !listing.has_state) else { return Ok(()) };
+    let cause = format!(
+        "{} in it is not ours; move such files elsewhere, or make an empty file {STATE_FILE} there to keep them",
+        name.display()
+    );
+    Err(Error::because("use log directory", dir.path(), cause))
+}
+
+fn is_writable(dir: &Dir, name: &PartName) -> bool {
+    dir.stat(name.file(PartKind::Segment)).is_ok_and(|stat| disk::is_ours(&stat))
+}
+
+fn is_empty(dir: &Dir, name: &PartName) -> bool {
+    dir.stat(name.file(PartKind::Segment)).is_ok_and(|stat| disk::is_ours(&stat) && stat.st_size == 0)
+}
+
+/// Removes empty segments that are not active (traces of a clock step or a kill) and marks without a segment.
+fn drop_empty(dir: &Dir, listing: &mut Listing) -> Result<()> {
+    let active = listing.active().cloned();
+    for (name, files) in &mut listing.parts {
+        let segment = name.file(PartKind::Segment);
+        if files.segment && Some(name) != active.as_ref() && is_empty(dir, name) {
+            dir.remove(&segment)?;
+            files.segment = false;
+        }
+        if files.marks && !files.segment {
+            dir.remove(name.file(PartKind::Marks))?;
+            files.marks = false;
+        }
+    }
+    listing.parts.retain(|_, files| files.segment || files.archive);
+    Ok(())
+}
+
+/// After another boot: cuts the NUL bytes that a file system leaves at the end of what it had not written.
+fn cut_nuls(dir: &Dir, listing: &Listing) -> Result<()> {
+    for (name, files) in &listing.parts {
+        if !files.segment || !is_writable(dir, name) {
+            continue;
+        }
+        let file_name = name.file(PartKind::Segment);
+        let cut = Segment::resume(dir, name.clone(), false)?.cut_nuls().cannot("cut", dir.path_of(&file_name))?;
+        if cut > 0 {
+            let path = dir.path_of(&file_name);
+            log::warn!("{}: {cut} NUL bytes at its end were never written before the power went; cut", path.display());
+        }
+    }
+    Ok(())
+}
+
+/// The boot of the last writer. `None`: the file says nothing, or nothing that we understand.
+fn state_boot(dir: &Dir) -> Option<String> {
+    let text = std::io::read_to_string(dir.open_read(STATE_FILE).ok()?).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("boot ")).map(str::to_owned)
+}
+
+fn write_state(dir: &Dir, boot: &str) -> Result<()> {
+    const FRESH: &str = ".standpipe.new";
+    let text = format!("standpipe 1\nboot {boot}\npattern {}\n", PartName::PATTERN);
+    dir.remove(FRESH)?;
+    let file = dir.create(FRESH, FileMode { mode: 0o640, group: None })?;
+    disk::write_at(&file, text.as_bytes(), 0).cannot("write", dir.path_of(FRESH))?;
+    dir.rename_over(FRESH, STATE_FILE)
+}

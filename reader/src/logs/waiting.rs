@@ -1,0 +1,65 @@
+//! What a reader that died left in its mailbox: it is not lost, but not in the log yet either.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use crate::disk::{self, Dir};
+use crate::mailbox::{NAME_PREFIX, peek};
+use crate::mailboxes::SALVAGED_PREFIX;
+use crate::root::{LOCK, SELF};
+
+/// One sentence on what waits for the log directory `dir`, in its own mailboxes or those of the log root above it.
+pub fn sentence(dir: &Dir) -> Option<String> {
+    let lane = dir.path().canonicalize().ok()?.file_name()?.to_owned();
+    let parent = Dir::open(&dir.path().join("..")).ok();
+    let own = look(dir, OsStr::new(SELF));
+    let above = parent.as_ref().map(|parent| look(parent, &lane)).unwrap_or_default();
+    let mut words = Vec::new();
+    let bytes = own.bytes + above.bytes;
+    if bytes > 0 {
+        words.push(format!(
+            "{bytes} bytes more wait in the mailbox of a reader that died; they come into the log when it starts again"
+        ));
+    }
+    for name in own.salvaged.iter().chain(&above.salvaged) {
+        words.push(format!("{name} holds bytes that did not fit into the log"));
+    }
+    (!words.is_empty()).then(|| format!("{}: {}", lane.display(), words.join("; ")))
+}
+
+#[derive(Default)]
+struct Found {
+    bytes: usize,
+    salvaged: Vec<String>,
+}
+
+/// The chunks of `lane` in the mailboxes of `root`, if no reader is alive there. What we may not read is not told.
+fn look(root: &Dir, lane: &OsStr) -> Found {
+    let mut found = Found::default();
+    let alive = root.open_read(LOCK).is_ok_and(|lock| disk::is_locked(&lock).unwrap_or(false));
+    for name in root.names().unwrap_or_default() {
+        let salvaged = starts_with(&name, SALVAGED_PREFIX);
+        if !salvaged && (alive || !starts_with(&name, NAME_PREFIX)) {
+            continue;
+        }
+        let held = root.open_read(&name).ok().and_then(|file| peek(&file).ok().flatten());
+        let Some((record, n)) = held.filter(|(record, _)| record.lane == lane) else { continue };
+        if salvaged {
+            found.salvaged.push(root.path_of(&name).display().to_string());
+        } else {
+            // What a crash during the write already brought into the log counts once.
+            let there = root_part_len(root, &record.lane, &record.part).saturating_sub(record.base);
+            found.bytes += n.saturating_sub(usize::try_from(there).unwrap_or(usize::MAX));
+        }
+    }
+    found
+}
+
+fn root_part_len(root: &Dir, lane: &OsStr, part: &str) -> u64 {
+    let dir = root.path().join(lane).join(part);
+    std::fs::metadata(dir).map_or(0, |metadata| metadata.len())
+}
+
+fn starts_with(name: &OsString, prefix: &str) -> bool {
+    name.as_bytes().starts_with(prefix.as_bytes())
+}

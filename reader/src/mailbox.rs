@@ -1,0 +1,376 @@
+//! The mailbox: where a chunk is from the moment it leaves the pipe until it stands in the log.
+//!
+//! A preallocated file mapped MAP_SHARED, so its pages belong to the kernel and outlive this process. `read(2)` moves
+//! the bytes from the pipe into them in one system call; whoever dies afterwards loses nothing. One word says how far
+//! all the rest is to be believed:
+//!
+//! | word | what it promises |
+//! |---|---|
+//! | EMPTY | the data area is all fill |
+//! | ARMED | the record is whole; the data area is fill, or holds what one read brought |
+//! | FULL(n) | record and `n` bytes of data are whole; the part has none, some or all of them |
+//! | DONE | the part has them all |
+//!
+//! Invariants: the fill is made of bytes that UTF-8 text never contains, so that what a read brought shows without a
+//! word about it; the word is stored by [`Mapping::store_word`] alone, everything it speaks of before it.
+//! Not here: what to do with a word found at start ([`crate::recovery`]), and where the bytes go
+//! ([`crate::segment`]).
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+
+use nix::errno::Errno;
+use standpipe_common::boot::BOOT_ID_BYTES;
+use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::fifo::Identity;
+use standpipe_common::seam;
+use standpipe_common::sys::{self, Mapping, PAGE_BYTES};
+
+use crate::disk::{self, Dir, FileMode};
+use crate::record::Record;
+
+/// Most bytes of one chunk: what a pipe holds that an unprivileged user may have.
+pub const DATA_BYTES: usize = 1 << 20;
+
+/// Bytes of a mailbox file: a page of header, the page of fill, the data area.
+pub const FILE_BYTES: usize = DATA_START + DATA_BYTES;
+
+/// Names of mailboxes in a log root: this and a number.
+pub const NAME_PREFIX: &str = ".mailbox-";
+
+const MAGIC: &[u8; 8] = b"mailbox\n";
+const VERSION: u32 = 1;
+const MAGIC_AT: usize = 0;
+const VERSION_AT: usize = 8;
+const DATA_BYTES_AT: usize = 12;
+const BOOT_AT: usize = 16;
+const ROOT_AT: usize = 56;
+const WORD_AT: usize = 128;
+const RECORD_AT: usize = 192;
+const FILL_AT: usize = PAGE_BYTES;
+const DATA_START: usize = 2 * PAGE_BYTES;
+
+/// The bytes that UTF-8 never has: C0, C1, F5 to FF.
+const NEVER_IN_TEXT: [u8; 13] = [0xC0, 0xC1, 0xF5, 0xF6, 0xF7, 0xF8, 0xF9, 0xFA, 0xFB, 0xFC, 0xFD, 0xFE, 0xFF];
+
+/// `statfs` magic of btrfs.
+const BTRFS: i64 = 0x9123_683E;
+
+/// How far a chunk has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing is on its way.
+    Empty,
+    /// A read may have happened.
+    Armed,
+    /// A read brought so many bytes.
+    Full(usize),
+    /// They stand in the part.
+    Done,
+}
+
+/// Where and when a mailbox is valid: the log root and the boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// Device and inode of the log root.
+    pub root: Identity,
+    /// The boot, as [`standpipe_common::boot::id`] gives it.
+    pub boot: String,
+}
+
+/// Why the content of a mailbox cannot be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// It is no mailbox, or not whole.
+    Damaged,
+    /// A later program wrote it.
+    Version(u32),
+    /// Its log root was copied or moved to another file system.
+    OtherRoot,
+    /// After a power cut header and data are of different moments.
+    OtherBoot,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unfit::Damaged => f.write_str("it is damaged"),
+            Unfit::Version(version) => write!(f, "it is of version {version}, this reader knows {VERSION}"),
+            Unfit::OtherRoot => f.write_str("it belongs to another log root"),
+            Unfit::OtherBoot => f.write_str("it is of another boot"),
+        }
+    }
+}
+
+/// One mailbox, mapped.
+#[derive(Debug)]
+pub struct Mailbox {
+    name: String,
+    map: Mapping,
+}
+
+impl Mailbox {
+    /// Makes a new one, EMPTY, with all its room allocated.
+    ///
+    /// # Errors
+    /// No room; or a file system without shared mappings, which the sentence says.
+    pub fn create(root: &Dir, name: &str, home: &Home) -> Result<Mailbox> {
+        let made = root.create(name, FileMode { mode: 0o600, group: None }).and_then(|file| {
+            if root.file_system().is_ok_and(|magic| magic == BTRFS) {
+                // A help only: without it the mailbox works until the disk is full.
+                sys::set_no_copy_on_write(&file).ok();
+            }
+            allocate(root, name, &file)?;
+            let mut mailbox = Mailbox { name: name.to_owned(), map: map(root, name, &file)? };
+            mailbox.map.populate(0..FILE_BYTES).map_err(|error| no_room(root, name, error))?;
+            mailbox.write_header(home).cannot("make mailbox", root.path_of(name))?;
+            Ok(mailbox)
+        });
+        if made.is_err() {
+            root.remove(name).ok();
+        }
+        made
+    }
+
+    /// Maps one that is there. `Err` inside: why its content cannot be believed.
+    pub fn open(root: &Dir, name: &str, home: &Home) -> Result<std::result::Result<Mailbox, Unfit>> {
+        let file = root.open_write(name)?;
+        if let Some(unfit) = judge(&file, home).cannot("read mailbox", root.path_of(name))? {
+            return Ok(Err(unfit));
+        }
+        let mailbox = Mailbox { name: name.to_owned(), map: map(root, name, &file)? };
+        Ok(if mailbox.phase().is_some() { Ok(mailbox) } else { Err(Unfit::Damaged) })
+    }
+
+    /// Its file's name in the log root.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How far its chunk has come. `None`: the word is none of ours.
+    pub fn phase(&self) -> Option<Phase> {
+        decode_word(self.map.load_word(WORD_AT))
+    }
+
+    /// The record that goes with ARMED and FULL. `None`: a field is impossible.
+    pub fn record(&self) -> Option<Record> {
+        Record::decode(&self.map.bytes()[RECORD_AT..FILL_AT]).filter(|record| record.want <= DATA_BYTES)
+    }
+
+    /// The first `n` bytes of the data area.
+    pub fn data(&self, n: usize) -> &[u8] {
+        &self.map.bytes()[DATA_START..DATA_START + n]
+    }
+
+    /// The fill byte that belongs at `offset` of the data area.
+    pub fn fill_at(&self, offset: usize) -> u8 {
+        self.map.bytes()[FILL_AT + offset % PAGE_BYTES]
+    }
+
+    /// EMPTY to ARMED: stores the record, and makes the pages writable that the read will bring bytes to. A fault
+    /// inside `read` would happen under the pipe's lock, and with it every writer would hang.
+    ///
+    /// # Errors
+    /// There is no room for the pages; the mailbox is EMPTY again.
+    pub fn arm(&mut self, record: &Record) -> io::Result<()> {
+        record.encode(&mut self.map.bytes_mut()[RECORD_AT..FILL_AT]);
+        self.store(Phase::Armed);
+        let populated = seam::pass("populate").and_then(|()| self.map.populate(0..DATA_START + record.want));
+        if populated.is_err() {
+            self.store(Phase::Empty);
+        }
+        populated
+    }
+
+    /// ARMED to FULL: moves at most `want` bytes from the pipe into the data area. Returns how many came.
+    ///
+    /// `want` is never more than FIONREAD said, and nobody else reads the pipe: so the kernel gives all of it, or, if
+    /// we are killed before it began, nothing.
+    pub fn read(&mut self, pipe: impl AsFd, want: usize) -> io::Result<usize> {
+        seam::pass("read")?;
+        #[cfg(any(debug_assertions, feature = "test-seams"))]
+        self.stop_read_at_a_page();
+        let data = &mut self.map.bytes_mut()[DATA_START..DATA_START + want];
+        let n = match nix::unistd::read(pipe, data) {
+            Ok(n) => n,
+            Err(Errno::EAGAIN | Errno::EINTR) => 0,
+            Err(errno) => {
+                self.clear(want);
+                return Err(errno.into());
+            }
+        };
+        seam::pass("arrived")?;
+        self.store(Phase::Full(n));
+        Ok(n)
+    }
+
+    /// ARMED to FULL, of a chunk that was there already.
+    pub fn found(&mut self, n: usize) {
+        self.store(Phase::Full(n));
+    }
+
+    /// FULL to DONE to EMPTY: the part has the chunk. `want` bytes are filled again, however many came: a read that
+    /// stopped early may have left bytes here that are still in the pipe.
+    pub fn clear(&mut self, want: usize) {
+        self.store(Phase::Done);
+        let (header, data) = self.map.bytes_mut().split_at_mut(DATA_START);
+        let fill = &header[FILL_AT..];
+        for page in data[..want].chunks_mut(PAGE_BYTES) {
+            page.copy_from_slice(&fill[..page.len()]);
+        }
+        self.store(Phase::Empty);
+    }
+
+    /// Fills all of it again, whatever was there.
+    pub fn clear_all(&mut self) {
+        self.clear(DATA_BYTES);
+    }
+
+    fn store(&mut self, phase: Phase) {
+        seam::pass("word").ok();
+        self.map.store_word(WORD_AT, encode_word(phase));
+    }
+
+    fn write_header(&mut self, home: &Home) -> io::Result<()> {
+        let fill = random_fill()?;
+        let header = self.map.bytes_mut();
+        header[FILL_AT..DATA_START].copy_from_slice(&fill);
+        header[VERSION_AT..VERSION_AT + 4].copy_from_slice(&VERSION.to_le_bytes());
+        header[DATA_BYTES_AT..DATA_BYTES_AT + 4].copy_from_slice(&(DATA_BYTES as u32).to_le_bytes());
+        header[BOOT_AT..BOOT_AT + BOOT_ID_BYTES].copy_from_slice(&boot_bytes(&home.boot));
+        header[ROOT_AT..ROOT_AT + 8].copy_from_slice(&home.root.dev.to_le_bytes());
+        header[ROOT_AT + 8..ROOT_AT + 16].copy_from_slice(&home.root.ino.to_le_bytes());
+        self.clear_all();
+        self.map.bytes_mut()[MAGIC_AT..MAGIC_AT + 8].copy_from_slice(MAGIC);
+        Ok(())
+    }
+
+    /// `STANDPIPE_TEST_STOP=OFFSET`: the copy into the data area faults at the page of that offset, as it does when
+    /// writeback protects a page again while we are killed.
+    #[cfg(any(debug_assertions, feature = "test-seams"))]
+    fn stop_read_at_a_page(&self) {
+        if let Some(offset) = std::env::var("STANDPIPE_TEST_STOP").ok().and_then(|text| text.parse::<usize>().ok()) {
+            self.map.protect_page(DATA_START + offset);
+        }
+    }
+}
+
+/// What speaks against the header of a mailbox, in this home.
+fn judge(file: &File, home: &Home) -> io::Result<Option<Unfit>> {
+    let mut header = [0; PAGE_BYTES];
+    let len = file.metadata()?.len();
+    if len < PAGE_BYTES as u64 {
+        return Ok(Some(Unfit::Damaged));
+    }
+    file.read_exact_at(&mut header, 0)?;
+    let u32_at = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().unwrap_or_default());
+    let u64_at = |at: usize| u64::from_le_bytes(header[at..at + 8].try_into().unwrap_or_default());
+    let version = u32_at(VERSION_AT);
+    let right_size = len == FILE_BYTES as u64 && u32_at(DATA_BYTES_AT) == DATA_BYTES as u32;
+    let root = Identity { dev: u64_at(ROOT_AT), ino: u64_at(ROOT_AT + 8) };
+    Ok(if &header[MAGIC_AT..MAGIC_AT + 8] != MAGIC {
+        Some(Unfit::Damaged)
+    } else if version != VERSION {
+        Some(Unfit::Version(version))
+    } else if !right_size {
+        Some(Unfit::Damaged)
+    } else if root != home.root {
+        Some(Unfit::OtherRoot)
+    } else if header[BOOT_AT..BOOT_AT + BOOT_ID_BYTES] != boot_bytes(&home.boot) {
+        Some(Unfit::OtherBoot)
+    } else {
+        None
+    })
+}
+
+/// What the mailbox in `file` holds, told without mapping it: lane, and bytes that a read brought at least.
+/// `None`: nothing, or it is no mailbox.
+pub fn peek(file: &File) -> io::Result<Option<(Record, usize)>> {
+    let mut header = vec![0; DATA_START];
+    file.read_exact_at(&mut header, 0)?;
+    if &header[MAGIC_AT..MAGIC_AT + 8] != MAGIC {
+        return Ok(None);
+    }
+    let word = u64::from_le_bytes(header[WORD_AT..WORD_AT + 8].try_into().unwrap_or_default());
+    let Some(record) = Record::decode(&header[RECORD_AT..FILL_AT]).filter(|record| record.want <= DATA_BYTES) else {
+        return Ok(None);
+    };
+    let n = match decode_word(word) {
+        Some(Phase::Full(n)) => n,
+        Some(Phase::Armed) => {
+            let mut data = vec![0; record.want];
+            file.read_exact_at(&mut data, DATA_START as u64)?;
+            let fill = &header[FILL_AT..];
+            data.iter().enumerate().rposition(|(at, byte)| *byte != fill[at % PAGE_BYTES]).map_or(0, |last| last + 1)
+        }
+        _ => 0,
+    };
+    Ok((n > 0).then_some((record, n)))
+}
+
+fn encode_word(phase: Phase) -> u64 {
+    match phase {
+        Phase::Empty => 1,
+        Phase::Armed => 2,
+        Phase::Full(n) => 3 | (n as u64) << 8,
+        Phase::Done => 4,
+    }
+}
+
+fn decode_word(word: u64) -> Option<Phase> {
+    let n = (word >> 8) as usize;
+    match (word & 0xFF, n) {
+        (1, 0) => Some(Phase::Empty),
+        (2, 0) => Some(Phase::Armed),
+        (3, n) if n <= DATA_BYTES => Some(Phase::Full(n)),
+        (4, 0) => Some(Phase::Done),
+        _ => None,
+    }
+}
+
+fn boot_bytes(boot: &str) -> [u8; BOOT_ID_BYTES] {
+    let mut bytes = [0; BOOT_ID_BYTES];
+    let len = boot.len().min(BOOT_ID_BYTES);
+    bytes[..len].copy_from_slice(&boot.as_bytes()[..len]);
+    bytes
+}
+
+fn random_fill() -> io::Result<Vec<u8>> {
+    let mut fill = vec![0; PAGE_BYTES];
+    File::open("/dev/urandom")?.read_exact(&mut fill)?;
+    for byte in &mut fill {
+        *byte = NEVER_IN_TEXT[usize::from(*byte) % NEVER_IN_TEXT.len()];
+    }
+    Ok(fill)
+}
+
+fn allocate(root: &Dir, name: &str, file: &File) -> Result<()> {
+    disk::allocate(file, FILE_BYTES as u64).map_err(|error| no_room(root, name, error))
+}
+
+fn no_room(root: &Dir, name: &str, error: io::Error) -> Error {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG | Errno::EFAULT) => {
+            let free = root.free_bytes().map_or_else(|_| "?".to_owned(), |free| free.to_string());
+            let cause = format!("a mailbox takes {FILE_BYTES} bytes, and {free} are free");
+            Error::because("make mailbox", root.path_of(name), cause)
+        }
+        _ => Error::new("make mailbox", root.path_of(name), error),
+    }
+}
+
+fn map(root: &Dir, name: &str, file: &File) -> Result<Mapping> {
+    seam::pass("map").and_then(|()| Mapping::shared(file, FILE_BYTES)).map_err(|error| {
+        match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::ENODEV | Errno::EINVAL | Errno::EACCES) => {
+                let magic = root.file_system().unwrap_or(0);
+                let cause = format!("its file system (type {magic:#x}) has no shared mappings");
+                Error::because("map mailbox", root.path_of(name), cause)
+            }
+            _ => Error::new("map mailbox", root.path_of(name), error),
+        }
+    })
+}

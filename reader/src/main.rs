@@ -1,0 +1,23 @@
+//! The program `reader`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use standpipe_reader::cli::{Cli, Command};
+use standpipe_reader::{logs, run, stdin};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        None => run::run(&cli.daemon),
+        Some(Command::Stdin(args)) => stdin::run(&args),
+        Some(Command::Logs(args)) => logs::run(&args),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(stop) => {
+            eprintln!("reader: error: {stop}");
+            ExitCode::from(stop.code())
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! When a lane is looked at next. Pure: what a turn saw goes in, the next pace comes out.
+//!
+//! A server that writes line by line would wake its reader line by line. So the first bytes after a quiet moment are
+//! taken at once, and after that a lane leaves the poll set and is looked at once a tick, until it has been quiet for
+//! some. A pipe that fills up within a tick is read without ticks for a while, and one that is too small for a tick
+//! always.
+
+use std::time::{Duration, Instant};
+
+/// A pipe smaller than this fills within a tick.
+pub const TICKED_CAPACITY_MIN: usize = 256 << 10;
+/// How long a lane is read without ticks after it was found full.
+const HOT_SPAN: Duration = Duration::from_millis(50);
+/// So many ticks without a byte make a lane quiet.
+const QUIET_TICKS: u8 = 4;
+
+/// How a lane is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// When the poll set says that there is something.
+    Quiet,
+    /// Once a tick; so many were empty.
+    Ticking(u8),
+    /// As fast as it goes, until then.
+    Hot(Instant),
+}
+
+/// What comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Another turn, after those of the others.
+    Again,
+    /// A turn at the next tick, and out of the poll set until then.
+    Tick,
+    /// In the poll set, when it says so.
+    Wait,
+}
+
+/// What a turn saw.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// Bytes that were waiting.
+    pub queued: usize,
+    /// A writer would have had to wait.
+    pub full: bool,
+    /// What the pipe can hold.
+    pub capacity: usize,
+}
+
+/// Decides after a turn.
+pub fn after(pace: Pace, seen: Seen, now: Instant) -> (Pace, Next) {
+    if seen.capacity < TICKED_CAPACITY_MIN {
+        return (Pace::Quiet, if seen.queued > 0 { Next::Again } else { Next::Wait });
+    }
+    let crowded = seen.full || seen.queued >= seen.capacity / 4 * 3;
+    match pace {
+        Pace::Quiet if seen.queued == 0 => (Pace::Quiet, Next::Wait),
+        _ if crowded => (Pace::Hot(now + HOT_SPAN), Next::Again),
+        Pace::Hot(until) if now < until => (pace, if seen.queued > 0 { Next::Again } else { Next::Wait }),
+        Pace::Ticking(empty) if seen.queued == 0 && empty + 1 >= QUIET_TICKS => (Pace::Quiet, Next::Wait),
+        Pace::Ticking(empty) if seen.queued == 0 => (Pace::Ticking(empty + 1), Next::Tick),
+        _ => (Pace::Ticking(0), Next::Tick),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_ticks_while_it_is_busy_and_waits_when_it_is_quiet() {
+        let now = Instant::now();
+        let hot = Pace::Hot(now + HOT_SPAN);
+        let cases = [
+            // pace, queued, full, capacity, next
+            (Pace::Quiet, 0, false, 1 << 20, (Pace::Quiet, Next::Wait)),
+            (Pace::Quiet, 100, false, 1 << 20, (Pace::Ticking(0), Next::Tick)),
+            (Pace::Ticking(0), 0, false, 1 << 20, (Pace::Ticking(1), Next::Tick)),
+            (Pace::Ticking(2), 5, false, 1 << 20, (Pace::Ticking(0), Next::Tick)),
+            (Pace::Ticking(QUIET_TICKS - 1), 0, false, 1 << 20, (Pace::Quiet, Next::Wait)),
+            (Pace::Ticking(0), 800 << 10, false, 1 << 20, (hot, Next::Again)),
+            (Pace::Ticking(0), 500, true, 1 << 20, (hot, Next::Again)),
+            (hot, 500, false, 1 << 20, (hot, Next::Again)),
+            (hot, 0, false, 1 << 20, (hot, Next::Wait)),
+            (Pace::Hot(now), 500, false, 1 << 20, (Pace::Ticking(0), Next::Tick)),
+            (Pace::Quiet, 500, true, 64 << 10, (Pace::Quiet, Next::Again)),
+            (Pace::Quiet, 0, false, 64 << 10, (Pace::Quiet, Next::Wait)),
+        ];
+        for (pace, queued, full, capacity, expected) in cases {
+            let seen = Seen { queued, full, capacity };
+            assert_eq!(after(pace, seen, now), expected, "{pace:?} {seen:?}");
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! When a part ends, and at which byte. Pure: numbers and the time go in, a verdict comes out.
+//!
+//! A part ends between chunks and at a line end. A due rotation waits for the end of an open line, at most
+//! [`LINE_WAIT_NS`] and `max_line` bytes; then the part ends inside the line. A line that alone is larger than the
+//! size limit has a part of its own.
+
+use std::time::Duration;
+
+use jiff::civil::Time;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, ToSpan, Zoned};
+use standpipe_common::policy::RotateAt;
+use standpipe_common::units::Limit;
+
+/// How long a due rotation waits for the end of an open line.
+pub const LINE_WAIT_NS: i64 = 10_000_000_000;
+
+/// What ends a part.
+#[derive(Clone, Debug)]
+pub struct Triggers {
+    /// Bytes in the part.
+    pub size: Limit<u64>,
+    /// Age of the part.
+    pub age: Limit<Duration>,
+    /// Moments of the calendar, in `zone`.
+    pub at: RotateAt,
+    /// The zone of `at`.
+    pub zone: TimeZone,
+    /// Bytes of an open line that a due rotation waits for.
+    pub line_bytes_max: u64,
+}
+
+impl Triggers {
+    /// When a part born at `birth_ns` is due, whatever its size. `None`: never.
+    pub fn due_ns(&self, birth_ns: i64) -> Option<i64> {
+        let by_age = match self.age {
+            Limit::At(age) => Some(birth_ns.saturating_add(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX))),
+            Limit::Off => None,
+        };
+        let by_calendar = next_moment(birth_ns, self.at, &self.zone);
+        by_age.into_iter().chain(by_calendar).min()
+    }
+
+    fn size_bytes(&self) -> u64 {
+        match self.size {
+            Limit::At(bytes) => bytes,
+            Limit::Off => u64::MAX,
+        }
+    }
+}
+
+/// A rotation that waits for the end of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Since when, ns since the epoch.
+    pub since_ns: i64,
+    /// Length of the part then.
+    pub since_len: u64,
+}
+
+/// What to do before the next chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The part goes on, whatever the chunk brings.
+    Keep,
+    /// The part ends now.
+    Rotate,
+    /// Some bytes of the chunk may belong to the next part: look at them and ask [`share`].
+    Look,
+}
+
+/// The part as it stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Its length, bytes.
+    pub len: u64,
+    /// Its last line has no end yet.
+    pub open: bool,
+    /// Bytes put in front of each line.
+    pub text_len: usize,
+    /// A rotation is due and waits for the end of the open line.
+    pub waiting: Option<Waiting>,
+}
+
+/// Decides before a chunk of `queued` bytes.
+pub fn decide(place: Place, due: bool, queued: usize, now_ns: i64, triggers: &Triggers) -> Verdict {
+    if place.len == 0 {
+        let fits = largest_output(queued, place.text_len) <= triggers.size_bytes();
+        return if fits { Verdict::Keep } else { Verdict::Look };
+    }
+    let full = place.len >= triggers.size_bytes();
+    if due || full {
+        if !place.open {
+            return Verdict::Rotate;
+        }
+        let tired = place.waiting.is_some_and(|waiting| {
+            !(0..LINE_WAIT_NS).contains(&(now_ns - waiting.since_ns)) || line_room(place, triggers) == Some(0)
+        });
+        return if tired { Verdict::Rotate } else { Verdict::Look };
+    }
+    let fits = place.len.saturating_add(largest_output(queued, place.text_len)) <= triggers.size_bytes();
+    if fits { Verdict::Keep } else { Verdict::Look }
+}
+
+/// How many bytes of `head`, the beginning of what waits in the pipe, still belong to this part. 0: the part ends
+/// before them.
+pub fn share(head: &[u8], place: Place, triggers: &Triggers) -> usize {
+    let mut taken = 0;
+    if place.open {
+        let line = memchr::memchr(b'\n', head).map_or(head.len(), |end| end + 1);
+        if let Some(room) = line_room(place, triggers) {
+            return line.min(usize::try_from(room).unwrap_or(usize::MAX));
+        }
+        taken = line;
+        if taken == head.len() {
+            return taken;
+        }
+    }
+    let mut room = triggers.size_bytes().saturating_sub(place.len + taken as u64);
+    let mut part_is_empty = place.len + taken as u64 == 0;
+    for line in head[taken..].split_inclusive(|byte| *byte == b'\n') {
+        let output = (line.len() + place.text_len) as u64;
+        if output > room && !part_is_empty {
+            break;
+        }
+        part_is_empty = false;
+        room = room.saturating_sub(output);
+        taken += line.len();
+    }
+    taken
+}
+
+/// Bytes that a due rotation still waits for. `None`: none is due.
+fn line_room(place: Place, triggers: &Triggers) -> Option<u64> {
+    place.waiting.map(|waiting| (waiting.since_len + triggers.line_bytes_max).saturating_sub(place.len))
+}
+
+fn largest_output(queued: usize, text_len: usize) -> u64 {
+    (queued as u64).saturating_mul(text_len as u64 + 1)
+}
+
+/// The first moment of the calendar after `after_ns`.
+fn next_moment(after_ns: i64, at: RotateAt, zone: &TimeZone) -> Option<i64> {
+    let time = Timestamp::from_nanosecond(i128::from(after_ns)).ok()?;
+    let local = time.to_zoned(zone.clone());
+    let moment = match at {
+        RotateAt::Off => return None,
+        RotateAt::Hourly => next_hour(&local)?,
+        RotateAt::Daily => next_time_of_day(&local, Time::midnight())?,
+        RotateAt::At { hour, minute } => next_time_of_day(&local, Time::new(hour as i8, minute as i8, 0, 0).ok()?)?,
+    };
+    i64::try_from(moment.as_nanosecond()).ok()
+}
+
+/// The next full hour of the clock on the wall: where a change of daylight saving time is no whole number of hours,
+/// the wall decides.
+fn next_hour(local: &Zoned) -> Option<Timestamp> {
+    let past = SignedDuration::from_secs(i64::from(local.minute()) * 60 + i64::from(local.second()))
+        + SignedDuration::from_nanos(i64::from(local.subsec_nanosecond()));
+    let mut next = local.timestamp().checked_add(SignedDuration::from_hours(1) - past).ok()?;
+    let wall = next.to_zoned(local.time_zone().clone());
+    if wall.minute() != 0 {
+        // The clock was moved by part of an hour within this one.
+        next = next.checked_add(SignedDuration::from_mins(60 - i64::from(wall.minute()))).ok()?;
+    }
+    Some(next)
+}
+
+/// The next time that the clock on the wall says `time`; on a day that skips it, the moment it would have.
+fn next_time_of_day(local: &Zoned, time: Time) -> Option<Timestamp> {
+    let mut day = local.date();
+    loop {
+        let moment = day.to_datetime(time).to_zoned(local.time_zone().clone()).ok()?.timestamp();
+        if moment > local.timestamp() {
+            return Some(moment);
+        }
+        day = day.checked_add(1.day()).ok()?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn triggers(size: u64) -> Triggers {
+        Triggers { size: Limit::At(size), age: Limit::Off, at: RotateAt::Off, zone: TimeZone::UTC, line_bytes_max: 20 }
+    }
+
+    fn ns(text: &str) -> i64 {
+        text.parse::<Timestamp>().unwrap().as_nanosecond() as i64
+    }
+
+    #[test]
+    fn as_many_whole_lines_go_in_as_fit() {
+        let waiting = Some(Waiting { since_ns: 0, since_len: 0 });
+        // length, open, bytes in front, waiting, head, share
+        let cases: [(u64, bool, usize, Option<Waiting>, &str, usize); 14] = [
+            (0, false, 0, None, "aaa\nbbb\n", 8),
+            (4, false, 0, None, "aaa\nbbb\n", 4),
+            (8, false, 0, None, "aaa\n", 0),
+            (0, false, 0, None, "a line of more than ten\nb\n", 24),
+            (0, false, 0, None, "a line of more than ten", 23),
+            (1, false, 0, None, "a line of more than ten\n", 0),
+            (9, true, 0, None, "the rest\nb\n", 9),
+            (2, true, 0, None, "x\nbbb\ncccc\n", 6),
+            (9, true, 0, None, "no end", 6),
+            (4, false, 0, None, "aaa\nbb", 6),
+            (4, false, 0, None, "aaa\nbbb", 4),
+            (0, false, 2, None, "aaa\nbbb\n", 4),
+            (3, true, 0, waiting, "x\ny\n", 2),
+            (15, true, 0, waiting, "ten bytes or more\n", 5),
+        ];
+        for (len, open, text_len, waiting, head, expected) in cases {
+            let place = Place { len, open, text_len, waiting };
+            assert_eq!(share(head.as_bytes(), place, &triggers(10)), expected, "{place:?} {head:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_ends_at_a_line_end_or_when_waiting_was_too_long() {
+        let waiting = |since_ns| Some(Waiting { since_ns, since_len: 5 });
+        let now = 100 * LINE_WAIT_NS;
+        // length, open, waiting, due, queued, verdict
+        let cases = [
+            (5, false, None, true, 0, Verdict::Rotate),
+            (5, true, None, true, 3, Verdict::Look),
+            (5, true, waiting(now), true, 3, Verdict::Look),
+            (5, true, waiting(now - LINE_WAIT_NS), true, 3, Verdict::Rotate),
+            (5, true, waiting(now + 1), true, 3, Verdict::Rotate),
+            (25, true, waiting(now), true, 3, Verdict::Rotate),
+            (5, false, None, false, 5, Verdict::Keep),
+            (5, false, None, false, 6, Verdict::Look),
+            (10, false, None, false, 1, Verdict::Rotate),
+            (10, true, None, false, 1, Verdict::Look),
+            (0, false, None, true, 1, Verdict::Keep),
+            (0, false, None, false, 11, Verdict::Look),
+        ];
+        for (len, open, waiting, due, queued, verdict) in cases {
+            let place = Place { len, open, text_len: 0, waiting };
+            assert_eq!(decide(place, due, queued, now, &triggers(10)), verdict, "{place:?} {due} {queued}");
+        }
+    }
+
+    #[test]
+    fn moments_follow_the_clock_on_the_wall() {
+        let zone = |name| TimeZone::get(name).unwrap();
+        let at = |hour, minute| RotateAt::At { hour, minute };
+        let cases = [
+            ("2026-11-21T10:00:00Z", RotateAt::Hourly, "UTC", "2026-11-21T11:00:00Z"),
+            ("2026-11-21T10:59:59.9Z", RotateAt::Hourly, "UTC", "2026-11-21T11:00:00Z"),
+            ("2026-11-21T10:00:00Z", RotateAt::Daily, "UTC", "2026-11-22T00:00:00Z"),
+            ("2026-11-21T10:00:00Z", RotateAt::Daily, "Europe/Berlin", "2026-11-21T23:00:00Z"),
+            ("2026-11-21T10:00:00Z", at(9, 30), "UTC", "2026-11-22T09:30:00Z"),
+            ("2026-11-21T09:29:59Z", at(9, 30), "UTC", "2026-11-21T09:30:00Z"),
+            // Spring: 02:30 does not exist on 29 March 2026 in Berlin; autumn: a day of 25 hours.
+            ("2026-03-28T12:00:00Z", at(2, 30), "Europe/Berlin", "2026-03-29T01:30:00Z"),
+            ("2026-10-24T22:00:00Z", RotateAt::Daily, "Europe/Berlin", "2026-10-25T23:00:00Z"),
+            ("2026-10-25T00:30:00Z", RotateAt::Hourly, "Europe/Berlin", "2026-10-25T01:00:00Z"),
+            // Half an hour of daylight saving time, and a zone of 45 minutes.
+            ("2026-04-04T14:45:00Z", RotateAt::Hourly, "Australia/Lord_Howe", "2026-04-04T15:30:00Z"),
+            ("2026-11-21T10:00:00Z", RotateAt::Hourly, "Asia/Kathmandu", "2026-11-21T10:15:00Z"),
+        ];
+        for (after, at, name, expected) in cases {
+            let moment = next_moment(ns(after), at, &zone(name));
+            assert_eq!(moment, Some(ns(expected)), "{after} {at:?} {name}");
+        }
+    }
+
+    #[test]
+    fn a_part_is_due_by_whichever_comes_first() {
+        let day = Duration::from_secs(86400);
+        let both = Triggers { age: Limit::At(day), at: RotateAt::Daily, ..triggers(10) };
+        assert_eq!(both.due_ns(ns("2026-11-21T10:00:00Z")), Some(ns("2026-11-22T00:00:00Z")));
+        let age = Triggers { age: Limit::At(day), ..triggers(10) };
+        assert_eq!(age.due_ns(ns("2026-11-21T10:00:00Z")), Some(ns("2026-11-22T10:00:00Z")));
+        assert_eq!(triggers(10).due_ns(0), None);
+    }
+}

@@ -1,0 +1,230 @@
+//! The active segment: the plain file that a lane writes now, and the marks beside it.
+//!
+//! Invariants: bytes are only ever put at its end, at the offset that the mailbox recorded, so a put can be repeated
+//! after a crash; whoever seals it gives it away ([`Segment::seal`]). Marks are a convenience: one that cannot be
+//! written costs resolution of arrival times, never a line.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+use standpipe_common::archive::marks::{MARK_BYTES, Mark};
+use standpipe_common::error::{Cannot, Result};
+use standpipe_common::part::{PartKind, PartName};
+
+use crate::disk::{self, Dir, FileMode};
+use crate::line_end::ends_inside_line;
+use crate::output::Shape;
+use crate::record::Record;
+
+/// At most one mark in this span.
+const MARK_SPAN_NS: i64 = 10_000_000;
+
+/// A part that is being written.
+#[derive(Debug)]
+pub struct Segment {
+    name: PartName,
+    file: File,
+    ino: u64,
+    len: u64,
+    open: bool,
+    marks: Option<Marks>,
+}
+
+impl Segment {
+    /// Makes a new, empty one. `open`: it continues a line of the part before it.
+    pub fn create(dir: &Dir, name: PartName, mode: FileMode, open: bool) -> Result<Segment> {
+        let file = dir.create(name.file(PartKind::Segment), mode)?;
+        let ino = file.metadata().cannot("look at", dir.path_of(name.file(PartKind::Segment)))?.ino();
+        Ok(Segment { name, file, ino, len: 0, open, marks: None })
+    }
+
+    /// Takes up one that is there. `open_before`: the part before it ended inside a line.
+    pub fn resume(dir: &Dir, name: PartName, open_before: bool) -> Result<Segment> {
+        let file_name = name.file(PartKind::Segment);
+        let file = dir.open_write(&file_name)?;
+        let metadata = file.metadata().cannot("look at", dir.path_of(&file_name))?;
+        let len = metadata.len();
+        let open = if len == 0 {
+            open_before
+        } else {
+            ends_inside_line(&file, len).cannot("read", dir.path_of(&file_name))?
+        };
+        Ok(Segment { name, file, ino: metadata.ino(), len, open, marks: None })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &PartName {
+        &self.name
+    }
+
+    /// Its inode.
+    pub fn ino(&self) -> u64 {
+        self.ino
+    }
+
+    /// Bytes in it.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Its last line has no end yet.
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Puts a chunk at `record.base`. May be repeated with the same record and chunk.
+    ///
+    /// # Errors
+    /// The disk's; the segment may then have some of the chunk, which the repetition overwrites.
+    pub fn put(&mut self, dir: &Dir, record: &Record, chunk: &[u8], mode: FileMode) -> io::Result<()> {
+        let shape = Shape { open: record.open, text: &record.text };
+        let mut at = record.base;
+        shape.pieces(chunk, |piece| {
+            disk::write_at(&self.file, piece, at)?;
+            at += piece.len() as u64;
+            Ok(())
+        })?;
+        self.len = at;
+        let Some(last) = chunk.last() else { return Ok(()) };
+        self.open = *last != b'\n';
+        let offset = if record.base == 0 { Some(0) } else { shape.first_line_start(chunk).map(|n| record.base + n) };
+        if let Some(offset) = offset {
+            self.mark(dir, Mark { offset, time_ns: record.clock_ns }, mode);
+        }
+        Ok(())
+    }
+
+    /// Whether what stands beyond `record.base` is the beginning of what the chunk would put there: the state that a
+    /// crash during [`Segment::put`] leaves.
+    pub fn fits(&self, record: &Record, chunk: &[u8]) -> io::Result<bool> {
+        let shape = Shape { open: record.open, text: &record.text };
+        if self.len < record.base || self.len > record.base + shape.len(chunk) {
+            return Ok(false);
+        }
+        let mut at = record.base;
+        let mut same = true;
+        shape.pieces(chunk, |piece| {
+            let there = self.len.saturating_sub(at).min(piece.len() as u64) as usize;
+            let mut found = vec![0; there];
+            self.file.read_exact_at(&mut found, at)?;
+            same &= found == piece[..there];
+            at += piece.len() as u64;
+            Ok(())
+        })?;
+        Ok(same)
+    }
+
+    /// Cuts the run of NUL bytes at its end, which a file system leaves where it lost the data of a power cut.
+    /// Returns their number.
+    pub fn cut_nuls(&mut self) -> io::Result<u64> {
+        let kept = len_without_nuls(&self.file, self.len)?;
+        let cut = self.len - kept;
+        if cut > 0 {
+            disk::set_len(&self.file, kept)?;
+            self.len = kept;
+            self.open = kept > 0 && ends_inside_line(&self.file, kept)?;
+        }
+        Ok(cut)
+    }
+
+    /// The segment as somebody looks at it from outside: inode and length now.
+    pub fn look(&self) -> io::Result<std::fs::Metadata> {
+        self.file.metadata()
+    }
+
+    /// It is complete: from here on it is the archiver's.
+    pub fn seal(self) -> PartName {
+        self.name
+    }
+
+    /// Forgets the marks at or beyond `base`, before a chunk is put again.
+    pub fn cut_marks(&mut self, dir: &Dir, base: u64, mode: FileMode) {
+        self.with_marks(dir, mode, |marks| marks.cut(base));
+    }
+
+    fn mark(&mut self, dir: &Dir, mark: Mark, mode: FileMode) {
+        let since = |marks: &Marks| mark.time_ns.saturating_sub(marks.last_ns);
+        if self.marks.as_ref().is_some_and(|marks| (0..MARK_SPAN_NS).contains(&since(marks))) {
+            return;
+        }
+        self.with_marks(dir, mode, |marks| {
+            let due = !(0..MARK_SPAN_NS).contains(&since(marks)) || marks.count == 0;
+            if due { marks.push(mark) } else { Ok(()) }
+        });
+    }
+
+    fn with_marks(&mut self, dir: &Dir, mode: FileMode, act: impl FnOnce(&mut Marks) -> io::Result<()>) {
+        let name = self.name.file(PartKind::Marks);
+        if self.marks.is_none() {
+            self.marks = Marks::open(dir, &name, mode).map_err(|error| log::debug!("{error}")).ok();
+        }
+        if let Some(marks) = &mut self.marks
+            && let Err(error) = act(marks).cannot("write", dir.path_of(&name))
+        {
+            log::debug!("{error}");
+        }
+    }
+}
+
+/// The file of marks beside a segment.
+#[derive(Debug)]
+struct Marks {
+    file: File,
+    count: u64,
+    last_ns: i64,
+}
+
+impl Marks {
+    fn open(dir: &Dir, name: &str, mode: FileMode) -> Result<Marks> {
+        let file = if dir.stat(name).is_ok() { dir.open_write(name)? } else { dir.create(name, mode)? };
+        let mut marks = Marks { file, count: 0, last_ns: 0 };
+        let bytes = marks.file.metadata().cannot("look at", dir.path_of(name))?.len();
+        marks.count = bytes / MARK_BYTES as u64;
+        marks.last_ns = marks.last().cannot("read", dir.path_of(name))?.map_or(0, |mark| mark.time_ns);
+        Ok(marks)
+    }
+
+    fn last(&self) -> io::Result<Option<Mark>> {
+        let Some(index) = self.count.checked_sub(1) else { return Ok(None) };
+        let mut bytes = [0; MARK_BYTES];
+        self.file.read_exact_at(&mut bytes, index * MARK_BYTES as u64)?;
+        Ok(Some(Mark::from_bytes(bytes)))
+    }
+
+    fn push(&mut self, mark: Mark) -> io::Result<()> {
+        disk::write_at(&self.file, &mark.to_bytes(), self.count * MARK_BYTES as u64)?;
+        self.count += 1;
+        self.last_ns = mark.time_ns;
+        Ok(())
+    }
+
+    fn cut(&mut self, base: u64) -> io::Result<()> {
+        while self.last()?.is_some_and(|mark| mark.offset >= base) {
+            self.count -= 1;
+        }
+        self.last_ns = self.last()?.map_or(0, |mark| mark.time_ns);
+        disk::set_len(&self.file, self.count * MARK_BYTES as u64)
+    }
+}
+
+/// Length of a file without the NUL bytes at its end.
+pub fn len_without_nuls(file: &File, len: u64) -> io::Result<u64> {
+    let mut end = len;
+    let mut block = vec![0; 64 << 10];
+    while end > 0 {
+        let start = end.saturating_sub(block.len() as u64);
+        let found = &mut block[..(end - start) as usize];
+        file.read_exact_at(found, start)?;
+        if let Some(last) = found.iter().rposition(|byte| *byte != 0) {
+            return Ok(start + last as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}

@@ -1,0 +1,130 @@
+//! `reader stdin LOGDIR`: drains standard input, with the same mailbox and the same log directory as the daemon.
+//!
+//! Standard input is inherited: no flag of it is set and no lock taken, and a read never asks for more than waits, so
+//! it never blocks. The end of input is that nobody can write any more, and then that nothing waits.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Interest, Poll, Token};
+use standpipe_common::error::{Cannot, EXIT_IO, Error, Stop};
+use standpipe_common::fifo::Fifo;
+use standpipe_common::policy::Policy;
+use standpipe_common::{clock, logger, ready};
+
+use crate::archiver::ArchiveQueue;
+use crate::cli::StdinArgs;
+use crate::drain::Drain;
+use crate::lane::{Lane, Settings};
+use crate::mailbox::DATA_BYTES;
+use crate::mailboxes::Mailboxes;
+use crate::root::{Root, SELF};
+use crate::run::TEST_CLOCK_SPAN;
+use crate::signals::{Ask, Inbox};
+
+const SIGNALS: Token = Token(usize::MAX);
+const LANE: usize = 0;
+
+/// How long the last archive is waited for.
+const LAST_ARCHIVE_SPAN: Duration = Duration::from_secs(60);
+
+/// Runs until the end of input, or TERM. The exit code.
+pub fn run(args: &StdinArgs) -> Result<u8, Stop> {
+    logger::init("reader");
+    let Some(input) = Fifo::inherited(io::stdin().as_fd()).cannot("look at", "standard input")? else {
+        let hint = format!("standard input is no pipe; try: cat FILE | reader stdin {}", args.log_dir.display());
+        return Err(Stop::Usage(hint));
+    };
+    let settings =
+        Settings::from_policy(&Policy::from_flags(&args.policy)).map_err(|error| Stop::Usage(error.to_string()))?;
+    let mut service = Service::start(args, input, settings)?;
+    ready::ready(args.notify_fd)?;
+    if service.serve()? == Ending::Asked || args.leave_open {
+        service.drain.finish();
+        return Ok(0);
+    }
+    service.seal(args)
+}
+
+#[derive(PartialEq, Eq)]
+enum Ending {
+    Asked,
+    EndOfInput,
+}
+
+struct Service {
+    poll: Poll,
+    inbox: Inbox,
+    drain: Drain,
+    queue: ArchiveQueue,
+}
+
+impl Service {
+    fn start(args: &StdinArgs, input: Fifo, settings: Settings) -> Result<Service, Stop> {
+        let poll = Poll::new().cannot("make", "the poll set")?;
+        let root = Root::open_log_dir(&args.log_dir)?;
+        let mut inbox = Inbox::new(&args.log_dir)?;
+        poll.registry().register(&mut inbox.source, SIGNALS, Interest::READABLE).cannot("watch", "signals")?;
+        let (mailboxes, holding) = Mailboxes::take_up(root.dir().try_clone()?, root.home().clone())?;
+        // A refusal is no harm: the pipe stays as it is.
+        if input.capacity().is_ok_and(|capacity| capacity < DATA_BYTES) && standpipe_common::sys::is_privileged() {
+            input.set_capacity(DATA_BYTES).ok();
+        }
+        let registry = poll.registry().try_clone().cannot("make", "the poll set")?;
+        let mut drain = Drain::new(root, registry, mailboxes)?;
+        let queue = ArchiveQueue::default();
+        drain.add_only(Lane::new(SELF.into(), input, settings, queue.clone()))?;
+        let recovered = drain.recover(holding);
+        queue.start(drain.root().dir().try_clone()?)?;
+        drain.start()?;
+        log::info!("standard input into {}, {recovered} bytes recovered", args.log_dir.display());
+        Ok(Service { poll, inbox, drain, queue })
+    }
+
+    fn serve(&mut self) -> Result<Ending, Stop> {
+        let mut events = Events::with_capacity(8);
+        loop {
+            let test = clock::is_test().then_some(TEST_CLOCK_SPAN);
+            let timeout = self.drain.timeout(Instant::now()).into_iter().chain(test).min();
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                    return Err(Error::new("wait for", "standard input", error).into());
+                }
+                _ => {}
+            }
+            for event in &events {
+                match event.token() {
+                    SIGNALS => {
+                        if self.answer() == Some(Ask::Stop) {
+                            return Ok(Ending::Asked);
+                        }
+                    }
+                    lane => self.drain.on_event(lane.0, event),
+                }
+            }
+            self.drain.work(Instant::now());
+            if self.drain.has_ended(LANE) {
+                return Ok(Ending::EndOfInput);
+            }
+        }
+    }
+
+    fn answer(&mut self) -> Option<Ask> {
+        let asked = self.inbox.asked();
+        if asked.contains(&Ask::Rotate) {
+            self.drain.ask_rotation();
+        }
+        asked.contains(&Ask::Stop).then_some(Ask::Stop)
+    }
+
+    /// Seals the last part and waits for its archive.
+    fn seal(&mut self, args: &StdinArgs) -> Result<u8, Stop> {
+        self.drain.seal(LANE)?;
+        if !self.queue.wait_idle(LAST_ARCHIVE_SPAN) {
+            log::error!("{}: the last segment stays plain, its archive is not ready", args.log_dir.display());
+            return Ok(EXIT_IO);
+        }
+        Ok(0)
+    }
+}
