@@ -153,7 +153,8 @@ fn dangling(link: &Path) -> Error {
     let mut cause = format!("{} does not exist", target.display());
     if target.is_relative() {
         let start = link.parent().map_or_else(PathBuf::new, Path::to_path_buf);
-        cause += &format!(" (a relative link starts at its own directory: {})", start.join(&target).display());
+        let seen_from_here = start.join(&target);
+        cause = format!("{cause} (a relative link starts at its own directory: {})", seen_from_here.display());
     }
     Error::because("open", link, cause)
 }

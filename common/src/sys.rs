@@ -66,7 +66,7 @@ pub fn set_no_copy_on_write(file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the limits of `fs.pipe-user-pages-soft` do not bind us: CAP_SYS_RESOURCE or CAP_SYS_ADMIN, as the kernel
+/// Whether the limits of `fs.pipe-user-pages-soft` do not bind us: `CAP_SYS_RESOURCE` or `CAP_SYS_ADMIN`, as the kernel
 /// asks (`pipe_is_unprivileged_user` in fs/pipe.c).
 pub fn is_privileged() -> bool {
     const CAP_SYS_ADMIN: u64 = 1 << 21;
@@ -100,7 +100,7 @@ pub fn exit_on_bus_error(sentence: String, code: i32) -> io::Result<()> {
     Ok(())
 }
 
-/// A file mapped MAP_SHARED: its pages belong to the kernel and outlive this process.
+/// A file mapped `MAP_SHARED`: its pages belong to the kernel and outlive this process.
 ///
 /// Nobody else maps the file writable while we do; the lock on the log root sees to that.
 #[derive(Debug)]
@@ -141,7 +141,7 @@ impl Mapping {
     pub fn populate(&self, range: Range<usize>) -> io::Result<()> {
         let from = range.start / PAGE_BYTES * PAGE_BYTES;
         let to = range.end.min(self.len);
-        // SAFETY: inside the mapping; MADV_POPULATE_WRITE changes no byte.
+        // SAFETY: inside the mapping; `MADV_POPULATE_WRITE` changes no byte.
         unsafe { madvise(self.start.add(from).cast(), to - from, MmapAdvise::MADV_POPULATE_WRITE) }?;
         Ok(())
     }

@@ -84,19 +84,16 @@ impl<K: Clone + Eq + std::hash::Hash> Watch<K> {
             | AddWatchFlags::IN_DELETE_SELF
             | AddWatchFlags::IN_MOVE_SELF
             | AddWatchFlags::IN_ONLYDIR;
-        match self.inotify.add_watch(&dir, flags) {
-            Ok(watch) => {
-                let keys = self.wanted.entry(watch).or_default().entry(name).or_default();
-                if !keys.contains(key) {
-                    keys.push(key.clone());
-                }
+        if let Ok(watch) = self.inotify.add_watch(&dir, flags) {
+            let keys = self.wanted.entry(watch).or_default().entry(name).or_default();
+            if !keys.contains(key) {
+                keys.push(key.clone());
             }
-            Err(_) => {
-                if self.unwatched.is_empty() {
-                    self.next_look = Instant::now() + UNWATCHED_SPAN;
-                }
-                self.unwatched.insert(key.clone());
+        } else {
+            if self.unwatched.is_empty() {
+                self.next_look = Instant::now() + UNWATCHED_SPAN;
             }
+            self.unwatched.insert(key.clone());
         }
     }
 

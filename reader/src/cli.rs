@@ -20,6 +20,7 @@ pub struct Cli {
 
 /// What `reader` does beside draining a pipes directory.
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant)] // Made once.
 pub enum Command {
     /// Drain standard input, as the log service of s6 or runit, or at the end of a shell pipe.
     Stdin(StdinArgs),
@@ -65,7 +66,7 @@ pub struct LogsArgs {
     /// Pipes by name; with a `/` a log directory, or a log root meaning all its pipes [default: all pipes].
     #[arg(value_name = "NAME|LOGDIR|LOGS")]
     pub what: Vec<PathBuf>,
-    /// The log root [default: `logs` in defaults.toml of STANDPIPE_DIR, the current directory or
+    /// The log root [default: `logs` in defaults.toml of `STANDPIPE_DIR`, the current directory or
     /// /etc/standpipe/pipes.d; else /var/log/standpipe].
     #[arg(long, value_name = "LOGS", env = "STANDPIPE_LOGS")]
     pub logs: Option<PathBuf>,

@@ -31,6 +31,7 @@ const LAST_TURNS_SPAN: Duration = Duration::from_secs(2);
 const RETIRED_LOOK_SPAN: Duration = Duration::from_millis(500);
 
 /// A lane, and when it is looked at.
+#[allow(clippy::struct_excessive_bools)] // Four facts that come and go each on its own.
 struct Slot {
     lane: Lane,
     pace: Pace,
@@ -197,7 +198,7 @@ impl Drain {
         let deadline = Instant::now() + LAST_TURNS_SPAN;
         for index in 0..self.slots.len() {
             let mut left = self.slots[index].lane.fifo().queued().unwrap_or(0);
-            while left > 0 && self.slots[index].lane.retry_at().is_none() && Instant::now() < deadline {
+            while left > 0 && Instant::now() < deadline {
                 let taken = self.turn(index, Instant::now());
                 left = if taken == 0 { 0 } else { left.saturating_sub(taken) };
             }
@@ -229,15 +230,12 @@ impl Drain {
             lane.release_retired(now);
             self.wakes.push(Reverse((now + RETIRED_LOOK_SPAN, index)));
         }
-        if self.slots[index].lane.retry_at().is_some_and(|at| at <= now) {
-            self.heal(index);
-        }
         self.make_ready(index);
     }
 
     fn make_ready(&mut self, index: usize) {
         let slot = &mut self.slots[index];
-        if !slot.is_ready && slot.lane.retry_at().is_none() {
+        if !slot.is_ready {
             slot.is_ready = true;
             self.ready.push_back(index);
         }
@@ -245,12 +243,11 @@ impl Drain {
 
     /// One turn of a lane, and what comes next. Returns the bytes taken.
     fn turn(&mut self, index: usize, now: Instant) -> usize {
-        let Some(mut mailbox) = self.take_mailbox(index) else { return 0 };
-        let slot = &mut self.slots[index];
-        if slot.lane.retry_at().is_some() {
-            self.mailbox = Some(mailbox);
+        if !self.is_fit(index, now) {
             return 0;
         }
+        let Some(mut mailbox) = self.take_mailbox(index) else { return 0 };
+        let slot = &mut self.slots[index];
         let full = slot.pace != Pace::Quiet && slot.lane.fifo().is_full().unwrap_or(false);
         let mut tools = Tools { mailbox: &mut mailbox, glance: &mut self.glance, now_ns: clock::now_ns() };
         let done = slot.lane.turn(&mut tools);
@@ -267,6 +264,7 @@ impl Drain {
             }
         };
         self.mailbox = Some(mailbox);
+        slot.lane.be_well();
         slot.ended = slot.hung_up && turn.queued == 0;
         let seen = Seen { queued: turn.queued, full, capacity: slot.lane.capacity() };
         let (pace, next) = pace::after(slot.pace, seen, now);
@@ -319,17 +317,24 @@ impl Drain {
         self.wakes.push(Reverse((lane.retry_at().unwrap_or(now), index)));
     }
 
-    fn heal(&mut self, index: usize) {
-        let healed = self.attach(index).and_then(|()| self.slots[index].lane.heal());
-        match healed {
+    /// Whether a lane may have a turn: it is well, or it is time to try again and what failed before works now.
+    fn is_fit(&mut self, index: usize, now: Instant) -> bool {
+        match self.slots[index].lane.retry_at() {
+            None => return true,
+            Some(at) if at > now => return false,
+            Some(_) => {}
+        }
+        match self.attach(index).and_then(|()| self.slots[index].lane.put_held()) {
             Ok(mailbox) => {
-                log::info!("{}: is read again", self.slots[index].lane.name().display());
                 if let Some(mailbox) = mailbox {
                     self.mailboxes.give_back(mailbox);
                 }
-                self.note_due(index);
+                true
             }
-            Err(error) => self.fall_sick(index, &error, None),
+            Err(error) => {
+                self.fall_sick(index, &error, None);
+                false
+            }
         }
     }
 

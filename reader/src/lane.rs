@@ -22,6 +22,7 @@ use crate::owner;
 use crate::record::Record;
 use crate::recovery;
 use crate::rotation::{self, LINE_WAIT_NS, Place, Triggers, Verdict, Waiting};
+use crate::segment::Segment;
 
 /// How often the active segment is looked at while it is written: somebody may have removed it.
 const VERIFY_SPAN: Duration = Duration::from_millis(900);
@@ -228,7 +229,7 @@ impl Lane {
 
     /// When its part is due by the clock, ns since the epoch. `None`: never as it stands.
     pub fn due_ns(&mut self) -> Option<i64> {
-        let segment = self.log.as_ref().filter(|_| self.sick.is_none())?.segment();
+        let segment = self.log.as_ref()?.segment();
         if segment.is_empty() {
             return None;
         }
@@ -247,6 +248,11 @@ impl Lane {
         self.sick.as_ref().map(|sick| sick.retry_at)
     }
 
+    /// A chunk waits to be put; until then the part must stay as it is.
+    fn holds_chunk(&self) -> bool {
+        self.sick.as_ref().is_some_and(|sick| sick.holding.is_some())
+    }
+
     /// Asks for a rotation at the next line end.
     pub fn ask_rotation(&mut self) {
         self.asked = self.log.as_ref().is_some_and(|log| !log.segment().is_empty());
@@ -254,7 +260,7 @@ impl Lane {
 
     /// Rotates if that is due and no line is open, whether bytes wait or not.
     pub fn on_time(&mut self, now_ns: i64) -> Result<()> {
-        if self.log.is_some() && self.sick.is_none() && self.verdict(0, now_ns) == Verdict::Rotate {
+        if self.log.is_some() && !self.holds_chunk() && self.verdict(0, now_ns) == Verdict::Rotate {
             self.rotate(now_ns)?;
         }
         Ok(())
@@ -292,25 +298,25 @@ impl Lane {
         let put = segment.put(dir, &record, tools.mailbox.data(taken), mode);
         put.cannot("write", &path).map_err(Halt::Holding)?;
         tools.mailbox.clear(want);
+        // The line that a due rotation waited for may have ended. A failure comes again before the next chunk.
+        self.on_time(now_ns).ok();
         Ok(Turn { queued, taken })
     }
 
-    /// Stops being read for a while; `holding` is the mailbox with the chunk that could not be put.
+    /// Stops being read for a while; `holding` is the mailbox with the chunk that could not be put. Said once, however
+    /// often it is tried again.
     pub fn fall_sick(&mut self, error: &Error, holding: Option<Mailbox>, now: Instant) {
-        let held = self.sick.take();
-        let wait = match &held {
-            Some(sick) => (sick.wait * 2).min(RETRY_SPAN_MAX),
-            None => {
-                log::error!("{error}; {} is not read until this is mended", self.name.display());
-                RETRY_SPAN
-            }
-        };
-        let holding = holding.or(held.and_then(|sick| sick.holding));
+        let before = self.sick.take();
+        if before.is_none() {
+            log::error!("{error}; {} is not read until this is mended", self.name.display());
+        }
+        let wait = before.as_ref().map_or(RETRY_SPAN, |sick| (sick.wait * 2).min(RETRY_SPAN_MAX));
+        let holding = holding.or(before.and_then(|sick| sick.holding));
         self.sick = Some(Sick { retry_at: now + wait, wait, holding });
     }
 
-    /// Tries again what failed. On success gives back the mailbox that was held, EMPTY.
-    pub fn heal(&mut self) -> Result<Option<Mailbox>> {
+    /// Tries again to put the chunk that is held. On success gives back its mailbox, EMPTY.
+    pub fn put_held(&mut self) -> Result<Option<Mailbox>> {
         let Some(sick) = &mut self.sick else { return Ok(None) };
         if let Some(mailbox) = &mut sick.holding {
             let log = self.log.as_mut().ok_or_else(|| no_log(&self.name))?;
@@ -319,7 +325,14 @@ impl Lane {
                 mailbox.clear_all();
             }
         }
-        Ok(self.sick.take().and_then(|sick| sick.holding))
+        Ok(sick.holding.take())
+    }
+
+    /// A turn went well.
+    pub fn be_well(&mut self) {
+        if self.sick.take().is_some() {
+            log::info!("{}: is read again", self.name.display());
+        }
     }
 
     /// Settles a chunk that a reader before us left in `mailbox`.
@@ -349,9 +362,6 @@ impl Lane {
     fn make_room(&mut self, source: usize, queued: usize, tools: &mut Tools<'_>) -> Result<usize> {
         let now_ns = tools.now_ns;
         self.verify(now_ns)?;
-        if let Some(log) = &mut self.log {
-            log.freshen(now_ns)?;
-        }
         loop {
             match self.verdict(queued, now_ns) {
                 Verdict::Keep => return Ok(queued),
@@ -381,8 +391,8 @@ impl Lane {
     fn place(&self) -> Place {
         let segment = self.log.as_ref().map(LogDir::segment);
         Place {
-            len: segment.map_or(0, |segment| segment.len()),
-            open: segment.is_some_and(|segment| segment.is_open()),
+            len: segment.map_or(0, Segment::len),
+            open: segment.is_some_and(Segment::is_open),
             text_len: self.text.len(),
             waiting: self.waiting,
         }
@@ -408,6 +418,9 @@ impl Lane {
                 self.waiting = None;
                 self.order_archive();
             }
+        }
+        if let Some(log) = &mut self.log {
+            log.freshen(now_ns)?;
         }
         Ok(())
     }

@@ -109,7 +109,9 @@ mod tests {
 
     fn listing(names: &[&str]) -> Listing {
         let mut listing = Listing::default();
-        names.iter().for_each(|name| listing.add(name.into()));
+        for name in names {
+            listing.add(name.into());
+        }
         listing
     }
 

@@ -58,7 +58,7 @@ enum Trouble {
 fn print_dir(dir: &Dir, printer: &mut Printer) -> std::result::Result<bool, Trouble> {
     let mut whole = true;
     let mut parts = Parts::of(dir);
-    while let Some(part) = parts.next().map_err(Trouble::Reading)? {
+    while let Some(part) = parts.open_next().map_err(Trouble::Reading)? {
         let gaps = print_part(part, printer)?;
         for gap in &gaps {
             printer.flush().map_err(Trouble::Printing)?;

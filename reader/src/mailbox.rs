@@ -1,6 +1,6 @@
 //! The mailbox: where a chunk is from the moment it leaves the pipe until it stands in the log.
 //!
-//! A preallocated file mapped MAP_SHARED, so its pages belong to the kernel and outlive this process. `read(2)` moves
+//! A preallocated file mapped `MAP_SHARED`, so its pages belong to the kernel and outlive this process. `read(2)` moves
 //! the bytes from the pipe into them in one system call; whoever dies afterwards loses nothing. One word says how far
 //! all the rest is to be believed:
 //!

@@ -37,13 +37,11 @@ impl Mailboxes {
         let mut holding = Vec::new();
         for name in names {
             match Mailbox::open(&mailboxes.root, &name, &mailboxes.home)? {
-                Ok(mut mailbox) => match mailbox.phase() {
-                    Some(Phase::Armed | Phase::Full(_)) => holding.push(mailbox),
-                    _ => {
-                        mailbox.clear_all();
-                        mailboxes.give_back(mailbox);
-                    }
-                },
+                Ok(mailbox) if matches!(mailbox.phase(), Some(Phase::Armed | Phase::Full(_))) => holding.push(mailbox),
+                Ok(mut mailbox) => {
+                    mailbox.clear_all();
+                    mailboxes.give_back(mailbox);
+                }
                 Err(unfit) => mailboxes.retire(&name, unfit)?,
             }
         }
@@ -104,7 +102,10 @@ impl Mailboxes {
     }
 
     fn make(&self) -> Result<Mailbox> {
-        let free = (0..).map(|n| format!("{NAME_PREFIX}{n}")).find(|name| self.root.stat(name).is_err());
-        Mailbox::create(&self.root, &free.unwrap_or_default(), &self.home)
+        let mut number = 0;
+        while self.root.stat(format!("{NAME_PREFIX}{number}")).is_ok() {
+            number += 1;
+        }
+        Mailbox::create(&self.root, &format!("{NAME_PREFIX}{number}"), &self.home)
     }
 }

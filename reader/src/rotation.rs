@@ -194,7 +194,7 @@ mod tests {
     fn as_many_whole_lines_go_in_as_fit() {
         let waiting = Some(Waiting { since_ns: 0, since_len: 0 });
         // length, open, bytes in front, waiting, head, share
-        let cases: [(u64, bool, usize, Option<Waiting>, &str, usize); 14] = [
+        let cases = [
             (0, false, 0, None, "aaa\nbbb\n", 8),
             (4, false, 0, None, "aaa\nbbb\n", 4),
             (8, false, 0, None, "aaa\n", 0),

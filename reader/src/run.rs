@@ -117,7 +117,9 @@ impl Daemon {
                 self.watch.add(&self.places.len(), &entry.link);
                 let fifo = Fifo::open(&entry.link).and_then(|fifo| refuse_twin(&mut seen, entry, fifo));
                 let alarm = fifo.as_ref().err().map(ToString::to_string);
-                alarm.iter().for_each(|sentence| log::error!("{sentence}"));
+                if let Some(sentence) = &alarm {
+                    log::error!("{sentence}");
+                }
                 self.places.push(Place { entry: entry.clone(), lane: None, alarm });
                 fifo.ok()
             })
@@ -206,9 +208,13 @@ impl Daemon {
                 place.alarm = None;
                 return;
             }
-            Ok(_) => Fifo::open(link),
+            Ok(identity) => match self.holder_of(identity) {
+                Some(other) => Err(Error::because("drain", link, format!("it leads to the same FIFO as {other}"))),
+                None => Fifo::open(link),
+            },
             Err(error) => Err(error),
         };
+        let place = &mut self.places[index];
         match opened {
             Ok(fifo) => {
                 log::info!("{}: takes the new FIFO", place.entry.name);
@@ -226,6 +232,12 @@ impl Daemon {
                 }
             }
         }
+    }
+
+    /// The pipe that is drained from this FIFO already.
+    fn holder_of(&self, identity: Identity) -> Option<String> {
+        let has = |place: &&Place| place.lane.is_some_and(|lane| self.drain.identity(lane) == identity);
+        self.places.iter().find(has).map(|place| place.entry.link.display().to_string())
     }
 
     fn take_late(&mut self, index: usize, fifo: Fifo) {

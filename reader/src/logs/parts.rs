@@ -35,8 +35,8 @@ impl<'a> Parts<'a> {
         Parts { dir, last: None }
     }
 
-    /// The next part. `None`: that was all. An error inside is about this part alone.
-    pub fn next(&mut self) -> Result<Option<Result<Part>>> {
+    /// Opens the next part. `None`: that was all. An error inside is about this part alone.
+    pub fn open_next(&mut self) -> Result<Option<Result<Part>>> {
         loop {
             let listing = Listing::read(self.dir)?;
             let after = self.last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);

@@ -38,8 +38,8 @@ pub fn log_dirs(args: &LogsArgs) -> std::result::Result<Vec<Dir>, Stop> {
 fn root(args: &LogsArgs) -> PathBuf {
     let configured = || {
         let from_env = std::env::var_os("STANDPIPE_DIR").map(PathBuf::from);
-        let places = from_env.into_iter().chain([PathBuf::from("."), PathBuf::from(SYSTEM_PIPES_DIR)]);
-        places.filter_map(|place| scan(&place).ok()?.logs).next()
+        let mut places = from_env.into_iter().chain([PathBuf::from("."), PathBuf::from(SYSTEM_PIPES_DIR)]);
+        places.find_map(|place| scan(&place).ok()?.logs)
     };
     args.logs.clone().or_else(configured).unwrap_or_else(|| PathBuf::from(FALLBACK_ROOT))
 }
