@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -38,6 +38,7 @@ impl From<&fs::Metadata> for Identity {
 pub struct Fifo {
     file: File,
     identity: Identity,
+    is_writable: bool,
 }
 
 /// What stands at the end of `link`, without opening it.
@@ -56,19 +57,29 @@ impl Fifo {
     pub fn open(link: &Path) -> Result<Fifo> {
         let (place, identity) = at_path(link)?;
         let file = reopen(place.as_fd(), libc::O_RDWR).cannot("open", link)?;
-        Ok(Fifo { file, identity })
+        Ok(Fifo { file, identity, is_writable: true })
     }
 
     /// A pipe that was inherited open, such as standard input. `None`: it is no pipe. No flag of it is touched.
     pub fn inherited(fd: BorrowedFd<'_>) -> io::Result<Option<Fifo>> {
         let file = File::from(fd.try_clone_to_owned()?);
         let metadata = file.metadata()?;
-        Ok(metadata.file_type().is_fifo().then(|| Fifo { identity: (&metadata).into(), file }))
+        if !metadata.file_type().is_fifo() {
+            return Ok(None);
+        }
+        let access = OFlag::from_bits_truncate(fcntl(&file, FcntlArg::F_GETFL)?) & OFlag::O_ACCMODE;
+        Ok(Some(Fifo { identity: (&metadata).into(), file, is_writable: access != OFlag::O_RDONLY }))
     }
 
     /// The same pipe, held open for reading only: from then on its last writer can be seen to leave.
     pub fn into_read_only(self) -> io::Result<Fifo> {
-        Ok(Fifo { file: reopen(self.file.as_fd(), libc::O_RDONLY)?, identity: self.identity })
+        self.read_only()
+    }
+
+    /// As [`Fifo::into_read_only`], for whoever must not lose the pipe if that is refused.
+    pub fn read_only(&self) -> io::Result<Fifo> {
+        let file = reopen(self.file.as_fd(), libc::O_RDONLY)?;
+        Ok(Fifo { file, identity: self.identity, is_writable: false })
     }
 
     /// Device and inode.
@@ -94,9 +105,15 @@ impl Fifo {
         Ok(fcntl(&self.file, FcntlArg::F_SETPIPE_SZ(bytes as i32))? as usize)
     }
 
-    /// A writer would have to wait now, whatever the byte count says.
+    /// A writer would have to wait now, whatever the byte count says: lines of 2,100 bytes fill a pipe at 51 %.
+    ///
+    /// A pipe that we can only read does not tell. There half of the bytes count as full: each `write(2)` fills up the
+    /// page before it or leaves less than half of its own empty.
     pub fn is_full(&self) -> io::Result<bool> {
-        Ok(!self.poll(PollFlags::POLLOUT)?.contains(PollFlags::POLLOUT))
+        if self.is_writable {
+            return Ok(!self.poll(PollFlags::POLLOUT)?.contains(PollFlags::POLLOUT));
+        }
+        Ok(self.queued()? >= self.capacity()? / 2)
     }
 
     /// Of a pipe that we hold for reading only: nobody has it open for writing any more.

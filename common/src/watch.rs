@@ -76,7 +76,6 @@ impl<K: Clone + Eq + std::hash::Hash> Watch<K> {
     }
 
     fn add_name(&mut self, key: &K, name: &Path) {
-        let (dir, name) = nearest(name);
         let flags = AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_DELETE
             | AddWatchFlags::IN_MOVE
@@ -84,17 +83,24 @@ impl<K: Clone + Eq + std::hash::Hash> Watch<K> {
             | AddWatchFlags::IN_DELETE_SELF
             | AddWatchFlags::IN_MOVE_SELF
             | AddWatchFlags::IN_ONLYDIR;
-        if let Ok(watch) = self.inotify.add_watch(&dir, flags) {
-            let keys = self.wanted.entry(watch).or_default().entry(name).or_default();
+        for _ in 0..HOPS_MAX {
+            let (dir, missing) = nearest(name);
+            let added = self.inotify.add_watch(&dir, flags);
+            if nearest(name).0 != dir {
+                // A directory came or went before the watch stood: no event will tell.
+                continue;
+            }
+            let Ok(watch) = added else { break };
+            let keys = self.wanted.entry(watch).or_default().entry(missing).or_default();
             if !keys.contains(key) {
                 keys.push(key.clone());
             }
-        } else {
-            if self.unwatched.is_empty() {
-                self.next_look = Instant::now() + UNWATCHED_SPAN;
-            }
-            self.unwatched.insert(key.clone());
+            return;
         }
+        if self.unwatched.is_empty() {
+            self.next_look = Instant::now() + UNWATCHED_SPAN;
+        }
+        self.unwatched.insert(key.clone());
     }
 
     fn collect(&self, event: &InotifyEvent, changed: &mut HashSet<K>) {

@@ -52,7 +52,7 @@ pub fn after(pace: Pace, seen: Seen, now: Instant) -> (Pace, Next) {
     if seen.capacity < TICKED_CAPACITY_MIN {
         return (Pace::Quiet, if seen.queued > 0 { Next::Again } else { Next::Wait });
     }
-    let crowded = seen.full || seen.queued >= seen.capacity / 4 * 3;
+    let crowded = seen.queued > 0 && (seen.full || seen.queued >= seen.capacity / 4 * 3);
     match pace {
         Pace::Quiet if seen.queued == 0 => (Pace::Quiet, Next::Wait),
         _ if crowded => (Pace::Hot(now + HOT_SPAN), Next::Again),
@@ -80,6 +80,7 @@ mod tests {
             (Pace::Ticking(QUIET_TICKS - 1), 0, false, 1 << 20, (Pace::Quiet, Next::Wait)),
             (Pace::Ticking(0), 800 << 10, false, 1 << 20, (hot, Next::Again)),
             (Pace::Ticking(0), 500, true, 1 << 20, (hot, Next::Again)),
+            (Pace::Ticking(0), 0, true, 1 << 20, (Pace::Ticking(1), Next::Tick)),
             (hot, 500, false, 1 << 20, (hot, Next::Again)),
             (hot, 0, false, 1 << 20, (hot, Next::Wait)),
             (Pace::Hot(now), 500, false, 1 << 20, (Pace::Ticking(0), Next::Tick)),
