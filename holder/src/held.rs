@@ -1,0 +1,208 @@
+//! One link of the pipes directory, and the FIFO that is held for it.
+//!
+//! Invariants: a FIFO is let go of only when its successor is held, or into the hands of whoever called; while a link
+//! leads to something that is no FIFO, the FIFO from before stays held, for its server may still write to it.
+
+use std::collections::HashMap;
+use std::fs;
+
+use nix::errno::Errno;
+use standpipe_common::error::{Error, Result};
+use standpipe_common::fifo::{self, Fifo, Identity};
+use standpipe_common::name::PipeName;
+use standpipe_common::pipes::Entry;
+use standpipe_common::policy::{PipeSize, Policy};
+
+use crate::create::create_if_missing;
+use crate::sizing::{self, Auto};
+
+/// Which FIFO is held for which link.
+pub type Taken = HashMap<Identity, PipeName>;
+
+/// One link and what is held for it.
+#[derive(Debug)]
+pub struct Held {
+    entry: Entry,
+    fifo: Option<Fifo>,
+    /// The size that we gave it.
+    granted: Option<usize>,
+    /// It holds more than it should be able to: asked again until it does not.
+    resize_pending: bool,
+    /// What is wrong with the link, as it was said last.
+    trouble: Option<String>,
+}
+
+/// What a look at a link came to.
+#[derive(Debug)]
+pub enum Change {
+    /// All is as it was at the last look.
+    None,
+    /// Another FIFO is held now, or one for the first time; the one from before is left.
+    Taken(Option<Fifo>),
+    /// The link leads to the FIFO that is held, as once before.
+    Back,
+    /// The link leads to nothing that can be held; has not been said.
+    Bad(Error),
+}
+
+/// What stands at the end of a link.
+enum Found {
+    Same,
+    Another(Fifo),
+    /// The FIFO of another link.
+    Twin(Error),
+}
+
+impl Held {
+    /// Nothing is held yet.
+    pub fn new(entry: Entry) -> Held {
+        Held { entry, fifo: None, granted: None, resize_pending: false, trouble: None }
+    }
+
+    /// Takes over what a new scan says. A policy that is wrong leaves the one in force.
+    pub fn update(&mut self, entry: Entry) {
+        let before = std::mem::replace(&mut self.entry, entry);
+        if !self.entry.sound {
+            self.entry.policy = before.policy;
+        }
+        // Who asks anew is told anew.
+        self.trouble = None;
+    }
+
+    /// What the directory says of it.
+    pub fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// What is held, good or left over.
+    pub fn fifo(&self) -> Option<&Fifo> {
+        self.fifo.as_ref()
+    }
+
+    /// The FIFO that is held and that the link leads to.
+    pub fn identity(&self) -> Option<Identity> {
+        if self.trouble.is_some() { None } else { self.fifo.as_ref().map(Fifo::identity) }
+    }
+
+    /// Whether the last look found something wrong.
+    pub fn is_troubled(&self) -> bool {
+        self.trouble.is_some()
+    }
+
+    /// Whether the pipe waits to be made smaller.
+    pub fn is_resize_pending(&self) -> bool {
+        self.resize_pending
+    }
+
+    /// Gives up the link.
+    pub fn into_fifo(self) -> Option<Fifo> {
+        self.fifo
+    }
+
+    /// Looks at what stands at the end of the link and holds it. With `reopen`, a FIFO that is held already is opened
+    /// anew before the old description is closed.
+    pub fn look(&mut self, taken: &Taken, reopen: bool) -> Change {
+        match self.find(taken, reopen) {
+            Ok(Found::Same) => self.settle(),
+            Ok(Found::Another(fifo)) => {
+                let identity = fifo.identity();
+                match self.fifo.replace(fifo) {
+                    Some(old) if old.identity() == identity => self.settle(),
+                    old => {
+                        self.granted = None;
+                        self.resize_pending = false;
+                        self.trouble = None;
+                        Change::Taken(old)
+                    }
+                }
+            }
+            // Held there, so the description here is one too many.
+            Ok(Found::Twin(error)) => {
+                self.fifo = self.fifo.take().filter(|fifo| !taken.contains_key(&fifo.identity()));
+                self.blame(error)
+            }
+            // It is held, though it cannot be opened once more: worth a line, but nothing is wrong with the link.
+            Err(error) if self.is_unchanged() => {
+                self.trouble = None;
+                Change::Bad(error)
+            }
+            Err(error) => self.blame(error),
+        }
+    }
+
+    /// Gives the pipe the size it should have; what is refused is said.
+    pub fn fit(&mut self, auto: Auto) {
+        self.resize_pending = false;
+        let Some(fifo) = &self.fifo else { return };
+        let Ok(now) = fifo.capacity() else { return };
+        let wanted = self.entry.policy.pipe_size;
+        let Some(bytes) = sizing::change(wanted, auto, now, self.granted == Some(now)) else { return };
+        match fifo.set_capacity(bytes) {
+            Ok(granted) => self.granted = Some(granted),
+            Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::EBUSY) => self.resize_pending = true,
+                Some(Errno::EPERM) => log::warn!(
+                    "{}: its pipe has {now} bytes instead of {bytes}: that is beyond what this user may have by {}",
+                    self.entry.name,
+                    limit(wanted)
+                ),
+                _ => log::warn!("{}: its pipe has {now} bytes instead of {bytes}: {error}", self.entry.name),
+            },
+        }
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> &Policy {
+        &self.entry.policy
+    }
+
+    fn find(&self, taken: &Taken, reopen: bool) -> Result<Found> {
+        let link = &self.entry.link;
+        create_if_missing(link, &self.entry.policy.fifo)?;
+        let held = self.fifo.as_ref().map(Fifo::identity);
+        if !reopen {
+            let there = fifo::look(link)?;
+            if let Some(twin) = taken.get(&there) {
+                return Ok(Found::Twin(self.twin(twin)));
+            }
+            if Some(there) == held {
+                return Ok(Found::Same);
+            }
+        }
+        let fifo = Fifo::open(link)?;
+        Ok(match taken.get(&fifo.identity()) {
+            Some(twin) => Found::Twin(self.twin(twin)),
+            None => Found::Another(fifo),
+        })
+    }
+
+    fn twin(&self, other: &PipeName) -> Error {
+        Error::because("hold", &self.entry.link, format!("it leads to the same FIFO as {other}"))
+    }
+
+    fn settle(&mut self) -> Change {
+        if self.trouble.take().is_some() { Change::Back } else { Change::None }
+    }
+
+    fn blame(&mut self, error: Error) -> Change {
+        let sentence = error.to_string();
+        if self.trouble.as_ref() == Some(&sentence) {
+            return Change::None;
+        }
+        self.trouble = Some(sentence);
+        Change::Bad(error)
+    }
+
+    /// By a look that takes no descriptor, for want of which the open may have failed.
+    fn is_unchanged(&self) -> bool {
+        let there = fs::metadata(&self.entry.link).map(|metadata| Identity::from(&metadata));
+        self.fifo.as_ref().is_some_and(|fifo| there.is_ok_and(|there| there == fifo.identity()))
+    }
+}
+
+fn limit(wanted: PipeSize) -> &'static str {
+    match wanted {
+        PipeSize::Auto => "fs.pipe-user-pages-soft",
+        PipeSize::Bytes(_) => "fs.pipe-max-size or fs.pipe-user-pages-soft",
+    }
+}

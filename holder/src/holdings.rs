@@ -1,0 +1,209 @@
+//! All that is held: the links of the pipes directory, reconciled with each new scan of it, and what they left behind.
+//!
+//! Invariants: nothing is closed before its successor is open; one bad entry changes nothing for the others; what is
+//! wrong is said once, and again when it changes or when somebody asks by HUP.
+
+use std::collections::{BTreeMap, HashSet};
+use std::mem;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use standpipe_common::error::Error;
+use standpipe_common::fifo::Fifo;
+use standpipe_common::name::PipeName;
+use standpipe_common::pipes::Entry;
+use standpipe_common::policy::PipeSize;
+use standpipe_common::watch::Watch;
+
+use crate::held::{Change, Held, Taken};
+use crate::limits;
+use crate::retired::{Reason, Retired};
+use crate::sizing::{self, Auto};
+
+/// How often a pipe that should go, or that is too full to be made smaller, is looked at.
+const PENDING_LOOK_SPAN: Duration = Duration::from_secs(1);
+
+/// A FIFO that was held for a link until now.
+struct Left {
+    name: PipeName,
+    fifo: Fifo,
+    reason: Reason,
+}
+
+/// Everything that is held.
+#[derive(Debug)]
+pub struct Holdings {
+    held: BTreeMap<PipeName, Held>,
+    retired: Vec<Retired>,
+    auto: Auto,
+    pending_look: Option<Instant>,
+}
+
+impl Default for Holdings {
+    fn default() -> Holdings {
+        Holdings { held: BTreeMap::new(), retired: Vec::new(), auto: Auto::Full, pending_look: None }
+    }
+}
+
+impl Holdings {
+    /// How many pipes are held for their links.
+    pub fn count(&self) -> usize {
+        self.held.values().filter(|held| held.identity().is_some()).count()
+    }
+
+    /// Holds what the links of a new scan lead to, opening everything anew. Returns the links for which no descriptor
+    /// was left.
+    pub fn reconcile(&mut self, entries: Vec<Entry>, watch: &mut Watch<PipeName>, now: Instant) -> Vec<PipeName> {
+        let mut before = mem::take(&mut self.held);
+        for entry in entries {
+            let name = entry.name.clone();
+            let held = match before.remove(&name) {
+                Some(mut held) => {
+                    held.update(entry);
+                    held
+                }
+                None => Held::new(entry),
+            };
+            self.held.insert(name, held);
+        }
+        let mut left: Vec<Left> = before
+            .into_iter()
+            .filter_map(|(name, held)| Some(Left { name, fifo: held.into_fifo()?, reason: Reason::LinkGone }))
+            .collect();
+
+        self.share();
+        let mut taken = Taken::new();
+        let mut starved = Vec::new();
+        for (name, held) in &mut self.held {
+            // What happens after the look must raise an event, so the watch comes first.
+            watch.add(name, &held.entry().link);
+            let change = held.look(&taken, true);
+            held.fit(self.auto);
+            taken.extend(held.identity().map(|identity| (identity, name.clone())));
+            match change {
+                Change::None | Change::Back | Change::Taken(None) => {}
+                Change::Taken(Some(fifo)) => {
+                    log::info!("{name}: another FIFO is held now");
+                    left.push(Left { name: name.clone(), fifo, reason: Reason::Replaced });
+                }
+                Change::Bad(error) => {
+                    if matches!(error.errno(), Some(Errno::EMFILE | Errno::ENFILE)) {
+                        starved.push(name.clone());
+                    }
+                    say(held, &error);
+                }
+            }
+        }
+        self.retire(left, now);
+        starved
+    }
+
+    /// Looks again at those links behind which something changed.
+    pub fn look_again(&mut self, changed: &HashSet<PipeName>, watch: &mut Watch<PipeName>, now: Instant) {
+        // What is wrong with one link can have its cause in another: two that led to one FIFO.
+        let due = |(name, held): &(&PipeName, &Held)| changed.contains(*name) || held.is_troubled();
+        let names: Vec<PipeName> = self.held.iter().filter(due).map(|(name, _)| name.clone()).collect();
+        let others = self.held.iter().filter(|each| !due(each));
+        let mut taken: Taken = others.filter_map(|(name, held)| Some((held.identity()?, name.clone()))).collect();
+        let mut left = Vec::new();
+        for name in names {
+            let Some(held) = self.held.get_mut(&name) else { continue };
+            watch.add(&name, &held.entry().link);
+            let change = held.look(&taken, false);
+            taken.extend(held.identity().map(|identity| (identity, name.clone())));
+            match change {
+                Change::None => {}
+                Change::Back => log::info!("{name}: its FIFO is back and was held all the time"),
+                Change::Bad(error) => say(held, &error),
+                Change::Taken(old) => {
+                    held.fit(self.auto);
+                    match old {
+                        None => log::info!("{name}: its FIFO has come and is held"),
+                        Some(fifo) => {
+                            log::info!("{name}: another FIFO has come and is held");
+                            left.push(Left { name, fifo, reason: Reason::Replaced });
+                        }
+                    }
+                }
+            }
+        }
+        self.retire(left, now);
+    }
+
+    /// When [`Holdings::mind`] has something to do. `None`: nothing is pending.
+    pub fn next_look(&self) -> Option<Instant> {
+        self.retired.iter().map(Retired::until).chain(self.pending_look).min()
+    }
+
+    /// Lets go what may go, and asks again for the sizes that were refused for the moment.
+    pub fn mind(&mut self, now: Instant) {
+        if self.next_look().is_none_or(|due| now < due) {
+            return;
+        }
+        let (over, retired) = mem::take(&mut self.retired).into_iter().partition(|retired| retired.is_over(now));
+        self.retired = retired;
+        Vec::into_iter(over).for_each(Retired::let_go);
+        for held in self.held.values_mut().filter(|held| held.is_resize_pending()) {
+            held.fit(self.auto);
+        }
+        self.schedule(now);
+    }
+
+    /// Says what stays behind when nothing is held any more.
+    pub fn farewell(&self) {
+        let held = self.held.iter().filter_map(|(name, held)| Some((name, held.fifo()?)));
+        let retired = self.retired.iter().map(|retired| (retired.name(), retired.fifo()));
+        for (name, fifo) in held.chain(retired) {
+            let bytes = fifo.queued().unwrap_or(0);
+            if bytes > 0 {
+                let (noun, verb, it) =
+                    if bytes == 1 { ("byte", "stays", "it goes") } else { ("bytes", "stay", "they go") };
+                log::warn!("{name}: {bytes} {noun} {verb} in the pipe; {it} with it unless somebody else has it open");
+            }
+        }
+    }
+
+    /// Decides what `auto` means from now on. What is held already shrinks before anything is opened or grows: past
+    /// the limit of their user, new pipes are crippled.
+    fn share(&mut self) {
+        let is_auto = |held: &&mut Held| held.policy().pipe_size == PipeSize::Auto;
+        let pipes = self.held.values_mut().filter(is_auto).count();
+        let pages = limits::pipe_pages_soft();
+        let before = mem::replace(&mut self.auto, sizing::auto(pipes, pages));
+        let bytes = self.auto.bytes();
+        if self.auto != before && bytes < sizing::KERNEL_DEFAULT_BYTES {
+            log::warn!(
+                "each of {pipes} pipes gets {bytes} bytes, for this user may have {} pages for all of them: \
+                 `sysctl fs.pipe-user-pages-soft={}` or more lets each have {}",
+                pages.unwrap_or(0),
+                sizing::mending_pages(pipes),
+                sizing::KERNEL_DEFAULT_BYTES
+            );
+        }
+        if bytes < before.bytes() {
+            self.held.values_mut().filter(is_auto).for_each(|held| held.fit(self.auto));
+        }
+    }
+
+    /// Holds on to what was left, unless it is held for another link.
+    fn retire(&mut self, left: Vec<Left>, now: Instant) {
+        let current: HashSet<_> = self.held.values().filter_map(|held| Some(held.fifo()?.identity())).collect();
+        self.retired.extend(left.into_iter().map(|Left { name, fifo, reason }| Retired::new(name, fifo, reason, now)));
+        self.retired.retain(|retired| !current.contains(&retired.identity()));
+        self.pending_look = Some(now);
+        self.mind(now);
+    }
+
+    fn schedule(&mut self, now: Instant) {
+        let pending = !self.retired.is_empty() || self.held.values().any(Held::is_resize_pending);
+        self.pending_look = pending.then_some(now + PENDING_LOOK_SPAN);
+    }
+}
+
+fn say(held: &Held, error: &Error) {
+    if held.is_troubled() && held.fifo().is_some() {
+        log::error!("{error}; the FIFO that was there before stays held");
+    } else {
+        log::error!("{error}");
+    }
+}

@@ -1,0 +1,18 @@
+//! The holder keeps the FIFOs of a pipes directory open, so that no writer gets SIGPIPE or ENXIO and no reader
+//! end-of-file, whoever restarts. It never reads, writes or locks a pipe.
+//!
+//! In the order in which a pipe comes to be held and is let go:
+//! - [`cli`], [`run`]: the command line, and the loop that waits for signals, changes and moments;
+//! - [`holdings`]: every link of the directory, reconciled with what is held;
+//! - [`create`], [`held`]: a FIFO that is missing is made; the FIFO at the end of one link is held;
+//! - [`sizing`], [`limits`]: how large a pipe is to be, and what the kernel allows;
+//! - [`retired`]: a pipe that no link leads to any more, until it may go.
+
+pub mod cli;
+pub mod create;
+pub mod held;
+pub mod holdings;
+pub mod limits;
+pub mod retired;
+pub mod run;
+pub mod sizing;

@@ -1,0 +1,20 @@
+//! The program `holder`: parses its command line, runs, and turns the end into an exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use standpipe_common::logger;
+use standpipe_holder::cli::Cli;
+use standpipe_holder::run;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logger::init("holder");
+    match run::run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(stop) => {
+            eprintln!("holder: {stop}");
+            ExitCode::from(stop.code())
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The loop: waits for signals, for changes behind the links, and for the moment that something pending is due.
+//!
+//! Only here is the clock read. While nothing is pending there is no timer.
+
+use std::io;
+use std::path::Path;
+use std::time::Instant;
+
+use clap::CommandFactory;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use nix::unistd::Uid;
+use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook_mio::v1_0::Signals;
+use standpipe_common::error::{Cannot, Result, Stop};
+use standpipe_common::name::PipeName;
+use standpipe_common::pipes::{Scan, scan};
+use standpipe_common::ready::ready;
+use standpipe_common::watch::Watch;
+
+use crate::cli::Cli;
+use crate::holdings::Holdings;
+use crate::limits::Descriptors;
+
+const SIGNALS: Token = Token(0);
+const WATCH: Token = Token(1);
+/// Two sources, each of which is asked until it has no more.
+const EVENTS_MAX: usize = 4;
+
+/// Runs until TERM or INT; with `--check-config`, as long as that takes.
+pub fn run(cli: &Cli) -> std::result::Result<(), Stop> {
+    let dir = cli.dir.as_deref().unwrap_or(Path::new("."));
+    if cli.check_config {
+        return check_config(&scan_or_usage(cli, dir)?);
+    }
+    // First of all: a signal that comes before its handler would end us.
+    let (poll, mut signals) = sources().cannot("wait for", "signals")?;
+    let descriptors = Descriptors::raise()?;
+    let scan = descriptors.with_reserve(|| scan_or_usage(cli, dir))?;
+    if Uid::effective().is_root() {
+        log::warn!("runs as root, which it needs not: run it as the user standpipe");
+    }
+    let watch = watch(&poll)?;
+    let mut holder = Holder { poll, watch, holdings: Holdings::default(), descriptors };
+    holder.reconcile(scan);
+    ready(cli.notify_fd)?;
+    holder.attend(&mut signals, dir)?;
+    holder.holdings.farewell();
+    Ok(())
+}
+
+/// Prints every finding; waits for whoever reads them.
+fn check_config(scan: &Scan) -> std::result::Result<(), Stop> {
+    for finding in &scan.findings {
+        eprintln!("holder: {finding}");
+    }
+    if scan.check() {
+        return Ok(());
+    }
+    Err(Stop::Usage(format!("the pipes directory {} has errors", scan.dir.display())))
+}
+
+fn scan_or_usage(cli: &Cli, dir: &Path) -> std::result::Result<Scan, Stop> {
+    let scan = scan(dir)?;
+    if cli.dir.is_none() && scan.nothing_of_ours() {
+        let usage = Cli::command().render_help();
+        return Err(Stop::Usage(format!("there is no link to a FIFO in the current directory\n\n{usage}")));
+    }
+    Ok(scan)
+}
+
+fn sources() -> io::Result<(Poll, Signals)> {
+    let poll = Poll::new()?;
+    // The last three would end us by default, and mean something to the reader.
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGALRM, SIGUSR1, SIGUSR2])?;
+    poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
+    Ok((poll, signals))
+}
+
+/// A watch on nothing yet, in the poll set.
+fn watch(poll: &Poll) -> Result<Watch<PipeName>> {
+    let watch = Watch::new()?;
+    poll.registry()
+        .register(&mut SourceFd(&watch.raw_fd()), WATCH, Interest::READABLE)
+        .cannot("wait for", "inotify")?;
+    Ok(watch)
+}
+
+struct Holder {
+    poll: Poll,
+    watch: Watch<PipeName>,
+    holdings: Holdings,
+    descriptors: Descriptors,
+}
+
+impl Holder {
+    /// Until TERM or INT.
+    fn attend(&mut self, signals: &mut Signals, dir: &Path) -> Result<()> {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        loop {
+            let due = self.holdings.next_look().into_iter().chain(self.watch.next_look()).min();
+            let timeout = due.map(|due| due.saturating_duration_since(Instant::now()));
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                polled => polled.cannot("wait for", "signals")?,
+            }
+            for signal in signals.pending() {
+                match signal {
+                    SIGTERM | SIGINT => return Ok(()),
+                    SIGHUP => self.reread(dir),
+                    _ => {}
+                }
+            }
+            let now = Instant::now();
+            let changed = self.watch.changed(now);
+            if !changed.is_empty() {
+                self.holdings.look_again(&changed, &mut self.watch, now);
+            }
+            self.holdings.mind(now);
+        }
+    }
+
+    /// After HUP: what cannot be read changes nothing.
+    fn reread(&mut self, dir: &Path) {
+        let read = || -> Result<_> { Ok((scan(dir)?, watch(&self.poll)?)) };
+        match self.descriptors.with_reserve(read) {
+            Ok((scan, watch)) => {
+                // A new one, for the old one still watches for links that are gone.
+                self.watch = watch;
+                self.reconcile(scan);
+            }
+            Err(error) => log::error!("{error}; everything stays as it was"),
+        }
+    }
+
+    fn reconcile(&mut self, scan: Scan) {
+        scan.log_findings();
+        let starved = self.holdings.reconcile(scan.entries, &mut self.watch, Instant::now());
+        if !starved.is_empty() {
+            log::error!(
+                "{} of the pipes cannot be opened, for at most {} files may be open: raise that limit \
+                 (`ulimit -n`, LimitNOFILE=) and restart",
+                starved.len(),
+                self.descriptors.hard()
+            );
+        }
+        let count = self.holdings.count();
+        let pipes = if count == 1 { "pipe" } else { "pipes" };
+        log::info!("holds {count} {pipes} of {}", scan.dir.display());
+    }
+}

@@ -1,0 +1,113 @@
+//! Decides how large a pipe is to be. Numbers in, a number out: nothing is asked or changed here.
+//!
+//! The kernel gives every user `fs.pipe-user-pages-soft` pages for pipes; once they are used up, each further pipe of
+//! that user, ours or not, shrinks to two pages. So `auto` shares three quarters of them among the pipes of a
+//! directory, and leaves the rest to others.
+
+use standpipe_common::policy::PipeSize;
+use standpipe_common::sys::PAGE_BYTES;
+
+/// What `auto` asks for where nothing speaks against it.
+pub const AUTO_BYTES_MAX: usize = 1 << 20;
+/// What the kernel gives a pipe that nobody sized, and below which `auto` says that something is wrong.
+pub const KERNEL_DEFAULT_BYTES: usize = 64 << 10;
+
+/// What pipes of the size `auto` get each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Auto {
+    /// [`AUTO_BYTES_MAX`]: no limit is near.
+    Full,
+    /// This many bytes, a power of two, because all of them share what their user may have.
+    Share(usize),
+}
+
+impl Auto {
+    /// Bytes a pipe.
+    pub fn bytes(self) -> usize {
+        match self {
+            Auto::Full => AUTO_BYTES_MAX,
+            Auto::Share(bytes) => bytes,
+        }
+    }
+}
+
+/// The size of each of `pipes` automatic pipes. `None`: the user has no limit.
+pub fn auto(pipes: usize, pages_soft: Option<u64>) -> Auto {
+    let Some(pages) = pages_soft else { return Auto::Full };
+    let bytes = pages.saturating_mul(PAGE_BYTES as u64) / 4 * 3 / pipes.max(1) as u64;
+    match 1_u64 << bytes.max(1).ilog2() {
+        share if share >= AUTO_BYTES_MAX as u64 => Auto::Full,
+        share => Auto::Share((share as usize).max(PAGE_BYTES)),
+    }
+}
+
+/// The `fs.pipe-user-pages-soft` with which `pipes` automatic pipes have the kernel's default size each.
+pub fn mending_pages(pipes: usize) -> usize {
+    (pipes * (KERNEL_DEFAULT_BYTES / PAGE_BYTES) * 4).div_ceil(3)
+}
+
+/// What to ask the kernel for. `None`: the pipe is as it should be.
+///
+/// `now` is its capacity, `ours` whether we gave it that. A share shrinks what we made ourselves or what nobody sized;
+/// a pipe that somebody else made larger stays so under `auto`.
+pub fn change(wanted: PipeSize, auto: Auto, now: usize, ours: bool) -> Option<usize> {
+    let bytes = match (wanted, auto) {
+        (PipeSize::Bytes(bytes), _) => (bytes as usize).max(PAGE_BYTES).next_power_of_two(),
+        (PipeSize::Auto, Auto::Share(share)) if ours || now <= KERNEL_DEFAULT_BYTES => share,
+        (PipeSize::Auto, auto) => auto.bytes().max(now),
+    };
+    (bytes != now).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pipes_share_three_quarters_of_their_users_pages() {
+        for (pipes, pages, bytes) in [
+            (0, Some(16384), 1 << 20),
+            (1, Some(16384), 1 << 20),
+            (48, Some(16384), 1 << 20),
+            (49, Some(16384), 512 << 10),
+            (768, Some(16384), 64 << 10),
+            (769, Some(16384), 32 << 10),
+            (1000, Some(16384), 32 << 10),
+            (1_000_000, Some(16384), 4 << 10),
+            (1_000_000, Some(1), 4 << 10),
+            (1, Some(u64::MAX), 1 << 20),
+            (1_000_000, None, 1 << 20),
+        ] {
+            assert_eq!(auto(pipes, pages).bytes(), bytes, "{pipes} pipes, {pages:?} pages");
+        }
+    }
+
+    #[test]
+    fn the_value_that_mends_it_mends_it_and_one_page_less_does_not() {
+        for pipes in [1, 2, 3, 769, 1000, 4096] {
+            let pages = mending_pages(pipes) as u64;
+            assert!(auto(pipes, Some(pages)).bytes() >= KERNEL_DEFAULT_BYTES, "{pipes}");
+            assert!(auto(pipes, Some(pages - 1)).bytes() < KERNEL_DEFAULT_BYTES, "{pipes}");
+        }
+    }
+
+    #[test]
+    fn only_what_differs_is_asked_for() {
+        const K: usize = 1 << 10;
+        let literal = PipeSize::Bytes(5000);
+        for (wanted, auto, now, ours, asked) in [
+            (literal, Auto::Full, 64 * K, false, Some(8 * K)),
+            (literal, Auto::Full, 8 * K, false, None),
+            (PipeSize::Auto, Auto::Full, 64 * K, false, Some(1024 * K)),
+            (PipeSize::Auto, Auto::Full, 1024 * K, true, None),
+            (PipeSize::Auto, Auto::Full, 4096 * K, true, None),
+            (PipeSize::Auto, Auto::Share(32 * K), 64 * K, false, Some(32 * K)),
+            (PipeSize::Auto, Auto::Share(32 * K), 8 * K, false, Some(32 * K)),
+            (PipeSize::Auto, Auto::Share(32 * K), 1024 * K, true, Some(32 * K)),
+            (PipeSize::Auto, Auto::Share(32 * K), 1024 * K, false, None),
+            (PipeSize::Auto, Auto::Share(512 * K), 64 * K, false, Some(512 * K)),
+        ] {
+            assert_eq!(change(wanted, auto, now, ours), asked, "{wanted:?} {auto:?} {now} {ours}");
+        }
+    }
+}

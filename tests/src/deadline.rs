@@ -1,0 +1,33 @@
+//! Waiting for a condition, with an end.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a condition may take before the test fails.
+pub const CONDITION_SPAN: Duration = Duration::from_secs(20);
+/// How long a program may take to start or to end.
+pub const PROGRAM_SPAN: Duration = Duration::from_secs(30);
+/// Between two looks.
+const LOOK_SPAN: Duration = Duration::from_millis(3);
+
+/// Waits until `condition` holds.
+///
+/// # Panics
+/// It does not within [`CONDITION_SPAN`]; names `what`.
+pub fn until(what: &str, condition: impl FnMut() -> bool) {
+    assert!(within(CONDITION_SPAN, condition), "not within {CONDITION_SPAN:?}: {what}");
+}
+
+/// Whether `condition` comes to hold within `span`.
+pub fn within(span: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + span;
+    loop {
+        if condition() {
+            return true;
+        }
+        if Instant::now() >= end {
+            return false;
+        }
+        thread::sleep(LOOK_SPAN);
+    }
+}

@@ -1,0 +1,21 @@
+//! What the black-box tests of standpipe share: they start real programs, write into real pipes and send real signals.
+//!
+//! In the order in which a test uses them:
+//! - [`privilege`]: who the test runs as, and what it cannot run without;
+//! - [`scratch`]: a directory of its own, with FIFOs, links and policies;
+//! - [`program`], [`daemon`]: the programs, built once, started, watched and ended;
+//! - [`deadline`]: waiting for a condition, never for luck;
+//! - [`pipe`], [`traffic`], [`stored`]: a server's and a plain reader's view, numbered lines, and the log read back;
+//! - [`kills`]: the crash test, here with small counts and in the benchmark with full ones.
+//!
+//! No program crate is used here: what is tested is what is shipped.
+
+pub mod daemon;
+pub mod deadline;
+pub mod kills;
+pub mod pipe;
+pub mod privilege;
+pub mod program;
+pub mod scratch;
+pub mod stored;
+pub mod traffic;

@@ -1,0 +1,57 @@
+//! Who a test runs as, and what it cannot run without.
+//!
+//! Programs run as an ordinary user: as the one who runs the tests, or as `nobody` where that is root. A test that
+//! cannot run says so and passes, unless `STANDPIPE_TESTS_ALL=1` demands that every test runs.
+
+use std::env;
+use std::os::unix::fs::chown;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use nix::unistd::Uid;
+
+/// User and group of `nobody`.
+pub const NOBODY: u32 = 65534;
+
+/// Whether the tests run as root.
+pub fn is_root() -> bool {
+    Uid::effective().is_root()
+}
+
+/// The user that programs run as unless a test says otherwise, if that is not the tests' own.
+pub fn ordinary_user() -> Option<u32> {
+    is_root().then_some(NOBODY)
+}
+
+/// Gives a file, not what it may lead to, to the user that programs run as.
+pub fn give(path: &Path) {
+    if let Some(id) = ordinary_user() {
+        chown(path, Some(id), Some(id)).unwrap_or_else(|error| panic!("cannot give away {}: {error}", path.display()));
+    }
+}
+
+/// Runs a test that only root can run.
+pub fn needs_root(test: impl FnOnce()) {
+    run_if(is_root(), "root", test);
+}
+
+/// Runs a test that needs a tool on the PATH.
+pub fn needs_tool(tool: &str, test: impl FnOnce()) {
+    let found = Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    run_if(found.is_ok(), tool, test);
+}
+
+/// Runs a test that steers time or faults: programs built for release cannot be steered.
+pub fn needs_seams(test: impl FnOnce()) {
+    run_if(cfg!(debug_assertions), "test seams (a debug build)", test);
+}
+
+fn run_if(can_run: bool, need: &str, test: impl FnOnce()) {
+    if can_run {
+        test();
+    } else if env::var_os("STANDPIPE_TESTS_ALL").is_some_and(|all| all == "1") {
+        panic!("needs {need}, and STANDPIPE_TESTS_ALL=1 wants every test to run");
+    } else {
+        println!("not run: needs {need}");
+    }
+}

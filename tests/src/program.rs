@@ -1,0 +1,87 @@
+//! The programs under test: built once a test process, from the same sources and with the same profile.
+//!
+//! They end up beside the test itself. Where the user that runs them cannot reach that place, they are copied to one
+//! that everybody can reach.
+
+use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
+use std::env;
+use std::fs;
+use std::hash::{Hash, Hasher};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use nix::unistd::Uid;
+
+use crate::privilege;
+
+/// The path of a program such as `holder`, which is built if this process has not done so.
+///
+/// # Panics
+/// It cannot be built; cargo's words are on standard error.
+pub fn path(program: &str) -> PathBuf {
+    static BUILT: LazyLock<Mutex<HashMap<String, PathBuf>>> = LazyLock::new(Mutex::default);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    built.entry(program.to_owned()).or_insert_with(|| reachable(build(program))).clone()
+}
+
+/// `cargo build` of the package of that name. Cargo's own lock makes room for other test processes.
+fn build(program: &str) -> PathBuf {
+    let dir = profile_dir();
+    let (target, profile) = (dir.parent(), dir.file_name().and_then(|name| name.to_str()));
+    let (Some(target), Some(profile)) = (target, profile) else { panic!("no target directory: {}", dir.display()) };
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["build", "--quiet", "--bins", "--package", &format!("standpipe-{program}")])
+        .args(["--profile", if profile == "debug" { "dev" } else { profile }])
+        .arg("--target-dir")
+        .arg(target)
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .status();
+    assert!(status.as_ref().is_ok_and(std::process::ExitStatus::success), "cannot build {program}: {status:?}");
+    dir.join(program)
+}
+
+/// `target/debug` of `target/debug/deps/holder-1234`; a program of the bench is in `target/release` itself.
+fn profile_dir() -> PathBuf {
+    let test = env::current_exe().expect("a test knows its own path");
+    let dir = test.parent().expect("a program is in a directory");
+    if dir.ends_with("deps") { dir.parent().unwrap_or(dir).to_owned() } else { dir.to_owned() }
+}
+
+/// The program itself, or a copy below /tmp that replaces the one of an earlier build.
+fn reachable(program: PathBuf) -> PathBuf {
+    if privilege::ordinary_user().is_none() || program.ancestors().all(everybody_may_enter) {
+        return program;
+    }
+    let mut hasher = DefaultHasher::new();
+    program.hash(&mut hasher);
+    let dir = env::temp_dir().join(format!("standpipe-tests-{}-{:016x}", Uid::effective(), hasher.finish()));
+    let copied = fs::create_dir(&dir).or_else(|error| if dir.is_dir() { Ok(()) } else { Err(error) }).and_then(|()| {
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755))?;
+        let name = program.file_name().unwrap_or_default();
+        let copy = dir.join(name);
+        if is_copy(&copy, &program) {
+            return Ok(copy);
+        }
+        // Another test process may run the old one: it is replaced, not written to.
+        let new = dir.join(format!(".{}-{}", name.display(), std::process::id()));
+        fs::copy(&program, &new)?;
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o755))?;
+        fs::rename(&new, &copy)?;
+        Ok(copy)
+    });
+    copied.unwrap_or_else(|error| panic!("cannot copy {} to {}: {error}", program.display(), dir.display()))
+}
+
+fn everybody_may_enter(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o001 != 0)
+}
+
+fn is_copy(copy: &Path, program: &Path) -> bool {
+    let (Ok(copy), Ok(program)) = (fs::metadata(copy), fs::metadata(program)) else { return false };
+    copy.len() == program.len()
+        && copy.modified().is_ok_and(|copied| program.modified().is_ok_and(|built| copied >= built))
+}

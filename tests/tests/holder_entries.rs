@@ -1,0 +1,387 @@
+//! What the holder makes of the links of its directory: good, bad, added, removed, and replaced behind its back.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+
+use nix::libc;
+use nix::sys::signal::Signal;
+use standpipe_tests::daemon::Launch;
+use standpipe_tests::deadline::until;
+use standpipe_tests::pipe::{is_held, open_reader, open_writer, queued, read_all};
+use standpipe_tests::privilege::{self, needs_seams};
+use standpipe_tests::scratch::{Scratch, make_fifo, set_mode};
+
+fn holder(scratch: &Scratch) -> Launch {
+    Launch::new("holder").arg(scratch.pipes())
+}
+
+#[test]
+fn h5_a_fifo_made_anew_is_held_at_once_and_the_old_one_until_it_is_empty_and_left() {
+    let scratch = Scratch::new();
+    let fifo = scratch.pipe("app");
+    let holder = holder(&scratch).start();
+    let (mut server, mut reader) = (open_writer(&fifo, 0).unwrap(), open_reader(&fifo));
+    server.write_all(b"old\n").unwrap();
+    fs::remove_file(&fifo).unwrap();
+    make_fifo(&fifo, 0o666);
+    holder.wait_line("app: another FIFO has come and is held");
+    assert!(is_held(&fifo));
+    server.write_all(b"more\n").expect("the old one is held as well");
+    assert_eq!(read_all(&mut reader), b"old\nmore\n");
+    holder.hang_up("holds 1 pipe of");
+    server.write_all(b"last\n").expect("and after a HUP");
+    assert_eq!(read_all(&mut reader), b"last\n");
+    assert!(holder.lines_with("let go").is_empty(), "{}", holder.stderr());
+    drop(server);
+    assert_eq!(holder.wait_line("let go"), "holder: app: another FIFO took its place; its pipe is let go, empty");
+    assert!(is_held(&fifo));
+    assert_eq!(holder.lines_with("is held").len(), 1, "{}", holder.stderr());
+}
+
+#[test]
+fn h5_bytes_that_go_with_a_replaced_fifo_are_counted_as_an_error() {
+    needs_seams(|| {
+        let scratch = Scratch::new();
+        let fifo = scratch.pipe("app");
+        let holder = holder(&scratch).env("STANDPIPE_TEST_RETIRED_MS", "300").start();
+        let mut server = open_writer(&fifo, 0).unwrap();
+        server.write_all(&[b'x'; 100]).unwrap();
+        // In one step, so that there is no moment without a FIFO.
+        make_fifo(&scratch.run("new"), 0o666);
+        fs::rename(scratch.run("new"), &fifo).unwrap();
+        let line = holder.wait_line("let go");
+        assert_eq!(
+            line,
+            "holder: error: app: another FIFO took its place; its pipe is let go with 100 bytes, lost unless somebody \
+             else has it open"
+        );
+        let error = server.write_all(b"x").unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe, "it was indeed let go");
+        assert!(is_held(&fifo));
+    });
+}
+
+#[test]
+fn a_pipe_without_its_link_is_let_go_when_it_is_empty() {
+    let scratch = Scratch::new();
+    let (app, web) = (scratch.pipe("app"), scratch.pipe("web"));
+    let holder = holder(&scratch).start();
+    open_writer(&app, 0).unwrap().write_all(b"to be read\n").unwrap();
+    fs::remove_file(scratch.pipes().join("app")).unwrap();
+    fs::remove_file(scratch.pipes().join("web")).unwrap();
+    holder.hang_up("holds 0 pipes of");
+    holder.wait_line("holder: web: its link is gone; its pipe is let go, empty");
+    assert!(!is_held(&web));
+    assert!(is_held(&app), "somebody may come to read it");
+    let mut line = [0; 11];
+    open_reader(&app).read_exact(&mut line).unwrap();
+    assert_eq!(&line, b"to be read\n");
+    holder.wait_line("holder: app: its link is gone; its pipe is let go, empty");
+    until("nobody holds it", || !is_held(&app));
+}
+
+#[test]
+fn a_link_that_comes_back_finds_its_pipe_with_all_its_bytes() {
+    needs_seams(|| {
+        let scratch = Scratch::new();
+        let fifo = scratch.pipe("app");
+        let holder = holder(&scratch).env("STANDPIPE_TEST_RETIRED_MS", "2000").start();
+        open_writer(&fifo, 0).unwrap().write_all(b"kept\n").unwrap();
+        fs::remove_file(scratch.pipes().join("app")).unwrap();
+        holder.hang_up("holds 0 pipes of");
+        scratch.link("app", &fifo);
+        holder.hang_up("holds 1 pipe of");
+        scratch.pipe("later");
+        holder.hang_up("holds 2 pipes of");
+        assert_eq!(read_all(&mut open_reader(&fifo)), b"kept\n");
+        assert!(holder.lines_with("let go").is_empty(), "{}", holder.stderr());
+    });
+}
+
+#[test]
+fn links_that_swap_their_fifos_or_their_names_lose_nothing() {
+    let scratch = Scratch::new();
+    let (app, web) = (scratch.pipe("app"), scratch.pipe("web"));
+    let holder = holder(&scratch).start();
+    open_writer(&app, 0).unwrap().write_all(b"app\n").unwrap();
+    open_writer(&web, 0).unwrap().write_all(b"web\n").unwrap();
+    for name in ["app", "web"] {
+        fs::remove_file(scratch.pipes().join(name)).unwrap();
+    }
+    scratch.link("app", &web);
+    scratch.link("web", &app);
+    holder.hang_up("holds 2 pipes of");
+    fs::rename(scratch.pipes().join("app"), scratch.pipes().join("zoo")).unwrap();
+    holder.hang_up("holds 2 pipes of");
+    assert_eq!(read_all(&mut open_reader(&app)), b"app\n");
+    assert_eq!(read_all(&mut open_reader(&web)), b"web\n");
+    assert!(holder.lines_with("let go").is_empty(), "{}", holder.stderr());
+}
+
+/// Every bad entry that one user can make, with what is said of it.
+fn bad_entries(scratch: &Scratch) -> Vec<(&'static str, String)> {
+    let run = |name: &str| scratch.run(name).display().to_string();
+    fs::write(scratch.run("file"), "content").unwrap();
+    UnixListener::bind(scratch.run("socket")).unwrap();
+    make_fifo(&scratch.run("closed"), 0o000);
+    scratch.link("dangling", run("nothing"));
+    scratch.link("relative", "run/app");
+    scratch.link("loop", "loop");
+    scratch.link("to-file", run("file"));
+    scratch.link("to-dir", run(""));
+    scratch.link("to-device", "/dev/full");
+    scratch.link("to-socket", run("socket"));
+    scratch.link("twin", run("good"));
+    scratch.link("two\nlines", run("good"));
+    scratch.link("denied", run("closed"));
+    let pipes = scratch.pipes();
+    let cannot = |name: &str, cause: String| format!("holder: error: cannot open {}/{name}: {cause}", pipes.display());
+    let kind = |name: &str, kind: &str| cannot(name, format!("it leads to {kind}, not to a FIFO"));
+    vec![
+        ("dangling", cannot("dangling", format!("{} does not exist", run("nothing")))),
+        (
+            "relative",
+            cannot(
+                "relative",
+                format!(
+                    "run/app does not exist (a relative link starts at its own directory: {}/run/app)",
+                    pipes.display()
+                ),
+            ),
+        ),
+        ("loop", cannot("loop", "Too many symbolic links encountered".to_owned())),
+        ("to-file", kind("to-file", "a regular file")),
+        ("to-dir", kind("to-dir", "a directory")),
+        ("to-device", kind("to-device", "a device")),
+        ("to-socket", kind("to-socket", "a socket")),
+        ("twin", format!("holder: error: cannot hold {}/twin: it leads to the same FIFO as good", pipes.display())),
+        (
+            "two",
+            format!(
+                "holder: error: cannot use {}/two\\nlines as a pipe: it contains a control character",
+                pipes.display()
+            ),
+        ),
+        ("denied", cannot("denied", "Permission denied".to_owned())),
+    ]
+}
+
+#[test]
+fn h6_a_bad_entry_is_one_line_and_changes_nothing_for_the_others() {
+    let scratch = Scratch::new();
+    let good = scratch.pipe("good");
+    let holder = holder(&scratch).start();
+    open_writer(&good, 0).unwrap().write_all(b"kept").unwrap();
+    let bad = bad_entries(&scratch);
+    for round in 1..=2 {
+        holder.hang_up("holds 1 pipe of");
+        for (name, expected) in &bad {
+            let lines = holder.lines_with(expected);
+            assert_eq!(lines, vec![expected.clone(); round], "{name}:\n{}", holder.stderr());
+        }
+        assert_eq!(holder.lines_with("error").len(), round * bad.len(), "{}", holder.stderr());
+        assert!(is_held(&good));
+    }
+    assert_eq!(fs::read(scratch.run("file")).unwrap(), b"content");
+    assert!(!scratch.run("nothing").exists() && !scratch.pipes().join("run").exists(), "nothing was created");
+    assert_eq!(read_all(&mut open_reader(&good)), b"kept");
+}
+
+#[test]
+fn h6_the_same_holds_at_the_start() {
+    let scratch = Scratch::new();
+    let good = scratch.pipe("good");
+    let bad = bad_entries(&scratch);
+    let holder = holder(&scratch).start();
+    for (name, expected) in &bad {
+        assert_eq!(holder.lines_with(expected), std::slice::from_ref(expected), "{name}:\n{}", holder.stderr());
+    }
+    assert_eq!(holder.lines_with("error").len(), bad.len(), "{}", holder.stderr());
+    holder.wait_line("holder: holds 1 pipe of");
+    assert!(is_held(&good));
+}
+
+#[test]
+fn h6_a_link_that_is_added_is_held_after_hup() {
+    let scratch = Scratch::new();
+    scratch.pipe("app");
+    let holder = holder(&scratch).start();
+    let web = scratch.pipe("web");
+    holder.hang_up("holds 2 pipes of");
+    assert!(is_held(&web));
+}
+
+#[test]
+fn h6_a_dangling_link_is_held_when_its_target_appears_however_deep() {
+    let scratch = Scratch::new();
+    let deep = scratch.path().join("run/a/b/app");
+    scratch.link("app", "../run/a/b/app");
+    symlink(scratch.run("middle"), scratch.pipes().join("web")).unwrap();
+    let holder = holder(&scratch).start();
+    assert_eq!(holder.lines_with("does not exist").len(), 2, "{}", holder.stderr());
+    scratch.make_dir("run/a");
+    scratch.make_dir("run/a/b");
+    make_fifo(&deep, 0o666);
+    holder.wait_line("holder: app: its FIFO has come and is held");
+    symlink(scratch.run("web"), scratch.run("middle")).unwrap();
+    make_fifo(&scratch.run("web"), 0o666);
+    holder.wait_line("holder: web: its FIFO has come and is held");
+    assert!(is_held(&deep) && is_held(&scratch.run("web")));
+}
+
+#[test]
+fn a_fifo_that_becomes_accessible_is_held() {
+    let scratch = Scratch::new();
+    let fifo = scratch.run("app");
+    make_fifo(&fifo, 0o000);
+    scratch.link("app", &fifo);
+    let holder = holder(&scratch).start();
+    holder.wait_line("app: Permission denied");
+    set_mode(&fifo, 0o660);
+    holder.wait_line("holder: app: its FIFO has come and is held");
+    set_mode(&fifo, 0o000);
+    let expected = holder.hang_up("Permission denied");
+    assert!(!expected.contains("stays held"), "{expected}");
+    holder.wait_lines("holds 1 pipe of", 1);
+}
+
+#[test]
+fn h7_a_regular_file_in_the_place_of_a_fifo_is_one_alarm_and_the_fifo_stays_held() {
+    let scratch = Scratch::new();
+    let fifo = scratch.pipe("app");
+    let holder = holder(&scratch).start();
+    let mut server = open_writer(&fifo, 0).unwrap();
+    fs::rename(&fifo, scratch.run("app.1")).unwrap();
+    fs::write(&fifo, "from a rotating logger\n").unwrap();
+    let alarm = holder.wait_line("pipes.d/app: it leads to a regular file, not to a FIFO");
+    assert!(alarm.starts_with("holder: error: cannot open ") && alarm.ends_with("stays held"), "{alarm}");
+    set_mode(&fifo, 0o600);
+    set_mode(&fifo, 0o644);
+    server.write_all(b"still\n").expect("the server knows of nothing");
+    holder.hang_up("holds 0 pipes of");
+    assert_eq!(holder.lines_with("it leads to a regular file").len(), 2, "once, and once for HUP");
+    assert_eq!(fs::read(&fifo).unwrap(), b"from a rotating logger\n");
+    server.write_all(b"alive\n").expect("nor after a HUP");
+    fs::rename(scratch.run("app.1"), &fifo).unwrap();
+    holder.wait_line("holder: app: its FIFO is back and was held all the time");
+    assert_eq!(read_all(&mut open_reader(&fifo)), b"still\nalive\n");
+    holder.hang_up("holds 1 pipe of");
+}
+
+#[test]
+fn the_second_of_two_links_to_one_fifo_takes_over_when_the_first_leaves_it() {
+    let scratch = Scratch::new();
+    let fifo = scratch.pipe("app");
+    scratch.link("web", "../run/app-too");
+    fs::hard_link(&fifo, scratch.run("app-too")).unwrap();
+    let holder = holder(&scratch).start();
+    holder.wait_line("pipes.d/web: it leads to the same FIFO as app");
+    let reader = open_reader(&fifo);
+    open_writer(&fifo, 0).unwrap().write_all(b"kept\n").unwrap();
+    fs::remove_file(&fifo).unwrap();
+    make_fifo(&fifo, 0o666);
+    holder.wait_line("holder: app: another FIFO has come and is held");
+    holder.wait_line("holder: web: its FIFO has come and is held");
+    assert_eq!(queued(&reader), 5);
+    drop(reader);
+    assert_eq!(read_all(&mut open_reader(&scratch.run("app-too"))), b"kept\n");
+    assert!(holder.lines_with("let go").is_empty(), "{}", holder.stderr());
+}
+
+#[test]
+fn a_directory_that_goes_leaves_everything_held() {
+    let scratch = Scratch::new();
+    let fifo = scratch.pipe("app");
+    let mut holder = holder(&scratch).start();
+    fs::rename(scratch.pipes(), scratch.path().join("away")).unwrap();
+    let line = holder.hang_up("cannot read pipes directory");
+    assert!(line.ends_with("No such file or directory; everything stays as it was"), "{line}");
+    assert!(is_held(&fifo));
+    fs::rename(scratch.path().join("away"), scratch.pipes()).unwrap();
+    holder.hang_up("holds 1 pipe of");
+    assert_eq!(holder.terminate(), 0);
+}
+
+#[test]
+fn a_directory_on_the_way_that_is_made_anew_is_followed() {
+    let scratch = Scratch::new();
+    let dir = scratch.make_dir("run/x");
+    let fifo = dir.join("app");
+    make_fifo(&fifo, 0o666);
+    scratch.link("app", &fifo);
+    let holder = holder(&scratch).start();
+    for round in 1..=3 {
+        fs::remove_dir_all(&dir).unwrap();
+        holder.wait_lines("does not exist; the FIFO that was there before stays held", round);
+        scratch.make_dir("run/x");
+        make_fifo(&fifo, 0o666);
+        holder.wait_lines("app: another FIFO has come and is held", round);
+        assert!(is_held(&fifo));
+    }
+}
+
+#[test]
+fn the_command_line_decides_whether_nothing_is_an_error() {
+    let scratch = Scratch::new();
+    let empty = scratch.pipes();
+    let run = |launch: Launch| launch.cwd(&empty).run();
+    let usage = run(Launch::new("holder"));
+    assert_eq!(usage.code, 2);
+    assert!(usage.stderr.contains("no link to a FIFO in the current directory"), "{}", usage.stderr);
+    assert!(usage.stderr.contains("Usage: holder [OPTIONS] [DIR]"), "{}", usage.stderr);
+    for (wrong, code, complaint) in [
+        (&["--nonsense"][..], 2, "unexpected argument '--nonsense'"),
+        (&["--notify-fd", "2"], 2, "write 3 or more"),
+        (&["--notify-fd", "77"], 2, "descriptor 77 is not open"),
+        (&["a", "b"], 2, "unexpected argument 'b'"),
+        (&["/nowhere/pipes.d"], 3, "cannot read pipes directory /nowhere/pipes.d: No such file or directory"),
+        (&["/dev/null"], 3, "cannot read pipes directory /dev/null: Not a directory"),
+        (&["--help"], 0, ""),
+    ] {
+        let output = run(Launch::new("holder").args(wrong));
+        assert_eq!(output.code, code, "{wrong:?}: {}", output.stderr);
+        assert!(output.stderr.contains(complaint), "{wrong:?}: {}", output.stderr);
+    }
+    let closed = scratch.make_dir("closed");
+    set_mode(&closed, 0o000);
+    let output = run(Launch::new("holder").arg(&closed));
+    assert_eq!((output.code, output.stderr.contains("Permission denied")), (3, true), "{}", output.stderr);
+
+    let mut holder = Launch::new("holder").arg(&empty).start();
+    holder.wait_line("holder: holds 0 pipes of");
+    let fifo = scratch.pipe("app");
+    let in_place = Launch::new("holder").cwd(&empty).start();
+    in_place.wait_line("holder: holds 1 pipe of .");
+    assert!(is_held(&fifo));
+    holder.signal(Signal::SIGTERM);
+    assert_eq!(holder.wait_exit(), 0);
+}
+
+#[test]
+fn a_fifo_itself_and_other_strangers_are_warned_of_and_left_alone() {
+    let scratch = Scratch::new();
+    scratch.pipe("app");
+    make_fifo(&scratch.pipes().join("direct"), 0o666);
+    fs::write(scratch.pipes().join("notes"), "").unwrap();
+    fs::write(scratch.pipes().join("app.dpkg-old"), "").unwrap();
+    let holder = holder(&scratch).start();
+    holder.wait_line("direct is a FIFO itself, but must be a link to one");
+    holder.wait_line("notes is a regular file");
+    assert_eq!(holder.lines_with("warning").len(), 2, "{}", holder.stderr());
+    let direct = open_writer(&scratch.pipes().join("direct"), 0).unwrap_err();
+    assert_eq!(direct.raw_os_error(), Some(libc::ENXIO));
+}
+
+#[test]
+fn as_root_it_works_and_says_once_that_it_should_not_be_root() {
+    privilege::needs_root(|| {
+        let scratch = Scratch::new();
+        let fifo = scratch.pipe("app");
+        let holder = holder(&scratch).as_tests().start();
+        holder.hang_up("holds 1 pipe of");
+        assert_eq!(holder.lines_with("warning: runs as root").len(), 1, "{}", holder.stderr());
+        assert!(is_held(&fifo));
+    });
+}
