@@ -156,7 +156,11 @@ impl State {
 
 /// Archives every sealed segment of a lane, oldest first.
 fn archive_lane(root: &Dir, lane: &OsStr, order: Order, writer: &mut Writer) -> Result<()> {
-    let dir = if lane == "." { root.try_clone()? } else { root.existing_sub(lane)? };
+    let dir = match root.existing_sub(lane) {
+        // Somebody removed the whole log: nothing is left to do.
+        Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(()),
+        other => other?,
+    };
     let listing = Listing::read(&dir)?;
     for (name, files) in listing.sealed() {
         let segment = name.file(PartKind::Segment);

@@ -197,14 +197,14 @@ impl Drain {
     pub fn finish(&mut self) {
         let deadline = Instant::now() + LAST_TURNS_SPAN;
         for index in 0..self.slots.len() {
-            let mut left = self.slots[index].lane.fifo().queued().unwrap_or(0);
+            let mut left = self.slots[index].lane.queued();
             while left > 0 && Instant::now() < deadline {
                 let taken = self.turn(index, Instant::now());
                 left = if taken == 0 { 0 } else { left.saturating_sub(taken) };
             }
         }
         for slot in &self.slots {
-            let left = slot.lane.fifo().queued().unwrap_or(0);
+            let left = slot.lane.queued();
             if left > 0 {
                 log::info!("{}: {left} bytes stay in the pipe", slot.lane.name().display());
             }
@@ -324,10 +324,10 @@ impl Drain {
             Some(at) if at > now => return false,
             Some(_) => {}
         }
-        match self.attach(index).and_then(|()| self.slots[index].lane.put_held()) {
-            Ok(mailbox) => {
-                if let Some(mailbox) = mailbox {
-                    self.mailboxes.give_back(mailbox);
+        match self.attach(index).and_then(|()| self.slots[index].lane.settle_held()) {
+            Ok(held) => {
+                if let Some((mailbox, settled)) = held {
+                    self.put_away(mailbox, settled);
                 }
                 true
             }
@@ -355,11 +355,7 @@ impl Drain {
             None => self.root.settle_without_lane(&mut mailbox, &record),
         };
         match settled {
-            Ok(Settled::Recovered(bytes)) => {
-                self.mailboxes.give_back(mailbox);
-                bytes
-            }
-            Ok(Settled::Misfit(reason)) => self.set_aside(mailbox, &reason),
+            Ok(settled) => self.put_away(mailbox, settled),
             Err(error) => {
                 match index {
                     Some(index) => self.fall_sick(index, &error, Some(mailbox)),
@@ -367,6 +363,17 @@ impl Drain {
                 }
                 0
             }
+        }
+    }
+
+    /// A settled mailbox serves again, or is set aside. Returns the bytes that went from it into the log.
+    fn put_away(&mut self, mailbox: Mailbox, settled: Settled) -> usize {
+        match settled {
+            Settled::Recovered(bytes) => {
+                self.mailboxes.give_back(mailbox);
+                bytes
+            }
+            Settled::Misfit(reason) => self.set_aside(mailbox, &reason),
         }
     }
 

@@ -17,10 +17,10 @@ use crate::archiver::{ArchiveQueue, Order};
 use crate::disk::{Dir, FileMode};
 use crate::glance::Glance;
 use crate::log_dir::LogDir;
-use crate::mailbox::{DATA_BYTES, Mailbox, Phase};
+use crate::mailbox::{DATA_BYTES, Mailbox};
 use crate::owner;
 use crate::record::Record;
-use crate::recovery;
+use crate::recovery::{self, Settled};
 use crate::rotation::{self, LINE_WAIT_NS, Place, Triggers, Verdict, Waiting};
 use crate::segment::Segment;
 
@@ -175,6 +175,11 @@ impl Lane {
         self.retired.iter().map(|old| &old.fifo).chain([&self.fifo])
     }
 
+    /// Bytes that wait in all of them.
+    pub fn queued(&self) -> usize {
+        self.fifos().map(|fifo| fifo.queued().unwrap_or(0)).sum()
+    }
+
     /// Bytes that the pipe can hold.
     pub fn capacity(&self) -> usize {
         self.capacity
@@ -315,17 +320,18 @@ impl Lane {
         self.sick = Some(Sick { retry_at: now + wait, wait, holding });
     }
 
-    /// Tries again to put the chunk that is held. On success gives back its mailbox, EMPTY.
-    pub fn put_held(&mut self) -> Result<Option<Mailbox>> {
-        let Some(sick) = &mut self.sick else { return Ok(None) };
-        if let Some(mailbox) = &mut sick.holding {
-            let log = self.log.as_mut().ok_or_else(|| no_log(&self.name))?;
-            if let (Some(Phase::Full(n)), Some(record)) = (mailbox.phase(), mailbox.record()) {
-                recovery::put_again(mailbox, &record, n, log)?;
-                mailbox.clear_all();
+    /// Tries again to put the chunk that is held. Gives back its mailbox, settled.
+    pub fn settle_held(&mut self) -> Result<Option<(Mailbox, Settled)>> {
+        let Some(mut mailbox) = self.sick.as_mut().and_then(|sick| sick.holding.take()) else { return Ok(None) };
+        match self.settle(&mut mailbox) {
+            Ok(settled) => Ok(Some((mailbox, settled))),
+            Err(error) => {
+                if let Some(sick) = &mut self.sick {
+                    sick.holding = Some(mailbox);
+                }
+                Err(error)
             }
         }
-        Ok(sick.holding.take())
     }
 
     /// A turn went well.
@@ -336,7 +342,7 @@ impl Lane {
     }
 
     /// Settles a chunk that a reader before us left in `mailbox`.
-    pub fn settle(&mut self, mailbox: &mut Mailbox) -> Result<recovery::Settled> {
+    pub fn settle(&mut self, mailbox: &mut Mailbox) -> Result<Settled> {
         let log = self.log.as_mut().ok_or_else(|| no_log(&self.name))?;
         recovery::settle(mailbox, log, Some(&self.fifo))
     }

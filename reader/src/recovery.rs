@@ -71,7 +71,7 @@ pub fn settle(mailbox: &mut Mailbox, log: &mut LogDir, fifo: Option<&Fifo>) -> R
 }
 
 /// Puts the chunk of a FULL mailbox (again).
-pub fn put_again(mailbox: &Mailbox, record: &Record, n: usize, log: &mut LogDir) -> Result<()> {
+fn put_again(mailbox: &Mailbox, record: &Record, n: usize, log: &mut LogDir) -> Result<()> {
     let (segment, dir, mode) = log.segment_mut();
     let path = dir.path_of(&record.part);
     segment.cut_marks(dir, record.base, mode);

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::{Mode, umask};
 use standpipe_common::error::{Cannot, Error, Stop};
 use standpipe_common::fifo::{self, Fifo, Identity};
 use standpipe_common::pipes::{Entry, Scan, scan};
@@ -78,6 +79,8 @@ struct Daemon {
 impl Daemon {
     fn start(scan: &Scan, logs: &Path) -> Result<Daemon, Stop> {
         raise_descriptor_limit();
+        // Files get exactly the mode that the policy says.
+        umask(Mode::empty());
         let poll = Poll::new().cannot("make", "the poll set")?;
         let root = Root::open(logs)?;
         if nix::unistd::geteuid().is_root() {

@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
+use nix::sys::stat::{Mode, umask};
 use standpipe_common::error::{Cannot, EXIT_IO, Error, Stop};
 use standpipe_common::fifo::Fifo;
 use standpipe_common::policy::Policy;
@@ -62,6 +63,8 @@ struct Service {
 
 impl Service {
     fn start(args: &StdinArgs, input: Fifo, settings: Settings) -> Result<Service, Stop> {
+        // Files get exactly the mode that the policy says.
+        umask(Mode::empty());
         let poll = Poll::new().cannot("make", "the poll set")?;
         let root = Root::open_log_dir(&args.log_dir)?;
         let mut inbox = Inbox::new(&args.log_dir)?;
