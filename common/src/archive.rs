@@ -1,10 +1,10 @@
 //! The archive: a sealed segment as an ordinary zstd file that every zstd tool reads, and that we read by frame and time.
 //!
 //! In the order in which the bytes travel:
-//! - [`format`]: skippable frames and the official seek table, as bytes;
+//! - [`mod@format`]: skippable frames and the official seek table, as bytes;
 //! - [`marks`]: when which byte arrived;
 //! - [`index`], [`build`]: what we know of each frame, and the marks, in one skippable frame;
-//! - [`write`]: a segment goes in, an archive comes out;
+//! - [`mod@write`]: a segment goes in, an archive comes out;
 //! - [`read`], [`copy`]: an archive is opened, and read by frame or whole.
 //!
 //! `docs/archive-format.md` is the specification. Nothing here makes, names, syncs or removes files: who writes an

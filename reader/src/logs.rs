@@ -2,7 +2,7 @@
 //!
 //! - [`select`]: which log directories are meant;
 //! - [`parts`]: the parts of one, opened in order of time while the reader works on them;
-//! - [`print`]: bytes to standard output, made harmless if that is a terminal;
+//! - [`mod@print`]: bytes to standard output, made harmless if that is a terminal;
 //! - [`waiting`]: what the mailbox of a dead reader still holds.
 //!
 //! It needs read permission only, takes no lock and writes nothing.

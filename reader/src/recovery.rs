@@ -6,7 +6,7 @@
 //! | word | do |
 //! |---|---|
 //! | EMPTY, DONE | fill again |
-//! | ARMED | tell from the data area and the pipe how much came ([`arrived`]); then as FULL |
+//! | ARMED | tell from the data area and the pipe how much came (`arrived`); then as FULL |
 //! | FULL(n) | the part has inode and length of the record, and beyond it the beginning of the chunk or nothing: put it |
 //! | anything else | set aside |
 

@@ -1,7 +1,7 @@
 //! Our index of an archive: which frame holds which arrival times and how many lines, and all marks.
 //!
 //! Invariants of an [`Index`] that was built or decoded: its frames' lines sum to its lines, its marks are as
-//! [`marks`](super::marks) promises, and its flags about the part are those of its first and last frame.
+//! [`super::marks`] promises, and its flags about the part are those of its first and last frame.
 //!
 //! Versions: name and version stand first and the CRC-32 last in every version. A later version may append fields or
 //! change all others, so a reader that meets a higher version refuses the index and still reads the data.
