@@ -4,8 +4,6 @@
 //! each gets one chunk a round. A lane whose log fails keeps the mailbox and the thread goes on with another: one
 //! sick lane delays no other. What a pipe is, and what the program does beside draining, is not known here.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
@@ -17,6 +15,7 @@ use standpipe_common::clock;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::fifo::{Fifo, Identity};
 
+use crate::agenda::Agenda;
 use crate::glance::Glance;
 use crate::lane::{Halt, Lane, Tools};
 use crate::mailbox::Mailbox;
@@ -31,14 +30,10 @@ const LAST_TURNS_SPAN: Duration = Duration::from_secs(2);
 const RETIRED_LOOK_SPAN: Duration = Duration::from_millis(500);
 
 /// A lane, and when it is looked at.
-#[allow(clippy::struct_excessive_bools)] // Four facts that come and go each on its own.
 struct Slot {
     lane: Lane,
     pace: Pace,
     registered: bool,
-    is_ready: bool,
-    /// Where its part stands in `dues`.
-    due_ns: Option<i64>,
     /// Nobody can write to the pipe any more.
     hung_up: bool,
     /// It is empty and nobody can write to it.
@@ -50,15 +45,10 @@ pub struct Drain {
     root: Root,
     registry: Registry,
     slots: Vec<Slot>,
-    ready: VecDeque<usize>,
-    /// Lanes to be looked at at a moment: ticks, retries, replaced pipes.
-    wakes: BinaryHeap<Reverse<(Instant, usize)>>,
-    /// Parts that are due by the clock.
-    dues: BTreeSet<(i64, usize)>,
+    agenda: Agenda,
     mailboxes: Mailboxes,
     mailbox: Option<Mailbox>,
     glance: Glance,
-    started: Instant,
 }
 
 impl Drain {
@@ -66,18 +56,7 @@ impl Drain {
     pub fn new(root: Root, registry: Registry, mut mailboxes: Mailboxes) -> Result<Drain> {
         let mailbox = Some(mailboxes.take()?);
         let glance = Glance::new().cannot("make", "a pipe to look into others")?;
-        Ok(Drain {
-            root,
-            registry,
-            slots: Vec::new(),
-            ready: VecDeque::new(),
-            wakes: BinaryHeap::new(),
-            dues: BTreeSet::new(),
-            mailboxes,
-            mailbox,
-            glance,
-            started: Instant::now(),
-        })
+        Ok(Drain { root, registry, slots: Vec::new(), agenda: Agenda::new(Instant::now()), mailboxes, mailbox, glance })
     }
 
     /// The log root.
@@ -125,53 +104,46 @@ impl Drain {
     pub fn replace_fifo(&mut self, index: usize, fifo: Fifo, now: Instant) {
         self.deregister(index);
         let lane = &mut self.slots[index].lane;
-        if let Err(error) = lane.replace_fifo(fifo, now) {
-            log::error!("{error}");
+        if let Err(error) = lane.pipes_mut().replace(fifo, now) {
+            log::error!("{}", Error::new("keep the replaced pipe of", lane.name(), error));
         }
-        self.wakes.push(Reverse((now + RETIRED_LOOK_SPAN, index)));
+        self.agenda.wake_at(now + RETIRED_LOOK_SPAN, index);
         if let Err(error) = self.begin(index) {
             log::error!("{error}");
         }
-        self.make_ready(index);
+        self.agenda.make_ready(index);
     }
 
     /// The poll set said something of a lane.
     pub fn on_event(&mut self, index: usize, event: &Event) {
         self.slots[index].hung_up |= event.is_read_closed();
-        self.make_ready(index);
+        self.agenda.make_ready(index);
     }
 
     /// How long the poll set may be waited for.
     pub fn timeout(&self, now: Instant) -> Option<Duration> {
-        if !self.ready.is_empty() {
-            return Some(Duration::ZERO);
-        }
-        let wake = self.wakes.peek().map(|Reverse((at, _))| at.saturating_duration_since(now));
-        let due = self.dues.first().map(|(due_ns, _)| {
-            let left = u64::try_from(due_ns.saturating_sub(clock::now_ns())).unwrap_or(0);
-            // A millisecond more, for the poll set counts in those.
-            Duration::from_nanos(left) + Duration::from_millis(1)
-        });
-        wake.into_iter().chain(due).min()
+        self.agenda.timeout(now, clock::now_ns())
     }
 
     /// Does what is due: rotations, ticks, retries, and one round over the ready lanes.
     pub fn work(&mut self, now: Instant) {
-        self.rotate_due(clock::now_ns());
-        while let Some(Reverse((_, index))) = self.wakes.peek().filter(|Reverse((at, _))| *at <= now).copied() {
-            self.wakes.pop();
+        let now_ns = clock::now_ns();
+        while let Some(index) = self.agenda.next_due(now_ns) {
+            self.rotate(index, now_ns);
+        }
+        while let Some(index) = self.agenda.next_wake(now) {
             self.wake(index, now);
         }
-        for _ in 0..self.ready.len() {
-            let Some(index) = self.ready.pop_front() else { break };
-            self.slots[index].is_ready = false;
-            self.turn(index, now);
+        for _ in 0..self.agenda.round() {
+            if let Some(index) = self.agenda.next_ready() {
+                self.turn(index, now);
+            }
         }
     }
 
     /// The pipe of a lane.
     pub fn identity(&self, index: usize) -> Identity {
-        self.slots[index].lane.fifo().identity()
+        self.slots[index].lane.pipes().present().identity()
     }
 
     /// Asks every lane for a rotation.
@@ -197,14 +169,14 @@ impl Drain {
     pub fn finish(&mut self) {
         let deadline = Instant::now() + LAST_TURNS_SPAN;
         for index in 0..self.slots.len() {
-            let mut left = self.slots[index].lane.queued();
+            let mut left = self.slots[index].lane.pipes().queued();
             while left > 0 && Instant::now() < deadline {
                 let taken = self.turn(index, Instant::now());
                 left = if taken == 0 { 0 } else { left.saturating_sub(taken) };
             }
         }
         for slot in &self.slots {
-            let left = slot.lane.queued();
+            let left = slot.lane.pipes().queued();
             if left > 0 {
                 log::info!("{}: {left} bytes stay in the pipe", slot.lane.name().display());
             }
@@ -212,33 +184,20 @@ impl Drain {
     }
 
     fn push(&mut self, lane: Lane) -> usize {
-        self.slots.push(Slot {
-            lane,
-            pace: Pace::Quiet,
-            registered: false,
-            is_ready: false,
-            due_ns: None,
-            hung_up: false,
-            ended: false,
-        });
-        self.slots.len() - 1
+        self.slots.push(Slot { lane, pace: Pace::Quiet, registered: false, hung_up: false, ended: false });
+        self.agenda.add()
     }
 
     fn wake(&mut self, index: usize, now: Instant) {
         let lane = &mut self.slots[index].lane;
-        if lane.has_retired() {
-            lane.release_retired(now);
-            self.wakes.push(Reverse((now + RETIRED_LOOK_SPAN, index)));
+        if lane.pipes().has_retired() {
+            let lost = lane.pipes_mut().release(now);
+            if lost > 0 {
+                log::error!("{}: {lost} bytes went with the pipe that was replaced", lane.name().display());
+            }
+            self.agenda.wake_at(now + RETIRED_LOOK_SPAN, index);
         }
-        self.make_ready(index);
-    }
-
-    fn make_ready(&mut self, index: usize) {
-        let slot = &mut self.slots[index];
-        if !slot.is_ready {
-            slot.is_ready = true;
-            self.ready.push_back(index);
-        }
+        self.agenda.make_ready(index);
     }
 
     /// One turn of a lane, and what comes next. Returns the bytes taken.
@@ -248,7 +207,7 @@ impl Drain {
         }
         let Some(mut mailbox) = self.take_mailbox(index) else { return 0 };
         let slot = &mut self.slots[index];
-        let full = slot.pace != Pace::Quiet && slot.lane.fifo().is_full().unwrap_or(false);
+        let full = slot.pace != Pace::Quiet && slot.lane.pipes().present().is_full().unwrap_or(false);
         let mut tools = Tools { mailbox: &mut mailbox, glance: &mut self.glance, now_ns: clock::now_ns() };
         let done = slot.lane.turn(&mut tools);
         let turn = match done {
@@ -266,7 +225,7 @@ impl Drain {
         self.mailbox = Some(mailbox);
         slot.lane.be_well();
         slot.ended = slot.hung_up && turn.queued == 0;
-        let seen = Seen { queued: turn.queued, full, capacity: slot.lane.capacity() };
+        let seen = Seen { queued: turn.queued, full, capacity: slot.lane.pipes().capacity() };
         let (pace, next) = pace::after(slot.pace, seen, now);
         slot.pace = pace;
         self.follow(index, next, now);
@@ -276,11 +235,11 @@ impl Drain {
 
     fn follow(&mut self, index: usize, next: Next, now: Instant) {
         match next {
-            Next::Again => self.make_ready(index),
+            Next::Again => self.agenda.make_ready(index),
             Next::Tick => {
                 self.deregister(index);
                 let tick = self.slots[index].lane.settings().tick;
-                self.wakes.push(Reverse((self.next_tick(now, tick), index)));
+                self.agenda.wake_at_tick(now, tick, index);
             }
             Next::Wait => {
                 if let Err(error) = self.register(index) {
@@ -289,12 +248,6 @@ impl Drain {
                 }
             }
         }
-    }
-
-    /// Ticks of all lanes fall on one grid, so that many busy lanes wake us as often as one.
-    fn next_tick(&self, now: Instant, tick: Duration) -> Instant {
-        let passed = now.duration_since(self.started).as_nanos() / tick.as_nanos().max(1);
-        self.started + tick * u32::try_from(passed + 1).unwrap_or(u32::MAX)
     }
 
     fn take_mailbox(&mut self, index: usize) -> Option<Mailbox> {
@@ -314,7 +267,8 @@ impl Drain {
         let now = Instant::now();
         let lane = &mut self.slots[index].lane;
         lane.fall_sick(error, holding, now);
-        self.wakes.push(Reverse((lane.retry_at().unwrap_or(now), index)));
+        let retry_at = lane.retry_at().unwrap_or(now);
+        self.agenda.wake_at(retry_at, index);
     }
 
     /// Whether a lane may have a turn: it is well, or it is time to try again and what failed before works now.
@@ -386,43 +340,24 @@ impl Drain {
         0
     }
 
-    fn rotate_due(&mut self, now_ns: i64) {
-        while let Some((_, index)) = self.dues.first().filter(|(due_ns, _)| *due_ns <= now_ns).copied() {
-            let before = self.slots[index].due_ns;
-            self.rotate(index, now_ns);
-            if self.slots[index].due_ns == before {
-                // It waits for the end of a line, which comes with the next chunk.
-                self.forget_due(index);
-            }
-        }
-    }
-
+    /// What cannot be rotated now is noted again after the lane's next turn.
     fn rotate(&mut self, index: usize, now_ns: i64) {
         if let Err(error) = self.slots[index].lane.on_time(now_ns) {
             self.fall_sick(index, &error, None);
         }
-        self.note_due(index);
+        let due_ns = self.slots[index].lane.due_ns();
+        self.agenda.set_due(index, due_ns.filter(|due_ns| *due_ns > now_ns));
     }
 
     fn note_due(&mut self, index: usize) {
         let due_ns = self.slots[index].lane.due_ns();
-        if due_ns != self.slots[index].due_ns {
-            self.forget_due(index);
-            self.slots[index].due_ns = due_ns;
-            self.dues.extend(due_ns.map(|due_ns| (due_ns, index)));
-        }
-    }
-
-    fn forget_due(&mut self, index: usize) {
-        if let Some(due_ns) = self.slots[index].due_ns.take() {
-            self.dues.remove(&(due_ns, index));
-        }
+        self.agenda.set_due(index, due_ns);
     }
 
     fn register(&mut self, index: usize) -> io::Result<()> {
         let slot = &mut self.slots[index];
         if !slot.registered {
-            for fd in slot.lane.fifos().map(AsRawFd::as_raw_fd) {
+            for fd in slot.lane.pipes().all().map(AsRawFd::as_raw_fd) {
                 self.registry.register(&mut SourceFd(&fd), Token(index), Interest::READABLE)?;
             }
             slot.registered = true;
@@ -433,7 +368,7 @@ impl Drain {
     fn deregister(&mut self, index: usize) {
         let slot = &mut self.slots[index];
         if slot.registered {
-            for fd in slot.lane.fifos().map(AsRawFd::as_raw_fd) {
+            for fd in slot.lane.pipes().all().map(AsRawFd::as_raw_fd) {
                 self.registry.deregister(&mut SourceFd(&fd)).ok();
             }
             slot.registered = false;

@@ -10,19 +10,18 @@ use std::time::{Duration, Instant};
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::fifo::Fifo;
 use standpipe_common::part::PartKind;
-use standpipe_common::policy::{Compress, Level, Policy};
-use standpipe_common::stamp::Stamper;
 
 use crate::archiver::{ArchiveQueue, Order};
-use crate::disk::{Dir, FileMode};
+use crate::disk::Dir;
 use crate::glance::Glance;
 use crate::log_dir::LogDir;
 use crate::mailbox::{DATA_BYTES, Mailbox};
-use crate::owner;
+use crate::pipes::{Pipes, Source};
 use crate::record::Record;
 use crate::recovery::{self, Settled};
-use crate::rotation::{self, LINE_WAIT_NS, Place, Triggers, Verdict, Waiting};
+use crate::rotation::{self, LINE_WAIT_NS, Place, Verdict, Waiting};
 use crate::segment::Segment;
+use crate::settings::Settings;
 
 /// How often the active segment is looked at while it is written: somebody may have removed it.
 const VERIFY_SPAN: Duration = Duration::from_millis(900);
@@ -31,47 +30,6 @@ const VERIFY_SPAN: Duration = Duration::from_millis(900);
 const RETRY_SPAN: Duration = Duration::from_secs(1);
 /// The longest wait after a failure.
 const RETRY_SPAN_MAX: Duration = Duration::from_secs(30);
-
-/// How long a replaced pipe is held that somebody still writes to.
-const RETIRED_SPAN: Duration = Duration::from_secs(60);
-
-/// How a lane writes: its policy, as far as the reader needs it.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// What is put before each line.
-    pub stamper: Stamper,
-    /// When a part ends.
-    pub triggers: Triggers,
-    /// How files are made.
-    pub mode: FileMode,
-    /// What the archiver does with sealed segments. `None`: they stay plain.
-    pub level: Option<Level>,
-    /// Span between two reads of a busy pipe.
-    pub tick: Duration,
-}
-
-impl Settings {
-    /// From a checked policy.
-    ///
-    /// # Errors
-    /// `file_group` names a group that does not exist.
-    pub fn from_policy(policy: &Policy) -> Result<Settings> {
-        let group = policy.file_group.as_deref().map(owner::group).transpose()?;
-        Ok(Settings {
-            stamper: policy.stamper.clone(),
-            triggers: Triggers {
-                size: policy.rotate_size,
-                age: policy.rotate_age,
-                at: policy.rotate_at,
-                zone: policy.zone.clone(),
-                line_bytes_max: policy.max_line,
-            },
-            mode: FileMode { mode: policy.file_mode, group },
-            level: (policy.compress == Compress::Zstd).then_some(policy.level),
-            tick: policy.tick,
-        })
-    }
-}
 
 /// What a lane works with beside its own: one set for all lanes of a thread.
 pub struct Tools<'a> {
@@ -101,13 +59,6 @@ pub enum Halt {
     Holding(Error),
 }
 
-/// A pipe that another took the place of, open for reading only.
-#[derive(Debug)]
-struct Retired {
-    fifo: Fifo,
-    until: Instant,
-}
-
 /// A failure that lasts.
 #[derive(Debug)]
 struct Sick {
@@ -121,10 +72,7 @@ struct Sick {
 #[derive(Debug)]
 pub struct Lane {
     name: OsString,
-    fifo: Fifo,
-    capacity: usize,
-    /// Pipes that stood under this name before, and may still have bytes.
-    retired: Vec<Retired>,
+    pipes: Pipes,
     settings: Settings,
     queue: ArchiveQueue,
     log: Option<LogDir>,
@@ -145,9 +93,7 @@ impl Lane {
     pub fn new(name: OsString, fifo: Fifo, settings: Settings, queue: ArchiveQueue) -> Lane {
         Lane {
             name,
-            capacity: fifo.capacity().unwrap_or(0),
-            fifo,
-            retired: Vec::new(),
+            pipes: Pipes::new(fifo),
             settings,
             queue,
             log: None,
@@ -165,24 +111,14 @@ impl Lane {
         &self.name
     }
 
-    /// The pipe.
-    pub fn fifo(&self) -> &Fifo {
-        &self.fifo
+    /// Its pipe, and those that stood there before.
+    pub fn pipes(&self) -> &Pipes {
+        &self.pipes
     }
 
-    /// All pipes that are read for it.
-    pub fn fifos(&self) -> impl Iterator<Item = &Fifo> {
-        self.retired.iter().map(|old| &old.fifo).chain([&self.fifo])
-    }
-
-    /// Bytes that wait in all of them.
-    pub fn queued(&self) -> usize {
-        self.fifos().map(|fifo| fifo.queued().unwrap_or(0)).sum()
-    }
-
-    /// Bytes that the pipe can hold.
-    pub fn capacity(&self) -> usize {
-        self.capacity
+    /// The same, to be changed.
+    pub fn pipes_mut(&mut self) -> &mut Pipes {
+        &mut self.pipes
     }
 
     /// How it writes.
@@ -193,36 +129,6 @@ impl Lane {
     /// Its log directory, once it is open.
     pub fn log(&self) -> Option<&LogDir> {
         self.log.as_ref()
-    }
-
-    /// Another pipe took the place of the one before, which is drained until its last writer has left.
-    ///
-    /// # Errors
-    /// The old pipe cannot be opened again; it is let go at once.
-    pub fn replace_fifo(&mut self, fifo: Fifo, now: Instant) -> Result<()> {
-        self.capacity = fifo.capacity().unwrap_or(0);
-        let old = std::mem::replace(&mut self.fifo, fifo);
-        let fifo = old.into_read_only().cannot("reopen the old pipe of", &self.name)?;
-        self.retired.push(Retired { fifo, until: now + RETIRED_SPAN });
-        Ok(())
-    }
-
-    /// Pipes that were replaced and still have to be drained.
-    pub fn has_retired(&self) -> bool {
-        !self.retired.is_empty()
-    }
-
-    /// Lets go of replaced pipes that are empty and that nobody writes to any more, or whose time is over.
-    pub fn release_retired(&mut self, now: Instant) {
-        let name = &self.name;
-        self.retired.retain(|old| {
-            let left = old.fifo.queued().unwrap_or(0);
-            let over = now >= old.until;
-            if over && left > 0 {
-                log::error!("{}: {left} bytes went with the pipe that was replaced", name.display());
-            }
-            !over && (left > 0 || !old.fifo.is_abandoned().unwrap_or(true))
-        });
     }
 
     /// Gives the lane its log directory, and the archiver its sealed segments.
@@ -273,7 +179,7 @@ impl Lane {
 
     /// Takes one chunk, as much as waits and belongs to one part.
     pub fn turn(&mut self, tools: &mut Tools<'_>) -> std::result::Result<Turn, Halt> {
-        let (source, queued) = self.source().cannot("look into pipe", &self.name).map_err(Halt::Before)?;
+        let (source, queued) = self.pipes.source().cannot("look into pipe", &self.name).map_err(Halt::Before)?;
         if queued == 0 {
             return Ok(Turn::default());
         }
@@ -281,7 +187,7 @@ impl Lane {
         self.text.clear();
         self.settings.stamper.render(now_ns, &mut self.text);
         let want = self.make_room(source, queued.min(DATA_BYTES), tools).map_err(Halt::Before)?;
-        let fifo = self.retired.get(source).map_or(&self.fifo, |old| &old.fifo);
+        let fifo = self.pipes.at(source);
         let log = self.log.as_mut().ok_or_else(|| Halt::Before(no_log(&self.name)))?;
         let segment = log.segment();
         let record = Record {
@@ -344,7 +250,7 @@ impl Lane {
     /// Settles a chunk that a reader before us left in `mailbox`.
     pub fn settle(&mut self, mailbox: &mut Mailbox) -> Result<Settled> {
         let log = self.log.as_mut().ok_or_else(|| no_log(&self.name))?;
-        recovery::settle(mailbox, log, Some(&self.fifo))
+        recovery::settle(mailbox, log, Some(self.pipes.present()))
     }
 
     /// Ends the part whatever it holds, as at the end of input.
@@ -352,20 +258,8 @@ impl Lane {
         self.rotate(now_ns)
     }
 
-    /// Which pipe has bytes, and how many: replaced ones first, by their place in the list; any other place is the
-    /// present one.
-    fn source(&self) -> std::io::Result<(usize, usize)> {
-        for (place, old) in self.retired.iter().enumerate() {
-            let queued = old.fifo.queued()?;
-            if queued > 0 {
-                return Ok((place, queued));
-            }
-        }
-        Ok((usize::MAX, self.fifo.queued()?))
-    }
-
     /// Room in the active part for the next read: rotates as often as need be and says how many bytes to take.
-    fn make_room(&mut self, source: usize, queued: usize, tools: &mut Tools<'_>) -> Result<usize> {
+    fn make_room(&mut self, source: Source, queued: usize, tools: &mut Tools<'_>) -> Result<usize> {
         let now_ns = tools.now_ns;
         self.verify(now_ns)?;
         loop {
@@ -373,7 +267,7 @@ impl Lane {
                 Verdict::Keep => return Ok(queued),
                 Verdict::Rotate => self.rotate(now_ns)?,
                 Verdict::Look => {
-                    let fifo = self.retired.get(source).map_or(&self.fifo, |old| &old.fifo);
+                    let fifo = self.pipes.at(source);
                     let head = tools.glance.look(fifo, queued).cannot("look into pipe", &self.name)?;
                     match rotation::share(head, self.place(), &self.settings.triggers) {
                         0 => self.rotate(now_ns)?,

@@ -3,8 +3,8 @@
 //! In the order in which the bytes travel; a module uses only what stands further down:
 //! - [`cli`]: the command line;
 //! - [`run`], [`stdin`]: the two programs that drain, a pipes directory or standard input;
-//! - [`drain`], [`pace`]: one thread and its lanes; whose turn it is;
-//! - [`lane`]: one pipe at work, from the bytes that wait to the segment that has them;
+//! - [`drain`], [`agenda`], [`pace`]: one thread and its lanes; whose turn it is;
+//! - [`lane`], [`settings`], [`pipes`]: one pipe at work, from the bytes that wait to the segment that has them;
 //! - [`root`]: the log root and its lock;
 //! - [`mailboxes`], [`recovery`]: mailboxes found at start, and what they mean;
 //! - [`mailbox`], [`record`]: where a chunk is while it is nowhere else;
@@ -16,6 +16,7 @@
 //!
 //! [`logs`] is the way back, and uses nothing but the listing.
 
+pub mod agenda;
 pub mod archiver;
 pub mod cli;
 pub mod disk;
@@ -31,11 +32,13 @@ pub mod mailboxes;
 pub mod output;
 pub mod owner;
 pub mod pace;
+pub mod pipes;
 pub mod record;
 pub mod recovery;
 pub mod root;
 pub mod rotation;
 pub mod run;
 pub mod segment;
+pub mod settings;
 pub mod signals;
 pub mod stdin;

@@ -23,9 +23,10 @@ use standpipe_common::{clock, logger};
 use crate::archiver::ArchiveQueue;
 use crate::cli::DaemonArgs;
 use crate::drain::Drain;
-use crate::lane::{Lane, Settings};
+use crate::lane::Lane;
 use crate::mailboxes::Mailboxes;
 use crate::root::Root;
+use crate::settings::Settings;
 use crate::signals::{Ask, Inbox};
 
 const SIGNALS: Token = Token(usize::MAX);

@@ -17,11 +17,12 @@ use standpipe_common::{clock, logger, ready};
 use crate::archiver::ArchiveQueue;
 use crate::cli::StdinArgs;
 use crate::drain::Drain;
-use crate::lane::{Lane, Settings};
+use crate::lane::Lane;
 use crate::mailbox::DATA_BYTES;
 use crate::mailboxes::Mailboxes;
 use crate::root::{Root, SELF};
 use crate::run::TEST_CLOCK_SPAN;
+use crate::settings::Settings;
 use crate::signals::{Ask, Inbox};
 
 const SIGNALS: Token = Token(usize::MAX);

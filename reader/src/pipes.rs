@@ -1,0 +1,112 @@
+//! The pipe of a lane, and the pipes that stood under its name before.
+//!
+//! A pipe that was replaced is held for reading only, so that its last writer can be seen to leave, and drained until
+//! then; what it holds comes before what the present one holds.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use standpipe_common::fifo::Fifo;
+
+/// How long a replaced pipe is held that somebody still writes to.
+const RETIRED_SPAN: Duration = Duration::from_secs(60);
+
+/// All pipes that are read for one lane.
+#[derive(Debug)]
+pub struct Pipes {
+    present: Fifo,
+    capacity: usize,
+    retired: Vec<Retired>,
+}
+
+#[derive(Debug)]
+struct Retired {
+    fifo: Fifo,
+    until: Instant,
+}
+
+/// One of the pipes of a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The one that stands there now.
+    Present,
+    /// One of those before, by its place.
+    Retired(usize),
+}
+
+impl Pipes {
+    /// A pipe that nothing stood before.
+    pub fn new(present: Fifo) -> Pipes {
+        Pipes { capacity: present.capacity().unwrap_or(0), present, retired: Vec::new() }
+    }
+
+    /// The one that stands there now.
+    pub fn present(&self) -> &Fifo {
+        &self.present
+    }
+
+    /// Bytes that it can hold.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Fifo> {
+        self.retired.iter().map(|old| &old.fifo).chain([&self.present])
+    }
+
+    /// The pipe of a [`Source`].
+    pub fn at(&self, source: Source) -> &Fifo {
+        match source {
+            Source::Present => &self.present,
+            Source::Retired(place) => &self.retired[place].fifo,
+        }
+    }
+
+    /// Which pipe is read next, and how many bytes wait in it.
+    pub fn source(&self) -> io::Result<(Source, usize)> {
+        for (place, old) in self.retired.iter().enumerate() {
+            let queued = old.fifo.queued()?;
+            if queued > 0 {
+                return Ok((Source::Retired(place), queued));
+            }
+        }
+        Ok((Source::Present, self.present.queued()?))
+    }
+
+    /// Bytes that wait in all of them.
+    pub fn queued(&self) -> usize {
+        self.all().map(|fifo| fifo.queued().unwrap_or(0)).sum()
+    }
+
+    /// Another pipe took the place of the one before.
+    ///
+    /// # Errors
+    /// The old pipe cannot be opened anew; it is let go at once.
+    pub fn replace(&mut self, fifo: Fifo, now: Instant) -> io::Result<()> {
+        self.capacity = fifo.capacity().unwrap_or(0);
+        let fifo = std::mem::replace(&mut self.present, fifo).into_read_only()?;
+        self.retired.push(Retired { fifo, until: now + RETIRED_SPAN });
+        Ok(())
+    }
+
+    /// Pipes were replaced and have still to be drained.
+    pub fn has_retired(&self) -> bool {
+        !self.retired.is_empty()
+    }
+
+    /// Lets go of replaced pipes that are empty and that nobody writes to any more, or whose time is over. Returns the
+    /// bytes that went with them.
+    pub fn release(&mut self, now: Instant) -> usize {
+        let mut lost = 0;
+        self.retired.retain(|old| {
+            let left = old.fifo.queued().unwrap_or(0);
+            if now >= old.until {
+                lost += left;
+                return false;
+            }
+            left > 0 || !old.fifo.is_abandoned().unwrap_or(true)
+        });
+        lost
+    }
+}

@@ -1,0 +1,49 @@
+//! How a lane writes: its policy, checked against this machine.
+
+use std::time::Duration;
+
+use standpipe_common::error::Result;
+use standpipe_common::policy::{Compress, Level, Policy};
+use standpipe_common::stamp::Stamper;
+
+use crate::disk::FileMode;
+use crate::owner;
+use crate::rotation::Triggers;
+
+/// How a lane writes: its policy, as far as the reader needs it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What is put before each line.
+    pub stamper: Stamper,
+    /// When a part ends.
+    pub triggers: Triggers,
+    /// How files are made.
+    pub mode: FileMode,
+    /// What the archiver does with sealed segments. `None`: they stay plain.
+    pub level: Option<Level>,
+    /// Span between two reads of a busy pipe.
+    pub tick: Duration,
+}
+
+impl Settings {
+    /// From a checked policy.
+    ///
+    /// # Errors
+    /// `file_group` names a group that does not exist.
+    pub fn from_policy(policy: &Policy) -> Result<Settings> {
+        let group = policy.file_group.as_deref().map(owner::group).transpose()?;
+        Ok(Settings {
+            stamper: policy.stamper.clone(),
+            triggers: Triggers {
+                size: policy.rotate_size,
+                age: policy.rotate_age,
+                at: policy.rotate_at,
+                zone: policy.zone.clone(),
+                line_bytes_max: policy.max_line,
+            },
+            mode: FileMode { mode: policy.file_mode, group },
+            level: (policy.compress == Compress::Zstd).then_some(policy.level),
+            tick: policy.tick,
+        })
+    }
+}
