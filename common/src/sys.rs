@@ -146,12 +146,21 @@ impl Mapping {
         Ok(())
     }
 
-    /// Write-protects one page, so that a copy into it stops there as a fault makes it stop.
+    /// Write-protects one page, so that a copy into it stops there as it does at a fault while we are killed.
     #[cfg(any(debug_assertions, feature = "test-seams"))]
     pub fn protect_page(&self, offset: usize) {
         let page = offset / PAGE_BYTES * PAGE_BYTES;
         // SAFETY: inside the mapping; used by tests only, right before the process is killed.
         unsafe { libc::mprotect(self.start.add(page).as_ptr().cast(), PAGE_BYTES, libc::PROT_READ) };
+    }
+
+    /// The end of it.
+    #[cfg(any(debug_assertions, feature = "test-seams"))]
+    pub fn unprotect(&self) {
+        // SAFETY: our own mapping, whole.
+        unsafe {
+            libc::mprotect(self.start.as_ptr().cast(), self.len, libc::PROT_READ | libc::PROT_WRITE);
+        }
     }
 
     /// Stores the one word that says how far the bytes around it are to be believed.

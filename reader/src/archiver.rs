@@ -32,8 +32,10 @@ const RETRY_SPAN: Duration = Duration::from_secs(1);
 const RETRY_SPAN_MAX: Duration = Duration::from_secs(60);
 
 /// How the sealed segments of a lane are archived.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Order {
+    /// The segment that is written: every older one is sealed, and nothing else is.
+    pub active: PartName,
     /// Compression level.
     pub level: Level,
     /// How the files are made.
@@ -59,7 +61,7 @@ struct State {
     busy: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Failure {
     order: Order,
     retry_at: Instant,
@@ -98,7 +100,7 @@ impl ArchiveQueue {
     fn work(&self, root: &Dir, writer: &mut Writer) {
         loop {
             let (lane, order) = self.next();
-            let done = archive_lane(root, &lane, order, writer);
+            let done = archive_lane(root, &lane, &order, writer);
             let mut state = self.lock();
             state.busy = false;
             match done {
@@ -140,7 +142,7 @@ impl State {
     fn revive(&mut self, now: Instant) {
         for (lane, failure) in &self.failed {
             if now >= failure.retry_at {
-                self.orders.insert(lane.clone(), failure.order);
+                self.orders.insert(lane.clone(), failure.order.clone());
             } else {
                 self.orders.remove(lane);
             }
@@ -155,14 +157,14 @@ impl State {
 }
 
 /// Archives every sealed segment of a lane, oldest first.
-fn archive_lane(root: &Dir, lane: &OsStr, order: Order, writer: &mut Writer) -> Result<()> {
+fn archive_lane(root: &Dir, lane: &OsStr, order: &Order, writer: &mut Writer) -> Result<()> {
     let dir = match root.existing_sub(lane) {
         // Somebody removed the whole log: nothing is left to do.
         Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(()),
         other => other?,
     };
     let listing = Listing::read(&dir)?;
-    for (name, files) in listing.sealed() {
+    for (name, files) in listing.segments_before(&order.active) {
         let segment = name.file(PartKind::Segment);
         if !dir.stat(&segment).is_ok_and(|stat| disk::is_ours(&stat)) {
             continue;
@@ -197,7 +199,7 @@ fn archive_part(
     name: &PartName,
     files: Files,
     begins_inside: bool,
-    order: Order,
+    order: &Order,
     writer: &mut Writer,
 ) -> Result<()> {
     let segment_name = name.file(PartKind::Segment);
@@ -266,7 +268,7 @@ struct Source<'a>(&'a File);
 
 impl Read for Source<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        seam::pass("archive read")?;
+        seam::pass("archive-read")?;
         self.0.read(buffer)
     }
 }

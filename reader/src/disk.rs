@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -111,18 +112,27 @@ impl Dir {
 
     /// Names in it, but `.` and `..`, in no order.
     pub fn names(&self) -> Result<Vec<OsString>> {
+        Ok(self.entries()?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// The same, each with whether it is a regular file.
+    pub fn entries(&self) -> Result<Vec<(OsString, bool)>> {
         let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         let mut listing =
             dir::Dir::openat(&self.file, ".", flags, Mode::empty()).cannot("read directory", &self.path)?;
-        let mut names = Vec::new();
+        let mut entries = Vec::new();
         for entry in listing.iter() {
             let entry = entry.cannot("read directory", &self.path)?;
-            let name = std::os::unix::ffi::OsStrExt::from_bytes(entry.file_name().to_bytes());
+            let name: &OsStr = OsStrExt::from_bytes(entry.file_name().to_bytes());
             if name != "." && name != ".." {
-                names.push(OsStr::to_os_string(name));
+                let is_file = match entry.file_type() {
+                    Some(kind) => kind == dir::Type::File,
+                    None => self.stat(name).is_ok_and(|stat| is_kind(&stat, SFlag::S_IFREG)),
+                };
+                entries.push((OsStr::to_os_string(name), is_file));
             }
         }
-        Ok(names)
+        Ok(entries)
     }
 
     /// What a name stands for, links not followed.

@@ -326,8 +326,9 @@ impl Lane {
     }
 
     fn order_archive(&self) {
-        if let Some(level) = self.settings.level {
-            self.queue.put(&self.name, Order { level, mode: self.settings.mode });
+        if let (Some(level), Some(log)) = (self.settings.level, &self.log) {
+            let active = log.segment().name().clone();
+            self.queue.put(&self.name, Order { active, level, mode: self.settings.mode });
         }
     }
 }

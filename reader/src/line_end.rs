@@ -20,14 +20,14 @@ pub fn ends_inside_line(file: &File, len: u64) -> io::Result<bool> {
 
 /// Whether the part before `name` did. What cannot be told counts as a whole line.
 pub fn part_before_is_open(dir: &Dir, listing: &Listing, name: &PartName) -> bool {
-    let Some((before, files)) = listing.parts.range(..name).next_back() else { return false };
-    if files.archive {
-        let file_name = before.file(PartKind::Archive);
-        let Ok(file) = dir.open_read(&file_name) else { return false };
-        let archive = Archive::open(file, &dir.path_of(&file_name));
-        return archive.is_ok_and(|archive| archive.index().is_ok_and(|index| index.ends_inside));
+    let Some((before, _)) = listing.parts.range(..name).next_back() else { return false };
+    // It may have become an archive since the listing.
+    if let Ok(file) = dir.open_read(before.file(PartKind::Segment)) {
+        let len = file.metadata().map_or(0, |metadata| metadata.len());
+        return ends_inside_line(&file, len).unwrap_or(false);
     }
-    let Ok(file) = dir.open_read(before.file(PartKind::Segment)) else { return false };
-    let len = file.metadata().map_or(0, |metadata| metadata.len());
-    ends_inside_line(&file, len).unwrap_or(false)
+    let file_name = before.file(PartKind::Archive);
+    let Ok(file) = dir.open_read(&file_name) else { return false };
+    let archive = Archive::open(file, &dir.path_of(&file_name));
+    archive.is_ok_and(|archive| archive.index().is_ok_and(|index| index.ends_inside))
 }

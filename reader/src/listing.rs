@@ -46,8 +46,8 @@ impl Listing {
     /// Reads `dir`.
     pub fn read(dir: &Dir) -> Result<Listing> {
         let mut listing = Listing::default();
-        for name in dir.names()? {
-            listing.add(name);
+        for (name, is_file) in dir.entries()? {
+            listing.add(name, is_file);
         }
         Ok(listing)
     }
@@ -63,17 +63,15 @@ impl Listing {
         (files.segment && !files.archive).then_some(name)
     }
 
-    /// Segments that are complete, oldest first.
-    pub fn sealed(&self) -> impl Iterator<Item = (&PartName, Files)> {
-        let active = self.active();
-        self.parts
-            .iter()
-            .filter(move |(name, files)| files.segment && Some(*name) != active)
-            .map(|(name, files)| (name, *files))
+    /// Segments older than `active`, oldest first.
+    pub fn segments_before(&self, active: &PartName) -> impl Iterator<Item = (&PartName, Files)> {
+        self.parts.range(..active).filter(|(_, files)| files.segment).map(|(name, files)| (name, *files))
     }
 
-    fn add(&mut self, name: OsString) {
-        if let Some((part, kind)) = PartName::parse(&name) {
+    fn add(&mut self, name: OsString, is_file: bool) {
+        if !is_file {
+            // A directory or a link, whatever its name.
+        } else if let Some((part, kind)) = PartName::parse(&name) {
             let files = self.parts.entry(part).or_default();
             match kind {
                 PartKind::Segment => files.segment = true,
@@ -110,7 +108,7 @@ mod tests {
     fn listing(names: &[&str]) -> Listing {
         let mut listing = Listing::default();
         for name in names {
-            listing.add(name.into());
+            listing.add(name.into(), true);
         }
         listing
     }
@@ -125,15 +123,18 @@ mod tests {
             (&[format!("{A}.log"), format!("{B}.log")], Some(B), &[A]),
             (&[format!("{A}.log.zst"), format!("{B}.log")], Some(B), &[]),
             (&[format!("{A}.log"), format!("{B}.log.zst")], None, &[A]),
-            (&[format!("{B}.log"), format!("{B}.log.zst")], None, &[B]),
+            (&[format!("{B}.log"), format!("{B}.log.zst")], None, &[]),
             (&[], None, &[]),
         ];
         for (names, active, sealed) in cases {
             let listing = listing(&names.iter().map(String::as_str).collect::<Vec<_>>());
             assert_eq!(listing.active(), active.map(name).as_ref(), "{names:?}");
-            let found: Vec<_> = listing.sealed().map(|(name, _)| name.stem()).collect();
+            let found: Vec<_> = listing.segments_before(&name(B)).map(|(name, _)| name.stem()).collect();
             assert_eq!(found, sealed, "{names:?}");
         }
+        let mut odd = Listing::default();
+        odd.add(format!("{A}.log").into(), false);
+        assert!(odd.parts.is_empty(), "a link or a directory of such a name is not ours");
     }
 
     #[test]

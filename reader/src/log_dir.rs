@@ -150,8 +150,9 @@ fn drop_empty(dir: &Dir, listing: &mut Listing) -> Result<()> {
             dir.remove(&segment)?;
             files.segment = false;
         }
-        if files.marks && !files.segment {
-            dir.remove(name.file(PartKind::Marks))?;
+        let marks = name.file(PartKind::Marks);
+        if files.marks && !files.segment && dir.stat(&marks).is_ok_and(|stat| disk::is_ours(&stat)) {
+            dir.remove(&marks)?;
             files.marks = false;
         }
     }

@@ -194,7 +194,10 @@ impl Mailbox {
         #[cfg(any(debug_assertions, feature = "test-seams"))]
         self.stop_read_at_a_page();
         let data = &mut self.map.bytes_mut()[DATA_START..DATA_START + want];
-        let n = match nix::unistd::read(pipe, data) {
+        let read = nix::unistd::read(pipe, data);
+        #[cfg(any(debug_assertions, feature = "test-seams"))]
+        self.map.unprotect();
+        let n = match read {
             Ok(n) => n,
             Err(Errno::EAGAIN | Errno::EINTR) => 0,
             Err(errno) => {

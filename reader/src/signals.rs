@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use nix::libc::{SIGALRM, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
@@ -26,7 +26,6 @@ pub enum Ask {
 pub struct Inbox {
     /// To be registered.
     pub source: Signals,
-    stopping: Arc<AtomicBool>,
 }
 
 impl Inbox {
@@ -38,15 +37,17 @@ impl Inbox {
     fn take_over(root: &Path) -> io::Result<Inbox> {
         let stopping = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT] {
-            // The second one stops at once.
+            // In this order: the first one sets the flag, the second one finds it set and stops at once, whatever we
+            // are at.
             flag::register_conditional_shutdown(signal, 0, Arc::clone(&stopping))?;
+            flag::register(signal, Arc::clone(&stopping))?;
         }
         // A handler instead of death: the write fails with EFBIG.
         flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         let sentence = format!("reader: error: cannot write a mailbox in {}: its disk failed\n", root.display());
         sys::exit_on_bus_error(sentence, i32::from(EXIT_IO))?;
         let source = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGALRM])?;
-        Ok(Inbox { source, stopping })
+        Ok(Inbox { source })
     }
 
     /// What was asked since the last time.
@@ -56,10 +57,7 @@ impl Inbox {
             asked.push(match signal {
                 SIGHUP => Ask::Reread,
                 SIGALRM => Ask::Rotate,
-                _ => {
-                    self.stopping.store(true, Ordering::Relaxed);
-                    Ask::Stop
-                }
+                _ => Ask::Stop,
             });
         }
         asked

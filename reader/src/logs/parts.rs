@@ -17,7 +17,7 @@ use crate::listing::Listing;
 
 /// An open part.
 pub enum Part {
-    /// Plain text, as long as it was when it was opened.
+    /// Plain text, as long as it is now.
     Segment(std::io::Take<File>),
     /// Compressed.
     Archive(Archive),
@@ -27,12 +27,14 @@ pub enum Part {
 pub struct Parts<'a> {
     dir: &'a Dir,
     last: Option<PartName>,
+    /// The last one, if it was a segment: it may have grown before it was sealed.
+    growing: Option<File>,
 }
 
 impl<'a> Parts<'a> {
     /// From the oldest on.
     pub fn of(dir: &'a Dir) -> Parts<'a> {
-        Parts { dir, last: None }
+        Parts { dir, last: None, growing: None }
     }
 
     /// Opens the next part. `None`: that was all. An error inside is about this part alone.
@@ -45,9 +47,19 @@ impl<'a> Parts<'a> {
             else {
                 return Ok(None);
             };
+            // There is a newer part, so the one before is complete: what came to it meanwhile first.
+            if let Some(file) = self.growing.take() {
+                return Ok(Some(Ok(Part::Segment(file.take(u64::MAX)))));
+            }
             self.last = Some(name.clone());
             match open(self.dir, name) {
-                Ok(part) => return Ok(Some(Ok(part))),
+                Ok(part) => {
+                    if let Part::Segment(file) = &part {
+                        // Both descriptors share one place in the file.
+                        self.growing = file.get_ref().try_clone().ok();
+                    }
+                    return Ok(Some(Ok(part)));
+                }
                 // Expired between the look and the open: as if it had never been there.
                 Err(error) if error.errno() == Some(Errno::ENOENT) => {}
                 Err(error) => return Ok(Some(Err(error))),
