@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 
 use crate::error::{Cannot, Result};
@@ -81,26 +82,40 @@ impl<K: Clone + Eq + std::hash::Hash> Watch<K> {
             | AddWatchFlags::IN_MOVE
             | AddWatchFlags::IN_ATTRIB
             | AddWatchFlags::IN_DELETE_SELF
-            | AddWatchFlags::IN_MOVE_SELF
-            | AddWatchFlags::IN_ONLYDIR;
+            | AddWatchFlags::IN_MOVE_SELF;
         for _ in 0..HOPS_MAX {
             let (dir, missing) = nearest(name);
-            let added = self.inotify.add_watch(&dir, flags);
+            // A directory that goes tells so only when nobody has it open any more, the one above it at once. That one
+            // comes first: whatever is watched next is then what stands there, or an event tells.
+            if let (Some(above), Some(itself)) = (dir.parent(), dir.file_name()) {
+                let above = if above == Path::new("") { Path::new(".") } else { above };
+                self.watch(above, AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVE, itself, key);
+            }
+            let watched = self.watch(&dir, flags, &missing, key);
             if nearest(name).0 != dir {
                 // A directory came or went before the watch stood: no event will tell.
                 continue;
             }
-            let Ok(watch) = added else { break };
-            let keys = self.wanted.entry(watch).or_default().entry(missing).or_default();
-            if !keys.contains(key) {
-                keys.push(key.clone());
+            if watched {
+                return;
             }
-            return;
+            break;
         }
         if self.unwatched.is_empty() {
             self.next_look = Instant::now() + UNWATCHED_SPAN;
         }
         self.unwatched.insert(key.clone());
+    }
+
+    /// Watches `dir` for `name`, beside what it is watched for already. False: it cannot be watched.
+    fn watch(&mut self, dir: &Path, flags: AddWatchFlags, name: &OsStr, key: &K) -> bool {
+        let flags = flags | AddWatchFlags::IN_ONLYDIR | AddWatchFlags::from_bits_retain(libc::IN_MASK_ADD);
+        let Ok(watch) = self.inotify.add_watch(dir, flags) else { return false };
+        let keys = self.wanted.entry(watch).or_default().entry(name.to_os_string()).or_default();
+        if !keys.contains(key) {
+            keys.push(key.clone());
+        }
+        true
     }
 
     fn collect(&self, event: &InotifyEvent, changed: &mut HashSet<K>) {
@@ -158,5 +173,23 @@ mod tests {
         assert!(!due(&|| fs::write(&target, "more").unwrap()), "a write raises no look");
         assert!(due(&|| fs::rename(&target, dir.path().join("gone")).unwrap()));
         assert!(due(&|| fs::remove_dir_all(dir.path().join("run/app")).unwrap()));
+    }
+
+    #[test]
+    fn a_directory_that_is_made_anew_is_noticed_although_somebody_has_the_old_one_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("app");
+        symlink("run/log", &link).unwrap();
+        let run = dir.path().join("run");
+        fs::create_dir(&run).unwrap();
+        let mut watch = Watch::new().unwrap();
+        watch.add(&"app", &link);
+        let _open = fs::File::open(&run).unwrap();
+        fs::remove_dir(&run).unwrap();
+        fs::create_dir(&run).unwrap();
+        assert!(watch.changed(Instant::now()).contains("app"));
+        watch.add(&"app", &link);
+        fs::write(run.join("log"), "").unwrap();
+        assert!(watch.changed(Instant::now()).contains("app"));
     }
 }

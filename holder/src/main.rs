@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use standpipe_common::error::Stop;
 use standpipe_common::logger;
 use standpipe_holder::cli::Cli;
 use standpipe_holder::run;
@@ -13,7 +14,10 @@ fn main() -> ExitCode {
     match run::run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(stop) => {
-            eprintln!("holder: {stop}");
+            match &stop {
+                Stop::Usage(answer) => eprintln!("holder: {answer}"),
+                Stop::Io(sentence) => log::error!("{sentence}"),
+            }
             ExitCode::from(stop.code())
         }
     }

@@ -14,7 +14,7 @@ use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_mio::v1_0::Signals;
 use standpipe_common::error::{Cannot, Result, Stop};
 use standpipe_common::name::PipeName;
-use standpipe_common::pipes::{Scan, scan};
+use standpipe_common::pipes::{Finding, Scan, scan};
 use standpipe_common::ready::ready;
 use standpipe_common::watch::Watch;
 
@@ -52,7 +52,8 @@ pub fn run(cli: &Cli) -> std::result::Result<(), Stop> {
 /// Prints every finding; waits for whoever reads them.
 fn check_config(scan: &Scan) -> std::result::Result<(), Stop> {
     for finding in &scan.findings {
-        eprintln!("holder: {finding}");
+        let level = if matches!(finding, Finding::Error(_)) { "error" } else { "warning" };
+        eprintln!("holder: {level}: {finding}");
     }
     if scan.check() {
         return Ok(());

@@ -140,11 +140,12 @@ impl ArchiveQueue {
 impl State {
     /// Failed lanes whose wait is over are due again. A new segment in one does not make it due earlier.
     fn revive(&mut self, now: Instant) {
-        for (lane, failure) in &self.failed {
+        for (lane, failure) in &mut self.failed {
+            if let Some(order) = self.orders.remove(lane) {
+                failure.order = order;
+            }
             if now >= failure.retry_at {
                 self.orders.insert(lane.clone(), failure.order.clone());
-            } else {
-                self.orders.remove(lane);
             }
         }
     }

@@ -115,14 +115,14 @@ fn h20_a_thousand_pipes_share_what_their_user_may_have_and_leave_some_to_others(
 fn pipes_that_become_many_make_room_for_each_other_on_hup() {
     needs_root(|| {
         let scratch = Scratch::new();
-        let first = scratch.pipe("a");
-        let user = lonely_user(1);
-        let holder = holder(&scratch).as_user(user).start();
-        assert_eq!(capacity(&first), 1024 * KI);
-        let fifos: Vec<PathBuf> = (0..299).map(|number| scratch.pipe(&format!("p{number:04}"))).collect();
-        holder.hang_up("holds 300 pipes of");
-        let share = (pipes_soft() * 4096 / 4 * 3 / 300).ilog2();
-        assert!(fifos.iter().chain([&first]).all(|fifo| capacity(fifo) == 1 << share), "{}", holder.stderr());
+        // As many as may have 1 MiB each; by name they come last.
+        let few = pipes_soft() * 4096 / 4 * 3 / (1024 * KI);
+        let first: Vec<PathBuf> = (0..few).map(|number| scratch.pipe(&format!("z{number:04}"))).collect();
+        let holder = holder(&scratch).as_user(lonely_user(1)).start();
+        assert!(first.iter().all(|fifo| capacity(fifo) == 1024 * KI));
+        let more: Vec<PathBuf> = (few..6 * few).map(|number| scratch.pipe(&format!("p{number:04}"))).collect();
+        holder.hang_up(&format!("holds {} pipes of", 6 * few));
+        assert!(first.iter().chain(&more).all(|fifo| capacity(fifo) == 128 * KI), "{}", holder.stderr());
         assert!(holder.lines_with("warning").is_empty(), "{}", holder.stderr());
     });
 }
@@ -141,6 +141,7 @@ fn root_is_not_limited() {
 fn h9_what_cannot_be_held_for_want_of_descriptors_is_named() {
     let scratch = Scratch::new();
     let fifos: Vec<PathBuf> = (0..40).map(|number| scratch.pipe(&format!("p{number:02}"))).collect();
+    scratch.write_policy("defaults.toml", "pipe_size = \"4KiB\"\n");
     let holder = holder(&scratch).prelude("ulimit -n 32").start();
     for round in 1..=2 {
         let held = fifos.iter().filter(|fifo| is_held(fifo)).count();
@@ -154,6 +155,7 @@ fn h9_what_cannot_be_held_for_want_of_descriptors_is_named() {
         assert!(holder.lines().ends_with(&counted[counted.len() - 1..]), "{}", holder.stderr());
         holder.wait_lines("at most 32 files may be open", round);
         holder.hang_up("holds ");
+        assert!(holder.lines_with("defaults.toml").is_empty(), "policies can be read:\n{}", holder.stderr());
     }
 }
 

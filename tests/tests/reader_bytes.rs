@@ -10,13 +10,14 @@ use nix::sys::signal::Signal;
 use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::{until, within};
 use standpipe_tests::pipe::queued;
+use standpipe_tests::privilege::needs_seams;
 use standpipe_tests::stored::{parts, stream_of};
 use standpipe_tests::traffic::{Check, Writer};
 
 #[allow(dead_code)] // Each test program uses some of it.
 mod support_a;
 
-use support_a::{Stand, add_pipe, archives, cpu_time, raw, unstamped, wait_empty, wait_stored, write_all};
+use support_a::{STAMP_BYTES, Stand, add_pipe, archives, cpu_time, raw, unstamped, wait_empty, wait_stored, write_all};
 
 /// Starts a reader, lets it take `first\nAAAA`, ends it by `end`, goes on with another.
 fn cut_a_line_in_two(policy: &str, end: Signal) -> Vec<u8> {
@@ -119,6 +120,27 @@ fn r3_the_segment_is_left_to_the_next_run_if_that_is_asked() {
 }
 
 #[test]
+fn r3_the_end_of_input_waits_for_an_archiver_that_failed_before() {
+    needs_seams(|| {
+        let stand = Stand::new("");
+        let log_dir = stand.log_dir();
+        stand.set_faults("EIO unnamed 1 1\n");
+        let (input, mut writer) = std::io::pipe().unwrap();
+        let reader = stdin_reader(&log_dir).stdin(input).env("STANDPIPE_TEST_FAULTS", stand.fault_file());
+        let mut reader = reader.start();
+        writer.write_all(b"first\n").unwrap();
+        until("it is stored", || stream_of(&log_dir) == b"first\n");
+        reader.signal(Signal::SIGALRM);
+        reader.wait_line("the segment stays plain");
+        writer.write_all(b"last\n").unwrap();
+        drop(writer);
+        assert_eq!(reader.wait_exit(), 0, "{}", reader.stderr());
+        let archives = archives(&log_dir).iter().map(|part| raw(part)).collect::<Vec<_>>();
+        assert_eq!(archives, [b"first\n".to_vec(), b"last\n".to_vec()]);
+    });
+}
+
+#[test]
 fn r4_lines_of_every_length_are_whole() {
     let sizes = [1, 2, 4095, 4096, 4097, 8192, 8193, 65535, 65536, 65537, 70_000, 1 << 20, (1 << 20) + 1, 3 << 20];
     let mut sent = Vec::new();
@@ -135,7 +157,7 @@ fn r4_lines_of_every_length_are_whole() {
     let stand = Stand::new("stamp = \"iso\"\nrotate_size = \"100KiB\"\n");
     let _reader = stand.reader().start();
     stand.write(&sent);
-    until("all is stored", || stream_of(&stand.log_dir()).len() == sent.len() + sizes.len() * support_a::STAMP_BYTES);
+    until("all is stored", || stream_of(&stand.log_dir()).len() == sent.len() + sizes.len() * STAMP_BYTES);
     assert!(unstamped(&stream_of(&stand.log_dir())) == sent, "the bytes differ");
 }
 
@@ -152,7 +174,7 @@ fn r5_no_byte_means_anything_but_the_newline() {
         &[0xff; 9000],
         b"\n",
         &every,
-        &[b'\n'; 70_000],
+        &vec![b'\n'; 70_000],
     ];
     let (plain, stamped) = (Stand::new(""), Stand::new("stamp = \"iso\"\n"));
     let _readers = (plain.reader().start(), stamped.reader().start());
@@ -167,15 +189,15 @@ fn r5_no_byte_means_anything_but_the_newline() {
     plain.wait_stored(&sent);
     until("all is stored", || stream_of(&stamped.log_dir()).ends_with(b"Z \n"));
     wait_empty(&stamped.pipe);
-    let lines = sent.iter().filter(|byte| **byte == b'\n').count();
-    let expected = sent.len() + lines * support_a::STAMP_BYTES;
+    let lines = sent.split(|byte| *byte == b'\n').count() - 1;
+    let expected = sent.len() + lines * STAMP_BYTES;
     until("all is stored", || stream_of(&stamped.log_dir()).len() == expected);
     assert!(unstamped(&stream_of(&stamped.log_dir())) == sent, "the bytes differ");
 }
 
 #[test]
 fn r7_lines_of_four_writers_are_intact_and_all_there() {
-    for (policy, stamp_bytes) in [("", 0), ("stamp = \"iso\"\nrotate_size = \"500KiB\"\n", support_a::STAMP_BYTES)] {
+    for (policy, stamp_bytes) in [("", 0), ("stamp = \"iso\"\nrotate_size = \"500KiB\"\n", STAMP_BYTES)] {
         let stand = Stand::new(policy);
         let _reader = stand.reader().start();
         let writers: Vec<Writer> =
@@ -211,12 +233,16 @@ fn r8_a_line_larger_than_a_part_is_whole_in_one() {
 fn r8_a_line_without_end_is_split_when_it_passes_max_line() {
     let stand = Stand::new("stamp = \"iso\"\nrotate_size = \"1KiB\"\nmax_line = \"4KiB\"\n");
     let _reader = stand.reader().start();
-    let sent = [&vec![b'x'; 100_000][..], b"\nnext\n"].concat();
-    stand.write(&sent);
-    until("all is stored", || stream_of(&stand.log_dir()).ends_with(b"next\n"));
-    assert_eq!(unstamped(&stream_of(&stand.log_dir())), sent);
-    let parts = parts(&stand.log_dir()).iter().map(|part| raw(part).len()).collect::<Vec<_>>();
-    assert!(parts.len() > 10, "the line is split: {parts:?}");
+    for stored in 1..=20 {
+        stand.write(&[b'x'; 1000]);
+        until("the piece is stored", || stream_of(&stand.log_dir()).len() == STAMP_BYTES + stored * 1000);
+    }
+    stand.write(b"\nnext\n");
+    until("the next line is stored", || stream_of(&stand.log_dir()).ends_with(b"next\n"));
+    let expected = [&vec![b'x'; 20_000][..], b"\nnext\n"].concat();
+    assert_eq!(unstamped(&stream_of(&stand.log_dir())), expected);
+    let sizes: Vec<usize> = parts(&stand.log_dir()).iter().map(|part| raw(part).len()).collect();
+    assert!(sizes.len() >= 4 && sizes.iter().all(|size| *size <= 7 << 10), "{sizes:?}");
 }
 
 #[test]

@@ -79,9 +79,15 @@ impl Stand {
         parts(&self.log_dir()).into_iter().filter(|part| !is_archive(part)).collect()
     }
 
-    /// Waits until there are exactly that many archives and nothing but the active segment beside them.
+    /// Waits until there are exactly that many archives, and beside them the active segment and its marks alone.
     pub fn wait_archived(&self, count: usize) -> Vec<PathBuf> {
-        let done = within(CONDITION_SPAN, || self.archives().len() == count && self.segments().len() == 1);
+        let is_done = || {
+            let names = names(&self.log_dir());
+            let stems = |end: &str| names.iter().filter_map(|name| name.strip_suffix(end)).collect::<Vec<_>>();
+            let (segments, marks) = (stems(".log"), stems(".times"));
+            stems(".log.zst").len() == count && segments.len() == 1 && marks.iter().all(|stem| *stem == segments[0])
+        };
+        let done = within(CONDITION_SPAN, is_done);
         assert!(done, "{count} archives expected: {:#?}", names(&self.log_dir()));
         self.archives()
     }
@@ -222,6 +228,21 @@ pub fn cpu_time(pid: u32) -> Duration {
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().expect("ticks")).sum();
     Duration::from_millis(ticks * 10)
+}
+
+/// Waits until a process has dealt with every signal sent to it: none is pending and all its threads sleep.
+pub fn wait_signals_handled(pid: u32) {
+    let idle = || {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("a living process");
+        threads.flatten().all(|thread| {
+            let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+            let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+            let pending = ["SigPnd:", "ShdPnd:"].map(field).concat();
+            field("State:").starts_with('S') && pending.bytes().all(|digit| digit == b'0')
+        })
+    };
+    // Twice, for a thread may have been woken by another that was looked at after it.
+    until("the process has dealt with its signals", || idle() && idle());
 }
 
 fn is_archive(part: &Path) -> bool {

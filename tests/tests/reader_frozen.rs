@@ -1,0 +1,143 @@
+//! A log root whose file system is frozen, as for the snapshot of a virtual machine: the server feels nothing of it
+//! until its pipe is full. Alone in its file, because it measures a delay.
+
+mod support_b;
+
+use std::env;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::signal::Signal;
+use standpipe_tests::daemon::Launch;
+use standpipe_tests::deadline::until;
+use standpipe_tests::pipe::queued;
+use standpipe_tests::privilege::{give, needs_root};
+use standpipe_tests::stored::stream_of;
+use support_b::{Bench, assert_same, hold, put, state_of, stop};
+
+const PIPE_BYTES: usize = 1 << 20;
+/// A write that fills pages without a gap.
+const WRITE_BYTES: usize = 128;
+const FROZEN_SPAN: Duration = Duration::from_secs(3);
+const WRITE_SPAN_MAX: Duration = Duration::from_millis(50);
+/// Tells this test, started again, that it is to be the server of this FIFO.
+const SERVER_OF: &str = "STANDPIPE_TESTS_SERVER_OF";
+
+/// A file system in a file, unmounted when this goes.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn new(image: &Path, dir: PathBuf) -> Mounted {
+        File::create(image).and_then(|file| file.set_len(64 << 20)).expect("a sparse file");
+        run("mkfs.ext4", &["-q".as_ref(), "-F".as_ref(), image]);
+        run("mount", &["-o".as_ref(), "loop".as_ref(), image, &dir]);
+        give(&dir);
+        Mounted(dir)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        Command::new("umount").arg("-l").arg(&self.0).status().ok();
+    }
+}
+
+/// It frozen, until this goes. To be made after everything that uses it: whatever waits for a program that is stuck
+/// in it comes after the thaw then, even in a test that fails.
+struct Frozen(PathBuf);
+
+impl Frozen {
+    fn new(mounted: &Mounted) -> Frozen {
+        let frozen = Frozen(mounted.0.clone());
+        run("fsfreeze", &["-f".as_ref(), &frozen.0]);
+        frozen
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        Command::new("fsfreeze").arg("-u").arg(&self.0).status().ok();
+    }
+}
+
+fn run(program: &str, args: &[&Path]) {
+    let done = Command::new(program).args(args).status();
+    assert!(done.as_ref().is_ok_and(std::process::ExitStatus::success), "{program} {args:?}: {done:?}");
+}
+
+/// Not a test of its own: the server's process, which writes until its pipe takes no more and it is killed.
+#[test]
+fn server() {
+    let Some(fifo) = env::var_os(SERVER_OF) else { return };
+    let mut pipe = OpenOptions::new().write(true).open(&fifo).expect("the FIFO");
+    let mut slow = File::create(Path::new(&fifo).with_extension("slow")).expect("a file for what was slow");
+    for number in 0.. {
+        let before = Instant::now();
+        pipe.write_all(&line(number)).expect("a pipe that is held");
+        let span = before.elapsed();
+        if span > WRITE_SPAN_MAX {
+            writeln!(slow, "write {number} took {span:?}").expect("a file for what was slow");
+        }
+    }
+}
+
+fn line(number: usize) -> Vec<u8> {
+    format!("{number:0width$}\n", width = WRITE_BYTES - 1).into_bytes()
+}
+
+fn start_server(fifo: &Path) -> Child {
+    Command::new(env::current_exe().expect("a test knows its own path"))
+        .args(["--exact", "server"])
+        .env(SERVER_OF, fifo)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("this test again")
+}
+
+#[test]
+fn r46_a_server_feels_nothing_of_a_frozen_log_root() {
+    needs_root(|| {
+        let bench = Bench::new();
+        let mounted = Mounted::new(&bench.scratch.path().join("image"), bench.scratch.logs());
+        let fifo = bench.scratch.pipe("app");
+        let pipe = hold(&fifo);
+        assert_eq!(fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES as i32)), Ok(PIPE_BYTES as i32));
+        let logs = mounted.0.join("root");
+        let launch = Launch::new("reader").arg(bench.scratch.pipes()).arg("--logs").arg(&logs);
+        let reader = launch.start();
+        put(&pipe, b"before\n");
+        until("it is stored", || stream_of(&logs.join("app")) == b"before\n");
+
+        let frozen_at = Instant::now();
+        let frozen = Frozen::new(&mounted);
+        let mut server = start_server(&fifo);
+        until("the pipe is full", || queued(&pipe) == PIPE_BYTES);
+        until("the server waits for room", || state_of(server.id()) == 'S');
+        thread::sleep(FROZEN_SPAN.saturating_sub(frozen_at.elapsed()));
+        assert_eq!((state_of(server.id()), queued(&pipe)), ('S', PIPE_BYTES), "it waits, and can be interrupted");
+        let slow = fs::read_to_string(fifo.with_extension("slow")).expect("what was slow");
+        assert_eq!(slow, "", "no write over {WRITE_SPAN_MAX:?}");
+        let before = Instant::now();
+        server.kill().expect("our own child");
+        let ended = server.wait().expect("our own child");
+        assert_eq!(ended.signal(), Some(Signal::SIGKILL as i32));
+        assert!(before.elapsed() < Duration::from_secs(1), "the server dies at once, not after {:?}", before.elapsed());
+        drop(frozen);
+
+        let mut expected = b"before\n".to_vec();
+        expected.extend((0..PIPE_BYTES / WRITE_BYTES).flat_map(line));
+        until("all is stored", || stream_of(&logs.join("app")).len() >= expected.len());
+        assert_same(&stream_of(&logs.join("app")), &expected, "after the thaw");
+        put(&pipe, b"after\n");
+        expected.extend_from_slice(b"after\n");
+        until("it goes on", || stream_of(&logs.join("app")).len() >= expected.len());
+        assert_same(&stream_of(&logs.join("app")), &expected, "later");
+        stop(reader);
+    });
+}

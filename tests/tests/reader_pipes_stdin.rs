@@ -1,0 +1,152 @@
+//! `reader stdin`: a descriptor that the server shares, the end of input, `--continue`, HUP.
+
+mod support_b;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{PipeWriter, Write, pipe};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::thread;
+
+use nix::libc;
+use nix::sys::signal::Signal;
+use standpipe_tests::daemon::{Daemon, Launch};
+use standpipe_tests::deadline::until;
+use standpipe_tests::stored::{parts, stream_of};
+use standpipe_tests::traffic::line;
+use support_b::{Bench, assert_same, files_of, put, stop};
+
+fn reader(log: &Path) -> Launch {
+    Launch::new("reader").arg("stdin").arg(log)
+}
+
+/// A reader of an anonymous pipe, and the end that a server would write to.
+fn fed(launch: Launch) -> (Daemon, PipeWriter) {
+    let (input, output) = pipe().expect("a pipe");
+    (launch.stdin(input).start(), output)
+}
+
+/// Flags of the description behind a descriptor of ours.
+fn flags_of(file: &File) -> i32 {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).expect("our own descriptor");
+    let octal = info.lines().find_map(|line| line.strip_prefix("flags:")).expect("a line of flags");
+    i32::from_str_radix(octal.trim(), 8).expect("an octal number")
+}
+
+/// Whether the kernel has a lock on that inode, by whomever.
+fn is_locked(file: &File) -> bool {
+    let ino = file.metadata().expect("an open file").ino();
+    let locks = fs::read_to_string("/proc/locks").expect("the list of locks");
+    locks.lines().any(|line| line.split_whitespace().any(|word| word.ends_with(&format!(":{ino}"))))
+}
+
+#[test]
+fn r47_a_server_that_shares_the_descriptor_feels_nothing_of_it() {
+    const LINES: u64 = 100_000;
+    let bench = Bench::new();
+    let fifo = bench.scratch.fifo("shared");
+    let shared = OpenOptions::new().read(true).write(true).open(&fifo).expect("a FIFO");
+    let before = flags_of(&shared);
+    let log = bench.log("app");
+    let reader = reader(&log).stdin(shared.try_clone().expect("a descriptor")).start();
+    thread::scope(|scope| {
+        let server = scope.spawn(|| {
+            for number in 0..LINES {
+                let line = line(1, number, 60);
+                let taken = (&shared).write(&line);
+                assert!(matches!(taken, Ok(60)), "line {number}: {taken:?}");
+            }
+        });
+        while !server.is_finished() {
+            assert_eq!(flags_of(&shared), before);
+            assert!(!is_locked(&shared));
+        }
+    });
+    assert_eq!(before & libc::O_NONBLOCK, 0);
+    until("all is stored", || stream_of(&log).len() as u64 >= 60 * LINES);
+    assert_eq!(flags_of(&shared), before);
+    // The end that somebody else may write to never comes; TERM ends it.
+    stop(reader);
+    let expected: Vec<u8> = (0..LINES).flat_map(|number| line(1, number, 60)).collect();
+    assert_same(&stream_of(&log), &expected, "all lines");
+}
+
+#[test]
+fn the_end_of_input_seals_and_archives() {
+    let bench = Bench::new();
+    let log = bench.log("app");
+    let (mut reader, mut server) = fed(reader(&log));
+    server.write_all(b"one\ntwo").expect("a pipe");
+    drop(server);
+    assert_eq!(reader.wait_exit(), 0, "{}", reader.stderr());
+    assert_eq!(stream_of(&log), b"one\ntwo");
+    assert_eq!(files_of(&log, |name| name.ends_with(".log.zst")).len(), 1);
+    // Beside the archive there is the next segment only, empty.
+    assert!(
+        files_of(&log, |name| name.ends_with(".log")).iter().all(|part| fs::read(part).expect("a part").is_empty())
+    );
+}
+
+#[test]
+fn continue_leaves_the_segment_to_the_next_run() {
+    let bench = Bench::new();
+    let log = bench.log("app");
+    let mut expected = Vec::new();
+    for piece in [&b"one\ntw"[..], b"o\n", b"three", b" and more\n"] {
+        let (mut reader, mut server) = fed(reader(&log).arg("--continue").args(["--prefix", "> "]));
+        server.write_all(piece).expect("a pipe");
+        drop(server);
+        assert_eq!(reader.wait_exit(), 0, "{}", reader.stderr());
+        expected.extend_from_slice(piece);
+        assert_eq!(parts(&log).len(), 1, "{:?}", parts(&log));
+    }
+    assert_eq!(stream_of(&log), b"> one\n> two\n> three and more\n");
+    assert_eq!(expected, b"one\ntwo\nthree and more\n");
+    // Without it the end seals.
+    let (mut last, server) = fed(reader(&log));
+    drop(server);
+    assert_eq!(last.wait_exit(), 0);
+    assert_eq!(stream_of(&log), b"> one\n> two\n> three and more\n");
+    assert_eq!(files_of(&log, |name| name.ends_with(".log.zst")).len(), 1);
+}
+
+#[test]
+fn hup_is_ignored_and_term_leaves_the_segment() {
+    let bench = Bench::new();
+    let log = bench.log("app");
+    let (mut reader, server) = fed(reader(&log));
+    let server = File::from(std::os::fd::OwnedFd::from(server));
+    for round in 1..=3 {
+        reader.signal(Signal::SIGHUP);
+        put(&server, b"one\n");
+        until("it is stored", || stream_of(&log) == b"one\n".repeat(round));
+    }
+    assert_eq!(reader.lines().len(), 1, "{}", reader.stderr());
+    put(&server, b"tw");
+    assert_eq!(reader.terminate(), 0);
+    assert_eq!(stream_of(&log), b"one\none\none\ntw");
+    assert_eq!(files_of(&log, |name| name.ends_with(".log.zst")).len(), 0);
+}
+
+#[test]
+fn a_chunk_of_a_killed_run_comes_before_the_input_of_the_next() {
+    standpipe_tests::privilege::needs_seams(|| {
+        for fault in ["kill arrived 1", "kill write 2", "half write 2", "kill write 3"] {
+            let bench = Bench::new();
+            let log = bench.log("app");
+            bench.faults(fault);
+            let faults = bench.scratch.path().join("faults");
+            let (input, mut server) = pipe().expect("a pipe");
+            server.write_all(b"one\ntw").expect("a pipe");
+            let mut killed = reader(&log).env("STANDPIPE_TEST_FAULTS", faults).stdin(input).start_unready();
+            assert_eq!(killed.wait_exit(), support_b::KILLED);
+            drop(server);
+            let (mut next, mut server) = fed(reader(&log));
+            server.write_all(b"o\nthree\n").expect("a pipe");
+            drop(server);
+            assert_eq!(next.wait_exit(), 0, "{}", next.stderr());
+            assert_same(&stream_of(&log), b"one\ntwo\nthree\n", fault);
+        }
+    });
+}
