@@ -170,7 +170,7 @@ impl Stage {
         self.report.kills += 1;
         self.note_recovery();
         let launch = reader(&self.scratch);
-        self.reader = if self.chance() % EARLY_EVERY == 0 { launch.start_unready() } else { launch.start() };
+        self.reader = if self.chance().is_multiple_of(EARLY_EVERY) { launch.start_unready() } else { launch.start() };
     }
 
     /// The reader must be up: with nobody else the pipes would go with the holder.
