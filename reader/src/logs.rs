@@ -57,8 +57,8 @@ enum Trouble {
 /// Prints all parts of a log directory. `false`: some could not be read, which was said.
 fn print_dir(dir: &Dir, printer: &mut Printer) -> std::result::Result<bool, Trouble> {
     let mut whole = true;
-    let mut parts = Parts::of(dir);
-    while let Some(part) = parts.open_next().map_err(Trouble::Reading)? {
+    let mut parts = Parts::of(dir).map_err(Trouble::Reading)?;
+    while let Some(part) = parts.open_next() {
         let gaps = print_part(part, printer)?;
         for gap in &gaps {
             printer.flush().map_err(Trouble::Printing)?;

@@ -1,11 +1,12 @@
 //! The parts of a log directory, opened in order of time while the reader seals, archives and expires them.
 //!
-//! Each part is opened by descriptor, so what happens to its name afterwards is no matter. The directory is listed
-//! again for each, so a part that was sealed or archived meanwhile is found under its new name, once.
+//! Which parts there are is looked up once. Each is opened by the name it has when its turn comes, and by descriptor,
+//! so what happens to its name afterwards is no matter. Parts that are begun later are left out: the last one printed
+//! may have gone on meanwhile, and what follows it would leave a hole.
 
+use std::collections::{BTreeSet, btree_set};
 use std::fs::File;
 use std::io::Read;
-use std::ops::Bound;
 
 use nix::errno::Errno;
 use standpipe_common::archive::Archive;
@@ -17,7 +18,7 @@ use crate::listing::Listing;
 
 /// An open part.
 pub enum Part {
-    /// Plain text, as long as it is now.
+    /// Plain text, as long as it was when it was opened.
     Segment(std::io::Take<File>),
     /// Compressed.
     Archive(Archive),
@@ -26,43 +27,28 @@ pub enum Part {
 /// The parts of a directory, one after the other.
 pub struct Parts<'a> {
     dir: &'a Dir,
-    last: Option<PartName>,
-    /// The last one, if it was a segment: it may have grown before it was sealed.
-    growing: Option<File>,
+    names: btree_set::IntoIter<PartName>,
 }
 
 impl<'a> Parts<'a> {
-    /// From the oldest on.
-    pub fn of(dir: &'a Dir) -> Parts<'a> {
-        Parts { dir, last: None, growing: None }
+    /// Those that are there now, from the oldest on.
+    pub fn of(dir: &'a Dir) -> Result<Parts<'a>> {
+        let mut names = BTreeSet::new();
+        // Twice: a part that becomes an archive in the middle of a long listing may be missing in it.
+        for _ in 0..2 {
+            let parts = Listing::read(dir)?.parts.into_iter();
+            names.extend(parts.filter(|(_, files)| files.segment || files.archive).map(|(name, _)| name));
+        }
+        Ok(Parts { dir, names: names.into_iter() })
     }
 
     /// Opens the next part. `None`: that was all. An error inside is about this part alone.
-    pub fn open_next(&mut self) -> Result<Option<Result<Part>>> {
+    pub fn open_next(&mut self) -> Option<Result<Part>> {
         loop {
-            let listing = Listing::read(self.dir)?;
-            let after = self.last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-            let next = listing.parts.range::<PartName, _>((after, Bound::Unbounded));
-            let Some(name) = next.filter(|(_, files)| files.segment || files.archive).map(|(name, _)| name).next()
-            else {
-                return Ok(None);
-            };
-            // There is a newer part, so the one before is complete: what came to it meanwhile first.
-            if let Some(file) = self.growing.take() {
-                return Ok(Some(Ok(Part::Segment(file.take(u64::MAX)))));
-            }
-            self.last = Some(name.clone());
-            match open(self.dir, name) {
-                Ok(part) => {
-                    if let Part::Segment(file) = &part {
-                        // Both descriptors share one place in the file.
-                        self.growing = file.get_ref().try_clone().ok();
-                    }
-                    return Ok(Some(Ok(part)));
-                }
+            match open(self.dir, &self.names.next()?) {
                 // Expired between the look and the open: as if it had never been there.
                 Err(error) if error.errno() == Some(Errno::ENOENT) => {}
-                Err(error) => return Ok(Some(Err(error))),
+                opened => return Some(opened),
             }
         }
     }
