@@ -42,7 +42,8 @@ fn main() -> ExitCode {
         lines: args.lines,
         rotate_mib: args.rotate_mib,
         life_max: Duration::from_millis(120),
-        pause: Duration::ZERO,
+        // A rest that makes the lines last for all the kills.
+        pause: Duration::from_micros(20),
         seed: args.seed.max(1),
     });
     print!("{report}");

@@ -41,7 +41,14 @@ impl Shape<'_> {
         }
         let mut piece = Vec::with_capacity(PIECE_BYTES_MAX.min(2 * chunk.len() + self.text.len()));
         let mut open = self.open;
-        for line in chunk.split_inclusive(|byte| *byte == b'\n') {
+        let mut start = 0;
+        let ends = memchr::memchr_iter(b'\n', chunk).map(|end| end + 1).chain([chunk.len()]);
+        for end in ends {
+            let line = &chunk[start..end];
+            start = end;
+            if line.is_empty() {
+                break;
+            }
             if !piece.is_empty() && piece.len() + self.text.len() + line.len() > PIECE_BYTES_MAX {
                 give(&piece)?;
                 piece.clear();

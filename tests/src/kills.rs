@@ -26,6 +26,8 @@ pub const PIPES: usize = 8;
 const WRITERS_OF_FIRST: u16 = 4;
 /// Every other pipe is stamped, with as many bytes in front of each line.
 const STAMP_BYTES: usize = "2026-11-21T10:00:00.000000Z ".len();
+/// How long the archives may take at the end: killed archivers leave a backlog of gigabytes.
+const ARCHIVE_SPAN: Duration = Duration::from_secs(600);
 /// One in so many kills takes the holder along before.
 const HOLDER_EVERY: u64 = 10;
 /// One in so many kills comes before the reader can be ready.
@@ -208,7 +210,7 @@ impl Stage {
         }
         self.reader.signal(Signal::SIGALRM);
         let logs = self.scratch.logs();
-        let archived = within(Duration::from_secs(60), || (0..PIPES).all(|place| is_archived(&logs.join(name(place)))));
+        let archived = within(ARCHIVE_SPAN, || (0..PIPES).all(|place| is_archived(&logs.join(name(place)))));
         assert!(archived, "sealed segments stay plain:\n{}", self.reader.stderr());
         assert_eq!(self.reader.terminate(), 0, "{}", self.reader.stderr());
         for place in 0..PIPES {
