@@ -24,29 +24,45 @@ const HOPS_MAX: usize = 40;
 /// The path of the descriptor itself.
 const EMPTY: &CStr = c"";
 
+/// Why no FIFO was made.
+#[derive(Debug)]
+pub enum Refusal {
+    /// Nothing was touched: it may be tried again at any time.
+    Untouched(Error),
+    /// It was made and removed again, which whoever watches the directory sees: to be tried again only when asked.
+    Undone(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Refusal {
+        Refusal::Untouched(error)
+    }
+}
+
 /// Makes the FIFO at the end of `link` if nothing is there and `policy` wants one.
 ///
 /// # Errors
 /// It is wanted, but its directory is missing, or this process may not give it that owner or group; then the sentence
 /// carries the line of tmpfiles.d that does.
-pub fn create_if_missing(link: &Path, policy: &FifoPolicy) -> Result<()> {
-    let missing = fs::metadata(link).is_err_and(|error| error.raw_os_error() == Some(libc::ENOENT));
-    if !policy.create || !missing {
+pub fn create_if_missing(link: &Path, policy: &FifoPolicy) -> std::result::Result<(), Refusal> {
+    if !policy.create || !is_missing(link) {
         return Ok(());
     }
     let target = end_of(link)?;
     let (owner, group) = (owner(policy, &target)?, group(policy, &target)?);
     if !may_give(owner, group) {
-        return Err(refused(policy, &target));
+        return Err(refused(policy, &target).into());
     }
     let made = make(&target, policy.mode)?;
-    match fchownat(&made, EMPTY, owner, group, AtFlags::AT_EMPTY_PATH) {
-        Ok(()) => Ok(()),
-        Err(errno) => {
-            fs::remove_file(&target).cannot("remove", &target)?;
-            Err(if errno == Errno::EPERM { refused(policy, &target) } else { Error::new(ACTION, target, errno) })
-        }
-    }
+    fchownat(&made, EMPTY, owner, group, AtFlags::AT_EMPTY_PATH).map_err(|errno| {
+        let error = if errno == Errno::EPERM { refused(policy, &target) } else { Error::new(ACTION, &target, errno) };
+        Refusal::Undone(fs::remove_file(&target).cannot("remove", &target).err().unwrap_or(error))
+    })
+}
+
+/// Whether nothing is at the end of `link`.
+pub fn is_missing(link: &Path) -> bool {
+    fs::metadata(link).is_err_and(|error| error.raw_os_error() == Some(libc::ENOENT))
 }
 
 /// An `O_PATH` descriptor on a FIFO that was made just now. Whoever may write its directory can put another file there

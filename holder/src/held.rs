@@ -13,7 +13,7 @@ use standpipe_common::name::PipeName;
 use standpipe_common::pipes::Entry;
 use standpipe_common::policy::{PipeSize, Policy};
 
-use crate::create::create_if_missing;
+use crate::create::{Refusal, create_if_missing, is_missing};
 use crate::sizing::{self, Auto};
 
 /// Which FIFO is held for which link.
@@ -30,6 +30,8 @@ pub struct Held {
     resize_pending: bool,
     /// What is wrong with the link, as it was said last.
     trouble: Option<String>,
+    /// Its FIFO was made and had to be removed again: that is done once, for it looks like a change to ourselves.
+    create_undone: bool,
 }
 
 /// What a look at a link came to.
@@ -56,7 +58,7 @@ enum Found {
 impl Held {
     /// Nothing is held yet.
     pub fn new(entry: Entry) -> Held {
-        Held { entry, fifo: None, granted: None, resize_pending: false, trouble: None }
+        Held { entry, fifo: None, granted: None, resize_pending: false, trouble: None, create_undone: false }
     }
 
     /// Takes over what a new scan says. A policy that is wrong leaves the one in force.
@@ -67,6 +69,7 @@ impl Held {
         }
         // Who asks anew is told anew.
         self.trouble = None;
+        self.create_undone = false;
     }
 
     /// What the directory says of it.
@@ -102,6 +105,9 @@ impl Held {
     /// Looks at what stands at the end of the link and holds it. With `reopen`, a FIFO that is held already is opened
     /// anew before the old description is closed.
     pub fn look(&mut self, taken: &Taken, reopen: bool) -> Change {
+        if self.create_undone && is_missing(&self.entry.link) {
+            return Change::None;
+        }
         match self.find(taken, reopen) {
             Ok(Found::Same) => self.settle(),
             Ok(Found::Another(fifo)) => {
@@ -156,9 +162,15 @@ impl Held {
         &self.entry.policy
     }
 
-    fn find(&self, taken: &Taken, reopen: bool) -> Result<Found> {
+    fn find(&mut self, taken: &Taken, reopen: bool) -> Result<Found> {
         let link = &self.entry.link;
-        create_if_missing(link, &self.entry.policy.fifo)?;
+        create_if_missing(link, &self.entry.policy.fifo).map_err(|refusal| match refusal {
+            Refusal::Untouched(error) => error,
+            Refusal::Undone(error) => {
+                self.create_undone = true;
+                error
+            }
+        })?;
         let held = self.fifo.as_ref().map(Fifo::identity);
         if !reopen {
             let there = fifo::look(link)?;

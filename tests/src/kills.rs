@@ -44,7 +44,7 @@ pub struct Plan {
     pub rotate_mib: u64,
     /// Longest life of a reader between two kills.
     pub life_max: Duration,
-    /// Rest of a writer after each line.
+    /// Rest of a writer after each line; that of the last pipe never rests.
     pub pause: Duration,
     /// For the lengths of lives.
     pub seed: u64,
@@ -147,7 +147,10 @@ impl Stage {
         let places = of_first.chain(1..PIPES);
         let writers = places
             .zip(1..)
-            .map(|(place, number)| (place, Writer::start(&fifos[place], number, None, plan.pause)))
+            .map(|(place, number)| {
+                let pause = if place + 1 == PIPES { Duration::ZERO } else { plan.pause };
+                (place, Writer::start(&fifos[place], number, None, pause))
+            })
             .collect();
         let report = Report::default();
         Stage { plan, scratch, holder, reader, writers, snapshots: Vec::new(), chance: plan.seed, report }

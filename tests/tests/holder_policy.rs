@@ -3,8 +3,10 @@
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, chown};
 use std::path::Path;
+use std::time::Duration;
 
 use standpipe_tests::daemon::{Launch, Output};
+use standpipe_tests::deadline::within;
 use standpipe_tests::pipe::{capacity, is_held};
 use standpipe_tests::privilege::{NOBODY, needs_root};
 use standpipe_tests::scratch::{Scratch, make_fifo};
@@ -198,9 +200,19 @@ fn a_fifo_that_cannot_be_given_away_is_removed_again() {
         // A number that this user namespace does not know: the holder is root there, but the kernel refuses.
         scratch.write_policy("app.toml", "[fifo]\ncreate = true\nowner = 7\n");
         let namespace = ["unshare", "--user", "--map-root-user"];
+        scratch.link("later", scratch.run("later"));
         let holder = holder(&scratch).as_tests().under(namespace).start();
         let line = holder.wait_line("cannot create");
         assert!(line.ends_with(&format!("{}: Invalid argument", fifo.display())), "{line}");
         assert!(!fifo.exists());
+        make_fifo(&scratch.run("new"), 0o666);
+        chown(scratch.run("new"), Some(0), Some(0)).unwrap();
+        fs::rename(scratch.run("new"), scratch.run("later")).unwrap();
+        holder.wait_line("later: its FIFO has come and is held");
+        assert!(!fifo.exists());
+        let touched = || fs::metadata(scratch.run("")).unwrap().modified().unwrap();
+        let before = touched();
+        assert!(!within(Duration::from_millis(200), || touched() != before), "it must not chase its own tail");
+        assert_eq!(holder.lines_with("pipes.d/app").len() + holder.lines_with("cannot create").len(), 1);
     });
 }

@@ -97,7 +97,7 @@ fn a_lane_whose_link_is_gone_is_recovered_all_the_same() {
             let reader = bench.plain_reader().start();
             assert_same(&stream_of(&bench.log("gone")), b"its last words\n", fault);
             reader.wait_line("15 bytes recovered");
-            assert_eq!(bench.root_files(".salvaged-"), [PathBuf::new(); 0]);
+            assert!(bench.root_files(".salvaged-").is_empty());
             stop(reader);
         }
     });

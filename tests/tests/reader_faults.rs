@@ -12,7 +12,7 @@ use standpipe_tests::deadline::until;
 use standpipe_tests::pipe::queued;
 use standpipe_tests::privilege::needs_seams;
 use standpipe_tests::stored::{content, parts, stream_of};
-use support_b::{Bench, KILLED, assert_same, files_of, hold, put, stop, wait_empty};
+use support_b::{Bench, KILLED, assert_same, files_ending, hold, put, stop, wait_empty};
 
 /// Two pipes and a running reader that has stored a line of each.
 struct Two {
@@ -167,7 +167,7 @@ fn an_archive_fails_at(errno: &str, point: &str) {
     two.bench.wait_stored("sick", b"first\nsecond\n");
     two.bench.wait_stored("well", b"first\nsecond\n");
     for name in ["sick", "well"] {
-        let archives = || files_of(&two.bench.log(name), |name| name.ends_with(".log.zst"));
+        let archives = || files_ending(&two.bench.log(name), ".log.zst");
         until("it is archived", || archives().len() == 1);
         assert_eq!(content(&archives()[0]).expect("an archive"), b"first\n", "{point}");
     }

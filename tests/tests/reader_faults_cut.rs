@@ -16,7 +16,7 @@ use standpipe_tests::deadline::{PROGRAM_SPAN, within};
 use standpipe_tests::pipe::queued;
 use standpipe_tests::privilege::needs_seams;
 use standpipe_tests::stored::stream_of;
-use support_b::{Bench, KILLED, assert_same, files_of, hold, put};
+use support_b::{Bench, KILLED, assert_same, files_ending, hold, put};
 
 /// Runs side by side: most of their time they wait for the disk.
 const THREADS: usize = 4;
@@ -34,8 +34,8 @@ const PIPES: [(&str, &str); 3] = [
 
 /// What is written into a pipe at first, and after the cut. Both end inside a line of the third.
 fn words(name: &str, phase: usize) -> Vec<u8> {
-    let lines = (0..60).map(|line| format!("{name} {phase}.{line} {}\n", "x".repeat(line)));
-    let mut bytes = lines.collect::<String>().into_bytes();
+    let mut bytes: Vec<u8> =
+        (0..60).flat_map(|line| format!("{name} {phase}.{line} {}\n", "x".repeat(line)).into_bytes()).collect();
     if name == "open" {
         bytes.truncate(bytes.len() - 7);
     }
@@ -46,7 +46,7 @@ fn words(name: &str, phase: usize) -> Vec<u8> {
 fn expected(name: &str, bytes: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(bytes);
     let prefix = if name == "open" { "open: " } else { "" };
-    text.split_inclusive('\n').map(|line| format!("{prefix}{line}")).collect::<String>().into_bytes()
+    text.split_inclusive('\n').flat_map(|line| [prefix, line]).collect::<String>().into_bytes()
 }
 
 /// A log without what was put before its lines by the clock.
@@ -105,7 +105,7 @@ impl Run {
             && PIPES.iter().all(|(name, _)| {
                 let log = self.bench.log(name);
                 log.exists()
-                    && files_of(&log, |name| name.ends_with(".log")).len() == 1
+                    && files_ending(&log, ".log").len() == 1
                     && lines(&stream_of(&log)) >= lines(&self.written[name])
             })
     }
@@ -119,8 +119,10 @@ impl Run {
         for (((name, _), log), before) in PIPES.iter().zip(self.logs()).zip(before) {
             assert_same(&unstamped(name, &log), &expected(name, &self.written[name]), &format!("{what}, {name}"));
             assert!(log.starts_with(before), "{what}, {name}: what was stored before the cut has changed");
-            let left = files_of(&self.bench.log(name), |name| name.ends_with(".part") || name.ends_with(".new"));
-            assert!(left.is_empty(), "{what}: {left:?}");
+            for ending in [".part", ".new"] {
+                let left = files_ending(&self.bench.log(name), ending);
+                assert!(left.is_empty(), "{what}: {left:?}");
+            }
         }
         assert!(!self.said.contains(" bytes for "), "{what}: a chunk was set aside:\n{}", self.said);
         assert!(!self.said.contains("is not the whole of its segment"), "{what}:\n{}", self.said);
@@ -128,7 +130,7 @@ impl Run {
 }
 
 fn lines(bytes: &[u8]) -> usize {
-    bytes.iter().filter(|byte| **byte == b'\n').count()
+    memchr::memchr_iter(b'\n', bytes).count()
 }
 
 /// A number that follows from seed and cut (splitmix64).

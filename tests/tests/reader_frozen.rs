@@ -25,6 +25,8 @@ const PIPE_BYTES: usize = 1 << 20;
 /// A write that fills pages without a gap.
 const WRITE_BYTES: usize = 128;
 const FROZEN_SPAN: Duration = Duration::from_secs(3);
+/// A test that takes longer has met a server that hangs.
+const FROZEN_SPAN_MAX: Duration = Duration::from_secs(10);
 const WRITE_SPAN_MAX: Duration = Duration::from_millis(50);
 /// Tells this test, started again, that it is to be the server of this FIFO.
 const SERVER_OF: &str = "STANDPIPE_TESTS_SERVER_OF";
@@ -50,19 +52,33 @@ impl Drop for Mounted {
 
 /// It frozen, until this goes. To be made after everything that uses it: whatever waits for a program that is stuck
 /// in it comes after the thaw then, even in a test that fails.
-struct Frozen(PathBuf);
+struct Frozen {
+    dir: PathBuf,
+    since: Instant,
+    /// Thaws it, come what may: with a reader that is stuck under the pipe's lock, this test is stuck as well.
+    guard: Child,
+}
 
 impl Frozen {
     fn new(mounted: &Mounted) -> Frozen {
-        let frozen = Frozen(mounted.0.clone());
-        run("fsfreeze", &["-f".as_ref(), &frozen.0]);
-        frozen
+        let dir = mounted.0.clone();
+        let guard = Command::new("sh")
+            .args(["-c", &format!("sleep {}; fsfreeze -u \"$0\"", FROZEN_SPAN_MAX.as_secs())])
+            .arg(&dir)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a shell");
+        run("fsfreeze", &["-f".as_ref(), &dir]);
+        Frozen { dir, since: Instant::now(), guard }
     }
 }
 
 impl Drop for Frozen {
     fn drop(&mut self) {
-        Command::new("fsfreeze").arg("-u").arg(&self.0).status().ok();
+        Command::new("fsfreeze").arg("-u").arg(&self.dir).stderr(Stdio::null()).status().ok();
+        self.guard.kill().ok();
+        self.guard.wait().ok();
     }
 }
 
@@ -114,20 +130,20 @@ fn r46_a_server_feels_nothing_of_a_frozen_log_root() {
         put(&pipe, b"before\n");
         until("it is stored", || stream_of(&logs.join("app")) == b"before\n");
 
-        let frozen_at = Instant::now();
         let frozen = Frozen::new(&mounted);
         let mut server = start_server(&fifo);
         until("the pipe is full", || queued(&pipe) == PIPE_BYTES);
         until("the server waits for room", || state_of(server.id()) == 'S');
-        thread::sleep(FROZEN_SPAN.saturating_sub(frozen_at.elapsed()));
+        thread::sleep(FROZEN_SPAN.saturating_sub(frozen.since.elapsed()));
         assert_eq!((state_of(server.id()), queued(&pipe)), ('S', PIPE_BYTES), "it waits, and can be interrupted");
         let slow = fs::read_to_string(fifo.with_extension("slow")).expect("what was slow");
         assert_eq!(slow, "", "no write over {WRITE_SPAN_MAX:?}");
-        let before = Instant::now();
+        let killed_at = Instant::now();
         server.kill().expect("our own child");
         let ended = server.wait().expect("our own child");
         assert_eq!(ended.signal(), Some(Signal::SIGKILL as i32));
-        assert!(before.elapsed() < Duration::from_secs(1), "the server dies at once, not after {:?}", before.elapsed());
+        assert!(killed_at.elapsed() < Duration::from_secs(1), "it dies at once");
+        assert!(frozen.since.elapsed() < FROZEN_SPAN_MAX, "a look at the pipe hung");
         drop(frozen);
 
         let mut expected = b"before\n".to_vec();

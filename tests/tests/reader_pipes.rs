@@ -17,8 +17,15 @@ use support_b::{Bench, cpu_ticks, has_open, hold, put, state_of, stop};
 fn replace(fifo: &Path) -> PathBuf {
     let old = fifo.with_extension("old");
     fs::rename(fifo, &old).expect("a FIFO");
-    make_fifo(fifo, 0o666);
+    appear(fifo);
     old
+}
+
+/// Makes a FIFO that has its permissions from the first moment on.
+fn appear(fifo: &Path) {
+    let new = fifo.with_extension("new");
+    make_fifo(&new, 0o666);
+    fs::rename(&new, fifo).expect("a FIFO");
 }
 
 fn server(fifo: &Path) -> fs::File {
@@ -65,7 +72,7 @@ fn bytes_that_wait_in_a_replaced_fifo_come_before_those_of_the_new_one() {
     let fifo = bench.scratch.pipe("app");
     let reader = bench.plain_reader().start();
     let old_server = server(&fifo);
-    let text = |word: &str| (0..3000).map(|line| format!("{word} {line}\n")).collect::<String>().into_bytes();
+    let text = |word: &str| (0..3000).flat_map(|line| format!("{word} {line}\n").into_bytes()).collect::<Vec<u8>>();
     let mut expected = text("old");
     unnoticed(&reader, || {
         put(&old_server, &expected);
@@ -135,7 +142,7 @@ fn a_fifo_that_appears_late_is_drained_at_once() {
     reader.wait_line("reader: 0 pipes of ");
     bench.scratch.make_dir("later");
     bench.scratch.make_dir("later/run");
-    make_fifo(&fifo, 0o666);
+    appear(&fifo);
     reader.wait_line("app: takes the new FIFO");
     put(&server(&fifo), b"one\n");
     bench.wait_stored("app", b"one\n");
@@ -162,7 +169,7 @@ fn a_regular_file_in_the_place_of_a_fifo_is_one_alarm_and_stays_untouched() {
     bench.wait_stored("app", b"old\n");
     assert_eq!(fs::read(&fifo).expect("the file"), b"written by a rotator\n");
     fs::remove_file(&fifo).expect("the file");
-    make_fifo(&fifo, 0o666);
+    appear(&fifo);
     reader.wait_line("app: takes the new FIFO");
     put(&server(&fifo), b"new\n");
     bench.wait_stored("app", b"old\nnew\n");

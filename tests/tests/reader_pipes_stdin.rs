@@ -15,7 +15,7 @@ use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::until;
 use standpipe_tests::stored::{parts, stream_of};
 use standpipe_tests::traffic::line;
-use support_b::{Bench, assert_same, files_of, put, stop};
+use support_b::{Bench, assert_same, files_ending, put, stop};
 
 fn reader(log: &Path) -> Launch {
     Launch::new("reader").arg("stdin").arg(log)
@@ -81,11 +81,9 @@ fn the_end_of_input_seals_and_archives() {
     drop(server);
     assert_eq!(reader.wait_exit(), 0, "{}", reader.stderr());
     assert_eq!(stream_of(&log), b"one\ntwo");
-    assert_eq!(files_of(&log, |name| name.ends_with(".log.zst")).len(), 1);
+    assert_eq!(files_ending(&log, ".log.zst").len(), 1);
     // Beside the archive there is the next segment only, empty.
-    assert!(
-        files_of(&log, |name| name.ends_with(".log")).iter().all(|part| fs::read(part).expect("a part").is_empty())
-    );
+    assert!(files_ending(&log, ".log").iter().all(|part| fs::read(part).expect("a part").is_empty()));
 }
 
 #[test]
@@ -108,7 +106,7 @@ fn continue_leaves_the_segment_to_the_next_run() {
     drop(server);
     assert_eq!(last.wait_exit(), 0);
     assert_eq!(stream_of(&log), b"> one\n> two\n> three and more\n");
-    assert_eq!(files_of(&log, |name| name.ends_with(".log.zst")).len(), 1);
+    assert_eq!(files_ending(&log, ".log.zst").len(), 1);
 }
 
 #[test]
@@ -126,7 +124,7 @@ fn hup_is_ignored_and_term_leaves_the_segment() {
     put(&server, b"tw");
     assert_eq!(reader.terminate(), 0);
     assert_eq!(stream_of(&log), b"one\none\none\ntw");
-    assert_eq!(files_of(&log, |name| name.ends_with(".log.zst")).len(), 0);
+    assert_eq!(files_ending(&log, ".log.zst").len(), 0);
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn h19_a_pipe_with_a_bad_policy_is_drained_with_built_in_defaults() {
         let reader = bench.plain_reader().start();
         let said = reader.wait_lines("bad.toml: ", 1);
         assert!(said.len() == 1 && said[0].contains(&format!("bad.toml: {place}")), "{policy}: {said:?}");
-        assert!(reader.stderr().contains("^"), "a caret:\n{}", reader.stderr());
+        assert!(reader.stderr().contains('^'), "a caret:\n{}", reader.stderr());
         put(&bad, b"one\n");
         put(&good, b"one\n");
         bench.wait_stored("bad", b"one\n");

@@ -291,7 +291,7 @@ impl Value for Compress {
 /// How hard the archiver tries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// Quick while segments wait, else thorough.
+    /// What the reader thinks best.
     Auto,
     /// Always this zstd level, 1 to 19.
     Fixed(i32),

@@ -110,6 +110,11 @@ pub fn files_of(dir: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     found
 }
 
+/// Those whose names end so.
+pub fn files_ending(dir: &Path, ending: &str) -> Vec<PathBuf> {
+    files_of(dir, |name| name.ends_with(ending))
+}
+
 /// Opens a FIFO read+write, as a holder does: it stays as long as this does.
 pub fn hold(fifo: &Path) -> File {
     let opened = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(fifo);
