@@ -103,10 +103,7 @@ impl Drain {
     /// The pipe at the end of a lane's link is another one now.
     pub fn replace_fifo(&mut self, index: usize, fifo: Fifo, now: Instant) {
         self.deregister(index);
-        let lane = &mut self.slots[index].lane;
-        if let Err(error) = lane.pipes_mut().replace(fifo, now) {
-            log::error!("{}", Error::new("keep the replaced pipe of", lane.name(), error));
-        }
+        self.slots[index].lane.pipes_mut().replace(fifo, now);
         self.agenda.wake_at(now + RETIRED_LOOK_SPAN, index);
         if let Err(error) = self.begin(index) {
             log::error!("{error}");

@@ -250,7 +250,8 @@ impl Lane {
     /// Settles a chunk that a reader before us left in `mailbox`.
     pub fn settle(&mut self, mailbox: &mut Mailbox) -> Result<Settled> {
         let log = self.log.as_mut().ok_or_else(|| no_log(&self.name))?;
-        recovery::settle(mailbox, log, Some(self.pipes.present()))
+        let fifo = mailbox.record().and_then(|record| self.pipes.find(record.fifo));
+        recovery::settle(mailbox, log, fifo)
     }
 
     /// Ends the part whatever it holds, as at the end of input.

@@ -84,6 +84,8 @@ pub struct Home {
 /// Why the content of a mailbox cannot be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfit {
+    /// Its maker died before it was done; nothing was ever read into it.
+    Unfinished,
     /// It is no mailbox, or not whole.
     Damaged,
     /// A later program wrote it.
@@ -97,6 +99,7 @@ pub enum Unfit {
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Unfit::Unfinished => f.write_str("it was never finished"),
             Unfit::Damaged => f.write_str("it is damaged"),
             Unfit::Version(version) => write!(f, "it is of version {version}, this reader knows {VERSION}"),
             Unfit::OtherRoot => f.write_str("it belongs to another log root"),
@@ -266,7 +269,7 @@ fn judge(file: &File, home: &Home) -> io::Result<Option<Unfit>> {
     let mut header = [0; PAGE_BYTES];
     let len = file.metadata()?.len();
     if len < PAGE_BYTES as u64 {
-        return Ok(Some(Unfit::Damaged));
+        return Ok(Some(if len == 0 { Unfit::Unfinished } else { Unfit::Damaged }));
     }
     file.read_exact_at(&mut header, 0)?;
     let u32_at = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().unwrap_or_default());
@@ -274,7 +277,12 @@ fn judge(file: &File, home: &Home) -> io::Result<Option<Unfit>> {
     let version = u32_at(VERSION_AT);
     let right_size = len == FILE_BYTES as u64 && u32_at(DATA_BYTES_AT) == DATA_BYTES as u32;
     let root = Identity { dev: u64_at(ROOT_AT), ino: u64_at(ROOT_AT + 8) };
-    Ok(if &header[MAGIC_AT..MAGIC_AT + 8] != MAGIC {
+    // The magic is written last of all.
+    let holds = matches!(decode_word(u64_at(WORD_AT)), Some(Phase::Armed | Phase::Full(_)));
+    let is_unfinished = header[MAGIC_AT..MAGIC_AT + 8] == [0; 8] && !holds;
+    Ok(if is_unfinished {
+        Some(Unfit::Unfinished)
+    } else if &header[MAGIC_AT..MAGIC_AT + 8] != MAGIC {
         Some(Unfit::Damaged)
     } else if version != VERSION {
         Some(Unfit::Version(version))

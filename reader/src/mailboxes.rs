@@ -66,10 +66,10 @@ impl Mailboxes {
         }
     }
 
-    /// One of another boot or root that holds nothing has done its work; all else is set aside.
+    /// One that was never finished, or is of another boot or root and holds nothing, goes; all else is set aside.
     fn retire(&self, name: &str, unfit: Unfit) -> Result<()> {
         let holds = self.root.open_read(name).ok().and_then(|file| peek(&file).ok()).is_some_and(|held| held.is_some());
-        if matches!(unfit, Unfit::OtherBoot | Unfit::OtherRoot) && !holds {
+        if unfit == Unfit::Unfinished || matches!(unfit, Unfit::OtherBoot | Unfit::OtherRoot) && !holds {
             return self.root.remove(name);
         }
         self.set_aside(name, &unfit.to_string())

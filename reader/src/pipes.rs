@@ -6,7 +6,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use standpipe_common::fifo::Fifo;
+use standpipe_common::fifo::{Fifo, Identity};
 
 /// How long a replaced pipe is held that somebody still writes to.
 const RETIRED_SPAN: Duration = Duration::from_secs(60);
@@ -23,6 +23,8 @@ pub struct Pipes {
 struct Retired {
     fifo: Fifo,
     until: Instant,
+    /// We no longer count as a writer ourselves.
+    is_read_only: bool,
 }
 
 /// One of the pipes of a lane.
@@ -80,14 +82,17 @@ impl Pipes {
     }
 
     /// Another pipe took the place of the one before.
-    ///
-    /// # Errors
-    /// The old pipe cannot be opened anew; it is let go at once.
-    pub fn replace(&mut self, fifo: Fifo, now: Instant) -> io::Result<()> {
+    pub fn replace(&mut self, fifo: Fifo, now: Instant) {
         self.capacity = fifo.capacity().unwrap_or(0);
-        let fifo = std::mem::replace(&mut self.present, fifo).into_read_only()?;
-        self.retired.push(Retired { fifo, until: now + RETIRED_SPAN });
-        Ok(())
+        let old = std::mem::replace(&mut self.present, fifo);
+        // Where it cannot be opened anew, as by a mode that was changed, it is held as it was until its time is over.
+        let (fifo, is_read_only) = old.read_only().map_or((old, false), |fifo| (fifo, true));
+        self.retired.push(Retired { fifo, until: now + RETIRED_SPAN, is_read_only });
+    }
+
+    /// The pipe of that identity.
+    pub fn find(&self, identity: Identity) -> Option<&Fifo> {
+        self.all().find(|fifo| fifo.identity() == identity)
     }
 
     /// Pipes were replaced and have still to be drained.
@@ -105,7 +110,7 @@ impl Pipes {
                 lost += left;
                 return false;
             }
-            left > 0 || !old.fifo.is_abandoned().unwrap_or(true)
+            left > 0 || !old.is_read_only || !old.fifo.is_abandoned().unwrap_or(true)
         });
         lost
     }
