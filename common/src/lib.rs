@@ -7,11 +7,13 @@
 //! - [`fifo`], [`watch`]: opening a pipe without harm, and noticing that another took its place;
 //! - [`part`], [`archive`]: what stands in a log directory;
 //! - [`clock`], [`boot`], [`seam`]: the wall clock, the boot, and the doors through which tests steer time and faults;
-//! - [`error`], [`logger`], [`ready`], [`sys`]: one sentence an error, a log that never blocks, readiness, the few
-//!   calls that need `unsafe`.
+//! - [`error`], [`logger`], [`ready`]: one sentence an error, a log that never blocks, readiness;
+//! - [`account`], [`capability`], [`sys`]: who there is, what we may, the few calls that need `unsafe`.
 
+pub mod account;
 pub mod archive;
 pub mod boot;
+pub mod capability;
 pub mod clock;
 pub mod error;
 pub mod fifo;

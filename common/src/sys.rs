@@ -66,17 +66,6 @@ pub fn set_no_copy_on_write(file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the limits of `fs.pipe-user-pages-soft` do not bind us: `CAP_SYS_RESOURCE` or `CAP_SYS_ADMIN`, as the kernel
-/// asks (`pipe_is_unprivileged_user` in fs/pipe.c).
-pub fn is_privileged() -> bool {
-    const CAP_SYS_ADMIN: u64 = 1 << 21;
-    const CAP_SYS_RESOURCE: u64 = 1 << 24;
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let bits = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
-    bits & (CAP_SYS_ADMIN | CAP_SYS_RESOURCE) != 0
-}
-
 /// Puts the calling thread behind everybody else: work that nobody waits for. nix has no setpriority.
 pub fn lower_thread_priority() {
     // SAFETY: plain numbers; 0 is the calling thread on Linux. A refusal costs nothing but politeness.

@@ -12,11 +12,11 @@ use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::libc;
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Group, Uid, User, fchownat, getgroups, mkfifo};
+use nix::unistd::{Gid, Uid, fchownat, getgroups, mkfifo};
+use standpipe_common::account;
+use standpipe_common::capability::{Capability, is_capable};
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::policy::FifoPolicy;
-
-use crate::limits::{Capability, is_capable};
 
 const ACTION: &str = "create";
 /// Links that lead to links are followed so far, as by the kernel.
@@ -96,22 +96,14 @@ fn end_of(link: &Path) -> Result<PathBuf> {
 
 fn owner(policy: &FifoPolicy, target: &Path) -> Result<Option<Uid>> {
     let Some(owner) = &policy.owner else { return Ok(None) };
-    if let Ok(number) = owner.parse() {
-        return Ok(Some(Uid::from_raw(number)));
-    }
-    let user = User::from_name(owner).cannot("look up the owner of", target)?;
-    let user = user.ok_or_else(|| Error::because(ACTION, target, format!("there is no user {owner}")))?;
-    Ok(Some(user.uid))
+    let user = account::user(owner).cannot("look up the owner of", target)?;
+    user.map(Some).ok_or_else(|| Error::because(ACTION, target, format!("there is no user {owner}")))
 }
 
 fn group(policy: &FifoPolicy, target: &Path) -> Result<Option<Gid>> {
     let Some(group) = &policy.group else { return Ok(None) };
-    if let Ok(number) = group.parse() {
-        return Ok(Some(Gid::from_raw(number)));
-    }
-    let found = Group::from_name(group).cannot("look up the group of", target)?;
-    let found = found.ok_or_else(|| Error::because(ACTION, target, format!("there is no group {group}")))?;
-    Ok(Some(found.gid))
+    let found = account::group(group).cannot("look up the group of", target)?;
+    found.map(Some).ok_or_else(|| Error::because(ACTION, target, format!("there is no group {group}")))
 }
 
 /// Whether the kernel will let us: to ourselves and our groups always, to others with a capability alone.

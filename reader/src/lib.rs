@@ -12,7 +12,7 @@
 //! - [`log_dir`], [`segment`], [`output`]: the part that is written;
 //! - [`archiver`]: what becomes of sealed parts;
 //! - [`listing`], [`line_end`]: what stands in a log directory;
-//! - [`disk`], [`owner`]: the seam to the file system.
+//! - [`disk`]: the seam to the file system.
 //!
 //! [`logs`] is the way back, and uses nothing but the listing.
 
@@ -30,7 +30,6 @@ pub mod logs;
 pub mod mailbox;
 pub mod mailboxes;
 pub mod output;
-pub mod owner;
 pub mod pace;
 pub mod pipes;
 pub mod record;

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use standpipe_common::error::Result;
+use nix::unistd::Gid;
+use standpipe_common::account;
+use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::policy::{Compress, Level, Policy};
 use standpipe_common::stamp::Stamper;
 
 use crate::disk::FileMode;
-use crate::owner;
 use crate::rotation::Triggers;
 
 /// How a lane writes: its policy, as far as the reader needs it.
@@ -31,7 +32,7 @@ impl Settings {
     /// # Errors
     /// `file_group` names a group that does not exist.
     pub fn from_policy(policy: &Policy) -> Result<Settings> {
-        let group = policy.file_group.as_deref().map(owner::group).transpose()?;
+        let group = policy.file_group.as_deref().map(find_group).transpose()?;
         Ok(Settings {
             stamper: policy.stamper.clone(),
             triggers: Triggers {
@@ -46,4 +47,9 @@ impl Settings {
             tick: policy.tick,
         })
     }
+}
+
+fn find_group(name: &str) -> Result<Gid> {
+    let group = account::group(name).cannot("find group", name)?;
+    group.ok_or_else(|| Error::because("find group", name, "there is none of that name"))
 }

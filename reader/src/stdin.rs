@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
 use nix::sys::stat::{Mode, umask};
+use standpipe_common::capability::is_privileged_for_pipes;
 use standpipe_common::error::{Cannot, EXIT_IO, Error, Stop};
 use standpipe_common::fifo::Fifo;
 use standpipe_common::policy::Policy;
@@ -72,7 +73,7 @@ impl Service {
         poll.registry().register(&mut inbox.source, SIGNALS, Interest::READABLE).cannot("watch", "signals")?;
         let (mailboxes, holding) = Mailboxes::take_up(root.dir().try_clone()?, root.home().clone())?;
         // A refusal is no harm: the pipe stays as it is.
-        if input.capacity().is_ok_and(|capacity| capacity < DATA_BYTES) && standpipe_common::sys::is_privileged() {
+        if input.capacity().is_ok_and(|capacity| capacity < DATA_BYTES) && is_privileged_for_pipes() {
             input.set_capacity(DATA_BYTES).ok();
         }
         let registry = poll.registry().try_clone().cannot("make", "the poll set")?;
