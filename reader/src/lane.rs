@@ -187,6 +187,9 @@ impl Lane {
         self.text.clear();
         self.settings.stamper.render(now_ns, &mut self.text);
         let want = self.make_room(source, queued.min(DATA_BYTES), tools).map_err(Halt::Before)?;
+        if want == 0 {
+            return Ok(Turn::default());
+        }
         let fifo = self.pipes.at(source);
         let log = self.log.as_mut().ok_or_else(|| Halt::Before(no_log(&self.name)))?;
         let segment = log.segment();
@@ -270,6 +273,10 @@ impl Lane {
                 Verdict::Look => {
                     let fifo = self.pipes.at(source);
                     let head = tools.glance.look(fifo, queued).cannot("look into pipe", &self.name)?;
+                    if head.is_empty() {
+                        // Somebody else took what was there.
+                        return Ok(0);
+                    }
                     match rotation::share(head, self.place(), &self.settings.triggers) {
                         0 => self.rotate(now_ns)?,
                         share => return Ok(share),
