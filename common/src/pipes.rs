@@ -122,7 +122,7 @@ fn read_defaults(dir: &Path, findings: &mut Vec<Finding>) -> (Option<Raw>, Optio
             (Some(raw), logs)
         }
         Err(error) => {
-            findings.push(Finding::Error(error.to_string()));
+            findings.extend(error.sentences().iter().cloned().map(Finding::Error));
             (None, error.logs().map(Path::to_path_buf))
         }
     }
@@ -133,7 +133,7 @@ fn read_own(dir: &Path, name: &PipeName, findings: &mut Vec<Finding>) -> Option<
     match load(&dir.join(name.policy_file()), Kind::Pipe) {
         Ok(raw) => Some(raw),
         Err(error) => {
-            findings.push(Finding::Error(error.to_string()));
+            findings.extend(error.sentences().iter().cloned().map(Finding::Error));
             None
         }
     }

@@ -32,14 +32,22 @@ pub enum Kind {
     Pipe,
 }
 
-/// Why a policy file cannot be used: one sentence, and a picture of the place on lines of its own.
+/// Mistakes of one file that are told at most.
+const FLAWS_MAX: usize = 20;
+
+/// Why a policy file cannot be used: for each mistake a sentence, and a picture of the place on lines of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyError {
-    sentence: String,
+    sentences: Vec<String>,
     logs: Option<PathBuf>,
 }
 
 impl PolicyError {
+    /// A sentence for each mistake, in the order in which the parser met them; at least one.
+    pub fn sentences(&self) -> &[String] {
+        &self.sentences
+    }
+
     /// The log root that stands in this `defaults.toml` all the same, relative to the current directory.
     pub fn logs(&self) -> Option<&Path> {
         self.logs.as_deref()
@@ -48,7 +56,7 @@ impl PolicyError {
 
 impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.sentence)
+        f.write_str(&self.sentences.join("\n"))
     }
 }
 
@@ -57,18 +65,41 @@ impl Error for PolicyError {}
 /// Reads and checks the policy file at `path`.
 pub fn load(path: &Path, kind: Kind) -> Result<Raw, PolicyError> {
     let bytes = read(path).cannot("read", path);
-    let bytes = bytes.map_err(|error| PolicyError { sentence: error.to_string(), logs: None })?;
+    let bytes = bytes.map_err(|error| PolicyError { sentences: vec![error.to_string()], logs: None })?;
     let text = String::from_utf8_lossy(&bytes);
     let parsed = if let Err(cause) = str::from_utf8(&bytes) {
         let at = cause.valid_up_to();
-        Err(Flaw { message: "this is not UTF-8".to_string(), span: at..at })
+        Err(vec![Flaw { message: "this is not UTF-8".to_string(), span: at..at }])
     } else {
-        parse(&text, kind)
+        parse(&text, kind).map_err(|first| all_flaws(&text, kind, first))
     };
-    parsed.map_err(|flaw| PolicyError {
-        sentence: format!("cannot use {}: {}", path.display(), flaw.shown_in(&text)),
+    let sentence = |flaw: &Flaw| format!("cannot use {}: {}", path.display(), flaw.shown_in(&text));
+    parsed.map_err(|flaws| PolicyError {
+        sentences: flaws.iter().map(sentence).collect(),
         logs: salvaged_logs(&text).filter(|_| kind == Kind::Defaults).map(|logs| beside(path, &logs)),
     })
+}
+
+/// The parser tells the first mistake alone: so each line with one is left out and the rest read again. Not where the
+/// text is no TOML at all, for what follows such a mistake means something else.
+fn all_flaws(text: &str, kind: Kind, first: Flaw) -> Vec<Flaw> {
+    let mut flaws = vec![first];
+    let mut rest = text.to_string();
+    while flaws.len() < FLAWS_MAX && DeTable::parse(&rest).is_ok() {
+        let Some(flaw) = flaws.last() else { break };
+        let lines = lines_range(&rest, &flaw.span);
+        if rest[lines.clone()].trim_start().starts_with('[') || rest[lines.clone()].trim().is_empty() {
+            break;
+        }
+        // As long as it was, so that the places of the others stay.
+        let blank: String = rest[lines.clone()].bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }).collect();
+        rest.replace_range(lines, &blank);
+        match parse(&rest, kind) {
+            Ok(_) => break,
+            Err(flaw) => flaws.push(flaw),
+        }
+    }
+    flaws
 }
 
 impl Raw {
@@ -166,9 +197,13 @@ fn salvaged_logs(text: &str) -> Option<LogRoot> {
 
 /// The whole lines that a span touches.
 fn lines_at<'t>(text: &'t str, span: &Range<usize>) -> &'t str {
+    &text[lines_range(text, span)]
+}
+
+fn lines_range(text: &str, span: &Range<usize>) -> Range<usize> {
     let start = text[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
     let end = text[span.end..].find('\n').map_or(text.len(), |newline| span.end + newline);
-    &text[start..end]
+    start..end
 }
 
 impl Flaw {
@@ -213,6 +248,25 @@ mod tests {
             "{shown}"
         );
         assert!(shown.ends_with("\n  |\n5 | levle = 3\n  | ^^^^^"), "{shown}");
+    }
+
+    #[test]
+    fn every_mistake_is_told_and_nothing_else() {
+        let places = |text: &str| -> Vec<String> {
+            let flaws = parse(text, Kind::Pipe).map_or_else(|first| all_flaws(text, Kind::Pipe, first), |_| Vec::new());
+            let places = flaws.iter().map(|flaw| flaw.shown_in(text));
+            places.map(|shown| shown.split(", column").next().unwrap_or_default().to_string()).collect()
+        };
+        let mut three = places("rotate_size = 0\nstamp = \"iso\"\nlevle = 3\n[fifo]\nmode = 9999\ncreate = true\n");
+        three.sort();
+        assert_eq!(three, ["line 1", "line 3", "line 5"]);
+        assert_eq!(places("stamp = \"iso\"\n"), [""; 0]);
+        assert_eq!(places("[fifi]\nmode = 9999\n"), ["line 1"]);
+        assert_eq!(
+            places("stamp = \"iso\nlevel = 77\n"),
+            ["line 1"],
+            "what follows a broken string is anybody's guess"
+        );
     }
 
     #[test]
