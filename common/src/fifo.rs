@@ -71,12 +71,7 @@ impl Fifo {
         Ok(Some(Fifo { identity: (&metadata).into(), file, is_writable: access != OFlag::O_RDONLY }))
     }
 
-    /// The same pipe, held open for reading only: from then on its last writer can be seen to leave.
-    pub fn into_read_only(self) -> io::Result<Fifo> {
-        self.read_only()
-    }
-
-    /// As [`Fifo::into_read_only`], for whoever must not lose the pipe if that is refused.
+    /// The same pipe, open for reading only: once this one is closed, its last writer can be seen to leave.
     pub fn read_only(&self) -> io::Result<Fifo> {
         let file = reopen(self.file.as_fd(), libc::O_RDONLY)?;
         Ok(Fifo { file, identity: self.identity, is_writable: false })

@@ -154,7 +154,7 @@ impl Daemon {
             for event in &events {
                 match event.token() {
                     SIGNALS => {
-                        if self.answer() == Some(Ask::Stop) {
+                        if self.is_asked_to_stop() {
                             self.drain.finish();
                             return Ok(());
                         }
@@ -183,7 +183,8 @@ impl Daemon {
         }
     }
 
-    fn answer(&mut self) -> Option<Ask> {
+    /// Answers the signals that came; TERM is the caller's.
+    fn is_asked_to_stop(&mut self) -> bool {
         let asked = self.inbox.asked();
         for ask in &asked {
             match ask {
@@ -192,7 +193,7 @@ impl Daemon {
                 Ask::Stop => {}
             }
         }
-        asked.contains(&Ask::Stop).then_some(Ask::Stop)
+        asked.contains(&Ask::Stop)
     }
 
     /// Something may have changed at the end of some links.

@@ -101,7 +101,7 @@ impl Service {
             for event in &events {
                 match event.token() {
                     SIGNALS => {
-                        if self.answer() == Some(Ask::Stop) {
+                        if self.is_asked_to_stop() {
                             return Ok(Ending::Asked);
                         }
                     }
@@ -115,12 +115,13 @@ impl Service {
         }
     }
 
-    fn answer(&mut self) -> Option<Ask> {
+    /// Answers the signals that came; TERM is the caller's.
+    fn is_asked_to_stop(&mut self) -> bool {
         let asked = self.inbox.asked();
         if asked.contains(&Ask::Rotate) {
             self.drain.ask_rotation();
         }
-        asked.contains(&Ask::Stop).then_some(Ask::Stop)
+        asked.contains(&Ask::Stop)
     }
 
     /// Seals the last part and waits for its archive.
