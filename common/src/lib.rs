@@ -7,7 +7,7 @@
 //! - [`fifo`], [`watch`]: opening a pipe without harm, and noticing that another took its place;
 //! - [`part`], [`archive`]: what stands in a log directory;
 //! - [`clock`], [`boot`], [`seam`]: the wall clock, the boot, and the doors through which tests steer time and faults;
-//! - [`error`], [`logger`], [`ready`]: one sentence an error, a log that never blocks, readiness;
+//! - [`error`], [`logger`], [`ready`], [`table`]: one sentence an error, a log that never blocks, readiness, tables;
 //! - [`account`], [`capability`], [`sys`]: who there is, what we may, the few calls that need `unsafe`.
 
 pub mod account;
@@ -26,5 +26,6 @@ pub mod ready;
 pub mod seam;
 pub mod stamp;
 pub mod sys;
+pub mod table;
 pub mod units;
 pub mod watch;

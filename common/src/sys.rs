@@ -28,6 +28,7 @@ mod ioctl {
     use nix::libc;
 
     nix::ioctl_read_bad!(fionread, libc::FIONREAD, libc::c_int);
+    nix::ioctl_read_bad!(window_size, libc::TIOCGWINSZ, libc::winsize);
     nix::ioctl_read!(get_flags, b'f', 1, libc::c_long);
     nix::ioctl_write_ptr!(set_flags, b'f', 2, libc::c_long);
 }
@@ -38,6 +39,14 @@ pub fn bytes_queued(pipe: impl AsFd) -> io::Result<usize> {
     // SAFETY: `queued` is a valid int for the time of the call.
     unsafe { ioctl::fionread(pipe.as_fd().as_raw_fd(), &raw mut queued) }?;
     Ok(queued as usize)
+}
+
+/// Columns of a terminal. `None`: it does not say. nix has no safe TIOCGWINSZ.
+pub fn terminal_width(terminal: RawFd) -> Option<u16> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the kernel writes one `winsize`, which lives on our stack.
+    unsafe { ioctl::window_size(terminal, &raw mut size) }.ok()?;
+    Some(size.ws_col)
 }
 
 /// Takes over a descriptor that our parent left open for us, such as the one of `--notify-fd`. `None`: it is not open.
