@@ -39,6 +39,11 @@ impl Error {
     pub fn errno(&self) -> Option<Errno> {
         self.cause.raw_os_error().map(Errno::from_raw)
     }
+
+    /// No descriptor was left, of this process or of the machine.
+    pub fn is_out_of_descriptors(&self) -> bool {
+        matches!(self.errno(), Some(Errno::EMFILE | Errno::ENFILE))
+    }
 }
 
 impl fmt::Display for Error {

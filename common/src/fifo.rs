@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -39,6 +40,16 @@ pub struct Fifo {
     file: File,
     identity: Identity,
     is_writable: bool,
+}
+
+/// How long holder and reader hold on to a pipe that no link leads to any more while it is not empty, or somebody still
+/// writes to it.
+pub fn retired_span() -> Duration {
+    #[cfg(any(debug_assertions, feature = "test-seams"))]
+    if let Some(ms) = std::env::var("STANDPIPE_TEST_RETIRED_MS").ok().and_then(|ms| ms.parse().ok()) {
+        return Duration::from_millis(ms);
+    }
+    Duration::from_secs(60)
 }
 
 /// What stands at the end of `link`, without opening it.

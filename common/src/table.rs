@@ -50,14 +50,16 @@ pub fn render(titles: &[&str], rows: &[Vec<String>], screen: Screen) -> String {
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    lines(table.lines().map(|line| line.trim_end().to_owned()))
 }
 
 fn blocks(titles: &[&str], rows: &[Vec<String>]) -> String {
-    let block = |row: &Vec<String>| -> String {
-        titles.iter().zip(row).map(|(title, cell)| format!("{title}: {cell}\n")).collect()
-    };
+    let block = |row: &Vec<String>| lines(titles.iter().zip(row).map(|(title, cell)| format!("{title}: {cell}")));
     rows.iter().map(block).collect::<Vec<_>>().join("\n")
+}
+
+fn lines(lines: impl Iterator<Item = String>) -> String {
+    lines.flat_map(|line| [line, "\n".to_owned()]).collect()
 }
 
 fn ascii(text: &str) -> String {

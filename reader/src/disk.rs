@@ -7,6 +7,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -286,6 +287,17 @@ pub fn allocate(file: &File, len: u64) -> io::Result<()> {
     match fcntl::fallocate(file, FallocateFlags::empty(), 0, len as i64) {
         Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => file.write_all_at(&vec![0; len as usize], 0),
         other => Ok(other?),
+    }
+}
+
+/// Reserves blocks for `range` of a file beyond its end, whose length stays as it is. `false`: this file system cannot.
+pub fn reserve(file: &File, range: Range<u64>) -> io::Result<bool> {
+    seam::pass("reserve")?;
+    let len = range.end.saturating_sub(range.start) as i64;
+    match fcntl::fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, range.start as i64, len) {
+        Ok(()) => Ok(true),
+        Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(false),
+        Err(errno) => Err(errno.into()),
     }
 }
 

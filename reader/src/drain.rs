@@ -2,61 +2,64 @@
 //!
 //! mio is edge-triggered, so a lane that may have more stays on the ready list until a look says that it is empty;
 //! each gets one chunk a round. A lane whose log fails keeps the mailbox and the thread goes on with another: one
-//! sick lane delays no other. What a pipe is, and what the program does beside draining, is not known here.
+//! sick lane delays no other. A lane that was quiet for a while rests, with its pipe open and nothing else, so that
+//! descriptors and memory follow the lanes at work. What a pipe is, and what the program does beside draining, is not
+//! known here.
 
-use std::io;
-use std::os::fd::AsRawFd;
+mod roster;
+
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use mio::Registry;
 use mio::event::Event;
-use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
 use standpipe_common::clock;
 use standpipe_common::error::{Cannot, Error, Result};
-use standpipe_common::fifo::{Fifo, Identity};
+use standpipe_common::fifo::Identity;
 
 use crate::agenda::Agenda;
 use crate::glance::Glance;
-use crate::lane::{Halt, Lane, Tools};
+use crate::lane::{Halt, Tools};
 use crate::mailbox::Mailbox;
 use crate::mailboxes::Mailboxes;
 use crate::pace::{self, Next, Pace, Seen};
 use crate::recovery::Settled;
 use crate::root::Root;
+use crate::slots::Slots;
 
 /// How long the last bytes are read after TERM.
 const LAST_TURNS_SPAN: Duration = Duration::from_secs(2);
 /// How often replaced pipes are looked at.
 const RETIRED_LOOK_SPAN: Duration = Duration::from_millis(500);
 
-/// A lane, and when it is looked at.
-struct Slot {
-    lane: Lane,
-    pace: Pace,
-    registered: bool,
-    /// Nobody can write to the pipe any more.
-    hung_up: bool,
-    /// It is empty and nobody can write to it.
-    ended: bool,
-}
+/// Lanes that have their log directory open at a time, at most.
+const AWAKE_MAX: usize = 1024;
+/// At most three for a log directory, and one to spare.
+const DESCRIPTORS_AWAKE: usize = 4;
 
 /// The lanes of one thread.
 pub struct Drain {
     root: Root,
     registry: Registry,
-    slots: Vec<Slot>,
+    slots: Slots,
     agenda: Agenda,
     mailboxes: Mailboxes,
     mailbox: Option<Mailbox>,
     glance: Glance,
+    /// Lanes in the order in which they woke up; some of them rest again by now.
+    awake: VecDeque<usize>,
+    awake_max: usize,
 }
 
 impl Drain {
-    /// A thread without lanes. Tokens of the poll set from 0 on are lanes.
-    pub fn new(root: Root, registry: Registry, mut mailboxes: Mailboxes) -> Result<Drain> {
+    /// A thread without lanes. Tokens of the poll set from 0 on are lanes. Log directories may use `descriptors`.
+    pub fn new(root: Root, registry: Registry, mut mailboxes: Mailboxes, descriptors: usize) -> Result<Drain> {
         let mailbox = Some(mailboxes.take()?);
         let glance = Glance::new().cannot("make", "a pipe to look into others")?;
-        Ok(Drain { root, registry, slots: Vec::new(), agenda: Agenda::new(Instant::now()), mailboxes, mailbox, glance })
+        let agenda = Agenda::new(Instant::now());
+        let awake_max = (descriptors / DESCRIPTORS_AWAKE).clamp(1, AWAKE_MAX);
+        let awake = VecDeque::new();
+        Ok(Drain { root, registry, slots: Slots::default(), agenda, mailboxes, mailbox, glance, awake, awake_max })
     }
 
     /// The log root.
@@ -64,57 +67,12 @@ impl Drain {
         &self.root
     }
 
-    /// Adds a lane, whose log is opened now. A log that cannot be opened makes it sick, no more. Nothing is read yet.
-    pub fn add(&mut self, lane: Lane) -> usize {
-        let index = self.push(lane);
-        if let Err(error) = self.attach(index) {
-            self.fall_sick(index, &error, None);
-        }
-        index
-    }
-
-    /// Adds the only lane, without whose log there is no work.
-    pub fn add_only(&mut self, lane: Lane) -> Result<()> {
-        let index = self.push(lane);
-        self.attach(index)
-    }
-
-    /// Settles the chunks that readers before us left. Returns the bytes that went into logs.
-    pub fn recover(&mut self, holding: Vec<Mailbox>) -> usize {
-        holding.into_iter().map(|mailbox| self.recover_one(mailbox)).sum()
-    }
-
-    /// Starts to read: every lane goes into the poll set, which tells of those with bytes.
-    pub fn start(&mut self) -> Result<()> {
-        for index in 0..self.slots.len() {
-            self.begin(index)?;
-        }
-        Ok(())
-    }
-
-    /// Starts to read one lane.
-    pub fn begin(&mut self, index: usize) -> Result<()> {
-        let name = self.slots[index].lane.name().to_owned();
-        self.register(index).cannot("watch pipe", name)?;
-        self.note_due(index);
-        Ok(())
-    }
-
-    /// The pipe at the end of a lane's link is another one now.
-    pub fn replace_fifo(&mut self, index: usize, fifo: Fifo, now: Instant) {
-        self.deregister(index);
-        self.slots[index].lane.pipes_mut().replace(fifo, now);
-        self.agenda.wake_at(now + RETIRED_LOOK_SPAN, index);
-        if let Err(error) = self.begin(index) {
-            log::error!("{error}");
-        }
-        self.agenda.make_ready(index);
-    }
-
     /// The poll set said something of a lane.
     pub fn on_event(&mut self, index: usize, event: &Event) {
-        self.slots[index].hung_up |= event.is_read_closed();
-        self.agenda.make_ready(index);
+        if self.slots.has(index) {
+            self.slots[index].hung_up |= event.is_read_closed();
+            self.agenda.make_ready(index);
+        }
     }
 
     /// How long the poll set may be waited for.
@@ -126,13 +84,17 @@ impl Drain {
     pub fn work(&mut self, now: Instant) {
         let now_ns = clock::now_ns();
         while let Some(index) = self.agenda.next_due(now_ns) {
-            self.rotate(index, now_ns);
+            if self.slots.has(index) {
+                self.rotate(index, now_ns);
+            }
         }
         while let Some(index) = self.agenda.next_wake(now) {
-            self.wake(index, now);
+            if self.slots.has(index) {
+                self.wake(index, now);
+            }
         }
         for _ in 0..self.agenda.round() {
-            if let Some(index) = self.agenda.next_ready() {
+            if let Some(index) = self.agenda.next_ready().filter(|index| self.slots.has(*index)) {
                 self.turn(index, now);
             }
         }
@@ -146,7 +108,10 @@ impl Drain {
     /// Asks every lane for a rotation.
     pub fn ask_rotation(&mut self) {
         let now_ns = clock::now_ns();
-        for index in 0..self.slots.len() {
+        for index in self.slots.numbers() {
+            if let Err(error) = self.attach(index) {
+                self.fall_sick(index, &error, None);
+            }
             self.slots[index].lane.ask_rotation();
             self.rotate(index, now_ns);
         }
@@ -159,30 +124,26 @@ impl Drain {
 
     /// Ends a lane's part, at the end of its input.
     pub fn seal(&mut self, index: usize) -> Result<()> {
+        self.attach(index)?;
         self.slots[index].lane.seal(clock::now_ns())
     }
 
     /// Before the exit: takes what the pipes hold now, for a limited time, and says what is left in them.
     pub fn finish(&mut self) {
         let deadline = Instant::now() + LAST_TURNS_SPAN;
-        for index in 0..self.slots.len() {
+        for index in self.slots.numbers() {
             let mut left = self.slots[index].lane.pipes().queued();
             while left > 0 && Instant::now() < deadline {
                 let taken = self.turn(index, Instant::now());
                 left = if taken == 0 { 0 } else { left.saturating_sub(taken) };
             }
         }
-        for slot in &self.slots {
+        for slot in self.slots.iter() {
             let left = slot.lane.pipes().queued();
             if left > 0 {
                 log::info!("{}: {left} bytes stay in the pipe", slot.lane.name().display());
             }
         }
-    }
-
-    fn push(&mut self, lane: Lane) -> usize {
-        self.slots.push(Slot { lane, pace: Pace::Quiet, registered: false, hung_up: false, ended: false });
-        self.agenda.add()
     }
 
     fn wake(&mut self, index: usize, now: Instant) {
@@ -194,7 +155,24 @@ impl Drain {
             }
             self.agenda.wake_at(now + RETIRED_LOOK_SPAN, index);
         }
+        if let Some(until) = self.slots[index].leaving() {
+            let lane = &self.slots[index].lane;
+            if now >= until || !lane.holds_chunk() && lane.pipes().are_over() {
+                self.say_goodbye(index);
+                return;
+            }
+            self.agenda.wake_at(now + RETIRED_LOOK_SPAN, index);
+        }
+        if let Some(at) = self.slots[index].rest_if_quiet(now) {
+            self.agenda.wake_at(at, index);
+        }
         self.agenda.make_ready(index);
+    }
+
+    fn note_rest(&mut self, index: usize, now: Instant) {
+        if let Some(at) = self.slots[index].note_rest(now) {
+            self.agenda.wake_at(at, index);
+        }
     }
 
     /// One turn of a lane, and what comes next. Returns the bytes taken.
@@ -209,6 +187,10 @@ impl Drain {
         let done = slot.lane.turn(&mut tools);
         let turn = match done {
             Ok(turn) => turn,
+            Err(Halt::Resting) => {
+                self.mailbox = Some(mailbox);
+                return self.wake_up(index, now);
+            }
             Err(Halt::Before(error)) => {
                 self.mailbox = Some(mailbox);
                 self.fall_sick(index, &error, None);
@@ -221,6 +203,9 @@ impl Drain {
         };
         self.mailbox = Some(mailbox);
         slot.lane.be_well();
+        if turn.taken > 0 {
+            slot.be_active(now);
+        }
         slot.ended = slot.hung_up && turn.queued == 0;
         let seen = Seen { queued: turn.queued, full, capacity: slot.lane.pipes().capacity() };
         let (pace, next) = pace::after(slot.pace, seen, now);
@@ -230,19 +215,31 @@ impl Drain {
         turn.taken
     }
 
+    /// Bytes came for a lane that rests: its turn, with its log directory open.
+    fn wake_up(&mut self, index: usize, now: Instant) -> usize {
+        match self.attach(index) {
+            Ok(()) => self.turn(index, now),
+            Err(error) => {
+                self.fall_sick(index, &error, None);
+                0
+            }
+        }
+    }
+
     fn follow(&mut self, index: usize, next: Next, now: Instant) {
         match next {
             Next::Again => self.agenda.make_ready(index),
             Next::Tick => {
-                self.deregister(index);
+                self.slots[index].deregister(&self.registry);
                 let tick = self.slots[index].lane.settings().tick;
                 self.agenda.wake_at_tick(now, tick, index);
             }
             Next::Wait => {
-                if let Err(error) = self.register(index) {
+                if let Err(error) = self.slots[index].register(&self.registry, index) {
                     let name = self.slots[index].lane.name().to_owned();
                     self.fall_sick(index, &Error::new("watch pipe", name, error), None);
                 }
+                self.note_rest(index, now);
             }
         }
     }
@@ -291,30 +288,20 @@ impl Drain {
 
     fn attach(&mut self, index: usize) -> Result<()> {
         let lane = &mut self.slots[index].lane;
-        if lane.log().is_some() {
+        if lane.is_awake() {
             return Ok(());
         }
         let dir = self.root.lane_dir(lane.name())?;
-        lane.attach(dir, self.root.boot(), clock::now_ns())
-    }
-
-    fn recover_one(&mut self, mut mailbox: Mailbox) -> usize {
-        let Some(record) = mailbox.record() else { return self.set_aside(mailbox, "its record is damaged") };
-        let index = self.slots.iter().position(|slot| slot.lane.name() == record.lane);
-        let settled = match index {
-            Some(index) => self.slots[index].lane.settle(&mut mailbox),
-            None => self.root.settle_without_lane(&mut mailbox, &record),
-        };
-        match settled {
-            Ok(settled) => self.put_away(mailbox, settled),
-            Err(error) => {
-                match index {
-                    Some(index) => self.fall_sick(index, &error, Some(mailbox)),
-                    None => log::error!("{error}; {} waits for the next start", mailbox.name()),
-                }
-                0
-            }
+        lane.attach(dir, self.root.boot(), clock::now_ns())?;
+        self.note_due(index);
+        self.awake.push_back(index);
+        if self.awake.len() > self.awake_max
+            && let Some(first) = self.awake.pop_front().filter(|first| *first != index && self.slots.has(*first))
+        {
+            // If it has work it wakes up again.
+            self.slots[first].lane.rest();
         }
+        Ok(())
     }
 
     /// A settled mailbox serves again, or is set aside. Returns the bytes that went from it into the log.
@@ -339,36 +326,21 @@ impl Drain {
 
     /// What cannot be rotated now is noted again after the lane's next turn.
     fn rotate(&mut self, index: usize, now_ns: i64) {
-        if let Err(error) = self.slots[index].lane.on_time(now_ns) {
+        let done = self.attach(index).and_then(|()| self.slots[index].lane.on_time(now_ns));
+        if let Err(error) = done {
             self.fall_sick(index, &error, None);
         }
         let due_ns = self.slots[index].lane.due_ns();
         self.agenda.set_due(index, due_ns.filter(|due_ns| *due_ns > now_ns));
+        self.note_rest(index, Instant::now());
     }
 
+    /// What was noted of a lane that rests stays true.
     fn note_due(&mut self, index: usize) {
-        let due_ns = self.slots[index].lane.due_ns();
-        self.agenda.set_due(index, due_ns);
-    }
-
-    fn register(&mut self, index: usize) -> io::Result<()> {
-        let slot = &mut self.slots[index];
-        if !slot.registered {
-            for fd in slot.lane.pipes().all().map(AsRawFd::as_raw_fd) {
-                self.registry.register(&mut SourceFd(&fd), Token(index), Interest::READABLE)?;
-            }
-            slot.registered = true;
-        }
-        Ok(())
-    }
-
-    fn deregister(&mut self, index: usize) {
-        let slot = &mut self.slots[index];
-        if slot.registered {
-            for fd in slot.lane.pipes().all().map(AsRawFd::as_raw_fd) {
-                self.registry.deregister(&mut SourceFd(&fd)).ok();
-            }
-            slot.registered = false;
+        let lane = &mut self.slots[index].lane;
+        if lane.is_awake() {
+            let due_ns = lane.due_ns();
+            self.agenda.set_due(index, due_ns);
         }
     }
 }

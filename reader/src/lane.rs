@@ -2,7 +2,8 @@
 //!
 //! Invariants: at most one chunk is in flight, in one mailbox; a part begins and ends between chunks only. A lane
 //! whose log cannot be written stops being read, so its writers wait and nothing is lost; it keeps the mailbox with
-//! the chunk that could not be put. When a turn comes is not decided here ([`crate::pace`], [`crate::drain`]).
+//! the chunk that could not be put. A lane without work rests: it has its pipe open and nothing else, and takes up its
+//! log directory again as it finds it. When a turn comes is not decided here ([`crate::pace`], [`crate::drain`]).
 
 use std::ffi::{OsStr, OsString};
 use std::time::{Duration, Instant};
@@ -53,6 +54,8 @@ pub struct Turn {
 /// Why a turn could not be done.
 #[derive(Debug)]
 pub enum Halt {
+    /// Bytes wait, and the log directory is not open: see [`Lane::attach`].
+    Resting,
     /// Nothing was taken.
     Before(Error),
     /// The mailbox holds a chunk that cannot be put yet.
@@ -82,7 +85,9 @@ pub struct Lane {
     /// A due rotation waits for the end of a line.
     waiting: Option<Waiting>,
     /// When the part of that birth is due by the clock.
-    due_of: (i64, Option<i64>),
+    due_of: Option<(i64, Option<i64>)>,
+    /// The archiver was told how this lane's parts are archived.
+    introduced: bool,
     /// What each line start of this turn gets in front.
     text: Vec<u8>,
     verified: Instant,
@@ -100,7 +105,8 @@ impl Lane {
             sick: None,
             asked: false,
             waiting: None,
-            due_of: (0, None),
+            due_of: None,
+            introduced: false,
             text: Vec::new(),
             verified: Instant::now(),
         }
@@ -126,16 +132,39 @@ impl Lane {
         &self.settings
     }
 
-    /// Its log directory, once it is open.
-    pub fn log(&self) -> Option<&LogDir> {
-        self.log.as_ref()
+    /// Its log directory is open.
+    pub fn is_awake(&self) -> bool {
+        self.log.is_some()
     }
 
     /// Gives the lane its log directory, and the archiver its sealed segments.
     pub fn attach(&mut self, dir: Dir, boot: &str, now_ns: i64) -> Result<()> {
-        self.log = Some(LogDir::open(dir, boot, self.settings.mode, now_ns)?);
-        self.order_archive();
+        let log = LogDir::open(dir, boot, self.settings.mode, now_ns)?;
+        let news = log.has_sealed() || !self.introduced;
+        self.log = Some(log);
+        if news {
+            self.introduced = true;
+            self.order_archive();
+        }
         Ok(())
+    }
+
+    /// Lets go of the log directory, unless something is under way in it. `false`: it is still open.
+    pub fn rest(&mut self) -> bool {
+        if !self.holds_chunk() && self.waiting.is_none() {
+            self.log = None;
+        }
+        self.log.is_none()
+    }
+
+    /// From here on it writes in another way, and so its log directory is taken up anew.
+    pub fn change(&mut self, settings: Settings) {
+        self.settings = settings;
+        self.due_of = None;
+        self.introduced = false;
+        if !self.holds_chunk() {
+            self.log = None;
+        }
     }
 
     /// When its part is due by the clock, ns since the epoch. `None`: never as it stands.
@@ -148,10 +177,12 @@ impl Lane {
             return Some(waiting.since_ns + LINE_WAIT_NS);
         }
         let birth_ns = segment.name().birth_ns();
-        if self.due_of.0 != birth_ns {
-            self.due_of = (birth_ns, self.settings.triggers.due_ns(birth_ns));
-        }
-        self.due_of.1
+        let triggers = &self.settings.triggers;
+        let (_, due_ns) = match self.due_of {
+            Some(known) if known.0 == birth_ns => known,
+            _ => *self.due_of.insert((birth_ns, triggers.due_ns(birth_ns))),
+        };
+        due_ns
     }
 
     /// When it is worth trying again. `None`: it is well.
@@ -160,7 +191,7 @@ impl Lane {
     }
 
     /// A chunk waits to be put; until then the part must stay as it is.
-    fn holds_chunk(&self) -> bool {
+    pub fn holds_chunk(&self) -> bool {
         self.sick.as_ref().is_some_and(|sick| sick.holding.is_some())
     }
 
@@ -183,6 +214,9 @@ impl Lane {
         if queued == 0 {
             return Ok(Turn::default());
         }
+        if self.log.is_none() {
+            return Err(Halt::Resting);
+        }
         let now_ns = tools.now_ns;
         self.text.clear();
         self.settings.stamper.render(now_ns, &mut self.text);
@@ -191,7 +225,9 @@ impl Lane {
             return Ok(Turn::default());
         }
         let fifo = self.pipes.at(source);
-        let log = self.log.as_mut().ok_or_else(|| Halt::Before(no_log(&self.name)))?;
+        let Some(log) = &mut self.log else { return Err(Halt::Resting) };
+        let rotate_size = self.settings.triggers.size.at();
+        log.reserve(want as u64, rotate_size).map_err(Halt::Before)?;
         let segment = log.segment();
         let record = Record {
             lane: self.name.clone(),
@@ -226,6 +262,10 @@ impl Lane {
         }
         let wait = before.as_ref().map_or(RETRY_SPAN, |sick| (sick.wait * 2).min(RETRY_SPAN_MAX));
         let holding = holding.or(before.and_then(|sick| sick.holding));
+        if holding.is_none() {
+            // The next try begins with the log directory as it is then: this one may have been removed.
+            self.log = None;
+        }
         self.sick = Some(Sick { retry_at: now + wait, wait, holding });
     }
 

@@ -3,7 +3,8 @@
 //! In the order in which the bytes travel; a module uses only what stands further down:
 //! - [`cli`]: the command line;
 //! - [`run`], [`stdin`]: the two programs that drain, a pipes directory or standard input;
-//! - [`drain`], [`agenda`], [`pace`]: one thread and its lanes; whose turn it is;
+//! - [`places`], [`descriptors`]: the links of the directory and their lanes; how many files may be open;
+//! - [`drain`], [`slots`], [`agenda`], [`pace`]: one thread and its lanes; whose turn it is;
 //! - [`lane`], [`settings`], [`pipes`]: one pipe at work, from the bytes that wait to the segment that has them;
 //! - [`root`]: the log root and its lock;
 //! - [`mailboxes`], [`recovery`]: mailboxes found at start, and what they mean;
@@ -19,6 +20,7 @@
 pub mod agenda;
 pub mod archiver;
 pub mod cli;
+pub mod descriptors;
 pub mod disk;
 pub mod drain;
 pub mod glance;
@@ -32,6 +34,7 @@ pub mod mailboxes;
 pub mod output;
 pub mod pace;
 pub mod pipes;
+pub mod places;
 pub mod record;
 pub mod recovery;
 pub mod root;
@@ -40,4 +43,5 @@ pub mod run;
 pub mod segment;
 pub mod settings;
 pub mod signals;
+pub mod slots;
 pub mod stdin;

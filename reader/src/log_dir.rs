@@ -21,6 +21,8 @@ pub struct LogDir {
     dir: Dir,
     segment: Segment,
     mode: FileMode,
+    /// Sealed segments were there when it was opened.
+    has_sealed: bool,
 }
 
 impl LogDir {
@@ -51,7 +53,8 @@ impl LogDir {
         if rebooted || !listing.has_state {
             write_state(&dir, boot)?;
         }
-        let log = LogDir { dir, segment, mode };
+        let has_sealed = listing.segments_before(segment.name()).next().is_some();
+        let log = LogDir { dir, segment, mode, has_sealed };
         log.point_current();
         Ok(log)
     }
@@ -59,6 +62,20 @@ impl LogDir {
     /// The directory.
     pub fn dir(&self) -> &Dir {
         &self.dir
+    }
+
+    /// Sealed segments were there when it was opened.
+    pub fn has_sealed(&self) -> bool {
+        self.has_sealed
+    }
+
+    /// Makes sure that the active segment has room for `bytes` more, as far as a file system can promise that, and not
+    /// beyond `rotate_size` for those that may come after.
+    pub fn reserve(&mut self, bytes: u64, rotate_size: Option<u64>) -> Result<()> {
+        self.segment.reserve(bytes, rotate_size).map_err(|cause| {
+            let path = self.dir.path_of(self.segment.name().file(PartKind::Segment));
+            Error::new("reserve room in", path, cause)
+        })
     }
 
     /// The active segment.

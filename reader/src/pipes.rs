@@ -4,12 +4,9 @@
 //! then; what it holds comes before what the present one holds.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use standpipe_common::fifo::{Fifo, Identity};
-
-/// How long a replaced pipe is held that somebody still writes to.
-const RETIRED_SPAN: Duration = Duration::from_secs(60);
+use standpipe_common::fifo::{Fifo, Identity, retired_span};
 
 /// All pipes that are read for one lane.
 #[derive(Debug)]
@@ -87,12 +84,34 @@ impl Pipes {
         let old = std::mem::replace(&mut self.present, fifo);
         // Where it cannot be opened anew, as by a mode that was changed, it is held as it was until its time is over.
         let (fifo, is_read_only) = old.read_only().map_or((old, false), |fifo| (fifo, true));
-        self.retired.push(Retired { fifo, until: now + RETIRED_SPAN, is_read_only });
+        self.retired.push(Retired { fifo, until: now + retired_span(), is_read_only });
+    }
+
+    /// The present pipe is to go: from here on its last writer can be seen to leave.
+    pub fn see_off(&mut self) {
+        if let Ok(fifo) = self.present.read_only() {
+            self.present = fifo;
+        }
+    }
+
+    /// Nothing is left in any of them, and nobody is there to write more.
+    pub fn are_over(&self) -> bool {
+        self.queued() == 0 && self.present.is_abandoned().unwrap_or(false)
+    }
+
+    /// The pipe that was to go stays, opened anew as `fifo`.
+    pub fn keep(&mut self, fifo: Fifo) {
+        self.present = fifo;
     }
 
     /// The pipe of that identity.
     pub fn find(&self, identity: Identity) -> Option<&Fifo> {
         self.all().find(|fifo| fifo.identity() == identity)
+    }
+
+    /// Lets go of replaced pipes that are another lane's now.
+    pub fn drop_retired(&mut self, is_taken: impl Fn(Identity) -> bool) {
+        self.retired.retain(|old| !is_taken(old.fifo.identity()));
     }
 
     /// Pipes were replaced and have still to be drained.

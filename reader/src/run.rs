@@ -4,29 +4,25 @@
 //! is opened and closed again kills a server that came in; recover; archive; drain. A bad pipe or policy is one line,
 //! and every good pipe runs on.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use standpipe_common::error::{Cannot, Error, Stop};
-use standpipe_common::fifo::{self, Fifo, Identity};
-use standpipe_common::pipes::{Entry, Scan, scan};
-use standpipe_common::policy::Policy;
+use standpipe_common::pipes::{Scan, scan};
 use standpipe_common::ready;
 use standpipe_common::watch::Watch;
 use standpipe_common::{clock, logger};
 
 use crate::archiver::ArchiveQueue;
 use crate::cli::DaemonArgs;
+use crate::descriptors::Descriptors;
 use crate::drain::Drain;
-use crate::lane::Lane;
 use crate::mailboxes::Mailboxes;
+use crate::places::{Changes, Places};
 use crate::root::Root;
-use crate::settings::Settings;
 use crate::signals::{Ask, Inbox};
 
 const SIGNALS: Token = Token(usize::MAX);
@@ -53,35 +49,28 @@ pub fn run(args: &DaemonArgs) -> Result<u8, Stop> {
         let hint = format!("no log root: give --logs LOGS, or set logs in {}/defaults.toml", dir.display());
         return Err(Stop::Usage(hint));
     };
-    let mut daemon = Daemon::start(&scan, &logs)?;
+    let mut daemon = Daemon::start(scan, &logs)?;
     ready::ready(args.notify_fd)?;
     daemon.serve()?;
     Ok(0)
 }
 
-/// A pipe of the directory, as it stood when it was last looked at.
-struct Place {
-    entry: Entry,
-    /// Its lane, once its FIFO could be opened.
-    lane: Option<usize>,
-    /// What was said last about what stands there instead of a FIFO.
-    alarm: Option<String>,
-}
-
 struct Daemon {
+    dir: PathBuf,
+    logs: PathBuf,
     poll: Poll,
     inbox: Inbox,
-    watch: Watch<usize>,
-    places: Vec<Place>,
+    places: Places,
     drain: Drain,
     queue: ArchiveQueue,
+    descriptors: Descriptors,
 }
 
 impl Daemon {
-    fn start(scan: &Scan, logs: &Path) -> Result<Daemon, Stop> {
-        raise_descriptor_limit();
+    fn start(scan: Scan, logs: &Path) -> Result<Daemon, Stop> {
         // Files get exactly the mode that the policy says.
         umask(Mode::empty());
+        let descriptors = Descriptors::raise()?;
         let poll = Poll::new().cannot("make", "the poll set")?;
         let root = Root::open(logs)?;
         if nix::unistd::geteuid().is_root() {
@@ -90,60 +79,35 @@ impl Daemon {
         let mut inbox = Inbox::new(logs)?;
         poll.registry().register(&mut inbox.source, SIGNALS, Interest::READABLE).cannot("watch", "signals")?;
         let (mailboxes, holding) = Mailboxes::take_up(root.dir().try_clone()?, root.home().clone())?;
-        let watch = Watch::new()?;
-        poll.registry()
-            .register(&mut SourceFd(&watch.raw_fd()), WATCH, Interest::READABLE)
-            .cannot("watch", "the links")?;
         let registry = poll.registry().try_clone().cannot("make", "the poll set")?;
-        let drain = Drain::new(root, registry, mailboxes)?;
-        let mut daemon = Daemon { poll, inbox, watch, places: Vec::new(), drain, queue: ArchiveQueue::default() };
-        daemon.open(scan);
+        let for_logs = descriptors.left_for_logs(scan.entries.len());
+        let drain = Drain::new(root, registry, mailboxes, for_logs)?;
+        let queue = ArchiveQueue::default();
+        let places = Places::new(watch(&poll)?, queue.clone(), descriptors);
+        let (dir, logs) = (scan.dir.clone(), logs.to_path_buf());
+        let mut daemon = Daemon { dir, logs, poll, inbox, places, drain, queue, descriptors };
+        daemon.take(scan)?;
         let recovered = daemon.drain.recover(holding);
         daemon.queue.start(daemon.drain.root().dir().try_clone()?)?;
         daemon.drain.start()?;
-        let pipes = daemon.places.iter().filter(|place| place.lane.is_some()).count();
-        let plural = if pipes == 1 { "" } else { "s" };
-        log::info!(
-            "{pipes} pipe{plural} of {} into {}, {recovered} bytes recovered",
-            scan.dir.display(),
-            logs.display()
-        );
+        let (dir, logs) = (daemon.dir.display(), daemon.logs.display());
+        log::info!("{} of {dir} into {logs}, {recovered} bytes recovered", pipes(daemon.places.count()));
         Ok(daemon)
     }
 
-    /// Opens every pipe, and only then the logs, which may take their time.
-    fn open(&mut self, scan: &Scan) {
-        let mut seen = HashMap::new();
-        let opened: Vec<_> = scan
-            .entries
-            .iter()
-            .map(|entry| {
-                self.watch.add(&self.places.len(), &entry.link);
-                let fifo = Fifo::open(&entry.link).and_then(|fifo| refuse_twin(&mut seen, entry, fifo));
-                let alarm = fifo.as_ref().err().map(ToString::to_string);
-                if let Some(sentence) = &alarm {
-                    log::error!("{sentence}");
-                }
-                self.places.push(Place { entry: entry.clone(), lane: None, alarm });
-                fifo.ok()
-            })
-            .collect();
-        for (index, fifo) in opened.into_iter().enumerate() {
-            if let Some(fifo) = fifo {
-                self.add_lane(index, fifo);
-            }
+    /// Brings the lanes in line with the pipes directory. Those that are new are not read yet.
+    fn take(&mut self, scan: Scan) -> Result<(Changes, Vec<usize>), Stop> {
+        let watch = watch(&self.poll)?;
+        let done = self.places.take(scan.entries, watch, &mut self.drain, Instant::now());
+        if done.0.starved > 0 {
+            log::error!(
+                "{} of the pipes cannot be opened, for at most {} files may be open: raise that limit \
+                 (`ulimit -n`, LimitNOFILE=) and restart",
+                done.0.starved,
+                self.descriptors.hard()
+            );
         }
-    }
-
-    fn add_lane(&mut self, index: usize, fifo: Fifo) {
-        let entry = &self.places[index].entry;
-        let settings = Settings::from_policy(&entry.policy).or_else(|error| {
-            log::error!("{error}; {} is drained with built-in defaults", entry.name);
-            Settings::from_policy(&Policy::default())
-        });
-        let Ok(settings) = settings else { return };
-        let lane = Lane::new(entry.name.as_os_str().to_owned(), fifo, settings, self.queue.clone());
-        self.places[index].lane = Some(self.drain.add(lane));
+        Ok(done)
     }
 
     fn serve(&mut self) -> Result<(), Stop> {
@@ -163,7 +127,7 @@ impl Daemon {
                     lane => self.drain.on_event(lane.0, event),
                 }
             }
-            if self.watch.next_look().is_some_and(|at| at <= now) {
+            if self.places.watch().next_look().is_some_and(|at| at <= now) {
                 self.look_again(now);
             }
             self.drain.work(now);
@@ -172,7 +136,7 @@ impl Daemon {
 
     fn wait(&mut self, events: &mut Events) -> Result<(), Stop> {
         let now = Instant::now();
-        let look = self.watch.next_look().map(|at| at.saturating_duration_since(now));
+        let look = self.places.watch().next_look().map(|at| at.saturating_duration_since(now));
         let test = clock::is_test().then_some(TEST_CLOCK_SPAN);
         let timeout = self.drain.timeout(now).into_iter().chain(look).chain(test).min();
         match self.poll.poll(events, timeout) {
@@ -189,88 +153,55 @@ impl Daemon {
         for ask in &asked {
             match ask {
                 Ask::Rotate => self.drain.ask_rotation(),
-                Ask::Reread => log::warn!("HUP: rereading the pipes directory is not there yet; restart instead"),
+                Ask::Reread => {
+                    if let Err(stop) = self.reread() {
+                        log::error!("{stop}; everything stays as it was");
+                    }
+                }
                 Ask::Stop => {}
             }
         }
         asked.contains(&Ask::Stop)
     }
 
+    /// After HUP. What cannot be read changes nothing.
+    fn reread(&mut self) -> Result<(), Stop> {
+        let scan = scan(&self.dir)?;
+        scan.log_findings();
+        if scan.logs.as_ref().is_some_and(|logs| *logs != self.logs) {
+            log::warn!("{} stays the log root until a restart", self.logs.display());
+        }
+        let (changes, fresh) = self.take(scan)?;
+        self.begin(fresh);
+        let Changes { added, removed, changed, .. } = changes;
+        let (pipes, dir) = (pipes(self.places.count()), self.dir.display());
+        log::info!("{pipes} of {dir} after HUP: {added} added, {removed} removed, {changed} changed");
+        Ok(())
+    }
+
     /// Something may have changed at the end of some links.
     fn look_again(&mut self, now: Instant) {
-        for index in self.watch.changed(now) {
-            let link = self.places[index].entry.link.clone();
-            self.watch.add(&index, &link);
-            self.look_at(index, &link, now);
-        }
+        let fresh = self.places.look_again(&mut self.drain, now);
+        self.begin(fresh);
     }
 
-    fn look_at(&mut self, index: usize, link: &Path, now: Instant) {
-        let place = &mut self.places[index];
-        let held = place.lane.map(|lane| self.drain.identity(lane));
-        let opened = match fifo::look(link) {
-            Ok(identity) if Some(identity) == held => {
-                place.alarm = None;
-                return;
+    fn begin(&mut self, lanes: Vec<usize>) {
+        for lane in lanes {
+            if let Err(error) = self.drain.begin(lane) {
+                log::error!("{error}");
             }
-            Ok(identity) => match self.holder_of(identity) {
-                Some(other) => Err(Error::because("drain", link, format!("it leads to the same FIFO as {other}"))),
-                None => Fifo::open(link),
-            },
-            Err(error) => Err(error),
-        };
-        let place = &mut self.places[index];
-        match opened {
-            Ok(fifo) => {
-                log::info!("{}: takes the new FIFO", place.entry.name);
-                place.alarm = None;
-                match place.lane {
-                    Some(lane) => self.drain.replace_fifo(lane, fifo, now),
-                    None => self.take_late(index, fifo),
-                }
-            }
-            Err(error) => {
-                let sentence = error.to_string();
-                if place.alarm.as_ref() != Some(&sentence) {
-                    log::error!("{sentence}");
-                    place.alarm = Some(sentence);
-                }
-            }
-        }
-    }
-
-    /// The pipe that is drained from this FIFO already.
-    fn holder_of(&self, identity: Identity) -> Option<String> {
-        let has = |place: &&Place| place.lane.is_some_and(|lane| self.drain.identity(lane) == identity);
-        self.places.iter().find(has).map(|place| place.entry.link.display().to_string())
-    }
-
-    fn take_late(&mut self, index: usize, fifo: Fifo) {
-        self.add_lane(index, fifo);
-        if let Some(lane) = self.places[index].lane
-            && let Err(error) = self.drain.begin(lane)
-        {
-            log::error!("{error}");
         }
     }
 }
 
-fn refuse_twin(
-    seen: &mut HashMap<Identity, PathBuf>,
-    entry: &Entry,
-    fifo: Fifo,
-) -> standpipe_common::error::Result<Fifo> {
-    if let Some(first) = seen.get(&fifo.identity()) {
-        let cause = format!("it leads to the same FIFO as {}", first.display());
-        return Err(Error::because("drain", &entry.link, cause));
-    }
-    seen.insert(fifo.identity(), entry.link.clone());
-    Ok(fifo)
+/// A watch on nothing yet, in the poll set.
+fn watch(poll: &Poll) -> Result<Watch<usize>, Error> {
+    let watch = Watch::new()?;
+    let registry = poll.registry();
+    registry.register(&mut SourceFd(&watch.raw_fd()), WATCH, Interest::READABLE).cannot("watch", "the links")?;
+    Ok(watch)
 }
 
-/// As many descriptors as we may have.
-fn raise_descriptor_limit() {
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok();
-    }
+fn pipes(count: usize) -> String {
+    format!("{count} pipe{}", if count == 1 { "" } else { "s" })
 }

@@ -2,12 +2,14 @@
 //!
 //! Invariants: bytes are only ever put at its end, at the offset that the mailbox recorded, so a put can be repeated
 //! after a crash; whoever seals it gives it away ([`Segment::seal`]). Marks are a convenience: one that cannot be
-//! written costs resolution of arrival times, never a line.
+//! written costs resolution of arrival times, never a line. Blocks that a busy lane reserved ahead are given back when
+//! it rests or the part is sealed.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
+use nix::errno::Errno;
 use standpipe_common::archive::marks::{MARK_BYTES, Mark};
 use standpipe_common::error::{Cannot, Result};
 use standpipe_common::part::{PartKind, PartName};
@@ -19,6 +21,12 @@ use crate::record::Record;
 
 /// At most one mark in this span.
 const MARK_SPAN_NS: i64 = 10_000_000;
+/// A lane that put so many bytes since its segment was opened is busy, and reserves room ahead.
+const BUSY_BYTES: u64 = 256 << 10;
+/// The largest block of a file system: what the last block of a file has beyond its end is no reserve.
+const BLOCK_BYTES_MAX: u64 = 64 << 10;
+/// How much is reserved at a time.
+const RESERVE_BYTES: u64 = 8 << 20;
 
 /// A part that is being written.
 #[derive(Debug)]
@@ -29,6 +37,10 @@ pub struct Segment {
     len: u64,
     open: bool,
     marks: Option<Marks>,
+    /// Length when it was opened.
+    opened_len: u64,
+    /// The blocks of bytes before this offset are ours.
+    reserved: u64,
 }
 
 impl Segment {
@@ -36,7 +48,7 @@ impl Segment {
     pub fn create(dir: &Dir, name: PartName, mode: FileMode, open: bool) -> Result<Segment> {
         let file = dir.create(name.file(PartKind::Segment), mode)?;
         let ino = file.metadata().cannot("look at", dir.path_of(name.file(PartKind::Segment)))?.ino();
-        Ok(Segment { name, file, ino, len: 0, open, marks: None })
+        Ok(Segment { name, file, ino, len: 0, open, marks: None, opened_len: 0, reserved: 0 })
     }
 
     /// Takes up one that is there. `open_before`: the part before it ended inside a line.
@@ -50,7 +62,9 @@ impl Segment {
         } else {
             ends_inside_line(&file, len).cannot("read", dir.path_of(&file_name))?
         };
-        Ok(Segment { name, file, ino: metadata.ino(), len, open, marks: None })
+        // Whoever was killed could give nothing back.
+        let reserved = metadata.blocks() * 512;
+        Ok(Segment { name, file, ino: metadata.ino(), len, open, marks: None, opened_len: len, reserved })
     }
 
     /// Its name.
@@ -76,6 +90,40 @@ impl Segment {
     /// Its last line has no end yet.
     pub fn is_open(&self) -> bool {
         self.open
+    }
+
+    /// Makes sure that `bytes` more find room, as far as a file system can promise that: a busy lane reserves in large
+    /// steps, but not beyond `rotate_size`, and an idle one nothing.
+    ///
+    /// # Errors
+    /// There is no room.
+    pub fn reserve(&mut self, bytes: u64, rotate_size: Option<u64>) -> io::Result<()> {
+        let needed = self.len + bytes;
+        if needed <= self.reserved || self.len - self.opened_len < BUSY_BYTES {
+            return Ok(());
+        }
+        let from = self.reserved.max(self.len);
+        let ahead = (needed + RESERVE_BYTES).min(rotate_size.unwrap_or(u64::MAX)).max(needed);
+        let reserved = match disk::reserve(&self.file, from..ahead) {
+            Err(error) if is_full(&error) && needed < ahead => {
+                disk::reserve(&self.file, from..needed).map(|can| (can, needed))
+            }
+            tried => tried.map(|can| (can, ahead)),
+        };
+        let (can, to) = reserved?;
+        // Where it cannot be done it is not tried again.
+        self.reserved = if can { to } else { u64::MAX };
+        Ok(())
+    }
+
+    /// Gives back what was reserved and not used. That it cannot be given back costs room until the part is removed.
+    fn trim(&mut self) {
+        let has_reserve = self.reserved != u64::MAX && self.reserved > self.len.next_multiple_of(BLOCK_BYTES_MAX);
+        // Not if somebody else changed it: it must not get longer nor shorter by this.
+        if has_reserve && self.file.metadata().is_ok_and(|metadata| metadata.len() == self.len) {
+            disk::set_len(&self.file, self.len).ok();
+        }
+        self.reserved = 0;
     }
 
     /// Puts a chunk at `record.base`. May be repeated with the same record and chunk.
@@ -140,7 +188,7 @@ impl Segment {
 
     /// It is complete: from here on it is the archiver's.
     pub fn seal(self) -> PartName {
-        self.name
+        self.name.clone()
     }
 
     /// Forgets the marks at or beyond `base`, before a chunk is put again.
@@ -170,6 +218,16 @@ impl Segment {
             log::debug!("{error}");
         }
     }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        self.trim();
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::ENOSPC | Errno::EDQUOT))
 }
 
 /// The file of marks beside a segment.

@@ -28,6 +28,8 @@ use crate::signals::{Ask, Inbox};
 
 const SIGNALS: Token = Token(usize::MAX);
 const LANE: usize = 0;
+/// What the one log directory takes.
+const LOG_DIR_DESCRIPTORS: usize = 4;
 
 /// How long the last archive is waited for.
 const LAST_ARCHIVE_SPAN: Duration = Duration::from_secs(60);
@@ -77,7 +79,7 @@ impl Service {
             input.set_capacity(DATA_BYTES).ok();
         }
         let registry = poll.registry().try_clone().cannot("make", "the poll set")?;
-        let mut drain = Drain::new(root, registry, mailboxes)?;
+        let mut drain = Drain::new(root, registry, mailboxes, LOG_DIR_DESCRIPTORS)?;
         let queue = ArchiveQueue::default();
         drain.add_only(Lane::new(SELF.into(), input, settings, queue.clone()))?;
         let recovered = drain.recover(holding);

@@ -1,0 +1,239 @@
+//! The pipes directory at work: its links, the lane that drains what each leads to, and what is wrong with it.
+//!
+//! Invariants: a pipe is opened before any log directory is, so that nobody waits for a disk; one FIFO has one lane,
+//! the first link by name that leads to it; a link that leads to nothing sound leaves its lane as it was, and so does
+//! a policy with mistakes. A reread touches no lane whose link and policy are as they were.
+
+use std::collections::HashMap;
+use std::mem;
+use std::path::Path;
+use std::time::Instant;
+
+use standpipe_common::error::{Error, Result};
+use standpipe_common::fifo::{self, Fifo, Identity};
+use standpipe_common::name::PipeName;
+use standpipe_common::pipes::Entry;
+use standpipe_common::policy::Policy;
+use standpipe_common::watch::Watch;
+
+use crate::archiver::ArchiveQueue;
+use crate::descriptors::Descriptors;
+use crate::drain::Drain;
+use crate::lane::Lane;
+use crate::settings::Settings;
+
+/// A link of the directory, as it stood when it was last looked at.
+struct Place {
+    entry: Entry,
+    /// Its lane, once its FIFO could be opened.
+    lane: Option<usize>,
+    /// What was said last about what stands there instead of a FIFO.
+    alarm: Option<String>,
+}
+
+/// What a reread found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Pipes that were not there before.
+    pub added: usize,
+    /// Pipes whose link is gone.
+    pub removed: usize,
+    /// Pipes whose policy is another one.
+    pub changed: usize,
+    /// Pipes that could not be opened, for no descriptor was left.
+    pub starved: usize,
+}
+
+/// All links of the pipes directory.
+pub struct Places {
+    all: Vec<Place>,
+    watch: Watch<usize>,
+    /// Which place each FIFO belongs to.
+    taken: HashMap<Identity, usize>,
+    queue: ArchiveQueue,
+    descriptors: Descriptors,
+}
+
+impl Places {
+    /// None yet.
+    pub fn new(watch: Watch<usize>, queue: ArchiveQueue, descriptors: Descriptors) -> Places {
+        Places { all: Vec::new(), watch, taken: HashMap::new(), queue, descriptors }
+    }
+
+    /// Notices what changes at the ends of the links.
+    pub fn watch(&self) -> &Watch<usize> {
+        &self.watch
+    }
+
+    /// How many pipes are drained.
+    pub fn count(&self) -> usize {
+        self.all.iter().filter(|place| place.lane.is_some()).count()
+    }
+
+    /// Brings everything in line with the entries of a new scan. `watch` watches nothing yet. The lanes that are new
+    /// are returned, and not read yet.
+    pub fn take(
+        &mut self,
+        entries: Vec<Entry>,
+        watch: Watch<usize>,
+        drain: &mut Drain,
+        now: Instant,
+    ) -> (Changes, Vec<usize>) {
+        let mut changes = Changes::default();
+        self.watch = watch;
+        let before = mem::take(&mut self.all);
+        let mut before: HashMap<PipeName, Place> =
+            before.into_iter().map(|place| (place.entry.name.clone(), place)).collect();
+        for entry in entries {
+            let place = if let Some(mut place) = before.remove(&entry.name) {
+                changes.changed += usize::from(place.update(entry, drain));
+                place
+            } else {
+                changes.added += 1;
+                Place { entry, lane: None, alarm: None }
+            };
+            self.all.push(place);
+        }
+        let descriptors = self.descriptors;
+        let opened = descriptors.with_reserve(|| self.open(drain, now, &mut changes.starved));
+        changes.removed = before.len();
+        for lane in before.into_values().filter_map(|place| place.lane) {
+            let is_taken = self.taken.contains_key(&drain.identity(lane));
+            drain.leave(lane, is_taken, now);
+        }
+        let mut leaving = drain.leaving();
+        let mut fresh = Vec::new();
+        for (index, fifo) in opened {
+            match leaving.remove(self.all[index].entry.name.as_os_str()) {
+                Some(lane) => self.come_back(index, lane, fifo, drain, now),
+                None => fresh.extend(self.add_lane(index, fifo, drain)),
+            }
+        }
+        (changes, fresh)
+    }
+
+    /// Looks again at the links behind which something may have changed. The lanes that are new are returned, and not
+    /// read yet.
+    pub fn look_again(&mut self, drain: &mut Drain, now: Instant) -> Vec<usize> {
+        let mut fresh = Vec::new();
+        for index in self.watch.changed(now) {
+            let link = self.all[index].entry.link.clone();
+            self.watch.add(&index, &link);
+            if let Some(fifo) = self.look(index, &link, drain, now).unwrap_or_else(|error| self.raise(index, &error)) {
+                fresh.extend(self.add_lane(index, fifo, drain));
+            }
+        }
+        fresh
+    }
+
+    /// Opens the pipe of every place that has another one than before. Those without a lane are returned.
+    fn open(&mut self, drain: &mut Drain, now: Instant, starved: &mut usize) -> Vec<(usize, Fifo)> {
+        self.taken.clear();
+        let mut opened = Vec::new();
+        for index in 0..self.all.len() {
+            let link = self.all[index].entry.link.clone();
+            // What happens after the look must raise an event, so the watch comes first.
+            self.watch.add(&index, &link);
+            self.all[index].alarm = None;
+            match self.look(index, &link, drain, now) {
+                Ok(fifo) => opened.extend(fifo.map(|fifo| (index, fifo))),
+                Err(error) => {
+                    *starved += usize::from(error.is_out_of_descriptors());
+                    self.raise(index, &error);
+                }
+            }
+        }
+        // Whatever their links lead to, the others go on with the pipes that they have.
+        for (index, place) in self.all.iter().enumerate() {
+            if let Some(lane) = place.lane {
+                self.taken.entry(drain.identity(lane)).or_insert(index);
+                drain.drop_retired(lane, |identity| self.taken.contains_key(&identity));
+            }
+        }
+        opened
+    }
+
+    /// Brings a lane in line with what its link leads to. Returns the pipe of a place without one.
+    fn look(&mut self, index: usize, link: &Path, drain: &mut Drain, now: Instant) -> Result<Option<Fifo>> {
+        let identity = fifo::look(link)?;
+        let first = *self.taken.entry(identity).or_insert(index);
+        if first != index {
+            let cause = format!("it leads to the same FIFO as {}", self.all[first].entry.link.display());
+            return Err(Error::because("drain", link, cause));
+        }
+        let place = &mut self.all[index];
+        let held = place.lane.map(|lane| drain.identity(lane));
+        if held == Some(identity) {
+            place.alarm = None;
+            return Ok(None);
+        }
+        let fifo = Fifo::open(link).inspect_err(|_| {
+            self.taken.remove(&identity);
+        })?;
+        let place = &mut self.all[index];
+        if place.alarm.take().is_some() || held.is_some() {
+            log::info!("{}: takes the new FIFO", place.entry.name);
+        }
+        let Some(lane) = place.lane else { return Ok(Some(fifo)) };
+        self.taken.retain(|identity, place| *place != index || *identity == fifo.identity());
+        drain.replace_fifo(lane, fifo, now);
+        Ok(None)
+    }
+
+    /// Says what is wrong with a place, once.
+    fn raise(&mut self, index: usize, error: &Error) -> Option<Fifo> {
+        let sentence = error.to_string();
+        let place = &mut self.all[index];
+        if place.alarm.as_ref() != Some(&sentence) {
+            log::error!("{sentence}");
+            place.alarm = Some(sentence);
+        }
+        None
+    }
+
+    fn add_lane(&mut self, index: usize, fifo: Fifo, drain: &mut Drain) -> Option<usize> {
+        let place = &mut self.all[index];
+        let settings = settings_of(&place.entry)
+            .or_else(|error| {
+                log::error!("{error}; {} is drained with built-in defaults", place.entry.name);
+                Settings::from_policy(&Policy::default())
+            })
+            .ok()?;
+        let name = place.entry.name.as_os_str().to_owned();
+        place.lane = Some(drain.add(Lane::new(name, fifo, settings, self.queue.clone())));
+        place.lane
+    }
+
+    /// The link of a lane that was about to leave is there again.
+    fn come_back(&mut self, index: usize, lane: usize, fifo: Fifo, drain: &mut Drain, now: Instant) {
+        let place = &mut self.all[index];
+        place.lane = Some(lane);
+        drain.come_back(lane, fifo, now);
+        match settings_of(&place.entry) {
+            Ok(settings) => drain.change(lane, settings),
+            Err(error) => log::error!("{error}; the policy of {} stays as it was", place.entry.name),
+        }
+    }
+}
+
+impl Place {
+    /// Takes over what a new scan says. A policy with mistakes changes nothing. Whether the lane writes in another way
+    /// now.
+    fn update(&mut self, entry: Entry, drain: &mut Drain) -> bool {
+        if !entry.sound {
+            return false;
+        }
+        let is_other = entry.policy != self.entry.policy || !self.entry.sound;
+        self.entry = entry;
+        let Some(lane) = self.lane.filter(|_| is_other) else { return false };
+        match settings_of(&self.entry) {
+            Ok(settings) => drain.change(lane, settings),
+            Err(error) => log::error!("{error}; the policy of {} stays as it was", self.entry.name),
+        }
+        true
+    }
+}
+
+fn settings_of(entry: &Entry) -> Result<Settings> {
+    Settings::from_policy(&entry.policy)
+}
