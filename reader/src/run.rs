@@ -49,7 +49,7 @@ pub fn run(args: &DaemonArgs) -> Result<u8, Stop> {
         let hint = format!("no log root: give --logs LOGS, or set logs in {}/defaults.toml", dir.display());
         return Err(Stop::Usage(hint));
     };
-    let mut daemon = Daemon::start(scan, &logs)?;
+    let mut daemon = Daemon::start(scan, &logs, args.logs.is_none())?;
     ready::ready(args.notify_fd)?;
     daemon.serve()?;
     Ok(0)
@@ -58,6 +58,8 @@ pub fn run(args: &DaemonArgs) -> Result<u8, Stop> {
 struct Daemon {
     dir: PathBuf,
     logs: PathBuf,
+    /// `defaults.toml` named the log root, not the command line.
+    logs_are_declared: bool,
     poll: Poll,
     inbox: Inbox,
     places: Places,
@@ -67,7 +69,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(scan: Scan, logs: &Path) -> Result<Daemon, Stop> {
+    fn start(scan: Scan, logs: &Path, logs_are_declared: bool) -> Result<Daemon, Stop> {
         // Files get exactly the mode that the policy says.
         umask(Mode::empty());
         let descriptors = Descriptors::raise()?;
@@ -85,7 +87,7 @@ impl Daemon {
         let queue = ArchiveQueue::default();
         let places = Places::new(watch(&poll)?, queue.clone(), descriptors);
         let (dir, logs) = (scan.dir.clone(), logs.to_path_buf());
-        let mut daemon = Daemon { dir, logs, poll, inbox, places, drain, queue, descriptors };
+        let mut daemon = Daemon { dir, logs, logs_are_declared, poll, inbox, places, drain, queue, descriptors };
         daemon.take(scan)?;
         let recovered = daemon.drain.recover(holding);
         daemon.queue.start(daemon.drain.root().dir().try_clone()?)?;
@@ -168,7 +170,7 @@ impl Daemon {
     fn reread(&mut self) -> Result<(), Stop> {
         let scan = scan(&self.dir)?;
         scan.log_findings();
-        if scan.logs.as_ref().is_some_and(|logs| *logs != self.logs) {
+        if self.logs_are_declared && scan.logs.as_ref() != Some(&self.logs) {
             log::warn!("{} stays the log root until a restart", self.logs.display());
         }
         let (changes, fresh) = self.take(scan)?;
