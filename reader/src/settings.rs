@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::unistd::Gid;
 use standpipe_common::account;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::policy::{Compress, Level, Policy};
 use standpipe_common::stamp::Stamper;
+use standpipe_common::units::Limit;
 
 use crate::disk::FileMode;
 use crate::rotation::Triggers;
@@ -36,7 +38,7 @@ impl Settings {
         Ok(Settings {
             stamper: policy.stamper.clone(),
             triggers: Triggers {
-                size: policy.rotate_size,
+                size: within_file_limit(policy.rotate_size, file_bytes_max()),
                 age: policy.rotate_age,
                 at: policy.rotate_at,
                 zone: policy.zone.clone(),
@@ -46,6 +48,21 @@ impl Settings {
             level: (policy.compress == Compress::Zstd).then_some(policy.level),
             tick: policy.tick,
         })
+    }
+}
+
+/// The longest file that this process may write. `None`: there is no limit.
+fn file_bytes_max() -> Option<u64> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_FSIZE).ok()?;
+    setrlimit(Resource::RLIMIT_FSIZE, hard, hard).ok();
+    (hard != RLIM_INFINITY).then_some(hard)
+}
+
+/// A part must end before its file may grow no more, with room for a long line.
+fn within_file_limit(size: Limit<u64>, file_bytes_max: Option<u64>) -> Limit<u64> {
+    match file_bytes_max {
+        Some(bytes) => Limit::At(size.at().unwrap_or(u64::MAX).min(bytes / 2)),
+        None => size,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! In the order in which a test uses them:
 //! - [`privilege`]: who the test runs as, and what it cannot run without;
-//! - [`scratch`]: a directory of its own, with FIFOs, links and policies;
+//! - [`scratch`], [`mounts`]: a directory of its own, with FIFOs, links and policies; a file system of its own;
 //! - [`program`], [`daemon`]: the programs, built once, started, watched and ended;
 //! - [`deadline`]: waiting for a condition, never for luck;
 //! - [`pipe`], [`traffic`], [`stored`]: a server's and a plain reader's view, numbered lines, and the log read back;
@@ -13,6 +13,7 @@
 pub mod daemon;
 pub mod deadline;
 pub mod kills;
+pub mod mounts;
 pub mod pipe;
 pub mod privilege;
 pub mod program;

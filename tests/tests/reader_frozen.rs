@@ -16,8 +16,9 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
 use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
+use standpipe_tests::mounts::Mounted;
 use standpipe_tests::pipe::queued;
-use standpipe_tests::privilege::{give, needs_root};
+use standpipe_tests::privilege::needs_root;
 use standpipe_tests::stored::stream_of;
 use support_b::{Bench, assert_same, hold, put, state_of, stop};
 
@@ -31,25 +32,6 @@ const WRITE_SPAN_MAX: Duration = Duration::from_millis(50);
 /// Tells this test, started again, that it is to be the server of this FIFO.
 const SERVER_OF: &str = "STANDPIPE_TESTS_SERVER_OF";
 
-/// A file system in a file, unmounted when this goes.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    fn new(image: &Path, dir: PathBuf) -> Mounted {
-        File::create(image).and_then(|file| file.set_len(64 << 20)).expect("a sparse file");
-        run("mkfs.ext4", &["-q".as_ref(), "-F".as_ref(), image]);
-        run("mount", &["-o".as_ref(), "loop".as_ref(), image, &dir]);
-        give(&dir);
-        Mounted(dir)
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        Command::new("umount").arg("-l").arg(&self.0).status().ok();
-    }
-}
-
 /// It frozen, until this goes. To be made after everything that uses it: whatever waits for a program that is stuck
 /// in it comes after the thaw then, even in a test that fails.
 struct Frozen {
@@ -61,7 +43,7 @@ struct Frozen {
 
 impl Frozen {
     fn new(mounted: &Mounted) -> Frozen {
-        let dir = mounted.0.clone();
+        let dir = mounted.dir().to_owned();
         let guard = Command::new("sh")
             .args(["-c", &format!("sleep {}; fsfreeze -u \"$0\"", FROZEN_SPAN_MAX.as_secs())])
             .arg(&dir)
@@ -120,11 +102,11 @@ fn start_server(fifo: &Path) -> Child {
 fn r46_a_server_feels_nothing_of_a_frozen_log_root() {
     needs_root(|| {
         let bench = Bench::new();
-        let mounted = Mounted::new(&bench.scratch.path().join("image"), bench.scratch.logs());
+        let mounted = Mounted::ext4(&bench.scratch.path().join("image"), 64, &bench.scratch.logs());
         let fifo = bench.scratch.pipe("app");
         let pipe = hold(&fifo);
         assert_eq!(fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES as i32)), Ok(PIPE_BYTES as i32));
-        let logs = mounted.0.join("root");
+        let logs = mounted.dir().join("root");
         let launch = Launch::new("reader").arg(bench.scratch.pipes()).arg("--logs").arg(&logs);
         let reader = launch.start();
         put(&pipe, b"before\n");

@@ -1,0 +1,50 @@
+//! A small file system of a test's own, mounted as root and unmounted when it goes.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::privilege::give;
+
+/// A mounted file system.
+#[derive(Debug)]
+pub struct Mounted(PathBuf);
+
+impl Mounted {
+    /// A tmpfs on `dir`, with options such as `size=4m`, for the user that programs run as.
+    pub fn tmpfs(dir: &Path, options: &str) -> Mounted {
+        run("mount", &["-t".as_ref(), "tmpfs".as_ref(), "-o".as_ref(), options.as_ref(), "none".as_ref(), dir]);
+        give(dir);
+        Mounted(dir.to_owned())
+    }
+
+    /// An ext4 of that size in the sparse file `image`, on `dir`.
+    pub fn ext4(image: &Path, mib: u64, dir: &Path) -> Mounted {
+        File::create(image).and_then(|file| file.set_len(mib << 20)).expect("a sparse file");
+        run("mkfs.ext4", &["-q".as_ref(), "-F".as_ref(), image]);
+        run("mount", &["-o".as_ref(), "loop".as_ref(), image, dir]);
+        give(dir);
+        Mounted(dir.to_owned())
+    }
+
+    /// Changes options, such as `size=64m`.
+    pub fn remount(&self, options: &str) {
+        run("mount", &["-o".as_ref(), format!("remount,{options}").as_ref(), &self.0]);
+    }
+
+    /// Where it is mounted.
+    pub fn dir(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        Command::new("umount").arg("-l").arg(&self.0).status().ok();
+    }
+}
+
+fn run(program: &str, args: &[&Path]) {
+    let done = Command::new(program).args(args).status();
+    assert!(done.as_ref().is_ok_and(std::process::ExitStatus::success), "{program} {args:?}: {done:?}");
+}
