@@ -55,10 +55,14 @@ fn findings(survey: &Survey, facts: &Facts) -> Vec<Finding> {
 /// A mistake of a policy, or a file that is neither link nor policy.
 fn of_scan(found: &pipes::Finding, survey: &Survey) -> Finding {
     let (severity, kind, why) = match found {
-        pipes::Finding::Error(_) => {
-            (Severity::Error, "config", "what stands there does not count: built-in defaults, or what was in force before, do")
+        pipes::Finding::Error(_) => (
+            Severity::Error,
+            "config",
+            "what stands there does not count: built-in defaults, or what was in force before, do",
+        ),
+        pipes::Finding::Warning(_) => {
+            (Severity::Warning, "stray_file", "it has no effect, and somebody may think it has")
         }
-        pipes::Finding::Warning(_) => (Severity::Warning, "stray_file", "it has no effect, and somebody may think it has"),
     };
     let dir = finding::quoted(&survey.dir);
     Finding {

@@ -69,8 +69,7 @@ mod tests {
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let known = Identity::from(&fs::metadata(&path).unwrap());
         assert_eq!(level(&path, known), None, "the one who had it open has gone");
-        let mut held =
-            OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+        let mut held = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
         assert_eq!(level(&path, Identity::default()), None, "another one stands there");
         assert_eq!(level(&path, known), Some(Level { queued: 0, capacity: 65536, is_full: false }));
         while held.write(&[b'x'; 2100]).is_ok() {}

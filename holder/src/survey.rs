@@ -165,8 +165,14 @@ fn end(link: &Path) -> End {
     }
 }
 
+/// As short as it can be had: of what is missing, at least its directory is resolved.
 fn target(link: &Path) -> PathBuf {
-    fs::canonicalize(link).or_else(|_| create::end_of(link)).unwrap_or_else(|_| link.to_path_buf())
+    let missing = || {
+        let end = create::end_of(link).unwrap_or_else(|_| link.to_path_buf());
+        let dir = end.parent().and_then(|dir| fs::canonicalize(dir).ok());
+        dir.zip(end.file_name()).map(|(dir, name)| dir.join(name)).unwrap_or(end)
+    };
+    fs::canonicalize(link).unwrap_or_else(|_| missing())
 }
 
 fn usage(command: &str) -> String {
@@ -181,12 +187,9 @@ mod tests {
 
     #[test]
     fn only_who_sees_everybody_can_say_no() {
-        for (found, all_seen, expected) in [
-            (0, true, Answer::No),
-            (0, false, Answer::Unknown),
-            (1, true, Answer::Yes),
-            (2, false, Answer::Yes),
-        ] {
+        for (found, all_seen, expected) in
+            [(0, true, Answer::No), (0, false, Answer::Unknown), (1, true, Answer::Yes), (2, false, Answer::Yes)]
+        {
             assert_eq!(answer(found, all_seen), expected);
         }
     }

@@ -68,7 +68,9 @@ fn others(pipe: &Pipe, fifo: Rights) -> Option<Finding> {
         0 => return None,
         0o002 => ("write to", "everybody may put lines into the log, or fill the pipe so that its server waits"),
         0o004 => ("read from", "everybody may take lines away"),
-        _ => ("use", "everybody may put lines into the log, take lines away, or fill the pipe so that its server waits"),
+        _ => {
+            ("use", "everybody may put lines into the log, take lines away, or fill the pipe so that its server waits")
+        }
     };
     let what = format!("everybody may {what} it (mode {:04o})", fifo.mode);
     let mend = format!("chmod o-rw {}", quoted(&pipe.target));
@@ -133,7 +135,8 @@ fn directory(pipe: &Pipe, fifo: Rights, dir: &Path, rights: Rights, facts: &Fact
         });
     }
     is_protected(fifo, rights, facts.protected_fifos).then(|| {
-        let what = format!("it stands in the sticky directory {shown}, and fs.protected_fifos is {}", facts.protected_fifos);
+        let what =
+            format!("it stands in the sticky directory {shown}, and fs.protected_fifos is {}", facts.protected_fifos);
         Finding::of(pipe, Severity::Warning, "sticky", what)
             .why(format!(
                 "a server that opens its log with O_CREAT, as most do, gets EACCES unless it runs as {}, root included",

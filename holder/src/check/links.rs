@@ -53,9 +53,11 @@ fn other(pipe: &Pipe, what: &str, target: &str) -> Finding {
             )
             .mend(mend);
     }
-    finding
-        .why("it is never opened, so this link does nothing")
-        .mend(format!("ln -sfn /run/standpipe/{0} {1}", name(pipe), quoted(&pipe.entry.link)))
+    finding.why("it is never opened, so this link does nothing").mend(format!(
+        "ln -sfn /run/standpipe/{0} {1}",
+        name(pipe),
+        quoted(&pipe.entry.link)
+    ))
 }
 
 fn aside(target: &Path) -> std::path::PathBuf {

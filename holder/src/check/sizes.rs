@@ -21,7 +21,12 @@ pub fn of_shares(survey: &Survey, facts: &Facts) -> Option<Finding> {
         pipe: None,
         severity: Severity::Warning,
         kind: "small_share",
-        what: format!("{} pipes have less than {}, the least {least} bytes: {}", small.len(), bytes(KERNEL_DEFAULT_BYTES), names(&small)),
+        what: format!(
+            "{} pipes have less than {}, the least {least} bytes: {}",
+            small.len(),
+            bytes(KERNEL_DEFAULT_BYTES),
+            names(&small)
+        ),
         path: survey.dir.clone(),
         why: format!(
             "they fill up sooner, and full pipes make servers wait; pipes of one user share fs.pipe-user-pages-soft = {} pages",

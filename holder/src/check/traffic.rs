@@ -24,7 +24,11 @@ pub fn unseen(survey: &Survey) -> Option<Finding> {
         pipe: None,
         severity: Severity::Hint,
         kind: "unseen",
-        what: format!("{} processes of other users cannot be looked at", survey.hidden),
+        what: match survey.hidden {
+            0 => "processes of other users are hidden".to_owned(),
+            1 => "1 process cannot be looked at".to_owned(),
+            hidden => format!("{hidden} processes cannot be looked at"),
+        },
         path: "/proc".into(),
         why: format!("who holds or reads these pipes cannot be told: {}", names(&pipes)),
         mend: format!("sudo holder check {}", quoted(&survey.dir)),
