@@ -13,6 +13,8 @@ pub mod links;
 pub mod sizes;
 pub mod traffic;
 
+use std::collections::HashMap;
+
 use standpipe_common::error::Stop;
 use standpipe_common::name::Printable;
 use standpipe_common::pipes;
@@ -77,18 +79,16 @@ fn of_scan(found: &pipes::Finding, survey: &Survey) -> Finding {
 }
 
 fn text(survey: &Survey, findings: &[Finding], screen: Screen) -> String {
-    let mut text = String::new();
     let dir = Printable(survey.dir.as_os_str());
-    let of_dir: Vec<_> = findings.iter().filter(|finding| finding.pipe.is_none()).collect();
-    if !of_dir.is_empty() {
-        text.push_str(&finding::block(&format!("pipes directory {dir}"), &of_dir, screen));
-    }
-    for pipe in &survey.pipes {
-        let of_pipe: Vec<_> = findings.iter().filter(|found| found.pipe.as_ref() == Some(&pipe.entry.name)).collect();
-        if !of_pipe.is_empty() {
-            let title = format!("{}: {}", pipe.entry.name, Printable(pipe.target.as_os_str()));
-            text.push_str(&finding::block(&title, &of_pipe, screen));
-        }
+    let targets: HashMap<_, _> = survey.pipes.iter().map(|pipe| (&pipe.entry.name, &pipe.target)).collect();
+    let mut text = String::new();
+    for group in findings.chunk_by(|one, next| one.pipe == next.pipe) {
+        let pipe = group[0].pipe.as_ref();
+        let title = match pipe.and_then(|name| Some((name, targets.get(name)?))) {
+            Some((name, target)) => format!("{name}: {}", Printable(target.as_os_str())),
+            None => format!("pipes directory {dir}"),
+        };
+        text.push_str(&finding::block(&title, group, screen));
     }
     let hints = findings.iter().filter(|finding| finding.severity == Severity::Hint).count();
     let (found, pipes) = (counted(findings.len() - hints, "finding"), counted(survey.pipes.len(), "pipe"));

@@ -261,7 +261,9 @@ mod tests {
     fn the_descriptors_of_a_process_count_together_and_only_on_wanted_fifos() {
         let dir = tempfile::tempdir().unwrap();
         let paths = ["app", "other"].map(|name| dir.path().join(name));
-        paths.iter().for_each(|path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap());
+        for path in &paths {
+            nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        }
         let [app, other] = paths.clone().map(|path| Identity::from(&fs::metadata(path).unwrap()));
         let fds = [("3", &*paths[0], "00"), ("4", &*paths[0], "01"), ("5", &*paths[1], "02"), ("6", dir.path(), "00")];
         let proc = proc_with(&fds);

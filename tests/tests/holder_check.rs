@@ -154,7 +154,9 @@ fn rights_that_are_too_wide_or_too_narrow_are_told() {
         assert!(kinds(&findings, "open").contains(&"open_to_others".to_owned()), "{findings:#?}");
         assert!(kinds(&findings, "shut").contains(&"shut_out".to_owned()), "{findings:#?}");
         assert!(kinds(&findings, "mute").contains(&"server_shut_out".to_owned()), "{findings:#?}");
-        ["open_to_others", "shut_out", "server_shut_out"].iter().for_each(|kind| mend(find(&findings, kind)));
+        for kind in ["open_to_others", "shut_out", "server_shut_out"] {
+            mend(find(&findings, kind));
+        }
         let (_, findings) = report(&scratch);
         for kind in ["open_to_others", "shut_out", "server_shut_out"] {
             assert!(findings.iter().all(|finding| finding["kind"] != kind), "{kind}: {findings:#?}");

@@ -82,7 +82,7 @@ impl Finding {
 }
 
 /// Findings below a title.
-pub fn block(title: &str, findings: &[&Finding], screen: Screen) -> String {
+pub fn block(title: &str, findings: &[Finding], screen: Screen) -> String {
     let mut text = print::wrapped(title, "", "  ", screen);
     for finding in findings {
         let severity = match finding.severity {
@@ -197,9 +197,9 @@ mod tests {
             why: "because of this and that and whatever".to_owned(),
             mend: "rm x".to_owned(),
         };
-        let text = block("title", &[&finding], Screen { width: 40, is_utf8: true });
+        let text = block("title", &[finding], Screen { width: 40, is_utf8: true });
         let expected = "title\n  error: cannot use x: line 1\n     | key = 3\n     | ^^^\n    \
-                        why:  because of this and that\n          and whatever\n    mend: rm x\n\n";
+                        why:  because of this and that and\n          whatever\n    mend: rm x\n\n";
         assert_eq!(text, expected);
     }
 }
