@@ -40,8 +40,10 @@ fn table(survey: &Survey, screen: Screen) -> String {
     }
     let rows: Vec<_> = survey.pipes.iter().map(|pipe| row(pipe, survey.all_seen)).collect();
     let mut text = render(&TITLES, &rows, screen);
-    for problem in survey.pipes.iter().filter_map(problem) {
-        text.push_str(&print::wrapped(&problem, "", "  ", screen));
+    for pipe in &survey.pipes {
+        if let Some(problem) = problem(pipe) {
+            text.push_str(&print::wrapped(&format!("{}: {problem}", pipe.entry.name), "", "  ", screen));
+        }
     }
     if !survey.all_seen {
         let hint = "?: processes of other users cannot be seen; as root they can";
@@ -92,8 +94,7 @@ fn named(process: &Process) -> String {
 
 fn problem(pipe: &Pipe) -> Option<String> {
     let twin = || pipe.twin.as_ref().map(|twin| format!("it leads to the same FIFO as {twin}"));
-    let trouble = pipe.trouble().map(ToString::to_string).or_else(twin)?;
-    Some(format!("{}: {trouble}", pipe.entry.name))
+    pipe.trouble().map(ToString::to_string).or_else(twin)
 }
 
 fn path(path: &Path) -> String {

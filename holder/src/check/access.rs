@@ -155,7 +155,7 @@ fn is_protected(fifo: Rights, dir: Rights, protected_fifos: u32) -> bool {
 fn move_away(pipe: &Pipe) -> String {
     let new = Path::new("/run/standpipe").join(pipe.entry.name.as_os_str());
     let (old, new, link) = (quoted(&pipe.target), quoted(&new), quoted(&pipe.entry.link));
-    format!("mv {old} {new} && ln -sfn {new} {link}")
+    format!("mv -n {old} {new} && ln -sfn {new} {link}")
 }
 
 #[cfg(test)]

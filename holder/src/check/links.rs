@@ -45,7 +45,14 @@ fn make(pipe: &Pipe, target: &str) -> String {
 fn other(pipe: &Pipe, what: &str, target: &str) -> Finding {
     let finding = Finding::of(pipe, Severity::Error, "not_a_fifo", what);
     if pipe.target.is_file() {
-        let mend = format!("mv {target} {} && {}", quoted(&aside(&pipe.target)), make(pipe, target));
+        let aside = quoted(&aside(&pipe.target));
+        let fifo = &pipe.entry.policy.fifo;
+        // Whoever logged into the file is to write to the FIFO.
+        let owner = match (&fifo.owner, &fifo.group) {
+            (None, None) => format!(" && chown --reference={aside} {target}"),
+            _ => String::new(),
+        };
+        let mend = format!("mv -n {target} {aside} && {}{owner}", make(pipe, target));
         return finding
             .why(
                 "its server logs into that file and no reader sees it: a rotating logger or logrotate put it there, or \
