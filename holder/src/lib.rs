@@ -10,7 +10,7 @@
 //!
 //! And what can be seen of all that from outside, without a word with the daemon:
 //! - [`openers`], [`level`], [`survey`]: who has which FIFO open, and how full it is;
-//! - [`status`], [`check`], [`print`]: a row a pipe; what is wrong and what mends it; how both come to the screen.
+//! - [`status`], [`check`], [`mod@print`]: a row a pipe; what is wrong and what mends it; how both come to the screen.
 
 pub mod check;
 pub mod cli;

@@ -270,7 +270,6 @@ fn the_command_line_is_checked_and_words_win_over_directories() {
         (&["status", "--nonsense"], 2, "unexpected argument"),
         (&["status", "a", "b"], 2, "unexpected argument"),
         (&["pipes.d", "status"], 2, "cannot be used with '[DIR]'"),
-        (&["--check-config", "status"], 2, "cannot be used with '--check-config'"),
         (&["status"], 2, "Usage: holder status"),
         (&["check"], 2, "Usage: holder check"),
     ] {
