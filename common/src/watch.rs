@@ -26,8 +26,8 @@ const HOPS_MAX: usize = 40;
 /// Watches the ends of links. `K` is what the caller calls a link by.
 pub struct Watch<K> {
     inotify: Inotify,
-    /// Who wants to know about which name in a watched directory.
-    wanted: HashMap<WatchDescriptor, HashMap<OsString, Vec<K>>>,
+    /// Who wants to know about which name in a watched directory: thousands, where links share one.
+    wanted: HashMap<WatchDescriptor, HashMap<OsString, HashSet<K>>>,
     unwatched: HashSet<K>,
     next_look: Instant,
 }
@@ -111,14 +111,18 @@ impl<K: Clone + Eq + std::hash::Hash> Watch<K> {
     fn watch(&mut self, dir: &Path, flags: AddWatchFlags, name: &OsStr, key: &K) -> bool {
         let flags = flags | AddWatchFlags::IN_ONLYDIR | AddWatchFlags::from_bits_retain(libc::IN_MASK_ADD);
         let Ok(watch) = self.inotify.add_watch(dir, flags) else { return false };
-        let keys = self.wanted.entry(watch).or_default().entry(name.to_os_string()).or_default();
+        let names = self.wanted.entry(watch).or_default();
+        let keys = match names.get_mut(name) {
+            Some(keys) => keys,
+            None => names.entry(name.to_os_string()).or_default(),
+        };
         if !keys.contains(key) {
-            keys.push(key.clone());
+            keys.insert(key.clone());
         }
         true
     }
 
-    fn collect(&self, event: &InotifyEvent, changed: &mut HashSet<K>) {
+    fn collect(&mut self, event: &InotifyEvent, changed: &mut HashSet<K>) {
         if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
             changed.extend(self.wanted.values().flat_map(HashMap::values).flatten().cloned());
             return;
@@ -127,6 +131,10 @@ impl<K: Clone + Eq + std::hash::Hash> Watch<K> {
         match &event.name {
             Some(name) => changed.extend(names.get(name).into_iter().flatten().cloned()),
             None => changed.extend(names.values().flatten().cloned()),
+        }
+        if event.mask.contains(AddWatchFlags::IN_IGNORED) {
+            // The directory is gone, and its number is not given again.
+            self.wanted.remove(&event.wd);
         }
     }
 }
@@ -191,5 +199,40 @@ mod tests {
         watch.add(&"app", &link);
         fs::write(run.join("log"), "").unwrap();
         assert!(watch.changed(Instant::now()).contains("app"));
+    }
+
+    #[test]
+    fn a_link_added_after_its_directory_was_made_anew_is_due_as_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let [first, second] = ["app", "web"].map(|name| dir.path().join(name));
+        symlink("run/app", &first).unwrap();
+        symlink("run/web", &second).unwrap();
+        let run = dir.path().join("run");
+        fs::create_dir(&run).unwrap();
+        let mut watch = Watch::new().unwrap();
+        watch.add(&"app", &first);
+        let _open = fs::File::open(&run).unwrap();
+        fs::remove_dir(&run).unwrap();
+        fs::create_dir(&run).unwrap();
+        watch.add(&"web", &second);
+        assert_eq!(watch.changed(Instant::now()), HashSet::from(["app", "web"]));
+        watch.add(&"web", &second);
+        fs::write(run.join("web"), "").unwrap();
+        assert_eq!(watch.changed(Instant::now()), HashSet::from(["web"]));
+    }
+
+    #[test]
+    fn directories_that_come_and_go_leave_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("app");
+        symlink("run/log", &link).unwrap();
+        let mut watch = Watch::new().unwrap();
+        for round in 0..20 {
+            fs::create_dir(dir.path().join("run")).unwrap();
+            watch.add(&"app", &link);
+            fs::remove_dir(dir.path().join("run")).unwrap();
+            assert!(watch.changed(Instant::now()).contains("app"), "{round}");
+        }
+        assert!(watch.wanted.len() <= 3, "{:?}", watch.wanted);
     }
 }

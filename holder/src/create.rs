@@ -85,7 +85,7 @@ fn make(target: &Path, mode: u32) -> Result<File> {
 }
 
 /// Where the last link on the way points, whether or not anything is there.
-fn end_of(link: &Path) -> Result<PathBuf> {
+pub fn end_of(link: &Path) -> Result<PathBuf> {
     let mut end = link.to_path_buf();
     for _ in 0..HOPS_MAX {
         let Ok(target) = fs::read_link(&end) else { return Ok(end) };

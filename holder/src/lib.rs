@@ -7,12 +7,22 @@
 //! - [`create`], [`held`]: a FIFO that is missing is made; the FIFO at the end of one link is held;
 //! - [`sizing`], [`limits`]: how large a pipe is to be, and what the kernel allows;
 //! - [`retired`]: a pipe that no link leads to any more, until it may go.
+//!
+//! And what can be seen of all that from outside, without a word with the daemon:
+//! - [`openers`], [`level`], [`survey`]: who has which FIFO open, and how full it is;
+//! - [`status`], [`check`], [`mod@print`]: a row a pipe; what is wrong and what mends it; how both come to the screen.
 
+pub mod check;
 pub mod cli;
 pub mod create;
 pub mod held;
 pub mod holdings;
+pub mod level;
 pub mod limits;
+pub mod openers;
+pub mod print;
 pub mod retired;
 pub mod run;
 pub mod sizing;
+pub mod status;
+pub mod survey;

@@ -5,20 +5,24 @@ use std::process::ExitCode;
 use clap::Parser;
 use standpipe_common::error::Stop;
 use standpipe_common::logger;
-use standpipe_holder::cli::Cli;
-use standpipe_holder::run;
+use standpipe_holder::cli::{Cli, Command};
+use standpipe_holder::{check, run, status};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     logger::init("holder");
-    match run::run(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(stop) => {
-            match &stop {
-                Stop::Usage(answer) => eprintln!("holder: {answer}"),
-                Stop::Io(sentence) => log::error!("{sentence}"),
-            }
-            ExitCode::from(stop.code())
-        }
+    let done = match &cli.command {
+        None => run::run(&cli.daemon).map(|()| 0),
+        Some(Command::Status(args)) => status::run(args),
+        Some(Command::Check(args)) => check::run(args),
+    };
+    let stop = match done {
+        Ok(code) => return ExitCode::from(code),
+        Err(stop) => stop,
+    };
+    match &stop {
+        Stop::Usage(answer) => eprintln!("holder: {answer}"),
+        Stop::Io(sentence) => log::error!("{sentence}"),
     }
+    ExitCode::from(stop.code())
 }

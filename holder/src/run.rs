@@ -18,7 +18,7 @@ use standpipe_common::pipes::{Finding, Scan, scan};
 use standpipe_common::ready::ready;
 use standpipe_common::watch::Watch;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, DaemonArgs};
 use crate::holdings::Holdings;
 use crate::limits::Descriptors;
 
@@ -28,22 +28,22 @@ const WATCH: Token = Token(1);
 const EVENTS_MAX: usize = 4;
 
 /// Runs until TERM or INT; with `--check-config`, as long as that takes.
-pub fn run(cli: &Cli) -> std::result::Result<(), Stop> {
-    let dir = cli.dir.as_deref().unwrap_or(Path::new("."));
-    if cli.check_config {
-        return check_config(&scan_or_usage(cli, dir)?);
+pub fn run(args: &DaemonArgs) -> std::result::Result<(), Stop> {
+    let dir = args.dir.as_deref().unwrap_or(Path::new("."));
+    if args.check_config {
+        return check_config(&scan_or_usage(args, dir)?);
     }
     // First of all: a signal that comes before its handler would end us.
     let (poll, mut signals) = sources().cannot("wait for", "signals")?;
     let descriptors = Descriptors::raise()?;
-    let scan = descriptors.with_reserve(|| scan_or_usage(cli, dir))?;
+    let scan = descriptors.with_reserve(|| scan_or_usage(args, dir))?;
     if Uid::effective().is_root() {
         log::warn!("runs as root, which it needs not: run it as the user standpipe");
     }
     let watch = watch(&poll)?;
     let mut holder = Holder { poll, watch, holdings: Holdings::default(), descriptors };
     holder.reconcile(scan);
-    ready(cli.notify_fd)?;
+    ready(args.notify_fd)?;
     holder.attend(&mut signals, dir)?;
     holder.holdings.farewell();
     Ok(())
@@ -61,9 +61,9 @@ fn check_config(scan: &Scan) -> std::result::Result<(), Stop> {
     Err(Stop::Usage(format!("the pipes directory {} has errors", scan.dir.display())))
 }
 
-fn scan_or_usage(cli: &Cli, dir: &Path) -> std::result::Result<Scan, Stop> {
+fn scan_or_usage(args: &DaemonArgs, dir: &Path) -> std::result::Result<Scan, Stop> {
     let scan = scan(dir)?;
-    if cli.dir.is_none() && scan.nothing_of_ours() {
+    if args.dir.is_none() && scan.nothing_of_ours() {
         let usage = Cli::command().render_help();
         return Err(Stop::Usage(format!("there is no link to a FIFO in the current directory\n\n{usage}")));
     }

@@ -26,7 +26,7 @@ fn the_command_line_decides_whether_nothing_is_an_error() {
         (&["--nonsense"][..], 2, "unexpected argument '--nonsense'"),
         (&["--notify-fd", "2"], 2, "write 3 or more"),
         (&["--notify-fd", "77"], 2, "descriptor 77 is not open"),
-        (&["a", "b"], 2, "unexpected argument 'b'"),
+        (&["a", "b"], 2, "cannot be used with '[DIR]'"),
         (&["/nowhere/pipes.d"], 3, "cannot read pipes directory /nowhere/pipes.d: No such file or directory"),
         (&["/dev/null"], 3, "cannot read pipes directory /dev/null: Not a directory"),
         (&["--help"], 0, ""),

@@ -1,0 +1,105 @@
+//! `holder check`: what is wrong with a pipes directory or will be, why it hurts, and the command that mends it.
+//!
+//! - [`finding`]: one thing found, and how it is shown;
+//! - [`facts`]: what is asked of the system beside the survey;
+//! - [`links`], [`access`], [`traffic`], [`sizes`]: the rules, which only decide.
+//!
+//! It changes nothing and opens no FIFO that our own programs do not have open.
+
+pub mod access;
+pub mod facts;
+pub mod finding;
+pub mod links;
+pub mod sizes;
+pub mod traffic;
+
+use std::collections::HashMap;
+
+use standpipe_common::error::Stop;
+use standpipe_common::name::Printable;
+use standpipe_common::pipes;
+use standpipe_common::table::Screen;
+
+use crate::cli::LookArgs;
+use crate::print;
+use crate::survey::{Survey, survey};
+use facts::Facts;
+use finding::{Finding, Report, Severity};
+
+/// Prints what was found. The exit code: 1 if that is more than hints.
+pub fn run(args: &LookArgs) -> Result<u8, Stop> {
+    let survey = survey(args.dir.as_deref(), "check")?;
+    let findings = findings(&survey, &Facts::of(&survey));
+    let text = if args.json {
+        print::json(&Report::of(&survey.dir, &findings))?
+    } else {
+        text(&survey, &findings, Screen::of_stdout())
+    };
+    print::to_stdout(&text)?;
+    Ok(u8::from(findings.iter().any(|finding| finding.severity != Severity::Hint)))
+}
+
+/// All of them: those of the directory, then pipe by pipe.
+fn findings(survey: &Survey, facts: &Facts) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = survey.findings.iter().map(|finding| of_scan(finding, survey)).collect();
+    findings.extend(access::of_directory(survey, facts));
+    findings.extend(sizes::of_shares(survey, facts));
+    findings.extend(traffic::unseen(survey));
+    for pipe in &survey.pipes {
+        findings.extend(links::of_pipe(pipe));
+        findings.extend(access::of_pipe(pipe, facts));
+        findings.extend(traffic::of_pipe(pipe, survey, facts));
+        findings.extend(sizes::of_pipe(pipe, survey, facts));
+    }
+    findings
+}
+
+/// A mistake of a policy, or a file that is neither link nor policy.
+fn of_scan(found: &pipes::Finding, survey: &Survey) -> Finding {
+    let (severity, kind, why) = match found {
+        pipes::Finding::Error(_) => (
+            Severity::Error,
+            "config",
+            "what stands there does not count: built-in defaults, or what was in force before, do",
+        ),
+        pipes::Finding::Warning(_) => {
+            (Severity::Warning, "stray_file", "it has no effect, and somebody may think it has")
+        }
+    };
+    let dir = finding::quoted(&survey.dir);
+    Finding {
+        pipe: None,
+        severity,
+        kind,
+        what: found.to_string(),
+        path: survey.dir.clone(),
+        why: why.to_owned(),
+        mend: format!("holder --check-config {dir}"),
+    }
+}
+
+fn text(survey: &Survey, findings: &[Finding], screen: Screen) -> String {
+    let dir = Printable(survey.dir.as_os_str());
+    let targets: HashMap<_, _> = survey.pipes.iter().map(|pipe| (&pipe.entry.name, &pipe.target)).collect();
+    let mut text = String::new();
+    for group in findings.chunk_by(|one, next| one.pipe == next.pipe) {
+        let pipe = group[0].pipe.as_ref();
+        let title = match pipe.and_then(|name| Some((name, targets.get(name)?))) {
+            Some((name, target)) => format!("{name}: {}", Printable(target.as_os_str())),
+            None => format!("pipes directory {dir}"),
+        };
+        text.push_str(&finding::block(&title, group, screen));
+    }
+    let hints = findings.iter().filter(|finding| finding.severity == Severity::Hint).count();
+    let (found, pipes) = (counted(findings.len() - hints, "finding"), counted(survey.pipes.len(), "pipe"));
+    let summary = format!("{found} and {} in {pipes} of {dir}", counted(hints, "hint"));
+    text + &print::wrapped(&summary, "", "  ", screen)
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    match count {
+        0 => format!("no {noun}s"),
+        1 => format!("1 {noun}"),
+        count => format!("{count} {noun}s"),
+    }
+}

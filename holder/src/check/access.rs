@@ -1,0 +1,190 @@
+//! Rules about rights: who may use the FIFO, replace it, or change the pipes directory.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use standpipe_common::name::Printable;
+
+use super::facts::{Facts, user_name};
+use super::finding::{Finding, Severity, quoted};
+use crate::survey::{End, Pipe, Survey};
+
+const STICKY: u32 = 0o1000;
+/// Where people read files as they come.
+const READ_BY_PEOPLE: &str = "/var/log";
+
+/// What of a file decides about rights.
+#[derive(Clone, Copy, Debug)]
+struct Rights {
+    mode: u32,
+    owner: u32,
+    group: u32,
+}
+
+impl From<&fs::Metadata> for Rights {
+    fn from(metadata: &fs::Metadata) -> Rights {
+        Rights { mode: metadata.mode() & 0o7777, owner: metadata.uid(), group: metadata.gid() }
+    }
+}
+
+/// The pipes directory itself.
+pub fn of_directory(survey: &Survey, _: &Facts) -> Option<Finding> {
+    let rights = Rights::from(&fs::metadata(&survey.dir).ok()?);
+    let who = writable_by(rights)?;
+    Some(Finding {
+        pipe: None,
+        severity: if rights.mode & 0o002 != 0 { Severity::Error } else { Severity::Warning },
+        kind: "open_directory",
+        what: format!("{who} may write it (mode {:04o})", rights.mode),
+        path: survey.dir.clone(),
+        why: "who writes it chooses what is held and where lines go".to_owned(),
+        mend: format!("chmod go-w {}", quoted(&survey.dir)),
+    })
+}
+
+/// Others, or members of a group that is not root's.
+fn writable_by(rights: Rights) -> Option<String> {
+    match rights.mode {
+        mode if mode & 0o002 != 0 => Some("everybody".to_owned()),
+        mode if mode & 0o020 != 0 && rights.group != 0 => Some(format!("group {}", rights.group)),
+        _ => None,
+    }
+}
+
+/// The FIFO of a pipe and the directory that it is in.
+pub fn of_pipe(pipe: &Pipe, facts: &Facts) -> Vec<Finding> {
+    let End::Fifo(_, metadata) = &pipe.end else { return Vec::new() };
+    let fifo = Rights::from(metadata);
+    let dir = pipe.target.parent().and_then(|dir| Some((dir, Rights::from(&fs::metadata(dir).ok()?))));
+    let mut findings: Vec<Finding> =
+        [others(pipe, fifo), server(pipe, fifo), ours(pipe, fifo, facts), place(pipe)].into_iter().flatten().collect();
+    findings.extend(dir.and_then(|(dir, rights)| directory(pipe, fifo, dir, rights, facts)));
+    findings
+}
+
+fn others(pipe: &Pipe, fifo: Rights) -> Option<Finding> {
+    let (what, why) = match fifo.mode & 0o006 {
+        0 => return None,
+        0o002 => ("write to", "everybody may put lines into the log, or fill the pipe so that its server waits"),
+        0o004 => ("read from", "everybody may take lines away"),
+        _ => {
+            ("use", "everybody may put lines into the log, take lines away, or fill the pipe so that its server waits")
+        }
+    };
+    let what = format!("everybody may {what} it (mode {:04o})", fifo.mode);
+    let mend = format!("chmod o-rw {}", quoted(&pipe.target));
+    Some(Finding::of(pipe, Severity::Warning, "open_to_others", what).why(why).mend(mend))
+}
+
+/// The owner is the server's user, by convention.
+fn server(pipe: &Pipe, fifo: Rights) -> Option<Finding> {
+    if fifo.owner == 0 || fifo.mode & 0o200 != 0 {
+        return None;
+    }
+    let what = format!("its owner {} cannot write to it (mode {:04o})", user_name(fifo.owner), fifo.mode);
+    Some(
+        Finding::of(pipe, Severity::Error, "server_shut_out", what)
+            .why("that should be its server's user, which cannot open its log")
+            .mend(format!("chmod u+w {}", quoted(&pipe.target))),
+    )
+}
+
+/// Holder and reader both read and write, for only so no end of the pipe comes.
+fn ours(pipe: &Pipe, fifo: Rights, facts: &Facts) -> Option<Finding> {
+    let account = facts.account.as_ref()?;
+    if account.may(0o6, fifo.mode, fifo.owner, fifo.group) {
+        return None;
+    }
+    let target = quoted(&pipe.target);
+    let mend = match account.gids.first() {
+        _ if account.uid == fifo.owner => format!("chmod u+rw {target}"),
+        Some(gid) if !account.gids.contains(&fifo.group) => format!("chgrp {gid} {target} && chmod g+rw {target}"),
+        _ => format!("chmod g+rw {target}"),
+    };
+    let what = format!(
+        "{} cannot read and write it (mode {:04o}, owner {}, group {})",
+        account.name,
+        fifo.mode,
+        user_name(fifo.owner),
+        fifo.group
+    );
+    Some(
+        Finding::of(pipe, Severity::Error, "shut_out", what)
+            .why("holder and reader run as that user, and open it for both")
+            .mend(mend),
+    )
+}
+
+fn place(pipe: &Pipe) -> Option<Finding> {
+    pipe.target.starts_with(READ_BY_PEOPLE).then(|| {
+        Finding::of(pipe, Severity::Hint, "among_logs", format!("it stands in {READ_BY_PEOPLE}"))
+            .why("people read there with cat and tail, and who reads a FIFO takes lines away")
+            .mend(move_away(pipe))
+    })
+}
+
+fn directory(pipe: &Pipe, fifo: Rights, dir: &Path, rights: Rights, facts: &Facts) -> Option<Finding> {
+    let shown = Printable(dir.as_os_str());
+    if rights.mode & STICKY == 0 {
+        return (rights.mode & 0o002 != 0).then(|| {
+            Finding::of(pipe, Severity::Warning, "replaceable", format!("everybody may write {shown}"))
+                .why("everybody may put another FIFO or a file in its place")
+                .mend(format!("chmod o-w {}", quoted(dir)))
+                .at(dir)
+        });
+    }
+    is_protected(fifo, rights, facts.protected_fifos).then(|| {
+        let what =
+            format!("it stands in the sticky directory {shown}, and fs.protected_fifos is {}", facts.protected_fifos);
+        Finding::of(pipe, Severity::Warning, "sticky", what)
+            .why(format!(
+                "a server that opens its log with O_CREAT, as most do, gets EACCES unless it runs as {}, root included",
+                user_name(fifo.owner)
+            ))
+            .mend(move_away(pipe))
+    })
+}
+
+/// As the kernel's `may_create_in_sticky` has it.
+fn is_protected(fifo: Rights, dir: Rights, protected_fifos: u32) -> bool {
+    let by_others = dir.mode & 0o002 != 0 || dir.mode & 0o020 != 0 && protected_fifos >= 2;
+    protected_fifos > 0 && dir.mode & STICKY != 0 && by_others && fifo.owner != dir.owner
+}
+
+fn move_away(pipe: &Pipe) -> String {
+    let new = Path::new("/run/standpipe").join(pipe.entry.name.as_os_str());
+    let (old, new, link) = (quoted(&pipe.target), quoted(&new), quoted(&pipe.entry.link));
+    format!("mv -n {old} {new} && ln -sfn {new} {link}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fifos_of_others_are_protected_where_the_kernel_says_so() {
+        for (setting, dir_mode, dir_owner, protected) in [
+            (0, 0o1777, 0, false),
+            (1, 0o1777, 0, true),
+            (1, 0o0777, 0, false),
+            (1, 0o1777, 7, false),
+            (1, 0o1775, 0, false),
+            (2, 0o1775, 0, true),
+            (2, 0o1755, 0, false),
+        ] {
+            let fifo = Rights { mode: 0o660, owner: 7, group: 7 };
+            let dir = Rights { mode: dir_mode, owner: dir_owner, group: 0 };
+            assert_eq!(is_protected(fifo, dir, setting), protected, "{setting} {dir_mode:o} {dir_owner}");
+        }
+    }
+
+    #[test]
+    fn a_directory_may_be_written_by_its_owner_and_by_roots_group() {
+        for (mode, group, open) in
+            [(0o755, 7, false), (0o775, 0, false), (0o775, 7, true), (0o757, 0, true), (0o1777, 0, true)]
+        {
+            assert_eq!(writable_by(Rights { mode, owner: 0, group }).is_some(), open, "{mode:o} {group}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! `holder status`: a row a pipe, for people or for scripts.
+//!
+//! What cannot be known is `?`, and null for scripts; what there is none of is `-`.
+
+use std::path::Path;
+
+use serde::Serialize;
+use standpipe_common::error::Stop;
+use standpipe_common::name::Printable;
+use standpipe_common::table::{Screen, render};
+use standpipe_common::units::ByteSize;
+
+use crate::cli::LookArgs;
+use crate::openers::{Opener, Process};
+use crate::print;
+use crate::survey::{Answer, End, Pipe, Survey, answer, survey};
+
+/// Version of the JSON text.
+const VERSION: u32 = 1;
+/// So many processes are named in a cell, more are counted.
+const NAMED_MAX: usize = 2;
+
+const TITLES: [&str; 8] = ["PIPE", "TARGET", "HELD", "READERS", "WRITERS", "QUEUED", "SIZE", "FULL"];
+
+/// Prints it. The exit code: 0 if every pipe is held, 1 if not or if that cannot be known.
+pub fn run(args: &LookArgs) -> Result<u8, Stop> {
+    let survey = survey(args.dir.as_deref(), "status")?;
+    let text = if args.json { print::json(&Report::of(&survey))? } else { table(&survey, Screen::of_stdout()) };
+    print::to_stdout(&text)?;
+    Ok(u8::from(!survey.pipes.iter().all(|pipe| is_good(pipe, survey.all_seen))))
+}
+
+fn is_good(pipe: &Pipe, all_seen: bool) -> bool {
+    pipe.held(all_seen) == Answer::Yes && pipe.twin.is_none()
+}
+
+fn table(survey: &Survey, screen: Screen) -> String {
+    if survey.pipes.is_empty() {
+        return print::shown("no pipes\n", screen);
+    }
+    let rows: Vec<_> = survey.pipes.iter().map(|pipe| row(pipe, survey.all_seen)).collect();
+    let mut text = render(&TITLES, &rows, screen);
+    for pipe in &survey.pipes {
+        if let Some(problem) = problem(pipe) {
+            text.push_str(&print::wrapped(&format!("{}: {problem}", pipe.entry.name), "", "  ", screen));
+        }
+    }
+    if !survey.all_seen {
+        let hint = "?: processes of other users cannot be seen; as root they can";
+        text.push_str(&print::wrapped(hint, "", "  ", screen));
+    }
+    text
+}
+
+fn row(pipe: &Pipe, all_seen: bool) -> Vec<String> {
+    let is_fifo = matches!(pipe.end, End::Fifo(..));
+    // Of a FIFO that nobody has open there is no level.
+    let unknown = if is_fifo && answer(pipe.openers.len(), all_seen) != Answer::No { "?" } else { "-" };
+    let number = |number: Option<String>| number.unwrap_or_else(|| unknown.to_owned());
+    let who = |openers: Vec<&Opener>| if is_fifo { processes(&openers, all_seen) } else { unknown.to_owned() };
+    vec![
+        pipe.entry.name.to_string(),
+        path(&pipe.target),
+        held(pipe, all_seen),
+        who(pipe.readers().collect()),
+        who(pipe.writers().collect()),
+        number(pipe.level.map(|level| level.queued.to_string())),
+        number(pipe.level.map(|level| ByteSize(level.capacity as u64).to_string())),
+        number(pipe.level.map(|level| if level.is_full { "yes" } else { "no" }.to_owned())),
+    ]
+}
+
+fn held(pipe: &Pipe, all_seen: bool) -> String {
+    match (pipe.held(all_seen), pipe.holders().count()) {
+        (Answer::Yes, 0 | 1) => "yes".to_owned(),
+        (Answer::Yes, count) => format!("{count} holders"),
+        (Answer::No, _) => "no".to_owned(),
+        (Answer::Unknown, _) => "?".to_owned(),
+    }
+}
+
+fn processes(openers: &[&Opener], all_seen: bool) -> String {
+    match openers {
+        [] if all_seen => "-".to_owned(),
+        [] => "?".to_owned(),
+        few if few.len() <= NAMED_MAX => few.iter().map(|opener| named(&opener.process)).collect::<Vec<_>>().join(", "),
+        many => format!("{} processes", many.len()),
+    }
+}
+
+fn named(process: &Process) -> String {
+    format!("{} {}", Printable(&process.command), process.pid)
+}
+
+fn problem(pipe: &Pipe) -> Option<String> {
+    let twin = || pipe.twin.as_ref().map(|twin| format!("it leads to the same FIFO as {twin}"));
+    pipe.trouble().map(ToString::to_string).or_else(twin)
+}
+
+fn path(path: &Path) -> String {
+    Printable(path.as_os_str()).to_string()
+}
+
+/// All of it for scripts. Unknown is null.
+#[derive(Serialize)]
+struct Report {
+    version: u32,
+    dir: String,
+    all_processes_seen: bool,
+    pipes: Vec<PipeReport>,
+}
+
+#[derive(Serialize)]
+struct PipeReport {
+    name: String,
+    target: String,
+    held: Option<bool>,
+    holders: Option<Vec<ProcessReport>>,
+    readers: Option<Vec<ProcessReport>>,
+    writers: Option<Vec<ProcessReport>>,
+    queued_bytes: Option<usize>,
+    capacity_bytes: Option<usize>,
+    full: Option<bool>,
+    problem: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ProcessReport {
+    pid: u32,
+    command: String,
+    uid: u32,
+}
+
+impl Report {
+    fn of(survey: &Survey) -> Report {
+        Report {
+            version: VERSION,
+            dir: path(&survey.dir),
+            all_processes_seen: survey.all_seen,
+            pipes: survey.pipes.iter().map(|pipe| PipeReport::of(pipe, survey.all_seen)).collect(),
+        }
+    }
+}
+
+impl PipeReport {
+    fn of(pipe: &Pipe, all_seen: bool) -> PipeReport {
+        let is_hidden = matches!(pipe.end, End::Hidden(_));
+        let list = |openers: Vec<&Opener>| {
+            let known = !openers.is_empty() || (all_seen && !is_hidden) || pipe.held(all_seen) == Answer::No;
+            known.then(|| openers.iter().map(|opener| ProcessReport::of(&opener.process)).collect())
+        };
+        PipeReport {
+            name: pipe.entry.name.to_string(),
+            target: path(&pipe.target),
+            held: match pipe.held(all_seen) {
+                Answer::Yes => Some(true),
+                Answer::No => Some(false),
+                Answer::Unknown => None,
+            },
+            holders: list(pipe.holders().collect()),
+            readers: list(pipe.readers().collect()),
+            writers: list(pipe.writers().collect()),
+            queued_bytes: pipe.level.map(|level| level.queued),
+            capacity_bytes: pipe.level.map(|level| level.capacity),
+            full: pipe.level.map(|level| level.is_full),
+            problem: problem(pipe),
+        }
+    }
+}
+
+impl ProcessReport {
+    fn of(process: &Process) -> ProcessReport {
+        ProcessReport { pid: process.pid, command: Printable(&process.command).to_string(), uid: process.uid }
+    }
+}

@@ -1,0 +1,196 @@
+//! What can be seen of a pipes directory from outside: its links, where they lead, who has those FIFOs open, how full
+//! they are. `status` and `check` both start here.
+//!
+//! Invariant: a FIFO is opened only if /proc showed that a holder or reader has it open (see [`crate::level`]).
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::CommandFactory;
+use standpipe_common::error::{Error, Stop};
+use standpipe_common::fifo::{self, Identity};
+use standpipe_common::name::PipeName;
+use standpipe_common::pipes::{Entry, Finding, scan};
+
+use crate::cli::Cli;
+use crate::create;
+use crate::level::{Level, level};
+use crate::openers::{Opener, Openers, Role};
+
+/// A pipes directory at one moment.
+#[derive(Debug)]
+pub struct Survey {
+    /// The directory, as it was named.
+    pub dir: PathBuf,
+    /// Its links, sorted by name.
+    pub pipes: Vec<Pipe>,
+    /// What is wrong with its files.
+    pub findings: Vec<Finding>,
+    /// Whether every process could be looked at.
+    pub all_seen: bool,
+    /// How many are there that could not.
+    pub hidden: usize,
+}
+
+/// One link.
+#[derive(Debug)]
+pub struct Pipe {
+    /// What the directory says of it.
+    pub entry: Entry,
+    /// Where it leads in the end, whether or not anything is there.
+    pub target: PathBuf,
+    /// What stands there.
+    pub end: End,
+    /// An earlier link leads to the same FIFO.
+    pub twin: Option<PipeName>,
+    /// Who has it open, by number.
+    pub openers: Vec<Opener>,
+    /// How full it is. `None`: it may not be asked.
+    pub level: Option<Level>,
+}
+
+/// The end of a link.
+#[derive(Debug)]
+pub enum End {
+    /// A FIFO.
+    Fifo(Identity, fs::Metadata),
+    /// Nothing.
+    Missing(Error),
+    /// Something else.
+    Other(Error),
+    /// It cannot be reached, so nothing is known.
+    Hidden(Error),
+}
+
+/// An answer that may not be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It was seen.
+    Yes,
+    /// It would have been seen.
+    No,
+    /// What is not seen may be there all the same.
+    Unknown,
+}
+
+impl Pipe {
+    /// What is wrong at its end.
+    pub fn trouble(&self) -> Option<&Error> {
+        match &self.end {
+            End::Fifo(..) => None,
+            End::Missing(error) | End::Other(error) | End::Hidden(error) => Some(error),
+        }
+    }
+
+    /// Holders that have it open, so that no end of it comes.
+    pub fn holders(&self) -> impl Iterator<Item = &Opener> {
+        self.openers.iter().filter(|opener| opener.process.role == Role::Holder && opener.keeps())
+    }
+
+    /// Everybody else who could read from it.
+    pub fn readers(&self) -> impl Iterator<Item = &Opener> {
+        self.openers.iter().filter(|opener| opener.process.role != Role::Holder && opener.reads)
+    }
+
+    /// Everybody who could write to it, but for holders and readers, who never do.
+    pub fn writers(&self) -> impl Iterator<Item = &Opener> {
+        self.openers.iter().filter(|opener| opener.process.role == Role::Stranger && opener.writes)
+    }
+
+    /// Whether a holder holds it.
+    pub fn held(&self, all_seen: bool) -> Answer {
+        match &self.end {
+            End::Hidden(_) => Answer::Unknown,
+            End::Missing(_) | End::Other(_) => Answer::No,
+            End::Fifo(..) => answer(self.holders().count(), all_seen),
+        }
+    }
+}
+
+/// What a number of processes found says.
+pub fn answer(found: usize, all_seen: bool) -> Answer {
+    match (found, all_seen) {
+        (1.., _) => Answer::Yes,
+        (0, true) => Answer::No,
+        (0, false) => Answer::Unknown,
+    }
+}
+
+/// Looks at the pipes directory that the command line names, or at the current one.
+///
+/// # Errors
+/// None is named and nothing here is ours; or it cannot be read.
+pub fn survey(dir: Option<&Path>, command: &str) -> Result<Survey, Stop> {
+    let scan = scan(dir.unwrap_or(Path::new(".")))?;
+    if dir.is_none() && scan.nothing_of_ours() {
+        let usage = usage(command);
+        return Err(Stop::Usage(format!("there is no link to a FIFO in the current directory\n\n{usage}")));
+    }
+    let ends: Vec<End> = scan.entries.iter().map(|entry| end(&entry.link)).collect();
+    let openers = Openers::of(&ends.iter().filter_map(End::identity).collect::<HashSet<_>>());
+    let mut first = HashMap::new();
+    let pipes = scan.entries.into_iter().zip(ends).map(|(entry, end)| pipe(entry, end, &openers, &mut first)).collect();
+    let (all_seen, hidden) = (openers.all_seen(), openers.hidden());
+    Ok(Survey { dir: scan.dir, pipes, findings: scan.findings, all_seen, hidden })
+}
+
+impl End {
+    fn identity(&self) -> Option<Identity> {
+        if let End::Fifo(identity, _) = self { Some(*identity) } else { None }
+    }
+}
+
+fn pipe(entry: Entry, end: End, openers: &Openers, first: &mut HashMap<Identity, PipeName>) -> Pipe {
+    let target = target(&entry.link);
+    let Some(identity) = end.identity() else {
+        return Pipe { entry, target, end, twin: None, openers: Vec::new(), level: None };
+    };
+    let twin = first.get(&identity).cloned();
+    first.entry(identity).or_insert_with(|| entry.name.clone());
+    let openers = openers.on(identity).to_vec();
+    let may_ask = openers.iter().any(Opener::keeps);
+    let level = may_ask.then(|| level(&entry.link, identity)).flatten();
+    Pipe { entry, target, end, twin, openers, level }
+}
+
+fn end(link: &Path) -> End {
+    let looked = fifo::look(link);
+    match (looked, fs::metadata(link)) {
+        (Ok(identity), Ok(metadata)) if Identity::from(&metadata) == identity => End::Fifo(identity, metadata),
+        (Err(error), Ok(_)) => End::Other(error),
+        (Err(error), Err(_)) if create::is_missing(link) => End::Missing(error),
+        (Err(error), Err(_)) => End::Hidden(error),
+        (Ok(_), _) => End::Hidden(Error::because("look at", link, "it changes at this very moment")),
+    }
+}
+
+/// As short as it can be had: of what is missing, at least its directory is resolved.
+fn target(link: &Path) -> PathBuf {
+    let missing = || {
+        let end = create::end_of(link).unwrap_or_else(|_| link.to_path_buf());
+        let dir = end.parent().and_then(|dir| fs::canonicalize(dir).ok());
+        dir.zip(end.file_name()).map(|(dir, name)| dir.join(name)).unwrap_or(end)
+    };
+    fs::canonicalize(link).unwrap_or_else(|_| missing())
+}
+
+fn usage(command: &str) -> String {
+    let mut holder = Cli::command();
+    holder.build();
+    holder.find_subcommand_mut(command).map(|found| found.render_help().to_string()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_sees_everybody_can_say_no() {
+        for (found, all_seen, expected) in
+            [(0, true, Answer::No), (0, false, Answer::Unknown), (1, true, Answer::Yes), (2, false, Answer::Yes)]
+        {
+            assert_eq!(answer(found, all_seen), expected);
+        }
+    }
+}
