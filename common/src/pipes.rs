@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Cannot, Result};
 use crate::name::{Class, DEFAULTS, PipeName, Printable, classify};
-use crate::policy::{Kind, Policy, Raw, load};
+use crate::policy::{Directories, Kind, Policy, Raw, load};
 
 /// What was found in a pipes directory.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct Scan {
     pub entries: Vec<Entry>,
     /// The log root that `defaults.toml` names: absolute, or with [`Scan::dir`] before it.
     pub logs: Option<PathBuf>,
+    /// Where `defaults.toml` wants the mailboxes, in the same manner.
+    pub mailbox_dir: Option<PathBuf>,
     /// What is not as it should be, sorted by name.
     pub findings: Vec<Finding>,
     /// Whether there is a link or a `*.toml` at all, good or bad.
@@ -90,8 +92,11 @@ impl Scan {
 pub fn scan(dir: &Path) -> Result<Scan> {
     let listing = Listing::of(dir)?;
     let mut findings = listing.findings;
-    let (defaults, logs) =
-        if listing.defaults { read_defaults(dir, &mut findings) } else { (Some(Raw::default()), None) };
+    let (defaults, Directories { logs, mailbox_dir }) = if listing.defaults {
+        read_defaults(dir, &mut findings)
+    } else {
+        (Some(Raw::default()), Directories::default())
+    };
 
     let mut entries = Vec::new();
     for name in &listing.links {
@@ -110,20 +115,20 @@ pub fn scan(dir: &Path) -> Result<Scan> {
         )));
         read_own(dir, name, &mut findings);
     }
-    Ok(Scan { dir: dir.to_path_buf(), entries, logs, findings, ours: listing.ours })
+    Ok(Scan { dir: dir.to_path_buf(), entries, logs, mailbox_dir, findings, ours: listing.ours })
 }
 
-/// `defaults.toml`, unless it is wrong, and the log root, which counts even then.
-fn read_defaults(dir: &Path, findings: &mut Vec<Finding>) -> (Option<Raw>, Option<PathBuf>) {
+/// `defaults.toml`, unless it is wrong, and its directories, which count even then.
+fn read_defaults(dir: &Path, findings: &mut Vec<Finding>) -> (Option<Raw>, Directories) {
     let file = dir.join(DEFAULTS);
     match load(&file, Kind::Defaults) {
         Ok(raw) => {
-            let logs = raw.logs(&file);
-            (Some(raw), logs)
+            let directories = raw.directories(&file);
+            (Some(raw), directories)
         }
         Err(error) => {
             findings.extend(error.sentences().iter().cloned().map(Finding::Error));
-            (None, error.logs().map(Path::to_path_buf))
+            (None, error.directories().clone())
         }
     }
 }
@@ -290,10 +295,12 @@ mod tests {
 
     #[test]
     fn wrong_defaults_make_every_pipe_unsound_but_keep_the_log_root() {
-        let files = [("defaults.toml", "logs = \"/l\"\nlevle = 3"), ("app.toml", "stamp = \"iso\"")];
+        let defaults = "logs = \"/l\"\nmailbox_dir = \"m\"\nlevle = 3";
+        let files = [("defaults.toml", defaults), ("app.toml", "stamp = \"iso\"")];
         let scan = scanned(&["app", "web"], &files);
         assert!(scan.entries.iter().all(|entry| !entry.sound && entry.policy == Policy::default()));
         assert_eq!((scan.logs.as_deref(), errors(&scan)), (Some(Path::new("/l")), 1));
+        assert_eq!(scan.mailbox_dir, Some(scan.dir.join("m")));
     }
 
     #[test]

@@ -19,7 +19,7 @@ fn sample() -> PathBuf {
 /// The sample file: prose behind `# `, keys behind a bare `#`.
 fn defaults() -> String {
     let mut text = String::from(
-        "# The policy of all pipes of this directory. NAME.toml, with the same keys but for logs, is the policy of the\n\
+        "# The policy of all pipes of this directory. NAME.toml, with the same keys but for logs and mailbox_dir, is the policy of the\n\
          # pipe NAME alone.\n\
          # Each key stands here with its built-in default: take the # away to change it.\n\
          # Sizes: K M G T are powers of 1024. Spans: ms s m h d w. Limits and triggers can be \"off\".\n",
