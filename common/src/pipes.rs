@@ -93,15 +93,15 @@ pub fn scan(dir: &Path) -> Result<Scan> {
     let listing = Listing::of(dir)?;
     let mut findings = listing.findings;
     let (defaults, Directories { logs, mailbox_dir }) = if listing.defaults {
-        read_defaults(dir, &mut findings)
+        read(&dir.join(DEFAULTS), Kind::Defaults, &mut findings)
     } else {
         (Some(Raw::default()), Directories::default())
     };
 
+    let read_own = |name: &PipeName, findings: &mut _| read(&dir.join(name.policy_file()), Kind::Pipe, findings).0;
     let mut entries = Vec::new();
     for name in &listing.links {
-        let own =
-            if listing.policies.contains(name) { read_own(dir, name, &mut findings) } else { Some(Raw::default()) };
+        let own = if listing.policies.contains(name) { read_own(name, &mut findings) } else { Some(Raw::default()) };
         let merged = own.zip(defaults.clone()).map(|(own, defaults)| own.over(defaults));
         let sound = merged.is_some();
         let policy = Policy::from_raw(&merged.unwrap_or_default());
@@ -113,33 +113,21 @@ pub fn scan(dir: &Path) -> Result<Scan> {
             "{} belongs to no pipe: there is no link {name} beside it",
             file.display()
         )));
-        read_own(dir, name, &mut findings);
+        read_own(name, &mut findings);
     }
     Ok(Scan { dir: dir.to_path_buf(), entries, logs, mailbox_dir, findings, ours: listing.ours })
 }
 
-/// `defaults.toml`, unless it is wrong, and its directories, which count even then.
-fn read_defaults(dir: &Path, findings: &mut Vec<Finding>) -> (Option<Raw>, Directories) {
-    let file = dir.join(DEFAULTS);
-    match load(&file, Kind::Defaults) {
+/// A policy file, unless it is wrong, and the directories that it names, which count even then.
+fn read(file: &Path, kind: Kind, findings: &mut Vec<Finding>) -> (Option<Raw>, Directories) {
+    match load(file, kind) {
         Ok(raw) => {
-            let directories = raw.directories(&file);
+            let directories = raw.directories(file);
             (Some(raw), directories)
         }
         Err(error) => {
             findings.extend(error.sentences().iter().cloned().map(Finding::Error));
             (None, error.directories().clone())
-        }
-    }
-}
-
-/// `NAME.toml`, unless it is wrong.
-fn read_own(dir: &Path, name: &PipeName, findings: &mut Vec<Finding>) -> Option<Raw> {
-    match load(&dir.join(name.policy_file()), Kind::Pipe) {
-        Ok(raw) => Some(raw),
-        Err(error) => {
-            findings.extend(error.sentences().iter().cloned().map(Finding::Error));
-            None
         }
     }
 }
