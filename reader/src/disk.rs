@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use nix::dir;
 use nix::errno::Errno;
@@ -303,6 +304,12 @@ pub fn is_locked(file: &File) -> io::Result<bool> {
     let mut lock = first_byte(libc::F_WRLCK);
     fcntl::fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock))?;
     Ok(i32::from(lock.l_type) != libc::F_UNLCK)
+}
+
+/// When a file was made, ns since the epoch. `None`: this file system does not keep it.
+pub fn birth_ns(metadata: &std::fs::Metadata) -> Option<i64> {
+    let since = metadata.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_nanos()).ok()
 }
 
 /// A regular file of our own uid with one name: one that we may write to.

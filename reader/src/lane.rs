@@ -81,7 +81,7 @@ pub struct Lane {
     asked: bool,
     /// A due rotation waits for the end of a line.
     waiting: Option<Waiting>,
-    /// When the part of that birth is due by the clock.
+    /// When the part that was begun then is due by the clock.
     due_of: (i64, Option<i64>),
     /// What each line start of this turn gets in front.
     text: Vec<u8>,
@@ -133,7 +133,7 @@ impl Lane {
 
     /// Gives the lane its log directory, and the archiver its sealed segments.
     pub fn attach(&mut self, dir: Dir, boot: &str, now_ns: i64) -> Result<()> {
-        self.log = Some(LogDir::open(dir, boot, self.settings.mode, now_ns)?);
+        self.log = Some(LogDir::open(dir, boot, self.settings.mode, Some(&self.settings.filename), now_ns)?);
         self.order_archive();
         Ok(())
     }
@@ -147,9 +147,9 @@ impl Lane {
         if let Some(waiting) = self.waiting {
             return Some(waiting.since_ns + LINE_WAIT_NS);
         }
-        let birth_ns = segment.name().birth_ns();
-        if self.due_of.0 != birth_ns {
-            self.due_of = (birth_ns, self.settings.triggers.due_ns(birth_ns));
+        let begun_ns = segment.begun_ns();
+        if self.due_of.0 != begun_ns {
+            self.due_of = (begun_ns, self.settings.triggers.due_ns(begun_ns));
         }
         self.due_of.1
     }

@@ -11,7 +11,7 @@
 //! - [`glance`], [`rotation`]: a look before a read, and where a part ends;
 //! - [`log_dir`], [`segment`], [`output`]: the part that is written;
 //! - [`archiver`]: what becomes of sealed parts;
-//! - [`listing`], [`line_end`]: what stands in a log directory;
+//! - [`listing`], [`line_end`], [`state`]: what stands in a log directory;
 //! - [`disk`]: the seam to the file system.
 //!
 //! [`logs`] is the way back, and uses nothing but the listing.
@@ -40,4 +40,5 @@ pub mod run;
 pub mod segment;
 pub mod settings;
 pub mod signals;
+pub mod state;
 pub mod stdin;

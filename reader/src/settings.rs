@@ -5,6 +5,7 @@ use std::time::Duration;
 use nix::unistd::Gid;
 use standpipe_common::account;
 use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::part::Pattern;
 use standpipe_common::policy::{Compress, Level, Policy};
 use standpipe_common::stamp::Stamper;
 
@@ -16,6 +17,8 @@ use crate::rotation::Triggers;
 pub struct Settings {
     /// What is put before each line.
     pub stamper: Stamper,
+    /// How parts are named.
+    pub filename: Pattern,
     /// When a part ends.
     pub triggers: Triggers,
     /// How files are made.
@@ -35,6 +38,7 @@ impl Settings {
         let group = policy.file_group.as_deref().map(find_group).transpose()?;
         Ok(Settings {
             stamper: policy.stamper.clone(),
+            filename: policy.filename.clone(),
             triggers: Triggers {
                 size: policy.rotate_size,
                 age: policy.rotate_age,

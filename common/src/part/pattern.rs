@@ -105,15 +105,15 @@ impl Value for Pattern {
         if text.starts_with(['.', '-']) {
             return Err("a name begins with neither `.` nor `-`".to_string());
         }
-        if text.ends_with(".log") || text.ends_with(".zst") {
+        if [".log", ".zst"].iter().any(|suffix| text.ends_with(suffix)) {
             return Err("`.log` is added to each name, `.log.zst` once it is an archive: leave it out".to_string());
         }
         let pieces = pieces(text)?;
-        let fields = pieces.iter().filter_map(|piece| match piece {
+        let last = pieces.iter().rev().find_map(|piece| match piece {
             Piece::Field(field) => Some(*field),
             Piece::Text(_) => None,
         });
-        let Some(last) = fields.last() else {
+        let Some(last) = last else {
             return Err(format!("there is no time in it: {ALLOWED}"));
         };
         let pattern = Pattern { text: text.to_string(), pieces, last };
@@ -327,17 +327,13 @@ impl Parts {
 
     /// Microseconds since the epoch. `None`: there is no such time, or none that a clock of ours can have.
     fn us(&self) -> Option<i64> {
-        let seconds_us = match self.epoch {
-            Some(seconds) => seconds.checked_mul(1_000_000)?,
-            None => {
-                let first = Date::new(self.year, self.month.unwrap_or(1), self.day.unwrap_or(1)).ok()?;
-                let date = match self.day_of_year {
-                    Some(day) => first.with().day_of_year(day).build().ok()?,
-                    None => first,
-                };
-                let time = Time::new(self.hour, self.minute, self.second, 0).ok()?;
-                date.to_datetime(time).to_zoned(TimeZone::UTC).ok()?.timestamp().as_microsecond()
-            }
+        let seconds_us = if let Some(seconds) = self.epoch {
+            seconds.checked_mul(1_000_000)?
+        } else {
+            let first = Date::new(self.year, self.month.unwrap_or(1), self.day.unwrap_or(1)).ok()?;
+            let date = self.day_of_year.map_or(Ok(first), |day| first.with().day_of_year(day).build()).ok()?;
+            let time = Time::new(self.hour, self.minute, self.second, 0).ok()?;
+            date.to_datetime(time).to_zoned(TimeZone::UTC).ok()?.timestamp().as_microsecond()
         };
         let us = seconds_us.checked_add(self.sub_us)?;
         us.checked_mul(1000).map(|_| us)
