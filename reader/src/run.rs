@@ -27,6 +27,7 @@ use crate::lane::Lane;
 use crate::mailboxes::Mailboxes;
 use crate::root::Root;
 use crate::settings::Settings;
+use crate::shelf::Shelf;
 use crate::signals::{Ask, Inbox};
 
 const SIGNALS: Token = Token(usize::MAX);
@@ -89,7 +90,8 @@ impl Daemon {
         }
         let mut inbox = Inbox::new(logs)?;
         poll.registry().register(&mut inbox.source, SIGNALS, Interest::READABLE).cannot("watch", "signals")?;
-        let (mailboxes, holding) = Mailboxes::take_up(root.dir().try_clone()?, root.home().clone())?;
+        let shelf = Shelf::open(root.dir().try_clone()?, scan.mailbox_dir.as_deref())?;
+        let (mailboxes, holding) = Mailboxes::take_up(shelf, root.home().clone())?;
         let watch = Watch::new()?;
         poll.registry()
             .register(&mut SourceFd(&watch.raw_fd()), WATCH, Interest::READABLE)
