@@ -52,7 +52,7 @@ impl LogDir {
         }
         drop_empty(&dir, &mut listing)?;
         if !listing.state.patterns.contains(&filename) {
-            list_pattern(&dir, &mut listing, &filename, boot)?;
+            list_pattern(&dir, &mut listing, &filename, boot, mode)?;
         }
         let segment = match listing.active().filter(|name| is_writable(&dir, name)).cloned() {
             Some(name) if !rebooted || is_empty(&dir, &name) => {
@@ -62,7 +62,7 @@ impl LogDir {
             _ => create_segment(&dir, &filename, listing.newest(), mode, false, now_ns)?,
         };
         if rebooted || !listing.has_state {
-            State { boot: Some(boot.to_owned()), ..listing.state }.write(&dir)?;
+            State { boot: Some(boot.to_owned()), ..listing.state }.write(&dir, mode)?;
         }
         let log = LogDir { dir, segment, mode, filename };
         log.point_current();
@@ -157,7 +157,7 @@ fn create_segment(
 }
 
 /// Writes down that names of parts are made by `filename` from now on, before the first is.
-fn list_pattern(dir: &Dir, listing: &mut Listing, filename: &Pattern, boot: &str) -> Result<()> {
+fn list_pattern(dir: &Dir, listing: &mut Listing, filename: &Pattern, boot: &str, mode: FileMode) -> Result<()> {
     let refuse = |cause: String| Err(Error::because("use log directory", dir.path(), cause));
     let foreign = |name: &OsStr| filename.gives(name) && PartName::parse(name, &listing.state.patterns).is_none();
     if let Some((name, _)) = dir.entries()?.into_iter().find(|(name, is_file)| *is_file && foreign(name)) {
@@ -181,7 +181,7 @@ fn list_pattern(dir: &Dir, listing: &mut Listing, filename: &Pattern, boot: &str
         return refuse(format!("its parts are named by {PATTERNS_MAX} patterns already; that is the most"));
     }
     state.patterns.push(filename.clone());
-    state.write(dir)?;
+    state.write(dir, mode)?;
     listing.has_state = true;
     Ok(())
 }

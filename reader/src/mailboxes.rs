@@ -28,7 +28,7 @@ impl Mailboxes {
     /// value holds chunks that wait for recovery.
     pub fn take_up(shelf: Shelf, home: Home) -> Result<(Mailboxes, Vec<Mailbox>)> {
         let mut mailboxes = Mailboxes { shelf, home, ready: Vec::new() };
-        let (mut holding, mut misplaced) = (Vec::new(), Vec::new());
+        let mut holding = Vec::new();
         for name in mailboxes.shelf.names()? {
             let Some(place) = mailboxes.shelf.place(&name)? else {
                 mailboxes.set_aside(&name, "it leads to a file that is not there")?;
@@ -36,7 +36,6 @@ impl Mailboxes {
             };
             match Mailbox::open(&place.dir, &place.file, &name, &mailboxes.home)? {
                 Ok(mailbox) if matches!(mailbox.phase(), Some(Phase::Armed | Phase::Full(_))) => holding.push(mailbox),
-                Ok(mailbox) if !mailboxes.shelf.is_in_place(&name) => misplaced.push(mailbox),
                 Ok(mut mailbox) => {
                     mailbox.clear_all();
                     mailboxes.give_back(mailbox);
@@ -47,9 +46,6 @@ impl Mailboxes {
         while mailboxes.ready.len() < 2 {
             let fresh = mailboxes.shelf.make(&mailboxes.home)?;
             mailboxes.ready.push(fresh);
-        }
-        for mailbox in misplaced {
-            mailboxes.give_back(mailbox);
         }
         Ok((mailboxes, holding))
     }

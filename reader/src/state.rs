@@ -50,11 +50,11 @@ impl State {
         Ok(State::parse(&String::from_utf8_lossy(&bytes)))
     }
 
-    /// Puts the file of `dir` in place.
-    pub fn write(&self, dir: &Dir) -> Result<()> {
+    /// Puts the file of `dir` in place, for the same readers as the parts: without it they know none of them.
+    pub fn write(&self, dir: &Dir, mode: FileMode) -> Result<()> {
         const FRESH: &str = ".standpipe.new";
         dir.remove(FRESH)?;
-        let file = dir.create(FRESH, FileMode { mode: 0o640, group: None })?;
+        let file = dir.create(FRESH, mode)?;
         disk::write_at(&file, self.text().as_bytes(), 0).cannot("write", dir.path_of(FRESH))?;
         if *self.patterns != [Pattern::default()] {
             // An empty file after a power cut would make parts foreign.

@@ -11,7 +11,8 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
-use standpipe_tests::privilege::{give, needs_seams};
+use standpipe_tests::privilege::{NOBODY, give, needs_seams};
+use standpipe_tests::scratch::set_mode;
 use standpipe_tests::stored::parts;
 use support_a::{Clock, Stand, name, raw};
 use support_b::{Bench, assert_same, hold, put, run_to_kill, stop, wait_empty};
@@ -56,7 +57,7 @@ fn parts_of_one_day_are_counted_and_the_next_day_begins_anew() {
             }
         }
         assert_eq!(part_names(&stand.log_dir()).last().unwrap(), "app-2026-11-21-004.log");
-        // The empty one gives way: the name of a part tells the day of its first byte.
+        // The empty one gives way: a name tells the day of the first byte.
         clock.set("2026-11-22T00:00:30Z");
         say("next day\n".to_owned());
         let names = part_names(&stand.log_dir());
@@ -161,7 +162,6 @@ fn rotate_any(stand: &Stand, reader: &standpipe_tests::daemon::Daemon) {
 }
 
 impl Stand {
-    /// As `write_and_wait`, where names do not sort as bytes.
     fn write_and_wait_printed(&self, line: &str) {
         self.write(line.as_bytes());
         until("the line is stored", || self.logs().arg("app").run().stdout.ends_with(line.as_bytes()));
@@ -294,7 +294,7 @@ fn whoever_stands_in_the_way_of_a_name_is_passed_by() {
     stop(reader);
 }
 
-/// This year in UTC, by the clock of the files.
+/// This year in UTC.
 fn this_year() -> String {
     let output = std::process::Command::new("date").args(["-u", "+%Y"]).output().expect("date");
     String::from_utf8(output.stdout).expect("digits").trim().to_owned()
@@ -365,6 +365,19 @@ fn reader_stdin_names_by_its_flag() {
         let archive = log.join(format!("{}-{count:03}.log.zst", this_year()));
         assert_eq!(raw(&archive), text.as_bytes());
     }
+}
+
+#[test]
+fn whoever_may_read_the_parts_may_read_their_patterns() {
+    let bench = Bench::new();
+    let pipe = hold(&bench.scratch.pipe("app"));
+    bench.scratch.write_policy("defaults.toml", "filename = \"%Y\"\nfile_mode = \"0644\"\n");
+    put(&pipe, b"one\n");
+    let reader = bench.reader().start();
+    bench.wait_stored("app", b"one\n");
+    set_mode(&bench.log("app"), 0o755);
+    assert_prints(Launch::new("reader").arg("logs").arg(bench.log("app")).as_user(NOBODY - 1), b"one\n", "others");
+    stop(reader);
 }
 
 #[test]
