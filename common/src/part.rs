@@ -5,21 +5,27 @@
 //! 2026-11-21T10-00-00.000000Z.log.zst   its archive
 //! 2026-11-21T10-00-00.000000Z.times     marks of the segment, until the archive has them
 //! ```
-//! A name is ours only if it is given back exactly by the pattern; every other file is foreign. Whether the file
-//! behind a name is ours (regular, our uid's) is not asked here.
+//! A name is ours only if one of the directory's patterns gives it back exactly; every other file is foreign. Whether
+//! the file behind a name is ours (regular, our uid's) is not asked here.
+
+mod counter;
+mod pattern;
 
 use std::ffi::OsStr;
 use std::fmt;
 
-use jiff::Timestamp;
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
+pub use self::pattern::Pattern;
 
 /// The stem that segment, archive and marks of one part share.
+///
+/// The order is that of the parts, whichever patterns gave the names: by the beginning of the time that is told, then
+/// by the counter. Among names of one pattern it is the order of the bytes as well.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartName {
-    stem: String,
     birth_us: i64,
+    /// `None`: the time is exact.
+    counter: Option<u64>,
+    stem: String,
 }
 
 /// What a file of a part is, by the end of its name.
@@ -45,35 +51,24 @@ impl PartKind {
 }
 
 impl PartName {
-    /// The pattern of all names, for [`jiff::fmt::strtime`]: UTC, microseconds.
-    pub const PATTERN: &str = "%Y-%m-%dT%H-%M-%S.%6fZ";
-
-    /// The name of a part that is born at `now_ns` and comes after `last`: greater than it even if the clock is not.
-    pub fn born(now_ns: i64, last: Option<&PartName>) -> PartName {
-        let now_us = now_ns.div_euclid(1000);
-        PartName::at(last.map_or(now_us, |last| now_us.max(last.birth_us + 1)))
-    }
-
-    fn at(birth_us: i64) -> PartName {
-        let time = Timestamp::from_microsecond(birth_us).unwrap_or(Timestamp::UNIX_EPOCH);
-        let stem = time.strftime(PartName::PATTERN).to_string();
-        PartName { stem, birth_us }
-    }
-
-    /// Takes a file name apart. `None`: not ours.
-    pub fn parse(file_name: &OsStr) -> Option<(PartName, PartKind)> {
+    /// Takes a file name apart. `None`: none of `patterns` gives it.
+    pub fn parse(file_name: &OsStr, patterns: &[Pattern]) -> Option<(PartName, PartKind)> {
         let name = file_name.to_str()?;
         let (stem, kind) = [PartKind::Archive, PartKind::Segment, PartKind::Marks]
             .into_iter()
             .find_map(|kind| Some((name.strip_suffix(kind.suffix())?, kind)))?;
-        let birth = DateTime::strptime(PartName::PATTERN, stem).ok()?.to_zoned(TimeZone::UTC).ok()?;
-        let part = PartName::at(birth.timestamp().as_microsecond());
-        (part.stem == stem).then_some((part, kind))
+        let part = patterns.iter().find_map(|pattern| pattern.parse(stem))?;
+        Some((part, kind))
     }
 
-    /// When it was born, ns since the epoch, by the name alone.
+    /// When it was born by the name alone, ns since the epoch: for a coarse name the beginning of the period it tells.
     pub fn birth_ns(&self) -> i64 {
-        self.birth_us * 1000
+        self.birth_us.saturating_mul(1000)
+    }
+
+    /// Whether [`PartName::birth_ns`] is the birth to the microsecond.
+    pub fn is_exact(&self) -> bool {
+        self.counter.is_none()
     }
 
     /// The name without what says its state.
@@ -99,20 +94,25 @@ mod tests {
 
     const NOW: i64 = 1_795_255_200_123_456_789;
 
+    fn default_patterns() -> Vec<Pattern> {
+        vec![Pattern::default()]
+    }
+
     #[test]
     fn a_name_gives_back_its_birth() {
-        let name = PartName::born(NOW, None);
+        let name = Pattern::default().born(NOW, None);
         assert_eq!(name.stem(), "2026-11-21T10-00-00.123456Z");
         for kind in [PartKind::Segment, PartKind::Archive, PartKind::Marks] {
-            assert_eq!(PartName::parse(OsStr::new(&name.file(kind))), Some((name.clone(), kind)));
+            let parsed = PartName::parse(OsStr::new(&name.file(kind)), &default_patterns());
+            assert_eq!(parsed, Some((name.clone(), kind)));
         }
         assert_eq!(name.birth_ns(), NOW / 1000 * 1000);
     }
 
     #[test]
     fn names_rise_when_the_clock_does_not() {
-        let first = PartName::born(NOW, None);
-        let second = PartName::born(NOW - 86_400_000_000_000, Some(&first));
+        let first = Pattern::default().born(NOW, None);
+        let second = Pattern::default().born(NOW - 86_400_000_000_000, Some(&first));
         assert!(second > first);
         assert_eq!(second.stem(), "2026-11-21T10-00-00.123457Z");
     }
@@ -129,11 +129,13 @@ mod tests {
             "2026-13-21T10-00-00.000000Z.log",
             "2026-02-30T10-00-00.000000Z.log",
             "2026-11-21T10-00-60.000000Z.log",
+            "+026-11-21T10-00-00.000000Z.log",
+            "9999-11-21T10-00-00.000000Z.log",
             " 2026-11-21T10-00-00.000000Z.log",
             "2026-11-21T10-00-00.000000Z",
             ".log",
         ] {
-            assert_eq!(PartName::parse(OsStr::new(name)), None, "{name}");
+            assert_eq!(PartName::parse(OsStr::new(name), &default_patterns()), None, "{name}");
         }
     }
 }

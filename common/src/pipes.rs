@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Cannot, Result};
 use crate::name::{Class, DEFAULTS, PipeName, Printable, classify};
-use crate::policy::{Kind, Policy, Raw, load};
+use crate::policy::{Directories, Kind, Policy, Raw, load};
 
 /// What was found in a pipes directory.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct Scan {
     pub entries: Vec<Entry>,
     /// The log root that `defaults.toml` names: absolute, or with [`Scan::dir`] before it.
     pub logs: Option<PathBuf>,
+    /// Where `defaults.toml` wants the mailboxes, in the same manner.
+    pub mailbox_dir: Option<PathBuf>,
     /// What is not as it should be, sorted by name.
     pub findings: Vec<Finding>,
     /// Whether there is a link or a `*.toml` at all, good or bad.
@@ -90,13 +92,16 @@ impl Scan {
 pub fn scan(dir: &Path) -> Result<Scan> {
     let listing = Listing::of(dir)?;
     let mut findings = listing.findings;
-    let (defaults, logs) =
-        if listing.defaults { read_defaults(dir, &mut findings) } else { (Some(Raw::default()), None) };
+    let (defaults, Directories { logs, mailbox_dir }) = if listing.defaults {
+        read(&dir.join(DEFAULTS), Kind::Defaults, &mut findings)
+    } else {
+        (Some(Raw::default()), Directories::default())
+    };
 
+    let read_own = |name: &PipeName, findings: &mut _| read(&dir.join(name.policy_file()), Kind::Pipe, findings).0;
     let mut entries = Vec::new();
     for name in &listing.links {
-        let own =
-            if listing.policies.contains(name) { read_own(dir, name, &mut findings) } else { Some(Raw::default()) };
+        let own = if listing.policies.contains(name) { read_own(name, &mut findings) } else { Some(Raw::default()) };
         let merged = own.zip(defaults.clone()).map(|(own, defaults)| own.over(defaults));
         let sound = merged.is_some();
         let policy = Policy::from_raw(&merged.unwrap_or_default());
@@ -108,33 +113,21 @@ pub fn scan(dir: &Path) -> Result<Scan> {
             "{} belongs to no pipe: there is no link {name} beside it",
             file.display()
         )));
-        read_own(dir, name, &mut findings);
+        read_own(name, &mut findings);
     }
-    Ok(Scan { dir: dir.to_path_buf(), entries, logs, findings, ours: listing.ours })
+    Ok(Scan { dir: dir.to_path_buf(), entries, logs, mailbox_dir, findings, ours: listing.ours })
 }
 
-/// `defaults.toml`, unless it is wrong, and the log root, which counts even then.
-fn read_defaults(dir: &Path, findings: &mut Vec<Finding>) -> (Option<Raw>, Option<PathBuf>) {
-    let file = dir.join(DEFAULTS);
-    match load(&file, Kind::Defaults) {
+/// A policy file, unless it is wrong, and the directories that it names, which count even then.
+fn read(file: &Path, kind: Kind, findings: &mut Vec<Finding>) -> (Option<Raw>, Directories) {
+    match load(file, kind) {
         Ok(raw) => {
-            let logs = raw.logs(&file);
-            (Some(raw), logs)
+            let directories = raw.directories(file);
+            (Some(raw), directories)
         }
         Err(error) => {
             findings.extend(error.sentences().iter().cloned().map(Finding::Error));
-            (None, error.logs().map(Path::to_path_buf))
-        }
-    }
-}
-
-/// `NAME.toml`, unless it is wrong.
-fn read_own(dir: &Path, name: &PipeName, findings: &mut Vec<Finding>) -> Option<Raw> {
-    match load(&dir.join(name.policy_file()), Kind::Pipe) {
-        Ok(raw) => Some(raw),
-        Err(error) => {
-            findings.extend(error.sentences().iter().cloned().map(Finding::Error));
-            None
+            (None, error.directories().clone())
         }
     }
 }
@@ -290,10 +283,12 @@ mod tests {
 
     #[test]
     fn wrong_defaults_make_every_pipe_unsound_but_keep_the_log_root() {
-        let files = [("defaults.toml", "logs = \"/l\"\nlevle = 3"), ("app.toml", "stamp = \"iso\"")];
+        let defaults = "logs = \"/l\"\nmailbox_dir = \"m\"\nlevle = 3";
+        let files = [("defaults.toml", defaults), ("app.toml", "stamp = \"iso\"")];
         let scan = scanned(&["app", "web"], &files);
         assert!(scan.entries.iter().all(|entry| !entry.sound && entry.policy == Policy::default()));
         assert_eq!((scan.logs.as_deref(), errors(&scan)), (Some(Path::new("/l")), 1));
+        assert_eq!(scan.mailbox_dir, Some(scan.dir.join("m")));
     }
 
     #[test]

@@ -18,11 +18,12 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
-pub use self::file::{Kind, PolicyError, load};
+pub use self::file::{Directories, Kind, PolicyError, load};
 pub use self::value::{Compress, Level, MAX_LINE_OFF, PipeSize, RotateAt};
 
 use self::keys::help;
-use self::value::{Account, FileMode, LogRoot, MaxLine, Mode, Prefix, RotateAge, RotateSize, Tick, Zone};
+use self::value::{Account, DirPath, FileMode, MaxLine, Mode, Prefix, RotateAge, RotateSize, Tick, Zone};
+use crate::part::Pattern;
 use crate::stamp::{Stamp, Stamper};
 use crate::units::Limit;
 
@@ -31,7 +32,9 @@ use crate::units::Limit;
 #[serde(deny_unknown_fields, default)]
 pub struct Raw {
     #[arg(skip)]
-    logs: Option<LogRoot>,
+    logs: Option<DirPath>,
+    #[arg(skip)]
+    mailbox_dir: Option<DirPath>,
     #[arg(skip)]
     pipe_size: Option<PipeSize>,
     #[arg(long, value_name = "STAMP", help = help("stamp"))]
@@ -40,6 +43,8 @@ pub struct Raw {
     prefix: Option<Prefix>,
     #[arg(long, value_name = "ZONE", help = help("zone"))]
     zone: Option<Zone>,
+    #[arg(long, value_name = "PATTERN", help = help("filename"))]
+    filename: Option<Pattern>,
     #[arg(long, value_name = "SIZE", help = help("rotate_size"))]
     rotate_size: Option<RotateSize>,
     #[arg(long, value_name = "SPAN", help = help("rotate_age"))]
@@ -78,10 +83,12 @@ impl Raw {
     pub fn over(self, lower: Raw) -> Raw {
         Raw {
             logs: self.logs.or(lower.logs),
+            mailbox_dir: self.mailbox_dir.or(lower.mailbox_dir),
             pipe_size: self.pipe_size.or(lower.pipe_size),
             stamp: self.stamp.or(lower.stamp),
             prefix: self.prefix.or(lower.prefix),
             zone: self.zone.or(lower.zone),
+            filename: self.filename.or(lower.filename),
             rotate_size: self.rotate_size.or(lower.rotate_size),
             rotate_age: self.rotate_age.or(lower.rotate_age),
             rotate_at: self.rotate_at.or(lower.rotate_at),
@@ -125,6 +132,8 @@ pub struct Policy {
     pub stamper: Stamper,
     /// The zone of `rotate_at`, the same as the stamper's.
     pub zone: TimeZone,
+    /// The names of parts.
+    pub filename: Pattern,
     /// The size in bytes at which a segment is sealed, at least 1 KiB.
     pub rotate_size: Limit<u64>,
     /// The age at which a segment is sealed, at least 1 s.
@@ -171,6 +180,7 @@ impl Policy {
                 prefix: raw.prefix.clone().unwrap_or_default().0,
             },
             zone,
+            filename: raw.filename.clone().unwrap_or_default(),
             rotate_size: raw.rotate_size.map_or(Limit::At(64 << 20), |size| size.0),
             rotate_age: raw.rotate_age.map_or(Limit::At(Duration::from_secs(24 * 60 * 60)), |age| age.0),
             rotate_at: raw.rotate_at.unwrap_or(RotateAt::Off),
@@ -210,10 +220,12 @@ mod tests {
 
     const FULL: &str = r#"
         logs = "x"
+        mailbox_dir = "y"
         pipe_size = "64K"
         stamp = "iso"
         prefix = "p"
         zone = "Europe/Berlin"
+        filename = "%Y-%m-%d"
         rotate_size = 4096
         rotate_age = "2h"
         rotate_at = "06:30"
@@ -238,6 +250,7 @@ mod tests {
             fifo: FifoPolicy { create: true, mode: 0o620, owner: Some("a".into()), group: Some("b".into()) },
             stamper: Stamper { stamp: Stamp::Iso, zone: zone.clone(), prefix: "p".to_string() },
             zone,
+            filename: "%Y-%m-%d".parse().unwrap(),
             rotate_size: Limit::At(4096),
             rotate_age: Limit::At(Duration::from_secs(7200)),
             rotate_at: RotateAt::At { hour: 6, minute: 30 },

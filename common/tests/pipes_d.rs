@@ -19,8 +19,8 @@ fn sample() -> PathBuf {
 /// The sample file: prose behind `# `, keys behind a bare `#`.
 fn defaults() -> String {
     let mut text = String::from(
-        "# The policy of all pipes of this directory. NAME.toml, with the same keys but for logs, is the policy of the\n\
-         # pipe NAME alone.\n\
+        "# The policy of all pipes of this directory. NAME.toml, with the same keys but for logs and\n\
+         # mailbox_dir, is the policy of the pipe NAME alone.\n\
          # Each key stands here with its built-in default: take the # away to change it.\n\
          # Sizes: K M G T are powers of 1024. Spans: ms s m h d w. Limits and triggers can be \"off\".\n",
     );
@@ -80,7 +80,7 @@ fn every_key_uncommented_is_the_built_in_default() {
     std::fs::write(&file, lines.join("\n")).unwrap();
     let raw = load(&file, Kind::Defaults).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(Policy::from_raw(&raw), Policy::default());
-    assert_eq!(raw.logs(&file), Some(PathBuf::from("/var/log/standpipe")));
+    assert_eq!(raw.directories(&file).logs, Some(PathBuf::from("/var/log/standpipe")));
 }
 
 #[test]

@@ -208,7 +208,9 @@ fn archive_part(
     let segment = dir.open_read(&segment_name)?;
     let metadata = segment.metadata().cannot("look at", &path)?;
     let marks = if files.marks { read_marks(dir, name, metadata.len()) } else { Vec::new() };
-    let guess = Guess { birth_ns: name.birth_ns(), last_ns: metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec() };
+    let last_ns = metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec();
+    let made_ns = if name.is_exact() { None } else { disk::birth_ns(&metadata) };
+    let guess = Guess { birth_ns: made_ns.unwrap_or_else(|| name.birth_ns()), last_ns };
     let level = match order.level {
         Level::Auto => LEVEL_AUTO,
         Level::Fixed(level) => level,

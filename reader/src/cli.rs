@@ -55,6 +55,9 @@ pub struct StdinArgs {
     /// Write a newline to this descriptor when reading begins, as s6 wants it.
     #[arg(long, value_name = "N")]
     pub notify_fd: Option<NotifyFd>,
+    /// Where the mailboxes lie, for a log directory on a file system without shared mappings [default: LOGDIR].
+    #[arg(long, value_name = "DIR")]
+    pub mailbox_dir: Option<PathBuf>,
     /// The policy.
     #[command(flatten)]
     pub policy: Raw,

@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use nix::dir;
 use nix::errno::Errno;
@@ -75,7 +76,7 @@ impl Dir {
         let mut flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
         let found = self.stat(name).cannot("look at", &path)?;
         if is_kind(&found, SFlag::S_IFLNK) {
-            if found.st_uid != 0 && found.st_uid != geteuid().as_raw() {
+            if !is_trusted(&found) {
                 let cause = format!("it is a link that user {} made; only root or the reader may", found.st_uid);
                 return Err(Error::because("open directory", path, cause));
             }
@@ -212,16 +213,26 @@ impl Dir {
         fcntl::renameat(&self.file, from, &self.file, to).cannot("rename", self.path_of(from))
     }
 
+    /// Makes a new symbolic link; something of that name is an error.
+    pub fn symlink(&self, target: &OsStr, name: &str) -> Result<()> {
+        let path = self.path_of(name);
+        seam::pass("symlink").cannot("link", &path)?;
+        symlinkat(target, &self.file, name).cannot("link", &path)
+    }
+
+    /// Where a symbolic link leads.
+    pub fn read_link(&self, name: impl AsRef<OsStr>) -> nix::Result<OsString> {
+        fcntl::readlinkat(&self.file, name.as_ref())
+    }
+
     /// Makes `name` a symbolic link to `target`, in one step that always leaves one there.
     pub fn swap_link(&self, target: &str, name: &str) -> Result<()> {
-        let path = self.path_of(name);
-        if fcntl::readlinkat(&self.file, name).is_ok_and(|now| now == target) {
+        if self.read_link(name).is_ok_and(|now| now == target) {
             return Ok(());
         }
         let fresh = format!(".{name}.new");
         self.remove(&fresh)?;
-        seam::pass("symlink").cannot("link", &path)?;
-        symlinkat(target, &self.file, fresh.as_str()).cannot("link", &path)?;
+        self.symlink(target.as_ref(), &fresh)?;
         self.rename_over(&fresh, name)
     }
 
@@ -317,9 +328,20 @@ pub fn is_locked(file: &File) -> io::Result<bool> {
     Ok(i32::from(lock.l_type) != libc::F_UNLCK)
 }
 
+/// When a file was made, ns since the epoch. `None`: this file system does not keep it.
+pub fn birth_ns(metadata: &std::fs::Metadata) -> Option<i64> {
+    let since = metadata.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_nanos()).ok()
+}
+
 /// A regular file of our own uid with one name: one that we may write to.
 pub fn is_ours(stat: &FileStat) -> bool {
     is_kind(stat, SFlag::S_IFREG) && stat.st_uid == geteuid().as_raw() && stat.st_nlink == 1
+}
+
+/// Whether root or our own uid made it: a link that may be followed.
+pub fn is_trusted(stat: &FileStat) -> bool {
+    stat.st_uid == 0 || stat.st_uid == geteuid().as_raw()
 }
 
 /// Whether a file is of that type.

@@ -84,7 +84,7 @@ pub struct Lane {
     asked: bool,
     /// A due rotation waits for the end of a line.
     waiting: Option<Waiting>,
-    /// When the part of that birth is due by the clock.
+    /// When the part that was begun then is due by the clock.
     due_of: Option<(i64, Option<i64>)>,
     /// The archiver was told how this lane's parts are archived.
     introduced: bool,
@@ -139,7 +139,7 @@ impl Lane {
 
     /// Gives the lane its log directory, and the archiver its sealed segments.
     pub fn attach(&mut self, dir: Dir, boot: &str, now_ns: i64) -> Result<()> {
-        let log = LogDir::open(dir, boot, self.settings.mode, now_ns)?;
+        let log = LogDir::open(dir, boot, self.settings.mode, Some(&self.settings.filename), now_ns)?;
         let news = log.has_sealed() || !self.introduced;
         self.log = Some(log);
         if news {
@@ -176,11 +176,11 @@ impl Lane {
         if let Some(waiting) = self.waiting {
             return Some(waiting.since_ns + LINE_WAIT_NS);
         }
-        let birth_ns = segment.name().birth_ns();
+        let begun_ns = segment.begun_ns();
         let triggers = &self.settings.triggers;
         let (_, due_ns) = match self.due_of {
-            Some(known) if known.0 == birth_ns => known,
-            _ => *self.due_of.insert((birth_ns, triggers.due_ns(birth_ns))),
+            Some(known) if known.0 == begun_ns => known,
+            _ => *self.due_of.insert((begun_ns, triggers.due_ns(begun_ns))),
         };
         due_ns
     }

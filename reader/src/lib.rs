@@ -8,11 +8,12 @@
 //! - [`lane`], [`settings`], [`pipes`]: one pipe at work, from the bytes that wait to the segment that has them;
 //! - [`root`]: the log root and its lock;
 //! - [`mailboxes`], [`recovery`]: mailboxes found at start, and what they mean;
+//! - [`shelf`]: where the files of mailboxes lie;
 //! - [`mailbox`], [`record`]: where a chunk is while it is nowhere else;
 //! - [`glance`], [`rotation`]: a look before a read, and where a part ends;
 //! - [`log_dir`], [`segment`], [`output`]: the part that is written;
 //! - [`archiver`]: what becomes of sealed parts;
-//! - [`listing`], [`line_end`]: what stands in a log directory;
+//! - [`listing`], [`line_end`], [`state`]: what stands in a log directory;
 //! - [`disk`]: the seam to the file system.
 //!
 //! [`logs`] is the way back, and uses nothing but the listing.
@@ -42,6 +43,8 @@ pub mod rotation;
 pub mod run;
 pub mod segment;
 pub mod settings;
+pub mod shelf;
 pub mod signals;
 pub mod slots;
+pub mod state;
 pub mod stdin;

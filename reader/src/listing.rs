@@ -1,6 +1,6 @@
 //! What stands in a log directory, told from the names alone: parts in order, and files that are not ours.
 //!
-//! Reads one directory once; opens nothing. A part counts as ours by its name here; whoever writes to or removes a
+//! Reads one directory once; opens nothing but the list of its patterns. A part counts as ours by its name here; whoever writes to or removes a
 //! file asks [`crate::disk::is_ours`] as well.
 
 use std::collections::BTreeMap;
@@ -11,9 +11,8 @@ use standpipe_common::error::Result;
 use standpipe_common::part::{PartKind, PartName};
 
 use crate::disk::Dir;
-
-/// Name of the file by which we know a log directory of ours.
-pub const STATE_FILE: &str = ".standpipe";
+pub use crate::state::STATE_FILE;
+use crate::state::State;
 
 /// Name of the link to the active segment.
 pub const CURRENT: &str = "current";
@@ -40,13 +39,19 @@ pub struct Listing {
     pub leftovers: Vec<OsString>,
     /// [`STATE_FILE`] is there.
     pub has_state: bool,
+    /// What it says: by its patterns we know parts.
+    pub state: State,
 }
 
 impl Listing {
     /// Reads `dir`.
     pub fn read(dir: &Dir) -> Result<Listing> {
-        let mut listing = Listing::default();
-        for (name, is_file) in dir.entries()? {
+        let entries = dir.entries()?;
+        let has_state = entries.iter().any(|(name, is_file)| *is_file && name == STATE_FILE);
+        // After the names: a pattern is written down before the first name of it.
+        let state = if has_state { State::read(dir)? } else { State::default() };
+        let mut listing = Listing { has_state, state, ..Listing::default() };
+        for (name, is_file) in entries {
             listing.add(name, is_file);
         }
         Ok(listing)
@@ -71,34 +76,33 @@ impl Listing {
     fn add(&mut self, name: OsString, is_file: bool) {
         if !is_file {
             // A directory or a link, whatever its name.
-        } else if let Some((part, kind)) = PartName::parse(&name) {
+        } else if let Some((part, kind)) = PartName::parse(&name, &self.state.patterns) {
             let files = self.parts.entry(part).or_default();
             match kind {
                 PartKind::Segment => files.segment = true,
                 PartKind::Archive => files.archive = true,
                 PartKind::Marks => files.marks = true,
             }
-        } else if name == STATE_FILE {
-            self.has_state = true;
-        } else if is_leftover(&name) {
+        } else if self.is_leftover(&name) {
             self.leftovers.push(name);
         } else if name.as_bytes().ends_with(b".log") {
             self.foreign_logs.push(name);
         }
+    }
+
+    fn is_leftover(&self, name: &OsStr) -> bool {
+        let bytes = name.as_bytes();
+        let inner = bytes.strip_prefix(b".").and_then(|rest| rest.strip_suffix(b".part"));
+        inner.is_some_and(|inner| {
+            let part = PartName::parse(OsStr::from_bytes(inner), &self.state.patterns);
+            part.is_some_and(|(_, kind)| kind == PartKind::Archive)
+        })
     }
 }
 
 /// Name of an archive that is being written, where the file system has no files without a name.
 pub fn unfinished_name(part: &PartName) -> String {
     format!(".{}.part", part.file(PartKind::Archive))
-}
-
-fn is_leftover(name: &OsStr) -> bool {
-    let bytes = name.as_bytes();
-    let inner = bytes.strip_prefix(b".").and_then(|rest| rest.strip_suffix(b".part"));
-    inner.is_some_and(|inner| {
-        PartName::parse(OsStr::from_bytes(inner)).is_some_and(|(_, kind)| kind == PartKind::Archive)
-    })
 }
 
 #[cfg(test)]
@@ -113,12 +117,37 @@ mod tests {
         listing
     }
 
+    #[test]
+    fn parts_of_all_listed_patterns_are_ours_and_in_one_order() {
+        let patterns = ["%Y-%m-%d", "%Y-%m-%dT%H-%M-%S.%6fZ", "app-%Y"].map(|text| text.parse().unwrap());
+        let mut listing = Listing { state: State { boot: None, patterns: patterns.to_vec() }, ..Listing::default() };
+        let names = [
+            "app-2027-000.log",
+            "2026-11-21T10-00-00.000000Z.log.zst",
+            "2026-11-22-900000.log",
+            "2026-11-22-899.log",
+            "2026-11-21-000.log.zst",
+            ".2026-11-21-000.log.zst.part",
+            "2026-11-21.log",
+        ];
+        for name in names {
+            listing.add(name.into(), true);
+        }
+        let stems: Vec<_> = listing.parts.keys().map(PartName::stem).collect();
+        let expected =
+            [names[4], names[1], names[3], names[2], names[0]].map(|name| name.split(".log").next().unwrap());
+        assert_eq!(stems, expected);
+        assert_eq!(listing.leftovers, [".2026-11-21-000.log.zst.part"]);
+        assert_eq!(listing.foreign_logs, ["2026-11-21.log"]);
+    }
+
     const A: &str = "2026-11-21T10-00-00.000000Z";
     const B: &str = "2026-11-21T11-00-00.000000Z";
 
     #[test]
     fn the_newest_segment_is_active_unless_it_has_an_archive() {
-        let name = |stem: &str| PartName::parse(OsStr::new(&format!("{stem}.log"))).unwrap().0;
+        let patterns = State::default().patterns;
+        let name = |stem: &str| PartName::parse(OsStr::new(&format!("{stem}.log")), &patterns).unwrap().0;
         let cases: [(&[String], Option<&str>, &[&str]); 5] = [
             (&[format!("{A}.log"), format!("{B}.log")], Some(B), &[A]),
             (&[format!("{A}.log.zst"), format!("{B}.log")], Some(B), &[]),
@@ -142,13 +171,13 @@ mod tests {
         let listing = listing(&[
             "access.log",
             "access.log.1",
-            ".standpipe",
+            "2026-11-21-000.log",
             "current",
             ".2026-11-21T10-00-00.000000Z.log.zst.part",
             "2026-11-21T10-00-00.000000Z.log.zst.bak",
         ]);
-        assert_eq!(listing.foreign_logs, ["access.log"]);
+        assert_eq!(listing.foreign_logs, ["access.log", "2026-11-21-000.log"]);
         assert_eq!(listing.leftovers, [".2026-11-21T10-00-00.000000Z.log.zst.part"]);
-        assert!(listing.has_state && listing.parts.is_empty());
+        assert!(listing.parts.is_empty());
     }
 }

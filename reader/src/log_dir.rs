@@ -4,16 +4,23 @@
 //! sealed; sealing makes the next segment first. Between any two steps a crash leaves a directory that
 //! [`LogDir::open`] takes up again. Nothing here compresses, and nothing but empty segments is removed.
 
+use std::ffi::OsStr;
+
+use nix::errno::Errno;
 use standpipe_common::error::{Cannot, Error, Result};
-use standpipe_common::part::{PartKind, PartName};
+use standpipe_common::part::{PartKind, PartName, Pattern};
 
 use crate::disk::{self, Dir, FileMode};
 use crate::line_end;
 use crate::listing::{CURRENT, Listing, STATE_FILE};
 use crate::segment::Segment;
+use crate::state::{PATTERNS_MAX, State};
 
 /// An empty segment older than this gives way to one with a fresh name when its first byte comes.
 const STALE_NS: i64 = 60_000_000_000;
+
+/// Names that are tried for a new part where others stand in the way, a directory say, that are not ours.
+const NAMES_MAX: usize = 1000;
 
 /// A log directory, open, with its active segment.
 #[derive(Debug)]
@@ -23,19 +30,22 @@ pub struct LogDir {
     mode: FileMode,
     /// Sealed segments were there when it was opened.
     has_sealed: bool,
+    filename: Pattern,
 }
 
 impl LogDir {
     /// Takes up a log directory: puts right what a crash left, cuts what a power cut left, finds or makes the active
-    /// segment.
+    /// segment. `filename`: how new parts are named; `None`: as those before.
     ///
     /// # Errors
-    /// The disk's; logs that are not ours in a directory that is not ours yet.
-    pub fn open(dir: Dir, boot: &str, mode: FileMode, now_ns: i64) -> Result<LogDir> {
+    /// The disk's; logs that are not ours in a directory that is not ours yet; files that are not ours, but would be
+    /// taken for ours by a new `filename`.
+    pub fn open(dir: Dir, boot: &str, mode: FileMode, filename: Option<&Pattern>, now_ns: i64) -> Result<LogDir> {
         disk::refuse_if_others_may_write(&dir)?;
         let mut listing = Listing::read(&dir)?;
         refuse_foreign(&dir, &listing)?;
-        let rebooted = listing.has_state && state_boot(&dir).as_deref() != Some(boot);
+        let filename = filename.or(listing.state.patterns.last()).cloned().unwrap_or_default();
+        let rebooted = listing.has_state && listing.state.boot.as_deref() != Some(boot);
         for name in &listing.leftovers {
             dir.remove(name)?;
         }
@@ -43,18 +53,21 @@ impl LogDir {
             cut_nuls(&dir, &listing)?;
         }
         drop_empty(&dir, &mut listing)?;
+        if !listing.state.patterns.contains(&filename) {
+            list_pattern(&dir, &mut listing, &filename, boot, mode)?;
+        }
         let segment = match listing.active().filter(|name| is_writable(&dir, name)).cloned() {
             Some(name) if !rebooted || is_empty(&dir, &name) => {
                 let open_before = line_end::part_before_is_open(&dir, &listing, &name);
                 Segment::resume(&dir, name, open_before)?
             }
-            _ => Segment::create(&dir, PartName::born(now_ns, listing.newest()), mode, false)?,
+            _ => create_segment(&dir, &filename, listing.newest(), mode, false, now_ns)?,
         };
-        if rebooted || !listing.has_state {
-            write_state(&dir, boot)?;
-        }
         let has_sealed = listing.segments_before(segment.name()).next().is_some();
-        let log = LogDir { dir, segment, mode, has_sealed };
+        if rebooted || !listing.has_state {
+            State { boot: Some(boot.to_owned()), ..listing.state }.write(&dir, mode)?;
+        }
+        let log = LogDir { dir, segment, mode, has_sealed, filename };
         log.point_current();
         Ok(log)
     }
@@ -101,8 +114,9 @@ impl LogDir {
 
     /// Before the first byte: an empty segment with a stale name gives way, so that a part's name tells its beginning.
     pub fn freshen(&mut self, now_ns: i64) -> Result<()> {
-        let age = now_ns - self.segment.name().birth_ns();
-        if !self.segment.is_empty() || age < STALE_NS {
+        let name = self.segment.name();
+        let is_stale = || now_ns - name.birth_ns() >= STALE_NS && self.filename.is_past(name, now_ns);
+        if !self.segment.is_empty() || !is_stale() {
             return Ok(());
         }
         let next = self.next_segment(now_ns, self.segment.is_open())?;
@@ -129,8 +143,7 @@ impl LogDir {
     }
 
     fn next_segment(&self, now_ns: i64, open: bool) -> Result<Segment> {
-        let name = PartName::born(now_ns, Some(self.segment.name()));
-        Segment::create(&self.dir, name, self.mode, open)
+        create_segment(&self.dir, &self.filename, Some(self.segment.name()), self.mode, open, now_ns)
     }
 
     /// `current` is a convenience: that it cannot be set right is said, and stops nothing.
@@ -139,6 +152,55 @@ impl LogDir {
             log::error!("{error}");
         }
     }
+}
+
+/// Makes the segment that comes after `last`.
+fn create_segment(
+    dir: &Dir,
+    filename: &Pattern,
+    last: Option<&PartName>,
+    mode: FileMode,
+    open: bool,
+    now_ns: i64,
+) -> Result<Segment> {
+    let mut name = filename.born(now_ns, last);
+    for _ in 1..NAMES_MAX {
+        match Segment::create(dir, name.clone(), mode, open) {
+            Err(error) if error.errno() == Some(Errno::EEXIST) => name = filename.born(now_ns, Some(&name)),
+            other => return other,
+        }
+    }
+    Segment::create(dir, name, mode, open)
+}
+
+/// Writes down that names of parts are made by `filename` from now on, before the first is.
+fn list_pattern(dir: &Dir, listing: &mut Listing, filename: &Pattern, boot: &str, mode: FileMode) -> Result<()> {
+    let refuse = |cause: String| Err(Error::because("use log directory", dir.path(), cause));
+    let foreign = |name: &OsStr| filename.gives(name) && PartName::parse(name, &listing.state.patterns).is_none();
+    if let Some((name, _)) = dir.entries()?.into_iter().find(|(name, is_file)| *is_file && foreign(name)) {
+        let name = name.display();
+        return refuse(format!(
+            "{name} in it is not ours, but is named as filename = \"{filename}\" names parts; move such files \
+             elsewhere, or add the line `pattern {filename}` to {STATE_FILE} there if they are ours after all"
+        ));
+    }
+    let state = &mut listing.state;
+    if !listing.has_state {
+        state.boot = Some(boot.to_owned());
+        // Without a part there is none of the built-in pattern either.
+        state.patterns.retain(|_| !listing.parts.is_empty());
+    }
+    if state.patterns.len() >= PATTERNS_MAX {
+        let files = listing.parts.keys().map(|name| name.file(PartKind::Segment)).collect::<Vec<_>>();
+        state.patterns.retain(|pattern| files.iter().any(|file| pattern.gives(OsStr::new(file))));
+    }
+    if state.patterns.len() >= PATTERNS_MAX {
+        return refuse(format!("its parts are named by {PATTERNS_MAX} patterns already; that is the most"));
+    }
+    state.patterns.push(filename.clone());
+    state.write(dir, mode)?;
+    listing.has_state = true;
+    Ok(())
 }
 
 fn refuse_foreign(dir: &Dir, listing: &Listing) -> Result<()> {
@@ -191,19 +253,4 @@ fn cut_nuls(dir: &Dir, listing: &Listing) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The boot of the last writer. `None`: the file says nothing, or nothing that we understand.
-fn state_boot(dir: &Dir) -> Option<String> {
-    let text = std::io::read_to_string(dir.open_read(STATE_FILE).ok()?).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("boot ")).map(str::to_owned)
-}
-
-fn write_state(dir: &Dir, boot: &str) -> Result<()> {
-    const FRESH: &str = ".standpipe.new";
-    let text = format!("standpipe 1\nboot {boot}\npattern {}\n", PartName::PATTERN);
-    dir.remove(FRESH)?;
-    let file = dir.create(FRESH, FileMode { mode: 0o640, group: None })?;
-    disk::write_at(&file, text.as_bytes(), 0).cannot("write", dir.path_of(FRESH))?;
-    dir.rename_over(FRESH, STATE_FILE)
 }

@@ -16,11 +16,13 @@
 //! Not here: what to do with a word found at start ([`crate::recovery`]), and where the bytes go
 //! ([`crate::segment`]).
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 use standpipe_common::boot::BOOT_ID_BYTES;
@@ -116,39 +118,46 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// Makes a new one, EMPTY, with all its room allocated.
+    /// Makes a new one, EMPTY, with all its room allocated: the file `file` of `dir`, called `name` in the log root.
     ///
     /// # Errors
     /// No room; or a file system without shared mappings, which the sentence says.
-    pub fn create(root: &Dir, name: &str, home: &Home) -> Result<Mailbox> {
-        let made = root.create(name, FileMode { mode: 0o600, group: None }).and_then(|file| {
-            if root.file_system().is_ok_and(|magic| magic == BTRFS) {
+    pub fn create(dir: &Dir, file: &str, name: &str, home: &Home) -> Result<Mailbox> {
+        let path = dir.path_of(file);
+        let made = dir.create(file, FileMode { mode: 0o600, group: None }).and_then(|file| {
+            if dir.file_system().is_ok_and(|magic| magic == BTRFS) {
                 // A help only: without it the mailbox works until the disk is full.
                 sys::set_no_copy_on_write(&file).ok();
             }
-            allocate(root, name, &file)?;
-            let mut mailbox = Mailbox { name: name.to_owned(), map: map(root, name, &file)? };
-            mailbox.map.populate(0..FILE_BYTES).map_err(|error| no_room(root, name, error))?;
-            mailbox.write_header(home).cannot("make mailbox", root.path_of(name))?;
+            disk::allocate(&file, FILE_BYTES as u64).map_err(|error| no_room(dir, &path, error))?;
+            let mut mailbox = Mailbox { name: name.to_owned(), map: map(dir, &path, &file)? };
+            mailbox.map.populate(0..FILE_BYTES).map_err(|error| no_room(dir, &path, error))?;
+            mailbox.write_header(home).cannot("make mailbox", &path)?;
             Ok(mailbox)
         });
         if made.is_err() {
-            root.remove(name).ok();
+            dir.remove(file).ok();
         }
         made
     }
 
-    /// Maps one that is there. `Err` inside: why its content cannot be believed.
-    pub fn open(root: &Dir, name: &str, home: &Home) -> Result<std::result::Result<Mailbox, Unfit>> {
-        let file = root.open_write(name)?;
-        if let Some(unfit) = judge(&file, home).cannot("read mailbox", root.path_of(name))? {
+    /// Maps one that is there, as [`Mailbox::create`]. `Err` inside: why its content cannot be believed.
+    pub fn open(
+        dir: &Dir,
+        file: impl AsRef<OsStr>,
+        name: &str,
+        home: &Home,
+    ) -> Result<std::result::Result<Mailbox, Unfit>> {
+        let path = dir.path_of(&file);
+        let file = dir.open_write(file)?;
+        if let Some(unfit) = judge(&file, home).cannot("read mailbox", &path)? {
             return Ok(Err(unfit));
         }
-        let mailbox = Mailbox { name: name.to_owned(), map: map(root, name, &file)? };
+        let mailbox = Mailbox { name: name.to_owned(), map: map(dir, &path, &file)? };
         Ok(if mailbox.phase().is_some() { Ok(mailbox) } else { Err(Unfit::Damaged) })
     }
 
-    /// Its file's name in the log root.
+    /// Its name in the log root.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -358,30 +367,28 @@ fn random_fill() -> io::Result<Vec<u8>> {
     Ok(fill)
 }
 
-fn allocate(root: &Dir, name: &str, file: &File) -> Result<()> {
-    disk::allocate(file, FILE_BYTES as u64).map_err(|error| no_room(root, name, error))
-}
-
-fn no_room(root: &Dir, name: &str, error: io::Error) -> Error {
+fn no_room(dir: &Dir, path: &Path, error: io::Error) -> Error {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG | Errno::EFAULT) => {
-            let free = root.free_bytes().map_or_else(|_| "?".to_owned(), |free| free.to_string());
+            let free = dir.free_bytes().map_or_else(|_| "?".to_owned(), |free| free.to_string());
             let cause = format!("a mailbox takes {FILE_BYTES} bytes, and {free} are free");
-            Error::because("make mailbox", root.path_of(name), cause)
+            Error::because("make mailbox", path, cause)
         }
-        _ => Error::new("make mailbox", root.path_of(name), error),
+        _ => Error::new("make mailbox", path, error),
     }
 }
 
-fn map(root: &Dir, name: &str, file: &File) -> Result<Mapping> {
+fn map(dir: &Dir, path: &Path, file: &File) -> Result<Mapping> {
     seam::pass("map").and_then(|()| Mapping::shared(file, FILE_BYTES)).map_err(|error| {
         match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::ENODEV | Errno::EINVAL | Errno::EACCES) => {
-                let magic = root.file_system().unwrap_or(0);
-                let cause = format!("its file system (type {magic:#x}) has no shared mappings");
-                Error::because("map mailbox", root.path_of(name), cause)
+                let magic = dir.file_system().unwrap_or(0);
+                let cause = format!(
+                    "its file system (type {magic:#x}) has no shared mappings; mailbox_dir can lead to another"
+                );
+                Error::because("map mailbox", path, cause)
             }
-            _ => Error::new("map mailbox", root.path_of(name), error),
+            _ => Error::new("map mailbox", path, error),
         }
     })
 }

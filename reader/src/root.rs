@@ -96,7 +96,7 @@ impl Root {
         }
         let dir = self.lane_dir(&record.lane)?;
         let mode = FileMode { mode: 0o640, group: None };
-        let mut log = LogDir::open(dir, self.boot(), mode, clock::now_ns())?;
+        let mut log = LogDir::open(dir, self.boot(), mode, None, clock::now_ns())?;
         recovery::settle(mailbox, &mut log, None)
     }
 }

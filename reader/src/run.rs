@@ -23,6 +23,7 @@ use crate::drain::Drain;
 use crate::mailboxes::Mailboxes;
 use crate::places::{Changes, Places};
 use crate::root::Root;
+use crate::shelf::Shelf;
 use crate::signals::{Ask, Inbox};
 
 const SIGNALS: Token = Token(usize::MAX);
@@ -80,7 +81,8 @@ impl Daemon {
         }
         let mut inbox = Inbox::new(logs)?;
         poll.registry().register(&mut inbox.source, SIGNALS, Interest::READABLE).cannot("watch", "signals")?;
-        let (mailboxes, holding) = Mailboxes::take_up(root.dir().try_clone()?, root.home().clone())?;
+        let shelf = Shelf::open(root.dir().try_clone()?, scan.mailbox_dir.as_deref())?;
+        let (mailboxes, holding) = Mailboxes::take_up(shelf, root.home().clone())?;
         let registry = poll.registry().try_clone().cannot("make", "the poll set")?;
         let for_logs = descriptors.left_for_logs(scan.entries.len());
         let drain = Drain::new(root, registry, mailboxes, for_logs)?;

@@ -36,6 +36,8 @@ pub struct Segment {
     ino: u64,
     len: u64,
     open: bool,
+    /// When its first byte came, as far as is known.
+    begun_ns: Option<i64>,
     marks: Option<Marks>,
     /// Length when it was opened.
     opened_len: u64,
@@ -48,7 +50,8 @@ impl Segment {
     pub fn create(dir: &Dir, name: PartName, mode: FileMode, open: bool) -> Result<Segment> {
         let file = dir.create(name.file(PartKind::Segment), mode)?;
         let ino = file.metadata().cannot("look at", dir.path_of(name.file(PartKind::Segment)))?.ino();
-        Ok(Segment { name, file, ino, len: 0, open, marks: None, opened_len: 0, reserved: 0 })
+        let begun_ns = None;
+        Ok(Segment { name, file, ino, len: 0, open, begun_ns, marks: None, opened_len: 0, reserved: 0 })
     }
 
     /// Takes up one that is there. `open_before`: the part before it ended inside a line.
@@ -62,9 +65,12 @@ impl Segment {
         } else {
             ends_inside_line(&file, len).cannot("read", dir.path_of(&file_name))?
         };
+        let begun_ns = if len == 0 || name.is_exact() { None } else { first_mark_ns(dir, &name) };
+        let begun_ns = begun_ns.or_else(|| disk::birth_ns(&metadata));
         // Whoever was killed could give nothing back.
         let reserved = metadata.blocks() * 512;
-        Ok(Segment { name, file, ino: metadata.ino(), len, open, marks: None, opened_len: len, reserved })
+        let ino = metadata.ino();
+        Ok(Segment { name, file, ino, len, open, begun_ns, marks: None, opened_len: len, reserved })
     }
 
     /// Its name.
@@ -85,6 +91,13 @@ impl Segment {
     /// Nothing is in it.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Since when its age counts, ns since the epoch: its birth by an exact name; a coarse one tells less than the
+    /// arrival of its first byte, which the first mark keeps.
+    pub fn begun_ns(&self) -> i64 {
+        let birth_ns = self.name.birth_ns();
+        if self.name.is_exact() { birth_ns } else { self.begun_ns.unwrap_or(birth_ns) }
     }
 
     /// Its last line has no end yet.
@@ -140,6 +153,9 @@ impl Segment {
         })?;
         self.len = at;
         let Some(last) = chunk.last() else { return Ok(()) };
+        if record.base == 0 {
+            self.begun_ns = Some(record.clock_ns);
+        }
         self.open = *last != b'\n';
         let offset = if record.base == 0 { Some(0) } else { shape.first_line_start(chunk).map(|n| record.base + n) };
         if let Some(offset) = offset {
@@ -218,6 +234,14 @@ impl Segment {
             log::debug!("{error}");
         }
     }
+}
+
+/// The arrival of a part's first byte. `None`: its marks are lost.
+fn first_mark_ns(dir: &Dir, name: &PartName) -> Option<i64> {
+    let mut bytes = [0; MARK_BYTES];
+    dir.open_read(name.file(PartKind::Marks)).ok()?.read_exact_at(&mut bytes, 0).ok()?;
+    let mark = Mark::from_bytes(bytes);
+    (mark.offset == 0).then_some(mark.time_ns)
 }
 
 impl Drop for Segment {

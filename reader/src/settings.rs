@@ -6,6 +6,7 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::unistd::Gid;
 use standpipe_common::account;
 use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::part::Pattern;
 use standpipe_common::policy::{Compress, Level, Policy};
 use standpipe_common::stamp::Stamper;
 use standpipe_common::units::Limit;
@@ -18,6 +19,8 @@ use crate::rotation::Triggers;
 pub struct Settings {
     /// What is put before each line.
     pub stamper: Stamper,
+    /// How parts are named.
+    pub filename: Pattern,
     /// When a part ends.
     pub triggers: Triggers,
     /// How files are made.
@@ -37,6 +40,7 @@ impl Settings {
         let group = policy.file_group.as_deref().map(find_group).transpose()?;
         Ok(Settings {
             stamper: policy.stamper.clone(),
+            filename: policy.filename.clone(),
             triggers: Triggers {
                 size: within_file_limit(policy.rotate_size, file_bytes_max()),
                 age: policy.rotate_age,

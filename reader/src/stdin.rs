@@ -24,6 +24,7 @@ use crate::mailboxes::Mailboxes;
 use crate::root::{Root, SELF};
 use crate::run::TEST_CLOCK_SPAN;
 use crate::settings::Settings;
+use crate::shelf::Shelf;
 use crate::signals::{Ask, Inbox};
 
 const SIGNALS: Token = Token(usize::MAX);
@@ -73,7 +74,8 @@ impl Service {
         let root = Root::open_log_dir(&args.log_dir)?;
         let mut inbox = Inbox::new(&args.log_dir)?;
         poll.registry().register(&mut inbox.source, SIGNALS, Interest::READABLE).cannot("watch", "signals")?;
-        let (mailboxes, holding) = Mailboxes::take_up(root.dir().try_clone()?, root.home().clone())?;
+        let shelf = Shelf::open(root.dir().try_clone()?, args.mailbox_dir.as_deref())?;
+        let (mailboxes, holding) = Mailboxes::take_up(shelf, root.home().clone())?;
         // A refusal is no harm: the pipe stays as it is.
         if input.capacity().is_ok_and(|capacity| capacity < DATA_BYTES) && is_privileged_for_pipes() {
             input.set_capacity(DATA_BYTES).ok();

@@ -16,7 +16,7 @@ use nix::libc;
 use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::Raw;
-use super::value::LogRoot;
+use super::value::DirPath;
 use crate::error::Cannot;
 use crate::units::Value;
 
@@ -26,7 +26,7 @@ pub const FILE_BYTES_MAX: u64 = 256 << 10;
 /// Which of the two kinds of policy file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// `defaults.toml`, where alone `logs` may stand.
+    /// `defaults.toml`, where alone `logs` and `mailbox_dir` may stand.
     Defaults,
     /// `NAME.toml`.
     Pipe,
@@ -39,7 +39,16 @@ const FLAWS_MAX: usize = 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyError {
     sentences: Vec<String>,
-    logs: Option<PathBuf>,
+    directories: Directories,
+}
+
+/// The directories that a `defaults.toml` names; a relative path starts at the directory of that file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Directories {
+    /// The log root.
+    pub logs: Option<PathBuf>,
+    /// Where the mailboxes lie, if not in the log root.
+    pub mailbox_dir: Option<PathBuf>,
 }
 
 impl PolicyError {
@@ -48,9 +57,9 @@ impl PolicyError {
         &self.sentences
     }
 
-    /// The log root that stands in this `defaults.toml` all the same, relative to the current directory.
-    pub fn logs(&self) -> Option<&Path> {
-        self.logs.as_deref()
+    /// What stands in this `defaults.toml` all the same.
+    pub fn directories(&self) -> &Directories {
+        &self.directories
     }
 }
 
@@ -65,7 +74,11 @@ impl Error for PolicyError {}
 /// Reads and checks the policy file at `path`.
 pub fn load(path: &Path, kind: Kind) -> Result<Raw, PolicyError> {
     let bytes = read(path).cannot("read", path);
-    let bytes = bytes.map_err(|error| PolicyError { sentences: vec![error.to_string()], logs: None })?;
+    let unread = |error: crate::error::Error| PolicyError {
+        sentences: vec![error.to_string()],
+        directories: Directories::default(),
+    };
+    let bytes = bytes.map_err(unread)?;
     let text = String::from_utf8_lossy(&bytes);
     let parsed = if let Err(cause) = str::from_utf8(&bytes) {
         let at = cause.valid_up_to();
@@ -74,9 +87,10 @@ pub fn load(path: &Path, kind: Kind) -> Result<Raw, PolicyError> {
         parse(&text, kind).map_err(|first| all_flaws(&text, kind, first))
     };
     let sentence = |flaw: &Flaw| format!("cannot use {}: {}", path.display(), flaw.shown_in(&text));
+    let salvage = |key| salvaged(&text, key).filter(|_| kind == Kind::Defaults).map(|dir| beside(path, &dir));
     parsed.map_err(|flaws| PolicyError {
         sentences: flaws.iter().map(sentence).collect(),
-        logs: salvaged_logs(&text).filter(|_| kind == Kind::Defaults).map(|logs| beside(path, &logs)),
+        directories: Directories { logs: salvage("logs"), mailbox_dir: salvage("mailbox_dir") },
     })
 }
 
@@ -103,14 +117,15 @@ fn all_flaws(text: &str, kind: Kind, first: Flaw) -> Vec<Flaw> {
 }
 
 impl Raw {
-    /// The log root that `file`, a `defaults.toml`, names; a relative path starts at the directory of `file`.
-    pub fn logs(&self, file: &Path) -> Option<PathBuf> {
-        self.logs.as_ref().map(|logs| beside(file, logs))
+    /// The directories that `file`, a `defaults.toml`, names.
+    pub fn directories(&self, file: &Path) -> Directories {
+        let beside = |dir: &Option<DirPath>| dir.as_ref().map(|dir| beside(file, dir));
+        Directories { logs: beside(&self.logs), mailbox_dir: beside(&self.mailbox_dir) }
     }
 }
 
-fn beside(file: &Path, logs: &LogRoot) -> PathBuf {
-    file.parent().unwrap_or(Path::new("")).join(&logs.0)
+fn beside(file: &Path, dir: &DirPath) -> PathBuf {
+    file.parent().unwrap_or(Path::new("")).join(&dir.0)
 }
 
 /// Looks before it opens: opening a FIFO would let a writer in, or wait for one.
@@ -153,15 +168,15 @@ fn parse(text: &str, kind: Kind) -> Result<Raw, Flaw> {
     let raw = toml::from_str(text).map_err(|error| {
         let mut flaw = Flaw::from(error);
         if kind == Kind::Pipe {
-            flaw.message = flaw.message.replacen("expected one of `logs`, ", "expected one of ", 1);
+            flaw.message = flaw.message.replacen("expected one of `logs`, `mailbox_dir`, ", "expected one of ", 1);
         }
         flaw
     })?;
     let table = DeTable::parse(text)?;
     for (key, value) in table.get_ref() {
         match (key.get_ref().as_ref(), value.get_ref()) {
-            ("logs", _) if kind == Kind::Pipe => {
-                let message = "`logs` may stand in defaults.toml only, for there is one log root".to_string();
+            (key_name @ ("logs" | "mailbox_dir"), _) if kind == Kind::Pipe => {
+                let message = format!("`{key_name}` may stand in defaults.toml only, for there is one log root");
                 return Err(Flaw { message, span: key.span() });
             }
             ("file_mode", mode) => refuse_decimal(mode, value.span())?,
@@ -183,16 +198,16 @@ fn refuse_decimal(mode: &DeValue<'_>, span: Range<usize>) -> Result<(), Flaw> {
     if digits.len() > 1 { Err(Flaw { message, span }) } else { Ok(()) }
 }
 
-/// The log root of a `defaults.toml` that has an error elsewhere.
+/// The directory under `key` in a `defaults.toml` that has an error elsewhere.
 ///
-/// None if an error touches a line that speaks of logs: half a path is worse than none.
-fn salvaged_logs(text: &str) -> Option<LogRoot> {
+/// None if an error touches a line that speaks of it: half a path is worse than none.
+fn salvaged(text: &str, key: &str) -> Option<DirPath> {
     let (table, errors) = DeTable::parse_recoverable(text);
-    let near_logs = |error: &toml::de::Error| error.span().is_none_or(|span| lines_at(text, &span).contains("logs"));
-    if errors.iter().any(near_logs) {
+    let is_near = |error: &toml::de::Error| error.span().is_none_or(|span| lines_at(text, &span).contains(key));
+    if errors.iter().any(is_near) {
         return None;
     }
-    LogRoot::from_text(table.get_ref().get("logs")?.get_ref().as_str()?).ok()
+    DirPath::from_text(table.get_ref().get(key)?.get_ref().as_str()?).ok()
 }
 
 /// The whole lines that a span touches.
@@ -284,6 +299,8 @@ mod tests {
             ("rotate_age = true", "line 1, column 14", "expected a span such as"),
             ("rotate_age = 3600", "line 1, column 14", "3600 of what?"),
             ("prefix = \"a\\nb\"", "line 1, column 10", "no newline"),
+            ("filename = \"%d-%m-%Y\"", "line 1, column 12", "a name with `%d` in that place does not sort by time"),
+            ("filename = 2026", "line 1, column 12", "there is no time in it"),
             ("stamp = iso", "line 1, column 9", "string values must be quoted"),
             ("stamp = none", "line 1, column 9", "string values must be quoted"),
             ("rotate_size = 64MiB", "line 1, column 15", "string values must be quoted"),
@@ -306,8 +323,13 @@ mod tests {
         let shown = refusal(text, Kind::Pipe);
         assert!(shown.starts_with("line 2, column 1: `logs` may stand in defaults.toml only"), "{shown}");
         let raw = parse(text, Kind::Defaults).unwrap();
-        assert_eq!(raw.logs(Path::new("/etc/pipes.d/defaults.toml")), Some("/etc/pipes.d/x".into()));
-        assert_eq!(raw.logs(Path::new("defaults.toml")), Some("x".into()));
+        assert_eq!(raw.directories(Path::new("/etc/pipes.d/defaults.toml")).logs, Some("/etc/pipes.d/x".into()));
+        assert_eq!(raw.directories(Path::new("defaults.toml")).logs, Some("x".into()));
+        let text = "mailbox_dir = \"m\"";
+        let shown = refusal(text, Kind::Pipe);
+        assert!(shown.starts_with("line 1, column 1: `mailbox_dir` may stand in defaults.toml only"), "{shown}");
+        let raw = parse(text, Kind::Defaults).unwrap();
+        assert_eq!(raw.directories(Path::new("/etc/pipes.d/defaults.toml")).mailbox_dir, Some("/etc/pipes.d/m".into()));
     }
 
     #[test]
@@ -324,8 +346,9 @@ mod tests {
             ("[fifo]\nlogs = \"/l\"", None),
             ("levle = 3", None),
         ] {
-            let salvaged = salvaged_logs(text);
-            assert_eq!(salvaged, logs.map(|logs| LogRoot(logs.into())), "{text}");
+            assert_eq!(salvaged(text, "logs"), logs.map(|logs| DirPath(logs.into())), "{text}");
+            let text = text.replace("logs", "mailbox_dir");
+            assert_eq!(salvaged(&text, "mailbox_dir"), logs.map(|logs| DirPath(logs.into())), "{text}");
         }
     }
 
@@ -347,7 +370,7 @@ mod tests {
         std::fs::write(&path, b"prefix = \"caf\xe9\"\nlogs = \"l\"\n").unwrap();
         assert!(load_error(&path).starts_with(&format!("cannot use {shown}: line 1, column 14: this is not UTF-8")));
         let logs = dir.path().join("l");
-        assert_eq!(load(&path, Kind::Defaults).unwrap_err().logs(), Some(logs.as_path()));
-        assert_eq!(load(&path, Kind::Pipe).unwrap_err().logs(), None);
+        assert_eq!(load(&path, Kind::Defaults).unwrap_err().directories().logs, Some(logs));
+        assert_eq!(load(&path, Kind::Pipe).unwrap_err().directories(), &Directories::default());
     }
 }

@@ -63,6 +63,15 @@ pub const KEYS: &[Key] = &[
         ..PIPE
     },
     Key {
+        name: "mailbox_dir",
+        default: Default::NoneSuchAs("\"/var/lib/standpipe\""),
+        takes: "a directory that is there; a relative path starts at this file's directory",
+        meaning: "Where the mailboxes of the log root lie; without it, in the log root itself.",
+        reason: "For a log root on a file system that has no shared mappings; what an earlier configuration left is \
+                 found through links in the log root. It stands in defaults.toml only and counts like `logs`.",
+        ..PIPE
+    },
+    Key {
         name: "pipe_size",
         default: Default::Is("\"auto\""),
         takes: "`auto`, or a size from 4KiB to 2GiB",
@@ -93,6 +102,17 @@ pub const KEYS: &[Key] = &[
         takes: "a name of the time zone database",
         meaning: "The time zone of `stamp` and of `rotate_at`.",
         reason: "UTC has no hour twice.",
+        ..LANE
+    },
+    Key {
+        name: "filename",
+        default: Default::Is("\"%Y-%m-%dT%H-%M-%S.%6fZ\""),
+        takes: "text and fields of the time in UTC: `%Y`, then `%m` and `%d`, or `%j`, then `%H`, `%M`, `%S`, `%3f` \
+                or `%6f`, in this order and as far as wanted; or `%s`, then `%3f` or `%6f`",
+        meaning: "The names of parts, without `.log`, which is added; a name coarser than a microsecond gets a counter \
+                  too, as in 2026-11-21-000.log.",
+        reason: "Only names that sort by time are allowed, so that `ls` tells the order; after a change the old parts \
+                 keep their names and their place.",
         ..LANE
     },
     Key {

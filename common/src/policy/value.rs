@@ -27,7 +27,7 @@ const ACCOUNT_MAX: usize = 256;
 /// A `max_line` that is off: more than a file can hold, with room left to add to it.
 pub const MAX_LINE_OFF: u64 = i64::MAX as u64;
 
-parses_as_value!(PipeSize, Mode, FileMode, Account, LogRoot, Prefix, Zone, RotateSize, RotateAge, RotateAt);
+parses_as_value!(PipeSize, Mode, FileMode, Account, DirPath, Prefix, Zone, RotateSize, RotateAge, RotateAt);
 parses_as_value!(MaxLine, Compress, Level, Tick);
 
 /// How large the holder makes a pipe.
@@ -123,18 +123,18 @@ impl Value for Account {
     }
 }
 
-/// The log root as it was written; a relative path starts at the directory of its file.
+/// A directory as it was written; a relative path starts at the directory of its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogRoot(pub PathBuf);
+pub struct DirPath(pub PathBuf);
 
-impl Value for LogRoot {
+impl Value for DirPath {
     const EXPECTED: &'static str = "a directory such as \"/var/log/standpipe\"";
 
     fn from_text(text: &str) -> Result<Self, String> {
         if text.is_empty() || text.contains('\0') {
             return Err(format!("no path: write {}", Self::EXPECTED));
         }
-        Ok(LogRoot(PathBuf::from(text)))
+        Ok(DirPath(PathBuf::from(text)))
     }
 
     fn from_integer(number: u64) -> Result<Self, String> {

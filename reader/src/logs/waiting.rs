@@ -7,6 +7,7 @@ use crate::disk::{self, Dir};
 use crate::mailbox::{NAME_PREFIX, peek};
 use crate::mailboxes::SALVAGED_PREFIX;
 use crate::root::{LOCK, SELF};
+use crate::shelf;
 
 /// One sentence on what waits for the log directory `dir`, in its own mailboxes or those of the log root above it.
 pub fn sentence(dir: &Dir) -> Option<String> {
@@ -42,7 +43,7 @@ fn look(root: &Dir, lane: &OsStr) -> Found {
         if !salvaged && (alive || !starts_with(&name, NAME_PREFIX)) {
             continue;
         }
-        let held = root.open_read(&name).ok().and_then(|file| peek(&file).ok().flatten());
+        let held = shelf::open_read(root, &name).ok().and_then(|file| peek(&file).ok().flatten());
         let Some((record, n)) = held.filter(|(record, _)| record.lane == lane) else { continue };
         if salvaged {
             found.salvaged.push(root.path_of(&name).display().to_string());

@@ -70,10 +70,10 @@ fn an_account_is_a_name_or_a_number_or_left_alone() {
 }
 
 #[test]
-fn a_log_root_is_a_path() {
-    takes(&[("/var/log/x", LogRoot("/var/log/x".into())), ("../logs", LogRoot("../logs".into()))]);
-    refuses::<LogRoot>(&[("", "no path"), ("a\0b", "no path")]);
-    assert!(LogRoot::from_integer(7).is_err());
+fn a_directory_is_a_path() {
+    takes(&[("/var/log/x", DirPath("/var/log/x".into())), ("../logs", DirPath("../logs".into()))]);
+    refuses::<DirPath>(&[("", "no path"), ("a\0b", "no path")]);
+    assert!(DirPath::from_integer(7).is_err());
 }
 
 #[test]

@@ -1,0 +1,106 @@
+//! `.standpipe`, the file by which a log directory is ours: the boot of its last writer, and every pattern that names
+//! of its parts were ever made by.
+//!
+//! ```text
+//! standpipe 1
+//! boot 0f2d…
+//! pattern %Y-%m-%dT%H-%M-%S.%6fZ
+//! pattern %Y-%m-%d
+//! ```
+//! Invariants: it is whole or as it was; a pattern stands in it before the first part has a name of it. A file that is
+//! empty or damaged says what an empty one does: the built-in pattern, and no boot.
+
+use std::io::Read;
+
+use standpipe_common::error::{Cannot, Result};
+use standpipe_common::part::Pattern;
+
+use crate::disk::{self, Dir, FileMode};
+
+/// Name of the file.
+pub const STATE_FILE: &str = ".standpipe";
+
+/// Patterns of one log directory at most: each name in it is held against all of them.
+pub const PATTERNS_MAX: usize = 64;
+
+/// Most bytes that are read of it: twice what so many patterns take.
+const FILE_BYTES_MAX: u64 = 64 << 10;
+
+/// What the file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// The boot of the last writer.
+    pub boot: Option<String>,
+    /// In the order in which they were first used; at least one.
+    pub patterns: Vec<Pattern>,
+}
+
+impl Default for State {
+    fn default() -> State {
+        State { boot: None, patterns: vec![Pattern::default()] }
+    }
+}
+
+impl State {
+    /// Reads the file of `dir`, which is there.
+    pub fn read(dir: &Dir) -> Result<State> {
+        let mut bytes = Vec::new();
+        let file = dir.open_read(STATE_FILE)?;
+        file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).cannot("read", dir.path_of(STATE_FILE))?;
+        Ok(State::parse(&String::from_utf8_lossy(&bytes)))
+    }
+
+    /// Puts the file of `dir` in place, for the same readers as the parts: without it they know none of them.
+    pub fn write(&self, dir: &Dir, mode: FileMode) -> Result<()> {
+        const FRESH: &str = ".standpipe.new";
+        dir.remove(FRESH)?;
+        let file = dir.create(FRESH, mode)?;
+        disk::write_at(&file, self.text().as_bytes(), 0).cannot("write", dir.path_of(FRESH))?;
+        if *self.patterns != [Pattern::default()] {
+            // An empty file after a power cut would make parts foreign.
+            disk::sync(&file).cannot("sync", dir.path_of(FRESH))?;
+        }
+        dir.rename_over(FRESH, STATE_FILE)
+    }
+
+    fn parse(text: &str) -> State {
+        let values = |key: &'static str| text.lines().filter_map(move |line| line.strip_prefix(key));
+        let mut patterns: Vec<Pattern> = Vec::new();
+        for pattern in values("pattern ").filter_map(|text| text.parse().ok()).take(PATTERNS_MAX) {
+            if !patterns.contains(&pattern) {
+                patterns.push(pattern);
+            }
+        }
+        if patterns.is_empty() {
+            patterns.push(Pattern::default());
+        }
+        State { boot: values("boot ").next().map(str::to_owned), patterns }
+    }
+
+    fn text(&self) -> String {
+        let boot = self.boot.iter().map(|boot| format!("boot {boot}\n"));
+        let patterns = self.patterns.iter().map(|pattern| format!("pattern {pattern}\n"));
+        std::iter::once("standpipe 1\n".to_owned()).chain(boot).chain(patterns).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_comes_back_and_what_is_damaged_lists_the_built_in_pattern() {
+        let patterns = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+        let state = State { boot: Some("b".to_owned()), patterns: patterns(&["%Y", Pattern::DEFAULT, "app-%Y-%m"]) };
+        assert_eq!(State::parse(&state.text()), state);
+        for (text, boot, listed) in [
+            ("", None, &[Pattern::DEFAULT][..]),
+            ("\0\0\0", None, &[Pattern::DEFAULT]),
+            ("standpipe 1\nboot x\n", Some("x"), &[Pattern::DEFAULT]),
+            ("standpipe 1\nboot x\npattern %d\npattern %Y\npattern %Y\npatt", Some("x"), &["%Y"]),
+        ] {
+            let expected = State { boot: boot.map(str::to_owned), patterns: patterns(listed) };
+            assert_eq!(State::parse(text), expected, "{text:?}");
+        }
+    }
+}
