@@ -1,8 +1,26 @@
 //! Measurements of standpipe, beside its peers. Each subcommand prints one table, as the README has it.
+//!
+//! Flags only. Behind them: [`drain`], [`cost`], [`latency`] with [`burst`], [`scale`] and [`kill`] measure; [`sinks`],
+//! [`process`], [`writers`], [`stream`] and [`probe`] are what they measure with; [`usage`], [`stats`], [`table`] and
+//! [`machine`] make numbers and text of it; [`stage`] cleans up after them.
 
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use standpipe_common::error::EXIT_IO;
+use standpipe_tests::kills;
+
+mod burst;
+mod cost;
 mod drain;
+mod kill;
+mod latency;
 mod machine;
+mod probe;
 mod process;
+mod scale;
 mod sinks;
 mod stage;
 mod stats;
@@ -11,6 +29,116 @@ mod table;
 mod usage;
 mod writers;
 
-fn main() {
-    if let Err(e) = drain::run(None, drain::Plan { rounds: 5, bytes: 256_000_000 }) { eprintln!("{e}"); }
+/// Measures standpipe.
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Where files are written meanwhile [default: where cargo builds].
+    #[arg(long, global = true, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bulk: how fast a full pipe becomes a log, and archives.
+    Drain {
+        /// Rounds, in each of which every sink has its turn.
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
+        /// Size of the stream, MB.
+        #[arg(long, default_value_t = 256)]
+        mb: u64,
+    },
+    /// CPU time of draining line by line, at three rates.
+    Cost {
+        /// How long each sink is measured.
+        #[arg(long, default_value_t = 5.0)]
+        seconds: f64,
+    },
+    /// From write to readable; and bursts through small pipes.
+    Latency {
+        /// How long each sink is measured, idle and again busy; the reader twice as long.
+        #[arg(long, default_value_t = 2.5)]
+        seconds: f64,
+        /// Rounds of the bursts.
+        #[arg(long, default_value_t = 3)]
+        rounds: u32,
+        /// Size of a burst, MB.
+        #[arg(long, default_value_t = 64)]
+        mb: u64,
+    },
+    /// One pipe, a thousand, ten thousand.
+    Scale {
+        /// Numbers of pipes.
+        #[arg(long, value_delimiter = ',', default_values_t = [1, 1_000, 10_000])]
+        pipes: Vec<usize>,
+        /// How long they are idle.
+        #[arg(long, default_value_t = 10.0)]
+        seconds: f64,
+    },
+    /// Lines lost, repeated, torn under SIGKILL, ours and others'.
+    Kill {
+        /// SIGKILLs of each sink.
+        #[arg(long, default_value_t = 90)]
+        kills: u32,
+        /// Lines a second of all writers [default: as fast as the pipe takes them].
+        #[arg(long)]
+        rate: Option<u64>,
+    },
+    /// The crash test with its full counts: exit 1 if a single line is not where it belongs.
+    Soak(SoakArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct SoakArgs {
+    /// SIGKILLs of the reader, at least.
+    #[arg(long, default_value_t = 500)]
+    kills: u64,
+    /// Lines of all writers, at least.
+    #[arg(long, default_value_t = 8_000_000)]
+    lines: u64,
+    /// Size at which parts are sealed, MiB.
+    #[arg(long, default_value_t = 4)]
+    rotate_mib: u64,
+    /// Where the lengths of the readers' lives start from.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let dir = cli.dir.as_deref();
+    let seconds = |seconds: f64| Duration::from_secs_f64(seconds.clamp(0.1, 3600.0));
+    let done = match cli.command {
+        Command::Drain { rounds, mb } => drain::run(dir, drain::Plan { rounds: rounds.max(1), bytes: mb * 1_000_000 }),
+        Command::Cost { seconds: span } => cost::run(dir, seconds(span)),
+        Command::Latency { seconds: span, rounds, mb } => {
+            latency::run(dir, seconds(span), burst::Plan { rounds: rounds.max(1), bytes: mb * 1_000_000 })
+        }
+        Command::Scale { pipes, seconds: span } => scale::run(dir, &pipes, seconds(span)),
+        Command::Kill { kills, rate } => kill::run(dir, kill::Plan { kills, lines_per_second: rate }),
+        Command::Soak(args) => return soak(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: error: {error}");
+            ExitCode::from(EXIT_IO)
+        }
+    }
+}
+
+fn soak(args: &SoakArgs) -> ExitCode {
+    let report = kills::run(kills::Plan {
+        kills: args.kills,
+        lines: args.lines,
+        rotate_mib: args.rotate_mib,
+        life_max: Duration::from_millis(120),
+        // A rest that makes the lines last for all the kills.
+        pause: Duration::from_micros(20),
+        seed: args.seed.max(1),
+    });
+    print!("{report}");
+    if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -112,7 +112,7 @@ impl Process {
 
     fn complaint(&self, what: &str) -> Error {
         let said = self.said();
-        let last = said.lines().last().unwrap_or("it said nothing");
+        let last = said.lines().rfind(|line| !line.is_empty()).unwrap_or("it said nothing");
         Error::because("go on with", &self.name, format!("{what}: {last}"))
     }
 }

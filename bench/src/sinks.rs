@@ -22,6 +22,7 @@ const SETTLE_SPAN: Duration = Duration::from_millis(30);
 /// The largest sizes that these take.
 const S6_LOG_SIZE_MAX: u64 = 268_435_455;
 const MULTILOG_SIZE_MAX: u64 = 16_777_215;
+const ROTATELOGS_SIZE_MAX: u64 = 2000 << 20;
 /// A size that no run reaches.
 const NEVER: u64 = 1 << 40;
 /// Old files that peers keep: all.
@@ -191,7 +192,7 @@ impl Sink {
             Kind::S6Log => format!("{stamp} n{FILES_MAX} s{} {dir}", size.min(S6_LOG_SIZE_MAX)),
             Kind::Svlogd => format!("{stamp} {dir}"),
             Kind::Multilog => format!("{stamp} n{FILES_MAX} s{} {dir}", size.min(MULTILOG_SIZE_MAX)),
-            Kind::Rotatelogs => format!("{dir}/log {}M", size >> 20),
+            Kind::Rotatelogs => format!("{dir}/log {}M", size.min(ROTATELOGS_SIZE_MAX) >> 20),
             Kind::Zstd => "-q -1 -T1 -c".to_owned(),
         };
         line.split_whitespace().map(str::to_owned).collect()
