@@ -62,7 +62,8 @@ pub fn measure(stage: &Stage, plan: Plan) -> Result<Vec<Bursts>> {
 /// Prints the table.
 pub fn print(all: &[Bursts]) {
     println!("\nA burst of one writer, MB/s:\n");
-    let titles = ["pipe", "default tick", "tick 1 ms", "`cat FIFO > FILE`", "to tick 1 ms", "rounds", "to cat", "rounds"];
+    let titles =
+        ["pipe", "default tick", "tick 1 ms", "`cat FIFO > FILE`", "to tick 1 ms", "rounds", "to cat", "rounds"];
     let mut table = Table::new(&titles);
     for bursts in all {
         let [to_shortest, to_cat] = bursts.ratios();

@@ -23,7 +23,10 @@ const WRITERS: u16 = 4;
 const REQUIRED_SHARE: f64 = 0.25;
 /// After the pipe is empty: the last bytes are on their way into the file.
 const LAST_SPAN: Duration = Duration::from_millis(20);
-const BOUND: Duration = Duration::from_secs(600);
+/// All runs but for their given spans: longer is a hang.
+const BOUND: Duration = Duration::from_secs(240);
+/// Runs at most.
+const RUNS_MAX: u32 = 40;
 
 /// What one run came to.
 struct Cost {
@@ -37,7 +40,7 @@ struct Cost {
 
 /// Measures each sink at each rate for `span`, and prints the table.
 pub fn run(dir: Option<&Path>, span: Duration) -> Result<()> {
-    let stage = Stage::set(dir, BOUND)?;
+    let stage = Stage::set(dir, BOUND + span * RUNS_MAX)?;
     let mut costs = Vec::new();
     for rate in RATES {
         for sink in sinks(rate) {
@@ -95,7 +98,8 @@ fn archives(sink: &Sink) -> bool {
 }
 
 fn print(costs: &[Cost]) {
-    let mut table = Table::new(&["sink", "lines/s", "CPU s", "% of a core", "of s6-log", "writers' CPU s", "written/s"]);
+    let mut table =
+        Table::new(&["sink", "lines/s", "CPU s", "% of a core", "of s6-log", "writers' CPU s", "written/s"]);
     for cost in costs {
         let seconds = cost.span.as_secs_f64();
         table.row([

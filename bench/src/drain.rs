@@ -2,8 +2,9 @@
 //!
 //! One writer hands a stream that lies in the page cache to the pipe in pieces of 64 KiB. A run lasts from its first
 //! byte to the end of the sink, which has then written all of it, and sealed and archived the last part where it does
-//! so. Sinks alternate round by round, so that a slow moment of the machine meets all of them. The slow peers get a
-//! quarter of the stream; a rate is a rate.
+//! so. Sinks alternate round by round, so that a slow moment of the machine meets all of them, and in another order each
+//! time, so that none always comes after the one that leaves the disk busy. The slow peers get a quarter of the stream;
+//! a rate is a rate.
 
 use std::path::Path;
 use std::thread;
@@ -25,7 +26,8 @@ const SMALL_PART_BYTES: u64 = 16_777_215;
 /// The most an ordinary user gets for a pipe, and what the reader asks for.
 const LARGE_PIPE_BYTES: i32 = 1 << 20;
 const REQUIRED_RATIO: f64 = 0.8;
-const BOUND: Duration = Duration::from_secs(600);
+/// A round, and the rest: longer is a hang.
+const BOUND: Duration = Duration::from_secs(120);
 
 /// How much of it.
 #[derive(Clone, Copy, Debug)]
@@ -50,13 +52,13 @@ struct Row {
 
 /// Measures, and prints the table.
 pub fn run(dir: Option<&Path>, plan: Plan) -> Result<()> {
-    let stage = Stage::set(dir, BOUND)?;
+    let stage = Stage::set(dir, BOUND * (plan.rounds + 1))?;
     let stream = Stream::generate(&stage.path().join("stream"), plan.bytes)?;
     let mut rows = rows(stream.bytes());
-    for _ in 0..plan.rounds {
-        for row in &mut rows {
-            let rate = measure(&stage, &stream, row)?;
-            row.rates.push(rate);
+    for round in 0..plan.rounds {
+        for place in order(round, rows.len()) {
+            let rate = measure(&stage, &stream, &rows[place])?;
+            rows[place].rates.push(rate);
         }
     }
     print!("{}", machine::describe(stage.path()));
@@ -67,6 +69,12 @@ pub fn run(dir: Option<&Path>, plan: Plan) -> Result<()> {
     );
     print(&rows);
     Ok(())
+}
+
+/// In which order the rows have their turns: from another one on in each round, and every other round backwards.
+fn order(round: u32, rows: usize) -> Vec<usize> {
+    let forwards = (0..rows).map(|place| (place + round as usize * 3) % rows);
+    if round.is_multiple_of(2) { forwards.collect() } else { forwards.rev().collect() }
 }
 
 fn rows(bytes: u64) -> Vec<Row> {
@@ -163,4 +171,19 @@ fn print(rows: &[Row]) {
 
 fn span(min: f64, max: f64) -> String {
     format!("{}..{}", number(min), number(max))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_has_one_turn_a_round_and_not_always_the_same_one_before_it() {
+        assert_eq!((order(0, 5), order(1, 5)), (vec![0, 1, 2, 3, 4], vec![2, 1, 0, 4, 3]));
+        for round in 0..10 {
+            let mut places = order(round, 13);
+            places.sort_unstable();
+            assert_eq!(places, (0..13).collect::<Vec<_>>(), "{round}");
+        }
+    }
 }

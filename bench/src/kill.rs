@@ -27,7 +27,9 @@ use crate::writers::{self, Load};
 const WRITERS: u16 = 4;
 /// Shortest life, and how much longer the longest is, ms.
 const LIFE_MS: (u64, u64) = (20, 100);
-const BOUND: Duration = Duration::from_secs(600);
+/// Starts and ends, and then a life of each sink: longer is a hang.
+const BOUND: Duration = Duration::from_secs(240);
+const LIFE_SPAN_MAX: Duration = Duration::from_secs(2);
 
 /// How much of it.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +58,7 @@ struct Row {
 
 /// Measures, and prints the table.
 pub fn run(dir: Option<&Path>, plan: Plan) -> Result<()> {
-    let stage = Stage::set(dir, BOUND)?;
+    let stage = Stage::set(dir, BOUND + LIFE_SPAN_MAX * plan.kills)?;
     let kinds = [Kind::Reader, Kind::S6Log, Kind::Svlogd, Kind::Multilog, Kind::Rotatelogs];
     let sinks = kinds.map(Sink::new).into_iter().filter(Sink::is_installed).map(Victim::Sink);
     let victims = sinks.chain([Victim::Daemon]);
@@ -130,7 +132,8 @@ impl Victim {
             Victim::Daemon => {
                 let mut command = Command::new(program::path("reader"));
                 command.arg(dir.join("pipes.d")).arg("--logs").arg(dir.join("logs"));
-                Process::start({ command.stdin(Stdio::null()).stdout(Stdio::null()); command }, &dir.join("daemon.err"))
+                command.stdin(Stdio::null()).stdout(Stdio::null());
+                Process::start(command, &dir.join("daemon.err"))
             }
         }
     }

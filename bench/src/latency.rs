@@ -26,7 +26,10 @@ const BUSY_REST_MS: (u64, u64) = (2, 8);
 /// Delays at most, ms.
 const REQUIRED_IDLE_MS: f64 = 5.0;
 const REQUIRED_BUSY_MS: f64 = 10.0;
-const BOUND: Duration = Duration::from_secs(300);
+/// All but the given spans: longer is a hang.
+const BOUND: Duration = Duration::from_secs(240);
+/// Given spans at most.
+const SPANS_MAX: u32 = 14;
 
 /// Delays of one sink, ms.
 struct Row {
@@ -37,7 +40,7 @@ struct Row {
 
 /// Measures each sink for `span` idle and busy, the reader for twice as long, and prints the tables.
 pub fn run(dir: Option<&Path>, span: Duration, burst_plan: burst::Plan) -> Result<()> {
-    let stage = Stage::set(dir, BOUND)?;
+    let stage = Stage::set(dir, BOUND + span * SPANS_MAX)?;
     let kinds = [Kind::Reader, Kind::Cat, Kind::S6Log, Kind::Svlogd, Kind::Multilog, Kind::Rotatelogs];
     let mut rows = Vec::new();
     for sink in kinds.map(Sink::new).into_iter().filter(Sink::is_installed) {
@@ -67,9 +70,8 @@ fn delays(
     let dir = stage.fresh("sink")?;
     let (stdin, pipe) = writers::pipe()?;
     let running = sink.start(&dir, stdin)?;
-    let load = lines_per_second.map(|lines| {
-        Load { writers: 4, lines_per_second: Some(lines), numbered: false }.start(&pipe)
-    });
+    let load =
+        lines_per_second.map(|lines| Load { writers: 4, lines_per_second: Some(lines), numbered: false }.start(&pipe));
     let load = load.transpose()?;
     first_line(&pipe, &running.live())?;
     let mut probe = Probe::new(&running, File::from(duplicate(&pipe)?))?;
@@ -109,8 +111,7 @@ fn duplicate(pipe: &OwnedFd) -> Result<OwnedFd> {
 }
 
 fn print(rows: &[Row]) {
-    let mut table =
-        Table::new(&["sink", "idle p50", "p99", "max", "lines", "busy p50", "p99", "max", "lines"]);
+    let mut table = Table::new(&["sink", "idle p50", "p99", "max", "lines", "busy p50", "p99", "max", "lines"]);
     for row in rows {
         let cells = |delays: &[f64]| {
             let mut cells = [50.0, 99.0, 100.0].map(|percent| number(percentile(delays, percent))).to_vec();
@@ -120,9 +121,7 @@ fn print(rows: &[Row]) {
         table.row([vec![row.label.clone()], cells(&row.idle), cells(&row.busy)].concat());
     }
     println!("{table}");
-    for (what, delays, most) in
-        [("idle", &rows[0].idle, REQUIRED_IDLE_MS), ("busy", &rows[0].busy, REQUIRED_BUSY_MS)]
-    {
+    for (what, delays, most) in [("idle", &rows[0].idle, REQUIRED_IDLE_MS), ("busy", &rows[0].busy, REQUIRED_BUSY_MS)] {
         let figure = Figure::new(format!("p99 {what}"), percentile(delays, 99.0), Bound::AtMost(most), "ms");
         println!("{figure}");
     }

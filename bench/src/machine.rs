@@ -6,8 +6,13 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 /// A peer: its program, and the Debian package whose version it has where it does not say one itself.
-const PEERS: [(&str, &str); 5] =
-    [("s6-log", "s6"), ("svlogd", "runit"), ("multilog", "daemontools"), ("rotatelogs", "apache2-utils"), ("zstd", "zstd")];
+const PEERS: [(&str, &str); 5] = [
+    ("s6-log", "s6"),
+    ("svlogd", "runit"),
+    ("multilog", "daemontools"),
+    ("rotatelogs", "apache2-utils"),
+    ("zstd", "zstd"),
+];
 
 /// The lines that stand before a table.
 pub fn describe(dir: &Path) -> String {
@@ -24,7 +29,9 @@ pub fn describe(dir: &Path) -> String {
         versions.join(", ")
     );
     for (program, _) in missing {
-        text.push_str(&format!("not installed: {program}\n"));
+        text.push_str("not installed: ");
+        text.push_str(program);
+        text.push('\n');
     }
     text
 }

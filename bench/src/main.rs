@@ -4,13 +4,16 @@
 //! [`process`], [`writers`], [`stream`] and [`probe`] are what they measure with; [`usage`], [`stats`], [`table`] and
 //! [`machine`] make numbers and text of it; [`stage`] cleans up after them.
 
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use standpipe_common::error::EXIT_IO;
 use standpipe_tests::kills;
+
+use crate::stage::Stage;
 
 mod burst;
 mod cost;
@@ -29,12 +32,19 @@ mod table;
 mod usage;
 mod writers;
 
+const MB: u64 = 1_000_000;
+/// What `--seconds` may be.
+const SECONDS_MIN: f64 = 0.1;
+const SECONDS_MAX: f64 = 3600.0;
+/// The crash test lasts for minutes, whatever its counts.
+const SOAK_BOUND: Duration = Duration::from_secs(6 * 3600);
+
 /// Measures standpipe.
 #[derive(Debug, Parser)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Where files are written meanwhile [default: where cargo builds].
+    /// Where files are written meanwhile [default: where cargo builds; of `soak`, the temporary directory].
     #[arg(long, global = true, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
@@ -47,7 +57,7 @@ enum Command {
         #[arg(long, default_value_t = 5)]
         rounds: u32,
         /// Size of the stream, MB.
-        #[arg(long, default_value_t = 256)]
+        #[arg(long, default_value_t = 512)]
         mb: u64,
     },
     /// CPU time of draining line by line, at three rates.
@@ -109,27 +119,33 @@ struct SoakArgs {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let dir = cli.dir.as_deref();
-    let seconds = |seconds: f64| Duration::from_secs_f64(seconds.clamp(0.1, 3600.0));
     let done = match cli.command {
-        Command::Drain { rounds, mb } => drain::run(dir, drain::Plan { rounds: rounds.max(1), bytes: mb * 1_000_000 }),
-        Command::Cost { seconds: span } => cost::run(dir, seconds(span)),
-        Command::Latency { seconds: span, rounds, mb } => {
-            latency::run(dir, seconds(span), burst::Plan { rounds: rounds.max(1), bytes: mb * 1_000_000 })
+        Command::Drain { rounds, mb } => drain::run(dir, drain::Plan { rounds: rounds.max(1), bytes: mb * MB }),
+        Command::Cost { seconds } => cost::run(dir, span(seconds)),
+        Command::Latency { seconds, rounds, mb } => {
+            latency::run(dir, span(seconds), burst::Plan { rounds: rounds.max(1), bytes: mb * MB })
         }
-        Command::Scale { pipes, seconds: span } => scale::run(dir, &pipes, seconds(span)),
+        Command::Scale { pipes, seconds } => scale::run(dir, &pipes, span(seconds)),
         Command::Kill { kills, rate } => kill::run(dir, kill::Plan { kills, lines_per_second: rate }),
-        Command::Soak(args) => return soak(&args),
+        Command::Soak(args) => return soak(dir, &args),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench: error: {error}");
-            ExitCode::from(EXIT_IO)
-        }
-    }
+    done.map_or_else(complain, |()| ExitCode::SUCCESS)
 }
 
-fn soak(args: &SoakArgs) -> ExitCode {
+fn span(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds.clamp(SECONDS_MIN, SECONDS_MAX))
+}
+
+fn complain(error: impl Display) -> ExitCode {
+    eprintln!("bench: error: {error}");
+    ExitCode::from(EXIT_IO)
+}
+
+fn soak(dir: Option<&Path>, args: &SoakArgs) -> ExitCode {
+    let _stage = match Stage::set_for_tests(dir, SOAK_BOUND) {
+        Ok(stage) => stage,
+        Err(error) => return complain(error),
+    };
     let report = kills::run(kills::Plan {
         kills: args.kills,
         lines: args.lines,

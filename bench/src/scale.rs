@@ -2,7 +2,7 @@
 //! stop, what they keep, and what they use while nothing happens.
 //!
 //! Memory is `RssAnon` + `RssShmem` + the blocks of the mailboxes. The holder rereads while it alone has the pipes
-//! open and a server comes in over and over, which must always be let in. Peers know no directory of pipes: theirs is
+//! open, and again while a server comes in over and over, which must always be let in. Peers know no directory of pipes: theirs is
 //! one process a pipe, of which ten are measured and multiplied.
 
 use std::fs;
@@ -38,7 +38,8 @@ const LOOK_SPAN: Duration = Duration::from_micros(200);
 const SETTLE_SPAN: Duration = Duration::from_millis(500);
 /// The stream of the lane at full speed.
 const LANE_BYTES: u64 = 512_000_000;
-const BOUND: Duration = Duration::from_secs(600);
+/// A run's own time, and that of each number of pipes beside their idleness: longer is a hang.
+const BOUND: Duration = Duration::from_secs(120);
 
 const REQUIRED_LANE_MIB: f64 = 40.0;
 /// Pipes, and the memory of holder and reader with so many, MiB.
@@ -54,6 +55,8 @@ struct Row {
     pipes: usize,
     /// Why the rest is not there.
     failure: Option<String>,
+    /// What it said to HUP, where that is no answer.
+    note: Option<String>,
     start: Duration,
     /// NaN: it does not answer.
     reread_ms: f64,
@@ -70,7 +73,7 @@ struct Row {
 /// Measures with each number of pipes, idle for `idle`, and prints the tables.
 pub fn run(dir: Option<&Path>, counts: &[usize], idle: Duration) -> Result<()> {
     let limit = usage::raise_descriptors();
-    let stage = Stage::set(dir, BOUND)?;
+    let stage = Stage::set(dir, BOUND + (BOUND + idle) * counts.len() as u32)?;
     let mut rows = Vec::new();
     for &count in counts {
         rows.extend(measure(&stage, count, idle)?);
@@ -96,8 +99,9 @@ fn measure(stage: &Stage, count: usize, idle: Duration) -> Result<[Row; 2]> {
     let (holder, start) = Process::start_ready(command("holder", &[&pipes]), &dir.join("holder.err"))?;
     holding.start = start;
     thread::sleep(SETTLE_SPAN);
+    (holding.reread_ms, holding.note) = reread(&holder, &pipes)?;
     let server = Server::come_in_again_and_again(&dir.join("run").join("pipe00000"));
-    holding.reread_ms = reread(&holder, &pipes)?;
+    reread(&holder, &pipes)?;
     (holding.let_in, holding.refused) = server.stop();
     let arguments = [pipes.as_path(), Path::new("--logs"), &logs];
     match Process::start_ready(command("reader", &arguments), &dir.join("reader.err")) {
@@ -108,7 +112,7 @@ fn measure(stage: &Stage, count: usize, idle: Duration) -> Result<[Row; 2]> {
         Ok((reader, start)) => {
             reading.start = start;
             thread::sleep(SETTLE_SPAN);
-            reading.reread_ms = reread(&reader, &pipes)?;
+            (reading.reread_ms, reading.note) = reread(&reader, &pipes)?;
             thread::sleep(SETTLE_SPAN);
             note_idle(&mut [(&mut holding, &holder), (&mut reading, &reader)], idle, &logs);
             reading.failure = first_error(&reader);
@@ -141,8 +145,8 @@ fn command(name: &str, arguments: &[&Path]) -> std::process::Command {
     command
 }
 
-/// Median of some HUPs, each up to the next line that names the pipes directory, ms. NaN: no such line comes.
-fn reread(process: &Process, pipes: &Path) -> Result<f64> {
+/// Median of some HUPs, each up to the next line that names the pipes directory, ms. NaN: what comes is another line.
+fn reread(process: &Process, pipes: &Path) -> Result<(f64, Option<String>)> {
     let pipes = pipes.to_string_lossy();
     let mut spans = Vec::new();
     for _ in 0..REREADS {
@@ -153,16 +157,16 @@ fn reread(process: &Process, pipes: &Path) -> Result<f64> {
             let said = process.said();
             match said.get(before..).and_then(|new| new.split_once('\n')) {
                 Some((line, _)) => break line.to_owned(),
-                None if start.elapsed() > REREAD_SPAN_MAX => break String::new(),
+                None if start.elapsed() > REREAD_SPAN_MAX => break "it does not answer HUP".to_owned(),
                 None => thread::sleep(LOOK_SPAN),
             }
         };
         if !line.contains(pipes.as_ref()) {
-            return Ok(f64::NAN);
+            return Ok((f64::NAN, Some(line)));
         }
         spans.push(start.elapsed().as_secs_f64() * 1000.0);
     }
-    Ok(median(&spans))
+    Ok((median(&spans), None))
 }
 
 /// What they use while nothing happens, and what they keep.
@@ -235,9 +239,21 @@ fn lane_at_full_speed(stage: &Stage) -> Result<u64> {
 }
 
 fn print(rows: &[Row]) {
-    let titles =
-        ["program", "pipes", "start ms", "µs a pipe", "HUP ms", "µs a pipe", "stop ms", "µs a pipe", "RssAnon MiB",
-         "RssShmem MiB", "mailboxes MiB", "descriptors", "idle CPU ms"];
+    let titles = [
+        "program",
+        "pipes",
+        "start ms",
+        "µs a pipe",
+        "HUP ms",
+        "µs a pipe",
+        "stop ms",
+        "µs a pipe",
+        "RssAnon MiB",
+        "RssShmem MiB",
+        "mailboxes MiB",
+        "descriptors",
+        "idle CPU ms",
+    ];
     let mut table = Table::new(&titles);
     for row in rows {
         let ms = |span: Duration| span.as_secs_f64() * 1000.0;
@@ -249,8 +265,8 @@ fn print(rows: &[Row]) {
     }
     println!("{table}");
     for row in rows {
-        if let Some(failure) = &row.failure {
-            println!("{} with {} pipes: {failure}", row.program, row.pipes);
+        for sentence in row.failure.iter().chain(&row.note) {
+            println!("with {} pipes: {sentence}", row.pipes);
         }
     }
 }

@@ -284,7 +284,10 @@ mod tests {
             (Sink::new(Kind::Multilog).rotating(1 << 30), "`multilog n100000 s16777215 DIR`"),
             (Sink::new(Kind::Rotatelogs).rotating(16 << 20), "`rotatelogs DIR/log 16M`"),
             (Sink::new(Kind::Cat), "`cat` > FILE"),
-            (Sink { flags: vec!["--continue".into()], ..Sink { kind: Kind::Reader, ..Sink::new(Kind::Cat) } }, "`reader stdin DIR --continue`"),
+            (
+                Sink { flags: vec!["--continue".into()], ..Sink { kind: Kind::Reader, ..Sink::new(Kind::Cat) } },
+                "`reader stdin DIR --continue`",
+            ),
         ] {
             assert_eq!(sink.label(), label);
         }

@@ -5,6 +5,7 @@
 
 use std::env;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::thread;
@@ -48,6 +49,15 @@ impl Stage {
             abandon(&late, &format!("took longer than {} s", bound.as_secs()), 1);
         });
         Ok(Stage { dir })
+    }
+
+    /// The same for the harness of the tests: its temporary directories go into this one, which everybody may enter.
+    pub fn set_for_tests(parent: Option<&Path>, bound: Duration) -> Result<Stage> {
+        let stage = Stage::set(Some(parent.unwrap_or(&env::temp_dir())), bound)?;
+        fs::set_permissions(&stage.dir, fs::Permissions::from_mode(0o755)).cannot("open up", &stage.dir)?;
+        tempfile::env::override_temp_dir(&stage.dir)
+            .map_err(|_| Error::because("use", &stage.dir, "another temporary directory is in use"))?;
+        Ok(stage)
     }
 
     /// The directory.

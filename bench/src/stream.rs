@@ -15,8 +15,18 @@ use standpipe_common::error::{Cannot, Result};
 pub const PIECE_BYTES: usize = 64 << 10;
 
 const PATHS: [&str; 12] = [
-    "/", "/index.html", "/api/v1/orders/", "/api/v1/items/", "/static/app.js", "/static/app.css", "/search?q=",
-    "/images/product/", "/checkout/step/", "/account/login", "/feed.xml", "/api/v1/health",
+    "/",
+    "/index.html",
+    "/api/v1/orders/",
+    "/api/v1/items/",
+    "/static/app.js",
+    "/static/app.css",
+    "/search?q=",
+    "/images/product/",
+    "/checkout/step/",
+    "/account/login",
+    "/feed.xml",
+    "/api/v1/health",
 ];
 const AGENTS: [&str; 5] = [
     "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
@@ -25,7 +35,8 @@ const AGENTS: [&str; 5] = [
     "curl/8.14.1",
     "Prometheus/3.4.0",
 ];
-const REFERERS: [&str; 4] = ["-", "https://www.example.org/", "https://shop.example.org/catalogue", "https://example.net/a"];
+const REFERERS: [&str; 4] =
+    ["-", "https://www.example.org/", "https://shop.example.org/catalogue", "https://example.net/a"];
 const METHODS: [&str; 4] = ["GET", "GET", "GET", "POST"];
 const STATUSES: [u16; 8] = [200, 200, 200, 200, 200, 304, 404, 301];
 

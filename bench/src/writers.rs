@@ -90,7 +90,8 @@ impl Writers {
     /// Stops them and returns what each did.
     pub fn stop(self) -> Result<Vec<Sent>> {
         self.stop.store(true, Ordering::Relaxed);
-        let done = self.threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("panic"))));
+        let done =
+            self.threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("panic"))));
         done.map(|sent| sent.map_err(|error| Error::new("write to", "a pipe", error))).collect()
     }
 }
