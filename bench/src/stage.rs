@@ -8,6 +8,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -22,6 +23,9 @@ const SWEEPS: u32 = 5;
 const SWEEP_SPAN: Duration = Duration::from_millis(20);
 /// What an interrupted shell command exits with.
 const EXIT_INTERRUPTED: i32 = 130;
+
+/// The run is being ended from another thread.
+static ABANDONED: AtomicBool = AtomicBool::new(false);
 
 /// The directory of one run.
 #[derive(Debug)]
@@ -76,6 +80,10 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
+        while ABANDONED.load(Ordering::SeqCst) {
+            // What failed here failed because the run is being ended; who ends it says so and exits.
+            thread::park();
+        }
         if let Err(error) = remove(&self.dir) {
             eprintln!("bench: error: {error}");
         }
@@ -97,6 +105,7 @@ fn target_dir() -> PathBuf {
 }
 
 fn abandon(dir: &Path, why: &str, code: i32) -> ! {
+    ABANDONED.store(true, Ordering::SeqCst);
     for _ in 0..SWEEPS {
         for pid in children() {
             kill(pid, Signal::SIGKILL).ok();
