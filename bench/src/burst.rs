@@ -97,10 +97,18 @@ impl Bursts {
 
 fn of_size(stage: &Stage, plan: Plan, pipe_kib: usize) -> Result<Bursts> {
     let mut bursts = Bursts { pipe_kib, default_tick: Vec::new(), shortest_tick: Vec::new(), cat: Vec::new() };
+    let mut takers = [Taker::DefaultTick, Taker::ShortestTick, Taker::Cat];
     for _ in 0..plan.rounds {
-        bursts.default_tick.push(rate(stage, plan, pipe_kib, Taker::DefaultTick)?);
-        bursts.shortest_tick.push(rate(stage, plan, pipe_kib, Taker::ShortestTick)?);
-        bursts.cat.push(rate(stage, plan, pipe_kib, Taker::Cat)?);
+        for taker in takers {
+            let rate = rate(stage, plan, pipe_kib, taker)?;
+            match taker {
+                Taker::DefaultTick => bursts.default_tick.push(rate),
+                Taker::ShortestTick => bursts.shortest_tick.push(rate),
+                Taker::Cat => bursts.cat.push(rate),
+            }
+        }
+        // Nobody always comes after the same one.
+        takers.reverse();
     }
     Ok(bursts)
 }

@@ -72,10 +72,10 @@ enum Command {
         #[arg(long, default_value_t = 2.5)]
         seconds: f64,
         /// Rounds of the bursts.
-        #[arg(long, default_value_t = 3)]
+        #[arg(long, default_value_t = 5)]
         rounds: u32,
         /// Size of a burst, MB.
-        #[arg(long, default_value_t = 64)]
+        #[arg(long, default_value_t = 128)]
         mb: u64,
     },
     /// One pipe, a thousand, ten thousand.
