@@ -1,10 +1,10 @@
 //! `drain`: how fast a full pipe is emptied, and how fast it becomes archives.
 //!
-//! One writer hands a stream that lies in the page cache to the pipe in pieces of 64 KiB. A run lasts from its first
-//! byte to the end of the sink, which has then written all of it, and sealed and archived the last part where it does
-//! so. Sinks alternate round by round, so that a slow moment of the machine meets all of them, and in another order each
-//! time, so that none always comes after the one that leaves the disk busy. The slow peers get a quarter of the stream;
-//! a rate is a rate.
+//! One writer hands a stream that lies in memory to the pipe in pieces of 64 KiB; `cat > /dev/null` tells how fast it
+//! is. A run lasts from its first byte to the end of the sink, which has then written all of it, and sealed and archived
+//! the last part where it does so. Sinks alternate round by round, so that a slow moment of the machine meets all of
+//! them, and in another order each time; before each run the file system is synced, so that nobody waits for the writes
+//! of another. The slow peers get a quarter of the stream; a rate is a rate.
 
 use std::path::Path;
 use std::thread;
@@ -53,7 +53,7 @@ struct Row {
 /// Measures, and prints the table.
 pub fn run(dir: Option<&Path>, plan: Plan) -> Result<()> {
     let stage = Stage::set(dir, BOUND * (plan.rounds + 1))?;
-    let stream = Stream::generate(&stage.path().join("stream"), plan.bytes)?;
+    let stream = Stream::generate(plan.bytes);
     let mut rows = rows(stream.bytes());
     for round in 0..plan.rounds {
         for place in order(round, rows.len()) {
@@ -114,6 +114,7 @@ fn rows(bytes: u64) -> Vec<Row> {
 /// MB/s of one run.
 fn measure(stage: &Stage, stream: &Stream, row: &Row) -> Result<f64> {
     let dir = stage.fresh("sink")?;
+    stage.sync()?;
     let (stdin, pipe) = writers::pipe()?;
     if row.large_pipe {
         fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(LARGE_PIPE_BYTES)).cannot("enlarge", "a pipe")?;

@@ -227,7 +227,7 @@ fn peer(stage: &Stage, sink: &Sink) -> Result<u64> {
 
 /// Memory of `reader stdin` and of its mailboxes, archives and all, while it drains as fast as it can, bytes.
 fn lane_at_full_speed(stage: &Stage) -> Result<u64> {
-    let stream = Stream::generate(&stage.path().join("stream"), LANE_BYTES)?;
+    let stream = Stream::generate(LANE_BYTES);
     let dir = stage.fresh("lane")?;
     let (stdin, pipe) = writers::pipe()?;
     let running = Sink::reader(&[]).start(&dir, stdin)?;

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, syncfs};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use standpipe_common::error::{Cannot, Error, Result};
@@ -75,6 +75,12 @@ impl Stage {
         remove(&path)?;
         fs::create_dir(&path).cannot("make", &path)?;
         Ok(path)
+    }
+
+    /// Waits until nothing of the file system is left to be written.
+    pub fn sync(&self) -> Result<()> {
+        let dir = fs::File::open(&self.dir).cannot("open", &self.dir)?;
+        syncfs(dir).cannot("sync", &self.dir)
     }
 }
 
