@@ -1,8 +1,8 @@
 //! The text that bulk measurements move: an access log that nobody wrote, the same at every run.
 //!
-//! Addresses, paths, sizes and agents come from a few lists with frequencies as servers see them, times move on by
-//! milliseconds: zstd makes about an eighth of it at level 1. The text lies in memory: a writer that read it from a file
-//! would be slower than the fastest sinks, and measured in their place.
+//! Paths, agents and referers come from a few lists, numbers by chance, times move on by milliseconds: zstd makes about
+//! an eighth of it at level 1. The text lies in memory: a writer that read it from a file would be slower than the
+//! fastest sinks, and measured in their place.
 
 use std::fs::File;
 use std::io::Write;
@@ -82,16 +82,17 @@ struct Source {
 impl Source {
     fn next_line(&mut self) -> &[u8] {
         self.time_ms += self.below(4);
-        let (seconds, client) = (self.time_ms / 1000, self.skewed(4000));
-        let (path, agent) = (self.skewed(PATHS.len() as u64) as usize, (client % 9 % 5) as usize);
+        let (seconds, client) = (self.time_ms / 1000, self.below(4000));
+        let (path, agent) = (self.below(PATHS.len() as u64) as usize, self.below(AGENTS.len() as u64) as usize);
         let (method, referer, status) = (self.below(4) as usize, self.skewed(4) as usize, self.below(8) as usize);
-        let (item, size, micros) = (self.skewed(5000), self.skewed(3000), self.skewed(900));
+        let id = self.below(1 << 24);
+        let (item, size, millis) = (self.below(9000), self.below(3000), self.below(1000));
         let mut line = std::mem::take(&mut self.line);
         line.clear();
         // A Vec takes all that is written to it.
         let _infallible = writeln!(
             line,
-            "198.51.{}.{} - - [21/Nov/2026:{:02}:{:02}:{:02} +0000] \"{} {}{} HTTP/1.1\" {} {} \"{}\" \"{}\" 0.{:03}",
+            "198.51.{}.{} - - [21/Nov/2026:{:02}:{:02}:{:02} +0000] \"{} {}{} HTTP/1.1\" {} {} \"{}\" \"{}\" 0.{:03} {:06x}",
             client / 256,
             client % 256,
             seconds / 3600 % 24,
@@ -104,7 +105,8 @@ impl Source {
             if STATUSES[status] == 200 { 300 + size * 7 } else { 162 },
             REFERERS[referer],
             AGENTS[agent],
-            micros,
+            millis,
+            id,
         );
         self.line = line;
         &self.line
