@@ -1,20 +1,101 @@
-//! Measurements of standpipe. Each subcommand prints one table, as the README has it.
+//! Measurements of standpipe, beside its peers. Each subcommand prints one table, as the README has it.
+//!
+//! Flags only. Behind them: [`drain`], [`cost`], [`latency`] with [`burst`], [`scale`] and [`kill`] measure; [`sinks`],
+//! [`process`], [`writers`], [`stream`] and [`probe`] are what they measure with; [`usage`], [`stats`], [`table`] and
+//! [`machine`] make numbers and text of it; [`stage`] cleans up after them.
 
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use standpipe_tests::kills::{Plan, run};
+use standpipe_common::error::EXIT_IO;
+use standpipe_tests::kills;
+
+use crate::stage::Stage;
+
+mod burst;
+mod cost;
+mod drain;
+mod kill;
+mod latency;
+mod machine;
+mod probe;
+mod process;
+mod scale;
+mod sinks;
+mod stage;
+mod stats;
+mod stream;
+mod table;
+mod usage;
+mod writers;
+
+const MB: u64 = 1_000_000;
+/// What `--seconds` may be.
+const SECONDS_MIN: f64 = 0.1;
+const SECONDS_MAX: f64 = 3600.0;
+/// The crash test lasts for minutes, whatever its counts.
+const SOAK_BOUND: Duration = Duration::from_secs(6 * 3600);
 
 /// Measures standpipe.
 #[derive(Debug, Parser)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// Where files are written meanwhile [default: where cargo builds; of `soak`, the temporary directory].
+    #[arg(long, global = true, value_name = "DIR")]
+    dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Bulk: how fast a full pipe becomes a log, and archives.
+    Drain {
+        /// Rounds, in each of which every sink has its turn.
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
+        /// Size of the stream, MB.
+        #[arg(long, default_value_t = 512)]
+        mb: u64,
+    },
+    /// CPU time of draining line by line, at three rates.
+    Cost {
+        /// How long each sink is measured.
+        #[arg(long, default_value_t = 5.0)]
+        seconds: f64,
+    },
+    /// From write to readable; and bursts through small pipes.
+    Latency {
+        /// How long each sink is measured, idle and again busy; the reader twice as long.
+        #[arg(long, default_value_t = 2.5)]
+        seconds: f64,
+        /// Rounds of the bursts.
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
+        /// Size of a burst, MB.
+        #[arg(long, default_value_t = 128)]
+        mb: u64,
+    },
+    /// One pipe, a thousand, ten thousand.
+    Scale {
+        /// Numbers of pipes.
+        #[arg(long, value_delimiter = ',', default_values_t = [1, 1_000, 10_000])]
+        pipes: Vec<usize>,
+        /// How long they are idle.
+        #[arg(long, default_value_t = 10.0)]
+        seconds: f64,
+    },
+    /// Lines lost, repeated, torn under SIGKILL, ours and others'.
+    Kill {
+        /// SIGKILLs of each sink.
+        #[arg(long, default_value_t = 90)]
+        kills: u32,
+        /// Lines a second of all writers [default: as fast as the pipe takes them].
+        #[arg(long)]
+        rate: Option<u64>,
+    },
     /// The crash test with its full counts: exit 1 if a single line is not where it belongs.
     Soak(SoakArgs),
 }
@@ -36,8 +117,36 @@ struct SoakArgs {
 }
 
 fn main() -> ExitCode {
-    let Command::Soak(args) = Cli::parse().command;
-    let report = run(Plan {
+    let cli = Cli::parse();
+    let dir = cli.dir.as_deref();
+    let done = match cli.command {
+        Command::Drain { rounds, mb } => drain::run(dir, drain::Plan { rounds: rounds.max(1), bytes: mb * MB }),
+        Command::Cost { seconds } => cost::run(dir, span(seconds)),
+        Command::Latency { seconds, rounds, mb } => {
+            latency::run(dir, span(seconds), burst::Plan { rounds: rounds.max(1), bytes: mb * MB })
+        }
+        Command::Scale { pipes, seconds } => scale::run(dir, &pipes, span(seconds)),
+        Command::Kill { kills, rate } => kill::run(dir, kill::Plan { kills, lines_per_second: rate }),
+        Command::Soak(args) => return soak(dir, &args),
+    };
+    done.map_or_else(complain, |()| ExitCode::SUCCESS)
+}
+
+fn span(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds.clamp(SECONDS_MIN, SECONDS_MAX))
+}
+
+fn complain(error: impl Display) -> ExitCode {
+    eprintln!("bench: error: {error}");
+    ExitCode::from(EXIT_IO)
+}
+
+fn soak(dir: Option<&Path>, args: &SoakArgs) -> ExitCode {
+    let _stage = match Stage::set_for_tests(dir, SOAK_BOUND) {
+        Ok(stage) => stage,
+        Err(error) => return complain(error),
+    };
+    let report = kills::run(kills::Plan {
         kills: args.kills,
         lines: args.lines,
         rotate_mib: args.rotate_mib,

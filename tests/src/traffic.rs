@@ -27,15 +27,23 @@ pub const WRITERS_MAX: u16 = 100;
 /// # Panics
 /// It is to be shorter than [`LINE_BYTES_MIN`] or longer than [`LINE_BYTES_MAX`].
 pub fn line(writer: u16, seq: u64, len: usize) -> Vec<u8> {
+    let mut line = Vec::with_capacity(len);
+    line_into(&mut line, writer, seq, len);
+    line
+}
+
+/// The same in place of what `line` held, for writers that must not allocate.
+pub fn line_into(line: &mut Vec<u8>, writer: u16, seq: u64, len: usize) {
     assert!((LINE_BYTES_MIN..=LINE_BYTES_MAX).contains(&len) && writer < WRITERS_MAX && seq < 100_000_000);
-    let mut line = format!("w{writer:02} {seq:08} {len:04} ").into_bytes();
+    line.clear();
+    // A Vec takes all that is written to it.
+    let _infallible = write!(line, "w{writer:02} {seq:08} {len:04} ");
     let mut state = mixed(writer, seq);
     while line.len() < len - 1 {
         line.push(b'a' + (state % 26) as u8);
         state = if state < 26 { mixed(writer, seq + line.len() as u64) } else { state / 26 };
     }
     line.push(b'\n');
-    line
 }
 
 /// The length of the line `seq` of a [`Writer`]: mostly short, now and then a long one.
