@@ -201,7 +201,7 @@ fn a_lane_that_rests_has_its_pipe_open_and_nothing_else() {
             bench.wait_stored(&format!("app{number}"), &b"a line\n".repeat(round));
         }
         assert!(open() >= idle + PIPES, "{} and {idle}", open());
-        until("all rest again", || open() == idle);
+        until("all rest again", || open() <= idle);
     }
     assert!(idle < PIPES + 20, "{idle}");
     stop(reader);
