@@ -22,7 +22,9 @@ pub use self::file::{Kind, PolicyError, load};
 pub use self::value::{Compress, Level, MAX_LINE_OFF, PipeSize, RotateAt};
 
 use self::keys::help;
-use self::value::{Account, FileMode, LogRoot, MaxLine, Mode, Prefix, RotateAge, RotateSize, Tick, WarnAfter, WarnFill, Zone};
+use self::value::{
+    Account, FileMode, LogRoot, MaxLine, Mode, Prefix, RotateAge, RotateSize, Tick, WarnAfter, WarnFill, Zone,
+};
 use crate::stamp::{Stamp, Stamper};
 use crate::units::Limit;
 

@@ -187,10 +187,10 @@ impl Dir {
         mkfifoat(&self.file, name, bits(mode)).cannot("make FIFO", path)
     }
 
-    /// Opens a FIFO of our own in the way of a holder, read+write: it never ends and never fails a writer.
-    pub fn open_fifo(&self, name: &str) -> Result<File> {
+    /// Opens a FIFO in it without waiting: `O_RDWR` as a holder does, or `O_WRONLY`, ENXIO where nobody reads.
+    pub fn open_fifo(&self, name: &str, access: OFlag) -> Result<File> {
         let path = self.path_of(name);
-        let flags = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         Ok(fcntl::openat(&self.file, name, flags, Mode::empty()).cannot("open", path)?.into())
     }
 

@@ -16,6 +16,7 @@ use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::fifo::{Fifo, Identity};
 
 use crate::agenda::Agenda;
+use crate::congestion::Congestion;
 use crate::glance::Glance;
 use crate::lane::{Halt, Lane, Tools};
 use crate::mailbox::Mailbox;
@@ -23,6 +24,7 @@ use crate::mailboxes::Mailboxes;
 use crate::pace::{self, Next, Pace, Seen};
 use crate::recovery::Settled;
 use crate::root::Root;
+use crate::status::board::Board;
 
 /// How long the last bytes are read after TERM.
 const LAST_TURNS_SPAN: Duration = Duration::from_secs(2);
@@ -33,6 +35,7 @@ const RETIRED_LOOK_SPAN: Duration = Duration::from_millis(500);
 struct Slot {
     lane: Lane,
     pace: Pace,
+    congestion: Congestion,
     registered: bool,
     /// Nobody can write to the pipe any more.
     hung_up: bool,
@@ -49,6 +52,7 @@ pub struct Drain {
     mailboxes: Mailboxes,
     mailbox: Option<Mailbox>,
     glance: Glance,
+    board: Board,
 }
 
 impl Drain {
@@ -56,7 +60,8 @@ impl Drain {
     pub fn new(root: Root, registry: Registry, mut mailboxes: Mailboxes) -> Result<Drain> {
         let mailbox = Some(mailboxes.take()?);
         let glance = Glance::new().cannot("make", "a pipe to look into others")?;
-        Ok(Drain { root, registry, slots: Vec::new(), agenda: Agenda::new(Instant::now()), mailboxes, mailbox, glance })
+        let (agenda, board) = (Agenda::new(Instant::now()), Board::make(root.dir()));
+        Ok(Drain { root, registry, slots: Vec::new(), agenda, mailboxes, mailbox, glance, board })
     }
 
     /// The log root.
@@ -152,6 +157,14 @@ impl Drain {
         }
     }
 
+    /// Asks one lane for a rotation. `false`: there is none of that name.
+    pub fn ask_rotation_of(&mut self, name: &std::ffi::OsStr) -> bool {
+        let Some(index) = self.slots.iter().position(|slot| slot.lane.name() == name) else { return false };
+        self.slots[index].lane.ask_rotation();
+        self.rotate(index, clock::now_ns());
+        true
+    }
+
     /// Whether a lane's input is at its end.
     pub fn has_ended(&self, index: usize) -> bool {
         self.slots[index].ended
@@ -180,8 +193,10 @@ impl Drain {
         }
     }
 
-    fn push(&mut self, lane: Lane) -> usize {
-        self.slots.push(Slot { lane, pace: Pace::Quiet, registered: false, hung_up: false, ended: false });
+    fn push(&mut self, mut lane: Lane) -> usize {
+        lane.set_gauge(self.board.slot(lane.name()));
+        let (pace, congestion) = (Pace::Quiet, Congestion::default());
+        self.slots.push(Slot { lane, pace, congestion, registered: false, hung_up: false, ended: false });
         self.agenda.add()
     }
 
@@ -200,11 +215,13 @@ impl Drain {
     /// One turn of a lane, and what comes next. Returns the bytes taken.
     fn turn(&mut self, index: usize, now: Instant) -> usize {
         if !self.is_fit(index, now) {
+            self.look(index, now);
             return 0;
         }
         let Some(mut mailbox) = self.take_mailbox(index) else { return 0 };
         let slot = &mut self.slots[index];
-        let full = slot.pace != Pace::Quiet && slot.lane.pipes().present().is_full().unwrap_or(false);
+        let asks = slot.pace != Pace::Quiet || slot.congestion.asks(slot.lane.pipes().capacity(), now);
+        let full = asks && slot.lane.pipes().present().is_full().unwrap_or(false);
         let mut tools = Tools { mailbox: &mut mailbox, glance: &mut self.glance, now_ns: clock::now_ns() };
         let done = slot.lane.turn(&mut tools);
         let turn = match done {
@@ -222,6 +239,8 @@ impl Drain {
         self.mailbox = Some(mailbox);
         slot.lane.be_well();
         slot.ended = slot.hung_up && turn.queued == 0;
+        let look_at = slot.congestion.after_turn(&slot.lane, turn.queued, full, now);
+        self.agenda.wake_at(look_at, index);
         let seen = Seen { queued: turn.queued, full, capacity: slot.lane.pipes().capacity() };
         let (pace, next) = pace::after(slot.pace, seen, now);
         slot.pace = pace;
@@ -264,8 +283,14 @@ impl Drain {
         let now = Instant::now();
         let lane = &mut self.slots[index].lane;
         lane.fall_sick(error, holding, now);
-        let retry_at = lane.retry_at().unwrap_or(now);
-        self.agenda.wake_at(retry_at, index);
+        self.agenda.wake_at(lane.retry_at(), index);
+        self.look(index, now);
+    }
+
+    /// Looks at the pipe of a lane that is not read, now and then.
+    fn look(&mut self, index: usize, now: Instant) {
+        let slot = &mut self.slots[index];
+        self.agenda.wake_at(slot.congestion.look(&slot.lane, now), index);
     }
 
     /// Whether a lane may have a turn: it is well, or it is time to try again and what failed before works now.

@@ -22,6 +22,7 @@ use crate::recovery::{self, Settled};
 use crate::rotation::{self, LINE_WAIT_NS, Place, Verdict, Waiting};
 use crate::segment::Segment;
 use crate::settings::Settings;
+use crate::status::board::Gauge;
 
 /// How often the active segment is looked at while it is written: somebody may have removed it.
 const VERIFY_SPAN: Duration = Duration::from_millis(900);
@@ -75,6 +76,8 @@ pub struct Lane {
     pipes: Pipes,
     settings: Settings,
     queue: ArchiveQueue,
+    /// What is seen of it from outside.
+    gauge: Gauge,
     log: Option<LogDir>,
     sick: Option<Sick>,
     /// Somebody asked for a rotation.
@@ -96,6 +99,7 @@ impl Lane {
             pipes: Pipes::new(fifo),
             settings,
             queue,
+            gauge: Gauge::default(),
             log: None,
             sick: None,
             asked: false,
@@ -124,6 +128,16 @@ impl Lane {
     /// How it writes.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// What is seen of it from outside.
+    pub fn gauge(&self) -> &Gauge {
+        &self.gauge
+    }
+
+    /// Where it shows itself from now on.
+    pub fn set_gauge(&mut self, gauge: Gauge) {
+        self.gauge = gauge;
     }
 
     /// Its log directory, once it is open.
@@ -211,6 +225,7 @@ impl Lane {
         let (segment, dir, mode) = log.segment_mut();
         let put = segment.put(dir, &record, tools.mailbox.data(taken), mode);
         put.cannot("write", &path).map_err(Halt::Holding)?;
+        self.gauge.took(taken, count_lines(tools.mailbox.data(taken)), now_ns);
         tools.mailbox.clear(want);
         // The line that a due rotation waited for may have ended. A failure comes again before the next chunk.
         self.on_time(now_ns).ok();
@@ -225,6 +240,7 @@ impl Lane {
             log::error!("{error}; {} is not read until this is mended", self.name.display());
         }
         let wait = before.as_ref().map_or(RETRY_SPAN, |sick| (sick.wait * 2).min(RETRY_SPAN_MAX));
+        self.gauge.sick(error, wait);
         let holding = holding.or(before.and_then(|sick| sick.holding));
         self.sick = Some(Sick { retry_at: now + wait, wait, holding });
     }
@@ -246,6 +262,7 @@ impl Lane {
     /// A turn went well.
     pub fn be_well(&mut self) {
         if self.sick.take().is_some() {
+            self.gauge.well();
             log::info!("{}: is read again", self.name.display());
         }
     }
@@ -308,10 +325,12 @@ impl Lane {
 
     fn rotate(&mut self, now_ns: i64) -> Result<()> {
         let Some(log) = &mut self.log else { return Ok(()) };
+        let bytes = log.segment().len();
         let sealed = log.rotate(now_ns)?;
         self.asked = false;
         self.waiting = None;
         if sealed.is_some() {
+            self.gauge.sealed(bytes, self.settings.level.is_some());
             self.order_archive();
         }
         Ok(())
@@ -336,9 +355,13 @@ impl Lane {
     fn order_archive(&self) {
         if let (Some(level), Some(log)) = (self.settings.level, &self.log) {
             let active = log.segment().name().clone();
-            self.queue.put(&self.name, Order { active, level, mode: self.settings.mode });
+            self.queue.put(&self.name, Order { active, level, mode: self.settings.mode, gauge: self.gauge.clone() });
         }
     }
+}
+
+fn count_lines(chunk: &[u8]) -> usize {
+    memchr::memchr_iter(b'\n', chunk).count()
 }
 
 fn no_log(name: &OsStr) -> Error {

@@ -22,6 +22,7 @@ use standpipe_common::{clock, logger};
 
 use crate::archiver::ArchiveQueue;
 use crate::cli::DaemonArgs;
+use crate::control::Control;
 use crate::drain::Drain;
 use crate::lane::Lane;
 use crate::mailboxes::Mailboxes;
@@ -31,6 +32,7 @@ use crate::signals::{Ask, Inbox};
 
 const SIGNALS: Token = Token(usize::MAX);
 const WATCH: Token = Token(usize::MAX - 1);
+const CONTROL: Token = Token(usize::MAX - 2);
 const EVENTS_MAX: usize = 256;
 
 /// How often a test clock is looked at.
@@ -74,6 +76,7 @@ struct Daemon {
     watch: Watch<usize>,
     places: Vec<Place>,
     drain: Drain,
+    control: Control,
     queue: ArchiveQueue,
 }
 
@@ -95,8 +98,10 @@ impl Daemon {
             .register(&mut SourceFd(&watch.raw_fd()), WATCH, Interest::READABLE)
             .cannot("watch", "the links")?;
         let registry = poll.registry().try_clone().cannot("make", "the poll set")?;
+        let control = Control::make(root.dir(), poll.registry(), CONTROL);
         let drain = Drain::new(root, registry, mailboxes)?;
-        let mut daemon = Daemon { poll, inbox, watch, places: Vec::new(), drain, queue: ArchiveQueue::default() };
+        let (places, queue) = (Vec::new(), ArchiveQueue::default());
+        let mut daemon = Daemon { poll, inbox, watch, places, drain, control, queue };
         daemon.open(scan);
         let recovered = daemon.drain.recover(holding);
         daemon.queue.start(daemon.drain.root().dir().try_clone()?)?;
@@ -160,12 +165,14 @@ impl Daemon {
                         }
                     }
                     WATCH => self.look_again(now),
+                    CONTROL => self.control.on_event(now),
                     lane => self.drain.on_event(lane.0, event),
                 }
             }
             if self.watch.next_look().is_some_and(|at| at <= now) {
                 self.look_again(now);
             }
+            self.control.obey(&mut self.drain, now);
             self.drain.work(now);
         }
     }
@@ -174,7 +181,8 @@ impl Daemon {
         let now = Instant::now();
         let look = self.watch.next_look().map(|at| at.saturating_duration_since(now));
         let test = clock::is_test().then_some(TEST_CLOCK_SPAN);
-        let timeout = self.drain.timeout(now).into_iter().chain(look).chain(test).min();
+        let command = self.control.timeout(now);
+        let timeout = self.drain.timeout(now).into_iter().chain(look).chain(command).chain(test).min();
         match self.poll.poll(events, timeout) {
             Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
                 Err(Error::new("wait for", "the pipes", error).into())
