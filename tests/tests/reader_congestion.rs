@@ -6,10 +6,10 @@ mod support_b;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use standpipe_tests::daemon::{Launch, Output};
-use standpipe_tests::deadline::until;
+use standpipe_tests::deadline::{CONDITION_SPAN, until};
 use standpipe_tests::privilege::needs_seams;
 use support_b::{Bench, hold, put, stop};
 
@@ -21,7 +21,7 @@ fn status(bench: &Bench) -> (Output, String) {
     (output, text)
 }
 
-/// R45, of a lane that is drained, but not as fast as it is filled.
+/// R45, of a lane that is drained, but whose disk is slower than its servers.
 #[test]
 fn r45_a_pipe_that_stays_full_is_said_once_and_so_is_the_end_of_it() {
     needs_seams(|| {
@@ -29,13 +29,14 @@ fn r45_a_pipe_that_stays_full_is_said_once_and_so_is_the_end_of_it() {
         bench.scratch.write_policy("defaults.toml", "warn_after = \"400ms\"\ncompress = \"none\"\n");
         let app = hold(&bench.scratch.pipe("app"));
         let reader = bench.reader().start();
-        bench.faults("delay read 60");
+        bench.faults("delay write 60");
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
                 // Lines that fill a pipe at little more than half of its bytes.
                 let line = [vec![b'x'; 2099], b"\n".to_vec()].concat();
-                while !done.load(Ordering::Relaxed) {
+                let end = Instant::now() + CONDITION_SPAN;
+                while !done.load(Ordering::Relaxed) && Instant::now() < end {
                     if (&app).write(&line).is_err() {
                         thread::sleep(Duration::from_millis(1));
                     }
