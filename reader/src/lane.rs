@@ -224,8 +224,8 @@ impl Lane {
         let taken = tools.mailbox.read(fifo, want).cannot("read pipe", &self.name).map_err(Halt::Before)?;
         let (segment, dir, mode) = log.segment_mut();
         let put = segment.put(dir, &record, tools.mailbox.data(taken), mode);
-        put.cannot("write", &path).map_err(Halt::Holding)?;
-        self.gauge.took(taken, count_lines(tools.mailbox.data(taken)), now_ns);
+        let lines = put.cannot("write", &path).map_err(Halt::Holding)?;
+        self.gauge.took(taken, lines, now_ns);
         tools.mailbox.clear(want);
         // The line that a due rotation waited for may have ended. A failure comes again before the next chunk.
         self.on_time(now_ns).ok();
@@ -358,10 +358,6 @@ impl Lane {
             self.queue.put(&self.name, Order { active, level, mode: self.settings.mode, gauge: self.gauge.clone() });
         }
     }
-}
-
-fn count_lines(chunk: &[u8]) -> usize {
-    memchr::memchr_iter(b'\n', chunk).count()
 }
 
 fn no_log(name: &OsStr) -> Error {

@@ -169,10 +169,13 @@ struct Place {
 }
 
 impl Gauge {
-    /// A chunk arrived.
-    pub fn took(&self, bytes: usize, lines: usize, now_ns: i64) {
+    /// A chunk arrived, with so many line ends if they were counted.
+    pub fn took(&self, bytes: usize, lines: Option<usize>, now_ns: i64) {
         self.add(format::BYTES_AT, bytes as u64);
-        self.add(format::LINES_AT, lines as u64);
+        match lines {
+            Some(lines) => self.add(format::LINES_AT, lines as u64),
+            None => self.store(format::LINES_AT, format::UNCOUNTED),
+        }
         self.store(format::ARRIVAL_AT, now_ns as u64);
     }
 
@@ -254,8 +257,8 @@ mod tests {
         let mut board = Board::make(&Dir::open(dir.path()).unwrap());
         let gauges: Vec<_> = (0..100).map(|index| board.slot(OsStr::new(&format!("pipe-{index}")))).collect();
         for (index, gauge) in gauges.iter().enumerate() {
-            gauge.took(index, 2, 3);
-            gauge.took(index, 2, 4);
+            gauge.took(index, Some(2), 3);
+            gauge.took(index, Some(2), 4);
         }
         let content = read(&dir);
         assert_eq!((content.slots.len(), content.pid), (100, u64::from(std::process::id())));
@@ -286,7 +289,7 @@ mod tests {
         let mut before = Board::make(&root);
         let gauge = before.slot(OsStr::new("a"));
         let _after = Board::make(&root);
-        gauge.took(1, 1, 1);
+        gauge.took(1, None, 1);
         assert_eq!(read(&dir).slots, []);
     }
 }

@@ -38,7 +38,7 @@ pub const BOOT_AT: usize = 48;
 pub const STATE_AT: usize = 0;
 /// Bytes taken from the pipe since the reader started.
 pub const BYTES_AT: usize = 8;
-/// Line ends among them.
+/// Line ends among them; [`UNCOUNTED`] where nobody counts them.
 pub const LINES_AT: usize = 16;
 /// Parts sealed since then.
 pub const PARTS_AT: usize = 24;
@@ -68,6 +68,9 @@ pub const NAME_MAX: usize = 200;
 pub const ERROR_AT: usize = NAME_AT + 16 + NAME_MAX;
 /// Most bytes of an error.
 pub const ERROR_MAX: usize = SLOT_BYTES - ERROR_AT - 16;
+
+/// Lines of a lane whose bytes go into the log as they are.
+pub const UNCOUNTED: u64 = u64::MAX;
 
 /// State of a slot that says nothing.
 pub const FREE: u64 = 0;

@@ -14,7 +14,7 @@ use standpipe_common::clock;
 use standpipe_common::error::{Cannot, Stop};
 use standpipe_common::table::{Screen, render};
 
-use super::format::{SICK, Slot, WELL};
+use super::format::{SICK, Slot, UNCOUNTED, WELL};
 use super::snapshot::{Seen, Snapshot};
 use crate::cli::StatusArgs;
 use crate::logs::select::{is_path, log_root};
@@ -121,7 +121,8 @@ impl Report<'_> {
             parts => format!("{} ({})", number(parts), size(slot.backlog_bytes)),
         };
         let last = if slot.arrival_ns == 0 { "-".to_owned() } else { self.age(slot.arrival_ns) };
-        let (bytes, lines, parts) = (size(slot.bytes), number(slot.lines), number(slot.parts));
+        let lines = if slot.lines == UNCOUNTED { "-".to_owned() } else { number(slot.lines) };
+        let (bytes, parts) = (size(slot.bytes), number(slot.parts));
         vec![shown_name(lane, self.root), bytes, lines, last, parts, backlog, self.state(slot)]
     }
 
@@ -211,7 +212,7 @@ impl Report<'_> {
             "pipe": lane.name.as_ref().map(|_| shown_name(lane, self.root)),
             "state": state,
             "bytes": slot.bytes,
-            "lines": slot.lines,
+            "lines": if slot.lines == UNCOUNTED { Value::Null } else { slot.lines.into() },
             "last_arrival": moment(slot.arrival_ns),
             "parts": slot.parts,
             "backlog": { "parts": slot.backlog_parts, "bytes": slot.backlog_bytes },
