@@ -199,7 +199,7 @@ fn whoever_may_read_may_look() {
         assert!(cannot_lock.code == 0 && stdout(&cannot_lock).contains("cannot be seen"), "{}", stdout(&cannot_lock));
         set_mode(&logs.join(".lock"), 0o644);
         let output = status(&logs).as_user(12345).run();
-        assert!(output.code == 0 && stdout(&output).contains("is running"), "{}", stdout(&output));
+        assert!(output.code == 0 && stdout(&output).contains("is running since"), "{}", stdout(&output));
         set_mode(&logs.join(".status"), 0o600);
         let refused = status(&logs).as_user(12345).run();
         assert!(refused.code == 3 && refused.stderr.contains("Permission denied"), "{}", refused.stderr);
