@@ -22,7 +22,9 @@ pub use self::file::{Directories, Kind, PolicyError, load};
 pub use self::value::{Compress, Level, MAX_LINE_OFF, PipeSize, RotateAt};
 
 use self::keys::help;
-use self::value::{Account, DirPath, FileMode, MaxLine, Mode, Prefix, RotateAge, RotateSize, Tick, Zone};
+use self::value::{
+    Account, DirPath, FileMode, MaxLine, Mode, Prefix, RotateAge, RotateSize, Tick, WarnAfter, WarnFill, Zone,
+};
 use crate::part::Pattern;
 use crate::stamp::{Stamp, Stamper};
 use crate::units::Limit;
@@ -63,6 +65,10 @@ pub struct Raw {
     file_group: Option<Account>,
     #[arg(long, value_name = "SPAN", help = help("tick"))]
     tick: Option<Tick>,
+    #[arg(long, value_name = "PART", help = help("warn_fill"))]
+    warn_fill: Option<WarnFill>,
+    #[arg(long, value_name = "SPAN", help = help("warn_after"))]
+    warn_after: Option<WarnAfter>,
     #[arg(skip)]
     fifo: RawFifo,
 }
@@ -98,6 +104,8 @@ impl Raw {
             file_mode: self.file_mode.or(lower.file_mode),
             file_group: self.file_group.or(lower.file_group),
             tick: self.tick.or(lower.tick),
+            warn_fill: self.warn_fill.or(lower.warn_fill),
+            warn_after: self.warn_after.or(lower.warn_after),
             fifo: RawFifo {
                 create: self.fifo.create.or(lower.fifo.create),
                 mode: self.fifo.mode.or(lower.fifo.mode),
@@ -152,6 +160,10 @@ pub struct Policy {
     pub file_group: Option<String>,
     /// How long a busy pipe gathers bytes between two reads, 1 ms to 1 s.
     pub tick: Duration,
+    /// The part of its capacity from which a pipe counts as crowded; a full one always does.
+    pub warn_fill: Limit<f64>,
+    /// How long a pipe is crowded before that is said.
+    pub warn_after: Limit<Duration>,
 }
 
 impl Default for Policy {
@@ -190,6 +202,8 @@ impl Policy {
             file_mode: raw.file_mode.map_or(0o640, |mode| mode.0),
             file_group: account(&raw.file_group),
             tick: raw.tick.map_or(Duration::from_millis(2), |tick| tick.0),
+            warn_fill: raw.warn_fill.map_or(Limit::At(0.75), |fill| fill.0),
+            warn_after: raw.warn_after.map_or(Limit::At(Duration::from_secs(5)), |after| after.0),
         }
     }
 
@@ -235,6 +249,8 @@ mod tests {
         file_mode = 0o600
         file_group = 4
         tick = "5ms"
+        warn_fill = 0.5
+        warn_after = "7s"
         [fifo]
         create = true
         mode = "0620"
@@ -260,6 +276,8 @@ mod tests {
             file_mode: 0o600,
             file_group: Some("4".to_string()),
             tick: Duration::from_millis(5),
+            warn_fill: Limit::At(0.5),
+            warn_after: Limit::At(Duration::from_secs(7)),
         };
         assert_eq!(Policy::from_raw(&raw(FULL)), expected);
     }

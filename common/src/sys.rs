@@ -189,3 +189,38 @@ impl Drop for Mapping {
         unsafe { munmap(self.start.cast(), self.len) }.ok();
     }
 }
+
+/// A file mapped `MAP_SHARED` of which whole words are loaded and stored and nothing else, so that several threads of
+/// ours, and whoever reads the file, may look at the same time.
+#[derive(Debug)]
+pub struct Words(Mapping);
+
+// SAFETY: every access is an atomic one on an aligned word.
+unsafe impl Sync for Words {}
+
+impl Words {
+    /// Maps the first `len` bytes of `file`, which must be that long and open for reading and writing.
+    pub fn shared(file: &File, len: usize) -> io::Result<Words> {
+        Mapping::shared(file, len).map(Words)
+    }
+
+    /// As [`Mapping::populate`].
+    pub fn populate(&self, range: Range<usize>) -> io::Result<()> {
+        self.0.populate(range)
+    }
+
+    /// Stores the word at `offset`, a multiple of 8, after all that was stored before.
+    pub fn store(&self, offset: usize, word: u64) {
+        self.0.word(offset).store(word, Ordering::Release);
+    }
+
+    /// Loads it.
+    pub fn load(&self, offset: usize) -> u64 {
+        self.0.word(offset).load(Ordering::Acquire)
+    }
+
+    /// Adds to it; wraps.
+    pub fn add(&self, offset: usize, more: u64) {
+        self.0.word(offset).fetch_add(more, Ordering::AcqRel);
+    }
+}

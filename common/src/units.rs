@@ -29,6 +29,11 @@ pub trait Value: Sized {
     fn from_integer(number: u64) -> Result<Self, String> {
         Self::from_text(&number.to_string())
     }
+
+    /// From a TOML float; refused unless the type says otherwise.
+    fn from_float(number: f64) -> Result<Self, String> {
+        Err(format!("{number} is a fraction, expected {}", Self::EXPECTED))
+    }
 }
 
 /// Deserializes a [`Value`] without an untagged enum, whose errors would not name what was wanted.
@@ -51,6 +56,10 @@ impl<T: Value> Visitor<'_> for TextOrInteger<T> {
 
     fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<T, E> {
         T::from_integer(number).map_err(E::custom)
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<T, E> {
+        T::from_float(number).map_err(E::custom)
     }
 
     fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<T, E> {
@@ -240,6 +249,10 @@ impl<T: Value> Value for Limit<T> {
 
     fn from_integer(number: u64) -> Result<Self, String> {
         T::from_integer(number).map(Limit::At)
+    }
+
+    fn from_float(number: f64) -> Result<Self, String> {
+        T::from_float(number).map(Limit::At)
     }
 }
 

@@ -59,9 +59,9 @@ impl Agenda {
         Some(lane)
     }
 
-    /// A lane is to be looked at then.
-    pub fn wake_at(&mut self, at: Instant, lane: usize) {
-        self.wakes.push(Reverse((at, lane)));
+    /// A lane is to be looked at then, or at no moment of its own.
+    pub fn wake_at(&mut self, at: impl Into<Option<Instant>>, lane: usize) {
+        self.wakes.extend(at.into().map(|at| Reverse((at, lane))));
     }
 
     /// A lane is to be looked at when the next tick begins. Ticks of all lanes fall on one grid, so that many busy

@@ -23,6 +23,7 @@ use standpipe_common::{seam, sys};
 use crate::disk::{self, Dir, FileMode};
 use crate::line_end;
 use crate::listing::{Files, Listing, unfinished_name};
+use crate::status::board::Gauge;
 
 /// What `level = "auto"` stands for.
 const LEVEL_AUTO: i32 = 1;
@@ -40,6 +41,8 @@ pub struct Order {
     pub level: Level,
     /// How the files are made.
     pub mode: FileMode,
+    /// Where the lane shows how much waits.
+    pub gauge: Gauge,
 }
 
 /// Lanes that have sealed segments.
@@ -165,7 +168,13 @@ fn archive_lane(root: &Dir, lane: &OsStr, order: &Order, writer: &mut Writer) ->
         other => other?,
     };
     let listing = Listing::read(&dir)?;
-    for (name, files) in listing.segments_before(&order.active) {
+    let sealed = || listing.segments_before(&order.active);
+    let (mut parts_left, mut bytes_left) =
+        (sealed().count(), sealed().map(|(name, _)| segment_bytes(&dir, name)).sum());
+    for (name, files) in sealed() {
+        order.gauge.backlog(parts_left, bytes_left);
+        parts_left -= 1;
+        bytes_left = bytes_left.saturating_sub(segment_bytes(&dir, name));
         let segment = name.file(PartKind::Segment);
         if !dir.stat(&segment).is_ok_and(|stat| disk::is_ours(&stat)) {
             continue;
@@ -177,7 +186,12 @@ fn archive_lane(root: &Dir, lane: &OsStr, order: &Order, writer: &mut Writer) ->
         let begins_inside = line_end::part_before_is_open(&dir, &listing, name);
         archive_part(&dir, name, files, begins_inside, order, writer)?;
     }
+    order.gauge.backlog(0, 0);
     Ok(())
+}
+
+fn segment_bytes(dir: &Dir, name: &PartName) -> u64 {
+    dir.stat(name.file(PartKind::Segment)).map_or(0, |stat| stat.st_size as u64)
 }
 
 /// Of a part that has both: whether the archive was not that of the segment and had to be set aside.

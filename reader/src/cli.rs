@@ -1,5 +1,6 @@
 //! The command line of `reader`: flags, and nothing that acts on them.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -26,6 +27,10 @@ pub enum Command {
     Stdin(StdinArgs),
     /// Print logs: active segment and archives alike, in order.
     Logs(LogsArgs),
+    /// Show what the reader of a log root is doing, or did last. Exit 0: all is well; 1: something is not.
+    Status(StatusArgs),
+    /// Ask the reader of a log root to begin a new part of some pipes, or of all.
+    Rotate(RotateArgs),
 }
 
 /// `reader [DIR]`.
@@ -71,6 +76,31 @@ pub struct LogsArgs {
     pub what: Vec<PathBuf>,
     /// The log root [default: `logs` in defaults.toml of `STANDPIPE_DIR`, the current directory or
     /// /etc/standpipe/pipes.d; else /var/log/standpipe].
+    #[arg(long, value_name = "LOGS", env = "STANDPIPE_LOGS")]
+    pub logs: Option<PathBuf>,
+}
+
+/// `reader status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Pipes by name [default: all]; one with a `/` is the log root.
+    #[arg(value_name = "LOGS|NAME")]
+    pub what: Vec<PathBuf>,
+    /// The log root [default: as for `reader logs`].
+    #[arg(long, value_name = "LOGS", env = "STANDPIPE_LOGS")]
+    pub logs: Option<PathBuf>,
+    /// For programs: one object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `reader rotate`.
+#[derive(Debug, Args)]
+pub struct RotateArgs {
+    /// Pipes by name [default: all].
+    #[arg(value_name = "NAME")]
+    pub names: Vec<OsString>,
+    /// The log root [default: as for `reader logs`].
     #[arg(long, value_name = "LOGS", env = "STANDPIPE_LOGS")]
     pub logs: Option<PathBuf>,
 }

@@ -19,7 +19,7 @@ use nix::errno::Errno;
 use nix::fcntl::{self, AT_FDCWD, AtFlags, FallocateFlags, FcntlArg, OFlag, RenameFlags};
 use nix::libc;
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstatat, mkdirat};
-use nix::unistd::{self, Gid, UnlinkatFlags, fchown, geteuid, linkat, symlinkat, unlinkat};
+use nix::unistd::{self, Gid, UnlinkatFlags, fchown, geteuid, linkat, mkfifoat, symlinkat, unlinkat};
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::fifo::Identity;
 use standpipe_common::seam;
@@ -181,6 +181,20 @@ impl Dir {
         Ok(fcntl::openat(&self.file, name, flags, bits(mode)).cannot("open", path)?.into())
     }
 
+    /// Makes a FIFO; a file of that name is an error.
+    pub fn make_fifo(&self, name: &str, mode: u32) -> Result<()> {
+        let path = self.path_of(name);
+        seam::pass("create").cannot("make FIFO", &path)?;
+        mkfifoat(&self.file, name, bits(mode)).cannot("make FIFO", path)
+    }
+
+    /// Opens a FIFO in it without waiting: `O_RDWR` as a holder does, or `O_WRONLY`, ENXIO where nobody reads.
+    pub fn open_fifo(&self, name: &str, access: OFlag) -> Result<File> {
+        let path = self.path_of(name);
+        let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        Ok(fcntl::openat(&self.file, name, flags, Mode::empty()).cannot("open", path)?.into())
+    }
+
     /// Makes a file without a name. EOPNOTSUPP, EISDIR: this file system cannot.
     pub fn create_unnamed(&self, mode: FileMode) -> Result<File> {
         seam::pass("unnamed").cannot("create a file in", &self.path)?;
@@ -294,9 +308,15 @@ pub fn sync(file: &File) -> io::Result<()> {
 
 /// Gives a new file `len` bytes of disk; where the file system has no fallocate, by writing zeros.
 pub fn allocate(file: &File, len: u64) -> io::Result<()> {
+    allocate_range(file, 0..len)
+}
+
+/// The same for a range that nothing was written to yet.
+pub fn allocate_range(file: &File, range: Range<u64>) -> io::Result<()> {
     seam::pass("allocate")?;
-    match fcntl::fallocate(file, FallocateFlags::empty(), 0, len as i64) {
-        Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => file.write_all_at(&vec![0; len as usize], 0),
+    let len = range.end - range.start;
+    match fcntl::fallocate(file, FallocateFlags::empty(), range.start as i64, len as i64) {
+        Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => file.write_all_at(&vec![0; len as usize], range.start),
         other => Ok(other?),
     }
 }

@@ -9,6 +9,7 @@
 mod roster;
 
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::time::{Duration, Instant};
 
 use mio::Registry;
@@ -26,11 +27,10 @@ use crate::pace::{self, Next, Pace, Seen};
 use crate::recovery::Settled;
 use crate::root::Root;
 use crate::slots::Slots;
+use crate::status::board::Board;
 
 /// How long the last bytes are read after TERM.
 const LAST_TURNS_SPAN: Duration = Duration::from_secs(2);
-/// How often replaced pipes are looked at.
-const RETIRED_LOOK_SPAN: Duration = Duration::from_millis(500);
 
 /// Lanes that have their log directory open at a time, at most.
 const AWAKE_MAX: usize = 1024;
@@ -49,6 +49,7 @@ pub struct Drain {
     /// Lanes in the order in which they woke up; some of them rest again by now.
     awake: VecDeque<usize>,
     awake_max: usize,
+    board: Board,
 }
 
 impl Drain {
@@ -56,10 +57,10 @@ impl Drain {
     pub fn new(root: Root, registry: Registry, mut mailboxes: Mailboxes, descriptors: usize) -> Result<Drain> {
         let mailbox = Some(mailboxes.take()?);
         let glance = Glance::new().cannot("make", "a pipe to look into others")?;
-        let agenda = Agenda::new(Instant::now());
+        let (agenda, board) = (Agenda::new(Instant::now()), Board::make(root.dir()));
         let awake_max = (descriptors / DESCRIPTORS_AWAKE).clamp(1, AWAKE_MAX);
-        let awake = VecDeque::new();
-        Ok(Drain { root, registry, slots: Slots::default(), agenda, mailboxes, mailbox, glance, awake, awake_max })
+        let (slots, awake) = (Slots::default(), VecDeque::new());
+        Ok(Drain { root, registry, slots, agenda, mailboxes, mailbox, glance, awake, awake_max, board })
     }
 
     /// The log root.
@@ -109,12 +110,17 @@ impl Drain {
     pub fn ask_rotation(&mut self) {
         let now_ns = clock::now_ns();
         for index in self.slots.numbers() {
-            if let Err(error) = self.attach(index) {
-                self.fall_sick(index, &error, None);
-            }
-            self.slots[index].lane.ask_rotation();
-            self.rotate(index, now_ns);
+            self.ask_rotation_at(index, now_ns);
         }
+    }
+
+    /// Asks one lane for a rotation. `false`: there is none of that name.
+    pub fn ask_rotation_of(&mut self, name: &OsStr) -> bool {
+        let index = self.find(name);
+        if let Some(index) = index {
+            self.ask_rotation_at(index, clock::now_ns());
+        }
+        index.is_some()
     }
 
     /// Whether a lane's input is at its end.
@@ -146,43 +152,55 @@ impl Drain {
         }
     }
 
+    fn ask_rotation_at(&mut self, index: usize, now_ns: i64) {
+        if let Err(error) = self.attach(index) {
+            self.fall_sick(index, &error, None);
+        }
+        self.slots[index].lane.ask_rotation();
+        self.rotate(index, now_ns);
+    }
+
+    /// The lane of that name.
+    fn find(&self, name: &OsStr) -> Option<usize> {
+        self.slots.numbers().into_iter().find(|index| self.slots[*index].lane.name() == name)
+    }
+
     fn wake(&mut self, index: usize, now: Instant) {
-        let lane = &mut self.slots[index].lane;
+        let slot = &mut self.slots[index];
+        let lane = &mut slot.lane;
         if lane.pipes().has_retired() {
             let lost = lane.pipes_mut().release(now);
             if lost > 0 {
                 log::error!("{}: {lost} bytes went with the pipe that was replaced", lane.name().display());
             }
-            self.agenda.wake_at(now + RETIRED_LOOK_SPAN, index);
         }
-        if let Some(until) = self.slots[index].leaving() {
-            let lane = &self.slots[index].lane;
-            if now >= until || !lane.holds_chunk() && lane.pipes().are_over() {
-                self.say_goodbye(index);
-                return;
-            }
-            self.agenda.wake_at(now + RETIRED_LOOK_SPAN, index);
+        if let Some(until) = slot.leaving()
+            && (now >= until || !slot.lane.holds_chunk() && slot.lane.pipes().are_over())
+        {
+            self.say_goodbye(index);
+            return;
         }
-        if let Some(at) = self.slots[index].rest_if_quiet(now) {
-            self.agenda.wake_at(at, index);
+        if slot.leaving().is_some() || slot.lane.pipes().has_retired() {
+            self.agenda.wake_at(slot.note_look(now), index);
         }
+        self.agenda.wake_at(slot.rest_if_quiet(now), index);
         self.agenda.make_ready(index);
     }
 
     fn note_rest(&mut self, index: usize, now: Instant) {
-        if let Some(at) = self.slots[index].note_rest(now) {
-            self.agenda.wake_at(at, index);
-        }
+        self.agenda.wake_at(self.slots[index].note_rest(now), index);
     }
 
     /// One turn of a lane, and what comes next. Returns the bytes taken.
     fn turn(&mut self, index: usize, now: Instant) -> usize {
         if !self.is_fit(index, now) {
+            self.look(index, now);
             return 0;
         }
         let Some(mut mailbox) = self.take_mailbox(index) else { return 0 };
         let slot = &mut self.slots[index];
-        let full = slot.pace != Pace::Quiet && slot.lane.pipes().present().is_full().unwrap_or(false);
+        let asks = slot.pace != Pace::Quiet || slot.congestion.asks(slot.lane.pipes().capacity(), now);
+        let full = asks && slot.lane.pipes().present().is_full().unwrap_or(false);
         let mut tools = Tools { mailbox: &mut mailbox, glance: &mut self.glance, now_ns: clock::now_ns() };
         let done = slot.lane.turn(&mut tools);
         let turn = match done {
@@ -207,6 +225,8 @@ impl Drain {
             slot.be_active(now);
         }
         slot.ended = slot.hung_up && turn.queued == 0;
+        let look_at = slot.congestion.after_turn(&slot.lane, turn.queued, full, now);
+        self.agenda.wake_at(look_at, index);
         let seen = Seen { queued: turn.queued, full, capacity: slot.lane.pipes().capacity() };
         let (pace, next) = pace::after(slot.pace, seen, now);
         slot.pace = pace;
@@ -261,8 +281,14 @@ impl Drain {
         let now = Instant::now();
         let lane = &mut self.slots[index].lane;
         lane.fall_sick(error, holding, now);
-        let retry_at = lane.retry_at().unwrap_or(now);
-        self.agenda.wake_at(retry_at, index);
+        self.agenda.wake_at(lane.retry_at(), index);
+        self.look(index, now);
+    }
+
+    /// Looks at the pipe of a lane that is not read, now and then.
+    fn look(&mut self, index: usize, now: Instant) {
+        let slot = &mut self.slots[index];
+        self.agenda.wake_at(slot.congestion.look(&slot.lane, now), index);
     }
 
     /// Whether a lane may have a turn: it is well, or it is time to try again and what failed before works now.

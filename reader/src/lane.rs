@@ -23,6 +23,7 @@ use crate::recovery::{self, Settled};
 use crate::rotation::{self, LINE_WAIT_NS, Place, Verdict, Waiting};
 use crate::segment::Segment;
 use crate::settings::Settings;
+use crate::status::board::Gauge;
 
 /// How often the active segment is looked at while it is written: somebody may have removed it.
 const VERIFY_SPAN: Duration = Duration::from_millis(900);
@@ -78,6 +79,8 @@ pub struct Lane {
     pipes: Pipes,
     settings: Settings,
     queue: ArchiveQueue,
+    /// What is seen of it from outside.
+    gauge: Gauge,
     log: Option<LogDir>,
     sick: Option<Sick>,
     /// Somebody asked for a rotation.
@@ -101,6 +104,7 @@ impl Lane {
             pipes: Pipes::new(fifo),
             settings,
             queue,
+            gauge: Gauge::default(),
             log: None,
             sick: None,
             asked: false,
@@ -135,6 +139,16 @@ impl Lane {
     /// Its log directory is open.
     pub fn is_awake(&self) -> bool {
         self.log.is_some()
+    }
+
+    /// What is seen of it from outside.
+    pub fn gauge(&self) -> &Gauge {
+        &self.gauge
+    }
+
+    /// Where it shows itself from now on.
+    pub fn set_gauge(&mut self, gauge: Gauge) {
+        self.gauge = gauge;
     }
 
     /// Gives the lane its log directory, and the archiver its sealed segments.
@@ -246,7 +260,8 @@ impl Lane {
         let taken = tools.mailbox.read(fifo, want).cannot("read pipe", &self.name).map_err(Halt::Before)?;
         let (segment, dir, mode) = log.segment_mut();
         let put = segment.put(dir, &record, tools.mailbox.data(taken), mode);
-        put.cannot("write", &path).map_err(Halt::Holding)?;
+        let lines = put.cannot("write", &path).map_err(Halt::Holding)?;
+        self.gauge.took(taken, lines, now_ns);
         tools.mailbox.clear(want);
         // The line that a due rotation waited for may have ended. A failure comes again before the next chunk.
         self.on_time(now_ns).ok();
@@ -261,6 +276,7 @@ impl Lane {
             log::error!("{error}; {} is not read until this is mended", self.name.display());
         }
         let wait = before.as_ref().map_or(RETRY_SPAN, |sick| (sick.wait * 2).min(RETRY_SPAN_MAX));
+        self.gauge.sick(error, wait);
         let holding = holding.or(before.and_then(|sick| sick.holding));
         if holding.is_none() {
             // The next try begins with the log directory as it is then: this one may have been removed.
@@ -286,6 +302,7 @@ impl Lane {
     /// A turn went well.
     pub fn be_well(&mut self) {
         if self.sick.take().is_some() {
+            self.gauge.well();
             log::info!("{}: is read again", self.name.display());
         }
     }
@@ -348,10 +365,12 @@ impl Lane {
 
     fn rotate(&mut self, now_ns: i64) -> Result<()> {
         let Some(log) = &mut self.log else { return Ok(()) };
+        let bytes = log.segment().len();
         let sealed = log.rotate(now_ns)?;
         self.asked = false;
         self.waiting = None;
         if sealed.is_some() {
+            self.gauge.sealed(bytes, self.settings.level.is_some());
             self.order_archive();
         }
         Ok(())
@@ -376,7 +395,7 @@ impl Lane {
     fn order_archive(&self) {
         if let (Some(level), Some(log)) = (self.settings.level, &self.log) {
             let active = log.segment().name().clone();
-            self.queue.put(&self.name, Order { active, level, mode: self.settings.mode });
+            self.queue.put(&self.name, Order { active, level, mode: self.settings.mode, gauge: self.gauge.clone() });
         }
     }
 }

@@ -3,9 +3,11 @@
 //! In the order in which the bytes travel; a module uses only what stands further down:
 //! - [`cli`]: the command line;
 //! - [`run`], [`stdin`]: the two programs that drain, a pipes directory or standard input;
+//! - [`control`], [`rotate`]: commands from outside, taken and given;
 //! - [`places`], [`descriptors`]: the links of the directory and their lanes; how many files may be open;
 //! - [`drain`], [`slots`], [`agenda`], [`pace`]: one thread and its lanes; whose turn it is;
 //! - [`lane`], [`settings`], [`pipes`]: one pipe at work, from the bytes that wait to the segment that has them;
+//! - [`congestion`]: whether a pipe is full for too long;
 //! - [`root`]: the log root and its lock;
 //! - [`mailboxes`], [`recovery`]: mailboxes found at start, and what they mean;
 //! - [`shelf`]: where the files of mailboxes lie;
@@ -16,11 +18,13 @@
 //! - [`listing`], [`line_end`], [`state`]: what stands in a log directory;
 //! - [`disk`]: the seam to the file system.
 //!
-//! [`logs`] is the way back, and uses nothing but the listing.
+//! [`logs`] is the way back, and uses nothing but the listing. [`status`] is what is seen of all this from outside.
 
 pub mod agenda;
 pub mod archiver;
 pub mod cli;
+pub mod congestion;
+pub mod control;
 pub mod descriptors;
 pub mod disk;
 pub mod drain;
@@ -39,6 +43,7 @@ pub mod places;
 pub mod record;
 pub mod recovery;
 pub mod root;
+pub mod rotate;
 pub mod rotation;
 pub mod run;
 pub mod segment;
@@ -47,4 +52,5 @@ pub mod shelf;
 pub mod signals;
 pub mod slots;
 pub mod state;
+pub mod status;
 pub mod stdin;

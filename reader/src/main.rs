@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use standpipe_reader::cli::{Cli, Command};
-use standpipe_reader::{logs, run, stdin};
+use standpipe_reader::{logs, rotate, run, status, stdin};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -12,6 +12,8 @@ fn main() -> ExitCode {
         None => run::run(&cli.daemon),
         Some(Command::Stdin(args)) => stdin::run(&args),
         Some(Command::Logs(args)) => logs::run(&args),
+        Some(Command::Status(args)) => status::show::run(&args),
+        Some(Command::Rotate(args)) => rotate::run(&args),
     };
     match done {
         Ok(code) => ExitCode::from(code),

@@ -18,6 +18,7 @@ use standpipe_common::{clock, logger};
 
 use crate::archiver::ArchiveQueue;
 use crate::cli::DaemonArgs;
+use crate::control::Control;
 use crate::descriptors::Descriptors;
 use crate::drain::Drain;
 use crate::mailboxes::Mailboxes;
@@ -28,6 +29,7 @@ use crate::signals::{Ask, Inbox};
 
 const SIGNALS: Token = Token(usize::MAX);
 const WATCH: Token = Token(usize::MAX - 1);
+const CONTROL: Token = Token(usize::MAX - 2);
 const EVENTS_MAX: usize = 256;
 
 /// How often a test clock is looked at.
@@ -65,6 +67,7 @@ struct Daemon {
     inbox: Inbox,
     places: Places,
     drain: Drain,
+    control: Control,
     queue: ArchiveQueue,
     descriptors: Descriptors,
 }
@@ -85,11 +88,13 @@ impl Daemon {
         let (mailboxes, holding) = Mailboxes::take_up(shelf, root.home().clone())?;
         let registry = poll.registry().try_clone().cannot("make", "the poll set")?;
         let for_logs = descriptors.left_for_logs(scan.entries.len());
+        let control = Control::make(root.dir(), poll.registry(), CONTROL);
         let drain = Drain::new(root, registry, mailboxes, for_logs)?;
         let queue = ArchiveQueue::default();
         let places = Places::new(watch(&poll)?, queue.clone(), descriptors);
         let (dir, logs) = (scan.dir.clone(), logs.to_path_buf());
-        let mut daemon = Daemon { dir, logs, logs_are_declared, poll, inbox, places, drain, queue, descriptors };
+        let mut daemon =
+            Daemon { dir, logs, logs_are_declared, poll, inbox, places, drain, control, queue, descriptors };
         daemon.take(scan)?;
         let recovered = daemon.drain.recover(holding);
         daemon.queue.start(daemon.drain.root().dir().try_clone()?)?;
@@ -128,12 +133,14 @@ impl Daemon {
                         }
                     }
                     WATCH => self.look_again(now),
+                    CONTROL => self.control.on_event(now),
                     lane => self.drain.on_event(lane.0, event),
                 }
             }
             if self.places.watch().next_look().is_some_and(|at| at <= now) {
                 self.look_again(now);
             }
+            self.control.obey(&mut self.drain, now);
             self.drain.work(now);
         }
     }
@@ -142,7 +149,8 @@ impl Daemon {
         let now = Instant::now();
         let look = self.places.watch().next_look().map(|at| at.saturating_duration_since(now));
         let test = clock::is_test().then_some(TEST_CLOCK_SPAN);
-        let timeout = self.drain.timeout(now).into_iter().chain(look).chain(test).min();
+        let command = self.control.timeout(now);
+        let timeout = self.drain.timeout(now).into_iter().chain(look).chain(command).chain(test).min();
         match self.poll.poll(events, timeout) {
             Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
                 Err(Error::new("wait for", "the pipes", error).into())

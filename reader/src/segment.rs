@@ -139,20 +139,21 @@ impl Segment {
         self.reserved = 0;
     }
 
-    /// Puts a chunk at `record.base`. May be repeated with the same record and chunk.
+    /// Puts a chunk at `record.base`. May be repeated with the same record and chunk. Returns the line ends in it, where
+    /// they were counted.
     ///
     /// # Errors
     /// The disk's; the segment may then have some of the chunk, which the repetition overwrites.
-    pub fn put(&mut self, dir: &Dir, record: &Record, chunk: &[u8], mode: FileMode) -> io::Result<()> {
+    pub fn put(&mut self, dir: &Dir, record: &Record, chunk: &[u8], mode: FileMode) -> io::Result<Option<usize>> {
         let shape = Shape { open: record.open, text: &record.text };
         let mut at = record.base;
-        shape.pieces(chunk, |piece| {
+        let lines = shape.pieces(chunk, |piece| {
             disk::write_at(&self.file, piece, at)?;
             at += piece.len() as u64;
             Ok(())
         })?;
         self.len = at;
-        let Some(last) = chunk.last() else { return Ok(()) };
+        let Some(last) = chunk.last() else { return Ok(lines) };
         if record.base == 0 {
             self.begun_ns = Some(record.clock_ns);
         }
@@ -161,7 +162,7 @@ impl Segment {
         if let Some(offset) = offset {
             self.mark(dir, Mark { offset, time_ns: record.clock_ns }, mode);
         }
-        Ok(())
+        Ok(lines)
     }
 
     /// Whether what stands beyond `record.base` is the beginning of what the chunk would put there: the state that a

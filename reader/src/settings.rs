@@ -29,6 +29,10 @@ pub struct Settings {
     pub level: Option<Level>,
     /// Span between two reads of a busy pipe.
     pub tick: Duration,
+    /// The part of its capacity from which a pipe counts as crowded; a full one always does.
+    pub warn_fill: Limit<f64>,
+    /// How long a pipe is crowded before that is said.
+    pub warn_after: Limit<Duration>,
 }
 
 impl Settings {
@@ -51,6 +55,8 @@ impl Settings {
             mode: FileMode { mode: policy.file_mode, group },
             level: (policy.compress == Compress::Zstd).then_some(policy.level),
             tick: policy.tick,
+            warn_fill: policy.warn_fill,
+            warn_after: policy.warn_after,
         })
     }
 }

@@ -11,11 +11,15 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
+use crate::congestion::Congestion;
 use crate::lane::Lane;
 use crate::pace::Pace;
 
 /// A lane without bytes for so long rests.
 const REST_SPAN: Duration = Duration::from_secs(3);
+
+/// How often pipes that are to go are looked at.
+const RETIRED_LOOK_SPAN: Duration = Duration::from_millis(500);
 
 /// A lane, and when it is looked at.
 #[derive(Debug)]
@@ -24,6 +28,8 @@ pub struct Slot {
     pub lane: Lane,
     /// How it is looked at.
     pub pace: Pace,
+    /// Whether its pipe is full for too long.
+    pub congestion: Congestion,
     /// Nobody can write to the pipe any more.
     pub hung_up: bool,
     /// It is empty and nobody can write to it.
@@ -34,6 +40,8 @@ pub struct Slot {
     rest_at: Option<Instant>,
     /// Its link is gone; then it goes at the latest.
     leaving: Option<Instant>,
+    /// It was noted to look then at pipes that are to go.
+    look_at: Option<Instant>,
     registered: bool,
 }
 
@@ -42,11 +50,13 @@ impl Slot {
         Slot {
             lane,
             pace: Pace::Quiet,
+            congestion: Congestion::default(),
             hung_up: false,
             ended: false,
             active: now,
             rest_at: None,
             leaving: None,
+            look_at: None,
             registered: false,
         }
     }
@@ -88,6 +98,15 @@ impl Slot {
     /// When the lane goes at the latest, if its link is gone.
     pub fn leaving(&self) -> Option<Instant> {
         self.leaving
+    }
+
+    /// Notes when to look at pipes that are to go. `None`: that is noted already.
+    pub fn note_look(&mut self, now: Instant) -> Option<Instant> {
+        if self.look_at.is_some_and(|at| at > now) {
+            return None;
+        }
+        self.look_at = Some(now + RETIRED_LOOK_SPAN);
+        self.look_at
     }
 
     /// Puts its pipes into the poll set, if they are not there.

@@ -17,6 +17,7 @@ use standpipe_common::{clock, logger, ready};
 
 use crate::archiver::ArchiveQueue;
 use crate::cli::StdinArgs;
+use crate::control::Control;
 use crate::drain::Drain;
 use crate::lane::Lane;
 use crate::mailbox::DATA_BYTES;
@@ -28,6 +29,7 @@ use crate::shelf::Shelf;
 use crate::signals::{Ask, Inbox};
 
 const SIGNALS: Token = Token(usize::MAX);
+const CONTROL: Token = Token(usize::MAX - 1);
 const LANE: usize = 0;
 /// What the one log directory takes.
 const LOG_DIR_DESCRIPTORS: usize = 4;
@@ -63,6 +65,7 @@ struct Service {
     poll: Poll,
     inbox: Inbox,
     drain: Drain,
+    control: Control,
     queue: ArchiveQueue,
 }
 
@@ -81,6 +84,7 @@ impl Service {
             input.set_capacity(DATA_BYTES).ok();
         }
         let registry = poll.registry().try_clone().cannot("make", "the poll set")?;
+        let control = Control::make(root.dir(), poll.registry(), CONTROL);
         let mut drain = Drain::new(root, registry, mailboxes, LOG_DIR_DESCRIPTORS)?;
         let queue = ArchiveQueue::default();
         drain.add_only(Lane::new(SELF.into(), input, settings, queue.clone()))?;
@@ -88,22 +92,26 @@ impl Service {
         queue.start(drain.root().dir().try_clone()?)?;
         drain.start()?;
         log::info!("standard input into {}, {recovered} bytes recovered", args.log_dir.display());
-        Ok(Service { poll, inbox, drain, queue })
+        Ok(Service { poll, inbox, drain, control, queue })
     }
 
     fn serve(&mut self) -> Result<Ending, Stop> {
         let mut events = Events::with_capacity(8);
         loop {
             let test = clock::is_test().then_some(TEST_CLOCK_SPAN);
-            let timeout = self.drain.timeout(Instant::now()).into_iter().chain(test).min();
+            let now = Instant::now();
+            let command = self.control.timeout(now);
+            let timeout = self.drain.timeout(now).into_iter().chain(command).chain(test).min();
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     return Err(Error::new("wait for", "standard input", error).into());
                 }
                 _ => {}
             }
+            let now = Instant::now();
             for event in &events {
                 match event.token() {
+                    CONTROL => self.control.on_event(now),
                     SIGNALS => {
                         if self.is_asked_to_stop() {
                             return Ok(Ending::Asked);
@@ -112,7 +120,8 @@ impl Service {
                     lane => self.drain.on_event(lane.0, event),
                 }
             }
-            self.drain.work(Instant::now());
+            self.control.obey(&mut self.drain, now);
+            self.drain.work(now);
             if self.drain.has_ended(LANE) {
                 return Ok(Ending::EndOfInput);
             }

@@ -188,6 +188,22 @@ pub const KEYS: &[Key] = &[
         ..LANE
     },
     Key {
+        name: "warn_fill",
+        default: Default::Is("0.75"),
+        takes: "a part of the pipe's capacity such as `0.75` or `\"75%\"`, or `off`",
+        meaning: "How full a pipe is worth a warning; one that takes no more bytes is, in any case.",
+        reason: "A full pipe makes its server wait: one should know before that.",
+        ..LANE
+    },
+    Key {
+        name: "warn_after",
+        default: Default::Is("\"5s\""),
+        takes: "a span, or `off`",
+        meaning: "How long a pipe must have been that full before a line says so.",
+        reason: "A burst fills a pipe for a moment; `off` gives no warning.",
+        ..LANE
+    },
+    Key {
         name: "create",
         default: Default::Is("false"),
         takes: "`true`, or `false`",

@@ -28,7 +28,7 @@ const ACCOUNT_MAX: usize = 256;
 pub const MAX_LINE_OFF: u64 = i64::MAX as u64;
 
 parses_as_value!(PipeSize, Mode, FileMode, Account, DirPath, Prefix, Zone, RotateSize, RotateAge, RotateAt);
-parses_as_value!(MaxLine, Compress, Level, Tick);
+parses_as_value!(MaxLine, Compress, Level, Tick, WarnFill, WarnAfter);
 
 /// How large the holder makes a pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -322,6 +322,45 @@ impl Value for Tick {
             return Err(format!("{span} is out of range: write 1ms to 1s"));
         }
         Ok(Tick(span.0))
+    }
+}
+
+/// How full a pipe may be, as a part of its capacity, before that is worth a warning: more than 0, at most 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WarnFill(pub Limit<f64>);
+
+impl Value for WarnFill {
+    const EXPECTED: &'static str = "a part such as 0.75 or \"75%\", or \"off\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(WarnFill(Limit::Off));
+        }
+        let (digits, whole) = text.strip_suffix('%').map_or((text, 1.0), |digits| (digits, 100.0));
+        let plain = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let fill = digits.parse::<f64>().ok().filter(|_| plain).map(|number| number / whole);
+        let fill = fill.ok_or_else(|| format!("`{text}` is no part of a whole: write 0.75, 75%, or off"))?;
+        if fill > 0.0 && fill <= 1.0 {
+            Ok(WarnFill(Limit::At(fill)))
+        } else {
+            Err(format!("`{text}` is out of range: write more than 0 and at most 1, such as 0.75 or 75%, or off"))
+        }
+    }
+
+    fn from_float(number: f64) -> Result<Self, String> {
+        WarnFill::from_text(&number.to_string())
+    }
+}
+
+/// How long a pipe may be that full before it is worth a warning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WarnAfter(pub Limit<Duration>);
+
+impl Value for WarnAfter {
+    const EXPECTED: &'static str = "a span such as \"5s\", or \"off\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        Ok(WarnAfter(Limit::<Span>::from_text(text)?.map(|span| span.0)))
     }
 }
 

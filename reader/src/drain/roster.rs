@@ -10,7 +10,7 @@ use std::time::Instant;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::fifo::{Fifo, Identity, retired_span};
 
-use super::{Drain, RETIRED_LOOK_SPAN};
+use super::Drain;
 use crate::lane::Lane;
 use crate::mailbox::Mailbox;
 use crate::settings::Settings;
@@ -56,7 +56,7 @@ impl Drain {
     pub fn replace_fifo(&mut self, index: usize, fifo: Fifo, now: Instant) {
         self.slots[index].deregister(&self.registry);
         self.slots[index].lane.pipes_mut().replace(fifo, now);
-        self.agenda.wake_at(now + RETIRED_LOOK_SPAN, index);
+        self.agenda.wake_at(now, index);
         if let Err(error) = self.begin(index) {
             log::error!("{error}");
         }
@@ -126,6 +126,7 @@ impl Drain {
         self.agenda.set_due(index, None);
         let Some(mut slot) = self.slots.remove(index) else { return };
         slot.deregister(&self.registry);
+        self.board.release(slot.lane.gauge());
         let name = slot.lane.name().display();
         match slot.lane.pipes().queued() {
             0 => log::info!("{name}: is drained no more, its link is gone"),
@@ -137,7 +138,8 @@ impl Drain {
         }
     }
 
-    fn push(&mut self, lane: Lane) -> usize {
+    fn push(&mut self, mut lane: Lane) -> usize {
+        lane.set_gauge(self.board.slot(lane.name()));
         let index = self.slots.add(lane, Instant::now());
         self.agenda.add(index);
         index
@@ -145,7 +147,7 @@ impl Drain {
 
     fn recover_one(&mut self, mut mailbox: Mailbox) -> usize {
         let Some(record) = mailbox.record() else { return self.set_aside(mailbox, "its record is damaged") };
-        let index = self.slots.numbers().into_iter().find(|index| self.slots[*index].lane.name() == record.lane);
+        let index = self.find(&record.lane);
         let settled = match index {
             Some(index) => self.attach(index).and_then(|()| self.slots[index].lane.settle(&mut mailbox)),
             None => self.root.settle_without_lane(&mut mailbox, &record),

@@ -22,26 +22,31 @@ const SYSTEM_PIPES_DIR: &str = "/etc/standpipe/pipes.d";
 pub fn log_dirs(args: &LogsArgs) -> std::result::Result<Vec<Dir>, Stop> {
     let mut dirs = Vec::new();
     if args.what.is_empty() {
-        dirs = of_root(&root(args))?;
+        dirs = of_root(&log_root(args.logs.as_deref()))?;
     }
     for what in &args.what {
-        if what.as_os_str().as_bytes().contains(&b'/') || what == Path::new(".") {
+        if is_path(what) {
             dirs.extend(of_path(what)?);
         } else {
-            dirs.push(of_name(&root(args), what.as_os_str())?);
+            dirs.push(of_name(&log_root(args.logs.as_deref()), what.as_os_str())?);
         }
     }
     Ok(dirs)
 }
 
-/// The log root, first found.
-fn root(args: &LogsArgs) -> PathBuf {
+/// Whether an argument is a path, not a pipe's name.
+pub fn is_path(what: &Path) -> bool {
+    what.as_os_str().as_bytes().contains(&b'/') || what == Path::new(".")
+}
+
+/// The log root, first found: the one that was given, or the one of a pipes directory.
+pub fn log_root(given: Option<&Path>) -> PathBuf {
     let configured = || {
         let from_env = std::env::var_os("STANDPIPE_DIR").map(PathBuf::from);
         let mut places = from_env.into_iter().chain([PathBuf::from("."), PathBuf::from(SYSTEM_PIPES_DIR)]);
         places.find_map(|place| scan(&place).ok()?.logs)
     };
-    args.logs.clone().or_else(configured).unwrap_or_else(|| PathBuf::from(FALLBACK_ROOT))
+    given.map(Path::to_path_buf).or_else(configured).unwrap_or_else(|| PathBuf::from(FALLBACK_ROOT))
 }
 
 fn of_name(root: &Path, name: &OsStr) -> std::result::Result<Dir, Stop> {

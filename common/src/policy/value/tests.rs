@@ -128,3 +128,20 @@ fn a_tick_is_one_millisecond_to_one_second() {
     takes(&[("1ms", Tick(Duration::from_millis(1))), ("1s", Tick(Duration::from_secs(1)))]);
     refuses::<Tick>(&[("0ms", "1ms to 1s"), ("1001ms", "1ms to 1s"), ("2", "2 of what?"), ("off", "not a span")]);
 }
+
+#[test]
+fn a_fill_is_a_part_of_the_whole_and_so_is_a_percentage() {
+    takes(&[("0.75", WarnFill(Limit::At(0.75))), ("75%", WarnFill(Limit::At(0.75))), ("1", WarnFill(Limit::At(1.0)))]);
+    takes(&[("off", WarnFill(Limit::Off)), ("12.5%", WarnFill(Limit::At(0.125))), ("100%", WarnFill(Limit::At(1.0)))]);
+    refuses::<WarnFill>(&[("0", "out of range"), ("75", "or 75%"), ("101%", "out of range"), ("0.0", "out of range")]);
+    for text in ["", "%", "-0.5", "nan", "inf", "1e-3", "0,75", "half", "0.7.5"] {
+        refuses::<WarnFill>(&[(text, "no part of a whole")]);
+    }
+    assert_eq!(WarnFill::from_float(0.5), Ok(WarnFill(Limit::At(0.5))));
+    assert_eq!(WarnFill::from_integer(1), Ok(WarnFill(Limit::At(1.0))));
+    for number in [-0.5, 1.5, f64::NAN, f64::INFINITY, 0.0] {
+        assert!(WarnFill::from_float(number).is_err(), "{number}");
+    }
+    takes(&[("5s", WarnAfter(Limit::At(Duration::from_secs(5)))), ("off", WarnAfter(Limit::Off))]);
+    refuses::<WarnAfter>(&[("5", "5 of what?"), ("soon", "; or off")]);
+}

@@ -1,0 +1,16 @@
+//! `LOGS/.status`: the reader seen from outside, by whoever may read the log root, whether it runs or not.
+//!
+//! - [`format`](mod@format): the layout of the file, without any file;
+//! - [`board`]: the file at work: one slot a lane, plain stores;
+//! - [`snapshot`]: one look at it;
+//! - [`show`]: `reader status`.
+//!
+//! It is a convenience: what is stored is told by the parts alone, and a reader that cannot keep the file drains on.
+
+pub mod board;
+pub mod format;
+pub mod show;
+pub mod snapshot;
+
+/// Name of the file in a log root.
+pub const STATUS: &str = ".status";

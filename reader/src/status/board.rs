@@ -1,0 +1,295 @@
+//! The status file at work: one slot a lane, written with plain stores into shared pages.
+//!
+//! Invariants: the file is made anew at each start and renamed over the one before, so whoever has that one open keeps
+//! it; every page is allocated and writable before a slot in it is given out, so a full disk makes no store fail. A
+//! file that cannot be kept is one warning, and every [`Gauge`] is then a stub.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::sys::{self, Words};
+use standpipe_common::units::Limit;
+use standpipe_common::{boot, clock};
+
+use super::STATUS;
+use super::format::{self, HEADER_BYTES, SLOT_BYTES, SLOTS_MAX, text_words};
+use crate::disk::{self, Dir, FileMode};
+
+const FRESH: &str = ".status.new";
+/// Slots that a file begins with and grows by at least: four pages and more.
+const STEP_MIN: usize = 32;
+/// Slots that it grows by at most: half a MiB.
+const STEP_MAX: usize = 1024;
+/// Whoever may read the logs may read this.
+const MODE: FileMode = FileMode { mode: 0o640, group: None };
+
+/// The file, or its absence.
+#[derive(Debug)]
+pub struct Board {
+    kept: Option<Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    dir: Dir,
+    file: File,
+    sheet: Arc<Sheet>,
+    /// Slots that the file has room for.
+    slots: usize,
+    /// Slots given out, from the first on.
+    used: usize,
+    /// Those of them that were given back.
+    free: Vec<usize>,
+}
+
+/// The mapped file. Texts are written by one thread at a time.
+#[derive(Debug)]
+struct Sheet {
+    words: Words,
+    texts: Mutex<()>,
+}
+
+impl Board {
+    /// Makes the file in the log root `dir`, whose lock we have. That it cannot be kept is said here.
+    pub fn make(dir: &Dir) -> Board {
+        let kept = dir.try_clone().and_then(Kept::make);
+        if let Err(error) = &kept {
+            log::warn!("{error}; reader status will know nothing of this reader");
+            // One of the reader before us would be taken for ours.
+            dir.remove(STATUS).ok();
+        }
+        Board { kept: kept.ok() }
+    }
+
+    /// A slot for one more lane.
+    pub fn slot(&mut self, name: &OsStr) -> Gauge {
+        let Some(kept) = &mut self.kept else { return Gauge::default() };
+        kept.slot(name).unwrap_or_else(|error| {
+            log::warn!("{error}; reader status will know nothing of {}", name.display());
+            Gauge::default()
+        })
+    }
+
+    /// Takes the slot of a lane back, which is no longer.
+    pub fn release(&mut self, gauge: &Gauge) {
+        if let (Some(kept), Some(place)) = (&mut self.kept, &gauge.place) {
+            gauge.store(format::STATE_AT, format::FREE);
+            kept.free.push((place.at - HEADER_BYTES) / SLOT_BYTES);
+        }
+    }
+}
+
+impl Kept {
+    fn make(dir: Dir) -> Result<Kept> {
+        dir.remove(FRESH)?;
+        let file = dir.create(FRESH, MODE)?;
+        let path = dir.path_of(STATUS);
+        // A help on btrfs only, where a full disk could make a store fail after all.
+        sys::set_no_copy_on_write(&file).ok();
+        let sheet = map(&file, 0, STEP_MIN).cannot("make", &path)?;
+        for (at, word) in [
+            (0, format::MAGIC),
+            (format::VERSION_AT, format::VERSION),
+            (format::PID_AT, u64::from(std::process::id())),
+            (format::START_AT, clock::now_ns() as u64),
+            (format::SLOTS_AT, STEP_MIN as u64),
+            (format::SLOT_BYTES_AT, SLOT_BYTES as u64),
+        ] {
+            sheet.words.store(at, word);
+        }
+        let boot = boot::id()?;
+        store_all(&sheet.words, format::BOOT_AT, &text_words(boot.as_bytes(), boot::BOOT_ID_BYTES)[2..]);
+        dir.rename_over(FRESH, STATUS)?;
+        Ok(Kept { dir, file, sheet, slots: STEP_MIN, used: 0, free: Vec::new() })
+    }
+
+    fn slot(&mut self, name: &OsStr) -> Result<Gauge> {
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None => self.next()?,
+        };
+        let place = Place { sheet: Arc::clone(&self.sheet), at: HEADER_BYTES + index * SLOT_BYTES };
+        for at in (0..SLOT_BYTES).step_by(8) {
+            place.sheet.words.store(place.at + at, 0);
+        }
+        store_all(&place.sheet.words, place.at + format::NAME_AT, &text_words(name.as_bytes(), format::NAME_MAX));
+        let gauge = Gauge { place: Some(place) };
+        gauge.store(format::STATE_AT, format::WELL);
+        Ok(gauge)
+    }
+
+    /// A slot that was never given out; the file grows where there is none. Lanes keep the mapping they have.
+    fn next(&mut self) -> Result<usize> {
+        if self.used == self.slots {
+            let path = self.dir.path_of(STATUS);
+            let slots = self.slots + self.slots.clamp(STEP_MIN, STEP_MAX);
+            if slots > SLOTS_MAX {
+                return Err(Error::because("grow", path, format!("it has {} slots already", self.slots)));
+            }
+            self.sheet = map(&self.file, self.slots, slots).cannot("grow", path)?;
+            self.sheet.words.store(format::SLOTS_AT, slots as u64);
+            self.slots = slots;
+        }
+        self.used += 1;
+        Ok(self.used - 1)
+    }
+}
+
+/// Maps the file with room for `slots` slots, of which it has `before` already; the header comes with the first.
+fn map(file: &File, before: usize, slots: usize) -> std::io::Result<Arc<Sheet>> {
+    let end_of = |slots: usize| if slots == 0 { 0 } else { HEADER_BYTES + slots * SLOT_BYTES };
+    let range = end_of(before)..end_of(slots);
+    disk::allocate_range(file, range.start as u64..range.end as u64)?;
+    let words = Words::shared(file, range.end)?;
+    words.populate(range)?;
+    Ok(Arc::new(Sheet { words, texts: Mutex::new(()) }))
+}
+
+fn store_all(words: &Words, at: usize, values: &[u64]) {
+    for (index, word) in values.iter().enumerate() {
+        words.store(at + 8 * index, *word);
+    }
+}
+
+/// The slot of one lane. Clones are the same slot and may be used by other threads; none of its methods fails, blocks
+/// or makes a system call.
+#[derive(Clone, Debug, Default)]
+pub struct Gauge {
+    place: Option<Place>,
+}
+
+#[derive(Clone, Debug)]
+struct Place {
+    sheet: Arc<Sheet>,
+    at: usize,
+}
+
+impl Gauge {
+    /// A chunk arrived, with so many line ends if they were counted.
+    pub fn took(&self, bytes: usize, lines: Option<usize>, now_ns: i64) {
+        self.add(format::BYTES_AT, bytes as u64);
+        match lines {
+            Some(lines) => self.add(format::LINES_AT, lines as u64),
+            None => self.store(format::LINES_AT, format::UNCOUNTED),
+        }
+        self.store(format::ARRIVAL_AT, now_ns as u64);
+    }
+
+    /// What a look at the pipe saw.
+    pub fn pipe(&self, queued: usize, capacity: usize) {
+        self.store(format::QUEUED_AT, queued as u64);
+        self.store(format::CAPACITY_AT, capacity as u64);
+    }
+
+    /// The pipe is crowded since then; `None`: it is not.
+    pub fn blocked(&self, since_ns: Option<i64>, warn_after: Limit<Duration>) {
+        let after = warn_after.at().map_or(u64::MAX, |after| u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
+        self.store(format::WARN_AFTER_AT, after);
+        self.store(format::BLOCKED_AT, since_ns.map_or(0, |since| since as u64));
+    }
+
+    /// A part of that many bytes was sealed; whether it waits for its archive.
+    pub fn sealed(&self, bytes: u64, is_waiting: bool) {
+        self.add(format::PARTS_AT, 1);
+        if is_waiting {
+            self.add(format::BACKLOG_PARTS_AT, 1);
+            self.add(format::BACKLOG_BYTES_AT, bytes);
+        }
+    }
+
+    /// So much waits to be archived, by the names that stand in the log directory.
+    pub fn backlog(&self, parts: usize, bytes: u64) {
+        self.store(format::BACKLOG_PARTS_AT, parts as u64);
+        self.store(format::BACKLOG_BYTES_AT, bytes);
+    }
+
+    /// The lane is not read until something is mended; it is tried again then.
+    pub fn sick(&self, error: &Error, retry_after: Duration) {
+        let now_ns = clock::now_ns();
+        self.error(error, now_ns);
+        self.store(format::RETRY_AT, now_ns.saturating_add_unsigned(retry_after.as_nanos() as u64) as u64);
+        self.store(format::STATE_AT, format::SICK);
+    }
+
+    /// It is read again. The last error stays.
+    pub fn well(&self) {
+        self.store(format::STATE_AT, format::WELL);
+    }
+
+    /// Something of the lane failed, such as an archive.
+    pub fn error(&self, error: &Error, now_ns: i64) {
+        let Some(Place { sheet, at }) = &self.place else { return };
+        let text = text_words(error.to_string().as_bytes(), format::ERROR_MAX);
+        let _writing = sheet.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        store_all(&sheet.words, at + format::ERROR_AT, &text);
+        self.store(format::ERROR_TIME_AT, now_ns as u64);
+    }
+
+    fn store(&self, offset: usize, word: u64) {
+        if let Some(Place { sheet, at }) = &self.place {
+            sheet.words.store(at + offset, word);
+        }
+    }
+
+    fn add(&self, offset: usize, more: u64) {
+        if let Some(Place { sheet, at }) = &self.place {
+            sheet.words.add(at + offset, more);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::format::{Content, decode};
+
+    fn read(dir: &tempfile::TempDir) -> Content {
+        decode(&std::fs::read(dir.path().join(STATUS)).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_file_that_grows_keeps_what_its_lanes_say() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut board = Board::make(&Dir::open(dir.path()).unwrap());
+        let gauges: Vec<_> = (0..100).map(|index| board.slot(OsStr::new(&format!("pipe-{index}")))).collect();
+        for (index, gauge) in gauges.iter().enumerate() {
+            gauge.took(index, Some(2), 3);
+            gauge.took(index, Some(2), 4);
+        }
+        let content = read(&dir);
+        assert_eq!((content.slots.len(), content.pid), (100, u64::from(std::process::id())));
+        for (index, slot) in content.slots.iter().enumerate() {
+            assert_eq!(slot.name.as_deref(), Some(format!("pipe-{index}").as_bytes()));
+            assert_eq!((slot.bytes, slot.lines, slot.arrival_ns), (2 * index as u64, 4, 4));
+        }
+    }
+
+    #[test]
+    fn a_slot_given_back_serves_the_next_lane_without_a_trace() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut board = Board::make(&Dir::open(dir.path()).unwrap());
+        let (old, _other) = (board.slot(OsStr::new("a-long-name")), board.slot(OsStr::new("b")));
+        old.sick(&Error::because("write", "x", "no"), Duration::from_secs(1));
+        assert_eq!(read(&dir).slots[0].error.as_deref(), Some(&b"cannot write x: no"[..]));
+        board.release(&old);
+        assert_eq!(read(&dir).slots.len(), 1);
+        let _new = board.slot(OsStr::new("c"));
+        let slots = read(&dir).slots;
+        assert_eq!((slots[0].name.as_deref(), slots[0].error.as_ref(), slots[0].error_ns), (Some(&b"c"[..]), None, 0));
+    }
+
+    #[test]
+    fn a_new_board_takes_the_name_and_old_readers_keep_their_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Dir::open(dir.path()).unwrap();
+        let mut before = Board::make(&root);
+        let gauge = before.slot(OsStr::new("a"));
+        let _after = Board::make(&root);
+        gauge.took(1, None, 1);
+        assert_eq!(read(&dir).slots, []);
+    }
+}

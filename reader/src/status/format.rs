@@ -1,0 +1,320 @@
+//! The layout of the status file: pure, both ways.
+//!
+//! ```text
+//! 0     header, padded to a page   "status\n\0", version, pid, start (ns), slots, bytes of a slot, boot id
+//! 4096  slots of 512 bytes         numbers, name, last error
+//! ```
+//! All numbers are aligned 64-bit words of the machine, each whole or absent whenever it is read. A text is preceded
+//! by its length and a checksum: one that is being written is not believed. So a reader of the file needs no lock; at
+//! worst it shows `?` once. A slot of state 0 says nothing.
+
+use standpipe_common::boot::BOOT_ID_BYTES;
+
+/// First word of the file.
+pub const MAGIC: u64 = u64::from_ne_bytes(*b"status\n\0");
+/// Version of the layout.
+pub const VERSION: u64 = 1;
+/// Bytes before the first slot: a page.
+pub const HEADER_BYTES: usize = 4096;
+/// Bytes of a slot: eight of them are a page.
+pub const SLOT_BYTES: usize = 512;
+/// Most slots of a file: more pipes than a process may have descriptors.
+pub const SLOTS_MAX: usize = 1 << 17;
+
+/// Offsets in the header.
+pub const VERSION_AT: usize = 8;
+/// Process id of the reader.
+pub const PID_AT: usize = 16;
+/// When it started, ns since the epoch.
+pub const START_AT: usize = 24;
+/// How many slots the file has.
+pub const SLOTS_AT: usize = 32;
+/// How large each is.
+pub const SLOT_BYTES_AT: usize = 40;
+/// The boot, as text.
+pub const BOOT_AT: usize = 48;
+
+/// Offsets in a slot: one of [`FREE`], [`WELL`], [`SICK`].
+pub const STATE_AT: usize = 0;
+/// Bytes taken from the pipe since the reader started.
+pub const BYTES_AT: usize = 8;
+/// Line ends among them; [`UNCOUNTED`] where nobody counts them.
+pub const LINES_AT: usize = 16;
+/// Parts sealed since then.
+pub const PARTS_AT: usize = 24;
+/// Arrival of the last chunk, ns since the epoch.
+pub const ARRIVAL_AT: usize = 32;
+/// Since when the pipe is crowded, ns since the epoch; 0: it is not.
+pub const BLOCKED_AT: usize = 40;
+/// How long it may be so before that is a finding, ns; [`u64::MAX`]: forever.
+pub const WARN_AFTER_AT: usize = 48;
+/// Sealed segments without their archive.
+pub const BACKLOG_PARTS_AT: usize = 56;
+/// Bytes in those.
+pub const BACKLOG_BYTES_AT: usize = 64;
+/// Bytes that waited in the pipe at the last look.
+pub const QUEUED_AT: usize = 72;
+/// Bytes that it can hold.
+pub const CAPACITY_AT: usize = 80;
+/// When a sick lane is tried again, ns since the epoch.
+pub const RETRY_AT: usize = 88;
+/// When the last error was, ns since the epoch; 0: never.
+pub const ERROR_TIME_AT: usize = 96;
+/// Length, checksum and bytes of the name.
+pub const NAME_AT: usize = 104;
+/// Most bytes of a name.
+pub const NAME_MAX: usize = 200;
+/// Length, checksum and bytes of the last error.
+pub const ERROR_AT: usize = NAME_AT + 16 + NAME_MAX;
+/// Most bytes of an error.
+pub const ERROR_MAX: usize = SLOT_BYTES - ERROR_AT - 16;
+
+/// Lines of a lane whose bytes go into the log as they are.
+pub const UNCOUNTED: u64 = u64::MAX;
+
+/// State of a slot that says nothing.
+pub const FREE: u64 = 0;
+/// State of a lane that is drained.
+pub const WELL: u64 = 1;
+/// State of a lane that is not read until something is mended.
+pub const SICK: u64 = 2;
+
+/// What a slot says of a lane, as it stands there; a text is `None` while it is being written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Name of the pipe.
+    pub name: Option<Vec<u8>>,
+    /// [`WELL`], [`SICK`], or what nobody knows.
+    pub state: u64,
+    /// Bytes taken.
+    pub bytes: u64,
+    /// Lines taken.
+    pub lines: u64,
+    /// Parts sealed.
+    pub parts: u64,
+    /// Last arrival, ns; 0: none yet.
+    pub arrival_ns: u64,
+    /// Crowded since, ns; 0: it is not.
+    pub blocked_ns: u64,
+    /// How long that is no finding, ns.
+    pub warn_after_ns: u64,
+    /// Sealed segments without an archive.
+    pub backlog_parts: u64,
+    /// Their bytes.
+    pub backlog_bytes: u64,
+    /// Bytes in the pipe.
+    pub queued: u64,
+    /// Bytes it can hold.
+    pub capacity: u64,
+    /// Next try of a sick lane, ns.
+    pub retry_ns: u64,
+    /// When the last error was, ns; 0: never.
+    pub error_ns: u64,
+    /// The last error.
+    pub error: Option<Vec<u8>>,
+}
+
+/// What a status file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// Process id of the reader.
+    pub pid: u64,
+    /// When it started, ns since the epoch.
+    pub start_ns: u64,
+    /// The boot; empty where that is no text.
+    pub boot: String,
+    /// Its lanes, in no order.
+    pub slots: Vec<Slot>,
+}
+
+/// Why a file says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It is no status file, or not whole.
+    Damaged,
+    /// A later program wrote it.
+    Version(u64),
+}
+
+/// The words of a text of at most `max` bytes: length, checksum, and the bytes, padded with zeros. What is longer is
+/// cut, between two characters where it is UTF-8.
+pub fn text_words(text: &[u8], max: usize) -> Vec<u64> {
+    let is_inside = |byte: u8| byte & 0xC0 == 0x80;
+    let fits = text.len() <= max;
+    let end = if fits { text.len() } else { (0..=max).rev().find(|&end| !is_inside(text[end])).unwrap_or(max) };
+    let text = &text[..end];
+    let bytes = text.chunks(8).map(|chunk| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        u64::from_ne_bytes(word)
+    });
+    [text.len() as u64, checksum(text)].into_iter().chain(bytes).collect()
+}
+
+/// Reads a whole file.
+pub fn decode(file: &[u8]) -> Result<Content, Unreadable> {
+    if file.len() < HEADER_BYTES || word(file, 0) != MAGIC {
+        return Err(Unreadable::Damaged);
+    }
+    match word(file, VERSION_AT) {
+        VERSION => {}
+        version if version > VERSION => return Err(Unreadable::Version(version)),
+        _ => return Err(Unreadable::Damaged),
+    }
+    let count = usize::try_from(word(file, SLOTS_AT)).ok().filter(|count| *count <= SLOTS_MAX);
+    let slots = count.and_then(|count| file[HEADER_BYTES..].get(..count * SLOT_BYTES));
+    let Some(slots) = slots.filter(|_| word(file, SLOT_BYTES_AT) == SLOT_BYTES as u64) else {
+        return Err(Unreadable::Damaged);
+    };
+    let boot = std::str::from_utf8(&file[BOOT_AT..BOOT_AT + BOOT_ID_BYTES]).unwrap_or_default();
+    Ok(Content {
+        pid: word(file, PID_AT),
+        start_ns: word(file, START_AT),
+        boot: boot.trim_end_matches('\0').to_owned(),
+        slots: slots.chunks_exact(SLOT_BYTES).filter(|slot| word(slot, STATE_AT) != FREE).map(slot).collect(),
+    })
+}
+
+fn slot(slot: &[u8]) -> Slot {
+    let at = |offset| word(slot, offset);
+    Slot {
+        name: text(slot, NAME_AT, NAME_MAX),
+        state: at(STATE_AT),
+        bytes: at(BYTES_AT),
+        lines: at(LINES_AT),
+        parts: at(PARTS_AT),
+        arrival_ns: at(ARRIVAL_AT),
+        blocked_ns: at(BLOCKED_AT),
+        warn_after_ns: at(WARN_AFTER_AT),
+        backlog_parts: at(BACKLOG_PARTS_AT),
+        backlog_bytes: at(BACKLOG_BYTES_AT),
+        queued: at(QUEUED_AT),
+        capacity: at(CAPACITY_AT),
+        retry_ns: at(RETRY_AT),
+        error_ns: at(ERROR_TIME_AT),
+        error: text(slot, ERROR_AT, ERROR_MAX),
+    }
+}
+
+fn text(slot: &[u8], at: usize, max: usize) -> Option<Vec<u8>> {
+    let len = usize::try_from(word(slot, at)).ok().filter(|len| *len <= max)?;
+    let text = &slot[at + 16..at + 16 + len];
+    (checksum(text) == word(slot, at + 8)).then(|| text.to_vec())
+}
+
+fn word(bytes: &[u8], at: usize) -> u64 {
+    bytes[at..at + 8].try_into().map_or(0, u64::from_ne_bytes)
+}
+
+/// FNV-1a of 64 bits, so that an empty text in a slot of zeros is no text either.
+fn checksum(text: &[u8]) -> u64 {
+    text.iter().fold(0xCBF2_9CE4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(file: &mut [u8], at: usize, words: &[u64]) {
+        for (index, word) in words.iter().enumerate() {
+            file[at + 8 * index..at + 8 * index + 8].copy_from_slice(&word.to_ne_bytes());
+        }
+    }
+
+    /// A file of two slots, of which the second is in use.
+    fn file() -> Vec<u8> {
+        let mut file = vec![0; HEADER_BYTES + 2 * SLOT_BYTES];
+        put(&mut file, 0, &[MAGIC, VERSION, 7, 1000, 2, SLOT_BYTES as u64]);
+        file[BOOT_AT..BOOT_AT + 4].copy_from_slice(b"boot");
+        let second = HEADER_BYTES + SLOT_BYTES;
+        put(&mut file, second, &[SICK, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]);
+        put(&mut file, second + NAME_AT, &text_words("größe".as_bytes(), NAME_MAX));
+        put(&mut file, second + ERROR_AT, &text_words(b"no room", ERROR_MAX));
+        file
+    }
+
+    #[test]
+    fn what_was_stored_is_read() {
+        let content = decode(&file()).unwrap();
+        assert_eq!((content.pid, content.start_ns, content.boot.as_str()), (7, 1000, "boot"));
+        let [slot] = &content.slots[..] else { panic!("{:?}", content.slots) };
+        assert_eq!(slot.name.as_deref(), Some("größe".as_bytes()));
+        assert_eq!((slot.state, slot.bytes, slot.lines, slot.parts, slot.arrival_ns), (SICK, 2, 3, 4, 5));
+        assert_eq!((slot.blocked_ns, slot.warn_after_ns, slot.backlog_parts, slot.backlog_bytes), (6, 7, 8, 9));
+        assert_eq!((slot.queued, slot.capacity, slot.retry_ns, slot.error_ns), (10, 11, 12, 13));
+        assert_eq!(slot.error.as_deref(), Some(&b"no room"[..]));
+    }
+
+    #[test]
+    fn a_text_that_is_being_written_is_not_believed() {
+        let good = file();
+        let second = HEADER_BYTES + SLOT_BYTES;
+        for at in [NAME_AT, NAME_AT + 8, NAME_AT + 16, NAME_AT + 20] {
+            let mut torn = good.clone();
+            torn[second + at] ^= 1;
+            let slot = &decode(&torn).unwrap().slots[0];
+            assert_eq!((slot.name.as_ref(), slot.error.is_some()), (None, true), "{at}");
+        }
+        let mut never = good;
+        put(&mut never, second + ERROR_AT, &[0, 0]);
+        assert_eq!(decode(&never).unwrap().slots[0].error, None);
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        for (text, max, kept) in
+            [("größe", 7, "größe"), ("größe", 6, "größ"), ("größe", 5, "grö"), ("ab", 1, "a"), ("", 0, "")]
+        {
+            assert_eq!(text_words(text.as_bytes(), max)[0], kept.len() as u64, "{text} {max}");
+        }
+        assert_eq!(text_words(&[0xFF; 300], NAME_MAX)[0], NAME_MAX as u64);
+        assert_eq!(text_words(&[0x80; 300], NAME_MAX)[0], NAME_MAX as u64);
+    }
+
+    #[test]
+    fn the_layout_fills_a_slot() {
+        assert_eq!(ERROR_AT % 8 + NAME_AT % 8 + ERROR_MAX % 8, 0);
+        assert_eq!(ERROR_AT + 16 + ERROR_MAX, SLOT_BYTES);
+        const { assert!(BOOT_AT + BOOT_ID_BYTES <= HEADER_BYTES && ERROR_MAX > 160) };
+    }
+
+    #[test]
+    fn other_versions_and_damage_are_told_apart() {
+        let with = |at, word| {
+            let mut file = file();
+            put(&mut file, at, &[word]);
+            decode(&file).map(drop).unwrap_err()
+        };
+        assert_eq!(with(VERSION_AT, 2), Unreadable::Version(2));
+        for (at, word) in [(0, 0), (VERSION_AT, 0), (SLOTS_AT, 3), (SLOTS_AT, u64::MAX), (SLOT_BYTES_AT, 256)] {
+            assert_eq!(with(at, word), Unreadable::Damaged, "{at} {word}");
+        }
+        let good = file();
+        for len in [0, 7, 4095, good.len() - 1] {
+            assert_eq!(decode(&good[..len]).map(drop), Err(Unreadable::Damaged), "{len}");
+        }
+    }
+
+    /// xorshift64*: the same bytes each time.
+    fn random(state: &mut u64) -> u64 {
+        *state ^= *state >> 12;
+        *state ^= *state << 25;
+        *state ^= *state >> 27;
+        state.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    #[test]
+    fn no_bytes_whatever_make_it_panic() {
+        let mut seed = 0x5EED;
+        for round in 0..2000 {
+            let mut file = file();
+            let from = if round % 2 == 0 { HEADER_BYTES } else { 0 };
+            for _ in 0..=random(&mut seed) % 64 {
+                let at = from + random(&mut seed) as usize % (file.len() - from);
+                file[at] = random(&mut seed) as u8;
+            }
+            file.truncate(file.len() - if round % 5 == 0 { random(&mut seed) as usize % file.len() } else { 0 });
+            decode(&file).ok();
+        }
+    }
+}

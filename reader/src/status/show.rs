@@ -1,0 +1,338 @@
+//! `reader status`: a table of the lanes, then a sentence for each thing that is not as it should be.
+//!
+//! Exit 0: all is well; 1: a sentence says what is not; 2: asked wrongly; 3: it cannot be read. For programs there is
+//! one JSON object with the same.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use standpipe_common::clock;
+use standpipe_common::error::{Cannot, Stop};
+use standpipe_common::table::{Screen, render};
+
+use super::format::{SICK, Slot, UNCOUNTED, WELL};
+use super::snapshot::{Seen, Snapshot};
+use crate::cli::StatusArgs;
+use crate::logs::select::{is_path, log_root};
+use crate::root::SELF;
+
+/// Exit code of a finding.
+const EXIT_FINDING: u8 = 1;
+/// Version of the JSON object.
+const JSON_VERSION: u32 = 1;
+/// What nobody knows.
+const UNKNOWN: &str = "?";
+
+/// Shows what was asked for. The exit code.
+pub fn run(args: &StatusArgs) -> Result<u8, Stop> {
+    let (root, names) = split(args)?;
+    let mut snapshot = Snapshot::of(&root)?;
+    pick(&mut snapshot, &root, &names)?;
+    let report = Report { snapshot: &snapshot, root: &root, now_ns: clock::now_ns() };
+    let findings = report.findings();
+    let text = if args.json { report.json(&findings) } else { report.text(&findings, Screen::of_stdout()) };
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        // Whoever read us has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        other => other.cannot("write", "standard output")?,
+    }
+    Ok(if findings.iter().any(|finding| finding.is_trouble) { EXIT_FINDING } else { 0 })
+}
+
+/// The log root and the names among the arguments.
+fn split(args: &StatusArgs) -> Result<(PathBuf, Vec<OsString>), Stop> {
+    let (paths, names): (Vec<_>, Vec<_>) = args.what.iter().partition(|what| is_path(what));
+    let names = names.into_iter().map(|name| name.clone().into_os_string()).collect();
+    match paths[..] {
+        [] => Ok((log_root(args.logs.as_deref()), names)),
+        [root] => Ok((root.clone(), names)),
+        _ => Err(Stop::Usage("one log root at a time".to_owned())),
+    }
+}
+
+/// Leaves the lanes of these names, or all.
+fn pick(snapshot: &mut Snapshot, root: &Path, names: &[OsString]) -> Result<(), Stop> {
+    if let Some(name) = names.iter().find(|name| snapshot.find(name).is_none()) {
+        let known: Vec<_> = snapshot.lanes.iter().map(|lane| shown_name(lane, root)).collect();
+        return Err(Stop::Usage(unknown_name(root, name, &known)));
+    }
+    if !names.is_empty() {
+        snapshot.lanes.retain(|lane| lane.name.as_ref().is_some_and(|name| names.contains(name)));
+    }
+    Ok(())
+}
+
+/// The sentence on a name that is no lane's. Of many lanes only some are offered.
+pub fn unknown_name(root: &Path, name: &OsStr, known: &[String]) -> String {
+    const OFFERED_MAX: usize = 20;
+    let more = if known.len() > OFFERED_MAX { ", …" } else { "" };
+    let list = if known.is_empty() { "none".to_owned() } else { known[..known.len().min(OFFERED_MAX)].join(", ") };
+    format!("the reader of {} drains no pipe {}; there are: {list}{more}", root.display(), name.display())
+}
+
+/// Something to be said under the table.
+struct Finding {
+    sentence: String,
+    /// Not only worth knowing.
+    is_trouble: bool,
+}
+
+struct Report<'a> {
+    snapshot: &'a Snapshot,
+    root: &'a Path,
+    now_ns: i64,
+}
+
+impl Report<'_> {
+    fn text(&self, findings: &[Finding], screen: Screen) -> String {
+        const TITLES: [&str; 7] = ["PIPE", "BYTES", "LINES", "LAST", "PARTS", "BACKLOG", "STATE"];
+        let rows: Vec<Vec<String>> = self.snapshot.lanes.iter().map(|lane| self.row(lane)).collect();
+        let mut text = format!("{}\n", screen_text(&self.headline(), screen));
+        if rows.is_empty() {
+            text.push_str("no pipes\n");
+        } else {
+            text.push_str(&render(&TITLES, &rows, screen));
+        }
+        for finding in findings {
+            text.push_str(&screen_text(&finding.sentence, screen));
+            text.push('\n');
+        }
+        text
+    }
+
+    fn headline(&self) -> String {
+        let root = self.root.display();
+        let (pid, since) = (number(self.snapshot.pid), self.age(self.snapshot.start_ns));
+        match self.snapshot.running {
+            Some(true) => format!("{root}: reader {pid} is running since {since}"),
+            Some(false) => format!("{root}: no reader is running; the last one, {pid}, started {since} ago"),
+            None => format!("{root}: reader {pid} started {since} ago; whether it is running cannot be seen"),
+        }
+    }
+
+    fn row(&self, lane: &Seen) -> Vec<String> {
+        let slot = &lane.slot;
+        let backlog = match slot.backlog_parts {
+            0 => "-".to_owned(),
+            parts => format!("{} ({})", number(parts), size(slot.backlog_bytes)),
+        };
+        let last = if slot.arrival_ns == 0 { "-".to_owned() } else { self.age(slot.arrival_ns) };
+        let lines = if slot.lines == UNCOUNTED { "-".to_owned() } else { number(slot.lines) };
+        let (bytes, parts) = (size(slot.bytes), number(slot.parts));
+        vec![shown_name(lane, self.root), bytes, lines, last, parts, backlog, self.state(slot)]
+    }
+
+    fn state(&self, slot: &Slot) -> String {
+        match slot.state {
+            _ if self.snapshot.running == Some(false) => "not running".to_owned(),
+            WELL if slot.blocked_ns != 0 => format!("blocked {}", self.age(slot.blocked_ns)),
+            WELL => "ok".to_owned(),
+            SICK => "sick".to_owned(),
+            _ => UNKNOWN.to_owned(),
+        }
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut say = |is_trouble, sentence| findings.push(Finding { sentence, is_trouble });
+        if self.snapshot.running == Some(false) {
+            say(true, format!("no reader runs on {}: what servers write waits in their pipes", self.root.display()));
+        }
+        for lane in &self.snapshot.lanes {
+            let (slot, name) = (&lane.slot, shown_name(lane, self.root));
+            let runs = self.snapshot.running != Some(false);
+            let error = text(slot.error.as_deref());
+            if slot.state == SICK && runs {
+                say(
+                    true,
+                    format!("{name} is not read since {}: {error}; {}", self.age(slot.error_ns), self.retry(slot)),
+                );
+            } else if slot.error_ns != 0 {
+                say(false, format!("{name}: the last error, {} ago: {error}", self.age(slot.error_ns)));
+            }
+            if slot.blocked_ns != 0 && runs {
+                let is_trouble = self.span_ns(slot.blocked_ns).is_some_and(|span| span >= slot.warn_after_ns);
+                let (queued, capacity) = (number(slot.queued), number(slot.capacity));
+                let since = self.age(slot.blocked_ns);
+                let fill = format!("{queued} of {capacity} bytes wait in it");
+                say(is_trouble, format!("{name}: the pipe has been full or nearly full for {since}, {fill}"));
+            }
+            for path in &lane.damaged {
+                say(
+                    true,
+                    format!("{path} was set aside: it is not the whole of its segment; remove it when it is of no use"),
+                );
+            }
+        }
+        for path in &self.snapshot.salvaged {
+            say(true, format!("{path} holds bytes that did not fit into the log; remove it when they are of no use"));
+        }
+        findings
+    }
+
+    fn retry(&self, slot: &Slot) -> String {
+        match i64::try_from(slot.retry_ns).ok().and_then(|at| u64::try_from(at.checked_sub(self.now_ns)?).ok()) {
+            Some(left) => format!("tried again in {}", span(left)),
+            None => "tried again now".to_owned(),
+        }
+    }
+
+    fn json(&self, findings: &[Finding]) -> String {
+        let sentences = |is_trouble| -> Vec<&str> {
+            let wanted = findings.iter().filter(|finding| finding.is_trouble == is_trouble);
+            wanted.map(|finding| finding.sentence.as_str()).collect()
+        };
+        let object = json!({
+            "version": JSON_VERSION,
+            "logs": self.root.to_string_lossy(),
+            "running": self.snapshot.running,
+            "pid": self.snapshot.pid,
+            "started": moment(self.snapshot.start_ns),
+            "pipes": self.snapshot.lanes.iter().map(|lane| self.json_lane(lane)).collect::<Vec<_>>(),
+            "salvaged": self.snapshot.salvaged,
+            "findings": sentences(true),
+            "remarks": sentences(false),
+        });
+        format!("{object:#}\n")
+    }
+
+    fn json_lane(&self, lane: &Seen) -> Value {
+        let slot = &lane.slot;
+        let state = match slot.state {
+            WELL if slot.blocked_ns != 0 => Value::from("blocked"),
+            WELL => Value::from("ok"),
+            SICK => Value::from("sick"),
+            _ => Value::Null,
+        };
+        json!({
+            "pipe": lane.name.as_ref().map(|_| shown_name(lane, self.root)),
+            "state": state,
+            "bytes": slot.bytes,
+            "lines": if slot.lines == UNCOUNTED { Value::Null } else { slot.lines.into() },
+            "last_arrival": moment(slot.arrival_ns),
+            "parts": slot.parts,
+            "backlog": { "parts": slot.backlog_parts, "bytes": slot.backlog_bytes },
+            "queued_bytes": slot.queued,
+            "capacity_bytes": slot.capacity,
+            "blocked_since": moment(slot.blocked_ns),
+            "retry_at": if slot.state == SICK { moment(slot.retry_ns) } else { Value::Null },
+            "last_error": if slot.error_ns == 0 { Value::Null } else {
+                json!({ "at": moment(slot.error_ns), "text": slot.error.as_ref().map(|_| text(slot.error.as_deref())) })
+            },
+            "damaged": lane.damaged,
+        })
+    }
+
+    fn age(&self, then_ns: u64) -> String {
+        self.span_ns(then_ns).map_or_else(|| UNKNOWN.to_owned(), span)
+    }
+
+    /// Since then. `None`: that was never, or will be later than a clock can have been set back.
+    fn span_ns(&self, then_ns: u64) -> Option<u64> {
+        const CLOCK_STEP_NS: i64 = 60_000_000_000;
+        let passed = self.now_ns.checked_sub(i64::try_from(then_ns).ok().filter(|then| *then != 0)?)?;
+        (passed >= -CLOCK_STEP_NS).then(|| u64::try_from(passed).unwrap_or(0))
+    }
+}
+
+/// Under what name a lane is shown: that of `reader stdin` by the name of its directory.
+fn shown_name(lane: &Seen, root: &Path) -> String {
+    let name = match &lane.name {
+        Some(name) if name == SELF => {
+            let real = root.canonicalize().ok();
+            real.and_then(|root| Some(root.file_name()?.to_owned())).unwrap_or_else(|| name.clone())
+        }
+        Some(name) => name.clone(),
+        None => return UNKNOWN.to_owned(),
+    };
+    harmless(&name.to_string_lossy())
+}
+
+fn text(text: Option<&[u8]>) -> String {
+    text.map_or_else(|| UNKNOWN.to_owned(), |text| harmless(&String::from_utf8_lossy(text)))
+}
+
+/// Control characters made visible: a status file can say anything.
+fn harmless(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+fn screen_text(text: &str, screen: Screen) -> String {
+    if screen.is_utf8 {
+        return text.to_owned();
+    }
+    text.chars().flat_map(|c| if c.is_ascii() { vec![c] } else { c.escape_default().collect() }).collect()
+}
+
+/// A count. One that is below zero as a signed number is nonsense.
+fn number(count: u64) -> String {
+    i64::try_from(count).map_or_else(|_| UNKNOWN.to_owned(), |count| count.to_string())
+}
+
+/// Bytes in the largest unit that leaves a digit before the point.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if i64::try_from(bytes).is_err() {
+        return UNKNOWN.to_owned();
+    }
+    let power = (bytes.max(1).ilog2() / 10) as usize;
+    match power.checked_sub(1) {
+        None => format!("{bytes} B"),
+        Some(unit) => format!("{:.1} {}", bytes as f64 / 1024_f64.powi(power as i32), UNITS[unit]),
+    }
+}
+
+/// A span in its largest unit, `0s` to days.
+fn span(ns: u64) -> String {
+    let seconds = Duration::from_nanos(ns).as_secs();
+    let (count, unit) = match seconds {
+        0..60 => (seconds, "s"),
+        60..3600 => (seconds / 60, "m"),
+        3600..86_400 => (seconds / 3600, "h"),
+        _ => (seconds / 86_400, "d"),
+    };
+    format!("{count}{unit}")
+}
+
+/// A moment for programs; null: never, or no time at all.
+fn moment(ns: u64) -> Value {
+    let time = i64::try_from(ns).ok().filter(|ns| *ns != 0);
+    let time = time.and_then(|ns| Timestamp::from_nanosecond(i128::from(ns)).ok());
+    time.map_or(Value::Null, |time| json!({ "time": format!("{time:.9}"), "ns": ns }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_for_people() {
+        for (bytes, shown) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1_572_864, "1.5 MiB"),
+            (u64::MAX / 2, "8.0 EiB"),
+            (u64::MAX, "?"),
+        ] {
+            assert_eq!(size(bytes), shown);
+        }
+        for (ns, shown) in [
+            (0, "0s"),
+            (59_999_999_999, "59s"),
+            (60_000_000_000, "1m"),
+            (86_399_000_000_000, "23h"),
+            (u64::MAX, "213503d"),
+        ] {
+            assert_eq!(span(ns), shown);
+        }
+        assert_eq!((number(7), number(u64::MAX)), ("7".to_owned(), "?".to_owned()));
+        assert_eq!((moment(0), moment(u64::MAX)), (Value::Null, Value::Null));
+        assert_eq!(moment(1)["time"], "1970-01-01T00:00:00.000000001Z");
+        assert_eq!(harmless("a\x1b[2J\u{9b}"), "a\\u{1b}[2J\\u{9b}");
+    }
+}

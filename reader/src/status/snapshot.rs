@@ -1,0 +1,137 @@
+//! One look at a log root from outside: the status file, whether a reader runs, what was set aside.
+//!
+//! It needs read permission only, takes no lock, writes nothing, and opens regular files and directories alone.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Read;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use nix::sys::stat::SFlag;
+use standpipe_common::error::{Cannot, Error, Result};
+
+use super::STATUS;
+use super::format::{self, HEADER_BYTES, SLOT_BYTES, SLOTS_MAX, Slot, Unreadable};
+use crate::disk::{self, Dir};
+use crate::mailboxes::SALVAGED_PREFIX;
+use crate::root::{LOCK, SELF};
+
+/// How often a file is read again in which a text was just being written.
+const LOOKS_MAX: usize = 3;
+
+/// What was seen.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Whether somebody has the lock. `None`: we may not ask.
+    pub running: Option<bool>,
+    /// Process id of the reader that wrote last.
+    pub pid: u64,
+    /// When it started, ns since the epoch.
+    pub start_ns: u64,
+    /// Its lanes by name.
+    pub lanes: Vec<Seen>,
+    /// Files of the log root that hold bytes which did not fit into a log.
+    pub salvaged: Vec<String>,
+}
+
+/// One lane.
+#[derive(Debug)]
+pub struct Seen {
+    /// Its name; `None`: it was being written whenever we looked.
+    pub name: Option<OsString>,
+    /// What its slot says.
+    pub slot: Slot,
+    /// Archives that were set aside, in its log directory.
+    pub damaged: Vec<String>,
+}
+
+impl Snapshot {
+    /// Looks at the log root at `path`.
+    pub fn of(path: &Path) -> Result<Snapshot> {
+        let root = Dir::open(path)?;
+        let content = content(&root)?;
+        let mut lanes: Vec<Seen> = content.slots.into_iter().map(|slot| seen(&root, slot)).collect();
+        lanes.sort_by(|a, b| a.name.cmp(&b.name));
+        let salvaged = names(&root, |name| name.starts_with(SALVAGED_PREFIX.as_bytes()));
+        Ok(Snapshot { running: is_running(&root), pid: content.pid, start_ns: content.start_ns, lanes, salvaged })
+    }
+
+    /// The lane of that name; the one of `reader stdin` also by the name of its directory.
+    pub fn find(&self, name: &OsStr) -> Option<&Seen> {
+        self.lanes.iter().find(|lane| lane.name.as_deref() == Some(name))
+    }
+}
+
+/// Whether a reader has the lock of the log root. `None`: we may not ask.
+pub fn is_running(root: &Dir) -> Option<bool> {
+    match root.stat(LOCK) {
+        Err(nix::errno::Errno::ENOENT) => Some(false),
+        Ok(stat) if disk::is_kind(&stat, SFlag::S_IFREG) => disk::is_locked(&root.open_read(LOCK).ok()?).ok(),
+        _ => None,
+    }
+}
+
+/// The names of the lanes of a log root, as far as its status file tells them.
+pub fn lane_names(root: &Dir) -> Result<Vec<OsString>> {
+    let slots = content(root)?.slots;
+    Ok(slots.into_iter().filter_map(|slot| slot.name).map(OsString::from_vec).collect())
+}
+
+fn content(root: &Dir) -> Result<format::Content> {
+    let mut content = read(root)?;
+    for _ in 1..LOOKS_MAX {
+        if content.slots.iter().all(|slot| slot.name.is_some() && (slot.error_ns == 0 || slot.error.is_some())) {
+            break;
+        }
+        content = read(root)?;
+    }
+    Ok(content)
+}
+
+fn read(root: &Dir) -> Result<format::Content> {
+    let path = root.path_of(STATUS);
+    match root.stat(STATUS) {
+        Err(nix::errno::Errno::ENOENT) => {
+            let cause = format!("{} has none: it is no log root, or no reader ran there yet", root.path().display());
+            return Err(Error::because("read", path, cause));
+        }
+        Ok(stat) if !disk::is_kind(&stat, SFlag::S_IFREG) => {
+            return Err(Error::because("read", path, "it is not a regular file"));
+        }
+        _ => {}
+    }
+    let mut bytes = Vec::new();
+    let bytes_max = (HEADER_BYTES + SLOTS_MAX * SLOT_BYTES) as u64;
+    root.open_read(STATUS)?.take(bytes_max).read_to_end(&mut bytes).cannot("read", &path)?;
+    format::decode(&bytes).map_err(|unreadable| {
+        let cause = match unreadable {
+            Unreadable::Damaged => "it is damaged".to_owned(),
+            Unreadable::Version(version) => {
+                format!("it is of version {version}, this program knows {}", format::VERSION)
+            }
+        };
+        Error::because("read", path, cause)
+    })
+}
+
+fn seen(root: &Dir, slot: Slot) -> Seen {
+    let name = slot.name.clone().map(OsString::from_vec);
+    let is_damaged = |name: &[u8]| name.ends_with(b".damaged");
+    let damaged = match &name {
+        Some(name) if name == SELF => names(root, is_damaged),
+        // A name is one step down, whatever the file says.
+        Some(name) if !name.as_bytes().contains(&b'/') => {
+            Dir::open(&root.path().join(name)).map_or_else(|_| Vec::new(), |dir| names(&dir, is_damaged))
+        }
+        _ => Vec::new(),
+    };
+    Seen { name, slot, damaged }
+}
+
+/// Sorted paths of the files in `dir` with such names; what we may not list is not told.
+fn names(dir: &Dir, wanted: impl Fn(&[u8]) -> bool) -> Vec<String> {
+    let listed = dir.names().unwrap_or_default().into_iter().filter(|name| wanted(name.as_bytes()));
+    let mut paths: Vec<String> = listed.map(|name| dir.path_of(name).display().to_string()).collect();
+    paths.sort();
+    paths
+}
