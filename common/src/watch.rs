@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -32,6 +33,10 @@ pub struct Watch<K> {
     next_look: Instant,
 }
 
+/// What was watched until now.
+#[must_use]
+pub struct Forgotten(Vec<WatchDescriptor>);
+
 impl<K: Clone + Eq + std::hash::Hash> Watch<K> {
     /// Watches nothing yet.
     pub fn new() -> Result<Watch<K>> {
@@ -51,6 +56,21 @@ impl<K: Clone + Eq + std::hash::Hash> Watch<K> {
             let Ok(target) = fs::read_link(&name) else { break };
             name = name.parent().unwrap_or(Path::new("/")).join(target);
             self.add_name(key, &name);
+        }
+    }
+
+    /// Forgets all links, which are to be added anew, and then [`Watch::leave`] is to be called. What is watched before
+    /// and after is watched in between; another inotify would cost the close of this one, 10 ms.
+    pub fn forget(&mut self) -> Forgotten {
+        self.unwatched.clear();
+        Forgotten(mem::take(&mut self.wanted).into_keys().collect())
+    }
+
+    /// Watches no longer what nobody wants to know any more.
+    pub fn leave(&mut self, Forgotten(before): Forgotten) {
+        for watch in before.into_iter().filter(|watch| !self.wanted.contains_key(watch)) {
+            // One whose directory is gone is no more.
+            self.inotify.rm_watch(watch).ok();
         }
     }
 
@@ -181,6 +201,25 @@ mod tests {
         assert!(!due(&|| fs::write(&target, "more").unwrap()), "a write raises no look");
         assert!(due(&|| fs::rename(&target, dir.path().join("gone")).unwrap()));
         assert!(due(&|| fs::remove_dir_all(dir.path().join("run/app")).unwrap()));
+    }
+
+    #[test]
+    fn links_that_are_added_anew_are_watched_in_between_and_others_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a", "b"] {
+            fs::create_dir(dir.path().join(format!("run-{name}"))).unwrap();
+            symlink(format!("run-{name}/log"), dir.path().join(name)).unwrap();
+        }
+        let mut watch = Watch::new().unwrap();
+        watch.add(&"a", &dir.path().join("a"));
+        watch.add(&"b", &dir.path().join("b"));
+        let before = watch.forget();
+        fs::write(dir.path().join("run-b/log"), "").unwrap();
+        watch.add(&"b", &dir.path().join("b"));
+        watch.leave(before);
+        assert_eq!(watch.changed(Instant::now()), HashSet::from(["b"]), "an event in between is not lost");
+        fs::write(dir.path().join("run-a/log"), "").unwrap();
+        assert!(watch.changed(Instant::now()).is_empty());
     }
 
     #[test]

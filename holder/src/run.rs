@@ -123,20 +123,17 @@ impl Holder {
 
     /// After HUP: what cannot be read changes nothing.
     fn reread(&mut self, dir: &Path) {
-        let read = || -> Result<_> { Ok((scan(dir)?, watch(&self.poll)?)) };
-        match self.descriptors.with_reserve(read) {
-            Ok((scan, watch)) => {
-                // A new one, for the old one still watches for links that are gone.
-                self.watch = watch;
-                self.reconcile(scan);
-            }
+        match self.descriptors.with_reserve(|| scan(dir)) {
+            Ok(scan) => self.reconcile(scan),
             Err(error) => log::error!("{error}; everything stays as it was"),
         }
     }
 
     fn reconcile(&mut self, scan: Scan) {
         scan.log_findings();
+        let before = self.watch.forget();
         let starved = self.holdings.reconcile(scan.entries, &mut self.watch, Instant::now());
+        self.watch.leave(before);
         if !starved.is_empty() {
             log::error!(
                 "{} of the pipes cannot be opened, for at most {} files may be open: raise that limit \

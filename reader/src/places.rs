@@ -70,17 +70,9 @@ impl Places {
         self.all.iter().filter(|place| place.lane.is_some()).count()
     }
 
-    /// Brings everything in line with the entries of a new scan. `watch` watches nothing yet. The lanes that are new
-    /// are returned, and not read yet.
-    pub fn take(
-        &mut self,
-        entries: Vec<Entry>,
-        watch: Watch<usize>,
-        drain: &mut Drain,
-        now: Instant,
-    ) -> (Changes, Vec<usize>) {
+    /// Brings everything in line with the entries of a new scan. The lanes that are new are returned, and not read yet.
+    pub fn take(&mut self, entries: Vec<Entry>, drain: &mut Drain, now: Instant) -> (Changes, Vec<usize>) {
         let mut changes = Changes::default();
-        self.watch = watch;
         let before = mem::take(&mut self.all);
         let mut before: HashMap<PipeName, Place> =
             before.into_iter().map(|place| (place.entry.name.clone(), place)).collect();
@@ -129,6 +121,7 @@ impl Places {
     /// Opens the pipe of every place that has another one than before. Those without a lane are returned.
     fn open(&mut self, drain: &mut Drain, now: Instant, starved: &mut usize) -> Vec<(usize, Fifo)> {
         self.taken.clear();
+        let watched = self.watch.forget();
         let mut opened = Vec::new();
         for index in 0..self.all.len() {
             let link = self.all[index].entry.link.clone();
@@ -143,6 +136,7 @@ impl Places {
                 }
             }
         }
+        self.watch.leave(watched);
         // Whatever their links lead to, the others go on with the pipes that they have.
         for (index, place) in self.all.iter().enumerate() {
             if let Some(lane) = place.lane {

@@ -95,7 +95,7 @@ impl Daemon {
         let (dir, logs) = (scan.dir.clone(), logs.to_path_buf());
         let mut daemon =
             Daemon { dir, logs, logs_are_declared, poll, inbox, places, drain, control, queue, descriptors };
-        daemon.take(scan)?;
+        daemon.take(scan);
         let recovered = daemon.drain.recover(holding);
         daemon.queue.start(daemon.drain.root().dir().try_clone()?)?;
         daemon.drain.start()?;
@@ -105,9 +105,8 @@ impl Daemon {
     }
 
     /// Brings the lanes in line with the pipes directory. Those that are new are not read yet.
-    fn take(&mut self, scan: Scan) -> Result<(Changes, Vec<usize>), Stop> {
-        let watch = watch(&self.poll)?;
-        let done = self.places.take(scan.entries, watch, &mut self.drain, Instant::now());
+    fn take(&mut self, scan: Scan) -> (Changes, Vec<usize>) {
+        let done = self.places.take(scan.entries, &mut self.drain, Instant::now());
         if done.0.starved > 0 {
             log::error!(
                 "{} of the pipes cannot be opened, for at most {} files may be open: raise that limit \
@@ -116,7 +115,7 @@ impl Daemon {
                 self.descriptors.hard()
             );
         }
-        Ok(done)
+        done
     }
 
     fn serve(&mut self) -> Result<(), Stop> {
@@ -183,7 +182,7 @@ impl Daemon {
         if self.logs_are_declared && scan.logs.as_ref() != Some(&self.logs) {
             log::warn!("{} stays the log root until a restart", self.logs.display());
         }
-        let (changes, fresh) = self.take(scan)?;
+        let (changes, fresh) = self.take(scan);
         self.begin(fresh);
         let Changes { added, removed, changed, .. } = changes;
         let (pipes, dir) = (pipes(self.places.count()), self.dir.display());
