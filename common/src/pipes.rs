@@ -23,6 +23,8 @@ pub struct Scan {
     pub entries: Vec<Entry>,
     /// The log root that `defaults.toml` names: absolute, or with [`Scan::dir`] before it.
     pub logs: Option<PathBuf>,
+    /// The policy of a pipe that has no file of its own; `None` where `defaults.toml` is wrong.
+    pub defaults: Option<Policy>,
     /// What is not as it should be, sorted by name.
     pub findings: Vec<Finding>,
     /// Whether there is a link or a `*.toml` at all, good or bad.
@@ -100,7 +102,10 @@ pub fn scan(dir: &Path) -> Result<Scan> {
         let merged = own.zip(defaults.clone()).map(|(own, defaults)| own.over(defaults));
         let sound = merged.is_some();
         let policy = Policy::from_raw(&merged.unwrap_or_default());
-        entries.push(Entry { name: name.clone(), link: dir.join(name), policy, sound });
+        let link = dir.join(name);
+        let odd = policy.oddities().into_iter().map(|odd| Finding::Warning(format!("{}: {odd}", link.display())));
+        findings.extend(odd);
+        entries.push(Entry { name: name.clone(), link, policy, sound });
     }
     for name in listing.policies.difference(&listing.links) {
         let file = dir.join(name.policy_file());
@@ -110,7 +115,8 @@ pub fn scan(dir: &Path) -> Result<Scan> {
         )));
         read_own(dir, name, &mut findings);
     }
-    Ok(Scan { dir: dir.to_path_buf(), entries, logs, findings, ours: listing.ours })
+    let defaults = defaults.map(|raw| Policy::from_raw(&raw));
+    Ok(Scan { dir: dir.to_path_buf(), entries, logs, defaults, findings, ours: listing.ours })
 }
 
 /// `defaults.toml`, unless it is wrong, and the log root, which counts even then.
@@ -269,6 +275,7 @@ mod tests {
         assert_eq!(app.policy.stamper, web.policy.stamper);
         assert_eq!(app.policy.rotate_size, Limit::At(64 << 20));
         assert_eq!(scan.logs, Some(scan.dir.join("../logs")));
+        assert_eq!(scan.defaults.as_ref().map(|policy| policy.max_line), Some(10));
         assert!(scan.check());
     }
 
@@ -294,6 +301,15 @@ mod tests {
         let scan = scanned(&["app", "web"], &files);
         assert!(scan.entries.iter().all(|entry| !entry.sound && entry.policy == Policy::default()));
         assert_eq!((scan.logs.as_deref(), errors(&scan)), (Some(Path::new("/l")), 1));
+        assert_eq!(scan.defaults, None, "nothing may be deleted by them");
+    }
+
+    #[test]
+    fn keys_that_hardly_go_together_are_one_warning_for_each_pipe() {
+        let scan = scanned(&["app", "web"], &[("app.toml", "keep_size = \"1MiB\"")]);
+        let [Finding::Warning(sentence)] = &scan.findings[..] else { panic!("{:?}", scan.findings) };
+        assert!(sentence.contains("/app: keep_size 1MiB is no more than rotate_size 64MiB"), "{sentence}");
+        assert!(scan.check());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The policy of a pipe: how it is held, what is put before its lines, when its log is cut and what becomes of it.
 //!
 //! In the order in which a policy comes about:
-//! - [`value`]: the values, each with its rules;
+//! - [`value`], [`keep`]: the values, each with its rules;
 //! - [`keys`]: what the documentation says of each key;
 //! - [`file`](mod@file): a policy file, read into a [`Raw`] or refused with line, column and caret;
 //! - here: [`Raw`], where every key may be missing, and [`Policy`], where none is.
@@ -10,6 +10,7 @@
 //! [`crate::pipes`].
 
 pub mod file;
+pub mod keep;
 pub mod keys;
 pub mod value;
 
@@ -19,12 +20,14 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 pub use self::file::{Kind, PolicyError, load};
+pub use self::keep::{Floor, Keep};
 pub use self::value::{Compress, Level, MAX_LINE_OFF, PipeSize, RotateAt};
 
+use self::keep::{KeepAge, KeepFiles, KeepFree, KeepMin, KeepSize};
 use self::keys::help;
 use self::value::{Account, FileMode, LogRoot, MaxLine, Mode, Prefix, RotateAge, RotateSize, Tick, Zone};
 use crate::stamp::{Stamp, Stamper};
-use crate::units::Limit;
+use crate::units::{ByteSize, Limit};
 
 /// What one policy file, or the command line of `reader stdin`, says; every key may be missing.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, clap::Args)]
@@ -52,6 +55,16 @@ pub struct Raw {
     compress: Option<Compress>,
     #[arg(long, value_name = "LEVEL", help = help("level"))]
     level: Option<Level>,
+    #[arg(long, value_name = "SIZE", help = help("keep_size"))]
+    keep_size: Option<KeepSize>,
+    #[arg(long, value_name = "NUMBER", help = help("keep_files"))]
+    keep_files: Option<KeepFiles>,
+    #[arg(long, value_name = "SPAN", help = help("keep_age"))]
+    keep_age: Option<KeepAge>,
+    #[arg(long, value_name = "FREE", help = help("keep_free"))]
+    keep_free: Option<KeepFree>,
+    #[arg(long, value_name = "NUMBER", help = help("keep_min"))]
+    keep_min: Option<KeepMin>,
     #[arg(long, value_name = "MODE", help = help("file_mode"))]
     file_mode: Option<FileMode>,
     #[arg(long, value_name = "GROUP", help = help("file_group"))]
@@ -88,6 +101,11 @@ impl Raw {
             max_line: self.max_line.or(lower.max_line),
             compress: self.compress.or(lower.compress),
             level: self.level.or(lower.level),
+            keep_size: self.keep_size.or(lower.keep_size),
+            keep_files: self.keep_files.or(lower.keep_files),
+            keep_age: self.keep_age.or(lower.keep_age),
+            keep_free: self.keep_free.or(lower.keep_free),
+            keep_min: self.keep_min.or(lower.keep_min),
             file_mode: self.file_mode.or(lower.file_mode),
             file_group: self.file_group.or(lower.file_group),
             tick: self.tick.or(lower.tick),
@@ -97,6 +115,19 @@ impl Raw {
                 owner: self.fifo.owner.or(lower.fifo.owner),
                 group: self.fifo.group.or(lower.fifo.group),
             },
+        }
+    }
+}
+
+impl Raw {
+    fn keep(&self) -> Keep {
+        let built_in = Keep::default();
+        Keep {
+            size: self.keep_size.map_or(built_in.size, |size| size.0),
+            files: self.keep_files.map_or(built_in.files, |files| files.0),
+            age: self.keep_age.map_or(built_in.age, |age| age.0),
+            free: self.keep_free.map_or(built_in.free, |free| free.0),
+            min: self.keep_min.map_or(built_in.min, |min| min.0),
         }
     }
 }
@@ -137,6 +168,8 @@ pub struct Policy {
     pub compress: Compress,
     /// How hard the archiver tries.
     pub level: Level,
+    /// How much of the log is kept.
+    pub keep: Keep,
     /// Permission bits of the files in the log directory; the owner can always read and write.
     pub file_mode: u32,
     /// Their group by name or number; `None`: the directory's.
@@ -177,6 +210,7 @@ impl Policy {
             max_line: raw.max_line.map_or(1 << 20, |max| max.0),
             compress: raw.compress.unwrap_or(Compress::Zstd),
             level: raw.level.unwrap_or(Level::Auto),
+            keep: raw.keep(),
             file_mode: raw.file_mode.map_or(0o640, |mode| mode.0),
             file_group: account(&raw.file_group),
             tick: raw.tick.map_or(Duration::from_millis(2), |tick| tick.0),
@@ -186,6 +220,21 @@ impl Policy {
     /// The built-in defaults with what the flags of `reader stdin` say; no file has a say.
     pub fn from_flags(flags: &Raw) -> Policy {
         Policy::from_raw(flags)
+    }
+
+    /// Keys that each make sense but hardly together, a sentence each. Nothing is done differently because of it.
+    pub fn oddities(&self) -> Vec<String> {
+        let mut odd = Vec::new();
+        if let (Limit::At(keep), Limit::At(rotate)) = (self.keep.size, self.rotate_size)
+            && keep <= rotate
+        {
+            let (keep, rotate) = (ByteSize(keep), ByteSize(rotate));
+            odd.push(format!(
+                "keep_size {keep} is no more than rotate_size {rotate}: a segment that grows to that size leaves no \
+                 room for archives"
+            ));
+        }
+        odd
     }
 }
 
@@ -220,6 +269,11 @@ mod tests {
         max_line = "2K"
         compress = "none"
         level = 7
+        keep_size = "2G"
+        keep_files = 5
+        keep_age = "30d"
+        keep_free = "10%"
+        keep_min = 3
         file_mode = 0o600
         file_group = 4
         tick = "5ms"
@@ -244,11 +298,32 @@ mod tests {
             max_line: 2048,
             compress: Compress::None,
             level: Level::Fixed(7),
+            keep: Keep {
+                size: Limit::At(2 << 30),
+                files: Limit::At(5),
+                age: Limit::At(Duration::from_secs(30 * 86_400)),
+                free: Limit::At(Floor::Percent(10)),
+                min: 3,
+            },
             file_mode: 0o600,
             file_group: Some("4".to_string()),
             tick: Duration::from_millis(5),
         };
         assert_eq!(Policy::from_raw(&raw(FULL)), expected);
+    }
+
+    #[test]
+    fn keys_that_hardly_go_together_are_told() {
+        for (text, odd) in [
+            ("", 0),
+            ("keep_size = \"64MiB\"", 1),
+            ("keep_size = \"65MiB\"", 0),
+            ("rotate_size = \"1G\"", 1),
+            ("rotate_size = \"off\"", 0),
+            ("rotate_size = \"1G\"\nkeep_size = \"off\"", 0),
+        ] {
+            assert_eq!(Policy::from_raw(&raw(text)).oddities().len(), odd, "{text}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use nix::dir;
 use nix::errno::Errno;
@@ -32,6 +33,15 @@ pub struct FileMode {
     pub mode: u32,
     /// Another group than the directory gives.
     pub group: Option<Gid>,
+}
+
+/// A file system's room, bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Space {
+    /// What an unprivileged user can still take.
+    pub free: u64,
+    /// All of it.
+    pub total: u64,
 }
 
 /// An open directory, and its path for messages.
@@ -242,8 +252,14 @@ impl Dir {
 
     /// Free bytes that an unprivileged user can still take.
     pub fn free_bytes(&self) -> io::Result<u64> {
+        Ok(self.space()?.free)
+    }
+
+    /// How large its file system is, and how much of it is free.
+    pub fn space(&self) -> io::Result<Space> {
         let space = nix::sys::statvfs::fstatvfs(&self.file)?;
-        Ok(space.blocks_available() * space.fragment_size())
+        let unit = space.fragment_size();
+        Ok(Space { free: space.blocks_available() * unit, total: space.blocks() * unit })
     }
 
     /// The file system's magic number, as in `statfs(2)`.
@@ -272,6 +288,13 @@ pub fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
 pub fn set_len(file: &File, len: u64) -> io::Result<()> {
     seam::pass("truncate")?;
     file.set_len(len)
+}
+
+/// Says when a file was written last, ns since the epoch.
+pub fn set_modified(file: &File, time_ns: i64) -> io::Result<()> {
+    seam::pass("times")?;
+    let span = Duration::from_nanos(time_ns.unsigned_abs());
+    file.set_modified(if time_ns < 0 { UNIX_EPOCH - span } else { UNIX_EPOCH + span })
 }
 
 /// Makes a file's content durable.
@@ -303,6 +326,17 @@ pub fn is_locked(file: &File) -> io::Result<bool> {
     let mut lock = first_byte(libc::F_WRLCK);
     fcntl::fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock))?;
     Ok(i32::from(lock.l_type) != libc::F_UNLCK)
+}
+
+/// Whether that error is for want of room, which removing old parts may mend. EFBIG is not: a file is too long then.
+pub fn is_no_room(errno: Option<Errno>) -> bool {
+    matches!(errno, Some(Errno::ENOSPC | Errno::EDQUOT))
+}
+
+/// A regular file of our own uid: one whose name here we may remove. That somebody gave it another name elsewhere does
+/// not keep it here.
+pub fn is_removable(stat: &FileStat) -> bool {
+    is_kind(stat, SFlag::S_IFREG) && stat.st_uid == geteuid().as_raw()
 }
 
 /// A regular file of our own uid with one name: one that we may write to.

@@ -11,17 +11,18 @@ use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::fifo::Fifo;
 use standpipe_common::part::PartKind;
 
-use crate::archiver::{ArchiveQueue, Order};
-use crate::disk::Dir;
+use crate::disk::{self, Dir};
 use crate::glance::Glance;
 use crate::log_dir::LogDir;
 use crate::mailbox::{DATA_BYTES, Mailbox};
 use crate::pipes::{Pipes, Source};
+use crate::queue::ArchiveQueue;
 use crate::record::Record;
 use crate::recovery::{self, Settled};
 use crate::rotation::{self, LINE_WAIT_NS, Place, Verdict, Waiting};
 use crate::segment::Segment;
 use crate::settings::Settings;
+use crate::upkeep::Order;
 
 /// How often the active segment is looked at while it is written: somebody may have removed it.
 const VERIFY_SPAN: Duration = Duration::from_millis(900);
@@ -30,6 +31,8 @@ const VERIFY_SPAN: Duration = Duration::from_millis(900);
 const RETRY_SPAN: Duration = Duration::from_secs(1);
 /// The longest wait after a failure.
 const RETRY_SPAN_MAX: Duration = Duration::from_secs(30);
+/// The wait for room: the archiver has been asked to make some, and a try costs little.
+const ROOM_SPAN: Duration = Duration::from_millis(500);
 
 /// What a lane works with beside its own: one set for all lanes of a thread.
 pub struct Tools<'a> {
@@ -224,7 +227,11 @@ impl Lane {
         if before.is_none() {
             log::error!("{error}; {} is not read until this is mended", self.name.display());
         }
-        let wait = before.as_ref().map_or(RETRY_SPAN, |sick| (sick.wait * 2).min(RETRY_SPAN_MAX));
+        let mut wait = before.as_ref().map_or(RETRY_SPAN, |sick| (sick.wait * 2).min(RETRY_SPAN_MAX));
+        if disk::is_no_room(error.errno()) {
+            self.queue.ask_room(&self.name);
+            wait = ROOM_SPAN;
+        }
         let holding = holding.or(before.and_then(|sick| sick.holding));
         self.sick = Some(Sick { retry_at: now + wait, wait, holding });
     }
@@ -334,9 +341,9 @@ impl Lane {
     }
 
     fn order_archive(&self) {
-        if let (Some(level), Some(log)) = (self.settings.level, &self.log) {
+        if let Some(log) = &self.log {
             let active = log.segment().name().clone();
-            self.queue.put(&self.name, Order { active, level, mode: self.settings.mode });
+            self.queue.put(&self.name, Order { active, upkeep: self.settings.upkeep.clone() });
         }
     }
 }

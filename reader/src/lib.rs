@@ -10,7 +10,8 @@
 //! - [`mailbox`], [`record`]: where a chunk is while it is nowhere else;
 //! - [`glance`], [`rotation`]: a look before a read, and where a part ends;
 //! - [`log_dir`], [`segment`], [`output`]: the part that is written;
-//! - [`archiver`]: what becomes of sealed parts;
+//! - [`upkeep`], [`queue`]: what is to become of sealed parts;
+//! - [`archiver`]: the thread that sees to it: [`archiving`], [`expire`], [`shelf`], [`retention`];
 //! - [`listing`], [`line_end`]: what stands in a log directory;
 //! - [`disk`]: the seam to the file system.
 //!
@@ -18,9 +19,11 @@
 
 pub mod agenda;
 pub mod archiver;
+pub mod archiving;
 pub mod cli;
 pub mod disk;
 pub mod drain;
+pub mod expire;
 pub mod glance;
 pub mod lane;
 pub mod line_end;
@@ -32,12 +35,16 @@ pub mod mailboxes;
 pub mod output;
 pub mod pace;
 pub mod pipes;
+pub mod queue;
 pub mod record;
 pub mod recovery;
+pub mod retention;
 pub mod root;
 pub mod rotation;
 pub mod run;
 pub mod segment;
 pub mod settings;
+pub mod shelf;
 pub mod signals;
 pub mod stdin;
+pub mod upkeep;

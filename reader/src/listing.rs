@@ -3,20 +3,28 @@
 //! Reads one directory once; opens nothing. A part counts as ours by its name here; whoever writes to or removes a
 //! file asks [`crate::disk::is_ours`] as well.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use standpipe_common::error::Result;
+use standpipe_common::error::{Cannot, Result};
 use standpipe_common::part::{PartKind, PartName};
 
-use crate::disk::Dir;
+use crate::disk::{self, Dir};
 
 /// Name of the file by which we know a log directory of ours.
 pub const STATE_FILE: &str = ".standpipe";
 
 /// Name of the link to the active segment.
 pub const CURRENT: &str = "current";
+
+/// Name of the lock file.
+pub const LOCK: &str = ".lock";
+
+/// The name of the one lane of a root that is its own log directory.
+pub const SELF: &str = ".";
+
+const TODO_PREFIX: &str = ".todo-";
 
 /// Which files a part has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +42,8 @@ pub struct Files {
 pub struct Listing {
     /// Parts in order of time.
     pub parts: BTreeMap<PartName, Files>,
+    /// Parts whose archive the hook has not had yet: there is a `.todo-….log.zst`.
+    pub todos: BTreeSet<PartName>,
     /// `*.log` files that are not ours, in no order.
     pub foreign_logs: Vec<OsString>,
     /// Files that an interrupted archive left.
@@ -78,6 +88,8 @@ impl Listing {
                 PartKind::Archive => files.archive = true,
                 PartKind::Marks => files.marks = true,
             }
+        } else if let Some(part) = todo_part(&name) {
+            self.todos.insert(part);
         } else if name == STATE_FILE {
             self.has_state = true;
         } else if is_leftover(&name) {
@@ -88,9 +100,27 @@ impl Listing {
     }
 }
 
+/// Whether a directory is locked by a reader.
+pub fn has_reader(dir: &Dir) -> Result<bool> {
+    if dir.stat(LOCK).is_err() {
+        return Ok(false);
+    }
+    disk::is_locked(&dir.open_read(LOCK)?).cannot("look at lock", dir.path_of(LOCK))
+}
+
 /// Name of an archive that is being written, where the file system has no files without a name.
 pub fn unfinished_name(part: &PartName) -> String {
     format!(".{}.part", part.file(PartKind::Archive))
+}
+
+/// Name of the file that says that the hook has not had an archive yet.
+pub fn todo_name(part: &PartName) -> String {
+    format!("{TODO_PREFIX}{}", part.file(PartKind::Archive))
+}
+
+fn todo_part(name: &OsStr) -> Option<PartName> {
+    let inner = name.as_bytes().strip_prefix(TODO_PREFIX.as_bytes())?;
+    PartName::parse(OsStr::from_bytes(inner)).filter(|(_, kind)| *kind == PartKind::Archive).map(|(part, _)| part)
 }
 
 fn is_leftover(name: &OsStr) -> bool {
@@ -146,7 +176,10 @@ mod tests {
             "current",
             ".2026-11-21T10-00-00.000000Z.log.zst.part",
             "2026-11-21T10-00-00.000000Z.log.zst.bak",
+            ".todo-2026-11-21T11-00-00.000000Z.log.zst",
+            ".todo-2026-11-21T12-00-00.000000Z.log",
         ]);
+        assert_eq!(listing.todos.iter().map(PartName::stem).collect::<Vec<_>>(), [B]);
         assert_eq!(listing.foreign_logs, ["access.log"]);
         assert_eq!(listing.leftovers, [".2026-11-21T10-00-00.000000Z.log.zst.part"]);
         assert!(listing.has_state && listing.parts.is_empty());

@@ -20,14 +20,16 @@ use standpipe_common::ready;
 use standpipe_common::watch::Watch;
 use standpipe_common::{clock, logger};
 
-use crate::archiver::ArchiveQueue;
+use crate::archiver;
 use crate::cli::DaemonArgs;
 use crate::drain::Drain;
 use crate::lane::Lane;
 use crate::mailboxes::Mailboxes;
+use crate::queue::ArchiveQueue;
 use crate::root::Root;
 use crate::settings::Settings;
 use crate::signals::{Ask, Inbox};
+use crate::upkeep::Upkeep;
 
 const SIGNALS: Token = Token(usize::MAX);
 const WATCH: Token = Token(usize::MAX - 1);
@@ -99,7 +101,8 @@ impl Daemon {
         let mut daemon = Daemon { poll, inbox, watch, places: Vec::new(), drain, queue: ArchiveQueue::default() };
         daemon.open(scan);
         let recovered = daemon.drain.recover(holding);
-        daemon.queue.start(daemon.drain.root().dir().try_clone()?)?;
+        daemon.tell_archiver(scan);
+        archiver::start(&daemon.queue, daemon.drain.root().dir().try_clone()?)?;
         daemon.drain.start()?;
         let pipes = daemon.places.iter().filter(|place| place.lane.is_some()).count();
         let plural = if pipes == 1 { "" } else { "s" };
@@ -137,13 +140,25 @@ impl Daemon {
 
     fn add_lane(&mut self, index: usize, fifo: Fifo) {
         let entry = &self.places[index].entry;
+        let mut is_usable = true;
         let settings = Settings::from_policy(&entry.policy).or_else(|error| {
+            is_usable = false;
             log::error!("{error}; {} is drained with built-in defaults", entry.name);
             Settings::from_policy(&Policy::default())
         });
-        let Ok(settings) = settings else { return };
+        let Ok(mut settings) = settings else { return };
+        if !entry.sound || !is_usable {
+            settings = settings.harmless();
+        }
         let lane = Lane::new(entry.name.as_os_str().to_owned(), fifo, settings, self.queue.clone());
         self.places[index].lane = Some(self.drain.add(lane));
+    }
+
+    /// Logs in the root that belong to no pipe go on expiring by the defaults.
+    fn tell_archiver(&self, scan: &Scan) {
+        let names = scan.entries.iter().map(|entry| entry.name.as_os_str().to_owned()).collect();
+        let others = scan.defaults.as_ref().and_then(|policy| Settings::from_policy(policy).ok());
+        self.queue.set_pipes(names, others.map(|settings| Upkeep::clone(&settings.upkeep)));
     }
 
     fn serve(&mut self) -> Result<(), Stop> {

@@ -15,13 +15,15 @@ use standpipe_common::fifo::Fifo;
 use standpipe_common::policy::Policy;
 use standpipe_common::{clock, logger, ready};
 
-use crate::archiver::ArchiveQueue;
+use crate::archiver;
 use crate::cli::StdinArgs;
 use crate::drain::Drain;
 use crate::lane::Lane;
+use crate::listing::SELF;
 use crate::mailbox::DATA_BYTES;
 use crate::mailboxes::Mailboxes;
-use crate::root::{Root, SELF};
+use crate::queue::ArchiveQueue;
+use crate::root::Root;
 use crate::run::TEST_CLOCK_SPAN;
 use crate::settings::Settings;
 use crate::signals::{Ask, Inbox};
@@ -39,8 +41,9 @@ pub fn run(args: &StdinArgs) -> Result<u8, Stop> {
         let hint = format!("standard input is no pipe; try: cat FILE | reader stdin {}", args.log_dir.display());
         return Err(Stop::Usage(hint));
     };
-    let settings =
-        Settings::from_policy(&Policy::from_flags(&args.policy)).map_err(|error| Stop::Usage(error.to_string()))?;
+    let policy = Policy::from_flags(&args.policy);
+    policy.oddities().iter().for_each(|odd| log::warn!("{odd}"));
+    let settings = Settings::from_policy(&policy).map_err(|error| Stop::Usage(error.to_string()))?;
     let mut service = Service::start(args, input, settings)?;
     ready::ready(args.notify_fd)?;
     if service.serve()? == Ending::Asked || args.leave_open {
@@ -81,7 +84,7 @@ impl Service {
         let queue = ArchiveQueue::default();
         drain.add_only(Lane::new(SELF.into(), input, settings, queue.clone()))?;
         let recovered = drain.recover(holding);
-        queue.start(drain.root().dir().try_clone()?)?;
+        archiver::start(&queue, drain.root().dir().try_clone()?)?;
         drain.start()?;
         log::info!("standard input into {}, {recovered} bytes recovered", args.log_dir.display());
         Ok(Service { poll, inbox, drain, queue })

@@ -1,0 +1,42 @@
+//! What a lane wants done with its sealed parts.
+
+use std::sync::Arc;
+
+use standpipe_common::part::PartName;
+use standpipe_common::policy::{Compress, Keep, Level, Policy};
+
+use crate::disk::FileMode;
+
+/// What becomes of sealed parts: a policy, as far as the archiver needs it.
+#[derive(Clone, Debug)]
+pub struct Upkeep {
+    /// Compression level. `None`: segments stay plain.
+    pub level: Option<Level>,
+    /// How the files are made.
+    pub mode: FileMode,
+    /// How much is kept. `None`: nothing may be deleted.
+    pub keep: Option<Keep>,
+}
+
+impl Upkeep {
+    /// Of a checked policy.
+    pub fn from_policy(policy: &Policy, mode: FileMode) -> Upkeep {
+        let level = (policy.compress == Compress::Zstd).then_some(policy.level);
+        Upkeep { level, mode, keep: Some(policy.keep) }
+    }
+
+    /// Of a pipe whose policy file is wrong: nothing is deleted for it.
+    #[must_use]
+    pub fn harmless(self) -> Upkeep {
+        Upkeep { keep: None, ..self }
+    }
+}
+
+/// What a lane says of its log directory.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// The segment that is written: every older one is sealed, and nothing else is.
+    pub active: PartName,
+    /// What becomes of the sealed ones.
+    pub upkeep: Arc<Upkeep>,
+}
