@@ -1,7 +1,7 @@
 //! The policy of a pipe: how it is held, what is put before its lines, when its log is cut and what becomes of it.
 //!
 //! In the order in which a policy comes about:
-//! - [`value`], [`keep`]: the values, each with its rules;
+//! - [`value`], [`keep`], [`durability`]: the values, each with its rules;
 //! - [`keys`]: what the documentation says of each key;
 //! - [`file`](mod@file): a policy file, read into a [`Raw`] or refused with line, column and caret;
 //! - here: [`Raw`], where every key may be missing, and [`Policy`], where none is.
@@ -9,6 +9,7 @@
 //! Invariant: a [`Policy`] can be used as it is. Which files there are, and which of them belongs to which pipe, says
 //! [`crate::pipes`].
 
+pub mod durability;
 pub mod file;
 pub mod keep;
 pub mod keys;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
+pub use self::durability::Durability;
 pub use self::file::{Kind, PolicyError, load};
 pub use self::keep::{Floor, Keep};
 pub use self::value::{Compress, Level, MAX_LINE_OFF, PipeSize, RotateAt};
@@ -65,6 +67,8 @@ pub struct Raw {
     keep_free: Option<KeepFree>,
     #[arg(long, value_name = "NUMBER", help = help("keep_min"))]
     keep_min: Option<KeepMin>,
+    #[arg(long, value_name = "none|seal|SPAN", help = help("sync"))]
+    sync: Option<Durability>,
     #[arg(long, value_name = "MODE", help = help("file_mode"))]
     file_mode: Option<FileMode>,
     #[arg(long, value_name = "GROUP", help = help("file_group"))]
@@ -106,6 +110,7 @@ impl Raw {
             keep_age: self.keep_age.or(lower.keep_age),
             keep_free: self.keep_free.or(lower.keep_free),
             keep_min: self.keep_min.or(lower.keep_min),
+            sync: self.sync.or(lower.sync),
             file_mode: self.file_mode.or(lower.file_mode),
             file_group: self.file_group.or(lower.file_group),
             tick: self.tick.or(lower.tick),
@@ -170,6 +175,8 @@ pub struct Policy {
     pub level: Level,
     /// How much of the log is kept.
     pub keep: Keep,
+    /// What is made durable before there is an archive.
+    pub sync: Durability,
     /// Permission bits of the files in the log directory; the owner can always read and write.
     pub file_mode: u32,
     /// Their group by name or number; `None`: the directory's.
@@ -211,6 +218,7 @@ impl Policy {
             compress: raw.compress.unwrap_or(Compress::Zstd),
             level: raw.level.unwrap_or(Level::Auto),
             keep: raw.keep(),
+            sync: raw.sync.unwrap_or(Durability::Seal),
             file_mode: raw.file_mode.map_or(0o640, |mode| mode.0),
             file_group: account(&raw.file_group),
             tick: raw.tick.map_or(Duration::from_millis(2), |tick| tick.0),
@@ -274,6 +282,7 @@ mod tests {
         keep_age = "30d"
         keep_free = "10%"
         keep_min = 3
+        sync = "10s"
         file_mode = 0o600
         file_group = 4
         tick = "5ms"
@@ -305,6 +314,7 @@ mod tests {
                 free: Limit::At(Floor::Percent(10)),
                 min: 3,
             },
+            sync: Durability::Every(Duration::from_secs(10)),
             file_mode: 0o600,
             file_group: Some("4".to_string()),
             tick: Duration::from_millis(5),

@@ -17,8 +17,9 @@ use crate::expire::Expirer;
 use crate::queue::{ArchiveQueue, Task};
 use crate::upkeep::Order;
 
-/// Starts the thread that works the queue off, in the log root `root`.
+/// Starts the thread that works the queue off, in the log root `root`, and the one that makes segments durable.
 pub fn start(queue: &ArchiveQueue, root: Dir) -> Result<()> {
+    queue.sync().start(root.try_clone()?)?;
     let queue = queue.clone();
     let path = root.path().to_path_buf();
     let work = move || {

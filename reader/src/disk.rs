@@ -312,6 +312,12 @@ pub fn allocate(file: &File, len: u64) -> io::Result<()> {
     }
 }
 
+/// Makes a file's bytes durable, and its length.
+pub fn sync_data(file: &File) -> io::Result<()> {
+    seam::pass("sync-data")?;
+    file.sync_data()
+}
+
 /// Takes the write lock on byte 0 of a file, which lasts as long as the file is open. `false`: another has it.
 pub fn try_lock(file: &File) -> io::Result<bool> {
     match fcntl::fcntl(file, FcntlArg::F_OFD_SETLK(&first_byte(libc::F_WRLCK))) {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::fifo::Fifo;
 use standpipe_common::part::PartKind;
+use standpipe_common::policy::Durability;
 
 use crate::disk::{self, Dir};
 use crate::glance::Glance;
@@ -215,6 +216,9 @@ impl Lane {
         let put = segment.put(dir, &record, tools.mailbox.data(taken), mode);
         put.cannot("write", &path).map_err(Halt::Holding)?;
         tools.mailbox.clear(want);
+        if self.syncs_active() {
+            self.queue.sync().written(&self.name);
+        }
         // The line that a due rotation waited for may have ended. A failure comes again before the next chunk.
         self.on_time(now_ns).ok();
         Ok(Turn { queued, taken })
@@ -273,6 +277,9 @@ impl Lane {
     fn make_room(&mut self, source: Source, queued: usize, tools: &mut Tools<'_>) -> Result<usize> {
         let now_ns = tools.now_ns;
         self.verify(now_ns)?;
+        if self.syncs_active() && self.queue.sync().take_distrusted(&self.name) {
+            self.ask_rotation();
+        }
         loop {
             match self.verdict(queued, now_ns) {
                 Verdict::Keep => return Ok(queued),
@@ -301,6 +308,10 @@ impl Lane {
             self.waiting = Some(Waiting { since_ns: now_ns, since_len: place.len });
         }
         rotation::decide(self.place(), due, queued, now_ns, &self.settings.triggers)
+    }
+
+    fn syncs_active(&self) -> bool {
+        matches!(self.settings.upkeep.sync, Durability::Every(_))
     }
 
     fn place(&self) -> Place {

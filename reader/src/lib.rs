@@ -11,7 +11,7 @@
 //! - [`glance`], [`rotation`]: a look before a read, and where a part ends;
 //! - [`log_dir`], [`segment`], [`output`]: the part that is written;
 //! - [`upkeep`], [`queue`]: what is to become of sealed parts;
-//! - [`archiver`]: the thread that sees to it: [`archiving`], [`expire`], [`shelf`], [`retention`];
+//! - [`archiver`]: the thread that sees to it: [`archiving`], [`expire`], [`shelf`], [`retention`]; [`durable`];
 //! - [`listing`], [`line_end`]: what stands in a log directory;
 //! - [`disk`]: the seam to the file system.
 //!
@@ -23,6 +23,7 @@ pub mod archiving;
 pub mod cli;
 pub mod disk;
 pub mod drain;
+pub mod durable;
 pub mod expire;
 pub mod glance;
 pub mod lane;

@@ -177,7 +177,7 @@ mod tests {
             ".2026-11-21T10-00-00.000000Z.log.zst.part",
             "2026-11-21T10-00-00.000000Z.log.zst.bak",
             ".todo-2026-11-21T11-00-00.000000Z.log.zst",
-            ".todo-2026-11-21T12-00-00.000000Z.log",
+            ".todo-2026-11-21T12-00-00.000000Z.times",
         ]);
         assert_eq!(listing.todos.iter().map(PartName::stem).collect::<Vec<_>>(), [B]);
         assert_eq!(listing.foreign_logs, ["access.log"]);

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use standpipe_common::clock;
 use standpipe_common::error::Error;
 
+use crate::durable::SyncQueue;
 use crate::upkeep::{Order, Upkeep};
 
 /// The first wait after a failure; it doubles up to [`RETRY_SPAN_MAX`].
@@ -44,6 +45,7 @@ pub enum Task {
 #[derive(Clone, Debug, Default)]
 pub struct ArchiveQueue {
     shared: Arc<Shared>,
+    sync: SyncQueue,
 }
 
 #[derive(Debug, Default)]
@@ -81,6 +83,7 @@ struct Pipes {
 impl ArchiveQueue {
     /// Says that a lane has sealed segments.
     pub fn put(&self, lane: &OsStr, order: Order) {
+        self.sync.sealed(lane, &order);
         let mut state = self.lock();
         state.orders.insert(lane.to_owned(), order);
         state.due.insert(lane.to_owned());
@@ -94,6 +97,13 @@ impl ArchiveQueue {
         state.orders.remove(lane);
         state.due.remove(lane);
         state.failed.remove(lane);
+        drop(state);
+        self.sync.forget(lane);
+    }
+
+    /// What is to be made durable.
+    pub fn sync(&self) -> &SyncQueue {
+        &self.sync
     }
 
     /// Says that a lane could not write for want of room.
@@ -140,13 +150,11 @@ impl ArchiveQueue {
         let mut state = self.lock();
         state.busy = false;
         match tended {
-            Some((lane, Ok(()))) => {
-                if state.failed.remove(&lane).is_some() {
-                    log::info!("{}: archived again", lane.display());
-                }
-            }
             Some((lane, Err(error))) => state.fail(lane, &error),
-            None => {}
+            Some((lane, Ok(()))) if state.failed.remove(&lane).is_some() => {
+                log::info!("{}: archived again", lane.display());
+            }
+            _ => {}
         }
         drop(state);
         self.shared.changed.notify_all();

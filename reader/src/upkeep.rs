@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use standpipe_common::part::PartName;
-use standpipe_common::policy::{Compress, Keep, Level, Policy};
+use standpipe_common::policy::{Compress, Durability, Keep, Level, Policy};
 
 use crate::disk::FileMode;
 
@@ -16,13 +16,15 @@ pub struct Upkeep {
     pub mode: FileMode,
     /// How much is kept. `None`: nothing may be deleted.
     pub keep: Option<Keep>,
+    /// What is made durable before there is an archive.
+    pub sync: Durability,
 }
 
 impl Upkeep {
     /// Of a checked policy.
     pub fn from_policy(policy: &Policy, mode: FileMode) -> Upkeep {
         let level = (policy.compress == Compress::Zstd).then_some(policy.level);
-        Upkeep { level, mode, keep: Some(policy.keep) }
+        Upkeep { level, mode, keep: Some(policy.keep), sync: policy.sync }
     }
 
     /// Of a pipe whose policy file is wrong: nothing is deleted for it.

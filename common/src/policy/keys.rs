@@ -186,6 +186,15 @@ pub const KEYS: &[Key] = &[
         ..LANE
     },
     Key {
+        name: "sync",
+        default: Default::Is("\"seal\""),
+        takes: "`none`, `seal`, or a span from 100ms",
+        meaning: "What is made durable: `seal` sealed segments that stay plain or are not archived within 60 s, a span \
+                  also the segment that is written, so often.",
+        reason: "Archives always are; the rest the kernel writes within about 30 s, which counts only if the power goes.",
+        ..LANE
+    },
+    Key {
         name: "file_mode",
         default: Default::Is("\"0640\""),
         takes: "permissions in octal, as a string or as 0o640, that let the owner read and write",
