@@ -1,7 +1,7 @@
 //! The policy of a pipe: how it is held, what is put before its lines, when its log is cut and what becomes of it.
 //!
 //! In the order in which a policy comes about:
-//! - [`value`], [`keep`], [`durability`]: the values, each with its rules;
+//! - [`value`], [`keep`], [`durability`], [`hook`]: the values, each with its rules;
 //! - [`keys`]: what the documentation says of each key;
 //! - [`file`](mod@file): a policy file, read into a [`Raw`] or refused with line, column and caret;
 //! - here: [`Raw`], where every key may be missing, and [`Policy`], where none is.
@@ -11,10 +11,12 @@
 
 pub mod durability;
 pub mod file;
+pub mod hook;
 pub mod keep;
 pub mod keys;
 pub mod value;
 
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -22,9 +24,11 @@ use serde::Deserialize;
 
 pub use self::durability::Durability;
 pub use self::file::{Kind, PolicyError, load};
+pub use self::hook::Hook;
 pub use self::keep::{Floor, Keep};
 pub use self::value::{Compress, Level, MAX_LINE_OFF, PipeSize, RotateAt};
 
+use self::hook::{HookArg, HookTimeout};
 use self::keep::{KeepAge, KeepFiles, KeepFree, KeepMin, KeepSize};
 use self::keys::help;
 use self::value::{Account, FileMode, LogRoot, MaxLine, Mode, Prefix, RotateAge, RotateSize, Tick, Zone};
@@ -69,6 +73,10 @@ pub struct Raw {
     keep_min: Option<KeepMin>,
     #[arg(long, value_name = "none|seal|SPAN", help = help("sync"))]
     sync: Option<Durability>,
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true, help = help("hook"))]
+    hook: Option<Vec<HookArg>>,
+    #[arg(long, value_name = "SPAN", help = help("hook_timeout"))]
+    hook_timeout: Option<HookTimeout>,
     #[arg(long, value_name = "MODE", help = help("file_mode"))]
     file_mode: Option<FileMode>,
     #[arg(long, value_name = "GROUP", help = help("file_group"))]
@@ -111,6 +119,8 @@ impl Raw {
             keep_free: self.keep_free.or(lower.keep_free),
             keep_min: self.keep_min.or(lower.keep_min),
             sync: self.sync.or(lower.sync),
+            hook: self.hook.or(lower.hook),
+            hook_timeout: self.hook_timeout.or(lower.hook_timeout),
             file_mode: self.file_mode.or(lower.file_mode),
             file_group: self.file_group.or(lower.file_group),
             tick: self.tick.or(lower.tick),
@@ -125,6 +135,13 @@ impl Raw {
 }
 
 impl Raw {
+    /// Says which file it is from: relative paths in it start there.
+    fn read_from(&mut self, file: &Path) {
+        if let Some(words) = &mut self.hook {
+            hook::beside(file, words);
+        }
+    }
+
     fn keep(&self) -> Keep {
         let built_in = Keep::default();
         Keep {
@@ -177,6 +194,10 @@ pub struct Policy {
     pub keep: Keep,
     /// What is made durable before there is an archive.
     pub sync: Durability,
+    /// What each archive is handed over to.
+    pub hook: Option<Hook>,
+    /// How long that may take.
+    pub hook_timeout: Duration,
     /// Permission bits of the files in the log directory; the owner can always read and write.
     pub file_mode: u32,
     /// Their group by name or number; `None`: the directory's.
@@ -219,6 +240,8 @@ impl Policy {
             level: raw.level.unwrap_or(Level::Auto),
             keep: raw.keep(),
             sync: raw.sync.unwrap_or(Durability::Seal),
+            hook: raw.hook.as_deref().and_then(Hook::from_words),
+            hook_timeout: raw.hook_timeout.map_or(Duration::from_secs(300), |timeout| timeout.0),
             file_mode: raw.file_mode.map_or(0o640, |mode| mode.0),
             file_group: account(&raw.file_group),
             tick: raw.tick.map_or(Duration::from_millis(2), |tick| tick.0),
@@ -241,6 +264,9 @@ impl Policy {
                 "keep_size {keep} is no more than rotate_size {rotate}: a segment that grows to that size leaves no \
                  room for archives"
             ));
+        }
+        if self.hook.is_some() && self.compress == Compress::None {
+            odd.push("hook never runs: with compress = \"none\" there are no archives".to_string());
         }
         odd
     }
@@ -283,6 +309,8 @@ mod tests {
         keep_free = "10%"
         keep_min = 3
         sync = "10s"
+        hook = ["/bin/up", "-v"]
+        hook_timeout = "10s"
         file_mode = 0o600
         file_group = 4
         tick = "5ms"
@@ -315,6 +343,8 @@ mod tests {
                 min: 3,
             },
             sync: Durability::Every(Duration::from_secs(10)),
+            hook: Some(Hook(vec!["/bin/up".into(), "-v".into()])),
+            hook_timeout: Duration::from_secs(10),
             file_mode: 0o600,
             file_group: Some("4".to_string()),
             tick: Duration::from_millis(5),
@@ -331,6 +361,9 @@ mod tests {
             ("rotate_size = \"1G\"", 1),
             ("rotate_size = \"off\"", 0),
             ("rotate_size = \"1G\"\nkeep_size = \"off\"", 0),
+            ("hook = [\"up\"]", 0),
+            ("hook = [\"up\"]\ncompress = \"none\"", 1),
+            ("hook = []\ncompress = \"none\"", 0),
         ] {
             assert_eq!(Policy::from_raw(&raw(text)).oddities().len(), odd, "{text}");
         }

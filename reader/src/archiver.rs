@@ -70,10 +70,15 @@ impl Archiver {
 
     /// Archives every sealed segment of a log, oldest first, and lets go what the limits ask for after each.
     fn tend_log(&mut self, lane: &OsStr, dir: &Dir, order: &Order, archive: bool) -> Result<()> {
+        // What readers before us left to do.
+        self.queue.hooks().put(&self.root, lane, order);
         let mut done = Ok(());
         if archive && let Some(level) = order.upkeep.level {
-            let how = How { level, mode: order.upkeep.mode };
-            let after_each = || self.expirer.expire(&self.root, lane, dir, order);
+            let how = How { level, mode: order.upkeep.mode, has_hook: order.upkeep.hook.is_some() };
+            let after_each = || {
+                self.queue.hooks().put(&self.root, lane, order);
+                self.expirer.expire(&self.root, lane, dir, order);
+            };
             done = archiving::archive_sealed(dir, &order.active, how, &mut self.writer, after_each);
         }
         self.expirer.expire(&self.root, lane, dir, order);

@@ -16,7 +16,7 @@ use standpipe_common::seam;
 
 use crate::disk::{self, Dir, FileMode};
 use crate::line_end;
-use crate::listing::{Files, Listing, unfinished_name};
+use crate::listing::{Files, Listing, todo_name, unfinished_name};
 
 /// What `level = "auto"` stands for.
 const LEVEL_AUTO: i32 = 1;
@@ -28,6 +28,8 @@ pub struct How {
     pub level: Level,
     /// How the file is made.
     pub mode: FileMode,
+    /// Whether it is to be handed over: then a `.todo` says so before it is there.
+    pub has_hook: bool,
 }
 
 /// Archives every segment older than `active`, oldest first; `after_each` is called when one is done.
@@ -96,6 +98,9 @@ fn archive_part(
         return Err(Error::because("archive", path, "its length changed meanwhile"));
     }
     disk::set_modified(&file, summary.last_ns).cannot("set the time of the archive of", &path)?;
+    if how.has_hook && dir.stat(todo_name(name)).is_err() {
+        dir.create(todo_name(name), how.mode)?;
+    }
     publish(dir, name, &file, unfinished)?;
     remove_segment(dir, name)
 }

@@ -12,6 +12,7 @@
 //! - [`log_dir`], [`segment`], [`output`]: the part that is written;
 //! - [`upkeep`], [`queue`]: what is to become of sealed parts;
 //! - [`archiver`]: the thread that sees to it: [`archiving`], [`expire`], [`shelf`], [`retention`]; [`durable`];
+//! - [`hooks`], [`hook`]: what each archive is handed over to;
 //! - [`listing`], [`line_end`]: what stands in a log directory;
 //! - [`disk`]: the seam to the file system.
 //!
@@ -26,6 +27,8 @@ pub mod drain;
 pub mod durable;
 pub mod expire;
 pub mod glance;
+pub mod hook;
+pub mod hooks;
 pub mod lane;
 pub mod line_end;
 pub mod listing;

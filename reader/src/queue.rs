@@ -12,6 +12,7 @@ use standpipe_common::clock;
 use standpipe_common::error::Error;
 
 use crate::durable::SyncQueue;
+use crate::hooks::HookQueue;
 use crate::upkeep::{Order, Upkeep};
 
 /// The first wait after a failure; it doubles up to [`RETRY_SPAN_MAX`].
@@ -46,6 +47,7 @@ pub enum Task {
 pub struct ArchiveQueue {
     shared: Arc<Shared>,
     sync: SyncQueue,
+    hooks: HookQueue,
 }
 
 #[derive(Debug, Default)]
@@ -99,11 +101,17 @@ impl ArchiveQueue {
         state.failed.remove(lane);
         drop(state);
         self.sync.forget(lane);
+        self.hooks.forget(lane);
     }
 
     /// What is to be made durable.
     pub fn sync(&self) -> &SyncQueue {
         &self.sync
+    }
+
+    /// What is to be handed over.
+    pub fn hooks(&self) -> &HookQueue {
+        &self.hooks
     }
 
     /// Says that a lane could not write for want of room.
@@ -119,7 +127,9 @@ impl ArchiveQueue {
     /// Says which pipes there are, held or not. Logs in the root of no such name, and of no lane, go on expiring as
     /// `others` says; where that is `None` they are left alone. To be called before a pipe that came back is attached.
     pub fn set_pipes(&self, names: BTreeSet<OsString>, others: Option<Upkeep>) {
-        self.lock().pipes = others.map(|others| Pipes { names, others: Arc::new(others) });
+        // Nobody says any more what is to be run for them.
+        let others = others.map(|others| Arc::new(Upkeep { hook: None, ..others }));
+        self.lock().pipes = others.map(|others| Pipes { names, others });
     }
 
     /// Waits until nothing is left to do, at most `span`. `false`: something is.

@@ -83,7 +83,7 @@ impl Daemon {
     fn start(scan: &Scan, logs: &Path) -> Result<Daemon, Stop> {
         raise_descriptor_limit();
         // Files get exactly the mode that the policy says.
-        umask(Mode::empty());
+        let inherited = umask(Mode::empty());
         let poll = Poll::new().cannot("make", "the poll set")?;
         let root = Root::open(logs)?;
         if nix::unistd::geteuid().is_root() {
@@ -99,6 +99,7 @@ impl Daemon {
         let registry = poll.registry().try_clone().cannot("make", "the poll set")?;
         let drain = Drain::new(root, registry, mailboxes)?;
         let mut daemon = Daemon { poll, inbox, watch, places: Vec::new(), drain, queue: ArchiveQueue::default() };
+        daemon.queue.hooks().keep_umask(inherited.bits());
         daemon.open(scan);
         let recovered = daemon.drain.recover(holding);
         daemon.tell_archiver(scan);

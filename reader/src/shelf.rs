@@ -88,7 +88,7 @@ impl Shelf {
         let bytes = there.iter().flatten().map(blocks).sum();
         let frees = there.iter().flatten().filter(|stat| stat.st_nlink == 1).map(blocks).sum();
         let going = match (files.archive, has_todo) {
-            (true, true) => Going::AfterHook,
+            (true, true) if order.upkeep.hook.is_some() => Going::AfterHook,
             (false, _) if order.upkeep.level.is_some() => Going::Last,
             _ => Going::First,
         };

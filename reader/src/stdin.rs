@@ -69,7 +69,7 @@ struct Service {
 impl Service {
     fn start(args: &StdinArgs, input: Fifo, settings: Settings) -> Result<Service, Stop> {
         // Files get exactly the mode that the policy says.
-        umask(Mode::empty());
+        let inherited = umask(Mode::empty());
         let poll = Poll::new().cannot("make", "the poll set")?;
         let root = Root::open_log_dir(&args.log_dir)?;
         let mut inbox = Inbox::new(&args.log_dir)?;
@@ -82,6 +82,7 @@ impl Service {
         let registry = poll.registry().try_clone().cannot("make", "the poll set")?;
         let mut drain = Drain::new(root, registry, mailboxes)?;
         let queue = ArchiveQueue::default();
+        queue.hooks().keep_umask(inherited.bits());
         drain.add_only(Lane::new(SELF.into(), input, settings, queue.clone()))?;
         let recovered = drain.recover(holding);
         archiver::start(&queue, drain.root().dir().try_clone()?)?;
@@ -130,8 +131,16 @@ impl Service {
     /// Seals the last part and waits for its archive.
     fn seal(&mut self, args: &StdinArgs) -> Result<u8, Stop> {
         self.drain.seal(LANE)?;
+        let deadline = Instant::now() + LAST_ARCHIVE_SPAN;
         if !self.queue.wait_idle(LAST_ARCHIVE_SPAN) {
             log::error!("{}: the last segment stays plain, its archive is not ready", args.log_dir.display());
+            return Ok(EXIT_IO);
+        }
+        if !self.queue.hooks().wait_idle(deadline.saturating_duration_since(Instant::now())) {
+            log::error!(
+                "{}: the hook has not had all archives; it gets them at the next start",
+                args.log_dir.display()
+            );
             return Ok(EXIT_IO);
         }
         Ok(0)

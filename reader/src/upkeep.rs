@@ -1,9 +1,10 @@
 //! What a lane wants done with its sealed parts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use standpipe_common::part::PartName;
-use standpipe_common::policy::{Compress, Durability, Keep, Level, Policy};
+use standpipe_common::policy::{Compress, Durability, Hook, Keep, Level, Policy};
 
 use crate::disk::FileMode;
 
@@ -18,19 +19,31 @@ pub struct Upkeep {
     pub keep: Option<Keep>,
     /// What is made durable before there is an archive.
     pub sync: Durability,
+    /// What each archive is handed over to.
+    pub hook: Option<HookCall>,
+}
+
+/// A hook, and how long it may take.
+#[derive(Clone, Debug)]
+pub struct HookCall {
+    /// The program and its arguments.
+    pub hook: Hook,
+    /// Its time.
+    pub timeout: Duration,
 }
 
 impl Upkeep {
     /// Of a checked policy.
     pub fn from_policy(policy: &Policy, mode: FileMode) -> Upkeep {
         let level = (policy.compress == Compress::Zstd).then_some(policy.level);
-        Upkeep { level, mode, keep: Some(policy.keep), sync: policy.sync }
+        let hook = policy.hook.clone().map(|hook| HookCall { hook, timeout: policy.hook_timeout });
+        Upkeep { level, mode, keep: Some(policy.keep), sync: policy.sync, hook }
     }
 
-    /// Of a pipe whose policy file is wrong: nothing is deleted for it.
+    /// Of a pipe whose policy file is wrong: nothing is deleted and nothing run for it.
     #[must_use]
     pub fn harmless(self) -> Upkeep {
-        Upkeep { keep: None, ..self }
+        Upkeep { keep: None, hook: None, ..self }
     }
 }
 

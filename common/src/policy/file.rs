@@ -73,6 +73,10 @@ pub fn load(path: &Path, kind: Kind) -> Result<Raw, PolicyError> {
     } else {
         parse(&text, kind).map_err(|first| all_flaws(&text, kind, first))
     };
+    let parsed = parsed.map(|mut raw: Raw| {
+        raw.read_from(path);
+        raw
+    });
     let sentence = |flaw: &Flaw| format!("cannot use {}: {}", path.display(), flaw.shown_in(&text));
     parsed.map_err(|flaws| PolicyError {
         sentences: flaws.iter().map(sentence).collect(),

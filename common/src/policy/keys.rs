@@ -195,6 +195,23 @@ pub const KEYS: &[Key] = &[
         ..LANE
     },
     Key {
+        name: "hook",
+        default: Default::Is("[]"),
+        takes: "a list: a program and its arguments; as flags, `--hook` once for each word",
+        meaning: "What is run for each archive, without a shell, until it succeeds; it finds the archive in \
+                  STANDPIPE_ARCHIVE.",
+        reason: "Archives can be copied elsewhere, by whatever program does that best.",
+        ..LANE
+    },
+    Key {
+        name: "hook_timeout",
+        default: Default::Is("\"5m\""),
+        takes: "a span from 100ms to 1d",
+        meaning: "How long a hook may take before it and all that it started are ended, and it is tried again.",
+        reason: "A hook that hangs must not hang for ever.",
+        ..LANE
+    },
+    Key {
         name: "file_mode",
         default: Default::Is("\"0640\""),
         takes: "permissions in octal, as a string or as 0o640, that let the owner read and write",
