@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::signal::Signal;
 use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::until;
@@ -14,7 +15,7 @@ use standpipe_tests::stored::{parts, stream_of};
 #[allow(dead_code)] // Each test program uses some of it.
 mod support_a;
 
-use support_a::{Clock, Stand, add_pipe, archives, lines, name, names, raw, wait_stored, write_all};
+use support_a::{Clock, Stand, add_pipe, archives, lines, name, names, raw, wait_empty, wait_stored, write_all};
 
 /// Everything off but what is added.
 const OFF: &str = "keep_size = \"off\"\nkeep_free = \"off\"\n";
@@ -246,13 +247,23 @@ fn r25_what_cannot_be_compressed_stays_plain_and_is_tried_again() {
 
 #[test]
 fn h19_a_wrong_policy_deletes_nothing() {
-    let (stand, all) = with_archives(4, 100);
-    stand.scratch.write_policy("defaults.toml", "keep_files = 1\n");
+    let (stand, all) = with_archives(1, 100);
+    // More than is kept where no file says otherwise, as is so while one is wrong.
+    let large = stand.log_dir().join("2020-01-01T00-00-00.000000Z.log.zst");
+    let file = fs::File::create(&large).unwrap();
+    fallocate(&file, FallocateFlags::empty(), 0, 1100 << 20).unwrap();
+    give(&large);
+    stand.scratch.write_policy("defaults.toml", "keep_free = \"off\"\n");
     stand.scratch.write_policy("app.toml", "keep_files = \"one\"\n");
     let mut reader = stand.reader().start();
-    rotate(&stand, &reader, b"more\n");
-    assert_eq!(stand.archives().len(), all.len() + 1);
+    stand.write(b"more\n");
+    wait_empty(&stand.pipe);
+    reader.signal(Signal::SIGALRM);
+    until("it is archived", || stand.archives().len() == all.len() + 2);
     assert_eq!((reader.terminate(), removed(&reader)), (0, vec![]));
+    stand.scratch.write_policy("app.toml", "");
+    let reader = stand.reader().start();
+    until("it is removed", || removed(&reader) == [format!("{} (keep_size 1GiB)", name(&large))]);
 }
 
 /// A log of a pipe whose link is gone, with three archives and a plain part.
@@ -271,16 +282,18 @@ fn logs_whose_pipe_is_gone_go_on_expiring() {
     let (stand, all) = with_orphan();
     let foreign = stand.scratch.logs().join("foreign");
     fs::create_dir(&foreign).unwrap();
-    fs::write(foreign.join(&all[0]), "not ours: there is no .standpipe").unwrap();
-    fs::write(foreign.join(&all[1]), "not ours either").unwrap();
     give(&foreign);
+    for name in &all {
+        fs::write(foreign.join(name), "not ours: there is no .standpipe").unwrap();
+        give(&foreign.join(name));
+    }
     stand.scratch.write_policy("defaults.toml", &format!("{OFF}keep_files = 2\n"));
     let mut reader = stand.reader().start();
     until("two parts are left", || parts(&stand.log_dir()).len() == 2);
     assert_eq!(reader.terminate(), 0);
     assert_eq!(stand.archives().iter().map(|archive| name(archive)).collect::<Vec<_>>(), all[2..]);
     assert!(stream_of(&stand.log_dir()).ends_with(b"the last line\n"), "the newest part counts, and stays");
-    assert_eq!(names(&foreign).len(), 2);
+    assert_eq!(names(&foreign), all);
     assert_eq!(removed(&reader), [format!("{} (keep_files 2)", all[0]), format!("{} (keep_files 2)", all[1])]);
 }
 
