@@ -14,6 +14,7 @@ pub mod file;
 pub mod hook;
 pub mod keep;
 pub mod keys;
+pub mod oddities;
 pub mod value;
 
 use std::path::Path;
@@ -33,7 +34,7 @@ use self::keep::{KeepAge, KeepFiles, KeepFree, KeepMin, KeepSize};
 use self::keys::help;
 use self::value::{Account, FileMode, LogRoot, MaxLine, Mode, Prefix, RotateAge, RotateSize, Tick, Zone};
 use crate::stamp::{Stamp, Stamper};
-use crate::units::{ByteSize, Limit};
+use crate::units::Limit;
 
 /// What one policy file, or the command line of `reader stdin`, says; every key may be missing.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, clap::Args)]
@@ -252,24 +253,6 @@ impl Policy {
     pub fn from_flags(flags: &Raw) -> Policy {
         Policy::from_raw(flags)
     }
-
-    /// Keys that each make sense but hardly together, a sentence each. Nothing is done differently because of it.
-    pub fn oddities(&self) -> Vec<String> {
-        let mut odd = Vec::new();
-        if let (Limit::At(keep), Limit::At(rotate)) = (self.keep.size, self.rotate_size)
-            && keep <= rotate
-        {
-            let (keep, rotate) = (ByteSize(keep), ByteSize(rotate));
-            odd.push(format!(
-                "keep_size {keep} is no more than rotate_size {rotate}: a segment that grows to that size leaves no \
-                 room for archives"
-            ));
-        }
-        if self.hook.is_some() && self.compress == Compress::None {
-            odd.push("hook never runs: with compress = \"none\" there are no archives".to_string());
-        }
-        odd
-    }
 }
 
 #[cfg(test)]
@@ -350,23 +333,6 @@ mod tests {
             tick: Duration::from_millis(5),
         };
         assert_eq!(Policy::from_raw(&raw(FULL)), expected);
-    }
-
-    #[test]
-    fn keys_that_hardly_go_together_are_told() {
-        for (text, odd) in [
-            ("", 0),
-            ("keep_size = \"64MiB\"", 1),
-            ("keep_size = \"65MiB\"", 0),
-            ("rotate_size = \"1G\"", 1),
-            ("rotate_size = \"off\"", 0),
-            ("rotate_size = \"1G\"\nkeep_size = \"off\"", 0),
-            ("hook = [\"up\"]", 0),
-            ("hook = [\"up\"]\ncompress = \"none\"", 1),
-            ("hook = []\ncompress = \"none\"", 0),
-        ] {
-            assert_eq!(Policy::from_raw(&raw(text)).oddities().len(), odd, "{text}");
-        }
     }
 
     #[test]
