@@ -54,6 +54,8 @@ pub struct ArchiveQueue {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    /// Of its own, for it is held while a file of a log without a pipe is removed. Locked before `state`.
+    pipes: Mutex<Option<Pipes>>,
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +65,6 @@ struct State {
     due: BTreeSet<OsString>,
     failed: BTreeMap<OsString, Failure>,
     without_room: Vec<OsString>,
-    pipes: Option<Pipes>,
     /// When the last round was. `None`: none yet.
     round_ns: Option<i64>,
     busy: bool,
@@ -129,7 +130,7 @@ impl ArchiveQueue {
     pub fn set_pipes(&self, names: BTreeSet<OsString>, others: Option<Upkeep>) {
         // Nobody says any more what is to be run for them.
         let others = others.map(|others| Arc::new(Upkeep { hook: None, ..others }));
-        self.lock().pipes = others.map(|others| Pipes { names, others });
+        *self.pipes() = others.map(|others| Pipes { names, others });
     }
 
     /// Waits until nothing is left to do, at most `span`. `false`: something is.
@@ -177,13 +178,22 @@ impl ArchiveQueue {
 
     /// What becomes of the log of this name, if no pipe has it.
     pub fn orphan_upkeep(&self, name: &OsStr) -> Option<Arc<Upkeep>> {
-        self.lock().orphan_upkeep(name)
+        self.orphan_of(self.pipes().as_ref(), name)
     }
 
     /// Does something to the log of that name, but only while no pipe has it: one that comes back waits.
     pub fn while_orphan<T>(&self, name: &OsStr, act: impl FnOnce() -> T) -> Option<T> {
-        let state = self.lock();
-        state.orphan_upkeep(name).map(|_| act())
+        let pipes = self.pipes();
+        self.orphan_of(pipes.as_ref(), name).map(|_| act())
+    }
+
+    fn orphan_of(&self, pipes: Option<&Pipes>, name: &OsStr) -> Option<Arc<Upkeep>> {
+        let pipes = pipes?;
+        (!pipes.names.contains(name) && !self.lock().orders.contains_key(name)).then(|| pipes.others.clone())
+    }
+
+    fn pipes(&self) -> MutexGuard<'_, Option<Pipes>> {
+        self.shared.pipes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -226,11 +236,6 @@ impl State {
         let round = Duration::from_nanos(left_ns.clamp(0, ROUND_NS) as u64);
         let retry = self.failed.values().map(|failure| failure.retry_at.saturating_duration_since(now));
         retry.chain([round]).min().unwrap_or(round)
-    }
-
-    fn orphan_upkeep(&self, name: &OsStr) -> Option<Arc<Upkeep>> {
-        let pipes = self.pipes.as_ref()?;
-        (!pipes.names.contains(name) && !self.orders.contains_key(name)).then(|| pipes.others.clone())
     }
 
     fn fail(&mut self, lane: OsString, error: &Error) {
