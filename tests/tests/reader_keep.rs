@@ -221,28 +221,34 @@ fn a_failing_archiver_does_not_keep_the_disk_filling() {
 #[test]
 fn r25_what_cannot_be_compressed_stays_plain_and_is_tried_again() {
     needs_seams(|| {
-        for fault in ["ENOSPC unnamed", "EIO archive-read", "ENOSPC times", "EIO link"] {
-            let stand = Stand::new("");
-            stand.set_faults(&format!("{fault} 1 1000000\n"));
-            let reader = stand.reader().env("STANDPIPE_TEST_FAULTS", stand.fault_file()).start();
-            let mut sent = Vec::new();
-            for number in 0..3 {
-                let line = format!("line {number}\n");
-                stand.write_and_wait(&line);
-                sent.extend(line.into_bytes());
-                reader.signal(Signal::SIGALRM);
-                until("it is sealed", || stand.segments().last().is_some_and(|part| raw(part).is_empty()));
-                reader.wait_line("the segment stays plain, next try in 1 s");
-                assert_eq!((stand.archives().len(), stand.segments().len()), (0, number + 2), "{fault}");
-                stand.wait_stored(&sent);
+        std::thread::scope(|scope| {
+            for fault in ["ENOSPC unnamed", "EIO archive-read", "ENOSPC times", "EIO link"] {
+                scope.spawn(move || cannot_compress(fault));
             }
-            reader.wait_line("the segment stays plain, next try in 2 s");
-            stand.set_faults("");
-            until("all is archived", || stand.segments().len() == 1);
-            stand.wait_stored(&sent);
-            reader.wait_line("app: archived again");
-        }
+        });
     });
+}
+
+fn cannot_compress(fault: &str) {
+    let stand = Stand::new("");
+    stand.set_faults(&format!("{fault} 1 1000000\n"));
+    let reader = stand.reader().env("STANDPIPE_TEST_FAULTS", stand.fault_file()).start();
+    let mut sent = Vec::new();
+    for number in 0..3 {
+        let line = format!("line {number}\n");
+        stand.write_and_wait(&line);
+        sent.extend(line.into_bytes());
+        reader.signal(Signal::SIGALRM);
+        until("it is sealed", || stand.segments().last().is_some_and(|part| raw(part).is_empty()));
+        reader.wait_line("the segment stays plain, next try in 1 s");
+        assert_eq!((stand.archives().len(), stand.segments().len()), (0, number + 2), "{fault}");
+        stand.wait_stored(&sent);
+    }
+    reader.wait_line("the segment stays plain, next try in 2 s");
+    stand.set_faults("");
+    until("all is archived", || stand.segments().len() == 1);
+    stand.wait_stored(&sent);
+    reader.wait_line("app: archived again");
 }
 
 #[test]
