@@ -36,6 +36,7 @@ done
 cat > pipes.d/defaults.toml <<'TOML'
 logs = "../logs"
 rotate_size = "2MiB"
+keep_free = "off"
 TOML
 echo 'stamp = "iso"' > pipes.d/mail.toml
 

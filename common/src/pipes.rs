@@ -25,6 +25,8 @@ pub struct Scan {
     pub logs: Option<PathBuf>,
     /// Where `defaults.toml` wants the mailboxes, in the same manner.
     pub mailbox_dir: Option<PathBuf>,
+    /// The policy of a pipe that has no file of its own; `None` where `defaults.toml` is wrong.
+    pub defaults: Option<Policy>,
     /// What is not as it should be, sorted by name.
     pub findings: Vec<Finding>,
     /// Whether there is a link or a `*.toml` at all, good or bad.
@@ -105,7 +107,10 @@ pub fn scan(dir: &Path) -> Result<Scan> {
         let merged = own.zip(defaults.clone()).map(|(own, defaults)| own.over(defaults));
         let sound = merged.is_some();
         let policy = Policy::from_raw(&merged.unwrap_or_default());
-        entries.push(Entry { name: name.clone(), link: dir.join(name), policy, sound });
+        let link = dir.join(name);
+        let odd = policy.oddities().into_iter().map(|odd| Finding::Warning(format!("{}: {odd}", link.display())));
+        findings.extend(odd);
+        entries.push(Entry { name: name.clone(), link, policy, sound });
     }
     for name in listing.policies.difference(&listing.links) {
         let file = dir.join(name.policy_file());
@@ -115,7 +120,8 @@ pub fn scan(dir: &Path) -> Result<Scan> {
         )));
         read_own(name, &mut findings);
     }
-    Ok(Scan { dir: dir.to_path_buf(), entries, logs, mailbox_dir, findings, ours: listing.ours })
+    let defaults = defaults.map(|raw| Policy::from_raw(&raw));
+    Ok(Scan { dir: dir.to_path_buf(), entries, logs, mailbox_dir, defaults, findings, ours: listing.ours })
 }
 
 /// A policy file, unless it is wrong, and the directories that it names, which count even then.
@@ -262,6 +268,7 @@ mod tests {
         assert_eq!(app.policy.stamper, web.policy.stamper);
         assert_eq!(app.policy.rotate_size, Limit::At(64 << 20));
         assert_eq!(scan.logs, Some(scan.dir.join("../logs")));
+        assert_eq!(scan.defaults.as_ref().map(|policy| policy.max_line), Some(10));
         assert!(scan.check());
     }
 
@@ -289,6 +296,7 @@ mod tests {
         assert!(scan.entries.iter().all(|entry| !entry.sound && entry.policy == Policy::default()));
         assert_eq!((scan.logs.as_deref(), errors(&scan)), (Some(Path::new("/l")), 1));
         assert_eq!(scan.mailbox_dir, Some(scan.dir.join("m")));
+        assert_eq!(scan.defaults, None, "nothing may be deleted by them");
     }
 
     #[test]
@@ -359,16 +367,6 @@ mod tests {
         ] {
             assert_eq!(scanned(links, files).nothing_of_ours(), nothing, "{links:?} {files:?}");
         }
-    }
-
-    #[test]
-    fn a_directory_that_is_not_there_is_an_error_of_its_own() {
-        let error = scan(Path::new("/nowhere/pipes.d")).unwrap_err();
-        assert_eq!(error.to_string(), "cannot read pipes directory /nowhere/pipes.d: No such file or directory");
-        assert_eq!(
-            scan(Path::new("/dev/null")).unwrap_err().to_string(),
-            "cannot read pipes directory /dev/null: Not a directory"
-        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The policy of a pipe: how it is held, what is put before its lines, when its log is cut and what becomes of it.
 //!
 //! In the order in which a policy comes about:
-//! - [`value`]: the values, each with its rules;
+//! - [`value`], [`keep`], [`durability`], [`hook`]: the values, each with its rules;
 //! - [`keys`]: what the documentation says of each key;
 //! - [`file`](mod@file): a policy file, read into a [`Raw`] or refused with line, column and caret;
 //! - here: [`Raw`], where every key may be missing, and [`Policy`], where none is.
@@ -9,18 +9,28 @@
 //! Invariant: a [`Policy`] can be used as it is. Which files there are, and which of them belongs to which pipe, says
 //! [`crate::pipes`].
 
+pub mod durability;
 pub mod file;
+pub mod hook;
+pub mod keep;
 pub mod keys;
+pub mod oddities;
 pub mod value;
 
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
+pub use self::durability::Durability;
 pub use self::file::{Directories, Kind, PolicyError, load};
+pub use self::hook::Hook;
+pub use self::keep::{Floor, Keep};
 pub use self::value::{Compress, Level, MAX_LINE_OFF, PipeSize, RotateAt};
 
+use self::hook::{HookArg, HookTimeout};
+use self::keep::{KeepAge, KeepFiles, KeepFree, KeepMin, KeepSize};
 use self::keys::help;
 use self::value::{
     Account, DirPath, FileMode, MaxLine, Mode, Prefix, RotateAge, RotateSize, Tick, WarnAfter, WarnFill, Zone,
@@ -59,6 +69,22 @@ pub struct Raw {
     compress: Option<Compress>,
     #[arg(long, value_name = "LEVEL", help = help("level"))]
     level: Option<Level>,
+    #[arg(long, value_name = "SIZE", help = help("keep_size"))]
+    keep_size: Option<KeepSize>,
+    #[arg(long, value_name = "NUMBER", help = help("keep_files"))]
+    keep_files: Option<KeepFiles>,
+    #[arg(long, value_name = "SPAN", help = help("keep_age"))]
+    keep_age: Option<KeepAge>,
+    #[arg(long, value_name = "FREE", help = help("keep_free"))]
+    keep_free: Option<KeepFree>,
+    #[arg(long, value_name = "NUMBER", help = help("keep_min"))]
+    keep_min: Option<KeepMin>,
+    #[arg(long, value_name = "none|seal|SPAN", help = help("sync"))]
+    sync: Option<Durability>,
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true, help = help("hook"))]
+    hook: Option<Vec<HookArg>>,
+    #[arg(long, value_name = "SPAN", help = help("hook_timeout"))]
+    hook_timeout: Option<HookTimeout>,
     #[arg(long, value_name = "MODE", help = help("file_mode"))]
     file_mode: Option<FileMode>,
     #[arg(long, value_name = "GROUP", help = help("file_group"))]
@@ -101,6 +127,14 @@ impl Raw {
             max_line: self.max_line.or(lower.max_line),
             compress: self.compress.or(lower.compress),
             level: self.level.or(lower.level),
+            keep_size: self.keep_size.or(lower.keep_size),
+            keep_files: self.keep_files.or(lower.keep_files),
+            keep_age: self.keep_age.or(lower.keep_age),
+            keep_free: self.keep_free.or(lower.keep_free),
+            keep_min: self.keep_min.or(lower.keep_min),
+            sync: self.sync.or(lower.sync),
+            hook: self.hook.or(lower.hook),
+            hook_timeout: self.hook_timeout.or(lower.hook_timeout),
             file_mode: self.file_mode.or(lower.file_mode),
             file_group: self.file_group.or(lower.file_group),
             tick: self.tick.or(lower.tick),
@@ -112,6 +146,26 @@ impl Raw {
                 owner: self.fifo.owner.or(lower.fifo.owner),
                 group: self.fifo.group.or(lower.fifo.group),
             },
+        }
+    }
+}
+
+impl Raw {
+    /// Says which file it is from: relative paths in it start there.
+    fn read_from(&mut self, file: &Path) {
+        if let Some(words) = &mut self.hook {
+            hook::beside(file, words);
+        }
+    }
+
+    fn keep(&self) -> Keep {
+        let built_in = Keep::default();
+        Keep {
+            size: self.keep_size.map_or(built_in.size, |size| size.0),
+            files: self.keep_files.map_or(built_in.files, |files| files.0),
+            age: self.keep_age.map_or(built_in.age, |age| age.0),
+            free: self.keep_free.map_or(built_in.free, |free| free.0),
+            min: self.keep_min.map_or(built_in.min, |min| min.0),
         }
     }
 }
@@ -154,6 +208,14 @@ pub struct Policy {
     pub compress: Compress,
     /// How hard the archiver tries.
     pub level: Level,
+    /// How much of the log is kept.
+    pub keep: Keep,
+    /// What is made durable before there is an archive.
+    pub sync: Durability,
+    /// What each archive is handed over to.
+    pub hook: Option<Hook>,
+    /// How long that may take.
+    pub hook_timeout: Duration,
     /// Permission bits of the files in the log directory; the owner can always read and write.
     pub file_mode: u32,
     /// Their group by name or number; `None`: the directory's.
@@ -199,6 +261,10 @@ impl Policy {
             max_line: raw.max_line.map_or(1 << 20, |max| max.0),
             compress: raw.compress.unwrap_or(Compress::Zstd),
             level: raw.level.unwrap_or(Level::Auto),
+            keep: raw.keep(),
+            sync: raw.sync.unwrap_or(Durability::Seal),
+            hook: raw.hook.as_deref().and_then(Hook::from_words),
+            hook_timeout: raw.hook_timeout.map_or(Duration::from_secs(300), |timeout| timeout.0),
             file_mode: raw.file_mode.map_or(0o640, |mode| mode.0),
             file_group: account(&raw.file_group),
             tick: raw.tick.map_or(Duration::from_millis(2), |tick| tick.0),
@@ -246,6 +312,14 @@ mod tests {
         max_line = "2K"
         compress = "none"
         level = 7
+        keep_size = "2G"
+        keep_files = 5
+        keep_age = "30d"
+        keep_free = "10%"
+        keep_min = 3
+        sync = "10s"
+        hook = ["/bin/up", "-v"]
+        hook_timeout = "10s"
         file_mode = 0o600
         file_group = 4
         tick = "5ms"
@@ -273,6 +347,16 @@ mod tests {
             max_line: 2048,
             compress: Compress::None,
             level: Level::Fixed(7),
+            keep: Keep {
+                size: Limit::At(2 << 30),
+                files: Limit::At(5),
+                age: Limit::At(Duration::from_secs(30 * 86_400)),
+                free: Limit::At(Floor::Percent(10)),
+                min: 3,
+            },
+            sync: Durability::Every(Duration::from_secs(10)),
+            hook: Some(Hook(vec!["/bin/up".into(), "-v".into()])),
+            hook_timeout: Duration::from_secs(10),
             file_mode: 0o600,
             file_group: Some("4".to_string()),
             tick: Duration::from_millis(5),

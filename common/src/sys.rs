@@ -75,6 +75,22 @@ pub fn set_no_copy_on_write(file: &File) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes every descriptor but 0, 1 and 2 close when this process starts another program. nix has no `close_range`.
+pub fn close_others_on_exec() {
+    // SAFETY: plain numbers; only a flag of our own descriptors changes. Before Linux 5.11 it is refused, which leaves
+    // those open that our parent left open.
+    unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+}
+
+/// Gives the calling thread, and what it starts, a umask of its own. nix has no unshare without another feature.
+pub fn own_umask(mask: u32) -> io::Result<()> {
+    // SAFETY: plain numbers; the thread gets its own working directory and umask, as they were.
+    Errno::result(unsafe { libc::unshare(libc::CLONE_FS) })?;
+    // SAFETY: a plain number.
+    unsafe { libc::umask(mask) };
+    Ok(())
+}
+
 /// Puts the calling thread behind everybody else: work that nobody waits for. nix has no setpriority.
 pub fn lower_thread_priority() {
     // SAFETY: plain numbers; 0 is the calling thread on Linux. A refusal costs nothing but politeness.

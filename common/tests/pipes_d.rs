@@ -96,3 +96,24 @@ fn a_copy_of_the_sample_is_a_sound_pipes_directory() {
     assert_eq!((scan.entries.len(), scan.logs), (1, None));
     assert!(scan.entries[0].sound && scan.entries[0].policy == Policy::default());
 }
+
+#[test]
+fn a_directory_that_is_not_there_is_an_error_of_its_own() {
+    for (path, cause) in [("/nowhere/pipes.d", "No such file or directory"), ("/dev/null", "Not a directory")] {
+        let error = scan(path.as_ref()).unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot read pipes directory {path}: {cause}"));
+    }
+}
+
+#[test]
+fn keys_that_hardly_go_together_are_one_warning_for_each_pipe() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["app", "web"] {
+        symlink("/nowhere/fifo", dir.path().join(name)).unwrap();
+    }
+    std::fs::write(dir.path().join("app.toml"), "keep_size = \"1MiB\"").unwrap();
+    let scan = scan(dir.path()).unwrap();
+    let told: Vec<_> = scan.findings.iter().map(ToString::to_string).collect();
+    assert!(scan.check() && told.len() == 1, "{told:?}");
+    assert!(told[0].contains("/app: keep_size 1MiB is no more than rotate_size 64MiB"), "{told:?}");
+}

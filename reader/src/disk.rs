@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use nix::dir;
 use nix::errno::Errno;
@@ -34,6 +34,15 @@ pub struct FileMode {
     pub mode: u32,
     /// Another group than the directory gives.
     pub group: Option<Gid>,
+}
+
+/// A file system's room, bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Space {
+    /// What an unprivileged user can still take.
+    pub free: u64,
+    /// All of it.
+    pub total: u64,
 }
 
 /// An open directory, and its path for messages.
@@ -198,6 +207,11 @@ impl Dir {
     /// Makes a file without a name. EOPNOTSUPP, EISDIR: this file system cannot.
     pub fn create_unnamed(&self, mode: FileMode) -> Result<File> {
         seam::pass("unnamed").cannot("create a file in", &self.path)?;
+        self.unseen(mode)
+    }
+
+    /// The same for a file that never gets a name: no step that a test counts.
+    pub fn unseen(&self, mode: FileMode) -> Result<File> {
         let flags = OFlag::O_RDWR | OFlag::O_TMPFILE | OFlag::O_CLOEXEC;
         let file =
             fcntl::openat(&self.file, ".", flags, bits(mode.mode)).cannot("create a file in", &self.path)?.into();
@@ -268,8 +282,14 @@ impl Dir {
 
     /// Free bytes that an unprivileged user can still take.
     pub fn free_bytes(&self) -> io::Result<u64> {
+        Ok(self.space()?.free)
+    }
+
+    /// How large its file system is, and how much of it is free.
+    pub fn space(&self) -> io::Result<Space> {
         let space = nix::sys::statvfs::fstatvfs(&self.file)?;
-        Ok(space.blocks_available() * space.fragment_size())
+        let unit = space.fragment_size();
+        Ok(Space { free: space.blocks_available() * unit, total: space.blocks() * unit })
     }
 
     /// The file system's magic number, as in `statfs(2)`.
@@ -298,6 +318,13 @@ pub fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
 pub fn set_len(file: &File, len: u64) -> io::Result<()> {
     seam::pass("truncate")?;
     file.set_len(len)
+}
+
+/// Says when a file was written last, ns since the epoch.
+pub fn set_modified(file: &File, time_ns: i64) -> io::Result<()> {
+    seam::pass("times")?;
+    let span = Duration::from_nanos(time_ns.unsigned_abs());
+    file.set_modified(if time_ns < 0 { UNIX_EPOCH - span } else { UNIX_EPOCH + span })
 }
 
 /// Makes a file's content durable.
@@ -332,6 +359,12 @@ pub fn reserve(file: &File, range: Range<u64>) -> io::Result<bool> {
     }
 }
 
+/// Makes a file's bytes durable, and its length.
+pub fn sync_data(file: &File) -> io::Result<()> {
+    seam::pass("sync-data")?;
+    file.sync_data()
+}
+
 /// Takes the write lock on byte 0 of a file, which lasts as long as the file is open. `false`: another has it.
 pub fn try_lock(file: &File) -> io::Result<bool> {
     match fcntl::fcntl(file, FcntlArg::F_OFD_SETLK(&first_byte(libc::F_WRLCK))) {
@@ -352,6 +385,17 @@ pub fn is_locked(file: &File) -> io::Result<bool> {
 pub fn birth_ns(metadata: &std::fs::Metadata) -> Option<i64> {
     let since = metadata.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
     i64::try_from(since.as_nanos()).ok()
+}
+
+/// Whether that error is for want of room, which removing old parts may mend. EFBIG is not: a file is too long then.
+pub fn is_no_room(errno: Option<Errno>) -> bool {
+    matches!(errno, Some(Errno::ENOSPC | Errno::EDQUOT))
+}
+
+/// A regular file of our own uid: one whose name here we may remove. That somebody gave it another name elsewhere does
+/// not keep it here.
+pub fn is_removable(stat: &FileStat) -> bool {
+    is_kind(stat, SFlag::S_IFREG) && stat.st_uid == geteuid().as_raw()
 }
 
 /// A regular file of our own uid with one name: one that we may write to.

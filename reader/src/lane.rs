@@ -11,19 +11,21 @@ use std::time::{Duration, Instant};
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::fifo::Fifo;
 use standpipe_common::part::PartKind;
+use standpipe_common::policy::Durability;
 
-use crate::archiver::{ArchiveQueue, Order};
-use crate::disk::Dir;
+use crate::disk::{self, Dir};
 use crate::glance::Glance;
 use crate::log_dir::LogDir;
 use crate::mailbox::{DATA_BYTES, Mailbox};
 use crate::pipes::{Pipes, Source};
+use crate::queue::ArchiveQueue;
 use crate::record::Record;
 use crate::recovery::{self, Settled};
 use crate::rotation::{self, LINE_WAIT_NS, Place, Verdict, Waiting};
 use crate::segment::Segment;
 use crate::settings::Settings;
 use crate::status::board::Gauge;
+use crate::upkeep::Order;
 
 /// How often the active segment is looked at while it is written: somebody may have removed it.
 const VERIFY_SPAN: Duration = Duration::from_millis(900);
@@ -32,6 +34,8 @@ const VERIFY_SPAN: Duration = Duration::from_millis(900);
 const RETRY_SPAN: Duration = Duration::from_secs(1);
 /// The longest wait after a failure.
 const RETRY_SPAN_MAX: Duration = Duration::from_secs(30);
+/// The wait for room: the archiver has been asked to make some, and a try costs little.
+const ROOM_SPAN: Duration = Duration::from_millis(500);
 
 /// What a lane works with beside its own: one set for all lanes of a thread.
 pub struct Tools<'a> {
@@ -134,6 +138,11 @@ impl Lane {
     /// How it writes.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Who archives its sealed segments.
+    pub fn queue(&self) -> &ArchiveQueue {
+        &self.queue
     }
 
     /// Its log directory is open.
@@ -263,6 +272,9 @@ impl Lane {
         let lines = put.cannot("write", &path).map_err(Halt::Holding)?;
         self.gauge.took(taken, lines, now_ns);
         tools.mailbox.clear(want);
+        if self.syncs_active() {
+            self.queue.sync().written(&self.name);
+        }
         // The line that a due rotation waited for may have ended. A failure comes again before the next chunk.
         self.on_time(now_ns).ok();
         Ok(Turn { queued, taken })
@@ -275,7 +287,11 @@ impl Lane {
         if before.is_none() {
             log::error!("{error}; {} is not read until this is mended", self.name.display());
         }
-        let wait = before.as_ref().map_or(RETRY_SPAN, |sick| (sick.wait * 2).min(RETRY_SPAN_MAX));
+        let mut wait = before.as_ref().map_or(RETRY_SPAN, |sick| (sick.wait * 2).min(RETRY_SPAN_MAX));
+        if disk::is_no_room(error.errno()) {
+            self.queue.ask_room(&self.name);
+            wait = ROOM_SPAN;
+        }
         self.gauge.sick(error, wait);
         let holding = holding.or(before.and_then(|sick| sick.holding));
         if holding.is_none() {
@@ -323,6 +339,9 @@ impl Lane {
     fn make_room(&mut self, source: Source, queued: usize, tools: &mut Tools<'_>) -> Result<usize> {
         let now_ns = tools.now_ns;
         self.verify(now_ns)?;
+        if self.syncs_active() && self.queue.sync().take_distrusted(&self.name) {
+            self.ask_rotation();
+        }
         loop {
             match self.verdict(queued, now_ns) {
                 Verdict::Keep => return Ok(queued),
@@ -353,6 +372,10 @@ impl Lane {
         rotation::decide(self.place(), due, queued, now_ns, &self.settings.triggers)
     }
 
+    fn syncs_active(&self) -> bool {
+        matches!(self.settings.upkeep.sync, Durability::Every(_))
+    }
+
     fn place(&self) -> Place {
         let segment = self.log.as_ref().map(LogDir::segment);
         Place {
@@ -370,7 +393,7 @@ impl Lane {
         self.asked = false;
         self.waiting = None;
         if sealed.is_some() {
-            self.gauge.sealed(bytes, self.settings.level.is_some());
+            self.gauge.sealed(bytes, self.settings.upkeep.level.is_some());
             self.order_archive();
         }
         Ok(())
@@ -393,9 +416,10 @@ impl Lane {
     }
 
     fn order_archive(&self) {
-        if let (Some(level), Some(log)) = (self.settings.level, &self.log) {
+        if let Some(log) = &self.log {
             let active = log.segment().name().clone();
-            self.queue.put(&self.name, Order { active, level, mode: self.settings.mode, gauge: self.gauge.clone() });
+            let (upkeep, gauge) = (self.settings.upkeep.clone(), self.gauge.clone());
+            self.queue.put(&self.name, Order { active, upkeep, gauge });
         }
     }
 }

@@ -14,7 +14,9 @@
 //! - [`mailbox`], [`record`]: where a chunk is while it is nowhere else;
 //! - [`glance`], [`rotation`]: a look before a read, and where a part ends;
 //! - [`log_dir`], [`segment`], [`output`]: the part that is written;
-//! - [`archiver`]: what becomes of sealed parts;
+//! - [`upkeep`], [`queue`]: what is to become of sealed parts;
+//! - [`archiver`]: the thread that sees to it: [`archiving`], [`spare`], [`expire`], [`stock`], [`retention`]; [`durable`];
+//! - [`hooks`], [`hook`]: what each archive is handed over to;
 //! - [`listing`], [`line_end`], [`state`]: what stands in a log directory;
 //! - [`disk`]: the seam to the file system.
 //!
@@ -22,13 +24,18 @@
 
 pub mod agenda;
 pub mod archiver;
+pub mod archiving;
 pub mod cli;
 pub mod congestion;
 pub mod control;
 pub mod descriptors;
 pub mod disk;
 pub mod drain;
+pub mod durable;
+pub mod expire;
 pub mod glance;
+pub mod hook;
+pub mod hooks;
 pub mod lane;
 pub mod line_end;
 pub mod listing;
@@ -40,8 +47,10 @@ pub mod output;
 pub mod pace;
 pub mod pipes;
 pub mod places;
+pub mod queue;
 pub mod record;
 pub mod recovery;
+pub mod retention;
 pub mod root;
 pub mod rotate;
 pub mod rotation;
@@ -51,6 +60,9 @@ pub mod settings;
 pub mod shelf;
 pub mod signals;
 pub mod slots;
+pub mod spare;
 pub mod state;
 pub mod status;
 pub mod stdin;
+pub mod stock;
+pub mod upkeep;

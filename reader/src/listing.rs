@@ -3,19 +3,27 @@
 //! Reads one directory once; opens nothing but the list of its patterns. A part counts as ours by its name here; whoever writes to or removes a
 //! file asks [`crate::disk::is_ours`] as well.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use standpipe_common::error::Result;
+use standpipe_common::error::{Cannot, Result};
 use standpipe_common::part::{PartKind, PartName};
 
-use crate::disk::Dir;
+use crate::disk::{self, Dir};
 pub use crate::state::STATE_FILE;
 use crate::state::State;
 
 /// Name of the link to the active segment.
 pub const CURRENT: &str = "current";
+
+/// Name of the lock file.
+pub const LOCK: &str = ".lock";
+
+/// The name of the one lane of a root that is its own log directory.
+pub const SELF: &str = ".";
+
+const TODO_PREFIX: &str = ".todo-";
 
 /// Which files a part has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +41,8 @@ pub struct Files {
 pub struct Listing {
     /// Parts in order of time.
     pub parts: BTreeMap<PartName, Files>,
+    /// Parts whose archive the hook has not had yet: there is a `.todo-….log.zst`.
+    pub todos: BTreeSet<PartName>,
     /// `*.log` files that are not ours, in no order.
     pub foreign_logs: Vec<OsString>,
     /// Files that an interrupted archive left.
@@ -83,11 +93,19 @@ impl Listing {
                 PartKind::Archive => files.archive = true,
                 PartKind::Marks => files.marks = true,
             }
+        } else if let Some(part) = self.todo_part(&name) {
+            self.todos.insert(part);
         } else if self.is_leftover(&name) {
             self.leftovers.push(name);
         } else if name.as_bytes().ends_with(b".log") {
             self.foreign_logs.push(name);
         }
+    }
+
+    fn todo_part(&self, name: &OsStr) -> Option<PartName> {
+        let inner = name.as_bytes().strip_prefix(TODO_PREFIX.as_bytes())?;
+        let part = PartName::parse(OsStr::from_bytes(inner), &self.state.patterns);
+        part.filter(|(_, kind)| *kind == PartKind::Archive).map(|(part, _)| part)
     }
 
     fn is_leftover(&self, name: &OsStr) -> bool {
@@ -100,9 +118,22 @@ impl Listing {
     }
 }
 
+/// Whether a directory is locked by a reader.
+pub fn has_reader(dir: &Dir) -> Result<bool> {
+    if dir.stat(LOCK).is_err() {
+        return Ok(false);
+    }
+    disk::is_locked(&dir.open_read(LOCK)?).cannot("look at lock", dir.path_of(LOCK))
+}
+
 /// Name of an archive that is being written, where the file system has no files without a name.
 pub fn unfinished_name(part: &PartName) -> String {
     format!(".{}.part", part.file(PartKind::Archive))
+}
+
+/// Name of the file that says that the hook has not had an archive yet.
+pub fn todo_name(part: &PartName) -> String {
+    format!("{TODO_PREFIX}{}", part.file(PartKind::Archive))
 }
 
 #[cfg(test)]
@@ -175,7 +206,10 @@ mod tests {
             "current",
             ".2026-11-21T10-00-00.000000Z.log.zst.part",
             "2026-11-21T10-00-00.000000Z.log.zst.bak",
+            ".todo-2026-11-21T11-00-00.000000Z.log.zst",
+            ".todo-2026-11-21T12-00-00.000000Z.times",
         ]);
+        assert_eq!(listing.todos.iter().map(PartName::stem).collect::<Vec<_>>(), [B]);
         assert_eq!(listing.foreign_logs, ["access.log", "2026-11-21-000.log"]);
         assert_eq!(listing.leftovers, [".2026-11-21T10-00-00.000000Z.log.zst.part"]);
         assert!(listing.parts.is_empty());

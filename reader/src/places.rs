@@ -16,10 +16,10 @@ use standpipe_common::pipes::Entry;
 use standpipe_common::policy::Policy;
 use standpipe_common::watch::Watch;
 
-use crate::archiver::ArchiveQueue;
 use crate::descriptors::Descriptors;
 use crate::drain::Drain;
 use crate::lane::Lane;
+use crate::queue::ArchiveQueue;
 use crate::settings::Settings;
 
 /// A link of the directory, as it stood when it was last looked at.
@@ -190,7 +190,7 @@ impl Places {
         let settings = settings_of(&place.entry)
             .or_else(|error| {
                 log::error!("{error}; {} is drained with built-in defaults", place.entry.name);
-                Settings::from_policy(&Policy::default())
+                Settings::from_policy(&Policy::default()).map(Settings::harmless)
             })
             .ok()?;
         let name = place.entry.name.as_os_str().to_owned();
@@ -228,6 +228,8 @@ impl Place {
     }
 }
 
+/// While its policy file is wrong, nothing is deleted and no hook runs for a pipe.
 fn settings_of(entry: &Entry) -> Result<Settings> {
-    Settings::from_policy(&entry.policy)
+    let settings = Settings::from_policy(&entry.policy)?;
+    Ok(if entry.sound { settings } else { settings.harmless() })
 }

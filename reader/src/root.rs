@@ -13,16 +13,11 @@ use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::{boot, clock};
 
 use crate::disk::{self, Dir, FileMode};
+use crate::listing::{LOCK, SELF, has_reader};
 use crate::log_dir::LogDir;
 use crate::mailbox::{Home, Mailbox};
 use crate::record::Record;
 use crate::recovery::{self, Settled};
-
-/// Name of the lock file.
-pub const LOCK: &str = ".lock";
-
-/// The name of the one lane of a root that is its own log directory.
-pub const SELF: &str = ".";
 
 /// How long a lock is tried: a child of ours may have it between fork and exec.
 const LOCK_SPAN: Duration = Duration::from_millis(300);
@@ -103,12 +98,5 @@ impl Root {
 
 /// Refuses a directory that a reader of the other kind has.
 fn refuse_if_locked(dir: &Dir, used: &Path) -> Result<()> {
-    if dir.stat(LOCK).is_err() {
-        return Ok(());
-    }
-    let lock = dir.open_read(LOCK)?;
-    if disk::is_locked(&lock).cannot("look at lock", dir.path_of(LOCK))? {
-        return Err(Error::because("use", used, "another reader has it"));
-    }
-    Ok(())
+    if has_reader(dir)? { Err(Error::because("use", used, "another reader has it")) } else { Ok(()) }
 }

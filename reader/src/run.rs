@@ -16,16 +16,19 @@ use standpipe_common::ready;
 use standpipe_common::watch::Watch;
 use standpipe_common::{clock, logger};
 
-use crate::archiver::ArchiveQueue;
+use crate::archiver;
 use crate::cli::DaemonArgs;
 use crate::control::Control;
 use crate::descriptors::Descriptors;
 use crate::drain::Drain;
 use crate::mailboxes::Mailboxes;
 use crate::places::{Changes, Places};
+use crate::queue::ArchiveQueue;
 use crate::root::Root;
+use crate::settings::Settings;
 use crate::shelf::Shelf;
 use crate::signals::{Ask, Inbox};
+use crate::upkeep::Upkeep;
 
 const SIGNALS: Token = Token(usize::MAX);
 const WATCH: Token = Token(usize::MAX - 1);
@@ -75,7 +78,7 @@ struct Daemon {
 impl Daemon {
     fn start(scan: Scan, logs: &Path, logs_are_declared: bool) -> Result<Daemon, Stop> {
         // Files get exactly the mode that the policy says.
-        umask(Mode::empty());
+        let inherited = umask(Mode::empty());
         let descriptors = Descriptors::raise()?;
         let poll = Poll::new().cannot("make", "the poll set")?;
         let root = Root::open(logs)?;
@@ -91,13 +94,14 @@ impl Daemon {
         let control = Control::make(root.dir(), poll.registry(), CONTROL);
         let drain = Drain::new(root, registry, mailboxes, for_logs)?;
         let queue = ArchiveQueue::default();
+        queue.hooks().keep_umask(inherited.bits());
         let places = Places::new(watch(&poll)?, queue.clone(), descriptors);
         let (dir, logs) = (scan.dir.clone(), logs.to_path_buf());
         let mut daemon =
             Daemon { dir, logs, logs_are_declared, poll, inbox, places, drain, control, queue, descriptors };
         daemon.take(scan);
         let recovered = daemon.drain.recover(holding);
-        daemon.queue.start(daemon.drain.root().dir().try_clone()?)?;
+        archiver::start(&daemon.queue, daemon.drain.root().dir().try_clone()?)?;
         daemon.drain.start()?;
         let (dir, logs) = (daemon.dir.display(), daemon.logs.display());
         log::info!("{} of {dir} into {logs}, {recovered} bytes recovered", pipes(daemon.places.count()));
@@ -106,6 +110,8 @@ impl Daemon {
 
     /// Brings the lanes in line with the pipes directory. Those that are new are not read yet.
     fn take(&mut self, scan: Scan) -> (Changes, Vec<usize>) {
+        // Before a log directory is taken up: one whose pipe came back is no orphan any more.
+        self.tell_archiver(&scan);
         let done = self.places.take(scan.entries, &mut self.drain, Instant::now());
         if done.0.starved > 0 {
             log::error!(
@@ -116,6 +122,13 @@ impl Daemon {
             );
         }
         done
+    }
+
+    /// Logs in the root that belong to no pipe go on expiring by the defaults.
+    fn tell_archiver(&self, scan: &Scan) {
+        let names = scan.entries.iter().map(|entry| entry.name.as_os_str().to_owned()).collect();
+        let others = scan.defaults.as_ref().and_then(|policy| Settings::from_policy(policy).ok());
+        self.queue.set_pipes(names, others.map(|settings| Upkeep::clone(&settings.upkeep)));
     }
 
     fn serve(&mut self) -> Result<(), Stop> {

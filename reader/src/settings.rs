@@ -1,5 +1,6 @@
 //! How a lane writes: its policy, checked against this machine.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
@@ -7,12 +8,13 @@ use nix::unistd::Gid;
 use standpipe_common::account;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::part::Pattern;
-use standpipe_common::policy::{Compress, Level, Policy};
+use standpipe_common::policy::Policy;
 use standpipe_common::stamp::Stamper;
 use standpipe_common::units::Limit;
 
 use crate::disk::FileMode;
 use crate::rotation::Triggers;
+use crate::upkeep::Upkeep;
 
 /// How a lane writes: its policy, as far as the reader needs it.
 #[derive(Clone, Debug)]
@@ -25,8 +27,8 @@ pub struct Settings {
     pub triggers: Triggers,
     /// How files are made.
     pub mode: FileMode,
-    /// What the archiver does with sealed segments. `None`: they stay plain.
-    pub level: Option<Level>,
+    /// What becomes of sealed parts.
+    pub upkeep: Arc<Upkeep>,
     /// Span between two reads of a busy pipe.
     pub tick: Duration,
     /// The part of its capacity from which a pipe counts as crowded; a full one always does.
@@ -42,6 +44,7 @@ impl Settings {
     /// `file_group` names a group that does not exist.
     pub fn from_policy(policy: &Policy) -> Result<Settings> {
         let group = policy.file_group.as_deref().map(find_group).transpose()?;
+        let mode = FileMode { mode: policy.file_mode, group };
         Ok(Settings {
             stamper: policy.stamper.clone(),
             filename: policy.filename.clone(),
@@ -52,12 +55,19 @@ impl Settings {
                 zone: policy.zone.clone(),
                 line_bytes_max: policy.max_line,
             },
-            mode: FileMode { mode: policy.file_mode, group },
-            level: (policy.compress == Compress::Zstd).then_some(policy.level),
+            mode,
+            upkeep: Arc::new(Upkeep::from_policy(policy, mode)),
             tick: policy.tick,
             warn_fill: policy.warn_fill,
             warn_after: policy.warn_after,
         })
+    }
+
+    /// Of a pipe whose policy file is wrong: nothing is deleted for it.
+    #[must_use]
+    pub fn harmless(self) -> Settings {
+        let upkeep = Arc::new(Upkeep::clone(&self.upkeep).harmless());
+        Settings { upkeep, ..self }
     }
 }
 

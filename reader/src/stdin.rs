@@ -15,14 +15,16 @@ use standpipe_common::fifo::Fifo;
 use standpipe_common::policy::Policy;
 use standpipe_common::{clock, logger, ready};
 
-use crate::archiver::ArchiveQueue;
+use crate::archiver;
 use crate::cli::StdinArgs;
 use crate::control::Control;
 use crate::drain::Drain;
 use crate::lane::Lane;
+use crate::listing::SELF;
 use crate::mailbox::DATA_BYTES;
 use crate::mailboxes::Mailboxes;
-use crate::root::{Root, SELF};
+use crate::queue::ArchiveQueue;
+use crate::root::Root;
 use crate::run::TEST_CLOCK_SPAN;
 use crate::settings::Settings;
 use crate::shelf::Shelf;
@@ -44,8 +46,9 @@ pub fn run(args: &StdinArgs) -> Result<u8, Stop> {
         let hint = format!("standard input is no pipe; try: cat FILE | reader stdin {}", args.log_dir.display());
         return Err(Stop::Usage(hint));
     };
-    let settings =
-        Settings::from_policy(&Policy::from_flags(&args.policy)).map_err(|error| Stop::Usage(error.to_string()))?;
+    let policy = Policy::from_flags(&args.policy);
+    policy.oddities().iter().for_each(|odd| log::warn!("{odd}"));
+    let settings = Settings::from_policy(&policy).map_err(|error| Stop::Usage(error.to_string()))?;
     let mut service = Service::start(args, input, settings)?;
     ready::ready(args.notify_fd)?;
     if service.serve()? == Ending::Asked || args.leave_open {
@@ -72,7 +75,7 @@ struct Service {
 impl Service {
     fn start(args: &StdinArgs, input: Fifo, settings: Settings) -> Result<Service, Stop> {
         // Files get exactly the mode that the policy says.
-        umask(Mode::empty());
+        let inherited = umask(Mode::empty());
         let poll = Poll::new().cannot("make", "the poll set")?;
         let root = Root::open_log_dir(&args.log_dir)?;
         let mut inbox = Inbox::new(&args.log_dir)?;
@@ -87,9 +90,10 @@ impl Service {
         let control = Control::make(root.dir(), poll.registry(), CONTROL);
         let mut drain = Drain::new(root, registry, mailboxes, LOG_DIR_DESCRIPTORS)?;
         let queue = ArchiveQueue::default();
+        queue.hooks().keep_umask(inherited.bits());
         drain.add_only(Lane::new(SELF.into(), input, settings, queue.clone()))?;
         let recovered = drain.recover(holding);
-        queue.start(drain.root().dir().try_clone()?)?;
+        archiver::start(&queue, drain.root().dir().try_clone()?)?;
         drain.start()?;
         log::info!("standard input into {}, {recovered} bytes recovered", args.log_dir.display());
         Ok(Service { poll, inbox, drain, control, queue })
@@ -140,8 +144,16 @@ impl Service {
     /// Seals the last part and waits for its archive.
     fn seal(&mut self, args: &StdinArgs) -> Result<u8, Stop> {
         self.drain.seal(LANE)?;
+        let deadline = Instant::now() + LAST_ARCHIVE_SPAN;
         if !self.queue.wait_idle(LAST_ARCHIVE_SPAN) {
             log::error!("{}: the last segment stays plain, its archive is not ready", args.log_dir.display());
+            return Ok(EXIT_IO);
+        }
+        if !self.queue.hooks().wait_idle(deadline.saturating_duration_since(Instant::now())) {
+            log::error!(
+                "{}: the hook has not had all archives; it gets them at the next start",
+                args.log_dir.display()
+            );
             return Ok(EXIT_IO);
         }
         Ok(0)

@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 use crate::daemon::{Daemon, Launch};
 use crate::deadline::{until, within};
 use crate::pipe;
-use crate::scratch::Scratch;
+use crate::scratch::{KEEP_ALL, Scratch};
 use crate::stored;
 use crate::traffic::{Check, Tally, Writer};
 
@@ -136,7 +136,7 @@ struct Stage {
 impl Stage {
     fn set(plan: Plan) -> Stage {
         let scratch = Scratch::new();
-        scratch.write_policy("defaults.toml", &format!("rotate_size = \"{}MiB\"\n", plan.rotate_mib));
+        scratch.write_policy("defaults.toml", &format!("{KEEP_ALL}rotate_size = \"{}MiB\"\n", plan.rotate_mib));
         let fifos: Vec<PathBuf> = (0..PIPES).map(|place| scratch.pipe(&name(place))).collect();
         for place in (0..PIPES).filter(|place| is_stamped(*place)) {
             scratch.write_policy(&format!("{}.toml", name(place)), "stamp = \"iso\"\n");

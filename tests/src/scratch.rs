@@ -12,6 +12,9 @@ use tempfile::TempDir;
 
 use crate::privilege;
 
+/// A policy by which no part is ever removed, however full the disk of the tests is.
+pub const KEEP_ALL: &str = "keep_size = \"off\"\nkeep_free = \"off\"\n";
+
 /// One such directory.
 #[derive(Debug)]
 pub struct Scratch {

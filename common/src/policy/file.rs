@@ -86,6 +86,10 @@ pub fn load(path: &Path, kind: Kind) -> Result<Raw, PolicyError> {
     } else {
         parse(&text, kind).map_err(|first| all_flaws(&text, kind, first))
     };
+    let parsed = parsed.map(|mut raw: Raw| {
+        raw.read_from(path);
+        raw
+    });
     let sentence = |flaw: &Flaw| format!("cannot use {}: {}", path.display(), flaw.shown_in(&text));
     let salvage = |key| salvaged(&text, key).filter(|_| kind == Kind::Defaults).map(|dir| beside(path, &dir));
     parsed.map_err(|flaws| PolicyError {
@@ -295,7 +299,9 @@ mod tests {
             ("[fifo]\nsize = 1", "line 2, column 1", "unknown key `size`, expected one of `create`, `mode`"),
             ("fifo = true", "line 1, column 8", "expected the table [fifo]"),
             ("create = true", "line 1, column 1", "unknown key `create`"),
-            ("keep_size = \"1GiB\"", "line 1, column 1", "unknown key `keep_size`"),
+            ("keep_sice = \"1GiB\"", "line 1, column 1", "unknown key `keep_sice`"),
+            ("keep_files = 0", "line 1, column 14", "0 would keep nothing"),
+            ("keep_free = \"5% or so\"", "line 1, column 13", "write 5%, or 5%, at most 4GiB"),
             ("rotate_age = true", "line 1, column 14", "expected a span such as"),
             ("rotate_age = 3600", "line 1, column 14", "3600 of what?"),
             ("prefix = \"a\\nb\"", "line 1, column 10", "no newline"),

@@ -164,6 +164,74 @@ pub const KEYS: &[Key] = &[
         ..LANE
     },
     Key {
+        name: "keep_size",
+        default: Default::Is("\"1GiB\""),
+        takes: "a size, or `off`",
+        meaning: "How many bytes the log may take on disk; beyond that its oldest archives are removed.",
+        reason: "A log that nobody looks after must not fill the disk.",
+        ..LANE
+    },
+    Key {
+        name: "keep_files",
+        default: Default::Is("\"off\""),
+        takes: "a number from 1, or `off`",
+        meaning: "How many sealed parts are kept, the segment that is written aside.",
+        reason: "For whoever counts parts, as with one a day.",
+        ..LANE
+    },
+    Key {
+        name: "keep_age",
+        default: Default::Is("\"off\""),
+        takes: "a span from 1s, or `off`",
+        meaning: "How long a part is kept after the newest arrival in it.",
+        reason: "Some logs must be gone after some days; looked at after each archive and hourly.",
+        ..LANE
+    },
+    Key {
+        name: "keep_free",
+        default: Default::Is("\"5%, at most 4GiB\""),
+        takes: "a share of the file system such as `5%`, a size such as `4GiB`, the smaller of both as in \
+                `5%, at most 4GiB`, or `off`",
+        meaning: "What stays free on the file system, for users other than root; below that the oldest archives of \
+                  the pipe that takes most are removed.",
+        reason: "Where it is `off`, a full disk lets the writers wait until somebody makes room.",
+        ..LANE
+    },
+    Key {
+        name: "keep_min",
+        default: Default::Is("10"),
+        takes: "a number",
+        meaning: "How many of its newest sealed parts a pipe keeps against `keep_free`, which other limits do not heed.",
+        reason: "A disk that others fill must not cost a pipe all its logs.",
+        ..LANE
+    },
+    Key {
+        name: "sync",
+        default: Default::Is("\"seal\""),
+        takes: "`none`, `seal`, or a span from 100ms",
+        meaning: "What is made durable: `seal` sealed segments that stay plain or are not archived within 60 s, a span \
+                  also the segment that is written, so often.",
+        reason: "Archives always are; the rest the kernel writes within about 30 s, which counts only if the power goes.",
+        ..LANE
+    },
+    Key {
+        name: "hook",
+        default: Default::Is("[]"),
+        takes: "a list: a program and its arguments; as flags, `--hook` once for each word",
+        meaning: "What is run for each archive, without a shell, until it succeeds; it finds the archive in \
+                  STANDPIPE_ARCHIVE.",
+        reason: "Archives can be copied elsewhere, by whatever program does that best.",
+        ..LANE
+    },
+    Key {
+        name: "hook_timeout",
+        default: Default::Is("\"5m\""),
+        takes: "a span from 100ms to 1d",
+        meaning: "How long a hook may take before it and all that it started are ended, and it is tried again.",
+        reason: "A hook that hangs must not hang for ever.",
+        ..LANE
+    },
+    Key {
         name: "file_mode",
         default: Default::Is("\"0640\""),
         takes: "permissions in octal, as a string or as 0o640, that let the owner read and write",

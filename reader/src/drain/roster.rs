@@ -127,6 +127,7 @@ impl Drain {
         let Some(mut slot) = self.slots.remove(index) else { return };
         slot.deregister(&self.registry);
         self.board.release(slot.lane.gauge());
+        slot.lane.queue().forget(slot.lane.name());
         let name = slot.lane.name().display();
         match slot.lane.pipes().queued() {
             0 => log::info!("{name}: is drained no more, its link is gone"),

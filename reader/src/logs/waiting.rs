@@ -4,9 +4,9 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::disk::{self, Dir};
+use crate::listing::{LOCK, SELF};
 use crate::mailbox::{NAME_PREFIX, peek};
 use crate::mailboxes::SALVAGED_PREFIX;
-use crate::root::{LOCK, SELF};
 use crate::shelf;
 
 /// One sentence on what waits for the log directory `dir`, in its own mailboxes or those of the log root above it.

@@ -17,8 +17,8 @@ use standpipe_common::table::{Screen, render};
 use super::format::{SICK, Slot, UNCOUNTED, WELL};
 use super::snapshot::{Seen, Snapshot};
 use crate::cli::StatusArgs;
+use crate::listing::SELF;
 use crate::logs::select::{is_path, log_root};
-use crate::root::SELF;
 
 /// Exit code of a finding.
 const EXIT_FINDING: u8 = 1;

@@ -13,8 +13,8 @@ use standpipe_common::error::{Cannot, Error, Result};
 use super::STATUS;
 use super::format::{self, HEADER_BYTES, SLOT_BYTES, SLOTS_MAX, Slot, Unreadable};
 use crate::disk::{self, Dir};
+use crate::listing::{LOCK, SELF};
 use crate::mailboxes::SALVAGED_PREFIX;
-use crate::root::{LOCK, SELF};
 
 /// How often a file is read again in which a text was just being written.
 const LOOKS_MAX: usize = 3;

@@ -12,7 +12,7 @@ use standpipe_common::archive::Archive;
 use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::{CONDITION_SPAN, until, within};
 use standpipe_tests::pipe::queued;
-use standpipe_tests::scratch::Scratch;
+use standpipe_tests::scratch::{KEEP_ALL, Scratch};
 use standpipe_tests::stored::{content, parts, stream_of};
 
 /// Bytes of a stamp of the kind `iso` in UTC, with its space.
@@ -30,10 +30,11 @@ pub struct Stand {
 }
 
 impl Stand {
-    /// With that policy for all pipes.
+    /// With that policy for all pipes; nothing is removed unless it says so.
     pub fn new(policy: &str) -> Stand {
         let scratch = Scratch::new();
-        scratch.write_policy("defaults.toml", policy);
+        let keep = if policy.contains("keep_") { "" } else { KEEP_ALL };
+        scratch.write_policy("defaults.toml", &format!("{keep}{policy}"));
         let (fifo, pipe) = add_pipe(&scratch, "app");
         Stand { scratch, fifo, pipe }
     }

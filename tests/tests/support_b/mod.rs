@@ -13,7 +13,7 @@ use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::until;
 use standpipe_tests::pipe::queued;
 use standpipe_tests::privilege;
-use standpipe_tests::scratch::Scratch;
+use standpipe_tests::scratch::{KEEP_ALL, Scratch};
 use standpipe_tests::stored::stream_of;
 
 /// Exit code of a program that SIGKILL ended.
@@ -31,6 +31,7 @@ pub struct Bench {
 impl Bench {
     pub fn new() -> Bench {
         let bench = Bench { scratch: Scratch::new() };
+        bench.scratch.write_policy("defaults.toml", KEEP_ALL);
         fs::write(bench.trace_path(), "").expect("a file of our own");
         privilege::give(&bench.trace_path());
         bench.faults("");

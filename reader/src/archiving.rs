@@ -1,0 +1,238 @@
+//! Makes archives of the sealed segments of one log directory.
+//!
+//! Invariants: an archive is whole or absent; it is durable before its segment goes. Its file is as old as the newest
+//! arrival in it, so that its age is told without opening it. Who wants it, and when, is not known here.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+
+use nix::errno::Errno;
+use standpipe_common::archive::{Archive, Guess, Mark, Spec, Writer, marks};
+use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::part::{PartKind, PartName};
+use standpipe_common::policy::Level;
+use standpipe_common::seam;
+
+use crate::disk::{self, Dir, FileMode};
+use crate::line_end;
+use crate::listing::{Files, Listing, todo_name, unfinished_name};
+
+/// What `level = "auto"` is while segments wait, or come fast.
+const LEVEL_QUICK: i32 = 1;
+/// What it is else. Of real logs 8 makes 12 to 23 % less than 1, at 6 to 10 times the CPU; 9 makes no less than 8, and
+/// 2 to 7 are slower than 1 and often larger.
+const LEVEL_CALM: i32 = 8;
+/// A segment that filled faster than this is compressed quickly, bytes a second: so the better level costs 2 % of a
+/// core at most.
+const CALM_RATE: u64 = 1 << 20;
+
+/// How an archive is made.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    /// Compression level.
+    pub level: Level,
+    /// Whether segments of other logs wait.
+    pub others_wait: bool,
+    /// How the file is made.
+    pub mode: FileMode,
+    /// Whether it is to be handed over: then a `.todo` says so before it is there.
+    pub has_hook: bool,
+}
+
+/// Archives every segment older than `active`, oldest first. `show` is told how much waits, `after_each` is called
+/// when one is done.
+pub fn archive_sealed(
+    dir: &Dir,
+    active: &PartName,
+    how: How,
+    writer: &mut Writer,
+    show: impl Fn(Backlog),
+    mut after_each: impl FnMut(),
+) -> Result<()> {
+    let listing = Listing::read(dir)?;
+    let mut left = Backlog::of(dir, &listing, active);
+    for (name, files) in listing.segments_before(active) {
+        show(left);
+        left.parts -= 1;
+        left.bytes = left.bytes.saturating_sub(segment_bytes(dir, name));
+        let how = How { others_wait: how.others_wait || left.parts > 0, ..how };
+        let segment = name.file(PartKind::Segment);
+        if !dir.stat(&segment).is_ok_and(|stat| disk::is_ours(&stat)) {
+            continue;
+        }
+        if files.archive && !drop_if_different(dir, name)? {
+            remove_segment(dir, name)?;
+            continue;
+        }
+        let begins_inside = line_end::part_before_is_open(dir, &listing, name);
+        archive_part(dir, name, files, begins_inside, how, writer)?;
+        after_each();
+    }
+    show(left);
+    Ok(())
+}
+
+/// Segments that wait for their archive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// How many.
+    pub parts: usize,
+    /// Bytes in them.
+    pub bytes: u64,
+}
+
+impl Backlog {
+    fn of(dir: &Dir, listing: &Listing, active: &PartName) -> Backlog {
+        let sealed = || listing.segments_before(active);
+        Backlog { parts: sealed().count(), bytes: sealed().map(|(name, _)| segment_bytes(dir, name)).sum() }
+    }
+}
+
+fn segment_bytes(dir: &Dir, name: &PartName) -> u64 {
+    dir.stat(name.file(PartKind::Segment)).map_or(0, |stat| stat.st_size as u64)
+}
+
+/// What `level = "auto"` is for a segment of `bytes` that filled within `span_ns`.
+fn auto_level(bytes: u64, span_ns: i64, others_wait: bool) -> i32 {
+    let fast = u128::from(bytes) * 1_000_000_000 > u128::from(CALM_RATE) * span_ns.max(0) as u128;
+    if others_wait || fast { LEVEL_QUICK } else { LEVEL_CALM }
+}
+
+/// Of a part that has both: whether the archive was not that of the segment and had to be set aside.
+fn drop_if_different(dir: &Dir, name: &PartName) -> Result<bool> {
+    let archive_name = name.file(PartKind::Archive);
+    let path = dir.path_of(&archive_name);
+    let segment_bytes = dir.stat(name.file(PartKind::Segment)).cannot("look at", &path)?.st_size as u64;
+    let archive = Archive::open(dir.open_read(&archive_name)?, &path)?;
+    if archive.complete().is_ok() && archive.raw_bytes() == segment_bytes {
+        return Ok(false);
+    }
+    let aside = format!("{archive_name}.damaged");
+    dir.rename_new(&archive_name, &aside)?;
+    log::error!("{} is not the whole of its segment; set aside as {aside}, made again", path.display());
+    Ok(true)
+}
+
+fn archive_part(
+    dir: &Dir,
+    name: &PartName,
+    files: Files,
+    begins_inside: bool,
+    how: How,
+    writer: &mut Writer,
+) -> Result<()> {
+    let segment_name = name.file(PartKind::Segment);
+    let path = dir.path_of(&segment_name);
+    let segment = dir.open_read(&segment_name)?;
+    let metadata = segment.metadata().cannot("look at", &path)?;
+    let marks = if files.marks { read_marks(dir, name, metadata.len()) } else { Vec::new() };
+    let last_ns = metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec();
+    let made_ns = if name.is_exact() { None } else { disk::birth_ns(&metadata) };
+    let guess = Guess { birth_ns: made_ns.unwrap_or_else(|| name.birth_ns()), last_ns };
+    let level = match how.level {
+        Level::Auto => auto_level(metadata.len(), guess.last_ns.saturating_sub(guess.birth_ns), how.others_wait),
+        Level::Fixed(level) => level,
+    };
+    let (file, unfinished) = new_file(dir, name, how.mode)?;
+    let mut out = Out { file: &file, at: 0 };
+    let spec = Spec { level, begins_inside, marks, guess };
+    let summary = writer.write(&mut Source(&segment), &mut out, spec).cannot("archive", &path)?;
+    if summary.raw_bytes != metadata.len() {
+        return Err(Error::because("archive", path, "its length changed meanwhile"));
+    }
+    disk::set_modified(&file, summary.last_ns).cannot("set the time of the archive of", &path)?;
+    if how.has_hook && dir.stat(todo_name(name)).is_err() {
+        dir.create(todo_name(name), how.mode)?;
+    }
+    publish(dir, name, &file, unfinished)?;
+    remove_segment(dir, name)
+}
+
+/// Gives the finished archive its name, durable before anything is removed.
+fn publish(dir: &Dir, name: &PartName, file: &File, unfinished: Option<String>) -> Result<()> {
+    let archive_name = name.file(PartKind::Archive);
+    disk::sync(file).cannot("sync", dir.path_of(&archive_name))?;
+    match unfinished {
+        None => dir.link(file, &archive_name)?,
+        Some(unfinished) => dir.rename_new(&unfinished, &archive_name)?,
+    }
+    dir.sync()
+}
+
+fn remove_segment(dir: &Dir, name: &PartName) -> Result<()> {
+    dir.remove(name.file(PartKind::Segment))?;
+    dir.remove(name.file(PartKind::Marks))
+}
+
+/// A file that nobody sees yet: without a name, or where the file system has no such files, with a hidden one.
+fn new_file(dir: &Dir, name: &PartName, mode: FileMode) -> Result<(File, Option<String>)> {
+    match dir.create_unnamed(mode) {
+        Ok(file) => Ok((file, None)),
+        Err(error) if matches!(error.errno(), Some(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::EINVAL)) => {
+            let unfinished = unfinished_name(name);
+            dir.remove(&unfinished)?;
+            Ok((dir.create(&unfinished, mode)?, Some(unfinished)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn read_marks(dir: &Dir, name: &PartName, part_bytes: u64) -> Vec<Mark> {
+    let file_name = name.file(PartKind::Marks);
+    let read = dir
+        .open_read(&file_name)
+        .and_then(|mut file| marks::read_records(&mut file, part_bytes).cannot("read", dir.path_of(&file_name)));
+    read.unwrap_or_else(|error| {
+        log::warn!("{error}; arrival times of {name} are guessed");
+        Vec::new()
+    })
+}
+
+/// The segment, as the archive reads it.
+struct Source<'a>(&'a File);
+
+impl Read for Source<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        seam::pass("archive-read")?;
+        self.0.read(buffer)
+    }
+}
+
+/// The archive, through the seam.
+struct Out<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Write for Out<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        disk::write_at(self.file, bytes, self.at)?;
+        self.at += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waits_or_comes_fast_is_compressed_quickly() {
+        const SECOND: i64 = 1_000_000_000;
+        for (bytes, span_ns, others_wait, level) in [
+            (64 << 20, 64 * SECOND, false, LEVEL_CALM),
+            (64 << 20, 63 * SECOND, false, LEVEL_QUICK),
+            (64 << 20, 86_400 * SECOND, true, LEVEL_QUICK),
+            (1000, SECOND, false, LEVEL_CALM),
+            (1000, 0, false, LEVEL_QUICK),
+            (1000, -SECOND, false, LEVEL_QUICK),
+        ] {
+            assert_eq!(auto_level(bytes, span_ns, others_wait), level, "{bytes} {span_ns} {others_wait}");
+        }
+    }
+}

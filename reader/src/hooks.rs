@@ -1,0 +1,261 @@
+//! Which archive a hook gets next: all that have a `.todo`, one at a time a pipe, again and again until it succeeds.
+//!
+//! Invariants: the `.todo` files alone say what is left to do, so a kill loses none; each stands before its archive has
+//! its name and goes when the hook has succeeded: at least once. A failure is one line and delays the others of the
+//! pipe a while, but does not stop them: the next try is the next archive's. Nothing of the reader waits for a hook.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::{OsStr, OsString};
+use std::path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use standpipe_common::archive::Archive;
+use standpipe_common::error::{Cannot, Result};
+use standpipe_common::part::{PartKind, PartName};
+use standpipe_common::sys;
+
+use crate::disk::Dir;
+use crate::hook::{self, Facts};
+use crate::listing::{Listing, SELF, todo_name};
+use crate::upkeep::{HookCall, Order};
+
+/// Hooks that run at the same time, each of another pipe.
+const HOOKS_MAX: usize = 4;
+/// The first wait after a failure; it doubles up to [`RETRY_SPAN_MAX`].
+const RETRY_SPAN: Duration = Duration::from_secs(1);
+/// The longest wait after a failure.
+const RETRY_SPAN_MAX: Duration = Duration::from_secs(300);
+
+/// Lanes whose hook may have something to do.
+#[derive(Clone, Debug, Default)]
+pub struct HookQueue {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lanes: BTreeMap<OsString, Lane>,
+    due: VecDeque<OsString>,
+    running: usize,
+    is_started: bool,
+    /// As our parent gave it to us.
+    umask: u32,
+}
+
+#[derive(Debug)]
+struct Lane {
+    order: Order,
+    is_running: bool,
+    /// Something came up while it was looked at.
+    again: bool,
+    failed: Option<Failure>,
+}
+
+#[derive(Clone, Debug)]
+struct Failure {
+    part: PartName,
+    retry_at: Instant,
+    wait: Duration,
+}
+
+/// What became of one look at a lane.
+enum Outcome {
+    /// Nothing is left.
+    Idle,
+    /// One archive is handed over, there may be more.
+    Done,
+    /// This one could not be handed over.
+    Failed(PartName),
+}
+
+impl HookQueue {
+    /// A lane may have archives that its hook has not had. The first one that has a hook at all starts the threads.
+    pub fn put(&self, root: &Dir, name: &OsStr, order: &Order) {
+        if order.upkeep.hook.is_none() {
+            return;
+        }
+        let mut state = self.lock();
+        let fresh = || Lane { order: order.clone(), is_running: false, again: false, failed: None };
+        state.lanes.entry(name.to_owned()).or_insert_with(fresh).order = order.clone();
+        state.make_due(name);
+        if !std::mem::replace(&mut state.is_started, true)
+            && let Err(error) = self.start(root, state.umask)
+        {
+            log::error!("{error}");
+        }
+        drop(state);
+        self.shared.changed.notify_all();
+    }
+
+    /// Hooks get this umask instead of ours.
+    pub fn keep_umask(&self, umask: u32) {
+        self.lock().umask = umask;
+    }
+
+    /// A lane is no more.
+    pub fn forget(&self, name: &OsStr) {
+        self.lock().lanes.remove(name);
+    }
+
+    /// Waits until every hook has had every archive, at most `span`. `false`: some is left.
+    pub fn wait_idle(&self, span: Duration) -> bool {
+        let (mut state, _) = self
+            .shared
+            .changed
+            .wait_timeout_while(self.lock(), span, State::is_working)
+            .unwrap_or_else(PoisonError::into_inner);
+        !state.is_working()
+    }
+
+    fn start(&self, root: &Dir, umask: u32) -> Result<()> {
+        for _ in 0..HOOKS_MAX {
+            let (queue, root) = (self.clone(), root.try_clone()?);
+            let path = root.path().to_path_buf();
+            let work = move || {
+                if let Err(error) = sys::own_umask(umask).cannot("set the umask of the hooks of", root.path()) {
+                    log::error!("{error}");
+                }
+                queue.work(&root);
+            };
+            thread::Builder::new().name("hook".to_owned()).spawn(work).map(drop).cannot("start the hooks of", path)?;
+        }
+        Ok(())
+    }
+
+    fn work(&self, root: &Dir) {
+        loop {
+            let (name, order, after) = self.next();
+            let outcome = hand_over_next(root, &name, &order, after.as_ref()).unwrap_or_else(|error| {
+                log::error!("{}: {error}", name.display());
+                Outcome::Idle
+            });
+            let mut state = self.lock();
+            state.running -= 1;
+            state.note(&name, outcome);
+            drop(state);
+            self.shared.changed.notify_all();
+        }
+    }
+
+    /// The next lane to look at, and the archive that failed last; waits until there is one.
+    fn next(&self) -> (OsString, Order, Option<PartName>) {
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            state.revive(now);
+            if let Some(name) = state.due.pop_front() {
+                let Some(lane) = state.lanes.get_mut(&name) else { continue };
+                lane.is_running = true;
+                lane.again = false;
+                let next = (name, lane.order.clone(), lane.failed.as_ref().map(|failure| failure.part.clone()));
+                state.running += 1;
+                return next;
+            }
+            let waits = state.lanes.values().filter(|lane| !lane.is_running).filter_map(|lane| lane.failed.as_ref());
+            let rest = waits.map(|failure| failure.retry_at.saturating_duration_since(now)).min();
+            let changed = &self.shared.changed;
+            state = match rest {
+                Some(rest) => changed.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0,
+                None => changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_working(&mut self) -> bool {
+        self.running > 0 || !self.due.is_empty() || self.lanes.values().any(|lane| lane.failed.is_some())
+    }
+
+    /// Unless it waits after a failure.
+    fn make_due(&mut self, name: &OsStr) {
+        let Some(lane) = self.lanes.get_mut(name) else { return };
+        lane.again = true;
+        if !lane.is_running && lane.failed.is_none() && !self.due.iter().any(|due| due == name) {
+            self.due.push_back(name.to_owned());
+        }
+    }
+
+    fn revive(&mut self, now: Instant) {
+        for (name, lane) in &self.lanes {
+            let is_over = lane.failed.as_ref().is_some_and(|failure| failure.retry_at <= now);
+            if is_over && !lane.is_running && !self.due.contains(name) {
+                self.due.push_back(name.clone());
+            }
+        }
+    }
+
+    fn note(&mut self, name: &OsStr, outcome: Outcome) {
+        let Some(lane) = self.lanes.get_mut(name) else { return };
+        lane.is_running = false;
+        match outcome {
+            Outcome::Idle => {
+                lane.failed = None;
+                if lane.again {
+                    self.make_due(name);
+                }
+            }
+            Outcome::Done => {
+                lane.failed = None;
+                self.make_due(name);
+            }
+            Outcome::Failed(part) => {
+                let wait = lane.failed.as_ref().map_or(RETRY_SPAN, |failure| (failure.wait * 2).min(RETRY_SPAN_MAX));
+                lane.failed = Some(Failure { part, retry_at: Instant::now() + wait, wait });
+            }
+        }
+    }
+}
+
+/// Hands over the oldest archive that has a `.todo`, or, where one failed, the one after it.
+fn hand_over_next(root: &Dir, name: &OsStr, order: &Order, after: Option<&PartName>) -> Result<Outcome> {
+    let dir = root.existing_sub(name)?;
+    let listing = Listing::read(&dir)?;
+    let todos = &listing.todos;
+    let next = todos.iter().find(|part| after.is_none_or(|after| *part > after)).or(todos.first());
+    let (Some(part), Some(hook)) = (next, &order.upkeep.hook) else { return Ok(Outcome::Idle) };
+    let files = listing.parts.get(part).copied().unwrap_or_default();
+    if !files.archive {
+        if !files.segment {
+            // Somebody removed the archive: there is nothing to hand over.
+            dir.remove(todo_name(part))?;
+            return Ok(Outcome::Done);
+        }
+        // It is still being made.
+        return Ok(Outcome::Idle);
+    }
+    match hand_over(&dir, name, part, hook) {
+        Ok(()) => {
+            dir.remove(todo_name(part))?;
+            Ok(Outcome::Done)
+        }
+        Err(error) => {
+            log::error!("{}: {}: {error}; tried again later", name.display(), part.file(PartKind::Archive));
+            Ok(Outcome::Failed(part.clone()))
+        }
+    }
+}
+
+fn hand_over(dir: &Dir, name: &OsStr, part: &PartName, hook: &HookCall) -> Result<()> {
+    let archive_name = part.file(PartKind::Archive);
+    let path = dir.path_of(&archive_name);
+    let path = path::absolute(&path).cannot("find", &path)?;
+    let archive = Archive::open(dir.open_read(&archive_name)?, &path)?;
+    let directory = path.parent().and_then(path::Path::file_name);
+    let pipe = if name == SELF { directory.unwrap_or(name) } else { name };
+    let facts = Facts::of(&archive, path.clone(), pipe.to_owned())?;
+    drop(archive);
+    hook::run(&hook.hook, hook.timeout, &facts)
+}

@@ -1,0 +1,123 @@
+//! One log directory as retention sees it: its sealed parts with their sizes and ages, and their removal.
+//!
+//! Invariants: only files that the listing knows as ours, and that are regular and our uid's, are counted or removed;
+//! of a log that is written the active segment and what is newer are counted by their length, for the rest is reserve,
+//! and never removed. What is to go is decided in [`crate::retention`].
+
+use std::ffi::{OsStr, OsString};
+
+use standpipe_common::error::Result;
+use standpipe_common::part::{PartKind, PartName};
+use standpipe_common::policy::Keep;
+
+use crate::disk::{self, Dir};
+use crate::listing::{CURRENT, Files, Listing, SELF, todo_name};
+use crate::retention::{Because, Going, Stored};
+use crate::upkeep::Order;
+
+/// Unit in which the length of the active segment is counted.
+const BLOCK_BYTES: u64 = 4096;
+
+/// A log directory, looked at once.
+#[derive(Debug)]
+pub struct Stock {
+    dir: Dir,
+    lane: OsString,
+    /// Nobody writes there: even the newest part is sealed.
+    pub is_orphan: bool,
+    /// The limits.
+    pub keep: Keep,
+    /// The file system that it lies on.
+    pub device: u64,
+    names: Vec<(PartName, Files, bool)>,
+    /// Sealed parts, oldest first.
+    pub stored: Vec<Stored>,
+    /// Bytes of what is not sealed.
+    pub other_bytes: u64,
+}
+
+impl Stock {
+    /// Looks at the log directory of a lane, or, as `is_orphan`, of a pipe that is gone. `None`: nothing may be
+    /// deleted there.
+    pub fn look(dir: &Dir, lane: &OsStr, order: &Order, is_orphan: bool) -> Result<Option<Stock>> {
+        let Some(keep) = order.upkeep.keep else { return Ok(None) };
+        let listing = Listing::read(dir)?;
+        let mut stock = Stock {
+            dir: dir.try_clone()?,
+            lane: lane.to_owned(),
+            is_orphan,
+            keep,
+            device: dir.identity()?.dev,
+            names: Vec::new(),
+            stored: Vec::new(),
+            other_bytes: 0,
+        };
+        for (name, files) in &listing.parts {
+            let is_sealed = is_orphan || *name < order.active;
+            stock.add(name, *files, listing.todos.contains(name), is_sealed, order);
+        }
+        Ok(Some(stock))
+    }
+
+    /// Its directory.
+    pub fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
+    /// The name of its pipe.
+    pub fn lane(&self) -> &OsStr {
+        &self.lane
+    }
+
+    fn add(&mut self, name: &PartName, files: Files, has_todo: bool, is_sealed: bool, order: &Order) {
+        let of_kind = |is_there: bool, kind| {
+            let stat = self.dir.stat(name.file(kind)).ok().filter(|_| is_there)?;
+            disk::is_removable(&stat).then_some(stat)
+        };
+        let segment = of_kind(files.segment, PartKind::Segment);
+        let archive = of_kind(files.archive, PartKind::Archive);
+        let marks = of_kind(files.marks, PartKind::Marks);
+        let files = Files { segment: segment.is_some(), archive: archive.is_some(), marks: marks.is_some() };
+        let blocks = |stat: &nix::sys::stat::FileStat| stat.st_blocks as u64 * 512;
+        let Some(newest) = archive.or(segment).filter(|stat| is_sealed && stat.st_size > 0) else {
+            let written = segment.map_or(0, |stat| (stat.st_size as u64).next_multiple_of(BLOCK_BYTES));
+            self.other_bytes += written + marks.as_ref().map_or(0, blocks);
+            return;
+        };
+        let there = [segment, archive, marks];
+        let bytes = there.iter().flatten().map(blocks).sum();
+        let frees = there.iter().flatten().filter(|stat| stat.st_nlink == 1).map(blocks).sum();
+        let going = match (files.archive, has_todo) {
+            (true, true) if order.upkeep.hook.is_some() => Going::AfterHook,
+            (false, _) if order.upkeep.level.is_some() => Going::Last,
+            _ => Going::First,
+        };
+        let newest_ns = newest.st_mtime.saturating_mul(1_000_000_000).saturating_add(newest.st_mtime_nsec);
+        self.names.push((name.clone(), files, has_todo));
+        self.stored.push(Stored { bytes, frees, newest_ns, going });
+    }
+
+    /// Removes a part, by its place, with one line.
+    pub fn remove(&self, place: usize, because: Because) -> Result<()> {
+        let (name, files, has_todo) = &self.names[place];
+        // The archive last: what a crash leaves is still a whole part.
+        let there =
+            [(files.marks, PartKind::Marks), (files.segment, PartKind::Segment), (files.archive, PartKind::Archive)];
+        for (_, kind) in there.into_iter().filter(|(is_there, _)| *is_there) {
+            self.dir.remove(name.file(kind))?;
+        }
+        if *has_todo {
+            self.dir.remove(todo_name(name))?;
+        }
+        if self.is_orphan && place + 1 == self.names.len() {
+            self.dir.remove(CURRENT)?;
+        }
+        let kind = if files.archive { PartKind::Archive } else { PartKind::Segment };
+        log::info!("{}: removed {} ({because})", self.shown(), name.file(kind));
+        Ok(())
+    }
+
+    fn shown(&self) -> std::path::Display<'_> {
+        if self.lane == SELF { self.dir.path().display() } else { std::path::Path::new(&self.lane).display() }
+    }
+}
