@@ -109,8 +109,8 @@ fn h4_no_writer_and_no_reader_notices_a_hup() {
     let mut reader = open_reader(&fifo);
     let mut check = Check::new();
     for _ in 0..30 {
-        holder.signal(Signal::SIGHUP);
         let lines = holder.lines_with("holds 1 pipe of").len();
+        holder.signal(Signal::SIGHUP);
         until("the next HUP is answered", || {
             check.feed(&read_all(&mut reader));
             holder.lines_with("holds 1 pipe of").len() > lines

@@ -16,11 +16,11 @@ use standpipe_tests::pipe::queued;
 use standpipe_tests::privilege::needs_root;
 use standpipe_tests::scratch::set_mode;
 use standpipe_tests::stored::stream_of;
-use standpipe_tests::traffic::{Check, Tally, Writer};
-use support_b::{Bench, files_ending, hold, put, stop};
+use standpipe_tests::traffic::{Check, Tally, Writer, length, line};
+use support_b::{Bench, assert_same, files_ending, hold, put, stop};
 
 /// Rotation that fits a tiny disk, and nothing deleted.
-const TINY: &str = "rotate_size = \"256KiB\"";
+const TINY: &str = "rotate_size = \"256KiB\"\nkeep_size = \"off\"\nkeep_free = \"off\"";
 /// What a reader may take for one lane at full speed, KiB.
 const MEMORY_KIB_MAX: u64 = 24 << 10;
 
@@ -71,6 +71,31 @@ fn r40_on_a_full_disk_the_writer_waits_memory_stays_flat_and_nothing_is_lost() {
         assert!(found.is_whole() && found.found == written.lines, "{found:?}");
         assert!(anonymous_kib(&reader) < MEMORY_KIB_MAX, "{} KiB", anonymous_kib(&reader));
         until("the sealed segments are archived", || files_ending(&bench.log("app"), ".log").len() == 1);
+        stop(reader);
+    });
+}
+
+#[test]
+fn r41_with_the_default_limits_a_full_disk_keeps_the_newest_and_tells_what_went() {
+    const LINES: u64 = 100_000;
+    needs_root(|| {
+        let bench = Bench::new();
+        bench.scratch.write_policy("defaults.toml", "rotate_size = \"256KiB\"");
+        let _disk = Mounted::tmpfs(&bench.scratch.logs(), "size=4m");
+        let fifo = bench.scratch.pipe("app");
+        let pipe = hold(&fifo);
+        let reader = bench.plain_reader().start();
+        let written = Writer::start(&fifo, 1, Some(LINES), Duration::ZERO).join();
+        assert!(written.error.is_none() && written.lines == LINES, "{written:?}");
+        until("the pipe is empty", || queued(&pipe) == 0);
+        let last = line(1, LINES - 1, length(1, LINES - 1));
+        until("the last line is stored", || stream_of(&bench.log("app")).ends_with(&last));
+        let stored = stream_of(&bench.log("app"));
+        let kept = stored.split_inclusive(|byte| *byte == b'\n').count() as u64;
+        let newest: Vec<u8> = (LINES - kept..LINES).flat_map(|seq| line(1, seq, length(1, seq))).collect();
+        assert_same(&stored, &newest, "the newest lines, without a gap");
+        assert!(kept < LINES && !reader.lines_with(": removed ").is_empty(), "{kept}: {}", reader.stderr());
+        assert!(reader.lines_with(": removed ").iter().all(|line| line.contains("(keep_free ")));
         stop(reader);
     });
 }

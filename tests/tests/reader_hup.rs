@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::until;
 use standpipe_tests::pipe::queued;
@@ -177,6 +178,24 @@ fn a_changed_policy_counts_from_the_next_line_on_and_one_with_mistakes_not_at_al
     until("the first part is archived", || !files_ending(&bench.log("app"), ".log.zst").is_empty());
     put(&other, b"two\n");
     bench.wait_stored("other", b"one\ntwo\n");
+    stop(reader);
+}
+
+#[test]
+fn r29_a_limit_that_is_lowered_counts_at_once() {
+    let bench = Bench::new();
+    let app = hold(&bench.scratch.pipe("app"));
+    let reader = bench.plain_reader().start();
+    for round in 1..=5 {
+        put(&app, b"one\n");
+        bench.wait_stored("app", &b"one\n".repeat(round));
+        reader.signal(Signal::SIGALRM);
+        until("the part is archived", || files_ending(&bench.log("app"), ".log.zst").len() == round);
+    }
+    bench.scratch.write_policy("app.toml", "keep_files = 2");
+    reread(&reader);
+    until("three are gone", || files_ending(&bench.log("app"), ".log.zst").len() == 2);
+    assert_eq!(reader.wait_lines("(keep_files 2)", 3).len(), 3);
     stop(reader);
 }
 
