@@ -113,13 +113,13 @@ impl Fifo {
 
     /// A writer would have to wait now, whatever the byte count says: lines of 2,100 bytes fill a pipe at 51 %.
     ///
-    /// A pipe that we can only read does not tell. There half of the bytes count as full: each `write(2)` fills up the
-    /// page before it or leaves less than half of its own empty.
-    pub fn is_full(&self) -> io::Result<bool> {
+    /// A pipe that we can only read does not tell. There half of its `capacity` counts as full where `queued` bytes are
+    /// in it: each `write(2)` fills up the page before it or leaves less than half of its own empty.
+    pub fn is_full(&self, queued: usize, capacity: usize) -> io::Result<bool> {
         if self.is_writable {
             return Ok(!self.poll(PollFlags::POLLOUT)?.contains(PollFlags::POLLOUT));
         }
-        Ok(self.queued()? >= self.capacity()? / 2)
+        Ok(queued >= capacity / 2)
     }
 
     /// Of a pipe that we hold for reading only: nobody has it open for writing any more.

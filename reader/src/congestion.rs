@@ -79,7 +79,7 @@ impl Congestion {
         }
         let pipe = lane.pipes().present();
         let queued = pipe.queued().unwrap_or(0);
-        let full = queued > 0 && pipe.is_full().unwrap_or(false);
+        let full = queued > 0 && lane.pipes().is_full(queued);
         lane.gauge().pipe(queued, lane.pipes().capacity());
         let crowded = full || is_beyond(lane.settings().warn_fill, queued, lane.pipes().capacity());
         self.see(lane, queued, crowded, now);

@@ -199,9 +199,9 @@ impl Drain {
         }
         let Some(mut mailbox) = self.take_mailbox(index) else { return 0 };
         let slot = &mut self.slots[index];
-        let asks = slot.pace != Pace::Quiet || slot.congestion.asks(slot.lane.pipes().capacity(), now);
-        let full = asks && slot.lane.pipes().present().is_full().unwrap_or(false);
-        let mut tools = Tools { mailbox: &mut mailbox, glance: &mut self.glance, now_ns: clock::now_ns() };
+        let asks_full = slot.pace != Pace::Quiet || slot.congestion.asks(slot.lane.pipes().capacity(), now);
+        let now_ns = clock::now_ns();
+        let mut tools = Tools { mailbox: &mut mailbox, glance: &mut self.glance, now_ns, asks_full };
         let done = slot.lane.turn(&mut tools);
         let turn = match done {
             Ok(turn) => turn,
@@ -225,9 +225,9 @@ impl Drain {
             slot.be_active(now);
         }
         slot.ended = slot.hung_up && turn.queued == 0;
-        let look_at = slot.congestion.after_turn(&slot.lane, turn.queued, full, now);
+        let look_at = slot.congestion.after_turn(&slot.lane, turn.queued, turn.full, now);
         self.agenda.wake_at(look_at, index);
-        let seen = Seen { queued: turn.queued, full, capacity: slot.lane.pipes().capacity() };
+        let seen = Seen { queued: turn.queued, full: turn.full, capacity: slot.lane.pipes().capacity() };
         let (pace, next) = pace::after(slot.pace, seen, now);
         slot.pace = pace;
         self.follow(index, next, now);
@@ -249,9 +249,9 @@ impl Drain {
     fn follow(&mut self, index: usize, next: Next, now: Instant) {
         match next {
             Next::Again => self.agenda.make_ready(index),
-            Next::Tick => {
+            Next::Tick(doubled) => {
                 self.slots[index].deregister(&self.registry);
-                let tick = self.slots[index].lane.settings().tick;
+                let tick = self.slots[index].lane.settings().tick * (1 << doubled);
                 self.agenda.wake_at_tick(now, tick, index);
             }
             Next::Wait => {

@@ -45,6 +45,8 @@ pub struct Tools<'a> {
     pub glance: &'a mut Glance,
     /// Wall clock, ns since the epoch.
     pub now_ns: i64,
+    /// Whether to ask if a writer would have to wait.
+    pub asks_full: bool,
 }
 
 /// What a turn did.
@@ -52,6 +54,8 @@ pub struct Tools<'a> {
 pub struct Turn {
     /// Bytes that were waiting before it.
     pub queued: usize,
+    /// A writer would have had to wait then.
+    pub full: bool,
     /// Bytes taken.
     pub taken: usize,
 }
@@ -240,6 +244,11 @@ impl Lane {
         if self.log.is_none() {
             return Err(Halt::Resting);
         }
+        let full = tools.asks_full && self.pipes.is_full(queued);
+        if !tools.asks_full {
+            // After a quiet moment: a holder may have made it larger.
+            self.pipes.measure();
+        }
         let now_ns = tools.now_ns;
         self.text.clear();
         self.settings.stamper.render(now_ns, &mut self.text);
@@ -277,7 +286,7 @@ impl Lane {
         }
         // The line that a due rotation waited for may have ended. A failure comes again before the next chunk.
         self.on_time(now_ns).ok();
-        Ok(Turn { queued, taken })
+        Ok(Turn { queued, full, taken })
     }
 
     /// Stops being read for a while; `holding` is the mailbox with the chunk that could not be put. Said once, however

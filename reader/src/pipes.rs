@@ -49,6 +49,16 @@ impl Pipes {
         self.capacity
     }
 
+    /// Whether a writer of the present one would have to wait, where `queued` bytes are in it.
+    pub fn is_full(&self, queued: usize) -> bool {
+        self.present.is_full(queued, self.capacity).unwrap_or(false)
+    }
+
+    /// Asks again how much the present one can hold.
+    pub fn measure(&mut self) {
+        self.capacity = self.present.capacity().unwrap_or(self.capacity);
+    }
+
     /// All of them.
     pub fn all(&self) -> impl Iterator<Item = &Fifo> {
         self.retired.iter().map(|old| &old.fifo).chain([&self.present])

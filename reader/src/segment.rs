@@ -118,7 +118,7 @@ impl Segment {
         let from = self.reserved.max(self.len);
         let ahead = (needed + RESERVE_BYTES).min(rotate_size.unwrap_or(u64::MAX)).max(needed);
         let reserved = match disk::reserve(&self.file, from..ahead) {
-            Err(error) if is_full(&error) && needed < ahead => {
+            Err(error) if is_no_room(&error) && needed < ahead => {
                 disk::reserve(&self.file, from..needed).map(|can| (can, needed))
             }
             tried => tried.map(|can| (can, ahead)),
@@ -251,8 +251,8 @@ impl Drop for Segment {
     }
 }
 
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::ENOSPC | Errno::EDQUOT))
+fn is_no_room(error: &io::Error) -> bool {
+    disk::is_no_room(error.raw_os_error().map(Errno::from_raw))
 }
 
 /// The file of marks beside a segment.

@@ -251,7 +251,7 @@ pub const KEYS: &[Key] = &[
         name: "tick",
         default: Default::Is("\"2ms\""),
         takes: "a span from 1ms to 1s",
-        meaning: "How long a busy pipe gathers bytes between two reads.",
+        meaning: "How long a busy pipe gathers bytes between two reads; up to four times as long while they are few.",
         reason: "A read for each line would cost many times the CPU; a quiet pipe is read at once.",
         ..LANE
     },
