@@ -5,6 +5,8 @@
 //! the chunk that could not be put. A lane without work rests: it has its pipe open and nothing else, and takes up its
 //! log directory again as it finds it. When a turn comes is not decided here ([`crate::pace`], [`crate::drain`]).
 
+mod sickness;
+
 use std::ffi::{OsStr, OsString};
 use std::time::{Duration, Instant};
 
@@ -13,14 +15,14 @@ use standpipe_common::fifo::Fifo;
 use standpipe_common::part::PartKind;
 use standpipe_common::policy::Durability;
 
-use crate::disk::{self, Dir};
+use self::sickness::Sick;
+use crate::disk::Dir;
 use crate::glance::Glance;
 use crate::log_dir::LogDir;
 use crate::mailbox::{DATA_BYTES, Mailbox};
 use crate::pipes::{Pipes, Source};
 use crate::queue::ArchiveQueue;
 use crate::record::Record;
-use crate::recovery::{self, Settled};
 use crate::rotation::{self, LINE_WAIT_NS, Place, Verdict, Waiting};
 use crate::segment::Segment;
 use crate::settings::Settings;
@@ -29,13 +31,6 @@ use crate::upkeep::Order;
 
 /// How often the active segment is looked at while it is written: somebody may have removed it.
 const VERIFY_SPAN: Duration = Duration::from_millis(900);
-
-/// The first wait after a failure; it doubles up to [`RETRY_SPAN_MAX`].
-const RETRY_SPAN: Duration = Duration::from_secs(1);
-/// The longest wait after a failure.
-const RETRY_SPAN_MAX: Duration = Duration::from_secs(30);
-/// The wait for room: the archiver has been asked to make some, and a try costs little.
-const ROOM_SPAN: Duration = Duration::from_millis(500);
 
 /// What a lane works with beside its own: one set for all lanes of a thread.
 pub struct Tools<'a> {
@@ -69,15 +64,6 @@ pub enum Halt {
     Before(Error),
     /// The mailbox holds a chunk that cannot be put yet.
     Holding(Error),
-}
-
-/// A failure that lasts.
-#[derive(Debug)]
-struct Sick {
-    retry_at: Instant,
-    wait: Duration,
-    /// The mailbox with the chunk that could not be put.
-    holding: Option<Mailbox>,
 }
 
 /// One pipe at work.
@@ -212,16 +198,6 @@ impl Lane {
         due_ns
     }
 
-    /// When it is worth trying again. `None`: it is well.
-    pub fn retry_at(&self) -> Option<Instant> {
-        self.sick.as_ref().map(|sick| sick.retry_at)
-    }
-
-    /// A chunk waits to be put; until then the part must stay as it is.
-    pub fn holds_chunk(&self) -> bool {
-        self.sick.as_ref().is_some_and(|sick| sick.holding.is_some())
-    }
-
     /// Asks for a rotation at the next line end.
     pub fn ask_rotation(&mut self) {
         self.asked = self.log.as_ref().is_some_and(|log| !log.segment().is_empty());
@@ -287,56 +263,6 @@ impl Lane {
         // The line that a due rotation waited for may have ended. A failure comes again before the next chunk.
         self.on_time(now_ns).ok();
         Ok(Turn { queued, full, taken })
-    }
-
-    /// Stops being read for a while; `holding` is the mailbox with the chunk that could not be put. Said once, however
-    /// often it is tried again.
-    pub fn fall_sick(&mut self, error: &Error, holding: Option<Mailbox>, now: Instant) {
-        let before = self.sick.take();
-        if before.is_none() {
-            log::error!("{error}; {} is not read until this is mended", self.name.display());
-        }
-        let mut wait = before.as_ref().map_or(RETRY_SPAN, |sick| (sick.wait * 2).min(RETRY_SPAN_MAX));
-        if disk::is_no_room(error.errno()) {
-            self.queue.ask_room(&self.name);
-            wait = ROOM_SPAN;
-        }
-        self.gauge.sick(error, wait);
-        let holding = holding.or(before.and_then(|sick| sick.holding));
-        if holding.is_none() {
-            // The next try begins with the log directory as it is then: this one may have been removed.
-            self.log = None;
-        }
-        self.sick = Some(Sick { retry_at: now + wait, wait, holding });
-    }
-
-    /// Tries again to put the chunk that is held. Gives back its mailbox, settled.
-    pub fn settle_held(&mut self) -> Result<Option<(Mailbox, Settled)>> {
-        let Some(mut mailbox) = self.sick.as_mut().and_then(|sick| sick.holding.take()) else { return Ok(None) };
-        match self.settle(&mut mailbox) {
-            Ok(settled) => Ok(Some((mailbox, settled))),
-            Err(error) => {
-                if let Some(sick) = &mut self.sick {
-                    sick.holding = Some(mailbox);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    /// A turn went well.
-    pub fn be_well(&mut self) {
-        if self.sick.take().is_some() {
-            self.gauge.well();
-            log::info!("{}: is read again", self.name.display());
-        }
-    }
-
-    /// Settles a chunk that a reader before us left in `mailbox`.
-    pub fn settle(&mut self, mailbox: &mut Mailbox) -> Result<Settled> {
-        let log = self.log.as_mut().ok_or_else(|| no_log(&self.name))?;
-        let fifo = mailbox.record().and_then(|record| self.pipes.find(record.fifo));
-        recovery::settle(mailbox, log, fifo)
     }
 
     /// Ends the part whatever it holds, as at the end of input.

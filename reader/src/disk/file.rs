@@ -1,0 +1,100 @@
+//! Steps on one open file of the log root: bytes, length, blocks, durability, locks. Each that changes the disk passes
+//! the seam.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, UNIX_EPOCH};
+
+use nix::errno::Errno;
+use nix::fcntl::{self, FallocateFlags, FcntlArg};
+use nix::libc;
+use standpipe_common::seam;
+
+/// Writes all of `bytes` at `offset`.
+pub fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    let allowed = seam::pass_write("write", bytes.len())?;
+    file.write_all_at(&bytes[..allowed], offset)?;
+    if allowed < bytes.len() {
+        seam::die();
+    }
+    Ok(())
+}
+
+/// Sets a file's length.
+pub fn set_len(file: &File, len: u64) -> io::Result<()> {
+    seam::pass("truncate")?;
+    file.set_len(len)
+}
+
+/// Says when a file was written last, ns since the epoch.
+pub fn set_modified(file: &File, time_ns: i64) -> io::Result<()> {
+    seam::pass("times")?;
+    let span = Duration::from_nanos(time_ns.unsigned_abs());
+    file.set_modified(if time_ns < 0 { UNIX_EPOCH - span } else { UNIX_EPOCH + span })
+}
+
+/// Makes a file's content durable.
+pub fn sync(file: &File) -> io::Result<()> {
+    seam::pass("sync")?;
+    file.sync_all()
+}
+
+/// Gives a new file `len` bytes of disk; where the file system has no fallocate, by writing zeros.
+pub fn allocate(file: &File, len: u64) -> io::Result<()> {
+    allocate_range(file, 0..len)
+}
+
+/// The same for a range that nothing was written to yet.
+pub fn allocate_range(file: &File, range: Range<u64>) -> io::Result<()> {
+    seam::pass("allocate")?;
+    let len = range.end - range.start;
+    match fcntl::fallocate(file, FallocateFlags::empty(), range.start as i64, len as i64) {
+        Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => file.write_all_at(&vec![0; len as usize], range.start),
+        other => Ok(other?),
+    }
+}
+
+/// Reserves blocks for `range` of a file beyond its end, whose length stays as it is. `false`: this file system cannot.
+pub fn reserve(file: &File, range: Range<u64>) -> io::Result<bool> {
+    seam::pass("reserve")?;
+    let len = range.end.saturating_sub(range.start) as i64;
+    match fcntl::fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, range.start as i64, len) {
+        Ok(()) => Ok(true),
+        Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Makes a file's bytes durable, and its length.
+pub fn sync_data(file: &File) -> io::Result<()> {
+    seam::pass("sync-data")?;
+    file.sync_data()
+}
+
+/// Takes the write lock on byte 0 of a file, which lasts as long as the file is open. `false`: another has it.
+pub fn try_lock(file: &File) -> io::Result<bool> {
+    match fcntl::fcntl(file, FcntlArg::F_OFD_SETLK(&first_byte(libc::F_WRLCK))) {
+        Ok(_) => Ok(true),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Whether another has that lock; asking needs read permission only.
+pub fn is_locked(file: &File) -> io::Result<bool> {
+    let mut lock = first_byte(libc::F_WRLCK);
+    fcntl::fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock))?;
+    Ok(i32::from(lock.l_type) != libc::F_UNLCK)
+}
+
+/// When a file was made, ns since the epoch. `None`: this file system does not keep it.
+pub fn birth_ns(metadata: &std::fs::Metadata) -> Option<i64> {
+    let since = metadata.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_nanos()).ok()
+}
+
+fn first_byte(kind: i32) -> libc::flock {
+    libc::flock { l_type: kind as i16, l_whence: libc::SEEK_SET as i16, l_start: 0, l_len: 1, l_pid: 0 }
+}

@@ -1,0 +1,88 @@
+//! A lane whose log cannot be written: it is not read, keeps its chunk, and tries again with growing waits.
+
+use std::time::{Duration, Instant};
+
+use standpipe_common::error::{Error, Result};
+
+use super::{Lane, no_log};
+use crate::disk;
+use crate::mailbox::Mailbox;
+use crate::recovery::{self, Settled};
+
+/// The first wait after a failure; it doubles up to [`RETRY_SPAN_MAX`].
+const RETRY_SPAN: Duration = Duration::from_secs(1);
+/// The longest wait after a failure.
+const RETRY_SPAN_MAX: Duration = Duration::from_secs(30);
+/// The wait for room: the archiver has been asked to make some, and a try costs little.
+const ROOM_SPAN: Duration = Duration::from_millis(500);
+
+/// A failure that lasts.
+#[derive(Debug)]
+pub(super) struct Sick {
+    retry_at: Instant,
+    wait: Duration,
+    /// The mailbox with the chunk that could not be put.
+    holding: Option<Mailbox>,
+}
+
+impl Lane {
+    /// When it is worth trying again. `None`: it is well.
+    pub fn retry_at(&self) -> Option<Instant> {
+        self.sick.as_ref().map(|sick| sick.retry_at)
+    }
+
+    /// A chunk waits to be put; until then the part must stay as it is.
+    pub fn holds_chunk(&self) -> bool {
+        self.sick.as_ref().is_some_and(|sick| sick.holding.is_some())
+    }
+
+    /// Stops being read for a while; `holding` is the mailbox with the chunk that could not be put. Said once, however
+    /// often it is tried again.
+    pub fn fall_sick(&mut self, error: &Error, holding: Option<Mailbox>, now: Instant) {
+        let before = self.sick.take();
+        if before.is_none() {
+            log::error!("{error}; {} is not read until this is mended", self.name.display());
+        }
+        let mut wait = before.as_ref().map_or(RETRY_SPAN, |sick| (sick.wait * 2).min(RETRY_SPAN_MAX));
+        if disk::is_no_room(error.errno()) {
+            self.queue.ask_room(&self.name);
+            wait = ROOM_SPAN;
+        }
+        self.gauge.sick(error, wait);
+        let holding = holding.or(before.and_then(|sick| sick.holding));
+        if holding.is_none() {
+            // The next try begins with the log directory as it is then: this one may have been removed.
+            self.log = None;
+        }
+        self.sick = Some(Sick { retry_at: now + wait, wait, holding });
+    }
+
+    /// Tries again to put the chunk that is held. Gives back its mailbox, settled.
+    pub fn settle_held(&mut self) -> Result<Option<(Mailbox, Settled)>> {
+        let Some(mut mailbox) = self.sick.as_mut().and_then(|sick| sick.holding.take()) else { return Ok(None) };
+        match self.settle(&mut mailbox) {
+            Ok(settled) => Ok(Some((mailbox, settled))),
+            Err(error) => {
+                if let Some(sick) = &mut self.sick {
+                    sick.holding = Some(mailbox);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// A turn went well.
+    pub fn be_well(&mut self) {
+        if self.sick.take().is_some() {
+            self.gauge.well();
+            log::info!("{}: is read again", self.name.display());
+        }
+    }
+
+    /// Settles a chunk that a reader before us left in `mailbox`.
+    pub fn settle(&mut self, mailbox: &mut Mailbox) -> Result<Settled> {
+        let log = self.log.as_mut().ok_or_else(|| no_log(&self.name))?;
+        let fifo = mailbox.record().and_then(|record| self.pipes.find(record.fifo));
+        recovery::settle(mailbox, log, fifo)
+    }
+}
