@@ -9,6 +9,7 @@ use std::fmt;
 use std::fs::{self, FileType};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::error::{Cannot, Result};
 use crate::name::{Class, DEFAULTS, PipeName, Printable, classify};
@@ -26,7 +27,7 @@ pub struct Scan {
     /// Where `defaults.toml` wants the mailboxes, in the same manner.
     pub mailbox_dir: Option<PathBuf>,
     /// The policy of a pipe that has no file of its own; `None` where `defaults.toml` is wrong.
-    pub defaults: Option<Policy>,
+    pub defaults: Option<Arc<Policy>>,
     /// What is not as it should be, sorted by name.
     pub findings: Vec<Finding>,
     /// Whether there is a link or a `*.toml` at all, good or bad.
@@ -41,7 +42,7 @@ pub struct Entry {
     /// Its path: the directory as it was named, then the name.
     pub link: PathBuf,
     /// What its files say; the built-in defaults if one of them is wrong.
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     /// Whether its files are right. If not, the pipe is held and drained all the same, but nothing is deleted for it.
     pub sound: bool,
 }
@@ -100,13 +101,20 @@ pub fn scan(dir: &Path) -> Result<Scan> {
         (Some(Raw::default()), Directories::default())
     };
 
+    // Ten thousand pipes without files of their own share one policy.
+    let built_in = Arc::new(Policy::default());
+    let shared = defaults.as_ref().map(|raw| Arc::new(Policy::from_raw(raw)));
     let read_own = |name: &PipeName, findings: &mut _| read(&dir.join(name.policy_file()), Kind::Pipe, findings).0;
     let mut entries = Vec::new();
     for name in &listing.links {
-        let own = if listing.policies.contains(name) { read_own(name, &mut findings) } else { Some(Raw::default()) };
-        let merged = own.zip(defaults.clone()).map(|(own, defaults)| own.over(defaults));
-        let sound = merged.is_some();
-        let policy = Policy::from_raw(&merged.unwrap_or_default());
+        let policy = if listing.policies.contains(name) {
+            let own = read_own(name, &mut findings).zip(defaults.clone());
+            own.map(|(own, defaults)| Arc::new(Policy::from_raw(&own.over(defaults))))
+        } else {
+            shared.clone()
+        };
+        let sound = policy.is_some();
+        let policy = policy.unwrap_or_else(|| Arc::clone(&built_in));
         let link = dir.join(name);
         let odd = policy.oddities().into_iter().map(|odd| Finding::Warning(format!("{}: {odd}", link.display())));
         findings.extend(odd);
@@ -120,8 +128,7 @@ pub fn scan(dir: &Path) -> Result<Scan> {
         )));
         read_own(name, &mut findings);
     }
-    let defaults = defaults.map(|raw| Policy::from_raw(&raw));
-    Ok(Scan { dir: dir.to_path_buf(), entries, logs, mailbox_dir, defaults, findings, ours: listing.ours })
+    Ok(Scan { dir: dir.to_path_buf(), entries, logs, mailbox_dir, defaults: shared, findings, ours: listing.ours })
 }
 
 /// A policy file, unless it is wrong, and the directories that it names, which count even then.
@@ -253,7 +260,7 @@ mod tests {
         let scan = scan(dir.path()).unwrap();
         let names: Vec<_> = scan.entries.iter().map(|entry| entry.name.to_string()).collect();
         assert_eq!(names, ["app", "größe", "web"]);
-        assert!(scan.entries.iter().all(|entry| entry.sound && entry.policy == Policy::default()));
+        assert!(scan.entries.iter().all(|entry| entry.sound && *entry.policy == Policy::default()));
         assert_eq!(scan.entries[0].link, dir.path().join("app"));
         assert!(scan.findings.is_empty() && scan.check(), "{:?}", scan.findings);
     }
@@ -277,7 +284,7 @@ mod tests {
         let files = [("defaults.toml", "stamp = \"iso\""), ("app.toml", "max_line = 0")];
         let scan = scanned(&["app", "web"], &files);
         let [app, web] = &scan.entries[..] else { panic!("{scan:?}") };
-        assert_eq!((app.sound, &app.policy), (false, &Policy::default()));
+        assert_eq!((app.sound, &*app.policy), (false, &Policy::default()));
         assert!(web.sound && !web.policy.stamper.is_plain());
         let sentence = scan.findings[0].to_string();
         let expected = format!(
@@ -293,7 +300,7 @@ mod tests {
         let defaults = "logs = \"/l\"\nmailbox_dir = \"m\"\nlevle = 3";
         let files = [("defaults.toml", defaults), ("app.toml", "stamp = \"iso\"")];
         let scan = scanned(&["app", "web"], &files);
-        assert!(scan.entries.iter().all(|entry| !entry.sound && entry.policy == Policy::default()));
+        assert!(scan.entries.iter().all(|entry| !entry.sound && *entry.policy == Policy::default()));
         assert_eq!((scan.logs.as_deref(), errors(&scan)), (Some(Path::new("/l")), 1));
         assert_eq!(scan.mailbox_dir, Some(scan.dir.join("m")));
         assert_eq!(scan.defaults, None, "nothing may be deleted by them");

@@ -94,7 +94,7 @@ fn a_copy_of_the_sample_is_a_sound_pipes_directory() {
     let scan = scan(dir.path()).unwrap();
     assert!(scan.findings.is_empty(), "{:?}", scan.findings);
     assert_eq!((scan.entries.len(), scan.logs), (1, None));
-    assert!(scan.entries[0].sound && scan.entries[0].policy == Policy::default());
+    assert!(scan.entries[0].sound && *scan.entries[0].policy == Policy::default());
 }
 
 #[test]

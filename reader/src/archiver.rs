@@ -3,6 +3,7 @@
 //! Invariants: it alone touches sealed parts, so nothing is removed that is being archived; nobody waits for it. What
 //! is to be done says [`crate::queue`], how an archive is made [`crate::archiving`], what goes [`crate::expire`].
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::thread;
 
@@ -56,8 +57,8 @@ impl Archiver {
                     self.expirer.make_room(&self.root, &lanes);
                     self.queue.done(None);
                 }
-                Task::Round => {
-                    self.round();
+                Task::Round { first } => {
+                    self.round(first);
                     self.queue.done(None);
                 }
             }
@@ -103,8 +104,9 @@ impl Archiver {
     }
 
     /// Looks at every log, whether anything was archived or not.
-    fn round(&mut self) {
-        for (lane, order) in self.queue.orders() {
+    fn round(&mut self, first: bool) {
+        let orders = if first { BTreeMap::new() } else { self.queue.orders() };
+        for (lane, order) in orders {
             if let Err(error) = self.tend(&lane, &order, false) {
                 log::debug!("{error}");
             }

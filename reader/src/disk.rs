@@ -259,8 +259,10 @@ impl Dir {
 
     /// Makes `name` a symbolic link to `target`, in one step that always leaves one there.
     pub fn swap_link(&self, target: &str, name: &str) -> Result<()> {
-        if self.read_link(name).is_ok_and(|now| now == target) {
-            return Ok(());
+        match self.read_link(name) {
+            Ok(now) if now == target => return Ok(()),
+            Err(Errno::ENOENT) => return self.symlink(target.as_ref(), name),
+            _ => {}
         }
         let fresh = format!(".{name}.new");
         self.remove(&fresh)?;

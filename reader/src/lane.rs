@@ -8,6 +8,7 @@
 mod sickness;
 
 use std::ffi::{OsStr, OsString};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use standpipe_common::error::{Cannot, Error, Result};
@@ -71,7 +72,7 @@ pub enum Halt {
 pub struct Lane {
     name: OsString,
     pipes: Pipes,
-    settings: Settings,
+    settings: Arc<Settings>,
     queue: ArchiveQueue,
     /// What is seen of it from outside.
     gauge: Gauge,
@@ -92,7 +93,7 @@ pub struct Lane {
 
 impl Lane {
     /// A lane without its log yet: see [`Lane::attach`].
-    pub fn new(name: OsString, fifo: Fifo, settings: Settings, queue: ArchiveQueue) -> Lane {
+    pub fn new(name: OsString, fifo: Fifo, settings: Arc<Settings>, queue: ArchiveQueue) -> Lane {
         Lane {
             name,
             pipes: Pipes::new(fifo),
@@ -171,7 +172,7 @@ impl Lane {
     }
 
     /// From here on it writes in another way, and so its log directory is taken up anew.
-    pub fn change(&mut self, settings: Settings) {
+    pub fn change(&mut self, settings: Arc<Settings>) {
         self.settings = settings;
         self.due_of = None;
         self.introduced = false;

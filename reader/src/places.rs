@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::mem;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use standpipe_common::error::{Error, Result};
@@ -52,12 +53,33 @@ pub struct Places {
     taken: HashMap<Identity, usize>,
     queue: ArchiveQueue,
     descriptors: Descriptors,
+    models: Models,
+}
+
+/// The settings that were made last, for the next pipe has the same policy in most cases.
+#[derive(Default)]
+struct Models(Option<(Arc<Policy>, bool, Arc<Settings>)>);
+
+impl Models {
+    /// While its policy file is wrong, nothing is deleted and no hook runs for a pipe.
+    fn settings_of(&mut self, entry: &Entry) -> Result<Arc<Settings>> {
+        if let Some((policy, sound, settings)) = &self.0
+            && Arc::ptr_eq(policy, &entry.policy)
+            && *sound == entry.sound
+        {
+            return Ok(Arc::clone(settings));
+        }
+        let settings = Settings::from_policy(&entry.policy)?;
+        let settings = Arc::new(if entry.sound { settings } else { settings.harmless() });
+        self.0 = Some((Arc::clone(&entry.policy), entry.sound, Arc::clone(&settings)));
+        Ok(settings)
+    }
 }
 
 impl Places {
     /// None yet.
     pub fn new(watch: Watch<usize>, queue: ArchiveQueue, descriptors: Descriptors) -> Places {
-        Places { all: Vec::new(), watch, taken: HashMap::new(), queue, descriptors }
+        Places { all: Vec::new(), watch, taken: HashMap::new(), queue, descriptors, models: Models::default() }
     }
 
     /// Notices what changes at the ends of the links.
@@ -78,7 +100,7 @@ impl Places {
             before.into_iter().map(|place| (place.entry.name.clone(), place)).collect();
         for entry in entries {
             let place = if let Some(mut place) = before.remove(&entry.name) {
-                changes.changed += usize::from(place.update(entry, drain));
+                changes.changed += usize::from(place.update(entry, &mut self.models, drain));
                 place
             } else {
                 changes.added += 1;
@@ -187,10 +209,12 @@ impl Places {
 
     fn add_lane(&mut self, index: usize, fifo: Fifo, drain: &mut Drain) -> Option<usize> {
         let place = &mut self.all[index];
-        let settings = settings_of(&place.entry)
+        let settings = self
+            .models
+            .settings_of(&place.entry)
             .or_else(|error| {
                 log::error!("{error}; {} is drained with built-in defaults", place.entry.name);
-                Settings::from_policy(&Policy::default()).map(Settings::harmless)
+                Settings::from_policy(&Policy::default()).map(|settings| Arc::new(settings.harmless()))
             })
             .ok()?;
         let name = place.entry.name.as_os_str().to_owned();
@@ -203,7 +227,7 @@ impl Places {
         let place = &mut self.all[index];
         place.lane = Some(lane);
         drain.come_back(lane, fifo, now);
-        match settings_of(&place.entry) {
+        match self.models.settings_of(&place.entry) {
             Ok(settings) => drain.change(lane, settings),
             Err(error) => log::error!("{error}; the policy of {} stays as it was", place.entry.name),
         }
@@ -213,23 +237,17 @@ impl Places {
 impl Place {
     /// Takes over what a new scan says. A policy with mistakes changes nothing. Whether the lane writes in another way
     /// now.
-    fn update(&mut self, entry: Entry, drain: &mut Drain) -> bool {
+    fn update(&mut self, entry: Entry, models: &mut Models, drain: &mut Drain) -> bool {
         if !entry.sound {
             return false;
         }
         let is_other = entry.policy != self.entry.policy || !self.entry.sound;
         self.entry = entry;
         let Some(lane) = self.lane.filter(|_| is_other) else { return false };
-        match settings_of(&self.entry) {
+        match models.settings_of(&self.entry) {
             Ok(settings) => drain.change(lane, settings),
             Err(error) => log::error!("{error}; the policy of {} stays as it was", self.entry.name),
         }
         true
     }
-}
-
-/// While its policy file is wrong, nothing is deleted and no hook runs for a pipe.
-fn settings_of(entry: &Entry) -> Result<Settings> {
-    let settings = Settings::from_policy(&entry.policy)?;
-    Ok(if entry.sound { settings } else { settings.harmless() })
 }

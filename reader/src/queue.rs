@@ -38,8 +38,11 @@ pub enum Task {
     },
     /// These lanes could not write for want of room.
     MakeRoom(Vec<OsString>),
-    /// The hour is over: every log is looked at.
-    Round,
+    /// The hour is over: every log is looked at. The first time each lane has just been due, and only the others are.
+    Round {
+        /// It is the first time.
+        first: bool,
+    },
 }
 
 /// Lanes that have sealed segments, and more that can wait.
@@ -238,8 +241,8 @@ impl State {
         // A clock that was set back begins a new hour.
         let is_over = self.round_ns.is_none_or(|last| !(last..last.saturating_add(ROUND_NS)).contains(&now_ns));
         if is_over {
-            self.round_ns = Some(now_ns);
-            return Some(Task::Round);
+            let first = self.round_ns.replace(now_ns).is_none();
+            return Some(Task::Round { first });
         }
         None
     }

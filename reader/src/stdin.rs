@@ -91,7 +91,7 @@ impl Service {
         let mut drain = Drain::new(root, registry, mailboxes, LOG_DIR_DESCRIPTORS)?;
         let queue = ArchiveQueue::default();
         queue.hooks().keep_umask(inherited.bits());
-        drain.add_only(Lane::new(SELF.into(), input, settings, queue.clone()))?;
+        drain.add_only(Lane::new(SELF.into(), input, settings.into(), queue.clone()))?;
         let recovered = drain.recover(holding);
         archiver::start(&queue, drain.root().dir().try_clone()?)?;
         drain.start()?;

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::sync::Arc;
 use std::time::Instant;
 
 use standpipe_common::error::{Cannot, Error, Result};
@@ -69,7 +70,7 @@ impl Drain {
     }
 
     /// A lane writes in another way from here on.
-    pub fn change(&mut self, index: usize, settings: Settings) {
+    pub fn change(&mut self, index: usize, settings: Arc<Settings>) {
         self.slots[index].lane.change(settings);
         if let Err(error) = self.attach(index) {
             self.fall_sick(index, &error, None);
