@@ -45,6 +45,8 @@ const REQUIRED_LANE_MIB: f64 = 40.0;
 /// Pipes, and the memory of holder and reader with so many, MiB.
 const REQUIRED_MIB: [(usize, f64); 2] = [(1_000, 24.0), (10_000, 96.0)];
 const REQUIRED_IDLE_MS: f64 = 10.0;
+/// Start, HUP and stop, a pipe.
+const REQUIRED_MICROS: f64 = 50.0;
 /// Pipes, and a HUP of the holder with so many, ms.
 const REQUIRED_REREAD_MS: (usize, f64) = (1_000, 50.0);
 
@@ -57,6 +59,9 @@ struct Row {
     failure: Option<String>,
     /// What it said to HUP, where that is no answer.
     note: Option<String>,
+    /// The first start, which makes the log directories.
+    first: Duration,
+    /// The start after that.
     start: Duration,
     /// NaN: it does not answer.
     reread_ms: f64,
@@ -97,7 +102,7 @@ fn measure(stage: &Stage, count: usize, idle: Duration) -> Result<[Row; 2]> {
     let mut holding = Row { program: "holder", pipes: count, ..Row::default() };
     let mut reading = Row { program: "reader", pipes: count, ..Row::default() };
     let (holder, start) = Process::start_ready(command("holder", &[&pipes]), &dir.join("holder.err"))?;
-    holding.start = start;
+    (holding.first, holding.start) = (start, start);
     thread::sleep(SETTLE_SPAN);
     (holding.reread_ms, holding.note) = reread(&holder, &pipes)?;
     let server = Server::come_in_again_and_again(&dir.join("run").join("pipe00000"));
@@ -110,13 +115,16 @@ fn measure(stage: &Stage, count: usize, idle: Duration) -> Result<[Row; 2]> {
             note_idle(&mut [(&mut holding, &holder)], idle, &logs);
         }
         Ok((reader, start)) => {
-            reading.start = start;
+            reading.first = start;
             thread::sleep(SETTLE_SPAN);
             (reading.reread_ms, reading.note) = reread(&reader, &pipes)?;
             thread::sleep(SETTLE_SPAN);
             note_idle(&mut [(&mut holding, &holder), (&mut reading, &reader)], idle, &logs);
             reading.failure = first_error(&reader);
             reading.stop = reader.terminate()?;
+            let (reader, start) = Process::start_ready(command("reader", &arguments), &dir.join("reader.err"))?;
+            reading.start = start;
+            reader.terminate()?;
         }
     }
     holding.failure = first_error(&holder);
@@ -242,6 +250,8 @@ fn print(rows: &[Row]) {
     let titles = [
         "program",
         "pipes",
+        "first start ms",
+        "µs a pipe",
         "start ms",
         "µs a pipe",
         "HUP ms",
@@ -258,7 +268,7 @@ fn print(rows: &[Row]) {
     for row in rows {
         let ms = |span: Duration| span.as_secs_f64() * 1000.0;
         let pair = |ms: f64| [number(ms), number(ms * 1000.0 / row.pipes as f64)];
-        let cells = [pair(ms(row.start)), pair(row.reread_ms), pair(ms(row.stop))].concat();
+        let cells = [pair(ms(row.first)), pair(ms(row.start)), pair(row.reread_ms), pair(ms(row.stop))].concat();
         let sizes = [row.memory.anon, row.memory.shmem, row.mailboxes].map(|bytes| number(mib(bytes)));
         let rest = [row.descriptors.to_string(), number(ms(row.idle))];
         table.row([vec![row.program.to_owned(), row.pipes.to_string()], cells, sizes.to_vec(), rest.to_vec()].concat());
@@ -301,6 +311,12 @@ fn print_figures(rows: &[Row], lane: u64) {
         let what = format!("CPU time of both with {count} idle pipes");
         println!("{}", Figure::new(what, idle.as_secs_f64() * 1000.0, Bound::AtMost(REQUIRED_IDLE_MS), "ms"));
     }
+    for row in rows.iter().filter(|row| row.pipes > 1) {
+        for (what, span) in [("first start", row.first), ("start", row.start), ("stop", row.stop)] {
+            let what = format!("{what} of the {} with {} pipes", row.program, row.pipes);
+            println!("{}", Figure::new(what, micros_a_pipe(row, span), Bound::AtMost(REQUIRED_MICROS), "µs a pipe"));
+        }
+    }
     let (pipes, most) = REQUIRED_REREAD_MS;
     let holder = |row: &&Row| row.program == "holder" && row.pipes == pipes;
     let reread_ms = rows.iter().find(holder).map_or(f64::NAN, |row| row.reread_ms);
@@ -309,6 +325,10 @@ fn print_figures(rows: &[Row], lane: u64) {
         rows.iter().fold((0, 0), |(let_in, refused), row| (let_in + row.let_in, refused + row.refused));
     let what = format!("servers refused during HUPs, of {}", let_in + refused);
     println!("{}", Figure::new(what, refused as f64, Bound::AtMost(0.0), ""));
+}
+
+fn micros_a_pipe(row: &Row, span: Duration) -> f64 {
+    span.as_secs_f64() * 1e6 / row.pipes as f64
 }
 
 fn mib(bytes: u64) -> f64 {
