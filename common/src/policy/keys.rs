@@ -160,7 +160,8 @@ pub const KEYS: &[Key] = &[
         default: Default::Is("\"auto\""),
         takes: "`auto`, or 1 to 19",
         meaning: "The zstd level.",
-        reason: "`auto` is 1, the quickest: on logs it is usually smaller than 3, too.",
+        reason: "`auto` is 8 for a segment that filled slower than 1 MiB a second while no other waits, else 1: on real \
+                 logs 8 takes 12 to 23 % less room, and what lies between is larger or slower.",
         ..LANE
     },
     Key {
