@@ -51,6 +51,9 @@ pub fn archive_sealed(
     mut after_each: impl FnMut(),
 ) -> Result<()> {
     let listing = Listing::read(dir)?;
+    for name in &listing.leftovers {
+        dir.remove(name)?;
+    }
     let mut left = Backlog::of(dir, &listing, active);
     for (name, files) in listing.segments_before(active) {
         show(left);

@@ -63,6 +63,14 @@ impl Drain {
         Ok(Drain { root, registry, slots, agenda, mailboxes, mailbox, glance, awake, awake_max, board })
     }
 
+    /// From here on log directories may use so many descriptors.
+    pub fn share_descriptors(&mut self, descriptors: usize) {
+        self.awake_max = (descriptors / DESCRIPTORS_AWAKE).clamp(1, AWAKE_MAX);
+        while self.awake.len() > self.awake_max {
+            self.rest_first(usize::MAX);
+        }
+    }
+
     /// The log root.
     pub fn root(&self) -> &Root {
         &self.root
@@ -175,7 +183,8 @@ impl Drain {
             }
         }
         if let Some(until) = slot.leaving()
-            && (now >= until || !slot.lane.holds_chunk() && slot.lane.pipes().are_over())
+            && !slot.lane.holds_chunk()
+            && (now >= until || slot.lane.pipes().are_over())
         {
             self.say_goodbye(index);
             return;
@@ -257,7 +266,8 @@ impl Drain {
             Next::Wait => {
                 if let Err(error) = self.slots[index].register(&self.registry, index) {
                     let name = self.slots[index].lane.name().to_owned();
-                    self.fall_sick(index, &Error::new("watch pipe", name, error), None);
+                    // Without its number: want of room for a watch is none that old archives could give.
+                    self.fall_sick(index, &Error::because("watch pipe", name, error.to_string()), None);
                 }
                 self.note_rest(index, now);
             }
@@ -302,6 +312,10 @@ impl Drain {
             Ok(held) => {
                 if let Some((mailbox, settled)) = held {
                     self.put_away(mailbox, settled);
+                    if let Err(error) = self.attach(index) {
+                        self.fall_sick(index, &error, None);
+                        return false;
+                    }
                 }
                 true
             }
@@ -321,13 +335,17 @@ impl Drain {
         lane.attach(dir, self.root.boot(), clock::now_ns())?;
         self.note_due(index);
         self.awake.push_back(index);
-        if self.awake.len() > self.awake_max
-            && let Some(first) = self.awake.pop_front().filter(|first| *first != index && self.slots.has(*first))
-        {
-            // If it has work it wakes up again.
-            self.slots[first].lane.rest();
+        if self.awake.len() > self.awake_max {
+            self.rest_first(index);
         }
         Ok(())
+    }
+
+    /// Lets the lane rest that woke up first, unless it is `but`. If it has work it wakes up again.
+    fn rest_first(&mut self, but: usize) {
+        if let Some(first) = self.awake.pop_front().filter(|first| *first != but && self.slots.has(*first)) {
+            self.slots[first].lane.rest();
+        }
     }
 
     /// A settled mailbox serves again, or is set aside. Returns the bytes that went from it into the log.

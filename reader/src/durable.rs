@@ -99,9 +99,11 @@ impl SyncQueue {
     }
 
     fn wait(&self, lane: &mut Lane, span: Duration) {
-        if lane.waits.is_none() {
-            let now_ns = clock::now_ns();
-            lane.waits = Some(now_ns..now_ns.saturating_add(span.as_nanos() as i64));
+        let now_ns = clock::now_ns();
+        let end = now_ns.saturating_add(span.as_nanos() as i64);
+        // The span may be a shorter one since.
+        if lane.waits.as_ref().is_none_or(|waits| end < waits.end) {
+            lane.waits = Some(now_ns..end);
             self.shared.changed.notify_all();
         }
     }

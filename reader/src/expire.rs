@@ -66,16 +66,25 @@ impl Expirer {
     pub fn orphans(&self, root: &Dir) -> Vec<(OsString, Dir, Order)> {
         let mut names = root.names().unwrap_or_default();
         names.retain(|name| !name.as_bytes().starts_with(b".") && self.is_orphan(name));
+        if names.is_empty() {
+            return Vec::new();
+        }
+        let in_use = self.queue.dirs_in_use(root);
         let mut orphans = Vec::new();
         for name in names {
             let Ok(dir) = root.existing_sub(&name) else { continue };
+            // A link to the log of a pipe, or such a log that somebody renamed under its lane.
+            let Ok(identity) = dir.identity() else { continue };
+            if in_use.contains(&identity) {
+                continue;
+            }
             if dir.stat(STATE_FILE).is_err() || has_reader(&dir).unwrap_or(true) {
                 continue;
             }
             let newest = Listing::read(&dir).ok().and_then(|listing| listing.newest().cloned());
             if let (Some(active), Some(upkeep)) = (newest, self.queue.orphan_upkeep(&name)) {
                 let gauge = Gauge::default();
-                orphans.push((name, dir, Order { active, upkeep, gauge }));
+                orphans.push((name, dir, Order { dir: identity, active, upkeep, gauge }));
             }
         }
         orphans

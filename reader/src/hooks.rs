@@ -57,6 +57,8 @@ struct Lane {
     /// Something came up while it was looked at.
     again: bool,
     failed: Option<Failure>,
+    /// Its pipe is gone: it goes when it has had all.
+    is_leaving: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -79,17 +81,24 @@ enum Outcome {
 impl HookQueue {
     /// A lane may have archives that its hook has not had. The first one that has a hook at all starts the threads.
     pub fn put(&self, root: &Dir, name: &OsStr, order: &Order) {
+        let mut state = self.lock();
         if order.upkeep.hook.is_none() {
+            // One that it had is run no more.
+            if let Some(lane) = state.lanes.get_mut(name) {
+                lane.order = order.clone();
+            }
             return;
         }
-        let mut state = self.lock();
-        let fresh = || Lane { order: order.clone(), is_running: false, again: false, failed: None };
-        state.lanes.entry(name.to_owned()).or_insert_with(fresh).order = order.clone();
+        let fresh = || Lane { order: order.clone(), is_running: false, again: false, failed: None, is_leaving: false };
+        let lane = state.lanes.entry(name.to_owned()).or_insert_with(fresh);
+        lane.order = order.clone();
+        lane.is_leaving = false;
         state.make_due(name);
         if !std::mem::replace(&mut state.is_started, true)
             && let Err(error) = self.start(root, state.umask)
         {
             log::error!("{error}");
+            state.is_started = false;
         }
         drop(state);
         self.shared.changed.notify_all();
@@ -100,9 +109,13 @@ impl HookQueue {
         self.lock().umask = umask;
     }
 
-    /// A lane is no more.
+    /// A lane is no more, once its hook has had what is left.
     pub fn forget(&self, name: &OsStr) {
-        self.lock().lanes.remove(name);
+        let mut state = self.lock();
+        if let Some(lane) = state.lanes.get_mut(name) {
+            lane.is_leaving = true;
+        }
+        state.drop_idle(name);
     }
 
     /// Waits until every hook has had every archive, at most `span`. `false`: some is left.
@@ -115,19 +128,22 @@ impl HookQueue {
         !state.is_working()
     }
 
+    /// Starts the threads, or as many as can be had: one is enough.
     fn start(&self, root: &Dir, umask: u32) -> Result<()> {
-        for _ in 0..HOOKS_MAX {
-            let (queue, root) = (self.clone(), root.try_clone()?);
-            let path = root.path().to_path_buf();
-            let work = move || {
-                if let Err(error) = sys::own_umask(umask).cannot("set the umask of the hooks of", root.path()) {
-                    log::error!("{error}");
-                }
-                queue.work(&root);
-            };
-            thread::Builder::new().name("hook".to_owned()).spawn(work).map(drop).cannot("start the hooks of", path)?;
-        }
-        Ok(())
+        self.start_thread(root, umask)?;
+        (1..HOOKS_MAX).try_for_each(|_| self.start_thread(root, umask)).or(Ok(()))
+    }
+
+    fn start_thread(&self, root: &Dir, umask: u32) -> Result<()> {
+        let (queue, root) = (self.clone(), root.try_clone()?);
+        let path = root.path().to_path_buf();
+        let work = move || {
+            if let Err(error) = sys::own_umask(umask).cannot("set the umask of the hooks of", root.path()) {
+                log::error!("{error}");
+            }
+            queue.work(&root);
+        };
+        thread::Builder::new().name("hook".to_owned()).spawn(work).map(drop).cannot("start the hooks of", path)
     }
 
     fn work(&self, root: &Dir) {
@@ -188,6 +204,14 @@ impl State {
         }
     }
 
+    /// Forgets a lane that is leaving and has nothing to do.
+    fn drop_idle(&mut self, name: &OsStr) {
+        let is_idle = |lane: &Lane| lane.is_leaving && !lane.is_running && lane.failed.is_none();
+        if self.lanes.get(name).is_some_and(is_idle) && !self.due.iter().any(|due| due == name) {
+            self.lanes.remove(name);
+        }
+    }
+
     fn revive(&mut self, now: Instant) {
         for (name, lane) in &self.lanes {
             let is_over = lane.failed.as_ref().is_some_and(|failure| failure.retry_at <= now);
@@ -206,6 +230,7 @@ impl State {
                 if lane.again {
                     self.make_due(name);
                 }
+                self.drop_idle(name);
             }
             Outcome::Done => {
                 lane.failed = None;

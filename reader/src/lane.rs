@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::fifo::Fifo;
-use standpipe_common::part::PartKind;
+use standpipe_common::part::{PartKind, PartName};
 use standpipe_common::policy::Durability;
 
 use self::sickness::Sick;
@@ -84,8 +84,8 @@ pub struct Lane {
     waiting: Option<Waiting>,
     /// When the part that was begun then is due by the clock.
     due_of: Option<(i64, Option<i64>)>,
-    /// The archiver was told how this lane's parts are archived.
-    introduced: bool,
+    /// The active segment as the archiver was told last. `None`: it was not, or something else changed since.
+    told: Option<PartName>,
     /// What each line start of this turn gets in front.
     text: Vec<u8>,
     verified: Instant,
@@ -105,7 +105,7 @@ impl Lane {
             asked: false,
             waiting: None,
             due_of: None,
-            introduced: false,
+            told: None,
             text: Vec::new(),
             verified: Instant::now(),
         }
@@ -154,10 +154,14 @@ impl Lane {
     /// Gives the lane its log directory, and the archiver its sealed segments.
     pub fn attach(&mut self, dir: Dir, boot: &str, now_ns: i64) -> Result<()> {
         let log = LogDir::open(dir, boot, self.settings.mode, Some(&self.settings.filename), now_ns)?;
-        let news = log.has_sealed() || !self.introduced;
+        let news = log.has_sealed() || self.told.as_ref() != Some(log.segment().name());
+        if self.told.is_none()
+            && let Some(refusal) = log.refusal()
+        {
+            log::error!("{refusal}; parts are named as before");
+        }
         self.log = Some(log);
         if news {
-            self.introduced = true;
             self.order_archive();
         }
         Ok(())
@@ -175,7 +179,8 @@ impl Lane {
     pub fn change(&mut self, settings: Arc<Settings>) {
         self.settings = settings;
         self.due_of = None;
-        self.introduced = false;
+        self.told = None;
+        self.queue.change(&self.name, &self.settings.upkeep);
         if !self.holds_chunk() {
             self.log = None;
         }
@@ -351,11 +356,14 @@ impl Lane {
         Ok(())
     }
 
-    fn order_archive(&self) {
-        if let Some(log) = &self.log {
+    fn order_archive(&mut self) {
+        if let Some(log) = &self.log
+            && let Ok(dir) = log.dir().identity()
+        {
             let active = log.segment().name().clone();
+            self.told = Some(active.clone());
             let (upkeep, gauge) = (self.settings.upkeep.clone(), self.gauge.clone());
-            self.queue.put(&self.name, Order { active, upkeep, gauge });
+            self.queue.put(&self.name, Order { dir, active, upkeep, gauge });
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct LogDir {
     /// Sealed segments were there when it was opened.
     has_sealed: bool,
     filename: Pattern,
+    /// Why names are not made as they should.
+    refusal: Option<Error>,
 }
 
 impl LogDir {
@@ -44,17 +46,22 @@ impl LogDir {
         disk::refuse_if_others_may_write(&dir)?;
         let mut listing = Listing::read(&dir)?;
         refuse_foreign(&dir, &listing)?;
-        let filename = filename.or(listing.state.patterns.last()).cloned().unwrap_or_default();
+        let mut filename = filename.or(listing.state.patterns.last()).cloned().unwrap_or_default();
         let rebooted = listing.has_state && listing.state.boot.as_deref() != Some(boot);
-        for name in &listing.leftovers {
-            dir.remove(name)?;
-        }
         if rebooted {
             cut_nuls(&dir, &listing)?;
         }
         drop_empty(&dir, &mut listing)?;
+        let mut refusal = None;
         if !listing.state.patterns.contains(&filename) {
-            list_pattern(&dir, &mut listing, &filename, boot, mode)?;
+            match list_pattern(&dir, &mut listing, &filename, boot, mode) {
+                // A wrong word in a policy stops no pipe: names go on as before.
+                Err(error) if error.errno().is_none() && listing.has_state => {
+                    filename = listing.state.patterns.last().cloned().unwrap_or_default();
+                    refusal = Some(error);
+                }
+                listed => listed?,
+            }
         }
         let segment = match listing.active().filter(|name| is_writable(&dir, name)).cloned() {
             Some(name) if !rebooted || is_empty(&dir, &name) => {
@@ -67,7 +74,7 @@ impl LogDir {
         if rebooted || !listing.has_state {
             State { boot: Some(boot.to_owned()), ..listing.state }.write(&dir, mode)?;
         }
-        let log = LogDir { dir, segment, mode, has_sealed, filename };
+        let log = LogDir { dir, segment, mode, has_sealed, filename, refusal };
         log.point_current();
         Ok(log)
     }
@@ -75,6 +82,11 @@ impl LogDir {
     /// The directory.
     pub fn dir(&self) -> &Dir {
         &self.dir
+    }
+
+    /// Why parts are not named as they should be, if they are not.
+    pub fn refusal(&self) -> Option<&Error> {
+        self.refusal.as_ref()
     }
 
     /// Sealed segments were there when it was opened.
@@ -128,6 +140,15 @@ impl LogDir {
     /// Whether the active segment still stands under its name with all that we wrote. If not (somebody removed,
     /// renamed or truncated it), the next one takes its place and the sentence says so.
     pub fn verify(&mut self, now_ns: i64) -> Result<Option<String>> {
+        let stands = std::fs::metadata(self.dir.path())
+            .is_ok_and(|found| self.dir.identity().is_ok_and(|own| own == (&found).into()));
+        if !stands {
+            return Err(Error::because(
+                "write into",
+                self.dir.path(),
+                "the directory was removed, renamed or replaced",
+            ));
+        }
         let name = self.segment.name().file(PartKind::Segment);
         let ino = self.segment.ino();
         let what = match self.dir.stat(&name) {

@@ -5,6 +5,7 @@
 //! a policy with mistakes. A reread touches no lane whose link and policy are as they were.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::mem;
 use std::path::Path;
 use std::sync::Arc;
@@ -118,10 +119,7 @@ impl Places {
         let mut leaving = drain.leaving();
         let mut fresh = Vec::new();
         for (index, fifo) in opened {
-            match leaving.remove(self.all[index].entry.name.as_os_str()) {
-                Some(lane) => self.come_back(index, lane, fifo, drain, now),
-                None => fresh.extend(self.add_lane(index, fifo, drain)),
-            }
+            fresh.extend(self.settle_in(index, fifo, &mut leaving, drain, now));
         }
         (changes, fresh)
     }
@@ -134,7 +132,7 @@ impl Places {
             let link = self.all[index].entry.link.clone();
             self.watch.add(&index, &link);
             if let Some(fifo) = self.look(index, &link, drain, now).unwrap_or_else(|error| self.raise(index, &error)) {
-                fresh.extend(self.add_lane(index, fifo, drain));
+                fresh.extend(self.settle_in(index, fifo, &mut drain.leaving(), drain, now));
             }
         }
         fresh
@@ -159,6 +157,17 @@ impl Places {
             }
         }
         self.watch.leave(watched);
+        // A link that leads to nothing leaves its lane the pipe it has: nobody else drains that.
+        let held: HashMap<Identity, usize> = (self.all.iter().enumerate())
+            .filter_map(|(index, place)| Some((drain.identity(place.lane?), index)))
+            .collect();
+        opened.retain(|(index, fifo)| {
+            let Some(first) = held.get(&fifo.identity()) else { return true };
+            let cause = format!("{} has the same FIFO still", self.all[*first].entry.link.display());
+            let error = Error::because("drain", &self.all[*index].entry.link, cause);
+            self.raise(*index, &error);
+            false
+        });
         // Whatever their links lead to, the others go on with the pipes that they have.
         for (index, place) in self.all.iter().enumerate() {
             if let Some(lane) = place.lane {
@@ -207,6 +216,24 @@ impl Places {
         None
     }
 
+    /// Gives a place without a lane the one of its name that is about to leave, or a new one, which is returned.
+    fn settle_in(
+        &mut self,
+        index: usize,
+        fifo: Fifo,
+        leaving: &mut HashMap<OsString, usize>,
+        drain: &mut Drain,
+        now: Instant,
+    ) -> Option<usize> {
+        match leaving.remove(self.all[index].entry.name.as_os_str()) {
+            Some(lane) => {
+                self.come_back(index, lane, fifo, drain, now);
+                None
+            }
+            None => self.add_lane(index, fifo, drain),
+        }
+    }
+
     fn add_lane(&mut self, index: usize, fifo: Fifo, drain: &mut Drain) -> Option<usize> {
         let place = &mut self.all[index];
         let settings = self
@@ -228,6 +255,8 @@ impl Places {
         place.lane = Some(lane);
         drain.come_back(lane, fifo, now);
         match self.models.settings_of(&place.entry) {
+            // The policy in force stays.
+            _ if !place.entry.sound => {}
             Ok(settings) => drain.change(lane, settings),
             Err(error) => log::error!("{error}; the policy of {} stays as it was", place.entry.name),
         }

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use standpipe_common::clock;
 use standpipe_common::error::Error;
+use standpipe_common::fifo::Identity;
 
+use crate::disk::Dir;
 use crate::durable::SyncQueue;
 use crate::hooks::HookQueue;
 use crate::upkeep::{Order, Upkeep};
@@ -100,6 +102,22 @@ impl ArchiveQueue {
         self.shared.changed.notify_all();
     }
 
+    /// What becomes of a lane's sealed segments from now on.
+    pub fn change(&self, lane: &OsStr, upkeep: &Arc<Upkeep>) {
+        if let Some(order) = self.lock().orders.get_mut(lane) {
+            order.upkeep = Arc::clone(upkeep);
+        }
+    }
+
+    /// Directories that are the log of a pipe, by whatever name they stand in the root now.
+    pub fn dirs_in_use(&self, root: &Dir) -> BTreeSet<Identity> {
+        let names = self.pipes().as_ref().map(|pipes| pipes.names.clone()).unwrap_or_default();
+        let orders = self.orders();
+        let by_name =
+            names.iter().chain(orders.keys()).filter_map(|name| root.existing_sub(name).ok()?.identity().ok());
+        by_name.chain(orders.values().map(|order| order.dir)).collect()
+    }
+
     /// A lane is no more: once its last segments are archived its log belongs to nobody, unless a pipe of that name
     /// comes back.
     pub fn forget(&self, lane: &OsStr) {
@@ -178,9 +196,9 @@ impl ArchiveQueue {
                 if state.failed.remove(&lane).is_some() {
                     log::info!("{}: archived again", lane.display());
                 }
-                if state.leaving.remove(&lane) {
+                // What it sealed since is due again, and comes first.
+                if !state.due.contains(&lane) && state.leaving.remove(&lane) {
                     state.orders.remove(&lane);
-                    state.due.remove(&lane);
                     self.sync.forget(&lane);
                     self.hooks.forget(&lane);
                 }
@@ -262,5 +280,36 @@ impl State {
         let wait = self.failed.get(&lane).map_or(RETRY_SPAN, |failure| (failure.wait * 2).min(RETRY_SPAN_MAX));
         log::error!("{error}; the segment stays plain, next try in {} s", wait.as_secs());
         self.failed.insert(lane, Failure { retry_at: Instant::now() + wait, wait });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::FileMode;
+    use standpipe_common::part::Pattern;
+    use standpipe_common::policy::Policy;
+
+    fn order(n: i64) -> Order {
+        let upkeep = Upkeep::from_policy(&Policy::default(), FileMode { mode: 0o640, group: None });
+        Order {
+            dir: Identity::default(),
+            active: Pattern::default().born(n * 1_000_000_000, None),
+            upkeep: Arc::new(upkeep),
+            gauge: crate::status::board::Gauge::default(),
+        }
+    }
+
+    #[test]
+    fn what_a_leaving_lane_seals_while_it_is_tended_is_tended_too() {
+        let queue = ArchiveQueue::default();
+        let lane = OsStr::new("app");
+        queue.put(lane, order(1));
+        assert!(matches!(queue.next(), Task::Tend { .. }));
+        queue.put(lane, order(2));
+        queue.forget(lane);
+        queue.done(Some((lane.to_owned(), Ok(()))));
+        let Task::Tend { order: told, .. } = queue.next() else { panic!("the last part is forgotten") };
+        assert_eq!(told.active, order(2).active);
     }
 }

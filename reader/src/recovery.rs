@@ -10,7 +10,8 @@
 //! | FULL(n) | the part has inode and length of the record, and beyond it the beginning of the chunk or nothing: put it |
 //! | anything else | set aside |
 
-use standpipe_common::error::{Cannot, Result};
+use nix::errno::Errno;
+use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::fifo::Fifo;
 use standpipe_common::part::PartKind;
 use standpipe_common::sys::PAGE_BYTES;
@@ -86,6 +87,14 @@ fn misfit(log: &LogDir, record: &Record, chunk: &[u8]) -> Result<Option<String>>
     }
     if segment.ino() != record.part_ino {
         return Ok(Some(format!("{} is another file now", record.part)));
+    }
+    // By its name, for somebody may have removed or truncated it while we have it open.
+    match log.dir().stat(&record.part) {
+        Ok(stat) if stat.st_ino != record.part_ino => return Ok(Some(format!("{} is another file now", record.part))),
+        Ok(stat) if (stat.st_size as u64) < segment.len() => return Ok(Some(format!("{} was truncated", record.part))),
+        Ok(_) => {}
+        Err(Errno::ENOENT) => return Ok(Some(format!("{} is gone", record.part))),
+        Err(errno) => return Err(Error::new("look at", log.dir().path_of(&record.part), errno)),
     }
     let fits = segment.fits(record, chunk).cannot("read", log.dir().path_of(&record.part))?;
     Ok((!fits).then(|| format!("{} does not end where it was written to", record.part)))

@@ -112,6 +112,7 @@ impl Daemon {
     fn take(&mut self, scan: Scan) -> (Changes, Vec<usize>) {
         // Before a log directory is taken up: one whose pipe came back is no orphan any more.
         self.tell_archiver(&scan);
+        self.drain.share_descriptors(self.descriptors.left_for_logs(scan.entries.len()));
         let done = self.places.take(scan.entries, &mut self.drain, Instant::now());
         if done.0.starved > 0 {
             log::error!(

@@ -132,9 +132,14 @@ impl Segment {
     /// Gives back what was reserved and not used. That it cannot be given back costs room until the part is removed.
     fn trim(&mut self) {
         let has_reserve = self.reserved != u64::MAX && self.reserved > self.len.next_multiple_of(BLOCK_BYTES_MAX);
-        // Not if somebody else changed it: it must not get longer nor shorter by this.
-        if has_reserve && self.file.metadata().is_ok_and(|metadata| metadata.len() == self.len) {
+        // Not if somebody else changed it: it must not get longer nor shorter by this, nor seem to be younger.
+        if has_reserve
+            && let Ok(metadata) = self.file.metadata()
+            && metadata.len() == self.len
+        {
             disk::set_len(&self.file, self.len).ok();
+            let written_ns = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
+            disk::set_modified(&self.file, written_ns).ok();
         }
         self.reserved = 0;
     }

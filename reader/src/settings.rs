@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
-use nix::unistd::Gid;
+use nix::unistd::{Gid, getegid, geteuid, getgroups};
 use standpipe_common::account;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::part::Pattern;
@@ -88,5 +88,7 @@ fn within_file_limit(size: Limit<u64>, file_bytes_max: Option<u64>) -> Limit<u64
 
 fn find_group(name: &str) -> Result<Gid> {
     let group = account::group(name).cannot("find group", name)?;
-    group.ok_or_else(|| Error::because("find group", name, "there is none of that name"))
+    let group = group.ok_or_else(|| Error::because("find group", name, "there is none of that name"))?;
+    let is_ours = geteuid().is_root() || getegid() == group || getgroups().is_ok_and(|ours| ours.contains(&group));
+    if is_ours { Ok(group) } else { Err(Error::because("give files to group", name, "the reader is not in it")) }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use standpipe_common::fifo::Identity;
 use standpipe_common::part::PartName;
 use standpipe_common::policy::{Compress, Durability, Hook, Keep, Level, Policy};
 
@@ -51,6 +52,8 @@ impl Upkeep {
 /// What a lane says of its log directory.
 #[derive(Clone, Debug)]
 pub struct Order {
+    /// The directory itself, whatever stands under the lane's name by now.
+    pub dir: Identity,
     /// The segment that is written: every older one is sealed, and nothing else is.
     pub active: PartName,
     /// What becomes of the sealed ones.

@@ -61,7 +61,13 @@ impl Lane {
     pub fn settle_held(&mut self) -> Result<Option<(Mailbox, Settled)>> {
         let Some(mut mailbox) = self.sick.as_mut().and_then(|sick| sick.holding.take()) else { return Ok(None) };
         match self.settle(&mut mailbox) {
-            Ok(settled) => Ok(Some((mailbox, settled))),
+            Ok(settled) => {
+                if self.told.is_none() {
+                    // It writes in another way meanwhile.
+                    self.log = None;
+                }
+                Ok(Some((mailbox, settled)))
+            }
             Err(error) => {
                 if let Some(sick) = &mut self.sick {
                     sick.holding = Some(mailbox);

@@ -173,10 +173,17 @@ impl Gauge {
     pub fn took(&self, bytes: usize, lines: Option<usize>, now_ns: i64) {
         self.add(format::BYTES_AT, bytes as u64);
         match lines {
-            Some(lines) => self.add(format::LINES_AT, lines as u64),
-            None => self.store(format::LINES_AT, format::UNCOUNTED),
+            Some(lines) if !self.is_uncounted() => self.add(format::LINES_AT, lines as u64),
+            _ => self.store(format::LINES_AT, format::UNCOUNTED),
         }
         self.store(format::ARRIVAL_AT, now_ns as u64);
+    }
+
+    /// Lines came that were not counted, and so the number of all is not known.
+    fn is_uncounted(&self) -> bool {
+        self.place
+            .as_ref()
+            .is_some_and(|place| place.sheet.words.load(place.at + format::LINES_AT) == format::UNCOUNTED)
     }
 
     /// What a look at the pipe saw.
