@@ -8,13 +8,15 @@
 //! - [`part`], [`archive`]: what stands in a log directory;
 //! - [`clock`], [`boot`], [`seam`]: the wall clock, the boot, and the doors through which tests steer time and faults;
 //! - [`error`], [`logger`], [`ready`], [`table`]: one sentence an error, a log that never blocks, readiness, tables;
-//! - [`account`], [`capability`], [`sys`]: who there is, what we may, the few calls that need `unsafe`.
+//! - [`account`], [`capability`], [`descriptors`], [`sys`]: who there is, what we may, how much of it, and the few calls
+//!   that need `unsafe`.
 
 pub mod account;
 pub mod archive;
 pub mod boot;
 pub mod capability;
 pub mod clock;
+pub mod descriptors;
 pub mod error;
 pub mod fifo;
 pub mod logger;

@@ -3,13 +3,10 @@
 //! It is held for reading only, so that the last writer can be seen to leave. Nothing is read from it.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use standpipe_common::fifo::{Fifo, Identity};
+use standpipe_common::fifo::{Fifo, Identity, retired_span};
 use standpipe_common::name::PipeName;
-
-/// How long a pipe that is not empty, or that somebody still writes to, is held on.
-const SPAN: Duration = Duration::from_secs(60);
 
 /// Why a pipe is held no longer for its link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +45,7 @@ impl Retired {
             Ok(reading) => (reading, true),
             Err(_) => (fifo, false),
         };
-        Retired { name, fifo, reason, until: now + span(), read_only }
+        Retired { name, fifo, reason, until: now + retired_span(), read_only }
     }
 
     /// What it was called by.
@@ -92,12 +89,4 @@ impl Retired {
     fn bytes(&self) -> usize {
         self.fifo.queued().unwrap_or(0)
     }
-}
-
-fn span() -> Duration {
-    #[cfg(any(debug_assertions, feature = "test-seams"))]
-    if let Some(ms) = std::env::var("STANDPIPE_TEST_RETIRED_MS").ok().and_then(|ms| ms.parse().ok()) {
-        return Duration::from_millis(ms);
-    }
-    SPAN
 }

@@ -12,6 +12,7 @@ use mio::{Events, Interest, Poll, Token};
 use nix::unistd::Uid;
 use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_mio::v1_0::Signals;
+use standpipe_common::descriptors::Descriptors;
 use standpipe_common::error::{Cannot, Result, Stop};
 use standpipe_common::name::PipeName;
 use standpipe_common::pipes::{Finding, Scan, scan};
@@ -20,10 +21,11 @@ use standpipe_common::watch::Watch;
 
 use crate::cli::{Cli, DaemonArgs};
 use crate::holdings::Holdings;
-use crate::limits::Descriptors;
 
 const SIGNALS: Token = Token(0);
 const WATCH: Token = Token(1);
+/// Descriptors that pipes may not use up: the directory and its policies must be readable on HUP.
+const RESERVE: u64 = 8;
 /// Two sources, each of which is asked until it has no more.
 const EVENTS_MAX: usize = 4;
 
@@ -35,8 +37,9 @@ pub fn run(args: &DaemonArgs) -> std::result::Result<(), Stop> {
     }
     // First of all: a signal that comes before its handler would end us.
     let (poll, mut signals) = sources().cannot("wait for", "signals")?;
-    let descriptors = Descriptors::raise()?;
-    let scan = descriptors.with_reserve(|| scan_or_usage(args, dir))?;
+    let descriptors = Descriptors::raise(RESERVE)?;
+    let scan = scan_or_usage(args, dir)?;
+    descriptors.keep_back();
     if Uid::effective().is_root() {
         log::warn!("runs as root, which it needs not: run it as the user standpipe");
     }
@@ -123,7 +126,10 @@ impl Holder {
 
     /// After HUP: what cannot be read changes nothing.
     fn reread(&mut self, dir: &Path) {
-        match self.descriptors.with_reserve(|| scan(dir)) {
+        self.descriptors.release();
+        let scan = scan(dir);
+        self.descriptors.keep_back();
+        match scan {
             Ok(scan) => self.reconcile(scan),
             Err(error) => log::error!("{error}; everything stays as it was"),
         }

@@ -4,7 +4,7 @@
 //! - [`cli`]: the command line;
 //! - [`run`], [`stdin`]: the two programs that drain, a pipes directory or standard input;
 //! - [`control`], [`rotate`]: commands from outside, taken and given;
-//! - [`places`], [`descriptors`]: the links of the directory and their lanes; how many files may be open;
+//! - [`places`]: the links of the directory and their lanes;
 //! - [`drain`], [`slots`], [`agenda`], [`pace`]: one thread and its lanes; whose turn it is;
 //! - [`lane`], [`settings`], [`pipes`]: one pipe at work, from the bytes that wait to the segment that has them;
 //! - [`congestion`]: whether a pipe is full for too long;
@@ -28,7 +28,6 @@ pub mod archiving;
 pub mod cli;
 pub mod congestion;
 pub mod control;
-pub mod descriptors;
 pub mod disk;
 pub mod drain;
 pub mod durable;

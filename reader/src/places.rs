@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use standpipe_common::descriptors::Descriptors;
 use standpipe_common::error::{Error, Result};
 use standpipe_common::fifo::{self, Fifo, Identity};
 use standpipe_common::name::PipeName;
@@ -18,7 +19,6 @@ use standpipe_common::pipes::Entry;
 use standpipe_common::policy::Policy;
 use standpipe_common::watch::Watch;
 
-use crate::descriptors::Descriptors;
 use crate::drain::Drain;
 use crate::lane::Lane;
 use crate::queue::ArchiveQueue;
@@ -109,8 +109,9 @@ impl Places {
             };
             self.all.push(place);
         }
-        let descriptors = self.descriptors;
-        let opened = descriptors.with_reserve(|| self.open(drain, now, &mut changes.starved));
+        self.descriptors.keep_back();
+        let opened = self.open(drain, now, &mut changes.starved);
+        self.descriptors.release();
         changes.removed = before.len();
         for lane in before.into_values().filter_map(|place| place.lane) {
             let is_taken = self.taken.contains_key(&drain.identity(lane));

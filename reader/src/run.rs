@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use nix::sys::stat::{Mode, umask};
+use standpipe_common::descriptors::Descriptors;
 use standpipe_common::error::{Cannot, Error, Stop};
 use standpipe_common::pipes::{Scan, scan};
 use standpipe_common::ready;
@@ -19,7 +20,6 @@ use standpipe_common::{clock, logger};
 use crate::archiver;
 use crate::cli::DaemonArgs;
 use crate::control::Control;
-use crate::descriptors::Descriptors;
 use crate::drain::Drain;
 use crate::mailboxes::Mailboxes;
 use crate::places::{Changes, Places};
@@ -33,6 +33,9 @@ use crate::upkeep::Upkeep;
 const SIGNALS: Token = Token(usize::MAX);
 const WATCH: Token = Token(usize::MAX - 1);
 const CONTROL: Token = Token(usize::MAX - 2);
+/// Descriptors that pipes may not use up: for the log root, mailboxes, an archive that is made, hooks, and the logs of
+/// lanes at work.
+const RESERVE: u64 = 64;
 const EVENTS_MAX: usize = 256;
 
 /// How often a test clock is looked at.
@@ -79,7 +82,7 @@ impl Daemon {
     fn start(scan: Scan, logs: &Path, logs_are_declared: bool) -> Result<Daemon, Stop> {
         // Files get exactly the mode that the policy says.
         let inherited = umask(Mode::empty());
-        let descriptors = Descriptors::raise()?;
+        let descriptors = Descriptors::raise(RESERVE)?;
         let poll = Poll::new().cannot("make", "the poll set")?;
         let root = Root::open(logs)?;
         if nix::unistd::geteuid().is_root() {
@@ -90,7 +93,7 @@ impl Daemon {
         let shelf = Shelf::open(root.dir().try_clone()?, scan.mailbox_dir.as_deref())?;
         let (mailboxes, holding) = Mailboxes::take_up(shelf, root.home().clone())?;
         let registry = poll.registry().try_clone().cannot("make", "the poll set")?;
-        let for_logs = descriptors.left_for_logs(scan.entries.len());
+        let for_logs = descriptors.beside(scan.entries.len());
         let control = Control::make(root.dir(), poll.registry(), CONTROL);
         let drain = Drain::new(root, registry, mailboxes, for_logs)?;
         let queue = ArchiveQueue::default();
@@ -112,7 +115,7 @@ impl Daemon {
     fn take(&mut self, scan: Scan) -> (Changes, Vec<usize>) {
         // Before a log directory is taken up: one whose pipe came back is no orphan any more.
         self.tell_archiver(&scan);
-        self.drain.share_descriptors(self.descriptors.left_for_logs(scan.entries.len()));
+        self.drain.share_descriptors(self.descriptors.beside(scan.entries.len()));
         let done = self.places.take(scan.entries, &mut self.drain, Instant::now());
         if done.0.starved > 0 {
             log::error!(

@@ -5,31 +5,14 @@ mod support_b;
 
 use std::fs;
 use std::os::unix::fs::chown;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use standpipe_tests::daemon::{Launch, Output};
+use standpipe_tests::mounts::Mounted;
 use standpipe_tests::pipe::{is_held, queued};
-use standpipe_tests::privilege::{give, needs_root};
+use standpipe_tests::privilege::needs_root;
 use standpipe_tests::scratch::set_mode;
 use support_b::{Bench, hold, put, stop};
-
-/// A file system in memory, until this goes.
-struct Tmpfs(PathBuf);
-
-impl Tmpfs {
-    fn new(dir: PathBuf, options: &str) -> Tmpfs {
-        let done = Command::new("mount").args(["-t", "tmpfs", "-o", options, "none"]).arg(&dir).status();
-        assert!(done.is_ok_and(|status| status.success()), "mount {}", dir.display());
-        Tmpfs(dir)
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        Command::new("umount").arg("-l").arg(&self.0).status().ok();
-    }
-}
 
 /// One sentence, exit 3, and no pipe was opened.
 fn assert_refused(bench: &Bench, output: &Output, place: &Path, cause: &str) {
@@ -47,8 +30,7 @@ fn a_log_root_too_small_for_a_mailbox_is_refused_with_the_bytes_needed() {
         for kib in [512, 1536] {
             let bench = Bench::new();
             bench.scratch.pipe("app");
-            let _small = Tmpfs::new(bench.scratch.logs(), &format!("size={kib}k,mode=755"));
-            give(&bench.scratch.logs());
+            let _small = Mounted::tmpfs(&bench.scratch.logs(), &format!("size={kib}k,mode=755"));
             let output = bench.plain_reader().run();
             assert_refused(&bench, &output, &bench.scratch.logs(), "a mailbox takes 1056768 bytes, and ");
             assert!(output.stderr.contains(" are free"), "{}", output.stderr);
@@ -61,7 +43,8 @@ fn a_read_only_log_root_is_refused() {
     needs_root(|| {
         let bench = Bench::new();
         bench.scratch.pipe("app");
-        let _fixed = Tmpfs::new(bench.scratch.logs(), "ro,mode=755");
+        let fixed = Mounted::tmpfs(&bench.scratch.logs(), "mode=755");
+        fixed.remount("ro");
         let output = bench.plain_reader().run();
         assert_refused(&bench, &output, &bench.scratch.logs(), "Read-only file system");
     });
