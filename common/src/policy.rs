@@ -82,6 +82,7 @@ pub struct Raw {
     #[arg(long, value_name = "none|seal|SPAN", help = help("sync"))]
     sync: Option<Durability>,
     #[arg(long, value_name = "WORD", allow_hyphen_values = true, help = help("hook"))]
+    #[serde(deserialize_with = "hook::words")]
     hook: Option<Vec<HookArg>>,
     #[arg(long, value_name = "SPAN", help = help("hook_timeout"))]
     hook_timeout: Option<HookTimeout>,

@@ -2,8 +2,11 @@
 //!
 //! Invariant: an argument vector as `execve` takes it. Whether the program is there is found out when it is run.
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
+
+use serde::de::{Deserializer, SeqAccess, Visitor};
 
 use crate::units::{Span, Value, parses_as_value};
 
@@ -24,6 +27,33 @@ impl Value for HookArg {
             return Err("no program takes an argument with a NUL in it".to_string());
         }
         Ok(HookArg(text.to_string()))
+    }
+}
+
+/// The words of a hook in a policy file. One string is refused with the list that is wanted: no shell takes it apart.
+pub(super) fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<HookArg>>, D::Error> {
+    deserializer.deserialize_any(Words).map(Some)
+}
+
+struct Words;
+
+impl<'de> Visitor<'de> for Words {
+    type Value = Vec<HookArg>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(HookArg::EXPECTED)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, _text: &str) -> Result<Vec<HookArg>, E> {
+        Err(E::custom(format!("no shell takes a hook apart: write {}", HookArg::EXPECTED)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<HookArg>, A::Error> {
+        let mut words = Vec::new();
+        while let Some(word) = list.next_element()? {
+            words.push(word);
+        }
+        Ok(words)
     }
 }
 
@@ -92,5 +122,12 @@ mod tests {
         }
         assert!("a\0b".parse::<HookArg>().is_err());
         assert_eq!(Hook::from_words(&[]), None);
+    }
+
+    #[test]
+    fn a_hook_in_one_string_is_refused_with_the_list_that_is_wanted() {
+        let refusal = toml::from_str::<crate::policy::Raw>("hook = \"upload --quiet\"").unwrap_err().to_string();
+        assert!(refusal.contains("no shell takes a hook apart: write a list of words such as ["), "{refusal}");
+        assert!(toml::from_str::<crate::policy::Raw>("hook = [\"upload\", \"--quiet\"]").is_ok());
     }
 }
