@@ -189,7 +189,7 @@ fn a_lane_whose_disk_is_broken_delays_none_of_fifty_others() {
         // From the write until the line stands in the segment, for each of the others in turn.
         let mut delays = || {
             let mut delays = Vec::new();
-            for _ in 0..20 {
+            for _ in 0..8 {
                 stored += 7;
                 for (name, pipe) in names.iter().zip(&held) {
                     let sent = Instant::now();
