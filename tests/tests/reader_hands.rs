@@ -102,7 +102,9 @@ fn pipes_that_become_many_leave_room_for_their_logs() {
     let held: Vec<_> = (0..PIPES).map(|number| hold(&bench.scratch.pipe(&format!("app{number}")))).collect();
     reader.hang_up(REREAD);
     for _ in 0..LINES {
-        held.iter().for_each(|pipe| put(pipe, b"a line\n"));
+        for pipe in &held {
+            put(pipe, b"a line\n");
+        }
     }
     for number in 0..PIPES {
         bench.wait_stored(&format!("app{number}"), &b"a line\n".repeat(LINES));
@@ -116,7 +118,9 @@ fn harm_under_a_held_chunk(harm: impl Fn(&Path)) -> (Bench, Daemon) {
     bench.faults("EIO write 1 1000000\n");
     put(&server, b"precious\n");
     reader.wait_line("app is not read until this is mended");
-    files_ending(&bench.log("app"), ".log").iter().for_each(|file| harm(file));
+    for file in files_ending(&bench.log("app"), ".log") {
+        harm(&file);
+    }
     bench.faults("");
     reader.wait_line("app: is read again");
     put(&server, b"three\n");
