@@ -104,8 +104,9 @@ impl Daemon {
             Daemon { dir, logs, logs_are_declared, poll, inbox, places, drain, control, queue, descriptors };
         daemon.take(scan);
         let recovered = daemon.drain.recover(holding);
-        archiver::start(&daemon.queue, daemon.drain.root().dir().try_clone()?)?;
         daemon.drain.start()?;
+        // Last, for nobody waits for it.
+        archiver::start(&daemon.queue, daemon.drain.root().dir().try_clone()?)?;
         let (dir, logs) = (daemon.dir.display(), daemon.logs.display());
         log::info!("{} of {dir} into {logs}, {recovered} bytes recovered", pipes(daemon.places.count()));
         Ok(daemon)
