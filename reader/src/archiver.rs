@@ -10,7 +10,7 @@ use std::thread;
 use nix::errno::Errno;
 use standpipe_common::archive::Writer;
 use standpipe_common::error::{Cannot, Error, Result};
-use standpipe_common::sys;
+use standpipe_common::{clock, sys};
 
 use crate::archiving::{self, Backlog, How};
 use crate::disk::{self, Dir};
@@ -50,6 +50,9 @@ impl Archiver {
             match self.queue.next() {
                 Task::Tend { lane, order, archive } => {
                     let done = self.tend(&lane, &order, archive);
+                    if let Err(error) = &done {
+                        order.gauge.error(error, clock::now_ns());
+                    }
                     // While a failure is waited out nothing was tried.
                     self.queue.done((archive || done.is_err()).then_some((lane, done)));
                 }

@@ -161,11 +161,13 @@ impl Drain {
     }
 
     fn ask_rotation_at(&mut self, index: usize, now_ns: i64) {
-        if let Err(error) = self.attach(index) {
-            self.fall_sick(index, &error, None);
+        match self.attach(index) {
+            Ok(()) => {
+                self.slots[index].lane.ask_rotation();
+                self.rotate(index, now_ns);
+            }
+            Err(error) => self.fall_sick(index, &error, None),
         }
-        self.slots[index].lane.ask_rotation();
-        self.rotate(index, now_ns);
     }
 
     /// The lane of that name.
