@@ -1,7 +1,7 @@
 //! `LOGS/.control`: a FIFO that takes one command a line, `rotate` or `rotate NAME`.
 //!
 //! Whoever writes nonsense into it gets one warning with the line escaped; whoever writes without end neither keeps
-//! the lanes waiting nor fills the log: a turn takes at most [`TURN_BYTES`], turns are [`TURN_SPAN`] apart, and there
+//! the lanes waiting nor fills the log: a turn takes at most `TURN_BYTES`, turns are `TURN_SPAN` apart, and there
 //! is one warning a second. A FIFO that cannot be made is one error line, and the reader runs without.
 
 use std::collections::BTreeSet;
