@@ -58,14 +58,14 @@ impl Drain {
         let mailbox = Some(mailboxes.take()?);
         let glance = Glance::new().cannot("make", "a pipe to look into others")?;
         let (agenda, board) = (Agenda::new(Instant::now()), Board::make(root.dir()));
-        let awake_max = (descriptors / DESCRIPTORS_AWAKE).clamp(1, AWAKE_MAX);
+        let awake_max = awake_max(descriptors);
         let (slots, awake) = (Slots::default(), VecDeque::new());
         Ok(Drain { root, registry, slots, agenda, mailboxes, mailbox, glance, awake, awake_max, board })
     }
 
     /// From here on log directories may use so many descriptors.
     pub fn share_descriptors(&mut self, descriptors: usize) {
-        self.awake_max = (descriptors / DESCRIPTORS_AWAKE).clamp(1, AWAKE_MAX);
+        self.awake_max = awake_max(descriptors);
         while self.awake.len() > self.awake_max {
             self.rest_first(usize::MAX);
         }
@@ -161,12 +161,9 @@ impl Drain {
     }
 
     fn ask_rotation_at(&mut self, index: usize, now_ns: i64) {
-        match self.attach(index) {
-            Ok(()) => {
-                self.slots[index].lane.ask_rotation();
-                self.rotate(index, now_ns);
-            }
-            Err(error) => self.fall_sick(index, &error, None),
+        if self.rouse(index) {
+            self.slots[index].lane.ask_rotation();
+            self.rotate(index, now_ns);
         }
     }
 
@@ -248,13 +245,7 @@ impl Drain {
 
     /// Bytes came for a lane that rests: its turn, with its log directory open.
     fn wake_up(&mut self, index: usize, now: Instant) -> usize {
-        match self.attach(index) {
-            Ok(()) => self.turn(index, now),
-            Err(error) => {
-                self.fall_sick(index, &error, None);
-                0
-            }
-        }
+        if self.rouse(index) { self.turn(index, now) } else { 0 }
     }
 
     fn follow(&mut self, index: usize, next: Next, now: Instant) {
@@ -314,10 +305,7 @@ impl Drain {
             Ok(held) => {
                 if let Some((mailbox, settled)) = held {
                     self.put_away(mailbox, settled);
-                    if let Err(error) = self.attach(index) {
-                        self.fall_sick(index, &error, None);
-                        return false;
-                    }
+                    return self.rouse(index);
                 }
                 true
             }
@@ -341,6 +329,15 @@ impl Drain {
             self.rest_first(index);
         }
         Ok(())
+    }
+
+    /// Opens the log directory of a lane that rests. `false`: it cannot be opened, and the lane is sick.
+    fn rouse(&mut self, index: usize) -> bool {
+        let opened = self.attach(index);
+        if let Err(error) = &opened {
+            self.fall_sick(index, error, None);
+        }
+        opened.is_ok()
     }
 
     /// Lets the lane rest that woke up first, unless it is `but`. If it has work it wakes up again.
@@ -389,4 +386,9 @@ impl Drain {
             self.agenda.set_due(index, due_ns);
         }
     }
+}
+
+/// How many lanes may have their log directory open where log directories may use so many descriptors.
+fn awake_max(descriptors: usize) -> usize {
+    (descriptors / DESCRIPTORS_AWAKE).clamp(1, AWAKE_MAX)
 }

@@ -203,11 +203,6 @@ impl Segment {
         Ok(cut)
     }
 
-    /// The segment as somebody looks at it from outside: inode and length now.
-    pub fn look(&self) -> io::Result<std::fs::Metadata> {
-        self.file.metadata()
-    }
-
     /// It is complete: from here on it is the archiver's.
     pub fn seal(self) -> PartName {
         self.name.clone()

@@ -2,8 +2,9 @@
 
 mod support_b;
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -22,6 +23,17 @@ const RETIRED_MS: &str = "400";
 /// Sends HUP, waits for its line and returns it.
 fn reread(reader: &Daemon) -> String {
     reader.hang_up(" after HUP: ")
+}
+
+/// A reader that has stored a line of the pipe `app`: its bench, the FIFO, its server, and itself.
+fn one_pipe() -> (Bench, PathBuf, File, Daemon) {
+    let bench = Bench::new();
+    let app = bench.scratch.pipe("app");
+    let server = hold(&app);
+    let reader = bench.plain_reader().start();
+    put(&server, b"one\n");
+    bench.wait_stored("app", b"one\n");
+    (bench, app, server, reader)
 }
 
 #[test]
@@ -96,12 +108,7 @@ fn a_server_that_never_lets_go_is_waited_for_no_longer_than_the_span() {
 
 #[test]
 fn a_link_that_comes_back_goes_on_in_the_same_part() {
-    let bench = Bench::new();
-    let app = bench.scratch.pipe("app");
-    let server = hold(&app);
-    let reader = bench.plain_reader().start();
-    put(&server, b"one\n");
-    bench.wait_stored("app", b"one\n");
+    let (bench, app, server, reader) = one_pipe();
     let link = bench.scratch.pipes().join("app");
     for (round, line) in [b"two\n", b"six\n"].into_iter().enumerate() {
         fs::remove_file(&link).expect("a link");
@@ -118,12 +125,7 @@ fn a_link_that_comes_back_goes_on_in_the_same_part() {
 
 #[test]
 fn a_link_that_was_renamed_takes_its_pipe_along() {
-    let bench = Bench::new();
-    let app = bench.scratch.pipe("app");
-    let server = hold(&app);
-    let reader = bench.plain_reader().start();
-    put(&server, b"one\n");
-    bench.wait_stored("app", b"one\n");
+    let (bench, _app, server, reader) = one_pipe();
     fs::rename(bench.scratch.pipes().join("app"), bench.scratch.pipes().join("web")).expect("a link");
     assert!(reread(&reader).ends_with(": 1 added, 1 removed, 0 changed"), "{}", reader.stderr());
     for round in 1..=50 {

@@ -20,9 +20,7 @@ impl Drain {
     /// Adds a lane, whose log is opened now. A log that cannot be opened makes it sick, no more. Nothing is read yet.
     pub fn add(&mut self, lane: Lane) -> usize {
         let index = self.push(lane);
-        if let Err(error) = self.attach(index) {
-            self.fall_sick(index, &error, None);
-        }
+        self.rouse(index);
         index
     }
 
@@ -72,9 +70,7 @@ impl Drain {
     /// A lane writes in another way from here on.
     pub fn change(&mut self, index: usize, settings: Arc<Settings>) {
         self.slots[index].lane.change(settings);
-        if let Err(error) = self.attach(index) {
-            self.fall_sick(index, &error, None);
-        }
+        self.rouse(index);
         self.note_rest(index, Instant::now());
     }
 
