@@ -93,6 +93,7 @@ fn under_a_span_what_is_written_is_synced_too_and_an_idle_log_is_not() {
         let clock = Clock::new(&stand.scratch, "2026-11-21T10:00:00Z");
         let mut reader = clock.steer(traced(&stand)).start();
         clock.set("2026-11-21T10:02:00Z");
+        until("the segment that the start made is synced", || synced(&stand) == 1);
         stand.write_and_wait("line 1\n");
         stand.write_and_wait("line 2\n");
         let before = synced(&stand);
