@@ -1,0 +1,44 @@
+//! Lines on their way from a source to an output.
+
+use crate::identity::Origin;
+
+/// A source, by its place in the list of sources. Never given to another source in one run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceId(pub u32);
+
+/// A generation of a source: one life of an inode, for as long as this process knows of it. Never given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GenerationId(pub u64);
+
+/// How a run of bytes ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With the newline of its last line.
+    Line,
+    /// Inside a line that is longer than what can be held; the next run of this generation goes on with it.
+    Open,
+    /// The file ended without a newline and nobody can complete it: the last byte of the run is a newline of ours,
+    /// which no offset counts.
+    Added,
+}
+
+/// Consecutive bytes of one generation: whole lines, unless [`End`] says otherwise.
+#[derive(Clone, Copy, Debug)]
+pub struct Lines<'a> {
+    /// Whose they are.
+    pub source: SourceId,
+    /// Which generation.
+    pub generation: GenerationId,
+    /// Which life of which inode that is.
+    pub origin: Origin,
+    /// Offset of the first byte.
+    pub start: u64,
+    /// Offset behind the last byte that stands in the file.
+    pub end: u64,
+    /// The bytes; never empty.
+    pub bytes: &'a [u8],
+    /// How they end. Bytes with an [`End::Open`] or [`End::Added`] are one line or a piece of one.
+    pub ends: End,
+    /// When they were read: wall clock, ns since the epoch, never less than before.
+    pub read_ns: i64,
+}

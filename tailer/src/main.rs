@@ -1,0 +1,3 @@
+//! The program `tailer`.
+
+fn main() {}
