@@ -1,5 +1,6 @@
 //! `tailer` follows log files through every kind of rotation, into a pipe or to standard output.
 
+pub mod checkpoint;
 pub mod guard;
 pub mod identity;
 pub mod lines;

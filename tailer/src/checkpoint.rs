@@ -1,0 +1,188 @@
+//! The checkpoint: which generations of which sources there are and how far each is delivered, on disk, so that the
+//! next run goes on where this one ended.
+//!
+//! Invariants:
+//! - one tailer a state file, by the lock `FILE.lock` (rooms below: [`form`], `files`, `lock`);
+//! - from the first save on, whatever fails or is killed, `FILE` or the generation before it, `FILE.1`, is whole. Only
+//!   what is durable becomes `FILE.1`, and it does before it is replaced: power loss may take what was saved without a
+//!   sync, never both;
+//! - what cannot be read is never passed over in silence: the previous generation is used and a finding says so, or the
+//!   declared policy decides. What a newer version wrote is never replaced.
+//! - every save writes everything anew, so nothing that a failed sync may have lost is ever relied on.
+//!
+//! It does not decide when to save, says nothing by itself, and does not compare the states with the files that they
+//! are about.
+
+mod files;
+pub mod form;
+mod lock;
+mod spelling;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::path::Path;
+
+use standpipe_common::error::{Error, Result};
+
+use crate::state::SourceState;
+use files::{Files, Found};
+use form::VERSION;
+
+/// What is done when neither the state file nor the generation before it can be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnCorrupt {
+    /// The program does not start.
+    #[default]
+    Fail,
+    /// Every file is read from its beginning: nothing is lost, much comes twice.
+    Beginning,
+    /// Every file is read from its end: nothing comes twice, much is lost.
+    End,
+}
+
+/// From where a run starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// There was no state: the first start.
+    First,
+    /// From these, in the order of their paths.
+    Known(Vec<SourceState>),
+    /// From the beginning of every file, for the state is damaged and the policy says so.
+    Beginning,
+    /// From the end of every file, for the same reason.
+    End,
+}
+
+/// What was found, and what to save to.
+#[derive(Debug)]
+pub struct Opened {
+    /// To save to.
+    pub checkpoint: Checkpoint,
+    /// From where to start.
+    pub start: Start,
+    /// Sentences that whoever runs this program has to read.
+    pub findings: Vec<String>,
+}
+
+/// A state file that is ours for as long as this lives.
+#[derive(Debug)]
+pub struct Checkpoint {
+    files: Files,
+    /// What stands at `FILE`.
+    current: Current,
+    _lock: File,
+}
+
+/// What stands at `FILE`, as far as it matters to who replaces it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Current {
+    /// Nothing.
+    Absent,
+    /// A whole generation that power loss may take.
+    Whole,
+    /// A whole generation that it cannot take.
+    Durable,
+    /// Something else, and whether `FILE.1` is whole.
+    Damaged { previous_is_whole: bool },
+}
+
+impl Checkpoint {
+    /// Locks and reads the state file at `path`.
+    ///
+    /// # Errors
+    /// Another tailer has it; it was written by a newer version; nothing can be read and the policy is to fail; there
+    /// is no such directory, or nothing can be made there. All of them end the program.
+    pub fn open(path: &Path, on_corrupt: OnCorrupt) -> Result<Opened> {
+        let files = Files::new(path);
+        let lock = lock::take(path, &files.lock)?;
+        let current = files::read(&files.file);
+        let previous = if matches!(current, Found::Whole(_)) { Found::Absent } else { files::read(&files.previous) };
+        let is_durable = matches!(current, Found::Whole(_)) && files.make_durable().is_ok();
+        let standing = match (&current, &previous) {
+            (Found::Whole(_), _) if is_durable => Current::Durable,
+            (Found::Whole(_), _) => Current::Whole,
+            (Found::Absent, _) => Current::Absent,
+            (_, previous) => Current::Damaged { previous_is_whole: matches!(previous, Found::Whole(_)) },
+        };
+        let (start, findings) = choose(&files, current, previous, on_corrupt)?;
+        Ok(Opened { checkpoint: Checkpoint { files, current: standing, _lock: lock }, start, findings })
+    }
+
+    /// Replaces what was saved by these states, whose paths differ. A durable save survives power loss, any other the
+    /// end of this process only, and takes no sync.
+    ///
+    /// # Errors
+    /// The disk's. What was saved before still stands; the next save is to be durable again if this one was to be.
+    pub fn save(&mut self, states: &[SourceState], durable: bool) -> Result<()> {
+        let bytes = form::render(states);
+        // What replaces nothing or damage may be all that is whole.
+        let sync = durable || !matches!(self.current, Current::Whole | Current::Durable);
+        self.files.write_next(&bytes, sync)?;
+        match self.current {
+            Current::Durable => self.files.keep_previous()?,
+            Current::Damaged { previous_is_whole } => {
+                if !previous_is_whole {
+                    self.files.copy_next_to_previous(&bytes)?;
+                    self.current = Current::Damaged { previous_is_whole: true };
+                }
+                self.files.put_aside()?;
+                self.current = Current::Absent;
+            }
+            Current::Absent | Current::Whole => {}
+        }
+        self.files.replace()?;
+        self.current = Current::Whole;
+        if sync {
+            self.files.sync_dir()?;
+            self.current = Current::Durable;
+        }
+        Ok(())
+    }
+}
+
+/// The newest generation that is whole, else what the policy says.
+fn choose(files: &Files, current: Found, previous: Found, on_corrupt: OnCorrupt) -> Result<(Start, Vec<String>)> {
+    let file = files.file.display();
+    let before = files.previous.display();
+    let newer = |path: &Path, version| {
+        let use_newer = format!("it has version {version} and this tailer knows {VERSION}: start a newer tailer");
+        Err(Error::because("use", path, use_newer))
+    };
+    let (why, why_before) = match (current, previous) {
+        (Found::Whole(states), _) => return Ok((Start::Known(states), Vec::new())),
+        (Found::Absent, Found::Absent) => return Ok((Start::First, Vec::new())),
+        (Found::Newer(version), _) => return newer(&files.file, version),
+        (_, Found::Newer(version)) => return newer(&files.previous, version),
+        (Found::Absent, Found::Whole(states)) => {
+            let finding = format!("{file} is not there, going on from the state before it, {before}");
+            return Ok((Start::Known(states), vec![finding]));
+        }
+        (Found::Damaged(why), Found::Whole(states)) => {
+            let finding = format!(
+                "{file} is damaged ({why}), going on from the state before it, {before}; the damaged one is kept as {}",
+                files.damaged.display(),
+            );
+            return Ok((Start::Known(states), vec![finding]));
+        }
+        (Found::Absent, Found::Damaged(why)) => ("it is not there".to_owned(), why),
+        (Found::Damaged(why), Found::Absent) => (why, "it is not there".to_owned()),
+        (Found::Damaged(why), Found::Damaged(why_before)) => (why, why_before),
+    };
+    let (start, place) = match on_corrupt {
+        OnCorrupt::Fail => {
+            let what_to_do = format!(
+                "damaged ({why}), and so is {before} ({why_before}): restore one of them, or set on_corrupt to \
+                 \"beginning\" or \"end\", or remove both to start as for the first time"
+            );
+            return Err(Error::because("use", &files.file, what_to_do));
+        }
+        OnCorrupt::Beginning => (Start::Beginning, "beginning"),
+        OnCorrupt::End => (Start::End, "end"),
+    };
+    let finding = format!(
+        "{file} is damaged ({why}), and so is {before} ({why_before}): every file is read from its {place}, as \
+         on_corrupt says"
+    );
+    Ok((start, vec![finding]))
+}

@@ -1,0 +1,180 @@
+//! The files of a state: what is read from them, and the steps in which they are replaced.
+//!
+//! All of them lie in one directory: `FILE`, `FILE.1` (the generation before), `FILE.damaged` (the last one that could
+//! not be read), `FILE.lock`, and `FILE.new` and `FILE.1.new` for the time of a save. Only [`super::Checkpoint`] knows
+//! in which order the steps are safe. No step leaves a file half written under a name that is read.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::libc;
+use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::seam;
+
+use super::form::{self, Flaw};
+use crate::state::SourceState;
+
+/// Positions and paths are nobody else's business.
+const MODE: u32 = 0o600;
+
+/// What stands under a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// No such name.
+    Absent,
+    /// A generation.
+    Whole(Vec<SourceState>),
+    /// Something that cannot be read or is not what was written, and why.
+    Damaged(String),
+    /// A generation of this newer version.
+    Newer(u64),
+}
+
+/// Their paths.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) file: PathBuf,
+    pub(super) previous: PathBuf,
+    pub(super) damaged: PathBuf,
+    pub(super) lock: PathBuf,
+    next: PathBuf,
+    next_previous: PathBuf,
+    dir: PathBuf,
+}
+
+impl Files {
+    pub(super) fn new(path: &Path) -> Files {
+        let beside = |ending: &str| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(ending);
+            PathBuf::from(name)
+        };
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Files {
+            file: path.to_owned(),
+            previous: beside(".1"),
+            damaged: beside(".damaged"),
+            lock: beside(".lock"),
+            next: beside(".new"),
+            next_previous: beside(".1.new"),
+            dir: dir.to_owned(),
+        }
+    }
+
+    /// Makes durable what stands at `FILE`.
+    pub(super) fn make_durable(&self) -> Result<()> {
+        sync(&File::open(&self.file).cannot("open", &self.file)?, &self.file)?;
+        self.sync_dir()
+    }
+
+    /// Writes `FILE.new`, and makes it durable if `durable`. None is left behind by a failure: it would take the room
+    /// that may be what is missing.
+    pub(super) fn write_next(&self, bytes: &[u8], durable: bool) -> Result<()> {
+        write_anew(&self.next, bytes, durable).inspect_err(|_| drop(fs::remove_file(&self.next)))
+    }
+
+    /// `FILE`, which is durable, becomes `FILE.1` as well. The first `FILE.1` of all is made durable at once: there is
+    /// none before it for power loss to lead back to.
+    pub(super) fn keep_previous(&self) -> Result<()> {
+        let is_first = fs::symlink_metadata(&self.previous).is_err_and(|error| error.kind() == ErrorKind::NotFound);
+        remove_if_there(&self.next_previous)?;
+        match seam::pass("state-link").and_then(|()| fs::hard_link(&self.file, &self.next_previous)) {
+            Err(error) if has_no_links(&error) => {
+                let bytes = fs::read(&self.file).cannot("read", &self.file)?;
+                self.copy_next_to_previous(&bytes)?;
+            }
+            linked => {
+                linked.cannot("link", &self.next_previous)?;
+                rename("state-keep", &self.next_previous, &self.previous)?;
+            }
+        }
+        if is_first { self.sync_dir() } else { Ok(()) }
+    }
+
+    /// Makes `FILE.1` a durable copy of these bytes.
+    pub(super) fn copy_next_to_previous(&self, bytes: &[u8]) -> Result<()> {
+        write_anew(&self.next_previous, bytes, true)?;
+        rename("state-keep", &self.next_previous, &self.previous)?;
+        self.sync_dir()
+    }
+
+    /// `FILE` becomes `FILE.damaged`.
+    pub(super) fn put_aside(&self) -> Result<()> {
+        rename("state-aside", &self.file, &self.damaged)
+    }
+
+    /// `FILE.new` becomes `FILE`.
+    pub(super) fn replace(&self) -> Result<()> {
+        rename("state-rename", &self.next, &self.file)
+    }
+
+    /// Makes the names durable.
+    pub(super) fn sync_dir(&self) -> Result<()> {
+        seam::pass("state-sync-dir").cannot("sync", &self.dir)?;
+        File::open(&self.dir).and_then(|dir| dir.sync_all()).cannot("sync", &self.dir)
+    }
+}
+
+/// Reads what stands at `path`. A FIFO there is not opened: a server that waits for a reader of it would be let in.
+pub(super) fn read(path: &Path) -> Found {
+    let is_file = match fs::metadata(path) {
+        Ok(metadata) => metadata.is_file(),
+        Err(error) if error.kind() == ErrorKind::NotFound && !path.is_symlink() => return Found::Absent,
+        Err(error) => return Found::Damaged(cause(&error)),
+    };
+    if !is_file {
+        return Found::Damaged("it is not a regular file".to_owned());
+    }
+    let mut bytes = Vec::new();
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    match opened.and_then(|mut file| seam::pass("state-read").and_then(|()| file.read_to_end(&mut bytes))) {
+        Err(error) => Found::Damaged(cause(&error)),
+        Ok(_) => match form::parse(&bytes) {
+            Ok(states) => Found::Whole(states),
+            Err(Flaw::Newer(version)) => Found::Newer(version),
+            Err(Flaw::Damaged(why)) => Found::Damaged(why),
+        },
+    }
+}
+
+/// A new file of these bytes, in place of one that a killed process left behind.
+fn write_anew(path: &Path, bytes: &[u8], durable: bool) -> Result<()> {
+    remove_if_there(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path).cannot("make", path)?;
+    let allowed = seam::pass_write("state-write", bytes.len()).cannot("write", path)?;
+    file.write_all(&bytes[..allowed]).cannot("write", path)?;
+    if allowed < bytes.len() {
+        seam::die();
+    }
+    if durable { sync(&file, path) } else { Ok(()) }
+}
+
+fn sync(file: &File, path: &Path) -> Result<()> {
+    seam::pass("state-sync").cannot("sync", path)?;
+    file.sync_all().cannot("sync", path)
+}
+
+fn rename(point: &'static str, from: &Path, to: &Path) -> Result<()> {
+    seam::pass(point).and_then(|()| fs::rename(from, to)).cannot("replace", to)
+}
+
+fn remove_if_there(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::new("remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the file system has no hard links, or not this one.
+fn has_no_links(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EPERM | Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EMLINK))
+}
+
+/// The kernel's words.
+fn cause(error: &io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), |code| Errno::from_raw(code).desc().to_owned())
+}

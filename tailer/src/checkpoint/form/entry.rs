@@ -1,0 +1,177 @@
+//! One source in a state file: its JSON fields, and the way from and to a [`SourceState`].
+//!
+//! Which keys must stand together is checked here; whether they can be believed, one room above.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::guard::{GUARD_BYTES_MAX, Guard};
+use crate::identity::{Identity, Origin};
+use crate::state::{GenerationState, SourceState};
+
+const HASH: &str = "xxh3-64:";
+
+/// A source, or one of its older generations, which has no `live`, `older` and `done`.
+#[derive(Default, Deserialize, Serialize)]
+pub(super) struct Entry {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dev: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ino: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "hash_if_ours")]
+    last_line_hash: Option<Hash>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    born_ns: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guard: Option<GuardForm>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head: Option<GuardForm>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    live: Option<bool>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    older: Vec<Entry>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    done: Vec<IdentityForm>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct IdentityForm {
+    dev: u64,
+    ino: u64,
+    born_ns: i64,
+}
+
+#[derive(Deserialize, Serialize)]
+struct GuardForm {
+    bytes: u32,
+    hash: Hash,
+}
+
+impl Entry {
+    pub(super) fn of_source(state: &SourceState) -> Entry {
+        let (last, older) = state.generations.split_last().map_or((None, &[][..]), |(last, older)| (Some(last), older));
+        Entry {
+            live: Some(state.is_live),
+            older: older.iter().map(Entry::of_generation).collect(),
+            done: state.done.iter().copied().map(IdentityForm::from).collect(),
+            ..last.map(Entry::of_generation).unwrap_or_default()
+        }
+    }
+
+    fn of_generation(generation: &GenerationState) -> Entry {
+        let Origin { identity: Identity { dev, ino, born_ns }, epoch } = generation.origin;
+        Entry {
+            dev: Some(dev),
+            ino: Some(ino),
+            offset: Some(generation.offset),
+            last_line_hash: generation.last_line_hash.map(Hash),
+            born_ns: Some(born_ns),
+            epoch: Some(epoch),
+            guard: generation.guard.map(GuardForm::from),
+            head: generation.head.map(GuardForm::from),
+            ..Entry::default()
+        }
+    }
+
+    /// Whether only we can have written it, so that there must have been a checksum.
+    pub(super) fn has_fields_of_ours(&self) -> bool {
+        self.born_ns.is_some()
+            || self.epoch.is_some()
+            || self.guard.is_some()
+            || self.head.is_some()
+            || self.live.is_some()
+            || !self.older.is_empty()
+            || !self.done.is_empty()
+    }
+
+    /// The source that this says; the error is a sentence about it.
+    pub(super) fn into_source(mut self, path: PathBuf) -> Result<SourceState, &'static str> {
+        let older = std::mem::take(&mut self.older);
+        let done = self.done.iter().map(Identity::from).collect();
+        let is_live = self.live.unwrap_or(true);
+        // What a checksum covers may say that there is no generation; by hand nobody writes that.
+        let has_last = self.live.is_none() || self.dev.is_some() || self.ino.is_some() || self.offset.is_some();
+        let generations = older.into_iter().chain(has_last.then_some(self)).map(Entry::into_generation);
+        Ok(SourceState { path, generations: generations.collect::<Result<_, _>>()?, is_live, done })
+    }
+
+    fn into_generation(self) -> Result<GenerationState, &'static str> {
+        let (Some(dev), Some(ino), Some(offset)) = (self.dev, self.ino, self.offset) else {
+            return Err("dev, ino and offset belong together");
+        };
+        let identity = Identity { dev, ino, born_ns: self.born_ns.unwrap_or_default() };
+        Ok(GenerationState {
+            origin: Origin { identity, epoch: self.epoch.unwrap_or_default() },
+            offset,
+            guard: self.guard.map(GuardForm::into_guard).transpose()?,
+            last_line_hash: self.last_line_hash.map(|Hash(hash)| hash),
+            head: self.head.map(GuardForm::into_guard).transpose()?,
+        })
+    }
+}
+
+impl From<Identity> for IdentityForm {
+    fn from(Identity { dev, ino, born_ns }: Identity) -> IdentityForm {
+        IdentityForm { dev, ino, born_ns }
+    }
+}
+
+impl From<&IdentityForm> for Identity {
+    fn from(form: &IdentityForm) -> Identity {
+        Identity { dev: form.dev, ino: form.ino, born_ns: form.born_ns }
+    }
+}
+
+impl From<Guard> for GuardForm {
+    fn from(Guard { len, hash }: Guard) -> GuardForm {
+        GuardForm { bytes: len, hash: Hash(hash) }
+    }
+}
+
+impl GuardForm {
+    fn into_guard(self) -> Result<Guard, &'static str> {
+        let GuardForm { bytes: len, hash: Hash(hash) } = self;
+        if len as usize > GUARD_BYTES_MAX { Err("a guard is too long") } else { Ok(Guard { len, hash }) }
+    }
+}
+
+/// `xxh3-64:HEX`, 16 digits where we write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hash(pub(super) u64);
+
+impl Hash {
+    fn parse(text: &str) -> Option<Hash> {
+        let digits = text.strip_prefix(HASH).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
+        u64::from_str_radix(digits, 16).ok().map(Hash)
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{HASH}{:016x}", self.0)
+    }
+}
+
+impl Serialize for Hash {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Hash {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Hash, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Hash::parse(&text).ok_or_else(|| serde::de::Error::custom(format_args!("{text} is no hash")))
+    }
+}
+
+/// A hash by another function, or written in another way, is none that could be verified.
+fn hash_if_ours<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Hash>, D::Error> {
+    Ok(serde_json::Value::deserialize(deserializer)?.as_str().and_then(Hash::parse))
+}
