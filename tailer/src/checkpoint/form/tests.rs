@@ -175,7 +175,10 @@ fn the_form_is_this() {
     let (line, rest) = text.split_once('\n').unwrap();
     assert_eq!(line, format!("{{\"checksum\":\"xxh3-64:{:016x}\",", xxh3_64(rest.as_bytes())));
     assert_eq!(rest, expected.split_once('\n').unwrap().1);
-    assert_eq!(String::from_utf8(render(&[])).unwrap().lines().skip(1).collect::<String>(), "\"version\":1,\"files\":{}}");
+    assert_eq!(
+        String::from_utf8(render(&[])).unwrap().lines().skip(1).collect::<String>(),
+        "\"version\":1,\"files\":{}}"
+    );
 }
 
 #[test]
