@@ -115,15 +115,20 @@ impl Checkpoint {
     /// # Errors
     /// The disk's. What was saved before still stands; the next save is to be durable again if this one was to be.
     pub fn save(&mut self, states: &[SourceState], durable: bool) -> Result<()> {
-        let bytes = form::render(states);
+        let saved = self.replace(&form::render(states), durable);
+        // What is left of a failure takes the room that may be what is missing.
+        saved.inspect_err(|_| self.files.remove_new())
+    }
+
+    fn replace(&mut self, bytes: &[u8], durable: bool) -> Result<()> {
         // What replaces nothing or damage may be all that is whole.
         let sync = durable || !matches!(self.current, Current::Whole | Current::Durable);
-        self.files.write_next(&bytes, sync)?;
+        self.files.write_next(bytes, sync)?;
         match self.current {
             Current::Durable => self.files.keep_previous()?,
             Current::Damaged { previous_is_whole } => {
                 if !previous_is_whole {
-                    self.files.copy_next_to_previous(&bytes)?;
+                    self.files.write_previous(bytes)?;
                     self.current = Current::Damaged { previous_is_whole: true };
                 }
                 self.files.put_aside()?;

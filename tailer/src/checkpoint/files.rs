@@ -70,10 +70,15 @@ impl Files {
         self.sync_dir()
     }
 
-    /// Writes `FILE.new`, and makes it durable if `durable`. None is left behind by a failure: it would take the room
-    /// that may be what is missing.
+    /// Writes `FILE.new`, and makes it durable if `durable`.
     pub(super) fn write_next(&self, bytes: &[u8], durable: bool) -> Result<()> {
-        write_anew(&self.next, bytes, durable).inspect_err(|_| drop(fs::remove_file(&self.next)))
+        write_anew(&self.next, bytes, durable)
+    }
+
+    /// Removes what a save that failed has left behind; what cannot be removed, the next one says.
+    pub(super) fn remove_new(&self) {
+        remove_if_there(&self.next).ok();
+        remove_if_there(&self.next_previous).ok();
     }
 
     /// `FILE`, which is durable, becomes `FILE.1` as well. The first `FILE.1` of all is made durable at once: there is
@@ -84,7 +89,7 @@ impl Files {
         match seam::pass("state-link").and_then(|()| fs::hard_link(&self.file, &self.next_previous)) {
             Err(error) if has_no_links(&error) => {
                 let bytes = fs::read(&self.file).cannot("read", &self.file)?;
-                self.copy_next_to_previous(&bytes)?;
+                self.write_previous(&bytes)?;
             }
             linked => {
                 linked.cannot("link", &self.next_previous)?;
@@ -94,8 +99,8 @@ impl Files {
         if is_first { self.sync_dir() } else { Ok(()) }
     }
 
-    /// Makes `FILE.1` a durable copy of these bytes.
-    pub(super) fn copy_next_to_previous(&self, bytes: &[u8]) -> Result<()> {
+    /// Writes `FILE.1` anew, durably.
+    pub(super) fn write_previous(&self, bytes: &[u8]) -> Result<()> {
         write_anew(&self.next_previous, bytes, true)?;
         rename("state-keep", &self.next_previous, &self.previous)?;
         self.sync_dir()

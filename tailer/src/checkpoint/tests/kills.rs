@@ -124,7 +124,36 @@ fn a_failing_disk_leaves_the_state_as_it_was() {
         let (status, last, said) = run_child(&stand, &format!("ENOSPC {point} 2 1000"));
         assert!(status.success() && last == Some(expected), "{point}: {said}");
         assert!(said.contains("No space left on device"), "{said}");
+        assert!(stand.names().iter().all(|name| !name.ends_with(".new")), "{point}: {:?}", stand.names());
         let opened = stand.open();
         assert_eq!((opened.start, opened.findings), (Start::Known(states(expected)), Vec::new()), "{point}");
     }
+}
+
+#[test]
+fn where_there_are_no_links_the_previous_generation_is_a_copy() {
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    let stand = Stand::with_two();
+    let (status, last, said) = run_child(&stand, "EOPNOTSUPP state-link 1 1000");
+    assert!(status.success() && last == Some(6) && !said.contains("failed:"), "{said}");
+    assert_eq!(stand.content("state.json.1"), Some(states(4)));
+}
+
+/// What only power loss would show: each step, in its order.
+#[test]
+fn a_durable_save_syncs_file_and_names_and_any_other_nothing() {
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    let stand = Stand::with_two();
+    let (_, last, said) = run_child(&stand, "");
+    assert_eq!(last, Some(6), "{said}");
+    let trace = fs::read_to_string(stand.path("trace")).unwrap();
+    let opens = ["state-read", "state-sync", "state-sync-dir"];
+    let after_durable = ["state-write", "state-link", "state-keep", "state-rename"];
+    let durable = ["state-write", "state-sync", "state-rename", "state-sync-dir"];
+    let expected = [&opens[..], &after_durable, &durable, &after_durable, &durable].concat();
+    assert_eq!(trace.lines().collect::<Vec<_>>(), expected);
 }
