@@ -134,6 +134,11 @@ impl Launch {
         self.spawn(Stdio::null())
     }
 
+    /// The same, with its standard output led there.
+    pub fn start_into(self, stdout: impl Into<Stdio>) -> Daemon {
+        self.spawn_with(stdout.into(), "")
+    }
+
     /// Runs it to its end.
     pub fn run(self) -> Output {
         let stdout = tempfile::tempfile().expect("a temporary file");
