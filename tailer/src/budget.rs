@@ -43,9 +43,7 @@ pub struct Candidate {
 pub fn choose(candidates: impl Iterator<Item = Candidate>, needed: usize) -> Vec<SourceId> {
     let mut order: BinaryHeap<_> = candidates
         .filter(|candidate| candidate.is_at_end && candidate.open > 0)
-        .map(|candidate| {
-            Reverse((candidate.priority, candidate.last_growth, candidate.source, candidate.open))
-        })
+        .map(|candidate| Reverse((candidate.priority, candidate.last_growth, candidate.source, candidate.open)))
         .collect();
     let mut chosen = Vec::new();
     let mut given = 0;

@@ -8,4 +8,5 @@ pub mod lines;
 pub mod network;
 pub mod output;
 pub mod packed;
+pub mod siblings;
 pub mod state;

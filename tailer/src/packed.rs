@@ -335,7 +335,10 @@ mod tests {
             let archive: Vec<u8> = content.chunks(200_000).flat_map(|chunk| pack(chunk, packing)).collect();
             let mut read = Vec::new();
             let error = open(&archive[..archive.len() - 5], packing).read_to_end(&mut read).unwrap_err();
-            assert_eq!((error.kind(), error.to_string()), (io::ErrorKind::UnexpectedEof, "the archive is cut off".into()));
+            assert_eq!(
+                (error.kind(), error.to_string()),
+                (io::ErrorKind::UnexpectedEof, "the archive is cut off".into())
+            );
             assert!(read.len() >= 200_000 && content.starts_with(&read), "{packing} {}", read.len());
 
             let mut damaged = archive;
