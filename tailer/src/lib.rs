@@ -10,3 +10,4 @@ pub mod output;
 pub mod packed;
 pub mod siblings;
 pub mod state;
+pub mod watch;

@@ -7,6 +7,7 @@
 //! Invariants: each directory and each file is watched once, however many ask; a watch that nobody asks for any more is
 //! given back; what an event concerns is found by its name, not by asking all sources.
 
+mod files;
 mod names;
 mod road;
 
@@ -22,6 +23,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDe
 use standpipe_common::error::{Error, Result};
 
 use crate::lines::{GenerationId, SourceId};
+use crate::watch::files::Files;
 use crate::watch::names::{Names, Want};
 use crate::watch::road::{End, walk};
 
@@ -73,8 +75,7 @@ pub struct Watch {
     next_road: u32,
     /// What was added, to be taken back.
     marks: HashMap<Who, Vec<Mark>>,
-    files: HashMap<WatchDescriptor, Vec<(SourceId, GenerationId)>>,
-    generations: HashMap<GenerationId, WatchDescriptor>,
+    files: Files,
     shortage: Shortage,
 }
 
@@ -124,8 +125,7 @@ impl Watch {
             roads_by_dir: HashMap::new(),
             next_road: 0,
             marks: HashMap::new(),
-            files: HashMap::new(),
-            generations: HashMap::new(),
+            files: Files::default(),
             shortage: Shortage::None,
         })
     }
@@ -181,20 +181,11 @@ impl Watch {
 
     /// Watches an open file, whatever its name is by now. False: it cannot be watched, poll it.
     pub fn add_file(&mut self, source: SourceId, generation: GenerationId, file: &File) -> bool {
-        let flags = AddWatchFlags::IN_MODIFY
-            | AddWatchFlags::IN_ATTRIB
-            | AddWatchFlags::IN_CLOSE_WRITE
-            | AddWatchFlags::IN_DELETE_SELF
-            | AddWatchFlags::IN_MOVE_SELF;
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        match self.inotify.add_watch(path.as_str(), flags) {
+        match self.inotify.add_watch(path.as_str(), files::CHANGES) {
             Ok(watch) => {
-                self.remove_file_but(generation, Some(watch));
-                let known = self.files.entry(watch).or_default();
-                if !known.contains(&(source, generation)) {
-                    known.push((source, generation));
-                }
-                self.generations.insert(generation, watch);
+                let surplus = self.files.add(watch, source, generation);
+                self.give_back(surplus);
                 true
             }
             Err(errno) => {
@@ -206,7 +197,8 @@ impl Watch {
 
     /// Watches it no longer; before its descriptor is closed or after.
     pub fn remove_file(&mut self, generation: GenerationId) {
-        self.remove_file_but(generation, None);
+        let surplus = self.files.remove(generation);
+        self.give_back(surplus);
     }
 
     /// What to say once, when watches have run out.
@@ -235,27 +227,10 @@ impl Watch {
         if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
             hints.overflow = true;
             self.roads.values_mut().for_each(|road| road.is_astray = true);
-        } else if self.files.contains_key(&event.wd) {
-            self.take_of_file(event, hints);
+        } else if self.files.contains(event.wd) {
+            self.files.take(event, hints);
         } else if self.directories.contains_key(&event.wd) {
             self.take_of_directory(event, hints);
-        }
-    }
-
-    fn take_of_file(&mut self, event: &InotifyEvent, hints: &mut Hints) {
-        let known = &self.files[&event.wd];
-        if event.mask.contains(AddWatchFlags::IN_MODIFY) {
-            hints.grown.extend(known.iter().map(|(source, _)| *source));
-        } else if event.mask.contains(AddWatchFlags::IN_CLOSE_WRITE) {
-            hints.closed.extend(known);
-        } else {
-            hints.names.extend(known.iter().map(|(source, _)| *source));
-        }
-        if event.mask.contains(AddWatchFlags::IN_IGNORED) {
-            // The inode is gone, and its number is not given again.
-            for (_, generation) in self.files.remove(&event.wd).into_iter().flatten() {
-                self.generations.remove(&generation);
-            }
         }
     }
 
@@ -266,13 +241,9 @@ impl Watch {
                 let brings = event.mask.intersects(AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVE);
                 (names.concerned(name).collect::<Vec<_>>(), brings)
             }
+            // The directory itself moved or went.
             None => (names.everybody().collect(), true),
         };
-        if event.name.is_none() {
-            // The directory itself moved or went: who ends there and who passes.
-            let ends = self.roads.values_mut().filter(|road| road.end == End::Watched(event.wd));
-            ends.for_each(|road| road.is_astray = true);
-        }
         for who in concerned {
             match who {
                 Who::Source(_) => hint(who, hints),
@@ -327,8 +298,7 @@ impl Watch {
         names.remove(want, who);
         if names.is_empty() {
             self.directories.remove(&directory);
-            // One that is gone is watched no more.
-            self.inotify.rm_watch(directory).ok();
+            self.give_back(Some(directory));
         }
     }
 
@@ -383,17 +353,9 @@ impl Watch {
         }
     }
 
-    fn remove_file_but(&mut self, generation: GenerationId, kept: Option<WatchDescriptor>) {
-        let Some(watch) = self.generations.get(&generation).copied().filter(|watch| Some(*watch) != kept) else {
-            return;
-        };
-        self.generations.remove(&generation);
-        let Some(known) = self.files.get_mut(&watch) else { return };
-        known.retain(|(_, other)| *other != generation);
-        if known.is_empty() {
-            self.files.remove(&watch);
-            self.inotify.rm_watch(watch).ok();
-        }
+    fn give_back(&self, watch: Option<WatchDescriptor>) {
+        // What is gone is not watched any more, and that is no error.
+        watch.map(|watch| self.inotify.rm_watch(watch).ok());
     }
 
     fn note_shortage(&mut self, errno: Errno) {
@@ -410,3 +372,6 @@ fn hint(who: Who, hints: &mut Hints) {
         Who::Road(_) => false,
     };
 }
+
+#[cfg(test)]
+mod tests;

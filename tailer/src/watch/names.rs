@@ -86,9 +86,8 @@ impl Names {
     pub fn concerned(&self, name: &OsStr) -> impl Iterator<Item = Who> {
         let exactly = self.exactly.get(name).into_iter().flatten().copied();
         let lengths = self.lengths.range(..=name.len()).map(|(length, _)| *length);
-        let beginnings = lengths.filter_map(|length| {
-            self.beginnings.get(OsStr::from_bytes(&name.as_bytes()[..length]))
-        });
+        let beginnings =
+            lengths.filter_map(|length| self.beginnings.get(OsStr::from_bytes(&name.as_bytes()[..length])));
         let fits = |want: &Want| match want {
             Want::RotationOf(live) => is_rotation_of(live, name),
             Want::Exactly(_) | Want::Beginning(_) => true,

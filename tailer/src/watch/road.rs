@@ -24,7 +24,7 @@ const HOPS_MAX: usize = 40;
 /// A walk to a directory.
 #[derive(Debug)]
 pub struct Walk {
-    /// Watched directories, and the name that was passed in each.
+    /// Watched directories, and the name that was passed in each; for the directory at the end an empty one.
     pub steps: Vec<(WatchDescriptor, OsString)>,
     /// How it ended.
     pub end: End,
@@ -83,11 +83,13 @@ pub fn walk(dir: &Path, mut watch: impl FnMut(&Path, AddWatchFlags) -> Result<Wa
             Stands::Link(_) | Stands::Nothing => return Walk { steps, end: End::Missing },
         }
     }
-    let end = match watch(&here, NAMES) {
-        Ok(watch) => End::Watched(watch),
-        Err(errno) => End::Unwatched(errno),
-    };
-    Walk { steps, end }
+    match watch(&here, NAMES) {
+        Ok(watch) => {
+            steps.push((watch, OsString::new()));
+            Walk { steps, end: End::Watched(watch) }
+        }
+        Err(errno) => Walk { steps, end: End::Unwatched(errno) },
+    }
 }
 
 #[derive(PartialEq, Eq)]
