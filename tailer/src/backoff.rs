@@ -59,8 +59,9 @@ mod tests {
         assert!(backoff.is_due(now));
         for seconds in [1, 2, 4, 8, 16, 30, 30] {
             assert_eq!(backoff.failed(now), Duration::from_secs(seconds));
-            assert!(!backoff.is_due(now + Duration::from_secs(seconds) - Duration::from_nanos(1)));
-            now += Duration::from_secs(seconds);
+            now += Duration::from_millis(seconds * 1000 - 1);
+            assert!(!backoff.is_due(now));
+            now += Duration::from_millis(1);
             assert!(backoff.is_due(now));
         }
         backoff.succeeded();

@@ -153,6 +153,13 @@ mod tests {
     }
 
     #[test]
+    fn the_size_that_a_server_tells_is_the_size_of_a_local_file() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(123_456_789_012).unwrap();
+        assert_eq!(standpipe_common::sys::size_from_server(&file).unwrap(), 123_456_789_012);
+    }
+
+    #[test]
     fn open_files_and_paths_are_told_apart() {
         assert_eq!(of(&File::open("/proc/self/stat").unwrap()).unwrap(), Kind::Pseudo("proc"));
         assert_eq!(at(Path::new("/sys")).unwrap(), Kind::Pseudo("sysfs"));

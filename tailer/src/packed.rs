@@ -161,7 +161,7 @@ impl Skip {
     /// # Errors
     /// As reading does: the archive ends or is damaged before the offset, or before it is known.
     pub fn step(&mut self, packed: &mut Packed, bytes_max: usize) -> io::Result<Found> {
-        let mut buffer = [0; CHUNK_BYTES];
+        let mut buffer = vec![0; CHUNK_BYTES];
         let mut left = bytes_max.max(1);
         while !(self.is_head_checked && self.at >= self.offset) {
             if left == 0 {
