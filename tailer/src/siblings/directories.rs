@@ -201,6 +201,11 @@ mod tests {
         fs::write(dir.path().join("app.log.1"), "").unwrap();
         directories.begin_round(start + Duration::from_secs(6));
         assert_eq!(names(&directories.list(dir.path()).unwrap().0, "app"), ["app.log.1"]);
+        let modified = fs::metadata(dir.path()).unwrap().modified().unwrap();
+        fs::write(dir.path().join("app.log.2"), "").unwrap();
+        fs::File::open(dir.path()).unwrap().set_modified(modified).unwrap();
+        directories.begin_round(start + Duration::from_millis(6010));
+        assert_eq!(names(&directories.list(dir.path()).unwrap().0, "app"), ["app.log.1", "app.log.2"]);
     }
 
     #[test]

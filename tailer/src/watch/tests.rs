@@ -95,12 +95,14 @@ fn directories_may_be_missing_come_go_and_come_again() {
 
 #[test]
 fn a_directory_is_moved_away_anywhere_on_the_way_and_made_anew() {
-    let (dir, mut watch) = setup();
+    let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     let path = at("a/b/c/app.log");
     fs::create_dir_all(at("a/b/c")).unwrap();
     for (round, moved) in ["a/b/c", "a/b", "a"].into_iter().enumerate() {
         let away = at(&format!("away{round}"));
+        // What was watched for once is watched for ever.
+        let mut watch = Watch::new().unwrap();
         assert!(due(&mut watch, &path, || fs::rename(at(moved), &away).unwrap()), "{moved}");
         assert!(due(&mut watch, &path, || fs::create_dir_all(at("a/b/c")).unwrap()), "{moved}");
         assert!(due(&mut watch, &path, || append(&path, "")), "{moved}");
@@ -113,7 +115,7 @@ fn links_are_watched_along_their_whole_way() {
     let at = |name: &str| dir.path().join(name);
     fs::create_dir_all(at("releases/1/log")).unwrap();
     fs::create_dir_all(at("releases/2")).unwrap();
-    symlink("releases/1", at("current")).unwrap();
+    symlink("releases/../releases/1", at("current")).unwrap();
     symlink("current/log/app.log", at("app.log")).unwrap();
     let path = at("app.log");
     assert!(due(&mut watch, &path, || append(&at("releases/1/log/app.log"), "")));
@@ -143,7 +145,52 @@ fn the_end_of_one_walk_may_have_been_a_step_of_the_one_before() {
         fs::remove_file(at("log")).unwrap();
         symlink(at("x"), at("log")).unwrap();
     }));
+    assert!(!due(&mut watch, &path, || ()));
     assert!(due(&mut watch, &path, || append(&at("x/app.log"), "")));
+}
+
+#[test]
+fn a_directory_is_made_anew_while_somebody_has_the_old_one_open() {
+    let (dir, mut watch) = setup();
+    let log = dir.path().join("log");
+    fs::create_dir(&log).unwrap();
+    let path = log.join("app.log");
+    let _open = File::open(&log).unwrap();
+    assert!(due(&mut watch, &path, || {
+        fs::remove_dir(&log).unwrap();
+        fs::create_dir(&log).unwrap();
+    }));
+    assert!(due(&mut watch, &path, || append(&path, "")));
+}
+
+#[test]
+fn a_directory_that_may_be_entered_by_others_from_now_on_is_told() {
+    let (dir, mut watch) = setup();
+    let log = dir.path().join("log");
+    fs::create_dir(&log).unwrap();
+    let path = log.join("app.log");
+    assert!(due(&mut watch, &path, || fs::set_permissions(&log, fs::Permissions::from_mode(0o711)).unwrap()));
+    assert!(!due(&mut watch, &path, || ()));
+}
+
+#[test]
+fn a_mere_name_is_watched_in_the_current_directory() {
+    let mut watch = Watch::new().unwrap();
+    assert!(watch.add_names(APP, Path::new("no-such-file.log"), None));
+    assert_eq!(watch.directories.len(), 1);
+}
+
+#[test]
+fn a_file_whose_descriptor_was_closed_is_watched_on() {
+    let (dir, mut watch) = setup();
+    let path = dir.path().join("app.log");
+    append(&path, "");
+    watch.add_file(APP, GenerationId(1), &File::open(&path).unwrap());
+    append(&path, "more");
+    assert_eq!(sources(&watch.hints().grown), [1]);
+    fs::remove_file(&path).unwrap();
+    assert_eq!(sources(&watch.hints().names), [1]);
+    assert!(watch.files.is_empty());
 }
 
 #[test]
@@ -242,6 +289,7 @@ fn a_generation_that_is_opened_anew_gives_its_other_watch_back() {
     append(&old, "");
     append(&new, "");
     watch.add_file(APP, GenerationId(1), &File::open(&old).unwrap());
+    watch.add_file(APP, GenerationId(1), &File::open(&new).unwrap());
     watch.add_file(APP, GenerationId(1), &File::open(&new).unwrap());
     append(&old, "x");
     assert_eq!(watch.hints(), Hints::default());
@@ -347,6 +395,8 @@ fn watches_that_have_run_out_are_said_once_and_the_rest_goes_on() {
     }
     let (dir, mut watch) = setup();
     let path = dir.path().join("app.log");
+    let other = dir.path().join("other");
+    fs::create_dir(&other).unwrap();
     assert!(watch.add_names(APP, &path, None));
     let files: Vec<File> = (0..25).map(|n| File::create(dir.path().join(n.to_string())).unwrap()).collect();
     let mut watched = 0;
@@ -359,8 +409,6 @@ fn watches_that_have_run_out_are_said_once_and_the_rest_goes_on() {
         Some("no inotify watch is left (fs.inotify.max_user_watches), polling what is not watched")
     );
     assert_eq!(watch.warning(), None);
-    let other = dir.path().join("other");
-    fs::create_dir(&other).unwrap();
     assert!(!watch.add_names(WEB, &other.join("web.log"), None), "to be polled");
     assert_eq!(watch.warning(), None);
     watch.hints();
