@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io;
+use std::mem::MaybeUninit;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -39,6 +40,21 @@ pub fn bytes_queued(pipe: impl AsFd) -> io::Result<usize> {
     // SAFETY: `queued` is a valid int for the time of the call.
     unsafe { ioctl::fionread(pipe.as_fd().as_raw_fd(), &raw mut queued) }?;
     Ok(queued as usize)
+}
+
+/// Size of an open file, asked of the server where there is one: `fstat(2)` tells what the kernel remembers, which NFS
+/// may do for a minute. nix has no statx.
+pub fn size_from_server(file: impl AsFd) -> io::Result<u64> {
+    let mut answer = MaybeUninit::<libc::statx>::zeroed();
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_FORCE_SYNC;
+    // SAFETY: an open descriptor, an empty path that ends with a NUL, and room for one `statx`, of which any bytes are
+    // a valid value.
+    let answer = unsafe {
+        let fd = file.as_fd().as_raw_fd();
+        Errno::result(libc::statx(fd, c"".as_ptr(), flags, libc::STATX_SIZE, answer.as_mut_ptr()))?;
+        answer.assume_init()
+    };
+    Ok(answer.stx_size)
 }
 
 /// Columns of a terminal. `None`: it does not say. nix has no safe TIOCGWINSZ.

@@ -1,8 +1,14 @@
 //! `tailer` follows log files through every kind of rotation, into a pipe or to standard output.
 
+pub mod backoff;
+pub mod budget;
 pub mod checkpoint;
 pub mod guard;
 pub mod identity;
 pub mod lines;
+pub mod network;
 pub mod output;
+pub mod packed;
+pub mod siblings;
 pub mod state;
+pub mod watch;

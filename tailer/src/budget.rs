@@ -1,0 +1,125 @@
+//! How many descriptors the followed files may have, and which sources give theirs back. Pure.
+//!
+//! A source that gives them back is *parked*: it keeps identity, position and guard, and is visited by its path. Only
+//! one that was read to its end can be, for an unread file without a name would be lost with its descriptor.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fmt;
+use std::time::Instant;
+
+use crate::lines::SourceId;
+
+/// Kept back for everything that is not a followed file: outputs, records, checkpoints, listings.
+const RESERVE_MAX: u64 = 64;
+
+/// How many of `limit` (`RLIMIT_NOFILE`) are kept back: 64, at most a quarter.
+pub fn reserve(limit: u64) -> u64 {
+    RESERVE_MAX.min(limit / 4)
+}
+
+/// How many of `limit` are for followed files.
+pub fn for_files(limit: u64) -> usize {
+    usize::try_from(limit - reserve(limit)).unwrap_or(usize::MAX)
+}
+
+/// A source that has files open.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    /// Which.
+    pub source: SourceId,
+    /// A greater one is parked later.
+    pub priority: i32,
+    /// When it was last seen to grow. `None`: never.
+    pub last_growth: Option<Instant>,
+    /// How many descriptors it would give back.
+    pub open: usize,
+    /// All its generations were read to their ends and may be closed.
+    pub is_at_end: bool,
+}
+
+/// The sources that give back at least `needed` descriptors, or all that can: lowest priority first, then those that
+/// grew least recently.
+pub fn choose(candidates: impl Iterator<Item = Candidate>, needed: usize) -> Vec<SourceId> {
+    let mut order: BinaryHeap<_> = candidates
+        .filter(|candidate| candidate.is_at_end && candidate.open > 0)
+        .map(|candidate| Reverse((candidate.priority, candidate.last_growth, candidate.source, candidate.open)))
+        .collect();
+    let mut chosen = Vec::new();
+    let mut given = 0;
+    while given < needed
+        && let Some(Reverse((_, _, source, open))) = order.pop()
+    {
+        chosen.push(source);
+        given += open;
+    }
+    chosen
+}
+
+/// How many sources are parked, for the one line that says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// So many sources have no descriptor now.
+    pub sources: usize,
+    /// `RLIMIT_NOFILE`
+    pub limit: u64,
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (noun, verb) = if self.sources == 1 { ("file", "waits") } else { ("files", "wait") };
+        write!(f, "{} {noun} {verb} for a descriptor (RLIMIT_NOFILE is {})", self.sources, self.limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_quarter_at_most_is_kept_back() {
+        for (limit, files) in [(0, 0), (3, 3), (16, 12), (64, 48), (256, 192), (1024, 960), (20_000, 19_936)] {
+            assert_eq!(for_files(limit), files, "{limit}");
+        }
+    }
+
+    #[test]
+    fn the_least_important_give_first_then_the_longest_quiet_and_never_an_unread_one() {
+        let start = Instant::now();
+        let candidate = |source, priority, growth: Option<u64>, open, is_at_end| Candidate {
+            source: SourceId(source),
+            priority,
+            last_growth: growth.map(|seconds| start + Duration::from_secs(seconds)),
+            open,
+            is_at_end,
+        };
+        let all = [
+            candidate(0, 5, Some(1), 1, true),
+            candidate(1, 0, Some(9), 1, true),
+            candidate(2, 0, Some(3), 2, true),
+            candidate(3, 0, None, 1, true),
+            candidate(4, -1, Some(1), 1, false),
+            candidate(5, -1, None, 0, true),
+        ];
+        for (needed, expected) in
+            [(0, vec![]), (1, vec![3]), (2, vec![3, 2]), (3, vec![3, 2]), (4, vec![3, 2, 1]), (9, vec![3, 2, 1, 0])]
+        {
+            let chosen: Vec<u32> = choose(all.into_iter(), needed).into_iter().map(|source| source.0).collect();
+            assert_eq!(chosen, expected, "{needed}");
+        }
+    }
+
+    #[test]
+    fn the_line_counts_them() {
+        assert_eq!(
+            Waiting { sources: 4952, limit: 64 }.to_string(),
+            "4952 files wait for a descriptor (RLIMIT_NOFILE is 64)"
+        );
+        assert_eq!(
+            Waiting { sources: 1, limit: 64 }.to_string(),
+            "1 file waits for a descriptor (RLIMIT_NOFILE is 64)"
+        );
+    }
+}

@@ -1,0 +1,317 @@
+//! The rotated generations of a log: which files these are, by name alone, and in which order the names put them.
+//!
+//! They are looked for beside the path that is followed, and beside the end of it where it is a link; or by the names
+//! that the configuration gives. Which of them were read already, and which is older where birth times tell, is decided
+//! elsewhere.
+
+pub mod directories;
+pub mod names;
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use glob::Pattern;
+use standpipe_common::error::{Error, Result};
+
+use crate::packed::Packing;
+use crate::siblings::directories::Directories;
+use crate::siblings::names::{Rank, rank, stem};
+
+/// Links that lead to links are followed so far, as by the kernel.
+const HOPS_MAX: usize = 40;
+
+/// A file that is a rotated generation by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sibling {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How it is packed, if it is.
+    pub packed: Option<Packing>,
+    /// Where it stands by its name.
+    pub rank: Rank,
+}
+
+/// Where the rotated generations of one log are looked for.
+#[derive(Debug)]
+pub struct Siblings {
+    live: PathBuf,
+    /// `None`: by the names that rotators give.
+    configured: Option<Vec<Names>>,
+    /// The directories of the last listing and how often they had changed.
+    seen: Vec<(PathBuf, u64)>,
+}
+
+/// Names in directories.
+#[derive(Debug)]
+struct Names {
+    dir: PathBuf,
+    /// Stands for the directory where the configuration has a pattern there too.
+    dir_pattern: Option<String>,
+    name: Pattern,
+    /// What the names begin with.
+    beginning: OsString,
+}
+
+/// Where to look, and for what.
+struct Place<'a> {
+    dir: PathBuf,
+    /// The name whose rotations are meant.
+    live: OsString,
+    /// Instead of the names that rotators give.
+    names: Option<&'a Names>,
+}
+
+impl Siblings {
+    /// Of the log at `live`. `rotated` are patterns of names, relative to its directory, that stand for the names that
+    /// rotators give; an empty list means that there are no rotated generations.
+    ///
+    /// # Errors
+    /// A pattern that is none.
+    pub fn new(live: &Path, rotated: Option<&[String]>) -> Result<Siblings> {
+        let parse = |pattern: &String| Names::parse(parent(live), pattern);
+        let configured = rotated.map(|rotated| rotated.iter().map(parse).collect()).transpose()?;
+        Ok(Siblings { live: live.to_path_buf(), configured, seen: Vec::new() })
+    }
+
+    /// Directories to be watched, and what the names there begin with, where names are configured.
+    pub fn watched(&self) -> Option<Vec<(PathBuf, OsString)>> {
+        let configured = self.configured.as_ref()?;
+        let mut watched = Vec::new();
+        for names in configured {
+            watched.extend(names.dirs().into_iter().map(|dir| (dir, names.beginning.clone())));
+        }
+        Some(watched)
+    }
+
+    /// Whether names came or went where they are looked for since [`Siblings::list`] was asked.
+    ///
+    /// # Errors
+    /// A directory cannot be read.
+    pub fn changed(&self, directories: &mut Directories) -> Result<bool> {
+        let mut now = Vec::new();
+        for place in self.places() {
+            let (_, version) = directories.list(&place.dir)?;
+            now.push((place.dir, version));
+        }
+        Ok(now != self.seen)
+    }
+
+    /// All that are there now, oldest first by their names. A file that is being packed, so that both are there, is
+    /// listed unpacked only.
+    ///
+    /// # Errors
+    /// A directory cannot be read.
+    pub fn list(&mut self, directories: &mut Directories) -> Result<Vec<Sibling>> {
+        let mut siblings = Vec::new();
+        let mut seen = Vec::new();
+        for place in self.places() {
+            let (listing, version) = directories.list(&place.dir)?;
+            let beginning = place.names.map_or_else(|| stem(&place.live), |names| &names.beginning);
+            for name in listing.beginning(beginning) {
+                let Some(rank) = place.rank(name) else { continue };
+                let (plain, packed) = Packing::of(name).unzip();
+                if plain.is_none_or(|plain| plain == place.live || !listing.contains(&plain)) {
+                    siblings.push(Sibling { path: place.dir.join(name), packed, rank });
+                }
+            }
+            seen.push((place.dir, version));
+        }
+        self.seen = seen;
+        siblings.sort_by(|a, b| a.rank.cmp(&b.rank).then_with(|| a.path.cmp(&b.path)));
+        siblings.dedup_by(|a, b| a.path == b.path);
+        Ok(siblings)
+    }
+
+    fn places(&self) -> Vec<Place<'_>> {
+        let mut places = Vec::new();
+        if let Some(configured) = &self.configured {
+            let live = self.live.file_name().unwrap_or_default();
+            for names in configured {
+                let place = |dir| Place { dir, live: live.to_os_string(), names: Some(names) };
+                places.extend(names.dirs().into_iter().map(place));
+            }
+            return places;
+        }
+        let mut path = self.live.clone();
+        for _ in 0..HOPS_MAX {
+            let dir = parent(&path).to_path_buf();
+            if let Some(live) = path.file_name() {
+                places.push(Place { dir: dir.clone(), live: live.to_os_string(), names: None });
+            }
+            let Ok(target) = fs::read_link(&path) else { break };
+            path = dir.join(target);
+        }
+        places
+    }
+}
+
+impl Place<'_> {
+    fn rank(&self, name: &OsStr) -> Option<Rank> {
+        let rank = rank(&self.live, name);
+        match self.names {
+            None => rank,
+            Some(names) => names.fits(&self.live, name).then(|| rank.unwrap_or(Rank::Unknown)),
+        }
+    }
+}
+
+impl Names {
+    fn parse(beside: &Path, pattern: &str) -> Result<Names> {
+        let path = Path::new(pattern);
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let because = |cause: &str| Error::because("use the pattern", pattern, cause);
+        if name.is_empty() || pattern.ends_with('/') {
+            return Err(because("it names no file"));
+        }
+        let within = parent(path);
+        let is_pattern = within.to_string_lossy().contains(['*', '?', '[']);
+        let escaped = PathBuf::from(Pattern::escape(&beside.to_string_lossy()));
+        Ok(Names {
+            dir: if within == Path::new(".") { beside.to_path_buf() } else { beside.join(within) },
+            dir_pattern: is_pattern.then(|| escaped.join(within).to_string_lossy().into_owned()),
+            name: Pattern::new(name).map_err(|error| because(error.msg))?,
+            beginning: name.split(['*', '?', '[']).next().unwrap_or_default().into(),
+        })
+    }
+
+    /// The live file and what is still in the works never fit.
+    fn fits(&self, live: &OsStr, name: &OsStr) -> bool {
+        let text = name.to_string_lossy();
+        name != live && !text.ends_with(".tmp") && self.name.matches(&text)
+    }
+
+    fn dirs(&self) -> Vec<PathBuf> {
+        let Some(pattern) = &self.dir_pattern else { return vec![self.dir.clone()] };
+        let found = glob::glob(pattern).into_iter().flatten().flatten();
+        found.filter(|path| path.is_dir()).collect()
+    }
+}
+
+/// The directory of a path, `.` for a mere name.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|dir| *dir != Path::new("")).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn touch(dir: &Path, names: &[&str]) {
+        for name in names {
+            fs::create_dir_all(dir.join(name).parent().unwrap()).unwrap();
+            fs::write(dir.join(name), "").unwrap();
+        }
+    }
+
+    fn list(siblings: &mut Siblings, dir: &Path) -> Vec<String> {
+        let list = siblings.list(&mut Directories::new(Instant::now())).unwrap();
+        list.iter().map(|sibling| sibling.path.strip_prefix(dir).unwrap().to_string_lossy().into_owned()).collect()
+    }
+
+    fn configured(live: &Path, rotated: &[&str]) -> Siblings {
+        let rotated: Vec<String> = rotated.iter().map(ToString::to_string).collect();
+        Siblings::new(live, Some(&rotated)).unwrap()
+    }
+
+    #[test]
+    fn generations_beside_the_live_file_come_oldest_first() {
+        let dir = tempfile::tempdir().unwrap();
+        touch(dir.path(), &["app.log", "app.log.1", "app.log.2.gz", "app.log.10.zst", "web.log.1", "app.log.1.tmp"]);
+        let mut siblings = Siblings::new(&dir.path().join("app.log"), None).unwrap();
+        assert_eq!(list(&mut siblings, dir.path()), ["app.log.10.zst", "app.log.2.gz", "app.log.1"]);
+        let packed: Vec<_> = siblings.list(&mut Directories::new(Instant::now())).unwrap();
+        let packed: Vec<_> = packed.iter().map(|sibling| sibling.packed).collect();
+        assert_eq!(packed, [Some(Packing::Zstd), Some(Packing::Gzip), None]);
+    }
+
+    #[test]
+    fn a_file_that_is_just_being_packed_is_listed_once_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        touch(dir.path(), &["app.log", "app.log.1", "app.log.1.gz", "app.log.2.gz", "app.log.gz"]);
+        let mut siblings = Siblings::new(&dir.path().join("app.log"), None).unwrap();
+        assert_eq!(list(&mut siblings, dir.path()), ["app.log.2.gz", "app.log.1", "app.log.gz"]);
+    }
+
+    #[test]
+    fn generations_beside_the_end_of_a_link_are_found_under_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        touch(dir.path(), &["pods/0.log", "pods/0.log.20261121-101112.gz", "pods/app.log.1", "app.log.1"]);
+        symlink("pods/0.log", dir.path().join("app.log")).unwrap();
+        let mut siblings = Siblings::new(&dir.path().join("app.log"), None).unwrap();
+        assert_eq!(list(&mut siblings, dir.path()), ["pods/0.log.20261121-101112.gz", "app.log.1"]);
+    }
+
+    #[test]
+    fn configured_names_stand_for_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = &dir.path().join("logs [1]");
+        touch(dir, &["app.log", "app.log.1", "olddir/app.log.2", "olddir/app.log.1", "olddir/app.log.1.gz.tmp"]);
+        touch(dir, &["2026-10/app-1.log", "2026-11/app-1.log", "app.log-old"]);
+        let live = dir.join("app.log");
+        for (rotated, expected) in [
+            (&["olddir/app.log*"][..], &["olddir/app.log.2", "olddir/app.log.1"][..]),
+            (&["app.log*"], &["app.log-old", "app.log.1"]),
+            (&["app.log.*", "olddir/*", "olddir/app.log.1"], &["olddir/app.log.2", "app.log.1", "olddir/app.log.1"]),
+            (&["20*/app-*.log"], &["2026-10/app-1.log", "2026-11/app-1.log"]),
+            (&["missing/*"], &[]),
+            (&[], &[]),
+        ] {
+            assert_eq!(list(&mut configured(&live, rotated), dir), expected, "{rotated:?}");
+        }
+        let watched = configured(&live, &["olddir/app.log*", "x?"]).watched();
+        assert_eq!(watched, Some(vec![(dir.join("olddir"), "app.log".into()), (dir.clone(), "x".into())]));
+        assert_eq!(Siblings::new(&live, None).unwrap().watched(), None);
+        for pattern in ["olddir/", "", "app.log[", ".."] {
+            let error = Siblings::new(&live, Some(&[pattern.to_string()])).unwrap_err();
+            assert!(error.to_string().starts_with("cannot use the pattern"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_change_of_names_is_noticed_by_all_that_look_there() {
+        let dir = tempfile::tempdir().unwrap();
+        touch(dir.path(), &["app.log", "olddir/x"]);
+        let mut siblings = configured(&dir.path().join("app.log"), &["olddir/app.log*", "app.log.*"]);
+        let mut now = Instant::now();
+        let mut directories = Directories::new(now);
+        let mut next_round = |directories: &mut Directories| {
+            now += Duration::from_secs(3);
+            directories.begin_round(now);
+        };
+        assert!(siblings.changed(&mut directories).unwrap());
+        siblings.list(&mut directories).unwrap();
+        for step in ["olddir/app.log.2", "app.log.1"] {
+            next_round(&mut directories);
+            assert!(!siblings.changed(&mut directories).unwrap());
+            touch(dir.path(), &[step]);
+            next_round(&mut directories);
+            assert!(siblings.changed(&mut directories).unwrap(), "{step}");
+            assert!(siblings.changed(&mut directories).unwrap(), "{step}, asked twice");
+            siblings.list(&mut directories).unwrap();
+        }
+    }
+
+    #[test]
+    fn ten_thousand_logs_in_one_directory_are_listed_without_reading_it_as_often() {
+        let dir = tempfile::tempdir().unwrap();
+        let names: Vec<String> = (0..10_000).map(|n| format!("worker-{n}.log")).collect();
+        for name in &names {
+            touch(dir.path(), &[name]);
+        }
+        touch(dir.path(), &["worker-77.log.1"]);
+        let mut all: Vec<_> = names.iter().map(|name| Siblings::new(&dir.path().join(name), None).unwrap()).collect();
+        let mut directories = Directories::new(Instant::now());
+        let start = Instant::now();
+        let mut found = 0;
+        for siblings in &mut all {
+            found += siblings.list(&mut directories).unwrap().len();
+        }
+        println!("10,000 listings: {:?}", start.elapsed());
+        assert_eq!(found, 1);
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    }
+}

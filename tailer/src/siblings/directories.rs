@@ -1,0 +1,227 @@
+//! The names in directories, read once for all sources that live there.
+//!
+//! A directory is looked at once a round, and read again only if it changed. A time of change has a grain, up to 2 s,
+//! and may come from the clock of another machine: so a directory whose time of change is new is read again each round,
+//! until that time has stood still for longer by our own clock.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use standpipe_common::error::{Cannot, Result};
+
+/// The coarsest grain of a time of change, and a little.
+const GRAIN: Duration = Duration::from_millis(2100);
+
+/// A directory that nobody asks for is forgotten after so many rounds.
+const UNUSED_ROUNDS_MAX: u64 = 100;
+
+/// The names in a directory, sorted.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Listing(Vec<OsString>);
+
+impl Listing {
+    /// Those that begin with `prefix`.
+    pub fn beginning<'a>(&'a self, prefix: &'a OsStr) -> impl Iterator<Item = &'a OsStr> {
+        let from = self.0.partition_point(|name| name.as_os_str() < prefix);
+        let begins = move |name: &&OsString| name.as_bytes().starts_with(prefix.as_bytes());
+        self.0[from..].iter().take_while(begins).map(OsString::as_os_str)
+    }
+
+    /// Whether this name is there.
+    pub fn contains(&self, name: &OsStr) -> bool {
+        self.0.binary_search_by(|other| other.as_os_str().cmp(name)).is_ok()
+    }
+}
+
+/// What was read of directories.
+#[derive(Debug)]
+pub struct Directories {
+    known: HashMap<PathBuf, Known>,
+    round: u64,
+    now: Instant,
+}
+
+#[derive(Debug)]
+struct Known {
+    /// Device, inode and time of change. `None`: it does not exist.
+    stamp: Option<[i64; 4]>,
+    /// When this stamp was first seen.
+    since: Instant,
+    /// When the names were last read.
+    read_at: Instant,
+    /// In which round it was last looked at.
+    round: u64,
+    listing: Rc<Listing>,
+    /// Grows whenever the names are others.
+    version: u64,
+}
+
+impl Directories {
+    /// Knows nothing yet.
+    pub fn new(now: Instant) -> Directories {
+        Directories { known: HashMap::new(), round: 0, now }
+    }
+
+    /// From here on directories may be others than they were.
+    pub fn begin_round(&mut self, now: Instant) {
+        self.round += 1;
+        self.now = now;
+        if self.round.is_multiple_of(UNUSED_ROUNDS_MAX) {
+            let oldest = self.round - UNUSED_ROUNDS_MAX;
+            self.known.retain(|_, known| known.round >= oldest);
+        }
+    }
+
+    /// The names in a directory and how often they were seen to change; a missing directory has none.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn list(&mut self, dir: &Path) -> Result<(Rc<Listing>, u64)> {
+        if let Some(known) = self.known.get(dir).filter(|known| known.round == self.round) {
+            return Ok((known.listing.clone(), known.version));
+        }
+        // The stamp comes first: a change after it is seen next time.
+        let stamp = stamp(dir).cannot("look at", dir)?;
+        if let Some(known) = self.known.get_mut(dir).filter(|known| known.stamp == stamp) {
+            known.round = self.round;
+            if known.read_at.duration_since(known.since) >= GRAIN {
+                return Ok((known.listing.clone(), known.version));
+            }
+        }
+        let listing = read(dir).cannot("read", dir)?;
+        Ok(self.remember(dir, stamp, listing))
+    }
+
+    fn remember(&mut self, dir: &Path, stamp: Option<[i64; 4]>, listing: Listing) -> (Rc<Listing>, u64) {
+        let (round, now) = (self.round, self.now);
+        let Some(known) = self.known.get_mut(dir) else {
+            let listing = Rc::new(listing);
+            let known = Known { stamp, since: now, read_at: now, round, listing: listing.clone(), version: round };
+            self.known.insert(dir.to_path_buf(), known);
+            return (listing, round);
+        };
+        if known.stamp != stamp {
+            known.stamp = stamp;
+            known.since = now;
+        }
+        known.read_at = now;
+        known.round = round;
+        if *known.listing != listing {
+            known.listing = Rc::new(listing);
+            // A round, so that it grows also over a time in which the directory was forgotten.
+            known.version = round;
+        }
+        (known.listing.clone(), known.version)
+    }
+}
+
+fn stamp(dir: &Path) -> io::Result<Option<[i64; 4]>> {
+    match fs::metadata(dir) {
+        Ok(metadata) => {
+            let [dev, ino] = [metadata.dev(), metadata.ino()].map(u64::cast_signed);
+            Ok(Some([dev, ino, metadata.mtime(), metadata.mtime_nsec()]))
+        }
+        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn read(dir: &Path) -> io::Result<Listing> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if is_missing(&error) => return Ok(Listing::default()),
+        Err(error) => return Err(error),
+    };
+    let mut names = entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+    names.sort_unstable();
+    Ok(Listing(names))
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(listing: &Listing, prefix: &str) -> Vec<String> {
+        listing.beginning(OsStr::new(prefix)).map(|name| name.to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn names_are_found_by_what_they_begin_with() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["b.log.1", "a.log", "b.log", "c.log", "b", "b.log.10"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let (listing, _) = Directories::new(Instant::now()).list(dir.path()).unwrap();
+        assert_eq!(names(&listing, "b.log"), ["b.log", "b.log.1", "b.log.10"]);
+        assert_eq!(names(&listing, "").len(), 6);
+        assert!(names(&listing, "d").is_empty());
+        assert!(listing.contains(OsStr::new("b")) && !listing.contains(OsStr::new("b.l")));
+    }
+
+    #[test]
+    fn a_change_is_seen_in_the_next_round_even_if_the_time_of_change_is_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let start = Instant::now();
+        let mut directories = Directories::new(start);
+        let (_, before) = directories.list(dir.path()).unwrap();
+        let modified = fs::metadata(dir.path()).unwrap().modified().unwrap();
+        fs::write(dir.path().join("app.log.1"), "").unwrap();
+        fs::File::open(dir.path()).unwrap().set_modified(modified).unwrap();
+        assert_eq!(directories.list(dir.path()).unwrap().1, before, "one round, one answer");
+        directories.begin_round(start + Duration::from_millis(10));
+        let (listing, after) = directories.list(dir.path()).unwrap();
+        assert_eq!(names(&listing, ""), ["app.log.1"]);
+        assert!(after > before);
+        directories.begin_round(start + Duration::from_millis(20));
+        assert_eq!(directories.list(dir.path()).unwrap().1, after);
+    }
+
+    #[test]
+    fn a_directory_that_stood_still_is_not_read_again_until_it_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let start = Instant::now();
+        let mut directories = Directories::new(start);
+        let read_at = |directories: &Directories| directories.known[dir.path()].read_at;
+        for seconds in [0, 1, 2, 3, 4, 5] {
+            directories.begin_round(start + Duration::from_secs(seconds));
+            directories.list(dir.path()).unwrap();
+        }
+        assert_eq!(read_at(&directories), start + Duration::from_secs(3));
+        fs::write(dir.path().join("app.log.1"), "").unwrap();
+        directories.begin_round(start + Duration::from_secs(6));
+        assert_eq!(names(&directories.list(dir.path()).unwrap().0, "app"), ["app.log.1"]);
+        let modified = fs::metadata(dir.path()).unwrap().modified().unwrap();
+        fs::write(dir.path().join("app.log.2"), "").unwrap();
+        fs::File::open(dir.path()).unwrap().set_modified(modified).unwrap();
+        directories.begin_round(start + Duration::from_millis(6010));
+        assert_eq!(names(&directories.list(dir.path()).unwrap().0, "app"), ["app.log.1", "app.log.2"]);
+    }
+
+    #[test]
+    fn a_missing_directory_is_empty_and_one_that_is_not_asked_for_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let olddir = dir.path().join("olddir");
+        let mut directories = Directories::new(Instant::now());
+        let (listing, before) = directories.list(&olddir).unwrap();
+        assert_eq!(*listing, Listing::default());
+        fs::create_dir(&olddir).unwrap();
+        fs::write(olddir.join("app.log.1"), "").unwrap();
+        for _ in 0..=2 * UNUSED_ROUNDS_MAX {
+            directories.begin_round(Instant::now());
+        }
+        assert!(directories.known.is_empty());
+        let (listing, after) = directories.list(&olddir).unwrap();
+        assert!(after > before && listing.contains(OsStr::new("app.log.1")));
+    }
+}
