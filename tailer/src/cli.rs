@@ -40,7 +40,7 @@ pub struct Cli {
     #[arg(long, value_name = "N")]
     pub notify_fd: Option<NotifyFd>,
     /// Read the configuration, print every error, open nothing.
-    #[arg(long, requires = "config")]
+    #[arg(long)]
     pub check_config: bool,
 }
 
@@ -98,7 +98,7 @@ mod tests {
             ("tailer", "<PATH>"),
             ("tailer --config c.toml a", "cannot be used with"),
             ("tailer --config c.toml --pipe p", "cannot be used with"),
-            ("tailer --check-config a", "--config <FILE>"),
+            ("tailer --check-config", "<PATH>"),
             ("tailer --order time a", "read, timestamp"),
             ("tailer --output xml a", "text, json, raw"),
             ("tailer --notify-fd 1 a", "write 3 or more"),

@@ -155,7 +155,8 @@ pub fn load(path: &Path, given: &Overrides) -> Result<Config, ConfigError> {
     let dir = whole.parent().unwrap_or(Path::new("/"));
     let bytes = config_text::read(path, FILE_BYTES_MAX).map_err(ConfigError::of)?;
     let text = String::from_utf8_lossy(&bytes);
-    let checked = config_text::not_utf8(&bytes).map_or_else(|| parse(&text, dir, language, given), |flaw| Err(vec![flaw]));
+    let checked =
+        config_text::not_utf8(&bytes).map_or_else(|| parse(&text, dir, language, given), |flaw| Err(vec![flaw]));
     checked.map_err(|mut flaws| {
         flaws.sort_by_key(|flaw| flaw.span.start);
         flaws.truncate(FLAWS_MAX);
@@ -185,9 +186,9 @@ impl Config {
         }
         config.take(given);
         match pipe {
-            Some(_) if config.state_file.is_none() => {
-                Err(ConfigError::of("delivery into a pipe needs a state file: add `--state FILE`, as in --state state.json"))
-            }
+            Some(_) if config.state_file.is_none() => Err(ConfigError::of(
+                "delivery into a pipe needs a state file: add `--state FILE`, as in --state state.json",
+            )),
             _ => Ok(config),
         }
     }
