@@ -18,14 +18,13 @@ pub mod timestamp;
 pub mod tree;
 pub mod yaml;
 
-use std::error::Error;
 use std::fmt;
 use std::path::{Path, PathBuf, absolute};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use standpipe_common::config_text::{self, Flaw};
-use standpipe_common::error::{Cannot, Stop};
+use standpipe_common::error::{Cannot, Error, Stop};
 
 /// Most bytes of a configuration file: tens of thousands of files by name.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -151,9 +150,9 @@ enum Language {
 /// Reads and checks the configuration file at `path`; what `given` says counts instead.
 pub fn load(path: &Path, given: &Overrides) -> Result<Config, ConfigError> {
     let language = Language::of(path)?;
-    let whole = absolute(path).cannot("find", path).map_err(ConfigError::of)?;
+    let whole = absolute(path).cannot("find", path)?;
     let dir = whole.parent().unwrap_or(Path::new("/"));
-    let bytes = config_text::read(path, FILE_BYTES_MAX).map_err(ConfigError::of)?;
+    let bytes = config_text::read(path, FILE_BYTES_MAX)?;
     let text = String::from_utf8_lossy(&bytes);
     let checked =
         config_text::not_utf8(&bytes).map_or_else(|| parse(&text, dir, language, given), |flaw| Err(vec![flaw]));
@@ -175,7 +174,7 @@ fn parse(text: &str, dir: &Path, language: Language, given: &Overrides) -> Resul
 impl Config {
     /// The configuration of a command line without a file.
     pub fn of_paths(paths: &[PathBuf], pipe: Option<&Path>, given: &Overrides) -> Result<Config, ConfigError> {
-        let whole = |path: &Path| absolute(path).cannot("follow", path).map_err(ConfigError::of);
+        let whole = |path: &Path| absolute(path).cannot("follow", path);
         let pipe = pipe.map(whole).transpose()?;
         let mut config = Config::default();
         for path in paths {
@@ -274,8 +273,8 @@ impl Language {
 }
 
 impl ConfigError {
-    fn of(sentence: impl ToString) -> ConfigError {
-        ConfigError { sentences: vec![sentence.to_string()] }
+    fn of(sentence: impl Into<String>) -> ConfigError {
+        ConfigError { sentences: vec![sentence.into()] }
     }
 
     /// A sentence for each mistake, in the order of their places.
@@ -290,7 +289,13 @@ impl fmt::Display for ConfigError {
     }
 }
 
-impl Error for ConfigError {}
+impl std::error::Error for ConfigError {}
+
+impl From<Error> for ConfigError {
+    fn from(error: Error) -> ConfigError {
+        ConfigError::of(error.to_string())
+    }
+}
 
 impl From<ConfigError> for Stop {
     fn from(error: ConfigError) -> Stop {

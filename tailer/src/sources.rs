@@ -47,7 +47,7 @@ pub type IsRotation<'a> = dyn Fn(&OsStr, &OsStr) -> bool + 'a;
 ///
 /// `known` are the paths of sources of which something is remembered: between rename and create of a rotation none of
 /// them may be there, and what was rotated is no source of its own even then.
-pub fn expand(config: &Config, known: &HashSet<PathBuf>, is_rotation: &IsRotation<'_>) -> Sources {
+pub fn expand(config: &Config, known: &BTreeSet<PathBuf>, is_rotation: &IsRotation<'_>) -> Sources {
     let mut sources = Sources::default();
     let mut reached: Vec<(PathBuf, usize)> = Vec::new();
     let mut seen: HashSet<PathBuf> = HashSet::new();

@@ -208,7 +208,7 @@ fn every_mistake_is_told_and_nothing_else() {
     let error = toml(text).unwrap_err();
     let places: Vec<String> = told(&error).iter().map(|told| told.split(',').next().unwrap().to_string()).collect();
     assert_eq!(places, ["line 1", "line 4", "line 5", "line 6", "line 8", "line 9"], "{error}");
-    let many: String = (0..100).map(|key| format!("x{key} = 1\n")).collect();
+    let many = (0..100).map(|key| format!("x{key} = 1\n")).collect::<Vec<_>>().concat();
     assert_eq!(told(&toml(&many).unwrap_err()).len(), FLAWS_MAX);
 }
 
@@ -232,7 +232,7 @@ fn each_mistake_in_yaml_is_told_at_its_place() {
         ("inotify: no", "line 3, column 10", "write `true` or `false`"),
         ("pipe: p", "line 3, column 7", "add `state_file: state.json` at the top"),
         ("order: read\norder: read", "line 4, column 1", "duplicate"),
-        ("- path: /b", "line 1, column 1", "did not find expected key"),
+        ("- path: /b", "line 3, column 3", "did not find expected key"),
         ("order: [read", "line 3, column 8", ""),
         ("order: &a read\noutput: *b", "line 4, column 9", ""),
         ("order: !!int read", "line 3, column 14", ""),
@@ -359,7 +359,7 @@ fn the_reference_is_what_the_code_does() {
                 if key.default.contains([' ', ':']) { key.default.to_string() } else { format!("`{}`", key.default) };
             format!("| `{}` | {default} | {} | {} |\n", key.name, key.kind.takes(), key.meaning)
         };
-        let rows: String = keys.iter().map(row).collect();
+        let rows = keys.iter().map(row).collect::<Vec<_>>().concat();
         format!("| key | default | takes | what and why |\n|---|---|---|---|\n{rows}")
     };
     let keys = format!("\n{}\n### `[[files]]`\n\n{}\n", table(TOP), table(FILE));

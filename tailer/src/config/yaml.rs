@@ -33,7 +33,7 @@ mod reading {
     pub(super) fn read(text: &str) -> Result<Node, Flaw> {
         let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
         serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-            let span = error.location().map_or(0..0, |place| span_of(&place));
+            let span = error.location().map_or(0..0, |place| span_of_error(&place, text));
             let message = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
             // The place is told by line and column already.
             let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(before, _)| before);
@@ -44,6 +44,19 @@ mod reading {
     fn span_of(place: &Location) -> Range<usize> {
         let start = place.span().byte_offset().unwrap_or(0) as usize;
         start..start + place.span().byte_len().unwrap_or(0) as usize
+    }
+
+    /// Where the parser stopped it knows the line and the column alone.
+    fn span_of_error(place: &Location, text: &str) -> Range<usize> {
+        if place.span().byte_offset().is_some() {
+            return span_of(place);
+        }
+        let lines = text.split_inclusive('\n').take((place.line() as usize).saturating_sub(1));
+        let start = lines.map(str::len).sum::<usize>();
+        let line = text[start..].lines().next().unwrap_or("");
+        let before = line.chars().take((place.column() as usize).saturating_sub(1));
+        let start = start + before.map(char::len_utf8).sum::<usize>();
+        start..start
     }
 
     impl<'de> Deserialize<'de> for Node {

@@ -2,7 +2,6 @@
 
 use super::*;
 use std::fs;
-use std::time::Instant;
 
 use tempfile::TempDir;
 
@@ -44,7 +43,7 @@ fn shown(dir: &TempDir, sources: &Sources) -> Vec<String> {
 }
 
 fn expanded(dir: &TempDir, paths: &[&str]) -> Vec<String> {
-    shown(dir, &expand(&config(dir, paths), &HashSet::new(), &is_rotation))
+    shown(dir, &expand(&config(dir, paths), &BTreeSet::new(), &is_rotation))
 }
 
 #[test]
@@ -61,10 +60,10 @@ fn a_source_is_called_by_its_file_name_or_by_what_tells_it_apart() {
     ] {
         assert_eq!(expanded(&dir, &paths), expected, "{paths:?}");
     }
-    let two = expand(&config(&dir, &["a/app.log", "b/app.log"]), &HashSet::new(), &is_rotation);
+    let two = expand(&config(&dir, &["a/app.log", "b/app.log"]), &BTreeSet::new(), &is_rotation);
     let names: Vec<&str> = two.found.iter().map(|found| found.name.as_str()).collect();
     assert_eq!(names, [whole("a/app.log"), whole("b/app.log")], "plain paths have nothing else to tell them apart");
-    let two = expand(&config(&dir, &["a/*.log", "b/*.log"]), &HashSet::new(), &is_rotation);
+    let two = expand(&config(&dir, &["a/*.log", "b/*.log"]), &BTreeSet::new(), &is_rotation);
     let names: Vec<&str> = two.found.iter().map(|found| found.name.as_str()).collect();
     assert_eq!(names, [&whole("a/app.log"), &whole("b/app.log"), "web.log"]);
 }
@@ -74,17 +73,17 @@ fn a_name_that_was_given_never_gives_way() {
     let dir = tree(&["a/app.log", "b/app.log", "b/x.log"]);
     let mut config = config(&dir, &["b/x.log", "*/app.log"]);
     config.files[0].name = Some("app.log".to_string());
-    let sources = expand(&config, &HashSet::new(), &is_rotation);
+    let sources = expand(&config, &BTreeSet::new(), &is_rotation);
     assert_eq!(shown(&dir, &sources), ["b/x.log as app.log", "a/app.log as a/app.log", "b/app.log as b/app.log"]);
     config.files[0].name = Some("a/app.log".to_string());
-    let sources = expand(&config, &HashSet::new(), &is_rotation);
+    let sources = expand(&config, &BTreeSet::new(), &is_rotation);
     assert_eq!(sources.found[1].name, dir.path().join("a/app.log").display().to_string());
 }
 
 #[test]
 fn a_file_that_two_entries_reach_belongs_to_the_first() {
     let dir = tree(&["a.log", "b.log"]);
-    let sources = expand(&config(&dir, &["b.log", "*.log", "?.log"]), &HashSet::new(), &is_rotation);
+    let sources = expand(&config(&dir, &["b.log", "*.log", "?.log"]), &BTreeSet::new(), &is_rotation);
     let owners: Vec<usize> = sources.found.iter().map(|found| found.file).collect();
     assert_eq!((shown(&dir, &sources), owners), (vec!["b.log as b.log".into(), "a.log as a.log".into()], vec![0, 1]));
 }
@@ -119,8 +118,8 @@ fn rotated_siblings_are_no_sources() {
 fn between_rename_and_create_a_rotated_file_does_not_become_a_source() {
     let dir = tree(&["app.log.1"]);
     let config = config(&dir, &["*.log*"]);
-    assert_eq!(expand(&config, &HashSet::new(), &is_rotation).found.len(), 1);
-    let known = HashSet::from([dir.path().join("app.log")]);
+    assert_eq!(expand(&config, &BTreeSet::new(), &is_rotation).found.len(), 1);
+    let known = BTreeSet::from([dir.path().join("app.log")]);
     assert_eq!(expand(&config, &known, &is_rotation).found, []);
 }
 
@@ -129,7 +128,7 @@ fn our_own_state_and_directories_are_no_sources() {
     let dir = tree(&["state.json", "state.json.1", "state.json.lock", "a.log", "sub/b.log"]);
     let mut config = config(&dir, &["*"]);
     config.state_file = Some(dir.path().join("state.json"));
-    assert_eq!(shown(&dir, &expand(&config, &HashSet::new(), &is_rotation)), ["a.log as a.log"]);
+    assert_eq!(shown(&dir, &expand(&config, &BTreeSet::new(), &is_rotation)), ["a.log as a.log"]);
 }
 
 #[test]
@@ -162,16 +161,14 @@ fn rotated_patterns_start_at_the_directory_of_the_file() {
 }
 
 #[test]
-fn ten_thousand_files_of_a_glob_are_found_in_no_more_than_a_moment() {
-    let names: Vec<String> = (0..10_000).map(|number| format!("worker.{number}")).collect();
+fn many_files_of_a_glob_are_not_compared_each_with_all() {
+    let names: Vec<String> = (0..2000).map(|number| format!("worker.{number}")).collect();
     let dir = tree(&names.iter().map(String::as_str).collect::<Vec<_>>());
-    let began = Instant::now();
     let asked = std::cell::Cell::new(0);
-    let sources = expand(&config(&dir, &["worker.*"]), &HashSet::new(), &|_, _| {
+    let sources = expand(&config(&dir, &["worker.*"]), &BTreeSet::new(), &|_, _| {
         asked.set(asked.get() + 1);
         false
     });
-    assert_eq!(sources.found.len(), 10_000);
-    assert!(asked.get() < 100_000, "{} comparisons", asked.get());
-    println!("{:?} for 10,000 files, {} comparisons", began.elapsed(), asked.get());
+    assert_eq!(sources.found.len(), 2000);
+    assert!(asked.get() < 20_000, "{} comparisons", asked.get());
 }
