@@ -51,6 +51,10 @@ pub(super) fn check(root: &Node, dir: &Path, language: Language, given: &Overrid
         files,
     };
     config.take(given);
+    for file in config.files.iter().filter(|file| !file.is_glob && config.is_state(&file.path)) {
+        let span = seen.paths.get(&file.path).cloned().unwrap_or_default();
+        flaws.push(Flaw { message: "this is a file of our own state: it cannot be followed".to_string(), span });
+    }
     if config.state_file.is_none()
         && let Some(span) = default_pipe.map(|(_, span)| span).or(seen.pipe.as_ref())
         && lacks(root, "state_file")

@@ -182,10 +182,13 @@ fn each_mistake_of_a_file_is_told_at_its_place() {
         ("[[files]]\npath = \"/b[a\"", "line 4, column 8", "`/b[a` is no glob"),
         ("[[files]]\npath = \"/*\"\nname = \"all\"", "line 5, column 8", "one name for all that match a glob"),
         ("name = \"x\"\n[[files]]\npath = \"/b\"\nname = \"x\"", "line 6, column 8", "called `x` already"),
+        ("[[files]]\npath = \"/s.1\"", "line 4, column 8", "a file of our own state"),
         ("pipe = \"p\"", "line 3, column 8", "add `state_file = \"state.json\"` at the top, or say --state FILE"),
     ] {
         let text = format!("[[files]]\npath = \"/a\"\n{text}");
-        assert_refused(&text, toml(&text), place, complaint);
+        let state = text.contains("/s.1").then(|| PathBuf::from("/s"));
+        let refusal = loaded_as("t.toml", &text, &Overrides { state, ..Overrides::default() });
+        assert_refused(&text, refusal, place, complaint);
     }
 }
 
