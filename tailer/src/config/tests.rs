@@ -265,6 +265,17 @@ fn without_the_feature_yaml_is_refused_in_a_sentence() {
 }
 
 #[test]
+fn a_relative_glob_in_a_directory_whose_name_looks_like_one_means_that_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let odd = dir.path().join("logs[1]*");
+    std::fs::create_dir(&odd).unwrap();
+    std::fs::write(odd.join("t.toml"), "[[files]]\npath = \"*.log\"\n[[files]]\npath = \"app\"").unwrap();
+    let config = load(&odd.join("t.toml"), &Overrides::default()).unwrap();
+    assert!(config.files[0].path.ends_with("logs[[]1[]][*]/*.log"), "{config:?}");
+    assert_eq!(config.files[1].path, odd.join("app"));
+}
+
+#[test]
 fn the_extension_says_the_language() {
     for name in ["t", "t.json", "t.TOML", ".toml", "toml"] {
         let error = loaded_as(name, "", &Overrides::default()).unwrap_err();

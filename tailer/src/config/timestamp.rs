@@ -31,13 +31,22 @@ fn impossible(pattern: &str) -> Option<String> {
         Ok(written) => written,
         Err(cause) => return Some(cause.to_string()),
     };
-    match strtime::parse(pattern, &written) {
-        Ok(read) if read.hour().is_none() && read.timestamp().is_none() => {
-            Some("it has no time of day: add %H:%M:%S, or %s".to_string())
-        }
-        Ok(_) => None,
-        Err(cause) => Some(cause.to_string()),
+    let mut read = match strtime::parse(pattern, &written) {
+        Ok(read) => read,
+        Err(cause) => return Some(cause.to_string()),
+    };
+    if read.timestamp().is_some() {
+        return None;
     }
+    if read.hour().is_none() {
+        return Some("it has no time of day: add %H:%M:%S, or use %s".to_string());
+    }
+    // The year may be missing, as in syslog: it is the one that is nearest.
+    if read.year().is_none() && read.month().is_some() && read.day().is_some() {
+        read.set_year(Some(sample.year())).ok()?;
+    }
+    let no_date = read.to_datetime().is_err();
+    no_date.then(|| "it has no date: add %Y-%m-%d, or %b %d".to_string())
 }
 
 #[cfg(test)]
@@ -52,9 +61,9 @@ mod tests {
             "%b %e %H:%M:%S",
             "[%Y-%m-%dT%H:%M:%S%.f]",
             "%s",
-            "%I:%M %p",
-            "%H:%M:%S%.3f",
-            "%T 100%%",
+            "%m-%d %I:%M %p",
+            "%Y-%j %H:%M:%S%.3f",
+            "%F %T 100%%",
         ]) {
             assert_eq!(refusal(text), None, "{text}");
         }
@@ -68,6 +77,8 @@ mod tests {
             ("iso", "is no form"),
             ("YYYY-MM-DD", "or a strptime pattern such as"),
             ("%Y-%m-%d", "no time of day"),
+            ("%H:%M:%S%.3f", "it has no date: add %Y-%m-%d"),
+            ("%Y %H:%M", "it has no date"),
             ("100%%", "no time of day"),
             ("%H:%M:%", "no time can be read with `%H:%M:%`"),
             ("%H:%M:%K", "no time can be read"),
