@@ -384,3 +384,18 @@ fn the_reference_is_what_the_code_does() {
         assert!(text == expected, "docs/tailer.md is out of date: run UPDATE_DOCS=1 cargo test");
     }
 }
+
+#[test]
+fn each_example_of_the_page_is_what_the_program_says() {
+    let page: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "docs", "tailer.md"].iter().collect();
+    let text = std::fs::read_to_string(&page).unwrap();
+    let example = |begin: &str| {
+        let (_, rest) = text.split_once(begin).expect(begin);
+        rest.split("```").next().unwrap_or_default().to_string()
+    };
+    assert_eq!(toml(&example("```toml\n")).unwrap().files.len(), 2);
+    #[cfg(feature = "yaml")]
+    assert_eq!(yaml(&example("```yaml\n")).unwrap().order, Order::Timestamp);
+    let error = toml("[[files]]\npath = \"/a\"\nmax_idle_ms = 5\n").unwrap_err();
+    assert_eq!(error.replace("DIR/t.toml", "tailer.toml"), example("2.\n\n```\n").trim_end());
+}
