@@ -2,7 +2,8 @@
 //! part names and the archive format. A thing that one program alone needs lives in that program.
 //!
 //! In the order in which a reader meets them:
-//! - [`name`], [`units`], [`stamp`], [`policy`]: what the files of a pipes directory may say;
+//! - [`config_text`], [`name`], [`units`], [`stamp`], [`policy`]: what configuration files may say, and how a mistake in
+//!   them is shown;
 //! - [`pipes`]: the directory itself, read as one list of good pipes and one of findings;
 //! - [`fifo`], [`watch`]: opening a pipe without harm, and noticing that another took its place;
 //! - [`part`], [`archive`]: what stands in a log directory;
@@ -16,6 +17,7 @@ pub mod archive;
 pub mod boot;
 pub mod capability;
 pub mod clock;
+pub mod config_text;
 pub mod descriptors;
 pub mod error;
 pub mod fifo;

@@ -3,6 +3,8 @@
 pub mod backoff;
 pub mod budget;
 pub mod checkpoint;
+pub mod cli;
+pub mod config;
 pub mod guard;
 pub mod identity;
 pub mod lines;
@@ -10,5 +12,6 @@ pub mod network;
 pub mod output;
 pub mod packed;
 pub mod siblings;
+pub mod sources;
 pub mod state;
 pub mod watch;

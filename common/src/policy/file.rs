@@ -4,20 +4,15 @@
 //! and what is allowed. Which file belongs to which pipe, and merging, are deliberately elsewhere.
 
 use std::error::Error;
-use std::fmt::{self, Write as _};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::fmt;
 use std::ops::Range;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::libc;
 use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::Raw;
 use super::value::DirPath;
-use crate::error::Cannot;
+use crate::config_text::{self, Flaw};
 use crate::units::Value;
 
 /// Most bytes of a policy file: some hundred times what all keys need.
@@ -73,24 +68,21 @@ impl Error for PolicyError {}
 
 /// Reads and checks the policy file at `path`.
 pub fn load(path: &Path, kind: Kind) -> Result<Raw, PolicyError> {
-    let bytes = read(path).cannot("read", path);
     let unread = |error: crate::error::Error| PolicyError {
         sentences: vec![error.to_string()],
         directories: Directories::default(),
     };
-    let bytes = bytes.map_err(unread)?;
+    let bytes = config_text::read(path, FILE_BYTES_MAX).map_err(unread)?;
     let text = String::from_utf8_lossy(&bytes);
-    let parsed = if let Err(cause) = str::from_utf8(&bytes) {
-        let at = cause.valid_up_to();
-        Err(vec![Flaw { message: "this is not UTF-8".to_string(), span: at..at }])
-    } else {
-        parse(&text, kind).map_err(|first| all_flaws(&text, kind, first))
+    let parsed = match config_text::not_utf8(&bytes) {
+        Some(flaw) => Err(vec![flaw]),
+        None => parse(&text, kind).map_err(|first| all_flaws(&text, kind, first)),
     };
     let parsed = parsed.map(|mut raw: Raw| {
         raw.read_from(path);
         raw
     });
-    let sentence = |flaw: &Flaw| format!("cannot use {}: {}", path.display(), flaw.shown_in(&text));
+    let sentence = |flaw: &Flaw| flaw.sentence(path, &text);
     let salvage = |key| salvaged(&text, key).filter(|_| kind == Kind::Defaults).map(|dir| beside(path, &dir));
     parsed.map_err(|flaws| PolicyError {
         sentences: flaws.iter().map(sentence).collect(),
@@ -130,42 +122,6 @@ impl Raw {
 
 fn beside(file: &Path, dir: &DirPath) -> PathBuf {
     file.parent().unwrap_or(Path::new("")).join(&dir.0)
-}
-
-/// Looks before it opens: opening a FIFO would let a writer in, or wait for one.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let look = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path)?;
-    if !look.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    File::open(format!("/proc/self/fd/{}", look.as_raw_fd()))?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(io::Error::other(format!("it is larger than {FILE_BYTES_MAX} bytes")));
-    }
-    Ok(bytes)
-}
-
-/// What is wrong with a text, and at which of its bytes.
-#[derive(Debug)]
-struct Flaw {
-    message: String,
-    span: Range<usize>,
-}
-
-impl From<toml::de::Error> for Flaw {
-    fn from(error: toml::de::Error) -> Flaw {
-        let message = error.message().replace('\n', ", ");
-        let message = if let Some(rest) = message.strip_prefix("unknown field") {
-            format!("unknown key{rest}")
-        } else if message.starts_with("invalid float") || message.starts_with("string values must be quoted") {
-            // toml takes the `i` of `stamp = iso` for the beginning of `inf`.
-            "string values must be quoted".to_string()
-        } else {
-            message
-        };
-        Flaw { message, span: error.span().unwrap_or_default() }
-    }
 }
 
 fn parse(text: &str, kind: Kind) -> Result<Raw, Flaw> {
@@ -223,31 +179,6 @@ fn lines_range(text: &str, span: &Range<usize>) -> Range<usize> {
     let start = text[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
     let end = text[span.end..].find('\n').map_or(text.len(), |newline| span.end + newline);
     start..end
-}
-
-impl Flaw {
-    /// `line 5, column 1: <message>`, then the line and a caret under the place.
-    fn shown_in(&self, text: &str) -> String {
-        let start = floor_boundary(text, self.span.start);
-        let end = floor_boundary(text, self.span.end).max(start);
-        let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
-        let line = text[line_start..].lines().next().unwrap_or("");
-        let number = text[..line_start].matches('\n').count() + 1;
-        let before = &text[line_start..start];
-        let width = text[start..end].lines().next().unwrap_or("").chars().count().max(1);
-
-        let margin = " ".repeat(number.to_string().len());
-        let indent: String = before.chars().map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-        let mut shown = format!("line {number}, column {}: {}", before.chars().count() + 1, self.message);
-        let _infallible =
-            write!(shown, "\n{margin} |\n{number} | {line}\n{margin} | {indent}{carets}", carets = "^".repeat(width));
-        shown
-    }
-}
-
-/// No place may split a character: those of a text that was made valid need not be the file's.
-fn floor_boundary(text: &str, at: usize) -> usize {
-    (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -1,0 +1,307 @@
+//! The configuration: which files are followed, where their lines go, and in which order.
+//!
+//! In the order in which a configuration comes about:
+//! - [`keys`]: what there is to be said;
+//! - [`tree`], [`yaml`]: a file as values that know their place;
+//! - `table`, [`timestamp`]: each value against its key;
+//! - `check`: what keys say together;
+//! - here: the checked result, and what flags say instead.
+//!
+//! Invariants: a [`Config`] can be used as it is; its paths are absolute; an error tells every mistake, with file, line
+//! and caret. Which files there are at a moment is found out in [`crate::sources`]; nothing is opened here but the
+//! configuration itself.
+
+mod check;
+pub mod keys;
+mod table;
+pub mod timestamp;
+pub mod tree;
+pub mod yaml;
+
+use std::fmt;
+use std::path::{Path, PathBuf, absolute};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use standpipe_common::config_text::{self, Flaw};
+use standpipe_common::error::{Cannot, Error, Stop};
+
+/// Most bytes of a configuration file: tens of thousands of files by name.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+/// Mistakes of one file that are told at most.
+const FLAWS_MAX: usize = 20;
+
+/// A checked configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// How often to look where nothing tells of changes.
+    pub poll_interval: Duration,
+    /// The order of lines of several files.
+    pub order: Order,
+    /// How long a line waits for earlier ones, in the order of timestamps.
+    pub window: Duration,
+    /// Where positions are kept. There is one if any file has a pipe.
+    pub state_file: Option<PathBuf>,
+    /// What lines look like on standard output.
+    pub output: Format,
+    /// What to do where no state file can be used.
+    pub on_corrupt: OnCorrupt,
+    /// Whether inotify is used.
+    pub inotify: bool,
+    /// How long a new generation waits for writers of the one before.
+    pub late_writer_max: Duration,
+    /// What to follow; never empty.
+    pub files: Vec<FileConfig>,
+}
+
+/// One entry of `files`: a file, or all that match a glob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileConfig {
+    /// Absolute: a path, or a pattern.
+    pub path: PathBuf,
+    /// Which of both.
+    pub is_glob: bool,
+    /// What the source is called; never there under a glob.
+    pub name: Option<String>,
+    /// Where its lines go; standard output without.
+    pub pipe: Option<PathBuf>,
+    /// The lowest is parked first.
+    pub priority: i32,
+    /// Where to begin in a file that is there at the first start.
+    pub start_at: StartAt,
+    /// Globs of rotated siblings as they were written; see [`crate::sources::rotated`].
+    pub rotated: Vec<String>,
+    /// One of [`timestamp::NAMES`], or a strptime pattern that a time can be read with.
+    pub timestamp: String,
+    /// How long a rotated generation may be idle before it is closed, where no lease can be had.
+    pub max_idle: Duration,
+}
+
+/// The order of lines of several files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Order {
+    /// As they were read.
+    Read,
+    /// By their timestamps.
+    Timestamp,
+}
+
+/// What lines look like on standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Time, source, level, message.
+    Text,
+    /// An object a line.
+    Json,
+    /// As they are.
+    Raw,
+}
+
+/// What to do where both state files are damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnCorrupt {
+    /// End with an error.
+    Fail,
+    /// Read everything again.
+    Beginning,
+    /// Read what is new.
+    End,
+}
+
+/// Where to begin in a file of which nothing is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StartAt {
+    /// Behind its last line.
+    End,
+    /// With its first line.
+    Beginning,
+}
+
+/// What flags say in place of a file.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Overrides {
+    /// Put lines of several files in the order in which they were read, or in that of their timestamps.
+    #[arg(long, value_name = "ORDER")]
+    pub order: Option<Order>,
+    /// Where it is remembered how far each file was delivered.
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+    /// Begin with the first line of each file that is not known yet, not behind its last.
+    #[arg(long)]
+    pub follow_from_start: bool,
+    /// What lines look like on standard output.
+    #[arg(long, value_name = "FORMAT")]
+    pub output: Option<Format>,
+}
+
+/// Why there is no configuration: a sentence for each mistake, with a picture of the place; at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    sentences: Vec<String>,
+}
+
+/// What a configuration file is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Language {
+    Toml,
+    Yaml,
+}
+
+/// Reads and checks the configuration file at `path`; what `given` says counts instead.
+pub fn load(path: &Path, given: &Overrides) -> Result<Config, ConfigError> {
+    let language = Language::of(path)?;
+    let whole = absolute(path).cannot("find", path)?;
+    let dir = whole.parent().unwrap_or(Path::new("/"));
+    let bytes = config_text::read(path, FILE_BYTES_MAX)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let checked =
+        config_text::not_utf8(&bytes).map_or_else(|| parse(&text, dir, language, given), |flaw| Err(vec![flaw]));
+    checked.map_err(|mut flaws| {
+        flaws.sort_by_key(|flaw| flaw.span.start);
+        flaws.truncate(FLAWS_MAX);
+        ConfigError { sentences: flaws.iter().map(|flaw| flaw.sentence(path, &text)).collect() }
+    })
+}
+
+fn parse(text: &str, dir: &Path, language: Language, given: &Overrides) -> Result<Config, Vec<Flaw>> {
+    let tree = match language {
+        Language::Toml => tree::from_toml(text),
+        Language::Yaml => yaml::from_yaml(text),
+    };
+    check::check(&tree.map_err(|flaw| vec![flaw])?, dir, language, given)
+}
+
+impl Config {
+    /// The configuration of a command line without a file.
+    pub fn of_paths(paths: &[PathBuf], pipe: Option<&Path>, given: &Overrides) -> Result<Config, ConfigError> {
+        let whole = |path: &Path| absolute(path).cannot("follow", path);
+        let pipe = pipe.map(whole).transpose()?;
+        let mut config = Config::default();
+        for path in paths {
+            let path = whole(path)?;
+            if config.files.iter().all(|file| file.path != path) {
+                config.files.push(FileConfig { path, pipe: pipe.clone(), ..FileConfig::default() });
+            }
+        }
+        config.take(given);
+        match pipe {
+            Some(_) if config.state_file.is_none() => Err(ConfigError::of(
+                "delivery into a pipe needs a state file: add `--state FILE`, as in --state state.json",
+            )),
+            _ => Ok(config),
+        }
+    }
+
+    /// Whether a file is ours to write: the state file, or one beside it whose name begins with its name and a dot.
+    pub fn is_state(&self, path: &Path) -> bool {
+        let Some(state) = self.state_file.as_deref().filter(|state| state.parent() == path.parent()) else {
+            return false;
+        };
+        let (Some(ours), Some(theirs)) = (state.file_name(), path.file_name()) else { return false };
+        let rest = theirs.as_encoded_bytes().strip_prefix(ours.as_encoded_bytes());
+        rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'.')
+    }
+
+    fn take(&mut self, given: &Overrides) {
+        self.order = given.order.unwrap_or(self.order);
+        self.output = given.output.unwrap_or(self.output);
+        let given_state = given.state.as_ref().map(|state| absolute(state).unwrap_or_else(|_| state.clone()));
+        self.state_file = given_state.or_else(|| self.state_file.take());
+        if given.follow_from_start {
+            self.files.iter_mut().for_each(|file| file.start_at = StartAt::Beginning);
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            poll_interval: Duration::from_millis(250),
+            order: Order::Read,
+            window: Duration::from_millis(200),
+            state_file: None,
+            output: Format::Text,
+            on_corrupt: OnCorrupt::Fail,
+            inotify: true,
+            late_writer_max: Duration::from_secs(10),
+            files: Vec::new(),
+        }
+    }
+}
+
+impl Default for FileConfig {
+    fn default() -> FileConfig {
+        FileConfig {
+            path: PathBuf::new(),
+            is_glob: false,
+            name: None,
+            pipe: None,
+            priority: 0,
+            start_at: StartAt::End,
+            rotated: Vec::new(),
+            timestamp: "auto".to_string(),
+            max_idle: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Language {
+    fn of(path: &Path) -> Result<Language, ConfigError> {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("toml") => Ok(Language::Toml),
+            Some("yaml" | "yml") => Ok(Language::Yaml),
+            _ => Err(ConfigError::of(format!(
+                "cannot use {}: its name must end in .toml, .yaml or .yml, which says what it is written in",
+                path.display()
+            ))),
+        }
+    }
+
+    fn sample_file(self) -> &'static str {
+        match self {
+            Language::Toml => "`[[files]]` and `path = \"/var/log/app.log\"`",
+            Language::Yaml => "`files:` and `- path: /var/log/app.log`",
+        }
+    }
+
+    fn sample_state(self) -> &'static str {
+        match self {
+            Language::Toml => "state_file = \"state.json\"",
+            Language::Yaml => "state_file: state.json",
+        }
+    }
+}
+
+impl ConfigError {
+    fn of(sentence: impl Into<String>) -> ConfigError {
+        ConfigError { sentences: vec![sentence.into()] }
+    }
+
+    /// A sentence for each mistake, in the order of their places.
+    pub fn sentences(&self) -> &[String] {
+        &self.sentences
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentences.join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl From<Error> for ConfigError {
+    fn from(error: Error) -> ConfigError {
+        ConfigError::of(error.to_string())
+    }
+}
+
+impl From<ConfigError> for Stop {
+    fn from(error: ConfigError) -> Stop {
+        Stop::Usage(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests;

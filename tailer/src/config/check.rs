@@ -1,0 +1,145 @@
+//! From the tree of a configuration file to a [`Config`], or to every flaw in it.
+//!
+//! Invariant: what one key may say by itself is looked at in `table`; here, only what keys say together.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf, absolute};
+use std::time::Duration;
+
+use glob::Pattern;
+use standpipe_common::config_text::Flaw;
+
+use super::keys;
+use super::table::Table;
+use super::tree::{Node, Value};
+use super::{Config, FileConfig, Language, Overrides, StartAt};
+
+/// Checks `root`, which stands in a file in the absolute directory `dir`.
+pub(super) fn check(root: &Node, dir: &Path, language: Language, given: &Overrides) -> Result<Config, Vec<Flaw>> {
+    let mut flaws = Vec::new();
+    let top = Table::checked(root, keys::TOP, &mut flaws);
+    let default_pipe = top.text("pipe");
+    let mut files = Vec::new();
+    let mut seen = Seen::default();
+    for node in top.nodes("files") {
+        let table = Table::checked(node, keys::FILE, &mut flaws);
+        seen.note(&table, dir, &mut flaws);
+        match table.text("path") {
+            Some((path, _)) => files.push(file_config(&table, path, default_pipe.map(|(pipe, _)| pipe), dir)),
+            None if is_path_missing(node) => {
+                flaws.push(Flaw { message: "a file needs a `path`".to_string(), span: node.span.clone() });
+            }
+            None => {}
+        }
+    }
+    if top.nodes("files").is_empty() && flaws.is_empty() {
+        let span = top.get("files").map_or(0..0, |node| node.span.clone());
+        flaws.push(Flaw { message: format!("there is no file to follow: add {}", language.sample_file()), span });
+    }
+
+    let defaults = Config::default();
+    let mut config = Config {
+        poll_interval: millis(&top, "poll_interval_ms", defaults.poll_interval),
+        order: top.word("order").unwrap_or(defaults.order),
+        window: millis(&top, "window_ms", defaults.window),
+        state_file: top.text("state_file").map(|(path, _)| beside(dir, path)),
+        output: top.word("output").unwrap_or(defaults.output),
+        on_corrupt: top.word("on_corrupt").unwrap_or(defaults.on_corrupt),
+        inotify: top.flag("inotify").unwrap_or(defaults.inotify),
+        late_writer_max: millis(&top, "late_writer_max_ms", defaults.late_writer_max),
+        files,
+    };
+    config.take(given);
+    for file in config.files.iter().filter(|file| !file.is_glob && config.is_state(&file.path)) {
+        let span = seen.paths.get(&file.path).cloned().unwrap_or_default();
+        flaws.push(Flaw { message: "this is a file of our own state: it cannot be followed".to_string(), span });
+    }
+    if config.state_file.is_none()
+        && let Some(span) = default_pipe.map(|(_, span)| span).or(seen.pipe.as_ref())
+        && lacks(root, "state_file")
+    {
+        let message = format!(
+            "delivery into a pipe needs a state file: add `{}` at the top, or say --state FILE",
+            language.sample_state()
+        );
+        flaws.push(Flaw { message, span: span.clone() });
+    }
+    if flaws.is_empty() { Ok(config) } else { Err(flaws) }
+}
+
+/// Names, paths and pipes of the files so far, and where they stand.
+#[derive(Default)]
+struct Seen {
+    names: HashMap<String, Range<usize>>,
+    paths: HashMap<PathBuf, Range<usize>>,
+    pipe: Option<Range<usize>>,
+}
+
+impl Seen {
+    fn note(&mut self, table: &Table<'_>, dir: &Path, flaws: &mut Vec<Flaw>) {
+        let path = table.text("path");
+        let name = table.text("name");
+        if let Some((path, span)) = path
+            && self.paths.insert(beside(dir, path), span.clone()).is_some()
+        {
+            flaws.push(Flaw { message: format!("`{path}` is followed already: write it once"), span: span.clone() });
+        }
+        if let (Some((path, _)), Some((_, span))) = (path, name)
+            && is_glob(path)
+        {
+            let message = "one name for all that match a glob: leave it out, each is called by its file name";
+            flaws.push(Flaw { message: message.to_string(), span: span.clone() });
+        } else if let Some((name, span)) = name
+            && self.names.insert(name.to_string(), span.clone()).is_some()
+        {
+            flaws.push(Flaw { message: format!("another file is called `{name}` already"), span: span.clone() });
+        }
+        self.pipe = self.pipe.take().or_else(|| table.text("pipe").map(|(_, span)| span.clone()));
+    }
+}
+
+fn file_config(table: &Table<'_>, path: &str, default_pipe: Option<&str>, dir: &Path) -> FileConfig {
+    let is_glob = is_glob(path);
+    let defaults = FileConfig::default();
+    FileConfig {
+        path: if is_glob { beside(Path::new(&escaped(dir)), path) } else { beside(dir, path) },
+        is_glob,
+        name: table.text("name").map(|(name, _)| name.to_string()),
+        pipe: table.text("pipe").map(|(pipe, _)| pipe).or(default_pipe).map(|pipe| beside(dir, pipe)),
+        priority: table.number("priority").map_or(defaults.priority, |number| number as i32),
+        start_at: table.word::<StartAt>("start_at").unwrap_or(defaults.start_at),
+        rotated: table.nodes("rotated").iter().filter_map(Node::as_text).map(str::to_string).collect(),
+        timestamp: table.text("timestamp").map_or(defaults.timestamp, |(text, _)| text.to_string()),
+        max_idle: millis(table, "max_idle_ms", defaults.max_idle),
+    }
+}
+
+fn millis(table: &Table<'_>, key: &str, default: Duration) -> Duration {
+    table.number(key).map_or(default, |number| Duration::from_millis(number.unsigned_abs()))
+}
+
+/// Whether a table has no `path` at all; a wrong one was told already.
+fn is_path_missing(node: &Node) -> bool {
+    matches!(node.value, Value::Table(_)) && lacks(node, "path")
+}
+
+fn lacks(node: &Node, key: &str) -> bool {
+    node.entries().iter().all(|entry| entry.key != key)
+}
+
+/// Whether a path of a configuration file means more than one file.
+fn is_glob(path: &str) -> bool {
+    path.contains(['*', '?', '['])
+}
+
+/// A directory as the beginning of a glob.
+fn escaped(dir: &Path) -> String {
+    Pattern::escape(&dir.to_string_lossy())
+}
+
+/// A path in a file of `dir`, absolute and without `.` in it.
+fn beside(dir: &Path, path: &str) -> PathBuf {
+    let joined = dir.join(path);
+    absolute(&joined).unwrap_or(joined)
+}

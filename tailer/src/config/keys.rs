@@ -1,0 +1,198 @@
+//! Every key of a configuration file in one table: the checks, the messages and the reference are made from it.
+//!
+//! Invariant: the reference and the parser know the same keys, ranges and defaults; tests hold them together.
+
+use super::timestamp;
+
+/// What is known of one key.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// What counts where it is missing, as TOML or in words.
+    pub default: &'static str,
+    /// What it does and why.
+    pub meaning: &'static str,
+}
+
+/// What a key takes.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// A whole number, from the first to the second.
+    Number(i64, i64),
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// `true` or `false`.
+    Flag,
+    /// A path; a relative one starts at the configuration file.
+    Path,
+    /// The same, or a glob.
+    PathOrGlob,
+    /// What a source is called.
+    Name,
+    /// Globs in a list.
+    Globs,
+    /// The form of a timestamp.
+    Timestamp,
+    /// The tables of the files.
+    Files,
+}
+
+impl Kind {
+    /// What to write, in words.
+    pub fn takes(self) -> String {
+        match self {
+            Kind::Number(min, max) => format!("a number from {min} to {max}"),
+            Kind::Word(words) => listed(words),
+            Kind::Flag => "`true` or `false`".to_string(),
+            Kind::Path => "a path; a relative one starts at this file's directory".to_string(),
+            Kind::PathOrGlob => "a path or a glob; a relative one starts at this file's directory".to_string(),
+            Kind::Name => format!("a name of 1 to {NAME_BYTES_MAX} bytes without blanks"),
+            Kind::Globs => "a list of globs such as [\"old/app.log*\"]".to_string(),
+            Kind::Timestamp => format!("{}, or a strptime pattern such as \"%d.%m.%Y %H:%M:%S\"", named()),
+            Kind::Files => "a table for each file".to_string(),
+        }
+    }
+}
+
+fn named() -> String {
+    timestamp::NAMES.map(|name| format!("`{name}`")).join(", ")
+}
+
+/// `a`, `b` or `c`.
+fn listed(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => quoted.concat(),
+    }
+}
+
+/// Longest name of a source, as a pipe's.
+pub const NAME_BYTES_MAX: usize = 200;
+
+/// The keys at the top.
+pub const TOP: &[Key] = &[
+    Key {
+        name: "files",
+        kind: Kind::Files,
+        default: "none: there must be one",
+        meaning: "The files that are followed; `[[files]]` in TOML, a list in YAML.",
+    },
+    Key {
+        name: "order",
+        kind: Kind::Word(&["read", "timestamp"]),
+        default: "\"read\"",
+        meaning: "The order of lines of several files: as they were read, or by the time in each line.",
+    },
+    Key {
+        name: "window_ms",
+        kind: Kind::Number(0, 60_000),
+        default: "200",
+        meaning: "How long a line waits for earlier ones of other files, with `order = \"timestamp\"`. What comes later \
+                  than that is delivered all the same, and counted.",
+    },
+    Key {
+        name: "state_file",
+        kind: Kind::Path,
+        default: "none",
+        meaning: "Where it is remembered how far each file was delivered. Needed for delivery into a pipe; without it, \
+                  each start begins anew. Files beside it whose names begin with its name and a dot belong to it.",
+    },
+    Key {
+        name: "pipe",
+        kind: Kind::Path,
+        default: "none: standard output",
+        meaning: "The pipe into which lines are delivered.",
+    },
+    Key {
+        name: "output",
+        kind: Kind::Word(&["text", "json", "raw"]),
+        default: "\"text\"",
+        meaning: "What lines look like on standard output; `raw` is each line as it stands in its file.",
+    },
+    Key {
+        name: "poll_interval_ms",
+        kind: Kind::Number(10, 60_000),
+        default: "250",
+        meaning: "How often files are looked at for which inotify does not tell of changes.",
+    },
+    Key {
+        name: "inotify",
+        kind: Kind::Flag,
+        default: "true",
+        meaning: "Whether inotify is used where it tells of all changes; `false` looks at every file each interval.",
+    },
+    Key {
+        name: "late_writer_max_ms",
+        kind: Kind::Number(0, 3_600_000),
+        default: "10000",
+        meaning: "How long a new file waits for writers that still write into the one that was rotated away. Lines that \
+                  come into that one even later are delivered, and counted as late.",
+    },
+    Key {
+        name: "on_corrupt",
+        kind: Kind::Word(&["fail", "beginning", "end"]),
+        default: "\"fail\"",
+        meaning: "What to do where the state file and the one before it are both damaged: end with an error, deliver \
+                  everything again, or deliver only what is new.",
+    },
+];
+
+/// The keys of a file.
+pub const FILE: &[Key] = &[
+    Key {
+        name: "path",
+        kind: Kind::PathOrGlob,
+        default: "none: it must be there",
+        meaning: "The file; with `*`, `?`, `[a-z]` or `**` all that match, also later. It need not exist yet.",
+    },
+    Key {
+        name: "name",
+        kind: Kind::Name,
+        default: "the file name",
+        meaning: "What the source is called in the output. Under a glob each is called by its file name, and several of \
+                  one file name by the path below the part of the glob that is fixed.",
+    },
+    Key {
+        name: "pipe",
+        kind: Kind::Path,
+        default: "the `pipe` at the top",
+        meaning: "The pipe into which lines of this file are delivered.",
+    },
+    Key {
+        name: "priority",
+        kind: Kind::Number(i32::MIN as i64, i32::MAX as i64),
+        default: "0",
+        meaning: "Where descriptors are too few for all files, those of the lowest priority wait.",
+    },
+    Key {
+        name: "start_at",
+        kind: Kind::Word(&["end", "beginning"]),
+        default: "\"end\"",
+        meaning: "Where to begin in a file that is there at the first start. One that appears later is read from its \
+                  beginning, and one that the state file knows from where it was left.",
+    },
+    Key {
+        name: "rotated",
+        kind: Kind::Globs,
+        default: "[]",
+        meaning: "Where rotated files of this one are found, beside the usual names; relative globs start at the \
+                  directory of the followed file.",
+    },
+    Key {
+        name: "timestamp",
+        kind: Kind::Timestamp,
+        default: "\"auto\"",
+        meaning: "How times stand in the lines; `auto` finds out by itself.",
+    },
+    Key {
+        name: "max_idle_ms",
+        kind: Kind::Number(10, 86_400_000),
+        default: "5000",
+        meaning: "How long a rotated file that still has a name may stay idle before it is closed, where the kernel does \
+                  not tell whether anybody writes into it. If it grows later it is opened again.",
+    },
+];

@@ -1,0 +1,90 @@
+//! What may stand under `timestamp`: a form by its name, or a strptime pattern that can be read with.
+//!
+//! Reading times from lines is deliberately elsewhere.
+
+use jiff::civil::date;
+use jiff::fmt::strtime;
+use jiff::tz::TimeZone;
+
+/// The forms that have a name; the first looks at each line for any of the others.
+pub const NAMES: [&str; 7] = ["auto", "iso8601", "epoch", "epoch_ms", "clf", "rfc3164", "rfc5424"];
+
+/// Why `text` is neither the name of a form nor a pattern that a time can be written and read back with.
+pub fn refusal(text: &str) -> Option<String> {
+    if NAMES.contains(&text) {
+        return None;
+    }
+    if !text.contains('%') {
+        let names = NAMES.map(|name| format!("`{name}`")).join(", ");
+        return Some(format!(
+            "`{}` is no form of a timestamp: write one of {names}, or a strptime pattern such as \"%Y-%m-%d %H:%M:%S\"",
+            text.escape_debug()
+        ));
+    }
+    impossible(text).map(|cause| format!("no time can be read with `{}`: {cause}", text.escape_debug()))
+}
+
+/// Writes a time with the pattern, and reads it back.
+fn impossible(pattern: &str) -> Option<String> {
+    let sample = date(2026, 11, 21).at(10, 20, 30, 123_456_789).to_zoned(TimeZone::UTC).ok()?;
+    let written = match strtime::format(pattern, &sample) {
+        Ok(written) => written,
+        Err(cause) => return Some(cause.to_string()),
+    };
+    let mut read = match strtime::parse(pattern, &written) {
+        Ok(read) => read,
+        Err(cause) => return Some(cause.to_string()),
+    };
+    if read.timestamp().is_some() {
+        return None;
+    }
+    if read.hour().is_none() {
+        return Some("it has no time of day: add %H:%M:%S, or use %s".to_string());
+    }
+    // The year may be missing, as in syslog: it is the one that is nearest.
+    if read.year().is_none() && read.month().is_some() && read.day().is_some() {
+        read.set_year(Some(sample.year())).ok()?;
+    }
+    let no_date = read.to_datetime().is_err();
+    no_date.then(|| "it has no date: add %Y-%m-%d, or %b %d".to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_patterns_that_read_a_time_are_taken() {
+        for text in NAMES.into_iter().chain([
+            "%Y-%m-%d %H:%M:%S",
+            "%d/%b/%Y:%H:%M:%S %z",
+            "%b %e %H:%M:%S",
+            "[%Y-%m-%dT%H:%M:%S%.f]",
+            "%s",
+            "%m-%d %I:%M %p",
+            "%Y-%j %H:%M:%S%.3f",
+            "%F %T 100%%",
+        ]) {
+            assert_eq!(refusal(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_the_reason() {
+        for (text, complaint) in [
+            ("", "is no form of a timestamp: write one of `auto`, `iso8601`"),
+            ("Auto", "is no form"),
+            ("iso", "is no form"),
+            ("YYYY-MM-DD", "or a strptime pattern such as"),
+            ("%Y-%m-%d", "no time of day"),
+            ("%H:%M:%S%.3f", "it has no date: add %Y-%m-%d"),
+            ("%Y %H:%M", "it has no date"),
+            ("100%%", "no time of day"),
+            ("%H:%M:%", "no time can be read with `%H:%M:%`"),
+            ("%H:%M:%K", "no time can be read"),
+        ] {
+            let sentence = refusal(text).unwrap();
+            assert!(sentence.contains(complaint), "{text}: {sentence}");
+        }
+    }
+}

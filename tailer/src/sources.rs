@@ -1,0 +1,196 @@
+//! Which files are sources at this moment, and what each is called.
+//!
+//! Invariants: a path is a source once, however many entries reach it, and the first entry counts; all names differ;
+//! a path that is no glob is a source whether or not it is there. Under a glob, what is a rotated sibling of another
+//! source is none itself, nor is a directory, nor our own state. Whether two paths are one inode, and whether a file
+//! may be read at all, is deliberately elsewhere.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use glob::{MatchOptions, Pattern};
+use standpipe_common::error::Error;
+
+use crate::config::{Config, FileConfig};
+
+/// As a shell matches: `*` neither crosses a `/` nor begins with a dot.
+const AS_A_SHELL: MatchOptions =
+    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+
+/// A file that is to be followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Where.
+    pub path: PathBuf,
+    /// What it is called; no other is called so.
+    pub name: String,
+    /// Which entry of `files` it belongs to.
+    pub file: usize,
+}
+
+/// All sources of a moment.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// In the order of entries, and by path within a glob.
+    pub found: Vec<Found>,
+    /// Directories that could not be looked into.
+    pub unreadable: Vec<Error>,
+}
+
+/// Says whether the second name is that of a rotated file of the first.
+pub type IsRotation<'a> = dyn Fn(&OsStr, &OsStr) -> bool + 'a;
+
+/// Finds all sources.
+///
+/// `known` are the paths of sources of which something is remembered: between rename and create of a rotation none of
+/// them may be there, and what was rotated is no source of its own even then.
+pub fn expand(config: &Config, known: &BTreeSet<PathBuf>, is_rotation: &IsRotation<'_>) -> Sources {
+    let mut sources = Sources::default();
+    let mut reached: Vec<(PathBuf, usize)> = Vec::new();
+    let mut seen: HashSet<PathBuf> = HashSet::new();
+    for (file, entry) in config.files.iter().enumerate() {
+        let paths = if entry.is_glob {
+            let mut matches = matches(&entry.path, &mut sources.unreadable);
+            matches.retain(|path| !config.is_state(path) && !path.is_dir());
+            matches
+        } else {
+            vec![entry.path.clone()]
+        };
+        reached.extend(paths.into_iter().filter(|path| seen.insert(path.clone())).map(|path| (path, file)));
+    }
+    let is_live = |path: &Path| seen.contains(path) || known.contains(path);
+    reached.retain(|(path, file)| {
+        !config.files[*file].is_glob
+            || !possible_lives(path).any(|live| is_live(&live) && rotated_of(&live, path, is_rotation))
+    });
+    sources.found = named(&config.files, reached);
+    sources
+}
+
+fn rotated_of(live: &Path, candidate: &Path, is_rotation: &IsRotation<'_>) -> bool {
+    match (live.file_name(), candidate.file_name()) {
+        (Some(live), Some(candidate)) => live != candidate && is_rotation(live, candidate),
+        _ => false,
+    }
+}
+
+/// The names from which rotation could have made this one: it puts something behind a name (`app.log.1`), or before its
+/// extension (`app-20261121.log`, also with `.gz` behind that). So no file needs to be compared with all others.
+fn possible_lives(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    let extensions: BTreeSet<&[u8]> = name.split(|byte| *byte == b'.').skip(1).collect();
+    let lengths = 1..name.len();
+    let lives = lengths.flat_map(move |length| {
+        let stem = &name[..length];
+        let whole = std::iter::once(stem.to_vec());
+        let with_extension: Vec<Vec<u8>> =
+            extensions.iter().map(|extension| [stem, b".", extension].concat()).collect();
+        whole.chain(with_extension)
+    });
+    lives.map(|live| path.with_file_name(OsString::from_vec(live)))
+}
+
+/// All paths that match, sorted.
+fn matches(pattern: &Path, unreadable: &mut Vec<Error>) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
+    // A pattern of a checked configuration is one.
+    for found in pattern.to_str().and_then(|pattern| glob::glob_with(pattern, AS_A_SHELL).ok()).into_iter().flatten() {
+        match found {
+            Ok(path) => paths.push(path),
+            // It went away while we looked.
+            Err(error) if error.error().kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                let dir = error.path().to_path_buf();
+                unreadable.push(Error::new("look into", dir, error));
+            }
+        }
+    }
+    paths.sort();
+    paths
+}
+
+/// Gives each its name: its own, its file name, or where that is taken the shortest longer one.
+fn named(files: &[FileConfig], reached: Vec<(PathBuf, usize)>) -> Vec<Found> {
+    let choices: Vec<[String; 3]> = reached.iter().map(|(path, file)| names(&files[*file], path)).collect();
+    let mut level = vec![0; choices.len()];
+    // Each round lengthens all names that several have; the last is the whole path, which one alone has.
+    for _ in 0..2 {
+        let mut count: HashMap<&str, usize> = HashMap::new();
+        for (choice, level) in choices.iter().zip(&level) {
+            *count.entry(&choice[*level]).or_default() += 1;
+        }
+        let longer = |(choice, level): (&[String; 3], &usize)| match count[choice[*level].as_str()] {
+            1 => *level,
+            _ => (*level + 1).min(2),
+        };
+        level = choices.iter().zip(&level).map(longer).collect();
+    }
+    let found = reached.into_iter().zip(choices).zip(level);
+    found.map(|(((path, file), choice), level)| Found { path, name: choice[level].clone(), file }).collect()
+}
+
+/// What a source may be called, the best name first. An explicit name never gives way.
+fn names(file: &FileConfig, path: &Path) -> [String; 3] {
+    if let Some(name) = &file.name {
+        return [name.clone(), name.clone(), name.clone()];
+    }
+    let whole = path.to_string_lossy().into_owned();
+    let file_name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let below = path.strip_prefix(fixed_part(&file.path)).ok().filter(|_| file.is_glob);
+    let below = below.map_or_else(|| whole.clone(), |below| below.to_string_lossy().into_owned());
+    [file_name, below, whole]
+}
+
+/// The directories in which a new file of this entry can appear, as far as they are there: for a glob its fixed part,
+/// and each directory that matches a part of it. To be watched, and looked up again when one of them changes.
+pub fn directories(file: &FileConfig) -> Vec<PathBuf> {
+    if !file.is_glob {
+        return file.path.parent().map(Path::to_path_buf).into_iter().collect();
+    }
+    let fixed = fixed_part(&file.path);
+    let depth = fixed.components().count();
+    let mut directories = BTreeSet::from([fixed]);
+    for level in file.path.ancestors().skip(1).take_while(|level| level.components().count() > depth) {
+        // What cannot be looked into is told where files are looked for.
+        directories.extend(matches(level, &mut Vec::new()).into_iter().filter(|path| path.is_dir()));
+    }
+    directories.into_iter().collect()
+}
+
+/// The patterns of rotated siblings of `live`: relative ones start at its directory.
+pub fn rotated(file: &FileConfig, live: &Path) -> Vec<Pattern> {
+    let dir = live.parent().unwrap_or(Path::new("/"));
+    let dir = PathBuf::from(Pattern::escape(&dir.to_string_lossy()));
+    let patterns = file.rotated.iter().map(|glob| dir.join(glob));
+    // Each was found to be a pattern when the configuration was checked.
+    patterns.filter_map(|pattern| Pattern::new(&pattern.to_string_lossy()).ok()).collect()
+}
+
+/// The directory that a glob names before its first part with a wildcard.
+fn fixed_part(pattern: &Path) -> PathBuf {
+    let above = pattern.parent().unwrap_or(Path::new("/"));
+    above.components().map_while(|part| literal(&part.as_os_str().to_string_lossy())).collect()
+}
+
+/// The only name that a part of a glob matches, if it matches one alone: `a[*]b` is `a*b`.
+fn literal(part: &str) -> Option<String> {
+    let mut name = String::new();
+    let mut rest = part.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '[' => {
+                name.push(rest.next().filter(|escaped| "?*[]".contains(*escaped))?);
+                rest.next().filter(|closing| *closing == ']')?;
+            }
+            '*' | '?' => return None,
+            c => name.push(c),
+        }
+    }
+    Some(name)
+}
+
+#[cfg(test)]
+mod tests;
