@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::guard::Guard;
 use crate::identity::{Identity, Origin};
-use crate::state::GenerationState;
+use crate::state::{DoneState, GenerationState};
 
 mod kills;
 
@@ -17,6 +17,7 @@ mod kills;
 fn states(offset: u64) -> Vec<SourceState> {
     let generation = |ino| GenerationState {
         origin: Origin { identity: Identity { dev: 64768, ino, born_ns: 1_795_000_000_000_000_000 }, epoch: 1 },
+        copy: (ino == 11).then_some(Identity { dev: 64768, ino: 10, born_ns: 3 }),
         offset,
         guard: Some(Guard::of_end(b"a line\n")),
         last_line_hash: Some(offset),
@@ -26,7 +27,14 @@ fn states(offset: u64) -> Vec<SourceState> {
         path: path.into(),
         generations: inodes.iter().copied().map(generation).collect(),
         is_live: true,
-        done: vec![Identity { dev: 64768, ino: 9, born_ns: 1 }],
+        done: vec![DoneState {
+            origin: Origin { identity: Identity { dev: 64768, ino: 9, born_ns: 1 }, epoch: 2 },
+            offset: Some(offset),
+            guard: Some(Guard::of_end(b"the end\n")),
+            head: None,
+            size: offset + 1,
+        }],
+        since_ns: 1_795_000_000_000_000_001,
     };
     vec![source("/var/log/app.log", &[11, 12]), source("/var/log/b.log", &[13])]
 }

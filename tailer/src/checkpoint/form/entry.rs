@@ -9,11 +9,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::guard::{GUARD_BYTES_MAX, Guard};
 use crate::identity::{Identity, Origin};
-use crate::state::{GenerationState, SourceState};
+use crate::state::{DoneState, GenerationState, SourceState};
 
 const HASH: &str = "xxh3-64:";
 
-/// A source, or one of its older generations, which has no `live`, `older` and `done`.
+/// A source, or one of its older generations, which has no `live`, `older`, `done` and `since_ns`.
 #[derive(Default, Deserialize, Serialize)]
 pub(super) struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,11 +33,15 @@ pub(super) struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
     head: Option<GuardForm>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    copy: Option<IdentityForm>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     live: Option<bool>,
+    #[serde(skip_serializing_if = "is_nothing")]
+    since_ns: Option<i64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     older: Vec<Entry>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    done: Vec<IdentityForm>,
+    done: Vec<DoneForm>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -45,6 +49,21 @@ struct IdentityForm {
     dev: u64,
     ino: u64,
     born_ns: i64,
+}
+
+#[derive(Deserialize, Serialize)]
+struct DoneForm {
+    dev: u64,
+    ino: u64,
+    born_ns: i64,
+    epoch: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guard: Option<GuardForm>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head: Option<GuardForm>,
+    size: u64,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -59,7 +78,8 @@ impl Entry {
         Entry {
             live: Some(state.is_live),
             older: older.iter().map(Entry::of_generation).collect(),
-            done: state.done.iter().copied().map(IdentityForm::from).collect(),
+            done: state.done.iter().map(DoneForm::of).collect(),
+            since_ns: Some(state.since_ns),
             ..last.map(Entry::of_generation).unwrap_or_default()
         }
     }
@@ -75,6 +95,7 @@ impl Entry {
             epoch: Some(epoch),
             guard: generation.guard.map(GuardForm::from),
             head: generation.head.map(GuardForm::from),
+            copy: generation.copy.map(IdentityForm::from),
             ..Entry::default()
         }
     }
@@ -85,7 +106,9 @@ impl Entry {
             || self.epoch.is_some()
             || self.guard.is_some()
             || self.head.is_some()
+            || self.copy.is_some()
             || self.live.is_some()
+            || self.since_ns.is_some()
             || !self.older.is_empty()
             || !self.done.is_empty()
     }
@@ -93,12 +116,13 @@ impl Entry {
     /// The source that this says; the error is a sentence about it.
     pub(super) fn into_source(mut self, path: PathBuf) -> Result<SourceState, &'static str> {
         let older = std::mem::take(&mut self.older);
-        let done = self.done.iter().map(Identity::from).collect();
+        let done = std::mem::take(&mut self.done).into_iter().map(DoneForm::into_done).collect::<Result<_, _>>()?;
+        let since_ns = self.since_ns.unwrap_or_default();
         let is_live = self.live.unwrap_or(true);
         // What a checksum covers may say that there is no generation; by hand nobody writes that.
         let has_last = self.live.is_none() || self.dev.is_some() || self.ino.is_some() || self.offset.is_some();
         let generations = older.into_iter().chain(has_last.then_some(self)).map(Entry::into_generation);
-        Ok(SourceState { path, generations: generations.collect::<Result<_, _>>()?, is_live, done })
+        Ok(SourceState { path, generations: generations.collect::<Result<_, _>>()?, is_live, done, since_ns })
     }
 
     fn into_generation(self) -> Result<GenerationState, &'static str> {
@@ -108,10 +132,30 @@ impl Entry {
         let identity = Identity { dev, ino, born_ns: self.born_ns.unwrap_or_default() };
         Ok(GenerationState {
             origin: Origin { identity, epoch: self.epoch.unwrap_or_default() },
+            copy: self.copy.as_ref().map(Identity::from),
             offset,
             guard: self.guard.map(GuardForm::into_guard).transpose()?,
             last_line_hash: self.last_line_hash.map(|Hash(hash)| hash),
             head: self.head.map(GuardForm::into_guard).transpose()?,
+        })
+    }
+}
+
+impl DoneForm {
+    fn of(done: &DoneState) -> DoneForm {
+        let Origin { identity: Identity { dev, ino, born_ns }, epoch } = done.origin;
+        let (guard, head) = (done.guard.map(GuardForm::from), done.head.map(GuardForm::from));
+        DoneForm { dev, ino, born_ns, epoch, offset: done.offset, guard, head, size: done.size }
+    }
+
+    fn into_done(self) -> Result<DoneState, &'static str> {
+        let identity = Identity { dev: self.dev, ino: self.ino, born_ns: self.born_ns };
+        Ok(DoneState {
+            origin: Origin { identity, epoch: self.epoch },
+            offset: self.offset,
+            guard: self.guard.map(GuardForm::into_guard).transpose()?,
+            head: self.head.map(GuardForm::into_guard).transpose()?,
+            size: self.size,
         })
     }
 }
@@ -169,6 +213,12 @@ impl<'de> Deserialize<'de> for Hash {
         let text = String::deserialize(deserializer)?;
         Hash::parse(&text).ok_or_else(|| serde::de::Error::custom(format_args!("{text} is no hash")))
     }
+}
+
+/// Whether no time is known.
+#[allow(clippy::ref_option)] // As serde asks.
+fn is_nothing(since_ns: &Option<i64>) -> bool {
+    since_ns.is_none_or(|since_ns| since_ns == 0)
 }
 
 /// A hash by another function, or written in another way, is none that could be verified.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::guard::Guard;
 use crate::identity::{Identity, Origin};
-use crate::state::GenerationState;
+use crate::state::{DoneState, GenerationState};
 
 const SEED: &str = r#"{"version":1,"files":{"/var/log/app.log":{"dev":64768,"ino":4198401,"offset":123456,"last_line_hash":"xxh3-64:0123456789abcdef"}}}"#;
 
@@ -17,7 +17,12 @@ fn seed_state(last_line_hash: Option<u64>) -> SourceState {
         last_line_hash,
         ..GenerationState::default()
     };
-    SourceState { path: "/var/log/app.log".into(), generations: vec![generation], is_live: true, done: Vec::new() }
+    SourceState {
+        path: "/var/log/app.log".into(),
+        generations: vec![generation],
+        is_live: true,
+        ..SourceState::default()
+    }
 }
 
 fn damaged(bytes: &[u8]) -> String {
@@ -50,6 +55,16 @@ impl Chance {
         Guard { len: self.below(GUARD_LEN_LIMIT) as u32, hash: self.next() }
     }
 
+    fn done(&mut self) -> DoneState {
+        DoneState {
+            origin: Origin { identity: self.identity(), epoch: self.next() as u32 },
+            offset: (self.below(2) == 0).then(|| self.next()),
+            guard: None,
+            head: Some(Guard { len: 4096, hash: self.next() }),
+            size: self.next(),
+        }
+    }
+
     fn identity(&mut self) -> Identity {
         Identity { dev: self.next(), ino: self.next(), born_ns: self.next() as i64 }
     }
@@ -57,6 +72,7 @@ impl Chance {
     fn source(&mut self, number: usize) -> SourceState {
         let generation = |chance: &mut Chance| GenerationState {
             origin: Origin { identity: chance.identity(), epoch: chance.next() as u32 },
+            copy: chance.some(Chance::identity),
             offset: chance.next(),
             guard: chance.some(Chance::guard),
             last_line_hash: chance.some(Chance::next),
@@ -68,7 +84,8 @@ impl Chance {
             path: PathBuf::from(OsString::from_vec(name)),
             generations: (0..self.below(4)).map(|_| generation(self)).collect(),
             is_live: self.below(2) > 0,
-            done: (0..self.below(3)).map(|_| self.identity()).collect(),
+            done: (0..self.below(3)).map(|_| self.done()).collect(),
+            since_ns: self.next() as i64,
         }
     }
 }
@@ -139,7 +156,7 @@ fn fields_of_ours_need_a_checksum() {
         r#""head":{"bytes":1,"hash":"xxh3-64:00"}"#,
         r#""live":true"#,
         r#""older":[{"dev":1,"ino":2,"offset":3}]"#,
-        r#""done":[{"dev":1,"ino":2,"born_ns":3}]"#,
+        r#""done":[{"dev":1,"ino":2,"born_ns":3,"epoch":0,"size":0}]"#,
     ];
     for field in fields {
         let text = SEED.replace("\"dev\":64768", &format!("{field},\"dev\":64768"));
@@ -163,12 +180,14 @@ fn the_form_is_this() {
     last.origin.identity.born_ns = 5;
     last.origin.epoch = 3;
     state.generations.insert(0, GenerationState { offset: 7, ..GenerationState::default() });
-    state.done.push(Identity { dev: 1, ino: 2, born_ns: 3 });
+    let identity = Identity { dev: 1, ino: 2, born_ns: 3 };
+    state.done.push(DoneState { origin: Origin { identity, epoch: 4 }, size: 5, ..DoneState::default() });
+    state.since_ns = 6;
     let gone = SourceState { path: "/a".into(), ..SourceState::default() };
     let expected = r#"{"checksum":"xxh3-64:SUM",
 "version":1,"files":{
 "/a":{"live":false},
-"/var/log/app.log":{"dev":64768,"ino":4198401,"offset":123456,"last_line_hash":"xxh3-64:0000000000000001","born_ns":5,"epoch":3,"guard":{"bytes":9,"hash":"xxh3-64:0000000000000002"},"live":true,"older":[{"dev":0,"ino":0,"offset":7,"born_ns":0,"epoch":0}],"done":[{"dev":1,"ino":2,"born_ns":3}]}
+"/var/log/app.log":{"dev":64768,"ino":4198401,"offset":123456,"last_line_hash":"xxh3-64:0000000000000001","born_ns":5,"epoch":3,"guard":{"bytes":9,"hash":"xxh3-64:0000000000000002"},"live":true,"since_ns":6,"older":[{"dev":0,"ino":0,"offset":7,"born_ns":0,"epoch":0}],"done":[{"dev":1,"ino":2,"born_ns":3,"epoch":4,"size":5}]}
 }}
 "#;
     let text = String::from_utf8(render(&[state, gone])).unwrap();
