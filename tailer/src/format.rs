@@ -150,6 +150,5 @@ impl<'a> Line<'a> {
     }
 }
 
-
 #[cfg(test)]
 mod tests;

@@ -19,7 +19,7 @@ use nix::unistd;
 use standpipe_common::error::{Cannot, Error, Result};
 
 use crate::format::Formatter;
-use crate::lines::{End, GenerationId, Lines, SourceId};
+use crate::lines::{End, Lines, SourceId};
 use crate::output::{Delivered, Output, Standing, Waits};
 
 /// Most bytes of one write where it could wait: what a pipe has room for when it polls writable.
@@ -45,6 +45,8 @@ pub struct Stdout {
     marks: VecDeque<(usize, Delivered)>,
     /// The source whose line is not at its end.
     open: Option<SourceId>,
+    /// Whether others no longer wait for the end of that line.
+    is_hurried: bool,
 }
 
 /// Whether nobody reads any more what is written: the end of a program, but no failure.
@@ -69,7 +71,7 @@ impl Stdout {
     pub fn over(file: File, formatter: Formatter) -> Result<Stdout> {
         let asks = !file.metadata().cannot("look at", NAME)?.is_file();
         let (buffer, marks) = (Vec::new(), VecDeque::new());
-        Ok(Stdout { file, asks, formatter, buffer, written: 0, marks, open: None })
+        Ok(Stdout { file, asks, formatter, buffer, written: 0, marks, open: None, is_hurried: false })
     }
 
     /// To tell it of sources.
@@ -116,7 +118,7 @@ fn is_writable(file: &File) -> nix::Result<bool> {
 impl Output for Stdout {
     fn room(&self, source: SourceId) -> usize {
         let unwritten = self.buffer.len() - self.written;
-        let is_locked = self.open.is_some_and(|open| open != source);
+        let is_locked = !self.is_hurried && self.open.is_some_and(|open| open != source);
         // A little room is of no use: a line has to fit.
         if is_locked || unwritten > BUFFER_BYTES_MAX / 2 { 0 } else { BUFFER_BYTES_MAX - unwritten }
     }
@@ -142,8 +144,11 @@ impl Output for Stdout {
 
     fn turn(&mut self, _: Instant, _: i64, delivered: &mut Vec<Delivered>) -> Result<Waits> {
         let is_done = self.write();
-        while let Some((_, mark)) = self.marks.pop_front_if(|(end, _)| *end <= self.written) {
-            delivered.push(mark);
+        while let Some((end, mark)) = self.marks.front()
+            && *end <= self.written
+        {
+            delivered.push(*mark);
+            self.marks.pop_front();
         }
         if self.written == self.buffer.len() {
             self.buffer.clear();
@@ -153,10 +158,7 @@ impl Output for Stdout {
     }
 
     fn hurry(&mut self) {
-        // Their `room` no longer waits for the end of a line, `put` ends it.
-        if self.open.take().is_some() {
-            self.buffer.push(b'\n');
-        }
+        self.is_hurried = true;
     }
 
     fn is_empty(&self) -> bool {
@@ -173,6 +175,7 @@ mod tests {
 
     use crate::format::Form;
     use crate::identity::Origin;
+    use crate::lines::GenerationId;
 
     fn put(stdout: &mut Stdout, source: u32, start: u64, bytes: &[u8], ends: End) {
         let (source, generation) = (SourceId(source), GenerationId(source.into()));

@@ -87,4 +87,3 @@ fn seconds(ns: i64) -> f64 {
 fn is_false(value: &bool) -> bool {
     !value
 }
-

@@ -68,7 +68,11 @@ mod tests {
             stamper.push(time_ns, &mut out);
             let micros = time_ns.rem_euclid(NS_PER_SECOND) / 1000;
             let second = Timestamp::from_second(time_ns.div_euclid(NS_PER_SECOND)).unwrap();
-            assert_eq!(String::from_utf8(out).unwrap(), format!("{}.{micros:06}Z", second.strftime("%FT%T")), "{expected}");
+            assert_eq!(
+                String::from_utf8(out).unwrap(),
+                format!("{}.{micros:06}Z", second.strftime("%FT%T")),
+                "{expected}"
+            );
         }
     }
 }
