@@ -1,8 +1,8 @@
 //! Standard output as an [`Output`]: forms lines and writes them, without ever waiting.
 //!
 //! Its description is shared with others, so no flag is set on it. A pipe, a terminal or a socket is asked whether it
-//! has room before each write of at most [`WRITE_BYTES_MAX`] bytes, which end with a line where they can, so that
-//! whoever else writes into the same pipe does not get into a line. A file takes any write.
+//! has room before each write of at most 4 KiB, which ends with a line where one ends in time, so that whoever else writes
+//! into the same pipe does not get into a line. A file takes any write.
 //! Invariant: an offset is delivered when the last byte before it was written, at least once: what a kill cuts between
 //! a write and the next checkpoint is written again.
 //! A reader that went away (`| head`) ends the program; [`is_closed`] tells that from a failure.
