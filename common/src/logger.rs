@@ -32,6 +32,30 @@ pub fn init(program: &'static str) {
     }
 }
 
+/// Standard error for a program whose lines have a form of their own: one line is one write that never waits.
+pub struct Stderr {
+    journal: bool,
+    output: Output,
+}
+
+impl Stderr {
+    /// Opens it, where it can be opened.
+    pub fn open() -> Stderr {
+        Stderr { journal: is_journal(), output: Output::stderr() }
+    }
+
+    /// Whether the journal takes what is written, and understands a level such as `<6>` before a line.
+    pub fn is_journal(&self) -> bool {
+        self.journal
+    }
+
+    /// Writes lines as they are, cut to [`LINE_MAX`] bytes. False: there was no room, they are dropped.
+    pub fn put(&self, mut lines: String) -> bool {
+        cut(&mut lines);
+        self.output.put(lines.as_bytes())
+    }
+}
+
 struct Logger {
     program: &'static str,
     journal: bool,
@@ -90,7 +114,8 @@ fn cut(text: &mut String) {
     }
 }
 
-fn push_escaped(line: &str, text: &mut String) {
+/// Appends a text with its control characters, but tabs, made visible.
+pub fn push_escaped(line: &str, text: &mut String) {
     for c in line.chars() {
         if c.is_control() && c != '\t' {
             let _infallible = write!(text, "\\x{:02x}", u32::from(c));

@@ -1,0 +1,170 @@
+//! What happens to the files that are followed, told on standard error: `[tailer] ` and a sentence, or a JSON object a
+//! line.
+//!
+//! Invariants: what can be told is a closed list; the sentences do not change (tests compare them); one event is one
+//! write that never waits: what finds no room is dropped, and counted before the next that does.
+//! Not here: when something is told, and how often.
+
+mod json;
+mod text;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use log::Level;
+use nix::errno::Errno;
+use standpipe_common::logger::{Stderr, push_escaped};
+
+use crate::identity::Identity;
+
+/// What happened. `name` is that of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "a field is named after what it holds")]
+pub enum Event {
+    /// The start: how many files, how often they are looked at, and whether inotify tells of changes too.
+    Watching { files: usize, interval: Duration, inotify: bool },
+    /// In which order lines come out. `window`: none where there is no clock.
+    Order { order: &'static str, window: Option<Duration> },
+    /// A file is followed.
+    Source { name: String, path: PathBuf, identity: Identity, offset: u64 },
+    /// Another file has the name now.
+    Rotated { name: String, old: Identity, new: Identity },
+    /// The file begins anew.
+    Truncated { name: String, identity: Identity, how: Truncation },
+    /// What was truncated is read on in a copy.
+    CopyMatched { name: String, path: PathBuf, identity: Identity, offset: u64, bytes: u64 },
+    /// Bytes were destroyed before they could be read. `None`: nobody knows how many.
+    Lost { name: String, bytes: Option<u64> },
+    /// Files of before this start are no longer there.
+    GenerationsMissing { name: String, bytes: Option<u64> },
+    /// A part of the file was never written, and was passed.
+    Hole { name: String, offset: u64, bytes: u64 },
+    /// A last line had no newline; it has one now.
+    Unfinished { name: String, bytes: u64 },
+    /// A file cannot be opened.
+    OpenError { path: PathBuf, errno: Errno },
+    /// It is tried again.
+    Retry { path: PathBuf, after: Duration },
+    /// It was opened after all.
+    Recovered { path: PathBuf },
+    /// What is there is not followed.
+    Refused { path: PathBuf, reason: String },
+    /// So many files wait for a descriptor.
+    Waiting { count: usize },
+    /// Whether leases tell when nobody writes to a file any more.
+    Leases { available: bool },
+    /// The kernel's limit of watches is reached: polling takes over.
+    InotifyLimit { sysctl: &'static str },
+    /// Events were lost, all is looked at.
+    Overflow,
+    /// Lines came out behind later ones.
+    Late { name: String, count: u64 },
+    /// Several files could be the one that was read; the copy is not used.
+    Ambiguous { name: String },
+    /// A rotated file is at its end, and nobody writes to it.
+    Finished { name: String, identity: Identity },
+    /// Where a source is.
+    Debug { name: String, identity: Identity, read: u64, delivered: u64 },
+    /// In other words.
+    Note(String),
+    /// In other words: somebody should look.
+    Warning(String),
+    /// In other words: something failed.
+    Error(String),
+}
+
+/// How a truncation shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Truncation {
+    /// There is less than was read.
+    SizeDecreased,
+    /// What was read stands there no more.
+    ContentChanged,
+}
+
+/// What events look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// For people.
+    Text,
+    /// JSON lines.
+    Json,
+}
+
+/// Tells events on standard error.
+pub struct Printer {
+    form: Form,
+    stderr: Stderr,
+    /// Events lost since the last that got through.
+    dropped: u64,
+}
+
+impl Event {
+    /// How grave it is.
+    pub fn level(&self) -> Level {
+        match self {
+            Event::Error(_) => Level::Error,
+            Event::Lost { .. }
+            | Event::GenerationsMissing { .. }
+            | Event::OpenError { .. }
+            | Event::Refused { .. }
+            | Event::Waiting { .. }
+            | Event::InotifyLimit { .. }
+            | Event::Overflow
+            | Event::Ambiguous { .. }
+            | Event::Warning(_) => Level::Warn,
+            Event::Finished { .. } | Event::Debug { .. } => Level::Debug,
+            _ => Level::Info,
+        }
+    }
+
+    /// The sentence, behind `[tailer] `.
+    pub fn text(&self) -> String {
+        let mut text = String::from("[tailer] ");
+        push_escaped(&text::sentence(self), &mut text);
+        text
+    }
+
+    /// The JSON object.
+    pub fn json(&self) -> String {
+        json::object(self)
+    }
+}
+
+impl Printer {
+    /// Of this program's standard error.
+    pub fn new(form: Form) -> Printer {
+        Printer { form, stderr: Stderr::open(), dropped: 0 }
+    }
+
+    /// Tells one event.
+    pub fn print(&mut self, event: &Event) {
+        let mut lines = String::new();
+        if self.dropped > 0 {
+            self.push(&Event::Warning(format!("{} messages dropped", self.dropped)), &mut lines);
+        }
+        self.push(event, &mut lines);
+        self.dropped = if self.stderr.put(lines) { 0 } else { self.dropped + 1 };
+    }
+
+    fn push(&self, event: &Event, lines: &mut String) {
+        match self.form {
+            Form::Json => lines.push_str(&event.json()),
+            Form::Text => {
+                if self.stderr.is_journal() {
+                    lines.push_str(match event.level() {
+                        Level::Error => "<3>",
+                        Level::Warn => "<4>",
+                        Level::Info => "<6>",
+                        Level::Debug | Level::Trace => "<7>",
+                    });
+                }
+                lines.push_str(&event.text());
+            }
+        }
+        lines.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! Events as JSON objects: `event`, then what is known of `source`, `path`, `old`, `new`, `identity`, `offset`, `errno`
+//! and the rest.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::Event;
+use crate::identity::Identity;
+
+/// One line, without its newline. A path that is no UTF-8 has replacement characters.
+pub(super) fn object(event: &Event) -> String {
+    let (kind, fields) = fields(event);
+    let fields = fields.to_string();
+    let comma = if fields == "{}" { "" } else { "," };
+    let text = format!("{{\"event\":\"{kind}\"{comma}{}", &fields[1..]);
+    // serde_json leaves those above ASCII's first 32 as they are; a terminal obeys some of them.
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            let _infallible = write!(line, "\\u{:04x}", u32::from(c));
+        } else {
+            line.push(c);
+        }
+    }
+    line
+}
+
+fn fields(event: &Event) -> (&'static str, Value) {
+    match event {
+        Event::Watching { files, interval, inotify } => {
+            ("watching", json!({"files": files, "interval_ms": interval.as_millis() as u64, "inotify": inotify}))
+        }
+        Event::Order { order, window } => {
+            ("order", json!({"order": order, "window_ms": window.map(|window| window.as_millis() as u64)}))
+        }
+        Event::Source { name, path, identity, offset } => (
+            "source",
+            json!({"source": name, "path": path.to_string_lossy(), "identity": id(*identity), "offset": offset}),
+        ),
+        Event::Rotated { name, old, new } => ("rotated", json!({"source": name, "old": id(*old), "new": id(*new)})),
+        Event::Truncated { name, identity, how } => {
+            ("truncated", json!({"source": name, "identity": id(*identity), "how": how.text(), "offset": 0}))
+        }
+        Event::CopyMatched { name, path, identity, offset, bytes } => {
+            let path = path.to_string_lossy();
+            let identity = id(*identity);
+            (
+                "copy_matched",
+                json!({"source": name, "path": path, "identity": identity, "offset": offset, "bytes": bytes}),
+            )
+        }
+        Event::Lost { name, bytes } => ("lost", json!({"source": name, "bytes": bytes})),
+        Event::GenerationsMissing { name, bytes } => ("generations_missing", json!({"source": name, "bytes": bytes})),
+        Event::Hole { name, offset, bytes } => ("hole", json!({"source": name, "offset": offset, "bytes": bytes})),
+        Event::Unfinished { name, bytes } => ("unfinished", json!({"source": name, "bytes": bytes})),
+        Event::Late { name, count } => ("late", json!({"source": name, "count": count})),
+        Event::Ambiguous { name } => ("ambiguous", json!({"source": name})),
+        Event::Finished { name, identity } => ("finished", json!({"source": name, "identity": id(*identity)})),
+        Event::Debug { name, identity, read, delivered } => {
+            ("debug", json!({"source": name, "identity": id(*identity), "read": read, "delivered": delivered}))
+        }
+        _ => fields_without_source(event),
+    }
+}
+
+fn fields_without_source(event: &Event) -> (&'static str, Value) {
+    match event {
+        Event::OpenError { path, errno } => {
+            ("open_error", json!({"path": path.to_string_lossy(), "errno": format!("{errno:?}")}))
+        }
+        Event::Retry { path, after } => ("retry", json!({"path": path.to_string_lossy(), "after_s": after.as_secs()})),
+        Event::Recovered { path } => ("recovered", json!({"path": path.to_string_lossy()})),
+        Event::Refused { path, reason } => ("refused", json!({"path": path.to_string_lossy(), "reason": reason})),
+        Event::Waiting { count } => ("waiting", json!({"count": count})),
+        Event::Leases { available } => ("leases", json!({"available": available})),
+        Event::InotifyLimit { sysctl } => ("inotify_limit", json!({"sysctl": sysctl})),
+        Event::Overflow => ("overflow", json!({})),
+        Event::Warning(message) => ("warning", json!({"message": message})),
+        Event::Error(message) => ("error", json!({"message": message})),
+        Event::Note(message) => ("note", json!({"message": message})),
+        // All others have a source.
+        _ => ("unknown", json!({})),
+    }
+}
+
+fn id(identity: Identity) -> Value {
+    json!({"dev": identity.dev, "ino": identity.ino})
+}

@@ -1,0 +1,111 @@
+use super::*;
+
+fn ino(ino: u64) -> Identity {
+    Identity { dev: 3, ino, born_ns: 5 }
+}
+
+/// The name of most sources here.
+fn app() -> String {
+    "app.log".to_string()
+}
+
+fn all() -> Vec<Event> {
+    let ms = Duration::from_millis;
+    vec![
+        Event::Watching { files: 3, interval: ms(250), inotify: false },
+        Event::Watching { files: 1, interval: ms(1000), inotify: true },
+        Event::Order { order: "timestamp", window: Some(ms(200)) },
+        Event::Order { order: "read", window: None },
+        Event::Source { name: app(), path: "/var/log/app.log".into(), identity: ino(4_198_401), offset: 17 },
+        Event::Rotated { name: app(), old: ino(4_198_401), new: ino(4_201_130) },
+        Event::Truncated { name: "a.log".to_string(), identity: ino(1), how: Truncation::SizeDecreased },
+        Event::Truncated { name: "a.log".to_string(), identity: ino(1), how: Truncation::ContentChanged },
+        Event::OpenError { path: "/tmp/missing.log".into(), errno: Errno::ENOENT },
+        Event::Retry { path: "/tmp/missing.log".into(), after: Duration::from_secs(1) },
+        Event::CopyMatched { name: app(), path: "/l/app.log.1".into(), identity: ino(2), offset: 10, bytes: 1 },
+        Event::Lost { name: app(), bytes: Some(12) },
+        Event::Lost { name: app(), bytes: None },
+        Event::GenerationsMissing { name: app(), bytes: None },
+        Event::Hole { name: app(), offset: 4096, bytes: 8192 },
+        Event::Unfinished { name: app(), bytes: 5 },
+        Event::Recovered { path: "/l/x".into() },
+        Event::Refused { path: "/l/x".into(), reason: "a FIFO is read by `reader`".to_string() },
+        Event::Waiting { count: 2 },
+        Event::Leases { available: true },
+        Event::Leases { available: false },
+        Event::InotifyLimit { sysctl: "fs.inotify.max_user_watches" },
+        Event::Overflow,
+        Event::Late { name: app(), count: 1 },
+        Event::Ambiguous { name: app() },
+        Event::Finished { name: app(), identity: ino(9) },
+        Event::Debug { name: app(), identity: ino(9), read: 20, delivered: 10 },
+        Event::Note("hello".to_string()),
+        Event::Warning("careful".to_string()),
+        Event::Error("no\x1b[2J".to_string()),
+    ]
+}
+
+#[test]
+fn sentences_do_not_change() {
+    let text: Vec<_> = all().iter().map(Event::text).collect();
+    let golden = "\
+[tailer] watching 3 files with poll() interval=250ms
+[tailer] watching 1 file with poll() interval=1000ms (inotify)
+[tailer] order=timestamp window=200ms
+[tailer] order=read
+[tailer] /var/log/app.log inode=4198401
+[tailer] app.log rotated (inode changed 4198401 -> 4201130), reopening
+[tailer] a.log truncated (size decreased), reset offset
+[tailer] a.log truncated (content changed), reset offset
+[tailer] error opening /tmp/missing.log: ENOENT
+[tailer] retry in 1s (backoff)
+[tailer] app.log goes on in its copy /l/app.log.1 at offset 10, 1 byte
+[tailer] app.log lost 12 bytes that were destroyed before they were read
+[tailer] app.log lost an unknown number of bytes that were destroyed before they were read
+[tailer] app.log lost an unknown number of bytes: files that were rotated since the last run are gone
+[tailer] app.log has a hole at offset 4096, 8192 bytes passed
+[tailer] app.log ended without a newline, added one to its last line of 5 bytes
+[tailer] /l/x opened after all
+[tailer] /l/x refused: a FIFO is read by `reader`
+[tailer] 2 files wait for a descriptor: raise RLIMIT_NOFILE
+[tailer] leases tell when rotated files are finished
+[tailer] no leases (needs CAP_LEASE or ownership), rotated files are finished after max_idle_ms
+[tailer] inotify limit reached, polling instead: raise fs.inotify.max_user_watches
+[tailer] inotify queue overflowed, looking at all files
+[tailer] app.log: 1 line late, put out behind later ones
+[tailer] app.log has several copies that fit, none is used
+[tailer] app.log inode=9 finished
+[tailer] app.log inode=9 read=20 delivered=10
+[tailer] hello
+[tailer] warning: careful
+[tailer] error: no\\x1b[2J";
+    assert_eq!(text.join("\n"), golden);
+}
+
+#[test]
+fn objects_name_what_happened_to_what() {
+    let objects: Vec<serde_json::Value> =
+        all().iter().map(|event| serde_json::from_str(&event.json()).unwrap()).collect();
+    assert!(objects.iter().all(|object| object["event"] != "unknown"), "{objects:?}");
+    for (at, field, value) in [
+        (4, "offset", "17"),
+        (4, "source", r#""app.log""#),
+        (4, "path", r#""/var/log/app.log""#),
+        (5, "event", r#""rotated""#),
+        (5, "old", r#"{"dev":3,"ino":4198401}"#),
+        (5, "new", r#"{"dev":3,"ino":4201130}"#),
+        (8, "errno", r#""ENOENT""#),
+        (12, "bytes", "null"),
+    ] {
+        assert_eq!(objects[at][field].to_string(), value, "{}", objects[at]);
+    }
+    assert!(all()[11].json().starts_with(r#"{"event":"lost",""#), "{}", all()[11].json());
+    assert_eq!(Event::Overflow.json(), r#"{"event":"overflow"}"#);
+}
+
+#[test]
+fn no_event_moves_a_cursor() {
+    let event = Event::Refused { path: "/l/\n\u{9b}x".into(), reason: "\x7f".to_string() };
+    assert_eq!(event.text(), "[tailer] /l/\\x0a\\x9bx refused: \\x7f");
+    assert!(!event.json().contains(char::is_control), "{}", event.json());
+}

@@ -1,0 +1,81 @@
+//! Events as sentences.
+
+use std::time::Duration;
+
+use super::{Event, Truncation};
+
+pub(super) fn sentence(event: &Event) -> String {
+    match event {
+        Event::Watching { files, interval, inotify } => {
+            let (noun, also) = (plural(*files as u64, "file"), if *inotify { " (inotify)" } else { "" });
+            format!("watching {noun} with poll() interval={}{also}", millis(*interval))
+        }
+        Event::Order { order, window: Some(window) } => format!("order={order} window={}", millis(*window)),
+        Event::Order { order, window: None } => format!("order={order}"),
+        Event::Source { path, identity, .. } => format!("{} inode={}", path.display(), identity.ino),
+        Event::Rotated { name, old, new } => {
+            format!("{name} rotated (inode changed {} -> {}), reopening", old.ino, new.ino)
+        }
+        Event::Truncated { name, how, .. } => format!("{name} truncated ({}), reset offset", how.text()),
+        Event::CopyMatched { name, path, offset, bytes, .. } => {
+            format!("{name} goes on in its copy {} at offset {offset}, {}", path.display(), plural(*bytes, "byte"))
+        }
+        Event::Lost { name, bytes } => {
+            format!("{name} lost {} that were destroyed before they were read", some(*bytes))
+        }
+        Event::GenerationsMissing { name, bytes } => {
+            format!("{name} lost {}: files that were rotated since the last run are gone", some(*bytes))
+        }
+        Event::Hole { name, offset, bytes } => {
+            format!("{name} has a hole at offset {offset}, {} passed", plural(*bytes, "byte"))
+        }
+        Event::Unfinished { name, bytes } => {
+            format!("{name} ended without a newline, added one to its last line of {}", plural(*bytes, "byte"))
+        }
+        Event::OpenError { path, errno } => format!("error opening {}: {errno:?}", path.display()),
+        Event::Retry { after, .. } => format!("retry in {}s (backoff)", after.as_secs()),
+        Event::Recovered { path } => format!("{} opened after all", path.display()),
+        Event::Refused { path, reason } => format!("{} refused: {reason}", path.display()),
+        Event::Waiting { count } => format!("{} for a descriptor: raise RLIMIT_NOFILE", wait(*count)),
+        Event::Leases { available: true } => "leases tell when rotated files are finished".to_string(),
+        Event::Leases { available: false } => {
+            "no leases (needs CAP_LEASE or ownership), rotated files are finished after max_idle_ms".to_string()
+        }
+        Event::InotifyLimit { sysctl } => format!("inotify limit reached, polling instead: raise {sysctl}"),
+        Event::Overflow => "inotify queue overflowed, looking at all files".to_string(),
+        Event::Late { name, count } => format!("{name}: {} late, put out behind later ones", plural(*count, "line")),
+        Event::Ambiguous { name } => format!("{name} has several copies that fit, none is used"),
+        Event::Finished { name, identity } => format!("{name} inode={} finished", identity.ino),
+        Event::Debug { name, identity, read, delivered } => {
+            format!("{name} inode={} read={read} delivered={delivered}", identity.ino)
+        }
+        Event::Note(sentence) => sentence.clone(),
+        Event::Warning(sentence) => format!("warning: {sentence}"),
+        Event::Error(sentence) => format!("error: {sentence}"),
+    }
+}
+
+impl Truncation {
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Truncation::SizeDecreased => "size decreased",
+            Truncation::ContentChanged => "content changed",
+        }
+    }
+}
+
+fn millis(span: Duration) -> String {
+    format!("{}ms", span.as_millis())
+}
+
+fn plural(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+fn some(bytes: Option<u64>) -> String {
+    bytes.map_or("an unknown number of bytes".to_string(), |bytes| plural(bytes, "byte"))
+}
+
+fn wait(count: usize) -> String {
+    if count == 1 { "1 file waits".to_string() } else { format!("{count} files wait") }
+}

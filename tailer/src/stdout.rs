@@ -1,0 +1,270 @@
+//! Standard output as an [`Output`]: forms lines and writes them, without ever waiting.
+//!
+//! Its description is shared with others, so no flag is set on it. A pipe, a terminal or a socket is asked whether it
+//! has room before each write of at most 4 KiB, which ends with a line where one ends in time, so that whoever else writes
+//! into the same pipe does not get into a line. A file takes any write.
+//! Invariant: an offset is delivered when the last byte before it was written, at least once: what a kill cuts between
+//! a write and the next checkpoint is written again.
+//! A reader that went away (`| head`) ends the program; [`is_closed`] tells that from a failure.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Instant;
+
+use memchr::memrchr;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd;
+use standpipe_common::error::{Cannot, Error, Result};
+
+use crate::format::Formatter;
+use crate::lines::{End, Lines, SourceId};
+use crate::output::{Delivered, Output, Standing, Waits};
+
+/// Most bytes of one write where it could wait: what a pipe has room for when it polls writable.
+const WRITE_BYTES_MAX: usize = 4096;
+
+/// Most bytes that are taken before they are formed, and that are kept formed while more is taken. What is formed is
+/// larger than what was taken, by less than 400 bytes a line.
+const BUFFER_BYTES_MAX: usize = 256 << 10;
+
+const NAME: &str = "standard output";
+
+/// Standard output.
+#[derive(Debug)]
+pub struct Stdout {
+    file: File,
+    /// Whether a write could wait.
+    asks: bool,
+    formatter: Formatter,
+    buffer: Vec<u8>,
+    /// Of `buffer`, how much is written.
+    written: usize,
+    /// What is delivered when so much of `buffer` is written.
+    marks: VecDeque<(usize, Delivered)>,
+    /// The source whose line is not at its end.
+    open: Option<SourceId>,
+    /// Whether others no longer wait for the end of that line.
+    is_hurried: bool,
+}
+
+/// Whether nobody reads any more what is written: the end of a program, but no failure.
+pub fn is_closed(error: &Error) -> bool {
+    error.errno() == Some(Errno::EPIPE)
+}
+
+impl Stdout {
+    /// Over standard output itself.
+    ///
+    /// # Errors
+    /// It is not open.
+    pub fn new(formatter: Formatter) -> Result<Stdout> {
+        let file = std::io::stdout().as_fd().try_clone_to_owned().cannot("open", NAME)?;
+        Stdout::over(file.into(), formatter)
+    }
+
+    /// Over another file.
+    ///
+    /// # Errors
+    /// It cannot be asked what it is.
+    pub fn over(file: File, formatter: Formatter) -> Result<Stdout> {
+        let asks = !file.metadata().cannot("look at", NAME)?.is_file();
+        let (buffer, marks) = (Vec::new(), VecDeque::new());
+        Ok(Stdout { file, asks, formatter, buffer, written: 0, marks, open: None, is_hurried: false })
+    }
+
+    /// To tell it of sources.
+    pub fn formatter(&mut self) -> &mut Formatter {
+        &mut self.formatter
+    }
+
+    /// Writes until all is written. False: it has no room.
+    fn write(&mut self) -> Result<bool> {
+        while self.written < self.buffer.len() {
+            let rest = &self.buffer[self.written..];
+            let bytes = if self.asks { portion(rest) } else { rest };
+            if self.asks && !is_writable(&self.file).cannot("wait for", NAME)? {
+                return Ok(false);
+            }
+            match unistd::write(&self.file, bytes) {
+                Ok(taken) => self.written += taken,
+                Err(Errno::EINTR) => {}
+                // Somebody else made it non-blocking.
+                Err(Errno::EAGAIN) if self.asks => return Ok(false),
+                Err(cause) => return Err(Error::new("write to", NAME, cause)),
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// What is written at once: whole lines where one ends in time.
+fn portion(bytes: &[u8]) -> &[u8] {
+    let most = &bytes[..bytes.len().min(WRITE_BYTES_MAX)];
+    &most[..memrchr(b'\n', most).map_or(most.len(), |newline| newline + 1)]
+}
+
+/// An error or the end of all readers counts as room: the write tells.
+fn is_writable(file: &File) -> nix::Result<bool> {
+    let mut asked = [PollFd::new(file.as_fd(), PollFlags::POLLOUT)];
+    match poll(&mut asked, PollTimeout::ZERO) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::EINTR) => Ok(false),
+        Err(cause) => Err(cause),
+    }
+}
+
+impl Output for Stdout {
+    fn room(&self, source: SourceId) -> usize {
+        let unwritten = self.buffer.len() - self.written;
+        let is_locked = !self.is_hurried && self.open.is_some_and(|open| open != source);
+        // A little room is of no use: a line has to fit.
+        if is_locked || unwritten > BUFFER_BYTES_MAX / 2 { 0 } else { BUFFER_BYTES_MAX - unwritten }
+    }
+
+    fn put(&mut self, lines: &Lines<'_>) {
+        if self.open.is_some_and(|open| open != lines.source) {
+            // At the end of the program nobody waits for the rest of a line.
+            self.buffer.push(b'\n');
+        }
+        self.formatter.push(lines, &mut self.buffer);
+        let is_open = lines.ends == End::Open && self.formatter.joins_pieces();
+        self.open = is_open.then_some(lines.source);
+        let delivered = Delivered { generation: lines.generation, offset: lines.end };
+        self.marks.push_back((self.buffer.len(), delivered));
+    }
+
+    fn note(&mut self, source: SourceId, standing: Standing) {
+        if standing == Standing::Ended && self.open == Some(source) {
+            self.open = None;
+            self.buffer.push(b'\n');
+        }
+    }
+
+    fn turn(&mut self, _: Instant, _: i64, delivered: &mut Vec<Delivered>) -> Result<Waits> {
+        let is_done = self.write();
+        while let Some((end, mark)) = self.marks.front()
+            && *end <= self.written
+        {
+            delivered.push(*mark);
+            self.marks.pop_front();
+        }
+        if self.written == self.buffer.len() {
+            self.buffer.clear();
+            self.written = 0;
+        }
+        Ok(Waits { until: None, writable: (!is_done?).then(|| self.file.as_raw_fd()) })
+    }
+
+    fn hurry(&mut self) {
+        self.is_hurried = true;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.written == self.buffer.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{PipeReader, Read};
+
+    use jiff::tz::TimeZone;
+
+    use crate::format::Form;
+    use crate::identity::Origin;
+    use crate::lines::GenerationId;
+
+    fn put(stdout: &mut Stdout, source: u32, start: u64, bytes: &[u8], ends: End) {
+        let (source, generation) = (SourceId(source), GenerationId(source.into()));
+        let end = start + bytes.len() as u64 - u64::from(ends == End::Added);
+        stdout.put(&Lines { source, generation, origin: Origin::default(), start, end, bytes, ends, read_ns: 0 });
+    }
+
+    fn turn(stdout: &mut Stdout) -> (Vec<(u64, u64)>, bool) {
+        let mut delivered = Vec::new();
+        let waits = stdout.turn(Instant::now(), 0, &mut delivered).unwrap();
+        (delivered.iter().map(|it| (it.generation.0, it.offset)).collect(), waits.writable.is_some())
+    }
+
+    fn over_pipe() -> (PipeReader, Stdout) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let file = File::from(std::os::fd::OwnedFd::from(writer));
+        (reader, Stdout::over(file, Formatter::new(Form::Raw, false, TimeZone::UTC)).unwrap())
+    }
+
+    #[test]
+    fn a_file_takes_all_at_once() {
+        let mut file = tempfile::tempfile().unwrap();
+        let formatter = Formatter::new(Form::Raw, false, TimeZone::UTC);
+        let mut stdout = Stdout::over(file.try_clone().unwrap(), formatter).unwrap();
+        put(&mut stdout, 1, 10, b"a\nb\n", End::Line);
+        put(&mut stdout, 2, 0, b"c\n", End::Added);
+        assert_eq!(turn(&mut stdout), (vec![(1, 14), (2, 1)], false));
+        assert!(stdout.is_empty());
+        std::io::Seek::rewind(&mut file).unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "a\nb\nc\n");
+    }
+
+    #[test]
+    fn a_full_pipe_is_waited_for_and_what_was_not_written_is_not_delivered() {
+        let (mut reader, mut stdout) = over_pipe();
+        let lines = b"0123456789abcde\n".repeat(1000);
+        for index in 0..8 {
+            put(&mut stdout, 1, index * 16_000, &lines, End::Line);
+        }
+        let (delivered, waits) = turn(&mut stdout);
+        assert!(waits && delivered.len() < 8, "{delivered:?}");
+        assert_eq!(delivered.last(), Some(&(1, 16_000 * delivered.len() as u64)));
+        let mut taken = Vec::new();
+        let mut count = delivered.len();
+        while !stdout.is_empty() {
+            let mut some = vec![0; 65_536];
+            let len = reader.read(&mut some).unwrap();
+            taken.extend_from_slice(&some[..len]);
+            count += turn(&mut stdout).0.len();
+        }
+        drop(stdout);
+        reader.read_to_end(&mut taken).unwrap();
+        assert_eq!((count, taken), (8, lines.repeat(8)));
+    }
+
+    #[test]
+    fn a_write_ends_with_a_line() {
+        let bytes = [b"x".repeat(4000), b"\n".to_vec(), b"y".repeat(200)].concat();
+        assert_eq!(portion(&bytes).len(), 4001);
+        assert_eq!(portion(&b"x".repeat(5000)).len(), 4096);
+        assert_eq!(portion(b"x\ny").len(), 2);
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_recognised() {
+        let (reader, mut stdout) = over_pipe();
+        drop(reader);
+        put(&mut stdout, 1, 0, b"x\n", End::Line);
+        let error = stdout.turn(Instant::now(), 0, &mut Vec::new()).unwrap_err();
+        assert!(is_closed(&error), "{error}");
+        assert_eq!(error.to_string(), "cannot write to standard output: Broken pipe");
+    }
+
+    #[test]
+    fn nothing_gets_between_the_pieces_of_a_line() {
+        let (mut reader, mut stdout) = over_pipe();
+        put(&mut stdout, 1, 0, b"a", End::Open);
+        assert!(stdout.room(SourceId(2)) == 0 && stdout.room(SourceId(1)) > 0);
+        put(&mut stdout, 1, 1, b"b\n", End::Line);
+        assert!(stdout.room(SourceId(2)) > 0);
+        put(&mut stdout, 1, 3, b"c", End::Open);
+        stdout.hurry();
+        put(&mut stdout, 2, 0, b"d\n", End::Line);
+        assert_eq!(turn(&mut stdout), (vec![(1, 1), (1, 3), (1, 4), (2, 2)], false));
+        drop(stdout);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "ab\nc\nd\n");
+    }
+}

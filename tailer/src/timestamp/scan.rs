@@ -1,0 +1,113 @@
+//! Reads digits, and the few fields that several forms of a time share.
+//!
+//! All take the line and a place in it, and give the place behind what they read: no slice can be out of bounds.
+
+/// A number of exactly `count` decimal digits.
+pub(super) fn digits(line: &[u8], at: usize, count: usize) -> Option<i64> {
+    let mut number = 0;
+    for byte in line.get(at..at + count)? {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number = number * 10 + i64::from(digit);
+    }
+    Some(number)
+}
+
+/// Whether this byte stands there.
+pub(super) fn is(line: &[u8], at: usize, byte: u8) -> bool {
+    line.get(at) == Some(&byte)
+}
+
+/// Whether a time may end here: no letter or digit goes on with it.
+pub(super) fn is_end(line: &[u8], at: usize) -> bool {
+    line.get(at).is_none_or(|byte| !byte.is_ascii_alphanumeric())
+}
+
+/// `10:00:00`, eight bytes, as seconds of the day. A leap second is the first of the next minute.
+pub(super) fn clock(line: &[u8], at: usize) -> Option<i64> {
+    let (hour, minute, second) = (digits(line, at, 2)?, digits(line, at + 3, 2)?, digits(line, at + 6, 2)?);
+    let is_time = line[at + 2] == b':' && line[at + 5] == b':' && hour < 24 && minute < 60 && second <= 60;
+    is_time.then_some(hour * 3600 + minute * 60 + second)
+}
+
+/// `.123` or `,123` of any length as ns; none is 0.
+pub(super) fn fraction(line: &[u8], at: usize) -> (i64, usize) {
+    let is_fraction = matches!(line.get(at), Some(b'.' | b','));
+    if !is_fraction || !line.get(at + 1).is_some_and(u8::is_ascii_digit) {
+        return (0, at);
+    }
+    let (mut nanos, mut unit, mut end) = (0, 100_000_000, at + 1);
+    while let Some(digit) = line.get(end).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit <= 9) {
+        nanos += i64::from(digit) * unit;
+        unit /= 10;
+        end += 1;
+    }
+    (nanos, end)
+}
+
+/// `Z`, `+01:00`, `+0100`, `+01`; also ` +0100` and ` UTC` behind a space. Seconds east.
+pub(super) fn offset(line: &[u8], at: usize) -> (Option<i64>, usize) {
+    match line.get(at) {
+        Some(b'Z' | b'z') => (Some(0), at + 1),
+        Some(b'+' | b'-') => signed_offset(line, at).map_or((None, at), |(offset, end)| (Some(offset), end)),
+        Some(b' ') if line[at + 1..].starts_with(b"UTC") && is_end(line, at + 4) => (Some(0), at + 4),
+        // Two digits behind a space and a sign may be anything.
+        Some(b' ') => match signed_offset(line, at + 1) {
+            Some((offset, end)) if end >= at + 6 && is_end(line, end) => (Some(offset), end),
+            _ => (None, at),
+        },
+        _ => (None, at),
+    }
+}
+
+fn signed_offset(line: &[u8], at: usize) -> Option<(i64, usize)> {
+    let sign = match line.get(at)? {
+        b'+' => 1,
+        b'-' => -1,
+        _ => return None,
+    };
+    let hours = digits(line, at + 1, 2)?;
+    let minutes_at = if is(line, at + 3, b':') { at + 4 } else { at + 3 };
+    let (minutes, end) = digits(line, minutes_at, 2).map_or((0, at + 3), |minutes| (minutes, minutes_at + 2));
+    (hours < 24 && minutes < 60).then_some((sign * (hours * 3600 + minutes * 60), end))
+}
+
+/// `Jan` to `Dec` as 1 to 12.
+pub(super) fn month(line: &[u8], at: usize) -> Option<i64> {
+    const NAMES: [&[u8; 3]; 12] =
+        [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+    let name = line.get(at..at + 3)?;
+    NAMES.iter().position(|month| *month == name).map(|index| index as i64 + 1)
+}
+
+/// `<34>`: the place behind it, or `at` if there is none.
+pub(super) fn behind_priority(line: &[u8], at: usize) -> usize {
+    if !is(line, at, b'<') {
+        return at;
+    }
+    let digits = line[at + 1..].iter().take(3).take_while(|byte| byte.is_ascii_digit()).count();
+    if digits > 0 && is(line, at + 1 + digits, b'>') { at + digits + 2 } else { at }
+}
+
+/// Days since 1970-01-01. `None`: there is no such day.
+/// After <https://howardhinnant.github.io/date_algorithms.html#days_from_civil>.
+pub(super) fn days(year: i64, month: i64, day: i64) -> Option<i64> {
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days_max = match month {
+        2 => 28 + i64::from(is_leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    if !(1..=days_max).contains(&day) {
+        return None;
+    }
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    Some(era * 146_097 + day_of_era - 719_468)
+}
