@@ -15,8 +15,26 @@ pub struct SourceState {
     pub generations: Vec<GenerationState>,
     /// Whether the last generation had the live name.
     pub is_live: bool,
-    /// Files beside it that are done with (or never were ours), by identity: never read again.
-    pub done: Vec<Identity>,
+    /// Files beside it that are done with, or never were ours: not read again.
+    pub done: Vec<DoneState>,
+    /// When it was first followed, ns since the epoch: what was born before and is not known was never ours. 0: not
+    /// known.
+    pub since_ns: i64,
+}
+
+/// A file that is done with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DoneState {
+    /// Which life of which inode.
+    pub origin: Origin,
+    /// How far it was read; what is appended later is read from here. `None`: it never was ours.
+    pub offset: Option<u64>,
+    /// What stands right before `offset`, or at its end if it never was ours.
+    pub guard: Option<Guard>,
+    /// What it begins with.
+    pub head: Option<Guard>,
+    /// How long it was: by this, `guard` and `head` a copy of it is known, packed or not.
+    pub size: u64,
 }
 
 /// How far a generation is delivered.
@@ -24,6 +42,8 @@ pub struct SourceState {
 pub struct GenerationState {
     /// Which life of which inode.
     pub origin: Origin,
+    /// Another file that its bytes are read from now: the copy of a truncated one.
+    pub copy: Option<Identity>,
     /// Delivered up to here.
     pub offset: u64,
     /// What stands right before `offset`. `None`: not known, identity and size decide.
