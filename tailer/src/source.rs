@@ -125,6 +125,9 @@ impl Source {
         }
         let mut lists = is_first || hints.names || self.list_at.is_some_and(|at| at <= now);
         lists |= self.look_at_name(is_first && restored.is_none(), now, around);
+        if lists {
+            self.verify();
+        }
         lists |= self.end_truncated(now);
         if lists {
             self.list(is_first, restored.as_ref(), now, around);
@@ -252,8 +255,8 @@ impl Source {
     /// Whether a read found what only a look can deal with: a truncation, or a generation that is done with.
     pub fn wants_look(&self) -> bool {
         self.chain.iter().any(|generation| {
-            let is_over = generation.phase == Phase::Finished && generation.is_delivered();
-            is_over || matches!(generation.phase, Phase::Truncated(_))
+            let is_to_go = generation.is_over() && !generation.is_live();
+            is_to_go || matches!(generation.phase, Phase::Truncated(_))
         })
     }
 
@@ -319,9 +322,8 @@ impl Source {
     fn let_go(&mut self) {
         let mut index = 0;
         while index < self.chain.len() {
-            let is_over = self.chain[index].phase == Phase::Finished && self.chain[index].is_delivered();
             // In a batch the live one is over as well, and stays for the checkpoint: more may come before the next.
-            if !is_over || self.chain[index].is_live() {
+            if !self.chain[index].is_over() || self.chain[index].is_live() {
                 index += 1;
                 continue;
             }

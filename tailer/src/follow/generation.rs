@@ -202,6 +202,12 @@ impl Generation {
         self.delivered >= self.put
     }
 
+    /// Whether it was read to its end, all of it is delivered, and its end is final.
+    pub fn is_over(&self) -> bool {
+        let is_concluded = self.held.is_empty() && !self.is_inside_line;
+        self.phase == Phase::Finished && is_concluded && self.is_delivered()
+    }
+
     /// Whether its file is open.
     pub fn is_open(&self) -> bool {
         !matches!(self.place, Place::Away)

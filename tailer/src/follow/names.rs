@@ -11,7 +11,7 @@ use crate::follow::generation::{Generation, Phase, Place, Trouble};
 use crate::follow::happening::{Happening, Truncation};
 use crate::follow::memory::Memory;
 use crate::follow::settings::{StartAt, Surroundings};
-use crate::identity::{Identity, Origin};
+use crate::identity::Origin;
 use crate::open::{At, Found, Opened, Refusal, Stamp, errno, is_out_of_descriptors, look};
 use crate::source::{MISSING_MAX, Source};
 
@@ -250,9 +250,4 @@ fn end_of_lines(file: &std::fs::File, size: u64) -> Option<(u64, Memory)> {
         None => from + read as u64,
     };
     Some((offset, Memory::of_file(file, offset).ok()??))
-}
-
-/// The identity of an open file.
-pub(crate) fn identity_of(file: &std::fs::File) -> Option<Identity> {
-    file.metadata().ok().map(|metadata| Identity::from(&metadata))
 }

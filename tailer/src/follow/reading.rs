@@ -18,7 +18,7 @@ use crate::follow::happening::{Happening, Truncation};
 use crate::follow::memory::read_up_to;
 use crate::guard::GUARD_BYTES_MAX;
 use crate::lines::{End, Lines, SourceId};
-use crate::open::errno;
+use crate::open::{Stamp, errno};
 use crate::output::Output;
 
 /// Most bytes that one step reads.
@@ -28,7 +28,7 @@ pub const READ_BYTES_MAX: usize = 256 << 10;
 pub const BUFFER_BYTES: usize = GUARD_BYTES_MAX + READ_BYTES_MAX;
 
 /// Shorter runs of zeros are not asked to be holes: no file system has smaller blocks.
-const HOLE_BYTES_MIN: usize = 512;
+const HOLE_BYTES_MIN: u64 = 512;
 
 /// What a step is made with.
 pub struct Hands<'a> {
@@ -125,6 +125,30 @@ pub fn conclude(generation: &mut Generation, hands: &mut Hands<'_>) -> bool {
     true
 }
 
+/// Whether what was read is still there, as far as the bytes before the offset say.
+pub fn verify(generation: &Generation) -> Result<Option<Truncation>, Errno> {
+    let Place::Open(file) = &generation.place else { return Ok(None) };
+    let metadata = file.metadata().map_err(|error| errno(&error))?;
+    if metadata.len() < generation.seen() {
+        return Ok(Some(Truncation::SizeDecreased));
+    }
+    if generation.at_end == Some(Stamp::from(&metadata)) {
+        return Ok(None);
+    }
+    let (tail, held) = remembered(generation);
+    let known = [tail, held].concat();
+    let mut bytes = vec![0; known.len()];
+    let from = generation.seen() - known.len() as u64;
+    let read = read_up_to(file, &mut bytes, from).map_err(|error| errno(&error))?;
+    Ok(if read < known.len() {
+        Some(Truncation::SizeDecreased)
+    } else if bytes != known {
+        Some(Truncation::ContentChanged)
+    } else {
+        None
+    })
+}
+
 enum Fetched {
     Bytes(Range<usize>),
     End,
@@ -182,7 +206,6 @@ fn take_bytes(generation: &mut Generation, hands: &mut Hands<'_>, new: &[u8]) ->
     if let Some(bytes) = generation.skipped.take() {
         hands.happenings.push(Happening::Hole { bytes });
     }
-    generation.grown = generation.grown.max(hands.now);
     let Some(end) = memrchr(b'\n', new).map(|newline| newline + 1) else {
         generation.held.extend_from_slice(new);
         return Step::Went(new.len());
@@ -258,37 +281,36 @@ enum Gap {
 fn gap(generation: &Generation, new: &[u8]) -> Gap {
     let Place::Open(file) = &generation.place else { return Gap::None };
     let seen = generation.seen();
-    if new[0] == 0 && (generation.skipped.is_some() || seen < generation.zeros_until) {
-        let zeros = zeros(new) as u64;
-        let limit = if generation.skipped.is_some() { u64::MAX } else { generation.zeros_until - seen };
-        return Gap::Here(jump(file, seen, zeros.min(limit)));
-    }
     let mut from = 0;
     while let Some(zero) = memchr(0, &new[from..]).map(|zero| from + zero) {
-        let run = zeros(&new[zero..]);
-        if run >= HOLE_BYTES_MIN && has_hole(file, seen + zero as u64, run as u64, generation.size) {
-            if zero > 0 {
-                return Gap::At(zero);
+        let run = zeros(&new[zero..]) as u64;
+        let hole = hole_in(file, seen + zero as u64, run, generation.size);
+        let is_left = generation.skipped.is_some() || seen < generation.zeros_until;
+        match hole {
+            Some(_) if zero > 0 => return Gap::At(zero),
+            Some(hole) => {
+                let Some(data) = data_after(file, hole) else { return Gap::Tail };
+                return Gap::Here(run.max(data - seen));
             }
-            return if data_after(file, seen).is_none() { Gap::Tail } else { Gap::Here(jump(file, seen, run as u64)) };
+            None if zero == 0 && generation.skipped.is_some() => return Gap::Here(run),
+            None if zero == 0 && is_left => return Gap::Here(run.min(generation.zeros_until - seen)),
+            None => from = zero + run as usize,
         }
-        from = zero + run;
     }
     Gap::None
-}
-
-/// At most this far: zeros that are known, or the place where data begins again if that is further.
-fn jump(file: &File, from: u64, zeros: u64) -> u64 {
-    data_after(file, from).map_or(zeros, |data| zeros.max(data - from))
 }
 
 fn zeros(bytes: &[u8]) -> usize {
     bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len())
 }
 
-/// Whether a hole begins within a run of zeros; the end of the file is none.
-fn has_hole(file: &File, from: u64, run: u64, size: u64) -> bool {
-    lseek(file.as_fd(), from as i64, Whence::SeekHole).is_ok_and(|hole| (hole as u64) < size.min(from + run))
+/// Where a hole begins within a run of zeros; the end of the file is none.
+fn hole_in(file: &File, from: u64, run: u64, size: u64) -> Option<u64> {
+    if run < HOLE_BYTES_MIN {
+        return None;
+    }
+    let hole = lseek(file.as_fd(), from as i64, Whence::SeekHole).ok()? as u64;
+    (hole < size.min(from + run)).then_some(hole)
 }
 
 fn data_after(file: &File, from: u64) -> Option<u64> {

@@ -46,6 +46,7 @@ impl Candidate {
 }
 
 /// What a file beside the live one is.
+#[derive(Clone, Copy)]
 enum Verdict {
     /// It cannot be said yet.
     Undecided,
@@ -70,12 +71,18 @@ impl Source {
         let mut candidates = self.unknown(now, around);
         self.find_rests(&mut candidates, now, around);
         let is_sought = self.chain.iter().any(|generation| matches!(generation.phase, Phase::Sought { .. }));
+        if is_sought {
+            candidates.retain(|candidate| !candidate.is_packed);
+        }
+        let verdicts: Vec<Verdict> =
+            candidates.iter().map(|candidate| self.judge(candidate, is_first, restored, around)).collect();
+        if self.verify() {
+            // A file was truncated while others were compared with it: a copy of it may be taken for something else.
+            return;
+        }
         let mut missed = Vec::new();
-        for candidate in candidates {
-            if is_sought && candidate.is_packed {
-                continue;
-            }
-            match self.judge(&candidate, is_first, restored, around) {
+        for (candidate, verdict) in candidates.into_iter().zip(verdicts) {
+            match verdict {
                 Verdict::Undecided => self.list_again(now),
                 Verdict::CopyOf(index) => self.copies.push((candidate.identity, self.chain[index].id)),
                 Verdict::NotOurs => {
@@ -193,13 +200,23 @@ impl Source {
                 return Verdict::CopyOf(index);
             }
         }
-        let oldest_ns = restored.and_then(|state| state.generations.first()).map(|first| first.origin.identity.born_ns);
+        let oldest_ns = self.chain.front().filter(|_| restored.is_some()).map(|oldest| oldest.inode.born_ns);
         let is_older = candidate.age_ns() < self.since_ns.max(oldest_ns.unwrap_or(i64::MIN));
-        let was_there = is_first && restored.is_none() && candidate.identity.born_ns == 0;
+        let was_there = is_first && restored.map_or(candidate.identity.born_ns == 0, |state| self.is_untouched(state));
         if is_older || was_there || self.is_copy_of_done(candidate, around) {
             return Verdict::NotOurs;
         }
         Verdict::Missed
+    }
+
+    /// Whether the file that had the live name when the checkpoint was written has it still, and was not truncated:
+    /// then nothing can have been rotated since.
+    fn is_untouched(&self, state: &SourceState) -> bool {
+        let is_live = |generation: &Generation| generation.is_live() && generation.phase == Phase::Reading;
+        state.is_live && self.chain.len() == 1 && self.chain.iter().all(is_live) && {
+            let (saved, now) = (&state.generations[0].origin, &self.chain[0].origin);
+            saved == now
+        }
     }
 
     fn is_copy_of_done(&self, candidate: &Candidate, around: &mut dyn Surroundings) -> bool {

@@ -11,6 +11,7 @@ use crate::follow::generation::{Generation, Phase, Place};
 use crate::follow::happening::{Happening, Truncation};
 use crate::follow::memory::{Memory, read_up_to};
 use crate::follow::names::same_memory;
+use crate::follow::reading::verify;
 use crate::follow::sample::{Fit, Sample};
 use crate::follow::settings::Surroundings;
 use crate::follow::siblings::Candidate;
@@ -20,6 +21,18 @@ use crate::lease::Writers;
 use crate::source::Source;
 
 impl Source {
+    /// Finds truncations before files are compared; `true`: there was one.
+    pub(crate) fn verify(&mut self) -> bool {
+        let mut is_truncated = false;
+        for generation in self.chain.iter_mut().filter(|generation| generation.phase == Phase::Reading) {
+            if let Ok(Some(truncation)) = verify(generation) {
+                generation.phase = Phase::Truncated(truncation);
+                is_truncated = true;
+            }
+        }
+        is_truncated
+    }
+
     /// Ends each life whose truncation showed, and begins the next; `true`: there was one whose rest is to be found.
     pub(crate) fn end_truncated(&mut self, now: Instant) -> bool {
         let mut is_sought = false;
@@ -85,7 +98,7 @@ impl Source {
         now: Instant,
         around: &mut dyn Surroundings,
     ) {
-        for index in 0..self.chain.len() {
+        for index in (0..self.chain.len()).rev() {
             let Phase::Sought { since, size } = self.chain[index].phase else { continue };
             let (fits, is_undecided) = judge(&self.chain[index], candidates, self.settings.writers, around);
             let best = fits.iter().map(|(fit, _)| *fit).max().unwrap_or(Fit::No);
@@ -95,7 +108,7 @@ impl Source {
                 let waits = is_undecided && now.saturating_duration_since(since) < self.settings.reconcile;
                 if waits {
                     self.list_again(now);
-                } else {
+                } else if !self.go_on_in_live(index) {
                     self.give_up(index, size);
                 }
                 continue;
@@ -111,6 +124,37 @@ impl Source {
                 self.end_of_copy_was_passed(index, &candidate, size);
             }
         }
+    }
+
+    /// The file with the live name is a copy of a generation of the checkpoint that is nowhere else: it was restored, or
+    /// moved from another file system.
+    fn go_on_in_live(&mut self, index: usize) -> bool {
+        let sought = &self.chain[index];
+        let Some(live) = self.live().filter(|live| live.put == 0 && live.read == 0) else { return false };
+        let is_another_life = self.chain.iter().any(|other| other.inode == sought.inode && other.id != sought.id);
+        let sample = live.file().map(|file| {
+            let size = file.metadata().map_or(0, |metadata| metadata.len());
+            Sample::of_file(file, size, sought.seen())
+        });
+        let is_copy = matches!(sample, Some(Ok(sample)) if sample.fit(sought) == Fit::Full);
+        if sought.longest > 0 || is_another_life || !is_copy {
+            return false;
+        }
+        let (Some(mut sought), Some(live)) = (self.chain.remove(index), self.chain.pop_back()) else { return false };
+        if let Some(file) = live.file()
+            && let Some((_, memory)) = same_memory(file, sought.read, &sought.memory)
+        {
+            sought.memory = memory;
+        }
+        sought.inode = live.inode;
+        sought.path = live.path;
+        sought.place = live.place;
+        sought.rotated = None;
+        sought.phase = Phase::Reading;
+        let (path, offset) = (sought.path.clone(), sought.read);
+        self.chain.push_back(sought);
+        self.tell(Happening::CopyMatched { path, offset, bytes: None });
+        true
     }
 
     /// No file has the rest.
