@@ -65,6 +65,17 @@ pub fn terminal_width(terminal: RawFd) -> Option<u16> {
     Some(size.ws_col)
 }
 
+/// Takes a read lease on a file and gives it back at once: refused with EAGAIN while anybody has it open for writing.
+/// nix has no F_SETLEASE. Breaking the lease would raise SIGIO, so a caller ignores that signal.
+pub fn try_read_lease(file: &File) -> io::Result<()> {
+    // SAFETY: plain numbers; what changes is the lease of our own descriptor, which is given back.
+    unsafe {
+        Errno::result(libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK))?;
+        Errno::result(libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK))?;
+    }
+    Ok(())
+}
+
 /// Takes over a descriptor that our parent left open for us, such as the one of `--notify-fd`. `None`: it is not open.
 pub fn own_fd(raw: RawFd) -> Option<OwnedFd> {
     // SAFETY: asked for its flags only; the caller names a number that nothing else of ours owns.

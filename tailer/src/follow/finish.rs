@@ -1,0 +1,130 @@
+//! When a generation is finished, and when the next one may be read. Pure.
+
+use std::time::Duration;
+
+use crate::follow::settings::Settings;
+use crate::lease::Writers;
+
+/// What is known of a generation whose end was reached.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// It has the live name.
+    pub is_live: bool,
+    /// What the kernel said of its writers; `None`: it was not asked since the file grew.
+    pub writers: Option<Writers>,
+    /// A writer was seen to close it since it grew.
+    pub was_closed: bool,
+    /// It has a name somewhere.
+    pub has_name: bool,
+    /// Since it grew, or lost the live name if that is later.
+    pub quiet: Duration,
+    /// Since it lost the live name.
+    pub rotated: Duration,
+}
+
+/// Whether nothing can be added to it any more, as far as it can be known.
+///
+/// Where the kernel does not say who writes, quiet has to do: what is appended to a finished file that still has a name
+/// is found by its size and read late.
+pub fn is_finished(facts: &Facts, settings: &Settings) -> bool {
+    if settings.is_batch {
+        return true;
+    }
+    if facts.is_live {
+        return false;
+    }
+    match facts.writers {
+        Some(Writers::Nobody) => true,
+        Some(Writers::Somebody) | None => false,
+        Some(Writers::Unknown) => {
+            facts.quiet >= settings.drain_idle || (facts.was_closed && facts.quiet >= settings.max_idle)
+        }
+    }
+}
+
+/// Whether the generation after it may be read although this one is not finished.
+pub fn may_pass(facts: &Facts, settings: &Settings) -> bool {
+    let is_quiet = facts.writers == Some(Writers::Unknown) && facts.quiet >= settings.quiet;
+    !facts.is_live && (is_quiet || facts.rotated >= settings.late_writer_max)
+}
+
+/// Whether its descriptor may be given back while it waits.
+pub fn may_close(facts: &Facts, settings: &Settings) -> bool {
+    let unknown = facts.writers == Some(Writers::Unknown);
+    !facts.is_live && unknown && facts.has_name && facts.quiet >= settings.max_idle
+}
+
+/// How long after a question to the kernel the next one is asked: 1 s, doubling to a minute.
+pub fn ask_again_after(asked: u32) -> Duration {
+    Duration::from_secs(1 << asked.saturating_sub(1).min(6)).min(Duration::from_secs(60))
+}
+
+/// How long after a failure it is tried again: 1 s, doubling to 30 s.
+pub fn retry_after(failed: u32) -> Duration {
+    Duration::from_secs(1 << failed.saturating_sub(1).min(5)).min(Duration::from_secs(30))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(writers: Option<Writers>, quiet: u64, rotated: u64) -> Facts {
+        let (quiet, rotated) = (Duration::from_millis(quiet), Duration::from_millis(rotated));
+        Facts { is_live: false, writers, was_closed: false, has_name: true, quiet, rotated }
+    }
+
+    #[test]
+    fn a_generation_is_finished_when_nobody_can_write_or_it_was_quiet_for_long() {
+        let settings = Settings::default();
+        let table = [
+            (facts(Some(Writers::Nobody), 0, 0), true),
+            (facts(Some(Writers::Somebody), 100_000, 100_000), false),
+            (facts(None, 100_000, 100_000), false),
+            (facts(Some(Writers::Unknown), 59_999, 100_000), false),
+            (facts(Some(Writers::Unknown), 60_000, 100_000), true),
+            (Facts { was_closed: true, ..facts(Some(Writers::Unknown), 4_999, 9_000) }, false),
+            (Facts { was_closed: true, ..facts(Some(Writers::Unknown), 5_000, 9_000) }, true),
+            (Facts { is_live: true, ..facts(Some(Writers::Nobody), 100_000, 100_000) }, false),
+        ];
+        for (facts, expected) in table {
+            assert_eq!(is_finished(&facts, &settings), expected, "{facts:?}");
+        }
+        let batch = Settings { is_batch: true, ..settings };
+        assert!(is_finished(&Facts { is_live: true, ..facts(None, 0, 0) }, &batch));
+    }
+
+    #[test]
+    fn the_next_generation_waits_for_a_writer_but_not_for_ever() {
+        let settings = Settings::default();
+        let table = [
+            (facts(Some(Writers::Somebody), 9_999, 9_999), false),
+            (facts(Some(Writers::Somebody), 0, 10_000), true),
+            (facts(None, 0, 10_000), true),
+            (facts(Some(Writers::Unknown), 999, 5_000), false),
+            (facts(Some(Writers::Unknown), 1_000, 5_000), true),
+            (facts(Some(Writers::Unknown), 0, 10_000), true),
+            (Facts { is_live: true, ..facts(Some(Writers::Unknown), 90_000, 90_000) }, false),
+        ];
+        for (facts, expected) in table {
+            assert_eq!(may_pass(&facts, &settings), expected, "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn a_quiet_generation_with_a_name_is_closed_where_the_kernel_says_nothing() {
+        let settings = Settings::default();
+        let unnamed = Facts { has_name: false, ..facts(Some(Writers::Unknown), 5_000, 5_000) };
+        assert!(may_close(&facts(Some(Writers::Unknown), 5_000, 5_000), &settings));
+        assert!(!may_close(&facts(Some(Writers::Unknown), 4_999, 5_000), &settings));
+        assert!(!may_close(&facts(Some(Writers::Somebody), 5_000, 5_000), &settings));
+        assert!(!may_close(&unnamed, &settings));
+    }
+
+    #[test]
+    fn questions_and_retries_become_rarer() {
+        let asks: Vec<u64> = (1..=8).map(|asked| ask_again_after(asked).as_secs()).collect();
+        assert_eq!(asks, [1, 2, 4, 8, 16, 32, 60, 60]);
+        let retries: Vec<u64> = (1..=7).map(|failed| retry_after(failed).as_secs()).collect();
+        assert_eq!(retries, [1, 2, 4, 8, 16, 30, 30]);
+    }
+}

@@ -1,0 +1,376 @@
+//! A generation: one life of one inode, from its first byte to the truncation or the end of the file.
+//!
+//! Invariants: `delivered <= read <= seen`, where `held` are the bytes between `read` and `seen`, an unfinished line
+//! without a newline; `memory` is of the bytes before `read`.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use nix::errno::Errno;
+
+use crate::follow::finish::{Facts, ask_again_after, retry_after};
+use crate::follow::happening::Truncation;
+use crate::follow::memory::Memory;
+use crate::guard::{GUARD_BYTES_MAX, Guard};
+use crate::identity::{Identity, Origin};
+use crate::lease::Writers;
+use crate::lines::GenerationId;
+use crate::open::{Stamp, errno};
+use crate::state::GenerationState;
+
+/// Most guards of bytes on their way that are kept.
+const MARKS_MAX: usize = 1024;
+
+/// Where the bytes of a generation are.
+pub enum Place {
+    /// In an open file.
+    Open(File),
+    /// In an open packed file, of which `seen` bytes were unpacked.
+    Packed(Box<dyn Read>),
+    /// In a file that is closed, or nowhere.
+    Away,
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Place::Open(_) => "Open",
+            Place::Packed(_) => "Packed",
+            Place::Away => "Away",
+        })
+    }
+}
+
+/// What a generation is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It is read.
+    Reading,
+    /// A truncation showed, and the next look deals with it.
+    Truncated(Truncation),
+    /// Its file is gone or begins anew; its rest is looked for in other files.
+    Sought {
+        /// Since when.
+        since: Instant,
+        /// How long it was when it was last seen, if that is known.
+        size: Option<u64>,
+    },
+    /// It was read to its end, and that is final.
+    Finished,
+}
+
+/// What the kernel was asked about its writers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked {
+    /// How often since it grew.
+    pub times: u32,
+    /// Not again before. `None`: at once.
+    pub next: Option<Instant>,
+    /// The last answer.
+    pub writers: Option<Writers>,
+}
+
+/// A failure that is tried again.
+#[derive(Clone, Copy, Debug)]
+pub struct Trouble {
+    /// Why.
+    pub errno: Errno,
+    /// How often it was tried.
+    pub times: u32,
+    /// When it is tried again.
+    pub next: Instant,
+}
+
+impl Trouble {
+    /// Another failure after `before`.
+    pub fn after(before: Option<Trouble>, errno: Errno, now: Instant) -> Trouble {
+        let times = before.map_or(0, |trouble| trouble.times) + 1;
+        Trouble { errno, times, next: now + retry_after(times) }
+    }
+}
+
+/// One life of one inode.
+#[derive(Debug)]
+pub struct Generation {
+    /// Its number in this run.
+    pub id: GenerationId,
+    /// Which life of which inode.
+    pub origin: Origin,
+    /// The inode that its bytes are read from: that of its origin, or a copy of it.
+    pub inode: Identity,
+    /// Where that was last seen.
+    pub path: PathBuf,
+    /// Where its bytes are.
+    pub place: Place,
+    /// What it is at.
+    pub phase: Phase,
+    /// Given to the output up to here.
+    pub read: u64,
+    /// Behind the last byte that was put; `read` may be further, behind a hole.
+    pub put: u64,
+    /// Delivered up to here.
+    pub delivered: u64,
+    /// The unfinished line behind `read`.
+    pub held: Vec<u8>,
+    /// Of the bytes before `read`.
+    pub memory: Memory,
+    /// A piece of a line was given, and its end was not.
+    pub is_inside_line: bool,
+    /// Zeros before this offset are what a truncation left.
+    pub zeros_until: u64,
+    /// Zeros are being skipped: how many were.
+    pub skipped: Option<u64>,
+    /// When the file was last looked at before a read that found its end.
+    pub at_end: Option<Stamp>,
+    /// How long the file was at the last look.
+    pub size: u64,
+    /// How long it ever was.
+    pub longest: u64,
+    /// It has a name.
+    pub has_name: bool,
+    /// When it lost the live name. `None`: it has it.
+    pub rotated: Option<Instant>,
+    /// When it was last seen to have grown.
+    pub grown: Instant,
+    /// A writer was seen to close it since.
+    pub was_closed: bool,
+    /// The kernel about its writers.
+    pub asked: Asked,
+    /// Why it cannot be read now.
+    pub trouble: Option<Trouble>,
+    /// Guards of the bytes before the ends of what was put and is not delivered.
+    marks: VecDeque<(u64, Guard)>,
+}
+
+impl Generation {
+    /// A generation that is read from its first byte.
+    pub fn new(id: GenerationId, origin: Origin, path: PathBuf, place: Place, now: Instant) -> Generation {
+        Generation {
+            id,
+            origin,
+            inode: origin.identity,
+            path,
+            place,
+            phase: Phase::Reading,
+            read: 0,
+            put: 0,
+            delivered: 0,
+            held: Vec::new(),
+            memory: Memory::default(),
+            is_inside_line: false,
+            zeros_until: 0,
+            skipped: None,
+            at_end: None,
+            size: 0,
+            longest: 0,
+            has_name: true,
+            rotated: Some(now),
+            grown: now,
+            was_closed: false,
+            asked: Asked::default(),
+            trouble: None,
+            marks: VecDeque::new(),
+        }
+    }
+
+    /// The same from an offset on, of which `memory` is.
+    pub fn starting_at(mut self, offset: u64, memory: Memory) -> Generation {
+        self.read = offset;
+        self.put = offset;
+        self.delivered = offset;
+        self.memory = memory;
+        self
+    }
+
+    /// Offset behind the last byte that was read.
+    pub fn seen(&self) -> u64 {
+        self.read + self.held.len() as u64
+    }
+
+    /// Whether it has the live name.
+    pub fn is_live(&self) -> bool {
+        self.rotated.is_none()
+    }
+
+    /// Whether nothing of it is on its way.
+    pub fn is_delivered(&self) -> bool {
+        self.delivered >= self.put
+    }
+
+    /// Whether it was read to its end, all of it is delivered, and its end is final.
+    pub fn is_over(&self) -> bool {
+        let is_concluded = self.held.is_empty() && !self.is_inside_line;
+        self.phase == Phase::Finished && is_concluded && self.is_delivered()
+    }
+
+    /// Whether its file is open.
+    pub fn is_open(&self) -> bool {
+        !matches!(self.place, Place::Away)
+    }
+
+    /// Whether it was closed to be opened again.
+    pub fn is_parked(&self) -> bool {
+        matches!(self.place, Place::Away) && self.phase == Phase::Reading
+    }
+
+    /// The open file, unless its bytes are packed.
+    pub fn file(&self) -> Option<&File> {
+        match &self.place {
+            Place::Open(file) => Some(file),
+            _ => None,
+        }
+    }
+
+    /// Goes on behind bytes that nobody gets.
+    pub fn skip(&mut self, bytes: u64) {
+        if self.is_delivered() {
+            self.delivered = self.read + bytes;
+        }
+        self.read += bytes;
+        self.memory.push(&vec![0; bytes.min(GUARD_BYTES_MAX as u64) as usize]);
+        *self.skipped.get_or_insert(0) += bytes;
+    }
+
+    /// What is remembered of the bytes before `seen`.
+    pub fn remembered(&self) -> Memory {
+        let mut memory = self.memory.clone();
+        memory.push(&self.held);
+        memory
+    }
+
+    /// Gives the descriptor back; it is opened again when the file grew.
+    pub fn park(&mut self) {
+        self.held = Vec::new();
+        self.memory = self.memory.as_guards();
+        self.place = Place::Away;
+    }
+
+    /// It has another name, or another file has its name.
+    pub fn rename(&mut self, is_live: bool, now: Instant) {
+        match (is_live, self.rotated) {
+            (true, _) => self.rotated = None,
+            (false, None) => {
+                self.rotated = Some(now);
+                self.asked = Asked::default();
+            }
+            (false, Some(_)) => {}
+        }
+    }
+
+    /// Looks at the open file; `Ok(true)`: it changed since its end was reached.
+    pub fn has_changed(&mut self, now: Instant) -> Result<bool, Errno> {
+        let Place::Open(file) = &self.place else { return Ok(true) };
+        let metadata = file.metadata().map_err(|error| errno(&error))?;
+        let stamp = Stamp::from(&metadata);
+        self.has_name = metadata.nlink() > 0;
+        if stamp.size > self.size {
+            self.grown = now;
+            self.was_closed = false;
+            self.asked = Asked { next: self.asked.next, ..Asked::default() };
+        }
+        self.size = stamp.size;
+        self.longest = self.longest.max(stamp.size);
+        Ok(self.at_end.replace(stamp) != Some(stamp))
+    }
+
+    /// What decides whether it is finished.
+    pub fn facts(&self, now: Instant) -> Facts {
+        let rotated = self.rotated.unwrap_or(now);
+        Facts {
+            is_live: self.is_live(),
+            writers: self.asked.writers,
+            was_closed: self.was_closed,
+            has_name: self.has_name,
+            quiet: now.saturating_duration_since(rotated.max(self.grown)),
+            rotated: now.saturating_duration_since(rotated),
+        }
+    }
+
+    /// Asks who can write to it, if that is due.
+    pub fn ask(&mut self, writers: fn(&File) -> Writers, now: Instant) {
+        let Place::Open(file) = &self.place else {
+            let answer = if matches!(self.place, Place::Packed(_)) { Writers::Nobody } else { Writers::Unknown };
+            self.asked.writers.get_or_insert(answer);
+            return;
+        };
+        if self.asked.next.is_some_and(|next| now < next) {
+            return;
+        }
+        self.asked.writers = Some(writers(file));
+        self.asked.times += 1;
+        self.asked.next = Some(now + ask_again_after(self.asked.times));
+    }
+
+    /// Bytes up to here were put.
+    pub fn mark(&mut self) {
+        self.put = self.read;
+        if self.marks.len() == MARKS_MAX {
+            // Every second one will do: a mark only says where a checkpoint may stand.
+            let mut keep = false;
+            self.marks.retain(|_| {
+                keep = !keep;
+                keep
+            });
+        }
+        self.marks.extend(self.memory.tail_guard().map(|guard| (self.read, guard)));
+    }
+
+    /// Bytes up to here are delivered.
+    pub fn deliver(&mut self, offset: u64) {
+        self.delivered = self.delivered.max(offset);
+        if self.delivered >= self.put {
+            self.delivered = self.read;
+        }
+        while self.marks.len() > 1 && self.marks[1].0 <= self.delivered {
+            self.marks.pop_front();
+        }
+    }
+
+    /// What a checkpoint says of it.
+    pub fn state(&self) -> GenerationState {
+        let (offset, guard) = self.delivered_guard();
+        GenerationState {
+            origin: self.origin,
+            copy: (self.inode != self.origin.identity).then_some(self.inode),
+            offset,
+            guard,
+            last_line_hash: None,
+            head: self.head_before(offset),
+        }
+    }
+
+    /// The greatest offset up to which it is delivered and whose guard is known, with that guard.
+    ///
+    /// Inside of what is on its way the file is asked, and believed if it still has what was read behind that.
+    fn delivered_guard(&self) -> (u64, Option<Guard>) {
+        if self.delivered >= self.read {
+            return (self.delivered, self.memory.tail_guard());
+        }
+        if let Some((_, guard)) = self.marks.iter().find(|(end, _)| *end == self.delivered) {
+            return (self.delivered, Some(*guard));
+        }
+        if let Place::Open(file) = &self.place
+            && let Ok(Some(Memory::Bytes { tail, .. })) = Memory::of_file(file, self.delivered)
+            && let Ok(Some(after)) = Memory::of_file(file, self.read)
+            && self.memory.tail_fits(after.tail())
+        {
+            return (self.delivered, Some(Guard::of_end(&tail)));
+        }
+        match self.marks.iter().rev().find(|(end, _)| *end <= self.delivered) {
+            Some((end, guard)) => (*end, Some(*guard)),
+            None => (self.delivered, None),
+        }
+    }
+
+    fn head_before(&self, offset: u64) -> Option<Guard> {
+        match &self.memory {
+            Memory::Bytes { head, .. } => Some(Guard::of_head(&head[..head.len().min(offset as usize)])),
+            Memory::Guards { head, .. } => *head,
+        }
+    }
+}

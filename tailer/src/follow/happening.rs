@@ -1,0 +1,120 @@
+//! What a source tells of itself.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use crate::identity::Identity;
+use crate::open::Refusal;
+
+/// How a truncation showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Truncation {
+    /// The file is shorter than what was read of it.
+    SizeDecreased,
+    /// It is not, but other bytes stand where those that were read stood.
+    ContentChanged,
+    /// It is shorter, and what is left of it is what was read: its end was cut off.
+    EndCut,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// The file was opened, for the first time or after it was away.
+    Opened {
+        /// Which one.
+        identity: Identity,
+        /// Where reading begins.
+        offset: u64,
+    },
+    /// Another file has the live name.
+    Rotated {
+        /// The one before.
+        old: Identity,
+        /// The one now.
+        new: Identity,
+    },
+    /// A generation was found that was created and rotated between two looks, or while we were away.
+    Missed {
+        /// Where it was found.
+        path: PathBuf,
+        /// Which one.
+        identity: Identity,
+    },
+    /// A life of an inode ended.
+    Truncated(Truncation),
+    /// The rest of a truncated or vanished file was found in another.
+    CopyMatched {
+        /// The copy.
+        path: PathBuf,
+        /// Where reading goes on in it.
+        offset: u64,
+        /// How many bytes it has from there on, if that is known before it is read.
+        bytes: Option<u64>,
+    },
+    /// Bytes that once stood in the file were destroyed before they could be read.
+    Lost {
+        /// How many.
+        bytes: u64,
+    },
+    /// A generation of the checkpoint is nowhere any more.
+    GenerationMissing {
+        /// Which one.
+        identity: Identity,
+        /// Up to where it was delivered.
+        offset: u64,
+    },
+    /// A hole, or zeros that a truncation left, was skipped.
+    Hole {
+        /// How many bytes.
+        bytes: u64,
+    },
+    /// The last line of a finished generation had no newline, and was given one.
+    Unfinished {
+        /// How long it is.
+        bytes: u64,
+    },
+    /// The file cannot be opened or read. Said once until that changes.
+    OpenError {
+        /// Which path.
+        path: PathBuf,
+        /// Why.
+        errno: Errno,
+    },
+    /// It will be tried again then.
+    Retry {
+        /// After so long for the first time, then doubling.
+        after: Duration,
+    },
+    /// What could not be opened or read can be.
+    Recovered {
+        /// Which path.
+        path: PathBuf,
+    },
+    /// What stands at the path is not followed.
+    Refused {
+        /// Which path.
+        path: PathBuf,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Several files fit equally well; the oldest was taken.
+    Ambiguous {
+        /// The one that was taken.
+        path: PathBuf,
+    },
+    /// Lines of a generation came after lines of its successor.
+    Late {
+        /// How many bytes.
+        bytes: u64,
+    },
+    /// A generation was read to its end and nobody can add to it.
+    Finished {
+        /// Which one.
+        identity: Identity,
+        /// How long it was.
+        offset: u64,
+    },
+}

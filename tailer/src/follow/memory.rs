@@ -1,0 +1,173 @@
+//! What is remembered of the bytes of a generation: its head and its tail, by which they are known again.
+//!
+//! Invariant of [`Memory::Bytes`]: `head` are the first `min(offset, 4096)` bytes before the offset, `tail` the last as
+//! many. A generation that is closed keeps guards of them only.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use crate::guard::{GUARD_BYTES_MAX, Guard};
+
+/// The bytes themselves, or guards of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// While the file is open.
+    Bytes {
+        /// What stands at its beginning.
+        head: Vec<u8>,
+        /// What stands before the offset.
+        tail: Vec<u8>,
+    },
+    /// While it is not.
+    Guards {
+        /// Of the head. `None`: not known.
+        head: Option<Guard>,
+        /// Of the tail. `None`: not known.
+        tail: Option<Guard>,
+    },
+}
+
+impl Default for Memory {
+    /// Of offset 0.
+    fn default() -> Memory {
+        Memory::Bytes { head: Vec::new(), tail: Vec::new() }
+    }
+}
+
+impl Memory {
+    /// As the file has it now, for an offset. `None`: it is shorter.
+    pub fn of_file(file: &File, offset: u64) -> io::Result<Option<Memory>> {
+        let bytes = offset.min(GUARD_BYTES_MAX as u64) as usize;
+        let (mut head, mut tail) = (vec![0; bytes], vec![0; bytes]);
+        let is_whole = read_up_to(file, &mut head, 0)? == bytes
+            && read_up_to(file, &mut tail, offset - bytes as u64)? == bytes;
+        Ok(is_whole.then_some(Memory::Bytes { head, tail }))
+    }
+
+    /// More bytes were read.
+    pub fn push(&mut self, bytes: &[u8]) {
+        let Memory::Bytes { head, tail } = self else { return };
+        let missing = (GUARD_BYTES_MAX - head.len()).min(bytes.len());
+        head.extend_from_slice(&bytes[..missing]);
+        if bytes.len() >= GUARD_BYTES_MAX {
+            tail.clear();
+            tail.extend_from_slice(&bytes[bytes.len() - GUARD_BYTES_MAX..]);
+        } else {
+            let too_many = (tail.len() + bytes.len()).saturating_sub(GUARD_BYTES_MAX);
+            tail.drain(..too_many);
+            tail.extend_from_slice(bytes);
+        }
+    }
+
+    /// What stands before the offset, while the bytes are there.
+    pub fn tail(&self) -> &[u8] {
+        match self {
+            Memory::Bytes { tail, .. } => tail,
+            Memory::Guards { .. } => &[],
+        }
+    }
+
+    /// The guard of the tail.
+    pub fn tail_guard(&self) -> Option<Guard> {
+        match self {
+            Memory::Bytes { tail, .. } => Some(Guard::of_end(tail)),
+            Memory::Guards { tail, .. } => *tail,
+        }
+    }
+
+    /// The guard of the head.
+    pub fn head_guard(&self) -> Option<Guard> {
+        match self {
+            Memory::Bytes { head, .. } => Some(Guard::of_head(head)),
+            Memory::Guards { head, .. } => *head,
+        }
+    }
+
+    /// Guards instead of bytes.
+    pub fn as_guards(&self) -> Memory {
+        Memory::Guards { head: self.head_guard(), tail: self.tail_guard() }
+    }
+
+    /// Whether a file begins with `bytes`, as many of them as both know. Guards of more bytes than there are fit none.
+    pub fn head_fits(&self, bytes: &[u8]) -> bool {
+        match self {
+            Memory::Bytes { head, .. } => {
+                let both = head.len().min(bytes.len());
+                head[..both] == bytes[..both]
+            }
+            Memory::Guards { head: Some(guard), .. } => {
+                bytes.get(..guard.len as usize).is_some_and(|bytes| guard.fits(bytes))
+            }
+            Memory::Guards { head: None, .. } => true,
+        }
+    }
+
+    /// Whether `bytes` stand before the offset, as many of them as are remembered.
+    pub fn tail_fits(&self, bytes: &[u8]) -> bool {
+        match self {
+            Memory::Bytes { tail, .. } => {
+                let both = tail.len().min(bytes.len());
+                tail[tail.len() - both..] == bytes[bytes.len() - both..]
+            }
+            Memory::Guards { tail: Some(guard), .. } => {
+                let from = bytes.len().checked_sub(guard.len as usize);
+                from.is_some_and(|from| guard.fits(&bytes[from..]))
+            }
+            Memory::Guards { tail: None, .. } => true,
+        }
+    }
+
+    /// Whether something is known by which a file can be told from others.
+    pub fn says_something(&self) -> bool {
+        match self {
+            Memory::Bytes { head, .. } => !head.is_empty(),
+            Memory::Guards { head, tail } => [head, tail].iter().any(|guard| guard.is_some_and(|guard| guard.len > 0)),
+        }
+    }
+}
+
+/// Reads until `buffer` is full or the file ends; how much that was.
+pub fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match file.read_at(&mut buffer[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn what_is_pushed_in_pieces_is_what_the_file_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let bytes: Vec<u8> = (0..20_000_u32).map(|n| (n % 251) as u8).collect();
+        fs::write(&path, &bytes).unwrap();
+        let file = File::open(&path).unwrap();
+        for piece in [1, 100, 4095, 4096, 4097, 9000] {
+            let mut memory = Memory::default();
+            let mut offset = 0;
+            for bytes in bytes.chunks(piece) {
+                memory.push(bytes);
+                offset += bytes.len() as u64;
+                if offset < 10_000 || offset % 7 == 0 {
+                    assert_eq!(Memory::of_file(&file, offset).unwrap(), Some(memory.clone()), "{piece} {offset}");
+                }
+            }
+            assert!(memory.as_guards().tail_fits(memory.tail()));
+            assert!(memory.as_guards().head_fits(&bytes[..4096]));
+            assert!(!memory.as_guards().head_fits(&bytes[..4095]));
+        }
+        assert_eq!(Memory::of_file(&file, 20_001).unwrap(), None);
+    }
+}

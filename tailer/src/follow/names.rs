@@ -1,0 +1,253 @@
+//! The part of a look that deals with the live name: which file has it, and what to do when that is another one.
+//!
+//! A file that takes the live name is opened at once, whatever is still to be read of its predecessors: it can be
+//! unlinked a millisecond later.
+
+use std::time::Instant;
+
+use nix::errno::Errno;
+
+use crate::follow::generation::{Generation, Phase, Place, Trouble};
+use crate::follow::happening::{Happening, Truncation};
+use crate::follow::memory::Memory;
+use crate::follow::settings::{StartAt, Surroundings};
+use crate::identity::Origin;
+use crate::open::{At, Found, Opened, Refusal, Stamp, errno, is_out_of_descriptors, look};
+use crate::source::{MISSING_MAX, Source};
+
+impl Source {
+    /// Looks who has the live name; `true`: not the same as before. `may_start_at_end`: nothing is known of it from an
+    /// earlier run.
+    pub(crate) fn look_at_name(
+        &mut self,
+        may_start_at_end: bool,
+        now: Instant,
+        around: &mut dyn Surroundings,
+    ) -> bool {
+        match look(&self.path) {
+            At::File(found) => {
+                self.missing_since = None;
+                if self.live().is_some_and(|live| live.inode == found.identity) {
+                    self.settle_trouble();
+                    false
+                } else if around.is_ours(&found.identity) {
+                    self.refuse(Refusal::Ours, now)
+                } else {
+                    self.take_live(&found, may_start_at_end, now)
+                }
+            }
+            At::Missing => {
+                let was_live = self.leave_live(now);
+                let since = *self.missing_since.get_or_insert(now);
+                if !self.was_there || now.saturating_duration_since(since) >= MISSING_MAX {
+                    self.fail(Errno::ENOENT, now);
+                }
+                was_live
+            }
+            At::Refused(refusal) => self.refuse(refusal, now),
+            At::Failed(errno) => {
+                self.fail(errno, now);
+                false
+            }
+        }
+    }
+
+    /// Another file has the live name.
+    fn take_live(&mut self, found: &Found, may_start_at_end: bool, now: Instant) -> bool {
+        let old = self.chain.back().map(|last| last.inode);
+        if let Some(index) = self.chain.iter().position(|other| other.inode == found.identity) {
+            // An older name was given back.
+            self.leave_live(now);
+            if let Some(mut generation) = self.chain.remove(index) {
+                generation.rename(true, now);
+                generation.path.clone_from(&self.path);
+                if generation.phase == Phase::Finished {
+                    generation.phase = Phase::Reading;
+                }
+                self.chain.push_back(generation);
+            }
+            self.settle_trouble();
+        } else {
+            let file = match found.open() {
+                Opened::File(file) => file,
+                Opened::Refused(refusal) => return self.refuse(refusal, now),
+                Opened::Failed(errno) => {
+                    self.fail(errno, now);
+                    return false;
+                }
+            };
+            self.leave_live(now);
+            let generation = self.live_generation(found, file, may_start_at_end, now);
+            self.tell(Happening::Opened { identity: found.identity, offset: generation.read });
+            self.chain.push_back(generation);
+            self.settle_trouble();
+        }
+        if let Some(old) = old.filter(|old| *old != found.identity) {
+            self.tell(Happening::Rotated { old, new: found.identity });
+        }
+        self.was_there = true;
+        self.is_changed = true;
+        true
+    }
+
+    fn live_generation(
+        &mut self,
+        found: &Found,
+        file: std::fs::File,
+        may_start_at_end: bool,
+        now: Instant,
+    ) -> Generation {
+        let id = self.new_id();
+        let mut origin = Origin { identity: found.identity, epoch: 0 };
+        let place = |file| Place::Open(file);
+        let mut start = None;
+        if let Some(index) = self.done.iter().position(|done| done.origin.identity == found.identity) {
+            let done = self.done.remove(index);
+            origin = done.origin;
+            // An old file has the live name again: what was read of it is not read again.
+            let offset = done.offset.unwrap_or(done.size);
+            let known = Memory::Guards { head: done.head, tail: done.guard };
+            start = same_memory(&file, offset, &known);
+            if start.is_none() {
+                origin.epoch += 1;
+            }
+        } else if may_start_at_end
+            && self.settings.start_at == StartAt::End
+            && !(self.settings.since_ns > 0 && found.identity.born_ns >= self.settings.since_ns)
+        {
+            start = end_of_lines(&file, found.metadata.len());
+        }
+        let mut generation = Generation::new(id, origin, self.path.clone(), place(file), now);
+        generation.rename(true, now);
+        match start {
+            Some((offset, memory)) => generation.starting_at(offset, memory),
+            None => generation,
+        }
+    }
+
+    /// Nobody has the live name that had it; `true`: somebody had.
+    fn leave_live(&mut self, now: Instant) -> bool {
+        match self.chain.back_mut() {
+            Some(live) if live.is_live() => {
+                live.rename(false, now);
+                self.is_changed = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal, now: Instant) -> bool {
+        if self.refused.replace(refusal) != Some(refusal) {
+            self.tell(Happening::Refused { path: self.path.clone(), refusal });
+        }
+        self.trouble = Some(Trouble::after(self.trouble, Errno::EINVAL, now));
+        self.leave_live(now)
+    }
+
+    fn fail(&mut self, errno: Errno, now: Instant) {
+        if is_out_of_descriptors(errno) {
+            self.wants_descriptor = true;
+            return;
+        }
+        let is_new = self.trouble.is_none_or(|trouble| trouble.errno != errno);
+        if !is_new && self.trouble.is_some_and(|trouble| now < trouble.next) {
+            return;
+        }
+        let trouble = Trouble::after(self.trouble.filter(|_| !is_new), errno, now);
+        self.trouble = Some(trouble);
+        if is_new {
+            self.is_trouble_said = true;
+            self.tell(Happening::OpenError { path: self.path.clone(), errno });
+            self.tell(Happening::Retry { after: trouble.next - now });
+        }
+    }
+
+    fn settle_trouble(&mut self) {
+        self.refused = None;
+        self.trouble = None;
+        if std::mem::take(&mut self.is_trouble_said) {
+            self.tell(Happening::Recovered { path: self.path.clone() });
+        }
+    }
+
+    /// Opens what was closed and grew since, and what could not be read.
+    pub(crate) fn wake(&mut self, now: Instant) {
+        for index in 0..self.chain.len() {
+            let generation = &mut self.chain[index];
+            if generation.trouble.is_some_and(|trouble| trouble.errno == Errno::ESTALE && trouble.next <= now) {
+                generation.park();
+            }
+            if !generation.is_parked() {
+                continue;
+            }
+            let is_drained = !generation.is_live()
+                && now.saturating_duration_since(generation.grown) >= self.settings.drain_idle;
+            let found = match look(&generation.path) {
+                At::File(found) if found.identity == generation.inode => found,
+                _ => {
+                    // Its name is gone as well: after so long nothing is expected of it any more.
+                    if is_drained {
+                        generation.phase = Phase::Finished;
+                    }
+                    continue;
+                }
+            };
+            let is_unchanged = generation.at_end == Some(Stamp::from(&found.metadata));
+            let has_rest = generation.size > generation.read;
+            if is_unchanged && is_drained && !has_rest {
+                generation.phase = Phase::Finished;
+            }
+            if is_unchanged && !(is_drained && has_rest) {
+                continue;
+            }
+            match found.open() {
+                Opened::File(file) => self.is_changed |= resume(generation, file),
+                Opened::Failed(errno) if is_out_of_descriptors(errno) => self.wants_descriptor = true,
+                Opened::Failed(errno) => generation.trouble = Some(Trouble::after(generation.trouble, errno, now)),
+                Opened::Refused(_) => {}
+            }
+        }
+    }
+}
+
+/// Goes on in a file that was opened again; `true`: it is not what it was.
+pub(crate) fn resume(generation: &mut Generation, file: std::fs::File) -> bool {
+    match Memory::of_file(&file, generation.read) {
+        Ok(Some(memory)) if is_same(&memory, &generation.memory) => generation.memory = memory,
+        Ok(Some(_)) => generation.phase = Phase::Truncated(Truncation::ContentChanged),
+        Ok(None) => generation.phase = Phase::Truncated(Truncation::SizeDecreased),
+        Err(error) => {
+            generation.trouble = Some(Trouble::after(generation.trouble, errno(&error), generation.grown));
+            return false;
+        }
+    }
+    generation.at_end = None;
+    generation.place = Place::Open(file);
+    generation.phase != Phase::Reading
+}
+
+/// What a file has before `offset`, if that is what is known of it.
+pub(crate) fn same_memory(file: &std::fs::File, offset: u64, known: &Memory) -> Option<(u64, Memory)> {
+    let memory = Memory::of_file(file, offset).ok().flatten()?;
+    is_same(&memory, known).then_some((offset, memory))
+}
+
+pub(crate) fn is_same(memory: &Memory, known: &Memory) -> bool {
+    let Memory::Bytes { head, tail } = memory else { return false };
+    known.head_fits(head) && known.tail_fits(tail)
+}
+
+/// Behind the last newline of the first `size` bytes; at the end of them if that line is too long to look for.
+fn end_of_lines(file: &std::fs::File, size: u64) -> Option<(u64, Memory)> {
+    const LOOKED_AT_MAX: u64 = 1 << 20;
+    let from = size.saturating_sub(LOOKED_AT_MAX);
+    let mut bytes = vec![0; (size - from) as usize];
+    let read = crate::follow::memory::read_up_to(file, &mut bytes, from).ok()?;
+    let offset = match memchr::memrchr(b'\n', &bytes[..read]) {
+        Some(newline) => from + newline as u64 + 1,
+        None if from == 0 => 0,
+        None => from + read as u64,
+    };
+    Some((offset, Memory::of_file(file, offset).ok()??))
+}

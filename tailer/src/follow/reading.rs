@@ -1,0 +1,327 @@
+//! The way of bytes from a generation to an output: one step reads once and gives what came, as whole lines.
+//!
+//! Every read begins with the bytes that stand before the offset: if they are not what is remembered, the file was
+//! truncated in the meantime, and nothing of the read is given. Zeros that were never written, the holes of a sparse
+//! file, are skipped. Nothing here opens or closes a file.
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use memchr::{memchr, memrchr};
+use nix::errno::Errno;
+use nix::unistd::{Whence, lseek};
+
+use crate::follow::generation::{Generation, Phase, Place};
+use crate::follow::happening::{Happening, Truncation};
+use crate::follow::memory::read_up_to;
+use crate::guard::GUARD_BYTES_MAX;
+use crate::lines::{End, Lines, SourceId};
+use crate::open::{Stamp, errno};
+use crate::output::Output;
+
+/// Most bytes that one step reads.
+pub const READ_BYTES_MAX: usize = 256 << 10;
+
+/// How long a buffer for [`step`] is.
+pub const BUFFER_BYTES: usize = GUARD_BYTES_MAX + READ_BYTES_MAX;
+
+/// Shorter runs of zeros are not asked to be holes: no file system has smaller blocks.
+const HOLE_BYTES_MIN: u64 = 512;
+
+/// What a step is made with.
+pub struct Hands<'a> {
+    /// Whose bytes.
+    pub source: SourceId,
+    /// Where they go.
+    pub output: &'a mut dyn Output,
+    /// At least [`BUFFER_BYTES`] long; its content means nothing between steps.
+    pub buffer: &'a mut [u8],
+    /// Longest line that is held until it is whole.
+    pub line_bytes_max: usize,
+    /// The monotonic clock.
+    pub now: Instant,
+    /// The wall clock, never less than before.
+    pub now_ns: i64,
+    /// Who hears of what happens.
+    pub happenings: &'a mut Vec<Happening>,
+}
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It read, or gave, so many bytes.
+    Went(usize),
+    /// The output has no room.
+    Full,
+    /// Nothing more is there.
+    AtEnd,
+    /// What was read is not there any more.
+    Truncated(Truncation),
+    /// The file cannot be read.
+    Failed(Errno),
+}
+
+/// Reads once, and gives what can be given.
+pub fn step(generation: &mut Generation, hands: &mut Hands<'_>) -> Step {
+    if generation.phase != Phase::Reading || !generation.is_open() {
+        return Step::AtEnd;
+    }
+    let room = hands.output.room(hands.source);
+    let held = generation.held.len();
+    if held > 0 && held >= room.min(hands.line_bytes_max) {
+        let must_be_cut = held >= hands.line_bytes_max || generation.is_inside_line || hands.output.is_empty();
+        if room == 0 || !must_be_cut {
+            return Step::Full;
+        }
+        give_piece(generation, hands, room);
+        return Step::Went(held.min(room));
+    }
+    match generation.has_changed(hands.now) {
+        Ok(true) => {}
+        Ok(false) => return Step::AtEnd,
+        Err(errno) => return Step::Failed(errno),
+    }
+    let most = READ_BYTES_MAX.min(room - held.min(room));
+    match fetch(generation, hands.buffer, most) {
+        Fetched::Bytes(range) => {
+            let stamp = generation.at_end.take();
+            let step = take(generation, hands, range);
+            if step == Step::AtEnd {
+                generation.at_end = stamp;
+            }
+            step
+        }
+        Fetched::End if most == 0 && generation.size > generation.seen() => {
+            generation.at_end = None;
+            Step::Full
+        }
+        Fetched::End => Step::AtEnd,
+        Fetched::Truncated(truncation) => Step::Truncated(truncation),
+        Fetched::Failed(errno) => {
+            generation.at_end = None;
+            Step::Failed(errno)
+        }
+    }
+}
+
+/// Gives the unfinished line of a generation that is finished, and the newline that it lacks. `false`: no room yet.
+pub fn conclude(generation: &mut Generation, hands: &mut Hands<'_>) -> bool {
+    while !generation.held.is_empty() || generation.is_inside_line {
+        let room = hands.output.room(hands.source);
+        let held = generation.held.len();
+        if room < held.max(1) {
+            if room == 0 || !hands.output.is_empty() {
+                return false;
+            }
+            give_piece(generation, hands, room);
+            continue;
+        }
+        let line = std::mem::take(&mut generation.held);
+        give(generation, hands, &line, End::Added);
+        hands.happenings.push(Happening::Unfinished { bytes: held as u64 });
+    }
+    true
+}
+
+/// Whether what was read is still there, as far as the bytes before the offset say.
+pub fn verify(generation: &Generation) -> Result<Option<Truncation>, Errno> {
+    let Place::Open(file) = &generation.place else { return Ok(None) };
+    let metadata = file.metadata().map_err(|error| errno(&error))?;
+    if metadata.len() < generation.seen() {
+        return Ok(Some(Truncation::SizeDecreased));
+    }
+    if generation.at_end == Some(Stamp::from(&metadata)) {
+        return Ok(None);
+    }
+    let (tail, held) = remembered(generation);
+    let known = [tail, held].concat();
+    let mut bytes = vec![0; known.len()];
+    let from = generation.seen() - known.len() as u64;
+    let read = read_up_to(file, &mut bytes, from).map_err(|error| errno(&error))?;
+    Ok(if read < known.len() {
+        Some(Truncation::SizeDecreased)
+    } else if bytes != known {
+        Some(Truncation::ContentChanged)
+    } else {
+        None
+    })
+}
+
+enum Fetched {
+    Bytes(Range<usize>),
+    End,
+    Truncated(Truncation),
+    Failed(Errno),
+}
+
+fn fetch(generation: &mut Generation, buffer: &mut [u8], most: usize) -> Fetched {
+    let seen = generation.seen();
+    if let Place::Packed(stream) = &mut generation.place {
+        return match stream.read(&mut buffer[..most]) {
+            Ok(0) => Fetched::End,
+            Ok(read) => Fetched::Bytes(0..read),
+            Err(error) => Fetched::Failed(errno(&error)),
+        };
+    }
+    let Place::Open(file) = &generation.place else { return Fetched::End };
+    let known = remembered(generation);
+    let overlap = known.0.len() + known.1.len();
+    let read = match read_up_to(file, &mut buffer[..overlap + most], seen - overlap as u64) {
+        Ok(read) => read,
+        Err(error) => return Fetched::Failed(errno(&error)),
+    };
+    if read < overlap || generation.size < seen {
+        return Fetched::Truncated(Truncation::SizeDecreased);
+    }
+    if buffer[..known.0.len()] != *known.0 || buffer[known.0.len()..overlap] != *known.1 {
+        return Fetched::Truncated(Truncation::ContentChanged);
+    }
+    if read == overlap { Fetched::End } else { Fetched::Bytes(overlap..read) }
+}
+
+/// The last bytes that were read, at most as many as a guard covers: those that were given, and those that are held.
+fn remembered(generation: &Generation) -> (&[u8], &[u8]) {
+    let held = &generation.held[generation.held.len().saturating_sub(GUARD_BYTES_MAX)..];
+    let tail = generation.memory.tail();
+    (&tail[tail.len().saturating_sub(GUARD_BYTES_MAX - held.len())..], held)
+}
+
+/// Gives the whole lines among the new bytes and holds the rest.
+fn take(generation: &mut Generation, hands: &mut Hands<'_>, range: Range<usize>) -> Step {
+    let buffer = std::mem::take(&mut hands.buffer);
+    let step = take_bytes(generation, hands, &buffer[range]);
+    hands.buffer = buffer;
+    step
+}
+
+fn take_bytes(generation: &mut Generation, hands: &mut Hands<'_>, new: &[u8]) -> Step {
+    let new = match gap(generation, new) {
+        Gap::None => new,
+        Gap::At(offset) => &new[..offset],
+        Gap::Here(bytes) => return skip(generation, hands, bytes),
+        Gap::Tail => return Step::AtEnd,
+    };
+    if let Some(bytes) = generation.skipped.take() {
+        hands.happenings.push(Happening::Hole { bytes });
+    }
+    let Some(end) = memrchr(b'\n', new).map(|newline| newline + 1) else {
+        generation.held.extend_from_slice(new);
+        return Step::Went(new.len());
+    };
+    if generation.held.is_empty() {
+        give_lines(generation, hands, &new[..end]);
+    } else {
+        let mut lines = std::mem::take(&mut generation.held);
+        lines.extend_from_slice(&new[..end]);
+        give_lines(generation, hands, &lines);
+    }
+    generation.held = new[end..].to_vec();
+    Step::Went(new.len())
+}
+
+/// Gives whole lines; the rest of a line whose beginning was given goes first and alone.
+fn give_lines(generation: &mut Generation, hands: &mut Hands<'_>, lines: &[u8]) {
+    let rest = match memchr(b'\n', lines) {
+        Some(newline) if generation.is_inside_line => newline + 1,
+        _ => 0,
+    };
+    for lines in [&lines[..rest], &lines[rest..]] {
+        if !lines.is_empty() {
+            give(generation, hands, lines, End::Line);
+        }
+    }
+}
+
+/// Gives as much of the unfinished line as there is room for.
+fn give_piece(generation: &mut Generation, hands: &mut Hands<'_>, room: usize) {
+    let mut line = std::mem::take(&mut generation.held);
+    let rest = line.split_off(room.min(line.len()));
+    give(generation, hands, &line, End::Open);
+    generation.held = rest;
+}
+
+fn give(generation: &mut Generation, hands: &mut Hands<'_>, bytes: &[u8], ends: End) {
+    let end = generation.read + bytes.len() as u64;
+    let with_newline;
+    let given = if ends == End::Added {
+        with_newline = [bytes, b"\n"].concat();
+        &with_newline
+    } else {
+        bytes
+    };
+    hands.output.put(&Lines {
+        source: hands.source,
+        generation: generation.id,
+        origin: generation.origin,
+        start: generation.read,
+        end,
+        bytes: given,
+        ends,
+        read_ns: hands.now_ns,
+    });
+    generation.read = end;
+    generation.memory.push(bytes);
+    generation.mark();
+    generation.is_inside_line = ends == End::Open;
+}
+
+/// Zeros among new bytes that nobody wrote.
+enum Gap {
+    None,
+    /// So far behind the first new byte.
+    At(usize),
+    /// So many, from the first new byte on.
+    Here(u64),
+    /// From here to the end of the file: room that was allotted in advance, or a truncation that made it longer.
+    Tail,
+}
+
+fn gap(generation: &Generation, new: &[u8]) -> Gap {
+    let Place::Open(file) = &generation.place else { return Gap::None };
+    let seen = generation.seen();
+    let mut from = 0;
+    while let Some(zero) = memchr(0, &new[from..]).map(|zero| from + zero) {
+        let run = zeros(&new[zero..]) as u64;
+        let hole = hole_in(file, seen + zero as u64, run, generation.size);
+        let is_left = generation.skipped.is_some() || seen < generation.zeros_until;
+        match hole {
+            Some(_) if zero > 0 => return Gap::At(zero),
+            Some(hole) => {
+                let Some(data) = data_after(file, hole) else { return Gap::Tail };
+                return Gap::Here(run.max(data - seen));
+            }
+            None if zero == 0 && generation.skipped.is_some() => return Gap::Here(run),
+            None if zero == 0 && is_left => return Gap::Here(run.min(generation.zeros_until - seen)),
+            None => from = zero + run as usize,
+        }
+    }
+    Gap::None
+}
+
+fn zeros(bytes: &[u8]) -> usize {
+    bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len())
+}
+
+/// Where a hole begins within a run of zeros; the end of the file is none.
+fn hole_in(file: &File, from: u64, run: u64, size: u64) -> Option<u64> {
+    if run < HOLE_BYTES_MIN {
+        return None;
+    }
+    let hole = lseek(file.as_fd(), from as i64, Whence::SeekHole).ok()? as u64;
+    (hole < size.min(from + run)).then_some(hole)
+}
+
+fn data_after(file: &File, from: u64) -> Option<u64> {
+    lseek(file.as_fd(), from as i64, Whence::SeekData).ok().map(|data| data as u64)
+}
+
+/// Goes on behind zeros. A line that is unfinished before them ends there.
+fn skip(generation: &mut Generation, hands: &mut Hands<'_>, bytes: u64) -> Step {
+    if !conclude(generation, hands) {
+        return Step::Full;
+    }
+    generation.skip(bytes);
+    Step::Went(bytes.min(READ_BYTES_MAX as u64) as usize)
+}

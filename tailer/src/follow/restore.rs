@@ -1,0 +1,142 @@
+//! The part of the first look that takes up what a checkpoint says: each of its generations is found again by identity
+//! and content, or looked for among the copies.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use memchr::memrchr;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::follow::generation::{Generation, Phase, Place};
+use crate::follow::happening::Happening;
+use crate::follow::memory::{Memory, read_up_to};
+use crate::follow::names::resume;
+use crate::follow::settings::Surroundings;
+use crate::identity::Identity;
+use crate::open::{At, Found, Opened, look};
+use crate::source::Source;
+use crate::state::{GenerationState, SourceState};
+
+/// Longest line whose hash is verified.
+const LINE_BYTES_MAX: u64 = 1 << 20;
+
+impl Source {
+    /// Builds the list of generations from a checkpoint.
+    pub(crate) fn take_up(&mut self, state: &SourceState, now: Instant, around: &mut dyn Surroundings) {
+        let files = self.files(around);
+        let live = match look(&self.path) {
+            At::File(found) => Some(found.identity),
+            _ => None,
+        };
+        self.was_there = !state.generations.is_empty();
+        for (index, saved) in state.generations.iter().enumerate() {
+            let identity = saved.copy.unwrap_or(saved.origin.identity);
+            let is_last_life = saved.copy.is_some()
+                || !state.generations[index + 1..].iter().any(|later| later.origin.identity == identity);
+            let found = if is_last_life { self.find(saved, identity, &files) } else { None };
+            let generation = self.take_up_one(saved, found, live, now);
+            self.chain.push_back(generation);
+        }
+        // What has the live name comes last.
+        if let Some(index) = self.chain.iter().position(Generation::is_live)
+            && let Some(generation) = self.chain.remove(index)
+        {
+            self.chain.push_back(generation);
+        }
+        if self.since_ns == 0 {
+            self.since_ns = state.generations.first().map_or(0, |first| first.origin.identity.born_ns);
+        }
+    }
+
+    fn take_up_one(
+        &mut self,
+        saved: &GenerationState,
+        found: Option<(PathBuf, Found)>,
+        live: Option<Identity>,
+        now: Instant,
+    ) -> Generation {
+        let memory = Memory::Guards { head: saved.head, tail: saved.guard };
+        let mut generation = Generation::new(self.new_id(), saved.origin, self.path.clone(), Place::Away, now)
+            .starting_at(saved.offset, memory);
+        if let Some((path, found)) = found {
+            generation.inode = found.identity;
+            generation.path = path;
+            if live == Some(found.identity) {
+                generation.path.clone_from(&self.path);
+                generation.rename(true, now);
+            }
+            match found.open() {
+                Opened::File(file) => {
+                    let is_another = saved.guard.is_none() && !last_line_fits(&file, saved);
+                    if is_another {
+                        generation.memory = Memory::Guards { head: saved.head, tail: Some(UNLIKE_ANYTHING) };
+                    }
+                    resume(&mut generation, file);
+                    self.tell(Happening::Opened { identity: found.identity, offset: saved.offset });
+                }
+                Opened::Failed(_) | Opened::Refused(_) => {}
+            }
+            return generation;
+        }
+        generation.phase = Phase::Sought { since: now, size: None };
+        generation
+    }
+
+    /// The file that a generation was in. Device numbers may change when the machine is started again: the same inode
+    /// number and birth do where the content is the same.
+    fn find(
+        &self,
+        saved: &GenerationState,
+        identity: Identity,
+        files: &HashMap<Identity, PathBuf>,
+    ) -> Option<(PathBuf, Found)> {
+        let open = |path: &PathBuf, identity: &Identity| match look(path) {
+            At::File(found) if found.identity == *identity => Some((path.clone(), found)),
+            _ => None,
+        };
+        if let Some(path) = files.get(&identity) {
+            return open(path, &identity);
+        }
+        let is_same = |other: &Identity| {
+            let (birth, known) = (other.born_ns == identity.born_ns, identity.born_ns != 0 || other.born_ns == 0);
+            other.ino == identity.ino && (birth && known || identity.born_ns == 0 && other.dev == identity.dev)
+        };
+        let (identity, path) = files.iter().find(|(other, _)| is_same(other))?;
+        let (path, found) = open(path, identity)?;
+        let Opened::File(file) = found.open() else { return None };
+        let memory = Memory::of_file(&file, saved.offset).ok().flatten()?;
+        let known = Memory::Guards { head: saved.head, tail: saved.guard };
+        super::names::is_same(&memory, &known).then_some((path, found))
+    }
+
+    /// All files that a generation may be in, by identity.
+    fn files(&self, around: &mut dyn Surroundings) -> HashMap<Identity, PathBuf> {
+        let paths = around.candidates().into_iter().chain([self.path.clone()]);
+        paths
+            .filter_map(|path| match look(&path) {
+                At::File(found) => Some((found.identity, path)),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+/// A guard that fits no bytes.
+const UNLIKE_ANYTHING: crate::guard::Guard = crate::guard::Guard { len: u32::MAX, hash: 0 };
+
+/// Whether the last line before the offset is the one that a checkpoint of another form has the hash of. Without a
+/// hash, or where the line is too long, identity and size have to do.
+fn last_line_fits(file: &File, saved: &GenerationState) -> bool {
+    let Some(hash) = saved.last_line_hash else { return true };
+    let from = saved.offset.saturating_sub(LINE_BYTES_MAX);
+    let mut bytes = vec![0; (saved.offset - from) as usize];
+    let Ok(read) = read_up_to(file, &mut bytes, from) else { return true };
+    if read < bytes.len() {
+        return false;
+    }
+    let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    let start = memrchr(b'\n', line).map_or(0, |newline| newline + 1);
+    (start == 0 && from > 0) || xxh3_64(&bytes[start..]) == hash
+}

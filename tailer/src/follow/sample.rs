@@ -1,0 +1,107 @@
+//! Whether a file is a copy of a generation: by its head it is told which generation it is a copy of, by the bytes
+//! before the offset that reading can go on there. Guards alone would take a copy of a later generation for it.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use crate::follow::generation::Generation;
+use crate::follow::memory::{Memory, read_up_to};
+use crate::guard::{GUARD_BYTES_MAX, Guard};
+use crate::state::DoneState;
+
+/// What a file has at its beginning and before an offset.
+#[derive(Debug)]
+pub struct Sample {
+    /// Its first bytes, at most as many as a guard covers.
+    pub head: Vec<u8>,
+    /// The offset, or its end if it is shorter.
+    pub at: u64,
+    /// The bytes before that, at most as many as a guard covers.
+    pub before: Vec<u8>,
+}
+
+/// How well a file fits a generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fit {
+    /// It is no copy of it.
+    No,
+    /// It is one, and ends before the place that was reached.
+    Short,
+    /// It is one, and reading can go on in it.
+    Full,
+}
+
+impl Sample {
+    /// Of a file that is `size` bytes long.
+    pub fn of_file(file: &File, size: u64, offset: u64) -> io::Result<Sample> {
+        let at = size.min(offset);
+        let mut head = vec![0; size.min(GUARD_BYTES_MAX as u64) as usize];
+        let mut before = vec![0; at.min(GUARD_BYTES_MAX as u64) as usize];
+        let read = read_up_to(file, &mut head, 0)?;
+        head.truncate(read);
+        let from = at - before.len() as u64;
+        let read = read_up_to(file, &mut before, from)?;
+        before.truncate(read);
+        Ok(Sample { head, at: from + before.len() as u64, before })
+    }
+
+    /// Of a stream, which stands at `at` afterwards.
+    pub fn of_stream(stream: &mut dyn Read, offset: u64) -> io::Result<Sample> {
+        let mut memory = Memory::default();
+        let mut at = 0;
+        let mut buffer = vec![0; 64 << 10];
+        while at < offset {
+            let most = (offset - at).min(buffer.len() as u64) as usize;
+            match stream.read(&mut buffer[..most])? {
+                0 => break,
+                read => {
+                    memory.push(&buffer[..read]);
+                    at += read as u64;
+                }
+            }
+        }
+        let Memory::Bytes { head, tail: before } = memory else { return Err(io::ErrorKind::InvalidData.into()) };
+        Ok(Sample { head, at, before })
+    }
+
+    /// How well the file it is of fits `generation`, where it was taken at `generation.seen()`.
+    pub fn fit(&self, generation: &Generation) -> Fit {
+        let memory = generation.remembered();
+        if !memory.says_something() || self.head.is_empty() || !memory.head_fits(&self.head) {
+            return Fit::No;
+        }
+        let behind = generation.seen() - self.at;
+        if behind == 0 {
+            return if memory.tail_fits(&self.before) { Fit::Full } else { Fit::No };
+        }
+        let tail = memory.tail();
+        let known = tail.len().saturating_sub(behind as usize).min(self.before.len());
+        let end = tail.len().saturating_sub(behind as usize);
+        let is_same = tail[end - known..end] == self.before[self.before.len() - known..];
+        if is_same { Fit::Short } else { Fit::No }
+    }
+
+    /// Whether the file it is of, `size` bytes long, is a copy of one that is done with, where it was taken at the end
+    /// of that.
+    pub fn is_copy_of(&self, done: &DoneState, size: u64) -> bool {
+        let fits = |guard: Option<Guard>, bytes: &[u8], is_head: bool| {
+            let Some(guard) = guard.filter(|guard| guard.len > 0) else { return false };
+            let len = guard.len as usize;
+            let part = if is_head { bytes.get(..len) } else { bytes.len().checked_sub(len).map(|from| &bytes[from..]) };
+            part.is_some_and(|part| guard.fits(part))
+        };
+        size == done.size && fits(done.head, &self.head, true) && fits(done.guard, &self.before, false)
+    }
+}
+
+/// Whether the first `size` bytes of both are the same, as far as the ends of them say.
+pub fn is_prefix(candidate: &File, size: u64, of: &File) -> io::Result<bool> {
+    let one = Sample::of_file(candidate, size, size)?;
+    let other_size = of.metadata()?.len();
+    if other_size < size {
+        return Ok(false);
+    }
+    let other = Sample::of_file(of, other_size, size)?;
+    let both = one.head.len().min(other.head.len());
+    Ok(one.at == size && other.at == size && one.head[..both] == other.head[..both] && one.before == other.before)
+}

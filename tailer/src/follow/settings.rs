@@ -1,0 +1,90 @@
+//! What a source is told from outside: its settings, the hints for a look, and what stands around its file.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::identity::Identity;
+use crate::lease::{self, Writers};
+
+/// Where a file begins for us that was there before we were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartAt {
+    /// At its first byte.
+    Beginning,
+    /// Behind the last newline that it has when it is opened.
+    End,
+}
+
+/// How a source is followed.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// For a file that is there at the very first look. One that appears later is read whole.
+    pub start_at: StartAt,
+    /// When the tailer was started for the first time, ns since the epoch: what was born before was there at the start.
+    pub since_ns: i64,
+    /// How long a copy of a truncated file is looked for while one that may be it cannot be judged.
+    pub reconcile: Duration,
+    /// How long a rotated generation is quiet before it is closed, where no lease can be had.
+    pub max_idle: Duration,
+    /// How long it is quiet before it is finished there.
+    pub drain_idle: Duration,
+    /// How long the next generation waits for a predecessor that somebody still writes to.
+    pub late_writer_max: Duration,
+    /// How long it waits for a quiet predecessor where no lease can be had.
+    pub quiet: Duration,
+    /// Longest line that is held until it is whole; a longer one is given in pieces.
+    pub line_bytes_max: usize,
+    /// Who can write to a file.
+    pub writers: fn(&File) -> Writers,
+    /// The end of the files is the end of the work: nothing more is waited for.
+    pub is_batch: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            start_at: StartAt::End,
+            since_ns: 0,
+            reconcile: Duration::from_secs(5),
+            max_idle: Duration::from_secs(5),
+            drain_idle: Duration::from_secs(60),
+            late_writer_max: Duration::from_secs(10),
+            quiet: Duration::from_secs(1),
+            line_bytes_max: 1 << 20,
+            writers: lease::ask,
+            is_batch: false,
+        }
+    }
+}
+
+/// What is known before a look. All of it is a hint: a look without any finds the same, later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hints {
+    /// A directory in which this source has names changed.
+    pub names: bool,
+    /// A writer closed one of its files.
+    pub closed: bool,
+    /// One of its files changed, or its permissions did.
+    pub content: bool,
+}
+
+/// What stands around a file.
+pub trait Surroundings {
+    /// Files that may have been rotated from it, by name, oldest first as far as names tell. The file itself may be
+    /// among them.
+    fn candidates(&mut self) -> Vec<PathBuf>;
+
+    /// Whether the content of a file of this name is packed.
+    fn is_packed(&self, path: &Path) -> bool;
+
+    /// The content of a packed file.
+    ///
+    /// # Errors
+    /// What the kernel says to the open.
+    fn unpack(&mut self, path: &Path) -> io::Result<Box<dyn Read>>;
+
+    /// Whether we write this file ourselves.
+    fn is_ours(&self, identity: &Identity) -> bool;
+}

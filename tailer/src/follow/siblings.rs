@@ -1,0 +1,258 @@
+//! The part of a look that deals with the files around the live one: copies of it, generations that were never seen,
+//! and files that are none of our business.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use crate::follow::generation::{Generation, Phase, Place};
+use crate::follow::happening::Happening;
+use crate::follow::memory::Memory;
+use crate::follow::sample::{Sample, is_prefix};
+use crate::follow::settings::Surroundings;
+use crate::follow::truncation::guards;
+use crate::identity::{Identity, Origin};
+use crate::lease::Writers;
+use crate::open::{At, Found, Opened, is_out_of_descriptors, look};
+use crate::source::Source;
+use crate::state::SourceState;
+
+/// A file beside the live one that is not known.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    pub(crate) path: PathBuf,
+    pub(crate) identity: Identity,
+    pub(crate) size: u64,
+    /// Last change of its content, ns since the epoch: a packed file keeps that of what was packed.
+    pub(crate) changed_ns: i64,
+    pub(crate) is_packed: bool,
+    /// Open, unless it is packed or could not be opened.
+    pub(crate) file: Option<File>,
+}
+
+impl Candidate {
+    /// Its head, and what stands before `offset`. `None`: it cannot be read, or not yet.
+    pub(crate) fn sample(&self, offset: u64, around: &mut dyn Surroundings) -> Option<Sample> {
+        if self.is_packed {
+            return Sample::of_stream(&mut *around.unpack(&self.path).ok()?, offset).ok();
+        }
+        Sample::of_file(self.file.as_ref()?, self.size, offset).ok()
+    }
+
+    /// By what it is older or newer than another: birth, and for a packed file the last change.
+    fn age_ns(&self) -> i64 {
+        if self.is_packed || self.identity.born_ns == 0 { self.changed_ns } else { self.identity.born_ns }
+    }
+}
+
+/// What a file beside the live one is.
+#[derive(Clone, Copy)]
+enum Verdict {
+    /// It cannot be said yet.
+    Undecided,
+    /// A copy of a generation that is on the list.
+    CopyOf(usize),
+    /// Not to be read.
+    NotOurs,
+    /// A generation that was never seen.
+    Missed,
+}
+
+impl Source {
+    /// Goes through the files around the live one. `is_first`: nothing is known of them but what `restored` says.
+    pub(crate) fn list(
+        &mut self,
+        is_first: bool,
+        restored: Option<&SourceState>,
+        now: Instant,
+        around: &mut dyn Surroundings,
+    ) {
+        self.list_at = None;
+        let mut candidates = self.unknown(now, around);
+        self.find_rests(&mut candidates, now, around);
+        let is_sought = self.chain.iter().any(|generation| matches!(generation.phase, Phase::Sought { .. }));
+        if is_sought {
+            candidates.retain(|candidate| !candidate.is_packed);
+        }
+        let verdicts: Vec<Verdict> =
+            candidates.iter().map(|candidate| self.judge(candidate, is_first, restored, around)).collect();
+        if self.verify() {
+            // A file was truncated while others were compared with it: a copy of it may be taken for something else.
+            return;
+        }
+        let mut missed = Vec::new();
+        for (candidate, verdict) in candidates.into_iter().zip(verdicts) {
+            match verdict {
+                Verdict::Undecided => self.list_again(now),
+                Verdict::CopyOf(index) => self.copies.push((candidate.identity, self.chain[index].id)),
+                Verdict::NotOurs => {
+                    let (head, tail) = guards(&candidate);
+                    self.set_never_ours(candidate.identity, candidate.size, head, tail);
+                }
+                Verdict::Missed => missed.push(candidate),
+            }
+        }
+        missed.sort_by_key(Candidate::age_ns);
+        for candidate in missed {
+            self.take_missed(candidate, now, around);
+        }
+    }
+
+    /// Lists again before long, without a hint.
+    pub(crate) fn list_again(&mut self, now: Instant) {
+        let at = now + self.settings.reconcile.min(std::time::Duration::from_secs(1));
+        self.list_at = Some(self.list_at.map_or(at, |other| other.min(at)));
+    }
+
+    /// The files around the live one that are neither on the list nor done with, open. Those on the list are told their
+    /// names.
+    fn unknown(&mut self, now: Instant, around: &mut dyn Surroundings) -> Vec<Candidate> {
+        let mut candidates: Vec<Candidate> = Vec::new();
+        for path in around.candidates() {
+            let At::File(found) = look(&path) else { continue };
+            let is_listed = candidates.iter().any(|other| other.identity == found.identity);
+            if is_listed || around.is_ours(&found.identity) || path == self.path {
+                continue;
+            }
+            let mut is_ours = false;
+            for generation in self.chain.iter_mut().filter(|generation| generation.inode == found.identity) {
+                is_ours = true;
+                if !generation.is_live() {
+                    generation.path.clone_from(&path);
+                }
+            }
+            if is_ours || self.is_done(&found, &path, now) {
+                continue;
+            }
+            let is_packed = around.is_packed(&path);
+            let file = if is_packed { None } else { self.open_candidate(&found, now) };
+            candidates.push(Candidate {
+                path,
+                identity: found.identity,
+                size: found.metadata.len(),
+                changed_ns: changed_ns(&found),
+                is_packed,
+                file,
+            });
+        }
+        candidates
+    }
+
+    /// Whether a file is done with. One that grew since is read on.
+    fn is_done(&mut self, found: &Found, path: &std::path::Path, now: Instant) -> bool {
+        let Some(index) = self.done.iter().position(|done| done.origin.identity == found.identity) else {
+            return false;
+        };
+        let done = &self.done[index];
+        let Some(offset) = done.offset.filter(|offset| found.metadata.len() > *offset) else { return true };
+        let memory = Memory::Guards { head: done.head, tail: done.guard };
+        let origin = done.origin;
+        let Some(file) = self.open_candidate(found, now) else { return true };
+        let same = super::names::same_memory(&file, offset, &memory);
+        let Some((offset, memory)) = same else {
+            // Without births an inode number can come back with another file.
+            let is_another = origin.identity.born_ns == 0;
+            if is_another {
+                self.done.remove(index);
+            }
+            return !is_another;
+        };
+        self.done.remove(index);
+        let id = self.new_id();
+        let generation = Generation::new(id, origin, path.to_path_buf(), Place::Open(file), now);
+        self.insert(generation.starting_at(offset, memory));
+        true
+    }
+
+    fn open_candidate(&mut self, found: &Found, now: Instant) -> Option<File> {
+        match found.open() {
+            Opened::File(file) => Some(file),
+            Opened::Refused(_) => None,
+            Opened::Failed(errno) => {
+                self.wants_descriptor |= is_out_of_descriptors(errno);
+                self.list_again(now);
+                None
+            }
+        }
+    }
+
+    fn judge(
+        &mut self,
+        candidate: &Candidate,
+        is_first: bool,
+        restored: Option<&SourceState>,
+        around: &mut dyn Surroundings,
+    ) -> Verdict {
+        if candidate.is_packed && restored.is_none() {
+            return Verdict::NotOurs;
+        }
+        if !candidate.is_packed {
+            let Some(file) = &candidate.file else { return Verdict::Undecided };
+            if candidate.size == 0 {
+                let is_written = (self.settings.writers)(file) != Writers::Nobody;
+                return if is_written && !is_first { Verdict::Undecided } else { Verdict::Missed };
+            }
+            let is_copy_of = |generation: &Generation| match generation.file() {
+                Some(of) => is_prefix(file, candidate.size, of).unwrap_or(false),
+                None => false,
+            };
+            if let Some(index) = self.chain.iter().rposition(is_copy_of) {
+                return Verdict::CopyOf(index);
+            }
+        }
+        let oldest_ns = self.chain.front().filter(|_| restored.is_some()).map(|oldest| oldest.inode.born_ns);
+        let is_older = candidate.age_ns() < self.since_ns.max(oldest_ns.unwrap_or(i64::MIN));
+        let was_there = is_first && restored.map_or(candidate.identity.born_ns == 0, |state| self.is_untouched(state));
+        if is_older || was_there || self.is_copy_of_done(candidate, around) {
+            return Verdict::NotOurs;
+        }
+        Verdict::Missed
+    }
+
+    /// Whether the file that had the live name when the checkpoint was written has it still, and was not truncated:
+    /// then nothing can have been rotated since.
+    fn is_untouched(&self, state: &SourceState) -> bool {
+        let is_live = |generation: &Generation| generation.is_live() && generation.phase == Phase::Reading;
+        state.is_live && self.chain.len() == 1 && self.chain.iter().all(is_live) && {
+            let (saved, now) = (&state.generations[0].origin, &self.chain[0].origin);
+            saved == now
+        }
+    }
+
+    fn is_copy_of_done(&self, candidate: &Candidate, around: &mut dyn Surroundings) -> bool {
+        self.done.iter().filter(|done| done.size > 0).any(|done| {
+            if !candidate.is_packed && candidate.size != done.size {
+                return false;
+            }
+            // One byte more tells a longer stream.
+            let Some(sample) = candidate.sample(done.size, around) else { return false };
+            sample.at == done.size && sample.is_copy_of(done, done.size)
+        })
+    }
+
+    fn take_missed(&mut self, candidate: Candidate, now: Instant, around: &mut dyn Surroundings) {
+        let place = match candidate.file {
+            Some(file) => Place::Open(file),
+            None => match around.unpack(&candidate.path) {
+                Ok(stream) => Place::Packed(stream),
+                Err(_) => return self.list_again(now),
+            },
+        };
+        let id = self.new_id();
+        let origin = Origin { identity: candidate.identity, epoch: 0 };
+        self.tell(Happening::Missed { path: candidate.path.clone(), identity: candidate.identity });
+        self.insert(Generation::new(id, origin, candidate.path, place, now));
+    }
+
+    /// Behind all that have lost the live name, before the one that has it.
+    fn insert(&mut self, generation: Generation) {
+        let at = self.chain.len() - usize::from(self.live().is_some());
+        self.chain.insert(at, generation);
+        self.is_changed = true;
+    }
+}
+
+fn changed_ns(found: &Found) -> i64 {
+    use std::os::unix::fs::MetadataExt;
+    found.metadata.mtime() * 1_000_000_000 + found.metadata.mtime_nsec()
+}

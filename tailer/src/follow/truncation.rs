@@ -1,0 +1,301 @@
+//! The part of a look that deals with truncated files: the life that ended, the one that began, and where the rest of
+//! the first may be found.
+//!
+//! A copy of a truncated file was made before the truncation: one list of the files around it shows whether there is
+//! one. Only while one of them cannot be judged is the answer waited for.
+
+use std::fs::File;
+use std::time::Instant;
+
+use crate::follow::generation::{Generation, Phase, Place};
+use crate::follow::happening::{Happening, Truncation};
+use crate::follow::memory::{Memory, read_up_to};
+use crate::follow::names::same_memory;
+use crate::follow::reading::verify;
+use crate::follow::sample::{Fit, Sample};
+use crate::follow::settings::Surroundings;
+use crate::follow::siblings::Candidate;
+use crate::guard::{GUARD_BYTES_MAX, Guard};
+use crate::identity::Origin;
+use crate::lease::Writers;
+use crate::source::Source;
+
+impl Source {
+    /// Finds truncations before files are compared; `true`: there was one.
+    pub(crate) fn verify(&mut self) -> bool {
+        let mut is_truncated = false;
+        for generation in self.chain.iter_mut().filter(|generation| generation.phase == Phase::Reading) {
+            if let Ok(Some(truncation)) = verify(generation) {
+                generation.phase = Phase::Truncated(truncation);
+                is_truncated = true;
+            }
+        }
+        is_truncated
+    }
+
+    /// Ends each life whose truncation showed, and begins the next; `true`: there was one whose rest is to be found.
+    pub(crate) fn end_truncated(&mut self, now: Instant) -> bool {
+        let mut is_sought = false;
+        let mut index = 0;
+        while index < self.chain.len() {
+            if let Phase::Truncated(truncation) = self.chain[index].phase {
+                is_sought |= self.end_one(index, truncation, now);
+                self.is_changed = true;
+            }
+            index += 1;
+        }
+        is_sought
+    }
+
+    fn end_one(&mut self, index: usize, truncation: Truncation, now: Instant) -> bool {
+        let id = self.new_id();
+        let ended = &mut self.chain[index];
+        let Place::Open(file) = std::mem::replace(&mut ended.place, Place::Away) else {
+            ended.phase = Phase::Finished;
+            return false;
+        };
+        let cut = if truncation == Truncation::SizeDecreased { cut_end(ended, &file) } else { None };
+        if let Some(size) = cut.filter(|size| *size >= ended.read) {
+            // Only of the unfinished line something is gone.
+            let lost = ended.seen() - size;
+            ended.held.truncate((size - ended.read) as usize);
+            ended.phase = Phase::Reading;
+            ended.place = Place::Open(file);
+            ended.at_end = None;
+            ended.longest = size;
+            self.tell(Happening::Truncated(Truncation::EndCut));
+            self.tell(Happening::Lost { bytes: lost });
+            return false;
+        }
+        let origin = Origin { epoch: ended.origin.epoch + 1, ..ended.origin };
+        let mut next = Generation::new(id, origin, ended.path.clone(), Place::Away, now);
+        next.rotated = ended.rotated;
+        ended.rename(false, now);
+        let kept = cut.and_then(|size| same_memory(&file, size, &Memory::Guards { head: None, tail: None }));
+        if let Some((size, memory)) = kept {
+            ended.phase = Phase::Finished;
+            let held = std::mem::take(&mut ended.held);
+            next = next.starting_at(size, memory);
+            self.tell(Happening::Truncated(Truncation::EndCut));
+            if !held.is_empty() {
+                self.tell(Happening::Lost { bytes: held.len() as u64 });
+            }
+        } else {
+            let size = (ended.longest > 0).then_some(ended.longest);
+            ended.phase = Phase::Sought { since: now, size };
+            next.zeros_until = ended.seen();
+            self.tell(Happening::Truncated(truncation));
+        }
+        next.place = Place::Open(file);
+        self.chain.insert(index + 1, next);
+        cut.is_none()
+    }
+
+    /// Looks for the rest of each life that ended among files that are not known. What is taken is taken off the list.
+    pub(crate) fn find_rests(
+        &mut self,
+        candidates: &mut Vec<Candidate>,
+        now: Instant,
+        around: &mut dyn Surroundings,
+    ) {
+        for index in (0..self.chain.len()).rev() {
+            let Phase::Sought { since, size } = self.chain[index].phase else { continue };
+            let (fits, is_undecided) = judge(&self.chain[index], candidates, self.settings.writers, around);
+            let best = fits.iter().map(|(fit, _)| *fit).max().unwrap_or(Fit::No);
+            let equals: Vec<usize> = fits.iter().filter(|(fit, _)| *fit == best).map(|(_, at)| *at).collect();
+            // Equal births leave the order of the names, oldest first.
+            let Some(chosen) = equals.iter().copied().min_by_key(|at| candidates[*at].identity.born_ns) else {
+                let waits = is_undecided && now.saturating_duration_since(since) < self.settings.reconcile;
+                if waits {
+                    self.list_again(now);
+                } else if !self.go_on_in_live(index) {
+                    self.give_up(index, size);
+                }
+                continue;
+            };
+            let candidate = candidates.remove(chosen);
+            if equals.len() > 1 && best == Fit::Full {
+                self.tell(Happening::Ambiguous { path: candidate.path.clone() });
+            }
+            self.is_changed = true;
+            if best == Fit::Full {
+                self.go_on_in(index, candidate, size, now, around);
+            } else {
+                self.end_of_copy_was_passed(index, &candidate, size);
+            }
+        }
+    }
+
+    /// The file with the live name is a copy of a generation of the checkpoint that is nowhere else: it was restored, or
+    /// moved from another file system.
+    fn go_on_in_live(&mut self, index: usize) -> bool {
+        let sought = &self.chain[index];
+        let Some(live) = self.live().filter(|live| live.put == 0 && live.read == 0) else { return false };
+        let is_another_life = self.chain.iter().any(|other| other.inode == sought.inode && other.id != sought.id);
+        let sample = live.file().map(|file| {
+            let size = file.metadata().map_or(0, |metadata| metadata.len());
+            Sample::of_file(file, size, sought.seen())
+        });
+        let is_copy = matches!(sample, Some(Ok(sample)) if sample.fit(sought) == Fit::Full);
+        if sought.longest > 0 || is_another_life || !is_copy {
+            return false;
+        }
+        let (Some(mut sought), Some(live)) = (self.chain.remove(index), self.chain.pop_back()) else { return false };
+        if let Some(file) = live.file()
+            && let Some((_, memory)) = same_memory(file, sought.read, &sought.memory)
+        {
+            sought.memory = memory;
+        }
+        sought.inode = live.inode;
+        sought.path = live.path;
+        sought.place = live.place;
+        sought.rotated = None;
+        sought.phase = Phase::Reading;
+        let (path, offset) = (sought.path.clone(), sought.read);
+        self.chain.push_back(sought);
+        self.tell(Happening::CopyMatched { path, offset, bytes: None });
+        true
+    }
+
+    /// No file has the rest.
+    fn give_up(&mut self, index: usize, size: Option<u64>) {
+        let generation = &mut self.chain[index];
+        generation.phase = Phase::Finished;
+        self.is_changed = true;
+        let (seen, identity, is_restored) =
+            (generation.seen(), generation.origin.identity, generation.longest == 0);
+        let has_next = self.chain.iter().filter(|other| other.inode == identity).count() > 1;
+        if is_restored && !has_next {
+            self.tell(Happening::GenerationMissing { identity, offset: seen });
+        } else {
+            self.tell_lost(seen, size);
+        }
+    }
+
+    /// The copy was made before we had read as far as we did: nothing is to be fetched from it.
+    fn end_of_copy_was_passed(&mut self, index: usize, candidate: &Candidate, size: Option<u64>) {
+        let (head, tail) = guards(candidate);
+        self.set_never_ours(candidate.identity, candidate.size, head, tail);
+        self.chain[index].phase = Phase::Finished;
+        let seen = self.chain[index].seen();
+        let path = candidate.path.clone();
+        self.tell(Happening::CopyMatched { path, offset: seen, bytes: Some(0) });
+        self.tell_lost(seen, size);
+    }
+
+    fn go_on_in(
+        &mut self,
+        index: usize,
+        candidate: Candidate,
+        size: Option<u64>,
+        now: Instant,
+        around: &mut dyn Surroundings,
+    ) {
+        let generation = &mut self.chain[index];
+        let seen = generation.seen();
+        let bytes = if candidate.is_packed {
+            let Some((memory, stream)) = unpacked(&candidate, generation.read, seen, around) else {
+                generation.phase = Phase::Finished;
+                return;
+            };
+            generation.memory = memory;
+            generation.place = Place::Packed(stream);
+            None
+        } else {
+            let Some(file) = candidate.file else { return };
+            if let Some((_, memory)) = same_memory(&file, generation.read, &generation.memory) {
+                generation.memory = memory;
+            }
+            generation.place = Place::Open(file);
+            Some(candidate.size.saturating_sub(seen))
+        };
+        generation.phase = Phase::Reading;
+        generation.inode = candidate.identity;
+        generation.path.clone_from(&candidate.path);
+        generation.at_end = None;
+        generation.has_name = true;
+        generation.size = 0;
+        generation.zeros_until = 0;
+        generation.grown = now;
+        self.tell(Happening::CopyMatched { path: candidate.path, offset: seen, bytes });
+        if bytes.is_some() {
+            self.tell_lost(candidate.size, size);
+        }
+    }
+
+    fn tell_lost(&mut self, had: u64, size: Option<u64>) {
+        let bytes = size.unwrap_or(0).saturating_sub(had);
+        if bytes > 0 {
+            self.tell(Happening::Lost { bytes });
+        }
+    }
+}
+
+
+/// The size of a file whose end was cut off, where what is left is what was read and is more than what is gone: a log
+/// that begins anew with its usual first line is not taken for it.
+fn cut_end(generation: &Generation, file: &File) -> Option<u64> {
+    let size = file.metadata().ok()?.len();
+    let seen = generation.seen();
+    let memory = generation.remembered();
+    let Memory::Bytes { head, tail } = &memory else { return None };
+    let window = seen - tail.len() as u64;
+    if size >= seen || size <= window || size <= seen - size {
+        return None;
+    }
+    let mut left = vec![0; (size - window) as usize];
+    let mut first = vec![0; size.min(GUARD_BYTES_MAX as u64) as usize];
+    let is_whole = read_up_to(file, &mut left, window).ok()? == left.len()
+        && read_up_to(file, &mut first, 0).ok()? == first.len();
+    (is_whole && tail[..left.len()] == *left && head[..first.len().min(head.len())] == *first).then_some(size)
+}
+
+/// Which of the files fit a life that ended, and whether one that may be it cannot be judged yet.
+fn judge(
+    generation: &Generation,
+    candidates: &mut [Candidate],
+    writers: fn(&File) -> Writers,
+    around: &mut dyn Surroundings,
+) -> (Vec<(Fit, usize)>, bool) {
+    let mut fits = Vec::new();
+    let mut is_undecided = false;
+    if !generation.memory.says_something() && generation.held.is_empty() {
+        return (fits, false);
+    }
+    for (index, candidate) in candidates.iter_mut().enumerate() {
+        let Some(sample) = candidate.sample(generation.seen(), around) else {
+            is_undecided = true;
+            continue;
+        };
+        let fit = sample.fit(generation);
+        let is_written = || candidate.file.as_ref().is_some_and(|file| writers(file) == Writers::Somebody);
+        if fit == Fit::Short && is_written() {
+            is_undecided = true;
+        } else if fit != Fit::No {
+            fits.push((fit, index));
+        }
+    }
+    (fits, is_undecided)
+}
+
+/// The unpacked stream of a file from `seen` on, and what stands before `read` in it.
+fn unpacked(
+    candidate: &Candidate,
+    read: u64,
+    seen: u64,
+    around: &mut dyn Surroundings,
+) -> Option<(Memory, Box<dyn std::io::Read>)> {
+    let mut stream = around.unpack(&candidate.path).ok()?;
+    let sample = Sample::of_stream(&mut *stream, read).ok()?;
+    Sample::of_stream(&mut *stream, seen - read).ok()?;
+    Some((Memory::Bytes { head: sample.head, tail: sample.before }, stream))
+}
+
+/// Head and end of a file, by which a copy of it is known.
+pub(crate) fn guards(candidate: &Candidate) -> (Option<Guard>, Option<Guard>) {
+    let Some(file) = &candidate.file else { return (None, None) };
+    match Sample::of_file(file, candidate.size, candidate.size) {
+        Ok(sample) => (Some(Guard::of_head(&sample.head)), Some(Guard::of_end(&sample.before))),
+        Err(_) => (None, None),
+    }
+}

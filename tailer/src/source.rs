@@ -1,0 +1,457 @@
+//! A source: one log with all its generations, oldest first, the one with the live name last.
+//!
+//! A look finds out what there is and changes the list of generations; a read gives bytes of those that are known. So
+//! whoever keeps a checkpoint can write a changed list down before bytes of it are on their way. Time and hints come in
+//! as arguments; nothing here waits.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::follow::finish::{is_finished, may_close, may_pass};
+use crate::follow::generation::{Asked, Generation, Phase, Place, Trouble};
+use crate::follow::happening::Happening;
+use crate::follow::reading::{Hands, Step, conclude, step};
+use crate::follow::settings::{Hints, Settings, Surroundings};
+use crate::guard::Guard;
+use crate::identity::{Identity, Origin};
+use crate::lease::Writers;
+use crate::lines::{GenerationId, SourceId};
+use crate::output::{Output, Standing};
+use crate::state::{DoneState, GenerationState, SourceState};
+
+/// Most files that are remembered as done with.
+pub(crate) const DONE_MAX: usize = 1024;
+
+/// How long a live name may be missing before it is said: a rotation that creates no new file leaves such a gap.
+pub(crate) const MISSING_MAX: Duration = Duration::from_secs(3);
+
+/// One followed log.
+#[derive(Debug)]
+pub struct Source {
+    pub(crate) id: SourceId,
+    pub(crate) path: PathBuf,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) chain: VecDeque<Generation>,
+    pub(crate) done: Vec<DoneState>,
+    /// Copies of a generation while that is in the chain.
+    pub(crate) copies: Vec<(Identity, GenerationId)>,
+    pub(crate) since_ns: i64,
+    /// What a checkpoint said, until the first look.
+    pub(crate) restored: Option<SourceState>,
+    pub(crate) has_begun: bool,
+    /// A file had the live name in this run.
+    pub(crate) was_there: bool,
+    pub(crate) missing_since: Option<Instant>,
+    pub(crate) trouble: Option<Trouble>,
+    pub(crate) is_trouble_said: bool,
+    pub(crate) refused: Option<crate::open::Refusal>,
+    /// When the siblings are to be listed without a hint.
+    pub(crate) list_at: Option<Instant>,
+    pub(crate) wants_descriptor: bool,
+    pub(crate) is_changed: bool,
+    pub(crate) happenings: Vec<Happening>,
+    generations_made: u32,
+}
+
+impl Source {
+    /// A source that is followed for the first time.
+    pub fn new(id: SourceId, path: PathBuf, settings: Arc<Settings>) -> Source {
+        Source {
+            id,
+            path,
+            since_ns: settings.since_ns,
+            settings,
+            chain: VecDeque::new(),
+            done: Vec::new(),
+            copies: Vec::new(),
+            restored: None,
+            has_begun: false,
+            was_there: false,
+            missing_since: None,
+            trouble: None,
+            is_trouble_said: false,
+            refused: None,
+            list_at: None,
+            wants_descriptor: false,
+            is_changed: false,
+            happenings: Vec::new(),
+            generations_made: 0,
+        }
+    }
+
+    /// A source that a checkpoint knows.
+    pub fn restore(id: SourceId, state: SourceState, settings: Arc<Settings>) -> Source {
+        let mut source = Source::new(id, state.path.clone(), settings);
+        source.since_ns = state.since_ns;
+        source.done.clone_from(&state.done);
+        source.restored = Some(state);
+        source
+    }
+
+    /// Which one.
+    pub fn id(&self) -> SourceId {
+        self.id
+    }
+
+    /// The path that is followed.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Other settings from now on.
+    pub fn set_settings(&mut self, settings: Arc<Settings>) {
+        self.settings = settings;
+    }
+
+    /// Finds out what there is. Gives no bytes.
+    pub fn look(&mut self, now: Instant, hints: Hints, around: &mut dyn Surroundings) {
+        for generation in &mut self.chain {
+            if hints.closed {
+                generation.was_closed = true;
+                generation.asked.next = None;
+            }
+            if hints.closed || hints.content {
+                generation.at_end = None;
+                generation.trouble = None;
+            }
+        }
+        self.wants_descriptor = false;
+        let is_first = !std::mem::replace(&mut self.has_begun, true);
+        let restored = self.restored.take();
+        if let Some(state) = &restored {
+            self.take_up(state, now, around);
+        }
+        let mut lists = is_first || hints.names || self.list_at.is_some_and(|at| at <= now);
+        lists |= self.look_at_name(is_first && restored.is_none(), now, around);
+        if lists {
+            self.verify();
+        }
+        lists |= self.end_truncated(now);
+        if lists {
+            self.list(is_first, restored.as_ref(), now, around);
+        }
+        self.wake(now);
+        self.let_go();
+    }
+
+    /// Reads what is there into `output`, as far as it has room, at most about `budget_bytes`. Changes no list of
+    /// generations; `buffer` is at least [`BUFFER_BYTES`](crate::follow::reading::BUFFER_BYTES) long.
+    pub fn read(
+        &mut self,
+        output: &mut dyn Output,
+        buffer: &mut [u8],
+        budget_bytes: usize,
+        now: Instant,
+        now_ns: i64,
+    ) -> Standing {
+        let settings = Arc::clone(&self.settings);
+        let mut hands = Hands {
+            source: self.id,
+            output,
+            buffer,
+            line_bytes_max: settings.line_bytes_max,
+            now,
+            now_ns,
+            happenings: &mut self.happenings,
+        };
+        let mut left = budget_bytes;
+        let mut standing = Standing::Ended;
+        let mut late = 0;
+        for index in 0..self.chain.len() {
+            let has_successor_begun = self.chain.iter().skip(index + 1).any(|later| later.put > 0);
+            let generation = &mut self.chain[index];
+            let before = generation.put;
+            let outcome = read_one(generation, &mut hands, &settings, &mut left);
+            if has_successor_begun {
+                late += generation.put - before;
+            }
+            standing = match (outcome, standing) {
+                (Outcome::Behind, _) => Standing::Behind,
+                (Outcome::AtEnd, _) => Standing::AtEnd,
+                (Outcome::Finished, standing) => standing,
+            };
+            let may_go_on = outcome == Outcome::Finished
+                || (outcome == Outcome::AtEnd
+                    && generation.phase == Phase::Reading
+                    && may_pass(&generation.facts(now), &settings));
+            if !may_go_on {
+                break;
+            }
+        }
+        if !settings.is_batch && standing == Standing::Ended {
+            standing = Standing::AtEnd;
+        }
+        if late > 0 {
+            hands.happenings.push(Happening::Late { bytes: late });
+        }
+        hands.output.note(self.id, standing);
+        standing
+    }
+
+    /// An output delivered bytes of it.
+    pub fn delivered(&mut self, generation: GenerationId, offset: u64) {
+        if let Some(generation) = self.chain.iter_mut().find(|other| other.id == generation) {
+            generation.deliver(offset);
+        }
+    }
+
+    /// What a checkpoint is to say.
+    pub fn state(&self) -> SourceState {
+        if let Some(state) = &self.restored {
+            return state.clone();
+        }
+        SourceState {
+            path: self.path.clone(),
+            generations: self.chain.iter().map(Generation::state).collect(),
+            is_live: self.chain.back().is_some_and(Generation::is_live),
+            done: self.done.clone(),
+            since_ns: self.since_ns,
+        }
+    }
+
+    /// Whether the list of generations changed since this was last asked: a checkpoint must know of it before more
+    /// bytes are read.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.is_changed)
+    }
+
+    /// What happened since this was last asked.
+    pub fn take_happenings(&mut self) -> Vec<Happening> {
+        std::mem::take(&mut self.happenings)
+    }
+
+    /// When it wants a look, and a read after it, without a hint. `None`: not before something changes.
+    pub fn next_look(&self, now: Instant) -> Option<Instant> {
+        if !self.has_begun || self.wants_look() {
+            return Some(now);
+        }
+        let settings = &self.settings;
+        let waiting = self.chain.iter().filter_map(|generation| {
+            if let Some(trouble) = generation.trouble {
+                return Some(trouble.next);
+            }
+            let rotated = generation.rotated?;
+            if generation.phase != Phase::Reading || !generation.is_open() {
+                return None;
+            }
+            let quiet = generation.grown.max(rotated);
+            let unknown = generation.asked.writers == Some(Writers::Unknown);
+            let steps = [
+                Some(rotated + settings.late_writer_max),
+                unknown.then(|| quiet + settings.quiet),
+                unknown.then(|| quiet + settings.max_idle),
+                unknown.then(|| quiet + settings.drain_idle),
+                generation.asked.next,
+            ];
+            steps.into_iter().flatten().filter(|at| *at > now).min()
+        });
+        let missing = self.missing_since.filter(|_| !self.is_trouble_said).map(|since| since + MISSING_MAX);
+        let trouble = self.trouble.map(|trouble| trouble.next);
+        waiting.chain(self.list_at).chain(missing).chain(trouble).min()
+    }
+
+    /// Whether a read found what only a look can deal with: a truncation, or a generation that is done with.
+    pub fn wants_look(&self) -> bool {
+        self.chain.iter().any(|generation| {
+            let is_to_go = generation.is_over() && !generation.is_live();
+            is_to_go || matches!(generation.phase, Phase::Truncated(_))
+        })
+    }
+
+    /// Whether a file could not be opened because no descriptor was left.
+    pub fn wants_descriptor(&self) -> bool {
+        self.wants_descriptor
+    }
+
+    /// How many files it has open.
+    pub fn descriptors_open(&self) -> usize {
+        self.chain.iter().filter(|generation| generation.is_open()).count()
+    }
+
+    /// Closes the files that were read to their ends and delivered; how many. They are opened again when they grew.
+    pub fn park(&mut self) -> usize {
+        let mut parked = 0;
+        for generation in &mut self.chain {
+            let is_at_end = generation.at_end.is_some() && generation.phase == Phase::Reading;
+            if is_at_end && generation.file().is_some() && generation.is_delivered() && generation.has_name {
+                generation.park();
+                parked += 1;
+            }
+        }
+        parked
+    }
+
+    /// Whether all its generations are closed, to be opened again when they grew.
+    pub fn is_parked(&self) -> bool {
+        !self.chain.is_empty() && self.chain.iter().all(Generation::is_parked)
+    }
+
+    /// When one of its files was last seen to have grown.
+    pub fn last_growth(&self) -> Option<Instant> {
+        self.chain.iter().map(|generation| generation.grown).max()
+    }
+
+    /// The file with the live name.
+    pub fn live(&self) -> Option<&Generation> {
+        self.chain.back().filter(|generation| generation.is_live())
+    }
+
+    /// All generations, oldest first.
+    pub fn generations(&self) -> impl Iterator<Item = &Generation> {
+        self.chain.iter()
+    }
+
+    /// Whether it follows this file, or is done with it.
+    pub fn knows(&self, identity: &Identity) -> bool {
+        let is_done = self.done.iter().any(|done| done.origin.identity == *identity);
+        is_done || self.chain.iter().any(|generation| generation.inode == *identity)
+    }
+
+    pub(crate) fn new_id(&mut self) -> GenerationId {
+        self.generations_made += 1;
+        GenerationId(u64::from(self.id.0) << 32 | u64::from(self.generations_made))
+    }
+
+    pub(crate) fn tell(&mut self, happening: Happening) {
+        self.happenings.push(happening);
+    }
+
+    /// Takes generations off the list that are finished and delivered.
+    fn let_go(&mut self) {
+        let mut index = 0;
+        while index < self.chain.len() {
+            // In a batch the live one is over as well, and stays for the checkpoint: more may come before the next.
+            if !self.chain[index].is_over() || self.chain[index].is_live() {
+                index += 1;
+                continue;
+            }
+            if let Some(generation) = self.chain.remove(index) {
+                self.finish(&generation);
+            }
+        }
+    }
+
+    fn finish(&mut self, generation: &Generation) {
+        self.is_changed = true;
+        let copies: Vec<Identity> =
+            self.copies.iter().filter(|(_, of)| *of == generation.id).map(|(identity, _)| *identity).collect();
+        self.copies.retain(|(_, of)| *of != generation.id);
+        for identity in copies {
+            self.set_done(DoneState { origin: Origin { identity, epoch: 0 }, ..DoneState::default() });
+        }
+        if self.chain.iter().any(|other| other.inode == generation.inode) {
+            // The life of an inode that goes on in another generation.
+            return;
+        }
+        let GenerationState { origin, offset, guard, head, copy, .. } = generation.state();
+        let origin = copy.map_or(origin, |identity| Origin { identity, epoch: 0 });
+        self.tell(Happening::Finished { identity: origin.identity, offset });
+        self.set_done(DoneState { origin, offset: Some(offset), guard, head, size: offset });
+    }
+
+    pub(crate) fn set_done(&mut self, done: DoneState) {
+        self.is_changed = true;
+        self.done.retain(|other| other.origin.identity != done.origin.identity);
+        if self.done.len() == DONE_MAX {
+            self.done.remove(0);
+        }
+        self.done.push(done);
+    }
+
+    /// A file that never was ours, with what tells a copy of it.
+    pub(crate) fn set_never_ours(&mut self, identity: Identity, size: u64, head: Option<Guard>, guard: Option<Guard>) {
+        self.set_done(DoneState { origin: Origin { identity, epoch: 0 }, offset: None, guard, head, size });
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// More can be read now, or when there is room, or after a look.
+    Behind,
+    /// All was read that is there.
+    AtEnd,
+    /// And that is final.
+    Finished,
+}
+
+fn read_one(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Settings, left: &mut usize) -> Outcome {
+    if generation.trouble.is_some_and(|trouble| hands.now < trouble.next) {
+        return Outcome::AtEnd;
+    }
+    loop {
+        match generation.phase {
+            Phase::Finished => {
+                return if conclude(generation, hands) { Outcome::Finished } else { Outcome::Behind };
+            }
+            Phase::Truncated(_) => return Outcome::Behind,
+            Phase::Sought { .. } => return Outcome::AtEnd,
+            Phase::Reading => {}
+        }
+        match step(generation, hands) {
+            Step::Went(bytes) => {
+                recover(generation, hands);
+                *left = left.saturating_sub(bytes);
+                if *left == 0 {
+                    return Outcome::Behind;
+                }
+            }
+            Step::Full => return Outcome::Behind,
+            Step::Truncated(truncation) => generation.phase = Phase::Truncated(truncation),
+            Step::Failed(errno) => {
+                fail(generation, hands, errno);
+                return Outcome::AtEnd;
+            }
+            Step::AtEnd => {
+                recover(generation, hands);
+                if !is_over(generation, hands, settings) {
+                    return Outcome::AtEnd;
+                }
+            }
+        }
+    }
+}
+
+/// Whether the generation at whose end we are is finished; if so, it is from now on. `true` also if more was found.
+fn is_over(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Settings) -> bool {
+    if !generation.is_live() && !settings.is_batch {
+        generation.ask(settings.writers, hands.now);
+    }
+    let facts = generation.facts(hands.now);
+    if is_finished(&facts, settings) && !generation.is_parked() {
+        // What was written before the last writer was gone is read first: one more step must find nothing.
+        generation.at_end = None;
+        match step(generation, hands) {
+            Step::AtEnd => generation.phase = Phase::Finished,
+            Step::Truncated(truncation) => generation.phase = Phase::Truncated(truncation),
+            Step::Failed(errno) => fail(generation, hands, errno),
+            Step::Went(_) | Step::Full => generation.asked = Asked::default(),
+        }
+        return !matches!(generation.phase, Phase::Reading) || generation.at_end.is_none();
+    }
+    if may_close(&facts, settings) && generation.is_delivered() && generation.file().is_some() {
+        generation.park();
+    }
+    false
+}
+
+fn fail(generation: &mut Generation, hands: &mut Hands<'_>, errno: nix::errno::Errno) {
+    let is_new = generation.trouble.is_none_or(|trouble| trouble.errno != errno);
+    let trouble = Trouble::after(generation.trouble, errno, hands.now);
+    generation.trouble = Some(trouble);
+    if is_new {
+        hands.happenings.push(Happening::OpenError { path: generation.path.clone(), errno });
+        hands.happenings.push(Happening::Retry { after: trouble.next - hands.now });
+    }
+    if matches!(generation.place, Place::Packed(_)) {
+        // A damaged packed file does not heal, and its stream cannot be wound back.
+        generation.phase = Phase::Finished;
+    }
+}
+
+fn recover(generation: &mut Generation, hands: &mut Hands<'_>) {
+    if generation.trouble.take().is_some() {
+        hands.happenings.push(Happening::Recovered { path: generation.path.clone() });
+    }
+}
