@@ -4,4 +4,5 @@ pub mod guard;
 pub mod identity;
 pub mod lines;
 pub mod output;
+pub mod stage;
 pub mod state;
