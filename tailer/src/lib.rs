@@ -21,6 +21,7 @@ pub mod packed;
 pub mod siblings;
 pub mod source;
 pub mod sources;
+pub mod stage;
 pub mod state;
 pub mod stdout;
 pub mod timestamp;

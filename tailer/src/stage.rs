@@ -1,0 +1,176 @@
+//! Delivery into a FIFO, exactly once across `kill -9`.
+//!
+//! A write into a pipe says how much it took only to the process that made it: who dies before it could note that does
+//! not know what arrived. So the bytes go through a second pipe, the *staging pipe*, which the holder keeps alive: they
+//! are written into it while a mapped record says so, and moved from there into the target by `splice(2)`, which takes
+//! them out of the one and puts them into the other in one step of the kernel. What is left in the staging pipe is
+//! what is not delivered, whoever is dead.
+//!
+//! | room | what it has |
+//! |---|---|
+//! | [`gather`] | which run of a block came from which generation |
+//! | [`pieces`] | cutting a block where no other writer can tear it |
+//! | [`record`], [`slots`], [`file`] | the mapped record, its table of positions, its file |
+//! | [`decide`] | the table of what to do next |
+//! | [`verify`] | whether the staging pipe has what the record says |
+//! | [`steps`] | doing it, one repeatable step at a time |
+//! | [`target`] | the two pipes: opening, permissions, system calls |
+//! | [`deliver`] | when: the output that the program sees |
+//! | [`retry`], [`message`] | what fails for a while, what is to be said |
+//!
+//! Without a staging pipe the same blocks go by `write(2)` straight into the target, and a crash may repeat one piece.
+
+pub mod decide;
+pub mod deliver;
+pub mod file;
+pub mod gather;
+pub mod message;
+pub mod pieces;
+pub mod record;
+pub mod retry;
+pub mod slots;
+pub mod steps;
+pub mod target;
+pub mod verify;
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use standpipe_common::error::Result;
+use xxhash_rust::xxh3::xxh3_64;
+
+use self::decide::Phase;
+use self::deliver::OpenLine;
+use self::file::{RecordFile, Setting};
+use self::gather::Runs;
+pub use self::message::{Message, Severity};
+use self::message::Messages;
+use self::record::AREA_BYTES;
+use self::retry::Retry;
+pub use self::slots::Position;
+use self::steps::Steps;
+use self::target::Target;
+use crate::identity::Origin;
+use crate::lines::GenerationId;
+
+/// Most bytes that the stage takes of a line at once: a longer one must come in parts, with
+/// [`crate::lines::End::Open`].
+pub const ROOM_BYTES_MAX: usize = AREA_BYTES - 1;
+
+/// The bytes that UTF-8 never has: one of them is the canary.
+const NEVER_IN_TEXT: [u8; 13] = [0xC0, 0xC1, 0xF5, 0xF6, 0xF7, 0xF8, 0xF9, 0xFA, 0xFB, 0xFC, 0xFD, 0xFE, 0xFF];
+
+/// One target FIFO and all that is on its way into it.
+#[derive(Debug)]
+pub struct Stage {
+    target: Target,
+    file: RecordFile,
+    steps: Steps,
+    said: Messages,
+    /// The slot of each generation that has one.
+    slots: HashMap<Origin, usize>,
+    /// What is being filled, in the area that has no block in flight.
+    filling: Runs,
+    area: usize,
+    /// Since when the oldest line waits there.
+    since: Option<Instant>,
+    /// What the block in flight will have delivered.
+    in_flight: Vec<(GenerationId, u64)>,
+    /// The source whose line is not finished, for nothing else may come in between.
+    open: Option<OpenLine>,
+    /// Whether the block in flight begins, and whether it ends, inside a line.
+    begins_inside: bool,
+    ends_inside: bool,
+    /// Until when a long line waits for an empty target.
+    long_until: Option<Instant>,
+    target_retry: Retry,
+    stage_retry: Retry,
+    record_retry: Retry,
+    is_hurried: bool,
+}
+
+impl Stage {
+    /// The stage of the target at `path`, with its record beside the state file `state`. What a killed process left
+    /// on its way is delivered in the turns that follow, before anything else.
+    ///
+    /// # Errors
+    /// The record cannot be made, or another tailer has the staging pipe.
+    pub fn open(path: &Path, state: &Path, boot: &str, now_ns: i64) -> Result<Stage> {
+        let record_path = record_path(path, state);
+        let mut said = Messages::about(path);
+        let setting = Setting { boot, now_ns, area_bytes: AREA_BYTES };
+        let file = RecordFile::open(&record_path, setting, &mut said)?;
+        let record = &file.record;
+        let word = record.word();
+        if word.phase == Phase::Direct {
+            let bytes = pieces::next(&record.block()[record.moved()..]);
+            said.warning(format!("without a staging pipe a piece of {bytes} bytes may be repeated"));
+        }
+        let slots = (0..record.slot_count()).filter_map(|slot| Some((record.origin(slot)?, slot))).collect();
+        let canary = canary_of(&record_path);
+        let mut stage = Stage {
+            target: Target::new(path),
+            steps: Steps::new(canary),
+            said,
+            slots,
+            filling: Runs::default(),
+            area: 1 - word.area,
+            since: None,
+            in_flight: Vec::new(),
+            open: None,
+            begins_inside: false,
+            ends_inside: false,
+            long_until: None,
+            target_retry: Retry::default(),
+            stage_retry: Retry::default(),
+            record_retry: Retry::default(),
+            is_hurried: false,
+            file,
+        };
+        stage.refuse_a_second_tailer()?;
+        Ok(stage)
+    }
+
+    /// How far every generation that ever came here is delivered; what is on its way counts, for it will arrive.
+    pub fn positions(&self) -> Vec<Position> {
+        self.file.record.positions()
+    }
+
+    /// Forgets the positions of all generations but these (and those on their way). To be called when a durable
+    /// checkpoint says that the others are done with.
+    pub fn retain(&mut self, origins: &[Origin]) {
+        let record = &mut self.file.record;
+        let kept: HashSet<&Origin> = origins.iter().collect();
+        let on_their_way: HashSet<usize> = record.entries().iter().map(|entry| entry.slot).collect();
+        self.slots.retain(|origin, slot| {
+            let keep = kept.contains(origin) || on_their_way.contains(slot);
+            if !keep {
+                record.release_slot(*slot);
+            }
+            keep
+        });
+    }
+
+    /// What is to be said since the last time.
+    pub fn take_messages(&mut self) -> Vec<Message> {
+        self.said.take()
+    }
+}
+
+/// Where the record of a target is: beside the state file.
+pub fn record_path(target: &Path, state: &Path) -> PathBuf {
+    let absolute = std::path::absolute(target).unwrap_or_else(|_| target.to_path_buf());
+    let mut name = OsString::from(state);
+    name.push(format!(".stage-{:016x}", xxh3_64(absolute.as_os_str().as_bytes())));
+    name.into()
+}
+
+/// The canary of a record: with it what another tailer, with another state, left in the staging pipe is not taken for
+/// our own.
+fn canary_of(record: &Path) -> u8 {
+    let absolute = std::path::absolute(record).unwrap_or_else(|_| record.to_path_buf());
+    NEVER_IN_TEXT[(xxh3_64(absolute.as_os_str().as_bytes()) % NEVER_IN_TEXT.len() as u64) as usize]
+}

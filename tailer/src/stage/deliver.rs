@@ -1,0 +1,348 @@
+//! When the steps are taken: the stage as an output.
+//!
+//! Lines are *gathered* before they go: a page of a pipe takes one piece, however small, so single lines would fill the
+//! target at 3 % of its bytes. A block goes when the target is empty, or with all its pieces that nothing can be added
+//! to, or when its oldest line has waited a second. Nobody says when a pipe becomes empty, so while lines wait it is
+//! asked every 2 ms.
+//! A line that is longer than a piece waits up to a second for an empty target; the parts of a line that is longer than
+//! a block follow each other with nothing of another source in between.
+//! A target that nobody reads, or that is not there, is tried again and again; the block stays where it is.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use memchr::memrchr;
+use nix::errno::Errno;
+use standpipe_common::error::Result;
+
+use super::Stage;
+use super::decide::Phase;
+use super::gather::Runs;
+use super::pieces::{self, PIECE_BYTES_MAX};
+use super::record::{ENTRIES_MAX, Entry};
+use super::steps::{Pipes, Went};
+use super::target::Found;
+use crate::guard::Guard;
+use crate::lines::{End, Lines, SourceId};
+use crate::output::{Delivered, Output, Standing, Waits};
+
+/// The longest that a line is gathered, and that a long one waits for an empty target.
+const GATHER_SPAN: Duration = Duration::from_secs(1);
+/// How often a pipe is asked whether it is empty.
+const ASK_SPAN: Duration = Duration::from_millis(2);
+/// How often it is looked whether a full target was replaced.
+const LOOK_SPAN: Duration = Duration::from_secs(1);
+/// How long other sources wait for the rest of a line that was begun.
+const OPEN_SPAN: Duration = Duration::from_secs(10);
+
+/// A line whose beginning is on its way and whose end was not put yet.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenLine {
+    source: SourceId,
+    since: Option<Instant>,
+}
+
+/// What comes after a piece of work.
+enum Next {
+    Again,
+    Wait(Waits),
+}
+
+impl Output for Stage {
+    fn room(&self, source: SourceId) -> usize {
+        let is_held_off = self.open.is_some_and(|open| open.source != source);
+        if is_held_off || self.filling.len() >= ENTRIES_MAX {
+            return 0;
+        }
+        (self.file.record.area_bytes() - self.filling.bytes()).saturating_sub(1)
+    }
+
+    fn put(&mut self, lines: &Lines<'_>) {
+        let at = self.filling.bytes();
+        self.file.record.area_mut(self.area)[at..at + lines.bytes.len()].copy_from_slice(lines.bytes);
+        self.filling.add(lines);
+        self.open = (lines.ends == End::Open).then_some(OpenLine { source: lines.source, since: None });
+    }
+
+    fn note(&mut self, source: SourceId, standing: Standing) {
+        if standing == Standing::Ended && self.open.is_some_and(|open| open.source == source) {
+            self.open = None;
+        }
+    }
+
+    fn turn(&mut self, now: Instant, _now_ns: i64, delivered: &mut Vec<Delivered>) -> Result<Waits> {
+        if self.since.is_none() && !self.filling.is_empty() {
+            self.since = Some(now);
+        }
+        let open_until = self.wait_for_open_line(now);
+        loop {
+            if let Some(until) = self.connect(now) {
+                return Ok(Waits { until: Some(until), writable: None });
+            }
+            match self.advance(now, delivered) {
+                Ok(Next::Again) => {}
+                Ok(Next::Wait(mut waits)) => {
+                    waits.until = [waits.until, open_until].into_iter().flatten().min();
+                    return Ok(waits);
+                }
+                Err(error) => self.lost(now, &error),
+            }
+        }
+    }
+
+    fn hurry(&mut self) {
+        self.is_hurried = true;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.filling.is_empty() && self.file.record.word().phase == Phase::Idle
+    }
+}
+
+impl Stage {
+    /// Opens what is not open. Returns until when there is nothing to be done because the target cannot be opened.
+    fn connect(&mut self, now: Instant) -> Option<Instant> {
+        if self.target.raw_fd().is_some() {
+            return None;
+        }
+        if let Some(until) = self.target_retry.until(now) {
+            return Some(until);
+        }
+        if let Err(error) = self.target.open() {
+            let reason = match error.errno() {
+                Some(Errno::ENXIO) => "nobody reads or holds it; waiting".to_owned(),
+                _ => error.to_string(),
+            };
+            if self.target_retry.failed(now, &reason) {
+                self.said.error(reason);
+            }
+            return self.target_retry.until(now);
+        }
+        if self.target_retry.succeeded() {
+            self.said.note("delivering again");
+        }
+        self.find_stage(now);
+        None
+    }
+
+    /// Looks for the staging pipe. Whether another one, or none, is there now.
+    fn find_stage(&mut self, now: Instant) -> bool {
+        let before = self.target.stage();
+        if before.is_none() && self.stage_retry.until(now).is_some() {
+            return false;
+        }
+        match self.target.find_stage() {
+            Ok(Found::Same) => {}
+            Ok(Found::Opened { path, is_held }) => {
+                let was_told = self.stage_retry.succeeded();
+                if !is_held {
+                    let path = path.display();
+                    self.said.warning(format!("nobody holds {path}: a crash may repeat what is in it"));
+                } else if was_told {
+                    self.said.note(format!("{} is there now: nothing is repeated after a crash", path.display()));
+                }
+            }
+            Ok(Found::Missing(path)) => {
+                let reason = format!(
+                    "there is no {}: a crash may repeat a piece; `stage = true` in the policy of this pipe makes the \
+                     holder make it",
+                    path.display()
+                );
+                if self.stage_retry.failed(now, &reason) {
+                    self.said.warning(reason);
+                }
+            }
+            Err(error) => {
+                let reason = format!("{error}; a crash may repeat a piece");
+                if self.stage_retry.failed(now, &reason) {
+                    self.said.error(reason);
+                }
+            }
+        }
+        self.target.stage() != before
+    }
+
+    /// Before anything is recorded: a staging pipe whose lock another tailer has.
+    pub(super) fn refuse_a_second_tailer(&mut self) -> Result<()> {
+        match self.target.find_stage() {
+            Err(error) if self.target.is_locked_out() => Err(error),
+            // All else is found again, and said, when the target is opened.
+            _ => {
+                self.target.close_stage();
+                Ok(())
+            }
+        }
+    }
+
+    fn advance(&mut self, now: Instant, delivered: &mut Vec<Delivered>) -> io::Result<Next> {
+        if let Some(until) = self.wait_for_empty_target(now)? {
+            return Ok(Next::Wait(Waits { until: Some(until), writable: None }));
+        }
+        match self.steps.step(&mut self.file.record, &mut self.target, &mut self.said)? {
+            Went::On => Ok(Next::Again),
+            Went::Delivered => {
+                let done = self.in_flight.drain(..);
+                delivered.extend(done.map(|(generation, offset)| Delivered { generation, offset }));
+                Ok(Next::Again)
+            }
+            Went::Full if self.target.is_current() => {
+                Ok(Next::Wait(Waits { until: Some(now + LOOK_SPAN), writable: self.target.raw_fd() }))
+            }
+            Went::Full => {
+                self.leave_replaced()?;
+                Ok(Next::Again)
+            }
+            Went::Rest => self.next_block(now),
+        }
+    }
+
+    /// Puts the next block in flight, if one is due.
+    fn next_block(&mut self, now: Instant) -> io::Result<Next> {
+        let Some(since) = self.since else { return Ok(Next::Wait(Waits::default())) };
+        let bytes = self.due(now, since)?;
+        if bytes == 0 {
+            let until = (now + ASK_SPAN).min(since + GATHER_SPAN);
+            return Ok(Next::Wait(Waits { until: Some(until), writable: None }));
+        }
+        if !self.target.is_current() {
+            self.target.close();
+            return Ok(Next::Again);
+        }
+        if self.find_stage(now) {
+            return Ok(Next::Again);
+        }
+        let mut runs = self.filling.clone();
+        let rest = runs.split_off(bytes);
+        let Some(entries) = self.entries(&runs, now) else {
+            return Ok(Next::Wait(Waits { until: self.record_retry.until(now), writable: None }));
+        };
+        let record = &mut self.file.record;
+        let other = 1 - self.area;
+        record.copy(self.area, bytes..bytes + rest.bytes(), other);
+        self.steps.begin(record, &mut self.target, self.area, &entries)?;
+        self.begins_inside = self.ends_inside;
+        self.ends_inside = record.block().last() != Some(&b'\n');
+        self.in_flight = runs.iter().map(|run| (run.generation, run.offset)).collect();
+        self.since = (!rest.is_empty()).then_some(now);
+        self.filling = rest;
+        self.area = other;
+        Ok(Next::Again)
+    }
+
+    /// How many bytes of what was gathered are to go now.
+    fn due(&self, now: Instant, since: Instant) -> io::Result<usize> {
+        let all = self.filling.bytes();
+        let must = self.is_hurried || self.filling.len() >= ENTRIES_MAX || now >= since + GATHER_SPAN;
+        if must || self.target.queued()? == 0 {
+            return Ok(all);
+        }
+        Ok(pieces::full(self.file.record.area(self.area, all)))
+    }
+
+    /// What the record is to say of these runs. `None`: it has no room for their positions.
+    fn entries(&mut self, runs: &Runs, now: Instant) -> Option<Vec<Entry>> {
+        if self.record_retry.until(now).is_some() {
+            return None;
+        }
+        let mut entries = Vec::with_capacity(runs.len());
+        for run in runs.iter() {
+            let slot = match self.slots.get(&run.origin) {
+                Some(slot) => *slot,
+                None => self.take_slot(run.origin, now)?,
+            };
+            let guard = Guard::of_end(&self.file.record.area(self.area, run.file_end)[run.begin..]);
+            entries.push(Entry { slot, end: run.end, offset: run.offset, guard });
+        }
+        Some(entries)
+    }
+
+    fn take_slot(&mut self, origin: crate::identity::Origin, now: Instant) -> Option<usize> {
+        loop {
+            if let Some(slot) = self.file.record.take_slot(origin) {
+                self.slots.insert(origin, slot);
+                self.record_retry.succeeded();
+                return Some(slot);
+            }
+            if let Err(error) = self.file.grow() {
+                if self.record_retry.failed(now, &error.to_string()) {
+                    self.said.error(format!("{error}; waiting"));
+                }
+                return None;
+            }
+        }
+    }
+
+    /// Until when the long line that comes next waits for the target to be empty.
+    fn wait_for_empty_target(&mut self, now: Instant) -> io::Result<Option<Instant>> {
+        let record = &self.file.record;
+        let word = record.word();
+        let (at, upto) = match word.phase {
+            Phase::Moving if record.moved() == word.from => (word.from, word.upto),
+            Phase::Direct => (record.moved(), word.end),
+            _ => (0, 0),
+        };
+        let block = record.block();
+        let is_at_start = if at == 0 { !self.begins_inside } else { block[at - 1] == b'\n' };
+        let is_waiting = upto - at > PIECE_BYTES_MAX && is_at_start && pieces::is_long(&block[at..upto]);
+        if !is_waiting || self.target.queued()? == 0 {
+            self.long_until = None;
+            return Ok(None);
+        }
+        let until = *self.long_until.get_or_insert(now + GATHER_SPAN);
+        Ok((now < until && !self.is_hurried).then(|| until.min(now + ASK_SPAN)))
+    }
+
+    /// The target was replaced while a block was moving into it: the new one gets the rest, in whole lines.
+    fn leave_replaced(&mut self) -> io::Result<()> {
+        let record = &mut self.file.record;
+        let (word, moved) = (record.word(), record.moved());
+        let line_start = memrchr(b'\n', &record.block()[..moved]).map_or(0, |last| last + 1);
+        if line_start < moved {
+            self.said.note("it was replaced inside a line; the line is sent again, to the new one");
+            match word.phase {
+                Phase::Moving => self.steps.resend(record, &mut self.target, line_start)?,
+                _ => record.store_moved(line_start),
+            }
+        }
+        self.target.close();
+        Ok(())
+    }
+
+    /// A step failed.
+    fn lost(&mut self, now: Instant, error: &io::Error) {
+        let errno = error.raw_os_error().map(Errno::from_raw);
+        if errno == Some(Errno::EINTR) {
+            return;
+        }
+        if errno.is_none() && self.target.stage().is_some() {
+            // Our own sentence about a staging pipe that does not work.
+            let reason = format!("cannot use the staging pipe: {error}; a crash may repeat a piece");
+            if self.stage_retry.failed(now, &reason) {
+                self.said.error(reason);
+            }
+            self.target.close_stage();
+            return;
+        }
+        let reason = match errno {
+            Some(Errno::EPIPE | Errno::ENXIO) => "nobody reads or holds it; waiting".to_owned(),
+            Some(errno) => format!("cannot deliver: {}; trying again", errno.desc()),
+            None => format!("cannot deliver: {error}; trying again"),
+        };
+        if self.target_retry.failed(now, &reason) {
+            self.said.error(reason);
+        }
+        self.target.close();
+    }
+
+    /// Until when other sources wait for the rest of a line.
+    fn wait_for_open_line(&mut self, now: Instant) -> Option<Instant> {
+        let open = self.open.as_mut()?;
+        let until = *open.since.get_or_insert(now) + OPEN_SPAN;
+        if now < until {
+            return Some(until);
+        }
+        self.open = None;
+        self.said.warning("a long line is not finished; lines of other sources may come before its end");
+        None
+    }
+}

@@ -1,0 +1,214 @@
+//! The file of a record: made, judged, mapped, and made longer.
+//!
+//! All of it is allocated, so that a full disk is an error here and no SIGBUS later. A file that is no sound record is
+//! renamed, never overwritten. Not here: what a record says ([`super::record`]).
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::libc;
+use nix::sys::statfs::fstatfs;
+use standpipe_common::boot::BOOT_ID_BYTES;
+use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::seam;
+use standpipe_common::sys::{self, Mapping, PAGE_BYTES};
+
+use super::decide::{Phase, Word};
+use super::message::Messages;
+use super::record::{AREA_BYTES_AT, BOOT_AT, MAGIC_AT, Record, VERSION_AT, WORD_AT, slots_start};
+use super::slots::{SLOT_BYTES, SLOTS_MAX, put_u32, u32_at, u64_at};
+
+const MAGIC: &[u8; 8] = b"staging\n";
+const VERSION: u32 = 1;
+/// Slots of a new record: a page of them.
+const SLOTS_MIN: usize = PAGE_BYTES / SLOT_BYTES;
+/// `statfs` magic of btrfs.
+const BTRFS: i64 = 0x9123_683E;
+
+/// A record and the file that it is in.
+#[derive(Debug)]
+pub struct RecordFile {
+    /// What it says.
+    pub record: Record,
+    path: PathBuf,
+    file: File,
+}
+
+/// When and how a record is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting<'a> {
+    /// The boot, as [`standpipe_common::boot::id`] gives it: what was in a pipe before it is gone.
+    pub boot: &'a str,
+    /// Wall clock, ns since the epoch.
+    pub now_ns: i64,
+    /// How large the areas of a new record are.
+    pub area_bytes: usize,
+}
+
+impl RecordFile {
+    /// Opens the record at `path`, or makes one. One that cannot be believed is set aside, which is said.
+    ///
+    /// # Errors
+    /// There is no room, or the kernel refuses.
+    pub fn open(path: &Path, setting: Setting<'_>, said: &mut Messages) -> Result<RecordFile> {
+        if let Some(file) = open(path).cannot("open", path)? {
+            match judge(&file).cannot("read", path)? {
+                Verdict::Fit(area_bytes) => {
+                    let map = map(&file, path)?;
+                    let mut found = RecordFile { record: Record::of(map, area_bytes), path: path.to_path_buf(), file };
+                    if found.record.is_sound() {
+                        found.settle_boot(setting.boot, said);
+                        return Ok(found);
+                    }
+                    set_aside(path, setting.now_ns, "it is damaged", said)?;
+                }
+                Verdict::Unfinished => fs::remove_file(path).cannot("remove", path)?,
+                Verdict::Unfit(cause) => set_aside(path, setting.now_ns, &cause, said)?,
+            }
+        }
+        let made = RecordFile::make(path, setting);
+        if made.is_err() {
+            fs::remove_file(path).ok();
+        }
+        made
+    }
+
+    /// Makes room for twice as many slots.
+    ///
+    /// # Errors
+    /// There is no room; the record is as it was.
+    pub fn grow(&mut self) -> Result<()> {
+        let count = self.record.slot_count() * 2;
+        if count > SLOTS_MAX {
+            return Err(Error::because("write", &self.path, format!("it has {SLOTS_MAX} positions, all in use")));
+        }
+        let area_bytes = self.record.area_bytes();
+        seam::pass("stage-grow")
+            .and_then(|()| allocate(&self.file, slots_start(area_bytes) + count * SLOT_BYTES))
+            .cannot("write", &self.path)?;
+        self.record = Record::of(map(&self.file, &self.path)?, area_bytes);
+        Ok(())
+    }
+
+    fn make(path: &Path, setting: Setting<'_>) -> Result<RecordFile> {
+        let file = options().create_new(true).mode(0o600).open(path).cannot("make", path)?;
+        if fstatfs(&file).is_ok_and(|stat| stat.filesystem_type().0 == BTRFS) {
+            // A help only: without it the record works until the disk is full.
+            sys::set_no_copy_on_write(&file).ok();
+        }
+        let bytes = slots_start(setting.area_bytes) + SLOTS_MIN * SLOT_BYTES;
+        allocate(&file, bytes).cannot("make", path)?;
+        let mut map = map(&file, path)?;
+        map.populate(0..bytes).cannot("make", path)?;
+        let header = map.bytes_mut();
+        put_u32(header, VERSION_AT, VERSION);
+        put_u32(header, AREA_BYTES_AT, setting.area_bytes as u32);
+        header[BOOT_AT..BOOT_AT + BOOT_ID_BYTES].copy_from_slice(&boot_bytes(setting.boot));
+        map.store_word(WORD_AT, Word::idle(0).encode());
+        // The magic last: without it nothing was ever recorded here.
+        map.store_word(MAGIC_AT, u64::from_le_bytes(*MAGIC));
+        Ok(RecordFile { record: Record::of(map, setting.area_bytes), path: path.to_path_buf(), file })
+    }
+
+    /// After another boot nothing of the block in flight is in any pipe, and header and block may be of different
+    /// moments: it is sent again from the positions, which stay.
+    fn settle_boot(&mut self, boot: &str, said: &mut Messages) {
+        let boot = boot_bytes(boot);
+        if self.record.map_mut().bytes()[BOOT_AT..BOOT_AT + BOOT_ID_BYTES] == boot {
+            return;
+        }
+        let word = self.record.word();
+        if word.phase != Phase::Idle {
+            said.note(format!("{}: the block in flight is of another boot; it is read again", self.path.display()));
+        }
+        self.record.store_word(Word::idle(word.area));
+        self.record.map_mut().bytes_mut()[BOOT_AT..BOOT_AT + BOOT_ID_BYTES].copy_from_slice(&boot);
+    }
+}
+
+/// What a file is worth.
+enum Verdict {
+    /// A record with areas of so many bytes.
+    Fit(usize),
+    /// Its maker died before it was done.
+    Unfinished,
+    /// Not to be believed, for this reason.
+    Unfit(String),
+}
+
+fn judge(file: &File) -> io::Result<Verdict> {
+    let len = file.metadata()?.len() as usize;
+    let mut header = [0; PAGE_BYTES];
+    if len < PAGE_BYTES {
+        return Ok(if len == 0 { Verdict::Unfinished } else { Verdict::Unfit("it is damaged".to_owned()) });
+    }
+    file.read_exact_at(&mut header, 0)?;
+    let version = u32_at(&header, VERSION_AT);
+    let area_bytes = u32_at(&header, AREA_BYTES_AT) as usize;
+    let is_sized = area_bytes.is_multiple_of(PAGE_BYTES)
+        && (PAGE_BYTES..=super::decide::POSITION_MAX).contains(&area_bytes)
+        && len >= slots_start(area_bytes) + SLOTS_MIN * SLOT_BYTES;
+    let holds = u64_at(&header, WORD_AT) != 0 && u64_at(&header, WORD_AT) != Word::idle(0).encode();
+    Ok(match &header[MAGIC_AT..MAGIC_AT + 8] {
+        [0, 0, 0, 0, 0, 0, 0, 0] if !holds => Verdict::Unfinished,
+        magic if magic != MAGIC => Verdict::Unfit("it is damaged".to_owned()),
+        _ if version != VERSION => {
+            Verdict::Unfit(format!("it is of version {version}, this tailer knows {VERSION}"))
+        }
+        _ if !is_sized => Verdict::Unfit("it is damaged".to_owned()),
+        _ => Verdict::Fit(area_bytes),
+    })
+}
+
+fn set_aside(path: &Path, now_ns: i64, cause: &str, said: &mut Messages) -> Result<()> {
+    let time = Timestamp::from_nanosecond(i128::from(now_ns)).unwrap_or_default().strftime("%Y%m%dT%H%M%SZ");
+    let aside = PathBuf::from(format!("{}.broken-{time}", path.display()));
+    fs::rename(path, &aside).cannot("set aside", path)?;
+    said.error(format!(
+        "cannot use {}: {cause}; it is {} now, and what was delivered since the last checkpoint, up to a second, may be \
+         repeated",
+        path.display(),
+        aside.display()
+    ));
+    Ok(())
+}
+
+fn open(path: &Path) -> io::Result<Option<File>> {
+    match options().open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
+    options
+}
+
+fn map(file: &File, path: &Path) -> Result<Mapping> {
+    let len = file.metadata().cannot("look at", path)?.len() as usize;
+    Mapping::shared(file, len).cannot("map", path)
+}
+
+/// Some file systems cannot allocate; there the length alone must do.
+fn allocate(file: impl AsFd, len: usize) -> io::Result<()> {
+    match fallocate(&file, FallocateFlags::empty(), 0, len as i64) {
+        Err(Errno::EOPNOTSUPP) => Ok(nix::unistd::ftruncate(&file, len as i64)?),
+        result => Ok(result?),
+    }
+}
+
+fn boot_bytes(boot: &str) -> [u8; BOOT_ID_BYTES] {
+    let mut bytes = [0; BOOT_ID_BYTES];
+    let len = boot.len().min(BOOT_ID_BYTES);
+    bytes[..len].copy_from_slice(&boot.as_bytes()[..len]);
+    bytes
+}

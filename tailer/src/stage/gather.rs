@@ -1,0 +1,133 @@
+//! The block that is being filled: which run of it came from which generation, and cutting it where a piece ends.
+//!
+//! The bytes themselves stand in an area of the record from the beginning; here is only what is said about them.
+
+use crate::identity::Origin;
+use crate::lines::{End, GenerationId, Lines};
+
+/// A run of a block that came from one generation, without a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Which generation.
+    pub generation: GenerationId,
+    /// Which life of which inode that is.
+    pub origin: Origin,
+    /// Where it begins in the block.
+    pub begin: usize,
+    /// Where its bytes of the file end in the block.
+    pub file_end: usize,
+    /// Where it ends: one more if a newline was added.
+    pub end: usize,
+    /// Where it ends in the file.
+    pub offset: u64,
+}
+
+/// The runs of a block, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Runs(Vec<Run>);
+
+impl Runs {
+    /// Bytes so far.
+    pub fn bytes(&self) -> usize {
+        self.0.last().map_or(0, |run| run.end)
+    }
+
+    /// How many runs.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Run> {
+        self.0.iter()
+    }
+
+    /// Adds lines, to the last run if they go on with it.
+    pub fn add(&mut self, lines: &Lines<'_>) {
+        let begin = self.bytes();
+        let end = begin + lines.bytes.len();
+        let file_end = end - usize::from(lines.ends == End::Added);
+        match self.0.last_mut() {
+            Some(last)
+                if last.generation == lines.generation && last.offset == lines.start && last.file_end == last.end =>
+            {
+                (last.file_end, last.end, last.offset) = (file_end, end, lines.end);
+            }
+            _ => self.0.push(Run {
+                generation: lines.generation,
+                origin: lines.origin,
+                begin,
+                file_end,
+                end,
+                offset: lines.end,
+            }),
+        }
+    }
+
+    /// Keeps what is before `at` and returns what is behind it, which is a block of its own then.
+    pub fn split_off(&mut self, at: usize) -> Runs {
+        let mut behind = Vec::new();
+        for run in self.0.iter().filter(|run| run.end > at) {
+            let begin = run.begin.max(at) - at;
+            behind.push(Run { begin, file_end: run.file_end.max(at) - at, end: run.end - at, ..*run });
+        }
+        self.0.retain(|run| run.begin < at);
+        if let Some(last) = self.0.last_mut() {
+            last.offset -= last.file_end.saturating_sub(at) as u64;
+            last.file_end = last.file_end.min(at);
+            last.end = last.end.min(at);
+        }
+        Runs(behind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lines::SourceId;
+
+    fn lines(generation: u64, start: u64, bytes: &[u8], ends: End) -> Lines<'_> {
+        let end = start + bytes.len() as u64 - u64::from(ends == End::Added);
+        let generation = GenerationId(generation);
+        Lines { source: SourceId(0), generation, origin: Origin::default(), start, end, bytes, ends, read_ns: 0 }
+    }
+
+    fn shape(runs: &Runs) -> Vec<(u64, usize, usize, usize, u64)> {
+        runs.iter().map(|run| (run.generation.0, run.begin, run.file_end, run.end, run.offset)).collect()
+    }
+
+    #[test]
+    fn lines_that_go_on_make_one_run() {
+        let mut runs = Runs::default();
+        runs.add(&lines(1, 100, b"a\nb\n", End::Line));
+        runs.add(&lines(1, 104, b"c\n", End::Line));
+        runs.add(&lines(2, 0, b"d\n", End::Line));
+        // A gap: the bytes before its end are not those before it in the file.
+        runs.add(&lines(2, 50, b"e\n", End::Added));
+        runs.add(&lines(2, 51, b"f\n", End::Line));
+        let expected = [(1, 0, 6, 6, 106), (2, 6, 8, 8, 2), (2, 8, 9, 10, 51), (2, 10, 12, 12, 53)];
+        assert_eq!(shape(&runs), expected);
+    }
+
+    #[test]
+    fn a_cut_knows_the_position_at_the_cut() {
+        let mut runs = Runs::default();
+        runs.add(&lines(1, 100, b"aa\nb\n", End::Line));
+        runs.add(&lines(2, 0, b"d\ne\n", End::Added));
+        for (at, before, behind) in [
+            (3, vec![(1, 0, 3, 3, 103)], vec![(1, 0, 2, 2, 105), (2, 2, 5, 6, 3)]),
+            (5, vec![(1, 0, 5, 5, 105)], vec![(2, 0, 3, 4, 3)]),
+            (7, vec![(1, 0, 5, 5, 105), (2, 5, 7, 7, 2)], vec![(2, 0, 1, 2, 3)]),
+            (9, vec![(1, 0, 5, 5, 105), (2, 5, 8, 9, 3)], vec![]),
+        ] {
+            let mut kept = runs.clone();
+            let rest = kept.split_off(at);
+            assert_eq!((shape(&kept), shape(&rest)), (before, behind), "{at}");
+        }
+    }
+}
