@@ -164,7 +164,9 @@ impl Holdings {
                 let (noun, verb, it) =
                     if bytes == 1 { ("byte", "stays", "it goes") } else { ("bytes", "stay", "they go") };
                 let pipe = kind.noun();
-                log::warn!("{name}: {bytes} {noun} {verb} in the {pipe}; {it} with it unless somebody else has it open");
+                log::warn!(
+                    "{name}: {bytes} {noun} {verb} in the {pipe}; {it} with it unless somebody else has it open"
+                );
             }
         }
     }

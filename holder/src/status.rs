@@ -184,10 +184,10 @@ impl PipeReport {
             queued_bytes: pipe.level.map(|level| level.queued),
             capacity_bytes: pipe.level.map(|level| level.capacity),
             full: pipe.level.map(|level| level.is_full),
-            stage: pipe.beside.as_ref().map(|beside| StageReport {
-                held: known(beside.held(all_seen)),
-                queued_bytes: beside.queued,
-            }),
+            stage: pipe
+                .beside
+                .as_ref()
+                .map(|beside| StageReport { held: known(beside.held(all_seen)), queued_bytes: beside.queued }),
             problem: problem(pipe),
         }
     }
