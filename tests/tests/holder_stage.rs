@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
-use serde_json::{Value, json};
 use standpipe_common::staging;
 use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::until;
 use standpipe_tests::pipe::{capacity, is_held, open_reader, open_writer, read_all};
-use standpipe_tests::privilege::{NOBODY, is_root, needs_root, needs_seams};
-use standpipe_tests::scratch::{Scratch, make_fifo, set_mode};
+use standpipe_tests::privilege::{NOBODY, needs_root, needs_seams};
+use standpipe_tests::scratch::{Scratch, make_fifo};
 
 const STAGE: &str = "stage = true\n";
 
@@ -38,25 +37,6 @@ fn names(scratch: &Scratch) -> Vec<String> {
         fs::read_dir(scratch.run("")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
-}
-
-/// How `holder status` and `holder check` have it.
-fn look(scratch: &Scratch, command: &str) -> (i32, Value) {
-    let output = Launch::new("holder").arg(command).arg("--json").arg(scratch.pipes()).as_tests().run();
-    (output.code, serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("no JSON: {output:?}")))
-}
-
-fn status_of(scratch: &Scratch, name: &str) -> Value {
-    let report = look(scratch, "status").1;
-    let pipes = report["pipes"].as_array().unwrap();
-    pipes.iter().find(|pipe| pipe["name"] == name).unwrap_or_else(|| panic!("no {name}: {report}")).clone()
-}
-
-/// The finding about the staging pipe of `app`, if there is one.
-fn finding(scratch: &Scratch) -> Option<Value> {
-    let report = look(scratch, "check").1;
-    let findings = report["findings"].as_array().unwrap();
-    findings.iter().find(|finding| finding["kind"].as_str().unwrap().starts_with("stage")).cloned()
 }
 
 /// Puts bytes into a staging pipe, as the tailer does, which has it open all the time.
@@ -174,40 +154,6 @@ fn h21_a_kill_leaves_nothing_even_where_it_is_not_wanted_any_more() {
         let _holder = holder(&scratch).start();
         assert_eq!(names(&scratch), ["app"]);
     });
-}
-
-#[test]
-fn h21_status_and_the_last_words_leave_the_canary_out() {
-    let scratch = Scratch::new();
-    let (mut holder, stage) = staged(&scratch);
-    let shown = || {
-        let output = Launch::new("holder").arg("status").arg(scratch.pipes()).as_tests().env("COLUMNS", "200").run();
-        (output.code, String::from_utf8(output.stdout).unwrap())
-    };
-    for (bytes, data) in [(&b""[..], 0), (b"c", 0), (b"line\n", 5)] {
-        let _tailer = tailer(&stage, bytes);
-        let app = status_of(&scratch, "app");
-        assert_eq!(app["stage"], json!({"held": true, "queued_bytes": data}), "{app}");
-        assert_eq!(app["queued_bytes"], 0, "what is in it is not in the pipe: {app}");
-    }
-    let (code, text) = shown();
-    assert!(code == 0 && text.contains("yes +stage") && text.contains("0 +5 "), "{text}");
-    holder.signal(nix::sys::signal::Signal::SIGTERM);
-    assert_eq!(holder.wait_exit(), 0);
-    let last = holder.lines_with("in the staging pipe");
-    assert!(last.len() == 1 && last[0].contains("app: 5 bytes stay in the staging pipe"), "{last:?}");
-    let app = status_of(&scratch, "app");
-    assert_ne!(app["stage"]["held"], true, "{app}");
-    assert_eq!((shown().0, &app["stage"]["queued_bytes"]), (1, &Value::Null), "nobody looks into what nobody holds");
-}
-
-#[test]
-fn h21_the_canary_alone_is_not_worth_a_last_word() {
-    let scratch = Scratch::new();
-    let (mut holder, stage) = staged(&scratch);
-    let _tailer = tailer(&stage, b"c");
-    assert_eq!(holder.terminate(), 0);
-    assert!(holder.lines_with("stay").is_empty(), "{}", holder.stderr());
 }
 
 #[test]
@@ -330,30 +276,6 @@ fn h21_what_is_no_fifo_is_never_opened_and_the_pipe_is_held_without() {
 }
 
 #[test]
-fn h21_a_group_that_the_holder_is_not_in_is_one_line_and_root_can_make_it() {
-    needs_root(|| {
-        let scratch = Scratch::new();
-        let fifo = scratch.pipe("app");
-        chown(&fifo, Some(NOBODY), Some(4)).unwrap();
-        scratch.write_policy("defaults.toml", STAGE);
-        let holder = holder(&scratch).start();
-        let line = holder.wait_line("app.stage: it must have the group of its target, adm");
-        assert!(line.contains(&format!("p {} 0660 nobody adm -", scratch.run("app.stage").display())), "{line}");
-        assert_eq!((is_held(&fifo), names(&scratch)), (true, vec!["app".to_owned()]));
-        // A look for another reason says nothing again.
-        set_mode(&fifo, 0o660);
-        set_mode(&fifo, 0o666);
-        let found = finding(&scratch).unwrap();
-        assert_eq!(found["kind"], "stage_missing", "{found}");
-        mend(&found);
-        until("what root made is held", || is_held(&scratch.run("app.stage")));
-        assert_eq!(rights(&scratch.run("app.stage")), (4, 0o660));
-        assert_eq!(holder.lines_with("error").len(), 1, "{}", holder.stderr());
-        assert_eq!(finding(&scratch), None);
-    });
-}
-
-#[test]
 fn h21_a_holder_that_owns_the_directory_gives_it_the_group_of_the_target() {
     needs_root(|| {
         let scratch = Scratch::new();
@@ -366,62 +288,4 @@ fn h21_a_holder_that_owns_the_directory_gives_it_the_group_of_the_target() {
         assert_eq!((rights(&stage), is_held(&stage)), ((4, 0o660), true));
         assert_eq!(fs::metadata(&stage).unwrap().uid(), NOBODY);
     });
-}
-
-/// Runs the command that is said to mend it.
-fn mend(finding: &Value) {
-    let command = finding["mend"].as_str().unwrap();
-    let status = std::process::Command::new("sh").arg("-c").arg(command).status().unwrap();
-    assert!(status.success(), "{command}");
-}
-
-#[test]
-fn h21_check_finds_what_is_wrong_with_it_and_the_command_mends_it() {
-    let scratch = Scratch::new();
-    let (holder, stage) = staged(&scratch);
-    assert_eq!(finding(&scratch), None, "all is well");
-    set_mode(&stage, 0o666);
-    let found = finding(&scratch).unwrap();
-    assert_eq!((&found["kind"], &found["path"]), (&json!("stage_rights"), &json!(stage.canonicalize().unwrap())));
-    assert!(found["what"].as_str().unwrap().contains("everybody may use"), "{found}");
-    mend(&found);
-    assert_eq!((finding(&scratch), rights(&stage).1), (None, 0o660));
-    if is_root() {
-        chown(&stage, None, Some(4)).unwrap();
-        let found = finding(&scratch).unwrap();
-        assert!(found["what"].as_str().unwrap().contains("has the group adm, its pipe nogroup"), "{found}");
-        mend(&found);
-        assert_eq!(finding(&scratch), None);
-    }
-    fs::remove_file(&stage).unwrap();
-    let found = finding(&scratch).unwrap();
-    let mend_line = format!("kill -HUP {}", holder.pid());
-    assert_eq!((&found["kind"], &found["mend"]), (&json!("stage_missing"), &json!(mend_line)), "{found}");
-    mend(&found);
-    until("it is made anew", || is_held(&stage));
-    fs::remove_file(&stage).unwrap();
-    fs::write(&stage, "").unwrap();
-    let found = finding(&scratch).unwrap();
-    assert_eq!(found["kind"], "stage_no_fifo", "{found}");
-    mend(&found);
-    until("it is made once more", || is_held(&stage));
-}
-
-#[test]
-fn h17_a_look_does_not_open_a_staging_pipe_that_nobody_holds() {
-    let scratch = Scratch::new();
-    scratch.pipe("app");
-    let stage = scratch.run("app.stage");
-    make_fifo(&stage, 0o666);
-    let (started, wait) = std::sync::mpsc::channel();
-    let path = stage.clone();
-    std::thread::spawn(move || started.send(fs::OpenOptions::new().write(true).open(path).is_ok()));
-    for _ in 0..5 {
-        let app = status_of(&scratch, "app");
-        assert_ne!(app["stage"]["held"], true, "{app}");
-        look(&scratch, "check");
-    }
-    assert!(wait.try_recv().is_err(), "somebody was let in");
-    let _holder = holder(&scratch).start();
-    assert_eq!(wait.recv_timeout(standpipe_tests::deadline::CONDITION_SPAN), Ok(true));
 }
