@@ -110,6 +110,8 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "somebody's");
         assert!(!unfinished(&path).exists());
         fs::remove_file(&path).unwrap();
+        // Another holder of ours was killed meanwhile.
+        create::make(&unfinished(&path), 0o600).unwrap();
         assert!(make(&path, &target).unwrap());
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o660);
     }

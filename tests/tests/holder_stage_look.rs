@@ -4,10 +4,12 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, chown};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
 
 use serde_json::{Value, json};
 use standpipe_tests::daemon::{Daemon, Launch};
-use standpipe_tests::deadline::until;
+use standpipe_tests::deadline::{CONDITION_SPAN, until};
 use standpipe_tests::pipe::{is_held, open_writer};
 use standpipe_tests::privilege::{NOBODY, is_root, needs_root};
 use standpipe_tests::scratch::{Scratch, make_fifo, set_mode};
@@ -114,15 +116,16 @@ fn h21_a_group_that_the_holder_is_not_in_is_one_line_and_root_can_make_it() {
         let line = holder.wait_line("app.stage: it must have the group of its target, adm");
         assert!(line.contains(&format!("p {} 0660 nobody adm -", scratch.run("app.stage").display())), "{line}");
         assert_eq!((is_held(&fifo), names(&scratch)), (true, vec!["app".to_owned()]));
-        // A look for another reason says nothing again.
+        // A look for another reason says nothing again, one that was asked for does.
         set_mode(&fifo, 0o660);
         set_mode(&fifo, 0o666);
+        holder.hang_up("holds 1 pipe of");
         let found = finding(&scratch).unwrap();
         assert_eq!(found["kind"], "stage_missing", "{found}");
         mend(&found);
         until("what root made is held", || is_held(&scratch.run("app.stage")));
         assert_eq!(rights(&scratch.run("app.stage")), (4, 0o660));
-        assert_eq!(holder.lines_with("error").len(), 1, "{}", holder.stderr());
+        assert_eq!(holder.lines_with("error").len(), 2, "{}", holder.stderr());
         assert_eq!(finding(&scratch), None);
     });
 }
@@ -152,7 +155,9 @@ fn h21_check_finds_what_is_wrong_with_it_and_the_command_mends_it() {
         mend(&found);
         assert_eq!(finding(&scratch), None);
     }
+    assert_eq!(look(&scratch, "status").0, 0);
     fs::remove_file(&stage).unwrap();
+    assert_eq!(look(&scratch, "status").0, 1, "the pipe is held, what should be beside it is not");
     let found = finding(&scratch).unwrap();
     let mend_line = format!("kill -HUP {}", holder.pid());
     assert_eq!((&found["kind"], &found["mend"]), (&json!("stage_missing"), &json!(mend_line)), "{found}");
@@ -166,21 +171,34 @@ fn h21_check_finds_what_is_wrong_with_it_and_the_command_mends_it() {
     until("it is made once more", || is_held(&stage));
 }
 
+/// A thread that waits in `open` for the other side of a FIFO, and tells that it was let in.
+fn waiting(fifo: PathBuf, for_writing: bool) -> mpsc::Receiver<bool> {
+    let (opened, wait) = mpsc::channel();
+    thread::spawn(move || opened.send(fs::OpenOptions::new().write(for_writing).read(!for_writing).open(fifo).is_ok()));
+    wait
+}
+
 #[test]
 fn h17_a_look_does_not_open_a_staging_pipe_that_nobody_holds() {
     let scratch = Scratch::new();
-    scratch.pipe("app");
-    let stage = scratch.run("app.stage");
-    make_fifo(&stage, 0o666);
-    let (started, wait) = std::sync::mpsc::channel();
-    let path = stage.clone();
-    std::thread::spawn(move || started.send(fs::OpenOptions::new().write(true).open(path).is_ok()));
+    let waits = [("written", true), ("read", false)].map(|(name, for_writing)| {
+        scratch.pipe(name);
+        let stage = scratch.run(&format!("{name}.stage"));
+        make_fifo(&stage, 0o666);
+        waiting(stage, for_writing)
+    });
     for _ in 0..5 {
-        let app = status_of(&scratch, "app");
-        assert_ne!(app["stage"]["held"], true, "{app}");
+        for name in ["written", "read"] {
+            let pipe = status_of(&scratch, name);
+            assert_ne!(pipe["stage"]["held"], true, "{pipe}");
+        }
         look(&scratch, "check");
     }
-    assert!(wait.try_recv().is_err(), "somebody was let in");
+    for wait in &waits {
+        assert!(wait.try_recv().is_err(), "somebody was let in");
+    }
     let _holder = holder(&scratch).start();
-    assert_eq!(wait.recv_timeout(standpipe_tests::deadline::CONDITION_SPAN), Ok(true));
+    for wait in &waits {
+        assert_eq!(wait.recv_timeout(CONDITION_SPAN), Ok(true));
+    }
 }
