@@ -90,31 +90,34 @@ impl Failures {
 }
 
 fn rotations(stage: &Stage) {
-    let mut table =
-        Table::new(&["follower", "rotation", "written", "lost", "avoidable", "twice", "inversions", "torn"]);
-    let (mut failures, mut figures) = (Failures::default(), Vec::new());
+    let titles = [vec!["follower"], rotations::ALL.map(Rotation::label).to_vec()].concat();
+    let (mut table, mut failures, mut figures) = (Table::new(&titles), Failures::default(), Vec::new());
     for follower in Follower::installed() {
+        let label = follower.label();
+        let mut tallies = Vec::new();
         for rotation in rotations::ALL {
-            let label = format!("{}, {}", follower.label(), rotation.label());
-            let measured = failures.note(&label, measure(stage, follower, rotation));
-            let cells = measured.map(|(written, tally)| cells(written, tally));
-            let named = vec![follower.label().to_owned(), rotation.label().to_owned()];
-            table.row([named, cells.unwrap_or_else(|| vec!["-".to_owned(); 6])].concat());
-            if follower == Follower::Tailer {
-                figures.push(figure(rotation, measured.map(|(_, tally)| tally)));
-            }
+            // What failed once would fail each time.
+            let Some(tally) = failures.note(label, measure(stage, follower, rotation)) else { break };
+            tallies.push(tally);
+        }
+        let of = |place: usize| tallies.get(place).copied();
+        let cells = (0..rotations::ALL.len()).map(|place| of(place).map_or_else(|| "-".to_owned(), cell));
+        table.row([label.to_owned()].into_iter().chain(cells));
+        if follower == Follower::Tailer {
+            figures.extend(rotations::ALL.iter().zip(0..).map(|(&rotation, place)| figure(rotation, of(place))));
         }
     }
-    println!("\nRotations; avoidable: lost, though the rotator left the line in one of its files.\n\n{table}");
+    println!("\nRotations: lines lost / of these still in one of the rotator's files / delivered twice / inversions.");
+    println!("{}\n\n{table}", rotations::DESCRIPTION);
     failures.print();
     for figure in figures {
         println!("{figure}");
     }
 }
 
-fn cells(written: u32, tally: Tally) -> Vec<String> {
-    let counts = [tally.lost, tally.avoidable, tally.twice, tally.inversions, tally.torn];
-    [vec![written.to_string()], counts.map(|count| count.to_string()).to_vec()].concat()
+fn cell(tally: Tally) -> String {
+    let torn = if tally.torn > 0 { format!(", {} torn", tally.torn) } else { String::new() };
+    format!("{} / {} / {} / {}{torn}", tally.lost, tally.avoidable, tally.twice, tally.inversions)
 }
 
 /// Where the rotator itself destroys lines, only the others count.
@@ -128,7 +131,7 @@ fn figure(rotation: Rotation, tally: Option<Tally>) -> Figure {
     Figure::new(format!("{what}, {}", rotation.label()), tally.map_or(f64::NAN, wrong), Bound::AtMost(0.0), "")
 }
 
-fn measure(stage: &Stage, follower: Follower, rotation: Rotation) -> Result<(u32, Tally)> {
+fn measure(stage: &Stage, follower: Follower, rotation: Rotation) -> Result<Tally> {
     let (logs, own) = (stage.fresh("logs")?, stage.fresh("own")?);
     let path = logs.join("app.log");
     std::fs::write(&path, tally::line(0)).cannot("write", &path)?;
@@ -137,5 +140,5 @@ fn measure(stage: &Stage, follower: Follower, rotation: Rotation) -> Result<(u32
     let written = rotation.run(&path)?;
     running.wait_quiet(QUIET);
     running.process.kill9()?;
-    Ok((written, Tally::of(&running.output, written, &logs)?))
+    Tally::of(&running.output, written, &logs)
 }

@@ -1,6 +1,7 @@
 //! What a server and a rotator do to a file while it is followed.
 //!
-//! Each line is one `write(2)` and has the next number, from 1 on. What the rotator keeps stands beside the file.
+//! Each line has the next number, from 1 on, and several lines come with one `write(2)`, as from a server that buffers.
+//! What the rotator keeps stands beside the file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -40,6 +41,12 @@ const COPIES: u32 = 8;
 const COPY_PAUSE: Duration = Duration::from_millis(400);
 const LINES_PER_MS: u32 = 3;
 
+/// What the table says of them.
+pub const DESCRIPTION: &str = "\
+    A: 20 x (200 lines, rename, create, 0.1 s), 4,200 lines. B: the same without a pause. C: 20 x (50 lines, rename,\n\
+    create, 50 ms later 20 lines more into the renamed file), 1,450 lines. D: 10 x (truncated and as long again at once,\n\
+    0.3 s), 2,000 lines. copytruncate: 8 x (copy, truncate, 0.4 s) beside 3 lines a millisecond, about 9,900 lines.";
+
 /// All of them, in the order of the table.
 pub const ALL: [Rotation; 5] =
     [Rotation::Renames, Rotation::FastRenames, Rotation::LateWriter, Rotation::Truncations, Rotation::CopyTruncate];
@@ -76,11 +83,10 @@ struct Server {
 
 impl Server {
     fn write(&mut self, mut file: &File, lines: u32) -> io::Result<()> {
-        for _ in 0..lines {
-            self.number += 1;
-            file.write_all(&line(self.number))?;
-        }
-        Ok(())
+        let first = self.number + 1;
+        self.number += lines;
+        let text: Vec<u8> = (first..=self.number).flat_map(line).collect();
+        file.write_all(&text)
     }
 }
 
