@@ -14,13 +14,25 @@ const PEERS: [(&str, &str); 5] = [
     ("zstd", "zstd"),
 ];
 
+/// The same of the followers.
+const FOLLOWERS: [(&str, &str); 3] = [("tail", "coreutils"), ("rsyslogd", "rsyslog"), ("syslog-ng", "syslog-ng-core")];
+
 /// The lines that stand before a table.
 pub fn describe(dir: &Path) -> String {
+    describe_beside(dir, &PEERS)
+}
+
+/// The same before those of followers.
+pub fn describe_followers(dir: &Path) -> String {
+    describe_beside(dir, &FOLLOWERS)
+}
+
+fn describe_beside(dir: &Path, peers: &[(&'static str, &str)]) -> String {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let cores = thread::available_parallelism().map_or(0, usize::from);
     let user = if nix::unistd::Uid::effective().is_root() { "root" } else { "a user" };
     let build = if cfg!(debug_assertions) { "; A DEBUG BUILD, which says nothing about speed" } else { "" };
-    let (here, missing): (Vec<_>, Vec<_>) = PEERS.into_iter().partition(|(program, _)| is_installed(program));
+    let (here, missing): (Vec<_>, Vec<_>) = peers.iter().copied().partition(|(program, _)| is_installed(program));
     let versions: Vec<String> = here.iter().map(|(program, package)| version(program, package)).collect();
     let mut text = format!(
         "{cores} cores, Linux {}, {}, as {user}; {}{build}\n",

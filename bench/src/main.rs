@@ -1,6 +1,7 @@
 //! Measurements of standpipe, beside its peers. Each subcommand prints one table, as the README has it.
 //!
-//! Flags only. Behind them: [`drain`], [`cost`], [`latency`] with [`burst`], [`scale`] and [`kill`] measure; [`sinks`],
+//! Flags only. Behind them: [`drain`], [`cost`], [`latency`] with [`burst`], [`scale`] and [`kill`] measure the reader,
+//! [`follow`] with [`catch_up`], [`live`] and [`crowd`] the tailer; [`sinks`], [`followers`], [`rotations`], [`tally`],
 //! [`process`], [`writers`], [`stream`] and [`probe`] are what they measure with; [`usage`], [`stats`], [`table`] and
 //! [`machine`] make numbers and text of it; [`stage`] cleans up after them.
 
@@ -16,19 +17,26 @@ use standpipe_tests::kills;
 use crate::stage::Stage;
 
 mod burst;
+mod catch_up;
 mod cost;
+mod crowd;
 mod drain;
+mod follow;
+mod followers;
 mod kill;
 mod latency;
+mod live;
 mod machine;
 mod probe;
 mod process;
+mod rotations;
 mod scale;
 mod sinks;
 mod stage;
 mod stats;
 mod stream;
 mod table;
+mod tally;
 mod usage;
 mod writers;
 
@@ -96,6 +104,24 @@ enum Command {
         #[arg(long)]
         rate: Option<u64>,
     },
+    /// Following files: what rotations cost, catching up, a live writer, many files.
+    Follow {
+        /// The tables to be made [default: all].
+        #[arg(long, value_delimiter = ',', value_name = "TABLE")]
+        tables: Vec<follow::Part>,
+        /// Size of the file to catch up with, MB.
+        #[arg(long, default_value_t = 1000)]
+        mb: u64,
+        /// Numbers of files.
+        #[arg(long, value_delimiter = ',', default_values_t = [1, 100, 1_000, 10_000])]
+        files: Vec<usize>,
+        /// How long a live writer is followed; and files are idle, and again active.
+        #[arg(long, default_value_t = 10.0)]
+        seconds: f64,
+        /// A first look: 64 MB, a hundred files, two seconds.
+        #[arg(long, conflicts_with_all = ["mb", "files", "seconds"])]
+        quick: bool,
+    },
     /// The crash test with its full counts: exit 1 if a single line is not where it belongs.
     Soak(SoakArgs),
 }
@@ -127,6 +153,12 @@ fn main() -> ExitCode {
         }
         Command::Scale { pipes, seconds } => scale::run(dir, &pipes, span(seconds)),
         Command::Kill { kills, rate } => kill::run(dir, kill::Plan { kills, lines_per_second: rate }),
+        Command::Follow { tables, quick: true, .. } => {
+            follow::run(dir, &follow::Plan { tables, bytes: 64 * MB, files: vec![1, 100], span: span(2.0) })
+        }
+        Command::Follow { tables, mb, files, seconds, quick: false } => {
+            follow::run(dir, &follow::Plan { tables, bytes: mb * MB, files, span: span(seconds) })
+        }
         Command::Soak(args) => return soak(dir, &args),
     };
     done.map_or_else(complain, |()| ExitCode::SUCCESS)

@@ -73,6 +73,12 @@ impl Process {
         usage::cpu(self.pid())
     }
 
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.ended = self.ended || !matches!(self.child.try_wait(), Ok(None));
+        !self.ended
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         kill(Pid::from_raw(self.pid() as i32), signal).cannot("send a signal to", &self.name)

@@ -64,6 +64,11 @@ impl Stream {
         self.text.len() as u64
     }
 
+    /// All of it.
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
     /// Writes its first `bytes` into a pipe, in pieces of 64 KiB, and closes it.
     pub fn feed(&self, pipe: OwnedFd, bytes: u64) -> Result<()> {
         let mut pipe = File::from(pipe);

@@ -19,3 +19,13 @@ pub fn group(name: &str) -> io::Result<Option<Gid>> {
         Err(_) => Ok(Group::from_name(name)?.map(|group| group.gid)),
     }
 }
+
+/// What a user is called; the number where it has no name.
+pub fn user_name(user: Uid) -> String {
+    User::from_uid(user).ok().flatten().map_or_else(|| user.to_string(), |user| user.name)
+}
+
+/// What a group is called; the number where it has no name.
+pub fn group_name(group: Gid) -> String {
+    Group::from_gid(group).ok().flatten().map_or_else(|| group.to_string(), |group| group.name)
+}

@@ -57,7 +57,15 @@ pub fn retired_span() -> Duration {
 /// # Errors
 /// It does not exist, cannot be reached, or is no FIFO; the sentence says which.
 pub fn look(link: &Path) -> Result<Identity> {
-    at_path(link).map(|(_, identity)| identity)
+    at_path(link, Follow::Links).map(|(_, identity)| identity)
+}
+
+/// What `path` itself is, without opening it. A link is no FIFO, wherever it leads.
+///
+/// # Errors
+/// As [`look`].
+pub fn look_itself(path: &Path) -> Result<Identity> {
+    at_path(path, Follow::Nothing).map(|(_, identity)| identity)
 }
 
 impl Fifo {
@@ -66,8 +74,20 @@ impl Fifo {
     /// # Errors
     /// As [`look`], and what the kernel says to the open itself.
     pub fn open(link: &Path) -> Result<Fifo> {
-        let (place, identity) = at_path(link)?;
-        let file = reopen(place.as_fd(), libc::O_RDWR).cannot("open", link)?;
+        Fifo::open_as(link, Follow::Links)
+    }
+
+    /// Opens the FIFO `path` itself in the same way.
+    ///
+    /// # Errors
+    /// As [`look_itself`], and what the kernel says to the open itself.
+    pub fn open_itself(path: &Path) -> Result<Fifo> {
+        Fifo::open_as(path, Follow::Nothing)
+    }
+
+    fn open_as(path: &Path, follow: Follow) -> Result<Fifo> {
+        let (place, identity) = at_path(path, follow)?;
+        let file = reopen(place.as_fd(), libc::O_RDWR).cannot("open", path)?;
         Ok(Fifo { file, identity, is_writable: true })
     }
 
@@ -150,17 +170,31 @@ impl AsRawFd for Fifo {
     }
 }
 
+/// What a path may lead through at its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Follow {
+    /// Links, as the kernel does.
+    Links,
+    /// Nothing: the name itself is meant.
+    Nothing,
+}
+
 /// An `O_PATH` descriptor on the FIFO at the end of `link`.
-fn at_path(link: &Path) -> Result<(File, Identity)> {
-    let place = match OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(link) {
+fn at_path(link: &Path, follow: Follow) -> Result<(File, Identity)> {
+    let no_follow = if follow == Follow::Nothing { libc::O_NOFOLLOW } else { 0 };
+    let place = match OpenOptions::new().read(true).custom_flags(libc::O_PATH | no_follow).open(link) {
         Ok(place) => place,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(dangling(link)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && follow == Follow::Links => return Err(dangling(link)),
         Err(error) => return Err(Error::new("open", link, error)),
     };
     let metadata = place.metadata().cannot("look at", link)?;
     if !metadata.file_type().is_fifo() {
         let what = kind(metadata.file_type());
-        return Err(Error::because("open", link, format!("it leads to {what}, not to a FIFO")));
+        let cause = match follow {
+            Follow::Links => format!("it leads to {what}, not to a FIFO"),
+            Follow::Nothing => format!("it is {what}, not a FIFO"),
+        };
+        return Err(Error::because("open", link, cause));
     }
     Ok((place, (&metadata).into()))
 }
@@ -186,6 +220,7 @@ fn kind(file_type: fs::FileType) -> &'static str {
     match file_type {
         t if t.is_file() => "a regular file",
         t if t.is_dir() => "a directory",
+        t if t.is_symlink() => "a link",
         t if t.is_socket() => "a socket",
         t if t.is_char_device() || t.is_block_device() => "a device",
         _ => "something else",

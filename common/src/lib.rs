@@ -5,7 +5,8 @@
 //! - [`config_text`], [`name`], [`units`], [`stamp`], [`policy`]: what configuration files may say, and how a mistake in
 //!   them is shown;
 //! - [`pipes`]: the directory itself, read as one list of good pipes and one of findings;
-//! - [`fifo`], [`watch`]: opening a pipe without harm, and noticing that another took its place;
+//! - [`fifo`], [`watch`], [`staging`]: opening a pipe without harm, noticing that another took its place, and the pipe
+//!   beside it that the tailer goes through;
 //! - [`part`], [`archive`]: what stands in a log directory;
 //! - [`clock`], [`boot`], [`seam`]: the wall clock, the boot, and the doors through which tests steer time and faults;
 //! - [`error`], [`logger`], [`ready`], [`table`]: one sentence an error, a log that never blocks, readiness, tables;
@@ -28,6 +29,7 @@ pub mod pipes;
 pub mod policy;
 pub mod ready;
 pub mod seam;
+pub mod staging;
 pub mod stamp;
 pub mod sys;
 pub mod table;

@@ -49,6 +49,8 @@ pub struct Raw {
     mailbox_dir: Option<DirPath>,
     #[arg(skip)]
     pipe_size: Option<PipeSize>,
+    #[arg(skip)]
+    stage: Option<bool>,
     #[arg(long, value_name = "STAMP", help = help("stamp"))]
     stamp: Option<Stamp>,
     #[arg(long, value_name = "TEXT", help = help("prefix"))]
@@ -118,6 +120,7 @@ impl Raw {
             logs: self.logs.or(lower.logs),
             mailbox_dir: self.mailbox_dir.or(lower.mailbox_dir),
             pipe_size: self.pipe_size.or(lower.pipe_size),
+            stage: self.stage.or(lower.stage),
             stamp: self.stamp.or(lower.stamp),
             prefix: self.prefix.or(lower.prefix),
             zone: self.zone.or(lower.zone),
@@ -189,6 +192,8 @@ pub struct FifoPolicy {
 pub struct Policy {
     /// How large the holder makes the pipe.
     pub pipe_size: PipeSize,
+    /// Whether the holder makes the staging pipe beside it.
+    pub stage: bool,
     /// Making the FIFO.
     pub fifo: FifoPolicy,
     /// What is put before each line: `stamp`, `prefix` and `zone`.
@@ -243,6 +248,7 @@ impl Policy {
         let account = |account: &Option<Account>| account.as_ref().and_then(|account| account.0.clone());
         Policy {
             pipe_size: raw.pipe_size.unwrap_or(PipeSize::Auto),
+            stage: raw.stage.unwrap_or(false),
             fifo: FifoPolicy {
                 create: raw.fifo.create.unwrap_or(false),
                 mode: raw.fifo.mode.map_or(0o660, |mode| mode.0),

@@ -2,7 +2,7 @@
 //!
 //! - [`finding`]: one thing found, and how it is shown;
 //! - [`facts`]: what is asked of the system beside the survey;
-//! - [`links`], [`access`], [`traffic`], [`sizes`]: the rules, which only decide.
+//! - [`links`], [`access`], [`traffic`], [`sizes`], [`stage`]: the rules, which only decide.
 //!
 //! It changes nothing and opens no FIFO that our own programs do not have open.
 
@@ -11,6 +11,7 @@ pub mod facts;
 pub mod finding;
 pub mod links;
 pub mod sizes;
+pub mod stage;
 pub mod traffic;
 
 use std::collections::HashMap;
@@ -50,6 +51,7 @@ fn findings(survey: &Survey, facts: &Facts) -> Vec<Finding> {
         findings.extend(access::of_pipe(pipe, facts));
         findings.extend(traffic::of_pipe(pipe, survey, facts));
         findings.extend(sizes::of_pipe(pipe, survey, facts));
+        findings.extend(stage::of_pipe(pipe, survey, facts));
     }
     findings
 }

@@ -67,7 +67,7 @@ pub fn is_missing(link: &Path) -> bool {
 
 /// An `O_PATH` descriptor on a FIFO that was made just now. Whoever may write its directory can put another file there
 /// meanwhile, so only what is ours and a FIFO is given away.
-fn make(target: &Path, mode: u32) -> Result<File> {
+pub fn make(target: &Path, mode: u32) -> Result<File> {
     let before = umask(Mode::empty());
     let made = mkfifo(target, Mode::from_bits_truncate(mode));
     umask(before);
@@ -107,7 +107,7 @@ fn group(policy: &FifoPolicy, target: &Path) -> Result<Option<Gid>> {
 }
 
 /// Whether the kernel will let us: to ourselves and our groups always, to others with a capability alone.
-fn may_give(owner: Option<Uid>, group: Option<Gid>) -> bool {
+pub fn may_give(owner: Option<Uid>, group: Option<Gid>) -> bool {
     let own_groups = || getgroups().unwrap_or_default();
     let own = owner.is_none_or(|owner| owner == Uid::effective())
         && group.is_none_or(|group| group == Gid::effective() || own_groups().contains(&group));

@@ -1,4 +1,4 @@
-//! One link of the pipes directory, and the FIFO that is held for it.
+//! One link of the pipes directory, the FIFO that is held for it, and the staging pipe beside that.
 //!
 //! Invariants: a FIFO is let go of only when its successor is held, or into the hands of whoever called; while a link
 //! leads to something that is no FIFO, the FIFO from before stays held, for its server may still write to it.
@@ -15,6 +15,7 @@ use standpipe_common::policy::{PipeSize, Policy};
 
 use crate::create::{Refusal, create_if_missing, is_missing};
 use crate::sizing::{self, Auto};
+use crate::staged::{Looked, Staged};
 
 /// Which FIFO is held for which link.
 pub type Taken = HashMap<Identity, PipeName>;
@@ -24,6 +25,7 @@ pub type Taken = HashMap<Identity, PipeName>;
 pub struct Held {
     entry: Entry,
     fifo: Option<Fifo>,
+    staged: Staged,
     /// The size that we gave it.
     granted: Option<usize>,
     /// It holds more than it should be able to: asked again until it does not.
@@ -58,7 +60,15 @@ enum Found {
 impl Held {
     /// Nothing is held yet.
     pub fn new(entry: Entry) -> Held {
-        Held { entry, fifo: None, granted: None, resize_pending: false, trouble: None, create_undone: false }
+        Held {
+            entry,
+            fifo: None,
+            staged: Staged::default(),
+            granted: None,
+            resize_pending: false,
+            trouble: None,
+            create_undone: false,
+        }
     }
 
     /// Takes over what a new scan says. A policy that is wrong leaves the one in force.
@@ -70,6 +80,7 @@ impl Held {
         // Who asks anew is told anew.
         self.trouble = None;
         self.create_undone = false;
+        self.staged.forget_trouble();
     }
 
     /// What the directory says of it.
@@ -97,9 +108,20 @@ impl Held {
         self.resize_pending
     }
 
-    /// Gives up the link.
-    pub fn into_fifo(self) -> Option<Fifo> {
-        self.fifo
+    /// The staging pipe beside it.
+    pub fn staged(&self) -> &Staged {
+        &self.staged
+    }
+
+    /// Whether there is, or is to be, a staging pipe beside it.
+    pub fn has_stage(&self) -> bool {
+        let is_there = || fs::canonicalize(&self.entry.link).is_ok_and(|target| Staged::is_beside(&target));
+        self.entry.policy.stage || self.staged.fifo().is_some() || is_there()
+    }
+
+    /// Gives up the link: its FIFO and the staging pipe.
+    pub fn into_fifos(self) -> (Option<Fifo>, Option<Fifo>) {
+        (self.fifo, self.staged.into_fifo())
     }
 
     /// Looks at what stands at the end of the link and holds it. With `reopen`, a FIFO that is held already is opened
@@ -134,6 +156,17 @@ impl Held {
             }
             Err(error) => self.blame(error),
         }
+    }
+
+    /// Looks at the staging pipe beside the FIFO that is held. While the link leads to none, all stays as it is.
+    pub fn look_beside(&mut self) -> Looked {
+        let Some(held) = self.identity() else { return Looked::default() };
+        let Ok(target) = fs::canonicalize(&self.entry.link) else { return Looked::default() };
+        // Another FIFO by now: a change that brings the next look.
+        if !fs::metadata(&target).is_ok_and(|metadata| Identity::from(&metadata) == held) {
+            return Looked::default();
+        }
+        self.staged.look(&target, self.entry.policy.stage)
     }
 
     /// Gives the pipe the size it should have; what is refused is said.

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::mem;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use standpipe_common::error::Error;
 use standpipe_common::fifo::Fifo;
 use standpipe_common::name::PipeName;
@@ -17,7 +16,7 @@ use standpipe_common::watch::Watch;
 
 use crate::held::{Change, Held, Taken};
 use crate::limits;
-use crate::retired::{Reason, Retired};
+use crate::retired::{Kind, Reason, Retired};
 use crate::sizing::{self, Auto};
 
 /// How often a pipe that should go, or that is too full to be made smaller, is looked at.
@@ -26,6 +25,7 @@ const PENDING_LOOK_SPAN: Duration = Duration::from_secs(1);
 /// A FIFO that was held for a link until now.
 struct Left {
     name: PipeName,
+    kind: Kind,
     fifo: Fifo,
     reason: Reason,
 }
@@ -66,10 +66,7 @@ impl Holdings {
             };
             self.held.insert(name, held);
         }
-        let mut left: Vec<Left> = before
-            .into_iter()
-            .filter_map(|(name, held)| Some(Left { name, fifo: held.into_fifo()?, reason: Reason::LinkGone }))
-            .collect();
+        let mut left: Vec<Left> = before.into_iter().flat_map(|(name, held)| left_by(&name, held)).collect();
 
         self.share();
         let mut taken = Taken::new();
@@ -84,14 +81,20 @@ impl Holdings {
                 Change::None | Change::Back | Change::Taken(None) => {}
                 Change::Taken(Some(fifo)) => {
                     log::info!("{name}: another FIFO is held now");
-                    left.push(Left { name: name.clone(), fifo, reason: Reason::Replaced });
+                    left.push(Left { name: name.clone(), kind: Kind::Target, fifo, reason: Reason::Replaced });
                 }
                 Change::Bad(error) => {
-                    if matches!(error.errno(), Some(Errno::EMFILE | Errno::ENFILE)) {
+                    if error.is_out_of_descriptors() {
                         starved.push(name.clone());
                     }
                     say(held, &error);
                 }
+            }
+        }
+        // Where descriptors are short, the pipes themselves come first.
+        for (name, held) in &mut self.held {
+            if look_beside(name, held, &mut left) == Beside::Starved {
+                starved.push(name.clone());
             }
         }
         self.retire(left, now);
@@ -121,11 +124,12 @@ impl Holdings {
                         None => log::info!("{name}: its FIFO has come and is held"),
                         Some(fifo) => {
                             log::info!("{name}: another FIFO has come and is held");
-                            left.push(Left { name, fifo, reason: Reason::Replaced });
+                            left.push(Left { name: name.clone(), kind: Kind::Target, fifo, reason: Reason::Replaced });
                         }
                     }
                 }
             }
+            look_beside(&name, held, &mut left);
         }
         self.retire(left, now);
     }
@@ -151,14 +155,18 @@ impl Holdings {
 
     /// Says what stays behind when nothing is held any more.
     pub fn farewell(&self) {
-        let held = self.held.iter().filter_map(|(name, held)| Some((name, held.fifo()?)));
-        let retired = self.retired.iter().map(|retired| (retired.name(), retired.fifo()));
-        for (name, fifo) in held.chain(retired) {
-            let bytes = fifo.queued().unwrap_or(0);
+        let held = self.held.iter().filter_map(|(name, held)| Some((name, Kind::Target, held.fifo()?)));
+        let staged = self.held.iter().filter_map(|(name, held)| Some((name, Kind::Staging, held.staged().fifo()?)));
+        let retired = self.retired.iter().map(|retired| (retired.name(), retired.kind(), retired.fifo()));
+        for (name, kind, fifo) in held.chain(staged).chain(retired) {
+            let bytes = kind.data_bytes(fifo);
             if bytes > 0 {
                 let (noun, verb, it) =
                     if bytes == 1 { ("byte", "stays", "it goes") } else { ("bytes", "stay", "they go") };
-                log::warn!("{name}: {bytes} {noun} {verb} in the pipe; {it} with it unless somebody else has it open");
+                let pipe = kind.noun();
+                log::warn!(
+                    "{name}: {bytes} {noun} {verb} in the {pipe}; {it} with it unless somebody else has it open"
+                );
             }
         }
     }
@@ -169,14 +177,16 @@ impl Holdings {
         let is_auto = |held: &&mut Held| held.policy().pipe_size == PipeSize::Auto;
         let pipes = self.held.values_mut().filter(is_auto).count();
         let pages = limits::pipe_pages_soft();
-        let before = mem::replace(&mut self.auto, sizing::auto(pipes, pages));
+        // Who has no limit need not look.
+        let staging = pages.map_or(0, |_| self.held.values().filter(|held| held.has_stage()).count());
+        let before = mem::replace(&mut self.auto, sizing::auto(pipes, staging, pages));
         let bytes = self.auto.bytes();
         if self.auto != before && bytes < sizing::KERNEL_DEFAULT_BYTES {
             log::warn!(
                 "each of {pipes} pipes gets {bytes} bytes, for this user may have {} pages for all of them: \
                  `sysctl fs.pipe-user-pages-soft={}` or more lets each have {}",
                 pages.unwrap_or(0),
-                sizing::mending_pages(pipes),
+                sizing::mending_pages(pipes + staging),
                 sizing::KERNEL_DEFAULT_BYTES
             );
         }
@@ -187,8 +197,10 @@ impl Holdings {
 
     /// Holds on to what was left, unless it is held for another link.
     fn retire(&mut self, left: Vec<Left>, now: Instant) {
-        let current: HashSet<_> = self.held.values().filter_map(|held| Some(held.fifo()?.identity())).collect();
-        self.retired.extend(left.into_iter().map(|Left { name, fifo, reason }| Retired::new(name, fifo, reason, now)));
+        let all = self.held.values().flat_map(|held| [held.fifo(), held.staged().fifo()]);
+        let current: HashSet<_> = all.flatten().map(Fifo::identity).collect();
+        let retired = |Left { name, kind, fifo, reason }| Retired::new(name, kind, fifo, reason, now);
+        self.retired.extend(left.into_iter().map(retired));
         self.retired.retain(|retired| !current.contains(&retired.identity()));
         self.pending_look = Some(now);
         self.mind(now);
@@ -198,6 +210,36 @@ impl Holdings {
         let pending = !self.retired.is_empty() || self.held.values().any(Held::is_resize_pending);
         self.pending_look = pending.then_some(now + PENDING_LOOK_SPAN);
     }
+}
+
+/// What a link that is gone leaves behind.
+fn left_by(name: &PipeName, held: Held) -> Vec<Left> {
+    let (fifo, staged) = held.into_fifos();
+    let each = [(Kind::Target, fifo), (Kind::Staging, staged)];
+    let left = |(kind, fifo): (Kind, Option<Fifo>)| {
+        Some(Left { name: name.clone(), kind, fifo: fifo?, reason: Reason::LinkGone })
+    };
+    each.into_iter().filter_map(left).collect()
+}
+
+/// What a look at a staging pipe came to, as far as anybody else must know.
+#[derive(PartialEq, Eq)]
+enum Beside {
+    Settled,
+    /// No descriptor was left for it.
+    Starved,
+}
+
+/// Holds the staging pipe of `held`, made if need be, and says what there is to say.
+fn look_beside(name: &PipeName, held: &mut Held, left: &mut Vec<Left>) -> Beside {
+    let looked = held.look_beside();
+    if looked.is_made {
+        log::info!("{name}: its staging pipe {} is made and held", held.staged().path().display());
+    }
+    left.extend(looked.left.map(|(fifo, reason)| Left { name: name.clone(), kind: Kind::Staging, fifo, reason }));
+    let Some(error) = looked.error else { return Beside::Settled };
+    log::error!("{error}; {name} itself is held all the same");
+    if error.is_out_of_descriptors() { Beside::Starved } else { Beside::Settled }
 }
 
 fn say(held: &Held, error: &Error) {

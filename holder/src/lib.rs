@@ -5,13 +5,15 @@
 //! - [`cli`], [`run`]: the command line, and the loop that waits for signals, changes and moments;
 //! - [`holdings`]: every link of the directory, reconciled with what is held;
 //! - [`create`], [`held`]: a FIFO that is missing is made; the FIFO at the end of one link is held;
+//! - [`stage`], [`staged`]: the same for the staging pipe beside it;
 //! - [`sizing`], [`limits`]: how large a pipe is to be, and what the kernel allows;
 //! - [`retired`]: a pipe that no link leads to any more, until it may go.
 //!
 //! And what can be seen of all that from outside, without a word with the daemon:
-//! - [`openers`], [`level`], [`survey`]: who has which FIFO open, and how full it is;
+//! - [`openers`], [`level`], [`beside`], [`survey`]: who has which FIFO open, how full it is, and its staging pipe;
 //! - [`status`], [`check`], [`mod@print`]: a row a pipe; what is wrong and what mends it; how both come to the screen.
 
+pub mod beside;
 pub mod check;
 pub mod cli;
 pub mod create;
@@ -24,5 +26,7 @@ pub mod print;
 pub mod retired;
 pub mod run;
 pub mod sizing;
+pub mod stage;
+pub mod staged;
 pub mod status;
 pub mod survey;

@@ -1,12 +1,16 @@
 //! A pipe that no link leads to any more: held until it is empty and its last writer has left, or its time is up.
 //!
 //! It is held for reading only, so that the last writer can be seen to leave. Nothing is read from it.
+//!
+//! A staging pipe goes with its pipe, and as soon as it is empty: the tailer has it open in any case, and writes no more
+//! to it than it takes out.
 
 use std::fmt;
 use std::time::Instant;
 
 use standpipe_common::fifo::{Fifo, Identity, retired_span};
 use standpipe_common::name::PipeName;
+use standpipe_common::staging;
 
 /// Why a pipe is held no longer for its link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +19,8 @@ pub enum Reason {
     Replaced,
     /// The link was removed.
     LinkGone,
+    /// The FIFO itself was removed.
+    Removed,
 }
 
 impl fmt::Display for Reason {
@@ -22,7 +28,36 @@ impl fmt::Display for Reason {
         f.write_str(match self {
             Reason::Replaced => "another FIFO took its place",
             Reason::LinkGone => "its link is gone",
+            Reason::Removed => "it was removed",
         })
+    }
+}
+
+/// Which of the two that are held for a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The FIFO that it led to.
+    Target,
+    /// The staging pipe beside that.
+    Staging,
+}
+
+impl Kind {
+    /// What it is called.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Kind::Target => "pipe",
+            Kind::Staging => "staging pipe",
+        }
+    }
+
+    /// How many bytes of data wait in it.
+    pub fn data_bytes(self, fifo: &Fifo) -> usize {
+        let queued = fifo.queued().unwrap_or(0);
+        match self {
+            Kind::Target => queued,
+            Kind::Staging => staging::data_bytes(queued),
+        }
     }
 }
 
@@ -30,6 +65,7 @@ impl fmt::Display for Reason {
 #[derive(Debug)]
 pub struct Retired {
     name: PipeName,
+    kind: Kind,
     fifo: Fifo,
     reason: Reason,
     until: Instant,
@@ -39,18 +75,27 @@ pub struct Retired {
 
 impl Retired {
     /// Holds `fifo` on from `now`.
-    pub fn new(name: PipeName, fifo: Fifo, reason: Reason, now: Instant) -> Retired {
+    pub fn new(name: PipeName, kind: Kind, fifo: Fifo, reason: Reason, now: Instant) -> Retired {
+        let until = now + retired_span();
+        if kind == Kind::Staging {
+            return Retired { name, kind, fifo, reason, until, read_only: false };
+        }
         // Where that fails, as by a mode that was changed, it is held as it was until its time is up.
         let (fifo, read_only) = match fifo.read_only() {
             Ok(reading) => (reading, true),
             Err(_) => (fifo, false),
         };
-        Retired { name, fifo, reason, until: now + retired_span(), read_only }
+        Retired { name, kind, fifo, reason, until, read_only }
     }
 
     /// What it was called by.
     pub fn name(&self) -> &PipeName {
         &self.name
+    }
+
+    /// Which of its two.
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// The pipe.
@@ -70,23 +115,26 @@ impl Retired {
 
     /// Whether it may go at `now`.
     pub fn is_over(&self, now: Instant) -> bool {
-        let done = || self.read_only && self.fifo.is_abandoned().unwrap_or(false) && self.bytes() == 0;
-        now >= self.until || done()
+        let is_abandoned = || match self.kind {
+            Kind::Target => self.read_only && self.fifo.is_abandoned().unwrap_or(false),
+            Kind::Staging => true,
+        };
+        now >= self.until || is_abandoned() && self.bytes() == 0
     }
 
     /// Lets it go and says what goes with it.
     pub fn let_go(self) {
-        let (name, reason) = (&self.name, self.reason);
+        let (name, reason, noun) = (&self.name, self.reason, self.kind.noun());
         match self.bytes() {
-            0 => log::info!("{name}: {reason}; its pipe is let go, empty"),
+            0 => log::info!("{name}: {reason}; its {noun} is let go, empty"),
             bytes => log::error!(
-                "{name}: {reason}; its pipe is let go with {bytes} {}, lost unless somebody else has it open",
+                "{name}: {reason}; its {noun} is let go with {bytes} {}, lost unless somebody else has it open",
                 if bytes == 1 { "byte" } else { "bytes" }
             ),
         }
     }
 
     fn bytes(&self) -> usize {
-        self.fifo.queued().unwrap_or(0)
+        self.kind.data_bytes(&self.fifo)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The kernel gives every user `fs.pipe-user-pages-soft` pages for pipes; once they are used up, each further pipe of
 //! that user, ours or not, shrinks to two pages. So `auto` shares three quarters of them among the pipes of a
-//! directory, and leaves the rest to others.
+//! directory, and leaves the rest to others. Staging pipes, which nobody sizes, are taken off first.
 
 use standpipe_common::policy::PipeSize;
 use standpipe_common::sys::PAGE_BYTES;
@@ -31,17 +31,19 @@ impl Auto {
     }
 }
 
-/// The size of each of `pipes` automatic pipes. `None`: the user has no limit.
-pub fn auto(pipes: usize, pages_soft: Option<u64>) -> Auto {
+/// The size of each of `pipes` automatic pipes, beside which there are `staging` staging pipes. `None`: the user has
+/// no limit.
+pub fn auto(pipes: usize, staging: usize, pages_soft: Option<u64>) -> Auto {
     let Some(pages) = pages_soft else { return Auto::Full };
-    let bytes = pages.saturating_mul(PAGE_BYTES as u64) / 4 * 3 / pipes.max(1) as u64;
+    let all = pages.saturating_mul(PAGE_BYTES as u64) / 4 * 3;
+    let bytes = all.saturating_sub((staging * KERNEL_DEFAULT_BYTES) as u64) / pipes.max(1) as u64;
     match 1_u64 << bytes.max(1).ilog2() {
         share if share >= AUTO_BYTES_MAX as u64 => Auto::Full,
         share => Auto::Share((share as usize).max(PAGE_BYTES)),
     }
 }
 
-/// The `fs.pipe-user-pages-soft` with which `pipes` automatic pipes have the kernel's default size each.
+/// The `fs.pipe-user-pages-soft` with which `pipes` pipes, automatic ones and staging pipes, have the kernel's default size each.
 pub fn mending_pages(pipes: usize) -> usize {
     (pipes * (KERNEL_DEFAULT_BYTES / PAGE_BYTES) * 4).div_ceil(3)
 }
@@ -78,7 +80,21 @@ mod tests {
             (1, Some(u64::MAX), 1 << 20),
             (1_000_000, None, 1 << 20),
         ] {
-            assert_eq!(auto(pipes, pages).bytes(), bytes, "{pipes} pipes, {pages:?} pages");
+            assert_eq!(auto(pipes, 0, pages).bytes(), bytes, "{pipes} pipes, {pages:?} pages");
+        }
+    }
+
+    #[test]
+    fn a_staging_pipe_counts_as_large_as_the_kernel_makes_it() {
+        for (pipes, staging, bytes) in [
+            (47, 16, 1 << 20),
+            (48, 1, 512 << 10),
+            (384, 384, 64 << 10),
+            (384, 385, 32 << 10),
+            (1, 768, 4 << 10),
+            (1, 100_000, 4 << 10),
+        ] {
+            assert_eq!(auto(pipes, staging, Some(16384)).bytes(), bytes, "{pipes} pipes, {staging} staging pipes");
         }
     }
 
@@ -86,8 +102,11 @@ mod tests {
     fn the_value_that_mends_it_mends_it_and_one_page_less_does_not() {
         for pipes in [1, 2, 3, 769, 1000, 4096] {
             let pages = mending_pages(pipes) as u64;
-            assert!(auto(pipes, Some(pages)).bytes() >= KERNEL_DEFAULT_BYTES, "{pipes}");
-            assert!(auto(pipes, Some(pages - 1)).bytes() < KERNEL_DEFAULT_BYTES, "{pipes}");
+            for staging in [0, pipes / 2] {
+                let automatic = pipes - staging;
+                assert!(auto(automatic, staging, Some(pages)).bytes() >= KERNEL_DEFAULT_BYTES, "{pipes}");
+                assert!(auto(automatic, staging, Some(pages - 1)).bytes() < KERNEL_DEFAULT_BYTES, "{pipes}");
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! `holder status`: a row a pipe, for people or for scripts.
 //!
-//! What cannot be known is `?`, and null for scripts; what there is none of is `-`.
+//! What cannot be known is `?`, and null for scripts; what there is none of is `-`. A staging pipe has no row of its own:
+//! `yes +stage` says that it is held, `5 +70` that beside five bytes in the pipe seventy are on their way into it.
 
 use std::path::Path;
 
@@ -31,7 +32,8 @@ pub fn run(args: &LookArgs) -> Result<u8, Stop> {
 }
 
 fn is_good(pipe: &Pipe, all_seen: bool) -> bool {
-    pipe.held(all_seen) == Answer::Yes && pipe.twin.is_none()
+    let is_held_beside = || pipe.beside.as_ref().is_none_or(|beside| beside.held(all_seen) == Answer::Yes);
+    pipe.held(all_seen) == Answer::Yes && pipe.twin.is_none() && is_held_beside()
 }
 
 fn table(survey: &Survey, screen: Screen) -> String {
@@ -61,10 +63,10 @@ fn row(pipe: &Pipe, all_seen: bool) -> Vec<String> {
     vec![
         pipe.entry.name.to_string(),
         path(&pipe.target),
-        held(pipe, all_seen),
+        held(pipe, all_seen) + stage_held(pipe, all_seen),
         who(pipe.readers().collect()),
         who(pipe.writers().collect()),
-        number(pipe.level.map(|level| level.queued.to_string())),
+        number(pipe.level.map(|level| level.queued.to_string())) + &stage_queued(pipe),
         number(pipe.level.map(|level| ByteSize(level.capacity as u64).to_string())),
         number(pipe.level.map(|level| if level.is_full { "yes" } else { "no" }.to_owned())),
     ]
@@ -77,6 +79,21 @@ fn held(pipe: &Pipe, all_seen: bool) -> String {
         (Answer::No, _) => "no".to_owned(),
         (Answer::Unknown, _) => "?".to_owned(),
     }
+}
+
+fn stage_held(pipe: &Pipe, all_seen: bool) -> &'static str {
+    match pipe.beside.as_ref().map(|beside| beside.held(all_seen)) {
+        None => "",
+        Some(Answer::Yes) => " +stage",
+        Some(Answer::No) => " -stage",
+        Some(Answer::Unknown) => " ?stage",
+    }
+}
+
+/// Nothing, as nearly always, is not shown.
+fn stage_queued(pipe: &Pipe) -> String {
+    let queued = pipe.beside.as_ref().and_then(|beside| beside.queued).filter(|&queued| queued > 0);
+    queued.map_or_else(String::new, |queued| format!(" +{queued}"))
 }
 
 fn processes(openers: &[&Opener], all_seen: bool) -> String {
@@ -121,7 +138,15 @@ struct PipeReport {
     queued_bytes: Option<usize>,
     capacity_bytes: Option<usize>,
     full: Option<bool>,
+    stage: Option<StageReport>,
     problem: Option<String>,
+}
+
+/// Null where there is none and none is wanted.
+#[derive(Serialize)]
+struct StageReport {
+    held: Option<bool>,
+    queued_bytes: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -152,19 +177,27 @@ impl PipeReport {
         PipeReport {
             name: pipe.entry.name.to_string(),
             target: path(&pipe.target),
-            held: match pipe.held(all_seen) {
-                Answer::Yes => Some(true),
-                Answer::No => Some(false),
-                Answer::Unknown => None,
-            },
+            held: known(pipe.held(all_seen)),
             holders: list(pipe.holders().collect()),
             readers: list(pipe.readers().collect()),
             writers: list(pipe.writers().collect()),
             queued_bytes: pipe.level.map(|level| level.queued),
             capacity_bytes: pipe.level.map(|level| level.capacity),
             full: pipe.level.map(|level| level.is_full),
+            stage: pipe
+                .beside
+                .as_ref()
+                .map(|beside| StageReport { held: known(beside.held(all_seen)), queued_bytes: beside.queued }),
             problem: problem(pipe),
         }
+    }
+}
+
+fn known(answer: Answer) -> Option<bool> {
+    match answer {
+        Answer::Yes => Some(true),
+        Answer::No => Some(false),
+        Answer::Unknown => None,
     }
 }
 

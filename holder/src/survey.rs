@@ -13,6 +13,7 @@ use standpipe_common::fifo::{self, Identity};
 use standpipe_common::name::PipeName;
 use standpipe_common::pipes::{Entry, Finding, scan};
 
+use crate::beside::{self, Beside};
 use crate::cli::Cli;
 use crate::create;
 use crate::level::{Level, level};
@@ -48,6 +49,8 @@ pub struct Pipe {
     pub openers: Vec<Opener>,
     /// How full it is. `None`: it may not be asked.
     pub level: Option<Level>,
+    /// The staging pipe beside it. `None`: there is none, and none is wanted.
+    pub beside: Option<Beside>,
 }
 
 /// The end of a link.
@@ -128,9 +131,16 @@ pub fn survey(dir: Option<&Path>, command: &str) -> Result<Survey, Stop> {
         return Err(Stop::Usage(format!("there is no link to a FIFO in the current directory\n\n{usage}")));
     }
     let ends: Vec<End> = scan.entries.iter().map(|entry| end(&entry.link)).collect();
-    let openers = Openers::of(&ends.iter().filter_map(End::identity).collect::<HashSet<_>>());
+    let beside = scan.entries.iter().zip(&ends).map(|(entry, end)| match end {
+        End::Fifo(..) => beside::look(&target(&entry.link), entry.policy.stage),
+        _ => None,
+    });
+    let beside: Vec<Option<Beside>> = beside.collect();
+    let all = ends.iter().filter_map(End::identity).chain(beside.iter().flatten().filter_map(Beside::identity));
+    let openers = Openers::of(&all.collect::<HashSet<_>>());
     let mut first = HashMap::new();
-    let pipes = scan.entries.into_iter().zip(ends).map(|(entry, end)| pipe(entry, end, &openers, &mut first)).collect();
+    let each = scan.entries.into_iter().zip(ends).zip(beside);
+    let pipes = each.map(|((entry, end), beside)| pipe(entry, end, beside, &openers, &mut first)).collect();
     let (all_seen, hidden) = (openers.all_seen(), openers.hidden());
     Ok(Survey { dir: scan.dir, pipes, findings: scan.findings, all_seen, hidden })
 }
@@ -141,17 +151,24 @@ impl End {
     }
 }
 
-fn pipe(entry: Entry, end: End, openers: &Openers, first: &mut HashMap<Identity, PipeName>) -> Pipe {
+fn pipe(
+    entry: Entry,
+    end: End,
+    beside: Option<Beside>,
+    all: &Openers,
+    first: &mut HashMap<Identity, PipeName>,
+) -> Pipe {
     let target = target(&entry.link);
     let Some(identity) = end.identity() else {
-        return Pipe { entry, target, end, twin: None, openers: Vec::new(), level: None };
+        return Pipe { entry, target, end, twin: None, openers: Vec::new(), level: None, beside: None };
     };
     let twin = first.get(&identity).cloned();
     first.entry(identity).or_insert_with(|| entry.name.clone());
-    let openers = openers.on(identity).to_vec();
+    let openers = all.on(identity).to_vec();
     let may_ask = openers.iter().any(Opener::keeps);
     let level = may_ask.then(|| level(&entry.link, identity)).flatten();
-    Pipe { entry, target, end, twin, openers, level }
+    let beside = beside.map(|beside| beside.seen(all));
+    Pipe { entry, target, end, twin, openers, level, beside }
 }
 
 fn end(link: &Path) -> End {

@@ -194,7 +194,7 @@ mod tests {
         let text = "# web\nstamp = \"iso\"\n\n\nlevle = 3\n";
         let shown = refusal(text, Kind::Pipe);
         assert!(
-            shown.starts_with("line 5, column 1: unknown key `levle`, expected one of `pipe_size`, `stamp`"),
+            shown.starts_with("line 5, column 1: unknown key `levle`, expected one of `pipe_size`, `stage`"),
             "{shown}"
         );
         assert!(shown.ends_with("\n  |\n5 | levle = 3\n  | ^^^^^"), "{shown}");

@@ -81,6 +81,15 @@ pub const KEYS: &[Key] = &[
         ..PIPE
     },
     Key {
+        name: "stage",
+        default: Default::Is("false"),
+        takes: "`true`, or `false`",
+        meaning: "Whether the holder makes a second FIFO, NAME.stage, beside the one the link leads to, with its group.",
+        reason: "Through it the tailer delivers into the pipe exactly once, even if it is killed; one that is there \
+                 is held in any case.",
+        ..PIPE
+    },
+    Key {
         name: "stamp",
         default: Default::Is("\"none\""),
         takes: "`none`, `iso`, `tai64n`, `tai64n-s6`, or a strftime pattern",

@@ -21,6 +21,7 @@ const FULL: &str = r#"
     logs = "x"
     mailbox_dir = "y"
     pipe_size = "64K"
+    stage = true
     stamp = "iso"
     prefix = "p"
     zone = "Europe/Berlin"
@@ -56,6 +57,7 @@ fn each_key_reaches_its_field() {
     let zone = TimeZone::get("Europe/Berlin").unwrap();
     let expected = Policy {
         pipe_size: PipeSize::Bytes(65536),
+        stage: true,
         fifo: FifoPolicy { create: true, mode: 0o620, owner: Some("a".into()), group: Some("b".into()) },
         stamper: Stamper { stamp: Stamp::Iso, zone: zone.clone(), prefix: "p".to_string() },
         zone,

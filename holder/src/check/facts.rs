@@ -8,7 +8,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use nix::unistd::{Uid, User, getgrouplist};
-use standpipe_common::capability;
+use standpipe_common::{account, capability};
 
 use crate::openers::{Opener, Role};
 use crate::survey::Survey;
@@ -80,7 +80,7 @@ impl Account {
 
 /// The name of a user, or the number.
 pub fn user_name(uid: u32) -> String {
-    User::from_uid(Uid::from_raw(uid)).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
+    account::user_name(Uid::from_raw(uid))
 }
 
 fn pid_and_role(opener: &Opener) -> (u32, Role) {

@@ -7,6 +7,7 @@ use standpipe_common::units::ByteSize;
 use super::facts::Facts;
 use super::finding::{Finding, Severity};
 use super::traffic::names;
+use crate::beside::There;
 use crate::sizing::{AUTO_BYTES_MAX, KERNEL_DEFAULT_BYTES, mending_pages};
 use crate::survey::{Answer, Pipe, Survey};
 
@@ -14,7 +15,7 @@ use crate::survey::{Answer, Pipe, Survey};
 pub fn of_shares(survey: &Survey, facts: &Facts) -> Option<Finding> {
     let is_auto = |pipe: &&Pipe| pipe.entry.policy.pipe_size == PipeSize::Auto;
     let is_small = |pipe: &&Pipe| granted(pipe).is_some_and(|bytes| bytes < KERNEL_DEFAULT_BYTES);
-    let pipes = survey.pipes.iter().filter(is_auto).count();
+    let pipes = survey.pipes.iter().filter(is_auto).count() + staging(survey);
     let small: Vec<&Pipe> = survey.pipes.iter().filter(is_auto).filter(is_small).collect();
     let least = small.iter().filter_map(|pipe| granted(pipe)).min()?;
     Some(Finding {
@@ -83,13 +84,19 @@ fn granted(pipe: &Pipe) -> Option<usize> {
     (pipe.held(false) == Answer::Yes && pipe.twin.is_none()).then_some(pipe.level?.capacity)
 }
 
+/// How many staging pipes stand beside them.
+fn staging(survey: &Survey) -> usize {
+    let all = survey.pipes.iter().filter_map(|pipe| pipe.beside.as_ref());
+    all.filter(|beside| matches!(beside.there, There::Fifo(_))).count()
+}
+
 /// What all pipes together ask for.
 fn pages(survey: &Survey) -> usize {
     let each = survey.pipes.iter().map(|pipe| match pipe.entry.policy.pipe_size {
         PipeSize::Bytes(bytes) => bytes as usize,
         PipeSize::Auto => AUTO_BYTES_MAX,
     });
-    each.sum::<usize>().div_ceil(PAGE_BYTES)
+    (each.sum::<usize>() + staging(survey) * KERNEL_DEFAULT_BYTES).div_ceil(PAGE_BYTES)
 }
 
 fn raise(setting: &str, value: usize, facts: &Facts) -> String {

@@ -113,7 +113,8 @@ fn full(pipe: &Pipe, survey: &Survey, facts: &Facts) -> Option<Finding> {
     })
 }
 
-fn start_or_tell(program: &str, running: Option<u32>, survey: &Survey) -> String {
+/// The command that makes a program see what it does not see yet.
+pub fn start_or_tell(program: &str, running: Option<u32>, survey: &Survey) -> String {
     match running {
         Some(pid) if program == "holder" => format!("kill -HUP {pid}"),
         Some(pid) => format!("kill {pid} && {program} {}", quoted(&survey.dir)),

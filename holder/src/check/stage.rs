@@ -1,0 +1,89 @@
+//! Rules about the staging pipe: missing, of another group than its pipe, open to others, held by nobody.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::unistd::Gid;
+use standpipe_common::account;
+use standpipe_common::staging;
+
+use super::facts::Facts;
+use super::finding::{Finding, Severity, quoted};
+use super::traffic::start_or_tell;
+use crate::beside::{Beside, There};
+use crate::survey::{Answer, End, Pipe, Survey};
+
+const WITHOUT: &str = "without it a tailer that is killed may deliver some lines twice";
+
+/// What is wrong with the staging pipe of a pipe.
+pub fn of_pipe(pipe: &Pipe, survey: &Survey, facts: &Facts) -> Option<Finding> {
+    let (End::Fifo(_, target), Some(beside), None) = (&pipe.end, &pipe.beside, &pipe.twin) else { return None };
+    let finding = match &beside.there {
+        There::Nothing => missing(pipe, beside, target, survey, facts),
+        There::Other => other(pipe, beside, facts),
+        There::Fifo(staging) => {
+            rights(pipe, beside, target, staging).or_else(|| unheld(pipe, beside, survey, facts))?
+        }
+    };
+    Some(finding.at(&beside.path))
+}
+
+fn missing(pipe: &Pipe, beside: &Beside, target: &fs::Metadata, survey: &Survey, facts: &Facts) -> Finding {
+    let account = facts.account.as_ref();
+    let path = quoted(&beside.path);
+    let dir = beside.path.parent().and_then(|dir| fs::metadata(dir).ok());
+    let is_ours = account.zip(dir).is_none_or(|(account, dir)| {
+        let is_member = account.uid == 0 || account.gids.contains(&target.gid());
+        is_member && account.may(0o3, dir.mode(), dir.uid(), dir.gid())
+    });
+    // Where the holder may not make it, it holds what others made.
+    let mend = match account {
+        Some(account) if !is_ours => {
+            let owner = format!("{}:{}", account.uid, target.gid());
+            let tell = start_or_tell("holder", facts.holder, survey);
+            format!("mkfifo -m {:04o} {path} && chown {owner} {path} && {tell}", staging::MODE)
+        }
+        _ => start_or_tell("holder", facts.holder, survey),
+    };
+    let what = format!("stage = true, but there is no {}", beside.path.display());
+    Finding::of(pipe, Severity::Warning, "stage_missing", what).why(WITHOUT).mend(mend)
+}
+
+fn other(pipe: &Pipe, beside: &Beside, facts: &Facts) -> Finding {
+    let (path, aside) = (quoted(&beside.path), quoted(Path::new(&format!("{}.aside", beside.path.display()))));
+    let tell = facts.holder.map_or_else(String::new, |pid| format!(" && kill -HUP {pid}"));
+    let what = format!("stage = true, but {} is no FIFO", beside.path.display());
+    Finding::of(pipe, Severity::Warning, "stage_no_fifo", what)
+        .why(format!("it is never opened; {WITHOUT}"))
+        .mend(format!("mv -n {path} {aside}{tell}"))
+}
+
+fn rights(pipe: &Pipe, beside: &Beside, target: &fs::Metadata, staging: &fs::Metadata) -> Option<Finding> {
+    let mode = staging.mode() & 0o7777;
+    let what = match (staging.gid() == target.gid(), mode & 0o007) {
+        (true, 0) => return None,
+        (true, _) => format!("everybody may use {} (mode {mode:04o})", beside.path.display()),
+        (false, _) => {
+            let [is, should] = [staging.gid(), target.gid()].map(|gid| account::group_name(Gid::from_raw(gid)));
+            format!("{} has the group {is}, its pipe {should}", beside.path.display())
+        }
+    };
+    let path = quoted(&beside.path);
+    Some(
+        Finding::of(pipe, Severity::Warning, "stage_rights", what)
+            .why("the tailer refuses it, for whoever may not use the pipe could read or change its lines on their way")
+            .mend(format!("chgrp {} {path} && chmod {:04o} {path}", target.gid(), staging::MODE)),
+    )
+}
+
+/// A pipe that nobody holds either is a finding of its own.
+fn unheld(pipe: &Pipe, beside: &Beside, survey: &Survey, facts: &Facts) -> Option<Finding> {
+    let is_forgotten = pipe.held(survey.all_seen) == Answer::Yes && beside.held(survey.all_seen) == Answer::No;
+    is_forgotten.then(|| {
+        let what = format!("nobody holds {}", beside.path.display());
+        Finding::of(pipe, Severity::Warning, "stage_not_held", what)
+            .why("what is in it goes with a tailer that is killed, which then may deliver some lines twice")
+            .mend(start_or_tell("holder", facts.holder, survey))
+    })
+}

@@ -1,0 +1,135 @@
+//! What is held of the staging pipe beside one FIFO.
+//!
+//! Invariants: it is never resized, read or written, and nothing but a FIFO is ever opened. One that is there is held
+//! whatever the policy says; one that is missing is made only where the policy wants it. A pipe without it is held all
+//! the same.
+
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use standpipe_common::error::{Error, Result};
+use standpipe_common::fifo::{self, Fifo, Identity};
+use standpipe_common::staging;
+
+use crate::retired::Reason;
+use crate::stage;
+
+/// The staging pipe of one target.
+#[derive(Debug, Default)]
+pub struct Staged {
+    /// Where it stands, or would stand.
+    path: PathBuf,
+    fifo: Option<Fifo>,
+    /// What is wrong with it, as it was said last.
+    trouble: Option<String>,
+}
+
+/// What a look at it came to.
+#[derive(Debug, Default)]
+pub struct Looked {
+    /// It was made.
+    pub is_made: bool,
+    /// What was held until now and is so no more, and why.
+    pub left: Option<(Fifo, Reason)>,
+    /// What is wrong and has not been said.
+    pub error: Option<Error>,
+}
+
+/// What stands beside the target.
+enum Found {
+    Nothing,
+    Same,
+    Another { fifo: Fifo, is_made: bool },
+}
+
+impl Staged {
+    /// Whether one stands beside `target` now.
+    pub fn is_beside(target: &Path) -> bool {
+        fifo::look_itself(&staging::beside(target)).is_ok()
+    }
+
+    /// What is held.
+    pub fn fifo(&self) -> Option<&Fifo> {
+        self.fifo.as_ref()
+    }
+
+    /// Where it stands.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives up the target.
+    pub fn into_fifo(self) -> Option<Fifo> {
+        self.fifo
+    }
+
+    /// What was wrong is said again if it still is: somebody asks anew.
+    pub fn forget_trouble(&mut self) {
+        self.trouble = None;
+    }
+
+    /// Looks at what stands beside `target`, the FIFO itself, and holds it; makes it if it is `wanted` and missing.
+    pub fn look(&mut self, target: &Path, wanted: bool) -> Looked {
+        let mut looked = Looked::default();
+        let path = staging::beside(target);
+        if self.path != path {
+            stage::clear(&path);
+            looked.left = self.fifo.take().map(|fifo| (fifo, Reason::Replaced));
+            *self = Staged { path, ..Staged::default() };
+        }
+        match self.find(target, wanted) {
+            Ok(Found::Same) => self.trouble = None,
+            Ok(Found::Nothing) => {
+                self.trouble = None;
+                looked.left = looked.left.or(self.fifo.take().map(|fifo| (fifo, Reason::Removed)));
+            }
+            Ok(Found::Another { fifo, is_made }) => {
+                self.trouble = None;
+                lock(&fifo);
+                looked.is_made = is_made;
+                looked.left = looked.left.or(self.fifo.replace(fifo).map(|fifo| (fifo, Reason::Replaced)));
+            }
+            Err(error) => {
+                let sentence = error.to_string();
+                if self.trouble.as_ref() != Some(&sentence) {
+                    self.trouble = Some(sentence);
+                    looked.error = Some(error);
+                }
+            }
+        }
+        looked
+    }
+
+    fn find(&self, target: &Path, wanted: bool) -> Result<Found> {
+        let is_made = match fifo::look_itself(&self.path) {
+            Ok(there) if Some(there) == self.identity() => return Ok(Found::Same),
+            Ok(_) => false,
+            Err(error) if error.errno() == Some(Errno::ENOENT) && wanted => stage::make(&self.path, target)?,
+            Err(error) if wanted => return Err(error),
+            // Nothing, or a file of that name that is none of ours.
+            Err(error) if error.errno().is_none_or(|errno| errno == Errno::ENOENT) => return Ok(Found::Nothing),
+            Err(error) if self.fifo.is_some() => return Err(error),
+            Err(_) => return Ok(Found::Nothing),
+        };
+        Ok(Found::Another { fifo: Fifo::open_itself(&self.path)?, is_made })
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        self.fifo.as_ref().map(Fifo::identity)
+    }
+}
+
+/// Tells the tailer that somebody holds it. A refusal costs no more than a message of the tailer's.
+fn lock(fifo: &Fifo) {
+    let byte = libc::flock {
+        l_type: libc::F_RDLCK as i16,
+        l_whence: libc::SEEK_SET as i16,
+        l_start: staging::HOLDER_LOCK_BYTE,
+        l_len: 1,
+        l_pid: 0,
+    };
+    fcntl(fifo.as_fd(), FcntlArg::F_OFD_SETLK(&byte)).ok();
+}
