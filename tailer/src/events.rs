@@ -32,13 +32,13 @@ pub enum Event {
     /// The file begins anew.
     Truncated { name: String, identity: Identity, how: Truncation },
     /// What was truncated is read on in a copy.
-    CopyMatched { name: String, path: PathBuf, identity: Identity, offset: u64, bytes: u64 },
+    CopyMatched { name: String, path: PathBuf, offset: u64, bytes: Option<u64> },
     /// Bytes were destroyed before they could be read. `None`: nobody knows how many.
     Lost { name: String, bytes: Option<u64> },
     /// Files of before this start are no longer there.
     GenerationsMissing { name: String, bytes: Option<u64> },
     /// A part of the file was never written, and was passed.
-    Hole { name: String, offset: u64, bytes: u64 },
+    Hole { name: String, bytes: u64 },
     /// A last line had no newline; it has one now.
     Unfinished { name: String, bytes: u64 },
     /// A file cannot be opened.

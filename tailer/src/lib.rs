@@ -1,5 +1,6 @@
 //! `tailer` follows log files through every kind of rotation, into a pipe or to standard output.
 
+pub mod around;
 pub mod backoff;
 pub mod budget;
 pub mod checkpoint;
@@ -10,6 +11,7 @@ pub mod follow;
 pub mod format;
 pub mod guard;
 pub mod identity;
+pub mod keeper;
 pub mod lease;
 pub mod level;
 pub mod lines;
@@ -17,12 +19,17 @@ pub mod network;
 pub mod open;
 pub mod order;
 pub mod output;
+pub mod outputs;
 pub mod packed;
+pub mod roster;
+pub mod run;
 pub mod siblings;
+pub mod signals;
 pub mod source;
 pub mod sources;
 pub mod stage;
 pub mod state;
 pub mod stdout;
+pub mod tailer;
 pub mod timestamp;
 pub mod watch;

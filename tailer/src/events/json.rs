@@ -42,17 +42,13 @@ fn fields(event: &Event) -> (&'static str, Value) {
         Event::Truncated { name, identity, how } => {
             ("truncated", json!({"source": name, "identity": id(*identity), "how": how.text(), "offset": 0}))
         }
-        Event::CopyMatched { name, path, identity, offset, bytes } => {
+        Event::CopyMatched { name, path, offset, bytes } => {
             let path = path.to_string_lossy();
-            let identity = id(*identity);
-            (
-                "copy_matched",
-                json!({"source": name, "path": path, "identity": identity, "offset": offset, "bytes": bytes}),
-            )
+            ("copy_matched", json!({"source": name, "path": path, "offset": offset, "bytes": bytes}))
         }
         Event::Lost { name, bytes } => ("lost", json!({"source": name, "bytes": bytes})),
         Event::GenerationsMissing { name, bytes } => ("generations_missing", json!({"source": name, "bytes": bytes})),
-        Event::Hole { name, offset, bytes } => ("hole", json!({"source": name, "offset": offset, "bytes": bytes})),
+        Event::Hole { name, bytes } => ("hole", json!({"source": name, "bytes": bytes})),
         Event::Unfinished { name, bytes } => ("unfinished", json!({"source": name, "bytes": bytes})),
         Event::Late { name, count } => ("late", json!({"source": name, "count": count})),
         Event::Ambiguous { name } => ("ambiguous", json!({"source": name})),

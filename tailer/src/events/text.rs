@@ -17,8 +17,9 @@ pub(super) fn sentence(event: &Event) -> String {
             format!("{name} rotated (inode changed {} -> {}), reopening", old.ino, new.ino)
         }
         Event::Truncated { name, how, .. } => format!("{name} truncated ({}), reset offset", how.text()),
-        Event::CopyMatched { name, path, offset, bytes, .. } => {
-            format!("{name} goes on in its copy {} at offset {offset}, {}", path.display(), plural(*bytes, "byte"))
+        Event::CopyMatched { name, path, offset, bytes } => {
+            let length = bytes.map_or(String::new(), |bytes| format!(", {}", plural(bytes, "byte")));
+            format!("{name} goes on in its copy {} at offset {offset}{length}", path.display())
         }
         Event::Lost { name, bytes } => {
             format!("{name} lost {} that were destroyed before they were read", some(*bytes))
@@ -26,9 +27,7 @@ pub(super) fn sentence(event: &Event) -> String {
         Event::GenerationsMissing { name, bytes } => {
             format!("{name} lost {}: files that were rotated since the last run are gone", some(*bytes))
         }
-        Event::Hole { name, offset, bytes } => {
-            format!("{name} has a hole at offset {offset}, {} passed", plural(*bytes, "byte"))
-        }
+        Event::Hole { name, bytes } => format!("{name} has a hole, {} passed", plural(*bytes, "byte")),
         Event::Unfinished { name, bytes } => {
             format!("{name} ended without a newline, added one to its last line of {}", plural(*bytes, "byte"))
         }

@@ -18,12 +18,7 @@ use crate::source::{MISSING_MAX, Source};
 impl Source {
     /// Looks who has the live name; `true`: not the same as before. `may_start_at_end`: nothing is known of it from an
     /// earlier run.
-    pub(crate) fn look_at_name(
-        &mut self,
-        may_start_at_end: bool,
-        now: Instant,
-        around: &mut dyn Surroundings,
-    ) -> bool {
+    pub(crate) fn look_at_name(&mut self, may_start_at_end: bool, now: Instant, around: &mut dyn Surroundings) -> bool {
         match look(&self.path) {
             At::File(found) => {
                 self.missing_since = None;
@@ -181,8 +176,8 @@ impl Source {
             if !generation.is_parked() {
                 continue;
             }
-            let is_drained = !generation.is_live()
-                && now.saturating_duration_since(generation.grown) >= self.settings.drain_idle;
+            let is_drained =
+                !generation.is_live() && now.saturating_duration_since(generation.grown) >= self.settings.drain_idle;
             let found = match look(&generation.path) {
                 At::File(found) if found.identity == generation.inode => found,
                 _ => {

@@ -1,0 +1,61 @@
+//! What stands around a followed file: its rotated generations by name, packed or not, and the files that are ours.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::follow::settings::Surroundings;
+use crate::identity::Identity;
+use crate::lines::SourceId;
+use crate::packed::{Packed, Packing};
+use crate::siblings::Siblings;
+use crate::siblings::directories::Directories;
+
+/// Files that no source may follow, and files that one source follows already.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// What we write ourselves: device and inode.
+    pub ours: Vec<(u64, u64)>,
+    /// Who follows a file under its live name.
+    pub live: HashMap<Identity, SourceId>,
+}
+
+/// The surroundings of one source for one look.
+pub struct Around<'a> {
+    /// Whose.
+    pub source: SourceId,
+    /// Where its rotated generations are looked for.
+    pub siblings: &'a mut Siblings,
+    /// What directories hold, read once a round.
+    pub directories: &'a mut Directories,
+    /// What it may not follow.
+    pub taken: &'a Taken,
+}
+
+impl Surroundings for Around<'_> {
+    fn candidates(&mut self) -> Vec<PathBuf> {
+        // A directory that cannot be read has none; the live name tells what is wrong with it.
+        let siblings = self.siblings.list(self.directories).unwrap_or_default();
+        let is_readable = |packing: Option<Packing>| packing.is_none_or(Packing::is_readable);
+        siblings.into_iter().filter(|sibling| is_readable(sibling.packed)).map(|sibling| sibling.path).collect()
+    }
+
+    fn is_packed(&self, path: &Path) -> bool {
+        packing(path).is_some()
+    }
+
+    fn unpack(&mut self, path: &Path) -> io::Result<Box<dyn Read>> {
+        let packing = packing(path).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(Box::new(Packed::open(File::open(path)?, packing)?))
+    }
+
+    fn is_ours(&self, identity: &Identity) -> bool {
+        let is_elsewhere = self.taken.live.get(identity).is_some_and(|source| *source != self.source);
+        is_elsewhere || self.taken.ours.contains(&(identity.dev, identity.ino))
+    }
+}
+
+fn packing(path: &Path) -> Option<Packing> {
+    Packing::of(path.file_name()?).map(|(_, packing)| packing)
+}

@@ -1,0 +1,157 @@
+//! All outputs: one for each pipe, and standard output, each with or without putting its lines in order.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use standpipe_common::error::Result;
+
+use crate::identity::Origin;
+use crate::lines::SourceId;
+use crate::order::{Oddity, Window};
+use crate::output::{Delivered, Output, Waits};
+use crate::stage::Stage;
+use crate::stage::message::Message;
+use crate::stdout::Stdout;
+use crate::timestamp::Format;
+
+/// An output.
+pub enum Kind {
+    /// Standard output, as lines are read.
+    Stdout(Stdout),
+    /// Standard output, in the order of times.
+    OrderedStdout(Window<Stdout>),
+    /// A pipe, as lines are read.
+    Stage(Stage),
+    /// A pipe, in the order of times.
+    OrderedStage(Window<Stage>),
+}
+
+/// The outputs, by the order in which they were first asked for.
+#[derive(Default)]
+pub struct Outputs {
+    list: Vec<Slot>,
+}
+
+struct Slot {
+    /// `None`: standard output.
+    pipe: Option<PathBuf>,
+    kind: Kind,
+    /// Sources with lines for which it had no room at all.
+    hungry: Vec<SourceId>,
+    /// Sources that filled it and have more: they come after the hungry ones, so that all have their share.
+    fed: Vec<SourceId>,
+}
+
+impl Kind {
+    fn output(&mut self) -> &mut dyn Output {
+        match self {
+            Kind::Stdout(output) => output,
+            Kind::OrderedStdout(output) => output,
+            Kind::Stage(output) => output,
+            Kind::OrderedStage(output) => output,
+        }
+    }
+
+    fn stage(&mut self) -> Option<&mut Stage> {
+        match self {
+            Kind::Stage(stage) => Some(stage),
+            Kind::OrderedStage(window) => Some(window.inner()),
+            Kind::Stdout(_) | Kind::OrderedStdout(_) => None,
+        }
+    }
+
+    fn introduce(&mut self, source: SourceId, name: &str, format: Format) {
+        match self {
+            Kind::Stdout(stdout) => stdout.formatter().add(source, name, format),
+            Kind::OrderedStdout(window) => {
+                window.add(source, format.clone());
+                window.inner().formatter().add(source, name, format);
+            }
+            Kind::OrderedStage(window) => window.add(source, format),
+            Kind::Stage(_) => {}
+        }
+    }
+
+    fn take_oddities(&mut self) -> Vec<Oddity> {
+        match self {
+            Kind::OrderedStdout(window) => window.take_oddities(),
+            Kind::OrderedStage(window) => window.take_oddities(),
+            Kind::Stdout(_) | Kind::Stage(_) => Vec::new(),
+        }
+    }
+}
+
+impl Outputs {
+    /// The one into `pipe`; `None` is standard output.
+    pub fn find(&self, pipe: Option<&Path>) -> Option<usize> {
+        self.list.iter().position(|slot| slot.pipe.as_deref() == pipe)
+    }
+
+    /// Adds one, and says which it is.
+    pub fn add(&mut self, pipe: Option<&Path>, kind: Kind) -> usize {
+        let pipe = pipe.map(Path::to_path_buf);
+        self.list.push(Slot { pipe, kind, hungry: Vec::new(), fed: Vec::new() });
+        self.list.len() - 1
+    }
+
+    /// One of them.
+    pub fn get(&mut self, index: usize) -> &mut dyn Output {
+        self.list[index].kind.output()
+    }
+
+    /// Tells one of them what a source is called and what its times look like, before its first line.
+    pub fn introduce(&mut self, index: usize, source: SourceId, name: &str, format: Format) {
+        self.list[index].kind.introduce(source, name, format);
+    }
+
+    /// A source has more for it than it has room; `was_fed` if it had room for some.
+    pub fn wait_for(&mut self, index: usize, source: SourceId, was_fed: bool) {
+        let slot = &mut self.list[index];
+        if was_fed { &mut slot.fed } else { &mut slot.hungry }.push(source);
+    }
+
+    /// Each does what it can. Returns what they wait for; `roused` gets the sources for which there is room again.
+    pub fn turn(
+        &mut self,
+        now: Instant,
+        now_ns: i64,
+        delivered: &mut Vec<Delivered>,
+        roused: &mut Vec<SourceId>,
+    ) -> Result<Vec<Waits>> {
+        let mut waits = Vec::with_capacity(self.list.len());
+        for slot in &mut self.list {
+            let output = slot.kind.output();
+            waits.push(output.turn(now, now_ns, delivered)?);
+            roused.extend(slot.hungry.extract_if(.., |source| output.room(*source) > 0));
+            roused.extend(slot.fed.extract_if(.., |source| output.room(*source) > 0));
+        }
+        Ok(waits)
+    }
+
+    /// Nothing is held back any more.
+    pub fn hurry(&mut self) {
+        self.list.iter_mut().for_each(|slot| slot.kind.output().hurry());
+    }
+
+    /// Whether all is delivered.
+    pub fn is_empty(&mut self) -> bool {
+        self.list.iter_mut().all(|slot| slot.kind.output().is_empty())
+    }
+
+    /// Pipes need to know of these generations only.
+    pub fn retain(&mut self, origins: &[Origin]) {
+        for stage in self.list.iter_mut().filter_map(|slot| slot.kind.stage()) {
+            stage.retain(origins);
+        }
+    }
+
+    /// What pipes have to say since the last time.
+    pub fn take_messages(&mut self) -> Vec<Message> {
+        self.list.iter_mut().filter_map(|slot| slot.kind.stage()).flat_map(Stage::take_messages).collect()
+    }
+
+    /// What was out of order since the last time.
+    pub fn take_oddities(&mut self) -> Vec<Oddity> {
+        self.list.iter_mut().flat_map(|slot| slot.kind.take_oddities()).collect()
+    }
+}

@@ -1,0 +1,190 @@
+//! The followed sources, and when each of them is due for a look or a read.
+//!
+//! Deliberately without a system call of its own: whoever runs the loop looks, reads, and says so here.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Instant;
+
+use crate::config::FileConfig;
+use crate::follow::settings::Hints;
+use crate::identity::Identity;
+use crate::lines::{GenerationId, SourceId};
+use crate::siblings::Siblings;
+use crate::source::Source;
+
+/// A source at work.
+#[derive(Debug)]
+pub struct Followed {
+    /// It.
+    pub source: Source,
+    /// What it is called.
+    pub name: String,
+    /// What the configuration says of it.
+    pub file: FileConfig,
+    /// Where its rotated generations are looked for.
+    pub siblings: Siblings,
+    /// Which output takes its lines.
+    pub output: usize,
+    /// Which is to take them once the other one has delivered.
+    pub next_output: usize,
+    /// The configuration names it no longer: what is on its way is delivered, and nothing more is read.
+    pub is_leaving: bool,
+    /// Nothing tells of its changes.
+    pub is_polled: bool,
+    /// Generations whose files are watched.
+    pub watched: BTreeSet<GenerationId>,
+    /// What it followed under its live name when it was last looked at.
+    pub live: Option<Identity>,
+    /// How many files it had open then.
+    pub open: usize,
+    /// Its output had no room for what it has.
+    pub is_waiting: bool,
+    hints: Hints,
+    next_look: Option<Instant>,
+    is_ready: bool,
+}
+
+impl Followed {
+    /// One that was not looked at yet.
+    pub fn new(source: Source, name: String, file: FileConfig, siblings: Siblings, output: usize) -> Followed {
+        Followed {
+            source,
+            name,
+            file,
+            siblings,
+            output,
+            next_output: output,
+            is_leaving: false,
+            is_polled: true,
+            watched: BTreeSet::new(),
+            live: None,
+            open: 0,
+            is_waiting: false,
+            hints: Hints { names: true, ..Hints::default() },
+            next_look: None,
+            is_ready: false,
+        }
+    }
+
+    /// Whether all that was read of it is delivered.
+    pub fn is_delivered(&self) -> bool {
+        self.source.generations().all(crate::follow::generation::Generation::is_delivered)
+    }
+
+    /// What it was told since the last look.
+    pub fn take_hints(&mut self) -> Hints {
+        std::mem::take(&mut self.hints)
+    }
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct Roster {
+    followed: BTreeMap<SourceId, Followed>,
+    agenda: BTreeSet<(Instant, SourceId)>,
+    due: BTreeSet<SourceId>,
+    /// To be read, in turn.
+    ready: VecDeque<SourceId>,
+    made: u32,
+}
+
+impl Roster {
+    /// A name for the next source.
+    pub fn next_id(&mut self) -> SourceId {
+        self.made += 1;
+        SourceId(self.made - 1)
+    }
+
+    /// Adds one, due at once.
+    pub fn add(&mut self, followed: Followed) {
+        let id = followed.source.id();
+        self.followed.insert(id, followed);
+        self.due.insert(id);
+    }
+
+    /// Takes one off.
+    pub fn remove(&mut self, id: SourceId) -> Option<Followed> {
+        let followed = self.followed.remove(&id)?;
+        if let Some(at) = followed.next_look {
+            self.agenda.remove(&(at, id));
+        }
+        Some(followed)
+    }
+
+    /// One of them.
+    pub fn get(&mut self, id: SourceId) -> Option<&mut Followed> {
+        self.followed.get_mut(&id)
+    }
+
+    /// All of them, in the order in which they were added.
+    pub fn iter(&self) -> impl Iterator<Item = &Followed> {
+        self.followed.values()
+    }
+
+    /// The same, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Followed> {
+        self.followed.values_mut()
+    }
+
+    /// Something tells that it is due for a look.
+    pub fn hint(&mut self, id: SourceId, hints: Hints) {
+        let Some(followed) = self.followed.get_mut(&id) else { return };
+        followed.hints.names |= hints.names;
+        followed.hints.closed |= hints.closed;
+        followed.hints.content |= hints.content;
+        self.due.insert(id);
+    }
+
+    /// It is due for a look at this moment at the latest, if no hint comes before.
+    pub fn look_at(&mut self, id: SourceId, at: Instant) {
+        let Some(followed) = self.followed.get_mut(&id) else { return };
+        if let Some(before) = followed.next_look.replace(at) {
+            self.agenda.remove(&(before, id));
+        }
+        self.agenda.insert((at, id));
+    }
+
+    /// Those that are due for a look, in order; they are due no longer. Of those without a hint it takes so many only,
+    /// for ten thousand looks at once would make lines wait.
+    pub fn take_due(&mut self, now: Instant, unhinted_max: usize) -> Vec<SourceId> {
+        for _ in 0..unhinted_max {
+            let Some((at, id)) = self.agenda.first().copied().filter(|(at, _)| *at <= now) else { break };
+            self.agenda.remove(&(at, id));
+            if let Some(followed) = self.followed.get_mut(&id) {
+                followed.next_look = None;
+            }
+            self.due.insert(id);
+        }
+        std::mem::take(&mut self.due).into_iter().collect()
+    }
+
+    /// When the next one is due. `None`: never.
+    pub fn next_due(&self, now: Instant) -> Option<Instant> {
+        if !self.due.is_empty() {
+            return Some(now);
+        }
+        self.agenda.first().map(|(at, _)| *at)
+    }
+
+    /// It may have something to read.
+    pub fn make_ready(&mut self, id: SourceId) {
+        if let Some(followed) = self.followed.get_mut(&id)
+            && !std::mem::replace(&mut followed.is_ready, true)
+        {
+            self.ready.push_back(id);
+        }
+    }
+
+    /// How many are to be read.
+    pub fn ready_count(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// The next one to be read.
+    pub fn next_ready(&mut self) -> Option<&mut Followed> {
+        let id = self.ready.pop_front()?;
+        let followed = self.followed.get_mut(&id)?;
+        followed.is_ready = false;
+        Some(followed)
+    }
+}

@@ -1,0 +1,259 @@
+//! Which sources there are: what paths and globs find, and what becomes of them after a HUP.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use standpipe_common::error::{Result, Stop};
+
+use super::{RECONCILE_SPAN, Tailer};
+use crate::cli::Cli;
+use crate::config::{Config, FileConfig, StartAt};
+use crate::events::Event;
+use crate::follow::settings::{self, Settings};
+use crate::lines::SourceId;
+use crate::roster::Followed;
+use crate::siblings::Siblings;
+use crate::siblings::names::is_rotation_of;
+use crate::source::Source;
+use crate::sources::{self, Found};
+use crate::state::SourceState;
+use crate::timestamp::Format;
+use crate::watch::GlobId;
+
+/// When a file was found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// At the start, or by a configuration that names it for the first time: `start_at` says where to begin.
+    Named,
+    /// Under a glob that was there before: it is new, so it is read whole.
+    Appeared,
+}
+
+impl Tailer {
+    /// Looks for new files under the globs, if that is due.
+    pub(super) fn expand(&mut self, now: Instant) {
+        if self.expand_at.is_none_or(|at| at > now) {
+            return;
+        }
+        if !self.have_globs_changed() {
+            self.expand_next(now);
+            return;
+        }
+        let found = self.find();
+        let here: HashSet<PathBuf> = self.roster.iter().map(|followed| followed.source.path().to_path_buf()).collect();
+        let there: HashSet<&PathBuf> = found.iter().map(|found| &found.path).collect();
+        self.let_go(&there);
+        for found in found.iter().filter(|found| !here.contains(&found.path)) {
+            if let Err(stop) = self.enroll(found, Occasion::Appeared) {
+                self.printer.print(&Event::Error(stop.to_string()));
+            }
+        }
+        self.expand_next(now);
+    }
+
+    /// Reads the configuration again. What is wrong with it is said, and changes nothing.
+    pub fn reread(&mut self, cli: &Cli, now: Instant) {
+        let config = match cli.configuration() {
+            Ok(config) => config,
+            Err(error) => {
+                for sentence in error.sentences() {
+                    self.printer.print(&Event::Error(sentence.clone()));
+                }
+                self.printer.print(&Event::Note("everything stays as it was".to_owned()));
+                return;
+            }
+        };
+        if !is_same_program(&self.config, &config) {
+            let sentence = "order, window, output and state file take effect at the next start";
+            self.printer.print(&Event::Warning(sentence.to_owned()));
+        }
+        let before = std::mem::replace(&mut self.config, config);
+        self.config.order = before.order;
+        self.config.window = before.window;
+        self.config.output = before.output;
+        self.config.state_file = before.state_file;
+        let found = self.find();
+        let paths: HashMap<&Path, &Found> = found.iter().map(|found| (found.path.as_path(), found)).collect();
+        let mut here = HashSet::new();
+        let all: Vec<_> =
+            self.roster.iter().map(|followed| (followed.source.id(), followed.source.path().to_path_buf())).collect();
+        for (id, path) in all {
+            let Some(found) = paths.get(path.as_path()) else {
+                self.leave(id);
+                continue;
+            };
+            here.insert(path);
+            if let Err(stop) = self.change(id, found) {
+                self.printer.print(&Event::Error(stop.to_string()));
+            }
+        }
+        for found in found.iter().filter(|found| !here.contains(&found.path)) {
+            if let Err(stop) = self.enroll(found, Occasion::Named) {
+                self.printer.print(&Event::Error(stop.to_string()));
+            }
+        }
+        self.expand_next(now);
+        self.tell_watching();
+    }
+
+    /// All files that are sources now.
+    pub(super) fn find(&mut self) -> Vec<Found> {
+        let mut known: BTreeSet<PathBuf> =
+            self.roster.iter().map(|followed| followed.source.path().to_path_buf()).collect();
+        known.extend(self.keeper.iter().flat_map(|keeper| keeper.others().map(|state| state.path.clone())));
+        let sources = sources::expand(&self.config, &known, &is_rotation_of);
+        for error in &sources.unreadable {
+            self.printer.print(&Event::Warning(error.to_string()));
+        }
+        sources.found
+    }
+
+    /// Whether names came or went in the directories of globs: finding all files looks at each of them.
+    fn have_globs_changed(&mut self) -> bool {
+        let globs = self.config.files.iter().filter(|file| file.is_glob);
+        let dirs = globs.flat_map(sources::directories);
+        let versions: Vec<_> = dirs.map(|dir| self.directories.list(&dir).ok().map(|(_, version)| version)).collect();
+        let before = std::mem::replace(&mut self.glob_versions, versions);
+        before != self.glob_versions
+    }
+
+    /// When globs are due again, and what tells of it before.
+    pub(super) fn expand_next(&mut self, now: Instant) {
+        let globs = self.config.files.iter().enumerate().filter(|(_, file)| file.is_glob);
+        let mut interval = None;
+        for (index, file) in globs {
+            let dirs = sources::directories(file);
+            let is_watched =
+                self.watch.as_mut().is_some_and(|watch| watch.add_directories(GlobId(index as u32), &dirs));
+            let own = if is_watched { RECONCILE_SPAN } else { self.config.poll_interval };
+            interval = Some(interval.map_or(own, |interval: std::time::Duration| interval.min(own)));
+        }
+        self.expand_at = interval.map(|interval| now + interval);
+    }
+
+    /// Begins to follow a file.
+    pub(super) fn enroll(&mut self, found: &Found, occasion: Occasion) -> std::result::Result<(), Stop> {
+        let file = self.config.files[found.file].clone();
+        let output = self.output_for(file.pipe.as_deref())?;
+        let siblings = siblings(found, &file)?;
+        let settings = Arc::new(self.settings(&file, occasion));
+        let id = self.roster.next_id();
+        let known = self.keeper.as_mut().and_then(|keeper| keeper.take(&found.path));
+        let source = match known {
+            Some(mut state) => {
+                self.overlay(&mut state);
+                Source::restore(id, state, settings)
+            }
+            None => Source::new(id, found.path.clone(), settings),
+        };
+        self.outputs.introduce(output, id, &found.name, form_of(&file)?);
+        self.roster.add(Followed::new(source, found.name.clone(), file, siblings, output));
+        Ok(())
+    }
+
+    /// A source under other settings, if they are others.
+    fn change(&mut self, id: SourceId, found: &Found) -> std::result::Result<(), Stop> {
+        let file = self.config.files[found.file].clone();
+        let output = self.output_for(file.pipe.as_deref())?;
+        let settings = Arc::new(self.settings(&file, Occasion::Named));
+        let Some(followed) = self.roster.get(id) else { return Ok(()) };
+        let was_leaving = std::mem::take(&mut followed.is_leaving);
+        if followed.file == file && followed.name == found.name && !was_leaving {
+            return Ok(());
+        }
+        followed.siblings = siblings(found, &file)?;
+        followed.source.set_settings(settings);
+        followed.next_output = output;
+        followed.name.clone_from(&found.name);
+        self.outputs.introduce(output, id, &found.name, form_of(&file)?);
+        followed.file = file;
+        self.roster.hint(id, settings::Hints { names: true, ..settings::Hints::default() });
+        Ok(())
+    }
+
+    /// A source that the configuration names no longer.
+    fn leave(&mut self, id: SourceId) {
+        let Some(followed) = self.roster.get(id) else { return };
+        followed.is_leaving = true;
+        if let Some(watch) = &mut self.watch {
+            watch.remove_names(id);
+            followed.watched.iter().for_each(|generation| watch.remove_file(*generation));
+            followed.watched.clear();
+        }
+        if followed.is_delivered() {
+            self.remove(id);
+        }
+    }
+
+    /// Sources of globs whose files are gone for good: what is remembered of them stays in the checkpoint.
+    fn let_go(&mut self, there: &HashSet<&PathBuf>) {
+        let is_over = |followed: &&Followed| {
+            let is_gone = followed.file.is_glob && !there.contains(&followed.source.path().to_path_buf());
+            (is_gone && followed.source.generations().next().is_none())
+                || (followed.is_leaving && followed.is_delivered())
+        };
+        let over: Vec<_> = self.roster.iter().filter(is_over).map(|followed| followed.source.id()).collect();
+        over.into_iter().for_each(|id| self.remove(id));
+    }
+
+    fn remove(&mut self, id: SourceId) {
+        let Some(followed) = self.roster.remove(id) else { return };
+        self.open -= followed.open;
+        followed.live.and_then(|live| self.taken.live.remove(&live));
+        if let Some(watch) = &mut self.watch {
+            watch.remove_names(id);
+            followed.watched.iter().for_each(|generation| watch.remove_file(*generation));
+        }
+        if let Some(keeper) = &mut self.keeper {
+            keeper.give_back(followed.source.state());
+        }
+    }
+
+    fn settings(&self, file: &FileConfig, occasion: Occasion) -> Settings {
+        let start_at = match (occasion, self.start_at.unwrap_or(file.start_at)) {
+            (Occasion::Named, StartAt::End) => settings::StartAt::End,
+            _ => settings::StartAt::Beginning,
+        };
+        Settings {
+            start_at,
+            since_ns: if file.is_glob || occasion == Occasion::Appeared { self.since_ns } else { self.began_ns },
+            max_idle: file.max_idle,
+            late_writer_max: self.config.late_writer_max,
+            is_batch: self.is_batch,
+            ..Settings::default()
+        }
+    }
+
+    /// Lays what an output knows better over what the checkpoint says.
+    fn overlay(&self, state: &mut SourceState) {
+        for generation in &mut state.generations {
+            if let Some((offset, guard)) = self.positions.get(&generation.origin)
+                && *offset > generation.offset
+            {
+                generation.offset = *offset;
+                generation.guard = Some(*guard);
+                generation.last_line_hash = None;
+            }
+        }
+    }
+}
+
+fn siblings(found: &Found, file: &FileConfig) -> Result<Siblings> {
+    let rotated = (!file.rotated.is_empty()).then_some(file.rotated.as_slice());
+    Siblings::new(&found.path, rotated)
+}
+
+/// What times in its lines look like.
+fn form_of(file: &FileConfig) -> std::result::Result<Format, Stop> {
+    file.timestamp.parse().map_err(Stop::Usage)
+}
+
+/// Whether what cannot change while the program runs is the same.
+fn is_same_program(before: &Config, after: &Config) -> bool {
+    before.order == after.order
+        && before.window == after.window
+        && before.output == after.output
+        && before.state_file == after.state_file
+}

@@ -1,0 +1,171 @@
+//! The start: everything is opened, and what the last run left is taken up.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::IsTerminal;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Instant;
+
+use jiff::tz::TimeZone;
+use standpipe_common::descriptors::Descriptors;
+use standpipe_common::error::{Error, Result, Stop};
+use standpipe_common::{boot, clock};
+
+use super::Tailer;
+use crate::around::Taken;
+use crate::budget;
+use crate::checkpoint::{self, Checkpoint, Start};
+use crate::cli::Cli;
+use crate::config::{Config, Format, OnCorrupt, Order, StartAt};
+use crate::events::{self, Event, Printer};
+use crate::follow::reading::BUFFER_BYTES;
+use crate::format::{self, Formatter};
+use crate::keeper::Keeper;
+use crate::order::{Patience, Window};
+use crate::outputs::{Kind, Outputs};
+use crate::roster::Roster;
+use crate::siblings::directories::Directories;
+use crate::stage::Stage;
+use crate::stdout::Stdout;
+use crate::watch::Watch;
+
+use super::roll::Occasion;
+
+/// What a checkpoint starts with, taken apart.
+struct Begin {
+    keeper: Option<Keeper>,
+    /// What counts in place of `start_at`.
+    start_at: Option<StartAt>,
+    /// The first start of all, ns since the epoch.
+    since_ns: i64,
+    findings: Vec<String>,
+}
+
+impl Tailer {
+    /// Takes everything up. Nothing was read when this returns.
+    ///
+    /// # Errors
+    /// The configuration is wrong, or something without which there is no work cannot be had.
+    pub fn start(cli: &Cli, now: Instant) -> std::result::Result<Tailer, Stop> {
+        let config = cli.configuration()?;
+        let limit = Descriptors::raise(0)?.hard();
+        let begin = begin(&config, now)?;
+        let form = if config.output == Format::Json { events::Form::Json } else { events::Form::Text };
+        let watch = if config.inotify { Watch::new().ok() } else { None };
+        let mut tailer = Tailer {
+            is_batch: cli.batch,
+            is_debug: cli.debug,
+            has_color: has_color(cli),
+            roster: Roster::default(),
+            outputs: Outputs::default(),
+            taken: Taken { ours: ours(&config), ..Taken::default() },
+            directories: Directories::new(now),
+            watch,
+            keeper: begin.keeper,
+            printer: Printer::new(form),
+            open_max: budget::for_files(limit),
+            open: 0,
+            starved: Vec::new(),
+            is_starving_said: false,
+            waits: Vec::new(),
+            buffer: vec![0; BUFFER_BYTES],
+            clock_ns: clock::now_ns(),
+            expand_at: None,
+            glob_versions: Vec::new(),
+            since_ns: begin.since_ns,
+            began_ns: clock::now_ns(),
+            start_at: begin.start_at,
+            positions: HashMap::new(),
+            config,
+        };
+        for finding in begin.findings {
+            tailer.printer.print(&Event::Warning(finding));
+        }
+        for found in tailer.find() {
+            tailer.enroll(&found, Occasion::Named)?;
+        }
+        tailer.forget_finished();
+        tailer.expand_next(now);
+        tailer.tell_watching();
+        Ok(tailer)
+    }
+
+    /// Which output takes the lines for `pipe`, made if need be.
+    pub(super) fn output_for(&mut self, pipe: Option<&Path>) -> std::result::Result<usize, Stop> {
+        if let Some(index) = self.outputs.find(pipe) {
+            return Ok(index);
+        }
+        let zone = TimeZone::system();
+        let patience = if self.is_batch { Patience::Batch } else { Patience::Window(self.config.window) };
+        let is_ordered = self.config.order == Order::Timestamp;
+        let kind = match pipe {
+            None => {
+                let form = match self.config.output {
+                    Format::Text => format::Form::Text,
+                    Format::Json => format::Form::Json,
+                    Format::Raw => format::Form::Raw,
+                };
+                let stdout = Stdout::new(Formatter::new(form, self.has_color, zone.clone()))?;
+                if is_ordered { Kind::OrderedStdout(Window::new(stdout, patience, zone)) } else { Kind::Stdout(stdout) }
+            }
+            Some(pipe) => {
+                let stage = self.stage(pipe)?;
+                if is_ordered { Kind::OrderedStage(Window::new(stage, patience, zone)) } else { Kind::Stage(stage) }
+            }
+        };
+        Ok(self.outputs.add(pipe, kind))
+    }
+
+    fn stage(&mut self, pipe: &Path) -> Result<Stage> {
+        let no_state = || Error::because("deliver into", pipe, "there is no state file");
+        let state = self.config.state_file.as_ref().ok_or_else(no_state)?;
+        let stage = Stage::open(pipe, state, &boot::id()?, clock::now_ns())?;
+        let positions = stage.positions().into_iter();
+        self.positions.extend(positions.map(|position| (position.origin, (position.offset, position.guard))));
+        Ok(stage)
+    }
+
+    /// Pipes need no longer know of what the checkpoint does not know.
+    pub(super) fn forget_finished(&mut self) {
+        let Some(keeper) = &self.keeper else { return };
+        let states: Vec<_> = self.roster.iter().map(|followed| followed.source.state()).collect();
+        let all = states.iter().chain(keeper.others()).flat_map(|state| &state.generations);
+        let origins: Vec<_> = all.map(|generation| generation.origin).collect();
+        self.outputs.retain(&origins);
+    }
+}
+
+fn begin(config: &Config, now: Instant) -> Result<Begin> {
+    let since_ns = clock::now_ns();
+    let nothing = Begin { keeper: None, start_at: None, since_ns, findings: Vec::new() };
+    let Some(path) = &config.state_file else { return Ok(nothing) };
+    let on_corrupt = match config.on_corrupt {
+        OnCorrupt::Fail => checkpoint::OnCorrupt::Fail,
+        OnCorrupt::Beginning => checkpoint::OnCorrupt::Beginning,
+        OnCorrupt::End => checkpoint::OnCorrupt::End,
+    };
+    let opened = Checkpoint::open(path, on_corrupt)?;
+    let (start_at, known) = match opened.start {
+        Start::First => (None, Vec::new()),
+        Start::Known(states) => (None, states),
+        Start::Beginning => (Some(StartAt::Beginning), Vec::new()),
+        Start::End => (Some(StartAt::End), Vec::new()),
+    };
+    let first = known.iter().map(|state| state.since_ns).filter(|since| *since > 0).min();
+    let keeper = Some(Keeper::new(opened.checkpoint, known, now));
+    Ok(Begin { keeper, start_at, since_ns: first.unwrap_or(since_ns), findings: opened.findings })
+}
+
+/// Files that we write, so that none of them is followed.
+fn ours(config: &Config) -> Vec<(u64, u64)> {
+    let state = config.state_file.as_ref().and_then(|path| fs::metadata(path).ok());
+    let stdout = fs::metadata("/proc/self/fd/1").ok().filter(fs::Metadata::is_file);
+    let stderr = fs::metadata("/proc/self/fd/2").ok().filter(fs::Metadata::is_file);
+    state.into_iter().chain(stdout).chain(stderr).map(|metadata| (metadata.dev(), metadata.ino())).collect()
+}
+
+fn has_color(cli: &Cli) -> bool {
+    let has_objection = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    cli.color.is_on(std::io::stdout().is_terminal(), has_objection)
+}

@@ -1,0 +1,104 @@
+//! What is told of all that happens: from the words of sources and outputs into events.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::Tailer;
+use crate::config::Order;
+use crate::events::{self, Event};
+use crate::follow::happening::{Happening, Truncation};
+use crate::identity::Identity;
+use crate::lines::SourceId;
+use crate::stage::message::Severity;
+
+impl Tailer {
+    /// How many files are followed, and how.
+    pub(super) fn tell_watching(&mut self) {
+        let files = self.roster.iter().filter(|followed| !followed.is_leaving).count();
+        let (interval, inotify) = (self.config.poll_interval, self.watch.is_some());
+        self.printer.print(&Event::Watching { files, interval, inotify });
+        let window = (!self.is_batch && self.config.order == Order::Timestamp).then_some(self.config.window);
+        let order = if self.config.order == Order::Timestamp { "timestamp" } else { "read" };
+        self.printer.print(&Event::Order { order, window });
+    }
+
+    /// What happened to a source since the last time.
+    pub(super) fn tell_of(&mut self, id: SourceId) {
+        let Some(followed) = self.roster.get(id) else { return };
+        let happenings = followed.source.take_happenings();
+        if happenings.is_empty() {
+            return;
+        }
+        let name = followed.name.clone();
+        let path = followed.source.path().to_path_buf();
+        let identity = followed.live.unwrap_or_default();
+        for happening in happenings {
+            if !self.is_debug && matches!(happening, Happening::Finished { .. }) {
+                continue;
+            }
+            self.printer.print(&event(happening, &name, &path, identity));
+        }
+        if self.is_debug
+            && let Some(followed) = self.roster.get(id)
+        {
+            for generation in followed.source.generations() {
+                let (identity, read, delivered) = (generation.inode, generation.put, generation.delivered);
+                self.printer.print(&Event::Debug { name: name.clone(), identity, read, delivered });
+            }
+        }
+    }
+
+    /// What outputs have to say.
+    pub(super) fn tell_of_outputs(&mut self) {
+        for message in self.outputs.take_messages() {
+            let event = match message.severity {
+                Severity::Note => Event::Note(message.text),
+                Severity::Warning => Event::Warning(message.text),
+                Severity::Error => Event::Error(message.text),
+            };
+            self.printer.print(&event);
+        }
+        for oddity in self.outputs.take_oddities() {
+            let Some(followed) = self.roster.get(oddity.source) else { continue };
+            self.printer.print(&Event::Late { name: followed.name.clone(), count: oddity.late });
+        }
+    }
+
+    /// What stays behind at the end.
+    pub fn farewell(&mut self) {
+        if !self.outputs.is_empty() {
+            let sentence = "not everything that was read could be delivered; the next run reads it again";
+            self.printer.print(&Event::Warning(sentence.to_owned()));
+        }
+    }
+}
+
+fn event(happening: Happening, name: &str, live: &Path, identity: Identity) -> Event {
+    let name = name.to_owned();
+    match happening {
+        Happening::Opened { identity, offset } => Event::Source { name, path: live.to_path_buf(), identity, offset },
+        Happening::Rotated { old, new } => Event::Rotated { name, old, new },
+        Happening::Missed { path, identity } => Event::Source { name, path, identity, offset: 0 },
+        Happening::Truncated(how) => {
+            let how = match how {
+                Truncation::SizeDecreased | Truncation::EndCut => events::Truncation::SizeDecreased,
+                Truncation::ContentChanged => events::Truncation::ContentChanged,
+            };
+            Event::Truncated { name, identity, how }
+        }
+        Happening::CopyMatched { path, offset, bytes } => Event::CopyMatched { name, path, offset, bytes },
+        Happening::Lost { bytes } => Event::Lost { name, bytes: Some(bytes) },
+        Happening::GenerationMissing { .. } => Event::GenerationsMissing { name, bytes: None },
+        Happening::Hole { bytes } => Event::Hole { name, bytes },
+        Happening::Unfinished { bytes } => Event::Unfinished { name, bytes },
+        Happening::OpenError { path, errno } => Event::OpenError { path, errno },
+        Happening::Retry { after } => {
+            Event::Retry { path: live.to_path_buf(), after: Duration::from_secs(after.as_secs_f64().round() as u64) }
+        }
+        Happening::Recovered { path } => Event::Recovered { path },
+        Happening::Refused { path, refusal } => Event::Refused { path, reason: refusal.to_string() },
+        Happening::Ambiguous { path } => Event::Ambiguous { name: path.display().to_string() },
+        Happening::Late { bytes } => Event::Note(format!("{name}: {bytes} bytes of a rotated file came late")),
+        Happening::Finished { identity, .. } => Event::Finished { name, identity },
+    }
+}
