@@ -187,19 +187,19 @@ impl<O: Output> Window<O> {
         if self.behind > 0 {
             return Next::Nothing;
         }
-        let due_ns = self.oldest_ns().saturating_add(window.as_nanos() as i64);
+        let due_ns = self.oldest_ns().unwrap_or(i64::MIN).saturating_add(window.as_nanos() as i64);
         if now_ns >= due_ns { Next::Of(first, limit) } else { Next::Wait(due_ns) }
     }
 
-    /// When the line that waits longest was read. To be asked only while lines are held.
-    fn oldest_ns(&mut self) -> i64 {
+    /// When the line that waits longest was read. Forgets what went on.
+    fn oldest_ns(&mut self) -> Option<i64> {
         while let Some(&(source, chunk, read_ns)) = self.arrivals.front() {
             if self.lanes[source as usize].holds(chunk) {
-                return read_ns;
+                return Some(read_ns);
             }
             self.arrivals.pop_front();
         }
-        i64::MIN
+        None
     }
 
     /// Gives lines of one source to the inner output: as many as come before those of all others, at once. False: it
@@ -232,7 +232,10 @@ impl<O: Output> Output for Window<O> {
     fn put(&mut self, lines: &Lines<'_>) {
         let reads_times = self.patience != Patience::Batch;
         let chunk = self.change(lines.source, |lane| lane.put(lines, reads_times));
-        self.arrivals.push_back((lines.source.0, chunk, lines.read_ns));
+        if reads_times {
+            self.oldest_ns();
+            self.arrivals.push_back((lines.source.0, chunk, lines.read_ns));
+        }
     }
 
     fn note(&mut self, source: SourceId, standing: Standing) {

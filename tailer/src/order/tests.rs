@@ -259,6 +259,16 @@ fn what_is_held_of_a_source_has_a_limit() {
     assert_eq!(bench.window.room(SourceId(0)), HELD_BYTES_MAX);
 }
 
+#[test]
+fn a_source_alone_waits_for_nobody_and_leaves_nothing_behind() {
+    let mut bench = Bench::live(1);
+    for at in 0..100 {
+        bench.put(0, &line(at, "x"), at);
+        assert_eq!(bench.turn(at), (line(at, "x"), None));
+    }
+    assert!(bench.window.arrivals.len() <= 1);
+}
+
 /// xorshift64
 struct Random(u64);
 
