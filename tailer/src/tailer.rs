@@ -10,6 +10,7 @@ mod telling;
 
 use std::collections::HashMap;
 use std::os::fd::RawFd;
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use standpipe_common::error::Result;
@@ -27,6 +28,7 @@ use crate::output::{Delivered, Standing, Waits};
 use crate::outputs::Outputs;
 use crate::roster::{Followed, Roster};
 use crate::siblings::directories::Directories;
+use crate::source::Source;
 use crate::watch::Watch;
 
 /// How often everything is looked at although nothing tells of a change.
@@ -239,10 +241,11 @@ impl Tailer {
             }
             let output = self.outputs.get(followed.output);
             let room = output.room(id);
+            let read_ns = if self.is_batch { written_ns(&followed.source) } else { self.clock_ns };
             let standing = if room == 0 {
                 Standing::Behind
             } else {
-                followed.source.read(output, &mut self.buffer, TURN_BYTES, now, self.clock_ns)
+                followed.source.read(output, &mut self.buffer, TURN_BYTES, now, read_ns)
             };
             let is_full = output.room(id) == 0;
             let was_waiting = std::mem::replace(&mut followed.is_waiting, standing == Standing::Behind && is_full);
@@ -334,6 +337,12 @@ impl Tailer {
             self.roster.hint(id, Hints { content: true, ..Hints::default() });
         }
     }
+}
+
+/// When the file was written last: what a batch prints is made of the files alone.
+fn written_ns(source: &Source) -> i64 {
+    let metadata = source.live().and_then(|live| live.file()).and_then(|file| file.metadata().ok());
+    metadata.map_or(0, |metadata| metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec())
 }
 
 /// The source of a generation.

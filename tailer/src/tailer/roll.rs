@@ -13,6 +13,7 @@ use crate::config::{Config, FileConfig, StartAt};
 use crate::events::Event;
 use crate::follow::settings::{self, Settings};
 use crate::lines::SourceId;
+use crate::output::Standing;
 use crate::roster::Followed;
 use crate::siblings::Siblings;
 use crate::siblings::names::is_rotation_of;
@@ -149,6 +150,8 @@ impl Tailer {
             None => Source::new(id, found.path.clone(), settings),
         };
         self.outputs.introduce(output, id, &found.name, form_of(&file)?);
+        // Whoever puts lines in order waits for those of this one.
+        self.outputs.get(output).note(id, Standing::Behind);
         self.roster.add(Followed::new(source, found.name.clone(), file, siblings, output));
         Ok(())
     }
@@ -201,6 +204,7 @@ impl Tailer {
     fn remove(&mut self, id: SourceId) {
         let Some(followed) = self.roster.remove(id) else { return };
         self.open -= followed.open;
+        self.outputs.get(followed.output).note(id, Standing::Ended);
         followed.live.and_then(|live| self.taken.live.remove(&live));
         if let Some(watch) = &mut self.watch {
             watch.remove_names(id);
