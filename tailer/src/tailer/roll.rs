@@ -217,7 +217,7 @@ impl Tailer {
 
     fn settings(&self, file: &FileConfig, occasion: Occasion) -> Settings {
         let start_at = match (occasion, self.start_at.unwrap_or(file.start_at)) {
-            (Occasion::Named, StartAt::End) => settings::StartAt::End,
+            (Occasion::Named, StartAt::End) if !self.is_batch => settings::StartAt::End,
             _ => settings::StartAt::Beginning,
         };
         Settings {
