@@ -179,7 +179,7 @@ pub const FILE: &[Key] = &[
         name: "rotated",
         kind: Kind::Globs,
         default: "[]",
-        meaning: "Where rotated files of this one are found, beside the usual names; relative globs start at the \
+        meaning: "Where rotated files of this one are found, instead of by the names that rotators usually give; relative globs start at the \
                   directory of the followed file.",
     },
     Key {
