@@ -297,12 +297,14 @@ fn h21_staging_pipes_are_taken_off_before_automatic_pipes_share_the_rest() {
         let user = 100_000 + std::process::id() % 50_000 * 4 + 3;
         let pages: usize = fs::read_to_string("/proc/sys/fs/pipe-user-pages-soft").unwrap().trim().parse().unwrap();
         // So many pipes have 1 MiB each and leave nothing of their three quarters.
-        let pipes = pages * 4096 / 4 * 3 >> 20;
+        let pipes = (pages * 4096 / 4 * 3) >> 20;
         for (policy, bytes) in [("", 1 << 20), (STAGE, 512 << 10)] {
             let scratch = Scratch::new();
             chown(scratch.run(""), Some(user), Some(user)).unwrap();
             let fifos: Vec<PathBuf> = (0..pipes).map(|number| scratch.pipe(&format!("p{number:03}"))).collect();
-            fifos.iter().for_each(|fifo| chown(fifo, Some(user), Some(user)).unwrap());
+            for fifo in &fifos {
+                chown(fifo, Some(user), Some(user)).unwrap();
+            }
             scratch.write_policy("defaults.toml", policy);
             let mut holder = holder(&scratch).as_user(user).start();
             assert!(fifos.iter().all(|fifo| capacity(fifo) == bytes), "{policy}");
