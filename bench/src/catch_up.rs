@@ -59,7 +59,7 @@ pub fn run(stage: &Stage, bytes: u64) -> Result<()> {
         run
     };
     for follower in Follower::installed_by_name() {
-        add(follower.label(), to_file(stage, follower, &large));
+        add(follower.name(), to_file(stage, follower, &large));
     }
     let cat = add("`cat FILE > FIFO`", into_pipe(stage, &large, None));
     let staged = add("`tailer FILE --pipe FIFO`, staged", into_pipe(stage, &large, Some("--follow-from-start")));

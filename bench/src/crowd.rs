@@ -19,6 +19,8 @@ use crate::usage::{self, Memory};
 const ACTIVE: usize = 10;
 /// Each of them a line so often.
 const LINE_SPAN: Duration = Duration::from_millis(100);
+/// Between the first line of the last file and the rest.
+const SETTLE_SPAN: Duration = Duration::from_secs(1);
 /// CPU is told for so long.
 const CPU_SPAN_SECONDS: f64 = 10.0;
 /// The number of files for which there are figures.
@@ -45,10 +47,10 @@ pub fn run(stage: &Stage, counts: &[usize], span: Duration) {
     let (mut table, mut failures, mut figures) = (Table::new(&titles), Failures::default(), Vec::new());
     for &files in counts {
         for follower in Follower::installed_by_name() {
-            let label = format!("{}, {files} files", follower.label());
+            let label = format!("{}, {files} files", follower.name());
             let run = failures.note(&label, measure(stage, follower, files, span));
             let cells = run.map_or_else(|| vec!["-".to_owned(); 5], cells);
-            table.row([vec![follower.label().to_owned(), files.to_string()], cells].concat());
+            table.row([vec![follower.name().to_owned(), files.to_string()], cells].concat());
             if follower == Follower::Tailer && files == REQUIRED_FILES {
                 let (idle, memory) = run.map_or((f64::NAN, f64::NAN), |run| (run.idle_ms, run.anon_mib));
                 figures.push(Figure::new("1000 idle files, CPU in 10 s", idle, Bound::AtMost(REQUIRED_IDLE_MS), "ms"));
@@ -78,6 +80,8 @@ fn measure(stage: &Stage, follower: Follower, files: usize, span: Duration) -> R
     let first = (files * LINE_BYTES) as u64;
     running.wait_bytes(first, START_BOUND)?;
     let ready = start.elapsed();
+    // What it still does of its start is over.
+    thread::sleep(SETTLE_SPAN);
     let ((), idle_ms) = cpu_ms(&running, || thread::sleep(span));
     let (written, active_ms) = cpu_ms(&running, || write(&paths, span));
     let written = written?;

@@ -132,7 +132,16 @@ impl Follower {
         matches!(self, Follower::Tailer | Follower::TailerPolling)
     }
 
-    /// How it is called in the table.
+    /// How it is called where nothing is rotated.
+    pub fn name(self) -> &'static str {
+        match self {
+            Follower::Imfile | Follower::ImfileGlob => "rsyslog imfile, inotify",
+            Follower::SyslogNg | Follower::SyslogNgGlob => "syslog-ng, polling 0.1 s",
+            _ => self.label(),
+        }
+    }
+
+    /// How it is called in the table of rotations.
     pub fn label(self) -> &'static str {
         match self {
             Follower::Tailer => "`tailer`, inotify",

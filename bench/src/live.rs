@@ -45,7 +45,7 @@ pub fn run(stage: &Stage, span: Duration) -> Result<()> {
         delays
     };
     for follower in Follower::installed_by_name() {
-        add(follower.label(), to_file(stage, follower, span));
+        add(follower.name(), to_file(stage, follower, span));
     }
     let piped = add("`tailer FILE --pipe FIFO`, staged", into_pipe(stage, span));
     println!("\nA live writer: from append to readable, ms.\n\n{table}");

@@ -1,7 +1,7 @@
 //! Makes the staging pipe beside a FIFO.
 //!
 //! Invariants: it gets its name last, when group and permissions are what they should be, and takes nobody's place. A
-//! kill before that leaves one name, [`unfinished`], which the next try takes away.
+//! kill before that leaves one name, `.unfinished-NAME.stage`, which the next look takes away.
 
 use std::fs;
 use std::os::fd::AsRawFd;

@@ -289,3 +289,28 @@ fn h21_a_holder_that_owns_the_directory_gives_it_the_group_of_the_target() {
         assert_eq!(fs::metadata(&stage).unwrap().uid(), NOBODY);
     });
 }
+
+#[test]
+fn h21_staging_pipes_are_taken_off_before_automatic_pipes_share_the_rest() {
+    needs_root(|| {
+        // A user without any other pipes, for the kernel counts them by user.
+        let user = 100_000 + std::process::id() % 50_000 * 4 + 3;
+        let pages: usize = fs::read_to_string("/proc/sys/fs/pipe-user-pages-soft").unwrap().trim().parse().unwrap();
+        // So many pipes have 1 MiB each and leave nothing of their three quarters.
+        let pipes = (pages * 4096 / 4 * 3) >> 20;
+        for (policy, bytes) in [("", 1 << 20), (STAGE, 512 << 10)] {
+            let scratch = Scratch::new();
+            chown(scratch.run(""), Some(user), Some(user)).unwrap();
+            let fifos: Vec<PathBuf> = (0..pipes).map(|number| scratch.pipe(&format!("p{number:03}"))).collect();
+            for fifo in &fifos {
+                chown(fifo, Some(user), Some(user)).unwrap();
+            }
+            scratch.write_policy("defaults.toml", policy);
+            let mut holder = holder(&scratch).as_user(user).start();
+            assert!(fifos.iter().all(|fifo| capacity(fifo) == bytes), "{policy}");
+            let stages = fifos.iter().filter(|fifo| capacity(&staging::beside(fifo)) == 64 << 10);
+            assert_eq!(stages.count(), if policy.is_empty() { 0 } else { pipes });
+            assert_eq!(holder.terminate(), 0);
+        }
+    });
+}
