@@ -28,6 +28,8 @@ pub mod message;
 pub mod pieces;
 pub mod record;
 pub mod retry;
+#[cfg(test)]
+mod simulation;
 pub mod slots;
 pub mod steps;
 pub mod target;
@@ -46,8 +48,8 @@ use self::decide::Phase;
 use self::deliver::OpenLine;
 use self::file::{RecordFile, Setting};
 use self::gather::Runs;
-pub use self::message::{Message, Severity};
 use self::message::Messages;
+pub use self::message::{Message, Severity};
 use self::record::AREA_BYTES;
 use self::retry::Retry;
 pub use self::slots::Position;

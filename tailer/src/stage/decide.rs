@@ -122,13 +122,8 @@ impl Word {
             _ => return None,
         };
         let position = |at: u32| (word >> (4 + at * POSITION_BITS)) as usize & POSITION_MAX;
-        let word = Word {
-            phase,
-            area: (word >> 3 & 1) as usize,
-            from: position(0),
-            upto: position(1),
-            end: position(2),
-        };
+        let word =
+            Word { phase, area: (word >> 3 & 1) as usize, from: position(0), upto: position(1), end: position(2) };
         let is_fit = match phase {
             Phase::Idle => word.end == 0,
             Phase::Staging | Phase::Moving => word.from < word.upto && word.upto <= word.end,

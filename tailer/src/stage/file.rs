@@ -158,9 +158,7 @@ fn judge(file: &File) -> io::Result<Verdict> {
     Ok(match &header[MAGIC_AT..MAGIC_AT + 8] {
         [0, 0, 0, 0, 0, 0, 0, 0] if !holds => Verdict::Unfinished,
         magic if magic != MAGIC => Verdict::Unfit("it is damaged".to_owned()),
-        _ if version != VERSION => {
-            Verdict::Unfit(format!("it is of version {version}, this tailer knows {VERSION}"))
-        }
+        _ if version != VERSION => Verdict::Unfit(format!("it is of version {version}, this tailer knows {VERSION}")),
         _ if !is_sized => Verdict::Unfit("it is damaged".to_owned()),
         _ => Verdict::Fit(area_bytes),
     })

@@ -106,8 +106,14 @@ mod tests {
 
     #[test]
     fn only_the_last_piece_can_still_grow() {
-        let cases: [(&[usize], usize); 6] =
-            [(&[10], 0), (&[4000, 96], 4000), (&[4000, 96, 4000], 4096), (&[5000], 5000), (&[5000, 10], 5000), (&[], 0)];
+        let cases: [(&[usize], usize); 6] = [
+            (&[10], 0),
+            (&[4000, 96], 4000),
+            (&[4000, 96, 4000], 4096),
+            (&[5000], 5000),
+            (&[5000, 10], 5000),
+            (&[], 0),
+        ];
         for (lengths, expected) in cases {
             assert_eq!(full(&lines(lengths)), expected, "{lengths:?}");
         }

@@ -292,7 +292,7 @@ impl Steps {
     fn halve<P: Pipes>(&mut self, record: &mut Record, pipes: &mut P) -> io::Result<Went> {
         let word = record.word();
         let round = &record.area(word.area, word.upto)[word.from..];
-        let mut half = 0;
+        let mut half = if pieces::is_long(round) { round.len() / 2 } else { 0 };
         while half < round.len() / 2 {
             half += pieces::next(&round[half..]);
         }

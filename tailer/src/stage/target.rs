@@ -87,7 +87,13 @@ pub struct Target {
 impl Target {
     /// The target at this path; nothing is opened yet.
     pub fn new(path: &Path) -> Target {
-        Target { path: path.to_path_buf(), target: None, stage: None, is_locked_out: false, drained: vec![0; DRAIN_BYTES] }
+        Target {
+            path: path.to_path_buf(),
+            target: None,
+            stage: None,
+            is_locked_out: false,
+            drained: vec![0; DRAIN_BYTES],
+        }
     }
 
     /// Its path.
@@ -158,7 +164,12 @@ impl Target {
         let refuse = |cause: String| Err(Error::because("use", &stage.path, cause));
         let target = fs::metadata(&self.path).cannot("look at", &self.path)?;
         if metadata.gid() != target.gid() {
-            return refuse(format!("its group is {}, that of {} is {}", metadata.gid(), self.path.display(), target.gid()));
+            return refuse(format!(
+                "its group is {}, that of {} is {}",
+                metadata.gid(),
+                self.path.display(),
+                target.gid()
+            ));
         }
         if metadata.mode() & 0o007 != 0 {
             return refuse(format!("others may open it (mode {:04o})", metadata.mode() & 0o7777));
