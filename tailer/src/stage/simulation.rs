@@ -326,6 +326,8 @@ fn judge(sources: &[Vec<u8>], outcome: &Outcome, fate: Fate) -> Result<usize, St
     }
     let total: usize = sources.iter().map(Vec::len).sum();
     let is_same = outcome.arrived.len() == total && repeated == 0 && torn == 0;
+    // Where nothing happened but kills, there is nothing to be said either.
+    let is_same = is_same && (fate != Fate::Held || outcome.said.is_empty());
     if is_same || may_repeat {
         Ok(repeated)
     } else {
