@@ -89,7 +89,7 @@ pub struct Stage {
     /// Until when a long line waits for an empty target.
     long_until: Option<Instant>,
     target_retry: Retry,
-    stage_retry: Retry,
+    pipe_retry: Retry,
     record_retry: Retry,
     is_hurried: bool,
 }
@@ -127,7 +127,7 @@ impl Stage {
             ends_inside: false,
             long_until: None,
             target_retry: Retry::default(),
-            stage_retry: Retry::default(),
+            pipe_retry: Retry::default(),
             record_retry: Retry::default(),
             is_hurried: false,
             file,

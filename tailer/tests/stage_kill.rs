@@ -173,7 +173,7 @@ fn lines_of(all: &[u8], letter: u8) -> Vec<u8> {
 
 #[test]
 fn killed_again_and_again_it_delivers_every_line_once_and_whole() {
-    let kills: u64 = std::env::var("STAGE_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(200);
+    let kills: u64 = std::env::var("STAGE_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(100);
     let scratch = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let dir = scratch.path();
     let target = fifo(&dir.join("T"));

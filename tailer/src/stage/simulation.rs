@@ -205,7 +205,7 @@ fn run(path: &Path, model: &Model, sources: &[Vec<u8>], seed: u64, said: &mut Me
         let area = 1 - record.word().area;
         let mut entries: Vec<Entry> = Vec::new();
         let mut filled = 0;
-        for _ in 0..1 + random.below(4) {
+        for _ in 0..=random.below(4) {
             let source = random.below(sources.len());
             let rest = &sources[source][offsets[source]..];
             let lines: usize =
