@@ -10,7 +10,7 @@
 //! |---|---|
 //! | [`gather`] | which run of a block came from which generation |
 //! | [`pieces`] | cutting a block where no other writer can tear it |
-//! | [`record`], [`slots`], [`file`] | the mapped record, its table of positions, its file |
+//! | [`record`], [`slots`], [`mod@file`] | the mapped record, its table of positions, its file |
 //! | [`decide`] | the table of what to do next |
 //! | [`verify`] | whether the staging pipe has what the record says |
 //! | [`steps`] | doing it, one repeatable step at a time |

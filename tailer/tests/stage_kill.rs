@@ -138,13 +138,17 @@ fn collect(mut target: File, is_over: Arc<AtomicBool>) -> thread::JoinHandle<Vec
     })
 }
 
+fn disturbance(number: usize) -> Vec<u8> {
+    format!("W{number:06} a line of another writer of this pipe\n").into_bytes()
+}
+
 /// Another writer of the target.
 fn disturb(path: PathBuf, is_over: Arc<AtomicBool>) -> thread::JoinHandle<usize> {
     thread::spawn(move || {
         let mut target = OpenOptions::new().write(true).open(path).unwrap();
         let mut lines = 0;
         while !is_over.load(Ordering::SeqCst) {
-            target.write_all(format!("W{lines:06} a line of another writer of this pipe\n").as_bytes()).unwrap();
+            target.write_all(&disturbance(lines)).unwrap();
             lines += 1;
             thread::sleep(Duration::from_micros(100));
         }
@@ -211,8 +215,8 @@ fn killed_again_and_again_it_delivers_every_line_once_and_whole() {
         let arrived = lines_of(&all, name.as_bytes()[0]);
         assert!(arrived == expected, "{name}: {} bytes arrived of {}", arrived.len(), expected.len());
     }
-    let others: String = (0..disturbing).map(|n| format!("W{n:06} a line of another writer of this pipe\n")).collect();
-    assert!(lines_of(&all, b'W') == others.as_bytes(), "a line of the other writer was torn");
+    let others: Vec<u8> = (0..disturbing).flat_map(disturbance).collect();
+    assert!(lines_of(&all, b'W') == others, "a line of the other writer was torn");
     assert_eq!(all.len(), lines_of(&all, b'A').len() + lines_of(&all, b'B').len() + others.len());
     let said = fs::read_to_string(dir.join("said")).unwrap_or_default();
     assert!(!said.contains("repeated"), "{said}");

@@ -34,9 +34,8 @@ struct Place {
 
 impl Place {
     fn new() -> Place {
-        let mut place = Place::without_stage();
-        place._staging = Some(fifo(&place.path("T.stage"), 0o660));
-        place
+        let place = Place::without_stage();
+        Place { _staging: Some(fifo(&place.path("T.stage"), 0o660)), ..place }
     }
 
     fn without_stage() -> Place {
@@ -191,12 +190,12 @@ fn without_a_staging_pipe_it_writes_straight_and_says_so_once() {
     }
     let said_first = said(&mut stage);
     assert!(said_first.len() == 1 && said_first[0].contains("`stage = true`"), "{said_first:?}");
-    let _staging = fifo(&place.path("T.stage"), 0o660);
+    let staging = fifo(&place.path("T.stage"), 0o660);
     place.now += Duration::from_secs(5);
     put(&mut stage, 1, 12, b"two\n", End::Line);
     place.turn(&mut stage);
     assert_eq!(place.read(), b"two\n");
-    assert_eq!(bytes_queued(&_staging).unwrap(), 1, "the canary");
+    assert_eq!(bytes_queued(&staging).unwrap(), 1, "the canary");
 }
 
 #[test]
