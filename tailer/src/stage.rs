@@ -10,7 +10,7 @@
 //! |---|---|
 //! | [`gather`] | which run of a block came from which generation |
 //! | [`pieces`] | cutting a block where no other writer can tear it |
-//! | [`record`], [`slots`], [`file`] | the mapped record, its table of positions, its file |
+//! | [`record`], [`slots`], [`mod@file`] | the mapped record, its table of positions, its file |
 //! | [`decide`] | the table of what to do next |
 //! | [`verify`] | whether the staging pipe has what the record says |
 //! | [`steps`] | doing it, one repeatable step at a time |
@@ -28,6 +28,8 @@ pub mod message;
 pub mod pieces;
 pub mod record;
 pub mod retry;
+#[cfg(test)]
+mod simulation;
 pub mod slots;
 pub mod steps;
 pub mod target;
@@ -87,7 +89,7 @@ pub struct Stage {
     /// Until when a long line waits for an empty target.
     long_until: Option<Instant>,
     target_retry: Retry,
-    stage_retry: Retry,
+    pipe_retry: Retry,
     record_retry: Retry,
     is_hurried: bool,
 }
@@ -125,7 +127,7 @@ impl Stage {
             ends_inside: false,
             long_until: None,
             target_retry: Retry::default(),
-            stage_retry: Retry::default(),
+            pipe_retry: Retry::default(),
             record_retry: Retry::default(),
             is_hurried: false,
             file,

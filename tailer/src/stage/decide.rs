@@ -138,7 +138,7 @@ pub fn decide(word: Word, staged: usize) -> Action {
     let round = word.upto - word.from;
     match (word.phase, staged) {
         (Phase::Idle | Phase::Staging, 0) => Action::WriteCanary,
-        (Phase::Idle, 1) => Action::Rest,
+        (Phase::Idle, 1) | (Phase::Direct, _) => Action::Rest,
         (Phase::Staging, q) if q <= round => Action::StagePiece(word.from + q - 1),
         (Phase::Staging, q) if q == round + 1 => Action::CloseRound,
         (Phase::Staging, q) if q == round + 2 => Action::BeginMoving,
@@ -151,7 +151,6 @@ pub fn decide(word: Word, staged: usize) -> Action {
         (Phase::Emptying, 0) => Action::Restart,
         (Phase::Emptying, q) => Action::Drain(q),
         (Phase::Idle | Phase::Staging | Phase::Moving, _) => Action::Distrust,
-        (Phase::Direct, _) => Action::Rest,
     }
 }
 

@@ -128,13 +128,13 @@ impl Stage {
     /// Looks for the staging pipe. Whether another one, or none, is there now.
     fn find_stage(&mut self, now: Instant) -> bool {
         let before = self.target.stage();
-        if before.is_none() && self.stage_retry.until(now).is_some() {
+        if before.is_none() && self.pipe_retry.until(now).is_some() {
             return false;
         }
         match self.target.find_stage() {
             Ok(Found::Same) => {}
             Ok(Found::Opened { path, is_held }) => {
-                let was_told = self.stage_retry.succeeded();
+                let was_told = self.pipe_retry.succeeded();
                 if !is_held {
                     let path = path.display();
                     self.said.warning(format!("nobody holds {path}: a crash may repeat what is in it"));
@@ -148,13 +148,13 @@ impl Stage {
                      holder make it",
                     path.display()
                 );
-                if self.stage_retry.failed(now, &reason) {
+                if self.pipe_retry.failed(now, &reason) {
                     self.said.warning(reason);
                 }
             }
             Err(error) => {
                 let reason = format!("{error}; a crash may repeat a piece");
-                if self.stage_retry.failed(now, &reason) {
+                if self.pipe_retry.failed(now, &reason) {
                     self.said.error(reason);
                 }
             }
@@ -317,7 +317,7 @@ impl Stage {
         if errno.is_none() && self.target.stage().is_some() {
             // Our own sentence about a staging pipe that does not work.
             let reason = format!("cannot use the staging pipe: {error}; a crash may repeat a piece");
-            if self.stage_retry.failed(now, &reason) {
+            if self.pipe_retry.failed(now, &reason) {
                 self.said.error(reason);
             }
             self.target.close_stage();

@@ -70,6 +70,7 @@ impl Runs {
     }
 
     /// Keeps what is before `at` and returns what is behind it, which is a block of its own then.
+    #[must_use]
     pub fn split_off(&mut self, at: usize) -> Runs {
         let mut behind = Vec::new();
         for run in self.0.iter().filter(|run| run.end > at) {

@@ -124,7 +124,7 @@ impl Steps {
     fn try_step<P: Pipes>(&mut self, record: &mut Record, pipes: &mut P, said: &mut Messages) -> io::Result<Went> {
         let word = record.word();
         if word.phase == Phase::Direct {
-            return self.send(record, pipes);
+            return send(record, pipes);
         }
         let Some(pipe) = pipes.stage() else {
             self.verified = None;
@@ -170,7 +170,7 @@ impl Steps {
                 pipes.pass("stage-write")?;
                 if self.put(pipes, &rest[..piece], staged)? == 0 {
                     // It takes less than it said: this round ends here, the next goes on.
-                    return self.shorten(record, pipes, at);
+                    return shorten(record, pipes, at);
                 }
             }
             Action::CloseRound => {
@@ -196,7 +196,7 @@ impl Steps {
                 return Ok(if moved == 0 { Went::Full } else { Went::On });
             }
             Action::NextRound => start_round(record, pipes, word.upto)?,
-            Action::Commit => return self.commit(record, pipes),
+            Action::Commit => return commit(record, pipes),
             Action::Repeat => {
                 said.warning(format!(
                     "the staging pipe lost what was in it: up to {} bytes may be repeated",
@@ -277,22 +277,11 @@ impl Steps {
         Ok(written)
     }
 
-    /// The round ends at `at`, for the staging pipe takes no more.
-    fn shorten<P: Pipes>(&mut self, record: &mut Record, pipes: &mut P, at: usize) -> io::Result<Went> {
-        let word = record.word();
-        if at == word.from {
-            return Err(io::Error::other("it does not take one piece"));
-        }
-        pipes.pass("stage-word")?;
-        record.store_word(Word { upto: at, ..word });
-        Ok(Went::On)
-    }
-
     /// The round is in, but not even one byte goes behind it: it is read away, and half of it staged.
     fn halve<P: Pipes>(&mut self, record: &mut Record, pipes: &mut P) -> io::Result<Went> {
         let word = record.word();
         let round = &record.area(word.area, word.upto)[word.from..];
-        let mut half = 0;
+        let mut half = if pieces::is_long(round) { round.len() / 2 } else { 0 };
         while half < round.len() / 2 {
             half += pieces::next(&round[half..]);
         }
@@ -309,32 +298,6 @@ impl Steps {
         pipes.pass("stage-word")?;
         record.store_word(Word { upto: word.from + half, ..word });
         Ok(Went::On)
-    }
-
-    fn commit<P: Pipes>(&mut self, record: &mut Record, pipes: &mut P) -> io::Result<Went> {
-        let word = record.word();
-        for entry in record.entries() {
-            pipes.pass("stage-position")?;
-            record.store_position(&entry);
-        }
-        pipes.pass("stage-word")?;
-        record.store_word(Word::idle(word.area));
-        Ok(if word.end == 0 { Went::On } else { Went::Delivered })
-    }
-
-    /// A step of a block that has no staging pipe to go through.
-    fn send<P: Pipes>(&mut self, record: &mut Record, pipes: &mut P) -> io::Result<Went> {
-        let moved = record.moved();
-        let rest = &record.block()[moved..];
-        if rest.is_empty() {
-            return self.commit(record, pipes);
-        }
-        let piece = pieces::next(rest);
-        pipes.pass("stage-send")?;
-        let sent = pipes.send(&rest[..piece])?;
-        pipes.pass("stage-moved")?;
-        record.store_moved(moved + sent);
-        Ok(if sent == 0 { Went::Full } else { Went::On })
     }
 }
 
@@ -365,4 +328,41 @@ fn go_direct<P: Pipes>(record: &mut Record, pipes: &mut P, said: &mut Messages) 
     pipes.pass("stage-word")?;
     record.store_word(Word { phase: Phase::Direct, from, upto: word.end, ..word });
     Ok(Went::On)
+}
+
+/// The round ends at `at`, for the staging pipe takes no more.
+fn shorten<P: Pipes>(record: &mut Record, pipes: &mut P, at: usize) -> io::Result<Went> {
+    let word = record.word();
+    if at == word.from {
+        return Err(io::Error::other("it does not take one piece"));
+    }
+    pipes.pass("stage-word")?;
+    record.store_word(Word { upto: at, ..word });
+    Ok(Went::On)
+}
+
+fn commit<P: Pipes>(record: &mut Record, pipes: &mut P) -> io::Result<Went> {
+    let word = record.word();
+    for entry in record.entries() {
+        pipes.pass("stage-position")?;
+        record.store_position(&entry);
+    }
+    pipes.pass("stage-word")?;
+    record.store_word(Word::idle(word.area));
+    Ok(if word.end == 0 { Went::On } else { Went::Delivered })
+}
+
+/// A step of a block that has no staging pipe to go through.
+fn send<P: Pipes>(record: &mut Record, pipes: &mut P) -> io::Result<Went> {
+    let moved = record.moved();
+    let rest = &record.block()[moved..];
+    if rest.is_empty() {
+        return commit(record, pipes);
+    }
+    let piece = pieces::next(rest);
+    pipes.pass("stage-send")?;
+    let sent = pipes.send(&rest[..piece])?;
+    pipes.pass("stage-moved")?;
+    record.store_moved(moved + sent);
+    Ok(if sent == 0 { Went::Full } else { Went::On })
 }

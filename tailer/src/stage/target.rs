@@ -78,7 +78,7 @@ pub enum Found {
 #[derive(Debug)]
 pub struct Target {
     path: PathBuf,
-    target: Option<Fifo>,
+    fifo: Option<Fifo>,
     stage: Option<Fifo>,
     is_locked_out: bool,
     drained: Vec<u8>,
@@ -89,7 +89,7 @@ impl Target {
     pub fn new(path: &Path) -> Target {
         Target {
             path: path.to_path_buf(),
-            target: None,
+            fifo: None,
             stage: None,
             is_locked_out: false,
             drained: vec![0; DRAIN_BYTES],
@@ -103,7 +103,7 @@ impl Target {
 
     /// The open target, to wait until it can be written. `None`: it is not open.
     pub fn raw_fd(&self) -> Option<RawFd> {
-        self.target.as_ref().map(|target| target.file.as_raw_fd())
+        self.fifo.as_ref().map(|target| target.file.as_raw_fd())
     }
 
     /// Opens the target.
@@ -111,23 +111,23 @@ impl Target {
     /// # Errors
     /// There is none, it is no FIFO, or (ENXIO) nobody has it open for reading.
     pub fn open(&mut self) -> Result<()> {
-        self.target = Some(Fifo::open(&self.path, libc::O_WRONLY)?.0);
+        self.fifo = Some(Fifo::open(&self.path, libc::O_WRONLY)?.0);
         Ok(())
     }
 
     /// Lets it go.
     pub fn close(&mut self) {
-        self.target = None;
+        self.fifo = None;
     }
 
     /// Whether its path still leads to the target that we have open.
     pub fn is_current(&self) -> bool {
-        self.target.as_ref().is_some_and(Fifo::is_current)
+        self.fifo.as_ref().is_some_and(Fifo::is_current)
     }
 
     /// Bytes that wait in it.
     pub fn queued(&self) -> io::Result<usize> {
-        self.target.as_ref().map_or(Err(Errno::ENXIO.into()), |target| bytes_queued(&target.file))
+        self.fifo.as_ref().map_or(Err(Errno::ENXIO.into()), |target| bytes_queued(&target.file))
     }
 
     /// Opens the staging pipe that stands beside the target now, if it is not the one we have.
@@ -192,7 +192,7 @@ impl Target {
     }
 
     fn target_file(&self) -> io::Result<&File> {
-        self.target.as_ref().map(|target| &target.file).ok_or_else(|| Errno::ENXIO.into())
+        self.fifo.as_ref().map(|target| &target.file).ok_or_else(|| Errno::ENXIO.into())
     }
 }
 
