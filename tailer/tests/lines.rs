@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use standpipe_tailer::follow::happening::Happening;
-use standpipe_tailer::follow::settings::{Settings, StartAt};
+use standpipe_tailer::follow::settings::{Hints, Settings, StartAt};
 use standpipe_tailer::lines::End;
 use standpipe_tailer::open::Refusal;
 use standpipe_tailer::output::Standing;
@@ -236,7 +236,7 @@ fn a_batch_ends_with_the_files() {
 fn a_changed_list_is_known_before_bytes_of_it_are_given() {
     let mut follower = Follower::new(true);
     let look = |follower: &mut Follower| {
-        follower.source.look(follower.now, Default::default(), &mut follower.beside);
+        follower.source.look(follower.now, Hints::default(), &mut follower.beside);
         follower.source.take_changed()
     };
     follower.append("app.log", "1\n");
@@ -257,4 +257,27 @@ fn a_changed_list_is_known_before_bytes_of_it_are_given() {
     assert_eq!(state.generations.len(), 2);
     follower.settle();
     same(&follower.text(), "1\n2\n3\n");
+}
+
+#[test]
+fn without_leases_a_closed_and_quiet_file_is_finished() {
+    // F65: with the hint after five seconds, without it after a minute.
+    for (is_hinted, seconds) in [(true, 5), (false, 60)] {
+        let mut follower = Follower::new(false);
+        follower.append("app.log", "one");
+        follower.turn();
+        follower.rename("app.log", "app.log.1");
+        follower.append("app.log.1", " last");
+        follower.append("app.log", "next\n");
+        follower.turn_with(Hints { names: true, closed: is_hinted, content: true });
+        for _ in 0..seconds - 1 {
+            follower.advance(1000);
+            follower.poll();
+        }
+        same(&follower.text(), "next\n");
+        follower.advance(1000);
+        follower.poll();
+        same(&follower.text(), "next\none last\n");
+        assert_eq!(follower.source.generations().count(), 1);
+    }
 }

@@ -36,6 +36,8 @@ struct World {
     partial: Option<(String, bool)>,
     /// A line that was completed since the last look, as that saw it.
     begun: Option<String>,
+    /// What only the running program has: in an unlinked file, or held.
+    dying: Vec<String>,
     /// The live file was opened by a look.
     is_opened: bool,
     stopped: Option<SourceState>,
@@ -57,6 +59,7 @@ impl World {
             unseen: Vec::new(),
             partial: None,
             begun: None,
+            dying: Vec::new(),
             is_opened: true,
             stopped: None,
             leases,
@@ -107,11 +110,14 @@ impl World {
             for line in self.written.iter_mut().filter(|line| **line == format!("{begun}-end")) {
                 line.clone_from(&begun);
             }
+            self.dying.push(begun);
         }
         self.destroyed.extend(self.unseen.drain(..));
         if let Some((partial, is_seen)) = self.partial.take() {
             self.written.push(partial.clone());
-            if !is_seen {
+            if is_seen {
+                self.dying.push(partial);
+            } else {
                 self.destroyed.insert(partial);
             }
         }
@@ -143,6 +149,7 @@ impl World {
             }
             self.unseen.clear();
             self.begun = None;
+            self.dying.clear();
             self.is_opened = true;
             if let Some((_, is_seen)) = &mut self.partial {
                 *is_seen = true;
@@ -156,7 +163,12 @@ impl World {
         if std::env::var_os("STANDPIPE_TEST_SHOW").is_some() {
             let given = self.follower.text();
             let last: Vec<&str> = given.lines().rev().take(2).collect();
-            println!("{action} stopped {} next {} {last:?} {:?}", self.stopped.is_some(), self.next, self.follower.happenings);
+            println!(
+                "{action} stopped {} next {} {last:?} {:?}",
+                self.stopped.is_some(),
+                self.next,
+                self.follower.happenings
+            );
             self.follower.happenings.clear();
         }
         match action {
@@ -184,6 +196,8 @@ impl World {
             }
             9 => {
                 if self.is_opened && self.stopped.is_none() {
+                    self.dying.extend(self.unseen.iter().cloned());
+                    self.dying.extend(self.partial.iter().map(|(partial, _)| partial.clone()));
                     self.end_of_file();
                 } else {
                     self.destroy();
@@ -195,12 +209,16 @@ impl World {
                 None => {
                     self.stopped = Some(self.follower.stop());
                     self.begun = None;
+                    self.destroyed.extend(self.dying.drain(..));
                     // What is held is read again, if it is there then.
                     if let Some((_, is_seen)) = &mut self.partial {
                         *is_seen = false;
                     }
                 }
-                Some(state) => self.follower.start(state),
+                Some(state) => {
+                    self.follower.start(state);
+                    self.is_opened = false;
+                }
             },
             _ => self.follower.advance(3000),
         }

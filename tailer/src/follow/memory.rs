@@ -40,8 +40,8 @@ impl Memory {
     pub fn of_file(file: &File, offset: u64) -> io::Result<Option<Memory>> {
         let bytes = offset.min(GUARD_BYTES_MAX as u64) as usize;
         let (mut head, mut tail) = (vec![0; bytes], vec![0; bytes]);
-        let is_whole = read_up_to(file, &mut head, 0)? == bytes
-            && read_up_to(file, &mut tail, offset - bytes as u64)? == bytes;
+        let is_whole =
+            read_up_to(file, &mut head, 0)? == bytes && read_up_to(file, &mut tail, offset - bytes as u64)? == bytes;
         Ok(is_whole.then_some(Memory::Bytes { head, tail }))
     }
 
@@ -85,6 +85,7 @@ impl Memory {
     }
 
     /// Guards instead of bytes.
+    #[must_use]
     pub fn as_guards(&self) -> Memory {
         Memory::Guards { head: self.head_guard(), tail: self.tail_guard() }
     }

@@ -12,18 +12,13 @@ use crate::follow::happening::{Happening, Truncation};
 use crate::follow::memory::Memory;
 use crate::follow::settings::{StartAt, Surroundings};
 use crate::identity::Origin;
-use crate::open::{At, Found, Opened, Refusal, Stamp, errno, is_out_of_descriptors, look};
+use crate::open::{At, Found, Opened, Refusal, errno, is_out_of_descriptors, look};
 use crate::source::{MISSING_MAX, Source};
 
 impl Source {
     /// Looks who has the live name; `true`: not the same as before. `may_start_at_end`: nothing is known of it from an
     /// earlier run.
-    pub(crate) fn look_at_name(
-        &mut self,
-        may_start_at_end: bool,
-        now: Instant,
-        around: &mut dyn Surroundings,
-    ) -> bool {
+    pub(crate) fn look_at_name(&mut self, may_start_at_end: bool, now: Instant, around: &mut dyn Surroundings) -> bool {
         match look(&self.path) {
             At::File(found) => {
                 self.missing_since = None;
@@ -115,7 +110,7 @@ impl Source {
             && self.settings.start_at == StartAt::End
             && !(self.settings.since_ns > 0 && found.identity.born_ns >= self.settings.since_ns)
         {
-            start = end_of_lines(&file, found.metadata.len());
+            start = end_of_lines(&file, found.stamp.size);
         }
         let mut generation = Generation::new(id, origin, self.path.clone(), place(file), now);
         generation.rename(true, now);
@@ -157,7 +152,7 @@ impl Source {
         let trouble = Trouble::after(self.trouble.filter(|_| !is_new), errno, now);
         self.trouble = Some(trouble);
         if is_new {
-            self.is_trouble_said = true;
+            self.said = Some(errno);
             self.tell(Happening::OpenError { path: self.path.clone(), errno });
             self.tell(Happening::Retry { after: trouble.next - now });
         }
@@ -166,7 +161,7 @@ impl Source {
     fn settle_trouble(&mut self) {
         self.refused = None;
         self.trouble = None;
-        if std::mem::take(&mut self.is_trouble_said) {
+        if self.said.take().is_some() {
             self.tell(Happening::Recovered { path: self.path.clone() });
         }
     }
@@ -181,8 +176,8 @@ impl Source {
             if !generation.is_parked() {
                 continue;
             }
-            let is_drained = !generation.is_live()
-                && now.saturating_duration_since(generation.grown) >= self.settings.drain_idle;
+            let is_drained =
+                !generation.is_live() && now.saturating_duration_since(generation.grown) >= self.settings.drain_idle;
             let found = match look(&generation.path) {
                 At::File(found) if found.identity == generation.inode => found,
                 _ => {
@@ -193,7 +188,7 @@ impl Source {
                     continue;
                 }
             };
-            let is_unchanged = generation.at_end == Some(Stamp::from(&found.metadata));
+            let is_unchanged = generation.at_end == Some(found.stamp);
             let has_rest = generation.size > generation.read;
             if is_unchanged && is_drained && !has_rest {
                 generation.phase = Phase::Finished;

@@ -134,8 +134,8 @@ impl Source {
             candidates.push(Candidate {
                 path,
                 identity: found.identity,
-                size: found.metadata.len(),
-                changed_ns: changed_ns(&found),
+                size: found.stamp.size,
+                changed_ns: found.stamp.changed_ns(),
                 is_packed,
                 file,
             });
@@ -149,7 +149,7 @@ impl Source {
             return false;
         };
         let done = &self.done[index];
-        let Some(offset) = done.offset.filter(|offset| found.metadata.len() > *offset) else { return true };
+        let Some(offset) = done.offset.filter(|offset| found.stamp.size > *offset) else { return true };
         let memory = Memory::Guards { head: done.head, tail: done.guard };
         let origin = done.origin;
         let Some(file) = self.open_candidate(found, now) else { return true };
@@ -202,8 +202,7 @@ impl Source {
             let is_copy_of = |generation: &Generation| {
                 let (born, of_ns) = (candidate.identity.born_ns, generation.origin.identity.born_ns);
                 let may_be_copy = born == 0 || of_ns == 0 || born >= of_ns;
-                may_be_copy
-                    && generation.file().is_some_and(|of| is_prefix(file, candidate.size, of).unwrap_or(false))
+                may_be_copy && generation.file().is_some_and(|of| is_prefix(file, candidate.size, of).unwrap_or(false))
             };
             let was_copy_of = |generation: &Generation| {
                 generation.file().is_none() && self.copies.contains(&(candidate.identity, generation.id))
@@ -246,13 +245,7 @@ impl Source {
         })
     }
 
-    fn take_missed(
-        &mut self,
-        candidate: Candidate,
-        ranks: &[PathBuf],
-        now: Instant,
-        around: &mut dyn Surroundings,
-    ) {
+    fn take_missed(&mut self, candidate: Candidate, ranks: &[PathBuf], now: Instant, around: &mut dyn Surroundings) {
         let place = match candidate.file {
             Some(file) => Place::Open(file),
             None => match around.unpack(&candidate.path) {
@@ -281,9 +274,4 @@ impl Source {
         self.chain.insert(at, generation);
         self.is_changed = true;
     }
-}
-
-fn changed_ns(found: &Found) -> i64 {
-    use std::os::unix::fs::MetadataExt;
-    found.metadata.mtime() * 1_000_000_000 + found.metadata.mtime_nsec()
 }

@@ -153,8 +153,7 @@ impl Follower {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("app.log");
         let source = Source::new(SourceId(0), log.clone(), Arc::new(settings.clone()));
-        let output =
-            Collector { puts: Vec::new(), room: 1 << 20, is_empty: Cell::new(true), waiting: Vec::new() };
+        let output = Collector { puts: Vec::new(), room: 1 << 20, is_empty: Cell::new(true), waiting: Vec::new() };
         let beside = Beside { log: log.clone(), also: Vec::new(), ours: Vec::new() };
         Follower {
             dir,
