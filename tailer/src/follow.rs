@@ -2,11 +2,12 @@
 //!
 //! - [`settings`], [`happening`]: what it is told, and what it tells;
 //! - [`memory`]: what is remembered of the bytes that were read, by which they are known again;
-//! - [`generation`], [`reading`]: one life of one inode, and the way of its bytes to an output;
+//! - [`generation`], [`reading`], [`drain`]: one life of one inode, and the way of its bytes to an output;
 //! - [`finish`]: when such a life is over, and when the next one may be read. Pure;
 //! - [`sample`]: whether a file is a copy of another;
 //! - `names`, `truncation`, `siblings`, `restore`: the steps of a look, each a part of [`Source`](crate::source::Source).
 
+pub mod drain;
 pub mod finish;
 pub mod generation;
 pub mod happening;

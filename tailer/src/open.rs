@@ -66,8 +66,8 @@ pub struct Found {
     handle: File,
     /// Which one.
     pub identity: Identity,
-    /// As it was when it was looked at.
-    pub metadata: Metadata,
+    /// How it was when it was looked at.
+    pub stamp: Stamp,
 }
 
 /// What came of opening it.
@@ -94,7 +94,7 @@ pub fn look(path: &Path) -> At {
     };
     match refusal(&metadata) {
         Some(refusal) => At::Refused(refusal),
-        None => At::File(Found { handle, identity: Identity::from(&metadata), metadata }),
+        None => At::File(Found { handle, identity: Identity::from(&metadata), stamp: Stamp::from(&metadata) }),
     }
 }
 
@@ -148,6 +148,13 @@ pub struct Stamp {
     pub size: u64,
     mtime: (i64, i64),
     ctime: (i64, i64),
+}
+
+impl Stamp {
+    /// Last change of the content, ns since the epoch.
+    pub fn changed_ns(&self) -> i64 {
+        self.mtime.0 * 1_000_000_000 + self.mtime.1
+    }
 }
 
 impl From<&Metadata> for Stamp {

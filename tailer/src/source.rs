@@ -9,10 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::follow::finish::{is_finished, may_close, may_pass};
-use crate::follow::generation::{Asked, Generation, Phase, Place, Trouble};
+use nix::errno::Errno;
+
+use crate::follow::drain::{Outcome, drain};
+use crate::follow::finish::may_pass;
+use crate::follow::generation::{Generation, Phase, Trouble};
 use crate::follow::happening::Happening;
-use crate::follow::reading::{Hands, Step, conclude, step};
+use crate::follow::reading::Hands;
 use crate::follow::settings::{Hints, Settings, Surroundings};
 use crate::guard::Guard;
 use crate::identity::{Identity, Origin};
@@ -40,12 +43,14 @@ pub struct Source {
     pub(crate) since_ns: i64,
     /// What a checkpoint said, until the first look.
     pub(crate) restored: Option<SourceState>,
-    pub(crate) has_begun: bool,
+    /// How often it was looked at in this run.
+    pub(crate) looks: u64,
     /// A file had the live name in this run.
     pub(crate) was_there: bool,
     pub(crate) missing_since: Option<Instant>,
     pub(crate) trouble: Option<Trouble>,
-    pub(crate) is_trouble_said: bool,
+    /// The error that was told, until the file is there again.
+    pub(crate) said: Option<Errno>,
     pub(crate) refused: Option<crate::open::Refusal>,
     /// When the siblings are to be listed without a hint.
     pub(crate) list_at: Option<Instant>,
@@ -67,11 +72,11 @@ impl Source {
             done: Vec::new(),
             copies: Vec::new(),
             restored: None,
-            has_begun: false,
+            looks: 0,
             was_there: false,
             missing_since: None,
             trouble: None,
-            is_trouble_said: false,
+            said: None,
             refused: None,
             list_at: None,
             wants_descriptor: false,
@@ -109,7 +114,7 @@ impl Source {
     pub fn look(&mut self, now: Instant, hints: Hints, around: &mut dyn Surroundings) {
         for generation in &mut self.chain {
             if hints.closed {
-                generation.was_closed = true;
+                generation.closed = Some(now);
                 generation.asked.next = None;
             }
             if hints.closed || hints.content {
@@ -118,7 +123,8 @@ impl Source {
             }
         }
         self.wants_descriptor = false;
-        let is_first = !std::mem::replace(&mut self.has_begun, true);
+        let is_first = self.looks == 0;
+        self.looks += 1;
         let restored = self.restored.take();
         if let Some(state) = &restored {
             self.take_up(state, now, around);
@@ -163,7 +169,7 @@ impl Source {
             let has_successor_begun = self.chain.iter().skip(index + 1).any(|later| later.put > 0);
             let generation = &mut self.chain[index];
             let before = generation.put;
-            let outcome = read_one(generation, &mut hands, &settings, &mut left);
+            let outcome = drain(generation, &mut hands, &settings, &mut left);
             if has_successor_begun {
                 late += generation.put - before;
             }
@@ -224,7 +230,7 @@ impl Source {
 
     /// When it wants a look, and a read after it, without a hint. `None`: not before something changes.
     pub fn next_look(&self, now: Instant) -> Option<Instant> {
-        if !self.has_begun || self.wants_look() {
+        if self.looks == 0 || self.wants_look() {
             return Some(now);
         }
         let settings = &self.settings;
@@ -247,7 +253,7 @@ impl Source {
             ];
             steps.into_iter().flatten().filter(|at| *at > now).min()
         });
-        let missing = self.missing_since.filter(|_| !self.is_trouble_said).map(|since| since + MISSING_MAX);
+        let missing = self.missing_since.filter(|_| self.said.is_none()).map(|since| since + MISSING_MAX);
         let trouble = self.trouble.map(|trouble| trouble.next);
         waiting.chain(self.list_at).chain(missing).chain(trouble).min()
     }
@@ -363,95 +369,5 @@ impl Source {
     /// A file that never was ours, with what tells a copy of it.
     pub(crate) fn set_never_ours(&mut self, identity: Identity, size: u64, head: Option<Guard>, guard: Option<Guard>) {
         self.set_done(DoneState { origin: Origin { identity, epoch: 0 }, offset: None, guard, head, size });
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    /// More can be read now, or when there is room, or after a look.
-    Behind,
-    /// All was read that is there.
-    AtEnd,
-    /// And that is final.
-    Finished,
-}
-
-fn read_one(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Settings, left: &mut usize) -> Outcome {
-    if generation.trouble.is_some_and(|trouble| hands.now < trouble.next) {
-        return Outcome::AtEnd;
-    }
-    loop {
-        match generation.phase {
-            Phase::Finished => {
-                return if conclude(generation, hands) { Outcome::Finished } else { Outcome::Behind };
-            }
-            Phase::Truncated(_) => return Outcome::Behind,
-            Phase::Sought { .. } => return Outcome::AtEnd,
-            Phase::Reading => {}
-        }
-        match step(generation, hands) {
-            Step::Went(bytes) => {
-                recover(generation, hands);
-                *left = left.saturating_sub(bytes);
-                if *left == 0 {
-                    return Outcome::Behind;
-                }
-            }
-            Step::Full => return Outcome::Behind,
-            Step::Truncated(truncation) => generation.phase = Phase::Truncated(truncation),
-            Step::Failed(errno) => {
-                fail(generation, hands, errno);
-                return Outcome::AtEnd;
-            }
-            Step::AtEnd => {
-                recover(generation, hands);
-                if !is_over(generation, hands, settings) {
-                    return Outcome::AtEnd;
-                }
-            }
-        }
-    }
-}
-
-/// Whether the generation at whose end we are is finished; if so, it is from now on. `true` also if more was found.
-fn is_over(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Settings) -> bool {
-    if !generation.is_live() && !settings.is_batch {
-        generation.ask(settings.writers, hands.now);
-    }
-    let facts = generation.facts(hands.now);
-    if is_finished(&facts, settings) && !generation.is_parked() {
-        // What was written before the last writer was gone is read first: one more step must find nothing.
-        generation.at_end = None;
-        match step(generation, hands) {
-            Step::AtEnd => generation.phase = Phase::Finished,
-            Step::Truncated(truncation) => generation.phase = Phase::Truncated(truncation),
-            Step::Failed(errno) => fail(generation, hands, errno),
-            Step::Went(_) | Step::Full => generation.asked = Asked::default(),
-        }
-        return !matches!(generation.phase, Phase::Reading) || generation.at_end.is_none();
-    }
-    if may_close(&facts, settings) && generation.is_delivered() && generation.file().is_some() {
-        generation.park();
-    }
-    false
-}
-
-fn fail(generation: &mut Generation, hands: &mut Hands<'_>, errno: nix::errno::Errno) {
-    let is_new = generation.trouble.is_none_or(|trouble| trouble.errno != errno);
-    let trouble = Trouble::after(generation.trouble, errno, hands.now);
-    generation.trouble = Some(trouble);
-    if is_new {
-        hands.happenings.push(Happening::OpenError { path: generation.path.clone(), errno });
-        hands.happenings.push(Happening::Retry { after: trouble.next - hands.now });
-    }
-    if matches!(generation.place, Place::Packed(_)) {
-        // A damaged packed file does not heal, and its stream cannot be wound back.
-        generation.phase = Phase::Finished;
-    }
-}
-
-fn recover(generation: &mut Generation, hands: &mut Hands<'_>) {
-    if generation.trouble.take().is_some() {
-        hands.happenings.push(Happening::Recovered { path: generation.path.clone() });
     }
 }

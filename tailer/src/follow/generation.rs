@@ -137,10 +137,12 @@ pub struct Generation {
     pub rotated: Option<Instant>,
     /// When it was last seen to have grown.
     pub grown: Instant,
-    /// A writer was seen to close it since.
-    pub was_closed: bool,
+    /// When a writer was last seen to close it.
+    pub closed: Option<Instant>,
     /// The kernel about its writers.
     pub asked: Asked,
+    /// Its bytes are in a copy that was complete before it was found: nobody adds to it.
+    pub is_complete: bool,
     /// Why it cannot be read now.
     pub trouble: Option<Trouble>,
     /// Guards of the bytes before the ends of what was put and is not delivered.
@@ -171,14 +173,16 @@ impl Generation {
             has_name: true,
             rotated: Some(now),
             grown: now,
-            was_closed: false,
+            closed: None,
             asked: Asked::default(),
+            is_complete: false,
             trouble: None,
             marks: VecDeque::new(),
         }
     }
 
     /// The same from an offset on, of which `memory` is.
+    #[must_use]
     pub fn starting_at(mut self, offset: u64, memory: Memory) -> Generation {
         self.read = offset;
         self.put = offset;
@@ -270,7 +274,6 @@ impl Generation {
         self.has_name = metadata.nlink() > 0;
         if stamp.size > self.size {
             self.grown = now;
-            self.was_closed = false;
             self.asked = Asked { next: self.asked.next, ..Asked::default() };
         }
         self.size = stamp.size;
@@ -284,7 +287,7 @@ impl Generation {
         Facts {
             is_live: self.is_live(),
             writers: self.asked.writers,
-            was_closed: self.was_closed,
+            was_closed: self.closed.is_some_and(|closed| closed >= self.grown),
             has_name: self.has_name,
             quiet: now.saturating_duration_since(rotated.max(self.grown)),
             rotated: now.saturating_duration_since(rotated),
@@ -301,7 +304,10 @@ impl Generation {
         if self.asked.next.is_some_and(|next| now < next) {
             return;
         }
-        self.asked.writers = Some(writers(file));
+        self.asked.writers = Some(match writers(file) {
+            Writers::Unknown if self.is_complete => Writers::Nobody,
+            answer => answer,
+        });
         self.asked.times += 1;
         self.asked.next = Some(now + ask_again_after(self.asked.times));
     }

@@ -85,6 +85,7 @@ impl Memory {
     }
 
     /// Guards instead of bytes.
+    #[must_use]
     pub fn as_guards(&self) -> Memory {
         Memory::Guards { head: self.head_guard(), tail: self.tail_guard() }
     }

@@ -12,7 +12,7 @@ use crate::follow::happening::{Happening, Truncation};
 use crate::follow::memory::Memory;
 use crate::follow::settings::{StartAt, Surroundings};
 use crate::identity::Origin;
-use crate::open::{At, Found, Opened, Refusal, Stamp, errno, is_out_of_descriptors, look};
+use crate::open::{At, Found, Opened, Refusal, errno, is_out_of_descriptors, look};
 use crate::source::{MISSING_MAX, Source};
 
 impl Source {
@@ -110,7 +110,7 @@ impl Source {
             && self.settings.start_at == StartAt::End
             && !(self.settings.since_ns > 0 && found.identity.born_ns >= self.settings.since_ns)
         {
-            start = end_of_lines(&file, found.metadata.len());
+            start = end_of_lines(&file, found.stamp.size);
         }
         let mut generation = Generation::new(id, origin, self.path.clone(), place(file), now);
         generation.rename(true, now);
@@ -152,7 +152,7 @@ impl Source {
         let trouble = Trouble::after(self.trouble.filter(|_| !is_new), errno, now);
         self.trouble = Some(trouble);
         if is_new {
-            self.is_trouble_said = true;
+            self.said = Some(errno);
             self.tell(Happening::OpenError { path: self.path.clone(), errno });
             self.tell(Happening::Retry { after: trouble.next - now });
         }
@@ -161,7 +161,7 @@ impl Source {
     fn settle_trouble(&mut self) {
         self.refused = None;
         self.trouble = None;
-        if std::mem::take(&mut self.is_trouble_said) {
+        if self.said.take().is_some() {
             self.tell(Happening::Recovered { path: self.path.clone() });
         }
     }
@@ -188,7 +188,7 @@ impl Source {
                     continue;
                 }
             };
-            let is_unchanged = generation.at_end == Some(Stamp::from(&found.metadata));
+            let is_unchanged = generation.at_end == Some(found.stamp);
             let has_rest = generation.size > generation.read;
             if is_unchanged && is_drained && !has_rest {
                 generation.phase = Phase::Finished;

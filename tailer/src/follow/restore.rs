@@ -35,7 +35,7 @@ impl Source {
             let identity = saved.copy.unwrap_or(saved.origin.identity);
             let is_last_life = saved.copy.is_some()
                 || !state.generations[index + 1..].iter().any(|later| later.origin.identity == identity);
-            let found = if is_last_life { self.find(saved, identity, &files) } else { None };
+            let found = if is_last_life { Source::find(saved, identity, &files) } else { None };
             let generation = self.take_up_one(saved, found, live, now);
             self.chain.push_back(generation);
         }
@@ -87,7 +87,6 @@ impl Source {
     /// The file that a generation was in. Device numbers may change when the machine is started again: the same inode
     /// number and birth do where the content is the same.
     fn find(
-        &self,
         saved: &GenerationState,
         identity: Identity,
         files: &HashMap<Identity, PathBuf>,

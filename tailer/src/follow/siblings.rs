@@ -78,13 +78,17 @@ impl Source {
             candidates.iter().map(|candidate| self.judge(candidate, is_first, restored, around)).collect();
         if self.verify() {
             // A file was truncated while others were compared with it: a copy of it may be taken for something else.
-            return;
+            self.end_truncated(now);
+            return self.list(is_first, restored, now, around);
         }
         let mut missed = Vec::new();
         for (candidate, verdict) in candidates.into_iter().zip(verdicts) {
             match verdict {
                 Verdict::Undecided => self.list_again(now),
-                Verdict::CopyOf(index) => self.copies.push((candidate.identity, self.chain[index].id)),
+                Verdict::CopyOf(index) => {
+                    self.copies.retain(|(identity, _)| *identity != candidate.identity);
+                    self.copies.push((candidate.identity, self.chain[index].id));
+                }
                 Verdict::NotOurs => {
                     let (head, tail) = guards(&candidate);
                     self.set_never_ours(candidate.identity, candidate.size, head, tail);
@@ -93,8 +97,9 @@ impl Source {
             }
         }
         missed.sort_by_key(Candidate::age_ns);
+        let ranks: Vec<PathBuf> = if missed.is_empty() { Vec::new() } else { around.candidates() };
         for candidate in missed {
-            self.take_missed(candidate, now, around);
+            self.take_missed(candidate, &ranks, now, around);
         }
     }
 
@@ -129,8 +134,8 @@ impl Source {
             candidates.push(Candidate {
                 path,
                 identity: found.identity,
-                size: found.metadata.len(),
-                changed_ns: changed_ns(&found),
+                size: found.stamp.size,
+                changed_ns: found.stamp.changed_ns(),
                 is_packed,
                 file,
             });
@@ -144,7 +149,7 @@ impl Source {
             return false;
         };
         let done = &self.done[index];
-        let Some(offset) = done.offset.filter(|offset| found.metadata.len() > *offset) else { return true };
+        let Some(offset) = done.offset.filter(|offset| found.stamp.size > *offset) else { return true };
         let memory = Memory::Guards { head: done.head, tail: done.guard };
         let origin = done.origin;
         let Some(file) = self.open_candidate(found, now) else { return true };
@@ -192,11 +197,18 @@ impl Source {
                 let is_written = (self.settings.writers)(file) != Writers::Nobody;
                 return if is_written && !is_first { Verdict::Undecided } else { Verdict::Missed };
             }
-            let is_copy_of = |generation: &Generation| match generation.file() {
-                Some(of) => is_prefix(file, candidate.size, of).unwrap_or(false),
-                None => false,
+            // A copy is born after what it is a copy of. A generation that has no more than the usual first lines is
+            // told from a copy of the live one by that.
+            let is_copy_of = |generation: &Generation| {
+                let (born, of_ns) = (candidate.identity.born_ns, generation.origin.identity.born_ns);
+                let may_be_copy = born == 0 || of_ns == 0 || born >= of_ns;
+                may_be_copy && generation.file().is_some_and(|of| is_prefix(file, candidate.size, of).unwrap_or(false))
             };
-            if let Some(index) = self.chain.iter().rposition(is_copy_of) {
+            let was_copy_of = |generation: &Generation| {
+                generation.file().is_none() && self.copies.contains(&(candidate.identity, generation.id))
+            };
+            let is_copy = |generation: &Generation| is_copy_of(generation) || was_copy_of(generation);
+            if let Some(index) = self.chain.iter().rposition(is_copy) {
                 return Verdict::CopyOf(index);
             }
         }
@@ -212,7 +224,10 @@ impl Source {
     /// Whether the file that had the live name when the checkpoint was written has it still, and was not truncated:
     /// then nothing can have been rotated since.
     fn is_untouched(&self, state: &SourceState) -> bool {
-        let is_live = |generation: &Generation| generation.is_live() && generation.phase == Phase::Reading;
+        // Of a file of which nothing was read, nobody can say whether it was truncated.
+        let is_live = |generation: &Generation| {
+            generation.is_live() && generation.phase == Phase::Reading && generation.memory.says_something()
+        };
         state.is_live && self.chain.len() == 1 && self.chain.iter().all(is_live) && {
             let (saved, now) = (&state.generations[0].origin, &self.chain[0].origin);
             saved == now
@@ -230,7 +245,7 @@ impl Source {
         })
     }
 
-    fn take_missed(&mut self, candidate: Candidate, now: Instant, around: &mut dyn Surroundings) {
+    fn take_missed(&mut self, candidate: Candidate, ranks: &[PathBuf], now: Instant, around: &mut dyn Surroundings) {
         let place = match candidate.file {
             Some(file) => Place::Open(file),
             None => match around.unpack(&candidate.path) {
@@ -241,7 +256,16 @@ impl Source {
         let id = self.new_id();
         let origin = Origin { identity: candidate.identity, epoch: 0 };
         self.tell(Happening::Missed { path: candidate.path.clone(), identity: candidate.identity });
-        self.insert(Generation::new(id, origin, candidate.path, place, now));
+        let rank = |path: &PathBuf| ranks.iter().position(|other| other == path);
+        let own = rank(&candidate.path);
+        // A file that was truncated, written to and rotated is older than its copies by birth, and newer by name.
+        let is_newer = |generation: &Generation| {
+            let is_begun = generation.put > 0 || matches!(generation.phase, Phase::Sought { .. });
+            generation.is_live() || (!is_begun && rank(&generation.path) > own)
+        };
+        let at = self.chain.iter().position(is_newer).unwrap_or(self.chain.len());
+        self.chain.insert(at, Generation::new(id, origin, candidate.path, place, now));
+        self.is_changed = true;
     }
 
     /// Behind all that have lost the live name, before the one that has it.
@@ -250,9 +274,4 @@ impl Source {
         self.chain.insert(at, generation);
         self.is_changed = true;
     }
-}
-
-fn changed_ns(found: &Found) -> i64 {
-    use std::os::unix::fs::MetadataExt;
-    found.metadata.mtime() * 1_000_000_000 + found.metadata.mtime_nsec()
 }

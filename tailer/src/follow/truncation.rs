@@ -18,6 +18,7 @@ use crate::follow::siblings::Candidate;
 use crate::guard::{GUARD_BYTES_MAX, Guard};
 use crate::identity::Origin;
 use crate::lease::Writers;
+use crate::lines::GenerationId;
 use crate::source::Source;
 
 impl Source {
@@ -93,31 +94,47 @@ impl Source {
 
     /// Looks for the rest of each life that ended among files that are not known. What is taken is taken off the list.
     pub(crate) fn find_rests(&mut self, candidates: &mut Vec<Candidate>, now: Instant, around: &mut dyn Surroundings) {
-        for index in (0..self.chain.len()).rev() {
-            let Phase::Sought { since, size } = self.chain[index].phase else { continue };
-            let (fits, is_undecided) = judge(&self.chain[index], candidates, self.settings.writers, around);
-            let best = fits.iter().map(|(fit, _)| *fit).max().unwrap_or(Fit::No);
-            let equals: Vec<usize> = fits.iter().filter(|(fit, _)| *fit == best).map(|(_, at)| *at).collect();
-            // Equal births leave the order of the names, oldest first.
-            let Some(chosen) = equals.iter().copied().min_by_key(|at| candidates[*at].identity.born_ns) else {
-                let waits = is_undecided && now.saturating_duration_since(since) < self.settings.reconcile;
-                if waits {
-                    self.list_again(now);
-                } else if !self.go_on_in_live(index) {
-                    self.give_up(index, size);
-                }
-                continue;
-            };
-            let candidate = candidates.remove(chosen);
-            if equals.len() > 1 && best == Fit::Full {
-                self.tell(Happening::Ambiguous { path: candidate.path.clone() });
+        let sought: Vec<GenerationId> = self
+            .chain
+            .iter()
+            .filter(|generation| matches!(generation.phase, Phase::Sought { .. }))
+            .map(|generation| generation.id)
+            .collect();
+        for id in sought {
+            let Some(index) = self.chain.iter().position(|generation| generation.id == id) else { continue };
+            self.find_rest(index, candidates, now, around);
+        }
+    }
+
+    fn find_rest(
+        &mut self,
+        index: usize,
+        candidates: &mut Vec<Candidate>,
+        now: Instant,
+        around: &mut dyn Surroundings,
+    ) {
+        let Phase::Sought { since, size } = self.chain[index].phase else { return };
+        let (fits, is_undecided) = judge(&self.chain[index], candidates, self.settings.writers, around);
+        let best = fits.iter().map(|(fit, _)| *fit).max().unwrap_or(Fit::No);
+        let equals: Vec<usize> = fits.iter().filter(|(fit, _)| *fit == best).map(|(_, at)| *at).collect();
+        // Equal births leave the order of the names, oldest first.
+        let Some(chosen) = equals.iter().copied().min_by_key(|at| candidates[*at].identity.born_ns) else {
+            if is_undecided && now.saturating_duration_since(since) < self.settings.reconcile {
+                self.list_again(now);
+            } else if !self.go_on_in_live(index) {
+                self.give_up(index, size);
             }
-            self.is_changed = true;
-            if best == Fit::Full {
-                self.go_on_in(index, candidate, size, now, around);
-            } else {
-                self.end_of_copy_was_passed(index, &candidate, size);
-            }
+            return;
+        };
+        let candidate = candidates.remove(chosen);
+        if equals.len() > 1 && best == Fit::Full {
+            self.tell(Happening::Ambiguous { path: candidate.path.clone() });
+        }
+        self.is_changed = true;
+        if best == Fit::Full {
+            self.go_on_in(index, candidate, size, now, around);
+        } else {
+            self.end_of_copy_was_passed(index, &candidate, size);
         }
     }
 
@@ -210,6 +227,8 @@ impl Source {
         generation.has_name = true;
         generation.size = 0;
         generation.zeros_until = 0;
+        // It was copied before it was truncated.
+        generation.is_complete = size.is_some();
         generation.grown = now;
         self.tell(Happening::CopyMatched { path: candidate.path, offset: seen, bytes });
         if bytes.is_some() {

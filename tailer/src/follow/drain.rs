@@ -1,0 +1,101 @@
+//! Reading one generation as far as it goes, and finding out there whether that is its end for good.
+
+use nix::errno::Errno;
+
+use crate::follow::finish::{is_finished, may_close};
+use crate::follow::generation::{Asked, Generation, Phase, Place, Trouble};
+use crate::follow::happening::Happening;
+use crate::follow::reading::{Hands, Step, conclude, step};
+use crate::follow::settings::Settings;
+
+/// What it came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// More can be read now, or when there is room, or after a look.
+    Behind,
+    /// All was read that is there.
+    AtEnd,
+    /// And that is final.
+    Finished,
+}
+
+/// Reads as far as it goes, at most about `left` bytes, of which what was read is taken.
+pub fn drain(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Settings, left: &mut usize) -> Outcome {
+    if generation.trouble.is_some_and(|trouble| hands.now < trouble.next) {
+        return Outcome::AtEnd;
+    }
+    loop {
+        match generation.phase {
+            Phase::Finished => {
+                return if conclude(generation, hands) { Outcome::Finished } else { Outcome::Behind };
+            }
+            Phase::Truncated(_) => return Outcome::Behind,
+            Phase::Sought { .. } => return Outcome::AtEnd,
+            Phase::Reading => {}
+        }
+        match step(generation, hands) {
+            Step::Went(bytes) => {
+                recover(generation, hands);
+                *left = left.saturating_sub(bytes);
+                if *left == 0 {
+                    return Outcome::Behind;
+                }
+            }
+            Step::Full => return Outcome::Behind,
+            Step::Truncated(truncation) => generation.phase = Phase::Truncated(truncation),
+            Step::Failed(errno) => {
+                fail(generation, hands, errno);
+                return Outcome::AtEnd;
+            }
+            Step::AtEnd => {
+                recover(generation, hands);
+                if !is_over(generation, hands, settings) {
+                    return Outcome::AtEnd;
+                }
+            }
+        }
+    }
+}
+
+/// Whether the generation at whose end we are is finished; if so, it is from now on. `true` also if more was found.
+fn is_over(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Settings) -> bool {
+    if !generation.is_live() && !settings.is_batch {
+        generation.ask(settings.writers, hands.now);
+    }
+    let facts = generation.facts(hands.now);
+    if is_finished(&facts, settings) && !generation.is_parked() {
+        // What was written before the last writer was gone is read first: one more step must find nothing.
+        generation.at_end = None;
+        match step(generation, hands) {
+            Step::AtEnd => generation.phase = Phase::Finished,
+            Step::Truncated(truncation) => generation.phase = Phase::Truncated(truncation),
+            Step::Failed(errno) => fail(generation, hands, errno),
+            Step::Went(_) | Step::Full => generation.asked = Asked::default(),
+        }
+        return !matches!(generation.phase, Phase::Reading) || generation.at_end.is_none();
+    }
+    if may_close(&facts, settings) && generation.is_delivered() && generation.file().is_some() {
+        generation.park();
+    }
+    false
+}
+
+fn fail(generation: &mut Generation, hands: &mut Hands<'_>, errno: Errno) {
+    let is_new = generation.trouble.is_none_or(|trouble| trouble.errno != errno);
+    let trouble = Trouble::after(generation.trouble, errno, hands.now);
+    generation.trouble = Some(trouble);
+    if is_new {
+        hands.happenings.push(Happening::OpenError { path: generation.path.clone(), errno });
+        hands.happenings.push(Happening::Retry { after: trouble.next - hands.now });
+    }
+    if matches!(generation.place, Place::Packed(_)) {
+        // A damaged packed file does not heal, and its stream cannot be wound back.
+        generation.phase = Phase::Finished;
+    }
+}
+
+fn recover(generation: &mut Generation, hands: &mut Hands<'_>) {
+    if generation.trouble.take().is_some() {
+        hands.happenings.push(Happening::Recovered { path: generation.path.clone() });
+    }
+}
