@@ -43,6 +43,8 @@ pub struct Source {
     pub(crate) has_begun: bool,
     /// A file had the live name in this run.
     pub(crate) was_there: bool,
+    /// Which file was the last to have it.
+    pub(crate) last_live: Option<Identity>,
     pub(crate) missing_since: Option<Instant>,
     pub(crate) trouble: Option<Trouble>,
     pub(crate) is_trouble_said: bool,
@@ -69,6 +71,7 @@ impl Source {
             restored: None,
             has_begun: false,
             was_there: false,
+            last_live: None,
             missing_since: None,
             trouble: None,
             is_trouble_said: false,

@@ -23,6 +23,7 @@ use crate::guard::Guard;
 use crate::identity::Origin;
 use crate::keeper::Keeper;
 use crate::lines::{GenerationId, SourceId};
+use crate::network;
 use crate::output::{Delivered, Standing, Waits};
 use crate::outputs::Outputs;
 use crate::roster::{Followed, Roster};
@@ -48,6 +49,8 @@ pub struct Tailer {
     taken: Taken,
     directories: Directories,
     watch: Option<Watch>,
+    /// It has more to tell than could be heard in one go, and nothing will say so.
+    has_more_hints: bool,
     keeper: Option<Keeper>,
     printer: Printer,
     /// Files that may be open at once.
@@ -74,6 +77,8 @@ pub struct Tailer {
     /// How far outputs had delivered each generation when the last run ended.
     positions: HashMap<Origin, (u64, Guard)>,
     has_color: bool,
+    /// It was said whether leases tell of writers.
+    are_leases_said: bool,
 }
 
 impl Tailer {
@@ -89,6 +94,7 @@ impl Tailer {
         if self.look(now) {
             self.keep(false, now);
         }
+        self.tell_leases();
         self.read(now);
         self.deliver(now)?;
         if self.keeper.as_ref().and_then(Keeper::due).is_some_and(|due| due <= now) {
@@ -99,7 +105,7 @@ impl Tailer {
 
     /// When the next round is due, if nothing happens before.
     pub fn due(&self, now: Instant) -> Option<Instant> {
-        if self.is_behind() {
+        if self.is_behind() || self.has_more_hints {
             return Some(now);
         }
         let waits = self.waits.iter().filter_map(|waits| waits.until);
@@ -162,6 +168,7 @@ impl Tailer {
         if let Some(sysctl) = watch.warning() {
             self.printer.print(&Event::InotifyLimit { sysctl });
         }
+        self.has_more_hints = hints.more;
         for id in hints.grown {
             self.roster.hint(id, Hints { content: true, ..Hints::default() });
         }
@@ -345,7 +352,9 @@ fn owner(generation: GenerationId) -> SourceId {
 fn add_names(followed: &mut Followed, watch: Option<&mut Watch>) {
     let Some(watch) = watch else { return };
     let rotated = followed.siblings.watched();
-    followed.is_polled = !watch.add_names(followed.source.id(), followed.source.path(), rotated.as_deref());
+    let path = followed.source.path();
+    let is_watched = watch.add_names(followed.source.id(), path, rotated.as_deref());
+    followed.is_polled = !is_watched || !network::is_local(path);
 }
 
 /// Watches the files that a source has open, and those no longer that it is done with. One that is parked stays watched.
