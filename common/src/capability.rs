@@ -11,6 +11,8 @@ pub enum Capability {
     SysAdmin = 21,
     /// Pipes without limit.
     SysResource = 24,
+    /// Leases on files of others.
+    Lease = 28,
 }
 
 /// Whether this process may do what `capability` allows. What cannot be read is not allowed.
@@ -23,6 +25,11 @@ pub fn is_capable(capability: Capability) -> bool {
 /// capabilities of the initial namespace alone.
 pub fn is_privileged_for_pipes() -> bool {
     (is_capable(Capability::SysResource) || is_capable(Capability::SysAdmin)) && is_initial_namespace()
+}
+
+/// Whether we may have leases on files of others, which the kernel asks of the initial namespace alone, too.
+pub fn is_privileged_for_leases() -> bool {
+    is_capable(Capability::Lease) && is_initial_namespace()
 }
 
 fn is_initial_namespace() -> bool {

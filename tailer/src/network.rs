@@ -113,6 +113,15 @@ pub fn at(path: &Path) -> io::Result<Kind> {
     Ok(of_type(statfs(path)?.filesystem_type()))
 }
 
+/// Whether neither a path nor its directory leads to anything but a local file system. What is not there does no harm.
+pub fn is_local(path: &Path) -> bool {
+    let is_local = |path: &Path| match at(path) {
+        Ok(kind) => kind == Kind::Local,
+        Err(error) => matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied),
+    };
+    is_local(path) && path.parent().is_none_or(is_local)
+}
+
 /// The number has 32 bits whatever the type that carries it; where that one is narrow its sign would tell nothing.
 fn of_type(FsType(magic): FsType) -> Kind {
     kind(magic as u32)
@@ -165,5 +174,7 @@ mod tests {
         assert_eq!(at(Path::new("/sys")).unwrap(), Kind::Pseudo("sysfs"));
         assert_eq!(at(Path::new("/dev/shm")).unwrap(), Kind::Local);
         assert!(at(Path::new("/nowhere")).is_err());
+        assert!(is_local(Path::new("/dev/shm")) && is_local(Path::new("/dev/shm/nowhere")));
+        assert!(!is_local(Path::new("/proc/nowhere")) && !is_local(Path::new("/proc")));
     }
 }

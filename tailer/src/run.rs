@@ -16,6 +16,7 @@ use standpipe_common::ready::ready;
 
 use crate::cli::Cli;
 use crate::signals::{Ask, Inbox};
+use crate::stdout;
 use crate::tailer::Tailer;
 
 const SIGNALS: Token = Token(0);
@@ -45,14 +46,20 @@ pub fn run(cli: &Cli) -> std::result::Result<(), Stop> {
         poll.registry().register(&mut SourceFd(&fd), WATCH, Interest::READABLE).cannot("wait for", "inotify")?;
     }
     ready(cli.notify_fd)?;
-    if cli.batch {
-        return batch(&mut tailer, &mut poll, &mut signals);
+    let ended = if cli.batch {
+        batch(&mut tailer, &mut poll, &mut signals)
+    } else {
+        attend(cli, &mut tailer, &mut poll, &mut signals).and_then(|()| finish(&mut tailer, &mut poll))
+    };
+    // Also where an output failed: what it took is not to be repeated.
+    tailer.keep(true, Instant::now());
+    match ended {
+        Err(error) if stdout::is_closed(&error) => Ok(()),
+        ended => Ok(ended?),
     }
-    attend(cli, &mut tailer, &mut poll, &mut signals)?;
-    finish(&mut tailer, &mut poll)
 }
 
-fn attend(cli: &Cli, tailer: &mut Tailer, poll: &mut Poll, signals: &mut Inbox) -> std::result::Result<(), Stop> {
+fn attend(cli: &Cli, tailer: &mut Tailer, poll: &mut Poll, signals: &mut Inbox) -> Result<()> {
     loop {
         let began = Instant::now();
         tailer.round(began, clock::now_ns())?;
@@ -69,20 +76,19 @@ fn attend(cli: &Cli, tailer: &mut Tailer, poll: &mut Poll, signals: &mut Inbox) 
 }
 
 /// Reads everything that is there, and delivers it.
-fn batch(tailer: &mut Tailer, poll: &mut Poll, signals: &mut Inbox) -> std::result::Result<(), Stop> {
+fn batch(tailer: &mut Tailer, poll: &mut Poll, signals: &mut Inbox) -> Result<()> {
     loop {
         let began = Instant::now();
         tailer.round(began, clock::now_ns())?;
         if tailer.is_done() || signals.asked().contains(&Ask::Stop) {
-            tailer.keep(true, Instant::now());
             return Ok(());
         }
         wait(poll, tailer, began)?;
     }
 }
 
-/// Reads what is there, gives out all that was held back, and writes the checkpoint.
-fn finish(tailer: &mut Tailer, poll: &mut Poll) -> std::result::Result<(), Stop> {
+/// Reads what is there, and gives out all that was held back.
+fn finish(tailer: &mut Tailer, poll: &mut Poll) -> Result<()> {
     let end = Instant::now() + STOP_SPAN;
     tailer.last_look();
     loop {
@@ -94,7 +100,6 @@ fn finish(tailer: &mut Tailer, poll: &mut Poll) -> std::result::Result<(), Stop>
         let is_over = began >= end || (!tailer.is_behind() && tailer.is_delivered());
         if is_over {
             tailer.farewell();
-            tailer.keep(true, Instant::now());
             return Ok(());
         }
         wait(poll, tailer, began)?;

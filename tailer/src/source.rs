@@ -47,6 +47,8 @@ pub struct Source {
     pub(crate) looks: u64,
     /// A file had the live name in this run.
     pub(crate) was_there: bool,
+    /// Which file was the last to have it.
+    pub(crate) last_live: Option<Identity>,
     pub(crate) missing_since: Option<Instant>,
     pub(crate) trouble: Option<Trouble>,
     /// The error that was told, until the file is there again.
@@ -74,6 +76,7 @@ impl Source {
             restored: None,
             looks: 0,
             was_there: false,
+            last_live: None,
             missing_since: None,
             trouble: None,
             said: None,

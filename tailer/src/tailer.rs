@@ -24,6 +24,7 @@ use crate::guard::Guard;
 use crate::identity::Origin;
 use crate::keeper::Keeper;
 use crate::lines::{GenerationId, SourceId};
+use crate::network;
 use crate::output::{Delivered, Standing, Waits};
 use crate::outputs::Outputs;
 use crate::roster::{Followed, Roster};
@@ -50,6 +51,8 @@ pub struct Tailer {
     taken: Taken,
     directories: Directories,
     watch: Option<Watch>,
+    /// It has more to tell than could be heard in one go, and nothing will say so.
+    has_more_hints: bool,
     keeper: Option<Keeper>,
     printer: Printer,
     /// Files that may be open at once.
@@ -76,6 +79,8 @@ pub struct Tailer {
     /// How far outputs had delivered each generation when the last run ended.
     positions: HashMap<Origin, (u64, Guard)>,
     has_color: bool,
+    /// It was said whether leases tell of writers.
+    are_leases_said: bool,
 }
 
 impl Tailer {
@@ -91,6 +96,7 @@ impl Tailer {
         if self.look(now) {
             self.keep(false, now);
         }
+        self.tell_leases();
         self.read(now);
         self.deliver(now)?;
         if self.keeper.as_ref().and_then(Keeper::due).is_some_and(|due| due <= now) {
@@ -101,7 +107,7 @@ impl Tailer {
 
     /// When the next round is due, if nothing happens before.
     pub fn due(&self, now: Instant) -> Option<Instant> {
-        if self.is_behind() {
+        if self.is_behind() || self.has_more_hints {
             return Some(now);
         }
         let waits = self.waits.iter().filter_map(|waits| waits.until);
@@ -164,6 +170,7 @@ impl Tailer {
         if let Some(sysctl) = watch.warning() {
             self.printer.print(&Event::InotifyLimit { sysctl });
         }
+        self.has_more_hints = hints.more;
         for id in hints.grown {
             self.roster.hint(id, Hints { content: true, ..Hints::default() });
         }
@@ -354,7 +361,9 @@ fn owner(generation: GenerationId) -> SourceId {
 fn add_names(followed: &mut Followed, watch: Option<&mut Watch>) {
     let Some(watch) = watch else { return };
     let rotated = followed.siblings.watched();
-    followed.is_polled = !watch.add_names(followed.source.id(), followed.source.path(), rotated.as_deref());
+    let path = followed.source.path();
+    let is_watched = watch.add_names(followed.source.id(), path, rotated.as_deref());
+    followed.is_polled = !is_watched || !network::is_local(path);
 }
 
 /// Watches the files that a source has open, and those no longer that it is done with. One that is parked stays watched.

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
-use standpipe_common::error::{Error, Result};
+use standpipe_common::error::{Cannot, Result};
 
 use crate::lines::{GenerationId, SourceId};
 use crate::watch::files::Files;
@@ -111,13 +111,7 @@ impl Watch {
     /// # Errors
     /// There is no inotify: everything is to be polled.
     pub fn new() -> Result<Watch> {
-        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).map_err(|errno| match errno {
-            Errno::EMFILE => {
-                let cause = "no descriptor or no instance of it is left (fs.inotify.max_user_instances)";
-                Error::because("start", "inotify", cause)
-            }
-            errno => Error::new("start", "inotify", errno),
-        })?;
+        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).cannot("start", "inotify")?;
         Ok(Watch {
             inotify,
             directories: HashMap::new(),
@@ -201,11 +195,11 @@ impl Watch {
         self.give_back(surplus);
     }
 
-    /// What to say once, when watches have run out.
+    /// The limit to name once, when watches have run out.
     pub fn warning(&mut self) -> Option<&'static str> {
         (self.shortage == Shortage::Unsaid).then(|| {
             self.shortage = Shortage::Said;
-            "no inotify watch is left (fs.inotify.max_user_watches), polling what is not watched"
+            "fs.inotify.max_user_watches"
         })
     }
 

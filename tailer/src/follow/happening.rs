@@ -22,14 +22,16 @@ pub enum Truncation {
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happening {
-    /// The file was opened, for the first time or after it was away.
+    /// The first file that has the live name, or one that a checkpoint knows.
     Opened {
+        /// Where it was found.
+        path: PathBuf,
         /// Which one.
         identity: Identity,
         /// Where reading begins.
         offset: u64,
     },
-    /// Another file has the live name.
+    /// Another file has the live name, at once or after a while in which nobody had it.
     Rotated {
         /// The one before.
         old: Identity,
@@ -83,9 +85,9 @@ pub enum Happening {
         /// Why.
         errno: Errno,
     },
-    /// It will be tried again then.
+    /// It will be tried again then. Said as long as the span grows.
     Retry {
-        /// After so long for the first time, then doubling.
+        /// 1 s for the first time, then doubling up to 30 s.
         after: Duration,
     },
     /// What could not be opened or read can be.

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 
+use crate::follow::finish::retry_after;
 use crate::follow::generation::{Generation, Phase, Place, Trouble};
 use crate::follow::happening::{Happening, Truncation};
 use crate::follow::memory::Memory;
@@ -49,7 +50,6 @@ impl Source {
 
     /// Another file has the live name.
     fn take_live(&mut self, found: &Found, may_start_at_end: bool, now: Instant) -> bool {
-        let old = self.chain.back().map(|last| last.inode);
         if let Some(index) = self.chain.iter().position(|other| other.inode == found.identity) {
             // An older name was given back.
             self.leave_live(now);
@@ -73,11 +73,14 @@ impl Source {
             };
             self.leave_live(now);
             let generation = self.live_generation(found, file, may_start_at_end, now);
-            self.tell(Happening::Opened { identity: found.identity, offset: generation.read });
+            if self.last_live.is_none() {
+                let path = self.path.clone();
+                self.tell(Happening::Opened { path, identity: found.identity, offset: generation.read });
+            }
             self.chain.push_back(generation);
             self.settle_trouble();
         }
-        if let Some(old) = old.filter(|old| *old != found.identity) {
+        if let Some(old) = self.last_live.replace(found.identity).filter(|old| *old != found.identity) {
             self.tell(Happening::Rotated { old, new: found.identity });
         }
         self.was_there = true;
@@ -154,6 +157,8 @@ impl Source {
         if is_new {
             self.said = Some(errno);
             self.tell(Happening::OpenError { path: self.path.clone(), errno });
+        }
+        if is_new || retry_after(trouble.times) > retry_after(trouble.times - 1) {
             self.tell(Happening::Retry { after: trouble.next - now });
         }
     }

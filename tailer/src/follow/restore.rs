@@ -31,6 +31,7 @@ impl Source {
             _ => None,
         };
         self.was_there = !state.generations.is_empty();
+        self.last_live = state.generations.last().filter(|_| state.is_live).map(|last| last.origin.identity);
         for (index, saved) in state.generations.iter().enumerate() {
             let identity = saved.copy.unwrap_or(saved.origin.identity);
             let is_last_life = saved.copy.is_some()
@@ -74,7 +75,8 @@ impl Source {
                         generation.memory = Memory::Guards { head: saved.head, tail: Some(UNLIKE_ANYTHING) };
                     }
                     resume(&mut generation, file);
-                    self.tell(Happening::Opened { identity: found.identity, offset: saved.offset });
+                    let path = generation.path.clone();
+                    self.tell(Happening::Opened { path, identity: found.identity, offset: saved.offset });
                 }
                 Opened::Failed(_) | Opened::Refused(_) => {}
             }

@@ -32,6 +32,9 @@ use crate::watch::Watch;
 
 use super::roll::Occasion;
 
+/// What there is too little of where no inotify can be had; the errno does not tell it from too few descriptors.
+const INSTANCES: &str = "fs.inotify.max_user_instances";
+
 /// What a checkpoint starts with, taken apart.
 struct Begin {
     keeper: Option<Keeper>,
@@ -52,7 +55,7 @@ impl Tailer {
         let limit = Descriptors::raise(0)?.hard();
         let begin = begin(&config, now)?;
         let form = if config.output == Format::Json { events::Form::Json } else { events::Form::Text };
-        let watch = if config.inotify { Watch::new().ok() } else { None };
+        let watch = config.inotify.then(Watch::new).transpose();
         let mut tailer = Tailer {
             is_batch: cli.batch,
             is_debug: cli.debug,
@@ -61,7 +64,9 @@ impl Tailer {
             outputs: Outputs::default(),
             taken: Taken { ours: ours(&config), ..Taken::default() },
             directories: Directories::new(now),
-            watch,
+            watch: None,
+            has_more_hints: false,
+            are_leases_said: false,
             keeper: begin.keeper,
             printer: Printer::new(form),
             open_max: budget::for_files(limit),
@@ -79,6 +84,14 @@ impl Tailer {
             positions: HashMap::new(),
             config,
         };
+        let trouble = match watch {
+            Ok(watch) => {
+                tailer.watch = watch;
+                None
+            }
+            Err(error) if error.is_out_of_descriptors() => Some(Event::InotifyLimit { sysctl: INSTANCES }),
+            Err(error) => Some(Event::Warning(format!("{error}; polling instead"))),
+        };
         for finding in begin.findings {
             tailer.printer.print(&Event::Warning(finding));
         }
@@ -88,6 +101,7 @@ impl Tailer {
         tailer.forget_finished();
         tailer.expand_next(now);
         tailer.tell_watching();
+        trouble.iter().for_each(|event| tailer.printer.print(event));
         Ok(tailer)
     }
 

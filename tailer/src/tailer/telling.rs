@@ -8,6 +8,7 @@ use crate::config::Order;
 use crate::events::{self, Event};
 use crate::follow::happening::{Happening, Truncation};
 use crate::identity::Identity;
+use crate::lease;
 use crate::lines::SourceId;
 use crate::stage::message::Severity;
 
@@ -20,6 +21,19 @@ impl Tailer {
         let window = (!self.is_batch && self.config.order == Order::Timestamp).then_some(self.config.window);
         let order = if self.config.order == Order::Timestamp { "timestamp" } else { "read" };
         self.printer.print(&Event::Order { order, window });
+    }
+
+    /// Which way it becomes known that a rotated file is finished: once, when a file is there to be asked.
+    pub(super) fn tell_leases(&mut self) {
+        if self.are_leases_said || self.is_batch {
+            return;
+        }
+        let files = self.roster.iter().filter_map(|followed| followed.source.live()?.file());
+        let answers: Vec<bool> = files.map(lease::is_available).collect();
+        if !answers.is_empty() {
+            self.are_leases_said = true;
+            self.printer.print(&Event::Leases { available: answers.iter().all(|available| *available) });
+        }
     }
 
     /// What happened to a source since the last time.
@@ -76,7 +90,7 @@ impl Tailer {
 fn event(happening: Happening, name: &str, live: &Path, identity: Identity) -> Event {
     let name = name.to_owned();
     match happening {
-        Happening::Opened { identity, offset } => Event::Source { name, path: live.to_path_buf(), identity, offset },
+        Happening::Opened { path, identity, offset } => Event::Source { name, path, identity, offset },
         Happening::Rotated { old, new } => Event::Rotated { name, old, new },
         Happening::Missed { path, identity } => Event::Source { name, path, identity, offset: 0 },
         Happening::Truncated(how) => {

@@ -93,10 +93,7 @@ fn watches_that_have_run_out_are_said_once_and_the_rest_goes_on() {
         watched += u32::from(watch.add_file(SourceId(n as u32), GenerationId(n as u64), file));
     }
     assert!((1..20).contains(&watched), "{watched}");
-    assert_eq!(
-        watch.warning(),
-        Some("no inotify watch is left (fs.inotify.max_user_watches), polling what is not watched")
-    );
+    assert_eq!(watch.warning(), Some("fs.inotify.max_user_watches"));
     assert_eq!(watch.warning(), None);
     assert!(!watch.add_names(WEB, &other.join("web.log"), None), "to be polled");
     assert_eq!(watch.warning(), None);
@@ -111,10 +108,10 @@ fn watches_that_have_run_out_are_said_once_and_the_rest_goes_on() {
 }
 
 #[test]
-fn without_an_instance_of_inotify_the_error_names_the_limit() {
-    if runs_with("max_inotify_instances", 0, "without_an_instance_of_inotify_the_error_names_the_limit") {
+fn without_an_instance_of_inotify_the_error_says_so() {
+    if runs_with("max_inotify_instances", 0, "without_an_instance_of_inotify_the_error_says_so") {
         return;
     }
-    let error = Watch::new().err().unwrap().to_string();
-    assert!(error.starts_with("cannot start inotify: ") && error.contains("fs.inotify.max_user_instances"), "{error}");
+    let error = Watch::new().err().unwrap();
+    assert!(error.is_out_of_descriptors(), "{error}");
 }
