@@ -24,8 +24,8 @@ use crate::traffic::{Check, Tally, length, line};
 
 /// One in so many kills comes before the tailer can be ready.
 const EARLY_EVERY: u64 = 4;
-/// How long the last tailer may take for what the others left behind.
-const REST_SPAN: Duration = Duration::from_secs(60);
+/// How long the last tailer may take for the next bytes of what the others left behind.
+const REST_SPAN: Duration = Duration::from_secs(20);
 /// The writer of the log.
 const WRITER: u16 = 1;
 
@@ -40,7 +40,9 @@ pub struct Plan {
     pub rotate_span: Duration,
     /// Longest life of a tailer.
     pub life_max: Duration,
-    /// Rest of the writer after each line.
+    /// Lines that are written at once.
+    pub burst: u64,
+    /// Rest of the writer after them.
     pub pause: Duration,
     /// For the lengths of lives.
     pub seed: u64,
@@ -107,7 +109,7 @@ impl fmt::Display for Report {
 pub fn run(plan: Plan) -> Report {
     let start = Instant::now();
     let mut theatre = Theatre::set(plan);
-    let log = RotatingLog::start(theatre.scratch.path().join("app/app.log"), plan.rotate_span, plan.pause);
+    let log = RotatingLog::start(theatre.scratch.path().join("app/app.log"), plan);
     while theatre.report.kills < plan.kills {
         theatre.kill_once();
     }
@@ -176,7 +178,12 @@ impl Theatre {
         let log_dir = self.scratch.logs().join("out");
         let size = |part: PathBuf| fs::metadata(part).map_or(0, |metadata| metadata.len());
         let stored = || stored::parts(&log_dir).into_iter().map(size).sum::<u64>();
-        let is_all = within(REST_SPAN, || stored() >= written.len() as u64);
+        let all = written.len() as u64;
+        let (mut before, mut now) = (0, stored());
+        while now < all && now > before {
+            within(REST_SPAN, || stored() > now);
+            (before, now) = (now, stored());
+        }
         assert_eq!(self.tailer.terminate(), 0, "{}", self.tailer.stderr());
         self.note_said();
         assert_eq!(self.reader.terminate(), 0, "{}", self.reader.stderr());
@@ -184,9 +191,9 @@ impl Theatre {
         let mut check = Check::new();
         check.feed(&bytes);
         self.report.tally = check.finish(&[(WRITER, lines)]);
-        self.report.bytes_repeated = (bytes.len() as u64).saturating_sub(written.len() as u64);
+        self.report.bytes_repeated = (bytes.len() as u64).saturating_sub(all);
         self.report.is_identical = bytes == written;
-        if !is_all || !self.report.is_identical {
+        if !self.report.is_identical {
             println!("the last tailer said:\n{}", self.tailer.stderr());
         }
         self.report
@@ -208,24 +215,24 @@ struct RotatingLog {
 }
 
 impl RotatingLog {
-    fn start(path: PathBuf, rotate_span: Duration, pause: Duration) -> RotatingLog {
+    fn start(path: PathBuf, plan: Plan) -> RotatingLog {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let mut file = open(&path).expect("a file of our own");
         let thread = thread::spawn(move || {
             let (mut lines, mut rotations, mut rotated) = (0, 0, Instant::now());
             while !stopped.load(Ordering::Relaxed) {
-                file.write_all(&line(WRITER, lines, length(WRITER, lines)))?;
-                lines += 1;
-                if rotated.elapsed() >= rotate_span {
+                for _ in 0..plan.burst {
+                    file.write_all(&line(WRITER, lines, length(WRITER, lines)))?;
+                    lines += 1;
+                }
+                if rotated.elapsed() >= plan.rotate_span {
                     shift(&path, rotations)?;
                     file = open(&path)?;
                     rotations += 1;
                     rotated = Instant::now();
                 }
-                if !pause.is_zero() {
-                    thread::sleep(pause);
-                }
+                thread::sleep(plan.pause);
             }
             Ok((lines, rotations))
         });
