@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use standpipe_common::error::EXIT_IO;
-use standpipe_tests::kills;
+use standpipe_tests::{kills, tailer_kills};
 
 use crate::stage::Stage;
 
@@ -122,7 +122,7 @@ enum Command {
         #[arg(long, conflicts_with_all = ["mb", "files", "seconds"])]
         quick: bool,
     },
-    /// The crash test with its full counts: exit 1 if a single line is not where it belongs.
+    /// The crash tests with their full counts: exit 1 if a single line is not where it belongs.
     Soak(SoakArgs),
 }
 
@@ -137,7 +137,10 @@ struct SoakArgs {
     /// Size at which parts are sealed, MiB.
     #[arg(long, default_value_t = 4)]
     rotate_mib: u64,
-    /// Where the lengths of the readers' lives start from.
+    /// SIGKILLs of the tailer, and half as many of tailer and holder at once.
+    #[arg(long, default_value_t = 300)]
+    tailer_kills: u64,
+    /// Where the lengths of lives start from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -188,5 +191,23 @@ fn soak(dir: Option<&Path>, args: &SoakArgs) -> ExitCode {
         seed: args.seed.max(1),
     });
     print!("{report}");
-    if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let is_clean = report.is_clean() & soak_tailer(args);
+    if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Whether killed tailers delivered each line once, and those that died with their holders said what they repeat.
+fn soak_tailer(args: &SoakArgs) -> bool {
+    let plan = tailer_kills::Plan {
+        kills: args.tailer_kills,
+        with_holder: false,
+        rotate_span: Duration::from_millis(100),
+        life_max: Duration::from_millis(120),
+        burst: 5,
+        pause: Duration::from_micros(20),
+        seed: args.seed.max(1),
+    };
+    let alone = tailer_kills::run(plan);
+    let with_holder = tailer_kills::run(tailer_kills::Plan { kills: plan.kills / 2, with_holder: true, ..plan });
+    print!("\n{alone}\n{with_holder}");
+    alone.is_clean() && with_holder.is_honest()
 }

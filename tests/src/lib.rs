@@ -6,7 +6,7 @@
 //! - [`program`], [`daemon`]: the programs, built once, started, watched and ended;
 //! - [`deadline`]: waiting for a condition, never for luck;
 //! - [`pipe`], [`traffic`], [`stored`]: a server's and a plain reader's view, numbered lines, and the log read back;
-//! - [`kills`]: the crash test, here with small counts and in the benchmark with full ones.
+//! - [`kills`], [`tailer_kills`]: the crash tests, here with small counts and in the benchmark with full ones.
 //!
 //! No program crate is used here: what is tested is what is shipped.
 
@@ -19,4 +19,5 @@ pub mod privilege;
 pub mod program;
 pub mod scratch;
 pub mod stored;
+pub mod tailer_kills;
 pub mod traffic;
