@@ -126,11 +126,10 @@ fn a_missing_file_is_said_once_and_tried_again() {
     let mut follower = Follower::new(true);
     follower.poll();
     let path = follower.log.clone();
-    let expected = [
-        Happening::OpenError { path: path.clone(), errno: Errno::ENOENT },
-        Happening::Retry { after: std::time::Duration::from_secs(1) },
-    ];
+    let retry = |seconds| Happening::Retry { after: std::time::Duration::from_secs(seconds) };
+    let mut expected = vec![Happening::OpenError { path: path.clone(), errno: Errno::ENOENT }, retry(1)];
     assert_eq!(follower.happenings, expected);
+    expected.extend([2, 4, 8, 16, 30].map(retry));
     for _ in 0..100 {
         follower.advance(1000);
         follower.poll();
