@@ -360,26 +360,26 @@ fn stop_everywhere(fate: Fate, seeds: std::ops::Range<u64>, second_stops: usize)
 
 #[test]
 fn whatever_the_stop_every_line_arrives_once() {
-    let runs = stop_everywhere(Fate::Held, 1..9, 5);
-    assert!(runs > 5000, "{runs}");
+    let runs = stop_everywhere(Fate::Held, 1..5, 4);
+    assert!(runs > 1500, "{runs}");
 }
 
 #[test]
 fn a_staging_pipe_that_takes_less_than_it_says_changes_nothing() {
-    stop_everywhere(Fate::Smaller, 20..26, 2);
+    stop_everywhere(Fate::Smaller, 20..24, 1);
 }
 
 #[test]
 fn nothing_is_lost_and_no_repeat_unsaid_when_the_staging_pipe_was_emptied() {
-    stop_everywhere(Fate::Unheld, 40..46, 2);
+    stop_everywhere(Fate::Unheld, 40..44, 1);
 }
 
 #[test]
 fn nothing_is_lost_without_a_staging_pipe() {
-    stop_everywhere(Fate::Missing, 60..64, 2);
+    stop_everywhere(Fate::Missing, 60..64, 1);
 }
 
 #[test]
 fn what_others_do_to_the_staging_pipe_is_seen() {
-    stop_everywhere(Fate::Written, 90..94, 1);
+    stop_everywhere(Fate::Written, 90..93, 1);
 }
