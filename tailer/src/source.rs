@@ -134,9 +134,6 @@ impl Source {
         }
         let mut lists = is_first || hints.names || self.list_at.is_some_and(|at| at <= now);
         lists |= self.look_at_name(is_first && restored.is_none(), now, around);
-        if lists {
-            self.verify();
-        }
         lists |= self.end_truncated(now);
         if lists {
             self.list(is_first, restored.as_ref(), now, around);

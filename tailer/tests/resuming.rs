@@ -330,3 +330,33 @@ fn the_state_of_a_source_that_never_looked_is_what_it_was_given() {
     follower.turn();
     assert!(follower.source.state().generations.is_empty());
 }
+
+#[test]
+fn a_guard_is_never_of_bytes_that_were_not_read() {
+    let mut follower = Follower::new(true);
+    follower.append("app.log", lines(0..100));
+    follower.delivers = false;
+    follower.turn();
+    let generation = follower.output.puts[0].generation;
+    follower.source.delivered(generation, 170);
+    let guard = follower.stop().generations[0].guard;
+    assert_eq!(guard, Some(Guard::of_end(&lines(0..100).as_bytes()[..170])));
+    fs::write(&follower.log, lines(500..700)).unwrap();
+    let saved = follower.stop().generations[0].clone();
+    assert!(saved.guard.is_none() || saved.offset == 0, "{saved:?}");
+}
+
+#[test]
+fn a_copy_of_a_file_that_is_done_with_is_not_read() {
+    for leases in BOTH {
+        let mut follower = Follower::new(leases);
+        follower.append("app.log", lines(0..10));
+        follower.turn();
+        follower.rename("app.log", "app.log.1");
+        follower.append("app.log", lines(10..20));
+        follower.settle();
+        follower.copy("app.log.1", "app.log.9");
+        follower.settle();
+        same(&follower.text(), &lines(0..20));
+    }
+}

@@ -356,3 +356,29 @@ fn a_rotated_file_that_grows_after_it_was_finished_is_read_on() {
         assert_eq!(follower.text(), "1\n2\nlate\n");
     }
 }
+
+/// Nobody can write, but somebody just did.
+fn last_words(file: &fs::File) -> standpipe_tailer::lease::Writers {
+    use std::os::fd::AsRawFd;
+    if file.metadata().unwrap().len() < 10 {
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        fs::OpenOptions::new().append(true).open(path).unwrap().write_all(b"last words\n").unwrap();
+    }
+    standpipe_tailer::lease::Writers::Nobody
+}
+
+#[test]
+fn what_was_written_before_the_last_close_is_read() {
+    let settings = standpipe_tailer::follow::settings::Settings {
+        start_at: standpipe_tailer::follow::settings::StartAt::Beginning,
+        writers: last_words,
+        ..Default::default()
+    };
+    let mut follower = Follower::with(true, settings);
+    follower.append("app.log", "1\n");
+    follower.turn();
+    follower.rename("app.log", "app.log.1");
+    follower.append("app.log", "next\n");
+    follower.settle();
+    same(&follower.text(), "1\nlast words\nnext\n");
+}

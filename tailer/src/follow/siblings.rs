@@ -17,6 +17,10 @@ use crate::open::{At, Found, Opened, is_out_of_descriptors, look};
 use crate::source::Source;
 use crate::state::SourceState;
 
+/// Births are as old as the last tick of the kernel's clock, changes are not: so much later a change may seem to be than
+/// the birth of the next file.
+const TICK_NS: i64 = 20_000_000;
+
 /// A file beside the live one that is not known.
 #[derive(Debug)]
 pub(crate) struct Candidate {
@@ -42,6 +46,11 @@ impl Candidate {
     /// By what it is older or newer than another: birth, and for a packed file the last change.
     fn age_ns(&self) -> i64 {
         if self.is_packed || self.identity.born_ns == 0 { self.changed_ns } else { self.identity.born_ns }
+    }
+
+    /// The same for putting files in order.
+    fn order_ns(&self) -> i64 {
+        if self.is_packed { self.changed_ns - TICK_NS } else { self.age_ns() }
     }
 }
 
@@ -96,7 +105,7 @@ impl Source {
                 Verdict::Missed => missed.push(candidate),
             }
         }
-        missed.sort_by_key(Candidate::age_ns);
+        missed.sort_by_key(Candidate::order_ns);
         let ranks: Vec<PathBuf> = if missed.is_empty() { Vec::new() } else { around.candidates() };
         for candidate in missed {
             self.take_missed(candidate, &ranks, now, around);
@@ -212,7 +221,11 @@ impl Source {
                 return Verdict::CopyOf(index);
             }
         }
-        let oldest_ns = self.chain.front().filter(|_| restored.is_some()).map(|oldest| oldest.inode.born_ns);
+        // A packed or copied file was born later than what is in it.
+        let oldest_ns = self.chain.front().filter(|_| restored.is_some()).map(|oldest| {
+            let born_ns = oldest.origin.identity.born_ns;
+            if born_ns == 0 { oldest.inode.born_ns } else { born_ns }
+        });
         let is_older = candidate.age_ns() < self.since_ns.max(oldest_ns.unwrap_or(i64::MIN));
         let was_there = is_first && restored.map_or(candidate.identity.born_ns == 0, |state| self.is_untouched(state));
         if is_older || was_there || self.is_copy_of_done(candidate, around) {
