@@ -3,7 +3,7 @@
 //! Deliberately without a system call of its own: whoever runs the loop looks, reads, and says so here.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::FileConfig;
 use crate::follow::settings::Hints;
@@ -11,6 +11,9 @@ use crate::identity::Identity;
 use crate::lines::{GenerationId, SourceId};
 use crate::siblings::Siblings;
 use crate::source::Source;
+
+/// How often everything is looked at although nothing tells of a change.
+pub const RECONCILE_SPAN: Duration = Duration::from_secs(5);
 
 /// A source at work.
 #[derive(Debug)]
@@ -69,6 +72,11 @@ impl Followed {
     /// Whether all that was read of it is delivered.
     pub fn is_delivered(&self) -> bool {
         self.source.generations().all(crate::follow::generation::Generation::is_delivered)
+    }
+
+    /// How long after a look the next one is due without a hint.
+    pub fn interval(&self, poll_interval: Duration) -> Duration {
+        if self.is_polled { poll_interval } else { RECONCILE_SPAN }
     }
 
     /// What it was told since the last look.

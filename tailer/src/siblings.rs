@@ -84,6 +84,13 @@ impl Siblings {
         Some(watched)
     }
 
+    /// Whether the directories of the last listing are as they were. What else links and patterns lead to by now is not
+    /// looked for: for a live name that is no link, and usual names beside it.
+    pub fn is_unchanged(&self, directories: &mut Directories) -> bool {
+        let is_same = |(dir, seen): &(PathBuf, u64)| directories.list(dir).is_ok_and(|(_, version)| version == *seen);
+        self.configured.is_none() && !self.seen.is_empty() && self.seen.iter().all(is_same)
+    }
+
     /// Whether names came or went where they are looked for since [`Siblings::list`] was asked.
     ///
     /// # Errors

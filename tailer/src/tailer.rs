@@ -11,7 +11,7 @@ mod telling;
 use std::collections::HashMap;
 use std::os::fd::RawFd;
 use std::os::unix::fs::MetadataExt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use standpipe_common::error::Result;
 
@@ -32,8 +32,6 @@ use crate::siblings::directories::Directories;
 use crate::source::Source;
 use crate::watch::Watch;
 
-/// How often everything is looked at although nothing tells of a change.
-const RECONCILE_SPAN: Duration = Duration::from_secs(5);
 /// Looks without a hint in one round.
 const LOOKS_MAX: usize = 512;
 /// Most bytes of one source before it is another one's turn.
@@ -209,6 +207,14 @@ impl Tailer {
     fn look_at(&mut self, id: SourceId, now: Instant) -> bool {
         let Some(followed) = self.roster.get(id).filter(|followed| !followed.is_leaving) else { return false };
         let mut hints = followed.take_hints();
+        if hints == Hints::default()
+            && followed.source.is_unchanged()
+            && followed.siblings.is_unchanged(&mut self.directories)
+        {
+            let interval = followed.interval(self.config.poll_interval);
+            self.roster.look_at(id, now + interval);
+            return false;
+        }
         if hints.names {
             add_names(followed, self.watch.as_mut());
         }
@@ -257,9 +263,8 @@ impl Tailer {
             let is_full = output.room(id) == 0;
             let was_waiting = std::mem::replace(&mut followed.is_waiting, standing == Standing::Behind && is_full);
             let index = followed.output;
-            let is_polled = followed.is_polled;
+            let interval = followed.interval(self.config.poll_interval);
             let wants_look = followed.source.wants_look();
-            let interval = if is_polled { self.config.poll_interval } else { RECONCILE_SPAN };
             let next_look = followed.source.next_look(now).map_or(now + interval, |at| at.min(now + interval));
             if wants_look {
                 self.roster.hint(id, Hints::default());

@@ -212,6 +212,11 @@ impl Generation {
         self.phase == Phase::Finished && is_concluded && self.is_delivered()
     }
 
+    /// Whether it waits for nothing but more bytes.
+    pub fn is_at_rest(&self) -> bool {
+        self.phase == Phase::Reading && self.trouble.is_none() && self.is_delivered()
+    }
+
     /// Whether its file is open.
     pub fn is_open(&self) -> bool {
         !matches!(self.place, Place::Away)

@@ -7,14 +7,14 @@ use std::time::Instant;
 
 use standpipe_common::error::{Result, Stop};
 
-use super::{RECONCILE_SPAN, Tailer};
+use super::Tailer;
 use crate::cli::Cli;
 use crate::config::{Config, FileConfig, StartAt};
 use crate::events::Event;
 use crate::follow::settings::{self, Settings};
 use crate::lines::SourceId;
 use crate::output::Standing;
-use crate::roster::Followed;
+use crate::roster::{Followed, RECONCILE_SPAN};
 use crate::siblings::Siblings;
 use crate::siblings::names::is_rotation_of;
 use crate::source::Source;
