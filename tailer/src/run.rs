@@ -38,18 +38,16 @@ pub fn run(cli: &Cli) -> std::result::Result<(), Stop> {
         return Ok(());
     }
     // First of all: a signal that comes before its handler would end us.
-    let mut signals = Inbox::new()?;
-    let mut poll = Poll::new().cannot("wait for", "signals")?;
-    poll.registry().register(&mut signals.source, SIGNALS, Interest::READABLE).cannot("wait for", "signals")?;
+    let mut wakes = Wakes::new()?;
     let mut tailer = Tailer::start(cli, Instant::now())?;
     if let Some(fd) = tailer.watch_fd() {
-        poll.registry().register(&mut SourceFd(&fd), WATCH, Interest::READABLE).cannot("wait for", "inotify")?;
+        wakes.add(WATCH, fd, Interest::READABLE).cannot("wait for", "inotify")?;
     }
     ready(cli.notify_fd)?;
     let ended = if cli.batch {
-        batch(&mut tailer, &mut poll, &mut signals)
+        batch(&mut tailer, &mut wakes)
     } else {
-        attend(cli, &mut tailer, &mut poll, &mut signals).and_then(|()| finish(&mut tailer, &mut poll))
+        attend(cli, &mut tailer, &mut wakes).and_then(|()| finish(&mut tailer, &mut wakes))
     };
     // Also where an output failed: what it took is not to be repeated.
     tailer.keep(true, Instant::now());
@@ -59,36 +57,34 @@ pub fn run(cli: &Cli) -> std::result::Result<(), Stop> {
     }
 }
 
-fn attend(cli: &Cli, tailer: &mut Tailer, poll: &mut Poll, signals: &mut Inbox) -> Result<()> {
+fn attend(cli: &Cli, tailer: &mut Tailer, wakes: &mut Wakes) -> Result<()> {
     loop {
         let began = Instant::now();
         tailer.round(began, clock::now_ns())?;
-        for ask in signals.asked() {
+        for ask in wakes.wait(tailer, began)? {
             match ask {
                 Ask::Stop => return Ok(()),
                 Ask::Reread => tailer.reread(cli, began),
             }
         }
-        wait(poll, tailer, began)?;
         // What comes within a tick is taken together.
         thread::sleep(if tailer.is_behind() { Duration::ZERO } else { TICK.saturating_sub(began.elapsed()) });
     }
 }
 
 /// Reads everything that is there, and delivers it.
-fn batch(tailer: &mut Tailer, poll: &mut Poll, signals: &mut Inbox) -> Result<()> {
+fn batch(tailer: &mut Tailer, wakes: &mut Wakes) -> Result<()> {
     loop {
         let began = Instant::now();
         tailer.round(began, clock::now_ns())?;
-        if tailer.is_done() || signals.asked().contains(&Ask::Stop) {
+        if tailer.is_done() || wakes.wait(tailer, began)?.contains(&Ask::Stop) {
             return Ok(());
         }
-        wait(poll, tailer, began)?;
     }
 }
 
 /// Reads what is there, and gives out all that was held back.
-fn finish(tailer: &mut Tailer, poll: &mut Poll) -> Result<()> {
+fn finish(tailer: &mut Tailer, wakes: &mut Wakes) -> Result<()> {
     let end = Instant::now() + STOP_SPAN;
     tailer.last_look();
     loop {
@@ -102,29 +98,51 @@ fn finish(tailer: &mut Tailer, poll: &mut Poll) -> Result<()> {
             tailer.farewell();
             return Ok(());
         }
-        wait(poll, tailer, began)?;
+        wakes.wait(tailer, began)?;
     }
 }
 
-/// Until something is due, or happens.
-fn wait(poll: &mut Poll, tailer: &Tailer, began: Instant) -> Result<()> {
-    let mut until = tailer.due(Instant::now());
-    if clock::is_test() {
-        let look = began + TEST_CLOCK_SPAN;
-        until = Some(until.map_or(look, |until| until.min(look)));
+/// All that can wake the loop.
+struct Wakes {
+    poll: Poll,
+    events: Events,
+    signals: Inbox,
+}
+
+impl Wakes {
+    fn new() -> Result<Wakes> {
+        let mut signals = Inbox::new()?;
+        let poll = Poll::new().cannot("wait for", "signals")?;
+        poll.registry().register(&mut signals.source, SIGNALS, Interest::READABLE).cannot("wait for", "signals")?;
+        Ok(Wakes { poll, events: Events::with_capacity(EVENTS_MAX), signals })
     }
-    let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
-    let full: Vec<RawFd> = tailer.waits().iter().filter_map(|waits| waits.writable).collect();
-    // Registered anew each time, so that one that can be written already wakes us.
-    for fd in &full {
-        poll.registry().register(&mut SourceFd(fd), OUTPUTS, Interest::WRITABLE).cannot("wait for", "an output")?;
+
+    fn add(&self, token: Token, fd: RawFd, interest: Interest) -> io::Result<()> {
+        self.poll.registry().register(&mut SourceFd(&fd), token, interest)
     }
-    let polled = poll.poll(&mut Events::with_capacity(EVENTS_MAX), timeout);
-    for fd in &full {
-        poll.registry().deregister(&mut SourceFd(fd)).ok();
-    }
-    match polled {
-        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error).cannot("wait for", "signals"),
-        _ => Ok(()),
+
+    /// Until something is due, or happens. What signals asked.
+    fn wait(&mut self, tailer: &Tailer, began: Instant) -> Result<Vec<Ask>> {
+        let mut until = tailer.due(Instant::now());
+        if clock::is_test() {
+            let look = began + TEST_CLOCK_SPAN;
+            until = Some(until.map_or(look, |until| until.min(look)));
+        }
+        let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let full: Vec<RawFd> = tailer.waits().iter().filter_map(|waits| waits.writable).collect();
+        // Added anew each time, so that one that can be written already wakes us.
+        for fd in &full {
+            self.add(OUTPUTS, *fd, Interest::WRITABLE).cannot("wait for", "an output")?;
+        }
+        let polled = self.poll.poll(&mut self.events, timeout);
+        for fd in &full {
+            self.poll.registry().deregister(&mut SourceFd(fd)).ok();
+        }
+        match polled {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(self.signals.asked()),
+            Err(error) => Err(error).cannot("wait for", "signals"),
+            Ok(()) if self.events.iter().any(|event| event.token() == SIGNALS) => Ok(self.signals.asked()),
+            Ok(()) => Ok(Vec::new()),
+        }
     }
 }
