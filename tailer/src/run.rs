@@ -45,18 +45,24 @@ pub fn run(cli: &Cli) -> std::result::Result<(), Stop> {
     if let Some(fd) = tailer.watch_fd() {
         poll.registry().register(&mut SourceFd(&fd), WATCH, Interest::READABLE).cannot("wait for", "inotify")?;
     }
-    ready(cli.notify_fd)?;
-    let ended = if cli.batch {
-        batch(&mut tailer, &mut poll, &mut signals)
-    } else {
-        attend(cli, &mut tailer, &mut poll, &mut signals).and_then(|()| finish(&mut tailer, &mut poll))
-    };
+    let ended = serve(cli, &mut tailer, &mut poll, &mut signals);
     // Also where an output failed: what it took is not to be repeated.
     tailer.keep(true, Instant::now());
     match ended {
         Err(error) if stdout::is_closed(&error) => Ok(()),
         ended => Ok(ended?),
     }
+}
+
+fn serve(cli: &Cli, tailer: &mut Tailer, poll: &mut Poll, signals: &mut Inbox) -> Result<()> {
+    // Each file was looked at before we are ready: what is renamed from then on is known.
+    tailer.round(Instant::now(), clock::now_ns())?;
+    ready(cli.notify_fd)?;
+    if cli.batch {
+        return batch(tailer, poll, signals);
+    }
+    attend(cli, tailer, poll, signals)?;
+    finish(tailer, poll)
 }
 
 fn attend(cli: &Cli, tailer: &mut Tailer, poll: &mut Poll, signals: &mut Inbox) -> Result<()> {
