@@ -195,7 +195,7 @@ fn t9_half_a_line_is_completed_by_its_own_file_only() {
         let mut new = stand.log("app.log", 2);
         new.write(10);
         old.write(1);
-        drop_writer(&mut old);
+        drop(old.reopen_elsewhere(&stand.log_path("elsewhere")));
         stand.finish(&[&old, &new]);
     }
 }
@@ -272,15 +272,6 @@ fn t14_a_copy_beside_the_log_is_no_new_data() {
         assert!(!is_more, "{:?}\n{}", stand.tally(&[&log]), stand.daemon().stderr());
         stand.finish(&[&log]);
     }
-}
-
-/// Nobody has the log open any more.
-fn drop_writer(log: &mut Log) {
-    let other = numbered(&log.path, 99);
-    let path = std::mem::replace(&mut log.path, other);
-    log.reopen();
-    fs::remove_file(&log.path).unwrap();
-    log.path = path;
 }
 
 fn lines(bytes: &[u8]) -> usize {
