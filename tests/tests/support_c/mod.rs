@@ -170,6 +170,11 @@ impl Tailing {
         said
     }
 
+    /// Waits for its end, which something else brought about; its exit code.
+    pub fn wait_exit(&mut self) -> i32 {
+        self.daemon_mut().wait_exit()
+    }
+
     /// Stops or lets go on what drains the pipe: back-pressure.
     pub fn set_draining(&self, is_draining: bool) {
         match &self.target {
