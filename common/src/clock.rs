@@ -5,6 +5,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use nix::time::{ClockId, clock_gettime};
+
 /// The time now, in ns since the epoch. May step backwards; whoever needs order must see to it.
 pub fn now_ns() -> i64 {
     #[cfg(any(debug_assertions, feature = "test-seams"))]
@@ -12,6 +14,15 @@ pub fn now_ns() -> i64 {
         return test::read(file);
     }
     system_ns()
+}
+
+/// The time that a file gets that is made now, in ns since the epoch: that of the kernel's last tick, some milliseconds
+/// behind [`now_ns`]. Never that of a test.
+pub fn file_ns() -> i64 {
+    match clock_gettime(ClockId::CLOCK_REALTIME_COARSE) {
+        Ok(time) => time.tv_sec() * 1_000_000_000 + time.tv_nsec(),
+        Err(_) => system_ns(),
+    }
 }
 
 /// Whether the time comes from a file. Loops must then look at it often, for no timer follows it.
@@ -58,6 +69,16 @@ mod test {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_file_is_older_than_the_time_before_it_was_made() {
+        for _ in 0..100 {
+            let before = file_ns();
+            let file = tempfile::tempfile().unwrap();
+            let made = file.metadata().unwrap().created().unwrap().duration_since(UNIX_EPOCH).unwrap();
+            assert!(made.as_nanos() as i64 >= before);
+        }
+    }
 
     #[cfg(any(debug_assertions, feature = "test-seams"))]
     #[test]

@@ -138,6 +138,11 @@ impl Outputs {
         self.list.iter_mut().all(|slot| slot.kind.output().is_empty())
     }
 
+    /// Whether a source has more than there was room for.
+    pub fn are_awaited(&self) -> bool {
+        self.list.iter().any(|slot| !slot.hungry.is_empty() || !slot.fed.is_empty())
+    }
+
     /// Pipes need to know of these generations only.
     pub fn retain(&mut self, origins: &[Origin]) {
         for stage in self.list.iter_mut().filter_map(|slot| slot.kind.stage()) {

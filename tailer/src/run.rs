@@ -43,18 +43,24 @@ pub fn run(cli: &Cli) -> std::result::Result<(), Stop> {
     if let Some(fd) = tailer.watch_fd() {
         wakes.add(WATCH, fd, Interest::READABLE).cannot("wait for", "inotify")?;
     }
-    ready(cli.notify_fd)?;
-    let ended = if cli.batch {
-        batch(&mut tailer, &mut wakes)
-    } else {
-        attend(cli, &mut tailer, &mut wakes).and_then(|()| finish(&mut tailer, &mut wakes))
-    };
+    let ended = serve(cli, &mut tailer, &mut wakes);
     // Also where an output failed: what it took is not to be repeated.
     tailer.keep(true, Instant::now());
     match ended {
         Err(error) if stdout::is_closed(&error) => Ok(()),
         ended => Ok(ended?),
     }
+}
+
+fn serve(cli: &Cli, tailer: &mut Tailer, wakes: &mut Wakes) -> Result<()> {
+    // Each file was looked at before we are ready: what is renamed from then on is known.
+    tailer.round(Instant::now(), clock::now_ns())?;
+    ready(cli.notify_fd)?;
+    if cli.batch {
+        return batch(tailer, wakes);
+    }
+    attend(cli, tailer, wakes)?;
+    finish(tailer, wakes)
 }
 
 fn attend(cli: &Cli, tailer: &mut Tailer, wakes: &mut Wakes) -> Result<()> {

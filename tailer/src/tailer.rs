@@ -128,9 +128,9 @@ impl Tailer {
         self.roster.ready_count() > 0
     }
 
-    /// Whether everything that was read is delivered.
+    /// Whether everything is delivered that was read, or could not be for want of room.
     pub fn is_delivered(&mut self) -> bool {
-        self.outputs.is_empty()
+        self.outputs.is_empty() && !self.outputs.are_awaited()
     }
 
     /// Of a batch: whether there is nothing left to be done.
@@ -284,7 +284,7 @@ impl Tailer {
     /// Lets the outputs go on, and tells the sources what is delivered.
     fn deliver(&mut self, now: Instant) -> Result<()> {
         let (mut delivered, mut roused) = (Vec::new(), Vec::new());
-        self.waits = self.outputs.turn(now, self.clock_ns, &mut delivered, &mut roused)?;
+        let turned = self.outputs.turn(now, self.clock_ns, &mut delivered, &mut roused);
         self.tell_of_outputs();
         if !delivered.is_empty()
             && let Some(keeper) = &mut self.keeper
@@ -310,6 +310,8 @@ impl Tailer {
             }
             self.roster.make_ready(id);
         }
+        // Last, for what was delivered before a failure is delivered.
+        self.waits = turned?;
         Ok(())
     }
 

@@ -79,7 +79,7 @@ impl Tailer {
             expand_at: None,
             glob_versions: Vec::new(),
             since_ns: begin.since_ns,
-            began_ns: clock::now_ns(),
+            began_ns: clock::file_ns(),
             start_at: begin.start_at,
             positions: HashMap::new(),
             config,
@@ -151,7 +151,8 @@ impl Tailer {
 }
 
 fn begin(config: &Config, now: Instant) -> Result<Begin> {
-    let since_ns = clock::now_ns();
+    // As files are stamped: one that is made from now on is never older.
+    let since_ns = clock::file_ns();
     let nothing = Begin { keeper: None, start_at: None, since_ns, findings: Vec::new() };
     let Some(path) = &config.state_file else { return Ok(nothing) };
     let on_corrupt = match config.on_corrupt {

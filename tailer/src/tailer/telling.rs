@@ -80,8 +80,8 @@ impl Tailer {
 
     /// What stays behind at the end.
     pub fn farewell(&mut self) {
-        if !self.outputs.is_empty() {
-            let sentence = "not everything that was read could be delivered; the next run reads it again";
+        if !self.is_delivered() {
+            let sentence = "not everything could be delivered; the next run goes on with it";
             self.printer.print(&Event::Warning(sentence.to_owned()));
         }
     }

@@ -54,6 +54,12 @@ impl Log {
         std::mem::replace(&mut self.file, open(&self.path, self.owner))
     }
 
+    /// Opens another path; its descriptor of the old one.
+    pub fn reopen_elsewhere(&mut self, path: &Path) -> File {
+        path.clone_into(&mut self.path);
+        self.reopen()
+    }
+
     /// Writes that many of its lines through another descriptor.
     pub fn write_through(&mut self, file: &mut File, count: u64) {
         std::mem::swap(file, &mut self.file);

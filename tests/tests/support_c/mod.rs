@@ -24,6 +24,9 @@ use sink::Drain;
 /// Looks often, takes everything, writes nothing that the test does not ask for.
 pub const QUICK: &str = "poll_interval_ms = 50\nstate_file = \"state.json\"\n";
 
+/// What it says when it has looked at its files for the first time.
+const FIRST_LOOK: [&str; 3] = ["leases", "error opening", "refused"];
+
 /// To whom the logs belong: whether the tailer may ask by a lease who writes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
@@ -31,6 +34,11 @@ pub enum Owner {
     Tailer,
     /// To root, while the tailer is nobody: a test of this kind needs root.
     Other,
+}
+
+/// Both, as far as there are rights for it: what is told of rotations and late writers holds with and without leases.
+pub fn owners() -> Vec<Owner> {
+    if privilege::is_root() { vec![Owner::Tailer, Owner::Other] } else { vec![Owner::Tailer] }
 }
 
 /// Where the lines go.
@@ -120,10 +128,12 @@ impl Tailing {
         fs::rename(fresh, self.work("faults")).expect("a file of our own");
     }
 
-    /// Starts it, and waits until it follows.
+    /// Starts it, and waits until it has looked at its files, of which there is one at least.
     pub fn start(&mut self) {
         self.start_by(self.launch());
-        self.daemon().wait_line("[tailer] watching");
+        let looked = |line: &String| FIRST_LOOK.iter().any(|text| line.contains(text));
+        let is_ready = within(CONDITION_SPAN, || self.daemon().lines().iter().any(looked));
+        assert!(is_ready, "no first look:\n{}", self.daemon().stderr());
     }
 
     /// Starts one that was changed, and does not wait.
@@ -158,6 +168,11 @@ impl Tailing {
         let said = self.daemon().stderr();
         assert_eq!(code, 0, "{said}");
         said
+    }
+
+    /// Waits for its end, which something else brought about; its exit code.
+    pub fn wait_exit(&mut self) -> i32 {
+        self.daemon_mut().wait_exit()
     }
 
     /// Stops or lets go on what drains the pipe: back-pressure.

@@ -1,0 +1,97 @@
+//! HUP: sources come, go and change; those that stay notice nothing, and a mistake changes nothing.
+
+use std::fs;
+
+use standpipe_tests::deadline::until;
+use standpipe_tests::pipe::open_reader;
+
+use support_c::log::rename_and_create;
+use support_c::sink::Drain;
+use support_c::{Owner, Tailing};
+
+mod support_c;
+
+#[test]
+fn sources_are_added_and_removed_and_the_others_notice_nothing() {
+    let mut stand = Tailing::to_stdout(Owner::Tailer);
+    stand.configure("", &[("a.log", ""), ("b.log", "")]);
+    let (mut a, mut b, mut c) = (stand.log("a.log", 1), stand.log("b.log", 2), stand.log("c.log", 3));
+    stand.start();
+    for log in [&mut a, &mut b, &mut c] {
+        log.write(10);
+    }
+    stand.wait_delivered(&[&a, &b]);
+
+    stand.configure("", &[("a.log", ""), ("c.log", "")]);
+    stand.daemon().hang_up("order=read");
+    for log in [&mut a, &mut c] {
+        log.write(10);
+    }
+    b.write(10);
+    until("c", || stand.tally(&[&c]).found == 20);
+    until("a", || stand.tally(&[&a]).found == 20);
+    assert_eq!(stand.tally(&[&b]).found, 10, "it is followed no longer");
+    assert_eq!(stand.daemon().lines_with("a.log inode").len(), 1, "{}", stand.daemon().stderr());
+
+    // It goes on where it was left.
+    stand.configure("", &[("a.log", ""), ("b.log", ""), ("c.log", "")]);
+    stand.daemon().hang_up("order=read");
+    drop(rename_and_create(&mut a));
+    a.write(10);
+    stand.finish(&[&a, &b, &c]);
+}
+
+#[test]
+fn a_source_that_gets_another_pipe_goes_there_from_where_it_was() {
+    let mut stand = Tailing::into_pipe(Owner::Tailer, true);
+    stand.configure("", &[("app.log", "")]);
+    let mut log = stand.log("app.log", 1);
+    stand.start();
+    log.write(50);
+    stand.wait_delivered(&[&log]);
+    let (first, size) = (stand.delivered(), fs::metadata(&log.path).unwrap().len() as usize);
+    assert_eq!(first.len(), size);
+    let other = stand.scratch.fifo("other");
+    let _holder = open_reader(&other);
+    let drain = Drain::start(&other);
+    let toml = fs::read_to_string(stand.work("tailer.toml")).unwrap();
+    let out = stand.scratch.run("out");
+    fs::write(stand.work("tailer.toml"), toml.replace(out.to_str().unwrap(), other.to_str().unwrap())).unwrap();
+    stand.daemon().hang_up("order=read");
+    log.write(50);
+    let whole = fs::read(&log.path).unwrap();
+    until("the rest", || drain.bytes().len() >= whole.len() - size);
+    assert!(drain.bytes() == whole[size..] && stand.delivered() == first);
+    stand.stop();
+}
+
+#[test]
+fn a_mistake_in_the_configuration_is_told_and_changes_nothing() {
+    let mut stand = Tailing::to_stdout(Owner::Tailer);
+    stand.configure("", &[("a.log", "")]);
+    let mut log = stand.log("a.log", 1);
+    stand.start();
+    log.write(10);
+    stand.configure("no_such_key = 1\n", &[("b.log", "")]);
+    stand.daemon().hang_up("[tailer] everything stays as it was");
+    let said = stand.daemon().stderr();
+    assert!(said.contains("tailer.toml: line 3, column 1: "), "{said}");
+    log.write(10);
+    stand.wait_delivered(&[&log]);
+    fs::remove_file(stand.work("tailer.toml")).unwrap();
+    stand.daemon().hang_up("[tailer] everything stays as it was");
+    log.write(10);
+    stand.finish(&[&log]);
+}
+
+#[test]
+fn what_cannot_change_at_once_is_said() {
+    let mut stand = Tailing::to_stdout(Owner::Tailer);
+    stand.configure("", &[("a.log", "")]);
+    let mut log = stand.log("a.log", 1);
+    stand.start();
+    stand.configure("order = \"timestamp\"\n", &[("a.log", "")]);
+    stand.daemon().hang_up("take effect at the next start");
+    log.write(10);
+    stand.finish(&[&log]);
+}

@@ -1,0 +1,140 @@
+//! How the tailer ends: by TERM and INT, twice, by a reader that goes away, and what the next run finds.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write, pipe};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use standpipe_tests::daemon::Launch;
+use standpipe_tests::deadline::until;
+
+use support_c::{Owner, Tailing};
+
+mod support_c;
+
+#[test]
+fn term_and_int_read_what_is_there_and_leave_the_unfinished_line_for_the_next_run() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut stand = Tailing::to_stdout(Owner::Tailer);
+        // Nothing tells of what is written: only the last look finds it.
+        stand.configure("inotify = false\npoll_interval_ms = 60000\n", &[("app.log", "")]);
+        let toml = fs::read_to_string(stand.work("tailer.toml")).unwrap();
+        fs::write(stand.work("tailer.toml"), toml.replace("poll_interval_ms = 50\n", "")).unwrap();
+        let mut log = stand.log("app.log", 1);
+        stand.start();
+        log.write(10);
+        log.begin_line();
+        let began = Instant::now();
+        stand.daemon().signal(signal);
+        assert_eq!(stand.wait_exit(), 0, "{}", stand.daemon().stderr());
+        assert!(began.elapsed() < Duration::from_secs(2));
+        assert_eq!(stand.tally(&[&log]).found, 10);
+        assert!(stand.delivered().ends_with(b"\n"));
+        log.write(5);
+        stand.start();
+        stand.stop();
+        let tally = stand.tally(&[&log]);
+        assert!(tally.is_whole(), "{tally:?}");
+    }
+}
+
+#[test]
+fn what_waits_for_earlier_lines_comes_out_in_order_at_the_end() {
+    let mut stand = Tailing::to_stdout(Owner::Tailer);
+    stand.configure("order = \"timestamp\"\nwindow_ms = 60000\n", &[("a.log", ""), ("b.log", "")]);
+    let names = ["a.log", "b.log"].map(|name| stand.log_path(name));
+    for path in &names {
+        fs::write(path, "").unwrap();
+    }
+    stand.start();
+    let mut expected = Vec::new();
+    let mut files = names.map(|path| fs::File::options().append(true).open(path).unwrap());
+    for number in 0..20 {
+        let line = format!("2026-11-21T10:00:{number:02}Z line {number}\n");
+        expected.extend_from_slice(line.as_bytes());
+    }
+    for number in (0..20).step_by(2) {
+        for (file, number) in files.iter_mut().zip([number + 1, number]) {
+            writeln!(file, "2026-11-21T10:00:{number:02}Z line {number}").unwrap();
+        }
+    }
+    let began = Instant::now();
+    stand.stop();
+    assert!(began.elapsed() < Duration::from_secs(2));
+    assert_eq!(String::from_utf8(stand.delivered()), String::from_utf8(expected));
+    stand.start();
+    stand.stop();
+    assert_eq!(stand.delivered().iter().filter(|byte| **byte == b'\n').count(), 20, "once");
+}
+
+#[test]
+fn an_output_that_takes_nothing_does_not_hold_up_the_end_and_the_rest_comes_with_the_next_run() {
+    let mut stand = Tailing::into_pipe(Owner::Tailer, true);
+    stand.configure("", &[("app.log", "")]);
+    let mut log = stand.log("app.log", 1);
+    stand.set_draining(false);
+    stand.start();
+    log.write(20_000);
+    stand.daemon().wait_line("leases");
+    let began = Instant::now();
+    let said = stand.stop();
+    assert!(began.elapsed() < Duration::from_millis(2500), "{:?}", began.elapsed());
+    assert!(said.contains("not everything could be delivered"), "{said}");
+    stand.set_draining(true);
+    stand.start();
+    stand.finish(&[&log]);
+}
+
+#[test]
+fn a_second_term_ends_it_at_once() {
+    let mut stand = Tailing::into_pipe(Owner::Tailer, true);
+    stand.configure("", &[("app.log", "")]);
+    let mut log = stand.log("app.log", 1);
+    stand.set_draining(false);
+    stand.start();
+    log.write(20_000);
+    let began = Instant::now();
+    stand.daemon().signal(Signal::SIGTERM);
+    std::thread::sleep(Duration::from_millis(150));
+    stand.daemon().signal(Signal::SIGTERM);
+    assert_eq!(stand.wait_exit(), 0);
+    assert!(began.elapsed() < Duration::from_millis(1200), "{:?}", began.elapsed());
+    stand.set_draining(true);
+    stand.start();
+    stand.finish(&[&log]);
+}
+
+#[test]
+fn a_reader_of_standard_output_that_goes_away_ends_it_quietly_with_a_checkpoint() {
+    let stand = Tailing::to_stdout(Owner::Tailer);
+    let mut log = stand.log("app.log", 1);
+    log.write(3000);
+    let (reader, writer) = pipe().unwrap();
+    let launch = Launch::new("tailer").arg(&log.path).args(["--follow-from-start", "--output", "raw"]);
+    let mut daemon = launch.arg("--state").arg(stand.work("state.json")).start_into(Stdio::from(writer));
+    let mut line = String::new();
+    BufReader::with_capacity(512, reader).read_line(&mut line).unwrap();
+    assert_eq!(daemon.wait_exit(), 0, "{}", daemon.stderr());
+    assert!(!daemon.stderr().contains("error"), "{}", daemon.stderr());
+    let state = fs::read_to_string(stand.work("state.json")).unwrap();
+    assert!(state.contains("app.log"), "{state}");
+}
+
+#[test]
+fn standard_output_that_is_full_loses_nothing() {
+    let stand = Tailing::to_stdout(Owner::Tailer);
+    let mut log = stand.log("app.log", 1);
+    log.write(3000);
+    let (mut reader, writer) = pipe().unwrap();
+    let launch = Launch::new("tailer").arg(&log.path).args(["--follow-from-start", "--output", "raw"]);
+    let mut daemon = launch.start_into(Stdio::from(writer));
+    daemon.wait_line("leases");
+    let mut got = vec![0; fs::metadata(&log.path).unwrap().len() as usize];
+    reader.read_exact(&mut got).unwrap();
+    assert!(got == fs::read(&log.path).unwrap());
+    log.write(1);
+    let mut more = [0; 4096];
+    until("the next line", || reader.read(&mut more).unwrap() > 0);
+    assert_eq!(daemon.terminate(), 0);
+}
