@@ -46,6 +46,9 @@ struct Engine {
     stand: Tailing,
     logs: Vec<Busy>,
     conf: PathBuf,
+    /// Copies that are packed at once are looked into at the start only: a running tailer must have seen a truncation
+    /// before the next one.
+    waits: bool,
 }
 
 impl Engine {
@@ -53,18 +56,13 @@ impl Engine {
     fn start(names: &[&str], directives: &str) -> Engine {
         let mut stand = Tailing::into_pipe(Owner::Tailer, true);
         stand.scratch.make_dir("app/old");
-        stand.configure("", &names.iter().map(|name| (*name, "rotated = [\"NAME*\", \"old/NAME*\"]\n")).collect::<Vec<_>>());
-        let toml = fs::read_to_string(stand.work("tailer.toml")).unwrap();
-        // Only where files go to another directory must it be told.
-        let is_told = directives.contains("olddir");
         let dir = stand.logs();
-        let rotated = |name: &str| format!("rotated = [\"{0}/old/{name}*\"]\n", dir.display());
-        let mut told = toml;
-        for name in names {
-            let keys = if is_told { rotated(name) } else { String::new() };
-            told = told.replacen("rotated = [\"NAME*\", \"old/NAME*\"]\n", &keys, 1);
-        }
-        fs::write(stand.work("tailer.toml"), told).unwrap();
+        // Only where rotated files go to another directory must the tailer be told.
+        let is_told = directives.contains("olddir");
+        let rotated = |name: &&str| format!("rotated = [\"{}/old/{name}*\"]\n", dir.display());
+        let keys: Vec<String> = names.iter().map(|name| if is_told { rotated(name) } else { String::new() }).collect();
+        let files: Vec<(&str, &str)> = names.iter().zip(&keys).map(|(name, keys)| (*name, keys.as_str())).collect();
+        stand.configure("", &files);
         let logs: Vec<Busy> = names
             .iter()
             .zip(1..)
@@ -80,14 +78,33 @@ impl Engine {
         let text = format!("{}/*.log {{\nsize 1\nrotate 100\n{directives}{script}}}\n", dir.display());
         fs::write(&conf, text).unwrap();
         stand.start();
-        Engine { stand, logs, conf }
+        let waits = directives.contains("copytruncate") && directives.contains("compress");
+        Engine { stand, logs, conf, waits }
     }
 
-    fn rotate(&self) {
+    fn rotate(&mut self) {
         self.logs.iter().for_each(|log| log.wait_lines(LINES));
+        let is_running = self.stand.is_running();
+        if self.waits && is_running {
+            self.wait_caught_up();
+        }
         let mut command = Command::new("logrotate");
         let done = command.arg("-f").arg("-s").arg(self.stand.work("logrotate.state")).arg(&self.conf).output().unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    /// Starts the tailer again, and waits until it has looked at all there is.
+    fn come_back(&mut self) {
+        self.stand.start();
+        self.wait_caught_up();
+    }
+
+    /// Until lines that were written after this moment are delivered.
+    fn wait_caught_up(&self) {
+        let marks: Vec<Vec<u8>> = self.logs.iter().map(Busy::next_line).collect();
+        let is_delivered = |mark: &Vec<u8>| memchr::memmem::find(&self.stand.delivered(), mark).is_some();
+        let done = within(CONDITION_SPAN, || marks.iter().all(is_delivered));
+        assert!(done, "it does not catch up:\n{}", self.stand.daemon().stderr());
     }
 
     fn finish(mut self, harm: Harm) {
@@ -120,7 +137,7 @@ fn rotations(names: &[&str], directives: &str, presence: Presence, harm: Harm) {
         engine.rotate();
         engine.rotate();
         if presence == Presence::Sometimes {
-            engine.stand.start();
+            engine.come_back();
         }
         engine.rotate();
         engine.rotate();
@@ -203,7 +220,7 @@ fn files_named_after_the_time_are_read_in_their_order() {
             engine.rotate();
             match round {
                 0 => engine.stand.kill9(),
-                2 => engine.stand.start(),
+                2 => engine.come_back(),
                 _ => {}
             }
         }

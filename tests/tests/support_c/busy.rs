@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use standpipe_tests::deadline::until;
+use standpipe_tests::traffic::{length, line};
 
 use super::log::Log;
 
@@ -19,6 +20,7 @@ pub struct Busy {
     stop: Arc<AtomicBool>,
     lines: Arc<AtomicU64>,
     thread: JoinHandle<Log>,
+    writer: u16,
     /// Where this file appears, the log is opened anew, and the file is removed.
     pub asked: PathBuf,
 }
@@ -27,6 +29,7 @@ impl Busy {
     /// Begins to write; it reopens its log when the file `asked` appears, as on a signal.
     pub fn start(mut log: Log, asked: &Path) -> Busy {
         let (stop, lines) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let writer = log.written().0;
         let (stopped, count, asking) = (stop.clone(), lines.clone(), asked.to_owned());
         let thread = thread::spawn(move || {
             while !stopped.load(Ordering::SeqCst) {
@@ -40,13 +43,19 @@ impl Busy {
             }
             log
         });
-        Busy { stop, lines, thread, asked: asked.to_owned() }
+        Busy { stop, lines, thread, writer, asked: asked.to_owned() }
     }
 
     /// Waits until it has written that many lines more.
     pub fn wait_lines(&self, count: u64) {
         let goal = self.lines.load(Ordering::SeqCst) + count;
         until("an application writes on", || self.lines.load(Ordering::SeqCst) >= goal);
+    }
+
+    /// A line that it will write, after this moment.
+    pub fn next_line(&self) -> Vec<u8> {
+        let seq = self.lines.load(Ordering::SeqCst) + 1;
+        line(self.writer, seq, length(self.writer, seq))
     }
 
     /// Ends it.

@@ -142,6 +142,11 @@ impl Tailing {
         self.daemon.as_ref().expect("a tailer was started")
     }
 
+    /// Whether it runs.
+    pub fn is_running(&mut self) -> bool {
+        self.daemon_mut().is_running()
+    }
+
     /// Kills it as nothing else can.
     pub fn kill9(&mut self) {
         self.daemon_mut().kill9();
