@@ -352,8 +352,10 @@ impl Source {
 
     fn finish(&mut self, generation: &Generation) {
         self.is_changed = true;
-        let copies: Vec<Identity> =
-            self.copies.iter().filter(|(_, of)| *of == generation.id).map(|(identity, _)| *identity).collect();
+        // What is known of a copy that was compared with it already says more: by that it is known when it is packed.
+        let is_known = |identity: &Identity| self.done.iter().any(|done| done.origin.identity == *identity);
+        let of_this = self.copies.iter().filter(|(identity, of)| *of == generation.id && !is_known(identity));
+        let copies: Vec<Identity> = of_this.map(|(identity, _)| *identity).collect();
         self.copies.retain(|(_, of)| *of != generation.id);
         for identity in copies {
             self.set_done(DoneState { origin: Origin { identity, epoch: 0 }, ..DoneState::default() });

@@ -6,6 +6,7 @@
 
 #![allow(dead_code)] // Each test file uses a part of it.
 
+pub mod busy;
 pub mod log;
 pub mod sink;
 
@@ -149,6 +150,11 @@ impl Tailing {
     /// The running tailer, or the last one.
     pub fn daemon(&self) -> &Daemon {
         self.daemon.as_ref().expect("a tailer was started")
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&mut self) -> bool {
+        self.daemon_mut().is_running()
     }
 
     /// Kills it as nothing else can.
