@@ -78,13 +78,17 @@ impl Source {
             candidates.iter().map(|candidate| self.judge(candidate, is_first, restored, around)).collect();
         if self.verify() {
             // A file was truncated while others were compared with it: a copy of it may be taken for something else.
-            return;
+            self.end_truncated(now);
+            return self.list(is_first, restored, now, around);
         }
         let mut missed = Vec::new();
         for (candidate, verdict) in candidates.into_iter().zip(verdicts) {
             match verdict {
                 Verdict::Undecided => self.list_again(now),
-                Verdict::CopyOf(index) => self.copies.push((candidate.identity, self.chain[index].id)),
+                Verdict::CopyOf(index) => {
+                    self.copies.retain(|(identity, _)| *identity != candidate.identity);
+                    self.copies.push((candidate.identity, self.chain[index].id));
+                }
                 Verdict::NotOurs => {
                     let (head, tail) = guards(&candidate);
                     self.set_never_ours(candidate.identity, candidate.size, head, tail);
@@ -192,11 +196,19 @@ impl Source {
                 let is_written = (self.settings.writers)(file) != Writers::Nobody;
                 return if is_written && !is_first { Verdict::Undecided } else { Verdict::Missed };
             }
-            let is_copy_of = |generation: &Generation| match generation.file() {
-                Some(of) => is_prefix(file, candidate.size, of).unwrap_or(false),
-                None => false,
+            // A copy is born after what it is a copy of. A generation that has no more than the usual first lines is
+            // told from a copy of the live one by that.
+            let is_copy_of = |generation: &Generation| {
+                let (born, of_ns) = (candidate.identity.born_ns, generation.inode.born_ns);
+                let may_be_copy = born == 0 || of_ns == 0 || born >= of_ns;
+                may_be_copy
+                    && generation.file().is_some_and(|of| is_prefix(file, candidate.size, of).unwrap_or(false))
             };
-            if let Some(index) = self.chain.iter().rposition(is_copy_of) {
+            let was_copy_of = |generation: &Generation| {
+                generation.file().is_none() && self.copies.contains(&(candidate.identity, generation.id))
+            };
+            let is_copy = |generation: &Generation| is_copy_of(generation) || was_copy_of(generation);
+            if let Some(index) = self.chain.iter().rposition(is_copy) {
                 return Verdict::CopyOf(index);
             }
         }

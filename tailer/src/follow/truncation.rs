@@ -18,6 +18,7 @@ use crate::follow::siblings::Candidate;
 use crate::guard::{GUARD_BYTES_MAX, Guard};
 use crate::identity::Origin;
 use crate::lease::Writers;
+use crate::lines::GenerationId;
 use crate::source::Source;
 
 impl Source {
@@ -92,32 +93,53 @@ impl Source {
     }
 
     /// Looks for the rest of each life that ended among files that are not known. What is taken is taken off the list.
-    pub(crate) fn find_rests(&mut self, candidates: &mut Vec<Candidate>, now: Instant, around: &mut dyn Surroundings) {
-        for index in (0..self.chain.len()).rev() {
-            let Phase::Sought { since, size } = self.chain[index].phase else { continue };
-            let (fits, is_undecided) = judge(&self.chain[index], candidates, self.settings.writers, around);
-            let best = fits.iter().map(|(fit, _)| *fit).max().unwrap_or(Fit::No);
-            let equals: Vec<usize> = fits.iter().filter(|(fit, _)| *fit == best).map(|(_, at)| *at).collect();
-            // Equal births leave the order of the names, oldest first.
-            let Some(chosen) = equals.iter().copied().min_by_key(|at| candidates[*at].identity.born_ns) else {
-                let waits = is_undecided && now.saturating_duration_since(since) < self.settings.reconcile;
-                if waits {
-                    self.list_again(now);
-                } else if !self.go_on_in_live(index) {
-                    self.give_up(index, size);
-                }
-                continue;
-            };
-            let candidate = candidates.remove(chosen);
-            if equals.len() > 1 && best == Fit::Full {
-                self.tell(Happening::Ambiguous { path: candidate.path.clone() });
+    pub(crate) fn find_rests(
+        &mut self,
+        candidates: &mut Vec<Candidate>,
+        now: Instant,
+        around: &mut dyn Surroundings,
+    ) {
+        let sought: Vec<GenerationId> = self
+            .chain
+            .iter()
+            .filter(|generation| matches!(generation.phase, Phase::Sought { .. }))
+            .map(|generation| generation.id)
+            .collect();
+        for id in sought {
+            let Some(index) = self.chain.iter().position(|generation| generation.id == id) else { continue };
+            self.find_rest(index, candidates, now, around);
+        }
+    }
+
+    fn find_rest(
+        &mut self,
+        index: usize,
+        candidates: &mut Vec<Candidate>,
+        now: Instant,
+        around: &mut dyn Surroundings,
+    ) {
+        let Phase::Sought { since, size } = self.chain[index].phase else { return };
+        let (fits, is_undecided) = judge(&self.chain[index], candidates, self.settings.writers, around);
+        let best = fits.iter().map(|(fit, _)| *fit).max().unwrap_or(Fit::No);
+        let equals: Vec<usize> = fits.iter().filter(|(fit, _)| *fit == best).map(|(_, at)| *at).collect();
+        // Equal births leave the order of the names, oldest first.
+        let Some(chosen) = equals.iter().copied().min_by_key(|at| candidates[*at].identity.born_ns) else {
+            if is_undecided && now.saturating_duration_since(since) < self.settings.reconcile {
+                self.list_again(now);
+            } else if !self.go_on_in_live(index) {
+                self.give_up(index, size);
             }
-            self.is_changed = true;
-            if best == Fit::Full {
-                self.go_on_in(index, candidate, size, now, around);
-            } else {
-                self.end_of_copy_was_passed(index, &candidate, size);
-            }
+            return;
+        };
+        let candidate = candidates.remove(chosen);
+        if equals.len() > 1 && best == Fit::Full {
+            self.tell(Happening::Ambiguous { path: candidate.path.clone() });
+        }
+        self.is_changed = true;
+        if best == Fit::Full {
+            self.go_on_in(index, candidate, size, now, around);
+        } else {
+            self.end_of_copy_was_passed(index, &candidate, size);
         }
     }
 
@@ -157,7 +179,8 @@ impl Source {
         let generation = &mut self.chain[index];
         generation.phase = Phase::Finished;
         self.is_changed = true;
-        let (seen, identity, is_restored) = (generation.seen(), generation.origin.identity, generation.longest == 0);
+        let (seen, identity, is_restored) =
+            (generation.seen(), generation.origin.identity, generation.longest == 0);
         let has_next = self.chain.iter().filter(|other| other.inode == identity).count() > 1;
         if is_restored && !has_next {
             self.tell(Happening::GenerationMissing { identity, offset: seen });
@@ -225,6 +248,7 @@ impl Source {
     }
 }
 
+
 /// The size of a file whose end was cut off, where what is left is what was read and is more than what is gone: a log
 /// that begins anew with its usual first line is not taken for it.
 fn cut_end(generation: &Generation, file: &File) -> Option<u64> {
@@ -238,8 +262,8 @@ fn cut_end(generation: &Generation, file: &File) -> Option<u64> {
     }
     let mut left = vec![0; (size - window) as usize];
     let mut first = vec![0; size.min(GUARD_BYTES_MAX as u64) as usize];
-    let is_whole =
-        read_up_to(file, &mut left, window).ok()? == left.len() && read_up_to(file, &mut first, 0).ok()? == first.len();
+    let is_whole = read_up_to(file, &mut left, window).ok()? == left.len()
+        && read_up_to(file, &mut first, 0).ok()? == first.len();
     (is_whole && tail[..left.len()] == *left && head[..first.len().min(head.len())] == *first).then_some(size)
 }
 
