@@ -141,6 +141,8 @@ pub struct Generation {
     pub was_closed: bool,
     /// The kernel about its writers.
     pub asked: Asked,
+    /// Its bytes are in a copy that was complete before it was found: nobody adds to it.
+    pub is_complete: bool,
     /// Why it cannot be read now.
     pub trouble: Option<Trouble>,
     /// Guards of the bytes before the ends of what was put and is not delivered.
@@ -173,6 +175,7 @@ impl Generation {
             grown: now,
             was_closed: false,
             asked: Asked::default(),
+            is_complete: false,
             trouble: None,
             marks: VecDeque::new(),
         }
@@ -301,7 +304,10 @@ impl Generation {
         if self.asked.next.is_some_and(|next| now < next) {
             return;
         }
-        self.asked.writers = Some(writers(file));
+        self.asked.writers = Some(match writers(file) {
+            Writers::Unknown if self.is_complete => Writers::Nobody,
+            answer => answer,
+        });
         self.asked.times += 1;
         self.asked.next = Some(now + ask_again_after(self.asked.times));
     }

@@ -97,8 +97,9 @@ impl Source {
             }
         }
         missed.sort_by_key(Candidate::age_ns);
+        let ranks: Vec<PathBuf> = if missed.is_empty() { Vec::new() } else { around.candidates() };
         for candidate in missed {
-            self.take_missed(candidate, now, around);
+            self.take_missed(candidate, &ranks, now, around);
         }
     }
 
@@ -199,7 +200,7 @@ impl Source {
             // A copy is born after what it is a copy of. A generation that has no more than the usual first lines is
             // told from a copy of the live one by that.
             let is_copy_of = |generation: &Generation| {
-                let (born, of_ns) = (candidate.identity.born_ns, generation.inode.born_ns);
+                let (born, of_ns) = (candidate.identity.born_ns, generation.origin.identity.born_ns);
                 let may_be_copy = born == 0 || of_ns == 0 || born >= of_ns;
                 may_be_copy
                     && generation.file().is_some_and(|of| is_prefix(file, candidate.size, of).unwrap_or(false))
@@ -224,7 +225,10 @@ impl Source {
     /// Whether the file that had the live name when the checkpoint was written has it still, and was not truncated:
     /// then nothing can have been rotated since.
     fn is_untouched(&self, state: &SourceState) -> bool {
-        let is_live = |generation: &Generation| generation.is_live() && generation.phase == Phase::Reading;
+        // Of a file of which nothing was read, nobody can say whether it was truncated.
+        let is_live = |generation: &Generation| {
+            generation.is_live() && generation.phase == Phase::Reading && generation.memory.says_something()
+        };
         state.is_live && self.chain.len() == 1 && self.chain.iter().all(is_live) && {
             let (saved, now) = (&state.generations[0].origin, &self.chain[0].origin);
             saved == now
@@ -242,7 +246,13 @@ impl Source {
         })
     }
 
-    fn take_missed(&mut self, candidate: Candidate, now: Instant, around: &mut dyn Surroundings) {
+    fn take_missed(
+        &mut self,
+        candidate: Candidate,
+        ranks: &[PathBuf],
+        now: Instant,
+        around: &mut dyn Surroundings,
+    ) {
         let place = match candidate.file {
             Some(file) => Place::Open(file),
             None => match around.unpack(&candidate.path) {
@@ -253,7 +263,16 @@ impl Source {
         let id = self.new_id();
         let origin = Origin { identity: candidate.identity, epoch: 0 };
         self.tell(Happening::Missed { path: candidate.path.clone(), identity: candidate.identity });
-        self.insert(Generation::new(id, origin, candidate.path, place, now));
+        let rank = |path: &PathBuf| ranks.iter().position(|other| other == path);
+        let own = rank(&candidate.path);
+        // A file that was truncated, written to and rotated is older than its copies by birth, and newer by name.
+        let is_newer = |generation: &Generation| {
+            let is_begun = generation.put > 0 || matches!(generation.phase, Phase::Sought { .. });
+            generation.is_live() || (!is_begun && rank(&generation.path) > own)
+        };
+        let at = self.chain.iter().position(is_newer).unwrap_or(self.chain.len());
+        self.chain.insert(at, Generation::new(id, origin, candidate.path, place, now));
+        self.is_changed = true;
     }
 
     /// Behind all that have lost the live name, before the one that has it.

@@ -233,6 +233,8 @@ impl Source {
         generation.has_name = true;
         generation.size = 0;
         generation.zeros_until = 0;
+        // It was copied before it was truncated.
+        generation.is_complete = size.is_some();
         generation.grown = now;
         self.tell(Happening::CopyMatched { path: candidate.path, offset: seen, bytes });
         if bytes.is_some() {
