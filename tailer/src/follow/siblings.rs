@@ -213,7 +213,9 @@ impl Source {
                 return Verdict::CopyOf(index);
             }
         }
-        let oldest_ns = self.chain.front().filter(|_| restored.is_some()).map(|oldest| oldest.inode.born_ns);
+        // As the checkpoint has it: the file that it is read from now may be a copy, younger than what followed it.
+        let oldest = restored.and_then(|state| state.generations.first());
+        let oldest_ns = oldest.map(|oldest| oldest.origin.identity.born_ns);
         let is_older = candidate.age_ns() < self.since_ns.max(oldest_ns.unwrap_or(i64::MIN));
         let was_there = is_first && restored.map_or(candidate.identity.born_ns == 0, |state| self.is_untouched(state));
         if is_older || was_there || self.is_copy_of_done(candidate, around) {
