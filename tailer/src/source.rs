@@ -40,6 +40,8 @@ pub struct Source {
     pub(crate) since_ns: i64,
     /// What a checkpoint said, until the first look.
     pub(crate) restored: Option<SourceState>,
+    /// What was packed while we were away is still to be judged.
+    pub(crate) is_catching_up: bool,
     pub(crate) has_begun: bool,
     /// A file had the live name in this run.
     pub(crate) was_there: bool,
@@ -67,6 +69,7 @@ impl Source {
             done: Vec::new(),
             copies: Vec::new(),
             restored: None,
+            is_catching_up: false,
             has_begun: false,
             was_there: false,
             missing_since: None,
@@ -87,6 +90,7 @@ impl Source {
         source.since_ns = state.since_ns;
         source.done.clone_from(&state.done);
         source.restored = Some(state);
+        source.is_catching_up = true;
         source
     }
 
@@ -126,6 +130,8 @@ impl Source {
         let mut lists = is_first || hints.names || self.list_at.is_some_and(|at| at <= now);
         lists |= self.look_at_name(is_first && restored.is_none(), now, around);
         if lists {
+            // A file that was closed may have been truncated as well.
+            self.wake(now);
             self.verify();
         }
         lists |= self.end_truncated(now);

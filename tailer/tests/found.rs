@@ -5,6 +5,7 @@ mod follower;
 use std::fs;
 
 use follower::{BOTH, Follower, lines, same};
+use standpipe_tailer::follow::settings::{Settings, StartAt};
 use standpipe_tailer::guard::Guard;
 
 fn pause() {
@@ -117,4 +118,54 @@ fn a_file_that_cannot_be_opened_takes_the_live_name_nevertheless() {
     mode(&follower.path("app.log"), 0o644);
     follower.settle();
     same(&follower.text(), &lines(0..40));
+}
+
+#[test]
+fn what_could_not_be_opened_before_a_restart_is_not_older_than_what_is_known() {
+    use nix::unistd::{Uid, setfsuid};
+    use std::os::unix::fs::PermissionsExt;
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let settings = Settings { start_at: StartAt::Beginning, since_ns: 1, ..Settings::default() };
+    let mut follower = Follower::with(true, settings);
+    let mode = |path: &std::path::Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    mode(follower.dir.path(), 0o755);
+    follower.append("app.log", lines(0..10));
+    follower.turn();
+    follower.rename("app.log", "app.log.2");
+    pause();
+    follower.append("app.log.1", lines(10..20));
+    mode(&follower.path("app.log.1"), 0);
+    pause();
+    follower.append("app.log", lines(20..30));
+    let before = setfsuid(Uid::from_raw(65_534));
+    follower.settle();
+    setfsuid(before);
+    follower.restart();
+    mode(&follower.path("app.log.1"), 0o644);
+    follower.settle();
+    same(&follower.text(), &(lines(0..10) + &lines(20..30) + &lines(10..20)));
+}
+
+#[test]
+fn a_packed_file_that_was_half_read_is_not_read_as_it_is() {
+    let mut follower = Follower::new(true);
+    follower.append("app.log", lines(0..10));
+    follower.turn();
+    let state = follower.stop();
+    follower.append("app.log", lines(10..100));
+    follower.rename("app.log", "app.log.1");
+    follower.pack("app.log.1");
+    follower.start(state);
+    follower.take();
+    follower.delivers = false;
+    follower.turn();
+    let state = follower.stop();
+    assert!(state.generations[0].copy.is_some(), "{state:?}");
+    follower.take();
+    follower.delivers = true;
+    follower.start(state);
+    follower.settle();
+    same(&follower.text(), &lines(10..100));
 }

@@ -156,7 +156,12 @@ impl World {
         if std::env::var_os("STANDPIPE_TEST_SHOW").is_some() {
             let given = self.follower.text();
             let last: Vec<&str> = given.lines().rev().take(2).collect();
-            println!("{action} stopped {} next {} {last:?} {:?}", self.stopped.is_some(), self.next, self.follower.happenings);
+            println!(
+                "{action} stopped {} next {} {last:?} {:?}",
+                self.stopped.is_some(),
+                self.next,
+                self.follower.happenings
+            );
             self.follower.happenings.clear();
         }
         match action {

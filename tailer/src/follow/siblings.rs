@@ -14,7 +14,7 @@ use crate::follow::truncation::guards;
 use crate::identity::{Identity, Origin};
 use crate::lease::Writers;
 use crate::open::{At, Found, Opened, is_out_of_descriptors, look};
-use crate::source::Source;
+use crate::source::{DONE_MAX, Source};
 use crate::state::SourceState;
 
 /// A file beside the live one that is not known.
@@ -81,6 +81,7 @@ impl Source {
             self.end_truncated(now);
             return self.list(is_first, restored, now, around);
         }
+        self.is_catching_up &= is_sought;
         let mut missed = Vec::new();
         for (candidate, verdict) in candidates.into_iter().zip(verdicts) {
             match verdict {
@@ -188,7 +189,7 @@ impl Source {
         restored: Option<&SourceState>,
         around: &mut dyn Surroundings,
     ) -> Verdict {
-        if candidate.is_packed && restored.is_none() {
+        if candidate.is_packed && !self.is_catching_up {
             return Verdict::NotOurs;
         }
         if !candidate.is_packed {
@@ -202,8 +203,7 @@ impl Source {
             let is_copy_of = |generation: &Generation| {
                 let (born, of_ns) = (candidate.identity.born_ns, generation.origin.identity.born_ns);
                 let may_be_copy = born == 0 || of_ns == 0 || born >= of_ns;
-                may_be_copy
-                    && generation.file().is_some_and(|of| is_prefix(file, candidate.size, of).unwrap_or(false))
+                may_be_copy && generation.file().is_some_and(|of| is_prefix(file, candidate.size, of).unwrap_or(false))
             };
             let was_copy_of = |generation: &Generation| {
                 generation.file().is_none() && self.copies.contains(&(candidate.identity, generation.id))
@@ -213,11 +213,16 @@ impl Source {
                 return Verdict::CopyOf(index);
             }
         }
-        // As the checkpoint has it: the file that it is read from now may be a copy, younger than what followed it.
-        let oldest = restored.and_then(|state| state.generations.first());
+        // What was forgotten is older than all that is not. Else a file that could not be opened yet may be older than
+        // what is known. The birth is that of the checkpoint: what is read now may be a copy, younger than its successor.
+        let has_forgotten = self.done.len() >= DONE_MAX;
+        let oldest = restored.filter(|_| has_forgotten).and_then(|state| state.generations.first());
         let oldest_ns = oldest.map(|oldest| oldest.origin.identity.born_ns);
         let is_older = candidate.age_ns() < self.since_ns.max(oldest_ns.unwrap_or(i64::MIN));
-        let was_there = is_first && restored.map_or(candidate.identity.born_ns == 0, |state| self.is_untouched(state));
+        // What is older than the live file and not done with could not be opened yet.
+        let is_younger = self.live().is_some_and(|live| candidate.age_ns() >= live.inode.born_ns);
+        let is_stray = |state| is_younger && self.is_untouched(state);
+        let was_there = is_first && restored.map_or(candidate.identity.born_ns == 0, is_stray);
         if is_older || was_there || self.is_copy_of_done(candidate, around) {
             return Verdict::NotOurs;
         }
@@ -248,13 +253,7 @@ impl Source {
         })
     }
 
-    fn take_missed(
-        &mut self,
-        candidate: Candidate,
-        ranks: &[PathBuf],
-        now: Instant,
-        around: &mut dyn Surroundings,
-    ) {
+    fn take_missed(&mut self, candidate: Candidate, ranks: &[PathBuf], now: Instant, around: &mut dyn Surroundings) {
         let place = match candidate.file {
             Some(file) => Place::Open(file),
             None => match around.unpack(&candidate.path) {

@@ -93,12 +93,7 @@ impl Source {
     }
 
     /// Looks for the rest of each life that ended among files that are not known. What is taken is taken off the list.
-    pub(crate) fn find_rests(
-        &mut self,
-        candidates: &mut Vec<Candidate>,
-        now: Instant,
-        around: &mut dyn Surroundings,
-    ) {
+    pub(crate) fn find_rests(&mut self, candidates: &mut Vec<Candidate>, now: Instant, around: &mut dyn Surroundings) {
         let sought: Vec<GenerationId> = self
             .chain
             .iter()
@@ -179,8 +174,7 @@ impl Source {
         let generation = &mut self.chain[index];
         generation.phase = Phase::Finished;
         self.is_changed = true;
-        let (seen, identity, is_restored) =
-            (generation.seen(), generation.origin.identity, generation.longest == 0);
+        let (seen, identity, is_restored) = (generation.seen(), generation.origin.identity, generation.longest == 0);
         let has_next = self.chain.iter().filter(|other| other.inode == identity).count() > 1;
         if is_restored && !has_next {
             self.tell(Happening::GenerationMissing { identity, offset: seen });
@@ -250,7 +244,6 @@ impl Source {
     }
 }
 
-
 /// The size of a file whose end was cut off, where what is left is what was read and is more than what is gone: a log
 /// that begins anew with its usual first line is not taken for it.
 fn cut_end(generation: &Generation, file: &File) -> Option<u64> {
@@ -264,8 +257,8 @@ fn cut_end(generation: &Generation, file: &File) -> Option<u64> {
     }
     let mut left = vec![0; (size - window) as usize];
     let mut first = vec![0; size.min(GUARD_BYTES_MAX as u64) as usize];
-    let is_whole = read_up_to(file, &mut left, window).ok()? == left.len()
-        && read_up_to(file, &mut first, 0).ok()? == first.len();
+    let is_whole =
+        read_up_to(file, &mut left, window).ok()? == left.len() && read_up_to(file, &mut first, 0).ok()? == first.len();
     (is_whole && tail[..left.len()] == *left && head[..first.len().min(head.len())] == *first).then_some(size)
 }
 

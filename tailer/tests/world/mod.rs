@@ -39,13 +39,13 @@ pub struct World {
     writer: Option<Writer>,
     late: Vec<Writer>,
     locked: HashSet<Identity>,
+    /// Nobody has looked since a truncation.
+    is_truncated: bool,
     is_paused: bool,
     is_clogged: bool,
     targets: usize,
     /// A writer went away since the last look.
     was_closed: bool,
-    /// Bytes of lines that nobody could read.
-    pub steps_played: usize,
 }
 
 type Verdict = Result<(), String>;
@@ -67,11 +67,11 @@ impl World {
             writer: None,
             late: Vec::new(),
             locked: HashSet::new(),
+            is_truncated: false,
             is_paused: false,
             is_clogged: false,
             targets: 0,
             was_closed: false,
-            steps_played: 0,
         };
         world.create();
         // At its first start it leaves packed files alone.
@@ -89,7 +89,6 @@ impl World {
 
     /// One step, and what follows from it: who runs comes to rest, or does not look.
     pub fn play(&mut self, step: Step) -> Verdict {
-        self.steps_played += 1;
         self.act(step)?;
         self.destroy();
         if self.follower.is_running() && !self.is_paused { self.rest() } else { Ok(()) }
@@ -149,6 +148,14 @@ impl World {
             }
             Step::RemoveLive { keeps_writer } => {
                 if identity(&self.live()).is_some() {
+                    if self.is_truncated {
+                        // Without a name nobody tells it from older than its copies.
+                        self.reference
+                            .lives
+                            .iter_mut()
+                            .filter(|life| life.put == 0)
+                            .for_each(|life| life.is_late = true);
+                    }
                     let target = fs::canonicalize(self.live()).unwrap();
                     fs::remove_file(target).unwrap();
                     if self.setting.is_link {
@@ -162,7 +169,13 @@ impl World {
             Step::Unlock => self.unlock(),
             Step::Pause => self.is_paused = true,
             Step::Resume => self.is_paused = false,
-            Step::Kill { .. } | Step::Stop | Step::Start | Step::Clog | Step::Unclog | Step::Save => return self.operate(step),
+            Step::Kill { .. }
+            | Step::KillAndStart { .. }
+            | Step::Stop
+            | Step::Start
+            | Step::Clog
+            | Step::Unclog
+            | Step::Save => return self.operate(step),
             Step::Pack { which, is_zstd } => self.pack(which, is_zstd),
             Step::Advance { ms } => {
                 if ms > QUIET_MS {
@@ -184,6 +197,12 @@ impl World {
                 self.follower.kill(arrives);
                 return self.died();
             }
+            Step::KillAndStart { arrives } if self.follower.is_running() => {
+                self.follower.kill(arrives);
+                self.died()?;
+                self.destroy();
+                self.follower.start();
+            }
             Step::Stop if self.follower.is_running() && !self.is_paused => {
                 self.rest()?;
                 self.follower.set_clogged(false);
@@ -193,7 +212,8 @@ impl World {
                 return self.died();
             }
             Step::Start if !self.follower.is_running() => self.follower.start(),
-            Step::Clog | Step::Unclog if self.follower.is_running() && !self.is_paused => {
+            // Without leases a file that is quiet is finished although it is not delivered, and looked at again after that.
+            Step::Clog | Step::Unclog if self.setting.has_leases && self.follower.is_running() && !self.is_paused => {
                 self.is_clogged = matches!(step, Step::Clog);
                 self.follower.set_clogged(self.is_clogged);
                 return self.hear();
@@ -254,6 +274,11 @@ impl World {
         self.reference.lives[self.lives[file]].has_partial()
     }
 
+    /// Whether somebody has a line unfinished.
+    fn is_begun(&self) -> bool {
+        self.late.iter().chain(&self.writer).any(|writer| self.has_partial(&writer.identity))
+    }
+
     fn write(&mut self, writer: &mut Writer, bytes: &[u8]) {
         writer.file.write_all(bytes).unwrap();
         self.reference.lives[self.lives[&writer.identity]].bytes.extend_from_slice(bytes);
@@ -305,7 +330,11 @@ impl World {
     /// The writer opens another file, and may keep the old one as well.
     fn hand_over(&mut self, keeps_writer: bool) {
         let old = self.writer.take();
-        self.late.extend(old.filter(|_| keeps_writer));
+        if let Some(old) = old.filter(|_| keeps_writer) {
+            let life = self.lives[&old.identity];
+            self.reference.lives[life].is_kept = true;
+            self.late.push(old);
+        }
         self.was_closed |= !keeps_writer;
     }
 
@@ -332,7 +361,12 @@ impl World {
 
     fn truncate(&mut self) {
         let Some(file) = identity(&self.live()) else { return };
+        // Without a file that can be opened nobody knows a truncation from a rotation.
+        if !self.locked.is_empty() {
+            return;
+        }
         OpenOptions::new().write(true).open(self.live()).unwrap().set_len(0).unwrap();
+        self.is_truncated = true;
         self.next_life(file);
     }
 
@@ -346,12 +380,13 @@ impl World {
             return;
         }
         let life = self.reference.begin(file);
+        self.reference.lives[life].is_late = self.locked.contains(&file);
         self.lives.insert(file, life);
     }
 
     fn copytruncate(&mut self, between: usize, looks: bool) -> Verdict {
         let Some(file) = identity(&self.live()) else { return Ok(()) };
-        if self.setting.is_link || self.reference.lives[self.lives[&file]].bytes.is_empty() {
+        if self.setting.is_link || !self.locked.is_empty() || self.reference.lives[self.lives[&file]].bytes.is_empty() {
             return Ok(());
         }
         if births_are_told_apart() {
@@ -361,9 +396,6 @@ impl World {
         let copy = self.path("app.log.1");
         fs::copy(self.live(), &copy).unwrap();
         let (life, copied) = (self.lives[&file], identity(&copy).unwrap());
-        if self.locked.contains(&file) {
-            self.locked.insert(copied);
-        }
         let end = self.reference.lives[life].bytes.len();
         self.reference.lives[life].homes.push(Home { file: copied, copied: Some(end) });
         if looks && self.follower.is_running() && !self.is_paused {
@@ -381,7 +413,7 @@ impl World {
     }
 
     fn lock(&mut self) {
-        if let Some(file) = identity(&self.live()) {
+        if let Some(file) = identity(&self.live()).filter(|_| !self.is_truncated) {
             fs::set_permissions(self.live(), Permissions::from_mode(0)).unwrap();
             self.locked.insert(file);
             let life = self.lives[&file];
@@ -398,8 +430,11 @@ impl World {
     }
 
     fn pack(&mut self, which: usize, is_zstd: bool) {
-        let plain: Vec<PathBuf> =
-            self.rotated().into_iter().filter(|path| fs::metadata(path).unwrap().len() > 0 && !is_packed(path)).collect();
+        let plain: Vec<PathBuf> = self
+            .rotated()
+            .into_iter()
+            .filter(|path| fs::metadata(path).unwrap().len() > 0 && !is_packed(path))
+            .collect();
         if self.follower.is_running() || plain.is_empty() {
             return;
         }
@@ -445,13 +480,15 @@ impl World {
 
     /// Who follows does all that it can.
     fn rest(&mut self) -> Verdict {
-        let closed = std::mem::take(&mut self.was_closed);
+        // Without leases, who closes a file may be taken for who has a line of another one unfinished.
+        let closed = std::mem::take(&mut self.was_closed) && (self.setting.has_leases || !self.is_begun());
         let mut why = Ok(());
         for _ in 0..PATIENCE_MAX {
             self.follower.turn(Hints { names: true, closed, content: true });
             self.hear()?;
             why = self.is_at_rest();
             if why.is_ok() {
+                self.is_truncated = false;
                 return Ok(());
             }
             self.follower.advance(1100);

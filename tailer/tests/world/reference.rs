@@ -25,6 +25,8 @@ pub struct Life {
     pub late_from: Option<usize>,
     /// All of it may come late: for a while it could not be opened.
     pub is_late: bool,
+    /// A writer kept it: its last line may be completed late, or never.
+    pub is_kept: bool,
     /// Put, and delivered, up to here.
     pub put: usize,
     pub delivered: usize,
@@ -137,14 +139,17 @@ impl Reference {
         let rest = &life.bytes[from..];
         let (end, is_added) = if rest.starts_with(line) {
             (from + line.len(), false)
-        } else if rest == &line[..line.len() - 1] || life.limit.is_some_and(|end| life.bytes[from..end.max(from)] == line[..line.len() - 1])
+        } else if rest == &line[..line.len() - 1]
+            || life.limit.is_some_and(|end| life.bytes[from..end.max(from)] == line[..line.len() - 1])
         {
             (from + line.len() - 1, true)
         } else {
             let expected = String::from_utf8_lossy(&rest[..rest.len().min(60)]).into_owned();
             return Err(format!("life {index} at {from} expects {expected:?} and got {text:?}"));
         };
-        let is_late = life.is_late || life.late_from.is_some_and(|late| end > late) || (is_added && !self.is_strict);
+        let is_late = life.is_late
+            || life.late_from.is_some_and(|late| end > late)
+            || (is_added && (life.is_kept || !self.is_strict));
         let last = if is_put { &mut self.put_in } else { &mut self.delivered_in };
         if !is_late {
             if index < *last {

@@ -35,25 +35,44 @@ pub struct Setting {
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
     /// Lines by the writer; the first completes the unfinished one.
-    Write { lines: usize },
+    Write {
+        lines: usize,
+    },
     /// A piece of a line.
     Piece,
     /// Lines by a second writer, which goes away again.
-    Second { lines: usize },
+    Second {
+        lines: usize,
+    },
     /// `.1` to `.2`, the live name to `.1`. Without `creates` the writer goes on in the old file until a [`Step::Create`].
-    Rotate { creates: bool, keeps_writer: bool },
+    Rotate {
+        creates: bool,
+        keeps_writer: bool,
+    },
     /// Who had no new file gets one.
-    Create { keeps_writer: bool },
+    Create {
+        keeps_writer: bool,
+    },
     /// Lines by a writer that still has an old file, after the end of the one that it had begun.
-    Late { which: usize, lines: usize },
+    Late {
+        which: usize,
+        lines: usize,
+    },
     /// It goes away.
-    CloseLate { which: usize },
+    CloseLate {
+        which: usize,
+    },
     Truncate,
     /// A copy to `.1`, lines that are in no copy, the truncation.
-    CopyTruncate { between: usize, looks: bool },
+    CopyTruncate {
+        between: usize,
+        looks: bool,
+    },
     RemoveOldest,
     /// The live file is unlinked, and a new one takes its name.
-    RemoveLive { keeps_writer: bool },
+    RemoveLive {
+        keeps_writer: bool,
+    },
     /// Nobody but root can open the live file any more.
     Lock,
     /// And all can again.
@@ -63,13 +82,24 @@ pub enum Step {
     /// SIGCONT.
     Resume,
     /// SIGKILL; so much of what is on its way, in quarters, arrives later nevertheless.
-    Kill { arrives: usize },
+    Kill {
+        arrives: usize,
+    },
+    /// The same, and the next begins at once.
+    KillAndStart {
+        arrives: usize,
+    },
     /// An end in order.
     Stop,
     Start,
     /// A rotated file is packed, while nobody follows.
-    Pack { which: usize, is_zstd: bool },
-    Advance { ms: u64 },
+    Pack {
+        which: usize,
+        is_zstd: bool,
+    },
+    Advance {
+        ms: u64,
+    },
     /// What is put stays on its way.
     Clog,
     Unclog,
@@ -80,7 +110,7 @@ pub enum Step {
 impl Step {
     pub fn random(random: &mut Random) -> Step {
         let few = random.below(6);
-        match random.below(64) {
+        match random.below(67) {
             0..=13 => Step::Write { lines: random.below(if few == 0 { 400 } else { 12 }) },
             14..=18 => Step::Piece,
             19..=20 => Step::Second { lines: 1 + few },
@@ -88,21 +118,22 @@ impl Step {
             27 => Step::Create { keeps_writer: random.one_in(3) },
             28..=32 => Step::Late { which: random.below(8), lines: few },
             33..=34 => Step::CloseLate { which: random.below(8) },
-            35..=36 => Step::Truncate,
-            37..=41 => Step::CopyTruncate { between: if random.one_in(3) { few } else { 0 }, looks: random.one_in(2) },
-            42..=43 => Step::RemoveOldest,
-            44 => Step::RemoveLive { keeps_writer: random.one_in(2) },
-            45 => Step::Lock,
-            46 => Step::Unlock,
-            47..=49 => Step::Pause,
-            50..=51 => Step::Resume,
-            52..=53 => Step::Kill { arrives: random.below(5) },
-            54 => Step::Stop,
-            55..=56 => Step::Start,
+            35 => Step::Truncate,
+            36..=40 => Step::CopyTruncate { between: if random.one_in(3) { few } else { 0 }, looks: random.one_in(2) },
+            41 => Step::RemoveOldest,
+            42 => Step::RemoveLive { keeps_writer: random.one_in(2) },
+            43 => Step::Lock,
+            44..=45 => Step::Unlock,
+            46..=48 => Step::Pause,
+            49..=51 => Step::Resume,
+            52 => Step::Kill { arrives: random.below(5) },
+            53 => Step::Stop,
+            54..=56 => Step::Start,
             57 => Step::Pack { which: random.below(8), is_zstd: random.one_in(2) },
             58..=60 => Step::Advance { ms: [100, 1500, 4000, 12_000, 70_000][random.below(5)] },
             61 => Step::Clog,
             62 => Step::Unclog,
+            63..=64 => Step::KillAndStart { arrives: random.below(5) },
             _ => Step::Save,
         }
     }
