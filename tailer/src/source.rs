@@ -47,6 +47,8 @@ pub struct Source {
     pub(crate) restored: Option<SourceState>,
     /// How often it was looked at in this run.
     pub(crate) looks: u64,
+    /// What was packed while we were away is still to be judged.
+    pub(crate) is_catching_up: bool,
     /// A file had the live name in this run.
     pub(crate) was_there: bool,
     /// Which file was the last to have it.
@@ -77,6 +79,7 @@ impl Source {
             copies: Vec::new(),
             restored: None,
             looks: 0,
+            is_catching_up: false,
             was_there: false,
             last_live: None,
             missing_since: None,
@@ -97,6 +100,7 @@ impl Source {
         source.since_ns = state.since_ns;
         source.done.clone_from(&state.done);
         source.restored = Some(state);
+        source.is_catching_up = true;
         source
     }
 
@@ -145,6 +149,11 @@ impl Source {
         }
         let mut lists = is_first || hints.names || self.list_at.is_some_and(|at| at <= now);
         lists |= self.look_at_name(is_first && restored.is_none(), now, around);
+        if lists {
+            // A file that was closed may have been truncated as well.
+            self.wake(now);
+            self.verify();
+        }
         lists |= self.end_truncated(now);
         if lists {
             self.list(is_first, restored.as_ref(), now, around);

@@ -16,6 +16,8 @@ pub struct Facts {
     pub was_closed: bool,
     /// It has a name somewhere.
     pub has_name: bool,
+    /// Its last line has no newline yet.
+    pub is_inside_line: bool,
     /// Since it grew, or lost the live name if that is later.
     pub quiet: Duration,
     /// Since it lost the live name.
@@ -37,7 +39,9 @@ pub fn is_finished(facts: &Facts, settings: &Settings) -> bool {
         Some(Writers::Nobody) => true,
         Some(Writers::Somebody) | None => false,
         Some(Writers::Unknown) => {
-            facts.quiet >= settings.drain_idle || (facts.was_closed && facts.quiet >= settings.max_idle)
+            // Another writer than the one that closed it may still complete a line.
+            let is_left = facts.was_closed && !facts.is_inside_line;
+            facts.quiet >= settings.drain_idle || (is_left && facts.quiet >= settings.max_idle)
         }
     }
 }
@@ -70,7 +74,7 @@ mod tests {
 
     fn facts(writers: Option<Writers>, quiet: u64, rotated: u64) -> Facts {
         let (quiet, rotated) = (Duration::from_millis(quiet), Duration::from_millis(rotated));
-        Facts { is_live: false, writers, was_closed: false, has_name: true, quiet, rotated }
+        Facts { is_live: false, writers, was_closed: false, has_name: true, is_inside_line: false, quiet, rotated }
     }
 
     #[test]
@@ -84,6 +88,8 @@ mod tests {
             (facts(Some(Writers::Unknown), 60_000, 100_000), true),
             (Facts { was_closed: true, ..facts(Some(Writers::Unknown), 4_999, 9_000) }, false),
             (Facts { was_closed: true, ..facts(Some(Writers::Unknown), 5_000, 9_000) }, true),
+            (Facts { was_closed: true, is_inside_line: true, ..facts(Some(Writers::Unknown), 59_999, 90_000) }, false),
+            (Facts { was_closed: true, is_inside_line: true, ..facts(Some(Writers::Unknown), 60_000, 90_000) }, true),
             (Facts { is_live: true, ..facts(Some(Writers::Nobody), 100_000, 100_000) }, false),
         ];
         for (facts, expected) in table {

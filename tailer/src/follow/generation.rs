@@ -294,6 +294,7 @@ impl Generation {
             writers: self.asked.writers,
             was_closed: self.closed.is_some_and(|closed| closed >= self.grown),
             has_name: self.has_name,
+            is_inside_line: self.put < self.size,
             quiet: now.saturating_duration_since(rotated.max(self.grown)),
             rotated: now.saturating_duration_since(rotated),
         }

@@ -119,6 +119,14 @@ impl Memory {
         }
     }
 
+    /// Whether something is known of the head.
+    pub fn knows_head(&self) -> bool {
+        match self {
+            Memory::Bytes { head, .. } => !head.is_empty(),
+            Memory::Guards { head, .. } => head.is_some_and(|head| head.len > 0),
+        }
+    }
+
     /// Whether something is known by which a file can be told from others.
     pub fn says_something(&self) -> bool {
         match self {

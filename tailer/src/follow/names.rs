@@ -67,8 +67,10 @@ impl Source {
                 Opened::File(file) => file,
                 Opened::Refused(refusal) => return self.refuse(refusal, now),
                 Opened::Failed(errno) => {
+                    // Whoever had the name before has it no longer, although nobody can be read in its place.
+                    let was_live = self.leave_live(now);
                     self.fail(errno, now);
-                    return false;
+                    return was_live;
                 }
             };
             self.leave_live(now);

@@ -84,6 +84,10 @@ pub fn step(generation: &mut Generation, hands: &mut Hands<'_>) -> Step {
         Err(errno) => return Step::Failed(errno),
     }
     let most = READ_BYTES_MAX.min(room - held.min(room));
+    if most == 0 && matches!(generation.place, Place::Packed(_)) {
+        // Only a read tells whether a packed file has an end here.
+        return Step::Full;
+    }
     match fetch(generation, hands.buffer, most) {
         Fetched::Bytes(range) => {
             let stamp = generation.at_end.take();

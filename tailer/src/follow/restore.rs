@@ -40,6 +40,7 @@ impl Source {
             let generation = self.take_up_one(saved, found, live, now);
             self.chain.push_back(generation);
         }
+        let first_ns = self.chain.front().map_or(0, |first| first.inode.born_ns);
         // What has the live name comes last.
         if let Some(index) = self.chain.iter().position(Generation::is_live)
             && let Some(generation) = self.chain.remove(index)
@@ -47,7 +48,8 @@ impl Source {
             self.chain.push_back(generation);
         }
         if self.since_ns == 0 {
-            self.since_ns = state.generations.first().map_or(0, |first| first.origin.identity.born_ns);
+            let known = state.generations.first().map_or(0, |first| first.origin.identity.born_ns);
+            self.since_ns = if known == 0 { first_ns } else { known };
         }
     }
 
@@ -114,8 +116,12 @@ impl Source {
 
     /// All files that a generation may be in, by identity.
     fn files(&self, around: &mut dyn Surroundings) -> HashMap<Identity, PathBuf> {
-        let paths = around.candidates().into_iter().chain([self.path.clone()]);
+        // Packed bytes are no bytes of ours: such a file is known again by what it unpacks to.
+        let mut paths = around.candidates();
+        paths.retain(|path| !around.is_packed(path));
+        paths.push(self.path.clone());
         paths
+            .into_iter()
             .filter_map(|path| match look(&path) {
                 At::File(found) => Some((found.identity, path)),
                 _ => None,

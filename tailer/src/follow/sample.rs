@@ -74,6 +74,10 @@ impl Sample {
         if behind == 0 {
             return if memory.tail_fits(&self.before) { Fit::Full } else { Fit::No };
         }
+        if !memory.knows_head() {
+            // All that is known stands behind the end of this file.
+            return Fit::No;
+        }
         let tail = memory.tail();
         let known = tail.len().saturating_sub(behind as usize).min(self.before.len());
         let end = tail.len().saturating_sub(behind as usize);

@@ -14,7 +14,7 @@ use crate::follow::truncation::guards;
 use crate::identity::{Identity, Origin};
 use crate::lease::Writers;
 use crate::open::{At, Found, Opened, is_out_of_descriptors, look};
-use crate::source::Source;
+use crate::source::{DONE_MAX, Source};
 use crate::state::SourceState;
 
 /// Births are as old as the last tick of the kernel's clock, changes are not: so much later a change may seem to be than
@@ -90,6 +90,7 @@ impl Source {
             self.end_truncated(now);
             return self.list(is_first, restored, now, around);
         }
+        self.is_catching_up &= is_sought;
         let mut missed = Vec::new();
         for (candidate, verdict) in candidates.into_iter().zip(verdicts) {
             match verdict {
@@ -197,7 +198,7 @@ impl Source {
         restored: Option<&SourceState>,
         around: &mut dyn Surroundings,
     ) -> Verdict {
-        if candidate.is_packed && restored.is_none() {
+        if candidate.is_packed && !self.is_catching_up {
             return Verdict::NotOurs;
         }
         if !candidate.is_packed {
@@ -221,13 +222,16 @@ impl Source {
                 return Verdict::CopyOf(index);
             }
         }
-        // A packed or copied file was born later than what is in it.
-        let oldest_ns = self.chain.front().filter(|_| restored.is_some()).map(|oldest| {
-            let born_ns = oldest.origin.identity.born_ns;
-            if born_ns == 0 { oldest.inode.born_ns } else { born_ns }
-        });
+        // What was forgotten is older than all that is not. Else a file that could not be opened yet may be older than
+        // what is known. The birth is that of the checkpoint: what is read now may be a copy, younger than its successor.
+        let has_forgotten = self.done.len() >= DONE_MAX;
+        let oldest = restored.filter(|_| has_forgotten).and_then(|state| state.generations.first());
+        let oldest_ns = oldest.map(|oldest| oldest.origin.identity.born_ns);
         let is_older = candidate.age_ns() < self.since_ns.max(oldest_ns.unwrap_or(i64::MIN));
-        let was_there = is_first && restored.map_or(candidate.identity.born_ns == 0, |state| self.is_untouched(state));
+        // What is older than the live file and not done with could not be opened yet.
+        let is_younger = self.live().is_some_and(|live| candidate.age_ns() >= live.inode.born_ns);
+        let is_stray = |state| is_younger && self.is_untouched(state);
+        let was_there = is_first && restored.map_or(candidate.identity.born_ns == 0, is_stray);
         if is_older || was_there || self.is_copy_of_done(candidate, around) {
             return Verdict::NotOurs;
         }

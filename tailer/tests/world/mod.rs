@@ -1,0 +1,593 @@
+//! A directory with a log, who writes and rotates it, who follows it, and the reference that knows what must come out.
+
+mod follower;
+mod reference;
+pub mod steps;
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use standpipe_tailer::follow::settings::Hints;
+use standpipe_tailer::identity::Identity;
+use tempfile::TempDir;
+
+use follower::{Follower, identity};
+use reference::{Home, Reference};
+use steps::{Setting, Step};
+
+/// Virtual time that everything that waits is over after, without leases.
+const PATIENCE_MAX: usize = 90;
+/// So long a file whose line is unfinished may be quiet before it counts as finished.
+const QUIET_MS: u64 = 20_000;
+
+struct Writer {
+    file: File,
+    identity: Identity,
+}
+
+pub struct World {
+    dir: TempDir,
+    setting: Setting,
+    follower: Follower,
+    reference: Reference,
+    /// Which life each file is in now.
+    lives: HashMap<Identity, usize>,
+    writer: Option<Writer>,
+    late: Vec<Writer>,
+    locked: HashSet<Identity>,
+    /// Nobody has looked since a truncation.
+    is_truncated: bool,
+    is_paused: bool,
+    is_clogged: bool,
+    targets: usize,
+    /// A writer went away since the last look.
+    was_closed: bool,
+}
+
+type Verdict = Result<(), String>;
+
+impl World {
+    pub fn new(setting: Setting) -> World {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir(dir.path().join("pods")).unwrap();
+        let rotated = [String::from("pods/*.log"), String::from("pods/*.log.gz"), String::from("pods/*.log.zst")];
+        let follower =
+            Follower::new(&dir.path().join("app.log"), setting.is_link.then_some(rotated.as_slice()), setting);
+        let mut world = World {
+            dir,
+            setting,
+            follower,
+            reference: Reference::new(setting.has_leases),
+            lives: HashMap::new(),
+            writer: None,
+            late: Vec::new(),
+            locked: HashSet::new(),
+            is_truncated: false,
+            is_paused: false,
+            is_clogged: false,
+            targets: 0,
+            was_closed: false,
+        };
+        world.create();
+        // At its first start it leaves packed files alone.
+        world.rest().unwrap();
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn live(&self) -> PathBuf {
+        self.path("app.log")
+    }
+
+    /// One step, and what follows from it: who runs comes to rest, or does not look.
+    pub fn play(&mut self, step: Step) -> Verdict {
+        self.act(step)?;
+        self.destroy();
+        if self.follower.is_running() && !self.is_paused { self.rest() } else { Ok(()) }
+    }
+
+    fn act(&mut self, step: Step) -> Verdict {
+        match step {
+            Step::Write { lines } => {
+                if let Some(mut writer) = self.writer.take() {
+                    self.complete(&mut writer);
+                    self.write_lines(&mut writer, lines);
+                    self.writer = Some(writer);
+                }
+            }
+            Step::Piece => {
+                if let Some(mut writer) = self.writer.take() {
+                    self.write_piece(&mut writer);
+                    self.writer = Some(writer);
+                }
+            }
+            Step::Second { lines } => {
+                if let Some(file) = identity(&self.live()) {
+                    let mut second = Writer { file: append(&self.live()), identity: file };
+                    if !self.has_partial(&file) {
+                        self.write_lines(&mut second, lines);
+                    }
+                    self.was_closed = true;
+                }
+            }
+            Step::Rotate { creates, keeps_writer } => self.rotate(creates, keeps_writer),
+            Step::Create { keeps_writer } => {
+                if identity(&self.live()).is_none() {
+                    self.hand_over(keeps_writer);
+                    self.create();
+                }
+            }
+            Step::Late { which, lines } => {
+                if !self.late.is_empty() {
+                    let mut writer = self.late.swap_remove(which % self.late.len());
+                    self.complete(&mut writer);
+                    self.write_lines(&mut writer, lines);
+                    self.late.push(writer);
+                }
+            }
+            Step::CloseLate { which } => {
+                if !self.late.is_empty() {
+                    self.late.swap_remove(which % self.late.len());
+                    self.was_closed = true;
+                }
+            }
+            Step::Truncate => self.truncate(),
+            Step::CopyTruncate { between, looks } => return self.copytruncate(between, looks),
+            Step::RemoveOldest => {
+                if let Some(oldest) = self.rotated().first() {
+                    fs::remove_file(oldest).unwrap();
+                }
+            }
+            Step::RemoveLive { keeps_writer } => {
+                if identity(&self.live()).is_some() {
+                    if self.is_truncated {
+                        // Without a name nobody tells it from older than its copies.
+                        self.reference
+                            .lives
+                            .iter_mut()
+                            .filter(|life| life.put == 0)
+                            .for_each(|life| life.is_late = true);
+                    }
+                    let target = fs::canonicalize(self.live()).unwrap();
+                    fs::remove_file(target).unwrap();
+                    if self.setting.is_link {
+                        fs::remove_file(self.live()).unwrap();
+                    }
+                    self.hand_over(keeps_writer);
+                    self.create();
+                }
+            }
+            Step::Lock => self.lock(),
+            Step::Unlock => self.unlock(),
+            Step::Pause => self.is_paused = true,
+            Step::Resume => self.is_paused = false,
+            Step::Kill { .. }
+            | Step::KillAndStart { .. }
+            | Step::Stop
+            | Step::Start
+            | Step::Clog
+            | Step::Unclog
+            | Step::Save => return self.operate(step),
+            Step::Pack { which, is_zstd } => self.pack(which, is_zstd),
+            Step::Advance { ms } => {
+                if ms > QUIET_MS {
+                    self.complete_all();
+                    if self.follower.is_running() && !self.is_paused {
+                        self.destroy();
+                        self.rest()?;
+                    }
+                }
+                self.follower.advance(ms);
+            }
+        }
+        Ok(())
+    }
+
+    fn operate(&mut self, step: Step) -> Verdict {
+        match step {
+            Step::Kill { arrives } if self.follower.is_running() => {
+                self.follower.kill(arrives);
+                return self.died();
+            }
+            Step::KillAndStart { arrives } if self.follower.is_running() => {
+                self.follower.kill(arrives);
+                self.died()?;
+                self.destroy();
+                self.follower.start();
+            }
+            Step::Stop if self.follower.is_running() && !self.is_paused => {
+                self.rest()?;
+                self.follower.set_clogged(false);
+                self.hear()?;
+                self.follower.save();
+                self.follower.kill(4);
+                return self.died();
+            }
+            Step::Start if !self.follower.is_running() => self.follower.start(),
+            // Without leases a file that is quiet is finished although it is not delivered, and looked at again after that.
+            Step::Clog | Step::Unclog if self.setting.has_leases && self.follower.is_running() && !self.is_paused => {
+                self.is_clogged = matches!(step, Step::Clog);
+                self.follower.set_clogged(self.is_clogged);
+                return self.hear();
+            }
+            Step::Save if !self.is_paused => self.follower.save(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn died(&mut self) -> Verdict {
+        self.is_paused = false;
+        self.is_clogged = false;
+        self.hear()?;
+        self.reference.forget();
+        Ok(())
+    }
+
+    // Writers.
+
+    fn write_lines(&mut self, writer: &mut Writer, lines: usize) {
+        let life = self.lives[&writer.identity];
+        let mut text = String::new();
+        for _ in 0..lines {
+            let number = self.reference.next_line(life);
+            text += &format!("{number:08} {}\n", "x".repeat(number * 7 % 50));
+        }
+        self.write(writer, text.as_bytes());
+    }
+
+    fn write_piece(&mut self, writer: &mut Writer) {
+        let life = self.lives[&writer.identity];
+        if self.reference.lives[life].has_partial() {
+            self.write(writer, b" and more");
+        } else {
+            let number = self.reference.next_line(life);
+            self.write(writer, format!("{number:08} half").as_bytes());
+        }
+    }
+
+    /// Writes the end of the line that is begun.
+    fn complete(&mut self, writer: &mut Writer) {
+        if self.has_partial(&writer.identity) {
+            self.write(writer, b" end\n");
+        }
+    }
+
+    fn complete_all(&mut self) {
+        let mut writers: Vec<Writer> = self.late.drain(..).chain(self.writer.take()).collect();
+        for writer in &mut writers {
+            self.complete(writer);
+        }
+        self.writer = writers.pop();
+        self.late = writers;
+    }
+
+    fn has_partial(&self, file: &Identity) -> bool {
+        self.reference.lives[self.lives[file]].has_partial()
+    }
+
+    /// Whether somebody has a line unfinished.
+    fn is_begun(&self) -> bool {
+        self.late.iter().chain(&self.writer).any(|writer| self.has_partial(&writer.identity))
+    }
+
+    fn write(&mut self, writer: &mut Writer, bytes: &[u8]) {
+        writer.file.write_all(bytes).unwrap();
+        self.reference.lives[self.lives[&writer.identity]].bytes.extend_from_slice(bytes);
+    }
+
+    // Rotators.
+
+    /// Rotated files that can be found, oldest first.
+    fn rotated(&self) -> Vec<PathBuf> {
+        let dir = if self.setting.is_link { self.path("pods") } else { self.dir.path().to_path_buf() };
+        let live = fs::canonicalize(self.live()).ok();
+        let mut paths: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.retain(|path| path.is_file() && Some(path) != live.as_ref() && *path != self.live());
+        if self.setting.is_link {
+            paths.sort();
+        } else {
+            paths.sort_by_key(|path| std::cmp::Reverse(number(path)));
+        }
+        paths
+    }
+
+    fn shift(&self) {
+        for path in self.rotated() {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let fields: Vec<&str> = name.splitn(4, '.').collect();
+            let packed = fields.get(3).map(|end| format!(".{end}")).unwrap_or_default();
+            fs::rename(&path, self.path(&format!("app.log.{}{packed}", number(&path) + 1))).unwrap();
+        }
+    }
+
+    fn rotate(&mut self, creates: bool, keeps_writer: bool) {
+        if identity(&self.live()).is_none() {
+            return;
+        }
+        if self.setting.is_link {
+            // Its swap is its rotation.
+            self.hand_over(keeps_writer);
+            self.create();
+            return;
+        }
+        self.shift();
+        fs::rename(self.live(), self.path("app.log.1")).unwrap();
+        if creates {
+            self.hand_over(keeps_writer);
+            self.create();
+        }
+    }
+
+    /// The writer opens another file, and may keep the old one as well.
+    fn hand_over(&mut self, keeps_writer: bool) {
+        let old = self.writer.take();
+        if let Some(old) = old.filter(|_| keeps_writer) {
+            let life = self.lives[&old.identity];
+            self.reference.lives[life].is_kept = true;
+            self.late.push(old);
+        }
+        self.was_closed |= !keeps_writer;
+    }
+
+    fn create(&mut self) {
+        if births_are_told_apart() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let path = if self.setting.is_link {
+            self.targets += 1;
+            let target = format!("pods/{:06}.log", self.targets);
+            fs::write(self.path(&target), "").unwrap();
+            symlink(&target, self.path("link")).unwrap();
+            fs::rename(self.path("link"), self.live()).unwrap();
+            self.path(&target)
+        } else {
+            self.live()
+        };
+        let file = append(&path);
+        let identity = identity(&path).unwrap();
+        let life = self.reference.begin(identity);
+        self.lives.insert(identity, life);
+        self.writer = Some(Writer { file, identity });
+    }
+
+    fn truncate(&mut self) {
+        let Some(file) = identity(&self.live()) else { return };
+        // Without a file that can be opened nobody knows a truncation from a rotation.
+        if !self.locked.is_empty() {
+            return;
+        }
+        OpenOptions::new().write(true).open(self.live()).unwrap().set_len(0).unwrap();
+        self.is_truncated = true;
+        self.next_life(file);
+    }
+
+    /// What is in the file from now on is another life.
+    fn next_life(&mut self, file: Identity) {
+        let old = self.lives[&file];
+        self.reference.lives[old].homes.retain(|home| home.file != file);
+        if self.reference.lives[old].bytes.is_empty() {
+            // Nothing was truncated.
+            self.reference.lives[old].homes.push(Home { file, copied: None });
+            return;
+        }
+        let life = self.reference.begin(file);
+        self.reference.lives[life].is_late = self.locked.contains(&file);
+        self.lives.insert(file, life);
+    }
+
+    fn copytruncate(&mut self, between: usize, looks: bool) -> Verdict {
+        let Some(file) = identity(&self.live()) else { return Ok(()) };
+        if self.setting.is_link || !self.locked.is_empty() || self.reference.lives[self.lives[&file]].bytes.is_empty() {
+            return Ok(());
+        }
+        if births_are_told_apart() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.shift();
+        let copy = self.path("app.log.1");
+        fs::copy(self.live(), &copy).unwrap();
+        let (life, copied) = (self.lives[&file], identity(&copy).unwrap());
+        let end = self.reference.lives[life].bytes.len();
+        self.reference.lives[life].homes.push(Home { file: copied, copied: Some(end) });
+        if looks && self.follower.is_running() && !self.is_paused {
+            self.rest()?;
+        }
+        if between > 0
+            && let Some(mut writer) = self.writer.take_if(|writer| writer.identity == file)
+        {
+            self.complete(&mut writer);
+            self.write_lines(&mut writer, between);
+            self.writer = Some(writer);
+        }
+        self.truncate();
+        Ok(())
+    }
+
+    fn lock(&mut self) {
+        if let Some(file) = identity(&self.live()).filter(|_| !self.is_truncated) {
+            fs::set_permissions(self.live(), Permissions::from_mode(0)).unwrap();
+            self.locked.insert(file);
+            let life = self.lives[&file];
+            self.reference.lives[life].is_late = true;
+        }
+    }
+
+    fn unlock(&mut self) {
+        let all = self.rotated().into_iter().chain(identity(&self.live()).map(|_| self.live()));
+        for path in all {
+            fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
+        }
+        self.locked.clear();
+    }
+
+    fn pack(&mut self, which: usize, is_zstd: bool) {
+        let plain: Vec<PathBuf> = self
+            .rotated()
+            .into_iter()
+            .filter(|path| fs::metadata(path).unwrap().len() > 0 && !is_packed(path))
+            .collect();
+        if self.follower.is_running() || plain.is_empty() {
+            return;
+        }
+        let path = &plain[which % plain.len()];
+        let file = identity(path).unwrap();
+        let mut writers = self.late.iter().chain(&self.writer);
+        if writers.any(|writer| writer.identity == file) || self.locked.contains(&file) {
+            return;
+        }
+        let bytes = fs::read(path).unwrap();
+        let packed = if is_zstd {
+            zstd::encode_all(&bytes[..], 1).unwrap()
+        } else {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(&bytes).unwrap();
+            encoder.finish().unwrap()
+        };
+        let to = PathBuf::from(format!("{}.{}", path.display(), if is_zstd { "zst" } else { "gz" }));
+        fs::write(&to, packed).unwrap();
+        let changed = fs::metadata(path).unwrap().modified().unwrap();
+        File::options().write(true).open(&to).unwrap().set_modified(changed).unwrap();
+        let home = Home { file: identity(&to).unwrap(), copied: Some(bytes.len()) };
+        for life in &mut self.reference.lives {
+            if life.homes.iter().any(|home| home.file == file) {
+                life.homes.push(home);
+            }
+        }
+        fs::remove_file(path).unwrap();
+    }
+
+    // What must come out.
+
+    /// Files that have a name under which they are found.
+    fn named(&self) -> HashSet<Identity> {
+        self.rotated().iter().chain(&[self.live()]).filter_map(|path| identity(path)).collect()
+    }
+
+    fn destroy(&mut self) {
+        let named = self.named();
+        let follower = &self.follower;
+        self.reference.destroy(follower.is_running(), |file| named.contains(file) || follower.holds(file));
+    }
+
+    /// Who follows does all that it can.
+    fn rest(&mut self) -> Verdict {
+        // Without leases, who closes a file may be taken for who has a line of another one unfinished.
+        let closed = std::mem::take(&mut self.was_closed) && (self.setting.has_leases || !self.is_begun());
+        let mut why = Ok(());
+        for _ in 0..PATIENCE_MAX {
+            self.follower.turn(Hints { names: true, closed, content: true });
+            self.hear()?;
+            why = self.is_at_rest();
+            if why.is_ok() {
+                self.is_truncated = false;
+                return Ok(());
+            }
+            self.follower.advance(1100);
+        }
+        why.map_err(|why| format!("{why}\n{}", self.follower.describe()))
+    }
+
+    fn hear(&mut self) -> Verdict {
+        let output = &mut self.follower.output;
+        let (put, delivered) = (std::mem::take(&mut output.put), std::mem::take(&mut output.delivered));
+        let heard = self.reference.put(&put).map_err(|why| format!("put: {why}"));
+        let heard = heard.and_then(|()| self.reference.deliver(&delivered).map_err(|why| format!("delivered: {why}")));
+        heard.map_err(|why| format!("{why}\n{}", self.follower.describe()))
+    }
+
+    /// Whether all that can be read is put, and what is unfinished is held.
+    fn is_at_rest(&mut self) -> Verdict {
+        let named = self.named();
+        for (index, life) in self.reference.lives.iter_mut().enumerate() {
+            let can_be_read = |home: &&Home| {
+                self.follower.holds(&home.file) || (named.contains(&home.file) && !self.locked.contains(&home.file))
+            };
+            let homes = life.homes.iter().filter(can_be_read);
+            let there = homes.map(|home| home.copied.unwrap_or(life.bytes.len())).max();
+            let end = there.unwrap_or(0).max(life.known).min(life.limit());
+            let lines_end = life.bytes[..end].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+            if life.put < lines_end {
+                return Err(format!("of life {index} {} bytes are put, and {lines_end} can be", life.put));
+            }
+            // In memory, or read again when the file is opened again.
+            let is_held = self.follower.generations().any(|generation| {
+                let is_home = life.homes.iter().any(|home| home.file == generation.inode);
+                is_home && generation.held.len() == end - life.put && generation.read == life.put as u64
+            });
+            if life.put < end && !is_held && self.setting.has_leases {
+                return Err(format!("of life {index} {} bytes are put, {end} are there", life.put));
+            }
+            life.known = if is_held { end } else { life.put };
+            if !self.is_clogged && life.delivered < lines_end {
+                return Err(format!("of life {index} {} bytes are delivered of {lines_end}", life.delivered));
+            }
+        }
+        Ok(())
+    }
+
+    /// The end: nobody writes any more, and all is to come out.
+    pub fn finish(&mut self) -> Verdict {
+        self.is_paused = false;
+        self.unlock();
+        if !self.follower.is_running() {
+            self.follower.start();
+        }
+        self.is_clogged = false;
+        self.follower.set_clogged(false);
+        self.destroy();
+        self.rest()?;
+        self.late.clear();
+        self.writer = None;
+        self.was_closed = true;
+        if !self.setting.is_link && identity(&self.live()).is_some() {
+            self.shift();
+            fs::rename(self.live(), self.path("app.log.1")).unwrap();
+        } else if self.setting.is_link {
+            fs::remove_file(self.live()).ok();
+        }
+        for _ in 0..PATIENCE_MAX {
+            self.rest()?;
+            self.follower.advance(3000);
+            if self.reference.lives.iter().all(|life| life.delivered == life.limit()) {
+                return Ok(());
+            }
+        }
+        let index = self.reference.lives.iter().position(|life| life.delivered != life.limit()).unwrap();
+        let life = &self.reference.lives[index];
+        let (delivered, limit, written) = (life.delivered, life.limit(), life.bytes.len());
+        let why = format!("of life {index} {delivered} bytes came out, of {limit} that could ({written} written)");
+        Err(format!("{why}\n{}", self.follower.describe()))
+    }
+
+    /// Lines that were written, and bytes that nobody could read.
+    pub fn counts(&self) -> (usize, usize) {
+        let destroyed = |life: &reference::Life| life.bytes.len() - life.limit();
+        (self.reference.lines(), self.reference.lives.iter().map(destroyed).sum())
+    }
+}
+
+fn append(path: &Path) -> File {
+    OpenOptions::new().create(true).append(true).open(path).unwrap()
+}
+
+fn number(path: &Path) -> usize {
+    path.file_name().unwrap().to_str().unwrap().split('.').nth(2).and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+fn is_packed(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "gz" || end == "zst")
+}
+
+/// Births are as fine as the clock of the kernel.
+fn births_are_told_apart() -> bool {
+    std::env::var_os("STANDPIPE_TEST_NO_PAUSE").is_none()
+}
