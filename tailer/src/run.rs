@@ -69,7 +69,7 @@ fn attend(cli: &Cli, tailer: &mut Tailer, poll: &mut Poll, signals: &mut Inbox) 
                 Ask::Reread => tailer.reread(cli, began),
             }
         }
-        wait(poll, tailer, began)?;
+        wait(poll, tailer, began, None)?;
         // What comes within a tick is taken together.
         thread::sleep(if tailer.is_behind() { Duration::ZERO } else { TICK.saturating_sub(began.elapsed()) });
     }
@@ -83,7 +83,7 @@ fn batch(tailer: &mut Tailer, poll: &mut Poll, signals: &mut Inbox) -> Result<()
         if tailer.is_done() || signals.asked().contains(&Ask::Stop) {
             return Ok(());
         }
-        wait(poll, tailer, began)?;
+        wait(poll, tailer, began, None)?;
     }
 }
 
@@ -91,24 +91,26 @@ fn batch(tailer: &mut Tailer, poll: &mut Poll, signals: &mut Inbox) -> Result<()
 fn finish(tailer: &mut Tailer, poll: &mut Poll) -> Result<()> {
     let end = Instant::now() + STOP_SPAN;
     tailer.last_look();
+    let mut is_hurried = false;
     loop {
         let began = Instant::now();
         tailer.round(began, clock::now_ns())?;
-        if !tailer.is_behind() {
-            tailer.hurry();
-        }
-        let is_over = began >= end || (!tailer.is_behind() && tailer.is_delivered());
-        if is_over {
+        if began >= end || (!tailer.is_behind() && tailer.is_delivered()) {
             tailer.farewell();
             return Ok(());
         }
-        wait(poll, tailer, began)?;
+        if !tailer.is_behind() && !std::mem::replace(&mut is_hurried, true) {
+            // What was held back goes out in a round without a wait before it.
+            tailer.hurry();
+            continue;
+        }
+        wait(poll, tailer, began, Some(end))?;
     }
 }
 
-/// Until something is due, or happens.
-fn wait(poll: &mut Poll, tailer: &Tailer, began: Instant) -> Result<()> {
-    let mut until = tailer.due(Instant::now());
+/// Until something is due, or happens; no longer than to the end, if there is one.
+fn wait(poll: &mut Poll, tailer: &Tailer, began: Instant, end: Option<Instant>) -> Result<()> {
+    let mut until = tailer.due(Instant::now()).into_iter().chain(end).min();
     if clock::is_test() {
         let look = began + TEST_CLOCK_SPAN;
         until = Some(until.map_or(look, |until| until.min(look)));
