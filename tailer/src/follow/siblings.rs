@@ -86,7 +86,9 @@ impl Source {
         let verdicts: Vec<Verdict> =
             candidates.iter().map(|candidate| self.judge(candidate, is_first, restored, around)).collect();
         if self.verify() {
-            // A file was truncated while others were compared with it: a copy of it may be taken for something else.
+            // A file was truncated while others were compared with it: a copy of it may be taken for something else, or
+            // is not among them yet.
+            around.refresh();
             self.end_truncated(now);
             return self.list(is_first, restored, now, around);
         }
