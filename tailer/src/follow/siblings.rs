@@ -1,6 +1,7 @@
 //! The part of a look that deals with the files around the live one: copies of it, generations that were never seen,
 //! and files that are none of our business.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -14,7 +15,7 @@ use crate::follow::truncation::guards;
 use crate::identity::{Identity, Origin};
 use crate::lease::Writers;
 use crate::open::{At, Found, Opened, is_out_of_descriptors, look};
-use crate::source::Source;
+use crate::source::{DONE_MAX, Source};
 use crate::state::SourceState;
 
 /// Births are as old as the last tick of the kernel's clock, changes are not: so much later a change may seem to be than
@@ -124,9 +125,10 @@ impl Source {
     /// names.
     fn unknown(&mut self, now: Instant, around: &mut dyn Surroundings) -> Vec<Candidate> {
         let mut candidates: Vec<Candidate> = Vec::new();
+        let mut here = HashSet::new();
         for path in around.candidates() {
             let At::File(found) = look(&path) else { continue };
-            let is_listed = candidates.iter().any(|other| other.identity == found.identity);
+            let is_listed = !here.insert(found.identity);
             if is_listed || around.is_ours(&found.identity) || path == self.path {
                 continue;
             }
@@ -137,7 +139,8 @@ impl Source {
                     generation.path.clone_from(&path);
                 }
             }
-            if is_ours || self.is_done(&found, &path, now) {
+            let is_forgotten = self.done.len() >= DONE_MAX && found.identity.born_ns < self.since_ns;
+            if is_ours || self.is_done(&found, &path, now) || is_forgotten {
                 continue;
             }
             let is_packed = around.is_packed(&path);
@@ -151,6 +154,7 @@ impl Source {
                 file,
             });
         }
+        self.forget_gone(&here);
         candidates
     }
 
