@@ -41,6 +41,10 @@ impl Surroundings for Around<'_> {
         siblings.into_iter().filter(|sibling| is_readable(sibling.packed)).map(|sibling| sibling.path).collect()
     }
 
+    fn refresh(&mut self) {
+        self.directories.forget_round();
+    }
+
     fn is_packed(&self, path: &Path) -> bool {
         packing(path).is_some()
     }

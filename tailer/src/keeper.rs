@@ -54,6 +54,11 @@ impl Keeper {
         self.is_changed = true;
     }
 
+    /// Whether all of it would survive power loss.
+    pub fn is_durable(&self) -> bool {
+        !self.is_changed
+    }
+
     /// When positions are to be written. `None`: nothing changed.
     pub fn due(&self) -> Option<Instant> {
         let next = self.trouble.due().unwrap_or(self.saved + SAVE_SPAN);
@@ -66,7 +71,7 @@ impl Keeper {
         all.extend(self.others.values().cloned());
         match self.checkpoint.save(&all, is_durable) {
             Ok(()) => {
-                self.is_changed &= !is_durable;
+                self.is_changed = !is_durable;
                 if is_durable {
                     self.saved = now;
                 }

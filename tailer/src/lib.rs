@@ -30,6 +30,7 @@ pub mod sources;
 pub mod stage;
 pub mod state;
 pub mod stdout;
+pub mod steady;
 pub mod tailer;
 pub mod timestamp;
 pub mod watch;

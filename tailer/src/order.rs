@@ -207,7 +207,7 @@ impl<O: Output> Window<O> {
     fn hand_on(&mut self, source: u32, limit: Before) -> bool {
         let id = SourceId(source);
         let room = self.inner.room(id);
-        let room = if self.inner.is_empty() { lane::Room::Final(room) } else { lane::Room::Now(room) };
+        let room = if self.inner.is_room_final(id) { lane::Room::Final(room) } else { lane::Room::Now(room) };
         let Some(run) = self.lanes[source as usize].run(id, limit, room) else { return false };
         let lines = run.lines;
         self.inner.put(&lines);
@@ -227,6 +227,11 @@ impl<O: Output> Output for Window<O> {
         let held = self.lanes.get(source.0 as usize).map_or(0, Lane::held_bytes);
         // A little room is of no use: a line has to fit.
         if held > share / 2 { 0 } else { share - held }
+    }
+
+    fn is_room_final(&self, source: SourceId) -> bool {
+        // What others hold takes nothing from it; and they may hold it until this source brings its line.
+        self.lanes.get(source.0 as usize).is_none_or(|lane| !lane.has_lines())
     }
 
     fn put(&mut self, lines: &Lines<'_>) {

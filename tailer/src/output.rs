@@ -43,6 +43,11 @@ pub trait Output {
     /// How many bytes of this source it takes now. 0: not before a later turn.
     fn room(&self, source: SourceId) -> usize;
 
+    /// Whether that is all it will ever have for this source: what is longer has to come in pieces.
+    fn is_room_final(&self, _source: SourceId) -> bool {
+        self.is_empty()
+    }
+
     /// Takes lines, at most as many bytes as it has room for (and one more if the newline was added).
     fn put(&mut self, lines: &Lines<'_>);
 

@@ -8,7 +8,7 @@ use standpipe_common::error::Result;
 use crate::identity::Origin;
 use crate::lines::SourceId;
 use crate::order::{Oddity, Window};
-use crate::output::{Delivered, Output, Waits};
+use crate::output::{Delivered, Output, Standing, Waits};
 use crate::stage::Stage;
 use crate::stage::message::Message;
 use crate::stdout::Stdout;
@@ -37,9 +37,23 @@ struct Slot {
     pipe: Option<PathBuf>,
     kind: Kind,
     /// Sources with lines for which it had no room at all.
-    hungry: Vec<SourceId>,
+    hungry: Vec<Waiting>,
     /// Sources that filled it and have more: they come after the hungry ones, so that all have their share.
-    fed: Vec<SourceId>,
+    fed: Vec<Waiting>,
+}
+
+/// A source with lines for which an output has not enough room.
+struct Waiting {
+    source: SourceId,
+    /// The room that was not enough.
+    room: usize,
+}
+
+impl Waiting {
+    fn is_over(&self, output: &dyn Output) -> bool {
+        let room = output.room(self.source);
+        room > self.room || (room > 0 && output.is_room_final(self.source))
+    }
 }
 
 impl Kind {
@@ -104,10 +118,20 @@ impl Outputs {
         self.list[index].kind.introduce(source, name, format);
     }
 
-    /// A source has more for it than it has room; `was_fed` if it had room for some.
+    /// A source has more for it than it has room now; `was_fed` if it had room for some. To be said once, until the
+    /// source is roused.
     pub fn wait_for(&mut self, index: usize, source: SourceId, was_fed: bool) {
         let slot = &mut self.list[index];
-        if was_fed { &mut slot.fed } else { &mut slot.hungry }.push(source);
+        let room = slot.kind.output().room(source);
+        if was_fed { &mut slot.fed } else { &mut slot.hungry }.push(Waiting { source, room });
+    }
+
+    /// A source brings one of them nothing more: it waits for no room there, and nobody waits for it.
+    pub fn part(&mut self, index: usize, source: SourceId) {
+        let slot = &mut self.list[index];
+        slot.hungry.retain(|waiting| waiting.source != source);
+        slot.fed.retain(|waiting| waiting.source != source);
+        slot.kind.output().note(source, Standing::Ended);
     }
 
     /// Each does what it can. Returns what they wait for; `roused` gets the sources for which there is room again.
@@ -122,8 +146,9 @@ impl Outputs {
         for slot in &mut self.list {
             let output = slot.kind.output();
             waits.push(output.turn(now, now_ns, delivered)?);
-            roused.extend(slot.hungry.extract_if(.., |source| output.room(*source) > 0));
-            roused.extend(slot.fed.extract_if(.., |source| output.room(*source) > 0));
+            for waiting in [&mut slot.hungry, &mut slot.fed] {
+                roused.extend(waiting.extract_if(.., |waiting| waiting.is_over(output)).map(|waiting| waiting.source));
+            }
         }
         Ok(waits)
     }
@@ -141,6 +166,11 @@ impl Outputs {
     /// Whether a source has more than there was room for.
     pub fn are_awaited(&self) -> bool {
         self.list.iter().any(|slot| !slot.hungry.is_empty() || !slot.fed.is_empty())
+    }
+
+    /// How many positions pipes know.
+    pub fn positions(&mut self) -> usize {
+        self.list.iter_mut().filter_map(|slot| slot.kind.stage()).map(|stage| stage.slot_count()).sum()
     }
 
     /// Pipes need to know of these generations only.

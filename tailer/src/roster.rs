@@ -40,8 +40,10 @@ pub struct Followed {
     pub live: Option<Identity>,
     /// How many files it had open then.
     pub open: usize,
-    /// Its output had no room for what it has.
+    /// It is on the list of those that wait for room in its output.
     pub is_waiting: bool,
+    /// It waits for a descriptor.
+    pub is_starved: bool,
     hints: Hints,
     next_look: Option<Instant>,
     is_ready: bool,
@@ -63,6 +65,7 @@ impl Followed {
             live: None,
             open: 0,
             is_waiting: false,
+            is_starved: false,
             hints: Hints { names: true, ..Hints::default() },
             next_look: None,
             is_ready: false,

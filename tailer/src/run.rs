@@ -67,7 +67,7 @@ fn attend(cli: &Cli, tailer: &mut Tailer, wakes: &mut Wakes) -> Result<()> {
     loop {
         let began = Instant::now();
         tailer.round(began, clock::now_ns())?;
-        for ask in wakes.wait(tailer, began)? {
+        for ask in wakes.wait(tailer, began, None)? {
             match ask {
                 Ask::Stop => return Ok(()),
                 Ask::Reread => tailer.reread(cli, began),
@@ -83,7 +83,7 @@ fn batch(tailer: &mut Tailer, wakes: &mut Wakes) -> Result<()> {
     loop {
         let began = Instant::now();
         tailer.round(began, clock::now_ns())?;
-        if tailer.is_done() || wakes.wait(tailer, began)?.contains(&Ask::Stop) {
+        if tailer.is_done() || wakes.wait(tailer, began, None)?.contains(&Ask::Stop) {
             return Ok(());
         }
     }
@@ -93,18 +93,20 @@ fn batch(tailer: &mut Tailer, wakes: &mut Wakes) -> Result<()> {
 fn finish(tailer: &mut Tailer, wakes: &mut Wakes) -> Result<()> {
     let end = Instant::now() + STOP_SPAN;
     tailer.last_look();
+    let mut is_hurried = false;
     loop {
         let began = Instant::now();
         tailer.round(began, clock::now_ns())?;
-        if !tailer.is_behind() {
-            tailer.hurry();
-        }
-        let is_over = began >= end || (!tailer.is_behind() && tailer.is_delivered());
-        if is_over {
+        if began >= end || (!tailer.is_behind() && tailer.is_delivered()) {
             tailer.farewell();
             return Ok(());
         }
-        wakes.wait(tailer, began)?;
+        if !tailer.is_behind() && !std::mem::replace(&mut is_hurried, true) {
+            // What was held back goes out in a round without a wait before it.
+            tailer.hurry();
+            continue;
+        }
+        wakes.wait(tailer, began, Some(end))?;
     }
 }
 
@@ -127,9 +129,9 @@ impl Wakes {
         self.poll.registry().register(&mut SourceFd(&fd), token, interest)
     }
 
-    /// Until something is due, or happens. What signals asked.
-    fn wait(&mut self, tailer: &Tailer, began: Instant) -> Result<Vec<Ask>> {
-        let mut until = tailer.due(Instant::now());
+    /// Until something is due, or happens; no longer than to the end, if there is one. What signals asked.
+    fn wait(&mut self, tailer: &Tailer, began: Instant, end: Option<Instant>) -> Result<Vec<Ask>> {
+        let mut until = tailer.due(Instant::now()).into_iter().chain(end).min();
         if clock::is_test() {
             let look = began + TEST_CLOCK_SPAN;
             until = Some(until.map_or(look, |until| until.min(look)));

@@ -4,7 +4,7 @@
 //! whoever keeps a checkpoint can write a changed list down before bytes of it are on their way. Time and hints come in
 //! as arguments; nothing here waits.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,6 +28,9 @@ use crate::state::{DoneState, GenerationState, SourceState};
 
 /// Most files that are remembered as done with.
 pub(crate) const DONE_MAX: usize = 1024;
+
+/// Most of them that are not there any more: copies of them may still come.
+const GONE_MAX: usize = 32;
 
 /// How long a live name may be missing before it is said: a rotation that creates no new file leaves such a gap.
 pub(crate) const MISSING_MAX: Duration = Duration::from_secs(3);
@@ -383,9 +386,30 @@ impl Source {
         self.is_changed = true;
         self.done.retain(|other| other.origin.identity != done.origin.identity);
         if self.done.len() == DONE_MAX {
-            self.done.remove(0);
+            let born_ns = |done: &DoneState| done.origin.identity.born_ns;
+            let oldest = (0..DONE_MAX).min_by_key(|index| born_ns(&self.done[*index])).unwrap_or(0);
+            self.forget(oldest);
         }
         self.done.push(done);
+    }
+
+    /// Of the files that are done with and not `here` any more, the last few are remembered.
+    pub(crate) fn forget_gone(&mut self, here: &HashSet<Identity>) {
+        let is_gone = |done: &DoneState| done.origin.identity.born_ns > 0 && !here.contains(&done.origin.identity);
+        let mut surplus = self.done.iter().filter(|done| is_gone(done)).count().saturating_sub(GONE_MAX);
+        while surplus > 0
+            && let Some(index) = self.done.iter().position(is_gone)
+        {
+            self.forget(index);
+            surplus -= 1;
+        }
+    }
+
+    /// A file that is done with is remembered by the time of its birth alone: what is older never was ours.
+    fn forget(&mut self, index: usize) {
+        let done = self.done.remove(index);
+        self.since_ns = self.since_ns.max(done.origin.identity.born_ns + 1);
+        self.is_changed = true;
     }
 
     /// A file that never was ours, with what tells a copy of it.

@@ -141,6 +141,11 @@ impl Stage {
         self.file.record.positions()
     }
 
+    /// How many generations have a position here.
+    pub fn slot_count(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Forgets the positions of all generations but these (and those on their way). To be called when a durable
     /// checkpoint says that the others are done with.
     pub fn retain(&mut self, origins: &[Origin]) {

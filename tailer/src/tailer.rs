@@ -30,12 +30,15 @@ use crate::outputs::Outputs;
 use crate::roster::{Followed, Roster};
 use crate::siblings::directories::Directories;
 use crate::source::Source;
+use crate::steady::Steady;
 use crate::watch::Watch;
 
 /// Looks without a hint in one round.
 const LOOKS_MAX: usize = 512;
 /// Most bytes of one source before it is another one's turn.
 const TURN_BYTES: usize = 4 << 20;
+/// Positions that pipes may know, or twice as many as there are generations, before those of finished ones are dropped.
+const SLOTS_MAX: usize = 128;
 /// Sources that are read in one round.
 const READS_MAX: usize = 64;
 
@@ -62,8 +65,7 @@ pub struct Tailer {
     is_starving_said: bool,
     waits: Vec<Waits>,
     buffer: Vec<u8>,
-    /// Wall clock, never less than before.
-    clock_ns: i64,
+    clock: Steady,
     /// When globs are expanded again.
     expand_at: Option<Instant>,
     /// What the directories of globs were like when they were expanded.
@@ -87,7 +89,7 @@ impl Tailer {
     /// # Errors
     /// Of an output, such that no later round can mend it.
     pub fn round(&mut self, now: Instant, now_ns: i64) -> Result<()> {
-        self.clock_ns = self.clock_ns.max(now_ns);
+        self.clock.follow(now, now_ns);
         self.directories.begin_round(now);
         self.hear();
         self.expand(now);
@@ -159,6 +161,16 @@ impl Tailer {
         if let Some(sentence) = keeper.save(states, is_durable, now) {
             self.printer.print(&Event::Error(sentence));
         }
+        if keeper.is_durable() && self.outputs.positions() > SLOTS_MAX.max(2 * self.generations()) {
+            self.forget_finished();
+        }
+    }
+
+    /// How many are on their way or may be.
+    fn generations(&self) -> usize {
+        let here = self.roster.iter().map(|followed| followed.source.generations().count());
+        let others = self.keeper.iter().flat_map(Keeper::others).map(|state| state.generations.len());
+        here.chain(others).sum()
     }
 
     /// Takes what inotify tells as hints.
@@ -232,7 +244,7 @@ impl Tailer {
         }
         self.open = self.open + followed.source.descriptors_open() - followed.open;
         followed.open = followed.source.descriptors_open();
-        if followed.source.wants_descriptor() {
+        if followed.source.wants_descriptor() && !std::mem::replace(&mut followed.is_starved, true) {
             self.starved.push(id);
         }
         watch_files(followed, self.watch.as_mut());
@@ -245,37 +257,44 @@ impl Tailer {
     fn read(&mut self, now: Instant) {
         for _ in 0..self.roster.ready_count().min(READS_MAX) {
             let Some(followed) = self.roster.next_ready() else { break };
-            if followed.next_output != followed.output && followed.is_delivered() {
-                followed.output = followed.next_output;
-            }
             let id = followed.source.id();
+            if followed.next_output != followed.output && followed.is_delivered() {
+                self.outputs.part(followed.output, id);
+                followed.output = followed.next_output;
+                followed.is_waiting = false;
+            }
             if followed.is_leaving || followed.next_output != followed.output {
                 continue;
             }
             let output = self.outputs.get(followed.output);
             let room = output.room(id);
-            let read_ns = if self.is_batch { written_ns(&followed.source) } else { self.clock_ns };
+            let read_ns = if self.is_batch { written_ns(&followed.source) } else { self.clock.now_ns() };
             let standing = if room == 0 {
                 Standing::Behind
             } else {
                 followed.source.read(output, &mut self.buffer, TURN_BYTES, now, read_ns)
             };
-            let is_full = output.room(id) == 0;
-            let was_waiting = std::mem::replace(&mut followed.is_waiting, standing == Standing::Behind && is_full);
+            let room_left = output.room(id);
+            // Room that nothing could be put into is none.
+            let is_full = room_left == 0 || room_left == room;
             let index = followed.output;
             let interval = followed.interval(self.config.poll_interval);
             let wants_look = followed.source.wants_look();
+            let is_to_wait = standing == Standing::Behind && is_full && !wants_look;
+            let was_waiting = followed.is_waiting;
+            followed.is_waiting |= is_to_wait;
             let next_look = followed.source.next_look(now).map_or(now + interval, |at| at.min(now + interval));
             if wants_look {
                 self.roster.hint(id, Hints::default());
             } else {
                 self.roster.look_at(id, next_look);
             }
-            match standing {
-                Standing::Behind if is_full && was_waiting => {}
-                Standing::Behind if is_full => self.outputs.wait_for(index, id, room > 0),
-                Standing::Behind if !wants_look => self.roster.make_ready(id),
-                _ => {}
+            if is_to_wait {
+                if !was_waiting {
+                    self.outputs.wait_for(index, id, room_left != room);
+                }
+            } else if standing == Standing::Behind && !wants_look {
+                self.roster.make_ready(id);
             }
             self.tell_of(id);
         }
@@ -283,8 +302,8 @@ impl Tailer {
 
     /// Lets the outputs go on, and tells the sources what is delivered.
     fn deliver(&mut self, now: Instant) -> Result<()> {
-        let (mut delivered, mut roused) = (Vec::new(), Vec::new());
-        let turned = self.outputs.turn(now, self.clock_ns, &mut delivered, &mut roused);
+        let (mut delivered, mut roused, mut left) = (Vec::new(), Vec::new(), Vec::new());
+        let turned = self.outputs.turn(now, self.clock.now_ns(), &mut delivered, &mut roused);
         self.tell_of_outputs();
         if !delivered.is_empty()
             && let Some(keeper) = &mut self.keeper
@@ -295,6 +314,9 @@ impl Tailer {
             let id = owner(generation);
             let Some(followed) = self.roster.get(id) else { continue };
             followed.source.delivered(generation, offset);
+            if followed.is_leaving && followed.is_delivered() {
+                left.push(id);
+            }
             let is_due = followed.source.wants_look();
             let is_switching = followed.next_output != followed.output;
             if is_due {
@@ -304,6 +326,7 @@ impl Tailer {
                 self.roster.make_ready(id);
             }
         }
+        left.into_iter().for_each(|id| self.remove(id));
         for id in roused {
             if let Some(followed) = self.roster.get(id) {
                 followed.is_waiting = false;
@@ -348,6 +371,8 @@ impl Tailer {
         let freed = before - self.open;
         let fed = freed.min(self.starved.len());
         for id in self.starved.drain(..fed).collect::<Vec<_>>() {
+            let Some(followed) = self.roster.get(id) else { continue };
+            followed.is_starved = false;
             self.roster.hint(id, Hints { content: true, ..Hints::default() });
         }
     }

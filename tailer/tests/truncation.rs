@@ -3,11 +3,14 @@
 mod follower;
 
 use std::fs::{self, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
-use follower::{BOTH, Follower, lines, same};
+use follower::{BOTH, Beside, Follower, lines, same};
 use standpipe_tailer::follow::happening::{Happening, Truncation};
+use standpipe_tailer::follow::settings::{Hints, Surroundings};
+use standpipe_tailer::identity::Identity;
 
 fn lost(follower: &Follower) -> u64 {
     let bytes = |happening: &Happening| match happening {
@@ -323,4 +326,59 @@ fn rotation_right_after_truncation_loses_neither() {
         follower.settle();
         same(&follower.text(), &lines(0..40));
     }
+}
+
+/// A directory that is listed once a look, and a rotator that copies and truncates the log right after that.
+struct Raced<'a> {
+    dir: &'a Path,
+    beside: Beside,
+    listed: Option<Vec<PathBuf>>,
+}
+
+impl Surroundings for Raced<'_> {
+    fn candidates(&mut self) -> Vec<PathBuf> {
+        let beside = &mut self.beside;
+        self.listed
+            .get_or_insert_with(|| {
+                let listed = beside.candidates();
+                if listed.is_empty() {
+                    let log = self.dir.join("app.log");
+                    fs::copy(&log, self.dir.join("app.log.1")).unwrap();
+                    OpenOptions::new().write(true).open(log).unwrap().set_len(0).unwrap();
+                }
+                listed
+            })
+            .clone()
+    }
+
+    fn refresh(&mut self) {
+        self.listed = None;
+    }
+
+    fn is_packed(&self, path: &Path) -> bool {
+        self.beside.is_packed(path)
+    }
+
+    fn unpack(&mut self, path: &Path) -> io::Result<Box<dyn Read>> {
+        self.beside.unpack(path)
+    }
+
+    fn is_ours(&self, identity: &Identity) -> bool {
+        self.beside.is_ours(identity)
+    }
+}
+
+#[test]
+fn a_copy_that_came_after_the_listing_is_found() {
+    let mut follower = Follower::new(true);
+    follower.append("app.log", lines(0..10));
+    follower.turn();
+    follower.append("app.log", lines(10..20));
+    let beside = Beside { log: follower.log.clone(), also: Vec::new(), ours: Vec::new() };
+    let dir = follower.dir.path().to_path_buf();
+    let mut raced = Raced { dir: &dir, beside, listed: None };
+    let hints = Hints { names: true, ..Hints::default() };
+    follower.source.look(follower.now, hints, &mut raced);
+    follower.settle();
+    same(&follower.text(), &lines(0..20));
 }

@@ -71,7 +71,8 @@ pub fn step(generation: &mut Generation, hands: &mut Hands<'_>) -> Step {
     let room = hands.output.room(hands.source);
     let held = generation.held.len();
     if held > 0 && held >= room.min(hands.line_bytes_max) {
-        let must_be_cut = held >= hands.line_bytes_max || generation.is_inside_line || hands.output.is_empty();
+        let must_be_cut =
+            held >= hands.line_bytes_max || generation.is_inside_line || hands.output.is_room_final(hands.source);
         if room == 0 || !must_be_cut {
             return Step::Full;
         }
@@ -116,7 +117,7 @@ pub fn conclude(generation: &mut Generation, hands: &mut Hands<'_>) -> bool {
         let room = hands.output.room(hands.source);
         let held = generation.held.len();
         if room < held.max(1) {
-            if room == 0 || !hands.output.is_empty() {
+            if room == 0 || !hands.output.is_room_final(hands.source) {
                 return false;
             }
             give_piece(generation, hands, room);

@@ -14,6 +14,7 @@ use crate::follow::happening::Happening;
 use crate::follow::memory::{Memory, read_up_to};
 use crate::follow::names::resume;
 use crate::follow::settings::Surroundings;
+use crate::follow::siblings::{SURVEYS_MAX, survey};
 use crate::identity::Identity;
 use crate::open::{At, Found, Opened, look};
 use crate::source::Source;
@@ -25,6 +26,21 @@ const LINE_BYTES_MAX: u64 = 1 << 20;
 impl Source {
     /// Builds the list of generations from a checkpoint.
     pub(crate) fn take_up(&mut self, state: &SourceState, now: Instant, around: &mut dyn Surroundings) {
+        for _ in 1..SURVEYS_MAX {
+            let before = survey(&self.path, around);
+            let happened = self.happenings.len();
+            self.take_up_at_once(state, now, around);
+            around.refresh();
+            if survey(&self.path, around) == before {
+                return;
+            }
+            self.chain.clear();
+            self.happenings.truncate(happened);
+        }
+        self.take_up_at_once(state, now, around);
+    }
+
+    fn take_up_at_once(&mut self, state: &SourceState, now: Instant, around: &mut dyn Surroundings) {
         let files = self.files(around);
         let live = match look(&self.path) {
             At::File(found) => Some(found.identity),

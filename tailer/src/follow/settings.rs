@@ -76,6 +76,9 @@ pub trait Surroundings {
     /// among them.
     fn candidates(&mut self) -> Vec<PathBuf>;
 
+    /// What is listed from here on is what is there now, though it was listed in this look before.
+    fn refresh(&mut self) {}
+
     /// Whether the content of a file of this name is packed.
     fn is_packed(&self, path: &Path) -> bool;
 

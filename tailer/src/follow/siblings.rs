@@ -1,8 +1,9 @@
 //! The part of a look that deals with the files around the live one: copies of it, generations that were never seen,
 //! and files that are none of our business.
 
-use std::fs::File;
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::follow::generation::{Generation, Phase, Place};
@@ -20,6 +21,17 @@ use crate::state::SourceState;
 /// Births are as old as the last tick of the kernel's clock, changes are not: so much later a change may seem to be than
 /// the birth of the next file.
 const TICK_NS: i64 = 20_000_000;
+
+/// How often names are gone through while somebody renames them: a rotator is done within milliseconds.
+pub(crate) const SURVEYS_MAX: usize = 32;
+
+/// What stands at each path. While a rotator shifts names, a file can be at none of them for who goes through them one
+/// by one, and the one after it seems to be the next. Two surveys that are equal tell that nobody did in between.
+pub(crate) fn survey(live: &Path, around: &mut dyn Surroundings) -> Vec<(PathBuf, Option<Identity>)> {
+    let paths = around.candidates().into_iter().chain([live.to_path_buf()]);
+    let identity = |path: &PathBuf| fs::metadata(path).ok().map(|metadata| Identity::from(&metadata));
+    paths.map(|path| (path.clone(), identity(&path))).collect()
+}
 
 /// A file beside the live one that is not known.
 #[derive(Debug)]
@@ -86,7 +98,9 @@ impl Source {
         let verdicts: Vec<Verdict> =
             candidates.iter().map(|candidate| self.judge(candidate, is_first, restored, around)).collect();
         if self.verify() {
-            // A file was truncated while others were compared with it: a copy of it may be taken for something else.
+            // A file was truncated while others were compared with it: a copy of it may be taken for something else, or
+            // is not among them yet.
+            around.refresh();
             self.end_truncated(now);
             return self.list(is_first, restored, now, around);
         }
@@ -122,10 +136,23 @@ impl Source {
     /// The files around the live one that are neither on the list nor done with, open. Those on the list are told their
     /// names.
     fn unknown(&mut self, now: Instant, around: &mut dyn Surroundings) -> Vec<Candidate> {
+        for _ in 1..SURVEYS_MAX {
+            let before = survey(&self.path, around);
+            let candidates = self.unknown_at_once(now, around);
+            around.refresh();
+            if survey(&self.path, around) == before {
+                return candidates;
+            }
+        }
+        self.unknown_at_once(now, around)
+    }
+
+    fn unknown_at_once(&mut self, now: Instant, around: &mut dyn Surroundings) -> Vec<Candidate> {
         let mut candidates: Vec<Candidate> = Vec::new();
+        let mut here = HashSet::new();
         for path in around.candidates() {
             let At::File(found) = look(&path) else { continue };
-            let is_listed = candidates.iter().any(|other| other.identity == found.identity);
+            let is_listed = !here.insert(found.identity);
             if is_listed || around.is_ours(&found.identity) || path == self.path {
                 continue;
             }
@@ -136,7 +163,8 @@ impl Source {
                     generation.path.clone_from(&path);
                 }
             }
-            if is_ours || self.is_done(&found, &path, now) {
+            let is_forgotten = self.done.len() >= DONE_MAX && found.identity.born_ns < self.since_ns;
+            if is_ours || self.is_done(&found, &path, now) || is_forgotten {
                 continue;
             }
             let is_packed = around.is_packed(&path);
@@ -150,11 +178,12 @@ impl Source {
                 file,
             });
         }
+        self.forget_gone(&here);
         candidates
     }
 
     /// Whether a file is done with. One that grew since is read on.
-    fn is_done(&mut self, found: &Found, path: &std::path::Path, now: Instant) -> bool {
+    fn is_done(&mut self, found: &Found, path: &Path, now: Instant) -> bool {
         let Some(index) = self.done.iter().position(|done| done.origin.identity == found.identity) else {
             return false;
         };

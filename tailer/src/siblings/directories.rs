@@ -79,6 +79,11 @@ impl Directories {
         }
     }
 
+    /// The same within a round, for one who saw that what was looked at before is not what is there.
+    pub fn forget_round(&mut self) {
+        self.round += 1;
+    }
+
     /// The names in a directory and how often they were seen to change; a missing directory has none.
     ///
     /// # Errors

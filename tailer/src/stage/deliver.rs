@@ -51,10 +51,16 @@ enum Next {
 impl Output for Stage {
     fn room(&self, source: SourceId) -> usize {
         let is_held_off = self.open.is_some_and(|open| open.source != source);
-        if is_held_off || self.filling.len() >= ENTRIES_MAX {
+        let (area, filled) = (self.file.record.area_bytes(), self.filling.bytes());
+        // A little room is of no use: a line has to fit.
+        if is_held_off || self.filling.len() >= ENTRIES_MAX || filled > area / 2 {
             return 0;
         }
-        (self.file.record.area_bytes() - self.filling.bytes()).saturating_sub(1)
+        area - filled - 1
+    }
+
+    fn is_room_final(&self, _source: SourceId) -> bool {
+        self.filling.is_empty()
     }
 
     fn put(&mut self, lines: &Lines<'_>) {

@@ -180,6 +180,8 @@ impl Tailer {
     fn leave(&mut self, id: SourceId) {
         let Some(followed) = self.roster.get(id) else { return };
         followed.is_leaving = true;
+        followed.is_waiting = false;
+        self.outputs.part(followed.output, id);
         if let Some(watch) = &mut self.watch {
             watch.remove_names(id);
             followed.watched.iter().for_each(|generation| watch.remove_file(*generation));
@@ -194,17 +196,16 @@ impl Tailer {
     fn let_go(&mut self, there: &HashSet<&PathBuf>) {
         let is_over = |followed: &&Followed| {
             let is_gone = followed.file.is_glob && !there.contains(&followed.source.path().to_path_buf());
-            (is_gone && followed.source.generations().next().is_none())
-                || (followed.is_leaving && followed.is_delivered())
+            is_gone && followed.source.generations().next().is_none()
         };
         let over: Vec<_> = self.roster.iter().filter(is_over).map(|followed| followed.source.id()).collect();
         over.into_iter().for_each(|id| self.remove(id));
     }
 
-    fn remove(&mut self, id: SourceId) {
+    pub(super) fn remove(&mut self, id: SourceId) {
         let Some(followed) = self.roster.remove(id) else { return };
         self.open -= followed.open;
-        self.outputs.get(followed.output).note(id, Standing::Ended);
+        self.outputs.part(followed.output, id);
         followed.live.and_then(|live| self.taken.live.remove(&live));
         if let Some(watch) = &mut self.watch {
             watch.remove_names(id);

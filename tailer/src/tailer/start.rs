@@ -26,8 +26,9 @@ use crate::order::{Patience, Window};
 use crate::outputs::{Kind, Outputs};
 use crate::roster::Roster;
 use crate::siblings::directories::Directories;
-use crate::stage::Stage;
+use crate::stage::{Position, Stage};
 use crate::stdout::Stdout;
+use crate::steady::Steady;
 use crate::watch::Watch;
 
 use super::roll::Occasion;
@@ -75,7 +76,7 @@ impl Tailer {
             is_starving_said: false,
             waits: Vec::new(),
             buffer: vec![0; BUFFER_BYTES],
-            clock_ns: clock::now_ns(),
+            clock: Steady::new(now, clock::now_ns()),
             expand_at: None,
             glob_versions: Vec::new(),
             since_ns: begin.since_ns,
@@ -135,8 +136,13 @@ impl Tailer {
         let no_state = || Error::because("deliver into", pipe, "there is no state file");
         let state = self.config.state_file.as_ref().ok_or_else(no_state)?;
         let stage = Stage::open(pipe, state, &boot::id()?, clock::now_ns())?;
-        let positions = stage.positions().into_iter();
-        self.positions.extend(positions.map(|position| (position.origin, (position.offset, position.guard))));
+        for Position { origin, offset, guard } in stage.positions() {
+            // A source may have come here from another pipe, which is where it was before.
+            let known = self.positions.entry(origin).or_insert((offset, guard));
+            if known.0 < offset {
+                *known = (offset, guard);
+            }
+        }
         Ok(stage)
     }
 
