@@ -79,7 +79,7 @@ fn each(actions: &[&str], points: &[&str]) -> Vec<String> {
     let of_point = |point: &&str| -> Vec<String> {
         let with =
             |action: &&str| PASSES.iter().map(move |pass| format!("{action} {point} {pass}\n")).collect::<Vec<_>>();
-        actions.iter().flat_map(|action| with(action)).collect()
+        actions.iter().flat_map(with).collect()
     };
     points.iter().flat_map(of_point).collect()
 }
@@ -173,7 +173,7 @@ impl Scene {
         let fifo = stand.scratch.pipe("out");
         stand.scratch.write_policy("out.toml", "stage = true\n");
         let holder = holder(stand.scratch.pipes().as_path());
-        stand.configure("", &[("app.log", &format!("pipe = {fifo:?}\n"))]);
+        stand.configure("", &[("app.log", &format!("pipe = \"{}\"\n", fifo.display()))]);
         Scene { stand, holder, fifo }
     }
 }

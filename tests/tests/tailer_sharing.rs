@@ -122,7 +122,7 @@ fn without_a_holder_it_waits_says_so_once_and_loses_nothing() {
     let mut stand = Tailing::to_stdout(Owner::Tailer);
     let fifo = stand.scratch.fifo("lonely");
     let mut log = stand.log("app.log", 1);
-    stand.configure("", &[("app.log", &format!("pipe = {fifo:?}\n"))]);
+    stand.configure("", &[("app.log", &format!("pipe = \"{}\"\n", fifo.display()))]);
     log.write(1000);
     stand.start();
     stand.daemon().wait_line("nobody reads or holds it");
@@ -161,7 +161,7 @@ fn a_pipe_that_is_replaced_while_it_is_full_gets_whole_lines_and_none_twice() {
     stand.scratch.write_policy("out.toml", "stage = true\n");
     let holder = Launch::new("holder").arg(stand.scratch.pipes()).start();
     let mut log = stand.log("app.log", 1);
-    stand.configure("", &[("app.log", &format!("pipe = {fifo:?}\n"))]);
+    stand.configure("", &[("app.log", &format!("pipe = \"{}\"\n", fifo.display()))]);
     let mut first = open_reader(&fifo);
     stand.start();
     log.write(9000);
