@@ -33,7 +33,9 @@ fn two_logs_and_a_server_share_a_pipe_while_the_tailer_is_killed() {
     let server = Writer::start(&stand.scratch.run("out"), 3, Some(LINES), Duration::ZERO);
     let mut kills = 0;
     for _ in 0..LINES / BATCH {
-        logs.iter_mut().for_each(|log| log.write(BATCH));
+        for log in &mut logs {
+            log.write(BATCH);
+        }
         let deliveries = stand.delivered().len();
         // At any moment of its work: while it starts, and while it delivers.
         within(Duration::from_millis(40), || stand.delivered().len() > deliveries + 50_000);
