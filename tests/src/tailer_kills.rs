@@ -138,9 +138,9 @@ impl Theatre {
             scratch.make_dir(name);
         }
         let path = scratch.path().join("app/app.log");
-        let toml = format!(
-            "state_file = \"state.json\"\n[[files]]\npath = {path:?}\npipe = {fifo:?}\nstart_at = \"beginning\"\n"
-        );
+        let (path, pipe) = (path.display(), fifo.display());
+        let file = format!("[[files]]\npath = \"{path}\"\npipe = \"{pipe}\"\nstart_at = \"beginning\"\n");
+        let toml = format!("state_file = \"state.json\"\n{file}");
         fs::write(scratch.path().join("tailer/tailer.toml"), toml).expect("a file of our own");
         let holder = holder(&scratch).start();
         let reader = reader(&scratch).start();
@@ -168,8 +168,8 @@ impl Theatre {
     fn note_said(&mut self) {
         for said in self.tailer.lines_with("may be repeated") {
             self.report.repeats_said += 1;
-            let numbers = said.split(' ').filter_map(|word| word.parse::<u64>().ok());
-            self.report.bytes_said += numbers.last().unwrap_or_default();
+            let mut numbers = said.split(' ').filter_map(|word| word.parse::<u64>().ok());
+            self.report.bytes_said += numbers.next_back().unwrap_or_default();
         }
     }
 

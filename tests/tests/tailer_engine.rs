@@ -85,7 +85,9 @@ impl Engine {
     }
 
     fn rotate(&mut self) {
-        self.logs.iter().for_each(|log| log.wait_lines(LINES));
+        for log in &self.logs {
+            log.wait_lines(LINES);
+        }
         let is_running = self.stand.is_running();
         if self.waits && is_running {
             self.wait_caught_up();
@@ -116,7 +118,9 @@ impl Engine {
     }
 
     fn finish(mut self, harm: Harm) {
-        self.logs.iter().for_each(|log| log.wait_lines(LINES));
+        for log in &self.logs {
+            log.wait_lines(LINES);
+        }
         let logs: Vec<Log> = self.logs.drain(..).map(Busy::stop).collect();
         let on_disk = lines_below(&self.stand.logs());
         let avoidable = |stand: &Tailing| {

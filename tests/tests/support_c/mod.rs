@@ -157,6 +157,11 @@ impl Tailing {
         self.daemon_mut().is_running()
     }
 
+    /// What it ended with: 128 and the number of the signal that ended it.
+    pub fn exit_code(&mut self) -> i32 {
+        self.daemon_mut().wait_exit()
+    }
+
     /// Kills it as nothing else can.
     pub fn kill9(&mut self) {
         self.daemon_mut().kill9();
