@@ -60,6 +60,8 @@ pub struct Source {
     pub(crate) refused: Option<crate::open::Refusal>,
     /// When the siblings are to be listed without a hint.
     pub(crate) list_at: Option<Instant>,
+    /// A truncation was found by this look, whose list of the files around may be older than the copy.
+    pub(crate) is_list_old: bool,
     pub(crate) wants_descriptor: bool,
     pub(crate) is_changed: bool,
     pub(crate) happenings: Vec<Happening>,
@@ -87,6 +89,7 @@ impl Source {
             said: None,
             refused: None,
             list_at: None,
+            is_list_old: false,
             wants_descriptor: false,
             is_changed: false,
             happenings: Vec::new(),
@@ -147,14 +150,16 @@ impl Source {
         if let Some(state) = &restored {
             self.take_up(state, now, around);
         }
-        let mut lists = is_first || hints.names || self.list_at.is_some_and(|at| at <= now);
+        let mut lists = self.is_list_old || is_first || hints.names || self.list_at.is_some_and(|at| at <= now);
         lists |= self.look_at_name(is_first && restored.is_none(), now, around);
         if lists {
             // A file that was closed may have been truncated as well.
             self.wake(now);
             self.verify();
         }
-        lists |= self.end_truncated(now);
+        let is_sought = self.end_truncated(now);
+        self.is_list_old = is_sought && restored.is_none();
+        lists |= is_sought;
         if lists {
             self.list(is_first, restored.as_ref(), now, around);
         }
@@ -280,10 +285,11 @@ impl Source {
 
     /// Whether a read found what only a look can deal with: a truncation, or a generation that is done with.
     pub fn wants_look(&self) -> bool {
-        self.chain.iter().any(|generation| {
-            let is_to_go = generation.is_over() && !generation.is_live();
-            is_to_go || matches!(generation.phase, Phase::Truncated(_))
-        })
+        self.is_list_old
+            || self.chain.iter().any(|generation| {
+                let is_to_go = generation.is_over() && !generation.is_live();
+                is_to_go || matches!(generation.phase, Phase::Truncated(_))
+            })
     }
 
     /// Whether a file could not be opened because no descriptor was left.
