@@ -60,8 +60,8 @@ pub struct Source {
     pub(crate) refused: Option<crate::open::Refusal>,
     /// When the siblings are to be listed without a hint.
     pub(crate) list_at: Option<Instant>,
-    /// A truncation was found by this look, whose list of the files around may be older than the copy.
-    pub(crate) is_list_old: bool,
+    /// The last look found a truncation: its list of the files around may be older than the copy.
+    pub(crate) truncated_at: Option<Instant>,
     pub(crate) wants_descriptor: bool,
     pub(crate) is_changed: bool,
     pub(crate) happenings: Vec<Happening>,
@@ -89,7 +89,7 @@ impl Source {
             said: None,
             refused: None,
             list_at: None,
-            is_list_old: false,
+            truncated_at: None,
             wants_descriptor: false,
             is_changed: false,
             happenings: Vec::new(),
@@ -150,7 +150,8 @@ impl Source {
         if let Some(state) = &restored {
             self.take_up(state, now, around);
         }
-        let mut lists = self.is_list_old || is_first || hints.names || self.list_at.is_some_and(|at| at <= now);
+        let mut lists =
+            self.truncated_at.is_some() || is_first || hints.names || self.list_at.is_some_and(|at| at <= now);
         lists |= self.look_at_name(is_first && restored.is_none(), now, around);
         if lists {
             // A file that was closed may have been truncated as well.
@@ -158,7 +159,7 @@ impl Source {
             self.verify();
         }
         let is_sought = self.end_truncated(now);
-        self.is_list_old = is_sought && restored.is_none();
+        self.truncated_at = (is_sought && restored.is_none()).then_some(now);
         lists |= is_sought;
         if lists {
             self.list(is_first, restored.as_ref(), now, around);
@@ -285,7 +286,7 @@ impl Source {
 
     /// Whether a read found what only a look can deal with: a truncation, or a generation that is done with.
     pub fn wants_look(&self) -> bool {
-        self.is_list_old
+        self.truncated_at.is_some()
             || self.chain.iter().any(|generation| {
                 let is_to_go = generation.is_over() && !generation.is_live();
                 is_to_go || matches!(generation.phase, Phase::Truncated(_))
