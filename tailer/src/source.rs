@@ -63,6 +63,8 @@ pub struct Source {
     pub(crate) refused: Option<crate::open::Refusal>,
     /// When the siblings are to be listed without a hint.
     pub(crate) list_at: Option<Instant>,
+    /// The last look found a truncation: its list of the files around may be older than the copy.
+    pub(crate) truncated_at: Option<Instant>,
     pub(crate) wants_descriptor: bool,
     pub(crate) is_changed: bool,
     pub(crate) happenings: Vec<Happening>,
@@ -90,6 +92,7 @@ impl Source {
             said: None,
             refused: None,
             list_at: None,
+            truncated_at: None,
             wants_descriptor: false,
             is_changed: false,
             happenings: Vec::new(),
@@ -150,14 +153,17 @@ impl Source {
         if let Some(state) = &restored {
             self.take_up(state, now, around);
         }
-        let mut lists = is_first || hints.names || self.list_at.is_some_and(|at| at <= now);
+        let mut lists =
+            self.truncated_at.is_some() || is_first || hints.names || self.list_at.is_some_and(|at| at <= now);
         lists |= self.look_at_name(is_first && restored.is_none(), now, around);
         if lists {
             // A file that was closed may have been truncated as well.
             self.wake(now);
             self.verify();
         }
-        lists |= self.end_truncated(now);
+        let is_sought = self.end_truncated(now);
+        self.truncated_at = (is_sought && restored.is_none()).then_some(now);
+        lists |= is_sought;
         if lists {
             self.list(is_first, restored.as_ref(), now, around);
         }
@@ -283,10 +289,11 @@ impl Source {
 
     /// Whether a read found what only a look can deal with: a truncation, or a generation that is done with.
     pub fn wants_look(&self) -> bool {
-        self.chain.iter().any(|generation| {
-            let is_to_go = generation.is_over() && !generation.is_live();
-            is_to_go || matches!(generation.phase, Phase::Truncated(_))
-        })
+        self.truncated_at.is_some()
+            || self.chain.iter().any(|generation| {
+                let is_to_go = generation.is_over() && !generation.is_live();
+                is_to_go || matches!(generation.phase, Phase::Truncated(_))
+            })
     }
 
     /// Whether a file could not be opened because no descriptor was left.

@@ -119,7 +119,9 @@ impl Source {
         let equals: Vec<usize> = fits.iter().filter(|(fit, _)| *fit == best).map(|(_, at)| *at).collect();
         // Equal births leave the order of the names, oldest first.
         let Some(chosen) = equals.iter().copied().min_by_key(|at| candidates[*at].identity.born_ns) else {
-            if is_undecided && now.saturating_duration_since(since) < self.settings.reconcile {
+            if self.truncated_at.is_some() {
+                // It is looked for once more before it is missed.
+            } else if is_undecided && now.saturating_duration_since(since) < self.settings.reconcile {
                 self.list_again(now);
             } else if !self.go_on_in_live(index) {
                 self.give_up(index, size);
