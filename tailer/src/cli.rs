@@ -12,7 +12,6 @@ use crate::config::{Config, ConfigError, Overrides, load};
 #[command(name = "tailer", version)]
 #[command(after_help = "Signals: HUP reads the configuration again; TERM and INT end it, within 2 s.\n\
     Exit codes: 0; 2 asked wrongly, or the configuration has an error; 3 an I/O error that nothing mends.")]
-#[allow(clippy::struct_excessive_bools)] // Flags.
 pub struct Cli {
     /// The files to follow, without a configuration.
     #[arg(value_name = "PATH", required_unless_present = "config", conflicts_with = "config")]

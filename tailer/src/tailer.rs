@@ -326,7 +326,9 @@ impl Tailer {
                 self.roster.make_ready(id);
             }
         }
-        left.into_iter().for_each(|id| self.remove(id));
+        for id in left {
+            self.remove(id);
+        }
         for id in roused {
             if let Some(followed) = self.roster.get(id) {
                 followed.is_waiting = false;

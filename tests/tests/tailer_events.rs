@@ -1,6 +1,7 @@
 //! What the tailer tells on standard error, word by word, with inode numbers masked.
 
 use std::fs;
+use std::io::BufRead;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread;
@@ -54,14 +55,14 @@ fn rotations_and_truncations_are_told_in_these_words() {
     let first = inode(&app.path);
     app.write(3);
     other.write(3);
-    until("6 lines", || stand.delivered().iter().filter(|byte| **byte == b'\n').count() == 6);
+    until("6 lines", || stand.delivered().lines().count() == 6);
     drop(rename_and_create(&mut app));
     let second = inode(&app.path);
     stand.daemon().wait_line("log rotated");
     // This time nobody has the name for a while.
     shift(&app.path);
     app.write(1);
-    until("7 lines", || stand.delivered().iter().filter(|byte| **byte == b'\n').count() == 7);
+    until("7 lines", || stand.delivered().lines().count() == 7);
     thread::sleep(Duration::from_millis(300));
     app.reopen();
     let third = inode(&app.path);

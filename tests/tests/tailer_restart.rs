@@ -1,6 +1,7 @@
 //! What happened to the files, and to the state, while the tailer was down: T6, T7, T11.
 
 use std::fs;
+use std::io::BufRead;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
@@ -181,7 +182,7 @@ fn t11_where_both_states_are_damaged_the_policy_decides() {
         };
         stand.start();
         log.write(10);
-        until("the lines", || stand.delivered().iter().filter(|byte| **byte == b'\n').count() == expected);
+        until("the lines", || stand.delivered().lines().count() == expected);
         stand.stop();
     }
 }

@@ -1,6 +1,7 @@
 //! How the tailer ends: by TERM and INT, twice, by a reader that goes away, and what the next run finds.
 
 use std::fs;
+use std::io::BufRead;
 use std::io::{BufRead, BufReader, Read, Write, pipe};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -65,7 +66,7 @@ fn what_waits_for_earlier_lines_comes_out_in_order_at_the_end() {
     assert_eq!(String::from_utf8(stand.delivered()), String::from_utf8(expected));
     stand.start();
     stand.stop();
-    assert_eq!(stand.delivered().iter().filter(|byte| **byte == b'\n').count(), 20, "once");
+    assert_eq!(stand.delivered().lines().count(), 20, "once");
 }
 
 #[test]
