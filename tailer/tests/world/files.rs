@@ -191,7 +191,7 @@ impl World {
 
     pub(super) fn lock(&mut self) {
         if let Some(file) = identity(&self.live()).filter(|_| !self.is_truncated) {
-            fs::set_permissions(self.live(), Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(self.live(), Permissions::from_mode(0o000)).unwrap();
             self.locked.insert(file);
             let life = self.lives[&file];
             self.reference.lives[life].is_late = true;
