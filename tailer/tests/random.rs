@@ -17,7 +17,7 @@ fn number_of(variable: &str, otherwise: usize) -> usize {
 
 fn setting_of(seed: usize) -> Setting {
     let room = [1 << 20, 256, 5000][seed / 2 % 3];
-    Setting { has_leases: seed % 2 == 0, is_link: seed % 5 == 4, room }
+    Setting { has_leases: seed.is_multiple_of(2), is_link: seed % 5 == 4, room }
 }
 
 fn play(setting: Setting, steps: &[Step], counts: &mut (usize, usize)) -> Result<(), String> {
