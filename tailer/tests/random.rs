@@ -64,7 +64,8 @@ fn what_could_be_read_comes_out_once_whole_and_in_order() {
         let steps: Vec<Step> = (0..count).map(|_| Step::random(&mut random)).collect();
         if let Err(why) = play(setting, &steps, &mut counts) {
             let (steps, shortest) = shrink(setting, steps);
-            let list: String = steps.iter().map(|step| format!("  {step:?},\n")).collect();
+            let list: Vec<String> = steps.iter().map(|step| format!("  {step:?},")).collect();
+            let list = list.join("\n") + "\n";
             panic!("seed {seed}, {setting:?}: {why}\n\nthe same, shorter:\n{list}{shortest}");
         }
     }

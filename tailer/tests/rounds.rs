@@ -43,7 +43,13 @@ impl Stand {
         let mut toml = format!("state_file = \"state.json\"\n{keys}\n");
         for file in files {
             let (file, pipe) = (self.path(file), self.path("T"));
-            writeln!(toml, "[[files]]\npath = \"{}\"\npipe = \"{}\"\nstart_at = \"beginning\"", file.display(), pipe.display()).unwrap();
+            writeln!(
+                toml,
+                "[[files]]\npath = \"{}\"\npipe = \"{}\"\nstart_at = \"beginning\"",
+                file.display(),
+                pipe.display()
+            )
+            .unwrap();
         }
         fs::write(self.path("tailer.toml"), toml).unwrap();
     }

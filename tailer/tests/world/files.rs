@@ -1,5 +1,6 @@
 //! The hands of the writers and of the rotator: what they do to files, and to the reference with it.
 
+use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -18,7 +19,7 @@ impl World {
         let mut text = String::new();
         for _ in 0..lines {
             let number = self.reference.next_line(life);
-            text += &format!("{number:08} {}\n", "x".repeat(number * 7 % 50));
+            writeln!(text, "{number:08} {}", "x".repeat(number * 7 % 50)).unwrap();
         }
         self.write(writer, text.as_bytes());
     }

@@ -245,7 +245,9 @@ impl Follower {
     }
 
     pub fn describe(&self) -> String {
-        let generations: String = self.generations().map(|generation| format!("\n  {}", brief(generation))).collect();
+        let generations: Vec<String> =
+            self.generations().map(|generation| format!("\n  {}", brief(generation))).collect();
+        let generations = generations.concat();
         format!("generations:{generations}\ntold:\n  {}", self.told[self.told.len().saturating_sub(40)..].join("\n  "))
     }
 }
