@@ -156,7 +156,7 @@ fn a_line_that_is_longer_than_the_room_of_each_of_many_sources_holds_up_nobody()
     let names: Vec<String> = (0..200).map(|n| format!("{n}.log")).collect();
     let files: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut stand = Stand::new("order = \"timestamp\"", &files);
-    for name in names {
+    for name in &names {
         stand.append(name, &format!("{name}\n"));
     }
     let long = "x".repeat(700_000);
