@@ -62,7 +62,7 @@ pub struct Tailer {
     is_starving_said: bool,
     waits: Vec<Waits>,
     buffer: Vec<u8>,
-    /// Wall clock, never less than before.
+    /// Wall clock, never less than before. In a batch it stands still, see [`start`].
     clock_ns: i64,
     /// When globs are expanded again.
     expand_at: Option<Instant>,
@@ -87,7 +87,9 @@ impl Tailer {
     /// # Errors
     /// Of an output, such that no later round can mend it.
     pub fn round(&mut self, now: Instant, now_ns: i64) -> Result<()> {
-        self.clock_ns = self.clock_ns.max(now_ns);
+        if !self.is_batch {
+            self.clock_ns = self.clock_ns.max(now_ns);
+        }
         self.directories.begin_round(now);
         self.hear();
         self.expand(now);
