@@ -66,7 +66,7 @@ pub fn terminal_width(terminal: RawFd) -> Option<u16> {
 }
 
 /// Takes a read lease on a file and gives it back at once: refused with EAGAIN while anybody has it open for writing.
-/// nix has no F_SETLEASE. Breaking the lease would raise SIGIO, so a caller ignores that signal.
+/// nix has no `F_SETLEASE`. Breaking the lease would raise SIGIO, so a caller ignores that signal.
 pub fn try_read_lease(file: &File) -> io::Result<()> {
     // SAFETY: plain numbers; what changes is the lease of our own descriptor, which is given back.
     unsafe {

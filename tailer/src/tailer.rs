@@ -40,6 +40,7 @@ const TURN_BYTES: usize = 4 << 20;
 const READS_MAX: usize = 64;
 
 /// All of it.
+#[allow(clippy::struct_excessive_bools)] // Facts that have nothing to do with each other.
 pub struct Tailer {
     config: Config,
     is_batch: bool,

@@ -45,7 +45,7 @@ fn t8_a_file_that_comes_late_goes_and_comes_again_is_followed() {
         drop(first);
         let mut second = Log::open(&path, 2, owner);
         second.write(10);
-        until("the new file", || stand.delivered().iter().filter(|byte| **byte == b'\n').count() == 25);
+        until("the new file", || stand.lines_delivered() == 25);
         assert_eq!((writer, lines), (1, 15));
         stand.stop();
     }

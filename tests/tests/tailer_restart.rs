@@ -181,7 +181,7 @@ fn t11_where_both_states_are_damaged_the_policy_decides() {
         };
         stand.start();
         log.write(10);
-        until("the lines", || stand.delivered().iter().filter(|byte| **byte == b'\n').count() == expected);
+        until("the lines", || stand.lines_delivered() == expected);
         stand.stop();
     }
 }

@@ -195,7 +195,9 @@ impl Tailer {
                 || (followed.is_leaving && followed.is_delivered())
         };
         let over: Vec<_> = self.roster.iter().filter(is_over).map(|followed| followed.source.id()).collect();
-        over.into_iter().for_each(|id| self.remove(id));
+        for id in over {
+            self.remove(id);
+        }
     }
 
     fn remove(&mut self, id: SourceId) {
