@@ -79,10 +79,16 @@ fn without_inotify_files_are_polled_with_a_warning() {
         let Some(launch) = limited(&stand, limit, value) else { return };
         stand.start_by(launch);
         stand.daemon().wait_line(&format!("[tailer] inotify limit reached, polling instead: raise {sysctl}"));
+        stand.daemon().wait_line("leases");
         for log in &mut logs {
             log.write(5);
             drop(rename_and_create(log));
             log.write(5);
+        }
+        stand.wait_delivered(&logs.iter().collect::<Vec<_>>());
+        // No name changes any more.
+        for log in &mut logs {
+            log.write(1);
         }
         let logs: Vec<&Log> = logs.iter().collect();
         // Sooner than everything is looked at where inotify tells of changes.
