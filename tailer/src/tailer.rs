@@ -10,7 +10,6 @@ mod telling;
 
 use std::collections::HashMap;
 use std::os::fd::RawFd;
-use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
 
 use standpipe_common::error::Result;
@@ -29,7 +28,6 @@ use crate::output::{Delivered, Standing, Waits};
 use crate::outputs::Outputs;
 use crate::roster::{Followed, Roster};
 use crate::siblings::directories::Directories;
-use crate::source::Source;
 use crate::steady::Steady;
 use crate::watch::Watch;
 
@@ -43,6 +41,7 @@ const SLOTS_MAX: usize = 128;
 const READS_MAX: usize = 64;
 
 /// All of it.
+#[allow(clippy::struct_excessive_bools)] // Facts that have nothing to do with each other.
 pub struct Tailer {
     config: Config,
     is_batch: bool,
@@ -65,6 +64,7 @@ pub struct Tailer {
     is_starving_said: bool,
     waits: Vec<Waits>,
     buffer: Vec<u8>,
+    /// In a batch it stands still, see `start`.
     clock: Steady,
     /// When globs are expanded again.
     expand_at: Option<Instant>,
@@ -89,7 +89,9 @@ impl Tailer {
     /// # Errors
     /// Of an output, such that no later round can mend it.
     pub fn round(&mut self, now: Instant, now_ns: i64) -> Result<()> {
-        self.clock.follow(now, now_ns);
+        if !self.is_batch {
+            self.clock.follow(now, now_ns);
+        }
         self.directories.begin_round(now);
         self.hear();
         self.expand(now);
@@ -268,11 +270,10 @@ impl Tailer {
             }
             let output = self.outputs.get(followed.output);
             let room = output.room(id);
-            let read_ns = if self.is_batch { written_ns(&followed.source) } else { self.clock.now_ns() };
             let standing = if room == 0 {
                 Standing::Behind
             } else {
-                followed.source.read(output, &mut self.buffer, TURN_BYTES, now, read_ns)
+                followed.source.read(output, &mut self.buffer, TURN_BYTES, now, self.clock.now_ns())
             };
             let room_left = output.room(id);
             // Room that nothing could be put into is none.
@@ -378,12 +379,6 @@ impl Tailer {
             self.roster.hint(id, Hints { content: true, ..Hints::default() });
         }
     }
-}
-
-/// When the file was written last: what a batch prints is made of the files alone.
-fn written_ns(source: &Source) -> i64 {
-    let metadata = source.live().and_then(|live| live.file()).and_then(|file| file.metadata().ok());
-    metadata.map_or(0, |metadata| metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec())
 }
 
 /// The source of a generation.

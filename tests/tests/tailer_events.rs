@@ -1,7 +1,6 @@
 //! What the tailer tells on standard error, word by word, with inode numbers masked.
 
 use std::fs;
-use std::io::BufRead;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread;
@@ -35,7 +34,8 @@ fn configure_yaml(stand: &Tailing, names: &[&str]) {
     let mut yaml = "poll_interval_ms: 250\norder: timestamp\nstate_file: state.json\nfiles:\n".to_owned();
     for name in names {
         let path = stand.log_path(name);
-        yaml += &format!("  - path: {}\n    name: {name}\n    max_idle_ms: 5000        # idle\n", path.display());
+        yaml += &["  - path: ", path.to_str().unwrap(), "\n    name: ", name, "\n"].concat();
+        yaml += "    max_idle_ms: 5000        # how long a rotated generation may stay idle\n";
     }
     fs::write(stand.work("tailer.yaml"), yaml).unwrap();
 }
@@ -55,14 +55,14 @@ fn rotations_and_truncations_are_told_in_these_words() {
     let first = inode(&app.path);
     app.write(3);
     other.write(3);
-    until("6 lines", || stand.delivered().lines().count() == 6);
+    until("6 lines", || stand.lines_delivered() == 6);
     drop(rename_and_create(&mut app));
     let second = inode(&app.path);
     stand.daemon().wait_line("log rotated");
     // This time nobody has the name for a while.
     shift(&app.path);
     app.write(1);
-    until("7 lines", || stand.delivered().lines().count() == 7);
+    until("7 lines", || stand.lines_delivered() == 7);
     thread::sleep(Duration::from_millis(300));
     app.reopen();
     let third = inode(&app.path);

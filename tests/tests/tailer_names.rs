@@ -1,7 +1,6 @@
 //! What may become of the followed name: T8, T12, T13, and the tailer's half of H17.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::BufRead;
 use std::io::Write;
 use std::os::unix::fs::{FileExt, symlink};
 use std::os::unix::net::UnixListener;
@@ -46,7 +45,7 @@ fn t8_a_file_that_comes_late_goes_and_comes_again_is_followed() {
         drop(first);
         let mut second = Log::open(&path, 2, owner);
         second.write(10);
-        until("the new file", || stand.delivered().lines().count() == 25);
+        until("the new file", || stand.lines_delivered() == 25);
         assert_eq!((writer, lines), (1, 15));
         stand.stop();
     }

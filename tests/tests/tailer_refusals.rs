@@ -8,7 +8,7 @@ use standpipe_tests::deadline::until;
 use standpipe_tests::pipe::{open_reader, read_all};
 use standpipe_tests::scratch::make_fifo;
 
-use support_c::{Owner, Tailing};
+use support_c::{Owner, Tailing, count_lines};
 
 mod support_c;
 
@@ -112,7 +112,7 @@ fn a_pipe_that_nobody_holds_is_told_once_and_written_when_somebody_does() {
     let mut got = Vec::new();
     until("all lines", || {
         std::io::Read::read_to_end(&mut pipe, &mut got).ok();
-        got.iter().filter(|byte| **byte == b'\n').count() == 25
+        count_lines(&got) == 25
     });
     assert!(got == fs::read(&log.path).unwrap());
     assert_eq!(daemon.terminate(), 0, "{}", daemon.stderr());
@@ -135,7 +135,7 @@ fn a_pipe_that_is_none_is_told_and_never_written_to() {
     let mut got = Vec::new();
     until("all lines", || {
         got.extend(read_all(&mut pipe));
-        got.iter().filter(|byte| **byte == b'\n').count() == 20
+        count_lines(&got) == 20
     });
     drop(keeper);
     assert_eq!(daemon.terminate(), 0, "{}", daemon.stderr());

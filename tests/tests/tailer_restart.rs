@@ -1,7 +1,6 @@
 //! What happened to the files, and to the state, while the tailer was down: T6, T7, T11.
 
 use std::fs;
-use std::io::BufRead;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
@@ -182,7 +181,7 @@ fn t11_where_both_states_are_damaged_the_policy_decides() {
         };
         stand.start();
         log.write(10);
-        until("the lines", || stand.delivered().lines().count() == expected);
+        until("the lines", || stand.lines_delivered() == expected);
         stand.stop();
     }
 }

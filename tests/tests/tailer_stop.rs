@@ -66,7 +66,7 @@ fn what_waits_for_earlier_lines_comes_out_in_order_at_the_end() {
     assert_eq!(String::from_utf8(stand.delivered()), String::from_utf8(expected));
     stand.start();
     stand.stop();
-    assert_eq!(stand.delivered().lines().count(), 20, "once");
+    assert_eq!(stand.lines_delivered(), 20, "once");
 }
 
 #[test]
@@ -85,6 +85,22 @@ fn an_output_that_takes_nothing_does_not_hold_up_the_end_and_the_rest_comes_with
     stand.set_draining(true);
     stand.start();
     stand.finish(&[&log]);
+}
+
+#[test]
+fn what_is_there_is_read_at_the_end_also_where_the_output_has_to_make_room_first() {
+    let mut stand = Tailing::into_pipe(Owner::Tailer, true);
+    stand.configure("", &[("app.log", "")]);
+    let mut log = stand.log("app.log", 1);
+    stand.set_draining(false);
+    stand.start();
+    log.write(15_000);
+    stand.daemon().signal(Signal::SIGTERM);
+    std::thread::sleep(Duration::from_millis(300));
+    stand.set_draining(true);
+    assert_eq!(stand.wait_exit(), 0);
+    stand.wait_delivered(&[&log]);
+    assert!(stand.tally(&[&log]).is_whole());
 }
 
 #[test]

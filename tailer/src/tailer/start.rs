@@ -26,6 +26,7 @@ use crate::order::{Patience, Window};
 use crate::outputs::{Kind, Outputs};
 use crate::roster::Roster;
 use crate::siblings::directories::Directories;
+use crate::sources::Found;
 use crate::stage::{Position, Stage};
 use crate::stdout::Stdout;
 use crate::steady::Steady;
@@ -96,7 +97,11 @@ impl Tailer {
         for finding in begin.findings {
             tailer.printer.print(&Event::Warning(finding));
         }
-        for found in tailer.find() {
+        let found = tailer.find();
+        if tailer.is_batch {
+            tailer.clock = Steady::new(now, last_change_ns(&found));
+        }
+        for found in found {
             tailer.enroll(&found, Occasion::Named)?;
         }
         tailer.forget_finished();
@@ -178,6 +183,13 @@ fn begin(config: &Config, now: Instant) -> Result<Begin> {
     let first = known.iter().map(|state| state.since_ns).filter(|since| *since > 0).min();
     let keeper = Some(Keeper::new(opened.checkpoint, known, now));
     Ok(Begin { keeper, start_at, since_ns: first.unwrap_or(since_ns), findings: opened.findings })
+}
+
+/// When one of the files was changed last: the only time of lines without one that makes a batch a function of its
+/// files.
+fn last_change_ns(found: &[Found]) -> i64 {
+    let changes = found.iter().filter_map(|found| fs::metadata(&found.path).ok());
+    changes.map(|metadata| metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec()).max().unwrap_or(0)
 }
 
 /// Files that we write, so that none of them is followed.

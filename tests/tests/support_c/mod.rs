@@ -202,6 +202,11 @@ impl Tailing {
         }
     }
 
+    /// How many lines these are.
+    pub fn lines_delivered(&self) -> usize {
+        count_lines(&self.delivered())
+    }
+
     /// What became of the lines of these logs.
     pub fn tally(&self, logs: &[&Log]) -> Tally {
         let mut check = Check::new();
@@ -212,7 +217,7 @@ impl Tailing {
     /// Waits until as many lines were delivered as these logs got.
     pub fn wait_delivered(&self, logs: &[&Log]) {
         let lines: u64 = logs.iter().map(|log| log.written().1).sum();
-        let all = || memchr::memchr_iter(b'\n', &self.delivered()).count() as u64 >= lines;
+        let all = || self.lines_delivered() as u64 >= lines;
         let done = within(CONDITION_SPAN, all);
         assert!(done, "not all of {lines} lines: {:?}\n{}", self.tally(logs), self.daemon().stderr());
     }
@@ -228,6 +233,11 @@ impl Tailing {
     fn daemon_mut(&mut self) -> &mut Daemon {
         self.daemon.as_mut().expect("a tailer was started")
     }
+}
+
+/// How many lines these bytes are.
+pub fn count_lines(bytes: &[u8]) -> usize {
+    memchr::memchr_iter(b'\n', bytes).count()
 }
 
 fn scratch(owner: Owner) -> Scratch {
