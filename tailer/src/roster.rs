@@ -14,6 +14,7 @@ use crate::source::Source;
 
 /// A source at work.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // Facts that do not depend on each other.
 pub struct Followed {
     /// It.
     pub source: Source,

@@ -43,7 +43,8 @@ impl Stand {
         let mut toml = format!("state_file = \"state.json\"\n{keys}\n");
         for file in files {
             let (file, pipe) = (self.path(file), self.path("T"));
-            writeln!(toml, "[[files]]\npath = {file:?}\npipe = {pipe:?}\nstart_at = \"beginning\"").unwrap();
+            let (file, pipe) = (file.display(), pipe.display());
+            writeln!(toml, "[[files]]\npath = '{file}'\npipe = '{pipe}'\nstart_at = 'beginning'").unwrap();
         }
         fs::write(self.path("tailer.toml"), toml).unwrap();
     }
@@ -150,7 +151,9 @@ fn a_line_that_is_longer_than_the_room_of_each_of_many_sources_holds_up_nobody()
     let names: Vec<String> = (0..200).map(|n| format!("{n}.log")).collect();
     let files: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut stand = Stand::new("order = \"timestamp\"", &files);
-    names.iter().for_each(|name| stand.append(name, &format!("{name}\n")));
+    for name in &names {
+        stand.append(name, &format!("{name}\n"));
+    }
     let long = "x".repeat(700_000);
     stand.append("7.log", &long);
     let mut tailer = stand.start();

@@ -199,7 +199,9 @@ impl Tailer {
             is_gone && followed.source.generations().next().is_none()
         };
         let over: Vec<_> = self.roster.iter().filter(is_over).map(|followed| followed.source.id()).collect();
-        over.into_iter().for_each(|id| self.remove(id));
+        for id in over {
+            self.remove(id);
+        }
     }
 
     pub(super) fn remove(&mut self, id: SourceId) {

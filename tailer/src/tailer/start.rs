@@ -102,7 +102,9 @@ impl Tailer {
         tailer.forget_finished();
         tailer.expand_next(now);
         tailer.tell_watching();
-        trouble.iter().for_each(|event| tailer.printer.print(event));
+        if let Some(event) = trouble {
+            tailer.printer.print(&event);
+        }
         Ok(tailer)
     }
 
