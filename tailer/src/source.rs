@@ -269,6 +269,11 @@ impl Source {
         self.wants_descriptor
     }
 
+    /// Whether nothing has its name, and nothing that had it is left to be read.
+    pub fn is_gone(&self) -> bool {
+        self.missing_since.is_some() && self.chain.is_empty()
+    }
+
     /// How many files it has open.
     pub fn descriptors_open(&self) -> usize {
         self.chain.iter().filter(|generation| generation.is_open()).count()

@@ -247,15 +247,20 @@ impl Tailer {
             self.starved.push(id);
         }
         watch_files(followed, self.watch.as_mut());
+        // It is found again if it comes back.
+        let is_over = followed.file.is_glob && followed.source.is_gone();
         self.roster.make_ready(id);
         self.tell_of(id);
+        if is_over {
+            self.remove(id);
+        }
         is_changed
     }
 
     /// Reads what there is, each source in its turn, as far as its output has room.
     fn read(&mut self, now: Instant) {
         for _ in 0..self.roster.ready_count().min(READS_MAX) {
-            let Some(followed) = self.roster.next_ready() else { break };
+            let Some(followed) = self.roster.next_ready() else { continue };
             let id = followed.source.id();
             if followed.next_output != followed.output && followed.is_delivered() {
                 self.outputs.part(followed.output, id);
