@@ -5,8 +5,9 @@
 //! - [`generation`], [`reading`], [`drain`]: one life of one inode, and the way of its bytes to an output;
 //! - [`finish`]: when such a life is over, and when the next one may be read. Pure;
 //! - [`sample`]: whether a file is a copy of another;
-//! - `names`, `truncation`, `siblings`, `restore`: the steps of a look, each a part of [`Source`](crate::source::Source).
+//! - `names`, `truncation`, `siblings`, `restore`, `done`: the steps of a look, each a part of [`Source`](crate::source::Source).
 
+pub(crate) mod done;
 pub mod drain;
 pub mod finish;
 pub mod generation;

@@ -2,7 +2,7 @@
 //!
 //! Invariants: a changed list of generations is on disk before bytes of it are on their way (without a sync: it outlives
 //! this process); positions follow once a second, durably. What is remembered of files that are not followed now is kept
-//! for [`FORGET_AFTER`]. A disk that refuses stops nothing: it is said once, and tried again.
+//! until they are followed again. A disk that refuses stops nothing: it is said once, and tried again.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

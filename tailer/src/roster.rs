@@ -17,7 +17,6 @@ pub const RECONCILE_SPAN: Duration = Duration::from_secs(5);
 
 /// A source at work.
 #[derive(Debug)]
-#[allow(clippy::struct_excessive_bools)] // Facts that have nothing to do with each other.
 pub struct Followed {
     /// It.
     pub source: Source,

@@ -4,7 +4,7 @@
 //! whoever keeps a checkpoint can write a changed list down before bytes of it are on their way. Time and hints come in
 //! as arguments; nothing here waits.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,19 +18,12 @@ use crate::follow::generation::{Generation, Phase, Trouble};
 use crate::follow::happening::Happening;
 use crate::follow::reading::Hands;
 use crate::follow::settings::{Hints, Settings, Surroundings};
-use crate::guard::Guard;
-use crate::identity::{Identity, Origin};
+use crate::identity::Identity;
 use crate::lease::Writers;
 use crate::lines::{GenerationId, SourceId};
 use crate::open::Stamp;
 use crate::output::{Output, Standing};
-use crate::state::{DoneState, GenerationState, SourceState};
-
-/// Most files that are remembered as done with.
-pub(crate) const DONE_MAX: usize = 1024;
-
-/// Most of them that are not there any more: copies of them may still come.
-const GONE_MAX: usize = 32;
+use crate::state::{DoneState, SourceState};
 
 /// How long a live name may be missing before it is said: a rotation that creates no new file leaves such a gap.
 pub(crate) const MISSING_MAX: Duration = Duration::from_secs(3);
@@ -215,7 +208,9 @@ impl Source {
                 break;
             }
         }
-        if !settings.is_batch && standing == Standing::Ended {
+        if settings.is_batch && self.wants_descriptor {
+            standing = Standing::Behind;
+        } else if !settings.is_batch && standing == Standing::Ended {
             standing = Standing::AtEnd;
         }
         if late > 0 {
@@ -301,17 +296,25 @@ impl Source {
         self.wants_descriptor
     }
 
+    /// Whether nothing has its name, and nothing that had it is left to be read.
+    pub fn is_gone(&self) -> bool {
+        self.missing_since.is_some() && self.chain.is_empty()
+    }
+
     /// How many files it has open.
     pub fn descriptors_open(&self) -> usize {
         self.chain.iter().filter(|generation| generation.is_open()).count()
     }
 
-    /// Closes the files that were read to their ends and delivered; how many. They are opened again when they grew.
+    /// Closes the files that were read to their ends and delivered, to be opened again when they grew, and those of
+    /// which nothing is left to be read; how many.
     pub fn park(&mut self) -> usize {
         let mut parked = 0;
         for generation in &mut self.chain {
             let is_at_end = generation.at_end.is_some() && generation.phase == Phase::Reading;
-            if is_at_end && generation.file().is_some() && generation.is_delivered() && generation.has_name {
+            let may_come_back = is_at_end && generation.is_delivered() && generation.has_name;
+            let is_read = generation.phase == Phase::Finished && generation.held.is_empty();
+            if generation.file().is_some() && (may_come_back || is_read) {
                 generation.park();
                 parked += 1;
             }
@@ -352,75 +355,5 @@ impl Source {
 
     pub(crate) fn tell(&mut self, happening: Happening) {
         self.happenings.push(happening);
-    }
-
-    /// Takes generations off the list that are finished and delivered.
-    fn let_go(&mut self) {
-        let mut index = 0;
-        while index < self.chain.len() {
-            // In a batch the live one is over as well, and stays for the checkpoint: more may come before the next.
-            if !self.chain[index].is_over() || self.chain[index].is_live() {
-                index += 1;
-                continue;
-            }
-            if let Some(generation) = self.chain.remove(index) {
-                self.finish(&generation);
-            }
-        }
-    }
-
-    fn finish(&mut self, generation: &Generation) {
-        self.is_changed = true;
-        // What is known of a copy that was compared with it already says more: by that it is known when it is packed.
-        let is_known = |identity: &Identity| self.done.iter().any(|done| done.origin.identity == *identity);
-        let of_this = self.copies.iter().filter(|(identity, of)| *of == generation.id && !is_known(identity));
-        let copies: Vec<Identity> = of_this.map(|(identity, _)| *identity).collect();
-        self.copies.retain(|(_, of)| *of != generation.id);
-        for identity in copies {
-            self.set_done(DoneState { origin: Origin { identity, epoch: 0 }, ..DoneState::default() });
-        }
-        if self.chain.iter().any(|other| other.inode == generation.inode) {
-            // The life of an inode that goes on in another generation.
-            return;
-        }
-        let GenerationState { origin, offset, guard, head, copy, .. } = generation.state();
-        let origin = copy.map_or(origin, |identity| Origin { identity, epoch: 0 });
-        self.tell(Happening::Finished { identity: origin.identity, offset });
-        self.set_done(DoneState { origin, offset: Some(offset), guard, head, size: offset });
-    }
-
-    pub(crate) fn set_done(&mut self, done: DoneState) {
-        self.is_changed = true;
-        self.done.retain(|other| other.origin.identity != done.origin.identity);
-        if self.done.len() == DONE_MAX {
-            let born_ns = |done: &DoneState| done.origin.identity.born_ns;
-            let oldest = (0..DONE_MAX).min_by_key(|index| born_ns(&self.done[*index])).unwrap_or(0);
-            self.forget(oldest);
-        }
-        self.done.push(done);
-    }
-
-    /// Of the files that are done with and not `here` any more, the last few are remembered.
-    pub(crate) fn forget_gone(&mut self, here: &HashSet<Identity>) {
-        let is_gone = |done: &DoneState| done.origin.identity.born_ns > 0 && !here.contains(&done.origin.identity);
-        let mut surplus = self.done.iter().filter(|done| is_gone(done)).count().saturating_sub(GONE_MAX);
-        while surplus > 0
-            && let Some(index) = self.done.iter().position(is_gone)
-        {
-            self.forget(index);
-            surplus -= 1;
-        }
-    }
-
-    /// A file that is done with is remembered by the time of its birth alone: what is older never was ours.
-    fn forget(&mut self, index: usize) {
-        let done = self.done.remove(index);
-        self.since_ns = self.since_ns.max(done.origin.identity.born_ns + 1);
-        self.is_changed = true;
-    }
-
-    /// A file that never was ours, with what tells a copy of it.
-    pub(crate) fn set_never_ours(&mut self, identity: Identity, size: u64, head: Option<Guard>, guard: Option<Guard>) {
-        self.set_done(DoneState { origin: Origin { identity, epoch: 0 }, offset: None, guard, head, size });
     }
 }

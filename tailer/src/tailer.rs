@@ -4,18 +4,18 @@
 //! positions durable once a second. What is printed is printed in `telling`; which files there are, and what becomes
 //! of them after a HUP, is in `roll`.
 
+mod descriptors;
 mod roll;
 mod start;
 mod telling;
 
 use std::collections::HashMap;
 use std::os::fd::RawFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use standpipe_common::error::Result;
 
 use crate::around::{Around, Taken};
-use crate::budget;
 use crate::config::{Config, StartAt};
 use crate::events::{Event, Printer};
 use crate::follow::settings::Hints;
@@ -31,6 +31,8 @@ use crate::siblings::directories::Directories;
 use crate::steady::Steady;
 use crate::watch::Watch;
 
+/// How soon a batch asks again for descriptors that sources may have given back.
+const FEED_SPAN: Duration = Duration::from_millis(2);
 /// Looks without a hint in one round.
 const LOOKS_MAX: usize = 512;
 /// Most bytes of one source before it is another one's turn.
@@ -41,7 +43,6 @@ const SLOTS_MAX: usize = 128;
 const READS_MAX: usize = 64;
 
 /// All of it.
-#[allow(clippy::struct_excessive_bools)] // Facts that have nothing to do with each other.
 pub struct Tailer {
     config: Config,
     is_batch: bool,
@@ -113,8 +114,9 @@ impl Tailer {
             return Some(now);
         }
         let waits = self.waits.iter().filter_map(|waits| waits.until);
+        let feed = (self.is_batch && !self.starved.is_empty()).then(|| now + FEED_SPAN);
         let keeper = self.keeper.as_ref().and_then(Keeper::due);
-        waits.chain(self.roster.next_due(now)).chain(keeper).chain(self.expand_at).min()
+        waits.chain(self.roster.next_due(now)).chain(keeper).chain(self.expand_at).chain(feed).min()
     }
 
     /// What the outputs wait for.
@@ -140,7 +142,8 @@ impl Tailer {
     /// Of a batch: whether there is nothing left to be done.
     pub fn is_done(&mut self) -> bool {
         let now = Instant::now();
-        !self.is_behind() && self.is_delivered() && self.roster.next_due(now).is_none_or(|due| due > now)
+        let is_read = !self.is_behind() && self.starved.is_empty();
+        is_read && self.is_delivered() && self.roster.next_due(now).is_none_or(|due| due > now)
     }
 
     /// Everything is looked at once more.
@@ -250,15 +253,20 @@ impl Tailer {
             self.starved.push(id);
         }
         watch_files(followed, self.watch.as_mut());
+        // It is found again if it comes back.
+        let is_over = followed.file.is_glob && followed.source.is_gone();
         self.roster.make_ready(id);
         self.tell_of(id);
+        if is_over {
+            self.remove(id);
+        }
         is_changed
     }
 
     /// Reads what there is, each source in its turn, as far as its output has room.
     fn read(&mut self, now: Instant) {
         for _ in 0..self.roster.ready_count().min(READS_MAX) {
-            let Some(followed) = self.roster.next_ready() else { break };
+            let Some(followed) = self.roster.next_ready() else { continue };
             let id = followed.source.id();
             if followed.next_output != followed.output && followed.is_delivered() {
                 self.outputs.part(followed.output, id);
@@ -281,7 +289,8 @@ impl Tailer {
             let index = followed.output;
             let interval = followed.interval(self.config.poll_interval);
             let wants_look = followed.source.wants_look();
-            let is_to_wait = standing == Standing::Behind && is_full && !wants_look;
+            let is_behind = standing == Standing::Behind && !wants_look && !(self.is_batch && followed.is_starved);
+            let is_to_wait = is_behind && is_full;
             let was_waiting = followed.is_waiting;
             followed.is_waiting |= is_to_wait;
             let next_look = followed.source.next_look(now).map_or(now + interval, |at| at.min(now + interval));
@@ -294,7 +303,7 @@ impl Tailer {
                 if !was_waiting {
                     self.outputs.wait_for(index, id, room_left != room);
                 }
-            } else if standing == Standing::Behind && !wants_look {
+            } else if is_behind {
                 self.roster.make_ready(id);
             }
             self.tell_of(id);
@@ -339,45 +348,6 @@ impl Tailer {
         // Last, for what was delivered before a failure is delivered.
         self.waits = turned?;
         Ok(())
-    }
-
-    /// Closes at least `needed` files of sources that were read to their ends, as far as there are such; they are
-    /// opened again when they grow.
-    fn park(&mut self, needed: usize) {
-        // Several at once: choosing goes over all sources.
-        let needed = needed.max(self.open_max / 8);
-        let candidate = |followed: &Followed| budget::Candidate {
-            source: followed.source.id(),
-            priority: followed.file.priority,
-            last_growth: followed.source.last_growth(),
-            open: followed.open,
-            is_at_end: followed.open > 0,
-        };
-        for id in budget::choose(self.roster.iter().map(candidate), needed) {
-            let Some(followed) = self.roster.get(id) else { continue };
-            followed.source.park();
-            self.open = self.open + followed.source.descriptors_open() - followed.open;
-            followed.open = followed.source.descriptors_open();
-        }
-    }
-
-    /// Gives descriptors to sources that could not open their files.
-    fn feed_starved(&mut self) {
-        if self.starved.is_empty() {
-            return;
-        }
-        if !std::mem::replace(&mut self.is_starving_said, true) {
-            self.printer.print(&Event::Waiting { count: self.starved.len() });
-        }
-        let before = self.open;
-        self.park(self.starved.len().min(self.open_max / 2));
-        let freed = before - self.open;
-        let fed = freed.min(self.starved.len());
-        for id in self.starved.drain(..fed).collect::<Vec<_>>() {
-            let Some(followed) = self.roster.get(id) else { continue };
-            followed.is_starved = false;
-            self.roster.hint(id, Hints { content: true, ..Hints::default() });
-        }
     }
 }
 

@@ -43,13 +43,8 @@ impl Stand {
         let mut toml = format!("state_file = \"state.json\"\n{keys}\n");
         for file in files {
             let (file, pipe) = (self.path(file), self.path("T"));
-            writeln!(
-                toml,
-                "[[files]]\npath = \"{}\"\npipe = \"{}\"\nstart_at = \"beginning\"",
-                file.display(),
-                pipe.display()
-            )
-            .unwrap();
+            let (file, pipe) = (file.display(), pipe.display());
+            writeln!(toml, "[[files]]\npath = '{file}'\npipe = '{pipe}'\nstart_at = 'beginning'").unwrap();
         }
         fs::write(self.path("tailer.toml"), toml).unwrap();
     }
@@ -178,4 +173,27 @@ fn a_clock_that_is_set_back_holds_back_no_line() {
     stand.now_ns -= 3600 * SECOND_NS;
     stand.append("a.log", "two\n");
     assert_eq!(stand.drain(&mut tailer, 2), "two\n");
+}
+
+#[test]
+fn files_of_a_glob_that_come_and_go_leave_nothing_behind() {
+    let mut stand = Stand::new("", &["*.log"]);
+    let mut tailer = stand.start();
+    let mut text = String::new();
+    for n in 0..30 {
+        stand.append(&format!("worker-{n}.log"), &format!("line {n}\n"));
+        text += &stand.drain(&mut tailer, 1);
+        fs::remove_file(stand.path(&format!("worker-{n}.log"))).unwrap();
+    }
+    // One that rotates and is gone for a while is remembered by what is left of it.
+    stand.append("app.log", "one\n");
+    text += &stand.drain(&mut tailer, 1);
+    fs::rename(stand.path("app.log"), stand.path("app.log.1")).unwrap();
+    text += &stand.drain(&mut tailer, 10);
+    stand.append("app.log", "two\n");
+    text += &stand.drain(&mut tailer, 5);
+    let expected = (0..30).fold(String::new(), |text, n| text + &format!("line {n}\n"));
+    assert_eq!(text, expected + "one\ntwo\n");
+    let state = fs::read_to_string(stand.path("state.json")).unwrap();
+    assert!(state.contains("app.log") && !state.contains("worker"), "{state}");
 }

@@ -36,7 +36,7 @@ fn a_wide_window_is_emptied_at_once() {
     let mut toml = "order = \"timestamp\"\nwindow_ms = 60000\n".to_owned();
     for log in &logs {
         fs::write(log, "").unwrap();
-        toml += &format!("[[files]]\npath = {log:?}\nstart_at = \"beginning\"\n");
+        toml += &format!("[[files]]\npath = '{}'\nstart_at = 'beginning'\n", log.display());
     }
     fs::write(&config, toml).unwrap();
     let stdout = fs::File::create(&output).unwrap();

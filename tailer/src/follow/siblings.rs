@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use crate::follow::done::DONE_MAX;
 use crate::follow::generation::{Generation, Phase, Place};
 use crate::follow::happening::Happening;
 use crate::follow::memory::Memory;
@@ -15,7 +16,7 @@ use crate::follow::truncation::guards;
 use crate::identity::{Identity, Origin};
 use crate::lease::Writers;
 use crate::open::{At, Found, Opened, is_out_of_descriptors, look};
-use crate::source::{DONE_MAX, Source};
+use crate::source::Source;
 use crate::state::SourceState;
 
 /// Births are as old as the last tick of the kernel's clock, changes are not: so much later a change may seem to be than

@@ -15,8 +15,8 @@ use crate::follow::settings::{self, Settings};
 use crate::lines::SourceId;
 use crate::output::Standing;
 use crate::roster::{Followed, RECONCILE_SPAN};
-use crate::siblings::Siblings;
 use crate::siblings::names::is_rotation_of;
+use crate::siblings::{Sibling, Siblings};
 use crate::source::Source;
 use crate::sources::{self, Found};
 use crate::state::SourceState;
@@ -44,8 +44,6 @@ impl Tailer {
         }
         let found = self.find();
         let here: HashSet<PathBuf> = self.roster.iter().map(|followed| followed.source.path().to_path_buf()).collect();
-        let there: HashSet<&PathBuf> = found.iter().map(|found| &found.path).collect();
-        self.let_go(&there);
         for found in found.iter().filter(|found| !here.contains(&found.path)) {
             if let Err(stop) = self.enroll(found, Occasion::Appeared) {
                 self.printer.print(&Event::Error(stop.to_string()));
@@ -192,20 +190,9 @@ impl Tailer {
         }
     }
 
-    /// Sources of globs whose files are gone for good: what is remembered of them stays in the checkpoint.
-    fn let_go(&mut self, there: &HashSet<&PathBuf>) {
-        let is_over = |followed: &&Followed| {
-            let is_gone = followed.file.is_glob && !there.contains(&followed.source.path().to_path_buf());
-            is_gone && followed.source.generations().next().is_none()
-        };
-        let over: Vec<_> = self.roster.iter().filter(is_over).map(|followed| followed.source.id()).collect();
-        for id in over {
-            self.remove(id);
-        }
-    }
-
+    /// Takes a source off. What a checkpoint has to know of it stays there.
     pub(super) fn remove(&mut self, id: SourceId) {
-        let Some(followed) = self.roster.remove(id) else { return };
+        let Some(mut followed) = self.roster.remove(id) else { return };
         self.open -= followed.open;
         self.outputs.part(followed.output, id);
         followed.live.and_then(|live| self.taken.live.remove(&live));
@@ -214,7 +201,15 @@ impl Tailer {
             followed.watched.iter().for_each(|generation| watch.remove_file(*generation));
         }
         if let Some(keeper) = &mut self.keeper {
-            keeper.give_back(followed.source.state());
+            // Of a file without a trace nothing can be read again.
+            let is_trace = |siblings: Vec<Sibling>| !siblings.is_empty();
+            let has_traces =
+                !followed.source.is_gone() || followed.siblings.list(&mut self.directories).map_or(true, is_trace);
+            if has_traces {
+                keeper.give_back(followed.source.state());
+            } else {
+                keeper.note();
+            }
         }
     }
 
