@@ -1,5 +1,6 @@
 //! TERM: what is there is delivered, and nothing that cannot be delivered holds the tailer up.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -36,7 +37,7 @@ fn a_wide_window_is_emptied_at_once() {
     let mut toml = "order = \"timestamp\"\nwindow_ms = 60000\n".to_owned();
     for log in &logs {
         fs::write(log, "").unwrap();
-        toml += &format!("[[files]]\npath = '{}'\nstart_at = 'beginning'\n", log.display());
+        writeln!(toml, "[[files]]\npath = '{}'\nstart_at = 'beginning'", log.display()).unwrap();
     }
     fs::write(&config, toml).unwrap();
     let stdout = fs::File::create(&output).unwrap();
