@@ -1,7 +1,6 @@
 //! How the tailer ends: by TERM and INT, twice, by a reader that goes away, and what the next run finds.
 
 use std::fs;
-use std::io::BufRead;
 use std::io::{BufRead, BufReader, Read, Write, pipe};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
