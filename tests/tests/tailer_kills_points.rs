@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use standpipe_tests::daemon::{Daemon, Launch};
@@ -190,7 +191,10 @@ fn both_killed_with_a_block_half_way_repeat_at_most_what_is_said() {
     scene.stand.start();
     log.write(9000);
     let size = capacity(&scene.fifo);
-    until("the pipe is full", || queued(&pipe) > size / 10 * 9);
+    until("the pipe is full, in the middle of a block", || {
+        let before = queued(&pipe);
+        before > size / 10 * 9 && !within(Duration::from_millis(100), || queued(&pipe) != before)
+    });
     scene.stand.kill9();
     scene.holder.kill9();
     scene.holder = holder(&scene.stand.scratch.pipes());
