@@ -21,6 +21,7 @@ use crate::config::{Config, StartAt};
 use crate::events::{Event, Printer};
 use crate::follow::settings::Hints;
 use crate::guard::Guard;
+use crate::held_back::HeldBack;
 use crate::identity::Origin;
 use crate::keeper::Keeper;
 use crate::lines::{GenerationId, SourceId};
@@ -83,6 +84,9 @@ pub struct Tailer {
     start_at: Option<StartAt>,
     /// How far outputs had delivered each generation when the last run ended.
     positions: HashMap<Origin, (u64, Guard)>,
+    /// How far they will have, once what that run left on its way has arrived.
+    on_their_way: HashMap<Origin, (u64, Guard)>,
+    held_back: HeldBack,
     has_color: bool,
     /// It was said whether leases tell of writers.
     are_leases_said: bool,
@@ -164,7 +168,8 @@ impl Tailer {
     /// Writes the checkpoint.
     pub fn keep(&mut self, is_durable: bool, now: Instant) {
         let Some(keeper) = &mut self.keeper else { return };
-        let states = self.roster.iter().map(|followed| followed.source.state()).collect();
+        let mut states: Vec<_> = self.roster.iter().map(|followed| followed.source.state()).collect();
+        self.held_back.apply(&mut states);
         if let Some(sentence) = keeper.save(states, is_durable, now) {
             self.printer.print(&Event::Error(sentence));
         }
@@ -311,7 +316,11 @@ impl Tailer {
         let (mut delivered, mut roused, mut left) = (Vec::new(), Vec::new(), Vec::new());
         self.waits = self.outputs.turn(now, self.clock.now_ns(), &mut delivered, &mut roused)?;
         self.tell_of_outputs();
-        if !delivered.is_empty()
+        let has_arrived = !self.held_back.is_empty() && !self.outputs.are_recovering();
+        if has_arrived {
+            self.held_back.clear();
+        }
+        if (has_arrived || !delivered.is_empty())
             && let Some(keeper) = &mut self.keeper
         {
             keeper.note();
