@@ -109,6 +109,15 @@ impl Source {
         self.settings = settings;
     }
 
+    /// A writer closed the file of a generation.
+    pub fn closed(&mut self, generation: GenerationId, now: Instant) {
+        if let Some(generation) = self.chain.iter_mut().find(|other| other.id == generation) {
+            generation.closed = Some(now);
+            generation.asked.next = None;
+            generation.at_end = None;
+        }
+    }
+
     /// Finds out what there is. Gives no bytes.
     pub fn look(&mut self, now: Instant, hints: Hints, around: &mut dyn Surroundings) {
         for generation in &mut self.chain {

@@ -100,7 +100,7 @@ impl Tailer {
     pub fn round(&mut self, now: Instant, now_ns: i64) -> Result<()> {
         self.clock.follow(now, now_ns);
         self.directories.begin_round(now);
-        self.hear();
+        self.hear(now);
         self.expand(now);
         if self.look(now) {
             self.keep(false, now);
@@ -186,7 +186,7 @@ impl Tailer {
     }
 
     /// Takes what inotify tells as hints.
-    fn hear(&mut self) {
+    fn hear(&mut self, now: Instant) {
         let Some(watch) = &mut self.watch else { return };
         let hints = watch.hints();
         if let Some(sysctl) = watch.warning() {
@@ -196,8 +196,11 @@ impl Tailer {
         for id in hints.grown {
             self.roster.hint(id, Hints { content: true, ..Hints::default() });
         }
-        for (id, _) in hints.closed {
-            self.roster.hint(id, Hints { closed: true, ..Hints::default() });
+        for (id, generation) in hints.closed {
+            if let Some(followed) = self.roster.get(id) {
+                followed.source.closed(generation, now);
+            }
+            self.roster.hint(id, Hints { content: true, ..Hints::default() });
         }
         for id in hints.names {
             self.roster.hint(id, Hints { names: true, ..Hints::default() });
@@ -209,7 +212,7 @@ impl Tailer {
             self.printer.print(&Event::Overflow);
             let all: Vec<SourceId> = self.roster.iter().map(|followed| followed.source.id()).collect();
             for id in all {
-                self.roster.hint(id, Hints { names: true, content: true, closed: true });
+                self.roster.hint(id, Hints { names: true, content: true, ..Hints::default() });
             }
             self.expand_at = Some(Instant::now());
         }
