@@ -292,16 +292,16 @@ impl Source {
     /// which nothing is left to be read; how many.
     pub fn park(&mut self) -> usize {
         let mut parked = 0;
-        for generation in &mut self.chain {
-            let is_at_end = generation.at_end.is_some() && generation.phase == Phase::Reading;
-            let may_come_back = is_at_end && generation.is_delivered() && generation.has_name;
-            let is_read = generation.phase == Phase::Finished && generation.held.is_empty();
-            if generation.file().is_some() && (may_come_back || is_read) {
-                generation.park();
-                parked += 1;
-            }
+        for generation in self.chain.iter_mut().filter(|generation| generation.may_park()) {
+            generation.park();
+            parked += 1;
         }
         parked
+    }
+
+    /// How many files that would close.
+    pub fn parkable(&self) -> usize {
+        self.chain.iter().filter(|generation| generation.may_park()).count()
     }
 
     /// Whether all its generations are closed, to be opened again when they grew.

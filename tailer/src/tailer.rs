@@ -5,6 +5,7 @@
 //! of them after a HUP, is in [`roll`].
 
 mod descriptors;
+mod hearing;
 mod roll;
 mod start;
 mod telling;
@@ -25,7 +26,6 @@ use crate::held_back::HeldBack;
 use crate::identity::Origin;
 use crate::keeper::Keeper;
 use crate::lines::{GenerationId, SourceId};
-use crate::network;
 use crate::output::{Delivered, Standing, Waits};
 use crate::outputs::Outputs;
 use crate::roster::{Followed, Roster};
@@ -33,6 +33,8 @@ use crate::siblings::directories::Directories;
 use crate::source::Source;
 use crate::steady::Steady;
 use crate::watch::Watch;
+
+use hearing::{add_names, watch_files};
 
 /// How often everything is looked at although nothing tells of a change.
 const RECONCILE_SPAN: Duration = Duration::from_secs(5);
@@ -185,39 +187,6 @@ impl Tailer {
         here.chain(others).sum()
     }
 
-    /// Takes what inotify tells as hints.
-    fn hear(&mut self, now: Instant) {
-        let Some(watch) = &mut self.watch else { return };
-        let hints = watch.hints();
-        if let Some(sysctl) = watch.warning() {
-            self.printer.print(&Event::InotifyLimit { sysctl });
-        }
-        self.has_more_hints = hints.more;
-        for id in hints.grown {
-            self.roster.hint(id, Hints { content: true, ..Hints::default() });
-        }
-        for (id, generation) in hints.closed {
-            if let Some(followed) = self.roster.get(id) {
-                followed.source.closed(generation, now);
-            }
-            self.roster.hint(id, Hints { content: true, ..Hints::default() });
-        }
-        for id in hints.names {
-            self.roster.hint(id, Hints { names: true, ..Hints::default() });
-        }
-        if !hints.globs.is_empty() {
-            self.expand_at = Some(Instant::now());
-        }
-        if hints.overflow {
-            self.printer.print(&Event::Overflow);
-            let all: Vec<SourceId> = self.roster.iter().map(|followed| followed.source.id()).collect();
-            for id in all {
-                self.roster.hint(id, Hints { names: true, content: true, ..Hints::default() });
-            }
-            self.expand_at = Some(Instant::now());
-        }
-    }
-
     /// Looks at all that is due. Whether a list of generations changed.
     fn look(&mut self, now: Instant) -> bool {
         let mut is_changed = false;
@@ -366,37 +335,4 @@ fn written_ns(source: &Source) -> i64 {
 /// The source of a generation.
 fn owner(generation: GenerationId) -> SourceId {
     SourceId((generation.0 >> 32) as u32)
-}
-
-/// Watches the names of a source, along the way that its path takes now.
-fn add_names(followed: &mut Followed, watch: Option<&mut Watch>) {
-    let Some(watch) = watch else { return };
-    let rotated = followed.siblings.watched();
-    let path = followed.source.path();
-    let is_watched = watch.add_names(followed.source.id(), path, rotated.as_deref());
-    followed.is_polled = !is_watched || !network::is_local(path);
-}
-
-/// Watches the files that a source has open, and those no longer that it is done with. One that is parked stays watched.
-fn watch_files(followed: &mut Followed, watch: Option<&mut Watch>) {
-    let Some(watch) = watch else { return };
-    let Followed { source, watched, is_polled, .. } = followed;
-    watched.retain(|id| {
-        let is_there = source.generations().any(|generation| generation.id == *id);
-        if !is_there {
-            watch.remove_file(*id);
-        }
-        is_there
-    });
-    for generation in source.generations() {
-        if let Some(file) = generation.file()
-            && !watched.contains(&generation.id)
-        {
-            if watch.add_file(source.id(), generation.id, file) {
-                watched.insert(generation.id);
-            } else {
-                *is_polled = true;
-            }
-        }
-    }
 }
