@@ -5,7 +5,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::fmt;
 use std::time::Instant;
 
 use crate::lines::SourceId;
@@ -32,17 +31,15 @@ pub struct Candidate {
     pub priority: i32,
     /// When it was last seen to grow. `None`: never.
     pub last_growth: Option<Instant>,
-    /// How many descriptors it would give back.
+    /// How many descriptors it would give back: files that were read to their ends.
     pub open: usize,
-    /// All its generations were read to their ends and may be closed.
-    pub is_at_end: bool,
 }
 
 /// The sources that give back at least `needed` descriptors, or all that can: lowest priority first, then those that
 /// grew least recently.
 pub fn choose(candidates: impl Iterator<Item = Candidate>, needed: usize) -> Vec<SourceId> {
     let mut order: BinaryHeap<_> = candidates
-        .filter(|candidate| candidate.is_at_end && candidate.open > 0)
+        .filter(|candidate| candidate.open > 0)
         .map(|candidate| Reverse((candidate.priority, candidate.last_growth, candidate.source, candidate.open)))
         .collect();
     let mut chosen = Vec::new();
@@ -54,22 +51,6 @@ pub fn choose(candidates: impl Iterator<Item = Candidate>, needed: usize) -> Vec
         given += open;
     }
     chosen
-}
-
-/// How many sources are parked, for the one line that says so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Waiting {
-    /// So many sources have no descriptor now.
-    pub sources: usize,
-    /// `RLIMIT_NOFILE`
-    pub limit: u64,
-}
-
-impl fmt::Display for Waiting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (noun, verb) = if self.sources == 1 { ("file", "waits") } else { ("files", "wait") };
-        write!(f, "{} {noun} {verb} for a descriptor (RLIMIT_NOFILE is {})", self.sources, self.limit)
-    }
 }
 
 #[cfg(test)]
@@ -88,20 +69,19 @@ mod tests {
     #[test]
     fn the_least_important_give_first_then_the_longest_quiet_and_never_an_unread_one() {
         let start = Instant::now();
-        let candidate = |source, priority, growth: Option<u64>, open, is_at_end| Candidate {
+        let candidate = |source, priority, growth: Option<u64>, open| Candidate {
             source: SourceId(source),
             priority,
             last_growth: growth.map(|seconds| start + Duration::from_secs(seconds)),
             open,
-            is_at_end,
         };
         let all = [
-            candidate(0, 5, Some(1), 1, true),
-            candidate(1, 0, Some(9), 1, true),
-            candidate(2, 0, Some(3), 2, true),
-            candidate(3, 0, None, 1, true),
-            candidate(4, -1, Some(1), 1, false),
-            candidate(5, -1, None, 0, true),
+            candidate(0, 5, Some(1), 1),
+            candidate(1, 0, Some(9), 1),
+            candidate(2, 0, Some(3), 2),
+            candidate(3, 0, None, 1),
+            candidate(4, -1, Some(1), 0),
+            candidate(5, -1, None, 0),
         ];
         for (needed, expected) in
             [(0, vec![]), (1, vec![3]), (2, vec![3, 2]), (3, vec![3, 2]), (4, vec![3, 2, 1]), (9, vec![3, 2, 1, 0])]
@@ -109,17 +89,5 @@ mod tests {
             let chosen: Vec<u32> = choose(all.into_iter(), needed).into_iter().map(|source| source.0).collect();
             assert_eq!(chosen, expected, "{needed}");
         }
-    }
-
-    #[test]
-    fn the_line_counts_them() {
-        assert_eq!(
-            Waiting { sources: 4952, limit: 64 }.to_string(),
-            "4952 files wait for a descriptor (RLIMIT_NOFILE is 64)"
-        );
-        assert_eq!(
-            Waiting { sources: 1, limit: 64 }.to_string(),
-            "1 file waits for a descriptor (RLIMIT_NOFILE is 64)"
-        );
     }
 }

@@ -10,6 +10,7 @@ pub mod events;
 pub mod follow;
 pub mod format;
 pub mod guard;
+pub mod held_back;
 pub mod identity;
 pub mod keeper;
 pub mod lease;

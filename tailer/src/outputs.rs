@@ -168,6 +168,11 @@ impl Outputs {
         self.list.iter().any(|slot| !slot.hungry.is_empty() || !slot.fed.is_empty())
     }
 
+    /// Whether something that a killed process left on its way did not arrive yet.
+    pub fn are_recovering(&mut self) -> bool {
+        self.list.iter_mut().filter_map(|slot| slot.kind.stage()).any(|stage| stage.is_recovering())
+    }
+
     /// How many positions pipes know.
     pub fn positions(&mut self) -> usize {
         self.list.iter_mut().filter_map(|slot| slot.kind.stage()).map(|stage| stage.slot_count()).sum()

@@ -132,11 +132,6 @@ impl Roster {
         self.followed.values()
     }
 
-    /// The same, to be changed.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Followed> {
-        self.followed.values_mut()
-    }
-
     /// Something tells that it is due for a look.
     pub fn hint(&mut self, id: SourceId, hints: Hints) {
         let Some(followed) = self.followed.get_mut(&id) else { return };

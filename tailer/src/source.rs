@@ -127,6 +127,15 @@ impl Source {
         metadata.is_file() && Identity::from(&metadata) == live.inode && live.at_end == Some(Stamp::from(&metadata))
     }
 
+    /// A writer closed the file of a generation.
+    pub fn closed(&mut self, generation: GenerationId, now: Instant) {
+        if let Some(generation) = self.chain.iter_mut().find(|other| other.id == generation) {
+            generation.closed = Some(now);
+            generation.asked.next = None;
+            generation.at_end = None;
+        }
+    }
+
     /// Finds out what there is. Gives no bytes.
     pub fn look(&mut self, now: Instant, hints: Hints, around: &mut dyn Surroundings) {
         for generation in &mut self.chain {
@@ -310,16 +319,16 @@ impl Source {
     /// which nothing is left to be read; how many.
     pub fn park(&mut self) -> usize {
         let mut parked = 0;
-        for generation in &mut self.chain {
-            let is_at_end = generation.at_end.is_some() && generation.phase == Phase::Reading;
-            let may_come_back = is_at_end && generation.is_delivered() && generation.has_name;
-            let is_read = generation.phase == Phase::Finished && generation.held.is_empty();
-            if generation.file().is_some() && (may_come_back || is_read) {
-                generation.park();
-                parked += 1;
-            }
+        for generation in self.chain.iter_mut().filter(|generation| generation.may_park()) {
+            generation.park();
+            parked += 1;
         }
         parked
+    }
+
+    /// How many files that would close.
+    pub fn parkable(&self) -> usize {
+        self.chain.iter().filter(|generation| generation.may_park()).count()
     }
 
     /// Whether all its generations are closed, to be opened again when they grew.

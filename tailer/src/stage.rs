@@ -67,6 +67,7 @@ const NEVER_IN_TEXT: [u8; 13] = [0xC0, 0xC1, 0xF5, 0xF6, 0xF7, 0xF8, 0xF9, 0xFA,
 
 /// One target FIFO and all that is on its way into it.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // Facts that do not depend on each other.
 pub struct Stage {
     target: Target,
     file: RecordFile,
@@ -92,6 +93,7 @@ pub struct Stage {
     pipe_retry: Retry,
     record_retry: Retry,
     is_hurried: bool,
+    is_recovering: bool,
 }
 
 impl Stage {
@@ -130,6 +132,7 @@ impl Stage {
             pipe_retry: Retry::default(),
             record_retry: Retry::default(),
             is_hurried: false,
+            is_recovering: word.phase != Phase::Idle,
             file,
         };
         stage.refuse_a_second_tailer()?;
@@ -139,6 +142,16 @@ impl Stage {
     /// How far every generation that ever came here is delivered; what is on its way counts, for it will arrive.
     pub fn positions(&self) -> Vec<Position> {
         self.file.record.positions()
+    }
+
+    /// The same without what is on its way.
+    pub fn delivered_positions(&self) -> Vec<Position> {
+        self.file.record.delivered_positions()
+    }
+
+    /// Whether what a killed process left on its way did not arrive yet.
+    pub fn is_recovering(&self) -> bool {
+        self.is_recovering
     }
 
     /// How many generations have a position here.

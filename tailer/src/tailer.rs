@@ -5,6 +5,7 @@
 //! of them after a HUP, is in `roll`.
 
 mod descriptors;
+mod hearing;
 mod roll;
 mod start;
 mod telling;
@@ -20,16 +21,18 @@ use crate::config::{Config, StartAt};
 use crate::events::{Event, Printer};
 use crate::follow::settings::Hints;
 use crate::guard::Guard;
+use crate::held_back::HeldBack;
 use crate::identity::Origin;
 use crate::keeper::Keeper;
 use crate::lines::{GenerationId, SourceId};
-use crate::network;
 use crate::output::{Delivered, Standing, Waits};
 use crate::outputs::Outputs;
 use crate::roster::{Followed, Roster};
 use crate::siblings::directories::Directories;
 use crate::steady::Steady;
 use crate::watch::Watch;
+
+use hearing::{add_names, watch_files};
 
 /// How soon a batch asks again for descriptors that sources may have given back.
 const FEED_SPAN: Duration = Duration::from_millis(2);
@@ -79,6 +82,9 @@ pub struct Tailer {
     start_at: Option<StartAt>,
     /// How far outputs had delivered each generation when the last run ended.
     positions: HashMap<Origin, (u64, Guard)>,
+    /// How far they will have, once what that run left on its way has arrived.
+    on_their_way: HashMap<Origin, (u64, Guard)>,
+    held_back: HeldBack,
     has_color: bool,
     /// It was said whether leases tell of writers.
     are_leases_said: bool,
@@ -94,7 +100,7 @@ impl Tailer {
             self.clock.follow(now, now_ns);
         }
         self.directories.begin_round(now);
-        self.hear();
+        self.hear(now);
         self.expand(now);
         if self.look(now) {
             self.keep(false, now);
@@ -162,7 +168,8 @@ impl Tailer {
     /// Writes the checkpoint.
     pub fn keep(&mut self, is_durable: bool, now: Instant) {
         let Some(keeper) = &mut self.keeper else { return };
-        let states = self.roster.iter().map(|followed| followed.source.state()).collect();
+        let mut states: Vec<_> = self.roster.iter().map(|followed| followed.source.state()).collect();
+        self.held_back.apply(&mut states);
         if let Some(sentence) = keeper.save(states, is_durable, now) {
             self.printer.print(&Event::Error(sentence));
         }
@@ -176,36 +183,6 @@ impl Tailer {
         let here = self.roster.iter().map(|followed| followed.source.generations().count());
         let others = self.keeper.iter().flat_map(Keeper::others).map(|state| state.generations.len());
         here.chain(others).sum()
-    }
-
-    /// Takes what inotify tells as hints.
-    fn hear(&mut self) {
-        let Some(watch) = &mut self.watch else { return };
-        let hints = watch.hints();
-        if let Some(sysctl) = watch.warning() {
-            self.printer.print(&Event::InotifyLimit { sysctl });
-        }
-        self.has_more_hints = hints.more;
-        for id in hints.grown {
-            self.roster.hint(id, Hints { content: true, ..Hints::default() });
-        }
-        for (id, _) in hints.closed {
-            self.roster.hint(id, Hints { closed: true, ..Hints::default() });
-        }
-        for id in hints.names {
-            self.roster.hint(id, Hints { names: true, ..Hints::default() });
-        }
-        if !hints.globs.is_empty() {
-            self.expand_at = Some(Instant::now());
-        }
-        if hints.overflow {
-            self.printer.print(&Event::Overflow);
-            let all: Vec<SourceId> = self.roster.iter().map(|followed| followed.source.id()).collect();
-            for id in all {
-                self.roster.hint(id, Hints { names: true, content: true, closed: true });
-            }
-            self.expand_at = Some(Instant::now());
-        }
     }
 
     /// Looks at all that is due. Whether a list of generations changed.
@@ -315,7 +292,11 @@ impl Tailer {
         let (mut delivered, mut roused, mut left) = (Vec::new(), Vec::new(), Vec::new());
         let turned = self.outputs.turn(now, self.clock.now_ns(), &mut delivered, &mut roused);
         self.tell_of_outputs();
-        if !delivered.is_empty()
+        let has_arrived = !self.held_back.is_empty() && !self.outputs.are_recovering();
+        if has_arrived {
+            self.held_back.clear();
+        }
+        if (has_arrived || !delivered.is_empty())
             && let Some(keeper) = &mut self.keeper
         {
             keeper.note();
@@ -354,37 +335,4 @@ impl Tailer {
 /// The source of a generation.
 fn owner(generation: GenerationId) -> SourceId {
     SourceId((generation.0 >> 32) as u32)
-}
-
-/// Watches the names of a source, along the way that its path takes now.
-fn add_names(followed: &mut Followed, watch: Option<&mut Watch>) {
-    let Some(watch) = watch else { return };
-    let rotated = followed.siblings.watched();
-    let path = followed.source.path();
-    let is_watched = watch.add_names(followed.source.id(), path, rotated.as_deref());
-    followed.is_polled = !is_watched || !network::is_local(path);
-}
-
-/// Watches the files that a source has open, and those no longer that it is done with. One that is parked stays watched.
-fn watch_files(followed: &mut Followed, watch: Option<&mut Watch>) {
-    let Some(watch) = watch else { return };
-    let Followed { source, watched, is_polled, .. } = followed;
-    watched.retain(|id| {
-        let is_there = source.generations().any(|generation| generation.id == *id);
-        if !is_there {
-            watch.remove_file(*id);
-        }
-        is_there
-    });
-    for generation in source.generations() {
-        if let Some(file) = generation.file()
-            && !watched.contains(&generation.id)
-        {
-            if watch.add_file(source.id(), generation.id, file) {
-                watched.insert(generation.id);
-            } else {
-                *is_polled = true;
-            }
-        }
-    }
 }

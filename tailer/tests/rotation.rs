@@ -382,35 +382,3 @@ fn what_was_written_before_the_last_close_is_read() {
     follower.settle();
     same(&follower.text(), "1\nlast words\nnext\n");
 }
-
-#[test]
-fn more_rotated_files_than_can_be_remembered_are_read_once_each() {
-    let mut follower = Follower::new(true);
-    let mut written = 0;
-    for batch in 1..=24 {
-        for _ in 0..50 {
-            follower.append("app.log", lines(written..written + 1));
-            written += 1;
-            follower.rename("app.log", &format!("app.log.{}", 5000 - written));
-        }
-        follower.turn();
-        follower.turn();
-        assert_eq!(follower.text().lines().count(), written as usize, "after {batch} times 50 files");
-    }
-    follower.restart();
-    follower.settle();
-    assert_eq!(follower.text().lines().count(), written as usize);
-}
-
-#[test]
-fn files_that_are_gone_are_forgotten() {
-    let mut follower = Follower::new(true);
-    for written in 0..100 {
-        follower.append("app.log", lines(written..written + 1));
-        follower.rename("app.log", "app.log.1");
-        follower.turn();
-    }
-    same(&follower.text(), &lines(0..100));
-    let done = follower.stop().done.len();
-    assert!(done < 40, "{done}");
-}

@@ -197,3 +197,27 @@ fn files_of_a_glob_that_come_and_go_leave_nothing_behind() {
     let state = fs::read_to_string(stand.path("state.json")).unwrap();
     assert!(state.contains("app.log") && !state.contains("worker"), "{state}");
 }
+
+#[test]
+fn a_checkpoint_does_not_count_what_a_killed_run_left_on_its_way() {
+    let mut stand = Stand::new("", &["a.log"]);
+    stand.append("a.log", &uneven("a", 3000));
+    let mut tailer = stand.start();
+    stand.rest(&mut tailer);
+    // Killed: it writes no checkpoint.
+    drop(tailer);
+    let arrived = standpipe_common::sys::bytes_queued(&stand.pipe).unwrap() as u64;
+    let all = uneven("a", 3000).len() as u64;
+    assert!(arrived > 0 && arrived < all);
+    let saved = |stand: &Stand| {
+        let state: serde_json::Value = serde_json::from_slice(&fs::read(stand.path("state.json")).unwrap()).unwrap();
+        let path = stand.path("a.log");
+        state["files"][path.to_str().unwrap()]["offset"].as_u64().unwrap()
+    };
+    let mut tailer = stand.start();
+    stand.rest(&mut tailer);
+    tailer.keep(true, stand.now);
+    assert!(saved(&stand) <= arrived, "{} of {arrived}", saved(&stand));
+    stand.drain(&mut tailer, 5);
+    assert_eq!(saved(&stand), all);
+}

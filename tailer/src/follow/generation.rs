@@ -227,6 +227,14 @@ impl Generation {
         matches!(self.place, Place::Away) && self.phase == Phase::Reading
     }
 
+    /// Whether its file may be closed: it was read to its end and can be found again, or nothing is left to be read.
+    pub fn may_park(&self) -> bool {
+        let is_at_end = self.at_end.is_some() && self.phase == Phase::Reading;
+        let may_come_back = is_at_end && self.is_delivered() && self.has_name;
+        let is_read = self.phase == Phase::Finished && self.held.is_empty();
+        self.file().is_some() && (may_come_back || is_read)
+    }
+
     /// The open file, unless its bytes are packed.
     pub fn file(&self) -> Option<&File> {
         match &self.place {

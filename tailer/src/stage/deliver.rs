@@ -187,6 +187,7 @@ impl Stage {
         match self.steps.step(&mut self.file.record, &mut self.target, &mut self.said)? {
             Went::On => Ok(Next::Again),
             Went::Delivered => {
+                self.is_recovering = false;
                 let done = self.in_flight.drain(..);
                 delivered.extend(done.map(|(generation, offset)| Delivered { generation, offset }));
                 Ok(Next::Again)

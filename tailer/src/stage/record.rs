@@ -216,13 +216,21 @@ impl Record {
 
     /// How far every generation is delivered once the block in flight is, which this record will see to.
     pub fn positions(&self) -> Vec<Position> {
-        let mut known: Vec<Option<Position>> =
-            (0..self.slots.count).map(|slot| self.slots.position(&self.map, slot)).collect();
+        let mut known: Vec<Option<Position>> = self.slot_positions().collect();
         for entry in self.entries() {
             let origin = self.origin(entry.slot);
             known[entry.slot] = origin.map(|origin| Position { origin, offset: entry.offset, guard: entry.guard });
         }
         known.into_iter().flatten().collect()
+    }
+
+    /// How far every generation is delivered, without the block in flight.
+    pub fn delivered_positions(&self) -> Vec<Position> {
+        self.slot_positions().flatten().collect()
+    }
+
+    fn slot_positions(&self) -> impl Iterator<Item = Option<Position>> {
+        (0..self.slots.count).map(|slot| self.slots.position(&self.map, slot))
     }
 
     fn area_at(&self, area: usize) -> usize {

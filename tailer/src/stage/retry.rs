@@ -1,28 +1,25 @@
 //! When something that failed is tried again, and that its failure is said once.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-const SPAN_MIN: Duration = Duration::from_secs(1);
-const SPAN_MAX: Duration = Duration::from_secs(30);
+use crate::backoff::Backoff;
 
 /// One thing that can fail for a while.
 #[derive(Debug, Default)]
 pub struct Retry {
-    at: Option<Instant>,
-    span: Duration,
+    backoff: Backoff,
     told: Option<String>,
 }
 
 impl Retry {
     /// When it is tried again, if that is not now.
     pub fn until(&self, now: Instant) -> Option<Instant> {
-        self.at.filter(|at| *at > now)
+        self.backoff.due().filter(|at| *at > now)
     }
 
     /// It failed, for this reason. Whether that is new and to be said.
     pub fn failed(&mut self, now: Instant, reason: &str) -> bool {
-        self.span = (self.span * 2).clamp(SPAN_MIN, SPAN_MAX);
-        self.at = Some(now + self.span);
+        self.backoff.failed(now);
         let is_new = self.told.as_deref() != Some(reason);
         self.told = Some(reason.to_owned());
         is_new
@@ -30,9 +27,8 @@ impl Retry {
 
     /// It went well. Whether a failure was said before.
     pub fn succeeded(&mut self) -> bool {
-        let was_told = self.told.is_some();
-        *self = Retry::default();
-        was_told
+        self.backoff.succeeded();
+        self.told.take().is_some()
     }
 }
 

@@ -16,8 +16,7 @@ impl Tailer {
             source: followed.source.id(),
             priority: followed.file.priority,
             last_growth: followed.source.last_growth(),
-            open: followed.open,
-            is_at_end: followed.open > 0,
+            open: followed.source.parkable(),
         };
         for id in budget::choose(self.roster.iter().map(candidate), needed) {
             let Some(followed) = self.roster.get(id) else { continue };

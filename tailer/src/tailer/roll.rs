@@ -12,6 +12,8 @@ use crate::cli::Cli;
 use crate::config::{Config, FileConfig, StartAt};
 use crate::events::Event;
 use crate::follow::settings::{self, Settings};
+use crate::guard::Guard;
+use crate::identity::Origin;
 use crate::lines::SourceId;
 use crate::output::Standing;
 use crate::roster::{Followed, RECONCILE_SPAN};
@@ -19,7 +21,7 @@ use crate::siblings::names::is_rotation_of;
 use crate::siblings::{Sibling, Siblings};
 use crate::source::Source;
 use crate::sources::{self, Found};
-use crate::state::SourceState;
+use crate::state::{GenerationState, SourceState};
 use crate::timestamp::Format;
 use crate::watch::GlobId;
 
@@ -229,16 +231,25 @@ impl Tailer {
     }
 
     /// Lays what an output knows better over what the checkpoint says.
-    fn overlay(&self, state: &mut SourceState) {
+    fn overlay(&mut self, state: &mut SourceState) {
         for generation in &mut state.generations {
-            if let Some((offset, guard)) = self.positions.get(&generation.origin)
-                && *offset > generation.offset
-            {
-                generation.offset = *offset;
-                generation.guard = Some(*guard);
-                generation.last_line_hash = None;
+            lay_over(generation, &self.positions);
+            let before = generation.clone();
+            lay_over(generation, &self.on_their_way);
+            if generation.offset > before.offset && self.outputs.are_recovering() {
+                self.held_back.add(state.path.clone(), before);
             }
         }
+    }
+}
+
+fn lay_over(generation: &mut GenerationState, positions: &HashMap<Origin, (u64, Guard)>) {
+    if let Some((offset, guard)) = positions.get(&generation.origin)
+        && *offset > generation.offset
+    {
+        generation.offset = *offset;
+        generation.guard = Some(*guard);
+        generation.last_line_hash = None;
     }
 }
 

@@ -21,6 +21,9 @@ use crate::config::{Config, Format, OnCorrupt, Order, StartAt};
 use crate::events::{self, Event, Printer};
 use crate::follow::reading::BUFFER_BYTES;
 use crate::format::{self, Formatter};
+use crate::guard::Guard;
+use crate::held_back::HeldBack;
+use crate::identity::Origin;
 use crate::keeper::Keeper;
 use crate::order::{Patience, Window};
 use crate::outputs::{Kind, Outputs};
@@ -84,6 +87,8 @@ impl Tailer {
             began_ns: clock::file_ns(),
             start_at: begin.start_at,
             positions: HashMap::new(),
+            on_their_way: HashMap::new(),
+            held_back: HeldBack::default(),
             config,
         };
         let trouble = match watch {
@@ -143,13 +148,8 @@ impl Tailer {
         let no_state = || Error::because("deliver into", pipe, "there is no state file");
         let state = self.config.state_file.as_ref().ok_or_else(no_state)?;
         let stage = Stage::open(pipe, state, &boot::id()?, clock::now_ns())?;
-        for Position { origin, offset, guard } in stage.positions() {
-            // A source may have come here from another pipe, which is where it was before.
-            let known = self.positions.entry(origin).or_insert((offset, guard));
-            if known.0 < offset {
-                *known = (offset, guard);
-            }
-        }
+        lay_over(&mut self.positions, stage.delivered_positions());
+        lay_over(&mut self.on_their_way, stage.positions());
         Ok(stage)
     }
 
@@ -160,6 +160,16 @@ impl Tailer {
         let all = states.iter().chain(keeper.others()).flat_map(|state| &state.generations);
         let origins: Vec<_> = all.map(|generation| generation.origin).collect();
         self.outputs.retain(&origins);
+    }
+}
+
+/// A source may have come from another pipe, which is where it was before: the greater offset counts.
+fn lay_over(known: &mut HashMap<Origin, (u64, Guard)>, positions: Vec<Position>) {
+    for Position { origin, offset, guard } in positions {
+        let known = known.entry(origin).or_insert((offset, guard));
+        if known.0 < offset {
+            *known = (offset, guard);
+        }
     }
 }
 

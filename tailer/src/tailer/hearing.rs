@@ -1,0 +1,79 @@
+//! What inotify is asked to watch for each source, and what becomes of what it tells.
+
+use std::time::Instant;
+
+use super::Tailer;
+use crate::events::Event;
+use crate::follow::settings::Hints;
+use crate::lines::SourceId;
+use crate::network;
+use crate::roster::Followed;
+use crate::watch::Watch;
+
+impl Tailer {
+    /// Takes what inotify tells as hints.
+    pub(super) fn hear(&mut self, now: Instant) {
+        let Some(watch) = &mut self.watch else { return };
+        let hints = watch.hints();
+        if let Some(sysctl) = watch.warning() {
+            self.printer.print(&Event::InotifyLimit { sysctl });
+        }
+        self.has_more_hints = hints.more;
+        for id in hints.grown {
+            self.roster.hint(id, Hints { content: true, ..Hints::default() });
+        }
+        for (id, generation) in hints.closed {
+            if let Some(followed) = self.roster.get(id) {
+                followed.source.closed(generation, now);
+            }
+            self.roster.hint(id, Hints { content: true, ..Hints::default() });
+        }
+        for id in hints.names {
+            self.roster.hint(id, Hints { names: true, ..Hints::default() });
+        }
+        if !hints.globs.is_empty() {
+            self.expand_at = Some(Instant::now());
+        }
+        if hints.overflow {
+            self.printer.print(&Event::Overflow);
+            let all: Vec<SourceId> = self.roster.iter().map(|followed| followed.source.id()).collect();
+            for id in all {
+                self.roster.hint(id, Hints { names: true, content: true, ..Hints::default() });
+            }
+            self.expand_at = Some(Instant::now());
+        }
+    }
+}
+
+/// Watches the names of a source, along the way that its path takes now.
+pub(super) fn add_names(followed: &mut Followed, watch: Option<&mut Watch>) {
+    let Some(watch) = watch else { return };
+    let rotated = followed.siblings.watched();
+    let path = followed.source.path();
+    let is_watched = watch.add_names(followed.source.id(), path, rotated.as_deref());
+    followed.is_polled = !is_watched || !network::is_local(path);
+}
+
+/// Watches the files that a source has open, and those no longer that it is done with. One that is parked stays watched.
+pub(super) fn watch_files(followed: &mut Followed, watch: Option<&mut Watch>) {
+    let Some(watch) = watch else { return };
+    let Followed { source, watched, is_polled, .. } = followed;
+    watched.retain(|id| {
+        let is_there = source.generations().any(|generation| generation.id == *id);
+        if !is_there {
+            watch.remove_file(*id);
+        }
+        is_there
+    });
+    for generation in source.generations() {
+        if let Some(file) = generation.file()
+            && !watched.contains(&generation.id)
+        {
+            if watch.add_file(source.id(), generation.id, file) {
+                watched.insert(generation.id);
+            } else {
+                *is_polled = true;
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What is known of rotated files after their time: who still writes to them, and that they were read.
+
+mod follower;
+
+use std::io::Write;
+
+use follower::{Follower, lines, same};
+
+#[test]
+fn a_writer_that_closed_the_live_file_says_nothing_of_a_rotated_one() {
+    let mut follower = Follower::new(false);
+    let mut late = follower.writer("app.log");
+    late.write_all(b"1\n").unwrap();
+    follower.turn();
+    follower.rename("app.log", "app.log.1");
+    follower.append("app.log", "2\n");
+    follower.turn();
+    follower.remove("app.log.1");
+    follower.advance(2000);
+    follower.turn();
+    let live = follower.source.live().unwrap().id;
+    follower.source.closed(live, follower.now);
+    for _ in 0..3 {
+        follower.turn();
+        follower.advance(6000);
+    }
+    late.write_all(b"3\n").unwrap();
+    follower.settle();
+    same(&follower.text(), "1\n2\n3\n");
+}
+
+#[test]
+fn more_rotated_files_than_can_be_remembered_are_read_once_each() {
+    let mut follower = Follower::new(true);
+    let mut written = 0;
+    for batch in 1..=24 {
+        for _ in 0..50 {
+            follower.append("app.log", lines(written..written + 1));
+            written += 1;
+            follower.rename("app.log", &format!("app.log.{}", 5000 - written));
+        }
+        follower.turn();
+        follower.turn();
+        assert_eq!(follower.text().lines().count(), written as usize, "after {batch} times 50 files");
+    }
+    follower.restart();
+    follower.settle();
+    assert_eq!(follower.text().lines().count(), written as usize);
+}
+
+#[test]
+fn files_that_are_gone_are_forgotten() {
+    let mut follower = Follower::new(true);
+    for written in 0..100 {
+        follower.append("app.log", lines(written..written + 1));
+        follower.rename("app.log", "app.log.1");
+        follower.turn();
+    }
+    same(&follower.text(), &lines(0..100));
+    let done = follower.stop().done.len();
+    assert!(done < 40, "{done}");
+}
