@@ -1,8 +1,9 @@
 //! The tailer at work: its sources, its outputs and its checkpoint, one round at a time.
 //!
 //! A round looks at what is due, writes a changed list of generations down, reads, lets the outputs go on, and makes
-//! positions durable once a second. What is printed is printed in `telling`; which files there are, and what becomes
-//! of them after a HUP, is in `roll`.
+//! positions durable once a second. In rooms of their own: `start`; `roll`, which files there are, and what becomes of
+//! them after a HUP; `hearing`, what inotify watches and tells; `descriptors`, more files than can be open; `telling`,
+//! what is printed.
 
 mod descriptors;
 mod hearing;
