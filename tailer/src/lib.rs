@@ -1,4 +1,15 @@
 //! `tailer` follows log files through every kind of rotation, into a pipe or to standard output.
+//!
+//! The rooms, in the order in which things go:
+//! - [`cli`], [`config`], [`sources`]: what is to be followed, and what it is called; [`run`], [`signals`]: the loop;
+//!   [`tailer`]: all that is at work, one round at a time, with its [`roster`] of sources;
+//! - the words that all share: [`identity`], [`guard`], [`lines`], [`output`], [`state`];
+//! - where to look: [`watch`], [`siblings`], [`network`], [`around`]; [`open`], [`lease`], [`packed`]: one file;
+//!   [`budget`]: more files than can be open; [`backoff`]: what failed;
+//! - one log through its rotations: [`source`], [`follow`];
+//! - lines on their way: [`order`], [`timestamp`], [`level`], [`format`]; [`outputs`]: [`stdout`], and [`stage`], into a
+//!   pipe exactly once;
+//! - what the next run knows: [`keeper`], [`checkpoint`], [`held_back`]; what is told: [`events`]; [`steady`]: the time.
 
 pub mod around;
 pub mod backoff;
