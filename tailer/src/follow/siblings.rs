@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -121,11 +122,32 @@ impl Source {
                 Verdict::Missed => missed.push(candidate),
             }
         }
-        missed.sort_by_key(Candidate::order_ns);
-        let ranks: Vec<PathBuf> = if missed.is_empty() { Vec::new() } else { around.candidates() };
+        let ranks = if missed.is_empty() { Vec::new() } else { self.oldest_first(around.candidates()) };
+        let rank = |path: &Path| ranks.iter().position(|other| other == path);
+        missed.sort_by_key(|candidate| (candidate.order_ns(), rank(&candidate.path)));
         for candidate in missed {
             self.take_missed(candidate, &ranks, now, around);
         }
+    }
+
+    /// Rotated files by their names, oldest first. Most rotators give the newest the smallest number. Where files tell
+    /// that numbers grow with time, it is the other way round: by the last changes, else by what was known before. Not
+    /// by births: a copy is younger than the file that was truncated after it.
+    fn oldest_first(&self, mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
+        let age = |path: &PathBuf| {
+            let metadata = fs::metadata(path).ok()?;
+            Some((metadata.mtime(), metadata.mtime_nsec(), !self.knows(&Identity::from(&metadata))))
+        };
+        let ages: Vec<_> = paths.iter().filter_map(age).collect();
+        let (mut rising, mut falling) = (0, 0);
+        for pair in ages.windows(2) {
+            rising += usize::from(pair[0] < pair[1]);
+            falling += usize::from(pair[0] > pair[1]);
+        }
+        if falling > rising {
+            paths.reverse();
+        }
+        paths
     }
 
     /// Lists again before long, without a hint.
