@@ -1,10 +1,10 @@
-//! What is known of rotated files after their time: who still writes to them, and that they were read.
+//! What is known of rotated files after their time: who still writes to them, that they were read, and their order.
 
 mod follower;
 
 use std::io::Write;
 
-use follower::{Follower, lines, same};
+use follower::{BOTH, Follower, lines, same};
 
 #[test]
 fn a_writer_that_closed_the_live_file_says_nothing_of_a_rotated_one() {
@@ -59,4 +59,25 @@ fn files_that_are_gone_are_forgotten() {
     same(&follower.text(), &lines(0..100));
     let done = follower.stop().done.len();
     assert!(done < 40, "{done}");
+}
+
+#[test]
+fn names_that_count_up_are_read_in_their_order_too() {
+    // F1, F2: as fast as can be, so that births are equal, and slower.
+    for leases in BOTH {
+        for pause in [0, 6] {
+            let mut follower = Follower::new(leases);
+            follower.append("app.log", lines(0..10));
+            follower.turn();
+            for round in 1..=20 {
+                follower.append("app.log", lines(round * 10..round * 10 + 10));
+                follower.rename("app.log", &format!("app.log.{round}"));
+                // A tick of the clock that births are taken from.
+                std::thread::sleep(std::time::Duration::from_millis(pause));
+            }
+            follower.append("app.log", lines(210..220));
+            follower.settle();
+            same(&follower.text(), &lines(0..220));
+        }
+    }
 }

@@ -382,24 +382,3 @@ fn what_was_written_before_the_last_close_is_read() {
     follower.settle();
     same(&follower.text(), "1\nlast words\nnext\n");
 }
-
-#[test]
-fn names_that_count_up_are_read_in_their_order_too() {
-    // F1, F2: as fast as can be, so that births are equal, and slower.
-    for leases in BOTH {
-        for pause in [0, 6] {
-            let mut follower = Follower::new(leases);
-            follower.append("app.log", lines(0..10));
-            follower.turn();
-            for round in 1..=20 {
-                follower.append("app.log", lines(round * 10..round * 10 + 10));
-                follower.rename("app.log", &format!("app.log.{round}"));
-                // A tick of the clock that births are taken from.
-                std::thread::sleep(std::time::Duration::from_millis(pause));
-            }
-            follower.append("app.log", lines(210..220));
-            follower.settle();
-            same(&follower.text(), &lines(0..220));
-        }
-    }
-}

@@ -7,8 +7,8 @@ fn loaded_as(name: &str, text: &str, given: &Overrides) -> Result<Config, String
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(name);
     std::fs::write(&path, text).unwrap();
-    let shown = dir.path().to_str().unwrap();
-    let mut config = load(&path, given).map_err(|error| error.to_string().replace(shown, "DIR"))?;
+    let shown = |error: ConfigError| error.to_string().replace(dir.path().to_str().unwrap(), "DIR");
+    let mut config = load(&path, given).map_err(shown)?;
     let moved = |path: &mut PathBuf| {
         if let Ok(below) = path.strip_prefix(dir.path()) {
             *path = Path::new("/DIR").join(below);
