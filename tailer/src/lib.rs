@@ -7,7 +7,7 @@
 //! - where to look: [`watch`], [`siblings`], [`network`], [`around`]; [`open`], [`lease`], [`packed`]: one file;
 //!   [`budget`]: more files than can be open; [`backoff`]: what failed;
 //! - one log through its rotations: [`source`], [`follow`];
-//! - lines on their way: [`order`], [`timestamp`], [`level`], [`format`]; [`outputs`]: [`stdout`], and [`stage`], into a
+//! - lines on their way: [`order`], [`timestamp`], [`level`], [`mod@format`]; [`outputs`]: [`stdout`], and [`stage`], into a
 //!   pipe exactly once;
 //! - what the next run knows: [`keeper`], [`checkpoint`], [`held_back`]; what is told: [`events`]; [`steady`]: the time.
 

@@ -30,6 +30,9 @@ impl Source {
             let before = survey(&self.path, around);
             let happened = self.happenings.len();
             self.take_up_at_once(state, now, around);
+            if before.len() == 1 && self.chain.iter().all(Generation::is_open) {
+                return;
+            }
             around.refresh();
             if survey(&self.path, around) == before {
                 return;

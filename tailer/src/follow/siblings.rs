@@ -162,6 +162,11 @@ impl Source {
         for _ in 1..SURVEYS_MAX {
             let before = survey(&self.path, around);
             let candidates = self.unknown_at_once(now, around);
+            // Where there is nothing but the live name, nothing can have been shifted: a directory of ten thousand
+            // logs is not listed again for each of them.
+            if before.len() == 1 {
+                return candidates;
+            }
             around.refresh();
             if survey(&self.path, around) == before {
                 return candidates;
