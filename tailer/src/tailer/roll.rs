@@ -112,7 +112,7 @@ impl Tailer {
     }
 
     /// Whether names came or went in the directories of globs: finding all files looks at each of them.
-    fn have_globs_changed(&mut self) -> bool {
+    pub(super) fn have_globs_changed(&mut self) -> bool {
         let globs = self.config.files.iter().filter(|file| file.is_glob);
         let dirs = globs.flat_map(sources::directories);
         let versions: Vec<_> = dirs.map(|dir| self.directories.list(&dir).ok().map(|(_, version)| version)).collect();

@@ -102,6 +102,8 @@ impl Tailer {
         for finding in begin.findings {
             tailer.printer.print(&Event::Warning(finding));
         }
+        // What the directories of globs are like now, so that they are looked through again when they change.
+        tailer.have_globs_changed();
         let found = tailer.find();
         if tailer.is_batch {
             tailer.clock = Steady::new(now, last_change_ns(&found));
