@@ -232,8 +232,6 @@ impl Source {
     /// An output delivered bytes of it.
     pub fn delivered(&mut self, generation: GenerationId, offset: u64) {
         if let Some(generation) = self.chain.iter_mut().find(|other| other.id == generation) {
-            // What it begins with is known to a checkpoint from here on: by that a copy of it is known.
-            self.is_changed |= generation.delivered == 0;
             generation.deliver(offset);
         }
     }

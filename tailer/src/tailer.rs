@@ -108,9 +108,7 @@ impl Tailer {
         }
         self.tell_leases();
         self.read(now);
-        if self.deliver(now)? {
-            self.keep(false, now);
-        }
+        self.deliver(now)?;
         if self.keeper.as_ref().and_then(Keeper::due).is_some_and(|due| due <= now) {
             self.keep(true, now);
         }
@@ -290,9 +288,8 @@ impl Tailer {
         }
     }
 
-    /// Lets the outputs go on, and tells the sources what is delivered. Whether one delivered its first bytes.
-    fn deliver(&mut self, now: Instant) -> Result<bool> {
-        let mut is_changed = false;
+    /// Lets the outputs go on, and tells the sources what is delivered.
+    fn deliver(&mut self, now: Instant) -> Result<()> {
         let (mut delivered, mut roused, mut left) = (Vec::new(), Vec::new(), Vec::new());
         let turned = self.outputs.turn(now, self.clock.now_ns(), &mut delivered, &mut roused);
         self.tell_of_outputs();
@@ -309,7 +306,6 @@ impl Tailer {
             let id = owner(generation);
             let Some(followed) = self.roster.get(id) else { continue };
             followed.source.delivered(generation, offset);
-            is_changed |= followed.source.take_changed();
             if followed.is_leaving && followed.is_delivered() {
                 left.push(id);
             }
@@ -333,7 +329,7 @@ impl Tailer {
         }
         // Last, for what was delivered before a failure is delivered.
         self.waits = turned?;
-        Ok(is_changed)
+        Ok(())
     }
 }
 
