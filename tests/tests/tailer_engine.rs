@@ -99,6 +99,9 @@ impl Engine {
     }
 
     fn kill(&mut self) {
+        // By what a file begins with, a copy of it is known; a checkpoint has it after a second.
+        let state = self.stand.work("state.json");
+        until("the head in the checkpoint", || fs::read_to_string(&state).is_ok_and(|text| text.contains("\"head\"")));
         self.stand.kill9();
         self.said += &self.stand.daemon().stderr();
     }
