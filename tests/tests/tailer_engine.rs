@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use standpipe_tests::deadline::{CONDITION_SPAN, within};
+use standpipe_tests::deadline::{CONDITION_SPAN, until, within};
 use standpipe_tests::privilege::needs_tool;
 use standpipe_tests::traffic::Tally;
 
