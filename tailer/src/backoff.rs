@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-const FIRST: Duration = Duration::from_secs(1);
-const MOST: Duration = Duration::from_secs(30);
+/// How long after the last of so many failures in a row the next try is due.
+pub fn retry_after(failed: u32) -> Duration {
+    Duration::from_secs(1 << failed.saturating_sub(1).min(5)).min(Duration::from_secs(30))
+}
 
 /// The retries of one thing that fails or does not.
 #[derive(Clone, Copy, Debug, Default)]
@@ -13,15 +15,16 @@ pub struct Backoff {
 
 #[derive(Clone, Copy, Debug)]
 struct Failing {
-    span: Duration,
+    times: u32,
     due: Instant,
 }
 
 impl Backoff {
     /// It failed now; returns after how long it is due again.
     pub fn failed(&mut self, now: Instant) -> Duration {
-        let span = self.failing.map_or(FIRST, |failing| (failing.span * 2).min(MOST));
-        self.failing = Some(Failing { span, due: now + span });
+        let times = self.failing.map_or(1, |failing| failing.times.saturating_add(1));
+        let span = retry_after(times);
+        self.failing = Some(Failing { times, due: now + span });
         span
     }
 
@@ -41,6 +44,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn retries_become_rarer() {
+        let retries: Vec<u64> = (1..=7).map(|failed| retry_after(failed).as_secs()).collect();
+        assert_eq!(retries, [1, 2, 4, 8, 16, 30, 30]);
+    }
+
+    #[test]
     fn spans_double_up_to_half_a_minute_and_start_over_after_a_success() {
         let mut backoff = Backoff::default();
         let mut now = Instant::now();
@@ -52,6 +61,6 @@ mod tests {
         }
         backoff.succeeded();
         assert_eq!(backoff.due(), None);
-        assert_eq!(backoff.failed(now), FIRST);
+        assert_eq!(backoff.failed(now), Duration::from_secs(1));
     }
 }

@@ -141,6 +141,14 @@ impl Roster {
         self.due.insert(id);
     }
 
+    /// Something tells that all are due for a look.
+    pub fn hint_all(&mut self, hints: Hints) {
+        let all: Vec<SourceId> = self.followed.keys().copied().collect();
+        for id in all {
+            self.hint(id, hints);
+        }
+    }
+
     /// It is due for a look at this moment at the latest, if no hint comes before.
     pub fn look_at(&mut self, id: SourceId, at: Instant) {
         let Some(followed) = self.followed.get_mut(&id) else { return };

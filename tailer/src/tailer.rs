@@ -155,10 +155,7 @@ impl Tailer {
 
     /// Everything is looked at once more.
     pub fn last_look(&mut self) {
-        let all: Vec<SourceId> = self.roster.iter().map(|followed| followed.source.id()).collect();
-        for id in all {
-            self.roster.hint(id, Hints { content: true, ..Hints::default() });
-        }
+        self.roster.hint_all(Hints { content: true, ..Hints::default() });
     }
 
     /// Nothing is held back any more.

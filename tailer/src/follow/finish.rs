@@ -63,11 +63,6 @@ pub fn ask_again_after(asked: u32) -> Duration {
     Duration::from_secs(1 << asked.saturating_sub(1).min(6)).min(Duration::from_secs(60))
 }
 
-/// How long after a failure it is tried again: 1 s, doubling to 30 s.
-pub fn retry_after(failed: u32) -> Duration {
-    Duration::from_secs(1 << failed.saturating_sub(1).min(5)).min(Duration::from_secs(30))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,10 +122,8 @@ mod tests {
     }
 
     #[test]
-    fn questions_and_retries_become_rarer() {
+    fn questions_become_rarer() {
         let asks: Vec<u64> = (1..=8).map(|asked| ask_again_after(asked).as_secs()).collect();
         assert_eq!(asks, [1, 2, 4, 8, 16, 32, 60, 60]);
-        let retries: Vec<u64> = (1..=7).map(|failed| retry_after(failed).as_secs()).collect();
-        assert_eq!(retries, [1, 2, 4, 8, 16, 30, 30]);
     }
 }

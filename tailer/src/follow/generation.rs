@@ -13,7 +13,8 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 
-use crate::follow::finish::{Facts, ask_again_after, retry_after};
+use crate::backoff::retry_after;
+use crate::follow::finish::{Facts, ask_again_after};
 use crate::follow::happening::Truncation;
 use crate::follow::memory::Memory;
 use crate::guard::{GUARD_BYTES_MAX, Guard};

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 
-use crate::follow::finish::retry_after;
+use crate::backoff::retry_after;
 use crate::follow::generation::{Generation, Phase, Place, Trouble};
 use crate::follow::happening::{Happening, Truncation};
 use crate::follow::memory::Memory;

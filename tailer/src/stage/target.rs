@@ -6,7 +6,6 @@
 //! leads to, is the holder's to make; it is used if it has the target's group, others may not open it, and no other
 //! tailer has its lock (byte 1; the holder locks byte 0, and nobody ever locks the target).
 
-use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -19,6 +18,7 @@ use nix::libc;
 use nix::unistd;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::seam;
+use standpipe_common::staging;
 use standpipe_common::sys::{PAGE_BYTES, bytes_queued};
 
 use super::steps::Pipes;
@@ -139,13 +139,13 @@ impl Target {
             return Ok(Found::Same);
         }
         self.stage = None;
-        let path = stage_path(&fs::canonicalize(&self.path).cannot("look at", &self.path)?);
+        let path = staging::beside(&fs::canonicalize(&self.path).cannot("look at", &self.path)?);
         if fs::symlink_metadata(&path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             return Ok(Found::Missing(path));
         }
         let (stage, metadata) = Fifo::open(&path, libc::O_RDWR)?;
         self.check(&stage, &metadata)?;
-        let is_held = locker(&stage.file, 0).cannot("look at", &path)?;
+        let is_held = locker(&stage.file, staging::HOLDER_LOCK_BYTE).cannot("look at", &path)?;
         self.stage = Some(stage);
         Ok(Found::Opened { path, is_held })
     }
@@ -177,7 +177,7 @@ impl Target {
         if pages(&stage.file).cannot("look at", &stage.path)? < STAGE_PAGES_MIN {
             return refuse(format!("it holds less than {} bytes", STAGE_PAGES_MIN * PAGE_BYTES));
         }
-        match fcntl(&stage.file, FcntlArg::F_OFD_SETLK(&byte(1, libc::F_WRLCK))) {
+        match fcntl(&stage.file, FcntlArg::F_OFD_SETLK(&byte(staging::TAILER_LOCK_BYTE, libc::F_WRLCK))) {
             Ok(_) => Ok(()),
             Err(Errno::EAGAIN | Errno::EACCES) => {
                 self.is_locked_out = true;
@@ -242,13 +242,6 @@ impl Pipes for Target {
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         none_if_full(unistd::write(self.target_file()?, bytes))
     }
-}
-
-/// Where the staging pipe of the FIFO at `target` is.
-pub fn stage_path(target: &Path) -> PathBuf {
-    let mut name = OsString::from(target);
-    name.push(".stage");
-    name.into()
 }
 
 fn none_if_full(result: nix::Result<usize>) -> io::Result<usize> {

@@ -5,7 +5,6 @@ use std::time::Instant;
 use super::Tailer;
 use crate::events::Event;
 use crate::follow::settings::Hints;
-use crate::lines::SourceId;
 use crate::network;
 use crate::roster::Followed;
 use crate::watch::Watch;
@@ -36,10 +35,7 @@ impl Tailer {
         }
         if hints.overflow {
             self.printer.print(&Event::Overflow);
-            let all: Vec<SourceId> = self.roster.iter().map(|followed| followed.source.id()).collect();
-            for id in all {
-                self.roster.hint(id, Hints { names: true, content: true, ..Hints::default() });
-            }
+            self.roster.hint_all(Hints { names: true, content: true, ..Hints::default() });
             self.expand_at = Some(Instant::now());
         }
     }
