@@ -5,17 +5,19 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::config::Config;
 use crate::follow::settings::Surroundings;
 use crate::identity::Identity;
 use crate::lines::SourceId;
 use crate::packed::{Packed, Packing};
-use crate::siblings::Siblings;
 use crate::siblings::directories::Directories;
+use crate::siblings::{Sibling, Siblings};
 
 /// Files that no source may follow, and files that one source follows already.
 #[derive(Debug, Default)]
 pub struct Taken {
-    /// What we write ourselves: device and inode.
+    /// Files that we have open for writing, by device and inode. Not the state file, which is another inode after each
+    /// save: it is known by its name.
     pub ours: Vec<(u64, u64)>,
     /// Who follows a file under its live name.
     pub live: HashMap<Identity, SourceId>,
@@ -31,6 +33,8 @@ pub struct Around<'a> {
     pub directories: &'a mut Directories,
     /// What it may not follow.
     pub taken: &'a Taken,
+    /// The names of our state.
+    pub config: &'a Config,
 }
 
 impl Surroundings for Around<'_> {
@@ -38,7 +42,8 @@ impl Surroundings for Around<'_> {
         // A directory that cannot be read has none; the live name tells what is wrong with it.
         let siblings = self.siblings.list(self.directories).unwrap_or_default();
         let is_readable = |packing: Option<Packing>| packing.is_none_or(Packing::is_readable);
-        siblings.into_iter().filter(|sibling| is_readable(sibling.packed)).map(|sibling| sibling.path).collect()
+        let is_one = |sibling: &Sibling| is_readable(sibling.packed) && !self.config.is_state(&sibling.path);
+        siblings.into_iter().filter(is_one).map(|sibling| sibling.path).collect()
     }
 
     fn refresh(&mut self) {

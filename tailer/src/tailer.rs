@@ -212,7 +212,8 @@ impl Tailer {
         }
         hints.names |= followed.siblings.changed(&mut self.directories).unwrap_or(false);
         let Followed { source, siblings, .. } = followed;
-        let mut around = Around { source: id, siblings, directories: &mut self.directories, taken: &self.taken };
+        let (taken, config) = (&self.taken, &self.config);
+        let mut around = Around { source: id, siblings, directories: &mut self.directories, taken, config };
         source.look(now, hints, &mut around);
         let is_changed = source.take_changed();
 

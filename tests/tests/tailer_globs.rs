@@ -1,6 +1,7 @@
 //! Which files a configuration finds, where it begins in them, and in which order their lines come: F68, F69.
 
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -180,4 +181,28 @@ fn with_a_clock_that_stands_still_two_runs_are_equal() {
         assert_eq!(run(2), first, "{order}");
         assert!(first.lines().count() == 10 && first.contains("2026-11-21T12:00:00"), "{first}");
     }
+}
+
+/// The state file is another inode after each save, and file systems give a free number to the next file.
+#[test]
+fn a_log_with_the_inode_number_of_an_earlier_state_file_is_followed() {
+    let mut stand = Tailing::to_stdout(Owner::Tailer);
+    stand.configure("", &[("*.log", "")]);
+    let mut first = stand.log("first.log", 0);
+    stand.start();
+    stand.stop();
+    let inode = |path: &Path| fs::metadata(path).unwrap().ino();
+    let before = inode(&stand.work("state.json"));
+    stand.start();
+    until("another state file", || {
+        first.write(1);
+        let mut entries = fs::read_dir(stand.work("")).unwrap();
+        entries.all(|entry| inode(&entry.unwrap().path()) != before)
+    });
+    let mut logs = vec![first];
+    while logs.len() < 90 && inode(&logs[logs.len() - 1].path) != before {
+        logs.push(stand.log(&format!("{}.log", logs.len()), logs.len() as u16));
+    }
+    logs.iter_mut().for_each(|log| log.write(1));
+    stand.finish(&logs.iter().collect::<Vec<_>>());
 }

@@ -67,7 +67,7 @@ impl Tailer {
             has_color: has_color(cli),
             roster: Roster::default(),
             outputs: Outputs::default(),
-            taken: Taken { ours: ours(&config), ..Taken::default() },
+            taken: Taken { ours: ours(), ..Taken::default() },
             directories: Directories::new(now),
             watch: None,
             has_more_hints: false,
@@ -205,11 +205,10 @@ fn last_change_ns(found: &[Found]) -> i64 {
 }
 
 /// Files that we write, so that none of them is followed.
-fn ours(config: &Config) -> Vec<(u64, u64)> {
-    let state = config.state_file.as_ref().and_then(|path| fs::metadata(path).ok());
+fn ours() -> Vec<(u64, u64)> {
     let stdout = fs::metadata("/proc/self/fd/1").ok().filter(fs::Metadata::is_file);
     let stderr = fs::metadata("/proc/self/fd/2").ok().filter(fs::Metadata::is_file);
-    state.into_iter().chain(stdout).chain(stderr).map(|metadata| (metadata.dev(), metadata.ino())).collect()
+    stdout.into_iter().chain(stderr).map(|metadata| (metadata.dev(), metadata.ino())).collect()
 }
 
 fn has_color(cli: &Cli) -> bool {

@@ -11,6 +11,7 @@ use standpipe_common::clock;
 use standpipe_common::error::Result;
 use standpipe_tailer::around::{Around, Taken};
 use standpipe_tailer::checkpoint::form;
+use standpipe_tailer::config::Config;
 use standpipe_tailer::follow::generation::Generation;
 use standpipe_tailer::follow::reading::BUFFER_BYTES;
 use standpipe_tailer::follow::settings::{Hints, Settings, StartAt};
@@ -218,9 +219,8 @@ impl Follower {
     fn look(&mut self, hints: Hints) {
         let Some(source) = &mut self.source else { return };
         let mut directories = Directories::new(self.now);
-        let taken = Taken::default();
-        let mut around =
-            Around { source: ID, siblings: &mut self.siblings, directories: &mut directories, taken: &taken };
+        let (siblings, taken, config) = (&mut self.siblings, Taken::default(), Config::default());
+        let mut around = Around { source: ID, siblings, directories: &mut directories, taken: &taken, config: &config };
         // Root can open everything.
         let before = setfsuid(Uid::from_raw(NOBODY));
         source.look(self.now, hints, &mut around);
