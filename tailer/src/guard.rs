@@ -1,5 +1,5 @@
-//! A guard: a hash of some bytes of a file, by which it is known again that what stands before an offset is what was
-//! read there.
+//! Hashes of some bytes of a file, by which it is known again: a guard of what stands before an offset, that this is
+//! what was read there; a head of what it begins with, that it is the same file or a copy of it.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -18,20 +18,100 @@ pub struct Guard {
 impl Guard {
     /// Over the end of `bytes`, to be compared with what stands before an offset.
     pub fn of_end(bytes: &[u8]) -> Guard {
-        Guard::of(&bytes[bytes.len().saturating_sub(GUARD_BYTES_MAX)..])
-    }
-
-    /// Over the beginning of a file.
-    pub fn of_head(bytes: &[u8]) -> Guard {
-        Guard::of(&bytes[..bytes.len().min(GUARD_BYTES_MAX)])
+        let bytes = &bytes[bytes.len().saturating_sub(GUARD_BYTES_MAX)..];
+        Guard { len: bytes.len() as u32, hash: xxh3_64(bytes) }
     }
 
     /// Whether these bytes, as many as it covers, are the same.
     pub fn fits(self, bytes: &[u8]) -> bool {
         self.len as usize == bytes.len() && (self.len == 0 || xxh3_64(bytes) == self.hash)
     }
+}
 
-    fn of(bytes: &[u8]) -> Guard {
-        Guard { len: bytes.len() as u32, hash: xxh3_64(bytes) }
+/// Of how many bytes a head has hashes.
+pub const HEAD_LENGTHS: [usize; 5] = [16, 64, 256, 1024, GUARD_BYTES_MAX];
+
+/// What a file begins with: a hash for each of [`HEAD_LENGTHS`] that it is known to have. A copy may end anywhere; it is
+/// known by the longest that it has, so by a quarter of its bytes at least.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    hashes: [u64; HEAD_LENGTHS.len()],
+    known: usize,
+}
+
+impl Head {
+    /// Of the first bytes of a file.
+    pub fn of(bytes: &[u8]) -> Head {
+        let lengths = HEAD_LENGTHS.iter().take_while(|length| **length <= bytes.len());
+        lengths.map(|length| xxh3_64(&bytes[..*length])).collect()
+    }
+
+    /// xxh3-64 of the first bytes, for as many lengths as are known.
+    pub fn hashes(&self) -> &[u64] {
+        &self.hashes[..self.known]
+    }
+
+    /// Whether there is no more to be known.
+    pub fn is_whole(&self) -> bool {
+        self.known == HEAD_LENGTHS.len()
+    }
+
+    /// Whether a file that begins with `bytes` may be it, by the longest of its lengths that they have. `None`: they
+    /// have none of them.
+    pub fn fits(&self, bytes: &[u8]) -> Option<bool> {
+        let both = HEAD_LENGTHS.iter().zip(self.hashes()).take_while(|(length, _)| **length <= bytes.len());
+        both.last().map(|(length, hash)| xxh3_64(&bytes[..*length]) == *hash)
+    }
+
+    /// The one of two heads of a file that knows more.
+    #[must_use]
+    pub fn or(self, other: Head) -> Head {
+        if other.known > self.known { other } else { self }
+    }
+}
+
+impl FromIterator<u64> for Head {
+    /// Of hashes, at most as many as there are lengths.
+    fn from_iter<I: IntoIterator<Item = u64>>(hashes: I) -> Head {
+        let mut head = Head::default();
+        for (place, hash) in head.hashes.iter_mut().zip(hashes) {
+            *place = hash;
+            head.known += 1;
+        }
+        head
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_known_by_the_longest_head_that_both_have() {
+        let file: Vec<u8> = (0..5000_u32).map(|n| (n % 251) as u8).collect();
+        let other_from = |at: usize| {
+            let mut bytes = file.clone();
+            bytes[at] ^= 1;
+            bytes
+        };
+        let head = Head::of(&file);
+        assert_eq!(head.hashes().len(), 5);
+        assert_eq!(Head::of(&file[..1023]).hashes().len(), 3);
+        for (bytes, expected) in [
+            (&file[..], Some(true)),
+            (&file[..4095], Some(true)),
+            (&file[..16], Some(true)),
+            (&file[..15], None),
+            (&other_from(4095), Some(false)),
+            (&other_from(4096), Some(true)),
+            (&other_from(4095)[..4095], Some(true)),
+            (&other_from(0)[..20], Some(false)),
+        ] {
+            assert_eq!(head.fits(bytes), expected, "{}", bytes.len());
+        }
+        assert_eq!(Head::of(&file[..100]).fits(&other_from(64)), Some(true));
+        assert_eq!(Head::of(&file[..100]).or(head), head);
+        assert_eq!(head.or(Head::default()), head);
+        assert_eq!(Head::default().fits(&file), None);
     }
 }

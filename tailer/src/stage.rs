@@ -9,6 +9,7 @@
 //! | room | what it has |
 //! |---|---|
 //! | [`gather`] | which run of a block came from which generation |
+//! | [`heads`] | what generations begin with |
 //! | [`pieces`] | cutting a block where no other writer can tear it |
 //! | [`record`], [`slots`], [`mod@file`] | the mapped record, its table of positions, its file |
 //! | [`decide`] | the table of what to do next |
@@ -24,6 +25,7 @@ pub mod decide;
 pub mod deliver;
 pub mod file;
 pub mod gather;
+pub mod heads;
 pub mod message;
 pub mod pieces;
 pub mod record;
@@ -48,6 +50,7 @@ use self::decide::Phase;
 use self::deliver::OpenLine;
 use self::file::{RecordFile, Setting};
 use self::gather::Runs;
+use self::heads::Heads;
 use self::message::Messages;
 pub use self::message::{Message, Severity};
 use self::record::AREA_BYTES;
@@ -75,6 +78,7 @@ pub struct Stage {
     said: Messages,
     /// The slot of each generation that has one.
     slots: HashMap<Origin, usize>,
+    heads: Heads,
     /// What is being filled, in the area that has no block in flight.
     filling: Runs,
     area: usize,
@@ -120,6 +124,7 @@ impl Stage {
             steps: Steps::new(canary),
             said,
             slots,
+            heads: Heads::default(),
             filling: Runs::default(),
             area: 1 - word.area,
             since: None,
@@ -169,6 +174,7 @@ impl Stage {
             let keep = kept.contains(origin) || on_their_way.contains(slot);
             if !keep {
                 record.release_slot(*slot);
+                self.heads.forget(*slot);
             }
             keep
         });

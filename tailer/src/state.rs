@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::guard::Guard;
+use crate::guard::{Guard, Head};
 use crate::identity::{Identity, Origin};
 
 /// One source.
@@ -32,7 +32,7 @@ pub struct DoneState {
     /// What stands right before `offset`, or at its end if it never was ours.
     pub guard: Option<Guard>,
     /// What it begins with.
-    pub head: Option<Guard>,
+    pub head: Head,
     /// How long it was: by this, `guard` and `head` a copy of it is known, packed or not.
     pub size: u64,
 }
@@ -50,6 +50,6 @@ pub struct GenerationState {
     pub guard: Option<Guard>,
     /// xxh3-64 of the last line before `offset`, newline included, if it is known.
     pub last_line_hash: Option<u64>,
-    /// What the file begins with.
-    pub head: Option<Guard>,
+    /// What the file begins with, before `offset` or behind it.
+    pub head: Head,
 }

@@ -21,7 +21,6 @@ use crate::around::{Around, Taken};
 use crate::config::{Config, StartAt};
 use crate::events::{Event, Printer};
 use crate::follow::settings::Hints;
-use crate::guard::Guard;
 use crate::held_back::HeldBack;
 use crate::identity::Origin;
 use crate::keeper::Keeper;
@@ -30,6 +29,7 @@ use crate::output::{Delivered, Standing, Waits};
 use crate::outputs::Outputs;
 use crate::roster::{Followed, Roster};
 use crate::siblings::directories::Directories;
+use crate::stage::Position;
 use crate::steady::Steady;
 use crate::watch::Watch;
 
@@ -82,9 +82,9 @@ pub struct Tailer {
     /// What counts in place of what files say of their beginning, for the state was lost.
     start_at: Option<StartAt>,
     /// How far outputs had delivered each generation when the last run ended.
-    positions: HashMap<Origin, (u64, Guard)>,
+    positions: HashMap<Origin, Position>,
     /// How far they will have, once what that run left on its way has arrived.
-    on_their_way: HashMap<Origin, (u64, Guard)>,
+    on_their_way: HashMap<Origin, Position>,
     held_back: HeldBack,
     has_color: bool,
     /// It was said whether leases tell of writers.

@@ -6,7 +6,7 @@ use std::fs;
 
 use follower::{BOTH, Follower, lines, same};
 use standpipe_tailer::follow::settings::{Settings, StartAt};
-use standpipe_tailer::guard::Guard;
+use standpipe_tailer::guard::Head;
 
 fn pause() {
     std::thread::sleep(std::time::Duration::from_millis(6));
@@ -41,13 +41,30 @@ fn of_whose_head_nothing_is_known_no_shorter_file_is_a_copy() {
         follower.turn();
         let mut state = follower.stop();
         // The checkpoint is of the time before its first line, the position is that of the pipe.
-        state.generations[0].head = Some(Guard::of_head(b""));
+        state.generations[0].head = Head::default();
         follower.remove("app.log");
         pause();
         follower.append("app.log.1", lines(200..210));
         follower.start(state);
         follower.settle();
         same(&follower.text(), &(lines(0..100) + &lines(200..210)));
+    }
+}
+
+#[test]
+fn a_copy_that_ends_before_the_position_is_known_after_a_restart() {
+    for (leases, copied) in BOTH.into_iter().flat_map(|leases| [3, 40, 99].map(|copied| (leases, copied))) {
+        let mut follower = Follower::new(leases);
+        follower.append("app.log", lines(0..100));
+        follower.turn();
+        let state = follower.stop();
+        pause();
+        follower.append("app.log.1", lines(0..copied));
+        follower.truncate("app.log", 0);
+        follower.append("app.log", lines(100..110));
+        follower.start(state);
+        follower.settle();
+        same(&follower.text(), &lines(0..110));
     }
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use follower::{BOTH, Follower, lines, same};
 use standpipe_tailer::follow::happening::Happening;
 use standpipe_tailer::follow::settings::{Settings, StartAt};
-use standpipe_tailer::guard::Guard;
+use standpipe_tailer::guard::{Guard, Head};
 
 #[test]
 fn rotations_that_happened_while_it_was_down_are_read_in_order() {
@@ -252,7 +252,7 @@ fn a_checkpoint_of_another_form_is_verified_by_its_last_line() {
         let line = if fits { lines(9..10) } else { lines(8..9) };
         state.generations[0].last_line_hash = Some(Guard::of_end(line.as_bytes()).hash);
         state.generations[0].guard = None;
-        state.generations[0].head = None;
+        state.generations[0].head = Head::default();
         state.generations[0].origin.identity.born_ns = 0;
         state.done.clear();
         follower.append("app.log", lines(10..20));

@@ -99,8 +99,6 @@ impl Engine {
     }
 
     fn kill(&mut self) {
-        // A kill between a copy and the look that finds it can deliver the copy again: not mended yet.
-        self.wait_caught_up();
         self.stand.kill9();
         self.said += &self.stand.daemon().stderr();
     }

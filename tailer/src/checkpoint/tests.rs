@@ -7,7 +7,7 @@ use std::{fs, thread};
 use tempfile::TempDir;
 
 use super::*;
-use crate::guard::Guard;
+use crate::guard::{Guard, Head};
 use crate::identity::{Identity, Origin};
 use crate::state::{DoneState, GenerationState};
 
@@ -21,7 +21,7 @@ fn states(offset: u64) -> Vec<SourceState> {
         offset,
         guard: Some(Guard::of_end(b"a line\n")),
         last_line_hash: Some(offset),
-        head: Some(Guard::of_head(b"a line\n")),
+        head: Head::of(b"a line of the log\n"),
     };
     let source = |path: &str, inodes: &[u64]| SourceState {
         path: path.into(),
@@ -31,7 +31,7 @@ fn states(offset: u64) -> Vec<SourceState> {
             origin: Origin { identity: Identity { dev: 64768, ino: 9, born_ns: 1 }, epoch: 2 },
             offset: Some(offset),
             guard: Some(Guard::of_end(b"the end\n")),
-            head: None,
+            head: Head::default(),
             size: offset + 1,
         }],
         since_ns: 1_795_000_000_000_000_001,

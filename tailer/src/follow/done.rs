@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use crate::follow::generation::Generation;
 use crate::follow::happening::Happening;
-use crate::guard::Guard;
+use crate::guard::{Guard, Head};
 use crate::identity::{Identity, Origin};
 use crate::source::Source;
 use crate::state::{DoneState, GenerationState};
@@ -83,7 +83,7 @@ impl Source {
     }
 
     /// A file that never was ours, with what tells a copy of it.
-    pub(crate) fn set_never_ours(&mut self, identity: Identity, size: u64, head: Option<Guard>, guard: Option<Guard>) {
+    pub(crate) fn set_never_ours(&mut self, identity: Identity, size: u64, head: Head, guard: Option<Guard>) {
         self.set_done(DoneState { origin: Origin { identity, epoch: 0 }, offset: None, guard, head, size });
     }
 }

@@ -361,7 +361,7 @@ impl Generation {
             offset,
             guard,
             last_line_hash: None,
-            head: self.head_before(offset),
+            head: self.memory.head(),
         }
     }
 
@@ -385,13 +385,6 @@ impl Generation {
         match self.marks.iter().rev().find(|(end, _)| *end <= self.delivered) {
             Some((end, guard)) => (*end, Some(*guard)),
             None => (self.delivered, None),
-        }
-    }
-
-    fn head_before(&self, offset: u64) -> Option<Guard> {
-        match &self.memory {
-            Memory::Bytes { head, .. } => Some(Guard::of_head(&head[..head.len().min(offset as usize)])),
-            Memory::Guards { head, .. } => *head,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use crate::guard::{GUARD_BYTES_MAX, Guard};
+use crate::guard::{GUARD_BYTES_MAX, Guard, Head};
 
 /// The bytes themselves, or guards of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,8 +21,8 @@ pub enum Memory {
     },
     /// While it is not.
     Guards {
-        /// Of the head. `None`: not known.
-        head: Option<Guard>,
+        /// Of the head, as far as it is known.
+        head: Head,
         /// Of the tail. `None`: not known.
         tail: Option<Guard>,
     },
@@ -76,10 +76,10 @@ impl Memory {
         }
     }
 
-    /// The guard of the head.
-    pub fn head_guard(&self) -> Option<Guard> {
+    /// What is known of the head.
+    pub fn head(&self) -> Head {
         match self {
-            Memory::Bytes { head, .. } => Some(Guard::of_head(head)),
+            Memory::Bytes { head, .. } => Head::of(head),
             Memory::Guards { head, .. } => *head,
         }
     }
@@ -87,20 +87,17 @@ impl Memory {
     /// Guards instead of bytes.
     #[must_use]
     pub fn as_guards(&self) -> Memory {
-        Memory::Guards { head: self.head_guard(), tail: self.tail_guard() }
+        Memory::Guards { head: self.head(), tail: self.tail_guard() }
     }
 
-    /// Whether a file begins with `bytes`, as many of them as both know. Guards of more bytes than there are fit none.
-    pub fn head_fits(&self, bytes: &[u8]) -> bool {
+    /// Whether a file that begins with `bytes` may be it, as far as both know. `None`: that is nothing.
+    pub fn head_fits(&self, bytes: &[u8]) -> Option<bool> {
         match self {
             Memory::Bytes { head, .. } => {
                 let both = head.len().min(bytes.len());
-                head[..both] == bytes[..both]
+                (both > 0).then(|| head[..both] == bytes[..both])
             }
-            Memory::Guards { head: Some(guard), .. } => {
-                bytes.get(..guard.len as usize).is_some_and(|bytes| guard.fits(bytes))
-            }
-            Memory::Guards { head: None, .. } => true,
+            Memory::Guards { head, .. } => head.fits(bytes),
         }
     }
 
@@ -119,19 +116,11 @@ impl Memory {
         }
     }
 
-    /// Whether something is known of the head.
-    pub fn knows_head(&self) -> bool {
-        match self {
-            Memory::Bytes { head, .. } => !head.is_empty(),
-            Memory::Guards { head, .. } => head.is_some_and(|head| head.len > 0),
-        }
-    }
-
     /// Whether something is known by which a file can be told from others.
     pub fn says_something(&self) -> bool {
         match self {
             Memory::Bytes { head, .. } => !head.is_empty(),
-            Memory::Guards { head, tail } => [head, tail].iter().any(|guard| guard.is_some_and(|guard| guard.len > 0)),
+            Memory::Guards { head, tail } => !head.hashes().is_empty() || tail.is_some_and(|guard| guard.len > 0),
         }
     }
 }
@@ -174,8 +163,8 @@ mod tests {
                 }
             }
             assert!(memory.as_guards().tail_fits(memory.tail()));
-            assert!(memory.as_guards().head_fits(&bytes[..4096]));
-            assert!(!memory.as_guards().head_fits(&bytes[..4095]));
+            assert_eq!(memory.as_guards().head_fits(&bytes[..4096]), Some(true));
+            assert_eq!(memory.as_guards().head_fits(&bytes[1..]), Some(false));
         }
         assert_eq!(Memory::of_file(&file, 20_001).unwrap(), None);
     }

@@ -237,7 +237,7 @@ pub(crate) fn same_memory(file: &std::fs::File, offset: u64, known: &Memory) -> 
 
 pub(crate) fn is_same(memory: &Memory, known: &Memory) -> bool {
     let Memory::Bytes { head, tail } = memory else { return false };
-    known.head_fits(head) && known.tail_fits(tail)
+    known.head_fits(head) != Some(false) && known.tail_fits(tail)
 }
 
 /// Behind the last newline of the first `size` bytes; at the end of them if that line is too long to look for.

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 
 use crate::follow::generation::Generation;
 use crate::follow::memory::{Memory, read_up_to};
-use crate::guard::{GUARD_BYTES_MAX, Guard};
+use crate::guard::GUARD_BYTES_MAX;
 use crate::state::DoneState;
 
 /// What a file has at its beginning and before an offset.
@@ -67,14 +67,15 @@ impl Sample {
     /// How well the file it is of fits `generation`, where it was taken at `generation.seen()`.
     pub fn fit(&self, generation: &Generation) -> Fit {
         let memory = generation.remembered();
-        if !memory.says_something() || self.head.is_empty() || !memory.head_fits(&self.head) {
+        let head_fits = memory.head_fits(&self.head);
+        if !memory.says_something() || self.head.is_empty() || head_fits == Some(false) {
             return Fit::No;
         }
         let behind = generation.seen() - self.at;
         if behind == 0 {
             return if memory.tail_fits(&self.before) { Fit::Full } else { Fit::No };
         }
-        if !memory.knows_head() {
+        if head_fits.is_none() {
             // All that is known stands behind the end of this file.
             return Fit::No;
         }
@@ -88,13 +89,10 @@ impl Sample {
     /// Whether the file it is of, `size` bytes long, is a copy of one that is done with, where it was taken at the end
     /// of that.
     pub fn is_copy_of(&self, done: &DoneState, size: u64) -> bool {
-        let fits = |guard: Option<Guard>, bytes: &[u8], is_head: bool| {
-            let Some(guard) = guard.filter(|guard| guard.len > 0) else { return false };
-            let len = guard.len as usize;
-            let part = if is_head { bytes.get(..len) } else { bytes.len().checked_sub(len).map(|from| &bytes[from..]) };
-            part.is_some_and(|part| guard.fits(part))
-        };
-        size == done.size && fits(done.head, &self.head, true) && fits(done.guard, &self.before, false)
+        let Some(guard) = done.guard.filter(|guard| guard.len > 0) else { return false };
+        let from = self.before.len().checked_sub(guard.len as usize);
+        let guard_fits = from.is_some_and(|from| guard.fits(&self.before[from..]));
+        size == done.size && guard_fits && done.head.fits(&self.head) != Some(false)
     }
 }
 

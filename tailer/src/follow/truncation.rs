@@ -15,7 +15,7 @@ use crate::follow::reading::verify;
 use crate::follow::sample::{Fit, Sample};
 use crate::follow::settings::Surroundings;
 use crate::follow::siblings::Candidate;
-use crate::guard::{GUARD_BYTES_MAX, Guard};
+use crate::guard::{GUARD_BYTES_MAX, Guard, Head};
 use crate::identity::Origin;
 use crate::lease::Writers;
 use crate::lines::GenerationId;
@@ -72,7 +72,7 @@ impl Source {
         let mut next = Generation::new(id, origin, ended.path.clone(), Place::Away, now);
         next.rotated = ended.rotated;
         ended.rename(false, now);
-        let kept = cut.and_then(|size| same_memory(&file, size, &Memory::Guards { head: None, tail: None }));
+        let kept = cut.and_then(|size| same_memory(&file, size, &Memory::Guards { head: Head::default(), tail: None }));
         if let Some((size, memory)) = kept {
             ended.phase = Phase::Finished;
             let held = std::mem::take(&mut ended.held);
@@ -306,10 +306,10 @@ fn unpacked(
 }
 
 /// Head and end of a file, by which a copy of it is known.
-pub(crate) fn guards(candidate: &Candidate) -> (Option<Guard>, Option<Guard>) {
-    let Some(file) = &candidate.file else { return (None, None) };
+pub(crate) fn guards(candidate: &Candidate) -> (Head, Option<Guard>) {
+    let Some(file) = &candidate.file else { return (Head::default(), None) };
     match Sample::of_file(file, candidate.size, candidate.size) {
-        Ok(sample) => (Some(Guard::of_head(&sample.head)), Some(Guard::of_end(&sample.before))),
-        Err(_) => (None, None),
+        Ok(sample) => (Head::of(&sample.head), Some(Guard::of_end(&sample.before))),
+        Err(_) => (Head::default(), None),
     }
 }

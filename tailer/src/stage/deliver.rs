@@ -257,7 +257,11 @@ impl Stage {
                 Some(slot) => *slot,
                 None => self.take_slot(run.origin, now)?,
             };
-            let guard = Guard::of_end(&self.file.record.area(self.area, run.file_end)[run.begin..]);
+            let bytes = &self.file.record.area(self.area, run.file_end)[run.begin..];
+            let guard = Guard::of_end(bytes);
+            if let Some(head) = self.heads.add(slot, run.offset - bytes.len() as u64, bytes) {
+                self.file.record.store_head(slot, head);
+            }
             entries.push(Entry { slot, end: run.end, offset: run.offset, guard });
         }
         Some(entries)

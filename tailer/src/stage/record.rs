@@ -16,7 +16,7 @@ use standpipe_common::sys::{Mapping, PAGE_BYTES};
 
 use super::decide::Word;
 use super::slots::{Position, SLOT_BYTES, Slots, put_u32, put_u64, u32_at, u64_at};
-use crate::guard::Guard;
+use crate::guard::{Guard, Head};
 use crate::identity::{Identity, Origin};
 
 /// Bytes of an area, and so of a block. More is not faster.
@@ -209,6 +209,11 @@ impl Record {
         self.slots.store(&mut self.map, entry.slot, entry.offset, entry.guard);
     }
 
+    /// Stores what the generation that has this slot begins with.
+    pub fn store_head(&mut self, slot: usize, head: Head) {
+        self.slots.store_head(&mut self.map, slot, head);
+    }
+
     /// Frees a slot that no entry names.
     pub fn release_slot(&mut self, slot: usize) {
         self.slots.release(&mut self.map, slot);
@@ -219,7 +224,9 @@ impl Record {
         let mut known: Vec<Option<Position>> = self.slot_positions().collect();
         for entry in self.entries() {
             let origin = self.origin(entry.slot);
-            known[entry.slot] = origin.map(|origin| Position { origin, offset: entry.offset, guard: entry.guard });
+            let head = self.slots.head(&self.map, entry.slot);
+            let (offset, guard) = (entry.offset, entry.guard);
+            known[entry.slot] = origin.map(|origin| Position { origin, offset, guard, head });
         }
         known.into_iter().flatten().collect()
     }

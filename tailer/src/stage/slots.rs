@@ -1,19 +1,20 @@
 //! The table of positions: for each generation that was delivered into this target, how far, and what stands before.
 //!
-//! A slot is 64 bytes of the mapped record. Its first word says what it is worth: FREE; TAKEN, by a generation of which
+//! A slot is 96 bytes of the mapped record. Its first word says what it is worth: FREE; TAKEN, by a generation of which
 //! nothing was delivered yet; KNOWN, with a position. It is stored last when a slot is filled, and alone when it is
 //! freed. The stores of a position are not atomic together: they are made while the word of the record still names the
-//! block that they come from, so whoever finds them half done makes them again.
+//! block that they come from, so whoever finds them half done makes them again. The head is true of a generation whatever
+//! is delivered of it, and each of its hashes is stored alone.
 //!
 //! Not here: which generations still matter.
 
 use standpipe_common::sys::Mapping;
 
-use crate::guard::Guard;
+use crate::guard::{Guard, HEAD_LENGTHS, Head};
 use crate::identity::{Identity, Origin};
 
 /// Bytes of a slot.
-pub const SLOT_BYTES: usize = 64;
+pub const SLOT_BYTES: usize = HEAD_AT + 8 * HEAD_LENGTHS.len();
 /// Most slots: far more generations than are ever kept of the sources of one target.
 pub const SLOTS_MAX: usize = 1 << 20;
 
@@ -29,6 +30,7 @@ const EPOCH_AT: usize = 32;
 const GUARD_LEN_AT: usize = 36;
 const OFFSET_AT: usize = 40;
 const GUARD_HASH_AT: usize = 48;
+const HEAD_AT: usize = 56;
 
 /// How far a generation is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub struct Position {
     pub offset: u64,
     /// What stands right before it.
     pub guard: Guard,
+    /// What the generation begins with, as far as it is known.
+    pub head: Head,
 }
 
 /// Where the table stands in a mapping.
@@ -76,7 +80,12 @@ impl Slots {
         let guard = Guard { len: u32_at(bytes, at + GUARD_LEN_AT), hash: u64_at(bytes, at + GUARD_HASH_AT) };
         let origin = self.origin(map, slot)?;
         let is_known = map.load_word(at + STATE_AT) == KNOWN;
-        is_known.then(|| Position { origin, offset: u64_at(bytes, at + OFFSET_AT), guard })
+        is_known.then(|| Position { origin, offset: u64_at(bytes, at + OFFSET_AT), guard, head: self.head(map, slot) })
+    }
+
+    /// What the generation that has this slot begins with.
+    pub fn head(self, map: &Mapping, slot: usize) -> Head {
+        self.head_words(slot).map(|at| map.load_word(at)).take_while(|hash| *hash != 0).collect()
     }
 
     /// The first free slot.
@@ -92,7 +101,15 @@ impl Slots {
         put_u64(bytes, at + INO_AT, origin.identity.ino);
         put_u64(bytes, at + BORN_AT, origin.identity.born_ns as u64);
         put_u32(bytes, at + EPOCH_AT, origin.epoch);
+        self.head_words(slot).for_each(|at| map.store_word(at, 0));
         map.store_word(at + STATE_AT, TAKEN);
+    }
+
+    /// Stores what the generation that has this slot begins with.
+    pub fn store_head(self, map: &mut Mapping, slot: usize, head: Head) {
+        for (at, hash) in self.head_words(slot).zip(head.hashes()) {
+            map.store_word(at, *hash);
+        }
     }
 
     /// Stores a position; the slot is KNOWN from then on.
@@ -108,6 +125,11 @@ impl Slots {
     /// Frees a slot.
     pub fn release(self, map: &mut Mapping, slot: usize) {
         map.store_word(self.at(slot) + STATE_AT, FREE);
+    }
+
+    fn head_words(self, slot: usize) -> impl Iterator<Item = usize> {
+        let start = self.at(slot) + HEAD_AT;
+        (0..HEAD_LENGTHS.len()).map(move |index| start + 8 * index)
     }
 
     fn at(self, slot: usize) -> usize {

@@ -12,7 +12,6 @@ use crate::cli::Cli;
 use crate::config::{Config, FileConfig, StartAt};
 use crate::events::Event;
 use crate::follow::settings::{self, Settings};
-use crate::guard::Guard;
 use crate::identity::Origin;
 use crate::lines::SourceId;
 use crate::output::Standing;
@@ -21,6 +20,7 @@ use crate::siblings::names::is_rotation_of;
 use crate::siblings::{Sibling, Siblings};
 use crate::source::Source;
 use crate::sources::{self, Found};
+use crate::stage::Position;
 use crate::state::{GenerationState, SourceState};
 use crate::timestamp::Format;
 use crate::watch::GlobId;
@@ -243,12 +243,12 @@ impl Tailer {
     }
 }
 
-fn lay_over(generation: &mut GenerationState, positions: &HashMap<Origin, (u64, Guard)>) {
-    if let Some((offset, guard)) = positions.get(&generation.origin)
-        && *offset > generation.offset
-    {
-        generation.offset = *offset;
-        generation.guard = Some(*guard);
+fn lay_over(generation: &mut GenerationState, positions: &HashMap<Origin, Position>) {
+    let Some(position) = positions.get(&generation.origin) else { return };
+    generation.head = generation.head.or(position.head);
+    if position.offset > generation.offset {
+        generation.offset = position.offset;
+        generation.guard = Some(position.guard);
         generation.last_line_hash = None;
     }
 }

@@ -21,7 +21,6 @@ use crate::config::{Config, Format, OnCorrupt, Order, StartAt};
 use crate::events::{self, Event, Printer};
 use crate::follow::reading::BUFFER_BYTES;
 use crate::format::{self, Formatter};
-use crate::guard::Guard;
 use crate::held_back::HeldBack;
 use crate::identity::Origin;
 use crate::keeper::Keeper;
@@ -166,12 +165,14 @@ impl Tailer {
 }
 
 /// A source may have come from another pipe, which is where it was before: the greater offset counts.
-fn lay_over(known: &mut HashMap<Origin, (u64, Guard)>, positions: Vec<Position>) {
-    for Position { origin, offset, guard } in positions {
-        let known = known.entry(origin).or_insert((offset, guard));
-        if known.0 < offset {
-            *known = (offset, guard);
+fn lay_over(known: &mut HashMap<Origin, Position>, positions: Vec<Position>) {
+    for position in positions {
+        let known = known.entry(position.origin).or_insert(position);
+        let head = known.head.or(position.head);
+        if known.offset < position.offset {
+            *known = position;
         }
+        known.head = head;
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::guard::{GUARD_BYTES_MAX, Guard};
+use crate::guard::{GUARD_BYTES_MAX, Guard, HEAD_LENGTHS, Head};
 use crate::identity::{Identity, Origin};
 use crate::state::{DoneState, GenerationState, SourceState};
 
@@ -30,8 +30,8 @@ pub(super) struct Entry {
     epoch: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     guard: Option<GuardForm>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    head: Option<GuardForm>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    head: Vec<Hash>,
     #[serde(skip_serializing_if = "Option::is_none")]
     copy: Option<IdentityForm>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,8 +61,8 @@ struct DoneForm {
     offset: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     guard: Option<GuardForm>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    head: Option<GuardForm>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    head: Vec<Hash>,
     size: u64,
 }
 
@@ -94,7 +94,7 @@ impl Entry {
             born_ns: Some(born_ns),
             epoch: Some(epoch),
             guard: generation.guard.map(GuardForm::from),
-            head: generation.head.map(GuardForm::from),
+            head: hashes_of(&generation.head),
             copy: generation.copy.map(IdentityForm::from),
             ..Entry::default()
         }
@@ -105,7 +105,7 @@ impl Entry {
         self.born_ns.is_some()
             || self.epoch.is_some()
             || self.guard.is_some()
-            || self.head.is_some()
+            || !self.head.is_empty()
             || self.copy.is_some()
             || self.live.is_some()
             || self.since_ns.is_some()
@@ -136,7 +136,7 @@ impl Entry {
             offset,
             guard: self.guard.map(GuardForm::into_guard).transpose()?,
             last_line_hash: self.last_line_hash.map(|Hash(hash)| hash),
-            head: self.head.map(GuardForm::into_guard).transpose()?,
+            head: head_of(&self.head)?,
         })
     }
 }
@@ -144,7 +144,7 @@ impl Entry {
 impl DoneForm {
     fn of(done: &DoneState) -> DoneForm {
         let Origin { identity: Identity { dev, ino, born_ns }, epoch } = done.origin;
-        let (guard, head) = (done.guard.map(GuardForm::from), done.head.map(GuardForm::from));
+        let (guard, head) = (done.guard.map(GuardForm::from), hashes_of(&done.head));
         DoneForm { dev, ino, born_ns, epoch, offset: done.offset, guard, head, size: done.size }
     }
 
@@ -154,7 +154,7 @@ impl DoneForm {
             origin: Origin { identity, epoch: self.epoch },
             offset: self.offset,
             guard: self.guard.map(GuardForm::into_guard).transpose()?,
-            head: self.head.map(GuardForm::into_guard).transpose()?,
+            head: head_of(&self.head)?,
             size: self.size,
         })
     }
@@ -183,6 +183,17 @@ impl GuardForm {
         let GuardForm { bytes: len, hash: Hash(hash) } = self;
         if len as usize > GUARD_BYTES_MAX { Err("a guard is too long") } else { Ok(Guard { len, hash }) }
     }
+}
+
+fn hashes_of(head: &Head) -> Vec<Hash> {
+    head.hashes().iter().map(|hash| Hash(*hash)).collect()
+}
+
+fn head_of(hashes: &[Hash]) -> Result<Head, &'static str> {
+    if hashes.len() > HEAD_LENGTHS.len() {
+        return Err("a head has too many hashes");
+    }
+    Ok(hashes.iter().map(|Hash(hash)| *hash).collect())
 }
 
 /// `xxh3-64:HEX`, 16 digits where we write it.

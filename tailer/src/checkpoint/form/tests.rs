@@ -3,7 +3,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use super::*;
-use crate::guard::Guard;
+use crate::guard::{Guard, Head};
 use crate::identity::{Identity, Origin};
 use crate::state::{DoneState, GenerationState};
 
@@ -55,12 +55,16 @@ impl Chance {
         Guard { len: self.below(GUARD_LEN_LIMIT) as u32, hash: self.next() }
     }
 
+    fn head(&mut self) -> Head {
+        (0..self.below(6)).map(|_| self.next()).collect()
+    }
+
     fn done(&mut self) -> DoneState {
         DoneState {
             origin: Origin { identity: self.identity(), epoch: self.next() as u32 },
             offset: (self.below(2) == 0).then(|| self.next()),
             guard: None,
-            head: Some(Guard { len: 4096, hash: self.next() }),
+            head: self.head(),
             size: self.next(),
         }
     }
@@ -76,7 +80,7 @@ impl Chance {
             offset: chance.next(),
             guard: chance.some(Chance::guard),
             last_line_hash: chance.some(Chance::next),
-            head: chance.some(Chance::guard),
+            head: chance.head(),
         };
         let mut name = format!("{}{number}/", ["/var/log/", "bytes:", "/ä\"\\\u{1}", ""][number % 4]).into_bytes();
         name.extend((0..self.below(6)).map(|_| (self.next() as u8).max(1)));
@@ -153,7 +157,7 @@ fn fields_of_ours_need_a_checksum() {
         r#""born_ns":1"#,
         r#""epoch":0"#,
         r#""guard":{"bytes":1,"hash":"xxh3-64:00"}"#,
-        r#""head":{"bytes":1,"hash":"xxh3-64:00"}"#,
+        r#""head":["xxh3-64:00"]"#,
         r#""live":true"#,
         r#""older":[{"dev":1,"ino":2,"offset":3}]"#,
         r#""done":[{"dev":1,"ino":2,"born_ns":3,"epoch":0,"size":0}]"#,
