@@ -161,6 +161,9 @@ impl Source {
     fn unknown(&mut self, now: Instant, around: &mut dyn Surroundings) -> Vec<Candidate> {
         for _ in 1..SURVEYS_MAX {
             let before = survey(&self.path, around);
+            // Another file may have the live name since the look began: rotated files would be taken for older than
+            // the one that had it.
+            self.look_at_name(false, now, around);
             let candidates = self.unknown_at_once(now, around);
             // Where there is nothing but the live name, nothing can have been shifted: a directory of ten thousand
             // logs is not listed again for each of them.
