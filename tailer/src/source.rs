@@ -158,6 +158,8 @@ impl Source {
         let mut lists =
             self.truncated_at.is_some() || is_first || hints.names || self.list_at.is_some_and(|at| at <= now);
         lists |= self.look_at_name(is_first && restored.is_none(), now, around);
+        // What it had before was copied before that: the copies are found now, and come first.
+        lists |= self.chain.back_mut().is_some_and(Generation::peek);
         if lists {
             // A file that was closed may have been truncated as well.
             self.wake(now);
@@ -296,7 +298,7 @@ impl Source {
         self.truncated_at.is_some()
             || self.chain.iter().any(|generation| {
                 let is_to_go = generation.is_over() && !generation.is_live();
-                is_to_go || matches!(generation.phase, Phase::Truncated(_))
+                is_to_go || generation.wants_peek() || matches!(generation.phase, Phase::Truncated(_))
             })
     }
 

@@ -176,6 +176,22 @@ fn eight_copies_between_two_looks_are_read_in_order() {
 }
 
 #[test]
+fn what_was_copied_between_a_look_and_the_first_read_comes_first() {
+    for leases in BOTH {
+        let mut follower = Follower::new(leases);
+        follower.append("app.log", "");
+        follower.turn();
+        follower.append("app.log", lines(0..3));
+        follower.copy("app.log", "app.log.1");
+        follower.truncate("app.log", 0);
+        follower.append("app.log", lines(3..10));
+        follower.read();
+        follower.settle();
+        same(&follower.text(), &lines(0..10));
+    }
+}
+
+#[test]
 fn what_was_destroyed_unread_is_counted_when_it_was_seen() {
     // F40
     let mut follower = Follower::new(true);

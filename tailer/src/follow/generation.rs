@@ -11,12 +11,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use memchr::memchr;
 use nix::errno::Errno;
 
 use crate::backoff::retry_after;
 use crate::follow::finish::{Facts, ask_again_after};
 use crate::follow::happening::Truncation;
-use crate::follow::memory::Memory;
+use crate::follow::memory::{Memory, read_up_to};
 use crate::guard::{GUARD_BYTES_MAX, Guard};
 use crate::identity::{Identity, Origin};
 use crate::lease::Writers;
@@ -120,6 +121,8 @@ pub struct Generation {
     pub held: Vec<u8>,
     /// Of the bytes before `read`.
     pub memory: Memory,
+    /// What stood at its beginning when it was last looked at, as long as nothing of it was given. `None`: nothing did.
+    pub first: Option<Vec<u8>>,
     /// A piece of a line was given, and its end was not.
     pub is_inside_line: bool,
     /// Zeros before this offset are what a truncation left.
@@ -165,6 +168,7 @@ impl Generation {
             delivered: 0,
             held: Vec::new(),
             memory: Memory::default(),
+            first: None,
             is_inside_line: false,
             zeros_until: 0,
             skipped: None,
@@ -195,6 +199,26 @@ impl Generation {
     /// Offset behind the last byte that was read.
     pub fn seen(&self) -> u64 {
         self.read + self.held.len() as u64
+    }
+
+    /// Whether a look has to see its first bytes before they are given: a truncation would not show.
+    pub fn wants_peek(&self) -> bool {
+        self.is_live() && self.seen() == 0 && self.size > 0 && self.first.is_none() && self.file().is_some()
+    }
+
+    /// Reads its first bytes, if none was read before; whether there are some.
+    pub fn peek(&mut self) -> bool {
+        if !self.is_live() || self.seen() > 0 {
+            return false;
+        }
+        let mut bytes = vec![0; GUARD_BYTES_MAX];
+        self.first = match self.file().map(|file| read_up_to(file, &mut bytes, 0)) {
+            None | Some(Ok(0)) => None,
+            // Zeros may be a hole: the read that follows finds out, as it does of an error.
+            Some(Ok(read)) => Some(bytes[..memchr(0, &bytes[..read]).unwrap_or(read)].to_vec()),
+            Some(Err(_)) => Some(Vec::new()),
+        };
+        self.first.is_some()
     }
 
     /// Whether it has the live name.

@@ -1,8 +1,9 @@
 //! The way of bytes from a generation to an output: one step reads once and gives what came, as whole lines.
 //!
 //! Every read begins with the bytes that stand before the offset: if they are not what is remembered, the file was
-//! truncated in the meantime, and nothing of the read is given. Zeros that were never written, the holes of a sparse
-//! file, are skipped. Nothing here opens or closes a file.
+//! truncated in the meantime, and nothing of the read is given. Of a live file of which nothing was read nobody could
+//! tell: it begins with what the last look saw, before it looked for copies. Zeros that were never written, the holes
+//! of a sparse file, are skipped. Nothing here opens or closes a file.
 
 use std::fs::File;
 use std::ops::Range;
@@ -53,7 +54,7 @@ pub struct Hands<'a> {
 pub enum Step {
     /// It read, or gave, so many bytes.
     Went(usize),
-    /// The output has no room.
+    /// The output has no room, or a look has to come first.
     Full,
     /// Nothing more is there.
     AtEnd,
@@ -83,6 +84,14 @@ pub fn step(generation: &mut Generation, hands: &mut Hands<'_>) -> Step {
         Ok(true) => {}
         Ok(false) => return Step::AtEnd,
         Err(errno) => return Step::Failed(errno),
+    }
+    if generation.wants_peek() {
+        generation.at_end = None;
+        return Step::Full;
+    }
+    if let Some(first) = generation.first.take_if(|first| !first.is_empty() && room > 0) {
+        generation.at_end = None;
+        return take_bytes(generation, hands, &first[..room.min(first.len())]);
     }
     let most = READ_BYTES_MAX.min(room - held.min(room));
     if most == 0 && matches!(generation.place, Place::Packed(_)) {
