@@ -344,27 +344,38 @@ fn rotation_right_after_truncation_loses_neither() {
     }
 }
 
-/// A directory that is listed once a look, and a rotator that copies and truncates the log right after that.
+/// A directory that is listed once a look, and a rotator that copies and truncates the log right after that, or right
+/// before.
 struct Raced<'a> {
     dir: &'a Path,
     beside: Beside,
     listed: Option<Vec<PathBuf>>,
+    is_before: bool,
+}
+
+impl Raced<'_> {
+    fn rotate(&self) {
+        let log = self.dir.join("app.log");
+        fs::copy(&log, self.dir.join("app.log.1")).unwrap();
+        OpenOptions::new().write(true).open(log).unwrap().set_len(0).unwrap();
+    }
 }
 
 impl Surroundings for Raced<'_> {
     fn candidates(&mut self) -> Vec<PathBuf> {
-        let beside = &mut self.beside;
-        self.listed
-            .get_or_insert_with(|| {
-                let listed = beside.candidates();
-                if listed.is_empty() {
-                    let log = self.dir.join("app.log");
-                    fs::copy(&log, self.dir.join("app.log.1")).unwrap();
-                    OpenOptions::new().write(true).open(log).unwrap().set_len(0).unwrap();
-                }
-                listed
-            })
-            .clone()
+        if let Some(listed) = &self.listed {
+            return listed.clone();
+        }
+        let is_rotated = self.dir.join("app.log.1").exists();
+        if self.is_before && !is_rotated {
+            self.rotate();
+        }
+        let listed = self.beside.candidates();
+        if !self.is_before && !is_rotated {
+            self.rotate();
+        }
+        self.listed = Some(listed.clone());
+        listed
     }
 
     fn refresh(&mut self) {
@@ -385,16 +396,21 @@ impl Surroundings for Raced<'_> {
 }
 
 #[test]
-fn a_copy_that_came_after_the_listing_is_found() {
-    let mut follower = Follower::new(true);
-    follower.append("app.log", lines(0..10));
-    follower.turn();
-    follower.append("app.log", lines(10..20));
-    let beside = Beside { log: follower.log.clone(), also: Vec::new(), ours: Vec::new() };
-    let dir = follower.dir.path().to_path_buf();
-    let mut raced = Raced { dir: &dir, beside, listed: None };
-    let hints = Hints { names: true, ..Hints::default() };
-    follower.source.look(follower.now, hints, &mut raced);
-    follower.settle();
-    same(&follower.text(), &lines(0..20));
+fn a_copy_that_comes_during_a_look_is_found() {
+    // Before the first read and after it.
+    for (read, is_before) in [(0, false), (0, true), (10, false), (10, true)] {
+        let mut follower = Follower::new(true);
+        follower.append("app.log", lines(0..read));
+        follower.turn();
+        follower.append("app.log", lines(read..20));
+        let beside = Beside { log: follower.log.clone(), also: Vec::new(), ours: Vec::new() };
+        let dir = follower.dir.path().to_path_buf();
+        let mut raced = Raced { dir: &dir, beside, listed: None, is_before };
+        let hints = Hints { names: true, ..Hints::default() };
+        follower.source.look(follower.now, hints, &mut raced);
+        follower.read();
+        follower.append("app.log", lines(20..30));
+        follower.settle();
+        same(&follower.text(), &lines(0..30));
+    }
 }

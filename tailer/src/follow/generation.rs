@@ -221,6 +221,16 @@ impl Generation {
         self.first.is_some()
     }
 
+    /// Forgets the first bytes if they are not there any more: a copy of them may be on the list already.
+    pub fn confirm_first(&mut self) {
+        let Some(first) = &self.first else { return };
+        let mut bytes = vec![0; first.len()];
+        let read = self.file().map(|file| read_up_to(file, &mut bytes, 0));
+        if matches!(read, Some(Ok(_))) && bytes != *first {
+            self.first = None;
+        }
+    }
+
     /// Whether it has the live name.
     pub fn is_live(&self) -> bool {
         self.rotated.is_none()

@@ -106,6 +106,7 @@ impl Source {
             self.end_truncated(now);
             return self.list(is_first, restored, now, around);
         }
+        self.chain.iter_mut().for_each(Generation::confirm_first);
         self.is_catching_up &= is_sought;
         let mut missed = Vec::new();
         for (candidate, verdict) in candidates.into_iter().zip(verdicts) {
