@@ -190,6 +190,13 @@ impl Held {
         }
     }
 
+    /// Gives the staging pipe the size that goes with that of the pipe.
+    pub fn fit_stage(&self, auto: Auto) {
+        if let Some(Ok(bytes)) = self.fifo.as_ref().map(Fifo::capacity) {
+            self.staged.fit(sizing::stage(auto, bytes));
+        }
+    }
+
     /// The policy in force.
     pub fn policy(&self) -> &Policy {
         &self.entry.policy

@@ -96,6 +96,7 @@ impl Holdings {
             if look_beside(name, held, &mut left) == Beside::Starved {
                 starved.push(name.clone());
             }
+            held.fit_stage(self.auto);
         }
         self.retire(left, now);
         starved
@@ -130,6 +131,7 @@ impl Holdings {
                 }
             }
             look_beside(&name, held, &mut left);
+            held.fit_stage(self.auto);
         }
         self.retire(left, now);
     }
@@ -189,6 +191,9 @@ impl Holdings {
                 sizing::mending_pages(pipes + staging),
                 sizing::KERNEL_DEFAULT_BYTES
             );
+        }
+        if self.auto != Auto::Full {
+            self.held.values().for_each(|held| held.fit_stage(self.auto));
         }
         if bytes < before.bytes() {
             self.held.values_mut().filter(is_auto).for_each(|held| held.fit(self.auto));

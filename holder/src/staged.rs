@@ -1,6 +1,6 @@
 //! What is held of the staging pipe beside one FIFO.
 //!
-//! Invariants: it is never resized, read or written, and nothing but a FIFO is ever opened. One that is there is held
+//! Invariants: it is never read or written, and nothing but a FIFO is ever opened. One that is there is held
 //! whatever the policy says; one that is missing is made only where the policy wants it. A pipe without it is held all
 //! the same.
 
@@ -101,6 +101,13 @@ impl Staged {
             }
         }
         looked
+    }
+
+    /// Gives it this size. What is refused costs no more than speed.
+    pub fn fit(&self, bytes: usize) {
+        if let Some(fifo) = self.fifo.as_ref().filter(|fifo| fifo.capacity().is_ok_and(|now| now != bytes)) {
+            fifo.set_capacity(bytes).ok();
+        }
     }
 
     fn find(&self, target: &Path, wanted: bool) -> Result<Found> {

@@ -77,7 +77,7 @@ fn h21_it_is_made_once_beside_the_fifo_that_the_link_leads_to() {
     }
     assert_eq!((inode(&stage), is_held(&stage)), (before, true));
     assert_eq!(holder.lines_with("is made and held").len(), 1, "{}", holder.stderr());
-    assert_eq!(capacity(&stage), 64 << 10, "as the kernel makes it");
+    assert_eq!(capacity(&stage), 512 << 10, "it takes a block of the tailer at once");
 }
 
 #[test]

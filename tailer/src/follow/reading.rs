@@ -205,12 +205,14 @@ fn remembered(generation: &Generation) -> (&[u8], &[u8]) {
 /// Gives the whole lines among the new bytes and holds the rest.
 fn take(generation: &mut Generation, hands: &mut Hands<'_>, range: Range<usize>) -> Step {
     let buffer = std::mem::take(&mut hands.buffer);
-    let step = take_bytes(generation, hands, &buffer[range]);
+    let step = take_bytes(generation, hands, &buffer[..range.end], range.start);
     hands.buffer = buffer;
     step
 }
 
-fn take_bytes(generation: &mut Generation, hands: &mut Hands<'_>, new: &[u8]) -> Step {
+/// The new bytes begin at `at`.
+fn take_bytes(generation: &mut Generation, hands: &mut Hands<'_>, bytes: &[u8], at: usize) -> Step {
+    let new = &bytes[at..];
     let new = match gap(generation, new) {
         Gap::None => new,
         Gap::At(offset) => &new[..offset],
@@ -224,12 +226,12 @@ fn take_bytes(generation: &mut Generation, hands: &mut Hands<'_>, new: &[u8]) ->
         generation.held.extend_from_slice(new);
         return Step::Went(new.len());
     };
-    if generation.held.is_empty() {
-        give_lines(generation, hands, &new[..end]);
+    let held = std::mem::take(&mut generation.held);
+    if held.len() <= at {
+        // It was read again with the new bytes, and stands before them.
+        give_lines(generation, hands, &bytes[at - held.len()..at + end]);
     } else {
-        let mut lines = std::mem::take(&mut generation.held);
-        lines.extend_from_slice(&new[..end]);
-        give_lines(generation, hands, &lines);
+        give_lines(generation, hands, &[&held, &new[..end]].concat());
     }
     generation.held = new[end..].to_vec();
     Step::Went(new.len())
