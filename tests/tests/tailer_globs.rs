@@ -203,6 +203,8 @@ fn a_log_with_the_inode_number_of_an_earlier_state_file_is_followed() {
     while logs.len() < 90 && inode(&logs[logs.len() - 1].path) != before {
         logs.push(stand.log(&format!("{}.log", logs.len()), logs.len() as u16));
     }
-    logs.iter_mut().for_each(|log| log.write(1));
+    for log in &mut logs {
+        log.write(1);
+    }
     stand.finish(&logs.iter().collect::<Vec<_>>());
 }

@@ -91,7 +91,7 @@ pub fn step(generation: &mut Generation, hands: &mut Hands<'_>) -> Step {
     }
     if let Some(first) = generation.first.take_if(|first| !first.is_empty() && room > 0) {
         generation.at_end = None;
-        return take_bytes(generation, hands, &first[..room.min(first.len())]);
+        return take_bytes(generation, hands, &first[..room.min(first.len())], 0);
     }
     let most = READ_BYTES_MAX.min(room - held.min(room));
     if most == 0 && matches!(generation.place, Place::Packed(_)) {
