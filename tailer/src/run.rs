@@ -83,7 +83,10 @@ fn batch(tailer: &mut Tailer, wakes: &mut Wakes) -> Result<()> {
     loop {
         let began = Instant::now();
         tailer.round(began, clock::now_ns())?;
-        if tailer.is_done() || wakes.wait(tailer, began, None)?.contains(&Ask::Stop) {
+        if tailer.is_done() {
+            return tailer.check_whole();
+        }
+        if wakes.wait(tailer, began, None)?.contains(&Ask::Stop) {
             return Ok(());
         }
     }

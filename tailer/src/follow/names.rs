@@ -151,6 +151,7 @@ impl Source {
             return;
         }
         let is_new = self.trouble.is_none_or(|trouble| trouble.errno != errno);
+        let is_retried = !self.settings.is_batch;
         if !is_new && self.trouble.is_some_and(|trouble| now < trouble.next) {
             return;
         }
@@ -160,7 +161,7 @@ impl Source {
             self.said = Some(errno);
             self.tell(Happening::OpenError { path: self.path.clone(), errno });
         }
-        if is_new || retry_after(trouble.times) > retry_after(trouble.times - 1) {
+        if is_retried && (is_new || retry_after(trouble.times) > retry_after(trouble.times - 1)) {
             self.tell(Happening::Retry { after: trouble.next - now });
         }
     }
@@ -173,14 +174,28 @@ impl Source {
         }
     }
 
+    /// A batch does not wait for what cannot be opened.
+    pub(crate) fn give_up_next(&mut self) {
+        let Some(index) = self.next_read() else { return };
+        let next = &mut self.chain[index];
+        if next.is_parked() {
+            next.phase = Phase::Finished;
+            let errno = next.trouble.take().map_or(Errno::ENOENT, |trouble| trouble.errno);
+            let path = next.path.clone();
+            self.tell(Happening::OpenError { path, errno });
+        }
+    }
+
     /// Opens what was closed and grew since, and what could not be read.
     pub(crate) fn wake(&mut self, now: Instant) {
+        // In a batch a file is opened when it is its turn: nobody takes it away before.
+        let next = self.next_read();
         for index in 0..self.chain.len() {
             let generation = &mut self.chain[index];
             if generation.trouble.is_some_and(|trouble| trouble.errno == Errno::ESTALE && trouble.next <= now) {
                 generation.park();
             }
-            if !generation.is_parked() {
+            if !generation.is_parked() || (self.settings.is_batch && next != Some(index)) {
                 continue;
             }
             let is_drained =

@@ -79,6 +79,11 @@ pub trait Surroundings {
     /// What is listed from here on is what is there now, though it was listed in this look before.
     fn refresh(&mut self) {}
 
+    /// Whether the last list is not all, because no descriptor was left to look.
+    fn was_short(&self) -> bool {
+        false
+    }
+
     /// Whether the content of a file of this name is packed.
     fn is_packed(&self, path: &Path) -> bool;
 

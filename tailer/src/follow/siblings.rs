@@ -16,7 +16,7 @@ use crate::follow::settings::Surroundings;
 use crate::follow::truncation::guards;
 use crate::identity::{Identity, Origin};
 use crate::lease::Writers;
-use crate::open::{At, Found, Opened, is_out_of_descriptors, look};
+use crate::open::{At, Found, Opened, errno, is_out_of_descriptors, look};
 use crate::source::Source;
 use crate::state::SourceState;
 
@@ -324,7 +324,10 @@ impl Source {
             Some(file) => Place::Open(file),
             None => match around.unpack(&candidate.path) {
                 Ok(stream) => Place::Packed(stream),
-                Err(_) => return self.list_again(now),
+                Err(error) => {
+                    self.wants_descriptor |= is_out_of_descriptors(errno(&error));
+                    return self.list_again(now);
+                }
             },
         };
         let id = self.new_id();

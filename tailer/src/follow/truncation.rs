@@ -19,6 +19,7 @@ use crate::guard::{GUARD_BYTES_MAX, Guard};
 use crate::identity::Origin;
 use crate::lease::Writers;
 use crate::lines::GenerationId;
+use crate::open::{errno, is_out_of_descriptors};
 use crate::source::Source;
 
 impl Source {
@@ -121,7 +122,9 @@ impl Source {
         let Some(chosen) = equals.iter().copied().min_by_key(|at| candidates[*at].identity.born_ns) else {
             if self.truncated_at.is_some() {
                 // It is looked for once more before it is missed.
-            } else if is_undecided && now.saturating_duration_since(since) < self.settings.reconcile {
+            } else if self.lacks_descriptor(candidates, around)
+                || (is_undecided && now.saturating_duration_since(since) < self.settings.reconcile)
+            {
                 self.list_again(now);
             } else if !self.go_on_in_live(index) {
                 self.give_up(index, size);
@@ -138,6 +141,15 @@ impl Source {
         } else {
             self.end_of_copy_was_passed(index, &candidate, size);
         }
+    }
+
+    /// Whether there are files that could not be looked at for want of a descriptor.
+    fn lacks_descriptor(&mut self, candidates: &[Candidate], around: &mut dyn Surroundings) -> bool {
+        let mut packed = candidates.iter().filter(|candidate| candidate.is_packed);
+        let is_lacking = |error: &std::io::Error| is_out_of_descriptors(errno(error));
+        self.wants_descriptor |= around.was_short();
+        self.wants_descriptor |= packed.any(|file| around.unpack(&file.path).is_err_and(|error| is_lacking(&error)));
+        self.wants_descriptor
     }
 
     /// The file with the live name is a copy of a generation of the checkpoint that is nowhere else: it was restored, or

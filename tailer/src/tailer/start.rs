@@ -77,6 +77,8 @@ impl Tailer {
             open_max: budget::for_files(limit),
             open: 0,
             starved: Vec::new(),
+            open_starved: 0,
+            failures: 0,
             is_starving_said: false,
             waits: Vec::new(),
             buffer: vec![0; BUFFER_BYTES],

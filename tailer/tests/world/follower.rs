@@ -220,7 +220,9 @@ impl Follower {
         let Some(source) = &mut self.source else { return };
         let mut directories = Directories::new(self.now);
         let (siblings, taken, config) = (&mut self.siblings, Taken::default(), Config::default());
-        let mut around = Around { source: ID, siblings, directories: &mut directories, taken: &taken, config: &config };
+        let directories = &mut directories;
+        let (taken, config) = (&taken, &config);
+        let mut around = Around { source: ID, siblings, directories, taken, config, was_short: false };
         // Root can open everything.
         let before = setfsuid(Uid::from_raw(NOBODY));
         source.look(self.now, hints, &mut around);
