@@ -100,6 +100,9 @@ fn finish(tailer: &mut Tailer, wakes: &mut Wakes) -> Result<()> {
     loop {
         let began = Instant::now();
         tailer.round(began, clock::now_ns())?;
+        if began < end && !tailer.is_behind() && tailer.conclude_nameless() {
+            continue;
+        }
         if began >= end || (!tailer.is_behind() && tailer.is_delivered()) {
             tailer.farewell();
             return Ok(());

@@ -173,6 +173,18 @@ impl Tailer {
         self.roster.hint_all(Hints { content: true, ..Hints::default() });
     }
 
+    /// Last lines of files without a name are not left for a run that cannot find them; `true`: there was one.
+    pub fn conclude_nameless(&mut self) -> bool {
+        let mut was_one = false;
+        for id in self.roster.ids() {
+            if self.roster.get(id).is_some_and(|followed| followed.source.conclude_nameless()) {
+                self.roster.make_ready(id);
+                was_one = true;
+            }
+        }
+        was_one
+    }
+
     /// Nothing is held back any more.
     pub fn hurry(&mut self) {
         self.outputs.hurry();
