@@ -11,7 +11,7 @@ mod roll;
 mod start;
 mod telling;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use standpipe_common::error::{Cannot, Result};
 
 use crate::around::{Around, Taken};
+use crate::backoff::Backoff;
 use crate::config::{Config, StartAt};
 use crate::events::{Event, Printer};
 use crate::follow::settings::Hints;
@@ -79,6 +80,9 @@ pub struct Tailer {
     expand_at: Option<Instant>,
     /// What the directories of globs were like when they were expanded.
     glob_versions: Vec<Option<u64>>,
+    /// When sources are followed that could not be as the configuration says, and what was said of it.
+    unfollowed: Backoff,
+    complaints: BTreeSet<String>,
     /// When a tailer with this state was started for the first time, ns since the epoch.
     since_ns: i64,
     /// When this one was.
@@ -127,7 +131,13 @@ impl Tailer {
         let waits = self.waits.iter().filter_map(|waits| waits.until);
         let feed = (self.is_batch && !self.starved.is_empty()).then(|| now + FEED_SPAN);
         let keeper = self.keeper.as_ref().and_then(Keeper::due);
-        waits.chain(self.roster.next_due(now)).chain(keeper).chain(self.expand_at).chain(feed).min()
+        waits
+            .chain(self.roster.next_due(now))
+            .chain(keeper)
+            .chain(self.expand_at)
+            .chain(self.unfollowed.due())
+            .chain(feed)
+            .min()
     }
 
     /// What the outputs wait for.
