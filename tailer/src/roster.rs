@@ -141,7 +141,6 @@ impl Roster {
     pub fn hint(&mut self, id: SourceId, hints: Hints) {
         let Some(followed) = self.followed.get_mut(&id) else { return };
         followed.hints.names |= hints.names;
-        followed.hints.closed |= hints.closed;
         followed.hints.content |= hints.content;
         self.due.insert(id);
     }

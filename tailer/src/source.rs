@@ -139,11 +139,7 @@ impl Source {
     /// Finds out what there is. Gives no bytes.
     pub fn look(&mut self, now: Instant, hints: Hints, around: &mut dyn Surroundings) {
         for generation in &mut self.chain {
-            if hints.closed {
-                generation.closed = Some(now);
-                generation.asked.next = None;
-            }
-            if hints.closed || hints.content {
+            if hints.content {
                 generation.at_end = None;
                 generation.trouble = None;
             }

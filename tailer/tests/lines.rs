@@ -268,7 +268,12 @@ fn without_leases_a_closed_and_quiet_file_is_finished() {
         follower.rename("app.log", "app.log.1");
         follower.append("app.log.1", last);
         follower.append("app.log", "next\n");
-        follower.turn_with(Hints { names: true, closed: is_hinted, content: true });
+        if is_hinted {
+            let closed = follower.source.live().unwrap().id;
+            follower.turn();
+            follower.source.closed(closed, follower.now);
+        }
+        follower.turn();
         for _ in 0..seconds - 1 {
             follower.advance(1000);
             follower.poll();

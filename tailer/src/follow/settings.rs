@@ -64,8 +64,6 @@ impl Default for Settings {
 pub struct Hints {
     /// A directory in which this source has names changed.
     pub names: bool,
-    /// A writer closed one of its files.
-    pub closed: bool,
     /// One of its files changed, or its permissions did.
     pub content: bool,
 }

@@ -200,6 +200,14 @@ impl Follower {
     }
 
     /// Looks and reads until nothing more is to be done now.
+    /// Somebody closed each of its files.
+    pub fn tell_closed(&mut self) {
+        let ids: Vec<GenerationId> = self.generations().map(|generation| generation.id).collect();
+        for id in ids {
+            self.source.iter_mut().for_each(|source| source.closed(id, self.now));
+        }
+    }
+
     pub fn turn(&mut self, hints: Hints) {
         self.look(hints);
         for _ in 0..READS_MAX {
