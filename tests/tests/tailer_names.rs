@@ -160,6 +160,15 @@ fn a_file_that_an_overlay_copies_up_is_not_read_again() {
             if !is_running {
                 stand.start();
             }
+            stand.wait_delivered(&[&log]);
+            // Nor when nobody writes to it any more, or later.
+            drop(log.reopen_elsewhere(&stand.work("elsewhere")));
+            stand.finish(&[&log]);
+            drop(log.reopen_elsewhere(&stand.log_path("app.log")));
+            stand.start();
+            log.write(10);
+            drop(rename_and_create(&mut log));
+            log.write(10);
             stand.finish(&[&log]);
         }
     });

@@ -12,7 +12,7 @@ use crate::follow::generation::{Generation, Phase, Place, Trouble};
 use crate::follow::happening::{Happening, Truncation};
 use crate::follow::memory::Memory;
 use crate::follow::settings::{StartAt, Surroundings};
-use crate::identity::Origin;
+use crate::identity::{Identity, Origin};
 use crate::open::{At, Found, Opened, Refusal, errno, is_out_of_descriptors, look};
 use crate::source::{MISSING_MAX, Source};
 
@@ -23,7 +23,7 @@ impl Source {
         match look(&self.path) {
             At::File(found) => {
                 self.missing_since = None;
-                if self.live().is_some_and(|live| live.inode == found.identity) {
+                if self.live().is_some_and(|live| live.inode == found.identity) || self.take_copied_up(&found) {
                     self.settle_trouble();
                     false
                 } else if around.is_ours(&found.identity) {
@@ -46,6 +46,24 @@ impl Source {
                 false
             }
         }
+    }
+
+    /// An overlay made another file of the live one at its first write: the number of an inode that we have open is not
+    /// given to any other file.
+    fn take_copied_up(&mut self, found: &Found) -> bool {
+        let number = |identity: &Identity| (identity.dev, identity.ino);
+        let Some(live) = self.chain.back_mut().filter(|live| live.is_live() && live.file().is_some()) else {
+            return false;
+        };
+        if number(&live.inode) != number(&found.identity) {
+            return false;
+        }
+        let Opened::File(file) = found.open() else { return false };
+        live.inode = found.identity;
+        resume(live, file);
+        self.last_live = Some(found.identity);
+        self.is_changed = true;
+        true
     }
 
     /// Another file has the live name.
