@@ -246,6 +246,7 @@ impl Source {
             is_live: self.chain.back().is_some_and(Generation::is_live),
             done: self.done.clone(),
             since_ns: self.since_ns,
+            left_ns: 0,
         }
     }
 

@@ -16,6 +16,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
+use standpipe_common::clock;
 use standpipe_common::error::{Cannot, Result};
 
 use crate::around::{Around, Taken};
@@ -205,7 +206,7 @@ impl Tailer {
         let Some(keeper) = &mut self.keeper else { return };
         let mut states: Vec<_> = self.roster.iter().map(|followed| followed.source.state()).collect();
         self.held_back.apply(&mut states);
-        if let Some(sentence) = keeper.save(states, is_durable, now) {
+        if let Some(sentence) = keeper.save(states, is_durable, now, clock::now_ns()) {
             self.printer.print(&Event::Error(sentence));
         }
         if keeper.is_durable() && self.outputs.positions() > SLOTS_MAX.max(2 * self.generations()) {
