@@ -109,7 +109,7 @@ fn a_file_that_cannot_be_read_is_said_and_the_others_are_whole() {
             for file in 0..3 {
                 fs::write(scratch.path().join(format!("app/{file}.log")), log(file, 3, 10)).unwrap();
             }
-            fs::set_permissions(scratch.path().join("app/0.log"), Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(scratch.path().join("app/0.log"), Permissions::from_mode(0o000)).unwrap();
             let broken = scratch.path().join("app/1.log").into_os_string();
             let strace = ["strace", "-qq", "-o", "/dev/null", "-e", "inject=pread64:error=EIO", "-P"].map(Into::into);
             let launch = Launch::new("tailer").under(strace.into_iter().chain([broken]));
