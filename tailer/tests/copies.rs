@@ -191,6 +191,25 @@ fn what_a_packed_copy_lacks_is_counted_when_it_was_seen() {
     assert_eq!(lost(&follower), lines(15..20).len() as u64);
 }
 
+#[test]
+fn a_copy_of_what_was_truncated_before_it_was_read_at_all_is_read() {
+    let mut follower = Follower::new(true);
+    follower.append("app.log", "");
+    follower.turn();
+    follower.append("app.log", lines(0..10));
+    follower.copy("app.log", "app.log.1");
+    let mut beside = Beside { log: follower.log.clone(), also: Vec::new(), ours: Vec::new() };
+    let hints = Hints { names: true, ..Hints::default() };
+    follower.source.look(follower.now, hints, &mut beside);
+    // It was the copy of a file that is there.
+    follower.truncate("app.log", 0);
+    for _ in 0..3 {
+        follower.poll();
+        follower.advance(1000);
+    }
+    same(&follower.text(), &lines(0..10));
+}
+
 /// A directory that is listed once a look, and a rotator that copies and truncates the log right after that.
 struct Raced<'a> {
     dir: &'a Path,

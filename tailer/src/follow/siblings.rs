@@ -116,6 +116,10 @@ impl Source {
                 Verdict::CopyOf(index) => {
                     self.copies.retain(|(identity, _)| *identity != candidate.identity);
                     self.copies.push((candidate.identity, self.chain[index].id));
+                    // What was not read yet may be truncated unseen: then the copy alone has it.
+                    if !candidate.is_packed && candidate.size > self.chain[index].seen() {
+                        self.list_again(now);
+                    }
                 }
                 Verdict::NotOurs => {
                     let (head, tail) = guards(&candidate);
