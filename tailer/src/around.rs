@@ -5,10 +5,13 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use standpipe_common::error::Error;
+
 use crate::config::Config;
 use crate::follow::settings::Surroundings;
 use crate::identity::Identity;
 use crate::lines::SourceId;
+use crate::open::is_out_of_descriptors;
 use crate::packed::{Packed, Packing};
 use crate::siblings::directories::Directories;
 use crate::siblings::{Sibling, Siblings};
@@ -35,12 +38,17 @@ pub struct Around<'a> {
     pub taken: &'a Taken,
     /// The names of our state.
     pub config: &'a Config,
+    /// The last list lacks what no descriptor was left for.
+    pub was_short: bool,
 }
 
 impl Surroundings for Around<'_> {
     fn candidates(&mut self) -> Vec<PathBuf> {
         // A directory that cannot be read has none; the live name tells what is wrong with it.
-        let siblings = self.siblings.list(self.directories).unwrap_or_default();
+        let listed = self.siblings.list(self.directories);
+        let errno = listed.as_ref().err().and_then(Error::errno);
+        self.was_short = errno.is_some_and(is_out_of_descriptors);
+        let siblings = listed.unwrap_or_default();
         let is_readable = |packing: Option<Packing>| packing.is_none_or(Packing::is_readable);
         let is_one = |sibling: &Sibling| is_readable(sibling.packed) && !self.config.is_state(&sibling.path);
         siblings.into_iter().filter(is_one).map(|sibling| sibling.path).collect()
@@ -48,6 +56,10 @@ impl Surroundings for Around<'_> {
 
     fn refresh(&mut self) {
         self.directories.forget_round();
+    }
+
+    fn was_short(&self) -> bool {
+        self.was_short
     }
 
     fn is_packed(&self, path: &Path) -> bool {

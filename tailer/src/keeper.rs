@@ -2,9 +2,12 @@
 //!
 //! Invariants: a changed list of generations is on disk before bytes of it are on their way (without a sync: it outlives
 //! this process); positions follow once a second, durably. What is remembered of files that are not followed now is kept
-//! until they are followed again. A disk that refuses stops nothing: it is said once, and tried again.
+//! until they are followed again, or for a week if they are gone. A disk that refuses stops nothing: it is said once, and tried again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -15,12 +18,20 @@ use crate::state::SourceState;
 /// How often positions are made durable while they change.
 const SAVE_SPAN: Duration = Duration::from_secs(1);
 
+/// How long it is kept at least what is remembered of a file that is not followed.
+const FORGET_AFTER_NS: i64 = 7 * 24 * 3600 * 1_000_000_000;
+
+/// How often it is asked which of them are gone.
+const FORGET_SPAN: Duration = Duration::from_secs(3600);
+
 /// The checkpoint, and what is not yet in it.
 #[derive(Debug)]
 pub struct Keeper {
     checkpoint: Checkpoint,
     /// Of files that are not followed now.
     others: BTreeMap<PathBuf, SourceState>,
+    /// When those that are gone are forgotten next.
+    forget_at: Instant,
     is_changed: bool,
     saved: Instant,
     trouble: Backoff,
@@ -30,12 +41,12 @@ impl Keeper {
     /// Begins with what was loaded.
     pub fn new(checkpoint: Checkpoint, known: Vec<SourceState>, now: Instant) -> Keeper {
         let others = known.into_iter().map(|state| (state.path.clone(), state)).collect();
-        Keeper { checkpoint, others, is_changed: false, saved: now, trouble: Backoff::default() }
+        Keeper { checkpoint, others, forget_at: now, is_changed: false, saved: now, trouble: Backoff::default() }
     }
 
     /// What is remembered of a file that is followed from now on.
     pub fn take(&mut self, path: &PathBuf) -> Option<SourceState> {
-        self.others.remove(path)
+        self.others.remove(path).map(|state| SourceState { left_ns: 0, ..state })
     }
 
     /// A file is followed no longer.
@@ -65,8 +76,10 @@ impl Keeper {
         self.is_changed.then_some(next)
     }
 
-    /// Writes everything; returns a sentence if that failed and was not said yet.
-    pub fn save(&mut self, states: Vec<SourceState>, is_durable: bool, now: Instant) -> Option<String> {
+    /// Writes everything; returns a sentence if that failed and was not said yet. `now_ns`: by the wall clock, for what
+    /// is not followed is remembered across runs.
+    pub fn save(&mut self, states: Vec<SourceState>, is_durable: bool, now: Instant, now_ns: i64) -> Option<String> {
+        self.forget(now, now_ns);
         let mut all = states;
         all.extend(self.others.values().cloned());
         match self.checkpoint.save(&all, is_durable) {
@@ -85,5 +98,96 @@ impl Keeper {
                 is_first.then(|| format!("{error}; a crash would repeat what is delivered from now on"))
             }
         }
+    }
+
+    fn forget(&mut self, now: Instant, now_ns: i64) {
+        self.others.values_mut().filter(|state| state.left_ns == 0).for_each(|state| state.left_ns = now_ns);
+        if self.forget_at <= now {
+            self.forget_at = now + FORGET_SPAN;
+            self.others.retain(|_, state| now_ns - state.left_ns < FORGET_AFTER_NS || !is_gone(state));
+        }
+    }
+}
+
+/// Whether none of its files is there any more, under its name or beside it. What cannot be looked at may be there.
+fn is_gone(state: &SourceState) -> bool {
+    let generations = state.generations.iter().map(|generation| generation.copy.unwrap_or(generation.origin.identity));
+    let done = state.done.iter().map(|done| done.origin.identity);
+    let inodes: HashSet<u64> = generations.chain(done).map(|identity| identity.ino).collect();
+    let is_one = |metadata: Metadata| inodes.contains(&metadata.ino());
+    let is_absent = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let is_elsewhere = fs::metadata(&state.path).map_or_else(|error| is_absent(&error), |metadata| !is_one(metadata));
+    let beside = state.path.parent().map_or_else(|| Ok(Vec::new()), |dir| fs::read_dir(dir)?.collect());
+    is_elsewhere
+        && match beside {
+            Ok(entries) => entries.iter().all(|entry: &fs::DirEntry| entry.metadata().is_ok_and(|it| !is_one(it))),
+            Err(error) => is_absent(&error),
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::checkpoint::{OnCorrupt, Start};
+    use crate::identity::{Identity, Origin};
+    use crate::state::GenerationState;
+
+    const HOUR_NS: i64 = 3600 * 1_000_000_000;
+
+    fn keeper(state: &Path, known: Vec<SourceState>, now: Instant) -> Keeper {
+        Keeper::new(Checkpoint::open(state, OnCorrupt::Fail).unwrap().checkpoint, known, now)
+    }
+
+    #[test]
+    fn what_is_not_followed_is_remembered_for_a_week_and_while_it_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (app, state) = (dir.path().join("app"), dir.path().join("state.json"));
+        fs::create_dir(&app).unwrap();
+        let source = |name: &str| {
+            let path = app.join(name);
+            fs::write(&path, name).unwrap();
+            let origin = Origin { identity: Identity::from(&fs::metadata(&path).unwrap()), epoch: 0 };
+            let generations = vec![GenerationState { origin, ..GenerationState::default() }];
+            SourceState { path, generations, ..SourceState::default() }
+        };
+        let states = ["gone", "there", "rotated", "again"].map(source).to_vec();
+        fs::rename(app.join("rotated"), app.join("rotated.1")).unwrap();
+        fs::remove_file(app.join("gone")).unwrap();
+        let start = Instant::now();
+        let mut keeper = keeper(&state, states, start);
+        let mut kept_after = |hours: i64| {
+            let now = start + Duration::from_secs(hours as u64 * 3600);
+            assert_eq!(keeper.save(Vec::new(), false, now, hours * HOUR_NS + 1), None);
+            if hours == 100 {
+                let again = keeper.take(&app.join("again")).unwrap();
+                assert_eq!(again.left_ns, 0);
+                fs::remove_file(app.join("again")).unwrap();
+                keeper.give_back(again);
+            }
+            keeper.others().map(|state| state.path.file_name().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(kept_after(0).len(), 4);
+        assert_eq!(kept_after(100).len(), 4);
+        assert_eq!(kept_after(101).len(), 4);
+        assert_eq!(kept_after(167), ["again", "gone", "rotated", "there"]);
+        assert_eq!(kept_after(168), ["again", "rotated", "there"]);
+        // It was followed in between.
+        assert_eq!(kept_after(270), ["rotated", "there"].map(std::ffi::OsString::from));
+    }
+
+    #[test]
+    fn how_long_ago_it_was_followed_is_known_across_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state.json");
+        let known = vec![SourceState { path: dir.path().join("gone"), ..SourceState::default() }];
+        let start = Instant::now();
+        assert_eq!(keeper(&state, known, start).save(Vec::new(), true, start, 7), None);
+        let Start::Known(known) = Checkpoint::open(&state, OnCorrupt::Fail).unwrap().start else { panic!() };
+        assert_eq!(known[0].left_ns, 7);
+        let mut keeper = keeper(&state, known, start);
+        keeper.save(Vec::new(), true, start, 7 + FORGET_AFTER_NS);
+        assert_eq!(keeper.others().count(), 0);
     }
 }

@@ -171,7 +171,8 @@ impl<O: Output> Window<O> {
             if lane.has_lines() && (self.is_open || lane.goes_on()) {
                 return Next::Of(last, NOTHING_MORE);
             }
-            if self.is_open && !self.is_hurried {
+            // A source that ended inside its line brings no more of it.
+            if self.is_open && !self.is_hurried && lane.place() != lane::Place::Out {
                 return Next::Nothing;
             }
         }
@@ -245,9 +246,6 @@ impl<O: Output> Output for Window<O> {
 
     fn note(&mut self, source: SourceId, standing: Standing) {
         self.change(source, |lane| lane.note(standing));
-        if standing == Standing::Ended && self.last == Some(source.0) && !self.lane(source).has_lines() {
-            self.is_open = false;
-        }
         self.inner.note(source, standing);
     }
 

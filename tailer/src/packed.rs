@@ -1,7 +1,8 @@
 //! Rotated generations that were compressed: reads `.gz` and `.zst`, recognises `.xz` and `.bz2`.
 //!
 //! All members and frames are read, one after the other. Of one that is cut off or damaged everything before the damage
-//! is given first, then the error.
+//! is given first, then the error. Not here: whether it is the same as a file that was read before; an archive has no
+//! identity in common with what was packed.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;

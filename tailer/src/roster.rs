@@ -132,19 +132,22 @@ impl Roster {
         self.followed.values()
     }
 
+    /// Which there are.
+    pub fn ids(&self) -> Vec<SourceId> {
+        self.followed.keys().copied().collect()
+    }
+
     /// Something tells that it is due for a look.
     pub fn hint(&mut self, id: SourceId, hints: Hints) {
         let Some(followed) = self.followed.get_mut(&id) else { return };
         followed.hints.names |= hints.names;
-        followed.hints.closed |= hints.closed;
         followed.hints.content |= hints.content;
         self.due.insert(id);
     }
 
     /// Something tells that all are due for a look.
     pub fn hint_all(&mut self, hints: Hints) {
-        let all: Vec<SourceId> = self.followed.keys().copied().collect();
-        for id in all {
+        for id in self.ids() {
             self.hint(id, hints);
         }
     }

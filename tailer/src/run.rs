@@ -83,7 +83,10 @@ fn batch(tailer: &mut Tailer, wakes: &mut Wakes) -> Result<()> {
     loop {
         let began = Instant::now();
         tailer.round(began, clock::now_ns())?;
-        if tailer.is_done() || wakes.wait(tailer, began, None)?.contains(&Ask::Stop) {
+        if tailer.is_done() {
+            return tailer.check_whole();
+        }
+        if wakes.wait(tailer, began, None)?.contains(&Ask::Stop) {
             return Ok(());
         }
     }
@@ -97,6 +100,9 @@ fn finish(tailer: &mut Tailer, wakes: &mut Wakes) -> Result<()> {
     loop {
         let began = Instant::now();
         tailer.round(began, clock::now_ns())?;
+        if began < end && !tailer.is_behind() && tailer.conclude_nameless() {
+            continue;
+        }
         if began >= end || (!tailer.is_behind() && tailer.is_delivered()) {
             tailer.farewell();
             return Ok(());

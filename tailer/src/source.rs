@@ -139,11 +139,7 @@ impl Source {
     /// Finds out what there is. Gives no bytes.
     pub fn look(&mut self, now: Instant, hints: Hints, around: &mut dyn Surroundings) {
         for generation in &mut self.chain {
-            if hints.closed {
-                generation.closed = Some(now);
-                generation.asked.next = None;
-            }
-            if hints.closed || hints.content {
+            if hints.content {
                 generation.at_end = None;
                 generation.trouble = None;
             }
@@ -172,6 +168,9 @@ impl Source {
             self.list(is_first, restored.as_ref(), now, around);
         }
         self.wake(now);
+        if self.settings.is_batch && !self.wants_descriptor {
+            self.give_up_next();
+        }
         self.let_go();
     }
 
@@ -249,6 +248,7 @@ impl Source {
             is_live: self.chain.back().is_some_and(Generation::is_live),
             done: self.done.clone(),
             since_ns: self.since_ns,
+            left_ns: 0,
         }
     }
 
@@ -318,19 +318,38 @@ impl Source {
     }
 
     /// Closes the files that were read to their ends and delivered, to be opened again when they grew, and those of
-    /// which nothing is left to be read; how many.
-    pub fn park(&mut self) -> usize {
+    /// which nothing is left to be read; how many. `may_break`: and those that were not, to be opened at the next look.
+    pub fn park(&mut self, may_break: bool) -> usize {
         let mut parked = 0;
-        for generation in self.chain.iter_mut().filter(|generation| generation.may_park()) {
+        for generation in self.chain.iter_mut().filter(|generation| generation.may_park(may_break)) {
             generation.park();
+            if may_break {
+                generation.at_end = None;
+            }
             parked += 1;
         }
         parked
     }
 
     /// How many files that would close.
-    pub fn parkable(&self) -> usize {
-        self.chain.iter().filter(|generation| generation.may_park()).count()
+    pub fn parkable(&self, may_break: bool) -> usize {
+        self.chain.iter().filter(|generation| generation.may_park(may_break)).count()
+    }
+
+    /// Whether the file that is read next is closed, to be opened again.
+    pub fn is_next_parked(&self) -> bool {
+        self.next_read().is_some_and(|index| self.chain[index].is_parked())
+    }
+
+    /// Whether nothing of it can be read before a file is opened.
+    pub fn is_shut(&self) -> bool {
+        let next = self.next_read().map(|index| &self.chain[index]);
+        next.is_none_or(|next| next.is_parked() || matches!(next.phase, Phase::Sought { .. }))
+    }
+
+    /// The first generation of which something is left.
+    pub(crate) fn next_read(&self) -> Option<usize> {
+        self.chain.iter().position(|generation| !generation.is_concluded())
     }
 
     /// Whether all its generations are closed, to be opened again when they grew.

@@ -20,6 +20,8 @@ pub struct SourceState {
     /// When it was first followed, ns since the epoch: what was born before and is not known was never ours. 0: not
     /// known.
     pub since_ns: i64,
+    /// When it was followed no longer, ns since the epoch. 0: it is.
+    pub left_ns: i64,
 }
 
 /// A file that is done with.

@@ -11,13 +11,16 @@ mod roll;
 mod start;
 mod telling;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::io;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
-use standpipe_common::error::Result;
+use standpipe_common::clock;
+use standpipe_common::error::{Cannot, Result};
 
 use crate::around::{Around, Taken};
+use crate::backoff::Backoff;
 use crate::config::{Config, StartAt};
 use crate::events::{Event, Printer};
 use crate::follow::settings::Hints;
@@ -64,9 +67,12 @@ pub struct Tailer {
     open_max: usize,
     /// Files that are.
     open: usize,
-    /// Sources that wait for a descriptor.
+    /// Sources that wait for a descriptor, and how many files were open when the last of them began to.
     starved: Vec<SourceId>,
+    open_starved: usize,
     is_starving_said: bool,
+    /// Files that could not be opened or read.
+    failures: usize,
     waits: Vec<Waits>,
     buffer: Vec<u8>,
     /// In a batch it stands still, see `start`.
@@ -75,6 +81,9 @@ pub struct Tailer {
     expand_at: Option<Instant>,
     /// What the directories of globs were like when they were expanded.
     glob_versions: Vec<Option<u64>>,
+    /// When sources are followed that could not be as the configuration says, and what was said of it.
+    unfollowed: Backoff,
+    complaints: BTreeSet<String>,
     /// When a tailer with this state was started for the first time, ns since the epoch.
     since_ns: i64,
     /// When this one was.
@@ -123,7 +132,13 @@ impl Tailer {
         let waits = self.waits.iter().filter_map(|waits| waits.until);
         let feed = (self.is_batch && !self.starved.is_empty()).then(|| now + FEED_SPAN);
         let keeper = self.keeper.as_ref().and_then(Keeper::due);
-        waits.chain(self.roster.next_due(now)).chain(keeper).chain(self.expand_at).chain(feed).min()
+        waits
+            .chain(self.roster.next_due(now))
+            .chain(keeper)
+            .chain(self.expand_at)
+            .chain(self.unfollowed.due())
+            .chain(feed)
+            .min()
     }
 
     /// What the outputs wait for.
@@ -153,9 +168,32 @@ impl Tailer {
         is_read && self.is_delivered() && self.roster.next_due(now).is_none_or(|due| due > now)
     }
 
+    /// Of a batch that is done: fails if something could not be read.
+    ///
+    /// # Errors
+    /// What was not read was said when it failed.
+    pub fn check_whole(&self) -> Result<()> {
+        match self.failures {
+            0 => Ok(()),
+            failures => Err(io::Error::other(format!("{failures} of them failed"))).cannot("read", "all files"),
+        }
+    }
+
     /// Everything is looked at once more.
     pub fn last_look(&mut self) {
         self.roster.hint_all(Hints { content: true, ..Hints::default() });
+    }
+
+    /// Last lines of files without a name are not left for a run that cannot find them; `true`: there was one.
+    pub fn conclude_nameless(&mut self) -> bool {
+        let mut was_one = false;
+        for id in self.roster.ids() {
+            if self.roster.get(id).is_some_and(|followed| followed.source.conclude_nameless()) {
+                self.roster.make_ready(id);
+                was_one = true;
+            }
+        }
+        was_one
     }
 
     /// Nothing is held back any more.
@@ -168,7 +206,7 @@ impl Tailer {
         let Some(keeper) = &mut self.keeper else { return };
         let mut states: Vec<_> = self.roster.iter().map(|followed| followed.source.state()).collect();
         self.held_back.apply(&mut states);
-        if let Some(sentence) = keeper.save(states, is_durable, now) {
+        if let Some(sentence) = keeper.save(states, is_durable, now, clock::now_ns()) {
             self.printer.print(&Event::Error(sentence));
         }
         if keeper.is_durable() && self.outputs.positions() > SLOTS_MAX.max(2 * self.generations()) {
@@ -187,7 +225,9 @@ impl Tailer {
     fn look(&mut self, now: Instant) -> bool {
         let mut is_changed = false;
         for id in self.roster.take_due(now, LOOKS_MAX) {
-            is_changed |= self.look_at(id, now);
+            if !self.must_wait(id) {
+                is_changed |= self.look_at(id, now);
+            }
         }
         if self.open > self.open_max {
             self.park(self.open - self.open_max);
@@ -213,7 +253,8 @@ impl Tailer {
         hints.names |= followed.siblings.changed(&mut self.directories).unwrap_or(false);
         let Followed { source, siblings, .. } = followed;
         let (taken, config) = (&self.taken, &self.config);
-        let mut around = Around { source: id, siblings, directories: &mut self.directories, taken, config };
+        let directories = &mut self.directories;
+        let mut around = Around { source: id, siblings, directories, taken, config, was_short: false };
         source.look(now, hints, &mut around);
         let is_changed = source.take_changed();
 
@@ -225,12 +266,13 @@ impl Tailer {
         }
         self.open = self.open + followed.source.descriptors_open() - followed.open;
         followed.open = followed.source.descriptors_open();
-        if followed.source.wants_descriptor() && !std::mem::replace(&mut followed.is_starved, true) {
-            self.starved.push(id);
-        }
+        let is_starved = followed.source.wants_descriptor();
         watch_files(followed, self.watch.as_mut());
         // It is found again if it comes back.
         let is_over = followed.file.is_glob && followed.source.is_gone();
+        if is_starved {
+            self.starve(id);
+        }
         self.roster.make_ready(id);
         self.tell_of(id);
         if is_over {
@@ -264,8 +306,11 @@ impl Tailer {
             let is_full = room_left == 0 || room_left == room;
             let index = followed.output;
             let interval = followed.interval(self.config.poll_interval);
-            let wants_look = followed.source.wants_look();
-            let is_behind = standing == Standing::Behind && !wants_look && !(self.is_batch && followed.is_starved);
+            // What a batch closed in the middle is opened when there is room again.
+            let is_to_open = self.is_batch && room > 0 && !followed.is_starved && followed.source.is_next_parked();
+            let wants_look = is_to_open || followed.source.wants_look();
+            let is_shut = self.is_batch && followed.is_starved && followed.source.is_shut();
+            let is_behind = standing == Standing::Behind && !wants_look && !is_shut;
             let is_to_wait = is_behind && is_full;
             let was_waiting = followed.is_waiting;
             followed.is_waiting |= is_to_wait;
@@ -327,7 +372,7 @@ impl Tailer {
         }
         // Last, for what was delivered before a failure is delivered.
         self.waits = turned?;
-        Ok(())
+        self.check_stuck(now)
     }
 }
 

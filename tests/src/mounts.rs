@@ -27,6 +27,14 @@ impl Mounted {
         Mounted(dir.to_owned())
     }
 
+    /// An overlay on `lower` itself, which is written to `upper` from then on; `work` is empty.
+    pub fn overlay(lower: &Path, upper: &Path, work: &Path) -> Mounted {
+        let [low, up, beside] = [lower, upper, work].map(Path::display);
+        let options = format!("lowerdir={low},upperdir={up},workdir={beside}");
+        run("mount", &["-t".as_ref(), "overlay".as_ref(), "-o".as_ref(), options.as_ref(), "none".as_ref(), lower]);
+        Mounted(lower.to_owned())
+    }
+
     /// Changes options, such as `size=64m`.
     pub fn remount(&self, options: &str) {
         run("mount", &["-o".as_ref(), format!("remount,{options}").as_ref(), &self.0]);

@@ -1,13 +1,14 @@
 //! HUP: sources come, go and change; those that stay notice nothing, and a mistake changes nothing.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 
 use standpipe_tests::deadline::until;
 use standpipe_tests::pipe::open_reader;
 
 use support_c::log::rename_and_create;
 use support_c::sink::Drain;
-use support_c::{Owner, Tailing};
+use support_c::{Owner, Tailing, count_lines};
 
 mod support_c;
 
@@ -62,6 +63,37 @@ fn a_source_that_gets_another_pipe_goes_there_from_where_it_was() {
     let whole = fs::read(&log.path).unwrap();
     until("the rest", || drain.bytes().len() >= whole.len() - size);
     assert!(drain.bytes() == whole[size..] && stand.delivered() == first);
+    stand.stop();
+}
+
+#[test]
+fn a_pipe_whose_record_cannot_be_made_is_tried_again() {
+    let mut stand = Tailing::to_stdout(Owner::Tailer);
+    stand.configure("", &[("a.log", "")]);
+    let (mut a, mut b, mut c) = (stand.log("a.log", 1), stand.log("b.log", 2), stand.log("c-1.log", 3));
+    a.write(10);
+    stand.start();
+    stand.wait_delivered(&[&a]);
+    let pipe = stand.scratch.fifo("other");
+    let _holder = open_reader(&pipe);
+    let drain = Drain::start(&pipe);
+    let piped = format!("pipe = '{}'\n", pipe.display());
+    stand.configure("", &[("a.log", &piped), ("b.log", &piped), ("c-*.log", &piped)]);
+    let dir = stand.work("");
+    fs::set_permissions(&dir, Permissions::from_mode(0o555)).unwrap();
+    stand.daemon().hang_up("order=read");
+    for log in [&mut a, &mut b, &mut c] {
+        log.write(10);
+    }
+    until("a goes on as it was", || stand.tally(&[&a]).found == 20);
+    let said = stand.daemon().lines_with("Permission denied");
+    let records: Vec<_> = said.iter().filter(|line| line.contains("stage-")).collect();
+    assert_eq!(records.len(), 1, "{said:?}");
+    fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
+    until("b and c", || count_lines(&drain.bytes()) == 20);
+    a.write(10);
+    until("the rest of a", || count_lines(&drain.bytes()) == 30);
+    assert_eq!(stand.lines_delivered(), 20);
     stand.stop();
 }
 

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::{until, within};
-use standpipe_tests::privilege;
+use standpipe_tests::mounts::Mounted;
+use standpipe_tests::privilege::{self, needs_root};
 use standpipe_tests::scratch::{make_fifo, set_mode};
 use standpipe_tests::traffic::{length, line};
 
@@ -113,6 +114,64 @@ fn t8_a_directory_that_is_moved_away_and_made_anew_is_followed() {
         drop(first.reopen_elsewhere(&stand.log_path("elsewhere")));
         stand.finish(&[&first, &second, &third]);
     }
+}
+
+#[test]
+fn t8_a_directory_over_which_another_is_mounted_is_followed_and_the_old_file_is_drained() {
+    // F52
+    needs_root(|| {
+        let mut stand = Tailing::to_stdout(Owner::Tailer);
+        stand.configure("inotify = false\nlate_writer_max_ms = 500\n", &[("app.log", "")]);
+        let mut first = stand.log("app.log", 1);
+        stand.start();
+        first.write(10);
+        stand.wait_delivered(&[&first]);
+        let mounted = Mounted::tmpfs(&stand.logs(), "mode=755");
+        let mut second = stand.log("app.log", 2);
+        second.write(10);
+        first.write(10);
+        stand.wait_delivered(&[&first, &second]);
+        // And back: what was read there is not read again.
+        drop(mounted);
+        first.write(10);
+        stand.finish(&[&first, &second]);
+    });
+}
+
+#[test]
+fn a_file_that_an_overlay_copies_up_is_not_read_again() {
+    // F53
+    needs_root(|| {
+        for is_running in [true, false] {
+            let mut stand = Tailing::to_stdout(Owner::Tailer);
+            stand.configure("", &[("app.log", "")]);
+            let mut log = stand.log("app.log", 1);
+            log.write(20);
+            let layers = ["upper", "work"].map(|name| stand.scratch.make_dir(name));
+            let _mounted = Mounted::overlay(&stand.logs(), &layers[0], &layers[1]);
+            stand.start();
+            stand.wait_delivered(&[&log]);
+            if !is_running {
+                stand.stop();
+            }
+            // The first write makes another file of it.
+            drop(log.reopen());
+            log.write(10);
+            if !is_running {
+                stand.start();
+            }
+            stand.wait_delivered(&[&log]);
+            // Nor when nobody writes to it any more, or later.
+            drop(log.reopen_elsewhere(&stand.work("elsewhere")));
+            stand.finish(&[&log]);
+            drop(log.reopen_elsewhere(&stand.log_path("app.log")));
+            stand.start();
+            log.write(10);
+            drop(rename_and_create(&mut log));
+            log.write(10);
+            stand.finish(&[&log]);
+        }
+    });
 }
 
 #[test]

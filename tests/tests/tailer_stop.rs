@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
+use standpipe_tests::scratch::Scratch;
 
-use support_c::{Owner, Tailing};
+use support_c::{Owner, Tailing, owners};
 
 mod support_c;
 
@@ -37,6 +38,46 @@ fn term_and_int_read_what_is_there_and_leave_the_unfinished_line_for_the_next_ru
         let tally = stand.tally(&[&log]);
         assert!(tally.is_whole(), "{tally:?}");
     }
+}
+
+#[test]
+fn the_unfinished_line_of_a_file_without_a_name_does_not_stay_behind() {
+    // With and without leases, and a writer.
+    for owner in owners() {
+        for is_written in [true, false] {
+            let mut stand = Tailing::to_stdout(owner);
+            stand.configure("", &[("app.log", "")]);
+            let log = stand.log_path("app.log");
+            fs::write(&log, "").unwrap();
+            stand.start();
+            let mut writer = fs::File::options().append(true).open(&log).unwrap();
+            writer.write_all(b"whole\nunfinished").unwrap();
+            until("the line before", || stand.delivered() == b"whole\n");
+            fs::remove_file(&log).unwrap();
+            let _writer = is_written.then_some(writer);
+            fs::write(&log, "next\nalso unfinished").unwrap();
+            stand.stop();
+            assert_eq!(String::from_utf8(stand.delivered()).unwrap(), "whole\nunfinished\nnext\n");
+            stand.start();
+            stand.stop();
+            assert_eq!(stand.lines_delivered(), 3, "once");
+        }
+    }
+}
+
+#[test]
+fn a_pipe_that_nobody_holds_is_not_waited_for() {
+    let scratch = Scratch::new();
+    let (log, state) = (scratch.path().join("app.log"), scratch.path().join("state.json"));
+    let pipe = scratch.pipe("out");
+    fs::write(&log, "").unwrap();
+    let launch = Launch::new("tailer").arg(&log).arg("--pipe").arg(&pipe).arg("--state").arg(&state);
+    let mut tailer = launch.start_unready();
+    tailer.wait_line("nobody reads or holds it");
+    fs::write(&log, "line\n").unwrap();
+    let began = Instant::now();
+    assert_eq!(tailer.terminate(), 0, "{}", tailer.stderr());
+    assert!(began.elapsed() < Duration::from_millis(2500), "{:?}", began.elapsed());
 }
 
 #[test]

@@ -12,8 +12,8 @@
 //! - `files`, by path ([`SourceState::path`]; how one is spelled that is not UTF-8, `spelling` says), in the order of
 //!   their paths. Each has `live` ([`SourceState::is_live`]) and the fields of its last generation: `dev`, `ino`,
 //!   `offset`, `last_line_hash`, `born_ns`, `epoch`, `guard` and `head` (`bytes`, `hash`), `copy`; none of them if there
-//!   is no generation. `older`: the generations before that one, oldest first, with the same fields. `done` and
-//!   `since_ns` as [`SourceState`] has them.
+//!   is no generation. `older`: the generations before that one, oldest first, with the same fields. `done`,
+//!   `since_ns` and `left_ns` as [`SourceState`] has them.
 //! - A hash is `xxh3-64:` and 16 hexadecimal digits. A `last_line_hash` of another form counts as none.
 //! - Keys that are not known here are ignored.
 //!

@@ -35,6 +35,7 @@ fn states(offset: u64) -> Vec<SourceState> {
             size: offset + 1,
         }],
         since_ns: 1_795_000_000_000_000_001,
+        left_ns: 0,
     };
     vec![source("/var/log/app.log", &[11, 12]), source("/var/log/b.log", &[13])]
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use crate::follow::generation::Generation;
+use crate::follow::generation::{Generation, Phase};
 use crate::follow::happening::Happening;
 use crate::guard::{Guard, Head};
 use crate::identity::{Identity, Origin};
@@ -30,6 +30,15 @@ impl Source {
                 self.finish(&generation);
             }
         }
+    }
+
+    /// Of files that have no name any more all that was read is all that anybody will get: they are finished, whoever
+    /// still has them open. For the end of the program; `true`: there was one.
+    pub fn conclude_nameless(&mut self) -> bool {
+        let is_read = |generation: &&mut Generation| generation.is_open() && generation.at_end.is_some();
+        let is_nameless = |generation: &&mut Generation| !generation.has_name && generation.phase == Phase::Reading;
+        let nameless = self.chain.iter_mut().filter(is_read).filter(is_nameless);
+        nameless.map(|generation| generation.phase = Phase::Finished).count() > 0
     }
 
     fn finish(&mut self, generation: &Generation) {

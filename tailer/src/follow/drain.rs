@@ -44,8 +44,10 @@ pub fn drain(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Sett
             Step::Full => return Outcome::Behind,
             Step::Truncated(truncation) => generation.phase = Phase::Truncated(truncation),
             Step::Failed(errno) => {
-                fail(generation, hands, errno);
-                return Outcome::AtEnd;
+                fail(generation, hands, settings, errno);
+                if generation.phase == Phase::Reading {
+                    return Outcome::AtEnd;
+                }
             }
             Step::AtEnd => {
                 recover(generation, hands);
@@ -69,7 +71,7 @@ fn is_over(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Settin
         match step(generation, hands) {
             Step::AtEnd => generation.phase = Phase::Finished,
             Step::Truncated(truncation) => generation.phase = Phase::Truncated(truncation),
-            Step::Failed(errno) => fail(generation, hands, errno),
+            Step::Failed(errno) => fail(generation, hands, settings, errno),
             Step::Went(_) | Step::Full => generation.asked = Asked::default(),
         }
         return !matches!(generation.phase, Phase::Reading) || generation.at_end.is_none();
@@ -80,17 +82,20 @@ fn is_over(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Settin
     false
 }
 
-fn fail(generation: &mut Generation, hands: &mut Hands<'_>, errno: Errno) {
+fn fail(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Settings, errno: Errno) {
     let is_new = generation.trouble.is_none_or(|trouble| trouble.errno != errno);
     let trouble = Trouble::after(generation.trouble, errno, hands.now);
     generation.trouble = Some(trouble);
     if is_new {
         hands.happenings.push(Happening::OpenError { path: generation.path.clone(), errno });
-        hands.happenings.push(Happening::Retry { after: trouble.next - hands.now });
+        if !settings.is_batch {
+            hands.happenings.push(Happening::Retry { after: trouble.next - hands.now });
+        }
     }
-    if matches!(generation.place, Place::Packed(_)) {
-        // A damaged packed file does not heal, and its stream cannot be wound back.
+    // A damaged packed file does not heal, and its stream cannot be wound back; and a batch waits for nothing.
+    if settings.is_batch || matches!(generation.place, Place::Packed(_)) {
         generation.phase = Phase::Finished;
+        generation.trouble = None;
     }
 }
 

@@ -49,7 +49,8 @@ pub fn is_finished(facts: &Facts, settings: &Settings) -> bool {
 /// Whether the generation after it may be read although this one is not finished.
 pub fn may_pass(facts: &Facts, settings: &Settings) -> bool {
     let is_quiet = facts.writers == Some(Writers::Unknown) && facts.quiet >= settings.quiet;
-    !facts.is_live && (is_quiet || facts.rotated >= settings.late_writer_max)
+    // In a batch it is closed only until there is a descriptor for it.
+    !settings.is_batch && !facts.is_live && (is_quiet || facts.rotated >= settings.late_writer_max)
 }
 
 /// Whether its descriptor may be given back while it waits.
@@ -108,6 +109,7 @@ mod tests {
         ];
         for (facts, expected) in table {
             assert_eq!(may_pass(&facts, &settings), expected, "{facts:?}");
+            assert!(!may_pass(&facts, &Settings { is_batch: true, ..settings.clone() }), "{facts:?}");
         }
     }
 

@@ -241,10 +241,13 @@ impl Generation {
         self.delivered >= self.put
     }
 
-    /// Whether it was read to its end, all of it is delivered, and its end is final.
+    /// Whether it was read to its end, all of it is put, and its end is final.
+    pub fn is_concluded(&self) -> bool {
+        self.phase == Phase::Finished && self.held.is_empty() && !self.is_inside_line
+    }
+    /// The same, and all of it is delivered.
     pub fn is_over(&self) -> bool {
-        let is_concluded = self.held.is_empty() && !self.is_inside_line;
-        self.phase == Phase::Finished && is_concluded && self.is_delivered()
+        self.is_concluded() && self.is_delivered()
     }
 
     /// Whether it waits for nothing but more bytes.
@@ -262,10 +265,10 @@ impl Generation {
         matches!(self.place, Place::Away) && self.phase == Phase::Reading
     }
 
-    /// Whether its file may be closed: it was read to its end and can be found again, or nothing is left to be read.
-    pub fn may_park(&self) -> bool {
-        let is_at_end = self.at_end.is_some() && self.phase == Phase::Reading;
-        let may_come_back = is_at_end && self.is_delivered() && self.has_name;
+    /// Whether its file may be closed: it was read to its end, or `may_break`, and can be found again; or nothing is left.
+    pub fn may_park(&self, may_break: bool) -> bool {
+        let is_at_rest = may_break || (self.at_end.is_some() && self.is_delivered());
+        let may_come_back = self.phase == Phase::Reading && self.has_name && is_at_rest;
         let is_read = self.phase == Phase::Finished && self.held.is_empty();
         self.file().is_some() && (may_come_back || is_read)
     }

@@ -12,7 +12,7 @@ use crate::follow::generation::{Generation, Phase, Place, Trouble};
 use crate::follow::happening::{Happening, Truncation};
 use crate::follow::memory::Memory;
 use crate::follow::settings::{StartAt, Surroundings};
-use crate::identity::Origin;
+use crate::identity::{Identity, Origin};
 use crate::open::{At, Found, Opened, Refusal, errno, is_out_of_descriptors, look};
 use crate::source::{MISSING_MAX, Source};
 
@@ -23,7 +23,7 @@ impl Source {
         match look(&self.path) {
             At::File(found) => {
                 self.missing_since = None;
-                if self.live().is_some_and(|live| live.inode == found.identity) {
+                if self.live().is_some_and(|live| live.inode == found.identity) || self.take_copied_up(&found) {
                     self.settle_trouble();
                     false
                 } else if around.is_ours(&found.identity) {
@@ -46,6 +46,24 @@ impl Source {
                 false
             }
         }
+    }
+
+    /// An overlay made another file of the live one at its first write: the number of an inode that we have open is not
+    /// given to any other file.
+    fn take_copied_up(&mut self, found: &Found) -> bool {
+        let number = |identity: &Identity| (identity.dev, identity.ino);
+        let Some(live) = self.chain.back_mut().filter(|live| live.is_live() && live.file().is_some()) else {
+            return false;
+        };
+        if number(&live.inode) != number(&found.identity) {
+            return false;
+        }
+        let Opened::File(file) = found.open() else { return false };
+        live.inode = found.identity;
+        resume(live, file);
+        self.last_live = Some(found.identity);
+        self.is_changed = true;
+        true
     }
 
     /// Another file has the live name.
@@ -151,6 +169,7 @@ impl Source {
             return;
         }
         let is_new = self.trouble.is_none_or(|trouble| trouble.errno != errno);
+        let is_retried = !self.settings.is_batch;
         if !is_new && self.trouble.is_some_and(|trouble| now < trouble.next) {
             return;
         }
@@ -160,7 +179,7 @@ impl Source {
             self.said = Some(errno);
             self.tell(Happening::OpenError { path: self.path.clone(), errno });
         }
-        if is_new || retry_after(trouble.times) > retry_after(trouble.times - 1) {
+        if is_retried && (is_new || retry_after(trouble.times) > retry_after(trouble.times - 1)) {
             self.tell(Happening::Retry { after: trouble.next - now });
         }
     }
@@ -173,14 +192,28 @@ impl Source {
         }
     }
 
+    /// A batch does not wait for what cannot be opened.
+    pub(crate) fn give_up_next(&mut self) {
+        let Some(index) = self.next_read() else { return };
+        let next = &mut self.chain[index];
+        if next.is_parked() {
+            next.phase = Phase::Finished;
+            let errno = next.trouble.take().map_or(Errno::ENOENT, |trouble| trouble.errno);
+            let path = next.path.clone();
+            self.tell(Happening::OpenError { path, errno });
+        }
+    }
+
     /// Opens what was closed and grew since, and what could not be read.
     pub(crate) fn wake(&mut self, now: Instant) {
+        // In a batch a file is opened when it is its turn: nobody takes it away before.
+        let next = self.next_read();
         for index in 0..self.chain.len() {
             let generation = &mut self.chain[index];
             if generation.trouble.is_some_and(|trouble| trouble.errno == Errno::ESTALE && trouble.next <= now) {
                 generation.park();
             }
-            if !generation.is_parked() {
+            if !generation.is_parked() || (self.settings.is_batch && next != Some(index)) {
                 continue;
             }
             let is_drained =

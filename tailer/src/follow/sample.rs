@@ -64,6 +64,12 @@ impl Sample {
         Ok(Sample { head, at, before })
     }
 
+    /// Whether `all` of another file is what the file it is of begins with, where it was taken at the end of that.
+    pub fn begins_with(&self, all: &Sample) -> bool {
+        let both = self.head.len().min(all.head.len());
+        self.at == all.at && self.head[..both] == all.head[..both] && self.before == all.before
+    }
+
     /// How well the file it is of fits `generation`, where it was taken at `generation.seen()`.
     pub fn fit(&self, generation: &Generation) -> Fit {
         let memory = generation.remembered();
@@ -104,6 +110,5 @@ pub fn is_prefix(candidate: &File, size: u64, of: &File) -> io::Result<bool> {
         return Ok(false);
     }
     let other = Sample::of_file(of, other_size, size)?;
-    let both = one.head.len().min(other.head.len());
-    Ok(one.at == size && other.at == size && one.head[..both] == other.head[..both] && one.before == other.before)
+    Ok(one.at == size && other.begins_with(&one))
 }

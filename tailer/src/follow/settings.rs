@@ -64,8 +64,6 @@ impl Default for Settings {
 pub struct Hints {
     /// A directory in which this source has names changed.
     pub names: bool,
-    /// A writer closed one of its files.
-    pub closed: bool,
     /// One of its files changed, or its permissions did.
     pub content: bool,
 }
@@ -78,6 +76,11 @@ pub trait Surroundings {
 
     /// What is listed from here on is what is there now, though it was listed in this look before.
     fn refresh(&mut self) {}
+
+    /// Whether the last list is not all, because no descriptor was left to look.
+    fn was_short(&self) -> bool {
+        false
+    }
 
     /// Whether the content of a file of this name is packed.
     fn is_packed(&self, path: &Path) -> bool;

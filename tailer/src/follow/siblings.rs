@@ -16,7 +16,7 @@ use crate::follow::settings::Surroundings;
 use crate::follow::truncation::guards;
 use crate::identity::{Identity, Origin};
 use crate::lease::Writers;
-use crate::open::{At, Found, Opened, is_out_of_descriptors, look};
+use crate::open::{At, Found, Opened, errno, is_out_of_descriptors, look};
 use crate::source::Source;
 use crate::state::SourceState;
 
@@ -92,8 +92,10 @@ impl Source {
     ) {
         self.list_at = None;
         let mut candidates = self.unknown(now, around);
+        // What was packed while nobody looked may be a copy of a life that ended, or of one that was never seen.
+        self.is_catching_up |= self.is_sought();
         self.find_rests(&mut candidates, now, around);
-        let is_sought = self.chain.iter().any(|generation| matches!(generation.phase, Phase::Sought { .. }));
+        let is_sought = self.is_sought();
         if is_sought {
             candidates.retain(|candidate| !candidate.is_packed);
         }
@@ -115,6 +117,10 @@ impl Source {
                 Verdict::CopyOf(index) => {
                     self.copies.retain(|(identity, _)| *identity != candidate.identity);
                     self.copies.push((candidate.identity, self.chain[index].id));
+                    // What was not read yet may be truncated unseen: then the copy alone has it.
+                    if !candidate.is_packed && candidate.size > self.chain[index].seen() {
+                        self.list_again(now);
+                    }
                 }
                 Verdict::NotOurs => {
                     let (head, tail) = guards(&candidate);
@@ -259,8 +265,13 @@ impl Source {
         restored: Option<&SourceState>,
         around: &mut dyn Surroundings,
     ) -> Verdict {
-        if candidate.is_packed && !self.is_catching_up {
-            return Verdict::NotOurs;
+        if candidate.is_packed {
+            if !self.is_catching_up {
+                return Verdict::NotOurs;
+            }
+            if let Some(index) = self.packed_copy_of(candidate, around) {
+                return Verdict::CopyOf(index);
+            }
         }
         if !candidate.is_packed {
             let Some(file) = &candidate.file else { return Verdict::Undecided };
@@ -299,6 +310,29 @@ impl Source {
         Verdict::Missed
     }
 
+    fn is_sought(&self) -> bool {
+        self.chain.iter().any(|generation| matches!(generation.phase, Phase::Sought { .. }))
+    }
+
+    /// The generation that begins with all that a packed file holds.
+    fn packed_copy_of(&self, candidate: &Candidate, around: &mut dyn Surroundings) -> Option<usize> {
+        let all = candidate.sample(u64::MAX, around)?;
+        self.chain.iter().rposition(|generation| {
+            let of = match &generation.place {
+                Place::Open(file) => {
+                    let size = file.metadata().ok().map(|metadata| metadata.len());
+                    size.and_then(|size| Sample::of_file(file, size, all.at).ok())
+                }
+                Place::Packed(_) => {
+                    let mut stream = around.unpack(&generation.path).ok();
+                    stream.as_mut().and_then(|stream| Sample::of_stream(&mut **stream, all.at).ok())
+                }
+                Place::Away => None,
+            };
+            of.is_some_and(|of| of.begins_with(&all))
+        })
+    }
+
     /// Whether the file that had the live name when the checkpoint was written has it still, and was not truncated:
     /// then nothing can have been rotated since.
     fn is_untouched(&self, state: &SourceState) -> bool {
@@ -328,7 +362,10 @@ impl Source {
             Some(file) => Place::Open(file),
             None => match around.unpack(&candidate.path) {
                 Ok(stream) => Place::Packed(stream),
-                Err(_) => return self.list_again(now),
+                Err(error) => {
+                    self.wants_descriptor |= is_out_of_descriptors(errno(&error));
+                    return self.list_again(now);
+                }
             },
         };
         let id = self.new_id();

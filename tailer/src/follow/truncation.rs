@@ -19,6 +19,7 @@ use crate::guard::{GUARD_BYTES_MAX, Guard, Head};
 use crate::identity::Origin;
 use crate::lease::Writers;
 use crate::lines::GenerationId;
+use crate::open::{errno, is_out_of_descriptors};
 use crate::source::Source;
 
 impl Source {
@@ -115,13 +116,16 @@ impl Source {
     ) {
         let Phase::Sought { since, size } = self.chain[index].phase else { return };
         let (fits, is_undecided) = judge(&self.chain[index], candidates, self.settings.writers, around);
-        let best = fits.iter().map(|(fit, _)| *fit).max().unwrap_or(Fit::No);
-        let equals: Vec<usize> = fits.iter().filter(|(fit, _)| *fit == best).map(|(_, at)| *at).collect();
+        let (best, reach) = fits.iter().map(|(fit, reach, _)| (*fit, *reach)).max().unwrap_or((Fit::No, 0));
+        let equals: Vec<usize> =
+            fits.iter().filter(|(fit, far, _)| (*fit, *far) == (best, reach)).map(|(_, _, at)| *at).collect();
         // Equal births leave the order of the names, oldest first.
         let Some(chosen) = equals.iter().copied().min_by_key(|at| candidates[*at].identity.born_ns) else {
             if self.truncated_at.is_some() {
                 // It is looked for once more before it is missed.
-            } else if is_undecided && now.saturating_duration_since(since) < self.settings.reconcile {
+            } else if self.lacks_descriptor(candidates, around)
+                || (is_undecided && now.saturating_duration_since(since) < self.settings.reconcile)
+            {
                 self.list_again(now);
             } else if !self.go_on_in_live(index) {
                 self.give_up(index, size);
@@ -138,6 +142,15 @@ impl Source {
         } else {
             self.end_of_copy_was_passed(index, &candidate, size);
         }
+    }
+
+    /// Whether there are files that could not be looked at for want of a descriptor.
+    fn lacks_descriptor(&mut self, candidates: &[Candidate], around: &mut dyn Surroundings) -> bool {
+        let mut packed = candidates.iter().filter(|candidate| candidate.is_packed);
+        let is_lacking = |error: &std::io::Error| is_out_of_descriptors(errno(error));
+        self.wants_descriptor |= around.was_short();
+        self.wants_descriptor |= packed.any(|file| around.unpack(&file.path).is_err_and(|error| is_lacking(&error)));
+        self.wants_descriptor
     }
 
     /// The file with the live name is a copy of a generation of the checkpoint that is nowhere else: it was restored, or
@@ -206,7 +219,9 @@ impl Source {
     ) {
         let generation = &mut self.chain[index];
         let seen = generation.seen();
+        let mut had = candidate.size;
         let bytes = if candidate.is_packed {
+            had = candidate.sample(size.unwrap_or(0), around).map_or(u64::MAX, |sample| sample.at);
             let Some((memory, stream)) = unpacked(&candidate, generation.read, seen, around) else {
                 generation.phase = Phase::Finished;
                 return;
@@ -233,9 +248,7 @@ impl Source {
         generation.is_complete = size.is_some();
         generation.grown = now;
         self.tell(Happening::CopyMatched { path: candidate.path, offset: seen, bytes });
-        if bytes.is_some() {
-            self.tell_lost(candidate.size, size);
-        }
+        self.tell_lost(had, size);
     }
 
     fn tell_lost(&mut self, had: u64, size: Option<u64>) {
@@ -264,13 +277,14 @@ fn cut_end(generation: &Generation, file: &File) -> Option<u64> {
     (is_whole && tail[..left.len()] == *left && head[..first.len().min(head.len())] == *first).then_some(size)
 }
 
-/// Which of the files fit a life that ended, and whether one that may be it cannot be judged yet.
+/// Which of the files fit a life that ended, with where they end, as far as one byte behind what was seen; and whether
+/// one that may be it cannot be judged yet. A snapshot from before the copy reaches less far.
 fn judge(
     generation: &Generation,
     candidates: &mut [Candidate],
     writers: fn(&File) -> Writers,
     around: &mut dyn Surroundings,
-) -> (Vec<(Fit, usize)>, bool) {
+) -> (Vec<(Fit, u64, usize)>, bool) {
     let mut fits = Vec::new();
     let mut is_undecided = false;
     if !generation.memory.says_something() && generation.held.is_empty() {
@@ -286,7 +300,8 @@ fn judge(
         if fit == Fit::Short && is_written() {
             is_undecided = true;
         } else if fit != Fit::No {
-            fits.push((fit, index));
+            let more = if fit == Fit::Full { candidate.sample(generation.seen() + 1, around) } else { None };
+            fits.push((fit, more.unwrap_or(sample).at, index));
         }
     }
     (fits, is_undecided)

@@ -214,12 +214,35 @@ fn nothing_gets_between_the_pieces_of_a_line() {
     bench.put_as(0, "1795255299 no time", End::Open, 5000);
     bench.put_as(0, "end\n", End::Added, 5000);
     assert_eq!(bench.turn(5000).0, "1795255299 no timeend\n".to_string() + &line(6, "other"));
-    // A source that ends inside its line lets the others go.
-    bench.put_as(0, "x", End::Open, 6000);
-    bench.put(1, &line(7, "other"), 6000);
-    assert_eq!(bench.turn(7000).0, "x");
-    bench.note(0, Standing::Ended);
-    assert_eq!(bench.turn(7000).0, line(7, "other"));
+}
+
+#[test]
+fn a_source_that_ends_inside_a_line_holds_up_nobody_and_what_it_brings_later_is_not_lost() {
+    // What of its line it puts before and after its end is noted, and whether that is held when it is.
+    let long = line(1, "long");
+    let (first, rest) = long.split_at(12);
+    for (before, after, is_held) in
+        [(first, "", false), (first, "", true), (first, rest, false), (first, rest, true), ("", long.as_str(), true)]
+    {
+        let mut bench = Bench::live(3);
+        if is_held {
+            bench.note(2, Standing::Behind);
+        }
+        let mut came = String::new();
+        for (part, ends) in [(before, End::Open), (after, End::Line)] {
+            if !part.is_empty() {
+                bench.put_as(0, part, ends, 0);
+            }
+            came += &bench.turn(300).0;
+            bench.note(0, Standing::Ended);
+        }
+        bench.put(1, &line(2, "two"), 300);
+        bench.note(2, Standing::Ended);
+        bench.note(1, Standing::Ended);
+        came += &bench.turn(301).0;
+        assert_eq!(came, format!("{before}{after}{}", line(2, "two")), "{before:?} {after:?} {is_held}");
+        assert!(bench.window.is_empty());
+    }
 }
 
 #[test]

@@ -35,7 +35,7 @@ impl Tailer {
         }
         if hints.overflow {
             self.printer.print(&Event::Overflow);
-            self.roster.hint_all(Hints { names: true, content: true, ..Hints::default() });
+            self.roster.hint_all(Hints { names: true, content: true });
             self.expand_at = Some(Instant::now());
         }
     }

@@ -37,6 +37,9 @@ pub(super) enum Occasion {
 impl Tailer {
     /// Looks for new files under the globs, if that is due.
     pub(super) fn expand(&mut self, now: Instant) {
+        if self.unfollowed.due().is_some_and(|due| due <= now) {
+            self.roll(now);
+        }
         if self.expand_at.is_none_or(|at| at > now) {
             return;
         }
@@ -48,7 +51,9 @@ impl Tailer {
         let here: HashSet<PathBuf> = self.roster.iter().map(|followed| followed.source.path().to_path_buf()).collect();
         for found in found.iter().filter(|found| !here.contains(&found.path)) {
             if let Err(stop) = self.enroll(found, Occasion::Appeared) {
-                self.printer.print(&Event::Error(stop.to_string()));
+                self.complain(&stop);
+                // Looked for again though nothing changes.
+                self.glob_versions.clear();
             }
         }
         self.expand_next(now);
@@ -75,7 +80,18 @@ impl Tailer {
         self.config.window = before.window;
         self.config.output = before.output;
         self.config.state_file = before.state_file;
+        self.complaints.clear();
+        self.unfollowed.succeeded();
+        self.roll(now);
+        self.expand_next(now);
+        self.tell_watching();
+    }
+
+    /// Makes the sources what the configuration says. What cannot be followed so yet, because its pipe cannot be opened,
+    /// stays as it was, and is tried again.
+    fn roll(&mut self, now: Instant) {
         let found = self.find();
+        let mut is_whole = true;
         let paths: HashMap<&Path, &Found> = found.iter().map(|found| (found.path.as_path(), found)).collect();
         let mut here = HashSet::new();
         let all: Vec<_> =
@@ -87,16 +103,28 @@ impl Tailer {
             };
             here.insert(path);
             if let Err(stop) = self.change(id, found) {
-                self.printer.print(&Event::Error(stop.to_string()));
+                self.complain(&stop);
+                is_whole = false;
             }
         }
         for found in found.iter().filter(|found| !here.contains(&found.path)) {
             if let Err(stop) = self.enroll(found, Occasion::Named) {
-                self.printer.print(&Event::Error(stop.to_string()));
+                self.complain(&stop);
+                is_whole = false;
             }
         }
-        self.expand_next(now);
-        self.tell_watching();
+        if is_whole {
+            self.unfollowed.succeeded();
+        } else {
+            self.unfollowed.failed(now);
+        }
+    }
+
+    /// Says it once, until the configuration is read again.
+    fn complain(&mut self, stop: &Stop) {
+        if self.complaints.insert(stop.to_string()) {
+            self.printer.print(&Event::Error(stop.to_string()));
+        }
     }
 
     /// All files that are sources now.

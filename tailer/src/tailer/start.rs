@@ -1,6 +1,6 @@
 //! The start: everything is opened, and what the last run left is taken up.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io::IsTerminal;
 use std::os::unix::fs::MetadataExt;
@@ -14,6 +14,7 @@ use standpipe_common::{boot, clock};
 
 use super::Tailer;
 use crate::around::Taken;
+use crate::backoff::Backoff;
 use crate::budget;
 use crate::checkpoint::{self, Checkpoint, Start};
 use crate::cli::Cli;
@@ -76,12 +77,16 @@ impl Tailer {
             open_max: budget::for_files(limit),
             open: 0,
             starved: Vec::new(),
+            open_starved: 0,
+            failures: 0,
             is_starving_said: false,
             waits: Vec::new(),
             buffer: vec![0; BUFFER_BYTES],
             clock: Steady::new(now, clock::now_ns()),
             expand_at: None,
             glob_versions: Vec::new(),
+            unfollowed: Backoff::default(),
+            complaints: BTreeSet::new(),
             since_ns: begin.since_ns,
             began_ns: clock::file_ns(),
             start_at: begin.start_at,

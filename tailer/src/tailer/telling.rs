@@ -50,6 +50,7 @@ impl Tailer {
             if !self.is_debug && matches!(happening, Happening::Finished { .. }) {
                 continue;
             }
+            self.failures += usize::from(matches!(happening, Happening::OpenError { .. }));
             self.printer.print(&event(happening, &name, &path, identity));
         }
         if self.is_debug

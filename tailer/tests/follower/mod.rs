@@ -245,7 +245,7 @@ impl Follower {
 
     /// A turn on hints.
     pub fn turn(&mut self) -> Standing {
-        self.turn_with(Hints { names: true, closed: false, content: true })
+        self.turn_with(Hints { names: true, content: true })
     }
 
     /// A turn without a hint.

@@ -200,6 +200,14 @@ impl Follower {
     }
 
     /// Looks and reads until nothing more is to be done now.
+    /// Somebody closed each of its files.
+    pub fn tell_closed(&mut self) {
+        let ids: Vec<GenerationId> = self.generations().map(|generation| generation.id).collect();
+        for id in ids {
+            self.source.iter_mut().for_each(|source| source.closed(id, self.now));
+        }
+    }
+
     pub fn turn(&mut self, hints: Hints) {
         self.look(hints);
         for _ in 0..READS_MAX {
@@ -220,7 +228,9 @@ impl Follower {
         let Some(source) = &mut self.source else { return };
         let mut directories = Directories::new(self.now);
         let (siblings, taken, config) = (&mut self.siblings, Taken::default(), Config::default());
-        let mut around = Around { source: ID, siblings, directories: &mut directories, taken: &taken, config: &config };
+        let directories = &mut directories;
+        let (taken, config) = (&taken, &config);
+        let mut around = Around { source: ID, siblings, directories, taken, config, was_short: false };
         // Root can open everything.
         let before = setfsuid(Uid::from_raw(NOBODY));
         source.look(self.now, hints, &mut around);

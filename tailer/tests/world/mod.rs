@@ -99,6 +99,43 @@ impl World {
 
     fn act(&mut self, step: Step) -> Verdict {
         match step {
+            Step::Write { .. } | Step::Piece | Step::Second { .. } | Step::Late { .. } | Step::CloseLate { .. } => {
+                self.write_by(step);
+            }
+            Step::Rotate { creates, keeps_writer } => self.rotate(creates, keeps_writer),
+            Step::Create { keeps_writer } => {
+                if identity(&self.live()).is_none() {
+                    self.hand_over(keeps_writer);
+                    self.create();
+                }
+            }
+            Step::Truncate => self.truncate(),
+            Step::CopyTruncate { between, looks } => return self.copytruncate(between, looks),
+            Step::RemoveOldest => {
+                if let Some(oldest) = self.rotated().first() {
+                    fs::remove_file(oldest).unwrap();
+                }
+            }
+            Step::RemoveLive { keeps_writer } => self.remove_live(keeps_writer),
+            Step::Lock => self.lock(),
+            Step::Unlock => self.unlock(),
+            Step::Pack { which, is_zstd } => self.pack(which, is_zstd),
+            Step::Pause => self.is_paused = true,
+            Step::Resume => self.is_paused = false,
+            Step::Advance { ms } => return self.advance(ms),
+            Step::Kill { .. }
+            | Step::KillAndStart { .. }
+            | Step::Stop
+            | Step::Start
+            | Step::Clog
+            | Step::Unclog
+            | Step::Save => return self.operate(step),
+        }
+        Ok(())
+    }
+
+    fn write_by(&mut self, step: Step) {
+        match step {
             Step::Write { lines } => {
                 if let Some(mut writer) = self.writer.take() {
                     self.complete(&mut writer);
@@ -121,76 +158,47 @@ impl World {
                     self.was_closed = true;
                 }
             }
-            Step::Rotate { creates, keeps_writer } => self.rotate(creates, keeps_writer),
-            Step::Create { keeps_writer } => {
-                if identity(&self.live()).is_none() {
-                    self.hand_over(keeps_writer);
-                    self.create();
-                }
+            Step::Late { which, lines } if !self.late.is_empty() => {
+                let mut writer = self.late.swap_remove(which % self.late.len());
+                self.complete(&mut writer);
+                self.write_lines(&mut writer, lines);
+                self.late.push(writer);
             }
-            Step::Late { which, lines } => {
-                if !self.late.is_empty() {
-                    let mut writer = self.late.swap_remove(which % self.late.len());
-                    self.complete(&mut writer);
-                    self.write_lines(&mut writer, lines);
-                    self.late.push(writer);
-                }
+            Step::CloseLate { which } if !self.late.is_empty() => {
+                self.late.swap_remove(which % self.late.len());
+                self.was_closed = true;
             }
-            Step::CloseLate { which } => {
-                if !self.late.is_empty() {
-                    self.late.swap_remove(which % self.late.len());
-                    self.was_closed = true;
-                }
-            }
-            Step::Truncate => self.truncate(),
-            Step::CopyTruncate { between, looks } => return self.copytruncate(between, looks),
-            Step::RemoveOldest => {
-                if let Some(oldest) = self.rotated().first() {
-                    fs::remove_file(oldest).unwrap();
-                }
-            }
-            Step::RemoveLive { keeps_writer } => {
-                if identity(&self.live()).is_some() {
-                    if self.is_truncated {
-                        // Without a name nobody tells it from older than its copies.
-                        self.reference
-                            .lives
-                            .iter_mut()
-                            .filter(|life| life.put == 0)
-                            .for_each(|life| life.is_late = true);
-                    }
-                    let target = fs::canonicalize(self.live()).unwrap();
-                    fs::remove_file(target).unwrap();
-                    if self.setting.is_link {
-                        fs::remove_file(self.live()).unwrap();
-                    }
-                    self.hand_over(keeps_writer);
-                    self.create();
-                }
-            }
-            Step::Lock => self.lock(),
-            Step::Unlock => self.unlock(),
-            Step::Pause => self.is_paused = true,
-            Step::Resume => self.is_paused = false,
-            Step::Kill { .. }
-            | Step::KillAndStart { .. }
-            | Step::Stop
-            | Step::Start
-            | Step::Clog
-            | Step::Unclog
-            | Step::Save => return self.operate(step),
-            Step::Pack { which, is_zstd } => self.pack(which, is_zstd),
-            Step::Advance { ms } => {
-                if ms > QUIET_MS {
-                    self.complete_all();
-                    if self.follower.is_running() && !self.is_paused {
-                        self.destroy();
-                        self.rest()?;
-                    }
-                }
-                self.follower.advance(ms);
+            _ => {}
+        }
+    }
+
+    fn remove_live(&mut self, keeps_writer: bool) {
+        if identity(&self.live()).is_none() {
+            return;
+        }
+        if self.is_truncated {
+            // Without a name nobody tells it from older than its copies.
+            let unread = self.reference.lives.iter_mut().filter(|life| life.put == 0);
+            unread.for_each(|life| life.is_late = true);
+        }
+        let target = fs::canonicalize(self.live()).unwrap();
+        fs::remove_file(target).unwrap();
+        if self.setting.is_link {
+            fs::remove_file(self.live()).unwrap();
+        }
+        self.hand_over(keeps_writer);
+        self.create();
+    }
+
+    fn advance(&mut self, ms: u64) -> Verdict {
+        if ms > QUIET_MS {
+            self.complete_all();
+            if self.follower.is_running() && !self.is_paused {
+                self.destroy();
+                self.rest()?;
             }
         }
+        self.follower.advance(ms);
         Ok(())
     }
 
@@ -254,7 +262,10 @@ impl World {
         // Every other time nothing tells of names before the bytes themselves do.
         let is_told = self.reference.lines().is_multiple_of(2);
         for round in 0..PATIENCE_MAX {
-            self.follower.turn(Hints { names: is_told || round > 0, closed, content: true });
+            if closed {
+                self.follower.tell_closed();
+            }
+            self.follower.turn(Hints { names: is_told || round > 0, content: true });
             self.hear()?;
             why = self.is_at_rest();
             if why.is_ok() {

@@ -13,7 +13,7 @@ use crate::state::{DoneState, GenerationState, SourceState};
 
 const HASH: &str = "xxh3-64:";
 
-/// A source, or one of its older generations, which has no `live`, `older`, `done` and `since_ns`.
+/// A source, or one of its older generations, which has no `live`, `older`, `done` and times.
 #[derive(Default, Deserialize, Serialize)]
 pub(super) struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,6 +38,8 @@ pub(super) struct Entry {
     live: Option<bool>,
     #[serde(skip_serializing_if = "is_nothing")]
     since_ns: Option<i64>,
+    #[serde(skip_serializing_if = "is_nothing")]
+    left_ns: Option<i64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     older: Vec<Entry>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -80,6 +82,7 @@ impl Entry {
             older: older.iter().map(Entry::of_generation).collect(),
             done: state.done.iter().map(DoneForm::of).collect(),
             since_ns: Some(state.since_ns),
+            left_ns: Some(state.left_ns),
             ..last.map(Entry::of_generation).unwrap_or_default()
         }
     }
@@ -109,6 +112,7 @@ impl Entry {
             || self.copy.is_some()
             || self.live.is_some()
             || self.since_ns.is_some()
+            || self.left_ns.is_some()
             || !self.older.is_empty()
             || !self.done.is_empty()
     }
@@ -117,12 +121,13 @@ impl Entry {
     pub(super) fn into_source(mut self, path: PathBuf) -> Result<SourceState, &'static str> {
         let older = std::mem::take(&mut self.older);
         let done = std::mem::take(&mut self.done).into_iter().map(DoneForm::into_done).collect::<Result<_, _>>()?;
-        let since_ns = self.since_ns.unwrap_or_default();
+        let (since_ns, left_ns) = (self.since_ns.unwrap_or_default(), self.left_ns.unwrap_or_default());
         let is_live = self.live.unwrap_or(true);
         // What a checksum covers may say that there is no generation; by hand nobody writes that.
         let has_last = self.live.is_none() || self.dev.is_some() || self.ino.is_some() || self.offset.is_some();
         let generations = older.into_iter().chain(has_last.then_some(self)).map(Entry::into_generation);
-        Ok(SourceState { path, generations: generations.collect::<Result<_, _>>()?, is_live, done, since_ns })
+        let generations = generations.collect::<Result<_, _>>()?;
+        Ok(SourceState { path, generations, is_live, done, since_ns, left_ns })
     }
 
     fn into_generation(self) -> Result<GenerationState, &'static str> {
@@ -228,8 +233,8 @@ impl<'de> Deserialize<'de> for Hash {
 
 /// Whether no time is known.
 #[allow(clippy::ref_option)] // As serde asks.
-fn is_nothing(since_ns: &Option<i64>) -> bool {
-    since_ns.is_none_or(|since_ns| since_ns == 0)
+fn is_nothing(time_ns: &Option<i64>) -> bool {
+    time_ns.is_none_or(|time_ns| time_ns == 0)
 }
 
 /// A hash by another function, or written in another way, is none that could be verified.

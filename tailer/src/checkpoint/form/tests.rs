@@ -90,6 +90,7 @@ impl Chance {
             is_live: self.below(2) > 0,
             done: (0..self.below(3)).map(|_| self.done()).collect(),
             since_ns: self.next() as i64,
+            left_ns: self.next() as i64,
         }
     }
 }
