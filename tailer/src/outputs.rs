@@ -99,6 +99,23 @@ impl Outputs {
         self.list[index].kind.output()
     }
 
+    /// One of them, past what puts its lines in order: for what is to stay in one piece.
+    pub fn get_straight(&mut self, index: usize) -> &mut dyn Output {
+        match &mut self.list[index].kind {
+            Kind::Stdout(output) => output,
+            Kind::Stage(output) => output,
+            Kind::OrderedStdout(window) => window.inner(),
+            Kind::OrderedStage(window) => window.inner(),
+        }
+    }
+
+    /// The pipe of one of them need not know of these generations any more.
+    pub fn forget(&mut self, index: usize, origins: &[Origin]) {
+        if let Some(stage) = self.list[index].kind.stage() {
+            stage.forget(origins);
+        }
+    }
+
     /// Tells one of them what a source is called and what its times look like, before its first line.
     pub fn introduce(&mut self, index: usize, source: SourceId, name: &str, format: Format) {
         self.list[index].kind.introduce(source, name, format);
