@@ -2,8 +2,9 @@
 //!
 //! A round looks at what is due, writes a changed list of generations down, reads, lets the outputs go on, and makes
 //! positions durable once a second. What is printed is printed in [`telling`]; which files there are, and what becomes
-//! of them after a HUP, is in [`roll`].
+//! of them after a HUP, is in [`roll`]; spools are in [`collect`].
 
+mod collect;
 mod roll;
 mod start;
 mod telling;
@@ -30,6 +31,7 @@ use crate::outputs::Outputs;
 use crate::roster::{Followed, Roster};
 use crate::siblings::directories::Directories;
 use crate::source::Source;
+use crate::spool::set::Spools;
 use crate::watch::Watch;
 
 /// Looks without a hint in one round.
@@ -45,6 +47,7 @@ pub struct Tailer {
     is_batch: bool,
     is_debug: bool,
     roster: Roster,
+    spools: Spools,
     outputs: Outputs,
     taken: Taken,
     directories: Directories,
@@ -94,9 +97,19 @@ impl Tailer {
         if self.look(now) {
             self.keep(false, now);
         }
+        self.look_into_spools(now);
         self.tell_leases();
+        let are_spools_first = self.spools.take_turn();
+        if are_spools_first {
+            self.spools.read(&mut self.outputs, &mut self.buffer, self.clock_ns);
+        }
         self.read(now);
-        self.deliver(now)?;
+        if !are_spools_first {
+            self.spools.read(&mut self.outputs, &mut self.buffer, self.clock_ns);
+        }
+        let delivered = self.deliver(now);
+        self.clear_spools(now);
+        delivered?;
         if self.keeper.as_ref().and_then(Keeper::due).is_some_and(|due| due <= now) {
             self.keep(true, now);
         }
@@ -110,7 +123,7 @@ impl Tailer {
         }
         let waits = self.waits.iter().filter_map(|waits| waits.until);
         let keeper = self.keeper.as_ref().and_then(Keeper::due);
-        waits.chain(self.roster.next_due(now)).chain(keeper).chain(self.expand_at).min()
+        waits.chain(self.roster.next_due(now)).chain(keeper).chain(self.expand_at).chain(self.spools.next_look(now)).min()
     }
 
     /// What the outputs wait for.
@@ -125,7 +138,7 @@ impl Tailer {
 
     /// Whether there is something to be read, and room for it.
     pub fn is_behind(&self) -> bool {
-        self.roster.ready_count() > 0
+        self.roster.ready_count() > 0 || self.spools.is_behind()
     }
 
     /// Whether everything is delivered that was read, or could not be for want of room.
@@ -141,6 +154,7 @@ impl Tailer {
 
     /// Everything is looked at once more.
     pub fn last_look(&mut self) {
+        self.spools.hint_all();
         let all: Vec<SourceId> = self.roster.iter().map(|followed| followed.source.id()).collect();
         for id in all {
             self.roster.hint(id, Hints { content: true, ..Hints::default() });
@@ -181,8 +195,10 @@ impl Tailer {
         if !hints.globs.is_empty() {
             self.expand_at = Some(Instant::now());
         }
+        self.spools.hint(hints.globs);
         if hints.overflow {
             self.printer.print(&Event::Overflow);
+            self.spools.hint_all();
             let all: Vec<SourceId> = self.roster.iter().map(|followed| followed.source.id()).collect();
             for id in all {
                 self.roster.hint(id, Hints { names: true, content: true, closed: true });
@@ -291,7 +307,10 @@ impl Tailer {
         {
             keeper.note();
         }
-        for Delivered { generation, offset } in delivered {
+        for done @ Delivered { generation, offset } in delivered {
+            if self.spools.delivered(done) {
+                continue;
+            }
             let id = owner(generation);
             let Some(followed) = self.roster.get(id) else { continue };
             followed.source.delivered(generation, offset);

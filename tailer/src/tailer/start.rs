@@ -21,11 +21,13 @@ use crate::config::{Config, Format, OnCorrupt, Order, StartAt};
 use crate::events::{self, Event, Printer};
 use crate::follow::reading::BUFFER_BYTES;
 use crate::format::{self, Formatter};
+use crate::identity::Origin;
 use crate::keeper::Keeper;
 use crate::order::{Patience, Window};
 use crate::outputs::{Kind, Outputs};
 use crate::roster::Roster;
 use crate::siblings::directories::Directories;
+use crate::spool::set::Spools;
 use crate::stage::Stage;
 use crate::stdout::Stdout;
 use crate::watch::Watch;
@@ -61,6 +63,7 @@ impl Tailer {
             is_debug: cli.debug,
             has_color: has_color(cli),
             roster: Roster::default(),
+            spools: Spools::default(),
             outputs: Outputs::default(),
             taken: Taken { ours: ours(&config), ..Taken::default() },
             directories: Directories::new(now),
@@ -98,7 +101,11 @@ impl Tailer {
         for found in tailer.find() {
             tailer.enroll(&found, Occasion::Named)?;
         }
-        tailer.forget_finished();
+        tailer.enroll_spools(now)?;
+        // Where nobody knows which files are there, everything is remembered.
+        if let Some(waiting) = tailer.spools.take_up(&tailer.positions) {
+            tailer.forget_finished(waiting);
+        }
         tailer.expand_next(now);
         tailer.tell_watching();
         trouble.iter().for_each(|event| tailer.printer.print(event));
@@ -141,11 +148,11 @@ impl Tailer {
     }
 
     /// Pipes need no longer know of what the checkpoint does not know.
-    pub(super) fn forget_finished(&mut self) {
+    pub(super) fn forget_finished(&mut self, waiting: Vec<Origin>) {
         let Some(keeper) = &self.keeper else { return };
         let states: Vec<_> = self.roster.iter().map(|followed| followed.source.state()).collect();
         let all = states.iter().chain(keeper.others()).flat_map(|state| &state.generations);
-        let origins: Vec<_> = all.map(|generation| generation.origin).collect();
+        let origins: Vec<_> = all.map(|generation| generation.origin).chain(waiting).collect();
         self.outputs.retain(&origins);
     }
 }
