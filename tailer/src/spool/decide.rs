@@ -81,7 +81,7 @@ pub fn decide(facts: Facts, rules: Rules, now_ns: i64, ask: impl FnOnce() -> Wri
     }
 }
 
-/// A time that is to come is as good as now.
+/// A time that is to come is as far as one that was: nobody waits for what a wrong clock wrote.
 pub fn elapsed(since_ns: i64, now_ns: i64) -> Duration {
     Duration::from_nanos(now_ns.saturating_sub(since_ns).unsigned_abs())
 }

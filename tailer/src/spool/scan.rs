@@ -139,7 +139,7 @@ mod tests {
         let mut odd: Vec<_> = found.odd_markers.iter().map(|(name, what)| (name.to_str().unwrap(), *what)).collect();
         odd.sort_unstable();
         assert_eq!(odd, [("directory", "a directory"), ("link", "a link")]);
-        let (with_old, found) = names(Files::Old(Duration::from_secs(100), 400_000_000_000));
+        let (with_old, found) = names(Files::Old(Duration::from_secs(100), 450_000_000_000));
         assert_eq!(with_old, [&marked[..], &["old"]].concat());
         assert_eq!(found.odd_files, [(kept(OsStr::new("link")), "a link")]);
         let all = scan(&dir, None, Files::All, |_| false).unwrap();
