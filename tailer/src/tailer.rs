@@ -123,7 +123,12 @@ impl Tailer {
         }
         let waits = self.waits.iter().filter_map(|waits| waits.until);
         let keeper = self.keeper.as_ref().and_then(Keeper::due);
-        waits.chain(self.roster.next_due(now)).chain(keeper).chain(self.expand_at).chain(self.spools.next_look(now)).min()
+        waits
+            .chain(self.roster.next_due(now))
+            .chain(keeper)
+            .chain(self.expand_at)
+            .chain(self.spools.next_look(now))
+            .min()
     }
 
     /// What the outputs wait for.

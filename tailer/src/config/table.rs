@@ -98,7 +98,11 @@ fn refusal(key: &Key, node: &Node) -> Option<Flaw> {
         }
         (Kind::Word(words), Value::Text(text)) if !words.contains(&text.as_str()) => not_that(),
         (Kind::Name, Value::Text(text)) if !is_name(text) => not_that(),
-        (Kind::Path | Kind::PathInDir | Kind::PathOrGlob, Value::Text(text)) if text.is_empty() || text.contains('\0') => not_that(),
+        (Kind::Path | Kind::PathInDir | Kind::PathOrGlob, Value::Text(text))
+            if text.is_empty() || text.contains('\0') =>
+        {
+            not_that()
+        }
         (Kind::PathOrGlob, Value::Text(text)) if text.ends_with('/') => {
             wrong(format!("`{text}` is a directory: write a file, or `{text}*.log` for files in it"))
         }
@@ -116,9 +120,7 @@ fn refusal(key: &Key, node: &Node) -> Option<Flaw> {
         (
             Kind::Name | Kind::Path | Kind::PathInDir | Kind::PathOrGlob | Kind::Span | Kind::Timestamp | Kind::Word(_),
             Value::Integer(_),
-        ) => {
-            wrong(format!("{value} is a number, but `{}` takes a text: write it in quotes", key.name))
-        }
+        ) => wrong(format!("{value} is a number, but `{}` takes a text: write it in quotes", key.name)),
         _ => not_that(),
     }
 }

@@ -398,11 +398,8 @@ fn the_defaults_of_the_reference_are_those_of_the_code() {
         table.iter().filter(has_value).filter(|key| key.name != "pipe" && key.name != "name").map(sample).collect()
     };
     let file_values = values(FILE);
-    let text = format!(
-        "{}[[files]]\npath = \"/a\"\n{file_values}[[spool]]\ndir = \"/b\"\n{}",
-        values(TOP),
-        values(SPOOL)
-    );
+    let text =
+        format!("{}[[files]]\npath = \"/a\"\n{file_values}[[spool]]\ndir = \"/b\"\n{}", values(TOP), values(SPOOL));
     assert!(text.lines().count() > 14, "{text}");
     let spools = vec![SpoolConfig { dir: "/b".into(), ..SpoolConfig::default() }];
     assert_eq!(toml(&text).unwrap(), Config { files: vec![file("/a")], spools, ..Config::default() }, "{text}");

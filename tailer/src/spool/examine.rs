@@ -23,6 +23,16 @@ use crate::open::{errno, is_out_of_descriptors};
 /// Files that are looked at in one turn.
 const LOOKS_MAX: usize = 4096;
 
+/// What is known of a file from before.
+struct Known {
+    /// Which of its lives this is.
+    origin: Origin,
+    /// How far that is delivered.
+    offset: u64,
+    /// The life before, if this one was not met yet.
+    before: Option<Origin>,
+}
+
 impl Spool {
     /// Goes on to the next file that is to be delivered, if there is one. False: nothing more is to be done now.
     pub(super) fn begin_next(&mut self, now_ns: i64) -> bool {
@@ -75,18 +85,14 @@ impl Spool {
             Ok(file) => lease::ask(file),
             Err(_) => Writers::Unknown,
         };
-        let (origin, offset) = self.origin(&looked)?;
+        let Known { origin, offset, before } = self.known(&looked)?;
         let facts = Facts {
             born_ns: if origin.epoch == 0 { looked.identity.born_ns } else { looked.written_ns },
             written_ns: looked.written_ns,
             size: looked.size,
             marked_ns: candidate.is_marked.then_some(candidate.stamp_ns),
         };
-        let rules = Rules {
-            has_markers: place.done.is_some(),
-            max_age: self.config.max_age,
-            stale: self.config.stale,
-        };
+        let rules = Rules { has_markers: place.done.is_some(), max_age: self.config.max_age, stale: self.config.stale };
         let mut writers = None;
         let decision = decide(facts, rules, now_ns, || *writers.insert(ask()));
         if writers == Some(Writers::Unknown) {
@@ -111,6 +117,12 @@ impl Spool {
             }
             Decision::DeliverStale | Decision::Deliver => {}
         }
+        if let Some(before) = before {
+            // From now on only the new life counts.
+            let memory = Memory { epoch: origin.epoch, offset: 0, guard: Guard::default() };
+            self.memory.insert(origin.identity, memory);
+            self.gone.push(before);
+        }
         if offset >= looked.size {
             // Nothing in it, or delivered by a run before: it is to be removed.
             self.landed.push(flight);
@@ -124,18 +136,16 @@ impl Spool {
     }
 
     /// Which life of the file this is, and how far it was delivered.
-    fn origin(&mut self, looked: &Looked) -> io::Result<(Origin, u64)> {
+    fn known(&self, looked: &Looked) -> io::Result<Known> {
         let Some(Memory { epoch, offset, guard }) = self.memory.get(&looked.identity).copied() else {
-            return Ok((Origin { identity: looked.identity, epoch: 0 }, 0));
+            return Ok(Known { origin: Origin { identity: looked.identity, epoch: 0 }, offset: 0, before: None });
         };
-        let known = Origin { identity: looked.identity, epoch };
+        let origin = Origin { identity: looked.identity, epoch };
         if looked.size >= offset && stands(&looked.open()?, offset, guard)? {
-            return Ok((known, offset));
+            return Ok(Known { origin, offset, before: None });
         }
         // It was written anew under the same name.
-        self.memory.insert(looked.identity, Memory { epoch: epoch + 1, offset: 0, guard: Guard::default() });
-        self.gone.push(known);
-        Ok((Origin { epoch: epoch + 1, ..known }, 0))
+        Ok(Known { origin: Origin { epoch: epoch + 1, ..origin }, offset: 0, before: Some(origin) })
     }
 
     /// Removes a marker that has been without a file for long.
@@ -157,9 +167,12 @@ impl Spool {
         }
         let dir = place.dir.path.display();
         self.events.push(if place.done.is_some() {
-            Event::Note(format!("no leases (needs CAP_LEASE or ownership): markers alone tell when files of {dir} are complete"))
+            Event::Note(format!(
+                "no leases (needs CAP_LEASE or ownership): markers alone tell when files of {dir} are complete"
+            ))
         } else {
-            let cause = "no leases (needs CAP_LEASE or ownership): set `done`, so that markers tell when it is complete";
+            let cause =
+                "no leases (needs CAP_LEASE or ownership): set `done`, so that markers tell when it is complete";
             Event::Error(Error::because("deliver", place.dir.path_of(name), cause).to_string())
         });
     }

@@ -49,7 +49,8 @@ pub fn neighbours(config: &Config, index: usize) -> Vec<Neighbour> {
 /// It is not there, or may not be one: a sentence.
 pub fn open(path: &Path, neighbours: &[Neighbour]) -> Result<Dir, String> {
     let dir = Dir::open(path).map_err(|error| Error::new("use the spool", path, error).to_string())?;
-    let refused = refusal(&dir, neighbours).map_err(|error| Error::new("look at the spool", path, error).to_string())?;
+    let refused =
+        refusal(&dir, neighbours).map_err(|error| Error::new("look at the spool", path, error).to_string())?;
     match refused {
         Some(cause) => Err(Error::because("use the spool", path, cause).to_string()),
         None => Ok(dir),
@@ -116,9 +117,8 @@ mod tests {
         let dir = top.path().join("logs/app/spool");
         fs::create_dir_all(&dir).unwrap();
         symlink(&dir, top.path().join("link")).unwrap();
-        let neighbour = |name: &str, may_be_same| {
-            [Neighbour { dir: top.path().join(name), what: "another spool", may_be_same }]
-        };
+        let neighbour =
+            |name: &str, may_be_same| [Neighbour { dir: top.path().join(name), what: "another spool", may_be_same }];
         for (name, may_be_same, is_refused) in [
             ("logs", false, true),
             ("logs/app/spool", false, true),

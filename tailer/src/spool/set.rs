@@ -100,8 +100,7 @@ impl Spools {
                 continue;
             }
             let glob = GlobId(GLOBS_FROM + spool.id().0);
-            let is_watched =
-                watch.as_mut().is_some_and(|watch| watch.add_directories(glob, &spool.directories()));
+            let is_watched = watch.as_mut().is_some_and(|watch| watch.add_directories(glob, &spool.directories()));
             spool.is_polled = !is_watched;
             spool.look(now, now_ns, poll_interval);
         }

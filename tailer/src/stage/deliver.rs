@@ -50,8 +50,8 @@ enum Next {
 
 impl Output for Stage {
     fn room(&self, source: SourceId) -> usize {
-        let is_held_off = self.held.is_some_and(|held| held != source)
-            || self.open.is_some_and(|open| open.source != source);
+        let is_held_off =
+            self.held.is_some_and(|held| held != source) || self.open.is_some_and(|open| open.source != source);
         if is_held_off || self.filling.len() >= ENTRIES_MAX {
             return 0;
         }

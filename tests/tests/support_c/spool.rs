@@ -34,14 +34,8 @@ pub enum Ending {
 }
 
 /// All of them.
-pub const ENDINGS: [Ending; 6] = [
-    Ending::Marker,
-    Ending::NoMarker,
-    Ending::Killed,
-    Ending::EarlyMarker,
-    Ending::KilledReused,
-    Ending::MarkerReused,
-];
+pub const ENDINGS: [Ending; 6] =
+    [Ending::Marker, Ending::NoMarker, Ending::Killed, Ending::EarlyMarker, Ending::KilledReused, Ending::MarkerReused];
 
 impl Ending {
     /// Whether the file is complete then.
