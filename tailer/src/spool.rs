@@ -12,6 +12,7 @@
 //! | [`examine`] | finding out what is known of one, and doing that |
 //! | [`part`] | reading it into the output |
 //! | [`remove`] | taking it away |
+//! | [`said`] | what was complained of |
 //! | [`set`] | all spools |
 //!
 //! Invariants:
@@ -32,6 +33,7 @@ pub mod examine;
 pub mod part;
 pub mod place;
 pub mod remove;
+pub mod said;
 pub mod scan;
 pub mod set;
 
@@ -47,6 +49,7 @@ use self::dir::{Brief, Dir, Name};
 use self::part::Current;
 use self::place::Neighbour;
 use self::remove::Flight;
+use self::said::Said;
 use self::scan::{Candidate, Files};
 use crate::config::spool::SpoolConfig;
 use crate::events::Event;
@@ -57,8 +60,6 @@ use crate::roster::RECONCILE_SPAN;
 
 /// The longest between two looks for files that never became complete.
 const SWEEP_SPAN_MAX: Duration = Duration::from_secs(60);
-/// Most names of which a complaint is remembered.
-const SAID_MAX: usize = 1000;
 
 /// How far a file was delivered.
 #[derive(Clone, Copy, Debug)]
@@ -103,20 +104,15 @@ pub struct Spool {
     gone: Vec<Origin>,
     generations: u32,
     is_leaving: bool,
-    is_hinted: bool,
     /// Nothing tells of new names.
     pub is_polled: bool,
     /// Something is not complete yet.
     is_waiting: bool,
-    next_look: Instant,
+    /// `None`: it is to be looked at at once.
+    looked_at: Option<Instant>,
+    poll_interval: Duration,
     next_sweep: Instant,
-    /// What is wrong with the directory, as it was told.
-    trouble: Option<String>,
-    /// Names that were complained of.
-    said: HashSet<(Name, &'static str)>,
-    is_unknown_said: bool,
-    /// A file could not be removed, which was told.
-    is_removal_said: bool,
+    said: Said,
     /// Markers without their files that were removed.
     orphans: u64,
     orphans_told: u64,
@@ -142,15 +138,12 @@ impl Spool {
             gone: Vec::new(),
             generations: 0,
             is_leaving: false,
-            is_hinted: true,
             is_polled: true,
             is_waiting: false,
-            next_look: now,
+            looked_at: None,
+            poll_interval: RECONCILE_SPAN,
             next_sweep: now,
-            trouble: None,
-            said: HashSet::new(),
-            is_unknown_said: false,
-            is_removal_said: false,
+            said: Said::default(),
             orphans: 0,
             orphans_told: 0,
             events: Vec::new(),
@@ -215,13 +208,14 @@ impl Spool {
 
     /// Something tells that a name came.
     pub fn hint(&mut self) {
-        self.is_hinted = true;
+        self.looked_at = None;
     }
 
     /// When it is to be looked at, if it is not due at once.
     pub fn next_look(&self, now: Instant) -> Option<Instant> {
         let is_busy = !self.queue.is_empty() || self.current.is_some();
-        (!is_busy && !self.is_leaving).then_some(if self.is_hinted { now } else { self.next_look.min(self.next_sweep) })
+        let interval = if self.is_polled || self.is_waiting { self.poll_interval } else { RECONCILE_SPAN };
+        (!is_busy && !self.is_leaving).then_some(self.looked_at.map_or(now, |at| (at + interval).min(self.next_sweep)))
     }
 
     /// It begins no file any more.
@@ -272,9 +266,8 @@ impl Spool {
         if self.next_look(now).is_none_or(|at| at > now) {
             return;
         }
-        self.is_hinted = false;
-        let interval = if self.is_polled || self.is_waiting { poll_interval } else { RECONCILE_SPAN };
-        self.next_look = now + interval;
+        self.looked_at = Some(now);
+        self.poll_interval = poll_interval;
         self.is_waiting = false;
         self.tell_orphans();
         let is_sweep = self.next_sweep <= now;
@@ -293,18 +286,18 @@ impl Spool {
         let found = match scan::scan(&place.dir, place.done.as_deref(), files, |name| self.begun.contains(name)) {
             Ok(found) => found,
             Err(error) => {
-                self.trouble(Error::new("look into the spool", &self.config.dir, error).to_string());
+                self.trouble(&Error::new("look into the spool", &self.config.dir, error).to_string());
                 return;
             }
         };
         for (name, what) in found.odd_files {
-            self.refuse(place.dir.path_of(&name), name, what, "not a regular file");
+            self.refuse(place.dir.path_of(&name), &name, what, "not a regular file");
         }
         for (name, what) in found.odd_markers {
             let done = place.done.as_ref().map_or_else(PathBuf::new, |done| done.path_of(&name));
-            self.refuse(done, name, what, "not a marker, which is an empty file");
+            self.refuse(done, &name, what, "not a marker, which is an empty file");
         }
-        if self.trouble.take().is_some() {
+        if self.said.is_over() {
             self.events.push(Event::Recovered { path: self.config.dir.clone() });
         }
         self.queue = found.candidates.into();
@@ -326,7 +319,7 @@ impl Spool {
         match (dir, done) {
             (Ok(dir), Ok(done)) if done.as_ref().is_some_and(|done| done.id == dir.id) => {
                 let cause = "its markers are in the same directory";
-                self.trouble(Error::because("use the spool", &dir.path, cause).to_string());
+                self.trouble(&Error::because("use the spool", &dir.path, cause).to_string());
                 None
             }
             (Ok(dir), Ok(done)) => {
@@ -335,32 +328,24 @@ impl Spool {
                 Some(place)
             }
             (Err(sentence), _) | (_, Err(sentence)) => {
-                self.trouble(sentence);
+                self.trouble(&sentence);
                 None
             }
         }
     }
 
     /// Told once, and again when it is something else.
-    fn trouble(&mut self, sentence: String) {
-        if self.trouble.as_ref() != Some(&sentence) {
+    fn trouble(&mut self, sentence: &str) {
+        if self.said.is_new_trouble(sentence) {
             self.events.push(Event::Error(format!("{sentence}; trying again")));
-            self.trouble = Some(sentence);
         }
     }
 
     /// Told once of a name.
-    fn refuse(&mut self, path: PathBuf, name: Name, what: &'static str, wanted: &str) {
-        if self.is_new(&name, what) {
+    fn refuse(&mut self, path: PathBuf, name: &OsStr, what: &'static str, wanted: &str) {
+        if self.said.is_new(name, what) {
             self.events.push(Event::Refused { path, reason: format!("it is {what}, {wanted}; it stays where it is") });
         }
-    }
-
-    fn is_new(&mut self, name: &OsStr, what: &'static str) -> bool {
-        if self.said.len() >= SAID_MAX {
-            self.said.clear();
-        }
-        self.said.insert((dir::kept(name), what))
     }
 
     fn tell_orphans(&mut self) {

@@ -54,7 +54,7 @@ impl Spool {
                 }
                 Err(error) => {
                     self.is_waiting = true;
-                    if self.is_new(&candidate.name, "open") {
+                    if self.said.is_new(&candidate.name, "open") {
                         let path = place.dir.path_of(&candidate.name);
                         self.events.push(Event::OpenError { path, errno: errno(&error) });
                     }
@@ -69,7 +69,7 @@ impl Spool {
         let looked = match place.dir.look(name)? {
             Stands::File(looked) => looked,
             Stands::Odd(what) => {
-                self.refuse(place.dir.path_of(name), candidate.name.clone(), what, "not a regular file");
+                self.refuse(place.dir.path_of(name), name, what, "not a regular file");
                 return Ok(None);
             }
             Stands::Nothing => {
@@ -107,7 +107,7 @@ impl Spool {
                 return Ok(None);
             }
             Decision::RemoveStale => {
-                self.remove_stale(flight);
+                self.remove_stale(&flight);
                 return Ok(None);
             }
             Decision::DeliverStale if offset < looked.size => {
@@ -162,7 +162,7 @@ impl Spool {
 
     /// What the kernel does not tell, once.
     fn tell_unknown(&mut self, place: &Place, name: &OsStr) {
-        if std::mem::replace(&mut self.is_unknown_said, true) {
+        if !self.said.is_new_unknown() {
             return;
         }
         let dir = place.dir.path.display();
@@ -180,7 +180,7 @@ impl Spool {
     /// That something cannot be removed, once.
     pub(super) fn tell_removal(&mut self, dir: &Rc<Dir>, name: &OsStr, error: io::Error) {
         self.is_waiting = true;
-        if !std::mem::replace(&mut self.is_removal_said, true) {
+        if self.said.is_new_removal() {
             let sentence = Error::new("remove", dir.path_of(name), error);
             self.events.push(Event::Error(format!("{sentence}; it is delivered once all the same, and so are others")));
         }

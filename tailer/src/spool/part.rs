@@ -115,7 +115,7 @@ impl Spool {
         output.hold(self.id, false);
         self.is_waiting = true;
         let Flight { place, name, origin, .. } = current.flight;
-        if self.is_new(&name, "read") {
+        if self.said.is_new(&name, "read") {
             let sentence = Error::new("read", place.dir.path_of(&name), error);
             self.events.push(Event::Error(format!("{sentence}; trying again")));
         }

@@ -62,9 +62,9 @@ impl Spool {
     }
 
     /// Removes a file that never became complete; told each time.
-    pub(super) fn remove_stale(&mut self, flight: Flight) {
+    pub(super) fn remove_stale(&mut self, flight: &Flight) {
         let path = flight.place.dir.path_of(&flight.name);
-        if self.remove(&flight) {
+        if self.remove(flight) {
             let sentence = format!("{} was never complete; removed, {} bytes", path.display(), flight.end);
             self.events.push(Event::Warning(sentence));
         }

@@ -54,7 +54,9 @@ impl Spools {
     pub fn inherit(&mut self, left: &mut [Spool]) {
         for old in left {
             let new = self.list.iter_mut().find(|spool| spool.config().dir == old.config().dir);
-            new.into_iter().for_each(|new| new.inherit(old));
+            if let Some(new) = new {
+                new.inherit(old);
+            }
         }
     }
 
@@ -84,7 +86,9 @@ impl Spools {
     pub fn hint(&mut self, globs: impl IntoIterator<Item = GlobId>) {
         for GlobId(glob) in globs {
             let id = glob.wrapping_sub(GLOBS_FROM);
-            self.list.iter_mut().filter(|spool| spool.id() == SourceId(id)).for_each(Spool::hint);
+            if let Some(spool) = self.list.iter_mut().find(|spool| spool.id() == SourceId(id)) {
+                spool.hint();
+            }
         }
     }
 

@@ -48,7 +48,9 @@ impl Tailer {
     pub(super) fn replace_left_spools(&mut self, now: Instant) {
         let mut left = self.spools.take_left();
         if let Some(watch) = &mut self.watch {
-            left.iter().for_each(|spool| set::unwatch(watch, spool));
+            for spool in &left {
+                set::unwatch(watch, spool);
+            }
         }
         if let Err(stop) = self.enroll_spools(now) {
             self.printer.print(&Event::Error(stop.to_string()));
