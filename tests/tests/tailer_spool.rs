@@ -88,10 +88,15 @@ fn a_large_file_stays_in_one_piece_across_kills_and_beside_others() {
     let (first, second) = (large("first", 20_000), large("second", 10_000));
     stand.put("first", &first);
     stand.put("second", &second);
+    // Done before, but still written: it comes after what was begun meanwhile, also for the next tailer.
+    stand.put("older", b"older\n");
+    let mut writer = Some(OpenOptions::new().append(true).open(stand.file("older")).unwrap());
+    stand.mark("older");
+    std::thread::sleep(std::time::Duration::from_millis(20));
     stand.mark("first");
     let mut app = OpenOptions::new().create(true).append(true).open(&log).unwrap();
     for round in 0..8 {
-        stand.drain.set_draining(round % 2 == 0);
+        stand.drain.set_draining(round % 2 == 1);
         stand.start();
         writeln!(app, "app {round}").unwrap();
         if round == 2 {
@@ -100,10 +105,11 @@ fn a_large_file_stays_in_one_piece_across_kills_and_beside_others() {
         let before = stand.drain.bytes().len();
         within(std::time::Duration::from_millis(40), || stand.drain.bytes().len() > before + 200_000);
         stand.daemon().kill9();
+        writer.take();
     }
     stand.drain.set_draining(true);
     stand.start();
-    let all = first.len() + second.len() + 8 * "app 0\n".len();
+    let all = first.len() + second.len() + 8 * "app 0\n".len() + "older\n".len();
     until("all of it", || stand.drain.bytes().len() >= all);
     until("nothing is left", || is_empty(&stand));
     let got = stand.drain.bytes();
