@@ -8,6 +8,7 @@ mod collect;
 mod roll;
 mod start;
 mod telling;
+mod watching;
 
 use std::collections::HashMap;
 use std::os::fd::RawFd;
@@ -25,7 +26,6 @@ use crate::guard::Guard;
 use crate::identity::Origin;
 use crate::keeper::Keeper;
 use crate::lines::{GenerationId, SourceId};
-use crate::network;
 use crate::output::{Delivered, Standing, Waits};
 use crate::outputs::Outputs;
 use crate::roster::{Followed, Roster};
@@ -33,6 +33,8 @@ use crate::siblings::directories::Directories;
 use crate::source::Source;
 use crate::spool::set::Spools;
 use crate::watch::Watch;
+
+use watching::{add_names, watch_files};
 
 /// Looks without a hint in one round.
 const LOOKS_MAX: usize = 512;
@@ -386,37 +388,4 @@ fn written_ns(source: &Source) -> i64 {
 /// The source of a generation.
 fn owner(generation: GenerationId) -> SourceId {
     SourceId((generation.0 >> 32) as u32)
-}
-
-/// Watches the names of a source, along the way that its path takes now.
-fn add_names(followed: &mut Followed, watch: Option<&mut Watch>) {
-    let Some(watch) = watch else { return };
-    let rotated = followed.siblings.watched();
-    let path = followed.source.path();
-    let is_watched = watch.add_names(followed.source.id(), path, rotated.as_deref());
-    followed.is_polled = !is_watched || !network::is_local(path);
-}
-
-/// Watches the files that a source has open, and those no longer that it is done with. One that is parked stays watched.
-fn watch_files(followed: &mut Followed, watch: Option<&mut Watch>) {
-    let Some(watch) = watch else { return };
-    let Followed { source, watched, is_polled, .. } = followed;
-    watched.retain(|id| {
-        let is_there = source.generations().any(|generation| generation.id == *id);
-        if !is_there {
-            watch.remove_file(*id);
-        }
-        is_there
-    });
-    for generation in source.generations() {
-        if let Some(file) = generation.file()
-            && !watched.contains(&generation.id)
-        {
-            if watch.add_file(source.id(), generation.id, file) {
-                watched.insert(generation.id);
-            } else {
-                *is_polled = true;
-            }
-        }
-    }
 }
