@@ -177,9 +177,8 @@ impl Spool {
         });
     }
 
-    /// That something cannot be removed, once.
+    /// That something cannot be removed, once. It is tried again, but not soon: it may be so for all that there are.
     pub(super) fn tell_removal(&mut self, dir: &Rc<Dir>, name: &OsStr, error: io::Error) {
-        self.is_waiting = true;
         if self.said.is_new_removal() {
             let sentence = Error::new("remove", dir.path_of(name), error);
             self.events.push(Event::Error(format!("{sentence}; it is delivered once all the same, and so are others")));
