@@ -2,7 +2,7 @@
 //!
 //! A round looks at what is due, writes a changed list of generations down, reads, lets the outputs go on, and makes
 //! positions durable once a second. What is printed is printed in [`telling`]; which files there are, and what becomes
-//! of them after a HUP, is in [`roll`]; spools are in [`collect`].
+//! of them after a HUP, is in [`roll`]; spools are in `collect`.
 
 mod collect;
 mod roll;
