@@ -84,7 +84,7 @@ fn without_markers_and_leases_nothing_is_delivered_and_it_is_said_once() {
 fn a_large_file_stays_in_one_piece_across_kills_and_beside_others() {
     let mut stand = Spooling::new(Owner::Tailer);
     let log = stand.scratch.path().join("run/app.log");
-    stand.configure(MARKERS, &format!("[[files]]\npath = {log:?}\nstart_at = \"beginning\"\n"));
+    stand.configure(MARKERS, &format!("[[files]]\npath = \"{}\"\nstart_at = \"beginning\"\n", log.display()));
     let (first, second) = (large("first", 20_000), large("second", 10_000));
     stand.put("first", &first);
     stand.put("second", &second);
@@ -337,7 +337,7 @@ fn another_configuration_changes_a_spool_and_takes_it_away() {
     stand.daemon().signal(nix::sys::signal::Signal::SIGHUP);
     until("it is stale now", || is_empty(&stand));
     let log = stand.scratch.path().join("run/app.log");
-    let text = format!("[[files]]\npath = {log:?}\n");
+    let text = format!("[[files]]\npath = \"{}\"\n", log.display());
     fs::write(stand.scratch.path().join("tailer/tailer.toml"), format!("state_file = \"state.json\"\n{text}")).unwrap();
     stand.daemon().hang_up("watching 1 file");
     stand.put("a", b"a\n");

@@ -36,7 +36,7 @@ fn storm(owner: Owner) {
     let (at_a_time, all, kills_min) = plan();
     let mut stand = Spooling::new(owner);
     let log = stand.scratch.path().join("run/app.log");
-    let follow = format!("[[files]]\npath = {log:?}\nstart_at = \"beginning\"\n");
+    let follow = format!("[[files]]\npath = \"{}\"\nstart_at = \"beginning\"\n", log.display());
     stand.configure("done = \"done\"\nmax_age = \"1h\"\n", &follow);
     let of = |number: usize| ENDINGS[number * 7 / 3 % ENDINGS.len()];
     let name = |number: usize| format!("cli.{number}.log");
@@ -90,12 +90,13 @@ fn storm(owner: Owner) {
     assert!(orphans <= kills as usize * 2, "{markers:?}");
 }
 
-fn differences<'a>(
-    got: &'a BTreeMap<String, (u32, u32)>,
-    expected: &'a BTreeMap<String, (u32, u32)>,
-) -> Vec<(&'a String, Option<&'a (u32, u32)>, Option<&'a (u32, u32)>)> {
-    let names = got.keys().chain(expected.keys());
-    names.map(|name| (name, got.get(name), expected.get(name))).filter(|(_, got, want)| got != want).collect()
+/// Of each file its lines that came, and its lines.
+type Pieces = BTreeMap<String, (u32, u32)>;
+
+/// Where both are not the same.
+fn differences(got: &Pieces, expected: &Pieces) -> Vec<String> {
+    let names = got.keys().chain(expected.keys()).filter(|name| got.get(*name) != expected.get(*name));
+    names.map(|name| format!("{name}: {:?}, not {:?}", got.get(name), expected.get(name))).collect()
 }
 
 #[test]

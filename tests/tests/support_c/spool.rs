@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use standpipe_tests::daemon::{Daemon, Launch};
@@ -13,8 +13,8 @@ use standpipe_tests::deadline::{CONDITION_SPAN, within};
 use standpipe_tests::privilege;
 use standpipe_tests::scratch::Scratch;
 
-use super::Owner;
 use super::sink::Drain;
+use super::{Owner, quoted};
 
 /// How a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,8 +110,9 @@ impl Spooling {
     pub fn configure(&self, keys: &str, more: &str) {
         let (work, fifo) = (self.scratch.path().join("tailer"), self.scratch.run("out"));
         let toml = format!(
-            "poll_interval_ms = 20\nstate_file = \"state.json\"\npipe = {fifo:?}\n[[spool]]\ndir = {:?}\n{keys}{more}",
-            self.scratch.path().join("spool")
+            "poll_interval_ms = 20\nstate_file = \"state.json\"\npipe = {}\n[[spool]]\ndir = {}\n{keys}{more}",
+            quoted(&fifo),
+            quoted(&self.scratch.path().join("spool"))
         );
         fs::write(work.join("tailer.toml"), toml).expect("a file of our own");
     }
@@ -152,18 +153,18 @@ impl Spooling {
     /// Makes a file of the tailer's own user, or of ours.
     pub fn put(&self, name: &str, content: &[u8]) {
         fs::write(self.file(name), content).expect("a file of our own");
-        self.own(self.file(name));
+        self.own(&self.file(name));
     }
 
     /// Touches its marker.
     pub fn mark(&self, name: &str) {
         File::create(self.marker(name)).expect("a file of our own");
-        self.own(self.marker(name));
+        self.own(&self.marker(name));
     }
 
-    fn own(&self, path: PathBuf) {
+    fn own(&self, path: &Path) {
         if self.owner == Owner::Tailer {
-            privilege::give(&path);
+            privilege::give(path);
         }
     }
 
