@@ -39,6 +39,7 @@ pub mod siblings;
 pub mod signals;
 pub mod source;
 pub mod sources;
+pub mod spool;
 pub mod stage;
 pub mod state;
 pub mod stdout;

@@ -9,8 +9,8 @@ use crate::identity::Origin;
 use crate::lines::SourceId;
 use crate::order::{Oddity, Window};
 use crate::output::{Delivered, Output, Standing, Waits};
-use crate::stage::Stage;
 use crate::stage::message::Message;
+use crate::stage::{Position, Stage};
 use crate::stdout::Stdout;
 use crate::timestamp::Format;
 
@@ -113,6 +113,23 @@ impl Outputs {
         self.list[index].kind.output()
     }
 
+    /// One of them, past what puts its lines in order: for what is to stay in one piece.
+    pub fn get_straight(&mut self, index: usize) -> &mut dyn Output {
+        match &mut self.list[index].kind {
+            Kind::Stdout(output) => output,
+            Kind::Stage(output) => output,
+            Kind::OrderedStdout(window) => window.inner(),
+            Kind::OrderedStage(window) => window.inner(),
+        }
+    }
+
+    /// The pipe of one of them need not know of these generations any more.
+    pub fn forget(&mut self, index: usize, origins: &[Origin]) {
+        if let Some(stage) = self.list[index].kind.stage() {
+            stage.forget(origins);
+        }
+    }
+
     /// Tells one of them what a source is called and what its times look like, before its first line.
     pub fn introduce(&mut self, index: usize, source: SourceId, name: &str, format: Format) {
         self.list[index].kind.introduce(source, name, format);
@@ -171,6 +188,16 @@ impl Outputs {
     /// Whether something that a killed process left on its way did not arrive yet.
     pub fn are_recovering(&mut self) -> bool {
         self.list.iter_mut().filter_map(|slot| slot.kind.stage()).any(|stage| stage.is_recovering())
+    }
+
+    /// The same of one of them.
+    pub fn is_recovering(&mut self, index: usize) -> bool {
+        self.list[index].kind.stage().is_some_and(|stage| stage.is_recovering())
+    }
+
+    /// What the pipe of one of them knows, what is on its way counted.
+    pub fn positions_of(&mut self, index: usize) -> Vec<Position> {
+        self.list[index].kind.stage().map_or_else(Vec::new, |stage| stage.positions())
     }
 
     /// How many positions pipes know.

@@ -2,9 +2,10 @@
 //!
 //! A round looks at what is due, writes a changed list of generations down, reads, lets the outputs go on, and makes
 //! positions durable once a second. In rooms of their own: `start`; `roll`, which files there are, and what becomes of
-//! them after a HUP; `hearing`, what inotify watches and tells; `descriptors`, more files than can be open; `telling`,
-//! what is printed.
+//! them after a HUP; `hearing`, what inotify watches and tells; `descriptors`, more files than can be open; `collect`,
+//! spools; `telling`, what is printed.
 
+mod collect;
 mod descriptors;
 mod hearing;
 mod roll;
@@ -30,6 +31,7 @@ use crate::output::{Delivered, Standing, Waits};
 use crate::outputs::Outputs;
 use crate::roster::{Followed, Roster};
 use crate::siblings::directories::Directories;
+use crate::spool::set::Spools;
 use crate::steady::Steady;
 use crate::watch::Watch;
 
@@ -52,6 +54,7 @@ pub struct Tailer {
     is_batch: bool,
     is_debug: bool,
     roster: Roster,
+    spools: Spools,
     outputs: Outputs,
     taken: Taken,
     directories: Directories,
@@ -106,9 +109,19 @@ impl Tailer {
         if self.look(now) {
             self.keep(false, now);
         }
+        self.look_into_spools(now, now_ns);
         self.tell_leases();
+        let are_spools_first = self.spools.take_turn();
+        if are_spools_first {
+            self.spools.read(&mut self.outputs, &mut self.buffer, now_ns);
+        }
         self.read(now);
-        self.deliver(now)?;
+        if !are_spools_first {
+            self.spools.read(&mut self.outputs, &mut self.buffer, now_ns);
+        }
+        let delivered = self.deliver(now);
+        self.clear_spools(now);
+        delivered?;
         if self.keeper.as_ref().and_then(Keeper::due).is_some_and(|due| due <= now) {
             self.keep(true, now);
         }
@@ -123,7 +136,9 @@ impl Tailer {
         let waits = self.waits.iter().filter_map(|waits| waits.until);
         let feed = (self.is_batch && !self.starved.is_empty()).then(|| now + FEED_SPAN);
         let keeper = self.keeper.as_ref().and_then(Keeper::due);
-        waits.chain(self.roster.next_due(now)).chain(keeper).chain(self.expand_at).chain(feed).min()
+        let spools = self.spools.next_look(now);
+        let own = [keeper, self.expand_at, feed, spools].into_iter().flatten();
+        waits.chain(self.roster.next_due(now)).chain(own).min()
     }
 
     /// What the outputs wait for.
@@ -138,7 +153,7 @@ impl Tailer {
 
     /// Whether there is something to be read, and room for it.
     pub fn is_behind(&self) -> bool {
-        self.roster.ready_count() > 0
+        self.roster.ready_count() > 0 || self.spools.is_behind()
     }
 
     /// Whether everything is delivered that was read, or could not be for want of room.
@@ -155,6 +170,7 @@ impl Tailer {
 
     /// Everything is looked at once more.
     pub fn last_look(&mut self) {
+        self.spools.hint_all();
         self.roster.hint_all(Hints { content: true, ..Hints::default() });
     }
 
@@ -300,7 +316,10 @@ impl Tailer {
         {
             keeper.note();
         }
-        for Delivered { generation, offset } in delivered {
+        for done @ Delivered { generation, offset } in delivered {
+            if self.spools.delivered(done) {
+                continue;
+            }
             let id = owner(generation);
             let Some(followed) = self.roster.get(id) else { continue };
             followed.source.delivered(generation, offset);

@@ -1,7 +1,8 @@
 //! What files and flags say, and how each mistake in them is told.
 
 use super::*;
-use crate::config::keys::{FILE, TOP};
+use crate::config::keys::{FILE, SPOOL, TOP};
+use crate::config::spool::Stale;
 
 fn loaded_as(name: &str, text: &str, given: &Overrides) -> Result<Config, String> {
     let dir = tempfile::tempdir().unwrap();
@@ -18,6 +19,10 @@ fn loaded_as(name: &str, text: &str, given: &Overrides) -> Result<Config, String
     for file in &mut config.files {
         moved(&mut file.path);
         file.pipe.iter_mut().for_each(moved);
+    }
+    for spool in &mut config.spools {
+        moved(&mut spool.dir);
+        spool.done.iter_mut().chain(&mut spool.pipe).for_each(moved);
     }
     Ok(config)
 }
@@ -83,8 +88,46 @@ fn each_key_reaches_its_field() {
             },
             FileConfig { is_glob: true, pipe: Some("/DIR/p".into()), ..file("/DIR/*.log") },
         ],
+        spools: Vec::new(),
     };
     assert_eq!(toml(FULL).unwrap(), expected);
+}
+
+#[test]
+fn spools_need_no_file_and_their_markers_stand_in_their_directory() {
+    let text = "state_file = \"s\"\npipe = \"p\"\n[[spool]]\ndir = \"a/\"\ndone = \"done\"\npipe = \"/q\"\n\
+                max_age = \"1h30m\"\nstale = \"remove\"\n[[spool]]\ndir = \"/b\"\ndone = \"/c\"\n[[spool]]\ndir = \"d\"";
+    let spools = toml(text).unwrap().spools;
+    let pipe = Some("/DIR/p".into());
+    let expected = [
+        SpoolConfig {
+            dir: "/DIR/a".into(),
+            done: Some("/DIR/a/done".into()),
+            pipe: Some("/q".into()),
+            max_age: Duration::from_secs(5400),
+            stale: Stale::Remove,
+        },
+        SpoolConfig { dir: "/b".into(), done: Some("/c".into()), pipe: pipe.clone(), ..SpoolConfig::default() },
+        SpoolConfig { dir: "/DIR/d".into(), pipe, ..SpoolConfig::default() },
+    ];
+    assert_eq!(spools, expected);
+}
+
+#[test]
+fn a_wrong_spool_is_told() {
+    for (text, complaint) in [
+        ("[[spool]]\ndone = \"d\"", "a spool needs a `dir`"),
+        ("[[spool]]\ndir = \"/a\"\n[[spool]]\ndir = \"/a/\"", "line 4, column 7: `/a/` is a spool already"),
+        ("[[spool]]\ndir = \"/a\"\ndone = \".\"", "line 3, column 8: markers cannot stand among the files"),
+        ("[[spool]]\ndir = \"/a\"\nmax_age = 5", "5 is a number, but `max_age` takes a text"),
+        ("[[spool]]\ndir = \"/a\"\nmax_age = \"5\"", "5 of what? write 5s"),
+        ("[[spool]]\ndir = \"/a\"\nstale = \"keep\"", "write `deliver` or `remove`"),
+        ("[[spool]]\ndir = \"/a\"\npipe = \"/p\"", "line 3, column 8: delivery into a pipe needs a state file"),
+        ("spool = []", "there is no file to follow"),
+    ] {
+        let error = toml(text).unwrap_err();
+        assert!(error.contains(complaint), "{text}: {error}");
+    }
 }
 
 #[test]
@@ -136,7 +179,7 @@ fn assert_refused(text: &str, refusal: Result<Config, String>, place: &str, comp
 #[test]
 fn each_mistake_in_toml_is_told_at_its_place() {
     for (text, place, complaint) in [
-        ("ordr = \"read\"", "line 1, column 1", "unknown key `ordr`, expected one of `files`, `order`, `window_ms`"),
+        ("ordr = \"read\"", "line 1, column 1", "unknown key `ordr`, expected one of `files`, `spool`, `order`"),
         ("order = \"time\"", "line 1, column 9", "`time` cannot be `order`: write `read` or `timestamp`"),
         ("order = true", "line 1, column 9", "`true` cannot be `order`"),
         ("order = read", "line 1, column 9", "string values must be quoted"),
@@ -354,9 +397,12 @@ fn the_defaults_of_the_reference_are_those_of_the_code() {
             |key: &&keys::Key| key.default.starts_with(['"', '[', 't']) || key.default.parse::<i64>().is_ok();
         table.iter().filter(has_value).filter(|key| key.name != "pipe" && key.name != "name").map(sample).collect()
     };
-    let text = format!("{}[[files]]\npath = \"/a\"\n{}", values(TOP), values(FILE));
-    assert!(text.lines().count() > 12, "{text}");
-    assert_eq!(toml(&text).unwrap(), Config { files: vec![file("/a")], ..Config::default() }, "{text}");
+    let file_values = values(FILE);
+    let text =
+        format!("{}[[files]]\npath = \"/a\"\n{file_values}[[spool]]\ndir = \"/b\"\n{}", values(TOP), values(SPOOL));
+    assert!(text.lines().count() > 14, "{text}");
+    let spools = vec![SpoolConfig { dir: "/b".into(), ..SpoolConfig::default() }];
+    assert_eq!(toml(&text).unwrap(), Config { files: vec![file("/a")], spools, ..Config::default() }, "{text}");
 }
 
 #[test]
@@ -376,7 +422,8 @@ fn the_reference_is_what_the_code_does() {
         let rows = keys.iter().map(row).collect::<Vec<_>>().concat();
         format!("| key | default | takes | what and why |\n|---|---|---|---|\n{rows}")
     };
-    let keys = format!("\n{}\n### `[[files]]`\n\n{}\n", table(TOP), table(FILE));
+    let (top, file, spool) = (table(TOP), table(FILE), table(SPOOL));
+    let keys = format!("\n{top}\n### `[[files]]`\n\n{file}\n### `[[spool]]`\n\n{spool}\n");
     let expected = format!("{before}{BEGIN}{keys}{END}{after}");
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&page, expected).unwrap();

@@ -79,9 +79,9 @@ impl Slots {
         is_known.then(|| Position { origin, offset: u64_at(bytes, at + OFFSET_AT), guard })
     }
 
-    /// The first free slot.
-    pub fn free(self, map: &Mapping) -> Option<usize> {
-        (0..self.count).find(|slot| map.load_word(self.at(*slot)) == FREE)
+    /// The first free slot from this one on.
+    pub fn free(self, map: &Mapping, from: usize) -> Option<usize> {
+        (from..self.count).find(|slot| map.load_word(self.at(*slot)) == FREE)
     }
 
     /// FREE to TAKEN.

@@ -95,6 +95,7 @@ impl Tailer {
                 self.printer.print(&Event::Error(stop.to_string()));
             }
         }
+        self.change_spools(now);
         self.expand_next(now);
         self.tell_watching();
     }

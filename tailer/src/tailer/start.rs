@@ -30,6 +30,7 @@ use crate::outputs::{Kind, Outputs};
 use crate::roster::Roster;
 use crate::siblings::directories::Directories;
 use crate::sources::Found;
+use crate::spool::set::Spools;
 use crate::stage::{Position, Stage};
 use crate::stdout::Stdout;
 use crate::steady::Steady;
@@ -66,6 +67,7 @@ impl Tailer {
             is_debug: cli.debug,
             has_color: has_color(cli),
             roster: Roster::default(),
+            spools: Spools::default(),
             outputs: Outputs::default(),
             taken: Taken { ours: ours(), ..Taken::default() },
             directories: Directories::new(now),
@@ -111,6 +113,8 @@ impl Tailer {
         for found in found {
             tailer.enroll(&found, Occasion::Named)?;
         }
+        tailer.enroll_spools(now)?;
+        tailer.spools.take_up(&mut tailer.outputs);
         tailer.forget_finished();
         tailer.expand_next(now);
         tailer.tell_watching();
@@ -158,9 +162,11 @@ impl Tailer {
     /// Pipes need no longer know of what the checkpoint does not know.
     pub(super) fn forget_finished(&mut self) {
         let Some(keeper) = &self.keeper else { return };
+        // Where nobody knows which files are there, everything is remembered.
+        let Some(spooled) = self.spools.origins() else { return };
         let states: Vec<_> = self.roster.iter().map(|followed| followed.source.state()).collect();
         let all = states.iter().chain(keeper.others()).flat_map(|state| &state.generations);
-        let origins: Vec<_> = all.map(|generation| generation.origin).collect();
+        let origins: Vec<_> = all.map(|generation| generation.origin).chain(spooled).collect();
         self.outputs.retain(&origins);
     }
 }

@@ -1,0 +1,27 @@
+#!/usr/bin/env python3
+"""A short-lived process that logs into a spool: `write.py DIR` puts its standard input there as one file."""
+
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def spooled(directory, stem, durable=False):
+    """A text file of a spool; it is complete when the block ends without an exception."""
+    directory = Path(directory)
+    name = f"{stem}.{os.getpid()}.log"
+    # Opened once, and never in place of another one's file.
+    with open(directory / name, "x", encoding="utf-8") as log:
+        yield log
+        log.flush()
+        if durable:
+            os.fsync(log.fileno())
+    (directory / "done" / name).touch()
+
+
+if __name__ == "__main__":
+    with spooled(sys.argv[1], "job") as log:
+        for line in sys.stdin:
+            log.write(line)

@@ -1,0 +1,14 @@
+#!/bin/sh
+# A short-lived process that logs into a spool: `write.sh DIR COMMAND…` runs COMMAND with its output as one file of
+# DIR, and signals the end by an empty file of the same name in DIR/done.
+#
+# The file is opened once and closed once. Nothing is locked, and a process that dies half-way leaves no marker.
+set -eu
+dir=$1
+shift
+name=job.$$.log
+status=0
+"$@" >>"$dir/$name" 2>&1 || status=$?
+# Where it has to survive a power cut, before the marker: sync "$dir/$name"
+: >"$dir/done/$name"
+exit $status

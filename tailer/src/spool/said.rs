@@ -1,0 +1,50 @@
+//! What was complained of already, so that each thing is told once.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+
+use super::dir::{Name, kept};
+
+/// Most names of which a complaint is remembered.
+const NAMES_MAX: usize = 1000;
+
+/// All of it, of one spool.
+#[derive(Debug, Default)]
+pub struct Said {
+    trouble: Option<String>,
+    names: HashSet<(Name, &'static str)>,
+    has_unknown: bool,
+    has_removal: bool,
+}
+
+impl Said {
+    /// What is wrong with the directory. Whether that is news.
+    pub fn is_new_trouble(&mut self, sentence: &str) -> bool {
+        let is_new = self.trouble.as_deref() != Some(sentence);
+        self.trouble = Some(sentence.to_owned());
+        is_new
+    }
+
+    /// Nothing is wrong with it. Whether that is news.
+    pub fn is_over(&mut self) -> bool {
+        self.trouble.take().is_some()
+    }
+
+    /// This is wrong with a name. Whether that is news.
+    pub fn is_new(&mut self, name: &OsStr, what: &'static str) -> bool {
+        if self.names.len() >= NAMES_MAX {
+            self.names.clear();
+        }
+        self.names.insert((kept(name), what))
+    }
+
+    /// The kernel does not tell who writes. Whether that is news.
+    pub fn is_new_unknown(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_unknown, true)
+    }
+
+    /// Something cannot be removed. Whether that is news.
+    pub fn is_new_removal(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_removal, true)
+    }
+}
