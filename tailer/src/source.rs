@@ -168,6 +168,7 @@ impl Source {
             source: self.id,
             output,
             buffer,
+            bytes_max: budget_bytes,
             line_bytes_max: settings.line_bytes_max,
             now,
             now_ns,
@@ -318,6 +319,16 @@ impl Source {
     /// All generations, oldest first.
     pub fn generations(&self) -> impl Iterator<Item = &Generation> {
         self.chain.iter()
+    }
+
+    /// Bytes of unfinished lines that are held until they are whole.
+    pub fn held_bytes(&self) -> u64 {
+        self.chain.iter().map(|generation| generation.held.len() as u64).sum()
+    }
+
+    /// Bytes that its files had when they were last looked at, and that were not read.
+    pub fn unread_bytes(&self) -> u64 {
+        self.chain.iter().map(Generation::unread_bytes).sum()
     }
 
     /// Whether it follows this file, or is done with it.
