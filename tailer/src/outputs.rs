@@ -1,5 +1,6 @@
 //! All outputs: one for each pipe, and standard output, each with or without putting its lines in order.
 
+use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -36,10 +37,20 @@ struct Slot {
     /// `None`: standard output.
     pipe: Option<PathBuf>,
     kind: Kind,
-    /// Sources with lines for which it had no room at all.
-    hungry: Vec<SourceId>,
-    /// Sources that filled it and have more: they come after the hungry ones, so that all have their share.
-    fed: Vec<SourceId>,
+    waiting: Vec<Waiting>,
+}
+
+/// A source with lines for which an output had no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// It.
+    pub source: SourceId,
+    /// The highest is served first.
+    pub priority: i32,
+    /// The output took some: it comes after those of its priority of which none were taken.
+    pub was_fed: bool,
+    /// How much room there was, too little for a line.
+    pub room: usize,
 }
 
 impl Kind {
@@ -90,7 +101,7 @@ impl Outputs {
     /// Adds one, and says which it is.
     pub fn add(&mut self, pipe: Option<&Path>, kind: Kind) -> usize {
         let pipe = pipe.map(Path::to_path_buf);
-        self.list.push(Slot { pipe, kind, hungry: Vec::new(), fed: Vec::new() });
+        self.list.push(Slot { pipe, kind, waiting: Vec::new() });
         self.list.len() - 1
     }
 
@@ -104,10 +115,9 @@ impl Outputs {
         self.list[index].kind.introduce(source, name, format);
     }
 
-    /// A source has more for it than it has room; `was_fed` if it had room for some.
-    pub fn wait_for(&mut self, index: usize, source: SourceId, was_fed: bool) {
-        let slot = &mut self.list[index];
-        if was_fed { &mut slot.fed } else { &mut slot.hungry }.push(source);
+    /// A source has more for it than it has room.
+    pub fn wait_for(&mut self, index: usize, waiting: Waiting) {
+        self.list[index].waiting.push(waiting);
     }
 
     /// Each does what it can. Returns what they wait for; `roused` gets the sources for which there is room again.
@@ -122,8 +132,7 @@ impl Outputs {
         for slot in &mut self.list {
             let output = slot.kind.output();
             waits.push(output.turn(now, now_ns, delivered)?);
-            roused.extend(slot.hungry.extract_if(.., |source| output.room(*source) > 0));
-            roused.extend(slot.fed.extract_if(.., |source| output.room(*source) > 0));
+            roused.extend(rouse(&mut slot.waiting, output));
         }
         Ok(waits)
     }
@@ -140,7 +149,7 @@ impl Outputs {
 
     /// Whether a source has more than there was room for.
     pub fn are_awaited(&self) -> bool {
-        self.list.iter().any(|slot| !slot.hungry.is_empty() || !slot.fed.is_empty())
+        self.list.iter().any(|slot| !slot.waiting.is_empty())
     }
 
     /// Pipes need to know of these generations only.
@@ -159,4 +168,16 @@ impl Outputs {
     pub fn take_oddities(&mut self) -> Vec<Oddity> {
         self.list.iter_mut().flat_map(|slot| slot.kind.take_oddities()).collect()
     }
+}
+
+/// Takes those for which there is room again, in the order in which they are served.
+fn rouse(waiting: &mut Vec<Waiting>, output: &dyn Output) -> Vec<SourceId> {
+    let has_room = |waiting: &mut Waiting| {
+        let room = output.room(waiting.source);
+        // A line that is longer than all room there ever is goes in pieces when the output is empty.
+        room > waiting.room || (room > 0 && output.is_empty())
+    };
+    let mut roused: Vec<Waiting> = waiting.extract_if(.., has_room).collect();
+    roused.sort_by_key(|waiting| (Reverse(waiting.priority), waiting.was_fed));
+    roused.into_iter().map(|waiting| waiting.source).collect()
 }

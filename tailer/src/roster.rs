@@ -2,6 +2,7 @@
 //!
 //! Deliberately without a system call of its own: whoever runs the loop looks, reads, and says so here.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use crate::config::FileConfig;
 use crate::follow::settings::Hints;
 use crate::identity::Identity;
 use crate::lines::{GenerationId, SourceId};
+use crate::rate::Throttle;
 use crate::siblings::Siblings;
 use crate::source::Source;
 
@@ -42,6 +44,8 @@ pub struct Followed {
     pub open: usize,
     /// Its output had no room for what it has.
     pub is_waiting: bool,
+    /// How fast it may be read. `None`: as fast as it can be.
+    pub throttle: Option<Throttle>,
     hints: Hints,
     next_look: Option<Instant>,
     is_ready: bool,
@@ -63,6 +67,7 @@ impl Followed {
             live: None,
             open: 0,
             is_waiting: false,
+            throttle: None,
             hints: Hints { names: true, ..Hints::default() },
             next_look: None,
             is_ready: false,
@@ -72,6 +77,14 @@ impl Followed {
     /// Whether all that was read of it is delivered.
     pub fn is_delivered(&self) -> bool {
         self.source.generations().all(crate::follow::generation::Generation::is_delivered)
+    }
+
+    /// Is limited from now on as its entry says. A batch has no limits: nothing else is there to be spared.
+    pub fn limit(&mut self, is_batch: bool, now: Instant) {
+        let rate = self.file.rate_limit.filter(|_| !is_batch);
+        if self.throttle.as_ref().map(Throttle::rate) != rate {
+            self.throttle = rate.map(|rate| Throttle::new(rate, now));
+        }
     }
 
     /// How long after a look the next one is due without a hint.
@@ -93,6 +106,8 @@ pub struct Roster {
     due: BTreeSet<SourceId>,
     /// To be read, in turn.
     ready: VecDeque<SourceId>,
+    /// Kept by their limits until then.
+    rested: BTreeSet<(Instant, SourceId)>,
     made: u32,
 }
 
@@ -171,7 +186,7 @@ impl Roster {
         if !self.due.is_empty() {
             return Some(now);
         }
-        self.agenda.first().map(|(at, _)| *at)
+        self.agenda.first().into_iter().chain(self.rested.first()).map(|(at, _)| *at).min()
     }
 
     /// It may have something to read.
@@ -183,16 +198,34 @@ impl Roster {
         }
     }
 
+    /// Its limit lets it be read again then.
+    pub fn rest(&mut self, id: SourceId, until: Instant) {
+        self.rested.insert((until, id));
+    }
+
+    /// Those whose limits let them be read again are ready.
+    pub fn wake_rested(&mut self, now: Instant) {
+        while let Some((_, id)) = self.rested.first().copied().filter(|(until, _)| *until <= now) {
+            self.rested.pop_first();
+            self.make_ready(id);
+        }
+    }
+
+    /// Whether a limit keeps anything from being read.
+    pub fn has_rested(&self) -> bool {
+        !self.rested.is_empty()
+    }
+
     /// How many are to be read.
     pub fn ready_count(&self) -> usize {
         self.ready.len()
     }
 
-    /// The next one to be read.
-    pub fn next_ready(&mut self) -> Option<&mut Followed> {
-        let id = self.ready.pop_front()?;
-        let followed = self.followed.get_mut(&id)?;
-        followed.is_ready = false;
-        Some(followed)
+    /// Those that are to be read next, at most so many: the highest priority first, and in turn.
+    pub fn take_ready(&mut self, max: usize) -> Vec<SourceId> {
+        let mut taken: Vec<SourceId> = self.ready.drain(..max.min(self.ready.len())).collect();
+        taken.retain(|id| self.followed.get_mut(id).map(|followed| followed.is_ready = false).is_some());
+        taken.sort_by_key(|id| Reverse(self.followed.get(id).map(|followed| followed.file.priority)));
+        taken
     }
 }

@@ -1,16 +1,16 @@
 //! The tailer at work: its sources, its outputs and its checkpoint, one round at a time.
 //!
 //! A round looks at what is due, writes a changed list of generations down, reads, lets the outputs go on, and makes
-//! positions durable once a second. What is printed is printed in [`telling`]; which files there are, and what becomes
+//! positions durable once a second. Whose turn it is to be read is decided in [`reading`]; what is printed is printed in [`telling`]; which files there are, and what becomes
 //! of them after a HUP, is in [`roll`].
 
+mod reading;
 mod roll;
 mod start;
 mod telling;
 
 use std::collections::HashMap;
 use std::os::fd::RawFd;
-use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
 
 use standpipe_common::error::Result;
@@ -25,19 +25,14 @@ use crate::identity::Origin;
 use crate::keeper::Keeper;
 use crate::lines::{GenerationId, SourceId};
 use crate::network;
-use crate::output::{Delivered, Standing, Waits};
+use crate::output::{Delivered, Waits};
 use crate::outputs::Outputs;
 use crate::roster::{Followed, Roster};
 use crate::siblings::directories::Directories;
-use crate::source::Source;
 use crate::watch::Watch;
 
 /// Looks without a hint in one round.
 const LOOKS_MAX: usize = 512;
-/// Most bytes of one source before it is another one's turn.
-const TURN_BYTES: usize = 4 << 20;
-/// Sources that are read in one round.
-const READS_MAX: usize = 64;
 
 /// All of it.
 pub struct Tailer {
@@ -241,46 +236,6 @@ impl Tailer {
         is_changed
     }
 
-    /// Reads what there is, each source in its turn, as far as its output has room.
-    fn read(&mut self, now: Instant) {
-        for _ in 0..self.roster.ready_count().min(READS_MAX) {
-            let Some(followed) = self.roster.next_ready() else { break };
-            if followed.next_output != followed.output && followed.is_delivered() {
-                followed.output = followed.next_output;
-            }
-            let id = followed.source.id();
-            if followed.is_leaving || followed.next_output != followed.output {
-                continue;
-            }
-            let output = self.outputs.get(followed.output);
-            let room = output.room(id);
-            let read_ns = if self.is_batch { written_ns(&followed.source) } else { self.clock_ns };
-            let standing = if room == 0 {
-                Standing::Behind
-            } else {
-                followed.source.read(output, &mut self.buffer, TURN_BYTES, now, read_ns)
-            };
-            let is_full = output.room(id) == 0;
-            let was_waiting = std::mem::replace(&mut followed.is_waiting, standing == Standing::Behind && is_full);
-            let index = followed.output;
-            let interval = followed.interval(self.config.poll_interval);
-            let wants_look = followed.source.wants_look();
-            let next_look = followed.source.next_look(now).map_or(now + interval, |at| at.min(now + interval));
-            if wants_look {
-                self.roster.hint(id, Hints::default());
-            } else {
-                self.roster.look_at(id, next_look);
-            }
-            match standing {
-                Standing::Behind if is_full && was_waiting => {}
-                Standing::Behind if is_full => self.outputs.wait_for(index, id, room > 0),
-                Standing::Behind if !wants_look => self.roster.make_ready(id),
-                _ => {}
-            }
-            self.tell_of(id);
-        }
-    }
-
     /// Lets the outputs go on, and tells the sources what is delivered.
     fn deliver(&mut self, now: Instant) -> Result<()> {
         let (mut delivered, mut roused) = (Vec::new(), Vec::new());
@@ -351,12 +306,6 @@ impl Tailer {
             self.roster.hint(id, Hints { content: true, ..Hints::default() });
         }
     }
-}
-
-/// When the file was written last: what a batch prints is made of the files alone.
-fn written_ns(source: &Source) -> i64 {
-    let metadata = source.live().and_then(|live| live.file()).and_then(|file| file.metadata().ok());
-    metadata.map_or(0, |metadata| metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec())
 }
 
 /// The source of a generation.

@@ -152,7 +152,9 @@ impl Tailer {
         self.outputs.introduce(output, id, &found.name, form_of(&file)?);
         // Whoever puts lines in order waits for those of this one.
         self.outputs.get(output).note(id, Standing::Behind);
-        self.roster.add(Followed::new(source, found.name.clone(), file, siblings, output));
+        let mut followed = Followed::new(source, found.name.clone(), file, siblings, output);
+        followed.limit(self.is_batch, Instant::now());
+        self.roster.add(followed);
         Ok(())
     }
 
@@ -172,6 +174,7 @@ impl Tailer {
         followed.name.clone_from(&found.name);
         self.outputs.introduce(output, id, &found.name, form_of(&file)?);
         followed.file = file;
+        followed.limit(self.is_batch, Instant::now());
         self.roster.hint(id, settings::Hints { names: true, ..settings::Hints::default() });
         Ok(())
     }
