@@ -32,6 +32,7 @@ pub mod source;
 pub mod sources;
 pub mod stage;
 pub mod state;
+pub mod status;
 pub mod stdout;
 pub mod tailer;
 pub mod timestamp;

@@ -165,6 +165,11 @@ impl Throttle {
         self.rest(now);
     }
 
+    /// Whether a backlog was told that has not ended.
+    pub fn is_backlog(&self) -> bool {
+        self.is_backlog
+    }
+
     /// Until when nothing may be read. `None`: something may.
     pub fn rests_until(&self) -> Option<Instant> {
         self.rests_until

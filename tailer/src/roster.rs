@@ -13,6 +13,7 @@ use crate::lines::{GenerationId, SourceId};
 use crate::rate::Throttle;
 use crate::siblings::Siblings;
 use crate::source::Source;
+use crate::status::format::Counts;
 
 /// How often everything is looked at although nothing tells of a change.
 pub const RECONCILE_SPAN: Duration = Duration::from_secs(5);
@@ -44,6 +45,12 @@ pub struct Followed {
     pub open: usize,
     /// Its output had no room for what it has.
     pub is_waiting: bool,
+    /// Since when bytes of it wait, ns since the epoch, as the status file knows it.
+    pub behind_ns: Option<i64>,
+    /// Since when its output took nothing of what it has.
+    pub blocked_ns: Option<i64>,
+    /// What happened to it in this run.
+    pub counts: Counts,
     /// How fast it may be read. `None`: as fast as it can be.
     pub throttle: Option<Throttle>,
     hints: Hints,
@@ -67,6 +74,9 @@ impl Followed {
             live: None,
             open: 0,
             is_waiting: false,
+            behind_ns: None,
+            blocked_ns: None,
+            counts: Counts::default(),
             throttle: None,
             hints: Hints { names: true, ..Hints::default() },
             next_look: None,

@@ -321,16 +321,6 @@ impl Source {
         self.chain.iter()
     }
 
-    /// Bytes of unfinished lines that are held until they are whole.
-    pub fn held_bytes(&self) -> u64 {
-        self.chain.iter().map(|generation| generation.held.len() as u64).sum()
-    }
-
-    /// Bytes that its files had when they were last looked at, and that were not read.
-    pub fn unread_bytes(&self) -> u64 {
-        self.chain.iter().map(Generation::unread_bytes).sum()
-    }
-
     /// Whether it follows this file, or is done with it.
     pub fn knows(&self, identity: &Identity) -> bool {
         let is_done = self.done.iter().any(|done| done.origin.identity == *identity);

@@ -6,6 +6,7 @@
 
 mod reading;
 mod roll;
+mod showing;
 mod start;
 mod telling;
 
@@ -29,6 +30,7 @@ use crate::output::{Delivered, Waits};
 use crate::outputs::Outputs;
 use crate::roster::{Followed, Roster};
 use crate::siblings::directories::Directories;
+use crate::status::board::Board;
 use crate::watch::Watch;
 
 /// Looks without a hint in one round.
@@ -47,6 +49,7 @@ pub struct Tailer {
     /// It has more to tell than could be heard in one go, and nothing will say so.
     has_more_hints: bool,
     keeper: Option<Keeper>,
+    board: Board,
     printer: Printer,
     /// Files that may be open at once.
     open_max: usize,
@@ -95,6 +98,7 @@ impl Tailer {
         if self.keeper.as_ref().and_then(Keeper::due).is_some_and(|due| due <= now) {
             self.keep(true, now);
         }
+        self.show(now);
         Ok(())
     }
 
@@ -105,7 +109,7 @@ impl Tailer {
         }
         let waits = self.waits.iter().filter_map(|waits| waits.until);
         let keeper = self.keeper.as_ref().and_then(Keeper::due);
-        waits.chain(self.roster.next_due(now)).chain(keeper).chain(self.expand_at).min()
+        waits.chain(self.roster.next_due(now)).chain(keeper).chain(self.expand_at).chain(self.board.due()).min()
     }
 
     /// What the outputs wait for.
@@ -231,6 +235,7 @@ impl Tailer {
             self.starved.push(id);
         }
         watch_files(followed, self.watch.as_mut());
+        self.board.mark(id);
         self.roster.make_ready(id);
         self.tell_of(id);
         is_changed
@@ -250,6 +255,8 @@ impl Tailer {
             let id = owner(generation);
             let Some(followed) = self.roster.get(id) else { continue };
             followed.source.delivered(generation, offset);
+            followed.blocked_ns = None;
+            self.board.mark(id);
             let is_due = followed.source.wants_look();
             let is_switching = followed.next_output != followed.output;
             if is_due {
@@ -262,7 +269,9 @@ impl Tailer {
         for id in roused {
             if let Some(followed) = self.roster.get(id) {
                 followed.is_waiting = false;
+                followed.blocked_ns = None;
             }
+            self.board.mark(id);
             self.roster.make_ready(id);
         }
         // Last, for what was delivered before a failure is delivered.

@@ -59,6 +59,7 @@ impl Tailer {
         let outcome = self.take_from(id, room, share, now);
         let Some(outcome) = outcome else { return };
         self.go_on(id, &outcome, now);
+        self.board.mark(id);
         self.tell_backlog(id, outcome.backlog);
         self.tell_of(id);
     }

@@ -206,6 +206,7 @@ impl Tailer {
 
     fn remove(&mut self, id: SourceId) {
         let Some(followed) = self.roster.remove(id) else { return };
+        self.board.release(id);
         self.open -= followed.open;
         self.outputs.get(followed.output).note(id, Standing::Ended);
         followed.live.and_then(|live| self.taken.live.remove(&live));

@@ -27,6 +27,7 @@ use crate::outputs::{Kind, Outputs};
 use crate::roster::Roster;
 use crate::siblings::directories::Directories;
 use crate::stage::Stage;
+use crate::status::board::Board;
 use crate::stdout::Stdout;
 use crate::watch::Watch;
 
@@ -68,6 +69,7 @@ impl Tailer {
             has_more_hints: false,
             are_leases_said: false,
             keeper: begin.keeper,
+            board: Board::default(),
             printer: Printer::new(form),
             open_max: budget::for_files(limit),
             open: 0,
@@ -95,6 +97,7 @@ impl Tailer {
         for finding in begin.findings {
             tailer.printer.print(&Event::Warning(finding));
         }
+        tailer.set_board();
         for found in tailer.find() {
             tailer.enroll(&found, Occasion::Named)?;
         }
@@ -103,6 +106,18 @@ impl Tailer {
         tailer.tell_watching();
         trouble.iter().for_each(|event| tailer.printer.print(event));
         Ok(tailer)
+    }
+
+    /// Makes the status file beside the state file, if there is one of those.
+    fn set_board(&mut self) {
+        let Some(state) = &self.config.state_file else { return };
+        match Board::make(state, self.clock_ns) {
+            Ok(board) => self.board = board,
+            Err(error) => {
+                let sentence = format!("{error}; tailer status will know nothing of this run");
+                self.printer.print(&Event::Warning(sentence));
+            }
+        }
     }
 
     /// Which output takes the lines for `pipe`, made if need be.
