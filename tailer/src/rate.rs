@@ -1,7 +1,7 @@
 //! How fast a source may be read: what `rate_limit` says, and the bucket that keeps to it. Pure.
 //!
-//! Invariants: a limit delays and never drops; over any span no more is read than its burst and what the rate allows in
-//! that span, but for the end of the line, or of the lines, that were read last. That is paid back before more is read.
+//! Invariants: a limit delays and never drops; over any span no more is read than its burst (a second's worth, if that is
+//! more and it was woken late) and what the rate allows in that span, but for the end of the line, or of the lines, that were read last. That is paid back before more is read.
 //! A bucket that is empty rests until a tenth of a second's worth is in it, so a limited source wakes the loop ten times
 //! a second at most.
 
@@ -147,9 +147,12 @@ impl Throttle {
         if self.rests_until.is_some_and(|until| now < until) {
             return 0;
         }
-        self.rests_until = None;
+        // Whoever is woken late after a rest must not be slower for it, however small the burst.
+        let has_rested = self.rests_until.take().is_some();
+        let owed = self.rate.per_second as f64 + rest(self.rate);
+        let most = if has_rested { most(self.rate).max(owed) } else { most(self.rate) };
         let passed = now.saturating_duration_since(self.filled).as_secs_f64();
-        self.tokens = (self.tokens + passed * self.rate.per_second as f64).min(most(self.rate));
+        self.tokens = (self.tokens + passed * self.rate.per_second as f64).min(most);
         self.filled = now;
         let bytes = if self.rate.unit == Unit::Bytes { self.tokens } else { self.tokens * self.line_bytes };
         self.rest(now);
@@ -196,15 +199,20 @@ impl Throttle {
 
     fn rest(&mut self, now: Instant) {
         if self.tokens < 1.0 {
-            let missing = (self.rate.per_second as f64 * REST).max(1.0) - self.tokens;
+            let missing = rest(self.rate) - self.tokens;
             self.rests_until = Some(now + Duration::from_secs_f64(missing / self.rate.per_second as f64));
         }
     }
 }
 
-/// How many tokens there are at most: less than it rests for would never come together.
+/// How many tokens an empty bucket gathers before any is spent.
+fn rest(rate: Rate) -> f64 {
+    (rate.per_second as f64 * REST).max(1.0)
+}
+
+/// How many tokens there are at most: fewer than it rests for would never come together.
 fn most(rate: Rate) -> f64 {
-    (rate.burst as f64).max(rate.per_second as f64 * REST)
+    (rate.burst as f64).max(rest(rate))
 }
 
 #[cfg(test)]
@@ -249,15 +257,15 @@ mod tests {
     }
 
     /// Reads all that may be read, in pieces of at most `piece` bytes with lines of `line` bytes, until `total` is
-    /// read. How long that took, and how often it rested.
-    fn drained(rate: &str, total: u64, piece: u64, line: u64) -> (Duration, u32) {
+    /// read; it wakes so late from each rest. How long that took, and how often it rested.
+    fn drained(rate: &str, total: u64, piece: u64, line: u64, late: Duration) -> (Duration, u32) {
         let start = Instant::now();
         let mut throttle = Throttle::new(rate.parse().unwrap(), start);
         let (mut now, mut read, mut rests) = (start, 0, 0);
         while read < total {
             let allowed = throttle.allowance(now) as u64;
             if allowed == 0 {
-                now = throttle.rests_until().unwrap();
+                now = throttle.rests_until().unwrap() + late;
                 rests += 1;
                 continue;
             }
@@ -281,10 +289,12 @@ mod tests {
             // A line that is longer than the bucket is deep.
             ("1000 bytes/s", 1_000_000, 1 << 18, 100_000, 900.0),
         ] {
-            let (took, rests) = drained(rate, total, piece, line);
-            let off = took.as_secs_f64() / seconds;
-            assert!((0.94..1.06).contains(&off), "{rate}: {took:?}, not {seconds} s");
-            assert!(f64::from(rests) <= 10.0 * took.as_secs_f64() + 1.0, "{rate}: {rests} rests in {took:?}");
+            for late in [Duration::ZERO, Duration::from_millis(80)] {
+                let (took, rests) = drained(rate, total, piece, line, late);
+                let off = took.as_secs_f64() / seconds;
+                assert!((0.94..1.06).contains(&off), "{rate}, {late:?} late: {took:?}, not {seconds} s");
+                assert!(f64::from(rests) <= 10.0 * took.as_secs_f64() + 1.0, "{rate}: {rests} rests in {took:?}");
+            }
         }
     }
 
@@ -299,6 +309,9 @@ mod tests {
         assert_eq!(throttle.allowance(until - Duration::from_millis(1)), 0, "a hint does not help");
         assert_eq!(throttle.allowance(until), 100);
         assert_eq!(throttle.allowance(until + Duration::from_secs(3600)), 5000);
+        throttle.take(5000, 1, until + Duration::from_secs(3600));
+        let until = throttle.rests_until().unwrap();
+        assert_eq!(throttle.allowance(until + Duration::from_secs(3600)), 5000, "nor does a long sleep after a rest");
     }
 
     #[test]

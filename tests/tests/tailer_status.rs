@@ -59,6 +59,8 @@ fn a_source_at_work_is_shown_with_all_that_happened_to_it() {
     wait_source(&stand, "the new file", |source| source["identity"]["ino"] == ino && source["lag"]["bytes"] == 0);
     fs::File::options().write(true).open(&log.path).unwrap().set_len(0).unwrap();
     wait_source(&stand, "the truncation", |source| source["truncations"] == 1);
+    let output = status(&stand).run();
+    assert!(output.code == 0 && text(&output).contains("app.log was truncated once"), "{}", text(&output));
     stand.stop();
 }
 
@@ -109,7 +111,7 @@ fn a_tailer_that_hangs_or_is_gone_does_not_hide_what_waits() {
     let output = status(&stand).run();
     assert_eq!(output.code, 1);
     let said = text(&output);
-    assert!(said.contains("no tailer is running; the last one, ") && said.contains("not running"), "{said}");
+    assert!(said.contains("no tailer is running; the last one, ") && said.contains("stopped"), "{said}");
     assert!(said.contains("what is written waits in the files"), "{said}");
     assert_eq!(json(&stand).1["running"], false);
     stand.start();

@@ -16,6 +16,7 @@ use standpipe_common::error::{Cannot, Stop};
 use standpipe_common::shown::{UNKNOWN, age, harmless, number, passed_ns, size};
 use standpipe_common::table::{Screen, render};
 
+use super::format::Counts;
 use super::snapshot::{Seen, Snapshot};
 use crate::cli::StatusArgs;
 use crate::config::{Overrides, load};
@@ -71,8 +72,7 @@ struct Report<'a> {
 
 impl Report<'_> {
     fn text(&self, findings: &[Finding], screen: Screen) -> String {
-        const TITLES: [&str; 10] =
-            ["PATH", "INODE", "OFFSET", "LAG", "OPEN", "TRUNC", "COPIES", "LOST", "LATE", "STATE"];
+        const TITLES: [&str; 6] = ["PATH", "INODE", "OFFSET", "LAG", "OPEN", "STATE"];
         let rows: Vec<Vec<String>> = self.snapshot.sources.iter().map(|source| self.row(source)).collect();
         let mut text = format!("{}\n", screen.text(&self.headline()));
         if rows.is_empty() {
@@ -98,25 +98,15 @@ impl Report<'_> {
     }
 
     fn row(&self, source: &Seen) -> Vec<String> {
-        let (figures, counts) = (&source.figures, &source.figures.counts);
+        let figures = &source.figures;
         let none_or = |count: u64, shown: String| if count == 0 { "-".to_owned() } else { shown };
         let lag = format!("{} {}", size(figures.lag_bytes), age(figures.behind_ns, self.now_ns));
-        let lost = if counts.lost_unknown > 0 { UNKNOWN.to_owned() } else { size(counts.lost_bytes) };
-        let late = match (counts.late_lines, counts.late_bytes) {
-            (0, bytes) => size(bytes),
-            (lines, 0) => format!("{} lines", number(lines)),
-            (lines, bytes) => format!("{} lines {}", number(lines), size(bytes)),
-        };
         vec![
             shown_path(source),
             none_or(figures.ino, figures.ino.to_string()),
             number(figures.offset),
             none_or(figures.lag_bytes, lag),
             number(figures.open),
-            number(counts.truncations),
-            number(counts.copies),
-            none_or(counts.lost_bytes | counts.lost_unknown, lost),
-            none_or(counts.late_lines | counts.late_bytes, late),
             self.state(source).to_owned(),
         ]
     }
@@ -124,7 +114,7 @@ impl Report<'_> {
     fn state(&self, source: &Seen) -> &'static str {
         let figures = &source.figures;
         match source.error.as_deref() {
-            _ if self.snapshot.running == Some(false) => "not running",
+            _ if self.snapshot.running == Some(false) => "stopped",
             None => UNKNOWN,
             Some(error) if !error.is_empty() => "unreadable",
             _ if figures.wants_descriptor => "no descriptor",
@@ -162,7 +152,7 @@ impl Report<'_> {
     }
 
     fn findings_of(&self, source: &Seen, runs: bool) -> Vec<(bool, String)> {
-        let (figures, counts) = (&source.figures, &source.figures.counts);
+        let figures = &source.figures;
         let mut said = Vec::new();
         match source.error.as_deref() {
             Some("") | None => {}
@@ -180,13 +170,7 @@ impl Report<'_> {
             let since = age(figures.blocked_ns, self.now_ns);
             said.push((true, format!(" is blocked: its output took nothing for {since}")));
         }
-        if counts.lost_bytes > 0 {
-            said.push((false, format!(" lost {} that were destroyed before they were read", size(counts.lost_bytes))));
-        }
-        if counts.lost_unknown > 0 {
-            let sentence = " lost an unknown number of bytes: files that were rotated before the start were gone";
-            said.push((false, sentence.to_owned()));
-        }
+        said.extend(remarks(&source.figures.counts).into_iter().map(|remark| (false, remark)));
         said
     }
 
@@ -230,6 +214,21 @@ impl Report<'_> {
             "error": source.error.as_deref().filter(|error| !error.is_empty()),
         })
     }
+}
+
+/// What happened to a source since the tailer started, in words.
+fn remarks(counts: &Counts) -> Vec<String> {
+    let times = |count: u64| if count == 1 { "once".to_owned() } else { format!("{} times", number(count)) };
+    let Counts { truncations, copies, lost_bytes, lost_unknown, late_lines, late_bytes } = *counts;
+    let remarks = [
+        (truncations, format!(" was truncated {}", times(truncations))),
+        (copies, format!(" was read on in a copy of it {}", times(copies))),
+        (lost_bytes, format!(" lost {} that were destroyed before they were read", size(lost_bytes))),
+        (lost_unknown, format!(" lost an unknown number of bytes {}: rotated files were gone", times(lost_unknown))),
+        (late_lines, format!(" had {} lines that came out behind later ones", number(late_lines))),
+        (late_bytes, format!(" had {} come late, from a rotated file", size(late_bytes))),
+    ];
+    remarks.into_iter().filter(|(count, _)| *count > 0).map(|(_, remark)| remark).collect()
 }
 
 fn shown_path(source: &Seen) -> String {
@@ -294,12 +293,18 @@ mod tests {
     }
 
     #[test]
-    fn what_was_lost_is_a_remark() {
-        let counts = crate::status::format::Counts { lost_bytes: 7, lost_unknown: 1, ..Default::default() };
+    fn what_happened_is_a_remark() {
+        let counts = Counts { truncations: 1, lost_bytes: 7, lost_unknown: 2, ..Counts::default() };
+        let expected = [
+            " was truncated once",
+            " lost 7 B that were destroyed before they were read",
+            " lost an unknown number of bytes 2 times: rotated files were gone",
+        ];
+        assert_eq!(remarks(&counts), expected);
         let sources = vec![source(Figures { counts, ..Figures::default() }, "")];
         let snapshot = Snapshot { running: None, pid: 1, start_ns: 1, sources };
         let report = Report { snapshot: &snapshot, state: Path::new("/s"), now_ns: NOW_NS };
         let said = report.findings();
-        assert!(said.len() == 2 && said.iter().all(|finding| !finding.is_trouble));
+        assert!(said.len() == 3 && said.iter().all(|finding| !finding.is_trouble));
     }
 }
