@@ -1,7 +1,8 @@
 //! How fast a source may be read: what `rate_limit` says, and the bucket that keeps to it. Pure.
 //!
 //! Invariants: a limit delays and never drops; over any span no more is read than its burst (a second's worth, if that is
-//! more and it was woken late) and what the rate allows in that span, but for the end of the line, or of the lines, that were read last. That is paid back before more is read.
+//! more and it was woken late) and what the rate allows in that span, but for the line that was being read, or the few
+//! lines; those are paid back before more is read.
 //! A bucket that is empty rests until a tenth of a second's worth is in it, so a limited source wakes the loop ten times
 //! a second at most.
 
@@ -186,9 +187,7 @@ impl Throttle {
             let was_told = std::mem::take(&mut self.is_backlog);
             return since.filter(|_| was_told).map(|since| Backlog::Ended(now - since));
         }
-        if self.rests_until.is_none() {
-            return None;
-        }
+        self.rests_until?;
         let since = *self.held_back_since.get_or_insert(now);
         if self.is_backlog || now.saturating_duration_since(since) < BACKLOG_SPAN {
             return None;
@@ -306,7 +305,8 @@ mod tests {
         throttle.take(6000, 1, start);
         let until = throttle.rests_until().unwrap();
         assert_eq!(until - start, Duration::from_millis(1100));
-        assert_eq!(throttle.allowance(until - Duration::from_millis(1)), 0, "a hint does not help");
+        let early = start + Duration::from_millis(1099);
+        assert_eq!(throttle.allowance(early), 0, "a hint does not help");
         assert_eq!(throttle.allowance(until), 100);
         assert_eq!(throttle.allowance(until + Duration::from_secs(3600)), 5000);
         throttle.take(5000, 1, until + Duration::from_secs(3600));

@@ -40,7 +40,9 @@ mod tests {
     /// What each gets of a block, if it takes at most what it has.
     fn taken(all: &[(i32, usize)]) -> Vec<usize> {
         let mut shares = Shares::default();
-        all.iter().for_each(|(priority, _)| shares.add(0, *priority));
+        for (priority, _) in all {
+            shares.add(0, *priority);
+        }
         let mut room = BLOCK;
         let mut take = |(priority, has): &(i32, usize)| {
             let got = shares.next(0, *priority, room).min(*has).min(room);

@@ -1,8 +1,8 @@
 //! The tailer at work: its sources, its outputs and its checkpoint, one round at a time.
 //!
 //! A round looks at what is due, writes a changed list of generations down, reads, lets the outputs go on, and makes
-//! positions durable once a second. Whose turn it is to be read is decided in [`reading`]; what is printed is printed in [`telling`]; which files there are, and what becomes
-//! of them after a HUP, is in [`roll`].
+//! positions durable once a second. Whose turn it is to be read is decided in `reading`; what is printed is printed in `telling`; which files there are, and what becomes
+//! of them after a HUP, is in `roll`.
 
 mod reading;
 mod roll;

@@ -3,7 +3,7 @@
 //! Exit 0: all is well; 1: a sentence says what is not; 2: asked wrongly; 3: it cannot be read. For programs there is
 //! one JSON object with the same.
 //!
-//! A source is *behind* when bytes of it have waited for [`BEHIND_NS`], whatever keeps them: a full pipe, its limit, a
+//! A source is *behind* when bytes of it have waited for 5 s, whatever keeps them: a full pipe, its limit, a
 //! tailer that does not run.
 
 use std::io::{self, Write};

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::Tailer;
 use crate::events::Event;
 use crate::follow::happening::Happening;
+use crate::rate::Throttle;
 use crate::roster::Followed;
 use crate::status::format::{Counts, Figures};
 
@@ -49,7 +50,7 @@ fn figures(followed: &mut Followed, is_full: bool, now_ns: i64) -> (Figures, Str
         open: followed.open as u64,
         counts: followed.counts,
         wants_descriptor: source.wants_descriptor(),
-        is_limited: followed.throttle.as_ref().is_some_and(|throttle| throttle.is_backlog()),
+        is_limited: followed.throttle.as_ref().is_some_and(Throttle::is_backlog),
         blocked_ns,
     };
     (figures, source.complaint().unwrap_or_default())

@@ -47,7 +47,9 @@ impl Tailer {
         let name = followed.name.clone();
         let path = followed.source.path().to_path_buf();
         let identity = followed.live.unwrap_or_default();
-        happenings.iter().for_each(|happening| count(&mut followed.counts, happening));
+        for happening in &happenings {
+            count(&mut followed.counts, happening);
+        }
         for happening in happenings {
             if !self.is_debug && matches!(happening, Happening::Finished { .. }) {
                 continue;
