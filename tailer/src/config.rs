@@ -28,6 +28,7 @@ use standpipe_common::config_text::{self, Flaw};
 use standpipe_common::error::{Cannot, Error, Stop};
 
 use self::spool::SpoolConfig;
+use crate::rate::Rate;
 
 /// Most bytes of a configuration file: tens of thousands of files by name.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -70,8 +71,10 @@ pub struct FileConfig {
     pub name: Option<String>,
     /// Where its lines go; standard output without.
     pub pipe: Option<PathBuf>,
-    /// The lowest is parked first.
+    /// The highest is served first, the lowest is parked first.
     pub priority: i32,
+    /// How fast it may be read; as fast as it can be without.
+    pub rate_limit: Option<Rate>,
     /// Where to begin in a file that is there at the first start.
     pub start_at: StartAt,
     /// Globs of rotated siblings as they were written; see [`crate::sources::rotated`].
@@ -243,6 +246,7 @@ impl Default for FileConfig {
             name: None,
             pipe: None,
             priority: 0,
+            rate_limit: None,
             start_at: StartAt::End,
             rotated: Vec::new(),
             timestamp: "auto".to_string(),

@@ -1,5 +1,6 @@
 //! All outputs: one for each pipe, and standard output, each with or without putting its lines in order.
 
+use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -36,17 +37,20 @@ struct Slot {
     /// `None`: standard output.
     pipe: Option<PathBuf>,
     kind: Kind,
-    /// Sources with lines for which it had no room at all.
-    hungry: Vec<Waiting>,
-    /// Sources that filled it and have more: they come after the hungry ones, so that all have their share.
-    fed: Vec<Waiting>,
+    waiting: Vec<Waiting>,
 }
 
 /// A source with lines for which an output has not enough room.
-struct Waiting {
-    source: SourceId,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// It.
+    pub source: SourceId,
+    /// The highest is served first.
+    pub priority: i32,
+    /// The output took some: it comes after those of its priority of which none were taken.
+    pub was_fed: bool,
     /// The room that was not enough.
-    room: usize,
+    pub room: usize,
 }
 
 impl Waiting {
@@ -104,7 +108,7 @@ impl Outputs {
     /// Adds one, and says which it is.
     pub fn add(&mut self, pipe: Option<&Path>, kind: Kind) -> usize {
         let pipe = pipe.map(Path::to_path_buf);
-        self.list.push(Slot { pipe, kind, hungry: Vec::new(), fed: Vec::new() });
+        self.list.push(Slot { pipe, kind, waiting: Vec::new() });
         self.list.len() - 1
     }
 
@@ -135,19 +139,15 @@ impl Outputs {
         self.list[index].kind.introduce(source, name, format);
     }
 
-    /// A source has more for it than it has room now; `was_fed` if it had room for some. To be said once, until the
-    /// source is roused.
-    pub fn wait_for(&mut self, index: usize, source: SourceId, was_fed: bool) {
-        let slot = &mut self.list[index];
-        let room = slot.kind.output().room(source);
-        if was_fed { &mut slot.fed } else { &mut slot.hungry }.push(Waiting { source, room });
+    /// A source has more for it than it has room now. To be said once, until the source is roused.
+    pub fn wait_for(&mut self, index: usize, waiting: Waiting) {
+        self.list[index].waiting.push(waiting);
     }
 
     /// A source brings one of them nothing more: it waits for no room there, and nobody waits for it.
     pub fn part(&mut self, index: usize, source: SourceId) {
         let slot = &mut self.list[index];
-        slot.hungry.retain(|waiting| waiting.source != source);
-        slot.fed.retain(|waiting| waiting.source != source);
+        slot.waiting.retain(|waiting| waiting.source != source);
         slot.kind.output().note(source, Standing::Ended);
     }
 
@@ -163,9 +163,7 @@ impl Outputs {
         for slot in &mut self.list {
             let output = slot.kind.output();
             waits.push(output.turn(now, now_ns, delivered)?);
-            for waiting in [&mut slot.hungry, &mut slot.fed] {
-                roused.extend(waiting.extract_if(.., |waiting| waiting.is_over(output)).map(|waiting| waiting.source));
-            }
+            roused.extend(rouse(&mut slot.waiting, output));
         }
         Ok(waits)
     }
@@ -182,7 +180,7 @@ impl Outputs {
 
     /// Whether a source has more than there was room for.
     pub fn are_awaited(&self) -> bool {
-        self.list.iter().any(|slot| !slot.hungry.is_empty() || !slot.fed.is_empty())
+        self.list.iter().any(|slot| !slot.waiting.is_empty())
     }
 
     /// Whether something that a killed process left on its way did not arrive yet.
@@ -221,4 +219,11 @@ impl Outputs {
     pub fn take_oddities(&mut self) -> Vec<Oddity> {
         self.list.iter_mut().flat_map(|slot| slot.kind.take_oddities()).collect()
     }
+}
+
+/// Takes those for which there is room again, in the order in which they are served.
+fn rouse(waiting: &mut Vec<Waiting>, output: &dyn Output) -> Vec<SourceId> {
+    let mut roused: Vec<Waiting> = waiting.extract_if(.., |waiting| waiting.is_over(output)).collect();
+    roused.sort_by_key(|waiting| (Reverse(waiting.priority), waiting.was_fed));
+    roused.into_iter().map(|waiting| waiting.source).collect()
 }

@@ -58,6 +58,7 @@ use crate::guard::Guard;
 use crate::identity::{Identity, Origin};
 use crate::lines::{GenerationId, SourceId};
 use crate::roster::RECONCILE_SPAN;
+use crate::stage::Position;
 
 /// The longest between two looks for files that never became complete.
 const SWEEP_SPAN_MAX: Duration = Duration::from_secs(60);
@@ -177,7 +178,7 @@ impl Spool {
 
     /// Learns what an output knows of files that a run before delivered and that are there still. Not while the
     /// directory cannot be read: nobody knows then which these are.
-    pub fn take_up(&mut self, positions: &HashMap<Origin, (u64, Guard)>) {
+    pub fn take_up(&mut self, positions: &[Position]) {
         self.is_taken_up = positions.is_empty() || self.find_known(positions).is_ok();
     }
 
@@ -194,12 +195,12 @@ impl Spool {
         known.chain(here).chain(on_their_way)
     }
 
-    fn find_known(&mut self, positions: &HashMap<Origin, (u64, Guard)>) -> io::Result<()> {
+    fn find_known(&mut self, positions: &[Position]) -> io::Result<()> {
         let dir = Dir::open(&self.config.dir)?;
-        let mut of_inodes: HashMap<(u64, u64), Vec<(Origin, u64, Guard)>> = HashMap::new();
-        for (origin, (offset, guard)) in positions {
-            let inode = (origin.identity.dev, origin.identity.ino);
-            of_inodes.entry(inode).or_default().push((*origin, *offset, *guard));
+        let mut of_inodes: HashMap<(u64, u64), Vec<Position>> = HashMap::new();
+        for position in positions {
+            let Identity { dev, ino, .. } = position.origin.identity;
+            of_inodes.entry((dev, ino)).or_default().push(*position);
         }
         let mut failed = None;
         dir.each_name(|name| match dir.brief(name) {
@@ -217,9 +218,10 @@ impl Spool {
         failed.map_or(Ok(()), Err)
     }
 
-    fn know(&mut self, name: &OsStr, looked: &dir::Looked, lives: &[(Origin, u64, Guard)]) {
-        let lives = lives.iter().filter(|(origin, ..)| origin.identity == looked.identity);
-        let Some((origin, offset, guard)) = lives.max_by_key(|(origin, ..)| origin.epoch).copied() else { return };
+    fn know(&mut self, name: &OsStr, looked: &dir::Looked, lives: &[Position]) {
+        let lives = lives.iter().filter(|life| life.origin.identity == looked.identity);
+        let Some(last) = lives.max_by_key(|life| life.origin.epoch) else { return };
+        let Position { origin, offset, guard } = *last;
         self.memory.insert(origin.identity, Memory { epoch: origin.epoch, offset, guard });
         if offset < looked.size {
             self.begun.insert(dir::kept(name));

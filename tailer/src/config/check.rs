@@ -111,6 +111,7 @@ fn file_config(table: &Table<'_>, path: &str, default_pipe: Option<&str>, dir: &
         name: table.text("name").map(|(name, _)| name.to_string()),
         pipe: table.text("pipe").map(|(pipe, _)| pipe).or(default_pipe).map(|pipe| beside(dir, pipe)),
         priority: table.number("priority").map_or(defaults.priority, |number| number as i32),
+        rate_limit: table.text("rate_limit").and_then(|(text, _)| text.parse().ok()),
         start_at: table.word::<StartAt>("start_at").unwrap_or(defaults.start_at),
         rotated: table.nodes("rotated").iter().filter_map(Node::as_text).map(str::to_string).collect(),
         timestamp: table.text("timestamp").map_or(defaults.timestamp, |(text, _)| text.to_string()),

@@ -3,6 +3,7 @@
 //! Invariant: the reference and the parser know the same keys, ranges and defaults; tests hold them together.
 
 use super::timestamp;
+use crate::rate::Rate;
 
 /// What is known of one key.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +41,8 @@ pub enum Kind {
     PathInDir,
     /// A length of time.
     Span,
+    /// Lines or bytes a second.
+    Rate,
     /// The tables of the files.
     Files,
     /// The tables of the spools.
@@ -60,6 +63,7 @@ impl Kind {
             Kind::Timestamp => format!("{}, or a strptime pattern such as \"%d.%m.%Y %H:%M:%S\"", named()),
             Kind::PathInDir => "a path; a relative one starts at `dir`".to_string(),
             Kind::Span => "a span such as \"30s\", \"1h30m\" or \"1d\"".to_string(),
+            Kind::Rate => Rate::EXPECTED.to_string(),
             Kind::Files => "a table for each file".to_string(),
             Kind::Spools => "a table for each spool".to_string(),
         }
@@ -181,7 +185,15 @@ pub const FILE: &[Key] = &[
         name: "priority",
         kind: Kind::Number(i32::MIN as i64, i32::MAX as i64),
         default: "0",
-        meaning: "Where descriptors are too few for all files, those of the lowest priority wait.",
+        meaning: "Where an output has no room for all that waits, files of a higher priority go first, and those of one \
+                  priority share it; where descriptors are too few for all files, those of the lowest priority wait.",
+    },
+    Key {
+        name: "rate_limit",
+        kind: Kind::Rate,
+        default: "none",
+        meaning: "How fast this file is read, each of them under a glob. What is faster waits in the file and is never \
+                  lost. The burst is what may go at once after a rest; without it, a second's worth.",
     },
     Key {
         name: "start_at",

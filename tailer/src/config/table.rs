@@ -13,6 +13,7 @@ use standpipe_common::units::Span;
 use super::keys::{Key, Kind, NAME_BYTES_MAX};
 use super::timestamp;
 use super::tree::{Entry, Node, Value};
+use crate::rate::Rate;
 
 /// The entries of a table that are right.
 pub(super) struct Table<'n>(Vec<&'n Entry>);
@@ -109,6 +110,7 @@ fn refusal(key: &Key, node: &Node) -> Option<Flaw> {
         (Kind::PathOrGlob, Value::Text(text)) => glob_refusal(text, &span),
         (Kind::Span, Value::Text(text)) => text.parse::<Span>().err().and_then(wrong),
         (Kind::Timestamp, Value::Text(text)) => timestamp::refusal(text).and_then(wrong),
+        (Kind::Rate, Value::Text(text)) => text.parse::<Rate>().err().and_then(wrong),
         (Kind::Globs, Value::List(nodes)) => nodes.iter().find_map(|node| match &node.value {
             Value::Text(text) if !text.is_empty() => glob_refusal(text, &node.span),
             value => Some(Flaw { message: format!("{value} is no glob: write a text"), span: node.span.clone() }),

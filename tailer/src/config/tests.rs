@@ -55,6 +55,7 @@ const FULL: &str = r#"
     name = "app"
     pipe = "/q"
     priority = -3
+    rate_limit = "64KiB/s, burst 1M"
     start_at = "beginning"
     rotated = ["old/app.log*", "/o/*"]
     timestamp = "%d.%m.%Y %H:%M:%S"
@@ -81,6 +82,7 @@ fn each_key_reaches_its_field() {
                 name: Some("app".to_string()),
                 pipe: Some("/q".into()),
                 priority: -3,
+                rate_limit: "64K/s, burst 1M".parse().ok(),
                 start_at: StartAt::Beginning,
                 rotated: vec!["old/app.log*".to_string(), "/o/*".to_string()],
                 timestamp: "%d.%m.%Y %H:%M:%S".to_string(),
@@ -156,7 +158,7 @@ fn the_yaml_that_people_come_with_works_as_it_stands() {
 fn yaml_and_toml_say_the_same() {
     let text = "order: timestamp\nwindow_ms: 100\nstate_file: s/state.json\npipe: p\noutput: json\n\
                 poll_interval_ms: 1000\ninotify: false\nlate_writer_max_ms: 0\non_corrupt: 'beginning'\nfiles:\n\
-                - {path: app.log, name: app, pipe: /q, priority: -3, start_at: beginning,\n   \
+                - {path: app.log, name: app, pipe: /q, priority: -3, rate_limit: '64KiB/s, burst 1M', start_at: beginning,\n   \
                    rotated: [\"old/app.log*\", /o/*], timestamp: \"%d.%m.%Y %H:%M:%S\", max_idle_ms: 10}\n\
                 - path: ./*.log\n";
     assert_eq!(yaml(text).unwrap(), toml(FULL).unwrap());

@@ -38,6 +38,8 @@ pub struct Hands<'a> {
     pub output: &'a mut dyn Output,
     /// At least [`BUFFER_BYTES`] long; its content means nothing between steps.
     pub buffer: &'a mut [u8],
+    /// Most bytes that a step reads.
+    pub bytes_max: usize,
     /// Longest line that is held until it is whole.
     pub line_bytes_max: usize,
     /// The monotonic clock.
@@ -84,7 +86,7 @@ pub fn step(generation: &mut Generation, hands: &mut Hands<'_>) -> Step {
         Ok(false) => return Step::AtEnd,
         Err(errno) => return Step::Failed(errno),
     }
-    let most = READ_BYTES_MAX.min(room - held.min(room));
+    let most = READ_BYTES_MAX.min(hands.bytes_max).min(room - held.min(room));
     if most == 0 && matches!(generation.place, Place::Packed(_)) {
         // Only a read tells whether a packed file has an end here.
         return Step::Full;

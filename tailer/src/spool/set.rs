@@ -70,8 +70,7 @@ impl Spools {
     /// Those that did not yet learn what their outputs know.
     pub fn take_up(&mut self, outputs: &mut Outputs) {
         for spool in self.list.iter_mut().filter(|spool| !spool.is_taken_up()) {
-            let known = outputs.positions_of(spool.output);
-            spool.take_up(&known.iter().map(|known| (known.origin, (known.offset, known.guard))).collect());
+            spool.take_up(&outputs.positions_of(spool.output));
         }
     }
 

@@ -153,7 +153,9 @@ impl Tailer {
         self.outputs.introduce(output, id, &found.name, form_of(&file)?);
         // Whoever puts lines in order waits for those of this one.
         self.outputs.get(output).note(id, Standing::Behind);
-        self.roster.add(Followed::new(source, found.name.clone(), file, siblings, output));
+        let mut followed = Followed::new(source, found.name.clone(), file, siblings, output);
+        followed.limit(self.is_batch, Instant::now());
+        self.roster.add(followed);
         Ok(())
     }
 
@@ -173,6 +175,7 @@ impl Tailer {
         followed.name.clone_from(&found.name);
         self.outputs.introduce(output, id, &found.name, form_of(&file)?);
         followed.file = file;
+        followed.limit(self.is_batch, Instant::now());
         self.roster.hint(id, settings::Hints { names: true, ..settings::Hints::default() });
         Ok(())
     }
@@ -196,6 +199,7 @@ impl Tailer {
     /// Takes a source off. What a checkpoint has to know of it stays there.
     pub(super) fn remove(&mut self, id: SourceId) {
         let Some(mut followed) = self.roster.remove(id) else { return };
+        self.board.release(id);
         self.open -= followed.open;
         self.outputs.part(followed.output, id);
         followed.live.and_then(|live| self.taken.live.remove(&live));

@@ -32,6 +32,7 @@ use crate::siblings::directories::Directories;
 use crate::sources::Found;
 use crate::spool::set::Spools;
 use crate::stage::{Position, Stage};
+use crate::status::board::Board;
 use crate::stdout::Stdout;
 use crate::steady::Steady;
 use crate::watch::Watch;
@@ -75,6 +76,7 @@ impl Tailer {
             has_more_hints: false,
             are_leases_said: false,
             keeper: begin.keeper,
+            board: Board::default(),
             printer: Printer::new(form),
             open_max: budget::for_files(limit),
             open: 0,
@@ -104,6 +106,7 @@ impl Tailer {
         for finding in begin.findings {
             tailer.printer.print(&Event::Warning(finding));
         }
+        tailer.set_board();
         // What the directories of globs are like now, so that they are looked through again when they change.
         tailer.have_globs_changed();
         let found = tailer.find();
@@ -122,6 +125,18 @@ impl Tailer {
             tailer.printer.print(event);
         }
         Ok(tailer)
+    }
+
+    /// Makes the status file beside the state file, if there is one of those.
+    fn set_board(&mut self) {
+        let Some(state) = &self.config.state_file else { return };
+        match Board::make(state, clock::now_ns()) {
+            Ok(board) => self.board = board,
+            Err(error) => {
+                let sentence = format!("{error}; tailer status will know nothing of this run");
+                self.printer.print(&Event::Warning(sentence));
+            }
+        }
     }
 
     /// Which output takes the lines for `pipe`, made if need be.

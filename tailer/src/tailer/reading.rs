@@ -1,0 +1,134 @@
+//! What is read in a round: of whom, how much, and when each of them is read again.
+//!
+//! A source that has more goes on in one of three ways: in the next round; when its output has more room; or when its
+//! limit lets it. Each is entered in one place here, so none is lost and none turns the loop in vain.
+
+use std::time::Instant;
+
+use super::Tailer;
+use crate::events::Event;
+use crate::follow::settings::Hints;
+use crate::lines::SourceId;
+use crate::meter::Meter;
+use crate::output::Standing;
+use crate::outputs::Waiting;
+use crate::rate::Backlog;
+use crate::share::Shares;
+
+/// Sources that are read in one round.
+const READS_MAX: usize = 64;
+
+/// What a read of a source came to.
+struct Outcome {
+    standing: Standing,
+    has_moved: bool,
+    /// Room that its output has left.
+    room: usize,
+    rests_until: Option<Instant>,
+    backlog: Option<Backlog>,
+}
+
+impl Tailer {
+    /// Reads what there is, each source in its turn, as far as its output has room and its limit allows.
+    pub(super) fn read(&mut self, now: Instant) {
+        self.roster.wake_rested(now);
+        let batch = self.roster.take_ready(READS_MAX);
+        let mut shares = Shares::default();
+        for id in &batch {
+            if let Some(followed) = self.roster.get(*id) {
+                shares.add(followed.output, followed.file.priority);
+            }
+        }
+        for id in batch {
+            self.read_one(id, &mut shares, now);
+        }
+    }
+
+    fn read_one(&mut self, id: SourceId, shares: &mut Shares, now: Instant) {
+        let Some(followed) = self.roster.get(id) else { return };
+        if followed.next_output != followed.output && followed.is_delivered() {
+            self.outputs.part(followed.output, id);
+            followed.output = followed.next_output;
+            followed.is_waiting = false;
+        }
+        if followed.is_leaving || followed.next_output != followed.output {
+            return;
+        }
+        let room = self.outputs.get(followed.output).room(id);
+        let share = shares.next(followed.output, followed.file.priority, room);
+        let outcome = self.take_from(id, room, share, now);
+        let Some(outcome) = outcome else { return };
+        self.go_on(id, &outcome, now);
+        self.board.mark(id);
+        self.tell_backlog(id, outcome.backlog);
+        self.tell_of(id);
+    }
+
+    /// Reads one source once.
+    fn take_from(&mut self, id: SourceId, room: usize, share: usize, now: Instant) -> Option<Outcome> {
+        let followed = self.roster.get(id)?;
+        let output = self.outputs.get(followed.output);
+        let allowed = followed.throttle.as_mut().map_or(usize::MAX, |throttle| throttle.allowance(now));
+        let mut meter = Meter::around(output, followed.throttle.is_some());
+        let held = followed.source.held_bytes();
+        let standing = if room == 0 || allowed == 0 {
+            Standing::Behind
+        } else {
+            followed.source.read(&mut meter, &mut self.buffer, share.min(allowed), now, self.clock.now_ns())
+        };
+        let (put, lines) = (meter.bytes, meter.lines);
+        let has_moved = put > 0 || followed.source.held_bytes() != held;
+        let is_at_end = standing != Standing::Behind || followed.source.unread_bytes() == 0;
+        let mut outcome = Outcome { standing, has_moved, room: 0, rests_until: None, backlog: None };
+        if let Some(throttle) = &mut followed.throttle {
+            // What is held was read as well, and is not counted again when it is put.
+            throttle.take((put + followed.source.held_bytes()).saturating_sub(held), lines, now);
+            outcome.rests_until = throttle.rests_until();
+            outcome.backlog = if room == 0 { None } else { throttle.note(is_at_end, now) };
+        }
+        outcome.room = self.outputs.get(followed.output).room(id);
+        Some(outcome)
+    }
+
+    /// Sees to it that it is read again.
+    fn go_on(&mut self, id: SourceId, outcome: &Outcome, now: Instant) {
+        let Some(followed) = self.roster.get(id) else { return };
+        let wants_look = followed.source.wants_look();
+        let is_starved = self.is_batch && followed.is_starved;
+        let is_behind = outcome.standing == Standing::Behind && !wants_look && !is_starved;
+        let rests = outcome.rests_until.filter(|_| is_behind);
+        // Where a read moved nothing, what room there is does not do: a line has to fit.
+        let is_to_wait = rests.is_none() && is_behind && (outcome.room == 0 || !outcome.has_moved);
+        let was_waiting = followed.is_waiting;
+        followed.is_waiting |= is_to_wait;
+        let (index, priority) = (followed.output, followed.file.priority);
+        let interval = followed.interval(self.config.poll_interval);
+        let next_look = followed.source.next_look(now).map_or(now + interval, |at| at.min(now + interval));
+        if wants_look {
+            self.roster.hint(id, Hints::default());
+        } else {
+            self.roster.look_at(id, next_look);
+        }
+        let waiting = Waiting { source: id, priority, was_fed: outcome.has_moved, room: outcome.room };
+        match rests {
+            Some(until) => self.roster.rest(id, until),
+            None if is_to_wait && was_waiting => {}
+            None if is_to_wait => self.outputs.wait_for(index, waiting),
+            None if is_behind => self.roster.make_ready(id),
+            None => {}
+        }
+    }
+
+    fn tell_backlog(&mut self, id: SourceId, backlog: Option<Backlog>) {
+        let Some((followed, backlog)) = self.roster.get(id).zip(backlog) else { return };
+        let name = followed.name.clone();
+        let event = match (backlog, &followed.throttle) {
+            (Backlog::Began, Some(throttle)) => {
+                Event::Backlog { name, rate: throttle.rate(), bytes: followed.source.unread_bytes() }
+            }
+            (Backlog::Ended(after), _) => Event::BacklogOver { name, after },
+            (Backlog::Began, None) => return,
+        };
+        self.printer.print(&event);
+    }
+}

@@ -1,0 +1,69 @@
+//! What the status file is told of each source, and when.
+
+use std::time::Instant;
+
+use super::Tailer;
+use crate::events::Event;
+use crate::follow::happening::Happening;
+use crate::rate::Throttle;
+use crate::roster::Followed;
+use crate::status::format::{Counts, Figures};
+
+impl Tailer {
+    /// Stores what changed, if that is due.
+    pub(super) fn show(&mut self, now: Instant, now_ns: i64) {
+        for id in self.board.take_due(now) {
+            let Some(followed) = self.roster.get(id) else { continue };
+            let is_full = self.waits.get(followed.output).is_some_and(|waits| waits.writable.is_some());
+            let (figures, error) = figures(followed, is_full, now_ns);
+            if let Err(error) = self.board.store(id, followed.source.path(), &figures, &error) {
+                self.printer.print(&Event::Error(format!("{error}; tailer status will know nothing of this run")));
+            }
+        }
+    }
+}
+
+/// What is to be said of a source, and what is wrong with it; `is_full`: its output waits for room.
+fn figures(followed: &mut Followed, is_full: bool, now_ns: i64) -> (Figures, String) {
+    let source = &followed.source;
+    let on_their_way: u64 = source.generations().map(|all| all.put.saturating_sub(all.delivered)).sum();
+    let lag_bytes = source.unread_bytes() + on_their_way;
+    let since = |is_so: bool, since: &mut Option<i64>| {
+        *since = is_so.then(|| since.unwrap_or(now_ns));
+        since.map_or(0, |since| since as u64)
+    };
+    let behind_ns = since(lag_bytes > 0, &mut followed.behind_ns);
+    let is_blocked = followed.is_waiting || (is_full && on_their_way > 0);
+    let blocked_ns = since(is_blocked, &mut followed.blocked_ns);
+    let source = &followed.source;
+    let last = source.generations().last();
+    let identity = last.map(|last| last.inode).unwrap_or_default();
+    let figures = Figures {
+        dev: identity.dev,
+        ino: identity.ino,
+        born_ns: identity.born_ns as u64,
+        offset: last.map_or(0, |last| last.delivered),
+        size: last.map_or(0, |last| last.size.max(last.seen())),
+        lag_bytes,
+        behind_ns,
+        generations: source.generations().count() as u64,
+        open: followed.open as u64,
+        counts: followed.counts,
+        wants_descriptor: source.wants_descriptor(),
+        is_limited: followed.throttle.as_ref().is_some_and(Throttle::is_backlog),
+        blocked_ns,
+    };
+    (figures, source.complaint().unwrap_or_default())
+}
+
+/// Counts what happened.
+pub(super) fn count(counts: &mut Counts, happening: &Happening) {
+    match happening {
+        Happening::Truncated(_) => counts.truncations += 1,
+        Happening::CopyMatched { .. } => counts.copies += 1,
+        Happening::Lost { bytes } => counts.lost_bytes += bytes,
+        Happening::GenerationMissing { .. } => counts.lost_unknown += 1,
+        Happening::Late { bytes } => counts.late_bytes += bytes,
+        _ => {}
+    }
+}
