@@ -183,6 +183,13 @@ impl Outputs {
         self.list.iter().any(|slot| !slot.waiting.is_empty())
     }
 
+    /// Whether others than a spool want this one: they wait for room, or for their place in the order of times.
+    pub fn is_awaited(&self, index: usize) -> bool {
+        let slot = &self.list[index];
+        let is_ordered = matches!(slot.kind, Kind::OrderedStage(_) | Kind::OrderedStdout(_));
+        is_ordered || !slot.waiting.is_empty()
+    }
+
     /// Whether something that a killed process left on its way did not arrive yet.
     pub fn are_recovering(&mut self) -> bool {
         self.list.iter_mut().filter_map(|slot| slot.kind.stage()).any(|stage| stage.is_recovering())

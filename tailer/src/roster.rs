@@ -2,7 +2,6 @@
 //!
 //! Deliberately without a system call of its own: whoever runs the loop looks, reads, and says so here.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -237,11 +236,10 @@ impl Roster {
         self.ready.len()
     }
 
-    /// Those that are to be read next, at most so many: the highest priority first, and in turn.
+    /// Those that are to be read next, at most so many, in turn.
     pub fn take_ready(&mut self, max: usize) -> Vec<SourceId> {
         let mut taken: Vec<SourceId> = self.ready.drain(..max.min(self.ready.len())).collect();
         taken.retain(|id| self.followed.get_mut(id).map(|followed| followed.is_ready = false).is_some());
-        taken.sort_by_key(|id| Reverse(self.followed.get(id).map(|followed| followed.file.priority)));
         taken
     }
 }

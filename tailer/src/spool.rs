@@ -10,9 +10,13 @@
 //! | [`dir`](mod@dir), [`scan`] | its names, in order |
 //! | [`decide`] | the table of what to do with a file |
 //! | [`examine`] | finding out what is known of one, and doing that |
+//! | [`queue`] | what is to be examined |
+//! | [`known`] | what the output knows from the run before |
 //! | [`part`] | reading it into the output |
+//! | [`pace`] | how fast |
 //! | [`remove`] | taking it away |
 //! | [`said`] | what was complained of |
+//! | [`outside`] | what can be seen from outside |
 //! | [`set`] | all spools |
 //!
 //! Invariants:
@@ -30,8 +34,12 @@
 pub mod decide;
 pub mod dir;
 pub mod examine;
+pub mod known;
+pub mod outside;
+pub mod pace;
 pub mod part;
 pub mod place;
+pub mod queue;
 pub mod remove;
 pub mod said;
 pub mod scan;
@@ -39,39 +47,30 @@ pub mod set;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsStr;
-use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use standpipe_common::error::Error;
 
-use self::dir::{Brief, Dir, Name};
+use self::dir::{Dir, Name};
+use self::known::Memory;
+use self::outside::Shown;
 use self::part::Current;
 use self::place::Neighbour;
+use self::queue::Queue;
 use self::remove::Flight;
 use self::said::Said;
-use self::scan::{Candidate, Files};
+use self::scan::Files;
 use crate::config::spool::SpoolConfig;
 use crate::events::Event;
-use crate::guard::Guard;
 use crate::identity::{Identity, Origin};
 use crate::lines::{GenerationId, SourceId};
+use crate::rate::Throttle;
 use crate::roster::RECONCILE_SPAN;
-use crate::stage::Position;
 
 /// The longest between two looks for files that never became complete.
 const SWEEP_SPAN_MAX: Duration = Duration::from_secs(60);
-
-/// How far a file was delivered.
-#[derive(Clone, Copy, Debug)]
-pub struct Memory {
-    /// Which of its lives.
-    epoch: u32,
-    offset: u64,
-    /// What stands before that.
-    guard: Guard,
-}
 
 /// The directories of a spool, opened.
 #[derive(Clone, Debug)]
@@ -90,8 +89,12 @@ pub struct Spool {
     place: Option<Place>,
     neighbours: Vec<Neighbour>,
     /// What may be complete, oldest first.
-    queue: VecDeque<Candidate>,
+    queue: Queue,
     current: Option<Current>,
+    /// How fast it may be read. `None`: as fast as it can be.
+    throttle: Option<Throttle>,
+    /// A file was begun since the last look.
+    has_begun: bool,
     /// Put and not delivered, in order.
     flights: VecDeque<Flight>,
     /// Put and not removed, by what they are.
@@ -112,6 +115,8 @@ pub struct Spool {
     pub is_polled: bool,
     /// Something is not complete yet.
     is_waiting: bool,
+    /// It could not open a file for want of descriptors.
+    is_starved: bool,
     /// `None`: it is to be looked at at once.
     looked_at: Option<Instant>,
     poll_interval: Duration,
@@ -120,6 +125,7 @@ pub struct Spool {
     /// Markers without their files that were removed.
     orphans: u64,
     orphans_told: u64,
+    shown: Shown,
     events: Vec<Event>,
 }
 
@@ -132,8 +138,10 @@ impl Spool {
             output,
             place: None,
             neighbours,
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             current: None,
+            throttle: None,
+            has_begun: false,
             flights: VecDeque::new(),
             flying: HashSet::new(),
             landed: Vec::new(),
@@ -145,12 +153,14 @@ impl Spool {
             is_leaving: false,
             is_polled: true,
             is_waiting: false,
+            is_starved: false,
             looked_at: None,
             poll_interval: RECONCILE_SPAN,
             next_sweep: now,
             said: Said::default(),
             orphans: 0,
             orphans_told: 0,
+            shown: Shown::default(),
             events: Vec::new(),
         }
     }
@@ -176,58 +186,6 @@ impl Spool {
         [Some(self.config.dir.clone()), self.config.done.clone()].into_iter().flatten().collect()
     }
 
-    /// Learns what an output knows of files that a run before delivered and that are there still. Not while the
-    /// directory cannot be read: nobody knows then which these are.
-    pub fn take_up(&mut self, positions: &[Position]) {
-        self.is_taken_up = positions.is_empty() || self.find_known(positions).is_ok();
-    }
-
-    /// Whether it has.
-    pub fn is_taken_up(&self) -> bool {
-        self.is_taken_up
-    }
-
-    /// The lives of files that the output has to know of.
-    pub fn origins(&self) -> impl Iterator<Item = Origin> {
-        let known = self.memory.iter().map(|(identity, memory)| Origin { identity: *identity, epoch: memory.epoch });
-        let here = self.current.iter().map(Current::origin);
-        let on_their_way = self.flights.iter().chain(&self.landed).map(|flight| flight.origin);
-        known.chain(here).chain(on_their_way)
-    }
-
-    fn find_known(&mut self, positions: &[Position]) -> io::Result<()> {
-        let dir = Dir::open(&self.config.dir)?;
-        let mut of_inodes: HashMap<(u64, u64), Vec<Position>> = HashMap::new();
-        for position in positions {
-            let Identity { dev, ino, .. } = position.origin.identity;
-            of_inodes.entry((dev, ino)).or_default().push(*position);
-        }
-        let mut failed = None;
-        dir.each_name(|name| match dir.brief(name) {
-            Ok(Some(Brief { id, odd: None, .. })) => {
-                let Some(lives) = of_inodes.get(&id) else { return };
-                match dir.look(name) {
-                    Ok(dir::Stands::File(looked)) => self.know(name, &looked, lives),
-                    Ok(_) => {}
-                    Err(error) => failed = Some(error),
-                }
-            }
-            Ok(_) => {}
-            Err(error) => failed = Some(error),
-        })?;
-        failed.map_or(Ok(()), Err)
-    }
-
-    fn know(&mut self, name: &OsStr, looked: &dir::Looked, lives: &[Position]) {
-        let lives = lives.iter().filter(|life| life.origin.identity == looked.identity);
-        let Some(last) = lives.max_by_key(|life| life.origin.epoch) else { return };
-        let Position { origin, offset, guard } = *last;
-        self.memory.insert(origin.identity, Memory { epoch: origin.epoch, offset, guard });
-        if offset < looked.size {
-            self.begun.insert(dir::kept(name));
-        }
-    }
-
     /// Something tells that a name came.
     pub fn hint(&mut self) {
         self.looked_at = None;
@@ -235,21 +193,17 @@ impl Spool {
 
     /// When it is to be looked at, if it is not due at once.
     pub fn next_look(&self, now: Instant) -> Option<Instant> {
-        let is_busy = !self.queue.is_empty() || self.current.is_some();
         let interval = if self.is_polled || self.is_waiting { self.poll_interval } else { RECONCILE_SPAN };
-        (!is_busy && !self.is_leaving).then_some(self.looked_at.map_or(now, |at| (at + interval).min(self.next_sweep)))
+        (!self.has_work() && !self.is_leaving)
+            .then_some(self.looked_at.map_or(now, |at| (at + interval).min(self.next_sweep)))
     }
 
     /// It begins no file any more.
     pub fn leave(&mut self) {
         self.is_leaving = true;
+        self.throttle = None;
         self.queue.clear();
         self.begun.clear();
-    }
-
-    /// Takes over what another one of the same directory knows of files that are there still.
-    pub fn inherit(&mut self, old: &mut Spool) {
-        self.memory = std::mem::take(&mut old.memory);
     }
 
     /// Where other sources live now.
@@ -320,9 +274,17 @@ impl Spool {
             self.refuse(done, &name, what, "not a marker, which is an empty file");
         }
         if self.said.is_over() {
+            self.shown.is_changed = true;
             self.events.push(Event::Recovered { path: self.config.dir.clone() });
         }
-        self.queue = found.candidates.into();
+        if is_sweep {
+            let is_there = |name: &Name| found.candidates.iter().any(|found| !found.is_last && found.name == *name);
+            self.begun.retain(is_there);
+        }
+        self.shown.is_changed |= !found.candidates.is_empty() || !self.queue.is_empty();
+        self.queue.set(found.candidates);
+        self.has_begun = false;
+        self.is_starved = false;
     }
 
     /// The open directories, opened anew if others are there now. They are judged then, and in each sweep.
@@ -358,6 +320,7 @@ impl Spool {
 
     /// Told once, and again when it is something else.
     fn trouble(&mut self, sentence: &str) {
+        self.shown.is_changed = true;
         if self.said.is_new_trouble(sentence) {
             self.events.push(Event::Error(format!("{sentence}; trying again")));
         }

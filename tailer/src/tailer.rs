@@ -32,6 +32,7 @@ use crate::lines::{GenerationId, SourceId};
 use crate::output::{Delivered, Waits};
 use crate::outputs::Outputs;
 use crate::roster::{Followed, Roster};
+use crate::share::Lots;
 use crate::siblings::directories::Directories;
 use crate::spool::set::Spools;
 use crate::status::board::Board;
@@ -69,6 +70,8 @@ pub struct Tailer {
     open: usize,
     /// Sources that wait for a descriptor.
     starved: Vec<SourceId>,
+    /// Whose turn it is where priorities differ.
+    lots: Lots,
     is_starving_said: bool,
     waits: Vec<Waits>,
     buffer: Vec<u8>,
@@ -111,14 +114,7 @@ impl Tailer {
         }
         self.look_into_spools(now, now_ns);
         self.tell_leases();
-        let are_spools_first = self.spools.take_turn();
-        if are_spools_first {
-            self.spools.read(&mut self.outputs, &mut self.buffer, now_ns);
-        }
-        self.read(now);
-        if !are_spools_first {
-            self.spools.read(&mut self.outputs, &mut self.buffer, now_ns);
-        }
+        self.read(now, now_ns);
         let delivered = self.deliver(now);
         self.clear_spools(now);
         delivered?;
@@ -137,7 +133,7 @@ impl Tailer {
         let waits = self.waits.iter().filter_map(|waits| waits.until);
         let feed = (self.is_batch && !self.starved.is_empty()).then(|| now + FEED_SPAN);
         let keeper = self.keeper.as_ref().and_then(Keeper::due);
-        let spools = self.spools.next_look(now);
+        let spools = self.spools.due(now);
         let own = [keeper, self.expand_at, feed, spools, self.board.due()].into_iter().flatten();
         waits.chain(self.roster.next_due(now)).chain(own).min()
     }

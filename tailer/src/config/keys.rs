@@ -186,7 +186,8 @@ pub const FILE: &[Key] = &[
         kind: Kind::Number(i32::MIN as i64, i32::MAX as i64),
         default: "0",
         meaning: "Where an output has no room for all that waits, files of a higher priority go first, and those of one \
-                  priority share it; where descriptors are too few for all files, those of the lowest priority wait.",
+                  priority share it; in every sixteenth turn all are alike, so none waits for ever. Where descriptors \
+                  are too few for all files, those of the lowest priority wait.",
     },
     Key {
         name: "rate_limit",
@@ -245,6 +246,19 @@ pub const SPOOL: &[Key] = &[
         kind: Kind::Path,
         default: "the `pipe` at the top",
         meaning: "The pipe into which the files are delivered.",
+    },
+    Key {
+        name: "priority",
+        kind: Kind::Number(i32::MIN as i64, i32::MAX as i64),
+        default: "0",
+        meaning: "Whether files of this spool go before or after those of others into one output, as for `[[files]]`.",
+    },
+    Key {
+        name: "rate_limit",
+        kind: Kind::Rate,
+        default: "none",
+        meaning: "How fast this spool is read. What is faster waits in it. A file that was begun is not held back while \
+                  others wait for their output: what it took too much is paid back before the next one.",
     },
     Key {
         name: "max_age",

@@ -14,6 +14,7 @@ use super::check::{beside, lacks};
 use super::keys;
 use super::table::Table;
 use super::tree::{Node, Value};
+use crate::rate::Rate;
 
 /// One entry of `spool`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,10 @@ pub struct SpoolConfig {
     pub done: Option<PathBuf>,
     /// Where the files go; standard output without.
     pub pipe: Option<PathBuf>,
+    /// The highest is served first.
+    pub priority: i32,
+    /// How fast it may be read; as fast as it can be without.
+    pub rate_limit: Option<Rate>,
     /// How long a file without a marker, or a marker without its file, is left alone.
     pub max_age: Duration,
     /// What becomes of such a file then.
@@ -45,6 +50,8 @@ impl Default for SpoolConfig {
             dir: PathBuf::new(),
             done: None,
             pipe: None,
+            priority: 0,
+            rate_limit: None,
             max_age: Duration::from_secs(86_400),
             stale: Stale::Deliver,
         }
@@ -91,5 +98,13 @@ fn spool(table: &Table<'_>, dir: &str, default_pipe: Option<&str>, base: &Path) 
     let pipe = table.text("pipe").map(|(pipe, _)| pipe).or(default_pipe).map(|pipe| beside(base, pipe));
     let max_age = table.text("max_age").and_then(|(text, _)| text.parse::<Span>().ok());
     let max_age = max_age.map_or(defaults.max_age, |Span(span)| span);
-    SpoolConfig { dir, done, pipe, max_age, stale: table.word("stale").unwrap_or(defaults.stale) }
+    SpoolConfig {
+        dir,
+        done,
+        pipe,
+        priority: table.number("priority").map_or(defaults.priority, |number| number as i32),
+        rate_limit: table.text("rate_limit").and_then(|(text, _)| text.parse().ok()),
+        max_age,
+        stale: table.word("stale").unwrap_or(defaults.stale),
+    }
 }

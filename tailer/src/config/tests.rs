@@ -98,7 +98,7 @@ fn each_key_reaches_its_field() {
 #[test]
 fn spools_need_no_file_and_their_markers_stand_in_their_directory() {
     let text = "state_file = \"s\"\npipe = \"p\"\n[[spool]]\ndir = \"a/\"\ndone = \"done\"\npipe = \"/q\"\n\
-                max_age = \"1h30m\"\nstale = \"remove\"\n[[spool]]\ndir = \"/b\"\ndone = \"/c\"\n[[spool]]\ndir = \"d\"";
+                priority = 5\nrate_limit = \"10 lines/s\"\nmax_age = \"1h30m\"\nstale = \"remove\"\n[[spool]]\ndir = \"/b\"\ndone = \"/c\"\n[[spool]]\ndir = \"d\"";
     let spools = toml(text).unwrap().spools;
     let pipe = Some("/DIR/p".into());
     let expected = [
@@ -106,6 +106,8 @@ fn spools_need_no_file_and_their_markers_stand_in_their_directory() {
             dir: "/DIR/a".into(),
             done: Some("/DIR/a/done".into()),
             pipe: Some("/q".into()),
+            priority: 5,
+            rate_limit: "10 lines/s".parse().ok(),
             max_age: Duration::from_secs(5400),
             stale: Stale::Remove,
         },

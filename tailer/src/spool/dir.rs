@@ -42,6 +42,8 @@ pub struct Brief {
     pub written_ns: i64,
     /// Its last change of any kind.
     pub changed_ns: i64,
+    /// Bytes.
+    pub size: u64,
 }
 
 /// A regular file that was looked at.
@@ -192,6 +194,7 @@ impl From<&FileStat> for Brief {
             odd,
             written_ns: ns(stat.st_mtime, stat.st_mtime_nsec),
             changed_ns: ns(stat.st_ctime, stat.st_ctime_nsec),
+            size: stat.st_size as u64,
         }
     }
 }

@@ -10,10 +10,11 @@ use standpipe_common::error::Error;
 
 use super::decide::{Decision, Facts, Rules, decide, elapsed};
 use super::dir::{Dir, Looked, Stands};
+use super::known::Memory;
 use super::part::Current;
 use super::remove::Flight;
 use super::scan::Candidate;
-use super::{Memory, Place, Spool};
+use super::{Place, Spool};
 use crate::events::Event;
 use crate::guard::Guard;
 use crate::identity::Origin;
@@ -38,11 +39,12 @@ impl Spool {
     pub(super) fn begin_next(&mut self, now_ns: i64) -> bool {
         let Some(place) = self.place.clone() else { return false };
         for _ in 0..LOOKS_MAX {
-            let Some(candidate) = self.queue.pop_front() else { return false };
+            let Some(candidate) = self.queue.pop() else { return false };
             self.begun.remove(&candidate.name);
             match self.examine(&place, &candidate, now_ns) {
                 Ok(Some(current)) => {
                     self.current = Some(current);
+                    self.has_begun = true;
                     return true;
                 }
                 Ok(None) => {}
@@ -50,6 +52,8 @@ impl Spool {
                     // All are found again, in their order.
                     self.queue.clear();
                     self.is_waiting = true;
+                    self.is_starved = true;
+                    self.shown.is_changed = true;
                     return false;
                 }
                 Err(error) => {

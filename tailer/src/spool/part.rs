@@ -6,12 +6,14 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::time::Instant;
 
-use memchr::memrchr;
+use memchr::{memchr_iter, memrchr};
 use standpipe_common::error::Error;
 
+use super::Spool;
+use super::known::Memory;
 use super::remove::Flight;
-use super::{Memory, Spool};
 use crate::events::Event;
 use crate::guard::Guard;
 use crate::identity::Origin;
@@ -19,7 +21,23 @@ use crate::lines::{End, Lines};
 use crate::output::Output;
 
 /// Less room than this is not used for a part that is not the last.
-const PART_BYTES_MIN: usize = 64 << 10;
+pub const PART_BYTES_MIN: usize = 64 << 10;
+
+/// What one turn of reading has.
+pub struct Hands<'a> {
+    /// Where files go.
+    pub output: &'a mut dyn Output,
+    /// Others want the output: a file that was begun is put to its end, whatever its limit.
+    pub is_awaited: bool,
+    /// Its content means nothing between parts.
+    pub buffer: &'a mut [u8],
+    /// Most bytes of small files.
+    pub bytes_max: usize,
+    /// The monotonic clock.
+    pub now: Instant,
+    /// The wall clock, ns since the epoch.
+    pub now_ns: i64,
+}
 
 /// The file that is being put.
 #[derive(Debug)]
@@ -38,6 +56,11 @@ impl Current {
         Current { file, flight, offset, is_inside: false }
     }
 
+    /// Its bytes.
+    pub fn end(&self) -> u64 {
+        self.flight.end
+    }
+
     /// What it is part of.
     pub fn origin(&self) -> Origin {
         self.flight.origin
@@ -53,43 +76,41 @@ impl Spool {
         }
     }
 
-    /// Puts what there is, at most so many bytes of small files, as far as there is room.
-    pub fn read(&mut self, output: &mut dyn Output, buffer: &mut [u8], bytes_max: usize, now_ns: i64) {
-        let mut left = bytes_max;
-        while left > 0 && output.room(self.id) > 1 {
-            if self.current.is_none() && !self.begin_next(now_ns) {
-                return;
+    /// Puts what there is, as far as there is room and its limit allows.
+    pub fn read(&mut self, hands: &mut Hands<'_>) {
+        let mut left = hands.bytes_max;
+        while left > 0 && hands.output.room(self.id) > 1 {
+            let allowed = self.allowance(hands.is_awaited, hands.now);
+            if allowed == 0 || (self.current.is_none() && !self.begin_next(hands.now_ns)) {
+                break;
             }
-            let Some(mut current) = self.current.take() else { return };
-            match self.put_part(&mut current, output, buffer, now_ns) {
+            let Some(mut current) = self.current.take() else { break };
+            match self.put_part(&mut current, hands, allowed) {
                 Ok(None) => {
                     self.current = Some(current);
-                    return;
+                    break;
                 }
                 Ok(Some(bytes)) => {
                     left = left.saturating_sub(bytes);
                     if current.offset < current.flight.end {
                         self.current = Some(current);
                     } else {
-                        output.hold(self.id, false);
+                        hands.output.hold(self.id, false);
                         self.flying.insert(current.flight.origin.identity);
                         self.flights.push_back(current.flight);
                     }
                 }
-                Err(error) => self.abandon(current, output, error, now_ns),
+                Err(error) => self.abandon(current, hands, error),
             }
+            self.shown.is_changed = true;
         }
+        self.tell_backlog(hands.now);
     }
 
     /// `None`: there is too little room.
-    fn put_part(
-        &mut self,
-        current: &mut Current,
-        output: &mut dyn Output,
-        buffer: &mut [u8],
-        now_ns: i64,
-    ) -> io::Result<Option<usize>> {
-        let room = output.room(self.id).min(buffer.len());
+    fn put_part(&mut self, current: &mut Current, hands: &mut Hands<'_>, allowed: usize) -> io::Result<Option<usize>> {
+        let Hands { output, buffer, now, now_ns, .. } = hands;
+        let room = output.room(self.id).min(buffer.len()).min(allowed);
         let rest = (current.flight.end - current.offset) as usize;
         let is_last = rest < room;
         if !is_last && room < PART_BYTES_MIN {
@@ -109,16 +130,18 @@ impl Spool {
             buffer[len] = b'\n';
         }
         output.hold(self.id, !is_last);
-        put(self, current, output, &buffer[..len + added], len, ends, now_ns);
+        put(self, current, *output, &buffer[..len + added], len, ends, *now_ns);
+        let lines = if self.throttle.is_some() { memchr_iter(b'\n', &buffer[..len + added]).count() as u64 } else { 0 };
+        self.pay(len as u64, lines, *now);
         Ok(Some(len))
     }
 
     /// A file that cannot be read to its end: what was put of it is delivered, the rest is tried again.
-    fn abandon(&mut self, mut current: Current, output: &mut dyn Output, error: io::Error, now_ns: i64) {
+    fn abandon(&mut self, mut current: Current, hands: &mut Hands<'_>, error: io::Error) {
         if current.is_inside {
-            put(self, &mut current, output, b"\n", 0, End::Added, now_ns);
+            put(self, &mut current, hands.output, b"\n", 0, End::Added, hands.now_ns);
         }
-        output.hold(self.id, false);
+        hands.output.hold(self.id, false);
         self.is_waiting = true;
         let Flight { place, name, origin, .. } = current.flight;
         if self.said.is_new(&name, "read") {

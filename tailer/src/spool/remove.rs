@@ -4,7 +4,8 @@
 //! nobody may write it. What has grown since stays, and its rest is delivered when it is complete again.
 
 use super::dir::{Looked, Name, Stands};
-use super::{Memory, Place, Spool};
+use super::known::Memory;
+use super::{Place, Spool};
 use crate::events::Event;
 use crate::guard::Guard;
 use crate::identity::Origin;
@@ -42,6 +43,7 @@ enum Now {
 impl Spool {
     /// The output delivered something of this spool.
     pub fn delivered(&mut self, delivered: Delivered) {
+        (self.shown.is_changed, self.shown.blocked_ns) = (true, None);
         while let Some(first) = self.flights.front() {
             // What comes later was put later.
             let is_there = first.generation == delivered.generation && first.end <= delivered.offset;
@@ -49,6 +51,7 @@ impl Spool {
                 return;
             }
             let Some(flight) = self.flights.pop_front() else { return };
+            self.shown.delivered_bytes += flight.end;
             self.landed.push(flight);
         }
     }

@@ -25,6 +25,11 @@ impl Said {
         is_new
     }
 
+    /// What is wrong with it now, and why it is not read.
+    pub fn complaint(&self) -> Option<String> {
+        self.trouble.clone()
+    }
+
     /// Nothing is wrong with it. Whether that is news.
     pub fn is_over(&mut self) -> bool {
         self.trouble.take().is_some()

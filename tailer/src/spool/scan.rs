@@ -26,6 +26,8 @@ pub struct Candidate {
     pub name: Name,
     /// Whether the stamp is that of a marker.
     pub is_marked: bool,
+    /// Bytes. `None`: there is a marker alone.
+    pub size: Option<u64>,
 }
 
 /// What was found.
@@ -60,7 +62,7 @@ pub fn scan(dir: &Dir, done: Option<&Dir>, files: Files, begun: impl Fn(&OsStr) 
     if let Some(done) = done {
         done.each_name(|name| match done.brief(name) {
             Ok(Some(brief)) => match brief.odd {
-                None => found.add(name, brief.written_ns, true, &begun),
+                None => found.add(name, brief.written_ns, None, &begun),
                 Some(what) if found.odd_markers.len() < ODD_MAX => found.odd_markers.push((kept(name), what)),
                 Some(_) => {}
             },
@@ -78,7 +80,7 @@ pub fn scan(dir: &Dir, done: Option<&Dir>, files: Files, begun: impl Fn(&OsStr) 
                 (Some(_), _) => {}
                 (None, Files::Old(age, now_ns)) if elapsed(brief.written_ns, now_ns) < age && !begun(name) => {}
                 (None, _) if marked.contains(name) => {}
-                (None, _) => found.add(name, brief.changed_ns, false, &begun),
+                (None, _) => found.add(name, brief.changed_ns, Some(brief.size), &begun),
             },
             Ok(None) => {}
             Err(error) => failed = Some(error),
@@ -86,16 +88,20 @@ pub fn scan(dir: &Dir, done: Option<&Dir>, files: Files, begun: impl Fn(&OsStr) 
     }
     found.candidates.sort_unstable();
     found.candidates.truncate(FILES_MAX);
+    for candidate in found.candidates.iter_mut().filter(|candidate| candidate.is_marked) {
+        candidate.size = dir.brief(&candidate.name)?.filter(|brief| brief.odd.is_none()).map(|brief| brief.size);
+    }
     failed.map_or(Ok(found), Err)
 }
 
 impl Found {
-    fn add(&mut self, name: &OsStr, stamp_ns: i64, is_marked: bool, begun: &impl Fn(&OsStr) -> bool) {
+    fn add(&mut self, name: &OsStr, stamp_ns: i64, size: Option<u64>, begun: &impl Fn(&OsStr) -> bool) {
         if self.candidates.len() >= 2 * FILES_MAX {
             self.candidates.sort_unstable();
             self.candidates.truncate(FILES_MAX);
         }
-        self.candidates.push(Candidate { is_last: !begun(name), stamp_ns, name: kept(name), is_marked });
+        let (is_last, is_marked) = (!begun(name), size.is_none());
+        self.candidates.push(Candidate { is_last, stamp_ns, name: kept(name), is_marked, size });
     }
 }
 

@@ -4,16 +4,16 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::Spool;
+use super::part::Hands;
 use super::place::Neighbour;
 use crate::events::Event;
 use crate::identity::Origin;
 use crate::lines::SourceId;
 use crate::output::Delivered;
 use crate::outputs::Outputs;
+use crate::share::{Turn, Who};
 use crate::watch::{GlobId, Watch};
 
-/// Most bytes of small files before it is another source's turn.
-const TURN_BYTES: usize = 1 << 20;
 /// Globs of the configuration are counted from 0; spools from here on.
 const GLOBS_FROM: u32 = 1 << 31;
 
@@ -21,7 +21,6 @@ const GLOBS_FROM: u32 = 1 << 31;
 #[derive(Debug, Default)]
 pub struct Spools {
     list: Vec<Spool>,
-    /// Sources and spools begin in turn.
     is_first: bool,
     is_behind: bool,
 }
@@ -29,7 +28,6 @@ pub struct Spools {
 impl Spools {
     /// Adds one.
     pub fn add(&mut self, spool: Spool) {
-        self.is_first = true;
         self.list.push(spool);
     }
 
@@ -84,7 +82,7 @@ impl Spools {
     pub fn hint(&mut self, globs: impl IntoIterator<Item = GlobId>) {
         for GlobId(glob) in globs {
             let id = glob.wrapping_sub(GLOBS_FROM);
-            if let Some(spool) = self.list.iter_mut().find(|spool| spool.id() == SourceId(id)) {
+            if let Some(spool) = self.get(SourceId(id)) {
                 spool.hint();
             }
         }
@@ -108,34 +106,55 @@ impl Spools {
         }
     }
 
-    /// Whether they are read before the other sources this time.
-    pub fn take_turn(&mut self) -> bool {
-        let is_inside = self.list.iter().any(Spool::is_inside);
-        let is_first = is_inside || self.is_first;
-        self.is_first = !self.is_first;
-        is_first
+    /// Those that have something to be put, and are not kept by a limit.
+    pub fn ready(&mut self, outputs: &mut Outputs, now: Instant) -> Vec<Turn> {
+        let mut turns = Vec::new();
+        for (index, spool) in self.list.iter().enumerate() {
+            let output = spool.output;
+            let is_resting = spool.rests_until(outputs.is_awaited(output), now).is_some();
+            if !spool.has_work() || !spool.is_taken_up() || is_resting {
+                continue;
+            }
+            turns.push(Turn {
+                who: Who::Spool(index),
+                output,
+                priority: spool.config().priority,
+                is_inside: spool.is_inside(),
+                has_room: outputs.get_straight(output).room(spool.id()) > 0,
+            });
+        }
+        turns
     }
 
-    /// Puts what there is and what there is room for.
-    pub fn read(&mut self, outputs: &mut Outputs, buffer: &mut [u8], now_ns: i64) {
-        // A file that was begun comes before all others of its output.
-        let (inside, others): (Vec<_>, Vec<_>) = self.list.iter_mut().partition(|spool| spool.is_inside());
-        for spool in inside.into_iter().chain(others) {
-            if spool.is_taken_up() {
-                spool.read(outputs.get_straight(spool.output), buffer, TURN_BYTES, now_ns);
-            }
-        }
+    /// Whether they come before sources of their priority this time: each time it is the other way round.
+    pub fn take_turn(&mut self) -> bool {
+        self.is_first = !self.is_first;
+        self.is_first
+    }
+
+    /// What room there is for one.
+    pub fn room(&self, index: usize, outputs: &mut Outputs) -> usize {
+        let spool = &self.list[index];
+        outputs.get_straight(spool.output).room(spool.id())
+    }
+
+    /// Puts what there is of one, at most so many bytes of small files.
+    pub fn read(&mut self, index: usize, share: usize, outputs: &mut Outputs, buffer: &mut [u8], at: (Instant, i64)) {
+        let spool = &mut self.list[index];
+        let is_awaited = outputs.is_awaited(spool.output);
+        let output = outputs.get_straight(spool.output);
+        let (bytes_max, (now, now_ns)) = (share, at);
+        spool.read(&mut Hands { output, is_awaited, buffer, bytes_max, now, now_ns });
     }
 
     /// Something is delivered. False: it is not of a spool.
     pub fn delivered(&mut self, delivered: Delivered) -> bool {
         let id = SourceId((delivered.generation.0 >> 32) as u32);
-        let spool = self.list.iter_mut().find(|spool| spool.id() == id);
-        spool.map(|spool| spool.delivered(delivered)).is_some()
+        self.get(id).map(|spool| spool.delivered(delivered)).is_some()
     }
 
     /// Removes what is delivered, and tells outputs what they need not know of any more.
-    pub fn remove_delivered(&mut self, outputs: &mut Outputs) {
+    pub fn remove_delivered(&mut self, outputs: &mut Outputs, now: Instant) {
         for spool in &mut self.list {
             // What a killed run left on its way counts as put, but is not delivered yet.
             if outputs.is_recovering(spool.output) {
@@ -148,8 +167,10 @@ impl Spools {
             }
         }
         // Now there may be room for what waits.
-        self.is_behind =
-            self.list.iter().any(|spool| spool.can_use(outputs.get_straight(spool.output).room(spool.id())));
+        self.is_behind = self.list.iter().any(|spool| {
+            let is_resting = spool.rests_until(outputs.is_awaited(spool.output), now).is_some();
+            !is_resting && spool.can_use(outputs.get_straight(spool.output).room(spool.id()))
+        });
     }
 
     /// Whether something waits for which there is room.
@@ -157,9 +178,29 @@ impl Spools {
         self.is_behind
     }
 
-    /// When the next one is to be looked at.
-    pub fn next_look(&self, now: Instant) -> Option<Instant> {
-        self.list.iter().filter_map(|spool| spool.next_look(now)).min()
+    /// When the next one is to be looked at, or goes on after its limit kept it.
+    pub fn due(&self, now: Instant) -> Option<Instant> {
+        self.list.iter().filter_map(|spool| spool.next_look(now).or(spool.rests_until(false, now))).min()
+    }
+
+    /// Whether anything waits in any of them.
+    pub fn have_work(&self) -> bool {
+        self.list.iter().any(Spool::has_work)
+    }
+
+    /// Whether one could not open a file for want of descriptors.
+    pub fn are_starved(&self) -> bool {
+        self.list.iter().any(|spool| spool.is_starved)
+    }
+
+    /// The one of this number.
+    pub fn get(&mut self, id: SourceId) -> Option<&mut Spool> {
+        self.list.iter_mut().find(|spool| spool.id() == id)
+    }
+
+    /// Those to which something happened since this was asked last.
+    pub fn take_changed(&mut self) -> Vec<SourceId> {
+        self.list.iter_mut().filter_map(|spool| spool.take_changed().then_some(spool.id())).collect()
     }
 
     /// What happened since the last time.

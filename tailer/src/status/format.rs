@@ -52,6 +52,7 @@ pub const USED: u64 = 1;
 
 const WANTS_DESCRIPTOR: u64 = 1;
 const IS_LIMITED: u64 = 2;
+const IS_SPOOL: u64 = 4;
 
 /// What happened to a source since the tailer started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,18 +69,22 @@ pub struct Counts {
     pub late_lines: u64,
     /// Bytes of a rotated file that came behind those of the next one.
     pub late_bytes: u64,
+    /// Of a spool: markers without a file that were removed.
+    pub orphans: u64,
 }
 
 /// What a slot says of a source in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
+    /// It is a spool: device and inode are those of its directory, it has no birth, and no size.
+    pub is_spool: bool,
     /// The file with the live name, or the last one: device.
     pub dev: u64,
     /// Its inode; 0: there is none.
     pub ino: u64,
     /// Its birth, ns since the epoch.
     pub born_ns: u64,
-    /// Delivered of it.
+    /// Delivered of it; of a spool: by this run.
     pub offset: u64,
     /// How long it was at the last look.
     pub size: u64,
@@ -87,7 +92,7 @@ pub struct Figures {
     pub lag_bytes: u64,
     /// Since when there are such, ns since the epoch; 0: there are none.
     pub behind_ns: u64,
-    /// Files that it is not done with.
+    /// Files that it is not done with; of a spool: complete ones that are not delivered.
     pub generations: u64,
     /// Files that it has open.
     pub open: u64,
@@ -106,7 +111,8 @@ impl Figures {
     fn words(&self) -> [u64; NUMBERS] {
         let flag = |is: bool, flag| if is { flag } else { 0 };
         let flags = flag(self.wants_descriptor, WANTS_DESCRIPTOR) | flag(self.is_limited, IS_LIMITED);
-        let Counts { truncations, copies, lost_bytes, lost_unknown, late_lines, late_bytes } = self.counts;
+        let flags = flags | flag(self.is_spool, IS_SPOOL);
+        let Counts { truncations, copies, lost_bytes, lost_unknown, late_lines, late_bytes, orphans } = self.counts;
         let file = [self.dev, self.ino, self.born_ns, self.offset, self.size];
         let lag = [self.lag_bytes, self.behind_ns, self.generations, self.open];
         let counts = [truncations, copies, lost_bytes, lost_unknown, late_lines, late_bytes];
@@ -114,13 +120,14 @@ impl Figures {
         for (to, from) in words.iter_mut().zip(file.into_iter().chain(lag).chain(counts)) {
             *to = from;
         }
-        (words[15], words[16]) = (flags, self.blocked_ns);
+        (words[15], words[16], words[17]) = (flags, self.blocked_ns, orphans);
         words
     }
 
     fn of(slot: &[u8]) -> Figures {
         let at = |index: usize| word(slot, NUMBERS_AT + 8 * index);
         Figures {
+            is_spool: at(15) & IS_SPOOL != 0,
             dev: at(0),
             ino: at(1),
             born_ns: at(2),
@@ -137,6 +144,7 @@ impl Figures {
                 lost_unknown: at(12),
                 late_lines: at(13),
                 late_bytes: at(14),
+                orphans: at(17),
             },
             wants_descriptor: at(15) & WANTS_DESCRIPTOR != 0,
             is_limited: at(15) & IS_LIMITED != 0,
@@ -227,9 +235,17 @@ mod tests {
     }
 
     fn figures() -> Figures {
-        let counts =
-            Counts { truncations: 10, copies: 11, lost_bytes: 12, lost_unknown: 13, late_lines: 14, late_bytes: 15 };
+        let counts = Counts {
+            truncations: 10,
+            copies: 11,
+            lost_bytes: 12,
+            lost_unknown: 13,
+            late_lines: 14,
+            late_bytes: 15,
+            orphans: 17,
+        };
         Figures {
+            is_spool: true,
             dev: 1,
             ino: 2,
             born_ns: 3,
@@ -264,6 +280,7 @@ mod tests {
             figures(),
             Figures { wants_descriptor: false, ..figures() },
             Figures { is_limited: false, ..figures() },
+            Figures { is_spool: false, ..figures() },
             Figures::default(),
         ] {
             let content = decode(&file(&figures)).unwrap();

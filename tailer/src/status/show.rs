@@ -16,7 +16,7 @@ use standpipe_common::error::{Cannot, Stop};
 use standpipe_common::shown::{UNKNOWN, age, harmless, number, passed_ns, size};
 use standpipe_common::table::{Screen, render};
 
-use super::format::Counts;
+use super::format::{Counts, Figures};
 use super::snapshot::{Seen, Snapshot};
 use crate::cli::StatusArgs;
 use crate::config::{Overrides, load};
@@ -100,12 +100,13 @@ impl Report<'_> {
     fn row(&self, source: &Seen) -> Vec<String> {
         let figures = &source.figures;
         let none_or = |count: u64, shown: String| if count == 0 { "-".to_owned() } else { shown };
-        let lag = format!("{} {}", size(figures.lag_bytes), age(figures.behind_ns, self.now_ns));
+        let lag = format!("{} {}", waiting(figures), age(figures.behind_ns, self.now_ns));
+        let is_behind = u64::from(is_waiting(figures));
         vec![
             shown_path(source),
             none_or(figures.ino, figures.ino.to_string()),
             number(figures.offset),
-            none_or(figures.lag_bytes, lag),
+            none_or(is_behind, lag),
             number(figures.open),
             self.state(source).to_owned(),
         ]
@@ -126,7 +127,7 @@ impl Report<'_> {
     }
 
     fn is_behind(&self, source: &Seen) -> bool {
-        source.figures.lag_bytes > 0 && self.has_waited(source.figures.behind_ns)
+        is_waiting(&source.figures) && self.has_waited(source.figures.behind_ns)
     }
 
     fn has_waited(&self, since_ns: u64) -> bool {
@@ -164,7 +165,7 @@ impl Report<'_> {
         if self.is_behind(source) {
             let since = age(figures.behind_ns, self.now_ns);
             let why = if figures.is_limited && runs { ", kept by its rate_limit" } else { "" };
-            said.push((true, format!(" is behind since {since}: {} wait{why}", size(figures.lag_bytes))));
+            said.push((true, format!(" is behind since {since}: {} wait{why}", waiting(figures))));
         }
         if runs && self.has_waited(figures.blocked_ns) {
             let since = age(figures.blocked_ns, self.now_ns);
@@ -196,7 +197,11 @@ impl Report<'_> {
         let (figures, counts) = (&source.figures, &source.figures.counts);
         let identity = json!({ "dev": figures.dev, "ino": figures.ino, "born_ns": figures.born_ns });
         let lag_ns = if figures.lag_bytes == 0 { Some(0) } else { passed_ns(figures.behind_ns, self.now_ns) };
+        if figures.is_spool {
+            return self.json_spool(source);
+        }
         json!({
+            "kind": "file",
             "path": source.path.as_ref().map(|path| path.to_string_lossy()),
             "state": self.state(source),
             "identity": if figures.ino == 0 { Value::Null } else { identity },
@@ -214,12 +219,47 @@ impl Report<'_> {
             "error": source.error.as_deref().filter(|error| !error.is_empty()),
         })
     }
+
+    fn json_spool(&self, source: &Seen) -> Value {
+        let figures = &source.figures;
+        let lag_ns = if is_waiting(figures) { passed_ns(figures.behind_ns, self.now_ns) } else { Some(0) };
+        let identity = json!({ "dev": figures.dev, "ino": figures.ino });
+        json!({
+            "kind": "spool",
+            "path": source.path.as_ref().map(|path| path.to_string_lossy()),
+            "state": self.state(source),
+            "identity": if figures.ino == 0 { Value::Null } else { identity },
+            "delivered_bytes": figures.offset,
+            "waiting": { "files": figures.generations, "bytes": figures.lag_bytes },
+            "lag": { "bytes": figures.lag_bytes, "seconds": lag_ns.map(|ns| ns as f64 / 1e9) },
+            "behind_since": if is_waiting(figures) { moment(figures.behind_ns) } else { Value::Null },
+            "old_markers_removed": figures.counts.orphans,
+            "waits_for_descriptor": figures.wants_descriptor,
+            "limited": figures.is_limited,
+            "blocked_since": moment(figures.blocked_ns),
+            "error": source.error.as_deref().filter(|error| !error.is_empty()),
+        })
+    }
+}
+
+fn is_waiting(figures: &Figures) -> bool {
+    figures.lag_bytes > 0 || (figures.is_spool && figures.generations > 0)
+}
+
+/// What of a source waits, in words.
+fn waiting(figures: &Figures) -> String {
+    let bytes = size(figures.lag_bytes);
+    match figures.generations {
+        _ if !figures.is_spool => bytes,
+        1 => format!("1 file, {bytes}"),
+        files => format!("{} files, {bytes}", number(files)),
+    }
 }
 
 /// What happened to a source since the tailer started, in words.
 fn remarks(counts: &Counts) -> Vec<String> {
     let times = |count: u64| if count == 1 { "once".to_owned() } else { format!("{} times", number(count)) };
-    let Counts { truncations, copies, lost_bytes, lost_unknown, late_lines, late_bytes } = *counts;
+    let Counts { truncations, copies, lost_bytes, lost_unknown, late_lines, late_bytes, orphans } = *counts;
     let remarks = [
         (truncations, format!(" was truncated {}", times(truncations))),
         (copies, format!(" was read on in a copy of it {}", times(copies))),
@@ -227,6 +267,7 @@ fn remarks(counts: &Counts) -> Vec<String> {
         (lost_unknown, format!(" lost an unknown number of bytes {}: rotated files were gone", times(lost_unknown))),
         (late_lines, format!(" had {} lines that came out behind later ones", number(late_lines))),
         (late_bytes, format!(" had {} come late, from a rotated file", size(late_bytes))),
+        (orphans, format!(" had {} old markers without a file removed", number(orphans))),
     ];
     remarks.into_iter().filter(|(count, _)| *count > 0).map(|(_, remark)| remark).collect()
 }
@@ -245,7 +286,6 @@ fn moment(ns: u64) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::format::Figures;
 
     const NOW_NS: i64 = 100_000_000_000;
 

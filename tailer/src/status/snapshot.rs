@@ -107,7 +107,8 @@ fn open(path: &Path) -> std::io::Result<File> {
 
 fn seen(slot: Slot) -> Seen {
     let path = slot.path.map(|path| PathBuf::from(OsString::from_vec(path)));
-    let metadata = path.as_ref().and_then(|path| fs::metadata(path).ok());
+    let is_file = !slot.figures.is_spool;
+    let metadata = path.as_ref().filter(|_| is_file).and_then(|path| fs::metadata(path).ok());
     let error = slot.error.map(|error| String::from_utf8_lossy(&error).into_owned());
     let file = metadata.map(|metadata| Standing {
         dev: metadata.dev(),

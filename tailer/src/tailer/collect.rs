@@ -26,7 +26,8 @@ impl Tailer {
     fn enroll_spool(&mut self, index: usize, config: SpoolConfig, now: Instant) -> std::result::Result<(), Stop> {
         let output = self.output_for(config.pipe.as_deref())?;
         let id = self.roster.next_id();
-        let spool = Spool::new(id, config, output, place::neighbours(&self.config, index), now);
+        let mut spool = Spool::new(id, config, output, place::neighbours(&self.config, index), now);
+        spool.limit(self.is_batch, now);
         self.outputs.introduce(output, id, &spool.name(), Format::Auto);
         self.printer.print(&Event::Note(format!("collecting files of {}", spool.config().dir.display())));
         self.spools.add(spool);
@@ -47,6 +48,7 @@ impl Tailer {
     /// Where a spool has left, the one that the configuration names now takes over.
     pub(super) fn replace_left_spools(&mut self, now: Instant) {
         let mut left = self.spools.take_left();
+        left.iter().for_each(|spool| self.board.release(spool.id()));
         if let Some(watch) = &mut self.watch {
             for spool in &left {
                 set::unwatch(watch, spool);
@@ -66,7 +68,7 @@ impl Tailer {
 
     /// Removes what is delivered, and tells what happened.
     pub(super) fn clear_spools(&mut self, now: Instant) {
-        self.spools.remove_delivered(&mut self.outputs);
+        self.spools.remove_delivered(&mut self.outputs, now);
         for event in self.spools.take_events() {
             self.printer.print(&event);
         }

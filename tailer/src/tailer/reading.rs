@@ -13,7 +13,7 @@ use crate::meter::Meter;
 use crate::output::Standing;
 use crate::outputs::Waiting;
 use crate::rate::Backlog;
-use crate::share::Shares;
+use crate::share::{Shares, Turn, Who};
 
 /// Sources that are read in one round.
 const READS_MAX: usize = 64;
@@ -29,22 +29,40 @@ struct Outcome {
 }
 
 impl Tailer {
-    /// Reads what there is, each source in its turn, as far as its output has room and its limit allows.
-    pub(super) fn read(&mut self, now: Instant) {
+    /// Reads what there is, each source and spool in its turn, as far as its output has room and its limit allows.
+    pub(super) fn read(&mut self, now: Instant, now_ns: i64) {
         self.roster.wake_rested(now);
-        let batch = self.roster.take_ready(READS_MAX);
-        let mut shares = Shares::default();
-        for id in &batch {
-            if let Some(followed) = self.roster.get(*id) {
-                shares.add(followed.output, followed.file.priority);
+        let mut turns = self.turns(now);
+        self.lots.order(&mut turns);
+        let mut shares = Shares::of(&turns);
+        for turn in turns {
+            match turn.who {
+                Who::Source(id) => self.read_one(id, &turn, &mut shares, now),
+                Who::Spool(index) => {
+                    let room = self.spools.room(index, &mut self.outputs);
+                    let share = shares.next(&turn, room);
+                    self.spools.read(index, share, &mut self.outputs, &mut self.buffer, (now, now_ns));
+                }
             }
-        }
-        for id in batch {
-            self.read_one(id, &mut shares, now);
         }
     }
 
-    fn read_one(&mut self, id: SourceId, shares: &mut Shares, now: Instant) {
+    /// Who is read in this round, in turn.
+    fn turns(&mut self, now: Instant) -> Vec<Turn> {
+        let mut turns = Vec::new();
+        for id in self.roster.take_ready(READS_MAX) {
+            let Some(followed) = self.roster.get(id) else { continue };
+            let (output, priority) = (followed.output, followed.file.priority);
+            let has_room = self.outputs.get(output).room(id) > 0;
+            turns.push(Turn { who: Who::Source(id), output, priority, is_inside: false, has_room });
+        }
+        let spools = self.spools.ready(&mut self.outputs, now);
+        let at = if self.spools.take_turn() { 0 } else { turns.len() };
+        turns.splice(at..at, spools);
+        turns
+    }
+
+    fn read_one(&mut self, id: SourceId, turn: &Turn, shares: &mut Shares, now: Instant) {
         let Some(followed) = self.roster.get(id) else { return };
         if followed.next_output != followed.output && followed.is_delivered() {
             self.outputs.part(followed.output, id);
@@ -55,7 +73,7 @@ impl Tailer {
             return;
         }
         let room = self.outputs.get(followed.output).room(id);
-        let share = shares.next(followed.output, followed.file.priority, room);
+        let share = shares.next(turn, room);
         let outcome = self.take_from(id, room, share, now);
         let Some(outcome) = outcome else { return };
         self.go_on(id, &outcome, now);

@@ -12,11 +12,20 @@ use crate::status::format::{Counts, Figures};
 impl Tailer {
     /// Stores what changed, if that is due.
     pub(super) fn show(&mut self, now: Instant, now_ns: i64) {
+        self.spools.take_changed().into_iter().for_each(|id| self.board.mark(id));
         for id in self.board.take_due(now) {
-            let Some(followed) = self.roster.get(id) else { continue };
-            let is_full = self.waits.get(followed.output).is_some_and(|waits| waits.writable.is_some());
-            let (figures, error) = figures(followed, is_full, now_ns);
-            if let Err(error) = self.board.store(id, followed.source.path(), &figures, &error) {
+            let is_full = |output: usize| self.waits.get(output).is_some_and(|waits| waits.writable.is_some());
+            let stored = if let Some(spool) = self.spools.get(id) {
+                let has_room = spool.can_use(self.outputs.get_straight(spool.output).room(id));
+                let (figures, error) = spool.figures(is_full(spool.output), has_room, now_ns);
+                self.board.store(id, &spool.config().dir, &figures, &error)
+            } else if let Some(followed) = self.roster.get(id) {
+                let (figures, error) = figures(followed, is_full(followed.output), now_ns);
+                self.board.store(id, followed.source.path(), &figures, &error)
+            } else {
+                continue;
+            };
+            if let Err(error) = stored {
                 self.printer.print(&Event::Error(format!("{error}; tailer status will know nothing of this run")));
             }
         }
@@ -39,6 +48,7 @@ fn figures(followed: &mut Followed, is_full: bool, now_ns: i64) -> (Figures, Str
     let last = source.generations().last();
     let identity = last.map(|last| last.inode).unwrap_or_default();
     let figures = Figures {
+        is_spool: false,
         dev: identity.dev,
         ino: identity.ino,
         born_ns: identity.born_ns as u64,

@@ -28,6 +28,7 @@ use crate::keeper::Keeper;
 use crate::order::{Patience, Window};
 use crate::outputs::{Kind, Outputs};
 use crate::roster::Roster;
+use crate::share::Lots;
 use crate::siblings::directories::Directories;
 use crate::sources::Found;
 use crate::spool::set::Spools;
@@ -81,6 +82,7 @@ impl Tailer {
             open_max: budget::for_files(limit),
             open: 0,
             starved: Vec::new(),
+            lots: Lots::default(),
             is_starving_said: false,
             waits: Vec::new(),
             buffer: vec![0; BUFFER_BYTES],

@@ -85,7 +85,7 @@ impl Tailer {
 
     /// What stays behind at the end.
     pub fn farewell(&mut self) {
-        if !self.is_delivered() || self.roster.has_rested() {
+        if !self.is_delivered() || self.roster.has_rested() || self.spools.have_work() {
             let sentence = "not everything could be delivered; the next run goes on with it";
             self.printer.print(&Event::Warning(sentence.to_owned()));
         }
