@@ -38,6 +38,8 @@ struct Slot {
     pipe: Option<PathBuf>,
     kind: Kind,
     waiting: Vec<Waiting>,
+    /// One of them has bytes that were seen.
+    is_wanted: bool,
 }
 
 /// A source with lines for which an output has not enough room.
@@ -47,8 +49,8 @@ pub struct Waiting {
     pub source: SourceId,
     /// The highest is served first.
     pub priority: i32,
-    /// The output took some: it comes after those of its priority of which none were taken.
-    pub was_fed: bool,
+    /// When some of it were taken last: it comes after those of its priority that have waited longer.
+    pub fed_at: Option<Instant>,
     /// The room that was not enough.
     pub room: usize,
 }
@@ -108,7 +110,7 @@ impl Outputs {
     /// Adds one, and says which it is.
     pub fn add(&mut self, pipe: Option<&Path>, kind: Kind) -> usize {
         let pipe = pipe.map(Path::to_path_buf);
-        self.list.push(Slot { pipe, kind, waiting: Vec::new() });
+        self.list.push(Slot { pipe, kind, waiting: Vec::new(), is_wanted: false });
         self.list.len() - 1
     }
 
@@ -164,6 +166,7 @@ impl Outputs {
             let output = slot.kind.output();
             waits.push(output.turn(now, now_ns, delivered)?);
             roused.extend(rouse(&mut slot.waiting, output));
+            slot.is_wanted &= !slot.waiting.is_empty();
         }
         Ok(waits)
     }
@@ -187,7 +190,12 @@ impl Outputs {
     pub fn is_awaited(&self, index: usize) -> bool {
         let slot = &self.list[index];
         let is_ordered = matches!(slot.kind, Kind::OrderedStage(_) | Kind::OrderedStdout(_));
-        is_ordered || !slot.waiting.is_empty()
+        is_ordered || slot.is_wanted
+    }
+
+    /// A source has bytes for it, and it has no room for any.
+    pub fn want(&mut self, index: usize) {
+        self.list[index].is_wanted = true;
     }
 
     /// Whether something that a killed process left on its way did not arrive yet.
@@ -231,6 +239,6 @@ impl Outputs {
 /// Takes those for which there is room again, in the order in which they are served.
 fn rouse(waiting: &mut Vec<Waiting>, output: &dyn Output) -> Vec<SourceId> {
     let mut roused: Vec<Waiting> = waiting.extract_if(.., |waiting| waiting.is_over(output)).collect();
-    roused.sort_by_key(|waiting| (Reverse(waiting.priority), waiting.was_fed));
+    roused.sort_by_key(|waiting| (Reverse(waiting.priority), waiting.fed_at));
     roused.into_iter().map(|waiting| waiting.source).collect()
 }

@@ -46,6 +46,8 @@ pub struct Followed {
     pub is_waiting: bool,
     /// It waits for a descriptor.
     pub is_starved: bool,
+    /// When bytes of it were taken last.
+    pub fed_at: Option<Instant>,
     /// Since when bytes of it wait, ns since the epoch, as the status file knows it.
     pub behind_ns: Option<i64>,
     /// Since when its output took nothing of what it has.
@@ -76,6 +78,7 @@ impl Followed {
             open: 0,
             is_waiting: false,
             is_starved: false,
+            fed_at: None,
             behind_ns: None,
             blocked_ns: None,
             counts: Counts::default(),

@@ -4,11 +4,11 @@
 //! where what one does not need is left to those behind it. Those of a higher priority come first, and leave what they
 //! do not need. So a line that arrives waits for what was taken before it, however much others have, and not for them
 //! to be at their ends.
-//! In every sixteenth round in which priorities differ all are alike, so that the lowest one gets its share of those
-//! however much the others have.
+//! In every sixteenth round in which priorities differ all share the room in equal parts, and the lowest one comes first:
+//! so it gets its part of those rounds however much the others have.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::lines::SourceId;
 
@@ -16,7 +16,7 @@ use crate::lines::SourceId;
 pub const TURN_BYTES: usize = 4 << 20;
 /// Fewer bytes are not worth a read, however many share.
 const SHARE_BYTES_MIN: usize = 16 << 10;
-/// Of so many rounds with different priorities one knows none.
+/// Of so many rounds with different priorities one is shared alike.
 const ALIKE_EVERY: u32 = 16;
 
 /// Who is read.
@@ -43,26 +43,43 @@ pub struct Turn {
     pub has_room: bool,
 }
 
-/// How often priorities differed, by output.
+/// Whose turn it was before.
 #[derive(Debug, Default)]
-pub struct Lots(HashMap<usize, u32>);
+pub struct Lots {
+    /// How often priorities differed, by output.
+    contended: HashMap<usize, u32>,
+    first: usize,
+}
 
 impl Lots {
+    /// Which of so many that are served in a circle is the first one this time.
+    pub fn first(&mut self, count: usize, is_contended: bool) -> usize {
+        self.first = self.first.wrapping_add(usize::from(is_contended));
+        self.first % count
+    }
+
     /// Puts those of a round in the order in which they are read. Where all are alike this time, their priorities are.
+    /// The lowest is first then, for whoever is last may find no room.
     pub fn order(&mut self, turns: &mut [Turn]) {
         let mut priorities: HashMap<usize, (i32, bool)> = HashMap::new();
         for turn in turns.iter().filter(|turn| turn.has_room) {
             let (first, differ) = priorities.entry(turn.output).or_insert((turn.priority, false));
             *differ |= turn.priority != *first;
         }
+        let mut alike = HashSet::new();
         for (output, _) in priorities.into_iter().filter(|(_, (_, differ))| *differ) {
-            let count = self.0.entry(output).or_default();
+            let count = self.contended.entry(output).or_default();
             *count = (*count + 1) % ALIKE_EVERY;
             if *count == 0 {
-                turns.iter_mut().filter(|turn| turn.output == output).for_each(|turn| turn.priority = 0);
+                alike.insert(output);
             }
         }
-        turns.sort_by_key(|turn| (Reverse(turn.is_inside), Reverse(turn.priority)));
+        let place = |turn: &Turn| {
+            let priority = i64::from(turn.priority);
+            if alike.contains(&turn.output) { priority } else { -priority }
+        };
+        turns.sort_by_key(|turn| (Reverse(turn.is_inside), place(turn)));
+        turns.iter_mut().filter(|turn| alike.contains(&turn.output)).for_each(|turn| turn.priority = 0);
     }
 }
 

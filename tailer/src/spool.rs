@@ -119,6 +119,7 @@ pub struct Spool {
     is_starved: bool,
     /// `None`: it is to be looked at at once.
     looked_at: Option<Instant>,
+    last_look: Instant,
     poll_interval: Duration,
     next_sweep: Instant,
     said: Said,
@@ -155,6 +156,7 @@ impl Spool {
             is_waiting: false,
             is_starved: false,
             looked_at: None,
+            last_look: now,
             poll_interval: RECONCILE_SPAN,
             next_sweep: now,
             said: Said::default(),
@@ -193,9 +195,12 @@ impl Spool {
 
     /// When it is to be looked at, if it is not due at once.
     pub fn next_look(&self, now: Instant) -> Option<Instant> {
+        if self.has_work() && !self.is_leaving {
+            // What came since is to be seen from outside, and older ones come first.
+            return self.shown.blocked_ns.map(|_| self.last_look + RECONCILE_SPAN);
+        }
         let interval = if self.is_polled || self.is_waiting { self.poll_interval } else { RECONCILE_SPAN };
-        (!self.has_work() && !self.is_leaving)
-            .then_some(self.looked_at.map_or(now, |at| (at + interval).min(self.next_sweep)))
+        (!self.is_leaving).then_some(self.looked_at.map_or(now, |at| (at + interval).min(self.next_sweep)))
     }
 
     /// It begins no file any more.
@@ -237,12 +242,13 @@ impl Spool {
         std::mem::take(&mut self.gone)
     }
 
-    /// Looks for files, if that is due and none wait from the last time: they are older.
+    /// Looks for files, if that is due.
     pub fn look(&mut self, now: Instant, now_ns: i64, poll_interval: Duration) {
         if self.next_look(now).is_none_or(|at| at > now) {
             return;
         }
         self.looked_at = Some(now);
+        self.last_look = now;
         self.poll_interval = poll_interval;
         self.is_waiting = false;
         self.tell_orphans();
@@ -259,7 +265,7 @@ impl Spool {
             Some(_) if is_sweep => Files::Old(self.config.max_age, now_ns),
             Some(_) => Files::None,
         };
-        let found = match scan::scan(&place.dir, place.done.as_deref(), files, |name| self.begun.contains(name)) {
+        let mut found = match scan::scan(&place.dir, place.done.as_deref(), files, |name| self.begun.contains(name)) {
             Ok(found) => found,
             Err(error) => {
                 self.trouble(&Error::new("look into the spool", &self.config.dir, error).to_string());
@@ -273,6 +279,10 @@ impl Spool {
             let done = place.done.as_ref().map_or_else(PathBuf::new, |done| done.path_of(&name));
             self.refuse(done, &name, what, "not a marker, which is an empty file");
         }
+        if self.said.is_newly_full() {
+            let sentence = format!("{}: what is wrong with more files in it is not told", self.config.dir.display());
+            self.events.push(Event::Warning(sentence));
+        }
         if self.said.is_over() {
             self.shown.is_changed = true;
             self.events.push(Event::Recovered { path: self.config.dir.clone() });
@@ -281,10 +291,17 @@ impl Spool {
             let is_there = |name: &Name| found.candidates.iter().any(|found| !found.is_last && found.name == *name);
             self.begun.retain(is_there);
         }
+        if !self.flying.is_empty() {
+            let flying: HashSet<_> = self.flying.iter().map(|identity| (identity.dev, identity.ino)).collect();
+            found.candidates.retain(|found| found.file.is_none_or(|file| !flying.contains(&file.id)));
+        }
         self.shown.is_changed |= !found.candidates.is_empty() || !self.queue.is_empty();
         self.queue.set(found.candidates);
         self.has_begun = false;
         self.is_starved = false;
+        if self.queue.is_empty() {
+            self.tell_backlog(now);
+        }
     }
 
     /// The open directories, opened anew if others are there now. They are judged then, and in each sweep.
@@ -299,7 +316,8 @@ impl Spool {
         let before = self.place.as_ref();
         let dir = open(&self.config.dir, before.map(|place| &place.dir), &self.neighbours);
         let done = self.config.done.as_ref();
-        let done = done.map(|done| open(done, before.and_then(|place| place.done.as_ref()), &[])).transpose();
+        let done =
+            done.map(|done| open(done, before.and_then(|place| place.done.as_ref()), &self.neighbours)).transpose();
         match (dir, done) {
             (Ok(dir), Ok(done)) if done.as_ref().is_some_and(|done| done.id == dir.id) => {
                 let cause = "its markers are in the same directory";

@@ -186,7 +186,7 @@ pub const FILE: &[Key] = &[
         kind: Kind::Number(i32::MIN as i64, i32::MAX as i64),
         default: "0",
         meaning: "Where an output has no room for all that waits, files of a higher priority go first, and those of one \
-                  priority share it; in every sixteenth turn all are alike, so none waits for ever. Where descriptors \
+                  priority share it; in every sixteenth round all share it alike, so none waits for ever. Where descriptors \
                   are too few for all files, those of the lowest priority wait.",
     },
     Key {

@@ -14,6 +14,12 @@ impl Source {
         self.chain.iter().map(Generation::unread_bytes).sum()
     }
 
+    /// Whether its files have more now than was read; asks the kernel.
+    pub fn has_unread(&self) -> bool {
+        let len = |generation: &Generation| generation.file()?.metadata().ok().map(|metadata| metadata.len());
+        self.chain.iter().any(|generation| len(generation).is_some_and(|len| len > generation.seen()))
+    }
+
     /// Why it is not read, as far as that is not a matter of time. `None`: it is read.
     pub fn complaint(&self) -> Option<String> {
         let refused = self.refused.map(|refusal| refusal.to_string());

@@ -43,6 +43,7 @@ impl Spool {
             self.begun.remove(&candidate.name);
             match self.examine(&place, &candidate, now_ns) {
                 Ok(Some(current)) => {
+                    self.flying.insert(current.origin().identity);
                     self.current = Some(current);
                     self.has_begun = true;
                     return true;

@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 
 use super::Spool;
+use super::part::Current;
 use crate::rate::Throttle;
 use crate::status::format::{Counts, Figures};
 
@@ -27,7 +28,7 @@ impl Spool {
 
     /// Their bytes, as long as they were when they were found.
     pub fn waiting_bytes(&self) -> u64 {
-        let here = self.current.iter().map(|current| current.end());
+        let here = self.current.iter().map(Current::rest);
         let flying = self.flights.iter().map(|flight| flight.end);
         self.queue.bytes() + here.chain(flying).sum::<u64>()
     }

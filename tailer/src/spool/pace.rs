@@ -30,6 +30,11 @@ impl Spool {
         self.throttle.as_ref()?.rests_until().filter(|until| *until > now)
     }
 
+    /// When its limit is to be asked again, which may be over already. `None`: it is not what keeps it.
+    pub fn rest_end(&self) -> Option<Instant> {
+        self.throttle.as_ref().filter(|_| self.has_work())?.rests_until()
+    }
+
     /// How many bytes may be put now. 0: none.
     pub(super) fn allowance(&mut self, is_awaited: bool, now: Instant) -> usize {
         let Some(throttle) = &mut self.throttle else { return usize::MAX };

@@ -56,9 +56,9 @@ impl Current {
         Current { file, flight, offset, is_inside: false }
     }
 
-    /// Its bytes.
-    pub fn end(&self) -> u64 {
-        self.flight.end
+    /// Bytes that are not put yet.
+    pub fn rest(&self) -> u64 {
+        self.flight.end - self.offset
     }
 
     /// What it is part of.
@@ -79,9 +79,13 @@ impl Spool {
     /// Puts what there is, as far as there is room and its limit allows.
     pub fn read(&mut self, hands: &mut Hands<'_>) {
         let mut left = hands.bytes_max;
-        while left > 0 && hands.output.room(self.id) > 1 {
+        loop {
+            // Asked first: a rest that is over is none.
             let allowed = self.allowance(hands.is_awaited, hands.now);
-            if allowed == 0 || (self.current.is_none() && !self.begin_next(hands.now_ns)) {
+            if allowed == 0 || left == 0 || hands.output.room(self.id) <= 1 {
+                break;
+            }
+            if self.current.is_none() && !self.begin_next(hands.now_ns) {
                 break;
             }
             let Some(mut current) = self.current.take() else { break };
@@ -96,14 +100,13 @@ impl Spool {
                         self.current = Some(current);
                     } else {
                         hands.output.hold(self.id, false);
-                        self.flying.insert(current.flight.origin.identity);
                         self.flights.push_back(current.flight);
                     }
                 }
                 Err(error) => self.abandon(current, hands, error),
             }
-            self.shown.is_changed = true;
         }
+        self.shown.is_changed = true;
         self.tell_backlog(hands.now);
     }
 
@@ -143,6 +146,7 @@ impl Spool {
         }
         hands.output.hold(self.id, false);
         self.is_waiting = true;
+        self.flying.remove(&current.origin().identity);
         let Flight { place, name, origin, .. } = current.flight;
         if self.said.is_new(&name, "read") {
             let sentence = Error::new("read", place.dir.path_of(&name), error);

@@ -15,8 +15,8 @@ pub struct Queue {
 impl Queue {
     /// Takes what was found in place of what it has.
     pub fn set(&mut self, found: Vec<Candidate>) {
-        let sizes = found.iter().filter_map(|candidate| candidate.size);
-        (self.files, self.bytes) = sizes.fold((0, 0), |(files, bytes), size| (files + 1, bytes + size));
+        let files = found.iter().filter_map(|candidate| candidate.file);
+        (self.files, self.bytes) = files.fold((0, 0), |(files, bytes), file| (files + 1, bytes + file.size));
         self.list = found.into();
     }
 
@@ -28,9 +28,9 @@ impl Queue {
     /// The oldest one.
     pub fn pop(&mut self) -> Option<Candidate> {
         let candidate = self.list.pop_front()?;
-        if let Some(size) = candidate.size {
+        if let Some(file) = candidate.file {
             self.files -= 1;
-            self.bytes -= size;
+            self.bytes -= file.size;
         }
         Some(candidate)
     }
@@ -57,12 +57,14 @@ mod tests {
 
     use super::*;
     use crate::spool::dir::kept;
+    use crate::spool::scan::Short;
 
     #[test]
     fn a_marker_without_a_file_is_no_file_that_waits() {
-        let candidate = |name: &str, size| {
+        let candidate = |name: &str, size: Option<u64>| {
             let name = kept(OsStr::new(name));
-            Candidate { is_last: true, stamp_ns: 1, name, is_marked: true, size }
+            let file = size.map(|size| Short { id: (1, 2), size });
+            Candidate { is_last: true, stamp_ns: 1, name, is_marked: true, file }
         };
         let mut queue = Queue::default();
         queue.set(vec![candidate("a", Some(5)), candidate("b", None), candidate("c", Some(0))]);

@@ -13,6 +13,7 @@ const NAMES_MAX: usize = 1000;
 pub struct Said {
     trouble: Option<String>,
     names: HashSet<(Name, &'static str)>,
+    is_full: bool,
     has_unknown: bool,
     has_removal: bool,
 }
@@ -35,12 +36,14 @@ impl Said {
         self.trouble.take().is_some()
     }
 
-    /// This is wrong with a name. Whether that is news.
+    /// This is wrong with a name. Whether that is news, and is to be told: not of more names than are remembered.
     pub fn is_new(&mut self, name: &OsStr, what: &'static str) -> bool {
-        if self.names.len() >= NAMES_MAX {
-            self.names.clear();
-        }
-        self.names.insert((kept(name), what))
+        self.names.len() < NAMES_MAX && self.names.insert((kept(name), what))
+    }
+
+    /// So many names were complained of that no other is, and that is news.
+    pub fn is_newly_full(&mut self) -> bool {
+        self.names.len() >= NAMES_MAX && !std::mem::replace(&mut self.is_full, true)
     }
 
     /// The kernel does not tell who writes. Whether that is news.

@@ -8,7 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use super::decide::elapsed;
-use super::dir::{DIRECTORY, Dir, Name, kept};
+use super::dir::{Brief, DIRECTORY, Dir, Name, kept};
 
 /// Most files that are remembered at once, oldest first; the others are found when these are gone.
 pub const FILES_MAX: usize = 1 << 16;
@@ -26,8 +26,17 @@ pub struct Candidate {
     pub name: Name,
     /// Whether the stamp is that of a marker.
     pub is_marked: bool,
-    /// Bytes. `None`: there is a marker alone.
-    pub size: Option<u64>,
+    /// `None`: there is a marker alone.
+    pub file: Option<Short>,
+}
+
+/// What was seen of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Short {
+    /// Device and inode.
+    pub id: (u64, u64),
+    /// Bytes.
+    pub size: u64,
 }
 
 /// What was found.
@@ -80,7 +89,7 @@ pub fn scan(dir: &Dir, done: Option<&Dir>, files: Files, begun: impl Fn(&OsStr) 
                 (Some(_), _) => {}
                 (None, Files::Old(age, now_ns)) if elapsed(brief.written_ns, now_ns) < age && !begun(name) => {}
                 (None, _) if marked.contains(name) => {}
-                (None, _) => found.add(name, brief.changed_ns, Some(brief.size), &begun),
+                (None, _) => found.add(name, brief.changed_ns, Some(short(brief)), &begun),
             },
             Ok(None) => {}
             Err(error) => failed = Some(error),
@@ -89,19 +98,23 @@ pub fn scan(dir: &Dir, done: Option<&Dir>, files: Files, begun: impl Fn(&OsStr) 
     found.candidates.sort_unstable();
     found.candidates.truncate(FILES_MAX);
     for candidate in found.candidates.iter_mut().filter(|candidate| candidate.is_marked) {
-        candidate.size = dir.brief(&candidate.name)?.filter(|brief| brief.odd.is_none()).map(|brief| brief.size);
+        candidate.file = dir.brief(&candidate.name)?.filter(|brief| brief.odd.is_none()).map(short);
     }
     failed.map_or(Ok(found), Err)
 }
 
+fn short(brief: Brief) -> Short {
+    Short { id: brief.id, size: brief.size }
+}
+
 impl Found {
-    fn add(&mut self, name: &OsStr, stamp_ns: i64, size: Option<u64>, begun: &impl Fn(&OsStr) -> bool) {
+    fn add(&mut self, name: &OsStr, stamp_ns: i64, file: Option<Short>, begun: &impl Fn(&OsStr) -> bool) {
         if self.candidates.len() >= 2 * FILES_MAX {
             self.candidates.sort_unstable();
             self.candidates.truncate(FILES_MAX);
         }
-        let (is_last, is_marked) = (!begun(name), size.is_none());
-        self.candidates.push(Candidate { is_last, stamp_ns, name: kept(name), is_marked, size });
+        let (is_last, is_marked) = (!begun(name), file.is_none());
+        self.candidates.push(Candidate { is_last, stamp_ns, name: kept(name), is_marked, file });
     }
 }
 

@@ -21,7 +21,6 @@ const GLOBS_FROM: u32 = 1 << 31;
 #[derive(Debug, Default)]
 pub struct Spools {
     list: Vec<Spool>,
-    is_first: bool,
     is_behind: bool,
 }
 
@@ -126,12 +125,6 @@ impl Spools {
         turns
     }
 
-    /// Whether they come before sources of their priority this time: each time it is the other way round.
-    pub fn take_turn(&mut self) -> bool {
-        self.is_first = !self.is_first;
-        self.is_first
-    }
-
     /// What room there is for one.
     pub fn room(&self, index: usize, outputs: &mut Outputs) -> usize {
         let spool = &self.list[index];
@@ -180,7 +173,12 @@ impl Spools {
 
     /// When the next one is to be looked at, or goes on after its limit kept it.
     pub fn due(&self, now: Instant) -> Option<Instant> {
-        self.list.iter().filter_map(|spool| spool.next_look(now).or(spool.rests_until(false, now))).min()
+        self.list.iter().filter_map(|spool| spool.next_look(now).or_else(|| spool.rest_end())).min()
+    }
+
+    /// Whether a file that was begun keeps others from this output.
+    pub fn hold(&self, output: usize) -> bool {
+        self.list.iter().any(|spool| spool.output == output && spool.is_inside())
     }
 
     /// Whether anything waits in any of them.

@@ -48,7 +48,9 @@ impl Tailer {
     /// Where a spool has left, the one that the configuration names now takes over.
     pub(super) fn replace_left_spools(&mut self, now: Instant) {
         let mut left = self.spools.take_left();
-        left.iter().for_each(|spool| self.board.release(spool.id()));
+        for spool in &left {
+            self.board.release(spool.id());
+        }
         if let Some(watch) = &mut self.watch {
             for spool in &left {
                 set::unwatch(watch, spool);

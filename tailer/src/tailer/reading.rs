@@ -49,16 +49,24 @@ impl Tailer {
 
     /// Who is read in this round, in turn.
     fn turns(&mut self, now: Instant) -> Vec<Turn> {
+        let mut ready = self.roster.take_ready(READS_MAX);
+        // The last of a round may find no room: it comes first in the next one.
+        ready.sort_by_key(|id| self.roster.get(*id).and_then(|followed| followed.fed_at));
         let mut turns = Vec::new();
-        for id in self.roster.take_ready(READS_MAX) {
+        for id in ready {
             let Some(followed) = self.roster.get(id) else { continue };
             let (output, priority) = (followed.output, followed.file.priority);
             let has_room = self.outputs.get(output).room(id) > 0;
             turns.push(Turn { who: Who::Source(id), output, priority, is_inside: false, has_room });
         }
-        let spools = self.spools.ready(&mut self.outputs, now);
-        let at = if self.spools.take_turn() { 0 } else { turns.len() };
+        let mut spools = self.spools.ready(&mut self.outputs, now);
+        let is_contended = turns.iter().chain(&spools).filter(|turn| turn.has_room).count() > 1;
+        // Whoever comes first may take all the room: the sources, or one of the spools.
+        let first = self.lots.first(1 + spools.len(), is_contended);
+        let later = spools.drain(..first.saturating_sub(1)).collect::<Vec<_>>();
+        let at = if first == 0 { turns.len() } else { 0 };
         turns.splice(at..at, spools);
+        turns.extend(later);
         turns
     }
 
@@ -73,6 +81,9 @@ impl Tailer {
             return;
         }
         let room = self.outputs.get(followed.output).room(id);
+        if room == 0 && self.spools.hold(followed.output) && followed.source.has_unread() {
+            self.outputs.want(followed.output);
+        }
         let share = shares.next(turn, room);
         let outcome = self.take_from(id, room, share, now);
         let Some(outcome) = outcome else { return };
@@ -119,7 +130,11 @@ impl Tailer {
         let is_to_wait = rests.is_none() && is_behind && (outcome.room == 0 || !outcome.has_moved);
         let was_waiting = followed.is_waiting;
         followed.is_waiting |= is_to_wait;
-        let (index, priority) = (followed.output, followed.file.priority);
+        if outcome.has_moved {
+            followed.fed_at = Some(now);
+        }
+        let index = followed.output;
+        let (priority, fed_at) = (followed.file.priority, followed.fed_at);
         let interval = followed.interval(self.config.poll_interval);
         let next_look = followed.source.next_look(now).map_or(now + interval, |at| at.min(now + interval));
         if wants_look {
@@ -127,7 +142,7 @@ impl Tailer {
         } else {
             self.roster.look_at(id, next_look);
         }
-        let waiting = Waiting { source: id, priority, was_fed: outcome.has_moved, room: outcome.room };
+        let waiting = Waiting { source: id, priority, fed_at, room: outcome.room };
         match rests {
             Some(until) => self.roster.rest(id, until),
             None if is_to_wait && was_waiting => {}

@@ -21,6 +21,7 @@ use crate::siblings::names::is_rotation_of;
 use crate::siblings::{Sibling, Siblings};
 use crate::source::Source;
 use crate::sources::{self, Found};
+use crate::spool::place::Spooled;
 use crate::state::{GenerationState, SourceState};
 use crate::timestamp::Format;
 use crate::watch::GlobId;
@@ -105,7 +106,10 @@ impl Tailer {
         let mut known: BTreeSet<PathBuf> =
             self.roster.iter().map(|followed| followed.source.path().to_path_buf()).collect();
         known.extend(self.keeper.iter().flat_map(|keeper| keeper.others().map(|state| state.path.clone())));
-        let sources = sources::expand(&self.config, &known, &is_rotation_of);
+        let mut sources = sources::expand(&self.config, &known, &is_rotation_of);
+        let mut spooled = Spooled::of(&self.config);
+        let files = &self.config.files;
+        sources.found.retain(|found| !files[found.file].is_glob || !spooled.has(&found.path));
         for error in &sources.unreadable {
             self.printer.print(&Event::Warning(error.to_string()));
         }

@@ -42,7 +42,7 @@ fn figures(followed: &mut Followed, is_full: bool, now_ns: i64) -> (Figures, Str
         since.map_or(0, |since| since as u64)
     };
     let behind_ns = since(lag_bytes > 0, &mut followed.behind_ns);
-    let is_blocked = followed.is_waiting || (is_full && on_their_way > 0);
+    let is_blocked = (followed.is_waiting && (lag_bytes > 0 || source.has_unread())) || (is_full && on_their_way > 0);
     let blocked_ns = since(is_blocked, &mut followed.blocked_ns);
     let source = &followed.source;
     let last = source.generations().last();
