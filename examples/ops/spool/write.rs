@@ -13,11 +13,17 @@ pub struct Spooled {
 }
 
 impl Spooled {
-    /// Opened once, and never in place of another one's file.
+    /// Opened once, and never in place of another one's file: a process of our number may have left half of one.
     pub fn create(dir: &Path, stem: &str) -> io::Result<Spooled> {
-        let name = format!("{stem}.{}.log", std::process::id());
-        let file = OpenOptions::new().append(true).create_new(true).open(dir.join(&name))?;
-        Ok(Spooled { log: BufWriter::new(file), marker: dir.join("done").join(name) })
+        let mut again = 0;
+        loop {
+            let name = format!("{stem}.{}.{again}.log", std::process::id());
+            match OpenOptions::new().append(true).create_new(true).open(dir.join(&name)) {
+                Ok(file) => return Ok(Spooled { log: BufWriter::new(file), marker: dir.join("done").join(name) }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => again += 1,
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Write, fsync if wanted, close, touch the marker.
