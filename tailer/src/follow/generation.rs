@@ -197,11 +197,6 @@ impl Generation {
         self.read + self.held.len() as u64
     }
 
-    /// Bytes that the file had when it was last looked at, and that were not read.
-    pub fn unread_bytes(&self) -> u64 {
-        if self.at_end.is_some() { 0 } else { self.size.saturating_sub(self.seen()) }
-    }
-
     /// Whether it has the live name.
     pub fn is_live(&self) -> bool {
         self.rotated.is_none()

@@ -11,7 +11,7 @@ impl Source {
 
     /// Bytes that its files had when they were last looked at, and that were not read.
     pub fn unread_bytes(&self) -> u64 {
-        self.chain.iter().map(Generation::unread_bytes).sum()
+        self.chain.iter().map(unread_bytes).sum()
     }
 
     /// Whether its files have more now than was read; asks the kernel.
@@ -26,4 +26,8 @@ impl Source {
         let of_one = self.chain.iter().find_map(|generation| generation.trouble).map(|trouble| trouble.errno);
         refused.or_else(|| self.said.or(of_one).map(|errno| format!("{errno:?}: {}", errno.desc())))
     }
+}
+
+fn unread_bytes(generation: &Generation) -> u64 {
+    if generation.at_end.is_some() { 0 } else { generation.size.saturating_sub(generation.seen()) }
 }
