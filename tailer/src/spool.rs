@@ -215,6 +215,9 @@ impl Spool {
     pub fn set_neighbours(&mut self, neighbours: Vec<Neighbour>) {
         self.neighbours = neighbours;
         self.place = None;
+        // All are found again, once the directory is judged.
+        self.queue.clear();
+        self.looked_at = None;
     }
 
     /// Whether it does not.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use standpipe_tests::daemon::Launch;
-use standpipe_tests::deadline::{until, within};
+use standpipe_tests::deadline::{CONDITION_SPAN, until, within};
 use standpipe_tests::privilege;
 
 use support_c::Owner;
@@ -206,4 +206,39 @@ fn a_spool_gets_descriptors_although_idle_files_have_all() {
         until("all of it", || stand.drain.bytes().len() == bytes + 200 * "line\n".len());
         until("all is removed", || stand.left().0.is_empty());
     });
+}
+
+#[test]
+fn two_spools_share_a_full_pipe_and_a_hup_lifts_a_limit() {
+    let mut stand = Spooling::new(Owner::Tailer);
+    let other = stand.scratch.path().join("other");
+    fs::create_dir_all(other.join("done")).unwrap();
+    for number in 0..1000 {
+        fs::write(other.join(format!("{number}")), format!("other {}\n", "w".repeat(3990))).unwrap();
+        fs::write(other.join(format!("done/{number}")), "").unwrap();
+    }
+    fill(&stand, 1000, 4000);
+    for path in [&other, &other.join("done")] {
+        privilege::give(path);
+    }
+    let second = format!("[[spool]]\ndir = \"{}\"\n{MARKERS}", other.display());
+    stand.configure(MARKERS, &format!("{second}rate_limit = \"1 line/s\"\n"));
+    stand.drain.set_draining(false);
+    stand.start();
+    until("both wait", || {
+        let object = status(&stand).1;
+        let sources = object["sources"].as_array().unwrap();
+        sources.len() == 2 && sources.iter().all(|source| source["waiting"]["files"].as_u64() > Some(0))
+    });
+    stand.configure(MARKERS, &second);
+    stand.daemon().hang_up("order=read");
+    stand.drain.set_draining(true);
+    until("3 MB", || stand.drain.bytes().len() > 3 << 20);
+    let left = |stand: &Spooling| (stand.left().0.len(), fs::read_dir(&other).unwrap().count());
+    let is_done = within(CONDITION_SPAN, || left(&stand) == (0, 1));
+    assert!(is_done, "{:?} {}\n{}", left(&stand), status(&stand).1, stand.daemon().stderr());
+    let got = stand.drain.bytes();
+    let got = String::from_utf8_lossy(&got[..3 << 20]);
+    let of_other = got.lines().filter(|line| line.starts_with("other")).map(str::len).sum::<usize>();
+    assert!((1 << 19..5 << 19).contains(&of_other), "{of_other} of 3 MB");
 }
