@@ -3,7 +3,6 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
 
 use standpipe_tests::deadline::{until, within};
 use standpipe_tests::mounts::Mounted;
