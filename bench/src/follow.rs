@@ -16,7 +16,7 @@ use crate::rotations::{self, Rotation};
 use crate::stage::Stage;
 use crate::table::{Bound, Figure, Table};
 use crate::tally::{self, LINE_BYTES, Tally};
-use crate::{catch_up, crowd, live};
+use crate::{catch_up, crowd, live, shares};
 
 /// A follower that has nothing to write for so long has written all that it will.
 const QUIET: Duration = Duration::from_millis(2500);
@@ -49,6 +49,8 @@ pub enum Part {
     Live,
     /// Many files.
     Crowd,
+    /// A backlog beside live files, and a limit.
+    Shares,
 }
 
 /// Measures, and prints the tables.
@@ -67,6 +69,9 @@ pub fn run(dir: Option<&Path>, plan: &Plan) -> Result<()> {
     }
     if wants(Part::Crowd) {
         crowd::run(&stage, &plan.files, plan.span);
+    }
+    if wants(Part::Shares) {
+        shares::run(&stage, plan.bytes)?;
     }
     Ok(())
 }

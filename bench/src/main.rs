@@ -31,6 +31,7 @@ mod probe;
 mod process;
 mod rotations;
 mod scale;
+mod shares;
 mod sinks;
 mod stage;
 mod stats;

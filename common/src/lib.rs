@@ -9,7 +9,8 @@
 //!   beside it that the tailer goes through;
 //! - [`part`], [`archive`]: what stands in a log directory;
 //! - [`clock`], [`boot`], [`seam`]: the wall clock, the boot, and the doors through which tests steer time and faults;
-//! - [`error`], [`logger`], [`ready`], [`table`]: one sentence an error, a log that never blocks, readiness, tables;
+//! - [`error`], [`logger`], [`ready`]: one sentence an error, a log that never blocks, readiness;
+//! - [`mapped_text`], [`shown`], [`table`]: what a status file can hold, and how it is shown;
 //! - [`account`], [`capability`], [`descriptors`], [`sys`]: who there is, what we may, how much of it, and the few calls
 //!   that need `unsafe`.
 
@@ -23,12 +24,14 @@ pub mod descriptors;
 pub mod error;
 pub mod fifo;
 pub mod logger;
+pub mod mapped_text;
 pub mod name;
 pub mod part;
 pub mod pipes;
 pub mod policy;
 pub mod ready;
 pub mod seam;
+pub mod shown;
 pub mod staging;
 pub mod stamp;
 pub mod sys;

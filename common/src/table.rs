@@ -32,11 +32,16 @@ impl Screen {
         let width = columns.or_else(terminal).filter(|width| *width > 0).unwrap_or(WIDTH);
         Screen { width, is_utf8: is_utf8_locale() }
     }
+
+    /// A sentence as it can show it.
+    pub fn text(self, text: &str) -> String {
+        if self.is_utf8 { text.to_owned() } else { ascii(text) }
+    }
 }
 
 /// Lays out `rows`, each with one cell a title. Every line ends with a newline.
 pub fn render(titles: &[&str], rows: &[Vec<String>], screen: Screen) -> String {
-    let shown = |cell: &String| if screen.is_utf8 { cell.clone() } else { ascii(cell) };
+    let shown = |cell: &String| screen.text(cell);
     let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(shown).collect()).collect();
     // comfy-table puts two blanks between columns.
     let titles_width: usize = titles.iter().map(|title| title.len() + 2).sum();

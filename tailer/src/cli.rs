@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use standpipe_common::ready::NotifyFd;
 
 use crate::config::{Config, ConfigError, Overrides, load};
 
 /// Follows log files through every kind of rotation, into a pipe or to standard output.
 #[derive(Debug, Parser)]
-#[command(name = "tailer", version)]
+#[command(name = "tailer", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "Signals: HUP reads the configuration again; TERM and INT end it, within 2 s.\n\
+    A file called `status` is followed as ./status.\n\
     Exit codes: 0; 2 asked wrongly, or the configuration has an error; 3 an I/O error that nothing mends.")]
 pub struct Cli {
     /// The files to follow, without a configuration.
@@ -41,6 +42,31 @@ pub struct Cli {
     /// Read the configuration, print every error, open nothing.
     #[arg(long)]
     pub check_config: bool,
+    /// What else it does.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What `tailer` does beside following.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Show what the tailer with a state file is doing, or did last. Exit 0: all is well; 1: something is behind, cannot
+    /// be read, or does not run.
+    Status(StatusArgs),
+}
+
+/// `tailer status`.
+#[derive(Clone, Debug, Args)]
+pub struct StatusArgs {
+    /// The configuration, which names the state file.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The state file, in place of what the configuration says.
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+    /// For programs: one object.
+    #[arg(long)]
+    pub json: bool,
 }
 
 impl Cli {
@@ -105,6 +131,21 @@ mod tests {
             let refusal = parse(words).unwrap_err();
             assert!(refusal.contains(complaint), "{words}: {refusal}");
         }
+    }
+
+    #[test]
+    fn a_subcommand_comes_first_and_wins_over_a_file_of_its_name() {
+        let is_status = |words| parse(words).unwrap().command.is_some();
+        for (words, is) in [
+            ("tailer status", true),
+            ("tailer status --config c.toml --json", true),
+            ("tailer ./status", false),
+            ("tailer a status", false),
+            ("tailer -- status", false),
+        ] {
+            assert_eq!(is_status(words), is, "{words}");
+        }
+        assert!(parse("tailer status a").unwrap_err().contains("unexpected argument"));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! - [`keys`]: what there is to be said;
 //! - [`tree`], [`yaml`]: a file as values that know their place;
 //! - `table`, [`timestamp`]: each value against its key;
-//! - `check`: what keys say together;
+//! - `check`, [`spool`]: what keys say together;
 //! - here: the checked result, and what flags say instead.
 //!
 //! Invariants: a [`Config`] can be used as it is; its paths are absolute; an error tells every mistake, with file, line
@@ -13,6 +13,7 @@
 
 mod check;
 pub mod keys;
+pub mod spool;
 mod table;
 pub mod timestamp;
 pub mod tree;
@@ -25,6 +26,9 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use standpipe_common::config_text::{self, Flaw};
 use standpipe_common::error::{Cannot, Error, Stop};
+
+use self::spool::SpoolConfig;
+use crate::rate::Rate;
 
 /// Most bytes of a configuration file: tens of thousands of files by name.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -40,7 +44,7 @@ pub struct Config {
     pub order: Order,
     /// How long a line waits for earlier ones, in the order of timestamps.
     pub window: Duration,
-    /// Where positions are kept. There is one if any file has a pipe.
+    /// Where positions are kept. There is one if any file or spool has a pipe.
     pub state_file: Option<PathBuf>,
     /// What lines look like on standard output.
     pub output: Format,
@@ -50,8 +54,10 @@ pub struct Config {
     pub inotify: bool,
     /// How long a new generation waits for writers of the one before.
     pub late_writer_max: Duration,
-    /// What to follow; never empty.
+    /// What to follow.
     pub files: Vec<FileConfig>,
+    /// Directories whose files are collected. There is one at least if there is no file to follow.
+    pub spools: Vec<SpoolConfig>,
 }
 
 /// One entry of `files`: a file, or all that match a glob.
@@ -65,8 +71,10 @@ pub struct FileConfig {
     pub name: Option<String>,
     /// Where its lines go; standard output without.
     pub pipe: Option<PathBuf>,
-    /// The lowest is parked first.
+    /// The highest is served first, the lowest is parked first.
     pub priority: i32,
+    /// How fast it may be read; as fast as it can be without.
+    pub rate_limit: Option<Rate>,
     /// Where to begin in a file that is there at the first start.
     pub start_at: StartAt,
     /// Globs of rotated siblings as they were written; see [`crate::sources::rotated`].
@@ -225,6 +233,7 @@ impl Default for Config {
             inotify: true,
             late_writer_max: Duration::from_secs(10),
             files: Vec::new(),
+            spools: Vec::new(),
         }
     }
 }
@@ -237,6 +246,7 @@ impl Default for FileConfig {
             name: None,
             pipe: None,
             priority: 0,
+            rate_limit: None,
             start_at: StartAt::End,
             rotated: Vec::new(),
             timestamp: "auto".to_string(),

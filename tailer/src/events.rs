@@ -16,6 +16,7 @@ use nix::errno::Errno;
 use standpipe_common::logger::{Stderr, push_escaped};
 
 use crate::identity::Identity;
+use crate::rate::Rate;
 
 /// What happened. `name` is that of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +52,10 @@ pub enum Event {
     Refused { path: PathBuf, reason: String },
     /// So many files wait for a descriptor.
     Waiting { count: usize },
+    /// Its limit keeps what waits in a file.
+    Backlog { name: String, rate: Rate, bytes: u64 },
+    /// That is read now, after so long.
+    BacklogOver { name: String, after: Duration },
     /// Whether leases tell when nobody writes to a file any more.
     Leases { available: bool },
     /// The kernel's limit of watches is reached: polling takes over.
@@ -109,6 +114,7 @@ impl Event {
             | Event::OpenError { .. }
             | Event::Refused { .. }
             | Event::Waiting { .. }
+            | Event::Backlog { .. }
             | Event::InotifyLimit { .. }
             | Event::Overflow
             | Event::Ambiguous { .. }

@@ -4,6 +4,7 @@
 //! - [`memory`]: what is remembered of the bytes that were read, by which they are known again;
 //! - [`generation`], [`reading`], [`drain`]: one life of one inode, and the way of its bytes to an output;
 //! - [`finish`]: when such a life is over, and when the next one may be read. Pure;
+//! - [`outside`]: what of a source waits, and why it is not read;
 //! - [`sample`]: whether a file is a copy of another;
 //! - `names`, `truncation`, `siblings`, `restore`, `done`: the steps of a look, each a part of [`Source`](crate::source::Source).
 
@@ -14,6 +15,7 @@ pub mod generation;
 pub mod happening;
 pub mod memory;
 mod names;
+pub mod outside;
 pub mod reading;
 mod restore;
 pub mod sample;

@@ -3,12 +3,18 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use standpipe_tailer::cli::Cli;
+use standpipe_tailer::cli::{Cli, Command};
 use standpipe_tailer::run;
+use standpipe_tailer::status::show;
 
 fn main() -> ExitCode {
-    match run::run(&Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+    let cli = Cli::parse();
+    let done = match &cli.command {
+        None => run::run(&cli).map(|()| 0),
+        Some(Command::Status(args)) => show::run(args),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
         Err(stop) => {
             eprintln!("tailer: error: {stop}");
             ExitCode::from(stop.code())

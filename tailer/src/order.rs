@@ -249,6 +249,10 @@ impl<O: Output> Output for Window<O> {
         self.inner.note(source, standing);
     }
 
+    fn hold(&mut self, source: SourceId, is_held: bool) {
+        self.inner.hold(source, is_held);
+    }
+
     fn turn(&mut self, now: Instant, now_ns: i64, delivered: &mut Vec<Delivered>) -> Result<Waits> {
         loop {
             let mut has_moved = false;

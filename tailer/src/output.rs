@@ -54,6 +54,9 @@ pub trait Output {
     /// Hears what a source is at, after each read of it.
     fn note(&mut self, source: SourceId, standing: Standing);
 
+    /// From now on it takes lines of this source alone, or of all again: what it brings stays in one piece.
+    fn hold(&mut self, source: SourceId, is_held: bool);
+
     /// Goes on as far as it can without waiting; adds what is delivered since the last turn.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! All outputs: one for each pipe, and standard output, each with or without putting its lines in order.
 
+use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -9,8 +10,8 @@ use crate::identity::Origin;
 use crate::lines::SourceId;
 use crate::order::{Oddity, Window};
 use crate::output::{Delivered, Output, Standing, Waits};
-use crate::stage::Stage;
 use crate::stage::message::Message;
+use crate::stage::{Position, Stage};
 use crate::stdout::Stdout;
 use crate::timestamp::Format;
 
@@ -36,17 +37,22 @@ struct Slot {
     /// `None`: standard output.
     pipe: Option<PathBuf>,
     kind: Kind,
-    /// Sources with lines for which it had no room at all.
-    hungry: Vec<Waiting>,
-    /// Sources that filled it and have more: they come after the hungry ones, so that all have their share.
-    fed: Vec<Waiting>,
+    waiting: Vec<Waiting>,
+    /// One of them has bytes that were seen.
+    is_wanted: bool,
 }
 
 /// A source with lines for which an output has not enough room.
-struct Waiting {
-    source: SourceId,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// It.
+    pub source: SourceId,
+    /// The highest is served first.
+    pub priority: i32,
+    /// When some of it were taken last: it comes after those of its priority that have waited longer.
+    pub fed_at: Option<Instant>,
     /// The room that was not enough.
-    room: usize,
+    pub room: usize,
 }
 
 impl Waiting {
@@ -104,7 +110,7 @@ impl Outputs {
     /// Adds one, and says which it is.
     pub fn add(&mut self, pipe: Option<&Path>, kind: Kind) -> usize {
         let pipe = pipe.map(Path::to_path_buf);
-        self.list.push(Slot { pipe, kind, hungry: Vec::new(), fed: Vec::new() });
+        self.list.push(Slot { pipe, kind, waiting: Vec::new(), is_wanted: false });
         self.list.len() - 1
     }
 
@@ -113,24 +119,37 @@ impl Outputs {
         self.list[index].kind.output()
     }
 
+    /// One of them, past what puts its lines in order: for what is to stay in one piece.
+    pub fn get_straight(&mut self, index: usize) -> &mut dyn Output {
+        match &mut self.list[index].kind {
+            Kind::Stdout(output) => output,
+            Kind::Stage(output) => output,
+            Kind::OrderedStdout(window) => window.inner(),
+            Kind::OrderedStage(window) => window.inner(),
+        }
+    }
+
+    /// The pipe of one of them need not know of these generations any more.
+    pub fn forget(&mut self, index: usize, origins: &[Origin]) {
+        if let Some(stage) = self.list[index].kind.stage() {
+            stage.forget(origins);
+        }
+    }
+
     /// Tells one of them what a source is called and what its times look like, before its first line.
     pub fn introduce(&mut self, index: usize, source: SourceId, name: &str, format: Format) {
         self.list[index].kind.introduce(source, name, format);
     }
 
-    /// A source has more for it than it has room now; `was_fed` if it had room for some. To be said once, until the
-    /// source is roused.
-    pub fn wait_for(&mut self, index: usize, source: SourceId, was_fed: bool) {
-        let slot = &mut self.list[index];
-        let room = slot.kind.output().room(source);
-        if was_fed { &mut slot.fed } else { &mut slot.hungry }.push(Waiting { source, room });
+    /// A source has more for it than it has room now. To be said once, until the source is roused.
+    pub fn wait_for(&mut self, index: usize, waiting: Waiting) {
+        self.list[index].waiting.push(waiting);
     }
 
     /// A source brings one of them nothing more: it waits for no room there, and nobody waits for it.
     pub fn part(&mut self, index: usize, source: SourceId) {
         let slot = &mut self.list[index];
-        slot.hungry.retain(|waiting| waiting.source != source);
-        slot.fed.retain(|waiting| waiting.source != source);
+        slot.waiting.retain(|waiting| waiting.source != source);
         slot.kind.output().note(source, Standing::Ended);
     }
 
@@ -146,9 +165,8 @@ impl Outputs {
         for slot in &mut self.list {
             let output = slot.kind.output();
             waits.push(output.turn(now, now_ns, delivered)?);
-            for waiting in [&mut slot.hungry, &mut slot.fed] {
-                roused.extend(waiting.extract_if(.., |waiting| waiting.is_over(output)).map(|waiting| waiting.source));
-            }
+            roused.extend(rouse(&mut slot.waiting, output));
+            slot.is_wanted &= !slot.waiting.is_empty();
         }
         Ok(waits)
     }
@@ -165,12 +183,34 @@ impl Outputs {
 
     /// Whether a source has more than there was room for.
     pub fn are_awaited(&self) -> bool {
-        self.list.iter().any(|slot| !slot.hungry.is_empty() || !slot.fed.is_empty())
+        self.list.iter().any(|slot| !slot.waiting.is_empty())
+    }
+
+    /// Whether others than a spool want this one: they wait for room, or for their place in the order of times.
+    pub fn is_awaited(&self, index: usize) -> bool {
+        let slot = &self.list[index];
+        let is_ordered = matches!(slot.kind, Kind::OrderedStage(_) | Kind::OrderedStdout(_));
+        is_ordered || slot.is_wanted
+    }
+
+    /// A source has bytes for it, and it has no room for any.
+    pub fn want(&mut self, index: usize) {
+        self.list[index].is_wanted = true;
     }
 
     /// Whether something that a killed process left on its way did not arrive yet.
     pub fn are_recovering(&mut self) -> bool {
         self.list.iter_mut().filter_map(|slot| slot.kind.stage()).any(|stage| stage.is_recovering())
+    }
+
+    /// The same of one of them.
+    pub fn is_recovering(&mut self, index: usize) -> bool {
+        self.list[index].kind.stage().is_some_and(|stage| stage.is_recovering())
+    }
+
+    /// What the pipe of one of them knows, what is on its way counted.
+    pub fn positions_of(&mut self, index: usize) -> Vec<Position> {
+        self.list[index].kind.stage().map_or_else(Vec::new, |stage| stage.positions())
     }
 
     /// How many positions pipes know.
@@ -194,4 +234,11 @@ impl Outputs {
     pub fn take_oddities(&mut self) -> Vec<Oddity> {
         self.list.iter_mut().flat_map(|slot| slot.kind.take_oddities()).collect()
     }
+}
+
+/// Takes those for which there is room again, in the order in which they are served.
+fn rouse(waiting: &mut Vec<Waiting>, output: &dyn Output) -> Vec<SourceId> {
+    let mut roused: Vec<Waiting> = waiting.extract_if(.., |waiting| waiting.is_over(output)).collect();
+    roused.sort_by_key(|waiting| (Reverse(waiting.priority), waiting.fed_at));
+    roused.into_iter().map(|waiting| waiting.source).collect()
 }

@@ -9,8 +9,10 @@ use crate::config::FileConfig;
 use crate::follow::settings::Hints;
 use crate::identity::Identity;
 use crate::lines::{GenerationId, SourceId};
+use crate::rate::Throttle;
 use crate::siblings::Siblings;
 use crate::source::Source;
+use crate::status::format::Counts;
 
 /// How often everything is looked at although nothing tells of a change.
 pub const RECONCILE_SPAN: Duration = Duration::from_secs(5);
@@ -44,6 +46,16 @@ pub struct Followed {
     pub is_waiting: bool,
     /// It waits for a descriptor.
     pub is_starved: bool,
+    /// When bytes of it were taken last.
+    pub fed_at: Option<Instant>,
+    /// Since when bytes of it wait, ns since the epoch, as the status file knows it.
+    pub behind_ns: Option<i64>,
+    /// Since when its output took nothing of what it has.
+    pub blocked_ns: Option<i64>,
+    /// What happened to it in this run.
+    pub counts: Counts,
+    /// How fast it may be read. `None`: as fast as it can be.
+    pub throttle: Option<Throttle>,
     hints: Hints,
     next_look: Option<Instant>,
     is_ready: bool,
@@ -66,6 +78,11 @@ impl Followed {
             open: 0,
             is_waiting: false,
             is_starved: false,
+            fed_at: None,
+            behind_ns: None,
+            blocked_ns: None,
+            counts: Counts::default(),
+            throttle: None,
             hints: Hints { names: true, ..Hints::default() },
             next_look: None,
             is_ready: false,
@@ -75,6 +92,14 @@ impl Followed {
     /// Whether all that was read of it is delivered.
     pub fn is_delivered(&self) -> bool {
         self.source.generations().all(crate::follow::generation::Generation::is_delivered)
+    }
+
+    /// Is limited from now on as its entry says. A batch has no limits: nothing else is there to be spared.
+    pub fn limit(&mut self, is_batch: bool, now: Instant) {
+        let rate = self.file.rate_limit.filter(|_| !is_batch);
+        if self.throttle.as_ref().map(Throttle::rate) != rate {
+            self.throttle = rate.map(|rate| Throttle::new(rate, now));
+        }
     }
 
     /// How long after a look the next one is due without a hint.
@@ -96,6 +121,8 @@ pub struct Roster {
     due: BTreeSet<SourceId>,
     /// To be read, in turn.
     ready: VecDeque<SourceId>,
+    /// Kept by their limits until then.
+    rested: BTreeSet<(Instant, SourceId)>,
     made: u32,
 }
 
@@ -180,7 +207,7 @@ impl Roster {
         if !self.due.is_empty() {
             return Some(now);
         }
-        self.agenda.first().map(|(at, _)| *at)
+        self.agenda.first().into_iter().chain(self.rested.first()).map(|(at, _)| *at).min()
     }
 
     /// It may have something to read.
@@ -192,16 +219,33 @@ impl Roster {
         }
     }
 
+    /// Its limit lets it be read again then.
+    pub fn rest(&mut self, id: SourceId, until: Instant) {
+        self.rested.insert((until, id));
+    }
+
+    /// Those whose limits let them be read again are ready.
+    pub fn wake_rested(&mut self, now: Instant) {
+        while let Some((_, id)) = self.rested.first().copied().filter(|(until, _)| *until <= now) {
+            self.rested.pop_first();
+            self.make_ready(id);
+        }
+    }
+
+    /// Whether a limit keeps anything from being read.
+    pub fn has_rested(&self) -> bool {
+        !self.rested.is_empty()
+    }
+
     /// How many are to be read.
     pub fn ready_count(&self) -> usize {
         self.ready.len()
     }
 
-    /// The next one to be read.
-    pub fn next_ready(&mut self) -> Option<&mut Followed> {
-        let id = self.ready.pop_front()?;
-        let followed = self.followed.get_mut(&id)?;
-        followed.is_ready = false;
-        Some(followed)
+    /// Those that are to be read next, at most so many, in turn.
+    pub fn take_ready(&mut self, max: usize) -> Vec<SourceId> {
+        let mut taken: Vec<SourceId> = self.ready.drain(..max.min(self.ready.len())).collect();
+        taken.retain(|id| self.followed.get_mut(id).map(|followed| followed.is_ready = false).is_some());
+        taken
     }
 }

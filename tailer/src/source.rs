@@ -189,6 +189,7 @@ impl Source {
             source: self.id,
             output,
             buffer,
+            bytes_max: budget_bytes,
             line_bytes_max: settings.line_bytes_max,
             now,
             now_ns,

@@ -59,7 +59,7 @@ pub use self::slots::Position;
 use self::steps::Steps;
 use self::target::Target;
 use crate::identity::Origin;
-use crate::lines::GenerationId;
+use crate::lines::{GenerationId, SourceId};
 
 /// Most bytes that the stage takes of a line at once: a longer one must come in parts, with
 /// [`crate::lines::End::Open`].
@@ -88,6 +88,8 @@ pub struct Stage {
     in_flight: Vec<(GenerationId, u64)>,
     /// The source whose line is not finished, for nothing else may come in between.
     open: Option<OpenLine>,
+    /// The source that all others wait for.
+    held: Option<SourceId>,
     /// Whether the block in flight begins, and whether it ends, inside a line.
     begins_inside: bool,
     ends_inside: bool,
@@ -130,6 +132,7 @@ impl Stage {
             since: None,
             in_flight: Vec::new(),
             open: None,
+            held: None,
             begins_inside: false,
             ends_inside: false,
             long_until: None,
@@ -178,6 +181,18 @@ impl Stage {
             }
             keep
         });
+    }
+
+    /// Forgets the positions of these generations, which are delivered and gone for good.
+    pub fn forget(&mut self, origins: &[Origin]) {
+        let record = &mut self.file.record;
+        let on_their_way: HashSet<usize> = record.entries().iter().map(|entry| entry.slot).collect();
+        for origin in origins {
+            if let Some(slot) = self.slots.get(origin).copied().filter(|slot| !on_their_way.contains(slot)) {
+                record.release_slot(slot);
+                self.slots.remove(origin);
+            }
+        }
     }
 
     /// What is to be said since the last time.

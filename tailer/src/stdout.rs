@@ -45,6 +45,8 @@ pub struct Stdout {
     marks: VecDeque<(usize, Delivered)>,
     /// The source whose line is not at its end.
     open: Option<SourceId>,
+    /// The source that all others wait for.
+    held: Option<SourceId>,
     /// Whether others no longer wait for the end of that line.
     is_hurried: bool,
 }
@@ -71,7 +73,7 @@ impl Stdout {
     pub fn over(file: File, formatter: Formatter) -> Result<Stdout> {
         let asks = !file.metadata().cannot("look at", NAME)?.is_file();
         let (buffer, marks) = (Vec::new(), VecDeque::new());
-        Ok(Stdout { file, asks, formatter, buffer, written: 0, marks, open: None, is_hurried: false })
+        Ok(Stdout { file, asks, formatter, buffer, written: 0, marks, open: None, held: None, is_hurried: false })
     }
 
     /// To tell it of sources.
@@ -118,7 +120,8 @@ fn is_writable(file: &File) -> nix::Result<bool> {
 impl Output for Stdout {
     fn room(&self, source: SourceId) -> usize {
         let unwritten = self.buffer.len() - self.written;
-        let is_locked = !self.is_hurried && self.open.is_some_and(|open| open != source);
+        let is_held = self.held.is_some_and(|held| held != source);
+        let is_locked = is_held || (!self.is_hurried && self.open.is_some_and(|open| open != source));
         // A little room is of no use: a line has to fit.
         if is_locked || unwritten > BUFFER_BYTES_MAX / 2 { 0 } else { BUFFER_BYTES_MAX - unwritten }
     }
@@ -140,6 +143,10 @@ impl Output for Stdout {
             self.open = None;
             self.buffer.push(b'\n');
         }
+    }
+
+    fn hold(&mut self, source: SourceId, is_held: bool) {
+        self.held = is_held.then_some(source);
     }
 
     fn turn(&mut self, _: Instant, _: i64, delivered: &mut Vec<Delivered>) -> Result<Waits> {

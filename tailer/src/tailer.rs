@@ -2,12 +2,15 @@
 //!
 //! A round looks at what is due, writes a changed list of generations down, reads, lets the outputs go on, and makes
 //! positions durable once a second. In rooms of their own: `start`; `roll`, which files there are, and what becomes of
-//! them after a HUP; `hearing`, what inotify watches and tells; `descriptors`, more files than can be open; `telling`,
-//! what is printed.
+//! them after a HUP; `hearing`, what inotify watches and tells; `descriptors`, more files than can be open; `collect`,
+//! spools; `reading`, whose turn it is; `telling`, what is printed; `showing`, what can be seen from outside.
 
+mod collect;
 mod descriptors;
 mod hearing;
+mod reading;
 mod roll;
+mod showing;
 mod start;
 mod telling;
 
@@ -28,11 +31,14 @@ use crate::held_back::HeldBack;
 use crate::identity::Origin;
 use crate::keeper::Keeper;
 use crate::lines::{GenerationId, SourceId};
-use crate::output::{Delivered, Standing, Waits};
+use crate::output::{Delivered, Waits};
 use crate::outputs::Outputs;
 use crate::roster::{Followed, Roster};
+use crate::share::Lots;
 use crate::siblings::directories::Directories;
+use crate::spool::set::Spools;
 use crate::stage::Position;
+use crate::status::board::Board;
 use crate::steady::Steady;
 use crate::watch::Watch;
 
@@ -42,12 +48,8 @@ use hearing::{add_names, watch_files};
 const FEED_SPAN: Duration = Duration::from_millis(2);
 /// Looks without a hint in one round.
 const LOOKS_MAX: usize = 512;
-/// Most bytes of one source before it is another one's turn.
-const TURN_BYTES: usize = 4 << 20;
 /// Positions that pipes may know, or twice as many as there are generations, before those of finished ones are dropped.
 const SLOTS_MAX: usize = 128;
-/// Sources that are read in one round.
-const READS_MAX: usize = 64;
 
 /// All of it.
 pub struct Tailer {
@@ -55,6 +57,7 @@ pub struct Tailer {
     is_batch: bool,
     is_debug: bool,
     roster: Roster,
+    spools: Spools,
     outputs: Outputs,
     taken: Taken,
     directories: Directories,
@@ -62,6 +65,7 @@ pub struct Tailer {
     /// It has more to tell than could be heard in one go, and nothing will say so.
     has_more_hints: bool,
     keeper: Option<Keeper>,
+    board: Board,
     printer: Printer,
     /// Files that may be open at once.
     open_max: usize,
@@ -70,6 +74,8 @@ pub struct Tailer {
     /// Sources that wait for a descriptor, and how many files were open when the last of them began to.
     starved: Vec<SourceId>,
     open_starved: usize,
+    /// Whose turn it is where priorities differ.
+    lots: Lots,
     is_starving_said: bool,
     /// Files that could not be opened or read.
     failures: usize,
@@ -115,12 +121,16 @@ impl Tailer {
         if self.look(now) {
             self.keep(false, now);
         }
+        self.look_into_spools(now, now_ns);
         self.tell_leases();
-        self.read(now);
-        self.deliver(now)?;
+        self.read(now, now_ns);
+        let delivered = self.deliver(now);
+        self.clear_spools(now);
+        delivered?;
         if self.keeper.as_ref().and_then(Keeper::due).is_some_and(|due| due <= now) {
             self.keep(true, now);
         }
+        self.show(now, now_ns);
         Ok(())
     }
 
@@ -132,13 +142,9 @@ impl Tailer {
         let waits = self.waits.iter().filter_map(|waits| waits.until);
         let feed = (self.is_batch && !self.starved.is_empty()).then(|| now + FEED_SPAN);
         let keeper = self.keeper.as_ref().and_then(Keeper::due);
-        waits
-            .chain(self.roster.next_due(now))
-            .chain(keeper)
-            .chain(self.expand_at)
-            .chain(self.unfollowed.due())
-            .chain(feed)
-            .min()
+        let (spools, unfollowed) = (self.spools.due(now), self.unfollowed.due());
+        let own = [keeper, self.expand_at, feed, spools, unfollowed, self.board.due()].into_iter().flatten();
+        waits.chain(self.roster.next_due(now)).chain(own).min()
     }
 
     /// What the outputs wait for.
@@ -153,7 +159,7 @@ impl Tailer {
 
     /// Whether there is something to be read, and room for it.
     pub fn is_behind(&self) -> bool {
-        self.roster.ready_count() > 0
+        self.roster.ready_count() > 0 || self.spools.is_behind()
     }
 
     /// Whether everything is delivered that was read, or could not be for want of room.
@@ -181,6 +187,7 @@ impl Tailer {
 
     /// Everything is looked at once more.
     pub fn last_look(&mut self) {
+        self.spools.hint_all();
         self.roster.hint_all(Hints { content: true, ..Hints::default() });
     }
 
@@ -273,62 +280,13 @@ impl Tailer {
         if is_starved {
             self.starve(id);
         }
+        self.board.mark(id);
         self.roster.make_ready(id);
         self.tell_of(id);
         if is_over {
             self.remove(id);
         }
         is_changed
-    }
-
-    /// Reads what there is, each source in its turn, as far as its output has room.
-    fn read(&mut self, now: Instant) {
-        for _ in 0..self.roster.ready_count().min(READS_MAX) {
-            let Some(followed) = self.roster.next_ready() else { continue };
-            let id = followed.source.id();
-            if followed.next_output != followed.output && followed.is_delivered() {
-                self.outputs.part(followed.output, id);
-                followed.output = followed.next_output;
-                followed.is_waiting = false;
-            }
-            if followed.is_leaving || followed.next_output != followed.output {
-                continue;
-            }
-            let output = self.outputs.get(followed.output);
-            let room = output.room(id);
-            let standing = if room == 0 {
-                Standing::Behind
-            } else {
-                followed.source.read(output, &mut self.buffer, TURN_BYTES, now, self.clock.now_ns())
-            };
-            let room_left = output.room(id);
-            // Room that nothing could be put into is none.
-            let is_full = room_left == 0 || room_left == room;
-            let index = followed.output;
-            let interval = followed.interval(self.config.poll_interval);
-            // What a batch closed in the middle is opened when there is room again.
-            let is_to_open = self.is_batch && room > 0 && !followed.is_starved && followed.source.is_next_parked();
-            let wants_look = is_to_open || followed.source.wants_look();
-            let is_shut = self.is_batch && followed.is_starved && followed.source.is_shut();
-            let is_behind = standing == Standing::Behind && !wants_look && !is_shut;
-            let is_to_wait = is_behind && is_full;
-            let was_waiting = followed.is_waiting;
-            followed.is_waiting |= is_to_wait;
-            let next_look = followed.source.next_look(now).map_or(now + interval, |at| at.min(now + interval));
-            if wants_look {
-                self.roster.hint(id, Hints::default());
-            } else {
-                self.roster.look_at(id, next_look);
-            }
-            if is_to_wait {
-                if !was_waiting {
-                    self.outputs.wait_for(index, id, room_left != room);
-                }
-            } else if is_behind {
-                self.roster.make_ready(id);
-            }
-            self.tell_of(id);
-        }
     }
 
     /// Lets the outputs go on, and tells the sources what is delivered.
@@ -345,10 +303,15 @@ impl Tailer {
         {
             keeper.note();
         }
-        for Delivered { generation, offset } in delivered {
+        for done @ Delivered { generation, offset } in delivered {
+            if self.spools.delivered(done) {
+                continue;
+            }
             let id = owner(generation);
             let Some(followed) = self.roster.get(id) else { continue };
             followed.source.delivered(generation, offset);
+            followed.blocked_ns = None;
+            self.board.mark(id);
             if followed.is_leaving && followed.is_delivered() {
                 left.push(id);
             }
@@ -367,7 +330,9 @@ impl Tailer {
         for id in roused {
             if let Some(followed) = self.roster.get(id) {
                 followed.is_waiting = false;
+                followed.blocked_ns = None;
             }
+            self.board.mark(id);
             self.roster.make_ready(id);
         }
         // Last, for what was delivered before a failure is delivered.

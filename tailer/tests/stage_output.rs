@@ -315,3 +315,29 @@ fn many_generations_make_the_table_grow() {
     stage.retain(&[origin(699)]);
     assert_eq!(stage.positions().len(), 1);
 }
+
+#[test]
+fn a_source_that_holds_keeps_others_out_and_what_is_forgotten_makes_room() {
+    let mut place = Place::new();
+    let mut stage = place.open();
+    stage.hold(SourceId(1), true);
+    assert!(stage.room(SourceId(1)) > 0 && stage.room(SourceId(2)) == 0);
+    // Also between whole lines, and for longer than a long line is waited for.
+    put(&mut stage, 1, 0, b"one\n", End::Line);
+    place.now += Duration::from_secs(60);
+    place.turn(&mut stage);
+    assert_eq!(stage.room(SourceId(2)), 0);
+    stage.hold(SourceId(1), false);
+    place.read();
+    for source in 2..1000 {
+        put(&mut stage, source, 0, b"one\n", End::Line);
+        place.now += Duration::from_secs(2);
+        place.turn(&mut stage);
+        place.read();
+        stage.forget(&[origin(source)]);
+    }
+    let known: Vec<_> = stage.positions().iter().map(|position| position.origin).collect();
+    assert_eq!(known, [origin(1)]);
+    drop(stage);
+    assert_eq!(place.open().positions().len(), 1);
+}

@@ -31,3 +31,29 @@ fn sources_of_a_blocked_pipe_do_not_keep_descriptors_from_others() {
     let count = || fs::read_to_string(&output).unwrap().lines().count();
     assert!(within(CONDITION_SPAN, || count() == 60), "{} of 60\n{}", count(), tailer.stderr());
 }
+
+#[test]
+fn descriptors_that_come_free_go_to_the_highest_priority() {
+    let scratch = Scratch::new();
+    scratch.make_dir("app");
+    let app = scratch.path().join("app");
+    for file in 0..200 {
+        fs::write(app.join(format!("low-{file:03}.log")), "low\n").unwrap();
+    }
+    for file in 0..5 {
+        fs::write(app.join(format!("prior-{file}.log")), "prior\n").unwrap();
+    }
+    let mut toml = String::new();
+    for (name, priority) in [("low", 0), ("prior", 1)] {
+        let path = format!("{}/{name}-*.log", app.display());
+        write!(toml, "[[files]]\npath = '{path}'\nstart_at = 'beginning'\npriority = {priority}\n").unwrap();
+    }
+    let (config, output) = (scratch.path().join("tailer.toml"), scratch.path().join("output"));
+    fs::write(&config, toml).unwrap();
+    let launch = Launch::new("tailer").prelude("ulimit -n 32").arg("--config").arg(&config).args(["--output", "raw"]);
+    let tailer = launch.start_into(File::create(&output).unwrap());
+    let lines = || fs::read_to_string(&output).unwrap().lines().map(str::to_owned).collect::<Vec<_>>();
+    assert!(within(CONDITION_SPAN, || lines().len() == 205), "{} of 205\n{}", lines().len(), tailer.stderr());
+    let last = lines().iter().rposition(|line| line == "prior").unwrap();
+    assert!(last < 100, "the last of a higher priority is line {last}");
+}

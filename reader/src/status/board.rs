@@ -13,10 +13,10 @@ use std::time::Duration;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::sys::{self, Words};
 use standpipe_common::units::Limit;
-use standpipe_common::{boot, clock};
+use standpipe_common::{boot, clock, mapped_text};
 
 use super::STATUS;
-use super::format::{self, HEADER_BYTES, SLOT_BYTES, SLOTS_MAX, text_words};
+use super::format::{self, HEADER_BYTES, SLOT_BYTES, SLOTS_MAX};
 use crate::disk::{self, Dir, FileMode};
 
 const FRESH: &str = ".status.new";
@@ -102,7 +102,7 @@ impl Kept {
             sheet.words.store(at, word);
         }
         let boot = boot::id()?;
-        store_all(&sheet.words, format::BOOT_AT, &text_words(boot.as_bytes(), boot::BOOT_ID_BYTES)[2..]);
+        store_all(&sheet.words, format::BOOT_AT, &mapped_text::words(boot.as_bytes(), boot::BOOT_ID_BYTES)[2..]);
         dir.rename_over(FRESH, STATUS)?;
         Ok(Kept { dir, file, sheet, slots: STEP_MIN, used: 0, free: Vec::new() })
     }
@@ -116,7 +116,11 @@ impl Kept {
         for at in (0..SLOT_BYTES).step_by(8) {
             place.sheet.words.store(place.at + at, 0);
         }
-        store_all(&place.sheet.words, place.at + format::NAME_AT, &text_words(name.as_bytes(), format::NAME_MAX));
+        store_all(
+            &place.sheet.words,
+            place.at + format::NAME_AT,
+            &mapped_text::words(name.as_bytes(), format::NAME_MAX),
+        );
         let gauge = Gauge { place: Some(place) };
         gauge.store(format::STATE_AT, format::WELL);
         Ok(gauge)
@@ -230,7 +234,7 @@ impl Gauge {
     /// Something of the lane failed, such as an archive.
     pub fn error(&self, error: &Error, now_ns: i64) {
         let Some(Place { sheet, at }) = &self.place else { return };
-        let text = text_words(error.to_string().as_bytes(), format::ERROR_MAX);
+        let text = mapped_text::words(error.to_string().as_bytes(), format::ERROR_MAX);
         let _writing = sheet.texts.lock().unwrap_or_else(PoisonError::into_inner);
         store_all(&sheet.words, at + format::ERROR_AT, &text);
         self.store(format::ERROR_TIME_AT, now_ns as u64);

@@ -9,6 +9,7 @@
 //! worst it shows `?` once. A slot of state 0 says nothing.
 
 use standpipe_common::boot::BOOT_ID_BYTES;
+use standpipe_common::mapped_text::{text, word};
 
 /// First word of the file.
 pub const MAGIC: u64 = u64::from_ne_bytes(*b"status\n\0");
@@ -136,21 +137,6 @@ pub enum Unreadable {
     Version(u64),
 }
 
-/// The words of a text of at most `max` bytes: length, checksum, and the bytes, padded with zeros. What is longer is
-/// cut, between two characters where it is UTF-8.
-pub fn text_words(text: &[u8], max: usize) -> Vec<u64> {
-    let is_inside = |byte: u8| byte & 0xC0 == 0x80;
-    let fits = text.len() <= max;
-    let end = if fits { text.len() } else { (0..=max).rev().find(|&end| !is_inside(text[end])).unwrap_or(max) };
-    let text = &text[..end];
-    let bytes = text.chunks(8).map(|chunk| {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        u64::from_ne_bytes(word)
-    });
-    [text.len() as u64, checksum(text)].into_iter().chain(bytes).collect()
-}
-
 /// Reads a whole file.
 pub fn decode(file: &[u8]) -> Result<Content, Unreadable> {
     if file.len() < HEADER_BYTES || word(file, 0) != MAGIC {
@@ -196,23 +182,10 @@ fn slot(slot: &[u8]) -> Slot {
     }
 }
 
-fn text(slot: &[u8], at: usize, max: usize) -> Option<Vec<u8>> {
-    let len = usize::try_from(word(slot, at)).ok().filter(|len| *len <= max)?;
-    let text = &slot[at + 16..at + 16 + len];
-    (checksum(text) == word(slot, at + 8)).then(|| text.to_vec())
-}
-
-fn word(bytes: &[u8], at: usize) -> u64 {
-    bytes[at..at + 8].try_into().map_or(0, u64::from_ne_bytes)
-}
-
-/// FNV-1a of 64 bits, so that an empty text in a slot of zeros is no text either.
-fn checksum(text: &[u8]) -> u64 {
-    text.iter().fold(0xCBF2_9CE4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3))
-}
-
 #[cfg(test)]
 mod tests {
+    use standpipe_common::mapped_text;
+
     use super::*;
 
     fn put(file: &mut [u8], at: usize, words: &[u64]) {
@@ -228,8 +201,8 @@ mod tests {
         file[BOOT_AT..BOOT_AT + 4].copy_from_slice(b"boot");
         let second = HEADER_BYTES + SLOT_BYTES;
         put(&mut file, second, &[SICK, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]);
-        put(&mut file, second + NAME_AT, &text_words("größe".as_bytes(), NAME_MAX));
-        put(&mut file, second + ERROR_AT, &text_words(b"no room", ERROR_MAX));
+        put(&mut file, second + NAME_AT, &mapped_text::words("größe".as_bytes(), NAME_MAX));
+        put(&mut file, second + ERROR_AT, &mapped_text::words(b"no room", ERROR_MAX));
         file
     }
 
@@ -258,17 +231,6 @@ mod tests {
         let mut never = good;
         put(&mut never, second + ERROR_AT, &[0, 0]);
         assert_eq!(decode(&never).unwrap().slots[0].error, None);
-    }
-
-    #[test]
-    fn a_long_text_is_cut_between_characters() {
-        for (text, max, kept) in
-            [("größe", 7, "größe"), ("größe", 6, "größ"), ("größe", 5, "grö"), ("ab", 1, "a"), ("", 0, "")]
-        {
-            assert_eq!(text_words(text.as_bytes(), max)[0], kept.len() as u64, "{text} {max}");
-        }
-        assert_eq!(text_words(&[0xFF; 300], NAME_MAX)[0], NAME_MAX as u64);
-        assert_eq!(text_words(&[0x80; 300], NAME_MAX)[0], NAME_MAX as u64);
     }
 
     #[test]

@@ -6,12 +6,12 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use standpipe_common::clock;
 use standpipe_common::error::{Cannot, Stop};
+use standpipe_common::shown::{UNKNOWN, harmless, number, passed_ns, size, span};
 use standpipe_common::table::{Screen, render};
 
 use super::format::{SICK, Slot, UNCOUNTED, WELL};
@@ -24,8 +24,6 @@ use crate::logs::select::{is_path, log_root};
 const EXIT_FINDING: u8 = 1;
 /// Version of the JSON object.
 const JSON_VERSION: u32 = 1;
-/// What nobody knows.
-const UNKNOWN: &str = "?";
 
 /// Shows what was asked for. The exit code.
 pub fn run(args: &StatusArgs) -> Result<u8, Stop> {
@@ -91,14 +89,14 @@ impl Report<'_> {
     fn text(&self, findings: &[Finding], screen: Screen) -> String {
         const TITLES: [&str; 7] = ["PIPE", "BYTES", "LINES", "LAST", "PARTS", "BACKLOG", "STATE"];
         let rows: Vec<Vec<String>> = self.snapshot.lanes.iter().map(|lane| self.row(lane)).collect();
-        let mut text = format!("{}\n", screen_text(&self.headline(), screen));
+        let mut text = format!("{}\n", screen.text(&self.headline()));
         if rows.is_empty() {
             text.push_str("no pipes\n");
         } else {
             text.push_str(&render(&TITLES, &rows, screen));
         }
         for finding in findings {
-            text.push_str(&screen_text(&finding.sentence, screen));
+            text.push_str(&screen.text(&finding.sentence));
             text.push('\n');
         }
         text
@@ -231,11 +229,8 @@ impl Report<'_> {
         self.span_ns(then_ns).map_or_else(|| UNKNOWN.to_owned(), span)
     }
 
-    /// Since then. `None`: that was never, or will be later than a clock can have been set back.
     fn span_ns(&self, then_ns: u64) -> Option<u64> {
-        const CLOCK_STEP_NS: i64 = 60_000_000_000;
-        let passed = self.now_ns.checked_sub(i64::try_from(then_ns).ok().filter(|then| *then != 0)?)?;
-        (passed >= -CLOCK_STEP_NS).then(|| u64::try_from(passed).unwrap_or(0))
+        passed_ns(then_ns, self.now_ns)
     }
 }
 
@@ -256,48 +251,6 @@ fn text(text: Option<&[u8]>) -> String {
     text.map_or_else(|| UNKNOWN.to_owned(), |text| harmless(&String::from_utf8_lossy(text)))
 }
 
-/// Control characters made visible: a status file can say anything.
-fn harmless(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
-}
-
-fn screen_text(text: &str, screen: Screen) -> String {
-    if screen.is_utf8 {
-        return text.to_owned();
-    }
-    text.chars().flat_map(|c| if c.is_ascii() { vec![c] } else { c.escape_default().collect() }).collect()
-}
-
-/// A count. One that is below zero as a signed number is nonsense.
-fn number(count: u64) -> String {
-    i64::try_from(count).map_or_else(|_| UNKNOWN.to_owned(), |count| count.to_string())
-}
-
-/// Bytes in the largest unit that leaves a digit before the point.
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if i64::try_from(bytes).is_err() {
-        return UNKNOWN.to_owned();
-    }
-    let power = (bytes.max(1).ilog2() / 10) as usize;
-    match power.checked_sub(1) {
-        None => format!("{bytes} B"),
-        Some(unit) => format!("{:.1} {}", bytes as f64 / 1024_f64.powi(power as i32), UNITS[unit]),
-    }
-}
-
-/// A span in its largest unit, `0s` to days.
-fn span(ns: u64) -> String {
-    let seconds = Duration::from_nanos(ns).as_secs();
-    let (count, unit) = match seconds {
-        0..60 => (seconds, "s"),
-        60..3600 => (seconds / 60, "m"),
-        3600..86_400 => (seconds / 3600, "h"),
-        _ => (seconds / 86_400, "d"),
-    };
-    format!("{count}{unit}")
-}
-
 /// A moment for programs; null: never, or no time at all.
 fn moment(ns: u64) -> Value {
     let time = i64::try_from(ns).ok().filter(|ns| *ns != 0);
@@ -310,29 +263,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_for_people() {
-        for (bytes, shown) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (1_572_864, "1.5 MiB"),
-            (u64::MAX / 2, "8.0 EiB"),
-            (u64::MAX, "?"),
-        ] {
-            assert_eq!(size(bytes), shown);
-        }
-        for (ns, shown) in [
-            (0, "0s"),
-            (59_999_999_999, "59s"),
-            (60_000_000_000, "1m"),
-            (86_399_000_000_000, "23h"),
-            (u64::MAX, "213503d"),
-        ] {
-            assert_eq!(span(ns), shown);
-        }
-        assert_eq!((number(7), number(u64::MAX)), ("7".to_owned(), "?".to_owned()));
+    fn moments_are_for_programs() {
         assert_eq!((moment(0), moment(u64::MAX)), (Value::Null, Value::Null));
         assert_eq!(moment(1)["time"], "1970-01-01T00:00:00.000000001Z");
-        assert_eq!(harmless("a\x1b[2J\u{9b}"), "a\\u{1b}[2J\\u{9b}");
     }
 }

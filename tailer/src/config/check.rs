@@ -11,6 +11,7 @@ use glob::Pattern;
 use standpipe_common::config_text::Flaw;
 
 use super::keys;
+use super::spool;
 use super::table::Table;
 use super::tree::{Node, Value};
 use super::{Config, FileConfig, Language, Overrides, StartAt};
@@ -33,7 +34,8 @@ pub(super) fn check(root: &Node, dir: &Path, language: Language, given: &Overrid
             None => {}
         }
     }
-    if top.nodes("files").is_empty() && flaws.is_empty() {
+    let spools = spool::check(top.nodes("spool"), default_pipe.map(|(pipe, _)| pipe), dir, &mut flaws);
+    if top.nodes("files").is_empty() && top.nodes("spool").is_empty() && flaws.is_empty() {
         let span = top.get("files").map_or(0..0, |node| node.span.clone());
         flaws.push(Flaw { message: format!("there is no file to follow: add {}", language.sample_file()), span });
     }
@@ -49,6 +51,7 @@ pub(super) fn check(root: &Node, dir: &Path, language: Language, given: &Overrid
         inotify: top.flag("inotify").unwrap_or(defaults.inotify),
         late_writer_max: millis(&top, "late_writer_max_ms", defaults.late_writer_max),
         files,
+        spools,
     };
     config.take(given);
     for file in config.files.iter().filter(|file| !file.is_glob && config.is_state(&file.path)) {
@@ -56,14 +59,14 @@ pub(super) fn check(root: &Node, dir: &Path, language: Language, given: &Overrid
         flaws.push(Flaw { message: "this is a file of our own state: it cannot be followed".to_string(), span });
     }
     if config.state_file.is_none()
-        && let Some(span) = default_pipe.map(|(_, span)| span).or(seen.pipe.as_ref())
+        && let Some(span) = default_pipe.map(|(_, span)| span.clone()).or(seen.pipe).or(pipe_of(top.nodes("spool")))
         && lacks(root, "state_file")
     {
         let message = format!(
             "delivery into a pipe needs a state file: add `{}` at the top, or say --state FILE",
             language.sample_state()
         );
-        flaws.push(Flaw { message, span: span.clone() });
+        flaws.push(Flaw { message, span });
     }
     if flaws.is_empty() { Ok(config) } else { Err(flaws) }
 }
@@ -108,6 +111,7 @@ fn file_config(table: &Table<'_>, path: &str, default_pipe: Option<&str>, dir: &
         name: table.text("name").map(|(name, _)| name.to_string()),
         pipe: table.text("pipe").map(|(pipe, _)| pipe).or(default_pipe).map(|pipe| beside(dir, pipe)),
         priority: table.number("priority").map_or(defaults.priority, |number| number as i32),
+        rate_limit: table.text("rate_limit").and_then(|(text, _)| text.parse().ok()),
         start_at: table.word::<StartAt>("start_at").unwrap_or(defaults.start_at),
         rotated: table.nodes("rotated").iter().filter_map(Node::as_text).map(str::to_string).collect(),
         timestamp: table.text("timestamp").map_or(defaults.timestamp, |(text, _)| text.to_string()),
@@ -124,7 +128,13 @@ fn is_path_missing(node: &Node) -> bool {
     matches!(node.value, Value::Table(_)) && lacks(node, "path")
 }
 
-fn lacks(node: &Node, key: &str) -> bool {
+/// Where the first pipe of these tables stands.
+fn pipe_of(nodes: &[Node]) -> Option<Range<usize>> {
+    let entries = nodes.iter().flat_map(Node::entries);
+    entries.filter(|entry| entry.key == "pipe").map(|entry| entry.node.span.clone()).next()
+}
+
+pub(super) fn lacks(node: &Node, key: &str) -> bool {
     node.entries().iter().all(|entry| entry.key != key)
 }
 
@@ -139,7 +149,7 @@ fn escaped(dir: &Path) -> String {
 }
 
 /// A path in a file of `dir`, absolute and without `.` in it.
-fn beside(dir: &Path, path: &str) -> PathBuf {
+pub(super) fn beside(dir: &Path, path: &str) -> PathBuf {
     let joined = dir.join(path);
     absolute(&joined).unwrap_or(joined)
 }

@@ -3,6 +3,7 @@
 //! Invariant: the reference and the parser know the same keys, ranges and defaults; tests hold them together.
 
 use super::timestamp;
+use crate::rate::Rate;
 
 /// What is known of one key.
 #[derive(Clone, Copy, Debug)]
@@ -36,8 +37,16 @@ pub enum Kind {
     Globs,
     /// The form of a timestamp.
     Timestamp,
+    /// The same, but a relative one starts at the `dir` of its table.
+    PathInDir,
+    /// A length of time.
+    Span,
+    /// Lines or bytes a second.
+    Rate,
     /// The tables of the files.
     Files,
+    /// The tables of the spools.
+    Spools,
 }
 
 impl Kind {
@@ -52,7 +61,11 @@ impl Kind {
             Kind::Name => format!("a name of 1 to {NAME_BYTES_MAX} bytes without blanks"),
             Kind::Globs => "a list of globs such as [\"old/app.log*\"]".to_string(),
             Kind::Timestamp => format!("{}, or a strptime pattern such as \"%d.%m.%Y %H:%M:%S\"", named()),
+            Kind::PathInDir => "a path; a relative one starts at `dir`".to_string(),
+            Kind::Span => "a span such as \"30s\", \"1h30m\" or \"1d\"".to_string(),
+            Kind::Rate => Rate::EXPECTED.to_string(),
             Kind::Files => "a table for each file".to_string(),
+            Kind::Spools => "a table for each spool".to_string(),
         }
     }
 }
@@ -78,8 +91,14 @@ pub const TOP: &[Key] = &[
     Key {
         name: "files",
         kind: Kind::Files,
-        default: "none: there must be one",
+        default: "none: there must be one, or a spool",
         meaning: "The files that are followed; `[[files]]` in TOML, a list in YAML.",
+    },
+    Key {
+        name: "spool",
+        kind: Kind::Spools,
+        default: "none",
+        meaning: "Directories into which short-lived processes write a file each; `[[spool]]` in TOML, a list in YAML.",
     },
     Key {
         name: "order",
@@ -166,7 +185,16 @@ pub const FILE: &[Key] = &[
         name: "priority",
         kind: Kind::Number(i32::MIN as i64, i32::MAX as i64),
         default: "0",
-        meaning: "Where descriptors are too few for all files, those of the lowest priority wait.",
+        meaning: "Where an output has no room for all that waits, files of a higher priority go first, and those of one \
+                  priority share it; in every sixteenth round all share it alike, so none waits for ever. Where descriptors \
+                  are too few for all files, those of the lowest priority wait.",
+    },
+    Key {
+        name: "rate_limit",
+        kind: Kind::Rate,
+        default: "none",
+        meaning: "How fast this file is read, each of them under a glob. What is faster waits in the file and is never \
+                  lost. The burst is what may go at once after a rest; without it, a second's worth.",
     },
     Key {
         name: "start_at",
@@ -194,5 +222,54 @@ pub const FILE: &[Key] = &[
         default: "5000",
         meaning: "How long a rotated file that still has a name may stay idle before it is closed, where the kernel does \
                   not tell whether anybody writes into it. If it grows later it is opened again.",
+    },
+];
+
+/// The keys of a spool.
+pub const SPOOL: &[Key] = &[
+    Key {
+        name: "dir",
+        kind: Kind::Path,
+        default: "none: it must be there",
+        meaning: "The directory. Each regular file in it is delivered whole once it is complete, and then removed; \
+                  names that begin with a dot are passed over. It need not exist yet.",
+    },
+    Key {
+        name: "done",
+        kind: Kind::PathInDir,
+        default: "none: a file is complete when nobody writes it any more",
+        meaning: "The directory of the markers: a file is complete when an empty file of its name is there. Needed \
+                  where the kernel does not tell whether anybody writes a file.",
+    },
+    Key {
+        name: "pipe",
+        kind: Kind::Path,
+        default: "the `pipe` at the top",
+        meaning: "The pipe into which the files are delivered.",
+    },
+    Key {
+        name: "priority",
+        kind: Kind::Number(i32::MIN as i64, i32::MAX as i64),
+        default: "0",
+        meaning: "Whether files of this spool go before or after those of others into one output, as for `[[files]]`.",
+    },
+    Key {
+        name: "rate_limit",
+        kind: Kind::Rate,
+        default: "none",
+        meaning: "How fast this spool is read. What is faster waits in it. A file that was begun is not held back while \
+                  others wait for their output: what it took too much is paid back before the next one.",
+    },
+    Key {
+        name: "max_age",
+        kind: Kind::Span,
+        default: "\"1d\"",
+        meaning: "How long after its last write a file without a marker, or a marker without its file, is left alone.",
+    },
+    Key {
+        name: "stale",
+        kind: Kind::Word(&["deliver", "remove"]),
+        default: "\"deliver\"",
+        meaning: "What becomes of a file that got no marker within `max_age`, and that nobody writes.",
     },
 ];

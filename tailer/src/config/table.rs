@@ -8,10 +8,12 @@ use std::ops::Range;
 use clap::ValueEnum;
 use glob::Pattern;
 use standpipe_common::config_text::Flaw;
+use standpipe_common::units::Span;
 
 use super::keys::{Key, Kind, NAME_BYTES_MAX};
 use super::timestamp;
 use super::tree::{Entry, Node, Value};
+use crate::rate::Rate;
 
 /// The entries of a table that are right.
 pub(super) struct Table<'n>(Vec<&'n Entry>);
@@ -97,23 +99,30 @@ fn refusal(key: &Key, node: &Node) -> Option<Flaw> {
         }
         (Kind::Word(words), Value::Text(text)) if !words.contains(&text.as_str()) => not_that(),
         (Kind::Name, Value::Text(text)) if !is_name(text) => not_that(),
-        (Kind::Path | Kind::PathOrGlob, Value::Text(text)) if text.is_empty() || text.contains('\0') => not_that(),
+        (Kind::Path | Kind::PathInDir | Kind::PathOrGlob, Value::Text(text))
+            if text.is_empty() || text.contains('\0') =>
+        {
+            not_that()
+        }
         (Kind::PathOrGlob, Value::Text(text)) if text.ends_with('/') => {
             wrong(format!("`{text}` is a directory: write a file, or `{text}*.log` for files in it"))
         }
         (Kind::PathOrGlob, Value::Text(text)) => glob_refusal(text, &span),
+        (Kind::Span, Value::Text(text)) => text.parse::<Span>().err().and_then(wrong),
         (Kind::Timestamp, Value::Text(text)) => timestamp::refusal(text).and_then(wrong),
+        (Kind::Rate, Value::Text(text)) => text.parse::<Rate>().err().and_then(wrong),
         (Kind::Globs, Value::List(nodes)) => nodes.iter().find_map(|node| match &node.value {
             Value::Text(text) if !text.is_empty() => glob_refusal(text, &node.span),
             value => Some(Flaw { message: format!("{value} is no glob: write a text"), span: node.span.clone() }),
         }),
         (Kind::Number(..), Value::Integer(_))
-        | (Kind::Word(_) | Kind::Name | Kind::Path, Value::Text(_))
+        | (Kind::Word(_) | Kind::Name | Kind::Path | Kind::PathInDir, Value::Text(_))
         | (Kind::Flag, Value::Bool(_))
-        | (Kind::Files, Value::List(_)) => None,
-        (Kind::Name | Kind::Path | Kind::PathOrGlob | Kind::Timestamp | Kind::Word(_), Value::Integer(_)) => {
-            wrong(format!("{value} is a number, but `{}` takes a text: write it in quotes", key.name))
-        }
+        | (Kind::Files | Kind::Spools, Value::List(_)) => None,
+        (
+            Kind::Name | Kind::Path | Kind::PathInDir | Kind::PathOrGlob | Kind::Span | Kind::Timestamp | Kind::Word(_),
+            Value::Integer(_),
+        ) => wrong(format!("{value} is a number, but `{}` takes a text: write it in quotes", key.name)),
         _ => not_that(),
     }
 }

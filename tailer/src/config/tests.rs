@@ -1,9 +1,10 @@
 //! What files and flags say.
 
 mod mistakes;
+mod reference;
+mod spools;
 
 use super::*;
-use crate::config::keys::{FILE, TOP};
 
 fn loaded_as(name: &str, text: &str, given: &Overrides) -> Result<Config, String> {
     let dir = tempfile::tempdir().unwrap();
@@ -20,6 +21,10 @@ fn loaded_as(name: &str, text: &str, given: &Overrides) -> Result<Config, String
     for file in &mut config.files {
         moved(&mut file.path);
         file.pipe.iter_mut().for_each(moved);
+    }
+    for spool in &mut config.spools {
+        moved(&mut spool.dir);
+        spool.done.iter_mut().chain(&mut spool.pipe).for_each(moved);
     }
     Ok(config)
 }
@@ -52,6 +57,7 @@ const FULL: &str = r#"
     name = "app"
     pipe = "/q"
     priority = -3
+    rate_limit = "64KiB/s, burst 1M"
     start_at = "beginning"
     rotated = ["old/app.log*", "/o/*"]
     timestamp = "%d.%m.%Y %H:%M:%S"
@@ -78,6 +84,7 @@ fn each_key_reaches_its_field() {
                 name: Some("app".to_string()),
                 pipe: Some("/q".into()),
                 priority: -3,
+                rate_limit: "64K/s, burst 1M".parse().ok(),
                 start_at: StartAt::Beginning,
                 rotated: vec!["old/app.log*".to_string(), "/o/*".to_string()],
                 timestamp: "%d.%m.%Y %H:%M:%S".to_string(),
@@ -85,6 +92,7 @@ fn each_key_reaches_its_field() {
             },
             FileConfig { is_glob: true, pipe: Some("/DIR/p".into()), ..file("/DIR/*.log") },
         ],
+        spools: Vec::new(),
     };
     assert_eq!(toml(FULL).unwrap(), expected);
 }
@@ -115,7 +123,7 @@ fn the_yaml_that_people_come_with_works_as_it_stands() {
 fn yaml_and_toml_say_the_same() {
     let text = "order: timestamp\nwindow_ms: 100\nstate_file: s/state.json\npipe: p\noutput: json\n\
                 poll_interval_ms: 1000\ninotify: false\nlate_writer_max_ms: 0\non_corrupt: 'beginning'\nfiles:\n\
-                - {path: app.log, name: app, pipe: /q, priority: -3, start_at: beginning,\n   \
+                - {path: app.log, name: app, pipe: /q, priority: -3, rate_limit: '64KiB/s, burst 1M', start_at: beginning,\n   \
                    rotated: [\"old/app.log*\", /o/*], timestamp: \"%d.%m.%Y %H:%M:%S\", max_idle_ms: 10}\n\
                 - path: ./*.log\n";
     assert_eq!(yaml(text).unwrap(), toml(FULL).unwrap());
@@ -204,62 +212,4 @@ fn our_own_state_is_known_by_its_name() {
         assert_eq!(config.is_state(Path::new(path)), ours, "{path}");
         assert!(!Config::default().is_state(Path::new(path)));
     }
-}
-
-/// The key as TOML, with its default.
-fn sample(key: &keys::Key) -> String {
-    format!("{} = {}\n", key.name, key.default)
-}
-
-#[test]
-fn the_defaults_of_the_reference_are_those_of_the_code() {
-    let values = |table: &[keys::Key]| -> String {
-        let has_value =
-            |key: &&keys::Key| key.default.starts_with(['"', '[', 't']) || key.default.parse::<i64>().is_ok();
-        table.iter().filter(has_value).filter(|key| key.name != "pipe" && key.name != "name").map(sample).collect()
-    };
-    let text = format!("{}[[files]]\npath = \"/a\"\n{}", values(TOP), values(FILE));
-    assert!(text.lines().count() > 12, "{text}");
-    assert_eq!(toml(&text).unwrap(), Config { files: vec![file("/a")], ..Config::default() }, "{text}");
-}
-
-#[test]
-fn the_reference_is_what_the_code_does() {
-    const BEGIN: &str = "<!-- keys: made from the code, see tailer/src/config/tests.rs -->\n";
-    const END: &str = "<!-- end of keys -->";
-    let page: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "docs", "tailer.md"].iter().collect();
-    let text = std::fs::read_to_string(&page).unwrap();
-    let (before, rest) = text.split_once(BEGIN).expect("the first mark of the keys");
-    let (_, after) = rest.split_once(END).expect("the last mark of the keys");
-    let table = |keys: &[keys::Key]| -> String {
-        let row = |key: &keys::Key| {
-            let default =
-                if key.default.contains([' ', ':']) { key.default.to_string() } else { format!("`{}`", key.default) };
-            format!("| `{}` | {default} | {} | {} |\n", key.name, key.kind.takes(), key.meaning)
-        };
-        let rows = keys.iter().map(row).collect::<Vec<_>>().concat();
-        format!("| key | default | takes | what and why |\n|---|---|---|---|\n{rows}")
-    };
-    let keys = format!("\n{}\n### `[[files]]`\n\n{}\n", table(TOP), table(FILE));
-    let expected = format!("{before}{BEGIN}{keys}{END}{after}");
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(&page, expected).unwrap();
-    } else {
-        assert!(text == expected, "docs/tailer.md is out of date: run UPDATE_DOCS=1 cargo test");
-    }
-}
-
-#[test]
-fn each_example_of_the_page_is_what_the_program_says() {
-    let page: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "docs", "tailer.md"].iter().collect();
-    let text = std::fs::read_to_string(&page).unwrap();
-    let example = |begin: &str| {
-        let (_, rest) = text.split_once(begin).expect(begin);
-        rest.split("```").next().unwrap_or_default().to_string()
-    };
-    assert_eq!(toml(&example("```toml\n")).unwrap().files.len(), 2);
-    #[cfg(feature = "yaml")]
-    assert_eq!(yaml(&example("```yaml\n")).unwrap().order, Order::Timestamp);
-    let error = toml("[[files]]\npath = \"/a\"\nmax_idle_ms = 5\n").unwrap_err();
-    assert_eq!(error.replace("DIR/t.toml", "tailer.toml"), example("2.\n\n```\n").trim_end());
 }

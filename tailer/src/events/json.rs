@@ -53,6 +53,10 @@ fn fields(event: &Event) -> (&'static str, Value) {
         Event::Late { name, count } => ("late", json!({"source": name, "count": count})),
         Event::Ambiguous { name } => ("ambiguous", json!({"source": name})),
         Event::Finished { name, identity } => ("finished", json!({"source": name, "identity": id(*identity)})),
+        Event::Backlog { name, rate, bytes } => {
+            ("backlog", json!({"source": name, "rate_limit": rate.to_string(), "bytes": bytes}))
+        }
+        Event::BacklogOver { name, after } => ("backlog_over", json!({"source": name, "after_s": after.as_secs()})),
         Event::Debug { name, identity, read, delivered } => {
             ("debug", json!({"source": name, "identity": id(*identity), "read": read, "delivered": delivered}))
         }

@@ -35,6 +35,8 @@ fn all() -> Vec<Event> {
         Event::Leases { available: false },
         Event::InotifyLimit { sysctl: "fs.inotify.max_user_watches" },
         Event::Overflow,
+        Event::Backlog { name: app(), rate: "1M/s".parse().unwrap(), bytes: 5_000_000 },
+        Event::BacklogOver { name: app(), after: ms(7900) },
         Event::Late { name: app(), count: 1 },
         Event::Ambiguous { name: app() },
         Event::Finished { name: app(), identity: ino(9) },
@@ -72,6 +74,8 @@ fn sentences_do_not_change() {
 [tailer] no leases (needs CAP_LEASE or ownership), rotated files are finished after max_idle_ms
 [tailer] inotify limit reached, polling instead: raise fs.inotify.max_user_watches
 [tailer] inotify queue overflowed, looking at all files
+[tailer] app.log waits for its rate_limit (1MiB/s) with 5000000 bytes to be read
+[tailer] app.log no longer waits for its rate_limit, after 7s
 [tailer] app.log: 1 line late, put out behind later ones
 [tailer] app.log has several copies that fit, none is used
 [tailer] app.log inode=9 finished

@@ -36,6 +36,12 @@ pub(super) fn sentence(event: &Event) -> String {
         Event::Recovered { path } => format!("{} opened after all", path.display()),
         Event::Refused { path, reason } => format!("{} refused: {reason}", path.display()),
         Event::Waiting { count } => format!("{} for a descriptor: raise RLIMIT_NOFILE", wait(*count)),
+        Event::Backlog { name, rate, bytes } => {
+            format!("{name} waits for its rate_limit ({rate}) with {} to be read", plural(*bytes, "byte"))
+        }
+        Event::BacklogOver { name, after } => {
+            format!("{name} no longer waits for its rate_limit, after {}s", after.as_secs())
+        }
         Event::Leases { available: true } => "leases tell when rotated files are finished".to_string(),
         Event::Leases { available: false } => {
             "no leases (needs CAP_LEASE or ownership), rotated files are finished after max_idle_ms".to_string()

@@ -33,6 +33,7 @@ pub fn drain(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Sett
             Phase::Sought { .. } => return Outcome::AtEnd,
             Phase::Reading => {}
         }
+        hands.bytes_max = *left;
         match step(generation, hands) {
             Step::Went(bytes) => {
                 recover(generation, hands);

@@ -39,6 +39,8 @@ pub struct Hands<'a> {
     pub output: &'a mut dyn Output,
     /// At least [`BUFFER_BYTES`] long; its content means nothing between steps.
     pub buffer: &'a mut [u8],
+    /// Most bytes that a step reads.
+    pub bytes_max: usize,
     /// Longest line that is held until it is whole.
     pub line_bytes_max: usize,
     /// The monotonic clock.
@@ -89,11 +91,11 @@ pub fn step(generation: &mut Generation, hands: &mut Hands<'_>) -> Step {
         generation.at_end = None;
         return Step::Full;
     }
-    if let Some(first) = generation.first.take_if(|first| !first.is_empty() && room > 0) {
+    let most = READ_BYTES_MAX.min(hands.bytes_max).min(room - held.min(room));
+    if let Some(first) = generation.first.take_if(|first| !first.is_empty() && most > 0) {
         generation.at_end = None;
-        return take_bytes(generation, hands, &first[..room.min(first.len())], 0);
+        return take_bytes(generation, hands, &first[..most.min(first.len())], 0);
     }
-    let most = READ_BYTES_MAX.min(room - held.min(room));
     if most == 0 && matches!(generation.place, Place::Packed(_)) {
         // Only a read tells whether a packed file has an end here.
         return Step::Full;

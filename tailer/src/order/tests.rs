@@ -38,6 +38,8 @@ impl Output for Sink {
 
     fn note(&mut self, _: SourceId, _: Standing) {}
 
+    fn hold(&mut self, _: SourceId, _: bool) {}
+
     fn turn(&mut self, _: Instant, _: i64, delivered: &mut Vec<Delivered>) -> Result<Waits> {
         delivered.append(&mut self.delivered);
         self.room = self.room_max;

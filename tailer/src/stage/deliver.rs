@@ -50,7 +50,8 @@ enum Next {
 
 impl Output for Stage {
     fn room(&self, source: SourceId) -> usize {
-        let is_held_off = self.open.is_some_and(|open| open.source != source);
+        let is_held_off =
+            self.held.is_some_and(|held| held != source) || self.open.is_some_and(|open| open.source != source);
         let (area, filled) = (self.file.record.area_bytes(), self.filling.bytes());
         // A little room is of no use: a line has to fit.
         if is_held_off || self.filling.len() >= ENTRIES_MAX || filled > area / 2 {
@@ -74,6 +75,10 @@ impl Output for Stage {
         if standing == Standing::Ended && self.open.is_some_and(|open| open.source == source) {
             self.open = None;
         }
+    }
+
+    fn hold(&mut self, source: SourceId, is_held: bool) {
+        self.held = is_held.then_some(source);
     }
 
     fn turn(&mut self, now: Instant, _now_ns: i64, delivered: &mut Vec<Delivered>) -> Result<Waits> {
@@ -347,7 +352,8 @@ impl Stage {
 
     /// Until when other sources wait for the rest of a line.
     fn wait_for_open_line(&mut self, now: Instant) -> Option<Instant> {
-        let open = self.open.as_mut()?;
+        // Who holds all others off goes on when there is room.
+        let open = self.open.as_mut().filter(|open| self.held != Some(open.source))?;
         let until = *open.since.get_or_insert(now) + OPEN_SPAN;
         if now < until {
             return Some(until);

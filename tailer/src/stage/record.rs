@@ -55,6 +55,8 @@ pub struct Record {
     map: Mapping,
     area_bytes: usize,
     slots: Slots,
+    /// All slots before this one are taken.
+    free_from: usize,
 }
 
 /// Where the slots begin.
@@ -67,7 +69,7 @@ impl Record {
     pub(super) fn of(map: Mapping, area_bytes: usize) -> Record {
         let start = slots_start(area_bytes);
         let count = (map.bytes().len() - start) / SLOT_BYTES;
-        Record { map, area_bytes, slots: Slots { start, count } }
+        Record { map, area_bytes, slots: Slots { start, count }, free_from: 0 }
     }
 
     /// Whether word, entries and slots are such as we write them.
@@ -199,7 +201,8 @@ impl Record {
 
     /// Gives a generation a slot. `None`: all are taken.
     pub fn take_slot(&mut self, origin: Origin) -> Option<usize> {
-        let slot = self.slots.free(&self.map)?;
+        let slot = self.slots.free(&self.map, self.free_from)?;
+        self.free_from = slot + 1;
         self.slots.take(&mut self.map, slot, origin);
         Some(slot)
     }
@@ -216,6 +219,7 @@ impl Record {
 
     /// Frees a slot that no entry names.
     pub fn release_slot(&mut self, slot: usize) {
+        self.free_from = self.free_from.min(slot);
         self.slots.release(&mut self.map, slot);
     }
 

@@ -88,9 +88,9 @@ impl Slots {
         self.head_words(slot).map(|at| map.load_word(at)).take_while(|hash| *hash != 0).collect()
     }
 
-    /// The first free slot.
-    pub fn free(self, map: &Mapping) -> Option<usize> {
-        (0..self.count).find(|slot| map.load_word(self.at(*slot)) == FREE)
+    /// The first free slot from this one on.
+    pub fn free(self, map: &Mapping, from: usize) -> Option<usize> {
+        (from..self.count).find(|slot| map.load_word(self.at(*slot)) == FREE)
     }
 
     /// FREE to TAKEN.

@@ -1,5 +1,6 @@
 //! More files than can be open at once: who gives descriptors back, and who gets them.
 
+use std::cmp::Reverse;
 use std::io;
 use std::time::Instant;
 
@@ -12,6 +13,9 @@ use crate::follow::settings::Hints;
 use crate::lines::SourceId;
 use crate::output::Waits;
 use crate::roster::Followed;
+
+/// Descriptors that a spool has at once: its directories, one that is listed, and a file.
+const SPOOL_FILES: usize = 5;
 
 impl Tailer {
     /// Closes at least `needed` files of sources that were read to their ends, as far as there are such; they are
@@ -55,8 +59,11 @@ impl Tailer {
         }
     }
 
-    /// Gives descriptors to sources that could not open their files.
+    /// Gives descriptors to sources that could not open their files, the highest priority first.
     pub(super) fn feed_starved(&mut self) {
+        if self.spools.are_starved() {
+            self.park(SPOOL_FILES);
+        }
         if self.starved.is_empty() {
             return;
         }
@@ -66,6 +73,11 @@ impl Tailer {
         self.park(self.starved.len().min(self.open_max / 2));
         let free = self.open_starved.min(self.open_max).saturating_sub(self.open);
         let fed = free.min(self.starved.len());
+        if fed > 0 {
+            let roster = &mut self.roster;
+            let priority = |id: &SourceId| roster.get(*id).map(|followed| Reverse(followed.file.priority));
+            self.starved.sort_by_cached_key(priority);
+        }
         for id in self.starved.drain(..fed).collect::<Vec<_>>() {
             let Some(followed) = self.roster.get(id) else { continue };
             followed.is_starved = false;

@@ -33,8 +33,10 @@ impl Tailer {
         if !hints.globs.is_empty() {
             self.expand_at = Some(Instant::now());
         }
+        self.spools.hint(hints.globs);
         if hints.overflow {
             self.printer.print(&Event::Overflow);
+            self.spools.hint_all();
             self.roster.hint_all(Hints { names: true, content: true });
             self.expand_at = Some(Instant::now());
         }

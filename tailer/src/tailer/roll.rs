@@ -20,6 +20,7 @@ use crate::siblings::names::is_rotation_of;
 use crate::siblings::{Sibling, Siblings};
 use crate::source::Source;
 use crate::sources::{self, Found};
+use crate::spool::place::Spooled;
 use crate::stage::Position;
 use crate::state::{GenerationState, SourceState};
 use crate::timestamp::Format;
@@ -83,6 +84,7 @@ impl Tailer {
         self.complaints.clear();
         self.unfollowed.succeeded();
         self.roll(now);
+        self.change_spools(now);
         self.expand_next(now);
         self.tell_watching();
     }
@@ -132,7 +134,10 @@ impl Tailer {
         let mut known: BTreeSet<PathBuf> =
             self.roster.iter().map(|followed| followed.source.path().to_path_buf()).collect();
         known.extend(self.keeper.iter().flat_map(|keeper| keeper.others().map(|state| state.path.clone())));
-        let sources = sources::expand(&self.config, &known, &is_rotation_of);
+        let mut sources = sources::expand(&self.config, &known, &is_rotation_of);
+        let mut spooled = Spooled::of(&self.config);
+        let files = &self.config.files;
+        sources.found.retain(|found| !files[found.file].is_glob || !spooled.has(&found.path));
         for error in &sources.unreadable {
             self.printer.print(&Event::Warning(error.to_string()));
         }
@@ -180,7 +185,9 @@ impl Tailer {
         self.outputs.introduce(output, id, &found.name, form_of(&file)?);
         // Whoever puts lines in order waits for those of this one.
         self.outputs.get(output).note(id, Standing::Behind);
-        self.roster.add(Followed::new(source, found.name.clone(), file, siblings, output));
+        let mut followed = Followed::new(source, found.name.clone(), file, siblings, output);
+        followed.limit(self.is_batch, Instant::now());
+        self.roster.add(followed);
         Ok(())
     }
 
@@ -200,6 +207,7 @@ impl Tailer {
         followed.name.clone_from(&found.name);
         self.outputs.introduce(output, id, &found.name, form_of(&file)?);
         followed.file = file;
+        followed.limit(self.is_batch, Instant::now());
         self.roster.hint(id, settings::Hints { names: true, ..settings::Hints::default() });
         Ok(())
     }
@@ -223,6 +231,7 @@ impl Tailer {
     /// Takes a source off. What a checkpoint has to know of it stays there.
     pub(super) fn remove(&mut self, id: SourceId) {
         let Some(mut followed) = self.roster.remove(id) else { return };
+        self.board.release(id);
         self.open -= followed.open;
         self.outputs.part(followed.output, id);
         followed.live.and_then(|live| self.taken.live.remove(&live));

@@ -28,9 +28,12 @@ use crate::keeper::Keeper;
 use crate::order::{Patience, Window};
 use crate::outputs::{Kind, Outputs};
 use crate::roster::Roster;
+use crate::share::Lots;
 use crate::siblings::directories::Directories;
 use crate::sources::Found;
+use crate::spool::set::Spools;
 use crate::stage::{Position, Stage};
+use crate::status::board::Board;
 use crate::stdout::Stdout;
 use crate::steady::Steady;
 use crate::watch::Watch;
@@ -66,6 +69,7 @@ impl Tailer {
             is_debug: cli.debug,
             has_color: has_color(cli),
             roster: Roster::default(),
+            spools: Spools::default(),
             outputs: Outputs::default(),
             taken: Taken { ours: ours(), ..Taken::default() },
             directories: Directories::new(now),
@@ -73,12 +77,14 @@ impl Tailer {
             has_more_hints: false,
             are_leases_said: false,
             keeper: begin.keeper,
+            board: Board::default(),
             printer: Printer::new(form),
             open_max: budget::for_files(limit),
             open: 0,
             starved: Vec::new(),
             open_starved: 0,
             failures: 0,
+            lots: Lots::default(),
             is_starving_said: false,
             waits: Vec::new(),
             buffer: vec![0; BUFFER_BYTES],
@@ -106,6 +112,7 @@ impl Tailer {
         for finding in begin.findings {
             tailer.printer.print(&Event::Warning(finding));
         }
+        tailer.set_board();
         // What the directories of globs are like now, so that they are looked through again when they change.
         tailer.have_globs_changed();
         let found = tailer.find();
@@ -115,6 +122,8 @@ impl Tailer {
         for found in found {
             tailer.enroll(&found, Occasion::Named)?;
         }
+        tailer.enroll_spools(now)?;
+        tailer.spools.take_up(&mut tailer.outputs);
         tailer.forget_finished();
         tailer.expand_next(now);
         tailer.tell_watching();
@@ -122,6 +131,18 @@ impl Tailer {
             tailer.printer.print(event);
         }
         Ok(tailer)
+    }
+
+    /// Makes the status file beside the state file, if there is one of those.
+    fn set_board(&mut self) {
+        let Some(state) = &self.config.state_file else { return };
+        match Board::make(state, clock::now_ns()) {
+            Ok(board) => self.board = board,
+            Err(error) => {
+                let sentence = format!("{error}; tailer status will know nothing of this run");
+                self.printer.print(&Event::Warning(sentence));
+            }
+        }
     }
 
     /// Which output takes the lines for `pipe`, made if need be.
@@ -162,9 +183,11 @@ impl Tailer {
     /// Pipes need no longer know of what the checkpoint does not know.
     pub(super) fn forget_finished(&mut self) {
         let Some(keeper) = &self.keeper else { return };
+        // Where nobody knows which files are there, everything is remembered.
+        let Some(spooled) = self.spools.origins() else { return };
         let states: Vec<_> = self.roster.iter().map(|followed| followed.source.state()).collect();
         let all = states.iter().chain(keeper.others()).flat_map(|state| &state.generations);
-        let origins: Vec<_> = all.map(|generation| generation.origin).collect();
+        let origins: Vec<_> = all.map(|generation| generation.origin).chain(spooled).collect();
         self.outputs.retain(&origins);
     }
 }

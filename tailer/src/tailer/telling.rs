@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Tailer;
+use super::showing::count;
 use crate::config::Order;
 use crate::events::{self, Event};
 use crate::follow::happening::{Happening, Truncation};
@@ -46,6 +47,9 @@ impl Tailer {
         let name = followed.name.clone();
         let path = followed.source.path().to_path_buf();
         let identity = followed.live.unwrap_or_default();
+        for happening in &happenings {
+            count(&mut followed.counts, happening);
+        }
         for happening in happenings {
             if !self.is_debug && matches!(happening, Happening::Finished { .. }) {
                 continue;
@@ -75,13 +79,14 @@ impl Tailer {
         }
         for oddity in self.outputs.take_oddities() {
             let Some(followed) = self.roster.get(oddity.source) else { continue };
+            followed.counts.late_lines += oddity.late;
             self.printer.print(&Event::Late { name: followed.name.clone(), count: oddity.late });
         }
     }
 
     /// What stays behind at the end.
     pub fn farewell(&mut self) {
-        if !self.is_delivered() {
+        if !self.is_delivered() || self.roster.has_rested() || self.spools.have_work() {
             let sentence = "not everything could be delivered; the next run goes on with it";
             self.printer.print(&Event::Warning(sentence.to_owned()));
         }

@@ -64,6 +64,8 @@ impl Output for Collector {
         self.is_empty.set(false);
     }
 
+    fn hold(&mut self, _: SourceId, _: bool) {}
+
     fn note(&mut self, _source: SourceId, _standing: Standing) {}
 
     fn turn(&mut self, _now: Instant, _now_ns: i64, delivered: &mut Vec<Delivered>) -> Result<Waits> {

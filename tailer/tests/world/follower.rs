@@ -70,6 +70,8 @@ impl Output for Queue {
         self.queued.push(Put { generation, origin, end, bytes: lines.bytes.to_vec(), file_bytes });
     }
 
+    fn hold(&mut self, _: SourceId, _: bool) {}
+
     fn note(&mut self, _source: SourceId, _standing: Standing) {}
 
     fn turn(&mut self, _now: Instant, _now_ns: i64, delivered: &mut Vec<Delivered>) -> Result<Waits> {

@@ -9,6 +9,7 @@
 pub mod busy;
 pub mod log;
 pub mod sink;
+pub mod spool;
 
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};

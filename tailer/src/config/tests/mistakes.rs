@@ -19,7 +19,7 @@ fn assert_refused(text: &str, refusal: Result<Config, String>, place: &str, comp
 #[test]
 fn each_mistake_in_toml_is_told_at_its_place() {
     for (text, place, complaint) in [
-        ("ordr = \"read\"", "line 1, column 1", "unknown key `ordr`, expected one of `files`, `order`, `window_ms`"),
+        ("ordr = \"read\"", "line 1, column 1", "unknown key `ordr`, expected one of `files`, `spool`, `order`"),
         ("order = \"time\"", "line 1, column 9", "`time` cannot be `order`: write `read` or `timestamp`"),
         ("order = true", "line 1, column 9", "`true` cannot be `order`"),
         ("order = read", "line 1, column 9", "string values must be quoted"),

@@ -1,0 +1,66 @@
+//! The page of all keys says what the program does.
+
+use super::*;
+use crate::config::keys::{FILE, SPOOL, TOP};
+
+/// The key as TOML, with its default.
+fn sample(key: &keys::Key) -> String {
+    format!("{} = {}\n", key.name, key.default)
+}
+
+#[test]
+fn the_defaults_of_the_reference_are_those_of_the_code() {
+    let values = |table: &[keys::Key]| -> String {
+        let has_value =
+            |key: &&keys::Key| key.default.starts_with(['"', '[', 't']) || key.default.parse::<i64>().is_ok();
+        table.iter().filter(has_value).filter(|key| key.name != "pipe" && key.name != "name").map(sample).collect()
+    };
+    let file_values = values(FILE);
+    let text =
+        format!("{}[[files]]\npath = \"/a\"\n{file_values}[[spool]]\ndir = \"/b\"\n{}", values(TOP), values(SPOOL));
+    assert!(text.lines().count() > 14, "{text}");
+    let spools = vec![SpoolConfig { dir: "/b".into(), ..SpoolConfig::default() }];
+    assert_eq!(toml(&text).unwrap(), Config { files: vec![file("/a")], spools, ..Config::default() }, "{text}");
+}
+
+#[test]
+fn the_reference_is_what_the_code_does() {
+    const BEGIN: &str = "<!-- keys: made from the code, see tailer/src/config/tests.rs -->\n";
+    const END: &str = "<!-- end of keys -->";
+    let page: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "docs", "tailer.md"].iter().collect();
+    let text = std::fs::read_to_string(&page).unwrap();
+    let (before, rest) = text.split_once(BEGIN).expect("the first mark of the keys");
+    let (_, after) = rest.split_once(END).expect("the last mark of the keys");
+    let table = |keys: &[keys::Key]| -> String {
+        let row = |key: &keys::Key| {
+            let default =
+                if key.default.contains([' ', ':']) { key.default.to_string() } else { format!("`{}`", key.default) };
+            format!("| `{}` | {default} | {} | {} |\n", key.name, key.kind.takes(), key.meaning)
+        };
+        let rows = keys.iter().map(row).collect::<Vec<_>>().concat();
+        format!("| key | default | takes | what and why |\n|---|---|---|---|\n{rows}")
+    };
+    let (top, file, spool) = (table(TOP), table(FILE), table(SPOOL));
+    let keys = format!("\n{top}\n### `[[files]]`\n\n{file}\n### `[[spool]]`\n\n{spool}\n");
+    let expected = format!("{before}{BEGIN}{keys}{END}{after}");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&page, expected).unwrap();
+    } else {
+        assert!(text == expected, "docs/tailer.md is out of date: run UPDATE_DOCS=1 cargo test");
+    }
+}
+
+#[test]
+fn each_example_of_the_page_is_what_the_program_says() {
+    let page: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "docs", "tailer.md"].iter().collect();
+    let text = std::fs::read_to_string(&page).unwrap();
+    let example = |begin: &str| {
+        let (_, rest) = text.split_once(begin).expect(begin);
+        rest.split("```").next().unwrap_or_default().to_string()
+    };
+    assert_eq!(toml(&example("```toml\n")).unwrap().files.len(), 2);
+    #[cfg(feature = "yaml")]
+    assert_eq!(yaml(&example("```yaml\n")).unwrap().order, Order::Timestamp);
+    let error = toml("[[files]]\npath = \"/a\"\nmax_idle_ms = 5\n").unwrap_err();
+    assert_eq!(error.replace("DIR/t.toml", "tailer.toml"), example("2.\n\n```\n").trim_end());
+}

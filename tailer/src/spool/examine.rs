@@ -1,0 +1,201 @@
+//! The turn of one file: what is known of it is found out, decided upon, and done.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::rc::Rc;
+
+use standpipe_common::error::Error;
+
+use super::decide::{Decision, Facts, Rules, decide, elapsed};
+use super::dir::{Dir, Looked, Stands};
+use super::known::Memory;
+use super::part::Current;
+use super::remove::Flight;
+use super::scan::Candidate;
+use super::{Place, Spool};
+use crate::events::Event;
+use crate::guard::Guard;
+use crate::identity::Origin;
+use crate::lease::{self, Writers};
+use crate::open::{errno, is_out_of_descriptors};
+
+/// Files that are looked at in one turn.
+const LOOKS_MAX: usize = 4096;
+
+/// What is known of a file from before.
+struct Known {
+    /// Which of its lives this is.
+    origin: Origin,
+    /// How far that is delivered.
+    offset: u64,
+    /// The life before, if this one was not met yet.
+    before: Option<Origin>,
+}
+
+impl Spool {
+    /// Goes on to the next file that is to be delivered, if there is one. False: nothing more is to be done now.
+    pub(super) fn begin_next(&mut self, now_ns: i64) -> bool {
+        let Some(place) = self.place.clone() else { return false };
+        for _ in 0..LOOKS_MAX {
+            let Some(candidate) = self.queue.pop() else { return false };
+            self.begun.remove(&candidate.name);
+            match self.examine(&place, &candidate, now_ns) {
+                Ok(Some(current)) => {
+                    self.flying.insert(current.origin().identity);
+                    self.current = Some(current);
+                    self.has_begun = true;
+                    return true;
+                }
+                Ok(None) => {}
+                Err(error) if is_out_of_descriptors(errno(&error)) => {
+                    // All are found again, in their order.
+                    self.queue.clear();
+                    self.is_waiting = true;
+                    self.is_starved = true;
+                    self.shown.is_changed = true;
+                    return false;
+                }
+                Err(error) => {
+                    self.is_waiting = true;
+                    if self.said.is_new(&candidate.name, "open") {
+                        let path = place.dir.path_of(&candidate.name);
+                        self.events.push(Event::OpenError { path, errno: errno(&error) });
+                    }
+                }
+            }
+        }
+        false
+    }
+
+    fn examine(&mut self, place: &Place, candidate: &Candidate, now_ns: i64) -> io::Result<Option<Current>> {
+        let name = &*candidate.name;
+        let looked = match place.dir.look(name)? {
+            Stands::File(looked) => looked,
+            Stands::Odd(what) => {
+                self.refuse(place.dir.path_of(name), name, what, "not a regular file");
+                return Ok(None);
+            }
+            Stands::Nothing => {
+                self.remove_orphan(place, candidate, now_ns);
+                return Ok(None);
+            }
+        };
+        if self.flying.contains(&looked.identity) {
+            return Ok(None);
+        }
+        let mut file = None;
+        let mut ask = || match file.get_or_insert_with(|| looked.open()) {
+            Ok(file) => lease::ask(file),
+            Err(_) => Writers::Unknown,
+        };
+        let Known { origin, offset, before } = self.known(&looked)?;
+        let facts = Facts {
+            born_ns: if origin.epoch == 0 { looked.identity.born_ns } else { looked.written_ns },
+            written_ns: looked.written_ns,
+            size: looked.size,
+            marked_ns: candidate.is_marked.then_some(candidate.stamp_ns),
+        };
+        let rules = Rules { has_markers: place.done.is_some(), max_age: self.config.max_age, stale: self.config.stale };
+        let mut writers = None;
+        let decision = decide(facts, rules, now_ns, || *writers.insert(ask()));
+        if writers == Some(Writers::Unknown) {
+            self.tell_unknown(place, name);
+        }
+        let generation = self.next_generation();
+        let (name, marked_ns) = (candidate.name.clone(), facts.marked_ns);
+        let flight = Flight { place: place.clone(), name, origin, generation, end: looked.size, marked_ns };
+        match decision {
+            Decision::Wait | Decision::Unknown => {
+                self.is_waiting = true;
+                return Ok(None);
+            }
+            Decision::RemoveStale => {
+                self.remove_stale(&flight);
+                return Ok(None);
+            }
+            Decision::DeliverStale if offset < looked.size => {
+                let path = place.dir.path_of(&flight.name);
+                let sentence = format!("{} never got a marker; it is delivered as it is", path.display());
+                self.events.push(Event::Warning(sentence));
+            }
+            Decision::DeliverStale | Decision::Deliver => {}
+        }
+        if let Some(before) = before {
+            // From now on only the new life counts.
+            let memory = Memory { epoch: origin.epoch, offset: 0, guard: Guard::default() };
+            self.memory.insert(origin.identity, memory);
+            self.gone.push(before);
+        }
+        if offset >= looked.size {
+            // Nothing in it, or delivered by a run before: it is to be removed.
+            self.flying.insert(flight.origin.identity);
+            self.landed.push(flight);
+            return Ok(None);
+        }
+        let file = match file {
+            Some(opened) => opened?,
+            None => looked.open()?,
+        };
+        Ok(Some(Current::new(file, flight, offset)))
+    }
+
+    /// Which life of the file this is, and how far it was delivered.
+    fn known(&self, looked: &Looked) -> io::Result<Known> {
+        let Some(Memory { epoch, offset, guard }) = self.memory.get(&looked.identity).copied() else {
+            return Ok(Known { origin: Origin { identity: looked.identity, epoch: 0 }, offset: 0, before: None });
+        };
+        let origin = Origin { identity: looked.identity, epoch };
+        if looked.size >= offset && stands(&looked.open()?, offset, guard)? {
+            return Ok(Known { origin, offset, before: None });
+        }
+        // It was written anew under the same name.
+        Ok(Known { origin: Origin { epoch: epoch + 1, ..origin }, offset: 0, before: Some(origin) })
+    }
+
+    /// Removes a marker that has been without a file for long.
+    fn remove_orphan(&mut self, place: &Place, candidate: &Candidate, now_ns: i64) {
+        let Some(done) = place.done.as_ref().filter(|_| candidate.is_marked) else { return };
+        if elapsed(candidate.stamp_ns, now_ns) < self.config.max_age {
+            return;
+        }
+        match done.remove(&candidate.name, "spool-orphan") {
+            Ok(()) => self.orphans += 1,
+            Err(error) => self.tell_removal(done, &candidate.name, error),
+        }
+    }
+
+    /// What the kernel does not tell, once.
+    fn tell_unknown(&mut self, place: &Place, name: &OsStr) {
+        if !self.said.is_new_unknown() {
+            return;
+        }
+        let dir = place.dir.path.display();
+        self.events.push(if place.done.is_some() {
+            Event::Note(format!(
+                "no leases (needs CAP_LEASE or ownership): markers alone tell when files of {dir} are complete"
+            ))
+        } else {
+            let cause =
+                "no leases (needs CAP_LEASE or ownership): set `done`, so that markers tell when it is complete";
+            Event::Error(Error::because("deliver", place.dir.path_of(name), cause).to_string())
+        });
+    }
+
+    /// That something cannot be removed, once. It is tried again, but not soon: it may be so for all that there are.
+    pub(super) fn tell_removal(&mut self, dir: &Rc<Dir>, name: &OsStr, error: io::Error) {
+        if self.said.is_new_removal() {
+            let sentence = Error::new("remove", dir.path_of(name), error);
+            self.events.push(Event::Error(format!("{sentence}; it is delivered once all the same, and so are others")));
+        }
+    }
+}
+
+/// Whether what stands before the offset is what was delivered.
+fn stands(file: &File, offset: u64, guard: Guard) -> io::Result<bool> {
+    let len = u64::from(guard.len).min(offset);
+    let mut before = vec![0; len as usize];
+    file.read_exact_at(&mut before, offset - len)?;
+    Ok(guard.fits(&before))
+}

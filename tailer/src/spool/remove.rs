@@ -1,0 +1,144 @@
+//! Taking away what is delivered: the file first, then its marker.
+//!
+//! Right before a file goes it is looked at again: it must be the file that was delivered, no longer than it was, and
+//! nobody may write it. What has grown since stays, and its rest is delivered when it is complete again.
+
+use super::dir::{Looked, Name, Stands};
+use super::known::Memory;
+use super::{Place, Spool};
+use crate::events::Event;
+use crate::guard::Guard;
+use crate::identity::Origin;
+use crate::lease::{self, Writers};
+use crate::lines::GenerationId;
+use crate::output::Delivered;
+
+/// A file that was put, or needs not be.
+#[derive(Clone, Debug)]
+pub struct Flight {
+    /// Where it stands.
+    pub(super) place: Place,
+    /// What it is called there.
+    pub name: Name,
+    /// Which life of which inode.
+    pub origin: Origin,
+    /// What the output calls it.
+    pub generation: GenerationId,
+    /// Its bytes.
+    pub end: u64,
+    /// When its marker was touched, if it has one.
+    pub marked_ns: Option<i64>,
+}
+
+/// What stands where the delivered file was.
+enum Now {
+    /// It.
+    Same,
+    /// It, and there is or will be more in it.
+    Longer,
+    /// Another one, or nothing.
+    Other,
+}
+
+impl Spool {
+    /// The output delivered something of this spool.
+    pub fn delivered(&mut self, delivered: Delivered) {
+        (self.shown.is_changed, self.shown.blocked_ns) = (true, None);
+        while let Some(first) = self.flights.front() {
+            // What comes later was put later.
+            let is_there = first.generation == delivered.generation && first.end <= delivered.offset;
+            if !is_there && first.generation >= delivered.generation {
+                return;
+            }
+            let Some(flight) = self.flights.pop_front() else { return };
+            self.shown.delivered_bytes += flight.end;
+            self.landed.push(flight);
+        }
+    }
+
+    /// Removes what is delivered.
+    pub fn remove_delivered(&mut self) {
+        for flight in std::mem::take(&mut self.landed) {
+            self.flying.remove(&flight.origin.identity);
+            self.remove(&flight);
+        }
+    }
+
+    /// Removes a file that never became complete; told each time.
+    pub(super) fn remove_stale(&mut self, flight: &Flight) {
+        let path = flight.place.dir.path_of(&flight.name);
+        if self.remove(flight) {
+            let sentence = format!("{} was never complete; removed, {} bytes", path.display(), flight.end);
+            self.events.push(Event::Warning(sentence));
+        }
+    }
+
+    fn remove(&mut self, flight: &Flight) -> bool {
+        let dir = &flight.place.dir;
+        let now = match dir.look(&flight.name) {
+            Ok(Stands::File(looked)) => now(&looked, flight),
+            Ok(_) => Now::Other,
+            Err(error) => {
+                self.remember(flight);
+                self.tell_removal(dir, &flight.name, error);
+                return false;
+            }
+        };
+        match now {
+            Now::Longer => {
+                self.remember(flight);
+                self.is_waiting = true;
+                false
+            }
+            Now::Other => {
+                self.forget(flight);
+                false
+            }
+            Now::Same => match dir.remove(&flight.name, "spool-remove") {
+                Ok(()) => {
+                    self.remove_marker(flight);
+                    self.forget(flight);
+                    true
+                }
+                Err(error) => {
+                    self.remember(flight);
+                    self.tell_removal(dir, &flight.name, error);
+                    false
+                }
+            },
+        }
+    }
+
+    /// Only that which was seen: the next process of this name may have touched it.
+    fn remove_marker(&mut self, flight: &Flight) {
+        let (Some(done), Some(marked_ns)) = (&flight.place.done, flight.marked_ns) else { return };
+        match done.brief(&flight.name) {
+            Ok(Some(brief)) if brief.odd.is_none() && brief.written_ns == marked_ns => {
+                if let Err(error) = done.remove(&flight.name, "spool-unmark") {
+                    self.tell_removal(done, &flight.name, error);
+                }
+            }
+            Ok(_) => {}
+            Err(error) => self.tell_removal(done, &flight.name, error),
+        }
+    }
+
+    /// It is there still: it is not to be delivered again.
+    fn remember(&mut self, flight: &Flight) {
+        let Origin { identity, epoch } = flight.origin;
+        self.memory.insert(identity, Memory { epoch, offset: flight.end, guard: Guard::default() });
+    }
+
+    fn forget(&mut self, flight: &Flight) {
+        self.memory.remove(&flight.origin.identity);
+        self.gone.push(flight.origin);
+    }
+}
+
+fn now(looked: &Looked, flight: &Flight) -> Now {
+    if looked.identity != flight.origin.identity {
+        return Now::Other;
+    }
+    let is_written = || looked.open().is_ok_and(|file| lease::ask(&file) == Writers::Somebody);
+    if looked.size == flight.end && !is_written() { Now::Same } else { Now::Longer }
+}

@@ -1,0 +1,167 @@
+//! What there is in a spool, in the order in which it became complete.
+//!
+//! Not here: whether it is complete, which is found out when its turn comes.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::io;
+use std::time::Duration;
+
+use super::decide::elapsed;
+use super::dir::{Brief, DIRECTORY, Dir, Name, kept};
+
+/// Most files that are remembered at once, oldest first; the others are found when these are gone.
+pub const FILES_MAX: usize = 1 << 16;
+/// Most odd names of one look that are told.
+const ODD_MAX: usize = 64;
+
+/// A file that may be complete.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Candidate {
+    /// Whether it is the first one: a part of it is not delivered yet, and nothing may come between its parts.
+    pub is_last: bool,
+    /// When it was marked, or else changed last; ns since the epoch.
+    pub stamp_ns: i64,
+    /// What it is called.
+    pub name: Name,
+    /// Whether the stamp is that of a marker.
+    pub is_marked: bool,
+    /// `None`: there is a marker alone.
+    pub file: Option<Short>,
+}
+
+/// What was seen of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Short {
+    /// Device and inode.
+    pub id: (u64, u64),
+    /// Bytes.
+    pub size: u64,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// In the order in which they became complete.
+    pub candidates: Vec<Candidate>,
+    /// Names that are no regular files, with what they are, in `dir` or among the markers.
+    pub odd_files: Vec<(Name, &'static str)>,
+    /// The same, among the markers.
+    pub odd_markers: Vec<(Name, &'static str)>,
+}
+
+/// What is to be looked at besides the markers.
+#[derive(Clone, Copy, Debug)]
+pub enum Files {
+    /// Nothing.
+    None,
+    /// Files that were not written for so long, at this moment.
+    Old(Duration, i64),
+    /// All.
+    All,
+}
+
+/// Looks. `begun` says of which files a part is delivered.
+///
+/// # Errors
+/// A directory cannot be read.
+pub fn scan(dir: &Dir, done: Option<&Dir>, files: Files, begun: impl Fn(&OsStr) -> bool) -> io::Result<Found> {
+    let mut found = Found::default();
+    let mut failed = None;
+    if let Some(done) = done {
+        done.each_name(|name| match done.brief(name) {
+            Ok(Some(brief)) => match brief.odd {
+                None => found.add(name, brief.written_ns, None, &begun),
+                Some(what) if found.odd_markers.len() < ODD_MAX => found.odd_markers.push((kept(name), what)),
+                Some(_) => {}
+            },
+            Ok(None) => {}
+            Err(error) => failed = Some(error),
+        })?;
+    }
+    if !matches!(files, Files::None) {
+        let marked: HashSet<Name> = found.candidates.iter().map(|candidate| candidate.name.clone()).collect();
+        dir.each_name(|name| match dir.brief(name) {
+            Ok(Some(brief)) => match (brief.odd, files) {
+                // Such as that of the markers.
+                (Some(DIRECTORY), _) => {}
+                (Some(what), _) if found.odd_files.len() < ODD_MAX => found.odd_files.push((kept(name), what)),
+                (Some(_), _) => {}
+                (None, Files::Old(age, now_ns)) if elapsed(brief.written_ns, now_ns) < age && !begun(name) => {}
+                (None, _) if marked.contains(name) => {}
+                (None, _) => found.add(name, brief.changed_ns, Some(short(brief)), &begun),
+            },
+            Ok(None) => {}
+            Err(error) => failed = Some(error),
+        })?;
+    }
+    found.candidates.sort_unstable();
+    found.candidates.truncate(FILES_MAX);
+    for candidate in found.candidates.iter_mut().filter(|candidate| candidate.is_marked) {
+        candidate.file = dir.brief(&candidate.name)?.filter(|brief| brief.odd.is_none()).map(short);
+    }
+    failed.map_or(Ok(found), Err)
+}
+
+fn short(brief: Brief) -> Short {
+    Short { id: brief.id, size: brief.size }
+}
+
+impl Found {
+    fn add(&mut self, name: &OsStr, stamp_ns: i64, file: Option<Short>, begun: &impl Fn(&OsStr) -> bool) {
+        if self.candidates.len() >= 2 * FILES_MAX {
+            self.candidates.sort_unstable();
+            self.candidates.truncate(FILES_MAX);
+        }
+        let (is_last, is_marked) = (!begun(name), file.is_none());
+        self.candidates.push(Candidate { is_last, stamp_ns, name: kept(name), is_marked, file });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+    use std::time::SystemTime;
+
+    use super::*;
+
+    fn make(path: &Path, seconds: u64) {
+        let file = File::create(path).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
+    }
+
+    #[test]
+    fn files_come_in_the_order_of_their_markers_and_begun_ones_first() {
+        let top = tempfile::tempdir().unwrap();
+        let done = top.path().join("done");
+        fs::create_dir(&done).unwrap();
+        for (name, marked) in [("c", 5), ("b", 7), ("a", 7), ("a\nb", 6), ("begun", 9), (".hidden", 1)] {
+            make(&top.path().join(name), 1);
+            make(&done.join(name), marked);
+        }
+        make(&top.path().join("old"), 1);
+        make(&top.path().join("new"), 500);
+        symlink("old", top.path().join("link")).unwrap();
+        fs::create_dir(done.join("directory")).unwrap();
+        symlink("a", done.join("link")).unwrap();
+        let (dir, done) = (Dir::open(top.path()).unwrap(), Dir::open(&done).unwrap());
+        let names = |files| {
+            let found = scan(&dir, Some(&done), files, |name| name == "begun").unwrap();
+            let names = found.candidates.iter().map(|candidate| candidate.name.to_str().unwrap().to_owned());
+            (names.collect::<Vec<_>>(), found)
+        };
+        let marked = ["begun", "c", "a\nb", "a", "b"];
+        let (only_marked, found) = names(Files::None);
+        assert_eq!(only_marked, marked);
+        let mut odd: Vec<_> = found.odd_markers.iter().map(|(name, what)| (name.to_str().unwrap(), *what)).collect();
+        odd.sort_unstable();
+        assert_eq!(odd, [("directory", "a directory"), ("link", "a link")]);
+        let (with_old, found) = names(Files::Old(Duration::from_secs(100), 450_000_000_000));
+        assert_eq!(with_old, [&marked[..], &["old"]].concat());
+        assert_eq!(found.odd_files, [(kept(OsStr::new("link")), "a link")]);
+        let all = scan(&dir, None, Files::All, |_| false).unwrap();
+        assert_eq!(all.candidates.len(), 7);
+    }
+}

@@ -1,0 +1,326 @@
+//! The layout of the status file: pure, both ways.
+//!
+//! ```text
+//! 0     header, padded to a page   "tailer\n\0", version, pid, start (ns), slots, bytes of a slot
+//! 4096  slots of 1024 bytes        numbers, path, what is wrong
+//! ```
+//! All numbers are aligned 64-bit words of the machine, each whole whenever it is read; texts are those of
+//! [`mapped_text`]. So a reader of the file needs no lock; at worst it shows `?` once. A slot of state 0 says nothing.
+
+use standpipe_common::mapped_text::{self, HEAD_BYTES, text, word};
+
+/// First word of the file.
+pub const MAGIC: u64 = u64::from_ne_bytes(*b"tailer\n\0");
+/// Version of the layout.
+pub const VERSION: u64 = 1;
+/// Bytes before the first slot: a page.
+pub const HEADER_BYTES: usize = 4096;
+/// Bytes of a slot: four of them are a page.
+pub const SLOT_BYTES: usize = 1024;
+/// Most slots of a file: a quarter of a million sources.
+pub const SLOTS_MAX: usize = 1 << 18;
+
+/// Offset of the version in the header.
+pub const VERSION_AT: usize = 8;
+/// Of the process id.
+pub const PID_AT: usize = 16;
+/// Of the start, ns since the epoch.
+pub const START_AT: usize = 24;
+/// Of the number of slots.
+pub const SLOTS_AT: usize = 32;
+/// Of the size of each.
+pub const SLOT_BYTES_AT: usize = 40;
+
+/// Offset of the state in a slot: [`FREE`] or [`USED`].
+pub const STATE_AT: usize = 0;
+/// Of the numbers, in the order of [`Figures::words`].
+const NUMBERS_AT: usize = 8;
+const NUMBERS: usize = 18;
+/// Of length, checksum and bytes of the path.
+pub const PATH_AT: usize = NUMBERS_AT + 8 * NUMBERS;
+/// Most bytes of a path.
+pub const PATH_MAX: usize = 688;
+/// Of what is wrong with it, in words; an empty text: nothing is.
+pub const ERROR_AT: usize = PATH_AT + HEAD_BYTES + PATH_MAX;
+/// Most bytes of that.
+pub const ERROR_MAX: usize = SLOT_BYTES - ERROR_AT - HEAD_BYTES;
+
+/// State of a slot that says nothing.
+pub const FREE: u64 = 0;
+/// State of one that does.
+pub const USED: u64 = 1;
+
+const WANTS_DESCRIPTOR: u64 = 1;
+const IS_LIMITED: u64 = 2;
+const IS_SPOOL: u64 = 4;
+
+/// What happened to a source since the tailer started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Lives of its files that ended by a truncation.
+    pub truncations: u64,
+    /// Copies in which it was read on.
+    pub copies: u64,
+    /// Bytes that are known to be destroyed before they were read.
+    pub lost_bytes: u64,
+    /// How often nobody knows how many were.
+    pub lost_unknown: u64,
+    /// Lines that came out behind later ones.
+    pub late_lines: u64,
+    /// Bytes of a rotated file that came behind those of the next one.
+    pub late_bytes: u64,
+    /// Of a spool: markers without a file that were removed.
+    pub orphans: u64,
+}
+
+/// What a slot says of a source in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// It is a spool: device and inode are those of its directory, it has no birth, and no size.
+    pub is_spool: bool,
+    /// The file with the live name, or the last one: device.
+    pub dev: u64,
+    /// Its inode; 0: there is none.
+    pub ino: u64,
+    /// Its birth, ns since the epoch.
+    pub born_ns: u64,
+    /// Delivered of it; of a spool: by this run.
+    pub offset: u64,
+    /// How long it was at the last look.
+    pub size: u64,
+    /// Bytes of all its files that were seen, and are not delivered.
+    pub lag_bytes: u64,
+    /// Since when there are such, ns since the epoch; 0: there are none.
+    pub behind_ns: u64,
+    /// Files that it is not done with; of a spool: complete ones that are not delivered.
+    pub generations: u64,
+    /// Files that it has open.
+    pub open: u64,
+    /// What happened.
+    pub counts: Counts,
+    /// It waits for a descriptor.
+    pub wants_descriptor: bool,
+    /// Its `rate_limit` keeps it.
+    pub is_limited: bool,
+    /// Since when its output took nothing of what it has, ns since the epoch; 0: it takes all.
+    pub blocked_ns: u64,
+}
+
+impl Figures {
+    /// As words of a slot.
+    fn words(&self) -> [u64; NUMBERS] {
+        let flag = |is: bool, flag| if is { flag } else { 0 };
+        let flags = flag(self.wants_descriptor, WANTS_DESCRIPTOR) | flag(self.is_limited, IS_LIMITED);
+        let flags = flags | flag(self.is_spool, IS_SPOOL);
+        let Counts { truncations, copies, lost_bytes, lost_unknown, late_lines, late_bytes, orphans } = self.counts;
+        let file = [self.dev, self.ino, self.born_ns, self.offset, self.size];
+        let lag = [self.lag_bytes, self.behind_ns, self.generations, self.open];
+        let counts = [truncations, copies, lost_bytes, lost_unknown, late_lines, late_bytes];
+        let mut words = [0; NUMBERS];
+        for (to, from) in words.iter_mut().zip(file.into_iter().chain(lag).chain(counts)) {
+            *to = from;
+        }
+        (words[15], words[16], words[17]) = (flags, self.blocked_ns, orphans);
+        words
+    }
+
+    fn of(slot: &[u8]) -> Figures {
+        let at = |index: usize| word(slot, NUMBERS_AT + 8 * index);
+        Figures {
+            is_spool: at(15) & IS_SPOOL != 0,
+            dev: at(0),
+            ino: at(1),
+            born_ns: at(2),
+            offset: at(3),
+            size: at(4),
+            lag_bytes: at(5),
+            behind_ns: at(6),
+            generations: at(7),
+            open: at(8),
+            counts: Counts {
+                truncations: at(9),
+                copies: at(10),
+                lost_bytes: at(11),
+                lost_unknown: at(12),
+                late_lines: at(13),
+                late_bytes: at(14),
+                orphans: at(17),
+            },
+            wants_descriptor: at(15) & WANTS_DESCRIPTOR != 0,
+            is_limited: at(15) & IS_LIMITED != 0,
+            blocked_ns: at(16),
+        }
+    }
+
+    /// Where each word goes in a slot.
+    pub fn stores(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.words().into_iter().enumerate().map(|(index, word)| (NUMBERS_AT + 8 * index, word))
+    }
+}
+
+/// What a slot says; a text is `None` while it is being written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// The path that is followed.
+    pub path: Option<Vec<u8>>,
+    /// The numbers.
+    pub figures: Figures,
+    /// What is wrong with it; empty: nothing.
+    pub error: Option<Vec<u8>>,
+}
+
+/// What a status file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// Process id of the tailer.
+    pub pid: u64,
+    /// When it started, ns since the epoch.
+    pub start_ns: u64,
+    /// Its sources, in no order.
+    pub slots: Vec<Slot>,
+}
+
+/// Why a file says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It is no status file, or not whole.
+    Damaged,
+    /// A later program wrote it.
+    Version(u64),
+}
+
+/// The words of a path. Of one that is too long its end is kept.
+pub fn path_words(path: &[u8]) -> Vec<u64> {
+    const MARK: &[u8] = "…".as_bytes();
+    if path.len() <= PATH_MAX {
+        return mapped_text::words(path, PATH_MAX);
+    }
+    let end = &path[path.len() - (PATH_MAX - MARK.len())..];
+    let start = end.iter().position(|byte| byte & 0xC0 != 0x80).unwrap_or(0);
+    mapped_text::words(&[MARK, &end[start..]].concat(), PATH_MAX)
+}
+
+/// Reads a whole file.
+pub fn decode(file: &[u8]) -> Result<Content, Unreadable> {
+    if file.len() < HEADER_BYTES || word(file, 0) != MAGIC {
+        return Err(Unreadable::Damaged);
+    }
+    match word(file, VERSION_AT) {
+        VERSION => {}
+        version if version > VERSION => return Err(Unreadable::Version(version)),
+        _ => return Err(Unreadable::Damaged),
+    }
+    let count = usize::try_from(word(file, SLOTS_AT)).ok().filter(|count| *count <= SLOTS_MAX);
+    let slots = count.and_then(|count| file[HEADER_BYTES..].get(..count * SLOT_BYTES));
+    let Some(slots) = slots.filter(|_| word(file, SLOT_BYTES_AT) == SLOT_BYTES as u64) else {
+        return Err(Unreadable::Damaged);
+    };
+    let used = slots.chunks_exact(SLOT_BYTES).filter(|slot| word(slot, STATE_AT) == USED);
+    let slots = used.map(|slot| Slot {
+        path: text(slot, PATH_AT, PATH_MAX),
+        figures: Figures::of(slot),
+        error: text(slot, ERROR_AT, ERROR_MAX),
+    });
+    Ok(Content { pid: word(file, PID_AT), start_ns: word(file, START_AT), slots: slots.collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(file: &mut [u8], at: usize, words: &[u64]) {
+        for (index, word) in words.iter().enumerate() {
+            file[at + 8 * index..at + 8 * index + 8].copy_from_slice(&word.to_ne_bytes());
+        }
+    }
+
+    fn figures() -> Figures {
+        let counts = Counts {
+            truncations: 10,
+            copies: 11,
+            lost_bytes: 12,
+            lost_unknown: 13,
+            late_lines: 14,
+            late_bytes: 15,
+            orphans: 17,
+        };
+        Figures {
+            is_spool: true,
+            dev: 1,
+            ino: 2,
+            born_ns: 3,
+            offset: 4,
+            size: 5,
+            lag_bytes: 6,
+            behind_ns: 7,
+            generations: 8,
+            open: 9,
+            counts,
+            wants_descriptor: true,
+            is_limited: true,
+            blocked_ns: 16,
+        }
+    }
+
+    /// A file of two slots, of which the second is in use.
+    fn file(figures: &Figures) -> Vec<u8> {
+        let mut file = vec![0; HEADER_BYTES + 2 * SLOT_BYTES];
+        put(&mut file, 0, &[MAGIC, VERSION, 7, 1000, 2, SLOT_BYTES as u64]);
+        let second = HEADER_BYTES + SLOT_BYTES;
+        put(&mut file, second, &[USED]);
+        figures.stores().for_each(|(at, word)| put(&mut file, second + at, &[word]));
+        put(&mut file, second + PATH_AT, &path_words("/l/größe".as_bytes()));
+        put(&mut file, second + ERROR_AT, &mapped_text::words(b"EACCES", ERROR_MAX));
+        file
+    }
+
+    #[test]
+    fn what_was_stored_is_read() {
+        for figures in [
+            figures(),
+            Figures { wants_descriptor: false, ..figures() },
+            Figures { is_limited: false, ..figures() },
+            Figures { is_spool: false, ..figures() },
+            Figures::default(),
+        ] {
+            let content = decode(&file(&figures)).unwrap();
+            assert_eq!((content.pid, content.start_ns), (7, 1000));
+            let path = Some("/l/größe".as_bytes().to_vec());
+            assert_eq!(content.slots, [Slot { path, figures, error: Some(b"EACCES".to_vec()) }]);
+        }
+    }
+
+    #[test]
+    fn the_layout_fills_a_slot() {
+        assert_eq!(PATH_AT % 8 + PATH_MAX % 8 + ERROR_AT % 8 + ERROR_MAX % 8, 0);
+        assert_eq!(ERROR_AT + HEAD_BYTES + ERROR_MAX, SLOT_BYTES);
+        const { assert!(ERROR_MAX >= 120 && SLOT_BYTES.is_power_of_two()) };
+    }
+
+    #[test]
+    fn of_a_long_path_the_end_is_kept() {
+        let long = format!("{}/größe.log", "/ä".repeat(400));
+        let mut slot = vec![0; SLOT_BYTES];
+        put(&mut slot, PATH_AT, &path_words(long.as_bytes()));
+        let kept = String::from_utf8(text(&slot, PATH_AT, PATH_MAX).unwrap()).unwrap();
+        let end = kept.strip_prefix('…').unwrap();
+        assert!(long.ends_with(end) && kept.len() > PATH_MAX - 4, "{kept}");
+    }
+
+    #[test]
+    fn other_versions_and_damage_are_told_apart() {
+        let with = |at, word| {
+            let mut file = file(&figures());
+            put(&mut file, at, &[word]);
+            decode(&file).map(drop).unwrap_err()
+        };
+        assert_eq!(with(VERSION_AT, 2), Unreadable::Version(2));
+        for (at, word) in [(0, 0), (VERSION_AT, 0), (SLOTS_AT, 3), (SLOTS_AT, u64::MAX), (SLOT_BYTES_AT, 256)] {
+            assert_eq!(with(at, word), Unreadable::Damaged, "{at} {word}");
+        }
+        let good = file(&figures());
+        for len in [0, 7, 4095, good.len() - 1] {
+            assert_eq!(decode(&good[..len]).map(drop), Err(Unreadable::Damaged), "{len}");
+        }
+    }
+}

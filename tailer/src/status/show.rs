@@ -1,0 +1,350 @@
+//! `tailer status`: a table of the sources, then a sentence for each thing that is not as it should be.
+//!
+//! Exit 0: all is well; 1: a sentence says what is not; 2: asked wrongly; 3: it cannot be read. For programs there is
+//! one JSON object with the same.
+//!
+//! A source is *behind* when bytes of it have waited for 5 s, whatever keeps them: a full pipe, its limit, a
+//! tailer that does not run.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use standpipe_common::clock;
+use standpipe_common::error::{Cannot, Stop};
+use standpipe_common::shown::{UNKNOWN, age, harmless, number, passed_ns, size};
+use standpipe_common::table::{Screen, render};
+
+use super::format::{Counts, Figures};
+use super::snapshot::{Seen, Snapshot};
+use crate::cli::StatusArgs;
+use crate::config::{Overrides, load};
+
+/// Exit code of a finding.
+const EXIT_FINDING: u8 = 1;
+/// Version of the JSON object.
+const JSON_VERSION: u32 = 1;
+/// How long bytes may wait before that is a finding, ns.
+const BEHIND_NS: u64 = 5_000_000_000;
+
+/// Shows what was asked for. The exit code.
+pub fn run(args: &StatusArgs) -> Result<u8, Stop> {
+    let state = state_file(args)?;
+    let snapshot = Snapshot::of(&state)?;
+    let report = Report { snapshot: &snapshot, state: &state, now_ns: clock::now_ns() };
+    let findings = report.findings();
+    let text = if args.json { report.json(&findings) } else { report.text(&findings, Screen::of_stdout()) };
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        // Whoever read us has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        other => other.cannot("write", "standard output")?,
+    }
+    Ok(if findings.iter().any(|finding| finding.is_trouble) { EXIT_FINDING } else { 0 })
+}
+
+fn state_file(args: &StatusArgs) -> Result<PathBuf, Stop> {
+    if let Some(state) = &args.state {
+        return Ok(state.clone());
+    }
+    let Some(config) = &args.config else {
+        return Err(Stop::Usage("of which tailer? say --config FILE, or --state FILE".to_owned()));
+    };
+    let no_state = || {
+        let config = config.display();
+        Stop::Usage(format!("{config} names no state_file, and beside that is where a tailer can be seen"))
+    };
+    load(config, &Overrides::default())?.state_file.ok_or_else(no_state)
+}
+
+/// Something to be said under the table.
+struct Finding {
+    sentence: String,
+    /// Not only worth knowing.
+    is_trouble: bool,
+}
+
+struct Report<'a> {
+    snapshot: &'a Snapshot,
+    state: &'a Path,
+    now_ns: i64,
+}
+
+impl Report<'_> {
+    fn text(&self, findings: &[Finding], screen: Screen) -> String {
+        const TITLES: [&str; 6] = ["PATH", "INODE", "OFFSET", "LAG", "OPEN", "STATE"];
+        let rows: Vec<Vec<String>> = self.snapshot.sources.iter().map(|source| self.row(source)).collect();
+        let mut text = format!("{}\n", screen.text(&self.headline()));
+        if rows.is_empty() {
+            text.push_str("no files\n");
+        } else {
+            text.push_str(&render(&TITLES, &rows, screen));
+        }
+        for finding in findings {
+            text.push_str(&screen.text(&finding.sentence));
+            text.push('\n');
+        }
+        text
+    }
+
+    fn headline(&self) -> String {
+        let state = harmless(&self.state.to_string_lossy());
+        let (pid, since) = (number(self.snapshot.pid), age(self.snapshot.start_ns, self.now_ns));
+        match self.snapshot.running {
+            Some(true) => format!("{state}: tailer {pid} is running since {since}"),
+            Some(false) => format!("{state}: no tailer is running; the last one, {pid}, started {since} ago"),
+            None => format!("{state}: tailer {pid} started {since} ago; whether it is running cannot be seen"),
+        }
+    }
+
+    fn row(&self, source: &Seen) -> Vec<String> {
+        let figures = &source.figures;
+        let none_or = |count: u64, shown: String| if count == 0 { "-".to_owned() } else { shown };
+        let lag = format!("{} {}", waiting(figures), age(figures.behind_ns, self.now_ns));
+        let is_behind = u64::from(is_waiting(figures));
+        vec![
+            shown_path(source),
+            none_or(figures.ino, figures.ino.to_string()),
+            number(figures.offset),
+            none_or(is_behind, lag),
+            number(figures.open),
+            self.state(source).to_owned(),
+        ]
+    }
+
+    fn state(&self, source: &Seen) -> &'static str {
+        let figures = &source.figures;
+        match source.error.as_deref() {
+            _ if self.snapshot.running == Some(false) => "stopped",
+            None => UNKNOWN,
+            Some(error) if !error.is_empty() => "unreadable",
+            _ if figures.wants_descriptor => "no descriptor",
+            _ if self.has_waited(figures.blocked_ns) => "blocked",
+            _ if figures.is_limited => "limited",
+            _ if self.is_behind(source) => "behind",
+            _ => "ok",
+        }
+    }
+
+    fn is_behind(&self, source: &Seen) -> bool {
+        is_waiting(&source.figures) && self.has_waited(source.figures.behind_ns)
+    }
+
+    fn has_waited(&self, since_ns: u64) -> bool {
+        passed_ns(since_ns, self.now_ns).is_some_and(|span| span >= BEHIND_NS)
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let runs = self.snapshot.running != Some(false);
+        if !runs {
+            let state = harmless(&self.state.to_string_lossy());
+            let sentence = format!("no tailer runs with {state}: what is written waits in the files");
+            findings.push(Finding { sentence, is_trouble: true });
+        }
+        for source in &self.snapshot.sources {
+            let path = shown_path(source);
+            let said = self.findings_of(source, runs);
+            findings.extend(
+                said.into_iter().map(|(is_trouble, what)| Finding { sentence: format!("{path}{what}"), is_trouble }),
+            );
+        }
+        findings
+    }
+
+    fn findings_of(&self, source: &Seen, runs: bool) -> Vec<(bool, String)> {
+        let figures = &source.figures;
+        let mut said = Vec::new();
+        match source.error.as_deref() {
+            Some("") | None => {}
+            Some(error) => said.push((true, format!(" is not read: {}", harmless(error)))),
+        }
+        if figures.wants_descriptor && runs {
+            said.push((true, " waits for a descriptor: raise RLIMIT_NOFILE".to_owned()));
+        }
+        if self.is_behind(source) {
+            let since = age(figures.behind_ns, self.now_ns);
+            let why = if figures.is_limited && runs { ", kept by its rate_limit" } else { "" };
+            said.push((true, format!(" is behind since {since}: {} wait{why}", waiting(figures))));
+        }
+        if runs && self.has_waited(figures.blocked_ns) {
+            let since = age(figures.blocked_ns, self.now_ns);
+            said.push((true, format!(" is blocked: its output took nothing for {since}")));
+        }
+        said.extend(remarks(&source.figures.counts).into_iter().map(|remark| (false, remark)));
+        said
+    }
+
+    fn json(&self, findings: &[Finding]) -> String {
+        let sentences = |is_trouble| -> Vec<&str> {
+            let wanted = findings.iter().filter(|finding| finding.is_trouble == is_trouble);
+            wanted.map(|finding| finding.sentence.as_str()).collect()
+        };
+        let object = json!({
+            "version": JSON_VERSION,
+            "state_file": self.state.to_string_lossy(),
+            "running": self.snapshot.running,
+            "pid": self.snapshot.pid,
+            "started": moment(self.snapshot.start_ns),
+            "sources": self.snapshot.sources.iter().map(|source| self.json_source(source)).collect::<Vec<_>>(),
+            "findings": sentences(true),
+            "remarks": sentences(false),
+        });
+        format!("{object:#}\n")
+    }
+
+    fn json_source(&self, source: &Seen) -> Value {
+        let (figures, counts) = (&source.figures, &source.figures.counts);
+        let identity = json!({ "dev": figures.dev, "ino": figures.ino, "born_ns": figures.born_ns });
+        let lag_ns = if figures.lag_bytes == 0 { Some(0) } else { passed_ns(figures.behind_ns, self.now_ns) };
+        if figures.is_spool {
+            return self.json_spool(source);
+        }
+        json!({
+            "kind": "file",
+            "path": source.path.as_ref().map(|path| path.to_string_lossy()),
+            "state": self.state(source),
+            "identity": if figures.ino == 0 { Value::Null } else { identity },
+            "offset": figures.offset,
+            "lag": { "bytes": figures.lag_bytes, "seconds": lag_ns.map(|ns| ns as f64 / 1e9) },
+            "behind_since": if figures.lag_bytes == 0 { Value::Null } else { moment(figures.behind_ns) },
+            "generations": { "known": figures.generations, "open": figures.open },
+            "truncations": counts.truncations,
+            "copies_matched": counts.copies,
+            "lost": { "bytes": counts.lost_bytes, "times_unknown": counts.lost_unknown },
+            "late": { "lines": counts.late_lines, "bytes": counts.late_bytes },
+            "waits_for_descriptor": figures.wants_descriptor,
+            "limited": figures.is_limited,
+            "blocked_since": moment(figures.blocked_ns),
+            "error": source.error.as_deref().filter(|error| !error.is_empty()),
+        })
+    }
+
+    fn json_spool(&self, source: &Seen) -> Value {
+        let figures = &source.figures;
+        let lag_ns = if is_waiting(figures) { passed_ns(figures.behind_ns, self.now_ns) } else { Some(0) };
+        let identity = json!({ "dev": figures.dev, "ino": figures.ino });
+        json!({
+            "kind": "spool",
+            "path": source.path.as_ref().map(|path| path.to_string_lossy()),
+            "state": self.state(source),
+            "identity": if figures.ino == 0 { Value::Null } else { identity },
+            "delivered_bytes": figures.offset,
+            "waiting": { "files": figures.generations, "bytes": figures.lag_bytes },
+            "lag": { "bytes": figures.lag_bytes, "seconds": lag_ns.map(|ns| ns as f64 / 1e9) },
+            "behind_since": if is_waiting(figures) { moment(figures.behind_ns) } else { Value::Null },
+            "old_markers_removed": figures.counts.orphans,
+            "waits_for_descriptor": figures.wants_descriptor,
+            "limited": figures.is_limited,
+            "blocked_since": moment(figures.blocked_ns),
+            "error": source.error.as_deref().filter(|error| !error.is_empty()),
+        })
+    }
+}
+
+fn is_waiting(figures: &Figures) -> bool {
+    figures.lag_bytes > 0 || (figures.is_spool && figures.generations > 0)
+}
+
+/// What of a source waits, in words.
+fn waiting(figures: &Figures) -> String {
+    let bytes = size(figures.lag_bytes);
+    match figures.generations {
+        _ if !figures.is_spool => bytes,
+        1 => format!("1 file, {bytes}"),
+        files => format!("{} files, {bytes}", number(files)),
+    }
+}
+
+/// What happened to a source since the tailer started, in words.
+fn remarks(counts: &Counts) -> Vec<String> {
+    let times = |count: u64| if count == 1 { "once".to_owned() } else { format!("{} times", number(count)) };
+    let Counts { truncations, copies, lost_bytes, lost_unknown, late_lines, late_bytes, orphans } = *counts;
+    let remarks = [
+        (truncations, format!(" was truncated {}", times(truncations))),
+        (copies, format!(" was read on in a copy of it {}", times(copies))),
+        (lost_bytes, format!(" lost {} that were destroyed before they were read", size(lost_bytes))),
+        (lost_unknown, format!(" lost an unknown number of bytes {}: rotated files were gone", times(lost_unknown))),
+        (late_lines, format!(" had {} lines that came out behind later ones", number(late_lines))),
+        (late_bytes, format!(" had {} come late, from a rotated file", size(late_bytes))),
+        (orphans, format!(" had {} old markers without a file removed", number(orphans))),
+    ];
+    remarks.into_iter().filter(|(count, _)| *count > 0).map(|(_, remark)| remark).collect()
+}
+
+fn shown_path(source: &Seen) -> String {
+    source.path.as_ref().map_or_else(|| UNKNOWN.to_owned(), |path| harmless(&path.to_string_lossy()))
+}
+
+/// A moment for programs; null: never, or no time at all.
+fn moment(ns: u64) -> Value {
+    let time = i64::try_from(ns).ok().filter(|ns| *ns != 0);
+    let time = time.and_then(|ns| Timestamp::from_nanosecond(i128::from(ns)).ok());
+    time.map_or(Value::Null, |time| json!({ "time": format!("{time:.9}"), "ns": ns }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW_NS: i64 = 100_000_000_000;
+
+    fn source(figures: Figures, error: &str) -> Seen {
+        Seen { path: Some("/l/a.log".into()), figures, error: Some(error.to_owned()) }
+    }
+
+    #[test]
+    fn each_trouble_is_a_state_and_a_sentence() {
+        let behind = |ago_ns: u64| Figures { lag_bytes: 2048, behind_ns: NOW_NS as u64 - ago_ns, ..Figures::default() };
+        let long = BEHIND_NS + 1;
+        for (figures, error, state, sentences) in [
+            (Figures::default(), "", "ok", vec![]),
+            (behind(BEHIND_NS - 1), "", "ok", vec![]),
+            (behind(long), "", "behind", vec![" is behind since 5s: 2.0 KiB wait"]),
+            (
+                Figures { is_limited: true, ..behind(long) },
+                "",
+                "limited",
+                vec![" is behind since 5s: 2.0 KiB wait, kept by its rate_limit"],
+            ),
+            (
+                Figures { blocked_ns: NOW_NS as u64 - long, ..behind(long) },
+                "",
+                "blocked",
+                vec![" is behind since 5s: 2.0 KiB wait", " is blocked: its output took nothing for 5s"],
+            ),
+            (Figures::default(), "E\x1b", "unreadable", vec![" is not read: E\\u{1b}"]),
+            (
+                Figures { wants_descriptor: true, ..Figures::default() },
+                "",
+                "no descriptor",
+                vec![" waits for a descriptor: raise RLIMIT_NOFILE"],
+            ),
+        ] {
+            let sources = vec![source(figures, error)];
+            let snapshot = Snapshot { running: Some(true), pid: 1, start_ns: 1, sources };
+            let report = Report { snapshot: &snapshot, state: Path::new("/s"), now_ns: NOW_NS };
+            let said = report.findings();
+            let expected: Vec<String> = sentences.iter().map(|sentence| format!("/l/a.log{sentence}")).collect();
+            assert_eq!(said.iter().map(|finding| finding.sentence.clone()).collect::<Vec<_>>(), expected);
+            assert!(said.iter().all(|finding| finding.is_trouble));
+            assert_eq!(report.state(&snapshot.sources[0]), state);
+        }
+    }
+
+    #[test]
+    fn what_happened_is_a_remark() {
+        let counts = Counts { truncations: 1, lost_bytes: 7, lost_unknown: 2, ..Counts::default() };
+        let expected = [
+            " was truncated once",
+            " lost 7 B that were destroyed before they were read",
+            " lost an unknown number of bytes 2 times: rotated files were gone",
+        ];
+        assert_eq!(remarks(&counts), expected);
+        let sources = vec![source(Figures { counts, ..Figures::default() }, "")];
+        let snapshot = Snapshot { running: None, pid: 1, start_ns: 1, sources };
+        let report = Report { snapshot: &snapshot, state: Path::new("/s"), now_ns: NOW_NS };
+        let said = report.findings();
+        assert!(said.len() == 3 && said.iter().all(|finding| !finding.is_trouble));
+    }
+}

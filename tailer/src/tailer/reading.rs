@@ -1,0 +1,171 @@
+//! What is read in a round: of whom, how much, and when each of them is read again.
+//!
+//! A source that has more goes on in one of three ways: in the next round; when its output has more room; or when its
+//! limit lets it. Each is entered in one place here, so none is lost and none turns the loop in vain.
+
+use std::time::Instant;
+
+use super::Tailer;
+use crate::events::Event;
+use crate::follow::settings::Hints;
+use crate::lines::SourceId;
+use crate::meter::Meter;
+use crate::output::Standing;
+use crate::outputs::Waiting;
+use crate::rate::Backlog;
+use crate::share::{Shares, Turn, Who};
+
+/// Sources that are read in one round.
+const READS_MAX: usize = 64;
+
+/// What a read of a source came to.
+struct Outcome {
+    standing: Standing,
+    had_room: bool,
+    has_moved: bool,
+    /// Room that its output has left.
+    room: usize,
+    rests_until: Option<Instant>,
+    backlog: Option<Backlog>,
+}
+
+impl Tailer {
+    /// Reads what there is, each source and spool in its turn, as far as its output has room and its limit allows.
+    pub(super) fn read(&mut self, now: Instant, now_ns: i64) {
+        self.roster.wake_rested(now);
+        let mut turns = self.turns(now);
+        self.lots.order(&mut turns);
+        let mut shares = Shares::of(&turns);
+        for turn in turns {
+            match turn.who {
+                Who::Source(id) => self.read_one(id, &turn, &mut shares, now),
+                Who::Spool(index) => {
+                    let room = self.spools.room(index, &mut self.outputs);
+                    let share = shares.next(&turn, room);
+                    self.spools.read(index, share, &mut self.outputs, &mut self.buffer, (now, now_ns));
+                }
+            }
+        }
+    }
+
+    /// Who is read in this round, in turn.
+    fn turns(&mut self, now: Instant) -> Vec<Turn> {
+        let mut ready = self.roster.take_ready(READS_MAX);
+        // The last of a round may find no room: it comes first in the next one.
+        ready.sort_by_key(|id| self.roster.get(*id).and_then(|followed| followed.fed_at));
+        let mut turns = Vec::new();
+        for id in ready {
+            let Some(followed) = self.roster.get(id) else { continue };
+            let (output, priority) = (followed.output, followed.file.priority);
+            let has_room = self.outputs.get(output).room(id) > 0;
+            turns.push(Turn { who: Who::Source(id), output, priority, is_inside: false, has_room });
+        }
+        let mut spools = self.spools.ready(&mut self.outputs, now);
+        let is_contended = turns.iter().chain(&spools).filter(|turn| turn.has_room).count() > 1;
+        // Whoever comes first may take all the room: the sources, or one of the spools.
+        let first = self.lots.first(1 + spools.len(), is_contended);
+        let later = spools.drain(..first.saturating_sub(1)).collect::<Vec<_>>();
+        let at = if first == 0 { turns.len() } else { 0 };
+        turns.splice(at..at, spools);
+        turns.extend(later);
+        turns
+    }
+
+    fn read_one(&mut self, id: SourceId, turn: &Turn, shares: &mut Shares, now: Instant) {
+        let Some(followed) = self.roster.get(id) else { return };
+        if followed.next_output != followed.output && followed.is_delivered() {
+            self.outputs.part(followed.output, id);
+            followed.output = followed.next_output;
+            followed.is_waiting = false;
+        }
+        if followed.is_leaving || followed.next_output != followed.output {
+            return;
+        }
+        let room = self.outputs.get(followed.output).room(id);
+        if room == 0 && self.spools.hold(followed.output) && followed.source.has_unread() {
+            self.outputs.want(followed.output);
+        }
+        let share = shares.next(turn, room);
+        let outcome = self.take_from(id, room, share, now);
+        let Some(outcome) = outcome else { return };
+        self.go_on(id, &outcome, now);
+        self.board.mark(id);
+        self.tell_backlog(id, outcome.backlog);
+        self.tell_of(id);
+    }
+
+    /// Reads one source once.
+    fn take_from(&mut self, id: SourceId, room: usize, share: usize, now: Instant) -> Option<Outcome> {
+        let followed = self.roster.get(id)?;
+        let output = self.outputs.get(followed.output);
+        let allowed = followed.throttle.as_mut().map_or(usize::MAX, |throttle| throttle.allowance(now));
+        let mut meter = Meter::around(output, followed.throttle.is_some());
+        let held = followed.source.held_bytes();
+        let standing = if room == 0 || allowed == 0 {
+            Standing::Behind
+        } else {
+            followed.source.read(&mut meter, &mut self.buffer, share.min(allowed), now, self.clock.now_ns())
+        };
+        let (put, lines) = (meter.bytes, meter.lines);
+        let has_moved = put > 0 || followed.source.held_bytes() != held;
+        let is_at_end = standing != Standing::Behind || followed.source.unread_bytes() == 0;
+        let mut outcome =
+            Outcome { standing, had_room: room > 0, has_moved, room: 0, rests_until: None, backlog: None };
+        if let Some(throttle) = &mut followed.throttle {
+            // What is held was read as well, and is not counted again when it is put.
+            throttle.take((put + followed.source.held_bytes()).saturating_sub(held), lines, now);
+            outcome.rests_until = throttle.rests_until();
+            outcome.backlog = if room == 0 { None } else { throttle.note(is_at_end, now) };
+        }
+        outcome.room = self.outputs.get(followed.output).room(id);
+        Some(outcome)
+    }
+
+    /// Sees to it that it is read again.
+    fn go_on(&mut self, id: SourceId, outcome: &Outcome, now: Instant) {
+        let Some(followed) = self.roster.get(id) else { return };
+        // What a batch closed in the middle is opened when there is room again.
+        let is_to_open = self.is_batch && outcome.had_room && !followed.is_starved && followed.source.is_next_parked();
+        let wants_look = is_to_open || followed.source.wants_look();
+        let is_shut = self.is_batch && followed.is_starved && followed.source.is_shut();
+        let is_behind = outcome.standing == Standing::Behind && !wants_look && !is_shut;
+        let rests = outcome.rests_until.filter(|_| is_behind);
+        // Where a read moved nothing, what room there is does not do: a line has to fit.
+        let is_to_wait = rests.is_none() && is_behind && (outcome.room == 0 || !outcome.has_moved);
+        let was_waiting = followed.is_waiting;
+        followed.is_waiting |= is_to_wait;
+        if outcome.has_moved {
+            followed.fed_at = Some(now);
+        }
+        let index = followed.output;
+        let (priority, fed_at) = (followed.file.priority, followed.fed_at);
+        let interval = followed.interval(self.config.poll_interval);
+        let next_look = followed.source.next_look(now).map_or(now + interval, |at| at.min(now + interval));
+        if wants_look {
+            self.roster.hint(id, Hints::default());
+        } else {
+            self.roster.look_at(id, next_look);
+        }
+        let waiting = Waiting { source: id, priority, fed_at, room: outcome.room };
+        match rests {
+            Some(until) => self.roster.rest(id, until),
+            None if is_to_wait && was_waiting => {}
+            None if is_to_wait => self.outputs.wait_for(index, waiting),
+            None if is_behind => self.roster.make_ready(id),
+            None => {}
+        }
+    }
+
+    fn tell_backlog(&mut self, id: SourceId, backlog: Option<Backlog>) {
+        let Some((followed, backlog)) = self.roster.get(id).zip(backlog) else { return };
+        let name = followed.name.clone();
+        let event = match (backlog, &followed.throttle) {
+            (Backlog::Began, Some(throttle)) => {
+                Event::Backlog { name, rate: throttle.rate(), bytes: followed.source.unread_bytes() }
+            }
+            (Backlog::Ended(after), _) => Event::BacklogOver { name, after },
+            (Backlog::Began, None) => return,
+        };
+        self.printer.print(&event);
+    }
+}

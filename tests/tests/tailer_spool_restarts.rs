@@ -1,0 +1,98 @@
+//! A spool across restarts: what was on its way is not removed before it has arrived, and a directory that comes late
+//! repeats nothing.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use standpipe_tests::deadline::{until, within};
+use standpipe_tests::privilege;
+
+use support_c::Owner;
+use support_c::spool::Spooling;
+
+mod support_c;
+
+const MARKERS: &str = "done = \"done\"\n";
+
+#[test]
+fn what_a_killed_run_left_on_its_way_is_not_removed_before_it_has_arrived() {
+    let mut stand = Spooling::new(Owner::Tailer);
+    stand.configure(MARKERS, "");
+    stand.drain.set_draining(false);
+    let mut all = Vec::new();
+    for number in 0..300 {
+        let (name, content) = (format!("job.{number:03}"), format!("job {number:03} {}\n", "x".repeat(5000)));
+        stand.put(&name, content.as_bytes());
+        stand.mark(&name);
+        all.extend_from_slice(content.as_bytes());
+    }
+    stand.start();
+    let mut count = 0;
+    // Until the pipe is full, and nothing more is removed.
+    until("nothing goes on", || {
+        std::thread::sleep(Duration::from_millis(400));
+        let before = std::mem::replace(&mut count, stand.left().0.len());
+        before == count
+    });
+    for _ in 0..3 {
+        stand.daemon().kill9();
+        stand.start();
+        let is_removed = within(Duration::from_millis(400), || stand.left().0.len() < count);
+        assert!(!is_removed, "removed, and nobody has it: {}", stand.daemon().stderr());
+    }
+    stand.drain.set_draining(true);
+    stand.expect(&all);
+    until("all is removed", || stand.left().0.is_empty());
+}
+
+#[test]
+fn a_directory_that_comes_late_repeats_nothing() {
+    privilege::needs_seams(|| {
+        let mut stand = Spooling::new(Owner::Tailer);
+        stand.configure(MARKERS, "");
+        stand.faults("EACCES spool-remove 1 1000000\n");
+        stand.start();
+        stand.put("a", b"a\n");
+        stand.mark("a");
+        stand.expect(b"a\n");
+        stand.daemon().wait_line("cannot remove");
+        stand.daemon().kill9();
+        stand.faults("");
+        let (here, away) = (stand.scratch.path().join("spool"), stand.scratch.path().join("away"));
+        fs::rename(&here, &away).unwrap();
+        stand.start();
+        stand.daemon().wait_line("cannot use the spool");
+        // Other files come and go meanwhile, and the checkpoint is written.
+        std::thread::sleep(Duration::from_millis(1200));
+        fs::rename(&away, &here).unwrap();
+        stand.daemon().wait_line("opened after all");
+        until("it is removed", || stand.left().0.is_empty());
+        stand.put("b", b"b\n");
+        stand.mark("b");
+        stand.expect(b"a\nb\n");
+    });
+}
+
+#[test]
+fn what_may_not_be_read_is_told_once_and_stays_and_holds_nobody_up() {
+    let mut stand = Spooling::new(Owner::Tailer);
+    stand.configure(&format!("{MARKERS}max_age = \"0s\"\n"), "");
+    for name in ["a", "b"] {
+        stand.put(name, format!("{name}\n").as_bytes());
+    }
+    fs::set_permissions(stand.file("a"), fs::Permissions::from_mode(0o0)).unwrap();
+    stand.mark("a");
+    std::thread::sleep(Duration::from_millis(20));
+    stand.mark("b");
+    privilege::needs_seams(|| {
+        stand.start();
+        until("the other one", || stand.drain.bytes() == b"b\n");
+        stand.daemon().wait_line("spool/a");
+        std::thread::sleep(Duration::from_millis(200));
+        assert_eq!(stand.daemon().lines_with("spool/a").len(), 1, "{}", stand.daemon().stderr());
+        assert_eq!(stand.left(), (vec!["a".to_owned()], vec!["a".to_owned()]));
+        fs::set_permissions(stand.file("a"), fs::Permissions::from_mode(0o600)).unwrap();
+        stand.expect(b"b\na\n");
+    });
+}
