@@ -148,6 +148,8 @@ impl Source {
         let is_first = self.looks == 0;
         self.looks += 1;
         let restored = self.restored.take();
+        // That nothing was there is to be known too: what comes and is rotated before the next run is of our time.
+        self.is_changed |= is_first && restored.is_none();
         if let Some(state) = &restored {
             self.take_up(state, now, around);
         }
@@ -236,6 +238,11 @@ impl Source {
         if let Some(generation) = self.chain.iter_mut().find(|other| other.id == generation) {
             generation.deliver(offset);
         }
+    }
+
+    /// Whether a checkpoint can say something of it: of a file that nobody looked at, the next run knows as little.
+    pub fn is_known(&self) -> bool {
+        self.looks > 0 || self.restored.is_some()
     }
 
     /// What a checkpoint is to say.

@@ -36,6 +36,7 @@ use crate::outputs::Outputs;
 use crate::roster::{Followed, Roster};
 use crate::share::Lots;
 use crate::siblings::directories::Directories;
+use crate::source::Source;
 use crate::spool::set::Spools;
 use crate::stage::Position;
 use crate::status::board::Board;
@@ -211,7 +212,8 @@ impl Tailer {
     /// Writes the checkpoint.
     pub fn keep(&mut self, is_durable: bool, now: Instant) {
         let Some(keeper) = &mut self.keeper else { return };
-        let mut states: Vec<_> = self.roster.iter().map(|followed| followed.source.state()).collect();
+        let known = self.roster.iter().map(|followed| &followed.source).filter(|source| source.is_known());
+        let mut states: Vec<_> = known.map(Source::state).collect();
         self.held_back.apply(&mut states);
         if let Some(sentence) = keeper.save(states, is_durable, now, clock::now_ns()) {
             self.printer.print(&Event::Error(sentence));

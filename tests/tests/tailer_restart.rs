@@ -55,6 +55,23 @@ fn t6_rotations_while_it_was_down_are_read_in_order_and_once() {
 }
 
 #[test]
+fn what_came_and_was_rotated_after_a_tailer_that_saw_nothing_is_read() {
+    for owner in owners() {
+        let mut stand = Tailing::to_stdout(owner);
+        stand.configure("", &[("app.log", "start_at = \"end\"\n")]);
+        stand.start();
+        until("the checkpoint", || state(&stand).contains("app.log"));
+        stand.kill9();
+        let mut log = stand.log("app.log", 1);
+        log.write(20);
+        drop(rename_and_create(&mut log));
+        log.write(20);
+        stand.start();
+        stand.finish(&[&log]);
+    }
+}
+
+#[test]
 fn t6_rotations_while_it_was_down_are_read_from_packed_files_too() {
     // F19
     needs_tool("gzip", || {
