@@ -16,7 +16,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::daemon::{Daemon, Launch};
-use crate::deadline::within;
+use crate::deadline::{until, within};
 use crate::privilege;
 use crate::scratch::{KEEP_ALL, Scratch};
 use crate::stored;
@@ -145,6 +145,8 @@ impl Theatre {
         let holder = holder(&scratch).start();
         let reader = reader(&scratch).start();
         let tailer = tailer(&scratch).start();
+        // A kill before that makes the next start the first one, and what was rotated until then is not of its time.
+        until("the first checkpoint", || scratch.path().join("tailer/state.json").exists());
         Theatre { plan, scratch, holder, reader, tailer, chance: plan.seed, report: Report::default() }
     }
 
