@@ -190,12 +190,12 @@ impl Tailer {
         let output = self.output_for(file.pipe.as_deref())?;
         let settings = Arc::new(self.settings(&file, Occasion::Named));
         let Some(followed) = self.roster.get(id) else { return Ok(()) };
+        followed.source.set_settings(settings);
         let was_leaving = std::mem::take(&mut followed.is_leaving);
         if followed.file == file && followed.name == found.name && !was_leaving {
             return Ok(());
         }
         followed.siblings = siblings(found, &file)?;
-        followed.source.set_settings(settings);
         followed.next_output = output;
         followed.name.clone_from(&found.name);
         self.outputs.introduce(output, id, &found.name, form_of(&file)?);
