@@ -223,6 +223,7 @@ impl Tailer {
     /// Takes a source off. What a checkpoint has to know of it stays there.
     pub(super) fn remove(&mut self, id: SourceId) {
         let Some(mut followed) = self.roster.remove(id) else { return };
+        self.sate(id);
         self.open -= followed.open;
         self.outputs.part(followed.output, id);
         followed.live.and_then(|live| self.taken.live.remove(&live));
