@@ -3,6 +3,7 @@
 //! - [`settings`], [`happening`]: what it is told, and what it tells;
 //! - [`memory`]: what is remembered of the bytes that were read, by which they are known again;
 //! - [`generation`], [`reading`], [`drain`]: one life of one inode, and the way of its bytes to an output;
+//! - [`trouble`]: a file that cannot be opened or read for a while;
 //! - [`finish`]: when such a life is over, and when the next one may be read. Pure;
 //! - [`sample`]: whether a file is a copy of another;
 //! - `names`, `truncation`, `siblings`, `restore`, `done`: the steps of a look, each a part of [`Source`](crate::source::Source).
@@ -19,4 +20,5 @@ mod restore;
 pub mod sample;
 pub mod settings;
 mod siblings;
+pub mod trouble;
 mod truncation;
