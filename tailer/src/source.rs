@@ -158,8 +158,6 @@ impl Source {
         // What it had before was copied before that: the copies are found now, and come first.
         lists |= self.chain.back_mut().is_some_and(Generation::peek);
         if lists {
-            // A file that was closed may have been truncated as well.
-            self.wake(now);
             self.verify();
         }
         let is_sought = self.end_truncated(now);
@@ -168,7 +166,7 @@ impl Source {
         if lists {
             self.list(is_first, restored.as_ref(), now, around);
         }
-        self.wake(now);
+        self.wake(false, now);
         if self.settings.is_batch && !self.wants_descriptor {
             self.give_up_next();
         }

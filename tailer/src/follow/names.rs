@@ -208,8 +208,9 @@ impl Source {
         }
     }
 
-    /// Opens what was closed and grew since, and what could not be read.
-    pub(crate) fn wake(&mut self, now: Instant) {
+    /// Opens what was closed and grew since, and what could not be read. `all`: and what is as it was, for its names
+    /// are known and others are to be compared with it.
+    pub(crate) fn wake(&mut self, all: bool, now: Instant) {
         // In a batch a file is opened when it is its turn: nobody takes it away before.
         let next = self.next_read();
         for index in 0..self.chain.len() {
@@ -217,7 +218,7 @@ impl Source {
             if generation.trouble.is_some_and(|trouble| trouble.errno == Errno::ESTALE && trouble.next <= now) {
                 generation.park();
             }
-            if !generation.is_parked() || generation.must_wait(now) || (self.settings.is_batch && next != Some(index)) {
+            if !generation.is_parked() || (self.settings.is_batch && next != Some(index)) {
                 continue;
             }
             let is_drained =
@@ -229,8 +230,12 @@ impl Source {
                     continue;
                 }
                 _ => {
-                    // Its name is gone as well: after so long nothing is expected of it any more.
-                    if is_drained {
+                    // Its name is gone as well: one of the others may be a copy of it, and after so long nothing is
+                    // expected of it any more.
+                    if all && !self.settings.is_batch {
+                        let size = (generation.longest > 0).then_some(generation.longest);
+                        generation.phase = Phase::Sought { since: now, size };
+                    } else if is_drained {
                         generation.phase = Phase::Finished;
                     }
                     continue;
@@ -241,7 +246,8 @@ impl Source {
             if is_unchanged && is_drained && !has_rest {
                 generation.phase = Phase::Finished;
             }
-            if is_unchanged && !(is_drained && has_rest) {
+            let has_reason = all || !is_unchanged || (is_drained && has_rest);
+            if generation.phase == Phase::Finished || !has_reason {
                 continue;
             }
             let resumed = match found.open() {
