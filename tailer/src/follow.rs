@@ -3,6 +3,7 @@
 //! - [`settings`], [`happening`]: what it is told, and what it tells;
 //! - [`memory`]: what is remembered of the bytes that were read, by which they are known again;
 //! - [`generation`], [`reading`], [`drain`]: one life of one inode, and the way of its bytes to an output;
+//! - [`trouble`]: a file that cannot be opened or read for a while;
 //! - [`finish`]: when such a life is over, and when the next one may be read. Pure;
 //! - [`outside`]: what of a source waits, and why it is not read;
 //! - [`sample`]: whether a file is a copy of another;
@@ -21,4 +22,5 @@ mod restore;
 pub mod sample;
 pub mod settings;
 mod siblings;
+pub mod trouble;
 mod truncation;

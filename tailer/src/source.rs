@@ -14,10 +14,11 @@ use nix::errno::Errno;
 
 use crate::follow::drain::{Outcome, drain};
 use crate::follow::finish::may_pass;
-use crate::follow::generation::{Generation, Phase, Trouble};
+use crate::follow::generation::{Generation, Phase};
 use crate::follow::happening::Happening;
 use crate::follow::reading::Hands;
 use crate::follow::settings::{Hints, Settings, Surroundings};
+use crate::follow::trouble::Trouble;
 use crate::identity::Identity;
 use crate::lease::Writers;
 use crate::lines::{GenerationId, SourceId};
@@ -141,7 +142,7 @@ impl Source {
         for generation in &mut self.chain {
             if hints.content {
                 generation.at_end = None;
-                generation.trouble = None;
+                generation.try_again(now);
             }
         }
         self.wants_descriptor = false;
@@ -159,8 +160,6 @@ impl Source {
         // What it had before was copied before that: the copies are found now, and come first.
         lists |= self.chain.back_mut().is_some_and(Generation::peek);
         if lists {
-            // A file that was closed may have been truncated as well.
-            self.wake(now);
             self.verify();
         }
         let is_sought = self.end_truncated(now);
@@ -169,7 +168,7 @@ impl Source {
         if lists {
             self.list(is_first, restored.as_ref(), now, around);
         }
-        self.wake(now);
+        self.wake(false, now);
         if self.settings.is_batch && !self.wants_descriptor {
             self.give_up_next();
         }
@@ -277,9 +276,11 @@ impl Source {
             return Some(now);
         }
         let settings = &self.settings;
+        // What is due and was not tried waits for something else: for room, or for a descriptor.
+        let later = |trouble: Trouble| Some(trouble.next).filter(|next| *next > now);
         let waiting = self.chain.iter().filter_map(|generation| {
             if let Some(trouble) = generation.trouble {
-                return Some(trouble.next);
+                return later(trouble);
             }
             let rotated = generation.rotated?;
             if generation.phase != Phase::Reading || !generation.is_open() {
@@ -297,7 +298,7 @@ impl Source {
             steps.into_iter().flatten().filter(|at| *at > now).min()
         });
         let missing = self.missing_since.filter(|_| self.said.is_none()).map(|since| since + MISSING_MAX);
-        let trouble = self.trouble.map(|trouble| trouble.next);
+        let trouble = self.trouble.and_then(later);
         waiting.chain(self.list_at).chain(missing).chain(trouble).min()
     }
 

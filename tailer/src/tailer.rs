@@ -281,6 +281,8 @@ impl Tailer {
         let is_over = followed.file.is_glob && followed.source.is_gone();
         if is_starved {
             self.starve(id);
+        } else {
+            self.sate(id);
         }
         self.board.mark(id);
         self.roster.make_ready(id);

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use follower::{BOTH, Beside, Follower, lines, same};
 use standpipe_tailer::follow::happening::Happening;
 use standpipe_tailer::follow::settings::{Hints, Surroundings};
-use standpipe_tailer::identity::Identity;
+use standpipe_tailer::guard::{GUARD_BYTES_MAX, Guard, Head};
+use standpipe_tailer::identity::{Identity, Origin};
+use standpipe_tailer::state::DoneState;
 
 fn lost(follower: &Follower) -> u64 {
     let bytes = |happening: &Happening| match happening {
@@ -294,5 +296,78 @@ fn a_copy_that_comes_during_a_look_is_found() {
         follower.append("app.log", lines(20..30));
         follower.settle();
         same(&follower.text(), &lines(0..30));
+    }
+}
+
+#[test]
+fn a_snapshot_beside_a_rest_that_was_packed_is_no_new_data() {
+    for packs_snapshot in [false, true] {
+        let mut follower = Follower::new(true);
+        follower.append("app.log", lines(0..110));
+        follower.turn();
+        let state = follower.stop();
+        follower.copy("app.log", "app.log.2");
+        if packs_snapshot {
+            follower.pack("app.log.2");
+        }
+        follower.append("app.log", lines(110..200));
+        follower.copy("app.log", "app.log.1");
+        follower.pack("app.log.1");
+        follower.truncate("app.log", 0);
+        follower.append("app.log", lines(200..210));
+        follower.start(state);
+        follower.settle();
+        same(&follower.text(), &lines(0..210));
+    }
+}
+
+#[test]
+fn a_packed_file_is_not_unpacked_for_each_file_that_is_done_with() {
+    let mut follower = Follower::new(true);
+    follower.append("app.log", lines(0..10));
+    follower.turn();
+    let mut state = follower.stop();
+    let done = |ino| {
+        let origin = Origin { identity: Identity { ino, ..Identity::default() }, epoch: 0 };
+        let head = Head::of(&lines(1..1000).as_bytes()[..GUARD_BYTES_MAX]);
+        DoneState { origin, offset: Some(1 << 20), guard: Some(Guard { len: 1, hash: 0 }), head, size: 1 << 20 }
+    };
+    state.done = (0..1000).map(done).collect();
+    follower.append("app.log", lines(10..100_000));
+    follower.rename("app.log", "app.log.2");
+    follower.pack("app.log.2");
+    follower.append("app.log.1", lines(100_000..200_000));
+    follower.pack("app.log.1");
+    follower.append("app.log", lines(200_000..200_010));
+    follower.start(state);
+    let began = std::time::Instant::now();
+    follower.turn();
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+    follower.settle();
+    same(&follower.text(), &lines(0..200_010));
+}
+
+#[test]
+fn a_copy_of_a_file_that_is_closed_is_no_new_data() {
+    for (truncates, rotates, grows) in (0..8).map(|bits| (bits & 4 > 0, bits & 2 > 0, bits & 1 > 0)) {
+        let mut follower = Follower::new(true);
+        follower.append("app.log", lines(0..100));
+        follower.turn();
+        assert_eq!(follower.source.park(false), 1);
+        if grows {
+            follower.append("app.log", lines(100..110));
+        }
+        follower.copy("app.log", "app.log.2");
+        if truncates {
+            follower.truncate("app.log", 0);
+        }
+        if rotates {
+            follower.rename("app.log", "app.log.1");
+        }
+        follower.turn();
+        let written = if grows { 110 } else { 100 };
+        follower.append("app.log", lines(written..120));
+        follower.settle();
+        same(&follower.text(), &lines(0..120));
     }
 }

@@ -5,6 +5,7 @@ mod follower;
 use std::fs;
 
 use follower::{BOTH, Follower, lines, same};
+use standpipe_tailer::follow::happening::Happening;
 use standpipe_tailer::follow::settings::{Settings, StartAt};
 use standpipe_tailer::guard::Head;
 
@@ -107,6 +108,26 @@ fn a_packed_file_does_not_end_where_the_output_is_full() {
         follower.turn();
     }
     same(&follower.text(), &lines(0..100));
+}
+
+#[test]
+fn a_damaged_packed_file_is_read_as_far_as_it_goes_and_not_tried_again() {
+    let mut follower = Follower::new(true);
+    follower.append("app.log", lines(0..10));
+    follower.turn();
+    let state = follower.stop();
+    follower.append("app.log", lines(10..10_000));
+    follower.rename("app.log", "app.log.1");
+    follower.pack("app.log.1");
+    let size = follower.path("app.log.1.gz").metadata().unwrap().len();
+    follower.truncate("app.log.1.gz", size - 8);
+    follower.append("app.log", lines(10_000..10_010));
+    follower.start(state);
+    follower.settle();
+    same(&follower.text(), &lines(0..10_010));
+    let troubles = follower.happenings.iter().filter(|it| matches!(it, Happening::OpenError { .. }));
+    assert_eq!(troubles.count(), 1, "{:?}", follower.happenings);
+    assert_eq!(follower.heard(|it| matches!(it, Happening::Retry { .. } | Happening::Recovered { .. })), 0);
 }
 
 #[test]

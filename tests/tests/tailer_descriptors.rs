@@ -2,9 +2,14 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use standpipe_tests::daemon::Launch;
-use standpipe_tests::deadline::{CONDITION_SPAN, within};
+use standpipe_tests::deadline::{CONDITION_SPAN, until, within};
+use standpipe_tests::privilege::needs_tool;
 use standpipe_tests::scratch::Scratch;
 
 #[test]
@@ -56,4 +61,53 @@ fn descriptors_that_come_free_go_to_the_highest_priority() {
     assert!(within(CONDITION_SPAN, || lines().len() == 205), "{} of 205\n{}", lines().len(), tailer.stderr());
     let last = lines().iter().rposition(|line| line == "prior").unwrap();
     assert!(last < 100, "the last of a higher priority is line {last}");
+}
+
+/// How many descriptors a process may have from now on.
+fn limit(pid: u32, descriptors: u32) {
+    let limits = format!("--nofile={descriptors}:");
+    assert!(Command::new("prlimit").arg("--pid").arg(pid.to_string()).arg(limits).status().unwrap().success());
+}
+
+/// How often it was run.
+fn runs(pid: u32) -> u64 {
+    let schedstat = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
+    schedstat.split_whitespace().nth(2).unwrap().parse().unwrap()
+}
+
+fn has_open(pid: u32, path: &Path) -> bool {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    descriptors.filter_map(Result::ok).any(|entry| fs::read_link(entry.path()).is_ok_and(|to| to == path))
+}
+
+#[test]
+fn without_descriptors_for_a_while_it_rests_and_then_goes_on_as_before() {
+    needs_tool("prlimit", || {
+        let scratch = Scratch::new();
+        scratch.make_dir("app");
+        let (log, output) = (scratch.path().join("app/app.log"), scratch.path().join("output"));
+        let launch = Launch::new("tailer").as_tests().arg(&log).args(["--output", "raw"]);
+        let tailer = launch.start_into(File::create(&output).unwrap());
+        // As nothing was there, that is tried again, and is due when the descriptors are gone.
+        tailer.wait_line("retry in 2s");
+        limit(tailer.pid(), 3);
+        let mut writer = File::create(&log).unwrap();
+        let mut write = |line: &str| std::io::Write::write_all(&mut writer, line.as_bytes()).unwrap();
+        write("one\n");
+        tailer.wait_line("waits for a descriptor");
+        thread::sleep(Duration::from_secs(2));
+        let before = runs(tailer.pid());
+        thread::sleep(Duration::from_secs(1));
+        let times = runs(tailer.pid()) - before;
+        assert!(times < 30, "{times}\n{}", tailer.stderr());
+
+        limit(tailer.pid(), 1024);
+        let has = |text: &str| fs::read_to_string(&output).unwrap() == text;
+        until("the first line", || has("one\n"));
+        write("two\n");
+        until("the second line", || has("one\ntwo\n"));
+        // The file is not closed time and again for somebody who waits no more.
+        thread::sleep(Duration::from_millis(300));
+        assert!(has_open(tailer.pid(), &log), "{}", tailer.stderr());
+    });
 }

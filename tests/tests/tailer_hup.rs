@@ -43,6 +43,22 @@ fn sources_are_added_and_removed_and_the_others_notice_nothing() {
 }
 
 #[test]
+fn how_long_late_writers_are_waited_for_changes_for_files_that_stay() {
+    let mut stand = Tailing::to_stdout(Owner::Tailer);
+    stand.configure("late_writer_max_ms = 3600000\n", &[("app.log", "")]);
+    let mut log = stand.log("app.log", 1);
+    stand.start();
+    log.write(10);
+    let _late = rename_and_create(&mut log);
+    log.write(10);
+    stand.daemon().wait_line("rotated");
+    stand.configure("late_writer_max_ms = 0\n", &[("app.log", "")]);
+    stand.daemon().hang_up("order=read");
+    stand.wait_delivered(&[&log]);
+    stand.finish(&[&log]);
+}
+
+#[test]
 fn a_source_that_gets_another_pipe_goes_there_from_where_it_was() {
     let mut stand = Tailing::into_pipe(Owner::Tailer, true);
     stand.configure("", &[("app.log", "")]);

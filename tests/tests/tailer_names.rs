@@ -191,6 +191,32 @@ fn t8_a_file_that_may_not_be_read_for_a_while_goes_on_where_it_was() {
 }
 
 #[test]
+fn a_known_file_that_may_not_be_read_at_the_start_is_told_once() {
+    let mut stand = Tailing::to_stdout(Owner::Tailer);
+    stand.configure("", &[("app.log", "")]);
+    let mut log = stand.log("app.log", 1);
+    stand.start();
+    log.write(10);
+    stand.wait_delivered(&[&log]);
+    stand.stop();
+    set_mode(&log.path, 0o000);
+    stand.start();
+    stand.daemon().wait_line("EACCES");
+    stand.daemon().wait_line("retry in 1s");
+    // Over two retries, and with changes meanwhile.
+    for _ in 0..8 {
+        log.write(1);
+        std::thread::sleep(std::time::Duration::from_millis(300));
+    }
+    set_mode(&log.path, 0o644);
+    stand.daemon().wait_line("opened after all");
+    stand.finish(&[&log]);
+    for sentence in ["EACCES", "opened after all"] {
+        assert_eq!(stand.daemon().lines_with(sentence).len(), 1, "{}", stand.daemon().stderr());
+    }
+}
+
+#[test]
 fn an_older_file_that_gets_its_name_back_is_not_read_again() {
     // F10
     let mut stand = following(Owner::Tailer, "app.log");

@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 
 use crate::follow::finish::{is_finished, may_close};
-use crate::follow::generation::{Asked, Generation, Phase, Place, Trouble};
+use crate::follow::generation::{Asked, Generation, Phase, Place};
 use crate::follow::happening::Happening;
 use crate::follow::reading::{Hands, Step, conclude, step};
 use crate::follow::settings::Settings;
@@ -21,7 +21,7 @@ pub enum Outcome {
 
 /// Reads as far as it goes, at most about `left` bytes, of which what was read is taken.
 pub fn drain(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Settings, left: &mut usize) -> Outcome {
-    if generation.trouble.is_some_and(|trouble| hands.now < trouble.next) {
+    if generation.must_wait(hands.now) {
         return Outcome::AtEnd;
     }
     loop {
@@ -36,7 +36,7 @@ pub fn drain(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Sett
         hands.bytes_max = *left;
         match step(generation, hands) {
             Step::Went(bytes) => {
-                recover(generation, hands);
+                generation.recover(hands.happenings);
                 *left = left.saturating_sub(bytes);
                 if *left == 0 {
                     return Outcome::Behind;
@@ -51,7 +51,9 @@ pub fn drain(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Sett
                 }
             }
             Step::AtEnd => {
-                recover(generation, hands);
+                if generation.is_open() {
+                    generation.recover(hands.happenings);
+                }
                 if !is_over(generation, hands, settings) {
                     return Outcome::AtEnd;
                 }
@@ -84,24 +86,11 @@ fn is_over(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Settin
 }
 
 fn fail(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Settings, errno: Errno) {
-    let is_new = generation.trouble.is_none_or(|trouble| trouble.errno != errno);
-    let trouble = Trouble::after(generation.trouble, errno, hands.now);
-    generation.trouble = Some(trouble);
-    if is_new {
-        hands.happenings.push(Happening::OpenError { path: generation.path.clone(), errno });
-        if !settings.is_batch {
-            hands.happenings.push(Happening::Retry { after: trouble.next - hands.now });
-        }
-    }
     // A damaged packed file does not heal, and its stream cannot be wound back; and a batch waits for nothing.
     if settings.is_batch || matches!(generation.place, Place::Packed(_)) {
+        hands.happenings.push(Happening::OpenError { path: generation.path.clone(), errno });
         generation.phase = Phase::Finished;
-        generation.trouble = None;
-    }
-}
-
-fn recover(generation: &mut Generation, hands: &mut Hands<'_>) {
-    if generation.trouble.take().is_some() {
-        hands.happenings.push(Happening::Recovered { path: generation.path.clone() });
+    } else {
+        generation.fail(errno, hands.now, hands.happenings);
     }
 }

@@ -14,10 +14,10 @@ use std::time::Instant;
 use memchr::memchr;
 use nix::errno::Errno;
 
-use crate::backoff::retry_after;
 use crate::follow::finish::{Facts, ask_again_after};
 use crate::follow::happening::Truncation;
 use crate::follow::memory::{Memory, read_up_to};
+use crate::follow::trouble::Trouble;
 use crate::guard::{GUARD_BYTES_MAX, Guard};
 use crate::identity::{Identity, Origin};
 use crate::lease::Writers;
@@ -75,25 +75,6 @@ pub struct Asked {
     pub next: Option<Instant>,
     /// The last answer.
     pub writers: Option<Writers>,
-}
-
-/// A failure that is tried again.
-#[derive(Clone, Copy, Debug)]
-pub struct Trouble {
-    /// Why.
-    pub errno: Errno,
-    /// How often it was tried.
-    pub times: u32,
-    /// When it is tried again.
-    pub next: Instant,
-}
-
-impl Trouble {
-    /// Another failure after `before`.
-    pub fn after(before: Option<Trouble>, errno: Errno, now: Instant) -> Trouble {
-        let times = before.map_or(0, |trouble| trouble.times) + 1;
-        Trouble { errno, times, next: now + retry_after(times) }
-    }
 }
 
 /// One life of one inode.

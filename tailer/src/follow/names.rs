@@ -8,10 +8,11 @@ use std::time::Instant;
 use nix::errno::Errno;
 
 use crate::backoff::retry_after;
-use crate::follow::generation::{Generation, Phase, Place, Trouble};
+use crate::follow::generation::{Generation, Phase, Place};
 use crate::follow::happening::{Happening, Truncation};
 use crate::follow::memory::Memory;
 use crate::follow::settings::{StartAt, Surroundings};
+use crate::follow::trouble::Trouble;
 use crate::identity::{Identity, Origin};
 use crate::open::{At, Found, Opened, Refusal, errno, is_out_of_descriptors, look};
 use crate::source::{MISSING_MAX, Source};
@@ -23,7 +24,7 @@ impl Source {
         match look(&self.path) {
             At::File(found) => {
                 self.missing_since = None;
-                if self.live().is_some_and(|live| live.inode == found.identity) || self.take_copied_up(&found) {
+                if self.live().is_some_and(|live| live.inode == found.identity) || self.take_copied_up(&found, now) {
                     self.settle_trouble();
                     false
                 } else if around.is_ours(&found.identity) {
@@ -50,7 +51,7 @@ impl Source {
 
     /// An overlay made another file of the live one at its first write: the number of an inode that we have open is not
     /// given to any other file.
-    fn take_copied_up(&mut self, found: &Found) -> bool {
+    fn take_copied_up(&mut self, found: &Found, now: Instant) -> bool {
         let number = |identity: &Identity| (identity.dev, identity.ino);
         let Some(live) = self.chain.back_mut().filter(|live| live.is_live() && live.file().is_some()) else {
             return false;
@@ -59,8 +60,11 @@ impl Source {
             return false;
         }
         let Opened::File(file) = found.open() else { return false };
+        if let Err(errno) = resume(live, file) {
+            live.fail(errno, now, &mut self.happenings);
+            return true;
+        }
         live.inode = found.identity;
-        resume(live, file);
         self.last_live = Some(found.identity);
         self.is_changed = true;
         true
@@ -204,8 +208,9 @@ impl Source {
         }
     }
 
-    /// Opens what was closed and grew since, and what could not be read.
-    pub(crate) fn wake(&mut self, now: Instant) {
+    /// Opens what was closed and grew since, and what could not be read. `all`: and what is as it was, for its names
+    /// are known and others are to be compared with it.
+    pub(crate) fn wake(&mut self, all: bool, now: Instant) {
         // In a batch a file is opened when it is its turn: nobody takes it away before.
         let next = self.next_read();
         for index in 0..self.chain.len() {
@@ -220,9 +225,17 @@ impl Source {
                 !generation.is_live() && now.saturating_duration_since(generation.grown) >= self.settings.drain_idle;
             let found = match look(&generation.path) {
                 At::File(found) if found.identity == generation.inode => found,
+                At::Failed(errno) if is_out_of_descriptors(errno) => {
+                    self.wants_descriptor = true;
+                    continue;
+                }
                 _ => {
-                    // Its name is gone as well: after so long nothing is expected of it any more.
-                    if is_drained {
+                    // Its name is gone as well: one of the others may be a copy of it, and after so long nothing is
+                    // expected of it any more.
+                    if all && !self.settings.is_batch {
+                        let size = (generation.longest > 0).then_some(generation.longest);
+                        generation.phase = Phase::Sought { since: now, size };
+                    } else if is_drained {
                         generation.phase = Phase::Finished;
                     }
                     continue;
@@ -233,33 +246,45 @@ impl Source {
             if is_unchanged && is_drained && !has_rest {
                 generation.phase = Phase::Finished;
             }
-            if is_unchanged && !(is_drained && has_rest) {
+            let has_reason = all || !is_unchanged || (is_drained && has_rest);
+            if generation.phase == Phase::Finished || !has_reason {
                 continue;
             }
-            match found.open() {
-                Opened::File(file) => self.is_changed |= resume(generation, file),
-                Opened::Failed(errno) if is_out_of_descriptors(errno) => self.wants_descriptor = true,
-                Opened::Failed(errno) => generation.trouble = Some(Trouble::after(generation.trouble, errno, now)),
-                Opened::Refused(_) => {}
+            let resumed = match found.open() {
+                Opened::File(file) => resume(generation, file),
+                Opened::Failed(errno) => Err(errno),
+                Opened::Refused(_) => continue,
+            };
+            match resumed {
+                Ok(is_another) => self.is_changed |= is_another,
+                Err(errno) => self.cannot_wake(index, errno, now),
             }
+        }
+    }
+
+    fn cannot_wake(&mut self, index: usize, errno: Errno, now: Instant) {
+        let generation = &mut self.chain[index];
+        if is_out_of_descriptors(errno) {
+            self.wants_descriptor = true;
+        } else if self.settings.is_batch {
+            // It is given up, and said, before the look is over.
+            generation.trouble = Some(Trouble::after(generation.trouble, errno, now));
+        } else {
+            generation.fail(errno, now, &mut self.happenings);
         }
     }
 }
 
 /// Goes on in a file that was opened again; `true`: it is not what it was.
-pub(crate) fn resume(generation: &mut Generation, file: std::fs::File) -> bool {
-    match Memory::of_file(&file, generation.read) {
-        Ok(Some(memory)) if is_same(&memory, &generation.memory) => generation.memory = memory,
-        Ok(Some(_)) => generation.phase = Phase::Truncated(Truncation::ContentChanged),
-        Ok(None) => generation.phase = Phase::Truncated(Truncation::SizeDecreased),
-        Err(error) => {
-            generation.trouble = Some(Trouble::after(generation.trouble, errno(&error), generation.grown));
-            return false;
-        }
+pub(crate) fn resume(generation: &mut Generation, file: std::fs::File) -> Result<bool, Errno> {
+    match Memory::of_file(&file, generation.read).map_err(|error| errno(&error))? {
+        Some(memory) if is_same(&memory, &generation.memory) => generation.memory = memory,
+        Some(_) => generation.phase = Phase::Truncated(Truncation::ContentChanged),
+        None => generation.phase = Phase::Truncated(Truncation::SizeDecreased),
     }
     generation.at_end = None;
     generation.place = Place::Open(file);
-    generation.phase != Phase::Reading
+    Ok(generation.phase != Phase::Reading)
 }
 
 /// What a file has before `offset`, if that is what is known of it.

@@ -95,7 +95,8 @@ impl Source {
                     if is_another {
                         generation.memory = Memory::Guards { head: saved.head, tail: Some(UNLIKE_ANYTHING) };
                     }
-                    resume(&mut generation, file);
+                    // What cannot be read now is opened again in this look, and then said.
+                    resume(&mut generation, file).ok();
                     let path = generation.path.clone();
                     self.tell(Happening::Opened { path, identity: found.identity, offset: saved.offset });
                 }

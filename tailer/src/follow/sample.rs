@@ -101,14 +101,3 @@ impl Sample {
         size == done.size && guard_fits && done.head.fits(&self.head) != Some(false)
     }
 }
-
-/// Whether the first `size` bytes of both are the same, as far as the ends of them say.
-pub fn is_prefix(candidate: &File, size: u64, of: &File) -> io::Result<bool> {
-    let one = Sample::of_file(candidate, size, size)?;
-    let other_size = of.metadata()?.len();
-    if other_size < size {
-        return Ok(false);
-    }
-    let other = Sample::of_file(of, other_size, size)?;
-    Ok(one.at == size && other.begins_with(&one))
-}

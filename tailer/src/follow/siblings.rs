@@ -11,7 +11,7 @@ use crate::follow::done::DONE_MAX;
 use crate::follow::generation::{Generation, Phase, Place};
 use crate::follow::happening::Happening;
 use crate::follow::memory::Memory;
-use crate::follow::sample::{Sample, is_prefix};
+use crate::follow::sample::{Fit, Sample};
 use crate::follow::settings::Surroundings;
 use crate::follow::truncation::guards;
 use crate::identity::{Identity, Origin};
@@ -92,6 +92,12 @@ impl Source {
     ) {
         self.list_at = None;
         let mut candidates = self.unknown(now, around);
+        // A closed file is opened under the name that it has by now: a copy of it is told by its content.
+        self.wake(!candidates.is_empty(), now);
+        if self.end_truncated(now) {
+            around.refresh();
+            return self.list(is_first, restored, now, around);
+        }
         // What was packed while nobody looked may be a copy of a life that ended, or of one that was never seen.
         self.is_catching_up |= self.is_sought();
         self.find_rests(&mut candidates, now, around);
@@ -269,30 +275,15 @@ impl Source {
             if !self.is_catching_up {
                 return Verdict::NotOurs;
             }
-            if let Some(index) = self.packed_copy_of(candidate, around) {
-                return Verdict::CopyOf(index);
-            }
-        }
-        if !candidate.is_packed {
+        } else {
             let Some(file) = &candidate.file else { return Verdict::Undecided };
             if candidate.size == 0 {
                 let is_written = (self.settings.writers)(file) != Writers::Nobody;
                 return if is_written && !is_first { Verdict::Undecided } else { Verdict::Missed };
             }
-            // A copy is born after what it is a copy of. A generation that has no more than the usual first lines is
-            // told from a copy of the live one by that.
-            let is_copy_of = |generation: &Generation| {
-                let (born, of_ns) = (candidate.identity.born_ns, generation.origin.identity.born_ns);
-                let may_be_copy = born == 0 || of_ns == 0 || born >= of_ns;
-                may_be_copy && generation.file().is_some_and(|of| is_prefix(file, candidate.size, of).unwrap_or(false))
-            };
-            let was_copy_of = |generation: &Generation| {
-                generation.file().is_none() && self.copies.contains(&(candidate.identity, generation.id))
-            };
-            let is_copy = |generation: &Generation| is_copy_of(generation) || was_copy_of(generation);
-            if let Some(index) = self.chain.iter().rposition(is_copy) {
-                return Verdict::CopyOf(index);
-            }
+        }
+        if let Some(index) = self.copy_of(candidate, around) {
+            return Verdict::CopyOf(index);
         }
         // What was forgotten is older than all that is not. Else a file that could not be opened yet may be older than
         // what is known. The birth is that of the checkpoint: what is read now may be a copy, younger than its successor.
@@ -314,10 +305,14 @@ impl Source {
         self.chain.iter().any(|generation| matches!(generation.phase, Phase::Sought { .. }))
     }
 
-    /// The generation that begins with all that a packed file holds.
-    fn packed_copy_of(&self, candidate: &Candidate, around: &mut dyn Surroundings) -> Option<usize> {
+    /// The generation that begins with all that a file holds.
+    fn copy_of(&self, candidate: &Candidate, around: &mut dyn Surroundings) -> Option<usize> {
         let all = candidate.sample(u64::MAX, around)?;
         self.chain.iter().rposition(|generation| {
+            // A copy is born after what it is a copy of. A generation that has no more than the usual first lines is
+            // told from a copy of the live one by that.
+            let (born, of_ns) = (candidate.identity.born_ns, generation.origin.identity.born_ns);
+            let may_be_copy = born == 0 || of_ns == 0 || born >= of_ns;
             let of = match &generation.place {
                 Place::Open(file) => {
                     let size = file.metadata().ok().map(|metadata| metadata.len());
@@ -329,7 +324,13 @@ impl Source {
                 }
                 Place::Away => None,
             };
-            of.is_some_and(|of| of.begins_with(&all))
+            // Of one that cannot be opened now it is a copy as far as is remembered of it.
+            let mut seems_copy = || {
+                let sample = candidate.sample(generation.seen(), around).filter(|_| generation.is_parked());
+                sample.is_some_and(|sample| sample.fit(generation) != Fit::No)
+            };
+            let was_copy = self.copies.contains(&(candidate.identity, generation.id));
+            of.map_or_else(|| was_copy || (may_be_copy && seems_copy()), |of| may_be_copy && of.begins_with(&all))
         })
     }
 

@@ -59,6 +59,13 @@ impl Tailer {
         }
     }
 
+    /// A source waits for none any more: it got one in another way, or is no source.
+    pub(super) fn sate(&mut self, id: SourceId) {
+        if self.roster.get(id).is_none_or(|followed| std::mem::take(&mut followed.is_starved)) {
+            self.starved.retain(|other| *other != id);
+        }
+    }
+
     /// Gives descriptors to sources that could not open their files, the highest priority first.
     pub(super) fn feed_starved(&mut self) {
         if self.spools.are_starved() {

@@ -197,12 +197,12 @@ impl Tailer {
         let output = self.output_for(file.pipe.as_deref())?;
         let settings = Arc::new(self.settings(&file, Occasion::Named));
         let Some(followed) = self.roster.get(id) else { return Ok(()) };
+        followed.source.set_settings(settings);
         let was_leaving = std::mem::take(&mut followed.is_leaving);
         if followed.file == file && followed.name == found.name && !was_leaving {
             return Ok(());
         }
         followed.siblings = siblings(found, &file)?;
-        followed.source.set_settings(settings);
         followed.next_output = output;
         followed.name.clone_from(&found.name);
         self.outputs.introduce(output, id, &found.name, form_of(&file)?);
@@ -232,6 +232,7 @@ impl Tailer {
     pub(super) fn remove(&mut self, id: SourceId) {
         let Some(mut followed) = self.roster.remove(id) else { return };
         self.board.release(id);
+        self.sate(id);
         self.open -= followed.open;
         self.outputs.part(followed.output, id);
         followed.live.and_then(|live| self.taken.live.remove(&live));
