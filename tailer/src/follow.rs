@@ -3,6 +3,7 @@
 //! - [`settings`], [`happening`]: what it is told, and what it tells;
 //! - [`memory`]: what is remembered of the bytes that were read, by which they are known again;
 //! - [`generation`], [`reading`], [`drain`]: one life of one inode, and the way of its bytes to an output;
+//! - `first`: what a live file begins with, before any of it was read;
 //! - [`trouble`]: a file that cannot be opened or read for a while;
 //! - [`finish`]: when such a life is over, and when the next one may be read. Pure;
 //! - [`outside`]: what of a source waits, and why it is not read;
@@ -12,6 +13,7 @@
 pub(crate) mod done;
 pub mod drain;
 pub mod finish;
+mod first;
 pub mod generation;
 pub mod happening;
 pub mod memory;

@@ -11,12 +11,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use memchr::memchr;
 use nix::errno::Errno;
 
 use crate::follow::finish::{Facts, ask_again_after};
 use crate::follow::happening::Truncation;
-use crate::follow::memory::{Memory, read_up_to};
+use crate::follow::memory::Memory;
 use crate::follow::trouble::Trouble;
 use crate::guard::{GUARD_BYTES_MAX, Guard};
 use crate::identity::{Identity, Origin};
@@ -182,36 +181,6 @@ impl Generation {
         self.read + self.held.len() as u64
     }
 
-    /// Whether a look has to see its first bytes before they are given: a truncation would not show.
-    pub fn wants_peek(&self) -> bool {
-        self.is_live() && self.seen() == 0 && self.size > 0 && self.first.is_none() && self.file().is_some()
-    }
-
-    /// Reads its first bytes, if none was read before; whether there are some.
-    pub fn peek(&mut self) -> bool {
-        if !self.is_live() || self.seen() > 0 {
-            return false;
-        }
-        let mut bytes = vec![0; GUARD_BYTES_MAX];
-        self.first = match self.file().map(|file| read_up_to(file, &mut bytes, 0)) {
-            None | Some(Ok(0)) => None,
-            // Zeros may be a hole: the read that follows finds out, as it does of an error.
-            Some(Ok(read)) => Some(bytes[..memchr(0, &bytes[..read]).unwrap_or(read)].to_vec()),
-            Some(Err(_)) => Some(Vec::new()),
-        };
-        self.first.is_some()
-    }
-
-    /// Forgets the first bytes if they are not there any more: a copy of them may be on the list already.
-    pub fn confirm_first(&mut self) {
-        let Some(first) = &self.first else { return };
-        let mut bytes = vec![0; first.len()];
-        let read = self.file().map(|file| read_up_to(file, &mut bytes, 0));
-        if matches!(read, Some(Ok(_))) && bytes != *first {
-            self.first = None;
-        }
-    }
-
     /// Whether it has the live name.
     pub fn is_live(&self) -> bool {
         self.rotated.is_none()
@@ -226,6 +195,7 @@ impl Generation {
     pub fn is_concluded(&self) -> bool {
         self.phase == Phase::Finished && self.held.is_empty() && !self.is_inside_line
     }
+
     /// The same, and all of it is delivered.
     pub fn is_over(&self) -> bool {
         self.is_concluded() && self.is_delivered()

@@ -14,11 +14,12 @@ use crate::follow::memory::Memory;
 use crate::follow::sample::{Fit, Sample};
 use crate::follow::settings::Surroundings;
 use crate::follow::truncation::guards;
+use crate::guard::GUARD_BYTES_MAX;
 use crate::identity::{Identity, Origin};
 use crate::lease::Writers;
 use crate::open::{At, Found, Opened, errno, is_out_of_descriptors, look};
 use crate::source::Source;
-use crate::state::SourceState;
+use crate::state::{DoneState, SourceState};
 
 /// Births are as old as the last tick of the kernel's clock, changes are not: so much later a change may seem to be than
 /// the birth of the next file.
@@ -348,7 +349,10 @@ impl Source {
     }
 
     fn is_copy_of_done(&self, candidate: &Candidate, around: &mut dyn Surroundings) -> bool {
-        self.done.iter().filter(|done| done.size > 0).any(|done| {
+        // Most are told apart by their beginnings: to unpack a file once for each that is done with takes long.
+        let Some(begin) = candidate.sample(GUARD_BYTES_MAX as u64, around) else { return false };
+        let may_be = |done: &&DoneState| done.size > 0 && done.head.fits(&begin.head) != Some(false);
+        self.done.iter().filter(may_be).any(|done| {
             if !candidate.is_packed && candidate.size != done.size {
                 return false;
             }
