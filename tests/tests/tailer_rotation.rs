@@ -82,7 +82,10 @@ fn t2_a_file_that_is_packed_at_once_is_read_to_its_end_and_the_packed_one_is_not
         for owner in owners() {
             let (mut stand, mut log) = following(owner, "");
             for round in 0..3 {
-                log.write(300);
+                // It is open, or nobody could know what is packed.
+                log.write(1);
+                stand.wait_delivered(&[&log]);
+                log.write(299);
                 let aside = numbered(&log.path, 9 - round);
                 fs::rename(&log.path, &aside).unwrap();
                 log.reopen();
