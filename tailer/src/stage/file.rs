@@ -25,7 +25,7 @@ use super::record::{AREA_BYTES_AT, BOOT_AT, MAGIC_AT, Record, VERSION_AT, WORD_A
 use super::slots::{SLOT_BYTES, SLOTS_MAX, put_u32, u32_at, u64_at};
 
 const MAGIC: &[u8; 8] = b"staging\n";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Slots of a new record: a page of them.
 const SLOTS_MIN: usize = PAGE_BYTES / SLOT_BYTES;
 /// `statfs` magic of btrfs.
