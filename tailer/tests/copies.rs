@@ -194,6 +194,27 @@ fn what_a_packed_copy_lacks_is_counted_when_it_was_seen() {
 }
 
 #[test]
+fn what_a_file_that_was_done_with_got_before_it_was_packed_is_read() {
+    for leases in BOTH {
+        let mut follower = Follower::new(leases);
+        follower.append("app.log", lines(0..100));
+        follower.turn();
+        follower.rename("app.log", "app.log.1");
+        follower.append("app.log", lines(100..110));
+        follower.settle();
+        let state = follower.stop();
+        follower.append("app.log.1", lines(110..115));
+        follower.pack("app.log.1");
+        follower.start(state);
+        follower.settle();
+        same(&follower.text(), &lines(0..115));
+        follower.restart();
+        follower.settle();
+        same(&follower.text(), &lines(0..115));
+    }
+}
+
+#[test]
 fn a_copy_of_what_was_truncated_before_it_was_read_at_all_is_read() {
     let mut follower = Follower::new(true);
     follower.append("app.log", "");

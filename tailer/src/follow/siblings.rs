@@ -7,23 +7,19 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use crate::follow::candidate::{Candidate, guards, unpacked};
 use crate::follow::done::DONE_MAX;
 use crate::follow::generation::{Generation, Phase, Place};
 use crate::follow::happening::Happening;
 use crate::follow::memory::Memory;
 use crate::follow::sample::{Fit, Sample};
 use crate::follow::settings::Surroundings;
-use crate::follow::truncation::guards;
 use crate::guard::GUARD_BYTES_MAX;
 use crate::identity::{Identity, Origin};
 use crate::lease::Writers;
 use crate::open::{At, Found, Opened, errno, is_out_of_descriptors, look};
 use crate::source::Source;
 use crate::state::{DoneState, SourceState};
-
-/// Births are as old as the last tick of the kernel's clock, changes are not: so much later a change may seem to be than
-/// the birth of the next file.
-const TICK_NS: i64 = 20_000_000;
 
 /// How often names are gone through while somebody renames them: a rotator is done within milliseconds.
 pub(crate) const SURVEYS_MAX: usize = 32;
@@ -36,39 +32,6 @@ pub(crate) fn survey(live: &Path, around: &mut dyn Surroundings) -> Vec<(PathBuf
     paths.map(|path| (path.clone(), identity(&path))).collect()
 }
 
-/// A file beside the live one that is not known.
-#[derive(Debug)]
-pub(crate) struct Candidate {
-    pub(crate) path: PathBuf,
-    pub(crate) identity: Identity,
-    pub(crate) size: u64,
-    /// Last change of its content, ns since the epoch: a packed file keeps that of what was packed.
-    pub(crate) changed_ns: i64,
-    pub(crate) is_packed: bool,
-    /// Open, unless it is packed or could not be opened.
-    pub(crate) file: Option<File>,
-}
-
-impl Candidate {
-    /// Its head, and what stands before `offset`. `None`: it cannot be read, or not yet.
-    pub(crate) fn sample(&self, offset: u64, around: &mut dyn Surroundings) -> Option<Sample> {
-        if self.is_packed {
-            return Sample::of_stream(&mut *around.unpack(&self.path).ok()?, offset).ok();
-        }
-        Sample::of_file(self.file.as_ref()?, self.size, offset).ok()
-    }
-
-    /// By what it is older or newer than another: birth, and for a packed file the last change.
-    fn age_ns(&self) -> i64 {
-        if self.is_packed || self.identity.born_ns == 0 { self.changed_ns } else { self.identity.born_ns }
-    }
-
-    /// The same for putting files in order.
-    fn order_ns(&self) -> i64 {
-        if self.is_packed { self.changed_ns - TICK_NS } else { self.age_ns() }
-    }
-}
-
 /// What a file beside the live one is.
 #[derive(Clone, Copy)]
 enum Verdict {
@@ -76,6 +39,8 @@ enum Verdict {
     Undecided,
     /// A copy of a generation that is on the list.
     CopyOf(usize),
+    /// A packed copy of a file that is done with, which goes on behind what was read of it.
+    GoesOn(Identity),
     /// Not to be read.
     NotOurs,
     /// A generation that was never seen.
@@ -133,6 +98,7 @@ impl Source {
                     let (head, tail) = guards(&candidate);
                     self.set_never_ours(candidate.identity, candidate.size, head, tail);
                 }
+                Verdict::GoesOn(done) => self.go_on_behind(done, candidate, now, around),
                 Verdict::Missed => missed.push(candidate),
             }
         }
@@ -292,14 +258,19 @@ impl Source {
         let oldest = restored.filter(|_| has_forgotten).and_then(|state| state.generations.first());
         let oldest_ns = oldest.map(|oldest| oldest.origin.identity.born_ns);
         let is_older = candidate.age_ns() < self.since_ns.max(oldest_ns.unwrap_or(i64::MIN));
+        if is_older {
+            return Verdict::NotOurs;
+        }
+        if let Some(done) = self.done_copied_by(candidate, around) {
+            let mut has_more = || candidate.sample(done.size + 1, around).is_some_and(|sample| sample.at > done.size);
+            let goes_on = done.offset.is_some() && candidate.is_packed && has_more();
+            return if goes_on { Verdict::GoesOn(done.origin.identity) } else { Verdict::NotOurs };
+        }
         // What is older than the live file and not done with could not be opened yet.
         let is_younger = self.live().is_some_and(|live| candidate.age_ns() >= live.inode.born_ns);
         let is_stray = |state| is_younger && self.is_untouched(state);
         let was_there = is_first && restored.map_or(candidate.identity.born_ns == 0, is_stray);
-        if is_older || was_there || self.is_copy_of_done(candidate, around) {
-            return Verdict::NotOurs;
-        }
-        Verdict::Missed
+        if was_there { Verdict::NotOurs } else { Verdict::Missed }
     }
 
     fn is_sought(&self) -> bool {
@@ -348,18 +319,31 @@ impl Source {
         }
     }
 
-    fn is_copy_of_done(&self, candidate: &Candidate, around: &mut dyn Surroundings) -> bool {
+    /// The file that is done with and of which this is a copy, as far as that was read.
+    fn done_copied_by(&self, candidate: &Candidate, around: &mut dyn Surroundings) -> Option<&DoneState> {
         // Most are told apart by their beginnings: to unpack a file once for each that is done with takes long.
-        let Some(begin) = candidate.sample(GUARD_BYTES_MAX as u64, around) else { return false };
+        let begin = candidate.sample(GUARD_BYTES_MAX as u64, around)?;
         let may_be = |done: &&DoneState| done.size > 0 && done.head.fits(&begin.head) != Some(false);
-        self.done.iter().filter(may_be).any(|done| {
+        self.done.iter().filter(may_be).find(|done| {
             if !candidate.is_packed && candidate.size != done.size {
                 return false;
             }
-            // One byte more tells a longer stream.
             let Some(sample) = candidate.sample(done.size, around) else { return false };
             sample.at == done.size && sample.is_copy_of(done, done.size)
         })
+    }
+
+    /// Somebody wrote to a file that was done with, and it was packed after that.
+    fn go_on_behind(&mut self, done: Identity, candidate: Candidate, now: Instant, around: &mut dyn Surroundings) {
+        let Some(index) = self.done.iter().position(|other| other.origin.identity == done) else { return };
+        let offset = self.done[index].offset.unwrap_or_default();
+        let Some((memory, stream)) = unpacked(&candidate, offset, offset, around) else { return self.list_again(now) };
+        self.done.remove(index);
+        let id = self.new_id();
+        let origin = Origin { identity: candidate.identity, epoch: 0 };
+        self.tell(Happening::CopyMatched { path: candidate.path.clone(), offset, bytes: None });
+        let generation = Generation::new(id, origin, candidate.path, Place::Packed(stream), now);
+        self.insert(generation.starting_at(offset, memory));
     }
 
     fn take_missed(&mut self, candidate: Candidate, ranks: &[PathBuf], now: Instant, around: &mut dyn Surroundings) {

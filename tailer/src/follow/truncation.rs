@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::time::Instant;
 
+use crate::follow::candidate::{Candidate, guards, unpacked};
 use crate::follow::generation::{Generation, Phase, Place};
 use crate::follow::happening::{Happening, Truncation};
 use crate::follow::memory::{Memory, read_up_to};
@@ -14,8 +15,7 @@ use crate::follow::names::same_memory;
 use crate::follow::reading::verify;
 use crate::follow::sample::{Fit, Sample};
 use crate::follow::settings::Surroundings;
-use crate::follow::siblings::Candidate;
-use crate::guard::{GUARD_BYTES_MAX, Guard, Head};
+use crate::guard::{GUARD_BYTES_MAX, Head};
 use crate::identity::Origin;
 use crate::lease::Writers;
 use crate::lines::GenerationId;
@@ -305,26 +305,4 @@ fn judge(
         }
     }
     (fits, is_undecided)
-}
-
-/// The unpacked stream of a file from `seen` on, and what stands before `read` in it.
-fn unpacked(
-    candidate: &Candidate,
-    read: u64,
-    seen: u64,
-    around: &mut dyn Surroundings,
-) -> Option<(Memory, Box<dyn std::io::Read>)> {
-    let mut stream = around.unpack(&candidate.path).ok()?;
-    let sample = Sample::of_stream(&mut *stream, read).ok()?;
-    Sample::of_stream(&mut *stream, seen - read).ok()?;
-    Some((Memory::Bytes { head: sample.head, tail: sample.before }, stream))
-}
-
-/// Head and end of a file, by which a copy of it is known.
-pub(crate) fn guards(candidate: &Candidate) -> (Head, Option<Guard>) {
-    let Some(file) = &candidate.file else { return (Head::default(), None) };
-    match Sample::of_file(file, candidate.size, candidate.size) {
-        Ok(sample) => (Head::of(&sample.head), Some(Guard::of_end(&sample.before))),
-        Err(_) => (Head::default(), None),
-    }
 }
