@@ -44,6 +44,8 @@ pub mod remove;
 pub mod said;
 pub mod scan;
 pub mod set;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsStr;
@@ -257,6 +259,10 @@ impl Spool {
         self.tell_orphans();
         let is_sweep = self.next_sweep <= now;
         let Some(place) = self.find_place(is_sweep) else {
+            // It is judged anew, and all is found again, once it is there.
+            self.place = None;
+            self.queue.clear();
+            self.next_sweep = now + poll_interval;
             self.is_waiting = true;
             return;
         };
