@@ -305,7 +305,12 @@ impl Spool {
             found.candidates.retain(|found| found.file.is_none_or(|file| !flying.contains(&file.id)));
         }
         self.shown.is_changed |= !found.candidates.is_empty() || !self.queue.is_empty();
-        self.queue.set(found.candidates);
+        // Nothing is begun before it is known what is delivered already.
+        if self.is_taken_up {
+            self.queue.set(found.candidates);
+        } else {
+            self.is_waiting = true;
+        }
         self.has_begun = false;
         self.is_starved = false;
         if self.queue.is_empty() {
