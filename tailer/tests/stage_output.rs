@@ -355,7 +355,10 @@ fn the_next_generation_in_a_slot_does_not_begin_as_the_one_before() {
         // Of this one nothing is known but its end.
         put(&mut stage, 2, 20, &bytes.repeat(10), End::Line);
         place.turn(&mut stage);
-        assert_eq!(stage.positions().iter().map(|position| position.head.hashes()).collect::<Vec<_>>(), [&[] as &[u64]]);
+        assert_eq!(
+            stage.positions().iter().map(|position| position.head.hashes()).collect::<Vec<_>>(),
+            [&[] as &[u64]]
+        );
         stage.retain(&[]);
         place.read();
     }
