@@ -63,7 +63,7 @@ use self::place::Neighbour;
 use self::queue::Queue;
 use self::remove::Flight;
 use self::said::Said;
-use self::scan::Files;
+use self::scan::{Files, Found};
 use crate::config::spool::SpoolConfig;
 use crate::events::Event;
 use crate::identity::{Identity, Origin};
@@ -281,17 +281,7 @@ impl Spool {
                 return;
             }
         };
-        for (name, what) in found.odd_files {
-            self.refuse(place.dir.path_of(&name), &name, what, "not a regular file");
-        }
-        for (name, what) in found.odd_markers {
-            let done = place.done.as_ref().map_or_else(PathBuf::new, |done| done.path_of(&name));
-            self.refuse(done, &name, what, "not a marker, which is an empty file");
-        }
-        if self.said.is_newly_full() {
-            let sentence = format!("{}: what is wrong with more files in it is not told", self.config.dir.display());
-            self.events.push(Event::Warning(sentence));
-        }
+        self.refuse_odd(&place, &found);
         if self.said.is_over() {
             self.shown.is_changed = true;
             self.events.push(Event::Recovered { path: self.config.dir.clone() });
@@ -299,6 +289,9 @@ impl Spool {
         if is_sweep {
             let is_there = |name: &Name| found.candidates.iter().any(|found| !found.is_last && found.name == *name);
             self.begun.retain(is_there);
+        }
+        if matches!(files, Files::All) {
+            self.forget_gone(&found.candidates);
         }
         if !self.flying.is_empty() {
             let flying: HashSet<_> = self.flying.iter().map(|identity| (identity.dev, identity.ino)).collect();
@@ -355,6 +348,20 @@ impl Spool {
         self.shown.is_changed = true;
         if self.said.is_new_trouble(sentence) {
             self.events.push(Event::Error(format!("{sentence}; trying again")));
+        }
+    }
+
+    fn refuse_odd(&mut self, place: &Place, found: &Found) {
+        for (name, what) in &found.odd_files {
+            self.refuse(place.dir.path_of(name), name, what, "not a regular file");
+        }
+        for (name, what) in &found.odd_markers {
+            let done = place.done.as_ref().map_or_else(PathBuf::new, |done| done.path_of(name));
+            self.refuse(done, name, what, "not a marker, which is an empty file");
+        }
+        if self.said.is_newly_full() {
+            let sentence = format!("{}: what is wrong with more files in it is not told", self.config.dir.display());
+            self.events.push(Event::Warning(sentence));
         }
     }
 

@@ -4,9 +4,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use super::part::Hands;
 use super::set::Spools;
 use super::*;
 use crate::guard::{Guard, Head};
+use crate::lines::Lines;
+use crate::output::{Delivered, Output, Standing, Waits};
 use crate::stage::Position;
 
 const POLL: Duration = Duration::from_millis(250);
@@ -56,6 +59,64 @@ fn what_its_limit_keeps_goes_on_when_that_is_over_although_its_output_was_full_b
     let mut spools = Spools::default();
     spools.add(spool);
     assert_eq!(spools.due(now), Some(rested));
+}
+
+/// Takes everything at once.
+struct Taken(Vec<u8>, u64);
+
+impl Output for Taken {
+    fn room(&self, _: SourceId) -> usize {
+        1 << 20
+    }
+
+    fn put(&mut self, lines: &Lines<'_>) {
+        self.0.extend_from_slice(lines.bytes);
+        self.1 = lines.generation.0;
+    }
+
+    fn note(&mut self, _: SourceId, _: Standing) {}
+
+    fn hold(&mut self, _: SourceId, _: bool) {}
+
+    fn turn(&mut self, _: Instant, _: i64, _: &mut Vec<Delivered>) -> Result<Waits, Error> {
+        Ok(Waits::default())
+    }
+
+    fn hurry(&mut self) {}
+
+    fn is_empty(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_file_that_is_renamed_while_it_is_on_its_way_comes_once() {
+    let top = tempfile::tempdir().unwrap();
+    fs::write(top.path().join("a.tmp"), "a\n").unwrap();
+    let mut now = Instant::now();
+    let (mut spool, mut output, mut buffer) = (spool(top.path(), now), Taken(Vec::new(), 0), vec![0; 1 << 20]);
+    for _ in 0..2 {
+        spool.look(now, 0, POLL);
+        let output: &mut dyn Output = &mut output;
+        spool.read(&mut Hands { output, is_awaited: false, buffer: &mut buffer, bytes_max: 1 << 20, now, now_ns: 0 });
+        fs::rename(top.path().join("a.tmp"), top.path().join("a")).ok();
+        spool.delivered(Delivered { generation: GenerationId(1), offset: 2 });
+        spool.remove_delivered();
+        now = spool.next_look(now).unwrap();
+    }
+    assert_eq!((&output.0[..], output.1), (&b"a\n"[..], 1));
+    assert_eq!(fs::read_dir(top.path()).unwrap().count(), 0, "it is not removed");
+    assert_eq!((spool.memory.len(), spool.take_gone().len()), (0, 1));
+    // One that somebody else removed is not remembered for ever.
+    fs::write(top.path().join("b"), "b\n").unwrap();
+    spool.look(now, 0, POLL);
+    let output: &mut dyn Output = &mut output;
+    spool.read(&mut Hands { output, is_awaited: false, buffer: &mut buffer, bytes_max: 1 << 20, now, now_ns: 0 });
+    fs::remove_file(top.path().join("b")).unwrap();
+    spool.delivered(Delivered { generation: GenerationId(3), offset: 2 });
+    spool.remove_delivered();
+    spool.look(spool.next_look(now).unwrap(), 0, POLL);
+    assert_eq!((spool.memory.len(), spool.take_gone().len()), (0, 1));
 }
 
 #[test]
