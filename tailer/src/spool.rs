@@ -164,7 +164,7 @@ impl Spool {
             said: Said::default(),
             orphans: 0,
             orphans_told: 0,
-            shown: Shown::default(),
+            shown: Shown::unseen(),
             events: Vec::new(),
         }
     }

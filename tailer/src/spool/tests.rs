@@ -61,6 +61,15 @@ fn what_its_limit_keeps_goes_on_when_that_is_over_although_its_output_was_full_b
     assert_eq!(spools.due(now), Some(rested));
 }
 
+#[test]
+fn a_spool_is_seen_from_outside_before_anything_happens_to_it() {
+    let top = tempfile::tempdir().unwrap();
+    let now = Instant::now();
+    let mut spool = spool(top.path(), now);
+    spool.look(now, 0, POLL);
+    assert!(spool.take_changed() && !spool.take_changed());
+}
+
 /// Takes everything at once.
 struct Taken(Vec<u8>, u64);
 
