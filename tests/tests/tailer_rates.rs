@@ -80,7 +80,7 @@ fn a_limit_cuts_no_line_that_is_longer_than_what_can_be_held() {
     let mut stand = Tailing::into_pipe(Owner::Tailer, true);
     stand.configure("", &[("slow.log", "rate_limit = \"200000 bytes/s\"\n"), ("live.log", "")]);
     let (slow, mut live) = (stand.log("slow.log", 1), stand.log("live.log", 2));
-    fs::write(&slow.path, [&[b'x'; LONG][..], b"\n"].concat()).unwrap();
+    fs::write(&slow.path, [b"x".repeat(LONG), b"\n".to_vec()].concat()).unwrap();
     stand.start();
     until("it begins", || !stand.delivered().is_empty());
     live.write(1);

@@ -111,17 +111,14 @@ impl Spool {
         let generation = self.next_generation();
         let (name, marked_ns) = (candidate.name.clone(), facts.marked_ns);
         let flight = Flight { place: place.clone(), name, origin, generation, end: looked.size, marked_ns };
-        match decision {
-            Decision::RemoveStale => {
-                self.remove_stale(&flight);
-                return Ok(None);
-            }
-            Decision::DeliverStale if offset < looked.size => {
-                let path = place.dir.path_of(&flight.name);
-                let sentence = format!("{} never got a marker; it is delivered as it is", path.display());
-                self.events.push(Event::Warning(sentence));
-            }
-            _ => {}
+        if decision == Decision::RemoveStale {
+            self.remove_stale(&flight);
+            return Ok(None);
+        }
+        if decision == Decision::DeliverStale && offset < looked.size {
+            let path = place.dir.path_of(&flight.name);
+            let sentence = format!("{} never got a marker; it is delivered as it is", path.display());
+            self.events.push(Event::Warning(sentence));
         }
         if let Some(before) = before {
             // From now on only the new life counts.
