@@ -44,6 +44,8 @@ pub mod remove;
 pub mod said;
 pub mod scan;
 pub mod set;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsStr;
@@ -61,7 +63,7 @@ use self::place::Neighbour;
 use self::queue::Queue;
 use self::remove::Flight;
 use self::said::Said;
-use self::scan::Files;
+use self::scan::{Files, Found};
 use crate::config::spool::SpoolConfig;
 use crate::events::Event;
 use crate::identity::{Identity, Origin};
@@ -162,7 +164,7 @@ impl Spool {
             said: Said::default(),
             orphans: 0,
             orphans_told: 0,
-            shown: Shown::default(),
+            shown: Shown::unseen(),
             events: Vec::new(),
         }
     }
@@ -257,6 +259,10 @@ impl Spool {
         self.tell_orphans();
         let is_sweep = self.next_sweep <= now;
         let Some(place) = self.find_place(is_sweep) else {
+            // It is judged anew, and all is found again, once it is there.
+            self.place = None;
+            self.queue.clear();
+            self.next_sweep = now + poll_interval;
             self.is_waiting = true;
             return;
         };
@@ -275,17 +281,7 @@ impl Spool {
                 return;
             }
         };
-        for (name, what) in found.odd_files {
-            self.refuse(place.dir.path_of(&name), &name, what, "not a regular file");
-        }
-        for (name, what) in found.odd_markers {
-            let done = place.done.as_ref().map_or_else(PathBuf::new, |done| done.path_of(&name));
-            self.refuse(done, &name, what, "not a marker, which is an empty file");
-        }
-        if self.said.is_newly_full() {
-            let sentence = format!("{}: what is wrong with more files in it is not told", self.config.dir.display());
-            self.events.push(Event::Warning(sentence));
-        }
+        self.refuse_odd(&place, &found);
         if self.said.is_over() {
             self.shown.is_changed = true;
             self.events.push(Event::Recovered { path: self.config.dir.clone() });
@@ -294,12 +290,20 @@ impl Spool {
             let is_there = |name: &Name| found.candidates.iter().any(|found| !found.is_last && found.name == *name);
             self.begun.retain(is_there);
         }
+        if matches!(files, Files::All) {
+            self.forget_gone(&found.candidates);
+        }
         if !self.flying.is_empty() {
             let flying: HashSet<_> = self.flying.iter().map(|identity| (identity.dev, identity.ino)).collect();
             found.candidates.retain(|found| found.file.is_none_or(|file| !flying.contains(&file.id)));
         }
         self.shown.is_changed |= !found.candidates.is_empty() || !self.queue.is_empty();
-        self.queue.set(found.candidates);
+        // Nothing is begun before it is known what is delivered already.
+        if self.is_taken_up {
+            self.queue.set(found.candidates);
+        } else {
+            self.is_waiting = true;
+        }
         self.has_begun = false;
         self.is_starved = false;
         if self.queue.is_empty() {
@@ -344,6 +348,20 @@ impl Spool {
         self.shown.is_changed = true;
         if self.said.is_new_trouble(sentence) {
             self.events.push(Event::Error(format!("{sentence}; trying again")));
+        }
+    }
+
+    fn refuse_odd(&mut self, place: &Place, found: &Found) {
+        for (name, what) in &found.odd_files {
+            self.refuse(place.dir.path_of(name), name, what, "not a regular file");
+        }
+        for (name, what) in &found.odd_markers {
+            let done = place.done.as_ref().map_or_else(PathBuf::new, |done| done.path_of(name));
+            self.refuse(done, name, what, "not a marker, which is an empty file");
+        }
+        if self.said.is_newly_full() {
+            let sentence = format!("{}: what is wrong with more files in it is not told", self.config.dir.display());
+            self.events.push(Event::Warning(sentence));
         }
     }
 

@@ -190,6 +190,7 @@ impl Stage {
         for origin in origins {
             if let Some(slot) = self.slots.get(origin).copied().filter(|slot| !on_their_way.contains(slot)) {
                 record.release_slot(slot);
+                self.heads.forget(slot);
                 self.slots.remove(origin);
             }
         }

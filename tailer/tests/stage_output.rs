@@ -341,3 +341,25 @@ fn a_source_that_holds_keeps_others_out_and_what_is_forgotten_makes_room() {
     drop(stage);
     assert_eq!(place.open().positions().len(), 1);
 }
+
+#[test]
+fn the_next_generation_in_a_slot_does_not_begin_as_the_one_before() {
+    let mut place = Place::new();
+    let mut stage = place.open();
+    let bytes = [&[b'a'; 19][..], b"\n"].concat();
+    for release in [|stage: &mut Stage| stage.forget(&[origin(1)]), |stage: &mut Stage| stage.retain(&[])] {
+        put(&mut stage, 1, 0, &bytes, End::Line);
+        place.turn(&mut stage);
+        release(&mut stage);
+        place.read();
+        // Of this one nothing is known but its end.
+        put(&mut stage, 2, 20, &bytes.repeat(10), End::Line);
+        place.turn(&mut stage);
+        assert_eq!(
+            stage.positions().iter().map(|position| position.head.hashes()).collect::<Vec<_>>(),
+            [&[] as &[u64]]
+        );
+        stage.retain(&[]);
+        place.read();
+    }
+}

@@ -75,6 +75,23 @@ fn nobody_waits_for_a_limited_source_in_no_order() {
 }
 
 #[test]
+fn a_limit_cuts_no_line_that_is_longer_than_what_can_be_held() {
+    const LONG: usize = 3_000_000;
+    let mut stand = Tailing::into_pipe(Owner::Tailer, true);
+    stand.configure("", &[("slow.log", "rate_limit = \"200000 bytes/s\"\n"), ("live.log", "")]);
+    let (slow, mut live) = (stand.log("slow.log", 1), stand.log("live.log", 2));
+    fs::write(&slow.path, [b"x".repeat(LONG), b"\n".to_vec()].concat()).unwrap();
+    stand.start();
+    until("it begins", || !stand.delivered().is_empty());
+    live.write(1);
+    // Others wait for its end: the limit would keep them for a quarter of a minute, and then the line is cut.
+    let came = within(Duration::from_secs(5), || stand.tally(&[&live]).found == 1);
+    let delivered = stand.delivered();
+    let whole = delivered.iter().take_while(|byte| **byte == b'x').count();
+    assert!(came && whole == LONG && delivered[whole] == b'\n', "{whole} bytes: {}", stand.daemon().stderr());
+}
+
+#[test]
 fn a_hup_lifts_a_limit() {
     let mut stand = Tailing::to_stdout(Owner::Tailer);
     stand.configure("", &[("app.log", "rate_limit = \"1 line/s\"\n")]);

@@ -9,6 +9,11 @@ impl Source {
         self.chain.iter().map(|generation| generation.held.len() as u64).sum()
     }
 
+    /// Whether an output has the beginning of a line, and waits for the rest.
+    pub fn is_inside_line(&self) -> bool {
+        self.chain.iter().any(|generation| generation.is_inside_line)
+    }
+
     /// Bytes that its files had when they were last looked at, and that were not read.
     pub fn unread_bytes(&self) -> u64 {
         self.chain.iter().map(unread_bytes).sum()

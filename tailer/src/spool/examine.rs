@@ -40,7 +40,7 @@ impl Spool {
         let Some(place) = self.place.clone() else { return false };
         for _ in 0..LOOKS_MAX {
             let Some(candidate) = self.queue.pop() else { return false };
-            self.begun.remove(&candidate.name);
+            let was_begun = self.begun.remove(&candidate.name);
             match self.examine(&place, &candidate, now_ns) {
                 Ok(Some(current)) => {
                     self.flying.insert(current.origin().identity);
@@ -52,6 +52,7 @@ impl Spool {
                 Err(error) if is_out_of_descriptors(errno(&error)) => {
                     // All are found again, in their order.
                     self.queue.clear();
+                    self.begun.extend(was_begun.then_some(candidate.name));
                     self.is_waiting = true;
                     self.is_starved = true;
                     self.shown.is_changed = true;
@@ -103,24 +104,21 @@ impl Spool {
         if writers == Some(Writers::Unknown) {
             self.tell_unknown(place, name);
         }
+        if matches!(decision, Decision::Wait | Decision::Unknown) {
+            self.is_waiting = true;
+            return Ok(None);
+        }
         let generation = self.next_generation();
         let (name, marked_ns) = (candidate.name.clone(), facts.marked_ns);
         let flight = Flight { place: place.clone(), name, origin, generation, end: looked.size, marked_ns };
-        match decision {
-            Decision::Wait | Decision::Unknown => {
-                self.is_waiting = true;
-                return Ok(None);
-            }
-            Decision::RemoveStale => {
-                self.remove_stale(&flight);
-                return Ok(None);
-            }
-            Decision::DeliverStale if offset < looked.size => {
-                let path = place.dir.path_of(&flight.name);
-                let sentence = format!("{} never got a marker; it is delivered as it is", path.display());
-                self.events.push(Event::Warning(sentence));
-            }
-            Decision::DeliverStale | Decision::Deliver => {}
+        if decision == Decision::RemoveStale {
+            self.remove_stale(&flight);
+            return Ok(None);
+        }
+        if decision == Decision::DeliverStale && offset < looked.size {
+            let path = place.dir.path_of(&flight.name);
+            let sentence = format!("{} never got a marker; it is delivered as it is", path.display());
+            self.events.push(Event::Warning(sentence));
         }
         if let Some(before) = before {
             // From now on only the new life counts.

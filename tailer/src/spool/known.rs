@@ -3,13 +3,14 @@
 //! The record of a pipe has a position of each file until it is removed. What it says is taken up once the directory
 //! can be read, and before anything of the spool is put.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::io;
 
 use super::Spool;
 use super::dir::{self, Brief, Dir, Looked, Stands};
 use super::part::Current;
+use super::scan::{Candidate, FILES_MAX};
 use crate::guard::Guard;
 use crate::identity::{Identity, Origin};
 use crate::stage::Position;
@@ -47,6 +48,17 @@ impl Spool {
     /// Takes over what another one of the same directory knows of files that are there still.
     pub fn inherit(&mut self, old: &mut Spool) {
         self.memory = std::mem::take(&mut old.memory);
+    }
+
+    /// What is there no more, under any name, needs not be known. For a look that found all files.
+    pub(super) fn forget_gone(&mut self, found: &[Candidate]) {
+        if self.memory.is_empty() || found.len() >= FILES_MAX {
+            return;
+        }
+        let there: HashSet<(u64, u64)> = found.iter().filter_map(|found| Some(found.file?.id)).collect();
+        let is_there = |identity: &Identity| there.contains(&(identity.dev, identity.ino));
+        let gone = self.memory.extract_if(|identity, _| !is_there(identity) && !self.flying.contains(identity));
+        self.gone.extend(gone.map(|(identity, Memory { epoch, .. })| Origin { identity, epoch }));
     }
 
     fn find_known(&mut self, positions: &[Position]) -> io::Result<()> {

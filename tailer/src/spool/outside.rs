@@ -20,6 +20,13 @@ pub struct Shown {
     pub(super) delivered_bytes: u64,
 }
 
+impl Shown {
+    /// Of one that is to be seen although nothing happened to it yet.
+    pub fn unseen() -> Shown {
+        Shown { is_changed: true, ..Shown::default() }
+    }
+}
+
 impl Spool {
     /// Complete files that are not delivered.
     pub fn waiting_files(&self) -> u64 {

@@ -90,6 +90,12 @@ impl Spool {
                 self.is_waiting = true;
                 false
             }
+            Now::Other if flight.place.done.is_none() => {
+                // It may have another name by now: the next look tells.
+                self.remember(flight);
+                self.is_waiting = true;
+                false
+            }
             Now::Other => {
                 self.forget(flight);
                 false

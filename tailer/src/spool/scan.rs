@@ -55,10 +55,16 @@ pub struct Found {
 pub enum Files {
     /// Nothing.
     None,
-    /// Files that were not written for so long, at this moment.
+    /// What was not written for so long, at this moment: files, and markers without a file.
     Old(Duration, i64),
     /// All.
     All,
+}
+
+impl Files {
+    fn has_old(self, written_ns: i64) -> bool {
+        matches!(self, Files::Old(age, now_ns) if elapsed(written_ns, now_ns) >= age)
+    }
 }
 
 /// Looks. `begun` says of which files a part is delivered.
@@ -69,13 +75,19 @@ pub fn scan(dir: &Dir, done: Option<&Dir>, files: Files, begun: impl Fn(&OsStr) 
     let mut found = Found::default();
     let mut failed = None;
     if let Some(done) = done {
-        done.each_name(|name| match done.brief(name) {
-            Ok(Some(brief)) => match brief.odd {
-                None => found.add(name, brief.written_ns, None, &begun),
-                Some(what) if found.odd_markers.len() < ODD_MAX => found.odd_markers.push((kept(name), what)),
-                Some(_) => {}
-            },
-            Ok(None) => {}
+        done.each_name(|name| match done.brief(name).and_then(|brief| Ok((brief, dir.brief(name)?))) {
+            Ok((Some(Brief { odd: Some(what), .. }), _)) => {
+                if found.odd_markers.len() < ODD_MAX {
+                    found.odd_markers.push((kept(name), what));
+                }
+            }
+            // However many there are of those, they are in nobody's way.
+            Ok((Some(marker), None)) if !files.has_old(marker.written_ns) => {}
+            Ok((Some(marker), file)) => {
+                let file = file.filter(|brief| brief.odd.is_none()).map(short);
+                found.add(name, marker.written_ns, true, file, &begun);
+            }
+            Ok((None, _)) => {}
             Err(error) => failed = Some(error),
         })?;
     }
@@ -87,9 +99,9 @@ pub fn scan(dir: &Dir, done: Option<&Dir>, files: Files, begun: impl Fn(&OsStr) 
                 (Some(DIRECTORY), _) => {}
                 (Some(what), _) if found.odd_files.len() < ODD_MAX => found.odd_files.push((kept(name), what)),
                 (Some(_), _) => {}
-                (None, Files::Old(age, now_ns)) if elapsed(brief.written_ns, now_ns) < age && !begun(name) => {}
+                (None, Files::Old(..)) if !files.has_old(brief.written_ns) && !begun(name) => {}
                 (None, _) if marked.contains(name) => {}
-                (None, _) => found.add(name, brief.changed_ns, Some(short(brief)), &begun),
+                (None, _) => found.add(name, brief.changed_ns, false, Some(short(brief)), &begun),
             },
             Ok(None) => {}
             Err(error) => failed = Some(error),
@@ -97,9 +109,6 @@ pub fn scan(dir: &Dir, done: Option<&Dir>, files: Files, begun: impl Fn(&OsStr) 
     }
     found.candidates.sort_unstable();
     found.candidates.truncate(FILES_MAX);
-    for candidate in found.candidates.iter_mut().filter(|candidate| candidate.is_marked) {
-        candidate.file = dir.brief(&candidate.name)?.filter(|brief| brief.odd.is_none()).map(short);
-    }
     failed.map_or(Ok(found), Err)
 }
 
@@ -108,13 +117,19 @@ fn short(brief: Brief) -> Short {
 }
 
 impl Found {
-    fn add(&mut self, name: &OsStr, stamp_ns: i64, file: Option<Short>, begun: &impl Fn(&OsStr) -> bool) {
+    fn add(
+        &mut self,
+        name: &OsStr,
+        stamp_ns: i64,
+        is_marked: bool,
+        file: Option<Short>,
+        begun: &impl Fn(&OsStr) -> bool,
+    ) {
         if self.candidates.len() >= 2 * FILES_MAX {
             self.candidates.sort_unstable();
             self.candidates.truncate(FILES_MAX);
         }
-        let (is_last, is_marked) = (!begun(name), file.is_none());
-        self.candidates.push(Candidate { is_last, stamp_ns, name: kept(name), is_marked, file });
+        self.candidates.push(Candidate { is_last: !begun(name), stamp_ns, name: kept(name), is_marked, file });
     }
 }
 
@@ -152,6 +167,8 @@ mod tests {
             let names = found.candidates.iter().map(|candidate| candidate.name.to_str().unwrap().to_owned());
             (names.collect::<Vec<_>>(), found)
         };
+        make(&top.path().join("done/orphan"), 2);
+        make(&top.path().join("done/young-orphan"), 400);
         let marked = ["begun", "c", "a\nb", "a", "b"];
         let (only_marked, found) = names(Files::None);
         assert_eq!(only_marked, marked);
@@ -159,7 +176,7 @@ mod tests {
         odd.sort_unstable();
         assert_eq!(odd, [("directory", "a directory"), ("link", "a link")]);
         let (with_old, found) = names(Files::Old(Duration::from_secs(100), 450_000_000_000));
-        assert_eq!(with_old, [&marked[..], &["old"]].concat());
+        assert_eq!(with_old, [&["begun", "orphan"], &marked[1..], &["old"]].concat());
         assert_eq!(found.odd_files, [(kept(OsStr::new("link")), "a link")]);
         let all = scan(&dir, None, Files::All, |_| false).unwrap();
         assert_eq!(all.candidates.len(), 7);

@@ -111,7 +111,7 @@ impl Spools {
         for (index, spool) in self.list.iter().enumerate() {
             let output = spool.output;
             let is_resting = spool.rests_until(outputs.is_awaited(output), now).is_some();
-            if !spool.has_work() || !spool.is_taken_up() || is_resting {
+            if !spool.has_work() || is_resting {
                 continue;
             }
             turns.push(Turn {
@@ -173,7 +173,7 @@ impl Spools {
 
     /// When the next one is to be looked at, or goes on after its limit kept it.
     pub fn due(&self, now: Instant) -> Option<Instant> {
-        self.list.iter().filter_map(|spool| spool.next_look(now).or_else(|| spool.rest_end())).min()
+        self.list.iter().flat_map(|spool| [spool.next_look(now), spool.rest_end()]).flatten().min()
     }
 
     /// Whether a file that was begun keeps others from this output.

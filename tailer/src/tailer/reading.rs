@@ -99,6 +99,8 @@ impl Tailer {
         let followed = self.roster.get(id)?;
         let output = self.outputs.get(followed.output);
         let allowed = followed.throttle.as_mut().map_or(usize::MAX, |throttle| throttle.allowance(now));
+        // Others wait for the rest of a line that was begun: what it takes too much is paid back.
+        let allowed = if followed.source.is_inside_line() { usize::MAX } else { allowed };
         let mut meter = Meter::around(output, followed.throttle.is_some());
         let held = followed.source.held_bytes();
         let standing = if room == 0 || allowed == 0 {
@@ -114,7 +116,7 @@ impl Tailer {
         if let Some(throttle) = &mut followed.throttle {
             // What is held was read as well, and is not counted again when it is put.
             throttle.take((put + followed.source.held_bytes()).saturating_sub(held), lines, now);
-            outcome.rests_until = throttle.rests_until();
+            outcome.rests_until = throttle.rests_until().filter(|_| !followed.source.is_inside_line());
             outcome.backlog = if room == 0 { None } else { throttle.note(is_at_end, now) };
         }
         outcome.room = self.outputs.get(followed.output).room(id);

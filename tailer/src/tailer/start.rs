@@ -63,7 +63,7 @@ impl Tailer {
         let limit = Descriptors::raise(0)?.hard();
         let begin = begin(&config, now)?;
         let form = if config.output == Format::Json { events::Form::Json } else { events::Form::Text };
-        let watch = config.inotify.then(Watch::new).transpose();
+        let (watch, trouble) = watch(&config);
         let mut tailer = Tailer {
             is_batch: cli.batch,
             is_debug: cli.debug,
@@ -73,7 +73,7 @@ impl Tailer {
             outputs: Outputs::default(),
             taken: Taken { ours: ours(), ..Taken::default() },
             directories: Directories::new(now),
-            watch: None,
+            watch,
             has_more_hints: false,
             are_leases_said: false,
             keeper: begin.keeper,
@@ -100,14 +100,6 @@ impl Tailer {
             on_their_way: HashMap::new(),
             held_back: HeldBack::default(),
             config,
-        };
-        let trouble = match watch {
-            Ok(watch) => {
-                tailer.watch = watch;
-                None
-            }
-            Err(error) if error.is_out_of_descriptors() => Some(Event::InotifyLimit { sysctl: INSTANCES }),
-            Err(error) => Some(Event::Warning(format!("{error}; polling instead"))),
         };
         for finding in begin.findings {
             tailer.printer.print(&Event::Warning(finding));
@@ -201,6 +193,15 @@ fn lay_over(known: &mut HashMap<Origin, Position>, positions: Vec<Position>) {
             *known = position;
         }
         known.head = head;
+    }
+}
+
+/// What tells of changes, if it is wanted and can be had; and what is to be said if it cannot.
+fn watch(config: &Config) -> (Option<Watch>, Option<Event>) {
+    match config.inotify.then(Watch::new).transpose() {
+        Ok(watch) => (watch, None),
+        Err(error) if error.is_out_of_descriptors() => (None, Some(Event::InotifyLimit { sysctl: INSTANCES })),
+        Err(error) => (None, Some(Event::Warning(format!("{error}; polling instead")))),
     }
 }
 
