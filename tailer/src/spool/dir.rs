@@ -172,7 +172,7 @@ impl Looked {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn len(&self) -> io::Result<u64> {
+    pub fn size_now(&self) -> io::Result<u64> {
         Ok(self.handle.metadata()?.len())
     }
 

@@ -110,7 +110,7 @@ impl Spool {
         }
         // When it was looked at it may have had a writer, who wrote its last line before the kernel was asked.
         let is_final = writers == Some(Writers::Nobody) && decision != Decision::RemoveStale;
-        let end = if is_final { looked.len()? } else { looked.size };
+        let end = if is_final { looked.size_now()? } else { looked.size };
         let (generation, marked_ns) = (self.next_generation(), facts.marked_ns);
         let (place, name) = (place.clone(), candidate.name.clone());
         let flight = Flight { place, name, origin, generation, end, marked_ns };

@@ -147,6 +147,6 @@ fn now(looked: &Looked, flight: &Flight) -> Now {
     }
     let is_written = looked.open().is_ok_and(|file| lease::ask(&file) == Writers::Somebody);
     // Asked last: who wrote until just now has written all.
-    let is_as_long = looked.len().is_ok_and(|len| len == flight.end);
+    let is_as_long = looked.size_now().is_ok_and(|len| len == flight.end);
     if is_as_long && !is_written { Now::Same } else { Now::Longer }
 }
