@@ -218,7 +218,7 @@ impl Tailer {
         if let Some(sentence) = keeper.save(states, is_durable, now, clock::now_ns()) {
             self.printer.print(&Event::Error(sentence));
         }
-        if keeper.is_durable() && self.outputs.positions() > SLOTS_MAX.max(2 * self.generations()) {
+        if keeper.is_durable() {
             self.forget_finished();
         }
     }

@@ -75,6 +75,34 @@ fn a_directory_that_comes_late_repeats_nothing() {
 }
 
 #[test]
+fn a_spool_that_is_taken_out_before_a_kill_and_put_back_later_repeats_nothing() {
+    privilege::needs_seams(|| {
+        let mut stand = Spooling::new(Owner::Tailer);
+        stand.configure(MARKERS, "");
+        stand.faults("EACCES spool-remove 1 1000000\n");
+        stand.start();
+        stand.put("a", b"a\n");
+        stand.mark("a");
+        stand.expect(b"a\n");
+        stand.daemon().wait_line("cannot remove");
+        let toml = stand.scratch.path().join("tailer/tailer.toml");
+        let (pipe, log) = (stand.scratch.run("out"), stand.scratch.path().join("tailer/app.log"));
+        let without = format!("state_file = \"state.json\"\npipe = {pipe:?}\n[[files]]\npath = {log:?}\n");
+        fs::write(toml, without).unwrap();
+        stand.daemon().hang_up("order=read");
+        stand.daemon().kill9();
+        stand.faults("");
+        stand.start();
+        stand.configure(MARKERS, "");
+        stand.daemon().hang_up("order=read");
+        until("it is removed", || stand.left().0.is_empty());
+        stand.put("b", b"b\n");
+        stand.mark("b");
+        stand.expect(b"a\nb\n");
+    });
+}
+
+#[test]
 fn what_may_not_be_read_is_told_once_and_stays_and_holds_nobody_up() {
     let mut stand = Spooling::new(Owner::Tailer);
     stand.configure(&format!("{MARKERS}max_age = \"0s\"\n"), "");

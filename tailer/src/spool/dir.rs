@@ -168,6 +168,14 @@ const DEVICE: &str = "a device";
 const SOCKET: &str = "a socket";
 
 impl Looked {
+    /// How long it is now.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn size_now(&self) -> io::Result<u64> {
+        Ok(self.handle.metadata()?.len())
+    }
+
     /// Opens it for reading.
     ///
     /// # Errors

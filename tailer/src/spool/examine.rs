@@ -108,17 +108,19 @@ impl Spool {
             self.is_waiting = true;
             return Ok(None);
         }
-        let generation = self.next_generation();
-        let (name, marked_ns) = (candidate.name.clone(), facts.marked_ns);
-        let flight = Flight { place: place.clone(), name, origin, generation, end: looked.size, marked_ns };
+        // When it was looked at it may have had a writer, who wrote its last line before the kernel was asked.
+        let is_final = writers == Some(Writers::Nobody) && decision != Decision::RemoveStale;
+        let end = if is_final { looked.size_now()? } else { looked.size };
+        let (generation, marked_ns) = (self.next_generation(), facts.marked_ns);
+        let (place, name) = (place.clone(), candidate.name.clone());
+        let flight = Flight { place, name, origin, generation, end, marked_ns };
         if decision == Decision::RemoveStale {
             self.remove_stale(&flight);
             return Ok(None);
         }
-        if decision == Decision::DeliverStale && offset < looked.size {
-            let path = place.dir.path_of(&flight.name);
-            let sentence = format!("{} never got a marker; it is delivered as it is", path.display());
-            self.events.push(Event::Warning(sentence));
+        if decision == Decision::DeliverStale && offset < end {
+            let path = flight.place.dir.path_of(&flight.name).display().to_string();
+            self.events.push(Event::Warning(format!("{path} never got a marker; it is delivered as it is")));
         }
         if let Some(before) = before {
             // From now on only the new life counts.
@@ -126,7 +128,7 @@ impl Spool {
             self.memory.insert(origin.identity, memory);
             self.gone.push(before);
         }
-        if offset >= looked.size {
+        if offset >= end {
             // Nothing in it, or delivered by a run before: it is to be removed.
             self.flying.insert(flight.origin.identity);
             self.landed.push(flight);

@@ -145,6 +145,8 @@ fn now(looked: &Looked, flight: &Flight) -> Now {
     if looked.identity != flight.origin.identity {
         return Now::Other;
     }
-    let is_written = || looked.open().is_ok_and(|file| lease::ask(&file) == Writers::Somebody);
-    if looked.size == flight.end && !is_written() { Now::Same } else { Now::Longer }
+    let is_written = looked.open().is_ok_and(|file| lease::ask(&file) == Writers::Somebody);
+    // Asked last: who wrote until just now has written all.
+    let is_as_long = looked.size_now().is_ok_and(|len| len == flight.end);
+    if is_as_long && !is_written { Now::Same } else { Now::Longer }
 }

@@ -1,8 +1,11 @@
 //! When a spool is looked at, and when it goes on.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+
+use standpipe_common::clock;
 
 use super::part::Hands;
 use super::set::Spools;
@@ -144,4 +147,38 @@ fn nothing_is_begun_before_it_is_known_what_the_output_has() {
     assert_eq!(later, now + POLL);
     spool.look(later, 0, POLL);
     assert!(spool.has_work());
+}
+
+#[test]
+fn a_file_whose_last_line_is_written_right_now_comes_whole() {
+    const FILES: usize = 500;
+    let top = tempfile::tempdir().unwrap();
+    let mut now = Instant::now();
+    let (mut spool, mut output, mut buffer) = (spool(top.path(), now), Taken(Vec::new(), 0), vec![0; 1 << 20]);
+    let dir = top.path().to_path_buf();
+    let writer = std::thread::spawn(move || {
+        for number in 0..FILES {
+            let path = dir.join(number.to_string());
+            let mut file = fs::File::create(&path).unwrap();
+            file.write_all(b"begin").unwrap();
+            file.write_all(b"ning and end\n").unwrap();
+            drop(file);
+            while path.exists() {
+                std::thread::yield_now();
+            }
+        }
+    });
+    while !writer.is_finished() {
+        spool.hint();
+        spool.look(now, 0, POLL);
+        let output: &mut dyn Output = &mut output;
+        let now_ns = clock::now_ns();
+        spool.read(&mut Hands { output, is_awaited: false, buffer: &mut buffer, bytes_max: 1 << 20, now, now_ns });
+        spool.delivered(Delivered { generation: GenerationId(u64::MAX), offset: 0 });
+        spool.remove_delivered();
+        now += POLL;
+    }
+    let text = String::from_utf8(output.0).unwrap();
+    let whole = text.lines().filter(|line| *line == "beginning and end").count();
+    assert_eq!((whole, text.lines().count()), (FILES, FILES));
 }

@@ -12,7 +12,7 @@ use standpipe_common::descriptors::Descriptors;
 use standpipe_common::error::{Error, Result, Stop};
 use standpipe_common::{boot, clock};
 
-use super::Tailer;
+use super::{SLOTS_MAX, Tailer};
 use crate::around::Taken;
 use crate::backoff::Backoff;
 use crate::budget;
@@ -172,8 +172,12 @@ impl Tailer {
         Ok(stage)
     }
 
-    /// Pipes need no longer know of what the checkpoint does not know.
+    /// Pipes need no longer know of what the checkpoint does not know, once that is much: it may be of a spool that is
+    /// not configured now, and will be again.
     pub(super) fn forget_finished(&mut self) {
+        if self.outputs.positions() <= SLOTS_MAX.max(2 * self.generations()) {
+            return;
+        }
         let Some(keeper) = &self.keeper else { return };
         // Where nobody knows which files are there, everything is remembered.
         let Some(spooled) = self.spools.origins() else { return };
