@@ -9,6 +9,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
 use crate::lines::SourceId;
 
@@ -41,6 +42,8 @@ pub struct Turn {
     pub is_inside: bool,
     /// Its output takes something of it now.
     pub has_room: bool,
+    /// When its output last took something of it.
+    pub fed_at: Option<Instant>,
 }
 
 /// Whose turn it was before.
@@ -48,18 +51,11 @@ pub struct Turn {
 pub struct Lots {
     /// How often priorities differed, by output.
     contended: HashMap<usize, u32>,
-    first: usize,
 }
 
 impl Lots {
-    /// Which of so many that are served in a circle is the first one this time.
-    pub fn first(&mut self, count: usize, is_contended: bool) -> usize {
-        self.first = self.first.wrapping_add(usize::from(is_contended));
-        self.first % count
-    }
-
     /// Puts those of a round in the order in which they are read. Where all are alike this time, their priorities are.
-    /// The lowest is first then, for whoever is last may find no room.
+    /// Whoever is last may find no room: so the lowest is first then, and among equals who was fed least recently.
     pub fn order(&mut self, turns: &mut [Turn]) {
         let mut priorities: HashMap<usize, (i32, bool)> = HashMap::new();
         for turn in turns.iter().filter(|turn| turn.has_room) {
@@ -78,7 +74,7 @@ impl Lots {
             let priority = i64::from(turn.priority);
             if alike.contains(&turn.output) { priority } else { -priority }
         };
-        turns.sort_by_key(|turn| (Reverse(turn.is_inside), place(turn)));
+        turns.sort_by_key(|turn| (Reverse(turn.is_inside), place(turn), turn.fed_at));
         turns.iter_mut().filter(|turn| alike.contains(&turn.output)).for_each(|turn| turn.priority = 0);
     }
 }
@@ -115,7 +111,7 @@ mod tests {
     const ALL: usize = usize::MAX;
 
     fn turn(index: usize, priority: i32) -> Turn {
-        Turn { who: Who::Spool(index), output: 0, priority, is_inside: false, has_room: true }
+        Turn { who: Who::Spool(index), output: 0, priority, is_inside: false, has_room: true, fed_at: None }
     }
 
     /// What each gets of a block, if it takes at most what it has.
@@ -151,6 +147,16 @@ mod tests {
         let many: Vec<_> = (0..64).map(|_| (0, ALL)).collect();
         let taken = taken(&mut Lots::default(), &many);
         assert_eq!((taken[0], taken[15], taken[16]), (SHARE_BYTES_MIN, SHARE_BYTES_MIN, 0));
+    }
+
+    #[test]
+    fn who_was_fed_least_recently_is_first() {
+        let now = Instant::now();
+        let fed = |index: usize, at: Option<Instant>| Turn { fed_at: at, ..turn(index, 0) };
+        let later = now + std::time::Duration::from_millis(1);
+        let mut turns = [fed(0, Some(later)), fed(1, Some(now)), fed(2, None), fed(3, Some(later))];
+        Lots::default().order(&mut turns);
+        assert_eq!(turns.map(|turn| turn.who), [2, 1, 0, 3].map(Who::Spool));
     }
 
     #[test]

@@ -95,6 +95,8 @@ pub struct Spool {
     current: Option<Current>,
     /// How fast it may be read. `None`: as fast as it can be.
     throttle: Option<Throttle>,
+    /// When its output last took something of it.
+    pub fed_at: Option<Instant>,
     /// A file was begun since the last look.
     has_begun: bool,
     /// Put and not delivered, in order.
@@ -154,6 +156,7 @@ impl Spool {
             gone: Vec::new(),
             generations: 0,
             is_leaving: false,
+            fed_at: None,
             is_polled: true,
             is_waiting: false,
             is_starved: false,

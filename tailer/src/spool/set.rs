@@ -120,6 +120,7 @@ impl Spools {
                 priority: spool.config().priority,
                 is_inside: spool.is_inside(),
                 has_room: outputs.get_straight(output).room(spool.id()) > 0,
+                fed_at: spool.fed_at,
             });
         }
         turns
@@ -137,7 +138,11 @@ impl Spools {
         let is_awaited = outputs.is_awaited(spool.output);
         let output = outputs.get_straight(spool.output);
         let (bytes_max, (now, now_ns)) = (share, at);
+        let room = output.room(spool.id());
         spool.read(&mut Hands { output, is_awaited, buffer, bytes_max, now, now_ns });
+        if output.room(spool.id()) != room {
+            spool.fed_at = Some(now);
+        }
     }
 
     /// Something is delivered. False: it is not of a spool.

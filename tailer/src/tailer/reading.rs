@@ -48,26 +48,16 @@ impl Tailer {
         }
     }
 
-    /// Who is read in this round, in turn.
+    /// Who is read in this round.
     fn turns(&mut self, now: Instant) -> Vec<Turn> {
-        let mut ready = self.roster.take_ready(READS_MAX);
-        // The last of a round may find no room: it comes first in the next one.
-        ready.sort_by_key(|id| self.roster.get(*id).and_then(|followed| followed.fed_at));
         let mut turns = Vec::new();
-        for id in ready {
+        for id in self.roster.take_ready(READS_MAX) {
             let Some(followed) = self.roster.get(id) else { continue };
-            let (output, priority) = (followed.output, followed.file.priority);
+            let (output, priority, fed_at) = (followed.output, followed.file.priority, followed.fed_at);
             let has_room = self.outputs.get(output).room(id) > 0;
-            turns.push(Turn { who: Who::Source(id), output, priority, is_inside: false, has_room });
+            turns.push(Turn { who: Who::Source(id), output, priority, is_inside: false, has_room, fed_at });
         }
-        let mut spools = self.spools.ready(&mut self.outputs, now);
-        let is_contended = turns.iter().chain(&spools).filter(|turn| turn.has_room).count() > 1;
-        // Whoever comes first may take all the room: the sources, or one of the spools.
-        let first = self.lots.first(1 + spools.len(), is_contended);
-        let later = spools.drain(..first.saturating_sub(1)).collect::<Vec<_>>();
-        let at = if first == 0 { turns.len() } else { 0 };
-        turns.splice(at..at, spools);
-        turns.extend(later);
+        turns.extend(self.spools.ready(&mut self.outputs, now));
         turns
     }
 
