@@ -22,6 +22,11 @@ impl Guard {
         Guard { len: bytes.len() as u32, hash: xxh3_64(bytes) }
     }
 
+    /// Whether `bytes` end with those that it covers.
+    pub fn fits_end(self, bytes: &[u8]) -> bool {
+        bytes.len().checked_sub(self.len as usize).is_some_and(|from| self.fits(&bytes[from..]))
+    }
+
     /// Whether these bytes, as many as it covers, are the same.
     pub fn fits(self, bytes: &[u8]) -> bool {
         self.len as usize == bytes.len() && (self.len == 0 || xxh3_64(bytes) == self.hash)

@@ -108,10 +108,7 @@ impl Memory {
                 let both = tail.len().min(bytes.len());
                 tail[tail.len() - both..] == bytes[bytes.len() - both..]
             }
-            Memory::Guards { tail: Some(guard), .. } => {
-                let from = bytes.len().checked_sub(guard.len as usize);
-                from.is_some_and(|from| guard.fits(&bytes[from..]))
-            }
+            Memory::Guards { tail: Some(guard), .. } => guard.fits_end(bytes),
             Memory::Guards { tail: None, .. } => true,
         }
     }

@@ -92,12 +92,10 @@ impl Sample {
         if is_same { Fit::Short } else { Fit::No }
     }
 
-    /// Whether the file it is of, `size` bytes long, is a copy of one that is done with, where it was taken at the end
-    /// of that.
-    pub fn is_copy_of(&self, done: &DoneState, size: u64) -> bool {
-        let Some(guard) = done.guard.filter(|guard| guard.len > 0) else { return false };
-        let from = self.before.len().checked_sub(guard.len as usize);
-        let guard_fits = from.is_some_and(|from| guard.fits(&self.before[from..]));
-        size == done.size && guard_fits && done.head.fits(&self.head) != Some(false)
+    /// Whether the file it is of is a copy of one that is done with, where it was taken at the end of that.
+    pub fn is_copy_of(&self, done: &DoneState) -> bool {
+        let guard = done.guard.filter(|guard| guard.len > 0);
+        let guard_fits = guard.is_some_and(|guard| guard.fits_end(&self.before));
+        self.at == done.size && guard_fits && done.head.fits(&self.head) != Some(false)
     }
 }

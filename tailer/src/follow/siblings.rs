@@ -328,8 +328,7 @@ impl Source {
             if !candidate.is_packed && candidate.size != done.size {
                 return false;
             }
-            let Some(sample) = candidate.sample(done.size, around) else { return false };
-            sample.at == done.size && sample.is_copy_of(done, done.size)
+            candidate.sample(done.size, around).is_some_and(|sample| sample.is_copy_of(done))
         })
     }
 
