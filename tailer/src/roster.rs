@@ -62,6 +62,12 @@ pub struct Followed {
 }
 
 impl Followed {
+    /// Counts its open files again, and with them those of all.
+    pub fn recount(&mut self, all: &mut usize) {
+        *all = *all + self.source.descriptors_open() - self.open;
+        self.open = self.source.descriptors_open();
+    }
+
     /// One that was not looked at yet.
     pub fn new(source: Source, name: String, file: FileConfig, siblings: Siblings, output: usize) -> Followed {
         Followed {

@@ -273,8 +273,7 @@ impl Tailer {
             live.map(|live| self.taken.live.insert(live, id));
             followed.live = live;
         }
-        self.open = self.open + followed.source.descriptors_open() - followed.open;
-        followed.open = followed.source.descriptors_open();
+        followed.recount(&mut self.open);
         let is_starved = followed.source.wants_descriptor();
         watch_files(followed, self.watch.as_mut());
         // It is found again if it comes back.

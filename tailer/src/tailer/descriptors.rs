@@ -33,8 +33,7 @@ impl Tailer {
         for id in budget::choose(self.roster.iter().map(candidate), needed) {
             let Some(followed) = self.roster.get(id) else { continue };
             followed.source.park(may_break(is_batch, followed));
-            self.open = self.open + followed.source.descriptors_open() - followed.open;
-            followed.open = followed.source.descriptors_open();
+            followed.recount(&mut self.open);
         }
     }
 
