@@ -16,6 +16,8 @@ use standpipe_common::units::{ByteSize, Value};
 const PER_SECOND_MAX: u64 = 1 << 40;
 /// Of how much of a second the tokens are gathered before they are spent.
 const REST: f64 = 0.1;
+/// What is needed for a read, but for what a sum of fractions may lack.
+const ONE: f64 = 1.0 - 1e-6;
 /// What a line is taken to be long before one was seen, bytes.
 const LINE_BYTES: f64 = 128.0;
 /// How long a source is held back before that is worth a word.
@@ -111,15 +113,20 @@ pub enum Backlog {
 }
 
 /// The limit of one source at work: a bucket of tokens, one for a byte or a line, that fills at the rate.
+///
+/// When it may be asked again follows from what is in it and when that was counted: asking takes nothing and puts
+/// nothing off.
 #[derive(Clone, Debug)]
 pub struct Throttle {
     rate: Rate,
-    /// Below zero: more was read than there was.
+    /// At the moment `filled`. Below zero: more was read than there was.
     tokens: f64,
     filled: Instant,
-    /// Empty until then.
-    rests_until: Option<Instant>,
+    /// Empty, until it has gathered enough to be worth a read.
+    is_resting: bool,
     line_bytes: f64,
+    /// Bytes that were read since a line was seen to end.
+    line_so_far: u64,
     held_back_since: Option<Instant>,
     is_backlog: bool,
 }
@@ -131,8 +138,9 @@ impl Throttle {
             rate,
             tokens: most(rate),
             filled: now,
-            rests_until: None,
+            is_resting: false,
             line_bytes: LINE_BYTES,
+            line_so_far: 0,
             held_back_since: None,
             is_backlog: false,
         }
@@ -145,28 +153,29 @@ impl Throttle {
 
     /// About how many bytes may be read now. 0: none before [`Throttle::rests_until`].
     pub fn allowance(&mut self, now: Instant) -> usize {
-        if self.rests_until.is_some_and(|until| now < until) {
+        if self.rests_until().is_some_and(|until| now < until) {
             return 0;
         }
         // Whoever is woken late after a rest must not be slower for it, however small the burst.
-        let has_rested = self.rests_until.take().is_some();
         let owed = self.rate.per_second as f64 + rest(self.rate);
-        let most = if has_rested { most(self.rate).max(owed) } else { most(self.rate) };
+        let most = if self.is_resting { most(self.rate).max(owed) } else { most(self.rate).max(self.tokens) };
         let passed = now.saturating_duration_since(self.filled).as_secs_f64();
         self.tokens = (self.tokens + passed * self.rate.per_second as f64).min(most);
         self.filled = now;
+        self.is_resting = self.tokens < ONE;
         let bytes = if self.rate.unit == Unit::Bytes { self.tokens } else { self.tokens * self.line_bytes };
-        self.rest(now);
-        if self.rests_until.is_some() { 0 } else { bytes.max(1.0) as usize }
+        if self.is_resting { 0 } else { bytes.max(1.0) as usize }
     }
 
-    /// So much was read.
-    pub fn take(&mut self, bytes: u64, lines: u64, now: Instant) {
+    /// So much was read, which ended so many lines.
+    pub fn take(&mut self, bytes: u64, lines: u64) {
+        self.line_so_far += bytes;
         if lines > 0 {
-            self.line_bytes = (3.0 * self.line_bytes + bytes as f64 / lines as f64) / 4.0;
+            let line_bytes = std::mem::take(&mut self.line_so_far) as f64 / lines as f64;
+            self.line_bytes = (3.0 * self.line_bytes + line_bytes) / 4.0;
         }
         self.tokens -= if self.rate.unit == Unit::Bytes { bytes as f64 } else { lines as f64 };
-        self.rest(now);
+        self.is_resting |= self.tokens < ONE;
     }
 
     /// Whether a backlog was told that has not ended.
@@ -176,7 +185,9 @@ impl Throttle {
 
     /// Until when nothing may be read. `None`: something may.
     pub fn rests_until(&self) -> Option<Instant> {
-        self.rests_until
+        let missing = rest(self.rate) - self.tokens;
+        let span = || Duration::from_secs_f64(missing.max(0.0) / self.rate.per_second as f64);
+        self.is_resting.then(|| self.filled + span())
     }
 
     /// Hears after each read whether bytes wait that only the limit keeps. A backlog is told once as it begins, which
@@ -187,20 +198,15 @@ impl Throttle {
             let was_told = std::mem::take(&mut self.is_backlog);
             return since.filter(|_| was_told).map(|since| Backlog::Ended(now - since));
         }
-        self.rests_until?;
+        if !self.is_resting {
+            return None;
+        }
         let since = *self.held_back_since.get_or_insert(now);
         if self.is_backlog || now.saturating_duration_since(since) < BACKLOG_SPAN {
             return None;
         }
         self.is_backlog = true;
         Some(Backlog::Began)
-    }
-
-    fn rest(&mut self, now: Instant) {
-        if self.tokens < 1.0 {
-            let missing = rest(self.rate) - self.tokens;
-            self.rests_until = Some(now + Duration::from_secs_f64(missing / self.rate.per_second as f64));
-        }
     }
 }
 
@@ -270,7 +276,7 @@ mod tests {
             }
             // Lines are whole.
             let bytes = allowed.min(piece).next_multiple_of(line);
-            throttle.take(bytes, bytes / line, now);
+            throttle.take(bytes, bytes / line);
             read += bytes;
         }
         (now - start, rests)
@@ -297,19 +303,88 @@ mod tests {
         }
     }
 
+    /// A log without end: how many lines end within the next so many bytes.
+    struct Log {
+        random: u64,
+        line_bytes_max: u64,
+        line_rest: u64,
+    }
+
+    impl Log {
+        fn below(&mut self, end: u64) -> u64 {
+            self.random ^= self.random << 13;
+            self.random ^= self.random >> 7;
+            self.random ^= self.random << 17;
+            (self.random >> 11) % end
+        }
+
+        fn read(&mut self, bytes: u64) -> u64 {
+            let (mut rest, mut lines) = (bytes, 0);
+            while rest >= self.line_rest {
+                rest -= self.line_rest;
+                lines += 1;
+                self.line_rest = 1 + self.below(self.line_bytes_max);
+            }
+            self.line_rest -= rest;
+            lines
+        }
+    }
+
+    #[test]
+    fn whatever_it_is_asked_in_between_a_limit_lets_through_what_it_says() {
+        const LATE_MAX_MS: u64 = 80;
+        for seed in 1..=60_u64 {
+            let unit = [Unit::Bytes, Unit::Lines][seed as usize % 2];
+            let mut log = Log {
+                random: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15),
+                line_bytes_max: 1 << (seed % 12),
+                line_rest: 1,
+            };
+            let per_second = 1 + log.below(1 << (seed % 15));
+            let rate = Rate { unit, per_second, burst: 1 + log.below(3 * per_second) };
+            let start = Instant::now();
+            let mut throttle = Throttle::new(rate, start);
+            let (mut now, mut read, mut reads) = (start, 0_u64, 0);
+            // A token, and what a wake-up that is late leaves behind.
+            let slack = rest(rate) + 1.0 + per_second as f64 * LATE_MAX_MS as f64 / 1000.0;
+            while now - start < Duration::from_secs(60) {
+                let allowed = throttle.allowance(now) as u64;
+                // Now and then the rest of a line that was begun, which nobody holds back.
+                let is_inside_line = log.below(50) == 0;
+                let bytes = if is_inside_line { 1 + log.below(300) } else { allowed.min(1 + log.below(1 << 16)) };
+                let lines = log.read(bytes);
+                throttle.take(bytes, lines);
+                reads += u64::from(bytes > 0);
+                read += if unit == Unit::Bytes { bytes } else { lines };
+                let due = per_second as f64 * (now - start).as_secs_f64();
+                let is_enough = read as f64 + slack >= due;
+                assert!(is_enough || allowed > 0, "seed {seed}, {rate}: {read} of {due} after {:?}", now - start);
+                now = match throttle.rests_until() {
+                    // A hint before its time.
+                    Some(until) if log.below(8) > 0 => now + (until - now) / (2 + log.below(9) as u32),
+                    Some(until) => until + Duration::from_millis(log.below(LATE_MAX_MS)),
+                    None => now,
+                };
+            }
+            assert!(reads < 100_000, "seed {seed}, {rate}: {reads} reads");
+            let most = most(rate) + per_second as f64 * (now - start).as_secs_f64() + 300.0;
+            assert!(unit == Unit::Lines || read as f64 <= most, "seed {seed}, {rate}: {read}, not {most}");
+        }
+    }
+
     #[test]
     fn a_rest_fills_the_bucket_to_its_burst_and_no_further() {
         let start = Instant::now();
         let mut throttle = Throttle::new("1000 bytes/s, burst 5000 bytes".parse().unwrap(), start);
         assert_eq!(throttle.allowance(start), 5000);
-        throttle.take(6000, 1, start);
+        throttle.take(6000, 1);
         let until = throttle.rests_until().unwrap();
         assert_eq!(until - start, Duration::from_millis(1100));
         let early = start + Duration::from_millis(1099);
         assert_eq!(throttle.allowance(early), 0, "a hint does not help");
         assert_eq!(throttle.allowance(until), 100);
         assert_eq!(throttle.allowance(until + Duration::from_secs(3600)), 5000);
-        throttle.take(5000, 1, until + Duration::from_secs(3600));
+        throttle.take(5000, 1);
         let until = throttle.rests_until().unwrap();
         assert_eq!(throttle.allowance(until + Duration::from_secs(3600)), 5000, "nor does a long sleep after a rest");
     }
@@ -320,7 +395,7 @@ mod tests {
         let mut throttle = Throttle::new("1000 bytes/s".parse().unwrap(), start);
         let at = |ms| start + Duration::from_millis(ms);
         assert_eq!(throttle.note(false, at(0)), None, "it is behind for another reason");
-        throttle.take(2000, 20, at(0));
+        throttle.take(2000, 20);
         assert_eq!(throttle.note(false, at(10)), None);
         assert_eq!(throttle.note(true, at(900)), None, "it was short");
         assert_eq!(throttle.note(false, at(1000)), None);

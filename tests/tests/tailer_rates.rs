@@ -35,6 +35,26 @@ fn a_backlog_takes_as_long_as_its_limit_says_and_is_told_as_it_begins_and_ends()
 }
 
 #[test]
+fn a_log_that_grows_all_the_time_is_delivered_as_fast_as_its_limit_lets_it() {
+    for limit in ["1000 lines/s", "60000 bytes/s, burst 1000 bytes"] {
+        let mut stand = Tailing::to_stdout(Owner::Tailer);
+        stand.configure("", &[("app.log", &format!("rate_limit = \"{limit}\"\n"))]);
+        let mut log = stand.log("app.log", 1);
+        log.write(1500);
+        let start = Instant::now();
+        stand.start();
+        // Each line is a hint, and there is one more often than the limit lets anything through.
+        let came = within(Duration::from_secs(8), || {
+            log.write(1);
+            stand.lines_delivered() > 1400
+        });
+        let (delivered, took) = (stand.lines_delivered(), start.elapsed());
+        assert!(came, "{limit}: {delivered} lines after {took:?}\n{}", stand.daemon().stderr());
+        stand.finish(&[&log]);
+    }
+}
+
+#[test]
 fn a_kill_or_an_end_amid_a_backlog_loses_and_repeats_nothing() {
     let mut stand = Tailing::into_pipe(Owner::Tailer, true);
     stand.configure("", &[("app.log", "rate_limit = \"500 lines/s, burst 50 lines\"\n")]);

@@ -46,9 +46,9 @@ impl Spool {
     }
 
     /// So much was put.
-    pub(super) fn pay(&mut self, bytes: u64, lines: u64, now: Instant) {
+    pub(super) fn pay(&mut self, bytes: u64, lines: u64) {
         if let Some(throttle) = &mut self.throttle {
-            throttle.take(bytes, lines, now);
+            throttle.take(bytes, lines);
         }
     }
 

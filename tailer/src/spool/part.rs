@@ -112,7 +112,7 @@ impl Spool {
 
     /// `None`: there is too little room.
     fn put_part(&mut self, current: &mut Current, hands: &mut Hands<'_>, allowed: usize) -> io::Result<Option<usize>> {
-        let Hands { output, buffer, now, now_ns, .. } = hands;
+        let Hands { output, buffer, now_ns, .. } = hands;
         let room = output.room(self.id).min(buffer.len()).min(allowed);
         let rest = (current.flight.end - current.offset) as usize;
         let is_last = rest < room;
@@ -135,7 +135,7 @@ impl Spool {
         output.hold(self.id, !is_last);
         put(self, current, *output, &buffer[..len + added], len, ends, *now_ns);
         let lines = if self.throttle.is_some() { memchr_iter(b'\n', &buffer[..len + added]).count() as u64 } else { 0 };
-        self.pay(len as u64, lines, *now);
+        self.pay(len as u64, lines);
         Ok(Some(len))
     }
 

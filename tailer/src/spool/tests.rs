@@ -56,7 +56,7 @@ fn what_its_limit_keeps_goes_on_when_that_is_over_although_its_output_was_full_b
     let mut spool = spool(top.path(), now);
     spool.look(now, 0, POLL);
     let mut throttle = Throttle::new("1000 bytes/s".parse().unwrap(), now);
-    throttle.take(1000, 10, now);
+    throttle.take(1000, 10);
     let rested = throttle.rests_until().unwrap();
     (spool.throttle, spool.shown.blocked_ns) = (Some(throttle), Some(1));
     let mut spools = Spools::default();

@@ -105,7 +105,7 @@ impl Tailer {
             Outcome { standing, had_room: room > 0, has_moved, room: 0, rests_until: None, backlog: None };
         if let Some(throttle) = &mut followed.throttle {
             // What is held was read as well, and is not counted again when it is put.
-            throttle.take((put + followed.source.held_bytes()).saturating_sub(held), lines, now);
+            throttle.take((put + followed.source.held_bytes()).saturating_sub(held), lines);
             outcome.rests_until = throttle.rests_until().filter(|_| !followed.source.is_inside_line());
             outcome.backlog = if room == 0 { None } else { throttle.note(is_at_end, now) };
         }
