@@ -22,6 +22,8 @@ pub struct Beside {
     pub there: There,
     /// How many holders have it open.
     pub holders: usize,
+    /// Whether nobody else can have it open.
+    pub all_seen: bool,
     /// Bytes of data that wait in it, the canary aside. `None`: it may not be asked.
     pub queued: Option<usize>,
 }
@@ -46,7 +48,7 @@ pub fn look(target: &Path, wanted: bool) -> Option<Beside> {
         Err(_) => There::Nothing,
     };
     let is_fifo = matches!(there, There::Fifo(_));
-    (wanted || is_fifo).then_some(Beside { path, there, holders: 0, queued: None })
+    (wanted || is_fifo).then_some(Beside { path, there, holders: 0, all_seen: true, queued: None })
 }
 
 impl Beside {
@@ -63,6 +65,7 @@ impl Beside {
     pub fn seen(mut self, openers: &Openers) -> Beside {
         let Some(identity) = self.identity() else { return self };
         let all = openers.on(identity).iter();
+        self.all_seen = openers.all_seen_on(identity);
         self.holders = all.filter(|opener| opener.process.role == Role::Holder && opener.keeps()).count();
         if self.holders > 0 {
             self.queued = level(&self.path, identity).map(|level| staging::data_bytes(level.queued));
@@ -71,9 +74,9 @@ impl Beside {
     }
 
     /// Whether a holder holds it.
-    pub fn held(&self, all_seen: bool) -> Answer {
+    pub fn held(&self) -> Answer {
         match self.there {
-            There::Fifo(_) => answer(self.holders, all_seen),
+            There::Fifo(_) => answer(self.holders, self.all_seen),
             There::Other | There::Nothing => Answer::No,
         }
     }

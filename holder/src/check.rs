@@ -1,4 +1,4 @@
-//! `holder check`: what is wrong with a pipes directory or will be, why it hurts, and the command that mends it.
+//! `holder check`: what is wrong with a pipes directory or will be, why it hurts, and the command that fixes it or shows more.
 //!
 //! - [`finding`]: one thing found, and how it is shown;
 //! - [`facts`]: what is asked of the system beside the survey;
@@ -21,6 +21,7 @@ use standpipe_common::name::Printable;
 use standpipe_common::pipes;
 use standpipe_common::table::Screen;
 
+use crate::advice;
 use crate::cli::LookArgs;
 use crate::print;
 use crate::survey::{Survey, survey};
@@ -76,7 +77,7 @@ fn of_scan(found: &pipes::Finding, survey: &Survey) -> Finding {
         what: found.to_string(),
         path: survey.dir.clone(),
         why: why.to_owned(),
-        mend: format!("holder --check-config {dir}"),
+        mend: format!("{} --check-config {dir}", advice::program("holder")),
     }
 }
 

@@ -25,9 +25,10 @@ pub struct Cli {
 pub enum Command {
     /// Show each pipe: who holds, reads and writes it, and how full it is
     #[command(after_help = "What cannot be seen is `?`.\n\
-        Exit codes: 0 all are held; 1 one is not, or that cannot be known; 2 asked wrongly; 3 DIR cannot be read.")]
+        Exit codes: 0 all are held; 1 one is not held or full and not read, or that cannot be known; 2 asked wrongly; \
+        3 DIR cannot be read.")]
     Status(LookArgs),
-    /// Find what is wrong or will be, and say what mends it
+    /// Report problems, present and likely, with a fix for each
     #[command(after_help = "Exit codes: 0 nothing found, hints aside; 1 a finding; 2 asked wrongly; 3 DIR cannot be \
         read.")]
     Check(LookArgs),

@@ -11,8 +11,10 @@
 //!
 //! And what can be seen of all that from outside, without a word with the daemon:
 //! - [`openers`], [`level`], [`beside`], [`survey`]: who has which FIFO open, how full it is, and its staging pipe;
-//! - [`status`], [`check`], [`mod@print`]: a row a pipe; what is wrong and what mends it; how both come to the screen.
+//! - [`status`], [`check`], [`advice`], [`mod@print`]: a row a pipe; what is wrong and what fixes it, in commands that fit
+//!   whoever asks; how both come to the screen.
 
+pub mod advice;
 pub mod beside;
 pub mod check;
 pub mod cli;

@@ -1,9 +1,10 @@
 //! Who has which FIFO open, as far as /proc shows it: one pass over all processes, nothing is opened.
 //!
-//! A process is a holder or a reader by the name of its program, and only if it really has the FIFO open. What /proc
-//! hides (other users' processes from an ordinary user) makes [`Openers::all_seen`] false: then somebody who was found
-//! is sure, and nobody is not. Processes of another pid namespace are beyond what can be seen, as are descriptors on
-//! their way through a socket.
+//! A process is a holder or a reader by the name of its program, and only if it really has the FIFO open. Whoever was
+//! found is certain. That nobody else is there is certain of a FIFO for which [`Openers::all_seen_on`] holds: a process
+//! that /proc hides (another user's, from an ordinary user) may have any FIFO open, a single descriptor that cannot be
+//! examined only one with its inode number. Processes of another pid namespace are beyond what can be seen, as are
+//! descriptors on their way through a socket.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -68,8 +69,9 @@ impl Opener {
 #[derive(Debug, Default)]
 pub struct Openers {
     by_fifo: HashMap<Identity, Vec<Opener>>,
-    hidden: usize,
-    is_init_hidden: bool,
+    doubtful: HashSet<Identity>,
+    hidden: Vec<Rc<Process>>,
+    is_proc_hidden: bool,
 }
 
 impl Openers {
@@ -83,19 +85,24 @@ impl Openers {
         self.by_fifo.get(&fifo).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether every process could be looked at, so that nobody found means nobody there.
-    pub fn all_seen(&self) -> bool {
-        self.hidden == 0 && !self.is_init_hidden
+    /// Whether nobody else can have this FIFO open.
+    pub fn all_seen_on(&self, fifo: Identity) -> bool {
+        !self.is_proc_hidden && !self.doubtful.contains(&fifo)
     }
 
-    /// How many processes are there that could not be looked at; more than that may be hidden altogether.
-    pub fn hidden(&self) -> usize {
-        self.hidden
+    /// Processes of which something could not be examined that may be one of these FIFOs, by number.
+    pub fn hidden(&self) -> &[Rc<Process>] {
+        &self.hidden
+    }
+
+    /// Whether /proc does not even list other users' processes, or is not mounted.
+    pub fn is_proc_hidden(&self) -> bool {
+        self.is_proc_hidden
     }
 
     fn below(proc: &Path, wanted: &HashSet<Identity>) -> Openers {
         // Where even the first process is not there, /proc is mounted with hidepid, or not at all.
-        let mut openers = Openers { is_init_hidden: !proc.join("1").exists(), ..Openers::default() };
+        let mut openers = Openers { is_proc_hidden: !proc.join("1").exists(), ..Openers::default() };
         let mut pids: Vec<u32> = fs::read_dir(proc)
             .into_iter()
             .flatten()
@@ -110,17 +117,21 @@ impl Openers {
     }
 
     fn add(&mut self, pid: u32, dir: &Path, wanted: &HashSet<Identity>) {
-        let mut found = HashMap::new();
-        match look(dir, wanted, &mut found) {
-            Ok(()) => {}
+        let mut seen = Seen::default();
+        match look(dir, wanted, &mut seen) {
             Err(error) if is_gone(&error) => return,
-            Err(_) => self.hidden += 1,
+            Err(_) => seen.doubt(wanted, None),
+            Ok(()) => {}
         }
-        if found.is_empty() {
+        if seen.found.is_empty() && seen.doubtful.is_empty() {
             return;
         }
         let process = Rc::new(describe(pid, dir));
-        for (fifo, Access { reads, writes }) in found {
+        if !seen.doubtful.is_empty() {
+            self.hidden.push(Rc::clone(&process));
+        }
+        self.doubtful.extend(seen.doubtful);
+        for (fifo, Access { reads, writes }) in seen.found {
             self.by_fifo.entry(fifo).or_default().push(Opener { process: Rc::clone(&process), reads, writes });
         }
     }
@@ -133,27 +144,48 @@ struct Access {
     writes: bool,
 }
 
+/// What was seen of one process.
+#[derive(Default)]
+struct Seen {
+    found: HashMap<Identity, Access>,
+    /// A descriptor that could not be examined may lead to these.
+    doubtful: HashSet<Identity>,
+}
+
+impl Seen {
+    fn add(&mut self, fifo: Identity, access: Access) {
+        let known = self.found.entry(fifo).or_default();
+        known.reads |= access.reads;
+        known.writes |= access.writes;
+    }
+
+    /// A descriptor of this inode number, or of any, may lead to one of them.
+    fn doubt(&mut self, wanted: &HashSet<Identity>, inode: Option<u64>) {
+        self.doubtful.extend(wanted.iter().filter(|fifo| inode.is_none_or(|inode| fifo.ino == inode)));
+    }
+}
+
 /// Adds what one process has open of `wanted`. A descriptor that goes meanwhile may have got a successor with a number
 /// that was passed already, so then all of them are looked at again.
-fn look(dir: &Path, wanted: &HashSet<Identity>, found: &mut HashMap<Identity, Access>) -> io::Result<()> {
+fn look(dir: &Path, wanted: &HashSet<Identity>, seen: &mut Seen) -> io::Result<()> {
     for _ in 0..LOOKS_MAX {
         let mut went = false;
         for entry in fs::read_dir(dir.join("fd"))? {
             let entry = entry?;
+            let fdinfo = dir.join("fdinfo").join(entry.file_name());
             match look_at(&entry.path(), wanted) {
                 Ok(None) => {}
-                Ok(Some(fifo)) => match access(&dir.join("fdinfo").join(entry.file_name())) {
-                    Ok(Some(Access { reads, writes })) => {
-                        let known = found.entry(fifo).or_default();
-                        known.reads |= reads;
-                        known.writes |= writes;
-                    }
+                Ok(Some(fifo)) => match access(&fdinfo) {
+                    Ok(Some(access)) => seen.add(fifo, access),
                     Ok(None) => {}
                     Err(error) if is_gone(&error) => went = true,
-                    Err(error) => return Err(error),
+                    Err(_) => drop(seen.doubtful.insert(fifo)),
                 },
                 Err(error) if is_gone(&error) => went = true,
-                Err(error) => return Err(error),
+                Err(_) => match inode(&fdinfo) {
+                    Err(error) if is_gone(&error) => went = true,
+                    inode => seen.doubt(wanted, inode.unwrap_or_default()),
+                },
             }
         }
         if !went {
@@ -173,6 +205,13 @@ fn look_at(fd: &Path, wanted: &HashSet<Identity>) -> io::Result<Option<Identity>
 /// What the flags of a descriptor allow. `None`: it is one that only names the file.
 fn access(fdinfo: &Path) -> io::Result<Option<Access>> {
     Ok(fs::read_to_string(fdinfo).map(|text| parse_access(&text))?.filter(|access| access.reads || access.writes))
+}
+
+/// The inode number of a descriptor whose file system does not let us examine it, as FUSE keeps out even root.
+/// `None`: the kernel does not tell.
+fn inode(fdinfo: &Path) -> io::Result<Option<u64>> {
+    let text = fs::read_to_string(fdinfo)?;
+    Ok(text.lines().find_map(|line| line.strip_prefix("ino:")).and_then(|ino| ino.trim().parse().ok()))
 }
 
 fn parse_access(fdinfo: &str) -> Option<Access> {
@@ -271,21 +310,49 @@ mod tests {
         let [opener] = openers.on(app) else { panic!("{openers:?}") };
         assert_eq!((opener.process.pid, opener.process.command.to_str()), (7, Some("cat")));
         assert!(opener.reads && opener.writes && !opener.keeps());
-        assert!(openers.on(other).is_empty() && openers.all_seen());
+        assert!(openers.on(other).is_empty() && openers.all_seen_on(app) && openers.hidden().is_empty());
         let only_named = proc_with(&[("3", &paths[0], "010000000")]);
         assert!(Openers::below(only_named.path(), &HashSet::from([app])).on(app).is_empty());
     }
 
     #[test]
     fn what_cannot_be_seen_is_told() {
+        let fifo = Identity { dev: 1, ino: 1 };
+        let wanted = HashSet::from([fifo]);
         let empty = tempfile::tempdir().unwrap();
-        assert!(!Openers::below(empty.path(), &HashSet::new()).all_seen(), "the first process is hidden");
+        let openers = Openers::below(empty.path(), &wanted);
+        assert!(openers.is_proc_hidden() && !openers.all_seen_on(fifo), "the first process is hidden");
         let proc = proc_with(&[]);
         fs::remove_dir(proc.path().join("7/fd")).unwrap();
-        assert!(Openers::below(proc.path(), &HashSet::new()).all_seen(), "a process that went");
+        assert!(Openers::below(proc.path(), &wanted).all_seen_on(fifo), "a process that went");
         fs::write(proc.path().join("7/fd"), "").unwrap();
-        let openers = Openers::below(proc.path(), &HashSet::new());
-        assert_eq!((openers.all_seen(), openers.hidden()), (false, 1));
+        let openers = Openers::below(proc.path(), &wanted);
+        let [hidden] = openers.hidden() else { panic!("{openers:?}") };
+        assert_eq!((openers.all_seen_on(fifo), hidden.pid), (false, 7));
+    }
+
+    #[test]
+    fn a_descriptor_that_cannot_be_examined_leaves_certain_what_is_certain() {
+        let dir = tempfile::tempdir().unwrap();
+        let [first, second] = ["first", "second"].map(|name| {
+            let path = dir.path().join(name);
+            nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+            path
+        });
+        let identity = |path: &Path| Identity::from(&fs::metadata(path).unwrap());
+        let (known, other) = (identity(&first), identity(&second));
+        // A link that leads to itself cannot be followed by root either. It comes first, last and in between.
+        let looped = dir.path().join("loop");
+        std::os::unix::fs::symlink(&looped, &looped).unwrap();
+        for (fdinfo, seen_on_other) in
+            [("00\nino:\t1".to_owned(), true), (format!("00\nino:\t{}", other.ino), false), ("00".to_owned(), false)]
+        {
+            let fds: [(&str, &Path, &str); 3] = [("3", &looped, &fdinfo), ("4", &first, "01"), ("5", &looped, &fdinfo)];
+            let openers = Openers::below(proc_with(&fds).path(), &HashSet::from([known, other]));
+            let [opener] = openers.on(known) else { panic!("{openers:?}") };
+            assert!(opener.writes && !opener.reads, "{openers:?}");
+            assert_eq!((openers.all_seen_on(other), openers.hidden().is_empty()), (seen_on_other, seen_on_other));
+        }
     }
 
     #[test]

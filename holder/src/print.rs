@@ -51,7 +51,7 @@ pub fn command(text: &str, first: &str, rest: &str, screen: Screen) -> String {
 }
 
 fn broken(text: &str, first: &str, rest: &str, at_break: &str, screen: Screen) -> String {
-    let width = usize::from(screen.width).max(WIDTH_MIN) - at_break.len();
+    let width = screen.width.map_or(usize::MAX, |width| usize::from(width).max(WIDTH_MIN)) - at_break.len();
     let mut lines = vec![first.to_owned()];
     let mut is_fresh = true;
     for word in shown(text, screen).split(' ') {
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     fn screen(width: u16) -> Screen {
-        Screen { width, is_utf8: true }
+        Screen { width: Some(width), is_utf8: true }
     }
 
     #[test]
@@ -84,6 +84,8 @@ mod tests {
         assert_eq!(wrapped("x", "a: ", "   ", screen(1)), "a: x\n");
         let long = "x".repeat(50);
         assert_eq!(wrapped(&format!("a {long}"), "", "  ", screen(30)), format!("a\n  {long}\n"));
+        let endless = Screen { width: None, is_utf8: true };
+        assert_eq!(wrapped(&format!("a {long}"), "", "  ", endless), format!("a {long}\n"));
     }
 
     #[test]
@@ -95,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_screen_without_utf_8_gets_ascii() {
-        assert_eq!(shown("größe", Screen { width: 80, is_utf8: false }), "gr\\u{f6}\\u{df}e");
+        assert_eq!(shown("größe", Screen { width: None, is_utf8: false }), "gr\\u{f6}\\u{df}e");
         assert_eq!(shown("größe", screen(80)), "größe");
     }
 }

@@ -41,7 +41,7 @@ pub fn run(args: &DaemonArgs) -> std::result::Result<(), Stop> {
     let scan = scan_or_usage(args, dir)?;
     descriptors.keep_back();
     if Uid::effective().is_root() {
-        log::warn!("runs as root, which it needs not: run it as the user standpipe");
+        log::warn!("runs as root; an unprivileged user such as standpipe is enough");
     }
     let watch = watch(&poll)?;
     let mut holder = Holder { poll, watch, holdings: Holdings::default(), descriptors };

@@ -1,79 +1,102 @@
 //! `holder status`: a row a pipe, for people or for scripts.
 //!
-//! What cannot be known is `?`, and null for scripts; what there is none of is `-`. A staging pipe has no row of its own:
-//! `yes +stage` says that it is held, `5 +70` that beside five bytes in the pipe seventy are on their way into it.
+//! What cannot be known is `?`, and null for scripts; what there is none of is `-`; `+?` says that there may be more. A
+//! staging pipe has no row of its own: `yes +stage` says that it is held, `5 +70` that beside five bytes in the pipe
+//! seventy are on their way into it.
 
 use std::path::Path;
 
+use nix::unistd::Uid;
 use serde::Serialize;
 use standpipe_common::error::Stop;
 use standpipe_common::name::Printable;
 use standpipe_common::table::{Screen, render};
 use standpipe_common::units::ByteSize;
 
+use crate::advice;
+use crate::beside::Beside;
+use crate::check::finding::quoted;
 use crate::cli::LookArgs;
+use crate::level::Level;
 use crate::openers::{Opener, Process};
 use crate::print;
 use crate::survey::{Answer, End, Pipe, Survey, answer, survey};
 
 /// Version of the JSON text.
 const VERSION: u32 = 1;
+/// The column that keeps its width longest: paths.
+const LAST_TO_SHORTEN: usize = 1;
 /// So many processes are named in a cell, more are counted.
 const NAMED_MAX: usize = 2;
 
 const TITLES: [&str; 8] = ["PIPE", "TARGET", "HELD", "READERS", "WRITERS", "QUEUED", "SIZE", "FULL"];
 
-/// Prints it. The exit code: 0 if every pipe is held, 1 if not or if that cannot be known.
+/// Prints it. The exit code: 0 if every pipe is held, and read where it is full; 1 if not, or if that cannot be known.
 pub fn run(args: &LookArgs) -> Result<u8, Stop> {
     let survey = survey(args.dir.as_deref(), "status")?;
     let text = if args.json { print::json(&Report::of(&survey))? } else { table(&survey, Screen::of_stdout()) };
     print::to_stdout(&text)?;
-    Ok(u8::from(!survey.pipes.iter().all(|pipe| is_good(pipe, survey.all_seen))))
+    Ok(u8::from(!survey.pipes.iter().all(is_good)))
 }
 
-fn is_good(pipe: &Pipe, all_seen: bool) -> bool {
-    let is_held_beside = || pipe.beside.as_ref().is_none_or(|beside| beside.held(all_seen) == Answer::Yes);
-    pipe.held(all_seen) == Answer::Yes && pipe.twin.is_none() && is_held_beside()
+fn is_good(pipe: &Pipe) -> bool {
+    let is_held_beside = || pipe.beside.as_ref().is_none_or(|beside| beside.held() == Answer::Yes);
+    pipe.held() == Answer::Yes && problem(pipe).is_none() && is_held_beside()
 }
 
 fn table(survey: &Survey, screen: Screen) -> String {
     if survey.pipes.is_empty() {
         return print::shown("no pipes\n", screen);
     }
-    let rows: Vec<_> = survey.pipes.iter().map(|pipe| row(pipe, survey.all_seen)).collect();
-    let mut text = render(&TITLES, &rows, screen);
+    let rows: Vec<_> = survey.pipes.iter().map(row).collect();
+    let mut text = render(&TITLES, LAST_TO_SHORTEN, &rows, screen);
     for pipe in &survey.pipes {
         if let Some(problem) = problem(pipe) {
             text.push_str(&print::wrapped(&format!("{}: {problem}", pipe.entry.name), "", "  ", screen));
         }
     }
-    if !survey.all_seen {
-        let hint = "?: processes of other users cannot be seen; as root they can";
-        text.push_str(&print::wrapped(hint, "", "  ", screen));
+    let is_doubtful = |pipe: &Pipe| !pipe.all_seen || pipe.beside.as_ref().is_some_and(|beside| !beside.all_seen);
+    if survey.pipes.iter().any(is_doubtful) {
+        text.push_str(&print::wrapped(&format!("?: {}", unseen(survey)), "", "  ", screen));
     }
     text
 }
 
-fn row(pipe: &Pipe, all_seen: bool) -> Vec<String> {
+/// Who may have a pipe open unseen, and how they can be seen.
+fn unseen(survey: &Survey) -> String {
+    let command = || advice::as_root(&format!("{} status {}", advice::program("holder"), quoted(&survey.dir)));
+    let cure = if Uid::effective().is_root() { String::new() } else { format!("; as root: {}", command()) };
+    format!("{}{cure}", survey.unseen())
+}
+
+fn row(pipe: &Pipe) -> Vec<String> {
     let is_fifo = matches!(pipe.end, End::Fifo(..));
     // Of a FIFO that nobody has open there is no level.
-    let unknown = if is_fifo && answer(pipe.openers.len(), all_seen) != Answer::No { "?" } else { "-" };
+    let unknown = if is_fifo && answer(pipe.openers.len(), pipe.all_seen) != Answer::No { "?" } else { "-" };
     let number = |number: Option<String>| number.unwrap_or_else(|| unknown.to_owned());
-    let who = |openers: Vec<&Opener>| if is_fifo { processes(&openers, all_seen) } else { unknown.to_owned() };
+    let who = |openers: Vec<&Opener>| if is_fifo { processes(&openers, pipe.all_seen) } else { unknown.to_owned() };
     vec![
         pipe.entry.name.to_string(),
         path(&pipe.target),
-        held(pipe, all_seen) + stage_held(pipe, all_seen),
+        held(pipe) + stage_held(pipe),
         who(pipe.readers().collect()),
         who(pipe.writers().collect()),
         number(pipe.level.map(|level| level.queued.to_string())) + &stage_queued(pipe),
         number(pipe.level.map(|level| ByteSize(level.capacity as u64).to_string())),
-        number(pipe.level.map(|level| if level.is_full { "yes" } else { "no" }.to_owned())),
+        number(pipe.level.map(|level| full(pipe, level).to_owned())),
     ]
 }
 
-fn held(pipe: &Pipe, all_seen: bool) -> String {
-    match (pipe.held(all_seen), pipe.holders().count()) {
+fn full(pipe: &Pipe, level: Level) -> &'static str {
+    match level.is_full {
+        false => "no",
+        true if pipe.read() == Answer::Yes => "yes",
+        true => "yes, not read",
+    }
+}
+
+fn held(pipe: &Pipe) -> String {
+    match (pipe.held(), pipe.holders().count()) {
         (Answer::Yes, 0 | 1) => "yes".to_owned(),
         (Answer::Yes, count) => format!("{count} holders"),
         (Answer::No, _) => "no".to_owned(),
@@ -81,8 +104,8 @@ fn held(pipe: &Pipe, all_seen: bool) -> String {
     }
 }
 
-fn stage_held(pipe: &Pipe, all_seen: bool) -> &'static str {
-    match pipe.beside.as_ref().map(|beside| beside.held(all_seen)) {
+fn stage_held(pipe: &Pipe) -> &'static str {
+    match pipe.beside.as_ref().map(Beside::held) {
         None => "",
         Some(Answer::Yes) => " +stage",
         Some(Answer::No) => " -stage",
@@ -97,12 +120,12 @@ fn stage_queued(pipe: &Pipe) -> String {
 }
 
 fn processes(openers: &[&Opener], all_seen: bool) -> String {
-    match openers {
-        [] if all_seen => "-".to_owned(),
-        [] => "?".to_owned(),
+    let known = match openers {
+        [] => return if all_seen { "-" } else { "?" }.to_owned(),
         few if few.len() <= NAMED_MAX => few.iter().map(|opener| named(&opener.process)).collect::<Vec<_>>().join(", "),
         many => format!("{} processes", many.len()),
-    }
+    };
+    if all_seen { known } else { format!("{known} +?") }
 }
 
 fn named(process: &Process) -> String {
@@ -111,7 +134,17 @@ fn named(process: &Process) -> String {
 
 fn problem(pipe: &Pipe) -> Option<String> {
     let twin = || pipe.twin.as_ref().map(|twin| format!("it leads to the same FIFO as {twin}"));
-    pipe.trouble().map(ToString::to_string).or_else(twin)
+    pipe.trouble().map(ToString::to_string).or_else(twin).or_else(|| stuck(pipe).map(str::to_owned))
+}
+
+/// A full pipe that a reader is about to empty is nothing to worry about.
+fn stuck(pipe: &Pipe) -> Option<&'static str> {
+    pipe.level.filter(|level| level.is_full)?;
+    match pipe.read() {
+        Answer::Yes => None,
+        Answer::No => Some("it is full and nobody reads it: its server waits in its next write"),
+        Answer::Unknown => Some("it is full and no reader can be seen: its server waits in its next write"),
+    }
 }
 
 fn path(path: &Path) -> String {
@@ -124,6 +157,7 @@ struct Report {
     version: u32,
     dir: String,
     all_processes_seen: bool,
+    hidden_processes: Vec<ProcessReport>,
     pipes: Vec<PipeReport>,
 }
 
@@ -135,6 +169,7 @@ struct PipeReport {
     holders: Option<Vec<ProcessReport>>,
     readers: Option<Vec<ProcessReport>>,
     writers: Option<Vec<ProcessReport>>,
+    all_openers_seen: bool,
     queued_bytes: Option<usize>,
     capacity_bytes: Option<usize>,
     full: Option<bool>,
@@ -161,35 +196,40 @@ impl Report {
         Report {
             version: VERSION,
             dir: path(&survey.dir),
-            all_processes_seen: survey.all_seen,
-            pipes: survey.pipes.iter().map(|pipe| PipeReport::of(pipe, survey.all_seen)).collect(),
+            all_processes_seen: survey.hidden.is_empty() && !survey.is_proc_hidden,
+            hidden_processes: survey.hidden.iter().map(|process| ProcessReport::of(process)).collect(),
+            pipes: survey.pipes.iter().map(PipeReport::of).collect(),
         }
     }
 }
 
 impl PipeReport {
-    fn of(pipe: &Pipe, all_seen: bool) -> PipeReport {
+    fn of(pipe: &Pipe) -> PipeReport {
         let is_hidden = matches!(pipe.end, End::Hidden(_));
         let list = |openers: Vec<&Opener>| {
-            let known = !openers.is_empty() || (all_seen && !is_hidden) || pipe.held(all_seen) == Answer::No;
+            let known = !openers.is_empty() || (pipe.all_seen && !is_hidden) || pipe.held() == Answer::No;
             known.then(|| openers.iter().map(|opener| ProcessReport::of(&opener.process)).collect())
         };
         PipeReport {
             name: pipe.entry.name.to_string(),
             target: path(&pipe.target),
-            held: known(pipe.held(all_seen)),
+            held: known(pipe.held()),
             holders: list(pipe.holders().collect()),
             readers: list(pipe.readers().collect()),
             writers: list(pipe.writers().collect()),
+            all_openers_seen: pipe.all_seen && !is_hidden,
             queued_bytes: pipe.level.map(|level| level.queued),
             capacity_bytes: pipe.level.map(|level| level.capacity),
             full: pipe.level.map(|level| level.is_full),
-            stage: pipe
-                .beside
-                .as_ref()
-                .map(|beside| StageReport { held: known(beside.held(all_seen)), queued_bytes: beside.queued }),
+            stage: pipe.beside.as_ref().map(StageReport::of),
             problem: problem(pipe),
         }
+    }
+}
+
+impl StageReport {
+    fn of(beside: &Beside) -> StageReport {
+        StageReport { held: known(beside.held()), queued_bytes: beside.queued }
     }
 }
 

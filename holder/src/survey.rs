@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use clap::CommandFactory;
 use standpipe_common::error::{Error, Stop};
@@ -13,11 +14,12 @@ use standpipe_common::fifo::{self, Identity};
 use standpipe_common::name::PipeName;
 use standpipe_common::pipes::{Entry, Finding, scan};
 
+use crate::advice;
 use crate::beside::{self, Beside};
 use crate::cli::Cli;
 use crate::create;
 use crate::level::{Level, level};
-use crate::openers::{Opener, Openers, Role};
+use crate::openers::{Opener, Openers, Process, Role};
 
 /// A pipes directory at one moment.
 #[derive(Debug)]
@@ -28,10 +30,10 @@ pub struct Survey {
     pub pipes: Vec<Pipe>,
     /// What is wrong with its files.
     pub findings: Vec<Finding>,
-    /// Whether every process could be looked at.
-    pub all_seen: bool,
-    /// How many are there that could not.
-    pub hidden: usize,
+    /// Processes that may have one of the pipes open unseen.
+    pub hidden: Vec<Rc<Process>>,
+    /// Whether /proc does not even list other users' processes.
+    pub is_proc_hidden: bool,
 }
 
 /// One link.
@@ -47,6 +49,8 @@ pub struct Pipe {
     pub twin: Option<PipeName>,
     /// Who has it open, by number.
     pub openers: Vec<Opener>,
+    /// Whether nobody else can have it open.
+    pub all_seen: bool,
     /// How full it is. `None`: it may not be asked.
     pub level: Option<Level>,
     /// The staging pipe beside it. `None`: there is none, and none is wanted.
@@ -102,12 +106,33 @@ impl Pipe {
     }
 
     /// Whether a holder holds it.
-    pub fn held(&self, all_seen: bool) -> Answer {
+    pub fn held(&self) -> Answer {
+        self.of_fifo(self.holders().count())
+    }
+
+    /// Whether somebody takes lines out of it. Of whoever has it open for writing, too, as some servers do, that
+    /// cannot be told.
+    pub fn read(&self) -> Answer {
+        let certain = self.readers().filter(|opener| opener.process.role == Role::Reader || !opener.writes).count();
+        if certain == 0 && self.readers().count() > 0 { Answer::Unknown } else { self.of_fifo(certain) }
+    }
+
+    fn of_fifo(&self, found: usize) -> Answer {
         match &self.end {
             End::Hidden(_) => Answer::Unknown,
             End::Missing(_) | End::Other(_) => Answer::No,
-            End::Fifo(..) => answer(self.holders().count(), all_seen),
+            End::Fifo(..) => answer(found, self.all_seen),
         }
+    }
+}
+
+impl Survey {
+    /// Who may have a pipe open unseen. Where nobody may, this says nothing of use.
+    pub fn unseen(&self) -> String {
+        if self.is_proc_hidden {
+            return "/proc does not list other users' processes".to_owned();
+        }
+        format!("cannot look into {}", advice::listed(self.hidden.iter().map(|process| &**process)))
     }
 }
 
@@ -141,8 +166,8 @@ pub fn survey(dir: Option<&Path>, command: &str) -> Result<Survey, Stop> {
     let mut first = HashMap::new();
     let each = scan.entries.into_iter().zip(ends).zip(beside);
     let pipes = each.map(|((entry, end), beside)| pipe(entry, end, beside, &openers, &mut first)).collect();
-    let (all_seen, hidden) = (openers.all_seen(), openers.hidden());
-    Ok(Survey { dir: scan.dir, pipes, findings: scan.findings, all_seen, hidden })
+    let (hidden, is_proc_hidden) = (openers.hidden().to_vec(), openers.is_proc_hidden());
+    Ok(Survey { dir: scan.dir, pipes, findings: scan.findings, hidden, is_proc_hidden })
 }
 
 impl End {
@@ -160,15 +185,15 @@ fn pipe(
 ) -> Pipe {
     let target = target(&entry.link);
     let Some(identity) = end.identity() else {
-        return Pipe { entry, target, end, twin: None, openers: Vec::new(), level: None, beside: None };
+        return Pipe { entry, target, end, twin: None, openers: Vec::new(), all_seen: true, level: None, beside: None };
     };
     let twin = first.get(&identity).cloned();
     first.entry(identity).or_insert_with(|| entry.name.clone());
     let openers = all.on(identity).to_vec();
     let may_ask = openers.iter().any(Opener::keeps);
     let level = may_ask.then(|| level(&entry.link, identity)).flatten();
-    let beside = beside.map(|beside| beside.seen(all));
-    Pipe { entry, target, end, twin, openers, level, beside }
+    let (all_seen, beside) = (all.all_seen_on(identity), beside.map(|beside| beside.seen(all)));
+    Pipe { entry, target, end, twin, openers, all_seen, level, beside }
 }
 
 fn end(link: &Path) -> End {

@@ -35,6 +35,10 @@ fn parse(output: &Output) -> (i32, Vec<Value>) {
             assert!(finding[key].as_str().is_some_and(|text| !text.is_empty()), "{key}: {finding}");
         }
     }
+    for mend in findings.iter().filter_map(|finding| finding["mend"].as_str()) {
+        let is_ending = |word: &str| word.ends_with("kill") && !mend.contains(&format!("{word} -HUP "));
+        assert!(!mend.split(' ').any(is_ending), "ends a program: {mend}");
+    }
     (output.code, findings)
 }
 
@@ -219,7 +223,9 @@ fn whoever_reads_a_pipe_beside_the_reader_is_named() {
     let finding = find(&findings, "stranger_reads");
     let expected = format!("cat (pid {}, user ", cat.0.id());
     assert!(code == 1 && finding["what"].as_str().unwrap().starts_with(&expected), "{finding}");
+    assert_eq!(finding["mend"], format!("ps -f -p {}", cat.0.id()), "whatever started it must stop it");
     mend(finding);
+    drop(cat);
     until("cat is gone", || report(&scratch).0 == 0);
     // A server that opens it for both is no more than a hint.
     let _server = fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
@@ -327,4 +333,61 @@ fn the_text_fits_its_screen() {
         assert_eq!(shown.is_ascii(), locale == "C", "{shown}");
         assert!(output.code == 1 && shown.contains("gone:"), "{shown}");
     }
+}
+
+/// What is new after the start of holder or reader is told to them by HUP, and the commands of `check` do that.
+#[test]
+fn a_pipe_that_came_after_the_start_is_taken_up_by_the_commands() {
+    needs_root(|| {
+        let scratch = Scratch::new();
+        good_pipe(&scratch, "app");
+        make_fifo(&scratch.run("web"), 0o660);
+        let script = format!(
+            "cd {}; chown -R 0:0 logs; \"$0\" --notify-fd 3 pipes.d 3>h 2>/dev/null & holder=$!; \
+             \"$2\" --logs logs --notify-fd 3 pipes.d 3>r 2>/dev/null & reader=$!; \
+             until [ -s h ] && [ -s r ]; do sleep 0.01; done; ln -s ../run/web pipes.d/web; echo $holder $reader; \
+             \"$0\" check --json pipes.d | tee found; grep -o 'kill -HUP [0-9]*' found | sort -u | sh; \
+             for _ in $(seq 500); do \"$0\" check --json pipes.d >now && break; sleep 0.01; done; cat now; \
+             kill $reader $holder",
+            scratch.path().display()
+        );
+        let world = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &script];
+        let reader = standpipe_tests::program::path("reader");
+        let output = holder(&scratch).arg(reader).as_tests().under(world).run();
+        let lines: Vec<_> = output.stdout.split(|&byte| byte == b'\n').take(3).collect();
+        let [pids, before, after] = lines[..] else { panic!("{output:?}") };
+        let findings = |line: &[u8]| {
+            let report: Value = serde_json::from_slice(line).unwrap_or_else(|_| panic!("{output:?}"));
+            report["findings"].as_array().unwrap().clone()
+        };
+        let before = findings(before);
+        let pids: Vec<_> = str::from_utf8(pids).unwrap().split(' ').collect();
+        for (kind, pid) in [("not_held", pids[0]), ("not_read", pids[1])] {
+            assert_eq!(find(&before, kind)["mend"], format!("kill -HUP {pid}"), "{before:#?}");
+        }
+        assert!(kinds(&findings(after), "web").is_empty(), "{output:?}");
+    });
+}
+
+/// A command that its asker may not run comes with `sudo`, one that is ours with the path under which we were called.
+#[test]
+fn the_commands_fit_whoever_asks() {
+    needs_root(|| {
+        let scratch = Scratch::new();
+        let fifo = good_pipe(&scratch, "app");
+        set_mode(&fifo, 0o666);
+        for (user, sudo) in [(0, ""), (NOBODY, ""), (NOBODY - 1, "sudo ")] {
+            let ask = if user == 0 { ask(&scratch).as_tests() } else { ask(&scratch).as_user(user) };
+            let (_, findings) = parse(&ask.arg("--json").run());
+            let expected = format!("{sudo}chmod o-rw {}", fifo.canonicalize().unwrap().display());
+            assert_eq!(find(&findings, "open_to_others")["mend"], expected);
+            let unseen = findings.iter().find(|finding| finding["kind"] == "unseen");
+            let mend = unseen.map(|finding| finding["mend"].as_str().unwrap().to_owned()).unwrap_or_default();
+            let program = standpipe_tests::program::path("holder");
+            let again = format!("sudo {} check {}", program.display(), scratch.pipes().display());
+            assert!(if user == 0 { !mend.contains("sudo") } else { mend == again }, "{user}: {mend}");
+            let pid = unseen.map(|finding| finding["what"].as_str().unwrap().starts_with("cannot look into pid "));
+            assert_ne!(pid, Some(false), "{findings:#?}");
+        }
+    });
 }

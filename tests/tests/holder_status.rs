@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use standpipe_tests::daemon::{Launch, Output};
 use standpipe_tests::deadline::{CONDITION_SPAN, until};
 use standpipe_tests::pipe::{open_reader, open_writer, queued, read_all};
-use standpipe_tests::privilege::{NOBODY, needs_root};
+use standpipe_tests::privilege::{NOBODY, needs_root, needs_tool};
 use standpipe_tests::scratch::{Scratch, make_fifo, set_mode};
 
 fn holder(scratch: &Scratch) -> Launch {
@@ -50,8 +50,8 @@ fn pids(processes: &Value) -> Vec<u32> {
 struct Stranger(Child);
 
 impl Stranger {
-    fn start(program: &str, args: &[&OsStr]) -> Stranger {
-        let child = Command::new(program).args(args).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+    fn start(program: &str, args: &[&OsStr], file: &Path) -> Stranger {
+        let child = Command::new(program).args(args).arg(file).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
         Stranger(child.unwrap_or_else(|error| panic!("cannot start {program}: {error}")))
     }
 }
@@ -98,8 +98,8 @@ fn readers_are_named_and_many_are_counted() {
     let scratch = Scratch::new();
     let (app, many) = (scratch.pipe("app"), scratch.pipe("many"));
     let _holder = holder(&scratch).as_tests().start();
-    let cat = Stranger::start("cat", &[app.as_os_str()]);
-    let _others = [1, 2, 3].map(|_| Stranger::start("cat", &[many.as_os_str()]));
+    let cat = Stranger::start("cat", &[], &app);
+    let _others = [1, 2, 3].map(|_| Stranger::start("cat", &[], &many));
     let shown = || text(&ask(&scratch).as_tests().env("COLUMNS", "200").run());
     until("all of them have it open", || shown().contains("3 processes"));
     until("and the one", || shown().contains(&format!("cat {}", cat.0.id())));
@@ -115,10 +115,69 @@ fn a_pipe_is_full_when_a_writer_would_wait_whatever_its_bytes_say() {
     while server.write(&[b'x'; 2100]).is_ok() {}
     let (code, report) = report(&scratch);
     let app = row(&report, "app");
-    assert_eq!((code, &app["full"], &app["capacity_bytes"]), (0, &json!(true), &json!(65536)), "{report}");
+    assert_eq!((code, &app["full"], &app["capacity_bytes"]), (1, &json!(true), &json!(65536)), "{report}");
     assert!(app["queued_bytes"].as_u64().unwrap() < 40_000, "51 % of its bytes: {report}");
     read_all(&mut open_reader(&fifo));
-    assert_eq!(row(&self::report(&scratch).1, "app")["full"], json!(false));
+    let (code, report) = self::report(&scratch);
+    assert_eq!((code, &row(&report, "app")["full"]), (0, &json!(false)));
+}
+
+#[test]
+fn a_full_pipe_that_nobody_reads_is_a_problem_and_one_that_a_reader_is_at_is_not() {
+    let scratch = Scratch::new();
+    let (app, _web) = (scratch.pipe("app"), scratch.pipe("web"));
+    scratch.write_policy("app.toml", "pipe_size = \"16KiB\"\n");
+    let _holder = holder(&scratch).as_tests().start();
+    let mut server = open_writer(&app, 0).unwrap();
+    while server.write(&[b'x'; 2100]).is_ok() {}
+    let problem = |report: &Value| row(report, "app")["problem"].as_str().unwrap_or_default().to_owned();
+    let (code, full) = report(&scratch);
+    assert!(code == 1 && problem(&full).contains("its server waits"), "{full}");
+    assert_eq!(row(&full, "web")["problem"], Value::Null);
+    let shown = text(&ask(&scratch).as_tests().run());
+    let line = shown.lines().find(|line| line.starts_with("app ")).unwrap();
+    assert!(line.ends_with("yes, not read") && shown.contains("\napp: it is full and no"), "{shown}");
+    // A server that has it open for reading, too, is no reader.
+    let both = fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(&app).unwrap();
+    let (code, full) = report(&scratch);
+    assert!(code == 1 && problem(&full).contains("no reader can be seen"), "{full}");
+    drop(both);
+    let _reader = Stranger::start("sh", &["-c", "exec sleep 1000 <\"$0\""].map(OsStr::new), &app);
+    until("a reader is found", || row(&self::report(&scratch).1, "app")["readers"] != Value::Null);
+    let (code, full) = report(&scratch);
+    assert_eq!((code, problem(&full), &row(&full, "app")["full"]), (0, String::new(), &json!(true)), "{full}");
+}
+
+/// A file system in user space lets in nobody but whoever mounted it.
+#[test]
+fn a_descriptor_that_cannot_be_examined_makes_nothing_else_unknown() {
+    let test = || {
+        let scratch = Scratch::new();
+        scratch.pipe("app");
+        let [hidden, _] = ["hidden", "mounted"].map(|name| scratch.make_dir(name));
+        fs::write(hidden.join("file"), "").unwrap();
+        let as_nobody = format!("setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups");
+        let script = format!(
+            "cd {}; mknod -m 666 fuse c 10 229 && mount --bind fuse /dev/fuse && \
+             {as_nobody} bindfs --no-allow-other hidden mounted || exit; \
+             \"$0\" --notify-fd 3 \"$1\" 3>ready 2>/dev/null & holder=$!; until [ -s ready ]; do sleep 0.01; done; \
+             {as_nobody} sh -c 'exec sleep 1000 3<mounted/file 4>run/app' & other=$!; \
+             until [ -e /proc/$other/fd/4 ]; do sleep 0.01; done; stat -L /proc/$other/fd/3 2>&1; \
+             \"$0\" status --json \"$1\"; echo $?; kill $other $holder",
+            scratch.path().display(),
+        );
+        let output = in_own_world(&scratch, &script);
+        let shown = text(&output);
+        let lines: Vec<_> = shown.lines().collect();
+        let [denied, report, "0"] = lines[..] else { panic!("{output:?}") };
+        assert!(denied.contains("Permission denied"), "{denied}");
+        let report: Value = serde_json::from_str(report).unwrap();
+        let app = row(&report, "app");
+        assert_eq!((&app["held"], &app["readers"]), (&json!(true), &json!([])), "{report}");
+        assert_eq!(pids(&app["writers"]).len(), 1, "{report}");
+        assert_eq!((&report["all_processes_seen"], &report["hidden_processes"]), (&json!(true), &json!([])));
+    };
+    needs_root(|| needs_tool("bindfs", test));
 }
 
 #[test]
@@ -205,7 +264,36 @@ fn what_an_ordinary_user_cannot_see_is_unknown_and_never_no() {
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
         let app = row(&report, "app");
         assert_eq!((&app["held"], &app["readers"], &app["queued_bytes"]), (&json!(true), &Value::Null, &json!(0)));
+        // Whoever was found is named, and so is whoever could not be looked into, with a command that finds us.
+        let (_server, cat) = (open_writer(&scratch.run("app"), 0).unwrap(), scratch.run("app"));
+        let _cat = Stranger::start(
+            "setpriv",
+            &["--reuid=65533", "--regid=65533", "--clear-groups", "cat"].map(OsStr::new),
+            &cat,
+        );
+        let shown = || text(&ask(&scratch).as_user(NOBODY - 1).run());
+        until("cat is found", || shown().lines().any(|line| line.contains("  cat ") && line.contains(" +?  ?")));
+        let shown = shown();
+        let path = standpipe_tests::program::path("holder");
+        let cure = format!("; as root: sudo {} status {}", path.display(), scratch.pipes().display());
+        assert!(shown.contains("\n?: cannot look into pid ") && shown.contains(&cure), "{shown}");
     });
+}
+
+#[test]
+fn off_a_terminal_a_row_is_a_line_with_its_whole_path() {
+    let scratch = Scratch::new();
+    let fifo = scratch.run(&"x".repeat(200));
+    make_fifo(&fifo, 0o666);
+    scratch.link(&"n".repeat(100), &fifo);
+    let _holder = holder(&scratch).as_tests().start();
+    let shown = text(&ask(&scratch).as_tests().run());
+    let fifo = fifo.canonicalize().unwrap();
+    let lines: Vec<_> = shown.lines().filter(|line| line.contains(fifo.to_str().unwrap())).collect();
+    assert!(lines.len() == 1 && lines[0].contains("  yes  "), "{shown}");
+    let narrow = text(&ask(&scratch).as_tests().env("COLUMNS", "100").run());
+    let row = narrow.lines().find(|line| line.starts_with("nnn")).unwrap();
+    assert!(row.contains("...nnn") && row.contains("...xxx") && row.len() <= 100, "{narrow}");
 }
 
 /// A world of its own, in which every process can be seen: runs `script` with the holder as `$0`, the pipes directory

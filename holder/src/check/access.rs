@@ -8,9 +8,12 @@ use standpipe_common::name::Printable;
 
 use super::facts::{Facts, user_name};
 use super::finding::{Finding, Severity, quoted};
+use crate::advice::{as_owner, as_writer, hang_up};
 use crate::survey::{End, Pipe, Survey};
 
 const STICKY: u32 = 0o1000;
+/// Where FIFOs are at home.
+const HOME: &str = "/run/standpipe";
 /// Where people read files as they come.
 const READ_BY_PEOPLE: &str = "/var/log";
 
@@ -39,7 +42,7 @@ pub fn of_directory(survey: &Survey, _: &Facts) -> Option<Finding> {
         what: format!("{who} may write it (mode {:04o})", rights.mode),
         path: survey.dir.clone(),
         why: "who writes it chooses what is held and where lines go".to_owned(),
-        mend: format!("chmod go-w {}", quoted(&survey.dir)),
+        mend: as_owner(&survey.dir, &format!("chmod go-w {}", quoted(&survey.dir))),
     })
 }
 
@@ -58,7 +61,10 @@ pub fn of_pipe(pipe: &Pipe, facts: &Facts) -> Vec<Finding> {
     let fifo = Rights::from(metadata);
     let dir = pipe.target.parent().and_then(|dir| Some((dir, Rights::from(&fs::metadata(dir).ok()?))));
     let mut findings: Vec<Finding> =
-        [others(pipe, fifo), server(pipe, fifo), ours(pipe, fifo, facts), place(pipe)].into_iter().flatten().collect();
+        [others(pipe, fifo), server(pipe, fifo), ours(pipe, fifo, facts), place(pipe, facts)]
+            .into_iter()
+            .flatten()
+            .collect();
     findings.extend(dir.and_then(|(dir, rights)| directory(pipe, fifo, dir, rights, facts)));
     findings
 }
@@ -73,7 +79,7 @@ fn others(pipe: &Pipe, fifo: Rights) -> Option<Finding> {
         }
     };
     let what = format!("everybody may {what} it (mode {:04o})", fifo.mode);
-    let mend = format!("chmod o-rw {}", quoted(&pipe.target));
+    let mend = as_owner(&pipe.target, &format!("chmod o-rw {}", quoted(&pipe.target)));
     Some(Finding::of(pipe, Severity::Warning, "open_to_others", what).why(why).mend(mend))
 }
 
@@ -86,7 +92,7 @@ fn server(pipe: &Pipe, fifo: Rights) -> Option<Finding> {
     Some(
         Finding::of(pipe, Severity::Error, "server_shut_out", what)
             .why("that should be its server's user, which cannot open its log")
-            .mend(format!("chmod u+w {}", quoted(&pipe.target))),
+            .mend(as_owner(&pipe.target, &format!("chmod u+w {}", quoted(&pipe.target)))),
     )
 }
 
@@ -97,10 +103,13 @@ fn ours(pipe: &Pipe, fifo: Rights, facts: &Facts) -> Option<Finding> {
         return None;
     }
     let target = quoted(&pipe.target);
+    let chmod = |bits: &str| as_owner(&pipe.target, &format!("chmod {bits} {target}"));
     let mend = match account.gids.first() {
-        _ if account.uid == fifo.owner => format!("chmod u+rw {target}"),
-        Some(gid) if !account.gids.contains(&fifo.group) => format!("chgrp {gid} {target} && chmod g+rw {target}"),
-        _ => format!("chmod g+rw {target}"),
+        _ if account.uid == fifo.owner => chmod("u+rw"),
+        Some(gid) if !account.gids.contains(&fifo.group) => {
+            format!("{} && {}", as_owner(&pipe.target, &format!("chgrp {gid} {target}")), chmod("g+rw"))
+        }
+        _ => chmod("g+rw"),
     };
     let what = format!(
         "{} cannot read and write it (mode {:04o}, owner {}, group {})",
@@ -116,11 +125,11 @@ fn ours(pipe: &Pipe, fifo: Rights, facts: &Facts) -> Option<Finding> {
     )
 }
 
-fn place(pipe: &Pipe) -> Option<Finding> {
+fn place(pipe: &Pipe, facts: &Facts) -> Option<Finding> {
     pipe.target.starts_with(READ_BY_PEOPLE).then(|| {
         Finding::of(pipe, Severity::Hint, "among_logs", format!("it stands in {READ_BY_PEOPLE}"))
-            .why("people read there with cat and tail, and who reads a FIFO takes lines away")
-            .mend(move_away(pipe))
+            .why("people read there with cat and tail, and who reads a FIFO takes lines away; let its server reopen its log afterwards")
+            .mend(move_away(pipe, facts))
     })
 }
 
@@ -130,7 +139,7 @@ fn directory(pipe: &Pipe, fifo: Rights, dir: &Path, rights: Rights, facts: &Fact
         return (rights.mode & 0o002 != 0).then(|| {
             Finding::of(pipe, Severity::Warning, "replaceable", format!("everybody may write {shown}"))
                 .why("everybody may put another FIFO or a file in its place")
-                .mend(format!("chmod o-w {}", quoted(dir)))
+                .mend(as_owner(dir, &format!("chmod o-w {}", quoted(dir))))
                 .at(dir)
         });
     }
@@ -139,10 +148,15 @@ fn directory(pipe: &Pipe, fifo: Rights, dir: &Path, rights: Rights, facts: &Fact
             format!("it stands in the sticky directory {shown}, and fs.protected_fifos is {}", facts.protected_fifos);
         Finding::of(pipe, Severity::Warning, "sticky", what)
             .why(format!(
-                "a server that opens its log with O_CREAT, as most do, gets EACCES unless it runs as {}, root included",
+                "a server that opens its log with O_CREAT, as most do, gets EACCES unless it runs as {}, root included; \
+                 let it reopen its log afterwards",
                 user_name(fifo.owner)
             ))
-            .mend(move_away(pipe))
+            .mend(if dir == Path::new(HOME) {
+                as_owner(dir, &format!("chmod -t {}", quoted(dir)))
+            } else {
+                move_away(pipe, facts)
+            })
     })
 }
 
@@ -152,10 +166,15 @@ fn is_protected(fifo: Rights, dir: Rights, protected_fifos: u32) -> bool {
     protected_fifos > 0 && dir.mode & STICKY != 0 && by_others && fifo.owner != dir.owner
 }
 
-fn move_away(pipe: &Pipe) -> String {
-    let new = Path::new("/run/standpipe").join(pipe.entry.name.as_os_str());
-    let (old, new, link) = (quoted(&pipe.target), quoted(&new), quoted(&pipe.entry.link));
-    format!("mv -n {old} {new} && ln -sfn {new} {link}")
+/// A link that leads elsewhere is seen after HUP.
+fn move_away(pipe: &Pipe, facts: &Facts) -> String {
+    let new = Path::new(HOME).join(pipe.entry.name.as_os_str());
+    let (old, at, link) = (quoted(&pipe.target), quoted(&new), quoted(&pipe.entry.link));
+    let dir = (!Path::new(HOME).exists()).then(|| as_writer(&[Path::new(HOME)], &format!("mkdir -m 0755 {HOME}")));
+    let moved = as_writer(&[&pipe.target, &new], &format!("mv -n {old} {at}"));
+    let linked = as_writer(&[&pipe.entry.link], &format!("ln -sfn {at} {link}"));
+    let told = [&facts.holder, &facts.reader].into_iter().flatten().map(|process| hang_up(process));
+    dir.into_iter().chain([moved, linked]).chain(told).collect::<Vec<_>>().join(" && ")
 }
 
 #[cfg(test)]

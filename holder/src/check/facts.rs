@@ -5,12 +5,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::rc::Rc;
 use std::str::FromStr;
 
 use nix::unistd::{Uid, User, getgrouplist};
 use standpipe_common::{account, capability};
 
-use crate::openers::{Opener, Role};
+use crate::openers::{Process, Role};
 use crate::survey::Survey;
 
 /// The user that holder and reader run as where nobody said otherwise.
@@ -35,9 +36,9 @@ pub struct Facts {
     /// Who runs the holder, or is to.
     pub account: Option<Account>,
     /// A holder that has a FIFO of this directory open.
-    pub holder: Option<u32>,
+    pub holder: Option<Rc<Process>>,
     /// A reader that has.
-    pub reader: Option<u32>,
+    pub reader: Option<Rc<Process>>,
     /// `fs.protected_fifos`.
     pub protected_fifos: u32,
     /// `fs.pipe-user-pages-soft`; 0: no limit.
@@ -50,12 +51,12 @@ impl Facts {
     /// As things are now.
     pub fn of(survey: &Survey) -> Facts {
         let of_role = |role: Role| {
-            let all = survey.pipes.iter().flat_map(|pipe| &pipe.openers).filter(|opener| opener.keeps());
-            all.map(pid_and_role).find(|&(_, other)| other == role).map(|(pid, _)| pid)
+            let mut all = survey.pipes.iter().flat_map(|pipe| &pipe.openers).filter(|opener| opener.keeps());
+            all.find(|opener| opener.process.role == role).map(|opener| Rc::clone(&opener.process))
         };
         let holder = of_role(Role::Holder);
         Facts {
-            account: holder.and_then(of_process).or_else(of_asker),
+            account: holder.as_ref().and_then(|holder| of_process(holder.pid)).or_else(of_asker),
             holder,
             reader: of_role(Role::Reader),
             protected_fifos: setting("protected_fifos").unwrap_or(0),
@@ -81,10 +82,6 @@ impl Account {
 /// The name of a user, or the number.
 pub fn user_name(uid: u32) -> String {
     account::user_name(Uid::from_raw(uid))
-}
-
-fn pid_and_role(opener: &Opener) -> (u32, Role) {
-    (opener.process.pid, opener.process.role)
 }
 
 fn of_process(pid: u32) -> Option<Account> {

@@ -41,7 +41,7 @@ pub struct Finding {
     pub path: PathBuf,
     /// Why it hurts.
     pub why: String,
-    /// The command that mends it.
+    /// The command that fixes it, or shows more.
     pub mend: String,
 }
 
@@ -197,7 +197,7 @@ mod tests {
             why: "because of this and that and whatever".to_owned(),
             mend: "rm x".to_owned(),
         };
-        let text = block("title", &[finding], Screen { width: 40, is_utf8: true });
+        let text = block("title", &[finding], Screen { width: Some(40), is_utf8: true });
         let expected = "title\n  error: cannot use x: line 1\n     | key = 3\n     | ^^^\n    \
                         why:  because of this and that and\n          whatever\n    mend: rm x\n\n";
         assert_eq!(text, expected);

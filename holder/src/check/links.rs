@@ -1,8 +1,9 @@
 //! Rules about links: what stands at the end of one, and whether another one leads there too.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::finding::{Finding, Severity, quoted};
+use crate::advice::{as_owner, as_root, as_writer};
 use crate::survey::{End, Pipe};
 
 /// What is wrong with a link.
@@ -30,16 +31,16 @@ pub fn of_pipe(pipe: &Pipe) -> Vec<Finding> {
 fn make(pipe: &Pipe, target: &str) -> String {
     let fifo = &pipe.entry.policy.fifo;
     let account = match (&fifo.owner, &fifo.group) {
-        (None, None) => String::new(),
-        (owner, group) => format!(
-            " && chown {}{} {target}",
-            owner.as_deref().unwrap_or_default(),
-            group.as_ref().map_or_else(String::new, |group| format!(":{group}"))
-        ),
+        (None, None) => None,
+        (owner, group) => {
+            let group = group.as_ref().map_or_else(String::new, |group| format!(":{group}"));
+            Some(as_root(&format!("chown {}{group} {target}", owner.as_deref().unwrap_or_default())))
+        }
     };
     let dir = pipe.target.parent().filter(|dir| *dir != Path::new("") && !dir.exists());
-    let dir = dir.map_or_else(String::new, |dir| format!("mkdir -p {} && ", quoted(dir)));
-    format!("{dir}mkfifo -m {:04o} {target}{account}", fifo.mode)
+    let dir = dir.map(|dir| as_writer(&[dir], &format!("mkdir -p {}", quoted(dir))));
+    let made = as_writer(&[&pipe.target], &format!("mkfifo -m {:04o} {target}", fifo.mode));
+    dir.into_iter().chain([made]).chain(account).collect::<Vec<_>>().join(" && ")
 }
 
 fn other(pipe: &Pipe, what: &str, target: &str) -> Finding {
@@ -49,10 +50,13 @@ fn other(pipe: &Pipe, what: &str, target: &str) -> Finding {
         let fifo = &pipe.entry.policy.fifo;
         // Whoever logged into the file is to write to the FIFO.
         let owner = match (&fifo.owner, &fifo.group) {
-            (None, None) => format!(" && chown --reference={aside} {target}"),
+            (None, None) => {
+                format!(" && {}", as_owner(&pipe.target, &format!("chown --reference={aside} {target}")))
+            }
             _ => String::new(),
         };
-        let mend = format!("mv -n {target} {aside} && {}{owner}", make(pipe, target));
+        let moved = as_writer(&[&pipe.target], &format!("mv -n {target} {aside}"));
+        let mend = format!("{moved} && {}{owner}", make(pipe, target));
         return finding
             .why(
                 "its server logs into that file and no reader sees it: a rotating logger or logrotate put it there, or \
@@ -60,17 +64,20 @@ fn other(pipe: &Pipe, what: &str, target: &str) -> Finding {
             )
             .mend(mend);
     }
-    finding.why("it is never opened, so this link does nothing").mend(format!(
-        "ln -sfn /run/standpipe/{0} {1}",
-        name(pipe),
-        quoted(&pipe.entry.link)
-    ))
+    let linked = format!("ln -sfn /run/standpipe/{} {}", name(pipe), quoted(&pipe.entry.link));
+    finding.why("it is never opened, so this link does nothing").mend(as_writer(&[&pipe.entry.link], &linked))
 }
 
-fn aside(target: &Path) -> std::path::PathBuf {
-    let mut aside = target.as_os_str().to_owned();
-    aside.push(".aside");
-    aside.into()
+/// A name beside it that is free: `.aside`, `.aside.1` and so on.
+pub fn aside(target: &Path) -> PathBuf {
+    let named = |suffix: &str| {
+        let mut aside = target.as_os_str().to_owned();
+        aside.push(suffix);
+        PathBuf::from(aside)
+    };
+    let counted = (1_u32..).map(|count| named(&format!(".aside.{count}")));
+    let mut all = [named(".aside")].into_iter().chain(counted);
+    all.find(|path| path.symlink_metadata().is_err()).unwrap_or_else(|| named(".aside"))
 }
 
 fn name(pipe: &Pipe) -> String {
@@ -82,7 +89,7 @@ fn twin(pipe: &Pipe) -> Option<Finding> {
     Some(
         Finding::of(pipe, Severity::Error, "twin", format!("it leads to the same FIFO as {twin}"))
             .why("a line has one log only: this name is left alone by holder and reader")
-            .mend(format!("rm {}", quoted(&pipe.entry.link)))
+            .mend(as_writer(&[&pipe.entry.link], &format!("rm {}", quoted(&pipe.entry.link))))
             .at(&pipe.entry.link),
     )
 }

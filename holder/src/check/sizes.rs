@@ -6,7 +6,8 @@ use standpipe_common::units::ByteSize;
 
 use super::facts::Facts;
 use super::finding::{Finding, Severity};
-use super::traffic::names;
+use super::traffic::{names, start_or_tell};
+use crate::advice::{as_root, hang_up};
 use crate::beside::There;
 use crate::sizing::{AUTO_BYTES_MAX, KERNEL_DEFAULT_BYTES, mending_pages};
 use crate::survey::{Answer, Pipe, Survey};
@@ -52,7 +53,7 @@ pub fn of_pipe(pipe: &Pipe, survey: &Survey, facts: &Facts) -> Option<Finding> {
             format!("pipes of one user share fs.pipe-user-pages-soft = {} pages", facts.pages_soft),
             raise("pipe-user-pages-soft", facts.pages_soft as usize + pages(survey), facts),
         ),
-        Limit::None => ("the holder has not been told of the size".to_owned(), tell(facts)),
+        Limit::None => ("the holder has not been told of the size".to_owned(), start_or_tell("holder", survey, facts)),
     };
     let what = format!("it has {} instead of the {} of pipe_size", bytes(granted), bytes(wanted));
     let why = format!("it fills up sooner, and a full pipe makes its server wait; {cause}");
@@ -81,7 +82,7 @@ fn limit(wanted: usize, is_unlimited: bool, facts: &Facts) -> Limit {
 
 /// Bytes of a pipe that a holder has had in its hands.
 fn granted(pipe: &Pipe) -> Option<usize> {
-    (pipe.held(false) == Answer::Yes && pipe.twin.is_none()).then_some(pipe.level?.capacity)
+    (pipe.held() == Answer::Yes && pipe.twin.is_none()).then_some(pipe.level?.capacity)
 }
 
 /// How many staging pipes stand beside them.
@@ -100,11 +101,8 @@ fn pages(survey: &Survey) -> usize {
 }
 
 fn raise(setting: &str, value: usize, facts: &Facts) -> String {
-    format!("sysctl fs.{setting}={value} && {}", tell(facts))
-}
-
-fn tell(facts: &Facts) -> String {
-    facts.holder.map_or_else(|| "pkill -HUP -x holder".to_owned(), |pid| format!("kill -HUP {pid}"))
+    let raised = as_root(&format!("sysctl fs.{setting}={value}"));
+    facts.holder.as_ref().map_or_else(|| raised.clone(), |holder| format!("{raised} && {}", hang_up(holder)))
 }
 
 fn bytes(count: usize) -> ByteSize {

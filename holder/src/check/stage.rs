@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 use nix::unistd::Gid;
 use standpipe_common::account;
@@ -10,7 +9,9 @@ use standpipe_common::staging;
 
 use super::facts::Facts;
 use super::finding::{Finding, Severity, quoted};
+use super::links::aside;
 use super::traffic::start_or_tell;
+use crate::advice::{as_owner, as_root, as_writer, hang_up};
 use crate::beside::{Beside, There};
 use crate::survey::{Answer, End, Pipe, Survey};
 
@@ -41,22 +42,24 @@ fn missing(pipe: &Pipe, beside: &Beside, target: &fs::Metadata, survey: &Survey,
     let mend = match account {
         Some(account) if !is_ours => {
             let owner = format!("{}:{}", account.uid, target.gid());
-            let tell = start_or_tell("holder", facts.holder, survey);
-            format!("mkfifo -m {:04o} {path} && chown {owner} {path} && {tell}", staging::MODE)
+            let made = as_writer(&[&beside.path], &format!("mkfifo -m {:04o} {path}", staging::MODE));
+            let given = as_root(&format!("chown {owner} {path}"));
+            format!("{made} && {given} && {}", start_or_tell("holder", survey, facts))
         }
-        _ => start_or_tell("holder", facts.holder, survey),
+        _ => start_or_tell("holder", survey, facts),
     };
     let what = format!("stage = true, but there is no {}", beside.path.display());
     Finding::of(pipe, Severity::Warning, "stage_missing", what).why(WITHOUT).mend(mend)
 }
 
 fn other(pipe: &Pipe, beside: &Beside, facts: &Facts) -> Finding {
-    let (path, aside) = (quoted(&beside.path), quoted(Path::new(&format!("{}.aside", beside.path.display()))));
-    let tell = facts.holder.map_or_else(String::new, |pid| format!(" && kill -HUP {pid}"));
+    let (path, aside) = (quoted(&beside.path), quoted(&aside(&beside.path)));
+    let moved = as_writer(&[&beside.path], &format!("mv -n {path} {aside}"));
+    let tell = facts.holder.as_ref().map_or_else(String::new, |holder| format!(" && {}", hang_up(holder)));
     let what = format!("stage = true, but {} is no FIFO", beside.path.display());
     Finding::of(pipe, Severity::Warning, "stage_no_fifo", what)
         .why(format!("it is never opened; {WITHOUT}"))
-        .mend(format!("mv -n {path} {aside}{tell}"))
+        .mend(moved + &tell)
 }
 
 fn rights(pipe: &Pipe, beside: &Beside, target: &fs::Metadata, staging: &fs::Metadata) -> Option<Finding> {
@@ -73,17 +76,21 @@ fn rights(pipe: &Pipe, beside: &Beside, target: &fs::Metadata, staging: &fs::Met
     Some(
         Finding::of(pipe, Severity::Warning, "stage_rights", what)
             .why("the tailer refuses it, for whoever may not use the pipe could read or change its lines on their way")
-            .mend(format!("chgrp {} {path} && chmod {:04o} {path}", target.gid(), staging::MODE)),
+            .mend(format!(
+                "{} && {}",
+                as_owner(&beside.path, &format!("chgrp {} {path}", target.gid())),
+                as_owner(&beside.path, &format!("chmod {:04o} {path}", staging::MODE))
+            )),
     )
 }
 
 /// A pipe that nobody holds either is a finding of its own.
 fn unheld(pipe: &Pipe, beside: &Beside, survey: &Survey, facts: &Facts) -> Option<Finding> {
-    let is_forgotten = pipe.held(survey.all_seen) == Answer::Yes && beside.held(survey.all_seen) == Answer::No;
+    let is_forgotten = pipe.held() == Answer::Yes && beside.held() == Answer::No;
     is_forgotten.then(|| {
         let what = format!("nobody holds {}", beside.path.display());
         Finding::of(pipe, Severity::Warning, "stage_not_held", what)
             .why("what is in it goes with a tailer that is killed, which then may deliver some lines twice")
-            .mend(start_or_tell("holder", facts.holder, survey))
+            .mend(start_or_tell("holder", survey, facts))
     })
 }

@@ -1,12 +1,19 @@
 //! Rules about those who have the FIFO open: nobody holds it, nobody or the wrong one reads it, it is full.
+//!
+//! Who runs under a supervisor, and which, cannot be known. So no command ends anything, and one that starts a program
+//! comes with a word on how else it is started.
 
+use nix::unistd::Uid;
 use standpipe_common::name::Printable;
 
 use super::facts::{Facts, user_name};
 use super::finding::{Finding, Severity, quoted};
-use crate::openers::{Opener, Role};
-use crate::survey::{Answer, End, Pipe, Survey, answer};
+use crate::advice::{as_root, hang_up, program, who};
+use crate::openers::{Opener, Process, Role};
+use crate::survey::{Answer, End, Pipe, Survey};
 
+/// How a program that a supervisor may run is stopped.
+const STARTED: &str = "it was started (systemctl stop, s6-svc -d, sv down, Ctrl-C)";
 /// So many names are told of many.
 pub const NAMED_MAX: usize = 8;
 
@@ -14,24 +21,26 @@ pub const NAMED_MAX: usize = 8;
 pub fn unseen(survey: &Survey) -> Option<Finding> {
     let is_open = |pipe: &&Pipe| {
         let is_fifo = matches!(pipe.end, End::Fifo(..));
-        is_fifo && (pipe.held(survey.all_seen) == Answer::Unknown || pipe.readers().count() == 0)
+        is_fifo && !pipe.all_seen && (pipe.held() == Answer::Unknown || pipe.readers().count() == 0)
     };
     let pipes: Vec<&Pipe> = survey.pipes.iter().filter(is_open).collect();
-    if survey.all_seen || pipes.is_empty() {
+    if pipes.is_empty() {
         return None;
     }
+    let is_root = Uid::effective().is_root();
+    let cause = if is_root { "; not even this root may look into that" } else { "" };
     Some(Finding {
         pipe: None,
         severity: Severity::Hint,
         kind: "unseen",
-        what: match survey.hidden {
-            0 => "processes of other users are hidden".to_owned(),
-            1 => "1 process cannot be looked at".to_owned(),
-            hidden => format!("{hidden} processes cannot be looked at"),
-        },
+        what: survey.unseen(),
         path: "/proc".into(),
-        why: format!("who holds or reads these pipes cannot be told: {}", names(&pipes)),
-        mend: format!("sudo holder check {}", quoted(&survey.dir)),
+        why: format!("whether others hold or read these pipes cannot be told: {}{cause}", names(&pipes)),
+        mend: match is_root {
+            false => as_root(&format!("{} check {}", program("holder"), quoted(&survey.dir))),
+            true if survey.is_proc_hidden => "findmnt /proc".to_owned(),
+            true => who(survey.hidden.iter().map(|process| &**process)),
+        },
     })
 }
 
@@ -55,10 +64,11 @@ pub fn of_pipe(pipe: &Pipe, survey: &Survey, facts: &Facts) -> Vec<Finding> {
 }
 
 fn held(pipe: &Pipe, survey: &Survey, facts: &Facts) -> Option<Finding> {
-    (pipe.held(survey.all_seen) == Answer::No).then(|| {
+    (pipe.held() == Answer::No).then(|| {
+        let why = "a server that opens it waits for a reader, and gets SIGPIPE or an error when its reader goes";
         Finding::of(pipe, Severity::Error, "not_held", "nobody holds it")
-            .why("a server that opens it waits for a reader, and gets SIGPIPE or an error when its reader goes")
-            .mend(start_or_tell("holder", facts.holder, survey))
+            .why(format!("{why}{}", how_to_start(facts.holder.as_deref())))
+            .mend(start_or_tell("holder", survey, facts))
     })
 }
 
@@ -68,18 +78,15 @@ fn read(pipe: &Pipe, survey: &Survey, facts: &Facts) -> Option<Finding> {
         let what = format!("{} readers drain it, {} and {}", ours.len(), first.process.pid, last.process.pid);
         return Some(
             Finding::of(pipe, Severity::Error, "two_readers", what)
-                .why("each line comes to one of them, and pieces of it to both")
-                .mend(format!("kill {}", last.process.pid)),
+                .why(format!("each line comes to one of them, and pieces of it to both; stop one the way {STARTED}"))
+                .mend(who(ours.iter().map(|opener| &*opener.process))),
         );
     }
-    (answer(pipe.readers().count(), survey.all_seen) == Answer::No).then(|| {
+    (pipe.readers().count() == 0 && pipe.read() == Answer::No).then(|| {
+        let why = "when it is full its server waits; what it holds is lost when the last process that has it open ends";
         Finding::of(pipe, Severity::Warning, "not_read", "nobody reads it")
-            .why("when it is full its server waits; what it holds goes when the last process that has it open ends")
-            // A reader takes up new pipes when it starts.
-            .mend(match facts.reader {
-                Some(pid) => format!("kill {pid} && reader {}", quoted(&survey.dir)),
-                None => format!("reader {}", quoted(&survey.dir)),
-            })
+            .why(format!("{why}{}", how_to_start(facts.reader.as_deref())))
+            .mend(start_or_tell("reader", survey, facts))
     })
 }
 
@@ -88,36 +95,53 @@ fn stranger(pipe: &Pipe, opener: &Opener) -> Option<Finding> {
     if process.role != Role::Stranger {
         return None;
     }
-    let who = format!("{} (pid {}, user {})", Printable(&process.command), process.pid, user_name(process.uid));
-    let mend = format!("kill {}", process.pid);
+    let name = format!("{} (pid {}, user {})", Printable(&process.command), process.pid, user_name(process.uid));
     Some(if opener.writes {
-        Finding::of(pipe, Severity::Hint, "could_read", format!("{who} has it open for reading and writing"))
+        Finding::of(pipe, Severity::Hint, "could_read", format!("{name} has it open for reading and writing"))
             .why("if that is its server, all is well; if it reads, it takes lines away")
-            .mend(mend)
+            .mend(who([&**process]))
     } else {
-        Finding::of(pipe, Severity::Error, "stranger_reads", format!("{who} reads it"))
-            .why("what it reads is missing from the log")
-            .mend(mend)
+        Finding::of(pipe, Severity::Error, "stranger_reads", format!("{name} reads it"))
+            .why(format!("what it reads is missing from the log; stop it the way {STARTED}"))
+            .mend(who([&**process]))
     })
 }
 
 fn full(pipe: &Pipe, survey: &Survey, facts: &Facts) -> Option<Finding> {
     let level = pipe.level.filter(|level| level.is_full)?;
     let what = format!("it is full now, with {} of {} bytes", level.queued, level.capacity);
-    let finding = Finding::of(pipe, Severity::Error, "full", what).why("its server waits in its next write");
+    let finding = Finding::of(pipe, Severity::Error, "full", what);
+    let why = "its server waits in its next write";
     let reader = pipe.readers().find(|opener| opener.process.role == Role::Reader);
     Some(match reader {
         // Its log root is full or broken, or it is stopped: that is to be seen at the reader.
-        Some(reader) => finding.mend(format!("grep State /proc/{}/status; df -h", reader.process.pid)),
-        None => finding.mend(start_or_tell("reader", facts.reader, survey)),
+        Some(reader) => finding.why(why).mend(format!("grep State /proc/{}/status; df -h", reader.process.pid)),
+        None => finding
+            .why(format!("{why}{}", how_to_start(facts.reader.as_deref())))
+            .mend(start_or_tell("reader", survey, facts)),
     })
 }
 
-/// The command that makes a program see what it does not see yet.
-pub fn start_or_tell(program: &str, running: Option<u32>, survey: &Survey) -> String {
+/// The command that makes `holder` or `reader` see what it does not see yet, or starts it as the user that it is meant
+/// for.
+pub fn start_or_tell(name: &str, survey: &Survey, facts: &Facts) -> String {
+    let running = if name == "holder" { &facts.holder } else { &facts.reader };
+    if let Some(process) = running {
+        return hang_up(process);
+    }
+    let start = format!("{} {}", program(name), quoted(&survey.dir));
+    match &facts.account {
+        Some(account) if Uid::effective().is_root() && account.uid != 0 => {
+            format!("runuser -u {} -- {start}", account.name)
+        }
+        _ => start,
+    }
+}
+
+/// What else starts a program that does not run.
+fn how_to_start(running: Option<&Process>) -> &'static str {
     match running {
-        Some(pid) if program == "holder" => format!("kill -HUP {pid}"),
-        Some(pid) => format!("kill {pid} && {program} {}", quoted(&survey.dir)),
-        None => format!("{program} {}", quoted(&survey.dir)),
+        Some(_) => "",
+        None => "; start it with its supervisor (systemctl start, s6-svc -u, sv up), or by hand",
     }
 }

@@ -93,7 +93,7 @@ impl Report<'_> {
         if rows.is_empty() {
             text.push_str("no pipes\n");
         } else {
-            text.push_str(&render(&TITLES, &rows, screen));
+            text.push_str(&render(&TITLES, 0, &rows, screen));
         }
         for finding in findings {
             text.push_str(&screen.text(&finding.sentence));

@@ -1,0 +1,86 @@
+//! Commands for whoever asks: by full path, so that another shell or `sudo` finds them, and with `sudo` only where
+//! whoever asks lacks the right.
+//!
+//! Nothing here ends a process: a program that a supervisor runs would come back, or stay away for good.
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{AccessFlags, Uid, access};
+use standpipe_common::name::Printable;
+
+use crate::check::facts::user_name;
+use crate::check::finding::quoted;
+use crate::openers::Process;
+
+/// So many processes are named, more are counted.
+const NAMED_MAX: usize = 3;
+
+/// The path of `holder` as it was called, or of another program beside it.
+pub fn program(name: &str) -> String {
+    let called = PathBuf::from(env::args_os().next().unwrap_or_default());
+    let found = match called.parent() {
+        Some(dir) if dir != Path::new("") => std::path::absolute(&called).ok(),
+        _ => in_search_path(&called),
+    };
+    let beside = found.and_then(|called| Some(called.parent()?.join(name))).filter(|path| path.is_file());
+    beside.or_else(|| in_search_path(Path::new(name))).map_or_else(|| name.to_owned(), |path| quoted(&path))
+}
+
+fn in_search_path(name: &Path) -> Option<PathBuf> {
+    let dirs = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&dirs).map(|dir| dir.join(name)).find(|path| path.is_absolute() && path.is_file())
+}
+
+/// A command that only root can run.
+pub fn as_root(command: &str) -> String {
+    as_user(0, command)
+}
+
+/// A command that only this user and root can run.
+pub fn as_user(uid: u32, command: &str) -> String {
+    let asker = Uid::effective();
+    if asker.is_root() || asker.as_raw() == uid { command.to_owned() } else { format!("sudo {command}") }
+}
+
+/// A command that only the owner of a file and root can run.
+pub fn as_owner(path: &Path, command: &str) -> String {
+    as_user(fs::symlink_metadata(path).map_or(0, |metadata| metadata.uid()), command)
+}
+
+/// A command that makes, moves or removes entries at `paths`, for which their directories must be writable.
+pub fn as_writer(paths: &[&Path], command: &str) -> String {
+    if paths.iter().all(|path| is_writable_around(path)) { command.to_owned() } else { as_root(command) }
+}
+
+/// Asked of the nearest directory that is there.
+fn is_writable_around(path: &Path) -> bool {
+    let dir = path.ancestors().skip(1).find(|dir| *dir == Path::new("") || dir.exists()).unwrap_or(Path::new("/"));
+    let dir = if dir == Path::new("") { Path::new(".") } else { dir };
+    access(dir, AccessFlags::W_OK | AccessFlags::X_OK).is_ok()
+}
+
+/// The command that makes a program of ours that runs see what it does not see yet.
+pub fn hang_up(process: &Process) -> String {
+    as_user(process.uid, &format!("kill -HUP {}", process.pid))
+}
+
+/// The command that shows what these processes are.
+pub fn who<'a>(processes: impl IntoIterator<Item = &'a Process>) -> String {
+    let pids: Vec<_> = processes.into_iter().map(|process| process.pid.to_string()).collect();
+    format!("ps -f -p {}", pids.join(","))
+}
+
+/// A process for people.
+pub fn named(process: &Process) -> String {
+    format!("pid {} ({}, user {})", process.pid, Printable(&process.command), user_name(process.uid))
+}
+
+/// The first of several processes, and how many more there are.
+pub fn listed<'a>(processes: impl ExactSizeIterator<Item = &'a Process>) -> String {
+    let more = processes.len().saturating_sub(NAMED_MAX);
+    let first = processes.take(NAMED_MAX).map(named).collect::<Vec<_>>().join(", ");
+    if more == 0 { first } else { format!("{first} and {more} more") }
+}
