@@ -57,6 +57,9 @@ pub struct StdinArgs {
     /// At the end of input leave the segment to be continued by the next run, instead of sealing and archiving it.
     #[arg(long = "continue")]
     pub leave_open: bool,
+    /// Read until the end of input even after TERM, as `s6-log -p` does.
+    #[arg(long)]
+    pub ignore_term: bool,
     /// Write a newline to this descriptor when reading begins, as s6 wants it.
     #[arg(long, value_name = "N")]
     pub notify_fd: Option<NotifyFd>,

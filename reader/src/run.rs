@@ -27,7 +27,7 @@ use crate::queue::ArchiveQueue;
 use crate::root::Root;
 use crate::settings::Settings;
 use crate::shelf::Shelf;
-use crate::signals::{Ask, Inbox};
+use crate::signals::{Ask, Inbox, Role};
 use crate::upkeep::Upkeep;
 
 const SIGNALS: Token = Token(usize::MAX);
@@ -88,7 +88,7 @@ impl Daemon {
         if nix::unistd::geteuid().is_root() {
             log::warn!("running as root; an unprivileged user such as standpipe is enough");
         }
-        let mut inbox = Inbox::new(logs)?;
+        let mut inbox = Inbox::new(logs, Role::Daemon)?;
         poll.registry().register(&mut inbox.source, SIGNALS, Interest::READABLE).cannot("watch", "signals")?;
         let shelf = Shelf::open(root.dir().try_clone()?, scan.mailbox_dir.as_deref())?;
         let (mailboxes, holding) = Mailboxes::take_up(shelf, root.home().clone())?;
@@ -187,7 +187,7 @@ impl Daemon {
                         log::error!("{stop}; everything stays as it was");
                     }
                 }
-                Ask::Stop => {}
+                Ask::Stop | Ask::EndWithInput => {}
             }
         }
         asked.contains(&Ask::Stop)

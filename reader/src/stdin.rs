@@ -1,7 +1,8 @@
 //! `reader stdin LOGDIR`: drains standard input, with the same mailbox and the same log directory as the daemon.
 //!
 //! Standard input is inherited: no flag of it is set and no lock taken, and a read never asks for more than waits, so
-//! it never blocks. The end of input is that nobody can write any more, and then that nothing waits.
+//! it never blocks. The end of input is that nobody can write any more, and then that nothing waits. Until then an
+//! interrupt from the terminal, which every program of a pipeline gets, does not end it.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -28,7 +29,7 @@ use crate::root::Root;
 use crate::run::TEST_CLOCK_SPAN;
 use crate::settings::Settings;
 use crate::shelf::Shelf;
-use crate::signals::{Ask, Inbox};
+use crate::signals::{Ask, Inbox, Role};
 
 const SIGNALS: Token = Token(usize::MAX);
 const CONTROL: Token = Token(usize::MAX - 1);
@@ -39,7 +40,7 @@ const LOG_DIR_DESCRIPTORS: usize = 4;
 /// How long the last archive is waited for.
 const LAST_ARCHIVE_SPAN: Duration = Duration::from_secs(60);
 
-/// Runs until the end of input, or TERM. The exit code.
+/// Runs until the end of input, TERM, or a second INT. The exit code.
 pub fn run(args: &StdinArgs) -> Result<u8, Stop> {
     logger::init("reader");
     let Some(input) = Fifo::inherited(io::stdin().as_fd()).cannot("look at", "standard input")? else {
@@ -78,7 +79,7 @@ impl Service {
         let inherited = umask(Mode::empty());
         let poll = Poll::new().cannot("make", "the poll set")?;
         let root = Root::open_log_dir(&args.log_dir)?;
-        let mut inbox = Inbox::new(&args.log_dir)?;
+        let mut inbox = Inbox::new(&args.log_dir, Role::Filter { ignores_term: args.ignore_term })?;
         poll.registry().register(&mut inbox.source, SIGNALS, Interest::READABLE).cannot("watch", "signals")?;
         let shelf = Shelf::open(root.dir().try_clone()?, args.mailbox_dir.as_deref())?;
         let (mailboxes, holding) = Mailboxes::take_up(shelf, root.home().clone())?;
@@ -127,6 +128,7 @@ impl Service {
             self.control.obey(&mut self.drain, now);
             self.drain.work(now);
             if self.drain.has_ended(LANE) {
+                self.inbox.note_end_of_input()?;
                 return Ok(Ending::EndOfInput);
             }
         }
@@ -137,6 +139,9 @@ impl Service {
         let asked = self.inbox.asked();
         if asked.contains(&Ask::Rotate) {
             self.drain.ask_rotation();
+        }
+        if asked.contains(&Ask::EndWithInput) {
+            log::info!("interrupted; reading on until the input ends, or a second interrupt");
         }
         asked.contains(&Ask::Stop)
     }

@@ -148,3 +148,64 @@ fn a_chunk_of_a_killed_run_comes_before_the_input_of_the_next() {
         }
     });
 }
+
+/// A server that says some more words when it is interrupted, and the reader behind it: `$READER` and `$LOG`.
+const PIPELINE: &str = "trap : INT QUIT; \
+    { trap 'for n in 1 2 3; do sleep 0.1; echo bye $n; done; exit 0' INT QUIT; echo up; \
+    while :; do sleep 0.1; done; } | $READER stdin $LOG";
+
+/// What that server leaves when it could say all of it.
+const LAST_WORDS: &[u8] = b"up\nbye 1\nbye 2\nbye 3\n";
+
+#[test]
+fn an_interrupt_at_a_terminal_leaves_the_server_its_last_words() {
+    for key in [b"\x03", b"\x1c"] {
+        let bench = Bench::new();
+        let log = bench.log("app");
+        let (keyboard, mut keys) = pipe().expect("a pipe");
+        let at_terminal = "READER=$1 LOG=$3 SHELL=/bin/sh exec script -qec \"$0\" /dev/null";
+        let shell = ["sh", "-c", at_terminal, PIPELINE];
+        let mut terminal = reader(&log).under(shell).stdin(keyboard).start_unready();
+        until("the server is up", || stream_of(&log) == b"up\n");
+        keys.write_all(key).expect("a terminal");
+        assert_eq!(terminal.wait_exit(), 0, "{}", terminal.stderr());
+        assert_same(&stream_of(&log), LAST_WORDS, "all that the server said");
+        assert_eq!(files_ending(&log, ".log.zst").len(), 1, "the end of input seals");
+    }
+}
+
+#[test]
+fn the_second_interrupt_ends_a_reader_whose_input_goes_on() {
+    let bench = Bench::new();
+    let log = bench.log("app");
+    let (mut reader, server) = fed(reader(&log));
+    let server = File::from(std::os::fd::OwnedFd::from(server));
+    put(&server, b"one\n");
+    until("it is stored", || stream_of(&log) == b"one\n");
+    reader.signal(Signal::SIGINT);
+    reader.wait_line("interrupted; reading on until the input ends");
+    put(&server, b"two\n");
+    until("it is stored", || stream_of(&log) == b"one\ntwo\n");
+    put(&server, b"thr");
+    reader.signal(Signal::SIGINT);
+    assert_eq!(reader.wait_exit(), 0, "{}", reader.stderr());
+    assert_eq!(stream_of(&log), b"one\ntwo\nthr");
+    assert_eq!(files_ending(&log, ".log.zst").len(), 0, "it was left to be continued");
+}
+
+#[test]
+fn who_ignores_term_reads_to_the_end() {
+    let bench = Bench::new();
+    let log = bench.log("app");
+    let (mut reader, server) = fed(reader(&log).arg("--ignore-term"));
+    let server = File::from(std::os::fd::OwnedFd::from(server));
+    for round in 1..=3 {
+        reader.signal(Signal::SIGTERM);
+        put(&server, b"one\n");
+        until("it is stored", || stream_of(&log) == b"one\n".repeat(round));
+    }
+    drop(server);
+    assert_eq!(reader.wait_exit(), 0, "{}", reader.stderr());
+    assert_eq!(stream_of(&log), b"one\none\none\n");
+    assert_eq!(files_ending(&log, ".log.zst").len(), 1);
+}
