@@ -19,6 +19,8 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd;
 
+use crate::shown::steers;
+
 /// Most bytes of one message: what a pipe takes in one piece, and what it has room for when it polls writable.
 pub const LINE_MAX: usize = 4096;
 
@@ -114,11 +116,13 @@ fn cut(text: &mut String) {
     }
 }
 
-/// Appends a text with its control characters, but tabs, made visible.
+/// Appends a text with its control characters, but tabs, and what changes the direction of writing, made visible.
 pub fn push_escaped(line: &str, text: &mut String) {
     for c in line.chars() {
         if c.is_control() && c != '\t' {
             let _infallible = write!(text, "\\x{:02x}", u32::from(c));
+        } else if steers(c) && c != '\t' {
+            text.extend(c.escape_unicode());
         } else {
             text.push(c);
         }

@@ -1,8 +1,9 @@
-//! Numbers, spans and texts of a status file as people are shown them.
+//! Numbers, spans and texts of a status file, and lines of a log, as people are shown them.
 //!
-//! Such a file can say anything, so nothing here trusts its argument: what cannot be is `?`, and what a terminal would
-//! obey is made visible.
+//! Both can say anything, so nothing here trusts its argument: what cannot be is `?`, and what a terminal would obey is
+//! made visible.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 /// What nobody knows.
@@ -50,9 +51,46 @@ pub fn age(then_ns: u64, now_ns: i64) -> String {
     passed_ns(then_ns, now_ns).map_or_else(|| UNKNOWN.to_owned(), span)
 }
 
-/// Control characters made visible.
+/// Whether a terminal obeys this character instead of showing it, or shows others in another order because of it.
+pub fn steers(c: char) -> bool {
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    turns || c.is_control()
+}
+
+/// Control characters, and those that change the direction of writing, made visible.
 pub fn harmless(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    text.chars().flat_map(|c| if steers(c) { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// Appends bytes of a log as a terminal is shown them: lines and tabs as they are, everything visible that would not
+/// just be text, as `^[`, `\xff`, `\u{202e}`. For whoever writes a log could otherwise steer the terminal of whoever
+/// reads it.
+pub fn push_visible(bytes: &[u8], shown: &mut Vec<u8>) {
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\n' | '\t' => shown.push(c as u8),
+                '\0'..='\x1f' => shown.extend([b'^', c as u8 + 0x40]),
+                '\x7f' => shown.extend(b"^?"),
+                c if steers(c) => shown.extend(c.escape_unicode().map(|c| c as u8)),
+                c => shown.extend(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+        shown.extend(chunk.invalid().iter().flat_map(|byte| std::ascii::escape_default(*byte)));
+    }
+}
+
+/// The same of a JSON text without its newline, which it remains.
+pub fn visible_json(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if steers(c) {
+            let _infallible = write!(shown, "\\u{:04x}", u32::from(c));
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -81,10 +119,29 @@ mod tests {
             assert_eq!(span(ns), shown);
         }
         assert_eq!((number(7), number(u64::MAX)), ("7".to_owned(), "?".to_owned()));
-        assert_eq!(harmless("a\x1b[2J\u{9b}"), "a\\u{1b}[2J\\u{9b}");
+        assert_eq!(harmless("a\x1b[2J\u{9b}\u{202e}"), "a\\u{1b}[2J\\u{9b}\\u{202e}");
         for (then, now, shown) in [(0, 5, "?"), (5_000_000_000, 0, "0s"), (1, 2_000_000_001, "2s"), (u64::MAX, 1, "?")]
         {
             assert_eq!(age(then, now), shown, "{then} {now}");
         }
+    }
+
+    #[test]
+    fn nothing_of_a_log_steers_a_terminal() {
+        let cases: [(&[u8], &str); 7] = [
+            (b"plain\ttext\n", "plain\ttext\n"),
+            (b"\x1b[31mred\r\n", "^[[31mred^M\n"),
+            (b"nul\0del\x7f", "nul^@del^?"),
+            (b"bad \xff byte", "bad \\xff byte"),
+            ("umlaut \u{e4}, c1 \u{9b}31m".as_bytes(), "umlaut \u{e4}, c1 \\u{9b}31m"),
+            ("\u{202e}gpj.exe".as_bytes(), "\\u{202e}gpj.exe"),
+            ("\u{61c}\u{2066}".as_bytes(), "\\u{61c}\\u{2066}"),
+        ];
+        for (bytes, expected) in cases {
+            let mut shown = Vec::new();
+            push_visible(bytes, &mut shown);
+            assert_eq!(String::from_utf8(shown).unwrap(), expected);
+        }
+        assert_eq!(visible_json("{\"a\":\"\u{9b}\u{202e}\u{e4}\"}"), "{\"a\":\"\\u009b\\u202e\u{e4}\"}");
     }
 }

@@ -1,21 +1,24 @@
 //! What a line looks like on standard output: text, a JSON object, or its bytes as they are.
 //!
 //! Text is `<tailer_ts> <source_name> <level> <message>`: the time and the level that a line begins with are taken out
-//! of the message, nothing else is changed, whatever bytes it has. In JSON a message that is no UTF-8 has replacement
-//! characters; its exact bytes are to be had as raw.
+//! of the message, and a carriage return at its end; nothing else is changed, whatever bytes it has. A line without a
+//! time that goes on with a record shows the time of that. In JSON a message that is no UTF-8 has replacement
+//! characters; its exact bytes are to be had as raw. For a terminal all that it would obey is made visible, in each form.
 //! Invariant: lines are numbered from 1 in the order in which they come, pieces of an over-long line among them.
 
+mod color;
 mod json;
 mod stamp;
 mod text;
 
 use jiff::tz::TimeZone;
 use memchr::memchr;
+use standpipe_common::shown::push_visible;
 
 use crate::identity::Origin;
 use crate::level::{self, Level};
 use crate::lines::{Lines, SourceId};
-use crate::timestamp::{self, Parser};
+use crate::timestamp::{self, Parser, Time};
 
 use stamp::Stamper;
 
@@ -30,11 +33,16 @@ pub enum Form {
     Raw,
 }
 
+/// How long after a line with a time one without is taken for the rest of its record.
+const RECORD_NS_MAX: i64 = 10_000_000_000;
+
 /// Forms the lines of all sources.
 #[derive(Debug)]
 pub struct Formatter {
     form: Form,
     color: bool,
+    /// A terminal shows it.
+    is_visible: bool,
     zone: TimeZone,
     sources: Vec<Source>,
     stamper: Stamper,
@@ -46,14 +54,26 @@ pub struct Formatter {
 #[derive(Debug)]
 struct Source {
     name: String,
+    /// None: no color.
+    color: Option<u8>,
     parser: Parser,
     /// Whether its last piece was not the end of its line.
     is_open: bool,
+    record: Option<Record>,
+}
+
+/// What began with a line with a time, and goes on with lines without.
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    time: Time,
+    /// When its last line was read.
+    read_ns: i64,
 }
 
 /// One line, taken apart.
 struct Line<'a> {
-    time_ns: Option<i64>,
+    /// Its own, or that of its record.
+    time: Option<Time>,
     read_ns: i64,
     sequence: u64,
     origin: Origin,
@@ -67,17 +87,40 @@ struct Line<'a> {
     is_open: bool,
 }
 
+impl Source {
+    fn new(name: &str, parser: Parser) -> Source {
+        Source { name: name.to_string(), color: None, parser, is_open: false, record: None }
+    }
+
+    /// The time of a line, in which none was found: that of the record that it goes on with.
+    fn time_of_record(&mut self, read_ns: i64) -> Option<Time> {
+        let record = self.record.as_mut().filter(|record| read_ns - record.read_ns <= RECORD_NS_MAX)?;
+        record.read_ns = read_ns;
+        Some(record.time)
+    }
+}
+
 impl Formatter {
     /// `zone`: that of times in lines that name none.
     pub fn new(form: Form, color: bool, zone: TimeZone) -> Formatter {
-        Formatter { form, color, zone, sources: Vec::new(), stamper: Stamper::default(), sequence: 0 }
+        let stamper = Stamper::default();
+        Formatter { form, color, is_visible: false, zone, sources: Vec::new(), stamper, sequence: 0 }
+    }
+
+    /// From now on what a terminal would obey is made visible.
+    pub fn show_to_terminal(&mut self) {
+        self.is_visible = true;
     }
 
     /// Tells the name of a source and what its times look like. To be called before its first line.
     pub fn add(&mut self, id: SourceId, name: &str, format: timestamp::Format) {
         self.grow(id);
-        let parser = Parser::new(format, self.zone.clone());
-        self.sources[id.0 as usize] = Source { name: name.to_string(), parser, is_open: false };
+        let mut source = Source::new(name, Parser::new(format, self.zone.clone()));
+        if self.color {
+            let others = self.sources.iter().filter(|other| other.name != name);
+            source.color = Some(color::of_name(name, others.filter_map(|other| other.color)));
+        }
+        self.sources[id.0 as usize] = source;
     }
 
     /// Whether pieces of a line have to follow each other, with nothing of another source between them.
@@ -88,7 +131,7 @@ impl Formatter {
     /// Appends lines in their form.
     pub fn push(&mut self, lines: &Lines<'_>, out: &mut Vec<u8>) {
         if self.form == Form::Raw {
-            out.extend_from_slice(lines.bytes);
+            push(lines.bytes, self.is_visible, out);
             return;
         }
         self.grow(lines.source);
@@ -105,8 +148,9 @@ impl Formatter {
         let source = &mut self.sources[lines.source.0 as usize];
         let is_continued = std::mem::replace(&mut source.is_open, is_open);
         self.sequence += 1;
+        let bytes = if is_open { bytes } else { bytes.strip_suffix(b"\r").unwrap_or(bytes) };
         let mut line = Line {
-            time_ns: None,
+            time: None,
             read_ns: lines.read_ns,
             sequence: self.sequence,
             origin: lines.origin,
@@ -117,36 +161,50 @@ impl Formatter {
             is_open,
         };
         if !is_continued {
-            line.take_apart(bytes, &mut source.parser);
+            line.take_apart(bytes, source);
         }
         match self.form {
-            Form::Json => json::push(&line, &source.name, out),
-            Form::Text | Form::Raw => text::push(&line, &source.name, self.color, &mut self.stamper, out),
+            Form::Json => json::push(&line, &source.name, self.is_visible, out),
+            Form::Text | Form::Raw => {
+                let look = text::Look { has_color: self.color, color: source.color, is_visible: self.is_visible };
+                text::push(&line, &source.name, look, &mut self.stamper, out);
+            }
         }
     }
 
     fn grow(&mut self, id: SourceId) {
         while self.sources.len() <= id.0 as usize {
-            let parser = Parser::new(timestamp::Format::Auto, self.zone.clone());
-            self.sources.push(Source { name: "-".to_string(), parser, is_open: false });
+            self.sources.push(Source::new("-", Parser::new(timestamp::Format::Auto, self.zone.clone())));
         }
     }
 }
 
 impl<'a> Line<'a> {
-    fn take_apart(&mut self, bytes: &'a [u8], parser: &mut Parser) {
+    fn take_apart(&mut self, bytes: &'a [u8], source: &mut Source) {
         let mut rest = bytes;
-        if let Some(found) = parser.find(bytes, self.read_ns) {
-            self.time_ns = Some(found.time_ns);
+        if let Some(found) = source.parser.find(bytes, self.read_ns) {
+            self.time = Some(found.time);
+            source.record = Some(Record { time: found.time, read_ns: self.read_ns });
             self.message[0] = &bytes[..found.start];
             rest = &bytes[found.end..];
             rest = rest.strip_prefix(b" ").unwrap_or(rest);
+        } else {
+            self.time = source.time_of_record(self.read_ns);
         }
         if let Some(Level { word, end, gravity }) = level::find(rest) {
             self.level = Some((&rest[word], gravity));
             rest = &rest[end..];
         }
         self.message[1] = rest;
+    }
+}
+
+/// Appends bytes as they are, or made visible.
+fn push(bytes: &[u8], is_visible: bool, out: &mut Vec<u8>) {
+    if is_visible {
+        push_visible(bytes, out);
+    } else {
+        out.extend_from_slice(bytes);
     }
 }
 

@@ -165,6 +165,11 @@ impl Roster {
         self.followed.values()
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.followed.is_empty()
+    }
+
     /// Which there are.
     pub fn ids(&self) -> Vec<SourceId> {
         self.followed.keys().copied().collect()

@@ -50,7 +50,7 @@ pub struct GenerationState {
     pub offset: u64,
     /// What stands right before `offset`. `None`: not known, identity and size decide.
     pub guard: Option<Guard>,
-    /// xxh3-64 of the last line before `offset`, newline included, if it is known.
+    /// xxh3-64 of the last line that was delivered, newline included, if it is known.
     pub last_line_hash: Option<u64>,
     /// What the file begins with, before `offset` or behind it.
     pub head: Head,

@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::io::IsTerminal;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Instant;
 
@@ -26,7 +27,7 @@ use crate::output::{Delivered, Output, Standing, Waits};
 const WRITE_BYTES_MAX: usize = 4096;
 
 /// Most bytes that are taken before they are formed, and that are kept formed while more is taken. What is formed is
-/// larger than what was taken, by less than 400 bytes a line.
+/// larger than what was taken, by less than 400 bytes a line; for a terminal, four times as large at most.
 const BUFFER_BYTES_MAX: usize = 256 << 10;
 
 const NAME: &str = "standard output";
@@ -70,8 +71,11 @@ impl Stdout {
     ///
     /// # Errors
     /// It cannot be asked what it is.
-    pub fn over(file: File, formatter: Formatter) -> Result<Stdout> {
+    pub fn over(file: File, mut formatter: Formatter) -> Result<Stdout> {
         let asks = !file.metadata().cannot("look at", NAME)?.is_file();
+        if file.is_terminal() {
+            formatter.show_to_terminal();
+        }
         let (buffer, marks) = (Vec::new(), VecDeque::new());
         Ok(Stdout { file, asks, formatter, buffer, written: 0, marks, open: None, held: None, is_hurried: false })
     }

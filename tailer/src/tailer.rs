@@ -103,6 +103,8 @@ pub struct Tailer {
     on_their_way: HashMap<Origin, Position>,
     held_back: HeldBack,
     has_color: bool,
+    /// It was said how many files are watched.
+    is_watching_said: bool,
     /// It was said whether leases tell of writers.
     are_leases_said: bool,
 }

@@ -71,11 +71,27 @@ impl FromStr for Format {
     }
 }
 
+/// A time, and how exactly it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Time {
+    /// Ns since the epoch.
+    pub ns: i64,
+    /// Digits of its fraction of a second, at most 9.
+    pub digits: u8,
+}
+
+impl Time {
+    /// By our own clock, which is shown to the microsecond.
+    pub fn of_clock(ns: i64) -> Time {
+        Time { ns, digits: 6 }
+    }
+}
+
 /// A time in a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Ns since the epoch.
-    pub time_ns: i64,
+    /// The time.
+    pub time: Time,
     /// Where it starts in the line.
     pub start: usize,
     /// Behind its last byte, brackets included.
@@ -104,12 +120,17 @@ impl Parser {
         let stamp = match &self.format {
             Format::Pattern(pattern) => {
                 let (time, len) = BrokenDownTime::parse_prefix(pattern, &line[at..]).ok()?;
-                return Some(Found { time_ns: self.local.broken_down(time, read_ns)?, start: at, end: at + len });
+                let end = at + len;
+                let digits =
+                    if time.subsec_nanosecond().is_some() { scan::digits_of_fraction(&line[at..end]) } else { 0 };
+                let ns = self.local.broken_down(time, read_ns)?;
+                return Some(Found { time: Time { ns, digits }, start: at, end });
             }
             Format::Form(form) => forms::find(*form, line, at)?,
             Format::Auto => self.find_any(line, at)?,
         };
-        Some(Found { time_ns: self.local.time_ns(&stamp, read_ns)?, start: stamp.start, end: stamp.end })
+        let time = Time { ns: self.local.time_ns(&stamp, read_ns)?, digits: stamp.fraction.digits };
+        Some(Found { time, start: stamp.start, end: stamp.end })
     }
 
     fn find_any(&mut self, line: &[u8], at: usize) -> Option<Stamp> {

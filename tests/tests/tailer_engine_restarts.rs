@@ -165,7 +165,7 @@ fn a_checkpoint_counts_for_more_than_start_at_the_end() {
     let mut log = stand.log("app.log", 1);
     log.write(10);
     stand.start();
-    stand.daemon().wait_line("leases");
+    stand.daemon().wait_line("inode=");
     log.write(10);
     until("what was written since", || stand.tally(&[&log]).found == 10);
     stand.stop();

@@ -86,7 +86,7 @@ fn where_to_begin_is_a_key_and_a_flag() {
         let mut log = stand.log("app.log", 1);
         log.write(10);
         stand.start_by(stand.launch().args(flag));
-        stand.daemon().wait_line("leases");
+        stand.daemon().wait_line("inode=");
         log.write(5);
         until("the lines", || stand.tally(&[&log]).found >= expected);
         stand.stop();
@@ -174,7 +174,7 @@ fn with_a_clock_that_stands_still_two_runs_are_equal() {
             let launch = Launch::new("tailer").args(paths).args(["--follow-from-start", "--output", "json"]);
             let launch = launch.args(["--order", order]).env("STANDPIPE_TEST_CLOCK", stand.work("clock"));
             let mut daemon = launch.start_into(file);
-            daemon.wait_line("leases");
+            daemon.wait_line("inode=");
             // Lines that wait for earlier ones wait by that clock; at the end they come all the same.
             assert_eq!(daemon.terminate(), 0);
             fs::read_to_string(&output).unwrap()

@@ -24,7 +24,7 @@ fn sources_are_added_and_removed_and_the_others_notice_nothing() {
     stand.wait_delivered(&[&a, &b]);
 
     stand.configure("", &[("a.log", ""), ("c.log", "")]);
-    stand.daemon().hang_up("order=read");
+    stand.daemon().hang_up("watching");
     for log in [&mut a, &mut c] {
         log.write(10);
     }
@@ -36,7 +36,7 @@ fn sources_are_added_and_removed_and_the_others_notice_nothing() {
 
     // It goes on where it was left.
     stand.configure("", &[("a.log", ""), ("b.log", ""), ("c.log", "")]);
-    stand.daemon().hang_up("order=read");
+    stand.daemon().hang_up("watching");
     drop(rename_and_create(&mut a));
     a.write(10);
     stand.finish(&[&a, &b, &c]);
@@ -53,7 +53,7 @@ fn how_long_late_writers_are_waited_for_changes_for_files_that_stay() {
     log.write(10);
     stand.daemon().wait_line("rotated");
     stand.configure("late_writer_max_ms = 0\n", &[("app.log", "")]);
-    stand.daemon().hang_up("order=read");
+    stand.daemon().hang_up("watching");
     stand.wait_delivered(&[&log]);
     stand.finish(&[&log]);
 }
@@ -74,7 +74,7 @@ fn a_source_that_gets_another_pipe_goes_there_from_where_it_was() {
     let toml = fs::read_to_string(stand.work("tailer.toml")).unwrap();
     let out = stand.scratch.run("out");
     fs::write(stand.work("tailer.toml"), toml.replace(out.to_str().unwrap(), other.to_str().unwrap())).unwrap();
-    stand.daemon().hang_up("order=read");
+    stand.daemon().hang_up("watching");
     log.write(50);
     let whole = fs::read(&log.path).unwrap();
     until("the rest", || drain.bytes().len() >= whole.len() - size);
@@ -97,7 +97,7 @@ fn a_pipe_whose_record_cannot_be_made_is_tried_again() {
     stand.configure("", &[("a.log", &piped), ("b.log", &piped), ("c-*.log", &piped)]);
     let dir = stand.work("");
     fs::set_permissions(&dir, Permissions::from_mode(0o555)).unwrap();
-    stand.daemon().hang_up("order=read");
+    stand.daemon().hang_up("watching");
     for log in [&mut a, &mut b, &mut c] {
         log.write(10);
     }

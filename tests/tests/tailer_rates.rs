@@ -120,7 +120,7 @@ fn a_hup_lifts_a_limit() {
     stand.start();
     stand.daemon().wait_line(BEGAN);
     stand.configure("", &[("app.log", "")]);
-    stand.daemon().hang_up("order=read");
+    stand.daemon().hang_up("watching");
     stand.finish(&[&log]);
 }
 

@@ -89,12 +89,12 @@ fn a_spool_that_is_taken_out_before_a_kill_and_put_back_later_repeats_nothing() 
         let (pipe, log) = (stand.scratch.run("out"), stand.scratch.path().join("tailer/app.log"));
         let without = format!("state_file = \"state.json\"\npipe = {pipe:?}\n[[files]]\npath = {log:?}\n");
         fs::write(toml, without).unwrap();
-        stand.daemon().hang_up("order=read");
+        stand.daemon().hang_up("watching");
         stand.daemon().kill9();
         stand.faults("");
         stand.start();
         stand.configure(MARKERS, "");
-        stand.daemon().hang_up("order=read");
+        stand.daemon().hang_up("watching");
         until("it is removed", || stand.left().0.is_empty());
         stand.put("b", b"b\n");
         stand.mark("b");

@@ -251,7 +251,7 @@ fn a_hup_lifts_a_limit() {
     stand.start();
     until("the first line", || !stand.drain.bytes().is_empty());
     stand.configure(MARKERS, "");
-    stand.daemon().hang_up("order=read");
+    stand.daemon().hang_up("watching");
     until("all of it", || stand.drain.bytes().len() == bytes);
     until("all is removed", || stand.left().0.is_empty());
 }

@@ -134,7 +134,7 @@ fn a_file_that_cannot_be_read_and_one_that_is_limited_are_told() {
     drop(log);
     // A source that is followed no longer is shown no longer.
     stand.configure("", &[("missing.log", "")]);
-    stand.daemon().hang_up("order=read");
+    stand.daemon().hang_up("watching");
     until("one source", || json(&stand).1["sources"].as_array().unwrap().len() == 1);
     assert_eq!(status(&stand).run().code, 0);
     stand.stop();

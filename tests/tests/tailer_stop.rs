@@ -117,7 +117,7 @@ fn an_output_that_takes_nothing_does_not_hold_up_the_end_and_the_rest_comes_with
     stand.set_draining(false);
     stand.start();
     log.write(20_000);
-    stand.daemon().wait_line("leases");
+    stand.daemon().wait_line("inode=");
     let began = Instant::now();
     let said = stand.stop();
     assert!(began.elapsed() < Duration::from_millis(2500), "{:?}", began.elapsed());
@@ -186,7 +186,7 @@ fn standard_output_that_is_full_loses_nothing() {
     let (mut reader, writer) = pipe().unwrap();
     let launch = Launch::new("tailer").arg(&log.path).args(["--follow-from-start", "--output", "raw"]);
     let mut daemon = launch.start_into(Stdio::from(writer));
-    daemon.wait_line("leases");
+    daemon.wait_line("inode=");
     let mut got = vec![0; fs::metadata(&log.path).unwrap().len() as usize];
     reader.read_exact(&mut got).unwrap();
     assert!(got == fs::read(&log.path).unwrap());

@@ -1,10 +1,11 @@
 //! Bytes to standard output.
 //!
 //! Byte for byte, unless that is a terminal: there control characters, escape sequences and characters that change
-//! the direction of writing are made visible, for whoever writes a log could otherwise steer the terminal of whoever
-//! reads it.
+//! the direction of writing are made visible.
 
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+
+use standpipe_common::shown::push_visible;
 
 /// Buffer before the system call.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -31,10 +32,10 @@ impl Write for Printer {
         if self.is_terminal {
             self.rest.extend_from_slice(bytes);
             let end = self.rest.len() - unfinished(&self.rest);
-            let mut shown = String::new();
-            show(&self.rest[..end], &mut shown);
+            let mut shown = Vec::new();
+            push_visible(&self.rest[..end], &mut shown);
             self.rest.drain(..end);
-            self.out.write_all(shown.as_bytes())?;
+            self.out.write_all(&shown)?;
         } else {
             self.out.write_all(bytes)?;
         }
@@ -55,46 +56,9 @@ fn unfinished(bytes: &[u8]) -> usize {
     }
 }
 
-/// Appends `bytes` with everything visible that would not just be text: `^[`, `\xff`, `\u{202e}`.
-fn show(bytes: &[u8], shown: &mut String) {
-    for chunk in bytes.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            match character {
-                '\n' | '\t' => shown.push(character),
-                '\0'..='\x1f' => shown.extend(['^', char::from(character as u8 + 0x40)]),
-                '\x7f' => shown.push_str("^?"),
-                '\u{80}'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                    shown.extend(character.escape_unicode());
-                }
-                _ => shown.push(character),
-            }
-        }
-        for byte in chunk.invalid() {
-            shown.extend(std::ascii::escape_default(*byte).map(char::from));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nothing_of_a_log_steers_a_terminal() {
-        let cases: [(&[u8], &str); 6] = [
-            (b"plain\ttext\n", "plain\ttext\n"),
-            (b"\x1b[31mred\r\n", "^[[31mred^M\n"),
-            (b"nul\0del\x7f", "nul^@del^?"),
-            (b"bad \xff byte", "bad \\xff byte"),
-            ("umlaut \u{e4}, c1 \u{9b}31m".as_bytes(), "umlaut \u{e4}, c1 \\u{9b}31m"),
-            ("\u{202e}gpj.exe".as_bytes(), "\\u{202e}gpj.exe"),
-        ];
-        for (bytes, expected) in cases {
-            let mut shown = String::new();
-            show(bytes, &mut shown);
-            assert_eq!(shown, expected);
-        }
-    }
 
     #[test]
     fn a_character_cut_in_two_is_waited_for() {

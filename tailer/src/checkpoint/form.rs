@@ -3,7 +3,7 @@
 //! ```text
 //! {"checksum":"xxh3-64:5b1f9d2f0c6a7e44",
 //! "version":1,"files":{
-//! "/var/log/app.log":{"dev":64768,"ino":4198401,"offset":123456,"last_line_hash":"xxh3-64:0123456789abcdef",…},
+//! "/var/log/app.log":{"dev":64768,"ino":4198401,"offset":123456,"last_line_hash":"0123456789abcdef",…},
 //! "/var/log/b.log":{…}
 //! }}
 //! ```
@@ -14,7 +14,8 @@
 //!   `offset`, `last_line_hash`, `born_ns`, `epoch`, `guard` and `head` (`bytes`, `hash`), `copy`; none of them if there
 //!   is no generation. `older`: the generations before that one, oldest first, with the same fields. `done`,
 //!   `since_ns` and `left_ns` as [`SourceState`] has them.
-//! - A hash is `xxh3-64:` and 16 hexadecimal digits. A `last_line_hash` of another form counts as none.
+//! - A hash is `xxh3-64:` and 16 hexadecimal digits, a `last_line_hash` these alone, or with that before them; one of
+//!   another form counts as none.
 //! - Keys that are not known here are ignored.
 //!
 //! A file that has none of our own fields (only `version` and, in `files`, `dev`, `ino`, `offset`, `last_line_hash`) is

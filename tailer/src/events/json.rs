@@ -1,9 +1,8 @@
 //! Events as JSON objects: `event`, then what is known of `source`, `path`, `old`, `new`, `identity`, `offset`, `errno`
 //! and the rest.
 
-use std::fmt::Write;
-
 use serde_json::{Value, json};
+use standpipe_common::shown::visible_json;
 
 use super::Event;
 use crate::identity::Identity;
@@ -15,15 +14,7 @@ pub(super) fn object(event: &Event) -> String {
     let comma = if fields == "{}" { "" } else { "," };
     let text = format!("{{\"event\":\"{kind}\"{comma}{}", &fields[1..]);
     // serde_json leaves those above ASCII's first 32 as they are; a terminal obeys some of them.
-    let mut line = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() {
-            let _infallible = write!(line, "\\u{:04x}", u32::from(c));
-        } else {
-            line.push(c);
-        }
-    }
-    line
+    visible_json(&text)
 }
 
 fn fields(event: &Event) -> (&'static str, Value) {

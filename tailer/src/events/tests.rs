@@ -79,7 +79,7 @@ fn sentences_do_not_change() {
 [tailer] app.log: 1 line late, put out behind later ones
 [tailer] app.log has several copies that fit, none is used
 [tailer] app.log inode=9 finished
-[tailer] app.log inode=9 read=20 delivered=10
+[tailer] app.log dev=3 inode=9 read=20 delivered=10
 [tailer] hello
 [tailer] warning: careful
 [tailer] error: no\\x1b[2J";

@@ -52,7 +52,7 @@ pub(super) fn sentence(event: &Event) -> String {
         Event::Ambiguous { name } => format!("{name} has several copies that fit, none is used"),
         Event::Finished { name, identity } => format!("{name} inode={} finished", identity.ino),
         Event::Debug { name, identity, read, delivered } => {
-            format!("{name} inode={} read={read} delivered={delivered}", identity.ino)
+            format!("{name} dev={} inode={} read={read} delivered={delivered}", identity.dev, identity.ino)
         }
         Event::Note(sentence) => sentence.clone(),
         Event::Warning(sentence) => format!("warning: {sentence}"),

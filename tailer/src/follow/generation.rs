@@ -129,8 +129,20 @@ pub struct Generation {
     pub is_complete: bool,
     /// Why it cannot be read now.
     pub trouble: Option<Trouble>,
-    /// Guards of the bytes before the ends of what was put and is not delivered.
-    marks: VecDeque<(u64, Guard)>,
+    /// The last line before `read`, if it was given at once: its hash, newline included.
+    pub last_line_hash: Option<u64>,
+    /// Ends of what was put and is not delivered.
+    marks: VecDeque<Mark>,
+}
+
+/// An end of what was put.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    end: u64,
+    /// Of the bytes before it.
+    guard: Guard,
+    /// Of the line before it.
+    line_hash: Option<u64>,
 }
 
 impl Generation {
@@ -162,6 +174,7 @@ impl Generation {
             asked: Asked::default(),
             is_complete: false,
             trouble: None,
+            last_line_hash: None,
             marks: VecDeque::new(),
         }
     }
@@ -238,6 +251,7 @@ impl Generation {
             self.delivered = self.read + bytes;
         }
         self.read += bytes;
+        self.last_line_hash = None;
         self.memory.push(&vec![0; bytes.min(GUARD_BYTES_MAX as u64) as usize]);
         *self.skipped.get_or_insert(0) += bytes;
     }
@@ -326,7 +340,8 @@ impl Generation {
                 keep
             });
         }
-        self.marks.extend(self.memory.tail_guard().map(|guard| (self.read, guard)));
+        let (end, line_hash) = (self.read, self.last_line_hash);
+        self.marks.extend(self.memory.tail_guard().map(|guard| Mark { end, guard, line_hash }));
     }
 
     /// Bytes up to here are delivered.
@@ -335,7 +350,7 @@ impl Generation {
         if self.delivered >= self.put {
             self.delivered = self.read;
         }
-        while self.marks.len() > 1 && self.marks[1].0 <= self.delivered {
+        while self.marks.len() > 1 && self.marks[1].end <= self.delivered {
             self.marks.pop_front();
         }
     }
@@ -343,12 +358,15 @@ impl Generation {
     /// What a checkpoint says of it.
     pub fn state(&self) -> GenerationState {
         let (offset, guard) = self.delivered_guard();
+        let mark = self.marks.iter().find(|mark| mark.end == offset);
+        let last_line_hash =
+            if offset == self.read { self.last_line_hash } else { mark.and_then(|mark| mark.line_hash) };
         GenerationState {
             origin: self.origin,
             copy: (self.inode != self.origin.identity).then_some(self.inode),
             offset,
             guard,
-            last_line_hash: None,
+            last_line_hash,
             head: self.memory.head(),
         }
     }
@@ -360,8 +378,8 @@ impl Generation {
         if self.delivered >= self.read {
             return (self.delivered, self.memory.tail_guard());
         }
-        if let Some((_, guard)) = self.marks.iter().find(|(end, _)| *end == self.delivered) {
-            return (self.delivered, Some(*guard));
+        if let Some(mark) = self.marks.iter().find(|mark| mark.end == self.delivered) {
+            return (self.delivered, Some(mark.guard));
         }
         if let Place::Open(file) = &self.place
             && let Ok(Some(Memory::Bytes { tail, .. })) = Memory::of_file(file, self.delivered)
@@ -370,8 +388,8 @@ impl Generation {
         {
             return (self.delivered, Some(Guard::of_end(&tail)));
         }
-        match self.marks.iter().rev().find(|(end, _)| *end <= self.delivered) {
-            Some((end, guard)) => (*end, Some(*guard)),
+        match self.marks.iter().rev().find(|mark| mark.end <= self.delivered) {
+            Some(mark) => (mark.end, Some(mark.guard)),
             None => (self.delivered, None),
         }
     }

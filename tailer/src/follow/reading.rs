@@ -13,6 +13,7 @@ use std::time::Instant;
 use memchr::{memchr, memrchr};
 use nix::errno::Errno;
 use nix::unistd::{Whence, lseek};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::follow::generation::{Generation, Phase, Place};
 use crate::follow::happening::{Happening, Truncation};
@@ -281,8 +282,16 @@ fn give(generation: &mut Generation, hands: &mut Hands<'_>, bytes: &[u8], ends: 
     });
     generation.read = end;
     generation.memory.push(bytes);
+    generation.last_line_hash = if generation.is_inside_line { None } else { last_line_hash(given, ends) };
     generation.mark();
     generation.is_inside_line = ends == End::Open;
+}
+
+/// Of the last line of what was given, unless that is a piece of one. A newline of ours counts: it was delivered.
+fn last_line_hash(given: &[u8], ends: End) -> Option<u64> {
+    let before = &given[..given.len() - 1];
+    let start = memrchr(b'\n', before).map_or(0, |newline| newline + 1);
+    (ends != End::Open).then(|| xxh3_64(&given[start..]))
 }
 
 /// Zeros among new bytes that nobody wrote.

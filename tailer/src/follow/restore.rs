@@ -82,6 +82,7 @@ impl Source {
         let memory = Memory::Guards { head: saved.head, tail: saved.guard };
         let mut generation = Generation::new(self.new_id(), saved.origin, self.path.clone(), Place::Away, now)
             .starting_at(saved.offset, memory);
+        generation.last_line_hash = saved.last_line_hash;
         if let Some((path, found)) = found {
             generation.inode = found.identity;
             generation.path = path;

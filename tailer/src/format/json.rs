@@ -2,7 +2,7 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `time` | the time that the line says, RFC 3339, UTC; null if none |
+//! | `time` | the time that the line says, or the line that it goes on with; RFC 3339, UTC; null if none |
 //! | `read` | when it was read |
 //! | `delta` | seconds from `time` to `read`; null if there is no `time` |
 //! | `sequence` | number of the line in this run, from 1 |
@@ -16,9 +16,11 @@
 
 use serde::Serialize;
 use serde_json::Serializer;
+use standpipe_common::shown::visible_json;
 
 use super::Line;
 use super::stamp::Stamper;
+use crate::timestamp::Time;
 
 #[derive(Serialize)]
 struct Object<'a> {
@@ -43,7 +45,7 @@ struct Identity {
     ino: u64,
 }
 
-pub(super) fn push(line: &Line<'_>, name: &str, out: &mut Vec<u8>) {
+pub(super) fn push(line: &Line<'_>, name: &str, is_visible: bool, out: &mut Vec<u8>) {
     let [before, behind] = line.message;
     let joined;
     let message = if before.is_empty() {
@@ -53,9 +55,9 @@ pub(super) fn push(line: &Line<'_>, name: &str, out: &mut Vec<u8>) {
         String::from_utf8_lossy(&joined)
     };
     let object = Object {
-        time: line.time_ns.map(rendered),
-        read: rendered(line.read_ns),
-        delta: line.time_ns.map(|time_ns| seconds(line.read_ns.saturating_sub(time_ns))),
+        time: line.time.map(rendered),
+        read: rendered(Time::of_clock(line.read_ns)),
+        delta: line.time.map(|time| seconds(line.read_ns.saturating_sub(time.ns))),
         sequence: line.sequence,
         source: name,
         identity: Identity { dev: line.origin.identity.dev, ino: line.origin.identity.ino },
@@ -66,14 +68,20 @@ pub(super) fn push(line: &Line<'_>, name: &str, out: &mut Vec<u8>) {
         continued: line.is_continued,
         open: line.is_open,
     };
+    let start = out.len();
     // Writing numbers and strings into memory cannot fail.
     object.serialize(&mut Serializer::new(&mut *out)).ok();
+    if is_visible {
+        let text = String::from_utf8_lossy(&out[start..]).into_owned();
+        out.truncate(start);
+        out.extend_from_slice(visible_json(&text).as_bytes());
+    }
     out.push(b'\n');
 }
 
-fn rendered(time_ns: i64) -> String {
+fn rendered(time: Time) -> String {
     let mut text = Vec::with_capacity(32);
-    Stamper::default().push(time_ns, &mut text);
+    Stamper::default().push(time, &mut text);
     String::from_utf8(text).unwrap_or_default()
 }
 

@@ -1,38 +1,42 @@
-//! Renders a time as `2026-11-21T10:00:00.000000Z`.
+//! Renders a time as `2026-11-21T10:00:00.000000Z`, with as many digits as its source has.
 //!
 //! The last second is kept as text, for most lines share it with the line before.
 
 use jiff::Timestamp;
 use jiff::tz::Offset;
 
-const NS_PER_SECOND: i64 = 1_000_000_000;
-const NS_PER_MICROSECOND: i64 = 1000;
+use crate::timestamp::Time;
 
-/// Renders times in UTC with microseconds.
+const NS_PER_SECOND: i64 = 1_000_000_000;
+
+/// Renders times in UTC.
 #[derive(Debug)]
 pub(super) struct Stamper {
     second: i64,
-    /// `2026-11-21T10:00:00.` of that second.
-    text: [u8; 20],
+    /// `2026-11-21T10:00:00` of that second.
+    text: [u8; 19],
 }
 
 impl Default for Stamper {
     fn default() -> Stamper {
-        Stamper { second: 0, text: *b"1970-01-01T00:00:00." }
+        Stamper { second: 0, text: *b"1970-01-01T00:00:00" }
     }
 }
 
 impl Stamper {
-    /// Appends a time, in ns since the epoch.
-    pub(super) fn push(&mut self, time_ns: i64, out: &mut Vec<u8>) {
-        let second = time_ns.div_euclid(NS_PER_SECOND);
+    /// Appends a time.
+    pub(super) fn push(&mut self, time: Time, out: &mut Vec<u8>) {
+        let second = time.ns.div_euclid(NS_PER_SECOND);
         if second != self.second {
             self.render(second);
         }
-        let mut text = *b"2026-11-21T10:00:00.000000Z";
-        text[..20].copy_from_slice(&self.text);
-        put_digits(time_ns.rem_euclid(NS_PER_SECOND) / NS_PER_MICROSECOND, &mut text[20..26]);
-        out.extend_from_slice(&text);
+        out.extend_from_slice(&self.text);
+        if time.digits > 0 {
+            let mut fraction = *b".000000000";
+            put_digits(time.ns.rem_euclid(NS_PER_SECOND), &mut fraction[1..]);
+            out.extend_from_slice(&fraction[..=usize::from(time.digits.min(9))]);
+        }
+        out.push(b'Z');
     }
 
     fn render(&mut self, second: i64) {
@@ -64,15 +68,16 @@ mod tests {
         let mut stamper = Stamper::default();
         for time_ns in [0, 1999, -1, 951_782_399_999_999_999, 1_795_255_200_000_001_000, i64::MAX, i64::MIN, 0] {
             let expected = Timestamp::from_nanosecond(time_ns.into()).unwrap();
-            let mut out = Vec::new();
-            stamper.push(time_ns, &mut out);
-            let micros = time_ns.rem_euclid(NS_PER_SECOND) / 1000;
+            let nanos = time_ns.rem_euclid(NS_PER_SECOND);
             let second = Timestamp::from_second(time_ns.div_euclid(NS_PER_SECOND)).unwrap();
-            assert_eq!(
-                String::from_utf8(out).unwrap(),
-                format!("{}.{micros:06}Z", second.strftime("%FT%T")),
-                "{expected}"
-            );
+            for digits in 0..=9 {
+                let mut out = Vec::new();
+                stamper.push(Time { ns: time_ns, digits }, &mut out);
+                let fraction = format!(".{nanos:09}")[..=usize::from(digits)].to_owned();
+                let fraction = if digits == 0 { "" } else { &fraction };
+                let text = format!("{}{fraction}Z", second.strftime("%FT%T"));
+                assert_eq!(String::from_utf8(out).unwrap(), text, "{expected}");
+            }
         }
     }
 }

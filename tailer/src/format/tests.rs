@@ -25,17 +25,17 @@ fn formatter(form: Form, color: bool) -> Formatter {
 #[test]
 fn text_has_time_source_level_and_what_is_left() {
     for (line, text) in [
-        ("2026-11-21T10:00:00Z INFO started\n", "2026-11-21T10:00:00.000000Z app.log INFO started\n"),
-        ("2026-11-21 11:00:00,123456789+01:00 [warn] x\n", "2026-11-21T10:00:00.123456Z app.log warn x\n"),
-        ("2026-11-21T10:00:00Z   indented\n", "2026-11-21T10:00:00.000000Z app.log -   indented\n"),
+        ("2026-11-21T10:00:00Z INFO started\n", "2026-11-21T10:00:00Z app.log INFO started\n"),
+        ("2026-11-21 11:00:00,123456789+01:00 [warn] x\n", "2026-11-21T10:00:00.123456789Z app.log warn x\n"),
+        ("2026-11-21T10:00:00Z   indented\n", "2026-11-21T10:00:00Z app.log -   indented\n"),
         ("    at main\n", "2026-11-21T10:00:01.000000Z app.log -     at main\n"),
         ("Error: no\n", "2026-11-21T10:00:01.000000Z app.log Error no\n"),
         ("\n", "2026-11-21T10:00:01.000000Z app.log - \n"),
         (
             "::1 - - [21/Nov/2026:10:00:00 +0000] \"GET / HTTP/1.0\" 200\n",
-            "2026-11-21T10:00:00.000000Z app.log - ::1 - - \"GET / HTTP/1.0\" 200\n",
+            "2026-11-21T10:00:00Z app.log - ::1 - - \"GET / HTTP/1.0\" 200\n",
         ),
-        ("<34>Nov 21 10:00:00 web1 su: x\n", "2026-11-21T10:00:00.000000Z app.log - <34>web1 su: x\n"),
+        ("<34>Nov 21 10:00:00 web1 su: x\n", "2026-11-21T10:00:00Z app.log - <34>web1 su: x\n"),
         ("a\nb\n", "2026-11-21T10:00:01.000000Z app.log - a\n2026-11-21T10:00:01.000000Z app.log - b\n"),
     ] {
         let out = put(&mut formatter(Form::Text, false), 0, line.as_bytes());
@@ -45,7 +45,7 @@ fn text_has_time_source_level_and_what_is_left() {
 
 #[test]
 fn bytes_of_any_kind_pass_unchanged() {
-    let out = put(&mut formatter(Form::Text, false), 0, b"\xff\0\x1b[1m\r\n");
+    let out = put(&mut formatter(Form::Text, false), 0, b"\xff\0\x1b[1m\r\r\n");
     assert_eq!(out, b"2026-11-21T10:00:01.000000Z app.log - \xff\0\x1b[1m\r\n");
     let bytes = b"2026-11-21T10:00:00Z INFO \xff\0\r\n\nx";
     assert_eq!(put(&mut formatter(Form::Raw, true), 0, bytes), bytes);
@@ -54,10 +54,11 @@ fn bytes_of_any_kind_pass_unchanged() {
 #[test]
 fn colors_are_put_around_source_and_level() {
     let out = put(&mut formatter(Form::Text, true), 0, b"error: x\nx\n");
+    let color = color::of_name("app.log", std::iter::empty()).to_string();
     assert_eq!(
-        String::from_utf8(out).unwrap(),
-        "2026-11-21T10:00:01.000000Z \x1b[36mapp.log\x1b[0m \x1b[31merror\x1b[0m x\n\
-         2026-11-21T10:00:01.000000Z \x1b[36mapp.log\x1b[0m - x\n"
+        String::from_utf8(out).unwrap().replace(&color, "COLOR"),
+        "2026-11-21T10:00:01.000000Z \x1b[38;5;COLORmapp.log\x1b[0m \x1b[31merror\x1b[0m x\n\
+         2026-11-21T10:00:01.000000Z \x1b[38;5;COLORmapp.log\x1b[0m - x\n"
     );
 }
 
@@ -69,8 +70,8 @@ fn json_has_all_fields() {
     assert_eq!(
         String::from_utf8(out).unwrap(),
         format!(
-            r#"{{"time":"2026-11-21T10:00:00.250000Z","read":"2026-11-21T10:00:01.000000Z","delta":0.75,"sequence":1,"source":"app.log",{identity},"offset":100,"level":"WARN","message":"\"x\"�"}}
-{{"time":null,"read":"2026-11-21T10:00:01.000000Z","delta":null,"sequence":2,"source":"app.log",{identity},"offset":134,"level":null,"message":"\tno time"}}
+            r#"{{"time":"2026-11-21T10:00:00.25Z","read":"2026-11-21T10:00:01.000000Z","delta":0.75,"sequence":1,"source":"app.log",{identity},"offset":100,"level":"WARN","message":"\"x\"�"}}
+{{"time":"2026-11-21T10:00:00.25Z","read":"2026-11-21T10:00:01.000000Z","delta":0.75,"sequence":2,"source":"app.log",{identity},"offset":134,"level":null,"message":"\tno time"}}
 "#
         )
     );
@@ -86,5 +87,56 @@ fn pieces_of_a_line_are_one_line_of_text_and_marked_objects() {
     for (piece, marks) in pieces.into_iter().zip([(false, true), (true, true), (true, false)]) {
         let object: serde_json::Value = serde_json::from_slice(&put(&mut json, 0, piece)).unwrap();
         assert_eq!((object["continued"] == true, object["open"] == true), marks, "{object}");
+    }
+}
+
+#[test]
+fn a_record_has_the_time_of_its_first_line() {
+    let lines = "first\n2026-11-21T10:00:00Z ERROR boom\n\tat x.y\n\nCaused by: b\n2026-11-21T10:00:00.5Z fine\n";
+    let text = "2026-11-21T10:00:01.000000Z app.log - first
+2026-11-21T10:00:00Z app.log ERROR boom
+2026-11-21T10:00:00Z app.log - \tat x.y
+2026-11-21T10:00:00Z app.log - 
+2026-11-21T10:00:00Z app.log - Caused by: b
+2026-11-21T10:00:00.5Z app.log - fine
+";
+    let out = put(&mut formatter(Form::Text, false), 0, lines.as_bytes());
+    assert_eq!(String::from_utf8(out).unwrap(), text);
+}
+
+#[test]
+fn what_comes_long_after_a_record_is_none_of_it() {
+    let mut source = Source::new("-", Parser::new(timestamp::Format::Auto, TimeZone::UTC));
+    let time = Time { ns: 1, digits: 0 };
+    source.record = Some(Record { time, read_ns: 0 });
+    assert_eq!(source.time_of_record(RECORD_NS_MAX), Some(time));
+    assert_eq!(source.time_of_record(2 * RECORD_NS_MAX), Some(time));
+    assert_eq!(source.time_of_record(3 * RECORD_NS_MAX + 1), None);
+}
+
+#[test]
+fn lines_of_windows_end_without_a_carriage_return() {
+    for (form, expected) in [(Form::Text, "x\ry\n"), (Form::Json, "\"message\":\"x\\ry\"}\n"), (Form::Raw, "x\ry\r\n")]
+    {
+        let out = String::from_utf8(put(&mut formatter(form, false), 0, b"INFO x\ry\r\n")).unwrap();
+        assert!(out.ends_with(expected), "{out:?}");
+    }
+    let out = put(&mut formatter(Form::Text, false), 0, b"INFO\r\n");
+    assert_eq!(String::from_utf8(out).unwrap(), "2026-11-21T10:00:01.000000Z app.log INFO \n");
+}
+
+#[test]
+fn a_terminal_is_not_steered_in_any_form() {
+    let line = "\x1b]0;owned\x07 \u{9b}31m \u{202e}rtl \x7f\r\n".as_bytes();
+    for form in [Form::Text, Form::Json, Form::Raw] {
+        let mut formatter = formatter(form, true);
+        formatter.add(SourceId(1), "ev\x1b[2Jil", timestamp::Format::Auto);
+        formatter.show_to_terminal();
+        let color = color::of_name("ev\x1b[2Jil", std::iter::empty());
+        let out = String::from_utf8(put(&mut formatter, 0, line)).unwrap();
+        let rest = out.replace(&format!("\x1b[38;5;{color}m"), "").replace("\x1b[0m", "");
+        let bad = |c: char| standpipe_common::shown::steers(c) && c != '\n';
+        assert!(!rest.contains(bad), "{form:?}: {rest:?}");
+        assert!(form != Form::Json || serde_json::from_str::<serde_json::Value>(&out).is_ok(), "{out}");
     }
 }

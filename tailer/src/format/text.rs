@@ -2,24 +2,39 @@
 //!
 //! The pieces of an over-long line follow each other as one line.
 
-use super::Line;
 use super::stamp::Stamper;
+use super::{Line, push as push_bytes};
 use crate::level::Gravity;
+use crate::timestamp::Time;
 
-const SOURCE_COLOR: &[u8] = b"\x1b[36m";
 const PLAIN: &[u8] = b"\x1b[0m";
 
-pub(super) fn push(line: &Line<'_>, name: &str, color: bool, stamper: &mut Stamper, out: &mut Vec<u8>) {
+/// How it is shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    pub has_color: bool,
+    /// Of the source.
+    pub color: Option<u8>,
+    pub is_visible: bool,
+}
+
+pub(super) fn push(line: &Line<'_>, name: &str, look: Look, stamper: &mut Stamper, out: &mut Vec<u8>) {
     if !line.is_continued {
-        stamper.push(line.time_ns.unwrap_or(line.read_ns), out);
+        stamper.push(line.time.unwrap_or(Time::of_clock(line.read_ns)), out);
         out.push(b' ');
-        push_colored(name.as_bytes(), if color { SOURCE_COLOR } else { b"" }, out);
+        if let Some(color) = look.color {
+            out.extend_from_slice(format!("\x1b[38;5;{color}m").as_bytes());
+            push_bytes(name.as_bytes(), look.is_visible, out);
+            out.extend_from_slice(PLAIN);
+        } else {
+            push_bytes(name.as_bytes(), look.is_visible, out);
+        }
         out.push(b' ');
         let (word, gravity) = line.level.unwrap_or((b"-", Gravity::Info));
-        push_colored(word, if color { level_color(gravity) } else { b"" }, out);
+        push_colored(word, if look.has_color { level_color(gravity) } else { b"" }, out);
         out.push(b' ');
     }
-    line.message.iter().for_each(|part| out.extend_from_slice(part));
+    line.message.iter().for_each(|part| push_bytes(part, look.is_visible, out));
     if !line.is_open {
         out.push(b'\n');
     }

@@ -182,9 +182,9 @@ impl Lane {
     fn key_of(&mut self, line: &[u8], read_ns: i64, untimed: i64) -> (i64, Kind) {
         let found = if self.is_open { None } else { self.parser.find(line, read_ns) };
         match found {
-            Some(found) if found.time_ns < self.key => (self.key, Kind::Backward),
+            Some(found) if found.time.ns < self.key => (self.key, Kind::Backward),
             Some(found) => {
-                self.key = found.time_ns;
+                self.key = found.time.ns;
                 (self.key, Kind::Timed)
             }
             None if self.key == NO_KEY => (untimed, Kind::Untimed),

@@ -86,6 +86,7 @@ impl Tailer {
         self.roll(now);
         self.change_spools(now);
         self.expand_next(now);
+        self.is_watching_said = true;
         self.tell_watching();
     }
 

@@ -75,6 +75,7 @@ impl Tailer {
             directories: Directories::new(now),
             watch,
             has_more_hints: false,
+            is_watching_said: false,
             are_leases_said: false,
             keeper: begin.keeper,
             board: Board::default(),
@@ -118,7 +119,7 @@ impl Tailer {
         tailer.spools.take_up(&mut tailer.outputs);
         tailer.forget_finished();
         tailer.expand_next(now);
-        tailer.tell_watching();
+        tailer.tell_watching_if_any();
         if let Some(event) = &trouble {
             tailer.printer.print(event);
         }

@@ -11,6 +11,7 @@ use crate::follow::happening::{Happening, Truncation};
 use crate::identity::Identity;
 use crate::lease;
 use crate::lines::SourceId;
+use crate::roster::Followed;
 use crate::stage::message::Severity;
 
 impl Tailer {
@@ -19,14 +20,25 @@ impl Tailer {
         let files = self.roster.iter().filter(|followed| !followed.is_leaving).count();
         let (interval, inotify) = (self.config.poll_interval, self.watch.is_some());
         self.printer.print(&Event::Watching { files, interval, inotify });
-        let window = (!self.is_batch && self.config.order == Order::Timestamp).then_some(self.config.window);
-        let order = if self.config.order == Order::Timestamp { "timestamp" } else { "read" };
-        self.printer.print(&Event::Order { order, window });
+        if self.is_debug {
+            let window = (!self.is_batch && self.config.order == Order::Timestamp).then_some(self.config.window);
+            let order = if self.config.order == Order::Timestamp { "timestamp" } else { "read" };
+            self.printer.print(&Event::Order { order, window });
+        }
+    }
+
+    /// The same at the start, if any file is there. Else it is told when the first comes: nothing is watched before.
+    pub(super) fn tell_watching_if_any(&mut self) {
+        let is_there = |followed: &Followed| followed.source.path().exists();
+        if self.roster.is_empty() || self.roster.iter().any(is_there) {
+            self.is_watching_said = true;
+            self.tell_watching();
+        }
     }
 
     /// Which way it becomes known that a rotated file is finished: once, when a file is there to be asked.
     pub(super) fn tell_leases(&mut self) {
-        if self.are_leases_said || self.is_batch {
+        if self.are_leases_said || self.is_batch || !self.is_debug {
             return;
         }
         let files = self.roster.iter().filter_map(|followed| followed.source.live()?.file());
@@ -51,8 +63,13 @@ impl Tailer {
             count(&mut followed.counts, happening);
         }
         for happening in happenings {
-            if !self.is_debug && matches!(happening, Happening::Finished { .. }) {
+            let is_detail =
+                matches!(happening, Happening::Finished { .. } | Happening::CopyMatched { bytes: Some(0), .. });
+            if is_detail && !self.is_debug {
                 continue;
+            }
+            if matches!(happening, Happening::Opened { .. }) && !std::mem::replace(&mut self.is_watching_said, true) {
+                self.tell_watching();
             }
             self.failures += usize::from(matches!(happening, Happening::OpenError { .. }));
             self.printer.print(&event(happening, &name, &path, identity));

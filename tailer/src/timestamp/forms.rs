@@ -3,7 +3,7 @@
 use memchr::memchr_iter;
 
 use super::Form;
-use super::scan::{behind_priority, clock, days, digits, fraction, is, is_end, month, offset};
+use super::scan::{Fraction, behind_priority, clock, days, digits, fraction, is, is_end, month, offset};
 
 /// How far into a line the time of the common log format is looked for: behind an address, a name of a client and one
 /// of a user.
@@ -15,7 +15,7 @@ pub(super) struct Stamp {
     pub date: Date,
     /// Seconds of the day.
     pub second: i64,
-    pub nanos: i64,
+    pub fraction: Fraction,
     /// Seconds east of UTC. `None`: local time.
     pub offset: Option<i64>,
     pub start: usize,
@@ -63,19 +63,19 @@ fn iso8601(line: &[u8], at: usize) -> Option<Stamp> {
     }
     let date = days(year, digits(line, at + 5, 2)?, digits(line, at + 8, 2)?)?;
     let second = clock(line, at + 11)?;
-    let (nanos, end) = fraction(line, at + 19);
+    let (fraction, end) = fraction(line, at + 19);
     let (offset, end) = offset(line, end);
-    is_end(line, end).then_some(Stamp { date: Date::Days(date), second, nanos, offset, start: at, end })
+    is_end(line, end).then_some(Stamp { date: Date::Days(date), second, fraction, offset, start: at, end })
 }
 
 /// Ten digits are seconds from 2001 to 2286, thirteen are the same in milliseconds.
 fn epoch(line: &[u8], at: usize, count: usize) -> Option<Stamp> {
     let number = digits(line, at, count)?;
-    let (second, (nanos, end)) = match count {
+    let (second, (fraction, end)) = match count {
         10 => (number, fraction(line, at + count)),
-        _ => (number / 1000, (number % 1000 * 1_000_000, at + count)),
+        _ => (number / 1000, (Fraction { nanos: number % 1000 * 1_000_000, digits: 3 }, at + count)),
     };
-    is_end(line, end).then_some(Stamp { date: Date::Days(0), second, nanos, offset: Some(0), start: at, end })
+    is_end(line, end).then_some(Stamp { date: Date::Days(0), second, fraction, offset: Some(0), start: at, end })
 }
 
 /// The time behind priority and version, which stay in the line.
@@ -96,11 +96,11 @@ fn rfc3164(line: &[u8], at: usize) -> Option<Stamp> {
         return None;
     }
     let second = clock(line, end + 1)?;
-    let (nanos, end) = fraction(line, end + 9);
+    let (fraction, end) = fraction(line, end + 9);
     let date = Date::MonthDay(month, day);
     // The 29th of February is a day of some years: 2000 was one.
     days(2000, month, day)?;
-    is_end(line, end).then_some(Stamp { date, second, nanos, offset: None, start, end })
+    is_end(line, end).then_some(Stamp { date, second, fraction, offset: None, start, end })
 }
 
 fn clf(line: &[u8], at: usize) -> Option<Stamp> {
@@ -115,9 +115,9 @@ fn clf_bracket(line: &[u8], start: usize) -> Option<Stamp> {
     let year = digits(line, start + 8, 4)?;
     let has_shape = is(line, start + 3, b'/') && is(line, start + 7, b'/') && is(line, start + 12, b':');
     let second = clock(line, start + 13)?;
-    let (nanos, end) = fraction(line, start + 21);
+    let (fraction, end) = fraction(line, start + 21);
     let (offset, end) = offset(line, end);
     let date = Date::Days(days(year, month, day)?);
     let is_whole = has_shape && is(line, end, b']');
-    is_whole.then_some(Stamp { date, second, nanos, offset, start, end: end + 1 })
+    is_whole.then_some(Stamp { date, second, fraction, offset, start, end: end + 1 })
 }

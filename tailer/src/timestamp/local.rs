@@ -51,7 +51,7 @@ impl Local {
             Some(offset) => offset,
             None => self.offset_of(civil)?,
         };
-        (civil - offset).checked_mul(NS_PER_SECOND)?.checked_add(stamp.nanos)
+        (civil - offset).checked_mul(NS_PER_SECOND)?.checked_add(stamp.fraction.nanos)
     }
 
     /// What a strptime pattern read.

@@ -32,19 +32,34 @@ pub(super) fn clock(line: &[u8], at: usize) -> Option<i64> {
     is_time.then_some(hour * 3600 + minute * 60 + second)
 }
 
-/// `.123` or `,123` of any length as ns; none is 0.
-pub(super) fn fraction(line: &[u8], at: usize) -> (i64, usize) {
-    let is_fraction = matches!(line.get(at), Some(b'.' | b','));
-    if !is_fraction || !line.get(at + 1).is_some_and(u8::is_ascii_digit) {
-        return (0, at);
+/// A fraction of a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fraction {
+    pub nanos: i64,
+    /// How many digits it has, at most 9.
+    pub digits: u8,
+}
+
+/// `.123` or `,123` of any length; none is 0.
+pub(super) fn fraction(line: &[u8], at: usize) -> (Fraction, usize) {
+    let mut fraction = Fraction::default();
+    if !matches!(line.get(at), Some(b'.' | b',')) || !line.get(at + 1).is_some_and(u8::is_ascii_digit) {
+        return (fraction, at);
     }
-    let (mut nanos, mut unit, mut end) = (0, 100_000_000, at + 1);
+    let (mut unit, mut end) = (100_000_000, at + 1);
     while let Some(digit) = line.get(end).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit <= 9) {
-        nanos += i64::from(digit) * unit;
+        fraction.nanos += i64::from(digit) * unit;
+        fraction.digits = 9.min(fraction.digits + 1);
         unit /= 10;
         end += 1;
     }
-    (nanos, end)
+    (fraction, end)
+}
+
+/// How many digits the last fraction in a text has, at most 9.
+pub(super) fn digits_of_fraction(text: &[u8]) -> u8 {
+    let point = text.iter().rposition(|byte| matches!(byte, b'.' | b','));
+    point.map_or(0, |point| fraction(text, point).0.digits)
 }
 
 /// `Z`, `+01:00`, `+0100`, `+01`; also ` +0100` and ` UTC` behind a space. Seconds east.

@@ -14,7 +14,7 @@ fn found<'a>(format: &str, line: &'a str, read: &str) -> Option<(&'a str, String
     let first = parser.find(line.as_bytes(), ns(read));
     assert_eq!(parser.find(line.as_bytes(), ns(read)), first);
     let found = first?;
-    let time = jiff::Timestamp::from_nanosecond(found.time_ns.into()).unwrap();
+    let time = jiff::Timestamp::from_nanosecond(found.time.ns.into()).unwrap();
     Some((&line[found.start..found.end], time.to_string()))
 }
 
@@ -172,7 +172,7 @@ fn auto_goes_along_with_a_file_that_changes_its_form() {
     for line in
         ["2026-11-21T10:00:00Z", "Nov 21 10:00:00", "    at main", "1795255200", "x [21/Nov/2026:10:00:00 +0000]"]
     {
-        let time_ns = parser.find(line.as_bytes(), ns(NOW)).map(|found| found.time_ns);
+        let time_ns = parser.find(line.as_bytes(), ns(NOW)).map(|found| found.time.ns);
         assert_eq!(time_ns, (!line.starts_with(' ')).then(|| ns(NOW)), "{line}");
     }
 }
@@ -187,6 +187,6 @@ fn a_zone_is_asked_for_each_minute() {
         ("2026-03-29 02:30:00", "2026-03-29T01:30:00Z"),
         ("2026-03-29 03:00:00", "2026-03-29T01:00:00Z"),
     ] {
-        assert_eq!(parser.find(line.as_bytes(), 0).map(|found| found.time_ns), Some(ns(time)), "{line}");
+        assert_eq!(parser.find(line.as_bytes(), 0).map(|found| found.time.ns), Some(ns(time)), "{line}");
     }
 }

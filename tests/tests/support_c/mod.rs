@@ -26,9 +26,6 @@ use sink::Drain;
 /// Looks often, takes everything, writes nothing that the test does not ask for.
 pub const QUICK: &str = "poll_interval_ms = 50\nstate_file = \"state.json\"\n";
 
-/// What it says when it has looked at its files for the first time.
-const FIRST_LOOK: [&str; 3] = ["leases", "error opening", "refused"];
-
 /// To whom the logs belong: whether the tailer may ask by a lease who writes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
@@ -130,12 +127,14 @@ impl Tailing {
         fs::rename(fresh, self.work("faults")).expect("a file of our own");
     }
 
-    /// Starts it, and waits until it has looked at its files, of which there is one at least.
+    /// Starts it, and waits until it has looked at its files.
     pub fn start(&mut self) {
-        self.start_by(self.launch());
-        let looked = |line: &String| FIRST_LOOK.iter().any(|text| line.contains(text));
-        let is_ready = within(CONDITION_SPAN, || self.daemon().lines().iter().any(looked));
-        assert!(is_ready, "no first look:\n{}", self.daemon().stderr());
+        let ready = self.work("ready");
+        fs::remove_file(&ready).ok();
+        let launch = self.launch().prelude(&format!("exec 3>{}", quoted(&ready))).args(["--notify-fd", "3"]);
+        self.start_by(launch);
+        let is_ready = within(CONDITION_SPAN, || fs::metadata(&ready).is_ok_and(|ready| ready.len() > 0));
+        assert!(is_ready, "not ready:\n{}", self.daemon().stderr());
     }
 
     /// Starts one that was changed, and does not wait.

@@ -23,7 +23,7 @@ pub(super) struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "hash_if_ours")]
-    last_line_hash: Option<Hash>,
+    last_line_hash: Option<LineHash>,
     #[serde(skip_serializing_if = "Option::is_none")]
     born_ns: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,7 +93,7 @@ impl Entry {
             dev: Some(dev),
             ino: Some(ino),
             offset: Some(generation.offset),
-            last_line_hash: generation.last_line_hash.map(Hash),
+            last_line_hash: generation.last_line_hash.map(LineHash),
             born_ns: Some(born_ns),
             epoch: Some(epoch),
             guard: generation.guard.map(GuardForm::from),
@@ -140,7 +140,7 @@ impl Entry {
             copy: self.copy.as_ref().map(Identity::from),
             offset,
             guard: self.guard.map(GuardForm::into_guard).transpose()?,
-            last_line_hash: self.last_line_hash.map(|Hash(hash)| hash),
+            last_line_hash: self.last_line_hash.map(|LineHash(hash)| hash),
             head: head_of(&self.head)?,
         })
     }
@@ -231,6 +231,24 @@ impl<'de> Deserialize<'de> for Hash {
     }
 }
 
+/// The same of a line, in plain hexadecimal: the form that others read and write. With the prefix it is taken too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct LineHash(u64);
+
+impl LineHash {
+    fn parse(text: &str) -> Option<LineHash> {
+        let is_plain = text.len() == 16 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let plain = is_plain.then(|| u64::from_str_radix(text, 16).ok()).flatten();
+        plain.or_else(|| Hash::parse(text).map(|Hash(hash)| hash)).map(LineHash)
+    }
+}
+
+impl Serialize for LineHash {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:016x}", self.0))
+    }
+}
+
 /// Whether no time is known.
 #[allow(clippy::ref_option)] // As serde asks.
 fn is_nothing(time_ns: &Option<i64>) -> bool {
@@ -238,6 +256,6 @@ fn is_nothing(time_ns: &Option<i64>) -> bool {
 }
 
 /// A hash by another function, or written in another way, is none that could be verified.
-fn hash_if_ours<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Hash>, D::Error> {
-    Ok(serde_json::Value::deserialize(deserializer)?.as_str().and_then(Hash::parse))
+fn hash_if_ours<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<LineHash>, D::Error> {
+    Ok(serde_json::Value::deserialize(deserializer)?.as_str().and_then(LineHash::parse))
 }

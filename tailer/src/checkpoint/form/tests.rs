@@ -105,6 +105,7 @@ fn the_seed_form_loads() {
         (format!("{SEED}\n"), hash),
         (SEED.replace(',', ",\n  ").replace(':', ": ").replace("xxh3-64: ", "xxh3-64:"), hash),
         (SEED.replace("xxh3-64:0123456789abcdef", "xxh3-64:0123456789ABCDEF"), hash),
+        (SEED.replace("xxh3-64:", ""), hash),
         // Another form: identity and size decide.
         (SEED.replace("xxh3-64:", "sha256:"), None),
         (SEED.replace("xxh3-64:", "xxh3-64:+"), None),
@@ -192,7 +193,7 @@ fn the_form_is_this() {
     let expected = r#"{"checksum":"xxh3-64:SUM",
 "version":1,"files":{
 "/a":{"live":false},
-"/var/log/app.log":{"dev":64768,"ino":4198401,"offset":123456,"last_line_hash":"xxh3-64:0000000000000001","born_ns":5,"epoch":3,"guard":{"bytes":9,"hash":"xxh3-64:0000000000000002"},"live":true,"since_ns":6,"older":[{"dev":0,"ino":0,"offset":7,"born_ns":0,"epoch":0}],"done":[{"dev":1,"ino":2,"born_ns":3,"epoch":4,"size":5}]}
+"/var/log/app.log":{"dev":64768,"ino":4198401,"offset":123456,"last_line_hash":"0000000000000001","born_ns":5,"epoch":3,"guard":{"bytes":9,"hash":"xxh3-64:0000000000000002"},"live":true,"since_ns":6,"older":[{"dev":0,"ino":0,"offset":7,"born_ns":0,"epoch":0}],"done":[{"dev":1,"ino":2,"born_ns":3,"epoch":4,"size":5}]}
 }}
 "#;
     let text = String::from_utf8(render(&[state, gone])).unwrap();
