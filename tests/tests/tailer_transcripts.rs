@@ -1,5 +1,6 @@
 //! Standard output and standard error, letter by letter, as the documented transcripts have them.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -20,7 +21,7 @@ fn configure(stand: &Tailing, interval_ms: u32, names: &[&str]) {
         format!("poll_interval_ms: {interval_ms}\norder: timestamp\nstate_file: state.json\ninotify: false\nfiles:\n");
     for name in names {
         let path = stand.log_path(name);
-        yaml += &format!("  - path: {}\n    name: {name}\n    max_idle_ms: 5000\n", path.display());
+        writeln!(yaml, "  - path: {}\n    name: {name}\n    max_idle_ms: 5000", path.display()).unwrap();
     }
     fs::write(stand.work("logs.yml"), yaml).unwrap();
 }
@@ -50,7 +51,9 @@ fn three_files_of_which_one_is_rotated() {
     let names = ["app.log", "api.log", "worker.log"];
     configure(&stand, 250, &names);
     let paths = names.map(|name| stand.log_path(name));
-    paths.iter().for_each(|path| append(path, ""));
+    for path in &paths {
+        append(path, "");
+    }
     start(&mut stand);
     stand.daemon().wait_lines("inode=", 3);
     append(&paths[2], "2026-01-01T12:00:02Z INFO batch=17 processed=200\n");
