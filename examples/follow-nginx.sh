@@ -11,8 +11,8 @@ for tool in nginx logrotate ab; do
     command -v "$tool" > /dev/null || { echo "needs $tool: apt-get install nginx-light logrotate apache2-utils" >&2; exit 2; }
 done
 
-echo "building ..."
-cargo build --release --quiet --locked -p standpipe-holder -p standpipe-reader -p standpipe-tailer
+echo "building holder, reader and tailer, which takes two minutes or so the first time ..."
+cargo build --release --locked -p standpipe-holder -p standpipe-reader -p standpipe-tailer
 bin=$PWD/${CARGO_TARGET_DIR:-target}/release
 [ -x "$bin/reader" ] || bin=${CARGO_TARGET_DIR:-}/release
 scratch=$PWD/target/follow-nginx

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job in half a minute: servers log through named pipes into compressed archives, while the reader is
+# The main job in half a minute, once it is built: servers log through named pipes into compressed archives, while the reader is
 # killed over and over, and every line comes back out. Needs cargo and bash. Everything lies in target/quickstart,
 # which each run makes anew; the programs are stopped at the end, whatever happens.
 set -euo pipefail
@@ -7,8 +7,8 @@ cd "$(dirname "$0")/.."
 
 lines=${LINES_PER_WRITER:-80000}
 
-echo "building ..."
-cargo build --release --quiet --locked -p standpipe-holder -p standpipe-reader
+echo "building holder, reader and tailer, which takes two minutes or so the first time ..."
+cargo build --release --locked -p standpipe-holder -p standpipe-reader -p standpipe-tailer
 bin=$PWD/${CARGO_TARGET_DIR:-target}/release
 [ -x "$bin/reader" ] || bin=${CARGO_TARGET_DIR:-}/release
 scratch=$PWD/target/quickstart
