@@ -9,7 +9,8 @@
 //!   beside it that the tailer goes through;
 //! - [`part`], [`archive`]: what stands in a log directory;
 //! - [`clock`], [`boot`], [`seam`]: the wall clock, the boot, and the doors through which tests steer time and faults;
-//! - [`error`], [`logger`], [`ready`]: one sentence an error, a log that never blocks, readiness;
+//! - [`error`], [`logger`], [`standard`], [`ready`]: one sentence an error, a log that never blocks, standard output,
+//!   readiness;
 //! - [`mapped_text`], [`shown`], [`table`]: what a status file can hold, and how it is shown;
 //! - [`account`], [`capability`], [`descriptors`], [`sys`]: who there is, what we may, how much of it, and the few calls
 //!   that need `unsafe`.
@@ -34,6 +35,7 @@ pub mod seam;
 pub mod shown;
 pub mod staging;
 pub mod stamp;
+pub mod standard;
 pub mod sys;
 pub mod table;
 pub mod units;

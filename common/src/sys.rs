@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::slice;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, compiler_fence};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -87,6 +87,31 @@ pub fn own_fd(raw: RawFd) -> Option<OwnedFd> {
         fcntl(&fd, FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC)).ok();
         Some(fd)
     }
+}
+
+/// Which of the descriptors 0, 1 and 2 were closed when this process started, a bit each.
+static CLOSED_AT_START: AtomicU8 = AtomicU8::new(0);
+
+/// Run by the C library before `main`. The runtime of std comes after it and opens /dev/null in place of what is
+/// closed: that keeps files of ours from these numbers, but nobody could tell it from a /dev/null that was asked for.
+// SAFETY: the section is a list of functions without arguments, and this one asks for flags only.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static LOOK_AT_START: extern "C" fn() = {
+    extern "C" fn look() {
+        for fd in 0..3 {
+            // SAFETY: plain numbers.
+            if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
+                CLOSED_AT_START.fetch_or(1 << fd, Ordering::Relaxed);
+            }
+        }
+    }
+    look
+};
+
+/// Whether the descriptor `fd`, one of 0, 1 and 2, was closed when this process started.
+pub fn was_closed_at_start(fd: RawFd) -> bool {
+    CLOSED_AT_START.load(Ordering::Relaxed) & (1 << fd) != 0
 }
 
 /// Asks btrfs to overwrite this (still empty) file in place: without it a full disk turns a store into SIGBUS.

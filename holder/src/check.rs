@@ -19,6 +19,7 @@ use std::collections::HashMap;
 use standpipe_common::error::Stop;
 use standpipe_common::name::Printable;
 use standpipe_common::pipes;
+use standpipe_common::standard;
 use standpipe_common::table::Screen;
 
 use crate::advice;
@@ -37,7 +38,7 @@ pub fn run(args: &LookArgs) -> Result<u8, Stop> {
     } else {
         text(&survey, &findings, Screen::of_stdout())
     };
-    print::to_stdout(&text)?;
+    standard::print(&text)?;
     Ok(u8::from(findings.iter().any(|finding| finding.severity != Severity::Hint)))
 }
 

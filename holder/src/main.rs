@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use standpipe_common::error::Stop;
 use standpipe_common::logger;
+use standpipe_common::standard::complain;
 use standpipe_holder::cli::{Cli, Command};
 use standpipe_holder::{check, run, status};
 
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
         Err(stop) => stop,
     };
     match &stop {
-        Stop::Usage(answer) => eprintln!("holder: {answer}"),
+        Stop::Usage(answer) => complain(format_args!("holder: {answer}")),
         Stop::Io(sentence) => log::error!("{sentence}"),
     }
     ExitCode::from(stop.code())

@@ -1,7 +1,7 @@
-//! Text for standard output: wrapped to the screen, in its characters; JSON.
+//! Text for standard output: wrapped to the screen, in its characters; JSON. Nothing is written here.
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
+use std::io;
 
 use serde::Serialize;
 use standpipe_common::error::{Cannot, Result};
@@ -9,15 +9,6 @@ use standpipe_common::table::Screen;
 
 /// Narrower than this nothing is wrapped: there would be more ends of lines than words.
 const WIDTH_MIN: usize = 20;
-
-/// Writes `text` out. That whoever reads it has seen enough is no error.
-pub fn to_stdout(text: &str) -> Result<()> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).cannot("write", "standard output"),
-        _ => Ok(()),
-    }
-}
 
 /// An object as one line of JSON.
 pub fn json(value: &impl Serialize) -> Result<String> {

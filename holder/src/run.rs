@@ -17,6 +17,7 @@ use standpipe_common::error::{Cannot, Result, Stop};
 use standpipe_common::name::PipeName;
 use standpipe_common::pipes::{Finding, Scan, scan};
 use standpipe_common::ready::ready;
+use standpipe_common::standard::complain;
 use standpipe_common::watch::Watch;
 
 use crate::cli::{Cli, DaemonArgs};
@@ -56,7 +57,7 @@ pub fn run(args: &DaemonArgs) -> std::result::Result<(), Stop> {
 fn check_config(scan: &Scan) -> std::result::Result<(), Stop> {
     for finding in &scan.findings {
         let level = if matches!(finding, Finding::Error(_)) { "error" } else { "warning" };
-        eprintln!("holder: {level}: {finding}");
+        complain(format_args!("holder: {level}: {finding}"));
     }
     if scan.check() {
         return Ok(());

@@ -10,6 +10,7 @@ use nix::unistd::Uid;
 use serde::Serialize;
 use standpipe_common::error::Stop;
 use standpipe_common::name::Printable;
+use standpipe_common::standard;
 use standpipe_common::table::{Screen, render};
 use standpipe_common::units::ByteSize;
 
@@ -35,7 +36,7 @@ const TITLES: [&str; 8] = ["PIPE", "TARGET", "HELD", "READERS", "WRITERS", "QUEU
 pub fn run(args: &LookArgs) -> Result<u8, Stop> {
     let survey = survey(args.dir.as_deref(), "status")?;
     let text = if args.json { print::json(&Report::of(&survey))? } else { table(&survey, Screen::of_stdout()) };
-    print::to_stdout(&text)?;
+    standard::print(&text)?;
     Ok(u8::from(!survey.pipes.iter().all(is_good)))
 }
 

@@ -15,6 +15,7 @@ pub mod waiting;
 use std::io::{self, Write};
 
 use standpipe_common::error::{EXIT_IO, Error, Result, Stop};
+use standpipe_common::standard::complain;
 
 use crate::cli::LogsArgs;
 use crate::disk::Dir;
@@ -23,13 +24,13 @@ use print::Printer;
 
 /// Prints what was asked for. The exit code: 3 if some of it could not be read.
 pub fn run(args: &LogsArgs) -> std::result::Result<u8, Stop> {
-    let mut printer = Printer::to_stdout();
+    let mut printer = Printer::to_stdout()?;
     let mut troubled = false;
     for dir in select::log_dirs(args)? {
         match print_dir(&dir, &mut printer) {
             Ok(whole) => troubled |= !whole,
             Err(Trouble::Reading(error)) => {
-                eprintln!("reader: error: {error}");
+                complain(format_args!("reader: error: {error}"));
                 troubled = true;
             }
             // Whoever read us has seen enough.
@@ -38,7 +39,7 @@ pub fn run(args: &LogsArgs) -> std::result::Result<u8, Stop> {
         }
         if let Some(sentence) = waiting::sentence(&dir) {
             printer.flush().ok();
-            eprintln!("reader: warning: {sentence}");
+            complain(format_args!("reader: warning: {sentence}"));
         }
     }
     match printer.flush() {
@@ -62,7 +63,7 @@ fn print_dir(dir: &Dir, printer: &mut Printer) -> std::result::Result<bool, Trou
         let gaps = print_part(part, printer)?;
         for gap in &gaps {
             printer.flush().map_err(Trouble::Printing)?;
-            eprintln!("reader: error: {gap}");
+            complain(format_args!("reader: error: {gap}"));
         }
         whole &= gaps.is_empty();
     }

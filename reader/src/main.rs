@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use standpipe_common::standard::complain;
 use standpipe_reader::cli::{Cli, Command};
 use standpipe_reader::{logs, rotate, run, status, stdin};
 
@@ -18,7 +19,7 @@ fn main() -> ExitCode {
     match done {
         Ok(code) => ExitCode::from(code),
         Err(stop) => {
-            eprintln!("reader: error: {stop}");
+            complain(format_args!("reader: error: {stop}"));
             ExitCode::from(stop.code())
         }
     }

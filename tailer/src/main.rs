@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use standpipe_common::standard::complain;
 use standpipe_tailer::cli::{Cli, Command};
 use standpipe_tailer::run;
 use standpipe_tailer::status::show;
@@ -16,7 +17,7 @@ fn main() -> ExitCode {
     match done {
         Ok(code) => ExitCode::from(code),
         Err(stop) => {
-            eprintln!("tailer: error: {stop}");
+            complain(format_args!("tailer: error: {stop}"));
             ExitCode::from(stop.code())
         }
     }

@@ -10,19 +10,20 @@ use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+use nix::libc::STDOUT_FILENO;
 use standpipe_common::clock;
 use standpipe_common::error::{Cannot, Result, Stop};
 use standpipe_common::ready::ready;
 
 use crate::cli::Cli;
 use crate::signals::{Ask, Inbox};
-use crate::stdout;
 use crate::tailer::Tailer;
 
 const SIGNALS: Token = Token(0);
 const WATCH: Token = Token(1);
 const OUTPUTS: Token = Token(2);
-/// Signals, inotify, and outputs that are full.
+const STDOUT: Token = Token(3);
+/// Signals, inotify, the end of whoever reads standard output, and outputs that are full.
 const EVENTS_MAX: usize = 64;
 /// The shortest time between two rounds: a server that writes line by line would wake us line by line.
 const TICK: Duration = Duration::from_millis(2);
@@ -43,13 +44,12 @@ pub fn run(cli: &Cli) -> std::result::Result<(), Stop> {
     if let Some(fd) = tailer.watch_fd() {
         wakes.add(WATCH, fd, Interest::READABLE).cannot("wait for", "inotify")?;
     }
+    // Its end wakes us, and standard output is asked in each round. What cannot be waited for, such as a file, has none.
+    wakes.add(STDOUT, STDOUT_FILENO, Interest::PRIORITY).ok();
     let ended = serve(cli, &mut tailer, &mut wakes);
     // Also where an output failed: what it took is not to be repeated.
     tailer.keep(true, Instant::now());
-    match ended {
-        Err(error) if stdout::is_closed(&error) => Ok(()),
-        ended => Ok(ended?),
-    }
+    Ok(ended?)
 }
 
 fn serve(cli: &Cli, tailer: &mut Tailer, wakes: &mut Wakes) -> Result<()> {

@@ -5,7 +5,8 @@
 //! into the same pipe does not get into a line. A file takes any write.
 //! Invariant: an offset is delivered when the last byte before it was written, at least once: what a kill cuts between
 //! a write and the next checkpoint is written again.
-//! A reader that went away (`| head`) ends the program; [`is_closed`] tells that from a failure.
+//! A reader that has gone (`| grep -m1 x`) is an error at the next turn, whether there is anything to write or not; so
+//! is a standard output that was closed when the program started.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -15,9 +16,11 @@ use std::time::Instant;
 
 use memchr::memrchr;
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd;
 use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::standard::{self, OUTPUT};
 
 use crate::format::Formatter;
 use crate::lines::{End, Lines, SourceId};
@@ -29,8 +32,6 @@ const WRITE_BYTES_MAX: usize = 4096;
 /// Most bytes that are taken before they are formed, and that are kept formed while more is taken. What is formed is
 /// larger than what was taken, by less than 400 bytes a line; for a terminal, four times as large at most.
 const BUFFER_BYTES_MAX: usize = 256 << 10;
-
-const NAME: &str = "standard output";
 
 /// Standard output.
 #[derive(Debug)]
@@ -52,18 +53,17 @@ pub struct Stdout {
     is_hurried: bool,
 }
 
-/// Whether nobody reads any more what is written: the end of a program, but no failure.
-pub fn is_closed(error: &Error) -> bool {
-    error.errno() == Some(Errno::EPIPE)
-}
-
 impl Stdout {
     /// Over standard output itself.
     ///
     /// # Errors
-    /// It is not open.
+    /// It is not open, or not for writing.
     pub fn new(formatter: Formatter) -> Result<Stdout> {
-        let file = std::io::stdout().as_fd().try_clone_to_owned().cannot("open", NAME)?;
+        let file = standard::output()?.as_fd().try_clone_to_owned().cannot("open", OUTPUT)?;
+        let flags = fcntl(&file, FcntlArg::F_GETFL).cannot("look at", OUTPUT)?;
+        if OFlag::from_bits_retain(flags) & OFlag::O_ACCMODE == OFlag::O_RDONLY {
+            return Err(Error::because("write to", OUTPUT, "it is open for reading only"));
+        }
         Stdout::over(file.into(), formatter)
     }
 
@@ -72,7 +72,7 @@ impl Stdout {
     /// # Errors
     /// It cannot be asked what it is.
     pub fn over(file: File, mut formatter: Formatter) -> Result<Stdout> {
-        let asks = !file.metadata().cannot("look at", NAME)?.is_file();
+        let asks = !file.metadata().cannot("look at", OUTPUT)?.is_file();
         if file.is_terminal() {
             formatter.show_to_terminal();
         }
@@ -87,10 +87,13 @@ impl Stdout {
 
     /// Writes until all is written. False: it has no room.
     fn write(&mut self) -> Result<bool> {
+        if self.asks && has_lost_reader(&self.file).cannot("wait for", OUTPUT)? {
+            return Err(lost());
+        }
         while self.written < self.buffer.len() {
             let rest = &self.buffer[self.written..];
             let bytes = if self.asks { portion(rest) } else { rest };
-            if self.asks && !is_writable(&self.file).cannot("wait for", NAME)? {
+            if self.asks && !is_writable(&self.file).cannot("wait for", OUTPUT)? {
                 return Ok(false);
             }
             match unistd::write(&self.file, bytes) {
@@ -98,7 +101,8 @@ impl Stdout {
                 Err(Errno::EINTR) => {}
                 // Somebody else made it non-blocking.
                 Err(Errno::EAGAIN) if self.asks => return Ok(false),
-                Err(cause) => return Err(Error::new("write to", NAME, cause)),
+                Err(Errno::EPIPE) => return Err(lost()),
+                Err(cause) => return Err(Error::new("write to", OUTPUT, cause)),
             }
         }
         Ok(true)
@@ -109,6 +113,20 @@ impl Stdout {
 fn portion(bytes: &[u8]) -> &[u8] {
     let most = &bytes[..bytes.len().min(WRITE_BYTES_MAX)];
     &most[..memrchr(b'\n', most).map_or(most.len(), |newline| newline + 1)]
+}
+
+fn lost() -> Error {
+    Error::because("write to", OUTPUT, "its reader has gone")
+}
+
+/// Whether nobody is left to read what would be written: of a terminal, that it was hung up.
+fn has_lost_reader(file: &File) -> nix::Result<bool> {
+    let mut asked = [PollFd::new(file.as_fd(), PollFlags::empty())];
+    match poll(&mut asked, PollTimeout::ZERO) {
+        Ok(_) => Ok(asked[0].revents().is_some_and(|found| found.intersects(PollFlags::POLLERR | PollFlags::POLLHUP))),
+        Err(Errno::EINTR) => Ok(false),
+        Err(cause) => Err(cause),
+    }
 }
 
 /// An error or the end of all readers counts as room: the write tells.
@@ -253,13 +271,19 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_went_away_is_recognised() {
-        let (reader, mut stdout) = over_pipe();
-        drop(reader);
-        put(&mut stdout, 1, 0, b"x\n", End::Line);
-        let error = stdout.turn(Instant::now(), 0, &mut Vec::new()).unwrap_err();
-        assert!(is_closed(&error), "{error}");
-        assert_eq!(error.to_string(), "cannot write to standard output: Broken pipe");
+    fn a_reader_that_has_gone_is_an_error_also_where_nothing_is_written() {
+        for has_line in [true, false] {
+            let (reader, mut stdout) = over_pipe();
+            assert_eq!(turn(&mut stdout), (vec![], false));
+            drop(reader);
+            if has_line {
+                put(&mut stdout, 1, 0, b"x\n", End::Line);
+            }
+            let mut delivered = Vec::new();
+            let error = stdout.turn(Instant::now(), 0, &mut delivered).unwrap_err();
+            assert_eq!(error.to_string(), "cannot write to standard output: its reader has gone");
+            assert_eq!(delivered, []);
+        }
     }
 
     #[test]

@@ -163,7 +163,7 @@ fn a_second_term_ends_it_at_once() {
 }
 
 #[test]
-fn a_reader_of_standard_output_that_goes_away_ends_it_quietly_with_a_checkpoint() {
+fn a_reader_of_standard_output_that_goes_away_ends_it_with_a_checkpoint() {
     let stand = Tailing::to_stdout(Owner::Tailer);
     let mut log = stand.log("app.log", 1);
     log.write(3000);
@@ -172,8 +172,8 @@ fn a_reader_of_standard_output_that_goes_away_ends_it_quietly_with_a_checkpoint(
     let mut daemon = launch.arg("--state").arg(stand.work("state.json")).start_into(Stdio::from(writer));
     let mut line = String::new();
     BufReader::with_capacity(512, reader).read_line(&mut line).unwrap();
-    assert_eq!(daemon.wait_exit(), 0, "{}", daemon.stderr());
-    assert!(!daemon.stderr().contains("error"), "{}", daemon.stderr());
+    assert_eq!(daemon.wait_exit(), 3, "{}", daemon.stderr());
+    assert!(daemon.stderr().contains("its reader has gone"), "{}", daemon.stderr());
     let state = fs::read_to_string(stand.work("state.json")).unwrap();
     assert!(state.contains("app.log"), "{state}");
 }

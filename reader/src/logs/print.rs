@@ -5,7 +5,9 @@
 
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
+use standpipe_common::error::Result;
 use standpipe_common::shown::push_visible;
+use standpipe_common::standard;
 
 /// Buffer before the system call.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -20,10 +22,13 @@ pub struct Printer {
 
 impl Printer {
     /// To standard output.
-    pub fn to_stdout() -> Printer {
-        let out = io::stdout().lock();
+    ///
+    /// # Errors
+    /// It is closed.
+    pub fn to_stdout() -> Result<Printer> {
+        let out = standard::output()?.lock();
         let is_terminal = out.is_terminal();
-        Printer { out: BufWriter::with_capacity(BUFFER_BYTES, out), is_terminal, rest: Vec::new() }
+        Ok(Printer { out: BufWriter::with_capacity(BUFFER_BYTES, out), is_terminal, rest: Vec::new() })
     }
 }
 

@@ -4,14 +4,14 @@
 //! one JSON object with the same.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use standpipe_common::clock;
-use standpipe_common::error::{Cannot, Stop};
+use standpipe_common::error::Stop;
 use standpipe_common::shown::{UNKNOWN, harmless, number, passed_ns, size, span};
+use standpipe_common::standard;
 use standpipe_common::table::{Screen, render};
 
 use super::format::{SICK, Slot, UNCOUNTED, WELL};
@@ -33,11 +33,7 @@ pub fn run(args: &StatusArgs) -> Result<u8, Stop> {
     let report = Report { snapshot: &snapshot, root: &root, now_ns: clock::now_ns() };
     let findings = report.findings();
     let text = if args.json { report.json(&findings) } else { report.text(&findings, Screen::of_stdout()) };
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        // Whoever read us has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        other => other.cannot("write", "standard output")?,
-    }
+    standard::print(&text)?;
     Ok(if findings.iter().any(|finding| finding.is_trouble) { EXIT_FINDING } else { 0 })
 }
 

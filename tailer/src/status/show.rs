@@ -6,14 +6,14 @@
 //! A source is *behind* when bytes of it have waited for 5 s, whatever keeps them: a full pipe, its limit, a
 //! tailer that does not run.
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use standpipe_common::clock;
-use standpipe_common::error::{Cannot, Stop};
+use standpipe_common::error::Stop;
 use standpipe_common::shown::{UNKNOWN, age, harmless, number, passed_ns, size};
+use standpipe_common::standard;
 use standpipe_common::table::{Screen, render};
 
 use super::format::{Counts, Figures};
@@ -35,11 +35,7 @@ pub fn run(args: &StatusArgs) -> Result<u8, Stop> {
     let report = Report { snapshot: &snapshot, state: &state, now_ns: clock::now_ns() };
     let findings = report.findings();
     let text = if args.json { report.json(&findings) } else { report.text(&findings, Screen::of_stdout()) };
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        // Whoever read us has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        other => other.cannot("write", "standard output")?,
-    }
+    standard::print(&text)?;
     Ok(if findings.iter().any(|finding| finding.is_trouble) { EXIT_FINDING } else { 0 })
 }
 
