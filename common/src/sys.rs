@@ -57,6 +57,15 @@ pub fn size_from_server(file: impl AsFd) -> io::Result<u64> {
     Ok(answer.stx_size)
 }
 
+/// Puts bytes at the end of a file that was not opened for appending, wherever that end is by now; returns how many went
+/// in. nix has no pwritev2.
+pub fn append(file: &File, bytes: &[u8]) -> io::Result<usize> {
+    let buffer = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: one buffer, which lives for the time of the call, and which the kernel only reads.
+    let taken = unsafe { libc::pwritev2(file.as_raw_fd(), &raw const buffer, 1, 0, libc::RWF_APPEND) };
+    Ok(Errno::result(taken)? as usize)
+}
+
 /// Columns of a terminal. `None`: it does not say. nix has no safe TIOCGWINSZ.
 pub fn terminal_width(terminal: RawFd) -> Option<u16> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };

@@ -30,7 +30,7 @@ use crate::settings::Settings;
 use crate::status::board::Gauge;
 use crate::upkeep::Order;
 
-/// How often the active segment is looked at while it is written: somebody may have removed it.
+/// How often the active segment is looked for under its name while it is written: somebody may have renamed it.
 const VERIFY_SPAN: Duration = Duration::from_millis(900);
 
 /// What a lane works with beside its own: one set for all lanes of a thread.
@@ -328,6 +328,7 @@ impl Lane {
     }
 
     fn rotate(&mut self, now_ns: i64) -> Result<()> {
+        self.look(now_ns)?;
         let Some(log) = &mut self.log else { return Ok(()) };
         let bytes = log.segment().len();
         let sealed = log.rotate(now_ns)?;
@@ -340,20 +341,35 @@ impl Lane {
         Ok(())
     }
 
+    /// Before a chunk: the active segment as others left it.
     fn verify(&mut self, now_ns: i64) -> Result<()> {
+        self.look(now_ns)?;
         let Some(log) = &mut self.log else { return Err(no_log(&self.name)) };
         if self.verified.elapsed() >= VERIFY_SPAN {
             self.verified = Instant::now();
-            if let Some(sentence) = log.verify(now_ns)? {
-                log::error!("{sentence}");
-                self.waiting = None;
-                self.order_archive();
-            }
+            let said = log.verify(now_ns)?;
+            self.note_meddling(said);
         }
         if let Some(log) = &mut self.log {
             log.freshen(now_ns)?;
         }
         Ok(())
+    }
+
+    fn look(&mut self, now_ns: i64) -> Result<()> {
+        if let Some(log) = &mut self.log {
+            let said = log.look(now_ns)?;
+            self.note_meddling(said);
+        }
+        Ok(())
+    }
+
+    fn note_meddling(&mut self, said: Option<String>) {
+        if let Some(sentence) = said {
+            log::error!("{sentence}");
+            self.waiting = None;
+            self.order_archive();
+        }
     }
 
     fn order_archive(&mut self) {

@@ -13,7 +13,7 @@ use standpipe_common::part::{PartKind, PartName, Pattern};
 use crate::disk::{self, Dir, FileMode};
 use crate::line_end;
 use crate::listing::{CURRENT, Listing, STATE_FILE};
-use crate::segment::Segment;
+use crate::segment::{Meddling, Segment};
 use crate::state::{PATTERNS_MAX, State};
 
 /// An empty segment older than this gives way to one with a fresh name when its first byte comes.
@@ -31,6 +31,8 @@ pub struct LogDir {
     /// Sealed segments were there when it was opened.
     has_sealed: bool,
     filename: Pattern,
+    /// That others write to the active segment was said.
+    is_grown: bool,
     /// Why names are not made as they should.
     refusal: Option<Error>,
 }
@@ -74,7 +76,7 @@ impl LogDir {
         if rebooted || !listing.has_state {
             State { boot: Some(boot.to_owned()), ..listing.state }.write(&dir, mode)?;
         }
-        let log = LogDir { dir, segment, mode, has_sealed, filename, refusal };
+        let log = LogDir { dir, segment, mode, has_sealed, filename, is_grown: false, refusal };
         log.point_current();
         Ok(log)
     }
@@ -120,6 +122,7 @@ impl LogDir {
         }
         let next = self.next_segment(now_ns, self.segment.is_open())?;
         let sealed = std::mem::replace(&mut self.segment, next).seal();
+        self.is_grown = false;
         self.point_current();
         Ok(Some(sealed))
     }
@@ -137,8 +140,34 @@ impl LogDir {
         self.dir.remove(stale.file(PartKind::Segment))
     }
 
-    /// Whether the active segment still stands under its name with all that we wrote. If not (somebody removed,
-    /// renamed or truncated it), the next one takes its place and the sentence says so.
+    /// Before each chunk: what somebody else did to the active segment, in a sentence. One that was cut or got bytes
+    /// of others goes on from its end as it is; for one that was removed the next takes its place.
+    pub fn look(&mut self, now_ns: i64) -> Result<Option<String>> {
+        let path = self.dir.path_of(self.segment.name().file(PartKind::Segment));
+        let Some(meddling) = self.segment.look(&self.dir, self.mode).cannot("look at", &path)? else {
+            return Ok(None);
+        };
+        let path = path.display();
+        Ok(match meddling {
+            Meddling::Removed => Some(self.replace_segment("removed or replaced", now_ns)?),
+            Meddling::Cut { from } => {
+                let to = self.segment.len();
+                Some(format!(
+                    "{path} was truncated from {from} to {to} bytes while it was written; writing goes on there"
+                ))
+            }
+            Meddling::Grown(_) if self.is_grown => None,
+            Meddling::Grown(bytes) => {
+                self.is_grown = true;
+                Some(format!(
+                    "{path} got {bytes} bytes from another program while it was written; they stay in the log"
+                ))
+            }
+        })
+    }
+
+    /// Whether the active segment still stands under its name. If not (somebody removed or renamed it), the next one
+    /// takes its place and the sentence says so.
     pub fn verify(&mut self, now_ns: i64) -> Result<Option<String>> {
         let stands = std::fs::metadata(self.dir.path())
             .is_ok_and(|found| self.dir.identity().is_ok_and(|own| own == (&found).into()));
@@ -151,16 +180,18 @@ impl LogDir {
         }
         let name = self.segment.name().file(PartKind::Segment);
         let ino = self.segment.ino();
-        let what = match self.dir.stat(&name) {
-            Ok(stat) if stat.st_ino == ino && stat.st_size as u64 >= self.segment.len() => return Ok(None),
-            Ok(stat) if stat.st_ino == ino => "truncated",
-            _ => "removed or renamed",
-        };
-        let next = self.next_segment(now_ns, self.segment.is_open())?;
-        self.segment = next;
+        if self.dir.stat(&name).is_ok_and(|stat| stat.st_ino == ino) {
+            return Ok(None);
+        }
+        self.replace_segment("removed or renamed", now_ns).map(Some)
+    }
+
+    fn replace_segment(&mut self, what: &str, now_ns: i64) -> Result<String> {
+        let path = self.dir.path_of(self.segment.name().file(PartKind::Segment));
+        self.segment = self.next_segment(now_ns, self.segment.is_open())?;
+        self.is_grown = false;
         self.point_current();
-        let path = self.dir.path_of(&name);
-        Ok(Some(format!("{} was {what} while it was written; {} goes on", path.display(), self.segment.name())))
+        Ok(format!("{} was {what} while it was written; {} goes on", path.display(), self.segment.name()))
     }
 
     fn next_segment(&self, now_ns: i64, open: bool) -> Result<Segment> {

@@ -76,7 +76,7 @@ fn put_again(mailbox: &Mailbox, record: &Record, n: usize, log: &mut LogDir) -> 
     let (segment, dir, mode) = log.segment_mut();
     let path = dir.path_of(&record.part);
     segment.cut_marks(dir, record.base, mode);
-    segment.put(dir, record, mailbox.data(n), mode).map(drop).cannot("write", path)
+    segment.put_again(dir, record, mailbox.data(n), mode).cannot("write", path)
 }
 
 /// Why the part does not take the chunk. `None`: it does.

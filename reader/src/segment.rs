@@ -1,7 +1,9 @@
 //! The active segment: the plain file that a lane writes now, and the marks beside it.
 //!
 //! Invariants: bytes are only ever put at its end, at the offset that the mailbox recorded, so a put can be repeated
-//! after a crash; whoever seals it gives it away ([`Segment::seal`]). Marks are a convenience: one that cannot be
+//! after a crash. Others may cut the file, add to it or remove it at any moment: a look before each chunk tells
+//! ([`Segment::look`]), and a chunk goes to the end that is there, so there is never a hole. Whoever seals it gives it
+//! away ([`Segment::seal`]). Marks are a convenience: one that cannot be
 //! written costs resolution of arrival times, never a line. Blocks that a busy lane reserved ahead are given back when
 //! it rests or the part is sealed.
 
@@ -27,6 +29,20 @@ const BUSY_BYTES: u64 = 256 << 10;
 const BLOCK_BYTES_MAX: u64 = 64 << 10;
 /// How much is reserved at a time.
 const RESERVE_BYTES: u64 = 8 << 20;
+
+/// What somebody else did to the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meddling {
+    /// It lost its end; it had so many bytes.
+    Cut {
+        /// Its length before.
+        from: u64,
+    },
+    /// It got so many bytes more.
+    Grown(u64),
+    /// It has no name any more.
+    Removed,
+}
 
 /// A part that is being written.
 #[derive(Debug)]
@@ -144,16 +160,53 @@ impl Segment {
         self.reserved = 0;
     }
 
-    /// Puts a chunk at `record.base`. May be repeated with the same record and chunk. Returns the line ends in it, where
-    /// they were counted.
+    /// What somebody else did to it since the last chunk or look, which it then takes for granted. Whether the stream is
+    /// inside a line is as it was: that does not change with what stands in the file.
+    pub fn look(&mut self, dir: &Dir, mode: FileMode) -> io::Result<Option<Meddling>> {
+        let metadata = self.file.metadata()?;
+        if metadata.nlink() == 0 {
+            return Ok(Some(Meddling::Removed));
+        }
+        let from = std::mem::replace(&mut self.len, metadata.len());
+        if from == self.len {
+            return Ok(None);
+        }
+        self.opened_len = self.opened_len.min(self.len);
+        if self.reserved != u64::MAX {
+            self.reserved = metadata.blocks() * 512;
+        }
+        if from < self.len {
+            return Ok(Some(Meddling::Grown(self.len - from)));
+        }
+        self.cut_marks(dir, self.len, mode);
+        Ok(Some(Meddling::Cut { from }))
+    }
+
+    /// Puts a chunk at the end, for the first time. Returns the line ends in it, where they were counted.
     ///
     /// # Errors
-    /// The disk's; the segment may then have some of the chunk, which the repetition overwrites.
+    /// The disk's; the segment may then have some of the chunk, which [`Segment::put_again`] overwrites.
     pub fn put(&mut self, dir: &Dir, record: &Record, chunk: &[u8], mode: FileMode) -> io::Result<Option<usize>> {
+        self.put_by(disk::append, dir, record, chunk, mode)
+    }
+
+    /// Puts a chunk at `record.base`, whatever of it is there. May be repeated with the same record and chunk.
+    pub fn put_again(&mut self, dir: &Dir, record: &Record, chunk: &[u8], mode: FileMode) -> io::Result<()> {
+        self.put_by(disk::write_at, dir, record, chunk, mode).map(drop)
+    }
+
+    fn put_by(
+        &mut self,
+        write: impl Fn(&File, &[u8], u64) -> io::Result<()>,
+        dir: &Dir,
+        record: &Record,
+        chunk: &[u8],
+        mode: FileMode,
+    ) -> io::Result<Option<usize>> {
         let shape = Shape { open: record.open, text: &record.text };
         let mut at = record.base;
         let lines = shape.pieces(chunk, |piece| {
-            disk::write_at(&self.file, piece, at)?;
+            write(&self.file, piece, at)?;
             at += piece.len() as u64;
             Ok(())
         })?;
@@ -261,15 +314,17 @@ struct Marks {
     file: File,
     count: u64,
     last_ns: i64,
+    last_offset: Option<u64>,
 }
 
 impl Marks {
     fn open(dir: &Dir, name: &str, mode: FileMode) -> Result<Marks> {
         let file = if dir.stat(name).is_ok() { dir.open_write(name)? } else { dir.create(name, mode)? };
-        let mut marks = Marks { file, count: 0, last_ns: 0 };
+        let mut marks = Marks { file, count: 0, last_ns: 0, last_offset: None };
         let bytes = marks.file.metadata().cannot("look at", dir.path_of(name))?.len();
         marks.count = bytes / MARK_BYTES as u64;
-        marks.last_ns = marks.last().cannot("read", dir.path_of(name))?.map_or(0, |mark| mark.time_ns);
+        let last = marks.last().cannot("read", dir.path_of(name))?;
+        marks.note_last(last);
         Ok(marks)
     }
 
@@ -281,9 +336,13 @@ impl Marks {
     }
 
     fn push(&mut self, mark: Mark) -> io::Result<()> {
+        if self.last_offset.is_some_and(|last| last >= mark.offset) {
+            // Somebody cut the segment while nobody wrote to it.
+            self.cut(mark.offset)?;
+        }
         disk::write_at(&self.file, &mark.to_bytes(), self.count * MARK_BYTES as u64)?;
         self.count += 1;
-        self.last_ns = mark.time_ns;
+        self.note_last(Some(mark));
         Ok(())
     }
 
@@ -291,8 +350,14 @@ impl Marks {
         while self.last()?.is_some_and(|mark| mark.offset >= base) {
             self.count -= 1;
         }
-        self.last_ns = self.last()?.map_or(0, |mark| mark.time_ns);
+        let last = self.last()?;
+        self.note_last(last);
         disk::set_len(&self.file, self.count * MARK_BYTES as u64)
+    }
+
+    fn note_last(&mut self, last: Option<Mark>) {
+        self.last_ns = last.map_or(0, |mark| mark.time_ns);
+        self.last_offset = last.map(|mark| mark.offset);
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use nix::errno::Errno;
 use nix::fcntl::{self, FallocateFlags, FcntlArg};
 use nix::libc;
-use standpipe_common::seam;
+use standpipe_common::{seam, sys};
 
 /// Writes all of `bytes` at `offset`.
 pub fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
@@ -20,6 +20,35 @@ pub fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
         seam::die();
     }
     Ok(())
+}
+
+/// Writes all of `bytes` at the end of a file, which is at `end` as far as is known: if somebody cut the file meanwhile,
+/// they leave no hole.
+pub fn append(file: &File, bytes: &[u8], end: u64) -> io::Result<()> {
+    let allowed = seam::pass_write("write", bytes.len())?;
+    let mut rest = &bytes[..allowed];
+    while !rest.is_empty() {
+        match sys::append(file, rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(taken) => rest = &rest[taken..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if cannot_append(&error) => {
+                let taken = allowed - rest.len();
+                file.write_all_at(rest, end + taken as u64)?;
+                rest = &[];
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if allowed < bytes.len() {
+        seam::die();
+    }
+    Ok(())
+}
+
+/// The file system knows no appending but of files opened for it.
+fn cannot_append(error: &io::Error) -> bool {
+    matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EOPNOTSUPP | Errno::ENOSYS))
 }
 
 /// Sets a file's length.

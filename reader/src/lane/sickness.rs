@@ -62,8 +62,8 @@ impl Lane {
         let Some(mut mailbox) = self.sick.as_mut().and_then(|sick| sick.holding.take()) else { return Ok(None) };
         match self.settle(&mut mailbox) {
             Ok(settled) => {
-                if self.told.is_none() {
-                    // It writes in another way meanwhile.
+                if self.told.is_none() || matches!(settled, Settled::Misfit(_)) {
+                    // It writes in another way meanwhile, or the segment is not what it was.
                     self.log = None;
                 }
                 Ok(Some((mailbox, settled)))
