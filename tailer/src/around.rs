@@ -66,9 +66,9 @@ impl Surroundings for Around<'_> {
         packing(path).is_some()
     }
 
-    fn unpack(&mut self, path: &Path) -> io::Result<Box<dyn Read>> {
+    fn unpack(&mut self, file: File, path: &Path) -> io::Result<Box<dyn Read>> {
         let packing = packing(path).ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(Box::new(Packed::open(File::open(path)?, packing)?))
+        Ok(Box::new(Packed::open(file, packing)?))
     }
 
     fn is_ours(&self, identity: &Identity) -> bool {

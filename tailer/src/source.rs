@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use crate::follow::copies::{Copy, Torn};
 use crate::follow::drain::{Outcome, drain};
 use crate::follow::finish::may_pass;
 use crate::follow::generation::{Generation, Phase};
@@ -38,14 +39,14 @@ pub struct Source {
     pub(crate) chain: VecDeque<Generation>,
     pub(crate) done: Vec<DoneState>,
     /// Copies of a generation while that is in the chain.
-    pub(crate) copies: Vec<(Identity, GenerationId)>,
+    pub(crate) copies: Vec<Copy>,
+    /// Packed files that end too early: they may still be written.
+    pub(crate) torn: Vec<Torn>,
     pub(crate) since_ns: i64,
     /// What a checkpoint said, until the first look.
     pub(crate) restored: Option<SourceState>,
     /// How often it was looked at in this run.
     pub(crate) looks: u64,
-    /// What was packed while we were away is still to be judged.
-    pub(crate) is_catching_up: bool,
     /// A file had the live name in this run.
     pub(crate) was_there: bool,
     /// Which file was the last to have it.
@@ -76,9 +77,9 @@ impl Source {
             chain: VecDeque::new(),
             done: Vec::new(),
             copies: Vec::new(),
+            torn: Vec::new(),
             restored: None,
             looks: 0,
-            is_catching_up: false,
             was_there: false,
             last_live: None,
             missing_since: None,
@@ -100,7 +101,6 @@ impl Source {
         source.since_ns = state.since_ns;
         source.done.clone_from(&state.done);
         source.restored = Some(state);
-        source.is_catching_up = true;
         source
     }
 

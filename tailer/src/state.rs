@@ -39,6 +39,14 @@ pub struct DoneState {
     pub size: u64,
 }
 
+impl DoneState {
+    /// Whether a file that begins with `head` may be a copy of it, as far as that is known.
+    pub fn may_begin_with(&self, head: &[u8]) -> bool {
+        let is_known = self.size > 0 && self.guard.is_some_and(|guard| guard.len > 0);
+        is_known && self.head.fits(head) != Some(false)
+    }
+}
+
 /// How far a generation is delivered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GenerationState {

@@ -2,7 +2,7 @@
 
 mod follower;
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -291,8 +291,8 @@ impl Surroundings for Raced<'_> {
         self.beside.is_packed(path)
     }
 
-    fn unpack(&mut self, path: &Path) -> io::Result<Box<dyn Read>> {
-        self.beside.unpack(path)
+    fn unpack(&mut self, file: File, path: &Path) -> io::Result<Box<dyn Read>> {
+        self.beside.unpack(file, path)
     }
 
     fn is_ours(&self, identity: &Identity) -> bool {

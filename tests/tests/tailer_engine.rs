@@ -46,9 +46,6 @@ struct Engine {
     stand: Tailing,
     logs: Vec<Busy>,
     conf: PathBuf,
-    /// Copies that are packed at once are looked into at the start only: a running tailer must have seen a truncation
-    /// before the next one.
-    waits: bool,
     /// What tailers said that were killed.
     said: String,
 }
@@ -80,17 +77,12 @@ impl Engine {
         let text = format!("{}/*.log {{\nsize 1\nrotate 100\n{directives}{script}}}\n", dir.display());
         fs::write(&conf, text).unwrap();
         stand.start();
-        let waits = directives.contains("copytruncate") && directives.contains("compress");
-        Engine { stand, logs, conf, waits, said: String::new() }
+        Engine { stand, logs, conf, said: String::new() }
     }
 
     fn rotate(&mut self) {
         for log in &self.logs {
             log.wait_lines(LINES);
-        }
-        let is_running = self.stand.is_running();
-        if self.waits && is_running {
-            self.wait_caught_up();
         }
         let mut command = Command::new("logrotate");
         let done =

@@ -3,9 +3,9 @@
 
 use std::collections::HashSet;
 
+use crate::follow::copies::Copy;
 use crate::follow::generation::{Generation, Phase};
 use crate::follow::happening::Happening;
-use crate::guard::{Guard, Head};
 use crate::identity::{Identity, Origin};
 use crate::source::Source;
 use crate::state::{DoneState, GenerationState};
@@ -43,13 +43,15 @@ impl Source {
 
     fn finish(&mut self, generation: &Generation) {
         self.is_changed = true;
-        // What is known of a copy that was compared with it already says more: by that it is known when it is packed.
-        let is_known = |identity: &Identity| self.done.iter().any(|done| done.origin.identity == *identity);
-        let of_this = self.copies.iter().filter(|(identity, of)| *of == generation.id && !is_known(identity));
-        let copies: Vec<Identity> = of_this.map(|(identity, _)| *identity).collect();
-        self.copies.retain(|(_, of)| *of != generation.id);
-        for identity in copies {
-            self.set_done(DoneState { origin: Origin { identity, epoch: 0 }, ..DoneState::default() });
+        let (copies, others): (Vec<Copy>, Vec<Copy>) =
+            std::mem::take(&mut self.copies).into_iter().partition(|copy| copy.of == generation.id);
+        self.copies = others;
+        // What is known of a copy already says more.
+        let is_known = |done: &DoneState, of: &Copy| done.origin.identity == of.identity();
+        for copy in copies {
+            if !self.done.iter().any(|done| is_known(done, &copy)) {
+                self.set_done(copy.file);
+            }
         }
         if self.chain.iter().any(|other| other.inode == generation.inode) {
             // The life of an inode that goes on in another generation.
@@ -89,10 +91,5 @@ impl Source {
         let done = self.done.remove(index);
         self.since_ns = self.since_ns.max(done.origin.identity.born_ns + 1);
         self.is_changed = true;
-    }
-
-    /// A file that never was ours, with what tells a copy of it.
-    pub(crate) fn set_never_ours(&mut self, identity: Identity, size: u64, head: Head, guard: Option<Guard>) {
-        self.set_done(DoneState { origin: Origin { identity, epoch: 0 }, offset: None, guard, head, size });
     }
 }

@@ -15,9 +15,9 @@ use nix::errno::Errno;
 
 use crate::follow::finish::{Facts, ask_again_after};
 use crate::follow::happening::Truncation;
-use crate::follow::memory::Memory;
+use crate::follow::memory::{Memory, read_up_to};
 use crate::follow::trouble::Trouble;
-use crate::guard::{GUARD_BYTES_MAX, Guard};
+use crate::guard::{GUARD_BYTES_MAX, Guard, Head};
 use crate::identity::{Identity, Origin};
 use crate::lease::Writers;
 use crate::lines::GenerationId;
@@ -367,8 +367,22 @@ impl Generation {
             offset,
             guard,
             last_line_hash,
-            head: self.memory.head(),
+            head: self.head(),
         }
+    }
+
+    /// What it begins with, also where that was not read yet: by that it is known again in a copy.
+    fn head(&self) -> Head {
+        let known = self.memory.head();
+        let Place::Open(file) = &self.place else { return known };
+        if known.is_whole() || self.at_end.is_some() {
+            return known;
+        }
+        let mut bytes = vec![0; GUARD_BYTES_MAX];
+        let read = read_up_to(file, &mut bytes, 0).unwrap_or_default();
+        // What was truncated meanwhile is another life.
+        let is_this = self.memory.head_fits(&bytes[..read]) != Some(false);
+        if is_this { known.or(Head::of(&bytes[..read])) } else { known }
     }
 
     /// The greatest offset up to which it is delivered and whose guard is known, with that guard.

@@ -225,16 +225,19 @@ impl Source {
                 !generation.is_live() && now.saturating_duration_since(generation.grown) >= self.settings.drain_idle;
             let found = match look(&generation.path) {
                 At::File(found) if found.identity == generation.inode => found,
-                At::Failed(errno) if is_out_of_descriptors(errno) => {
-                    self.wants_descriptor = true;
+                At::Failed(errno) => {
+                    // Whether its name is gone is not known.
+                    self.wants_descriptor |= is_out_of_descriptors(errno);
                     continue;
                 }
                 _ => {
                     // Its name is gone as well: one of the others may be a copy of it, and after so long nothing is
                     // expected of it any more.
-                    if all && !self.settings.is_batch {
+                    let has_rest = generation.size > generation.read;
+                    if (all || has_rest) && !self.settings.is_batch {
                         let size = (generation.longest > 0).then_some(generation.longest);
                         generation.phase = Phase::Sought { since: now, size };
+                        self.list_at = Some(now);
                     } else if is_drained {
                         generation.phase = Phase::Finished;
                     }

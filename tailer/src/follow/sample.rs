@@ -1,6 +1,7 @@
 //! Whether a file is a copy of a generation: by its head it is told which generation it is a copy of, by the bytes
 //! before the offset that reading can go on there. Guards alone would take a copy of a later generation for it.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 
@@ -10,7 +11,7 @@ use crate::guard::GUARD_BYTES_MAX;
 use crate::state::DoneState;
 
 /// What a file has at its beginning and before an offset.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Sample {
     /// Its first bytes, at most as many as a guard covers.
     pub head: Vec<u8>,
@@ -43,25 +44,6 @@ impl Sample {
         let read = read_up_to(file, &mut before, from)?;
         before.truncate(read);
         Ok(Sample { head, at: from + before.len() as u64, before })
-    }
-
-    /// Of a stream, which stands at `at` afterwards.
-    pub fn of_stream(stream: &mut dyn Read, offset: u64) -> io::Result<Sample> {
-        let mut memory = Memory::default();
-        let mut at = 0;
-        let mut buffer = vec![0; 64 << 10];
-        while at < offset {
-            let most = (offset - at).min(buffer.len() as u64) as usize;
-            match stream.read(&mut buffer[..most])? {
-                0 => break,
-                read => {
-                    memory.push(&buffer[..read]);
-                    at += read as u64;
-                }
-            }
-        }
-        let Memory::Bytes { head, tail: before } = memory else { return Err(io::ErrorKind::InvalidData.into()) };
-        Ok(Sample { head, at, before })
     }
 
     /// Whether `all` of another file is what the file it is of begins with, where it was taken at the end of that.
@@ -97,5 +79,54 @@ impl Sample {
         let guard = done.guard.filter(|guard| guard.len > 0);
         let guard_fits = guard.is_some_and(|guard| guard.fits_end(&self.before));
         self.at == done.size && guard_fits && done.head.fits(&self.head) != Some(false)
+    }
+}
+
+/// Takes samples of a stream, one behind the other.
+pub struct Sampler {
+    stream: Box<dyn Read>,
+    /// Of what was read of it.
+    memory: Memory,
+    at: u64,
+    buffer: Vec<u8>,
+}
+
+impl Sampler {
+    /// Of a stream that stands at its beginning.
+    pub fn new(stream: Box<dyn Read>) -> Sampler {
+        Sampler { stream, memory: Memory::default(), at: 0, buffer: vec![0; 64 << 10] }
+    }
+
+    /// The sample at `offset`, which is not before the last one.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub fn at(&mut self, offset: u64) -> io::Result<Sample> {
+        debug_assert!(offset >= self.at, "a stream does not go back");
+        while self.at < offset {
+            let most = (offset - self.at).min(self.buffer.len() as u64) as usize;
+            match self.stream.read(&mut self.buffer[..most])? {
+                0 => break,
+                read => {
+                    self.memory.push(&self.buffer[..read]);
+                    self.at += read as u64;
+                }
+            }
+        }
+        let Memory::Bytes { head, tail: before } = self.memory.clone() else {
+            unreachable!("what is pushed is remembered as bytes");
+        };
+        Ok(Sample { head, at: self.at, before })
+    }
+
+    /// What is behind the last sample.
+    pub fn into_stream(self) -> Box<dyn Read> {
+        self.stream
+    }
+}
+
+impl fmt::Debug for Sampler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sampler").field("at", &self.at).finish_non_exhaustive()
     }
 }

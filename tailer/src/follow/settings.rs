@@ -85,11 +85,11 @@ pub trait Surroundings {
     /// Whether the content of a file of this name is packed.
     fn is_packed(&self, path: &Path) -> bool;
 
-    /// The content of a packed file.
+    /// The content of a packed file that was opened at `path`, from its beginning.
     ///
     /// # Errors
-    /// What the kernel says to the open.
-    fn unpack(&mut self, path: &Path) -> io::Result<Box<dyn Read>>;
+    /// It is packed in a way that is not read.
+    fn unpack(&mut self, file: File, path: &Path) -> io::Result<Box<dyn Read>>;
 
     /// Whether we write this file ourselves.
     fn is_ours(&self, identity: &Identity) -> bool;

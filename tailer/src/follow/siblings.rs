@@ -7,14 +7,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::follow::candidate::{Candidate, guards, unpacked};
+use crate::follow::candidate::{Candidate, open_packed, unpacked};
+use crate::follow::copies::Copy;
 use crate::follow::done::DONE_MAX;
 use crate::follow::generation::{Generation, Phase, Place};
 use crate::follow::happening::Happening;
 use crate::follow::memory::Memory;
-use crate::follow::sample::{Fit, Sample};
 use crate::follow::settings::Surroundings;
-use crate::guard::GUARD_BYTES_MAX;
 use crate::identity::{Identity, Origin};
 use crate::lease::Writers;
 use crate::open::{At, Found, Opened, errno, is_out_of_descriptors, look};
@@ -39,7 +38,9 @@ enum Verdict {
     Undecided,
     /// A copy of a generation that is on the list.
     CopyOf(usize),
-    /// A packed copy of a file that is done with, which goes on behind what was read of it.
+    /// A copy of a file that is done with.
+    Moved(Identity),
+    /// The same, packed, which goes on behind what was read of it.
     GoesOn(Identity),
     /// Not to be read.
     NotOurs,
@@ -57,18 +58,18 @@ impl Source {
         around: &mut dyn Surroundings,
     ) {
         self.list_at = None;
-        let mut candidates = self.unknown(now, around);
+        let (mut candidates, here) = self.unknown(now, around);
         // A closed file is opened under the name that it has by now: a copy of it is told by its content.
+        let sought = self.sought();
         self.wake(!candidates.is_empty(), now);
-        if self.end_truncated(now) {
+        if self.end_truncated(now) || self.sought() > sought {
             around.refresh();
             return self.list(is_first, restored, now, around);
         }
-        // What was packed while nobody looked may be a copy of a life that ended, or of one that was never seen.
-        self.is_catching_up |= self.is_sought();
+        self.unpack(&mut candidates, now, around);
         self.find_rests(&mut candidates, now, around);
-        let is_sought = self.is_sought();
-        if is_sought {
+        if self.sought() > 0 {
+            // It may be in one that cannot be unpacked yet.
             candidates.retain(|candidate| !candidate.is_packed);
         }
         let verdicts: Vec<Verdict> =
@@ -81,23 +82,20 @@ impl Source {
             return self.list(is_first, restored, now, around);
         }
         self.chain.iter_mut().for_each(Generation::confirm_first);
-        self.is_catching_up &= is_sought;
         let mut missed = Vec::new();
         for (candidate, verdict) in candidates.into_iter().zip(verdicts) {
             match verdict {
                 Verdict::Undecided => self.list_again(now),
                 Verdict::CopyOf(index) => {
-                    self.copies.retain(|(identity, _)| *identity != candidate.identity);
-                    self.copies.push((candidate.identity, self.chain[index].id));
+                    self.copies.retain(|copy| copy.identity() != candidate.identity);
+                    self.copies.push(Copy::new(&candidate, self.chain[index].id));
                     // What was not read yet may be truncated unseen: then the copy alone has it.
                     if !candidate.is_packed && candidate.size > self.chain[index].seen() {
                         self.list_again(now);
                     }
                 }
-                Verdict::NotOurs => {
-                    let (head, tail) = guards(&candidate);
-                    self.set_never_ours(candidate.identity, candidate.size, head, tail);
-                }
+                Verdict::NotOurs => self.set_done(candidate.as_done()),
+                Verdict::Moved(done) => self.move_done(done, &candidate, &here),
                 Verdict::GoesOn(done) => self.go_on_behind(done, candidate, now, around),
                 Verdict::Missed => missed.push(candidate),
             }
@@ -108,6 +106,8 @@ impl Source {
         for candidate in missed {
             self.take_missed(candidate, &ranks, now, around);
         }
+        // Not before: what is gone may have been packed.
+        self.forget_gone(&here);
     }
 
     /// Rotated files by their names, oldest first. Most rotators give the newest the smallest number. Where files tell
@@ -136,9 +136,9 @@ impl Source {
         self.list_at = Some(self.list_at.map_or(at, |other| other.min(at)));
     }
 
-    /// The files around the live one that are neither on the list nor done with, open. Those on the list are told their
-    /// names.
-    fn unknown(&mut self, now: Instant, around: &mut dyn Surroundings) -> Vec<Candidate> {
+    /// The files around the live one that are neither on the list nor done with, open, and all that are there. Those on
+    /// the list are told their names.
+    fn unknown(&mut self, now: Instant, around: &mut dyn Surroundings) -> (Vec<Candidate>, HashSet<Identity>) {
         for _ in 1..SURVEYS_MAX {
             let before = survey(&self.path, around);
             // Another file may have the live name since the look began: rotated files would be taken for older than
@@ -158,7 +158,7 @@ impl Source {
         self.unknown_at_once(now, around)
     }
 
-    fn unknown_at_once(&mut self, now: Instant, around: &mut dyn Surroundings) -> Vec<Candidate> {
+    fn unknown_at_once(&mut self, now: Instant, around: &mut dyn Surroundings) -> (Vec<Candidate>, HashSet<Identity>) {
         let mut candidates: Vec<Candidate> = Vec::new();
         let mut here = HashSet::new();
         for path in around.candidates() {
@@ -167,18 +167,24 @@ impl Source {
             if is_listed || around.is_ours(&found.identity) || path == self.path {
                 continue;
             }
+            let is_packed = around.is_packed(&path);
             let mut is_ours = false;
-            for generation in self.chain.iter_mut().filter(|generation| generation.inode == found.identity) {
+            let is_this = |generation: &&mut Generation| {
+                // A packed one is known again by what it holds.
+                let is_sought = is_packed && matches!(generation.phase, Phase::Sought { .. });
+                generation.inode == found.identity && !is_sought
+            };
+            for generation in self.chain.iter_mut().filter(is_this) {
                 is_ours = true;
                 if !generation.is_live() {
                     generation.path.clone_from(&path);
                 }
             }
             let is_forgotten = self.done.len() >= DONE_MAX && found.identity.born_ns < self.since_ns;
-            if is_ours || self.is_done(&found, &path, now) || is_forgotten {
+            let is_known = is_ours || is_forgotten || (is_packed && self.is_packed_copy(&found));
+            if is_known || self.is_done(&found, &path, is_packed, now) {
                 continue;
             }
-            let is_packed = around.is_packed(&path);
             let file = if is_packed { None } else { self.open_candidate(&found, now) };
             candidates.push(Candidate {
                 path,
@@ -187,19 +193,20 @@ impl Source {
                 changed_ns: found.stamp.changed_ns(),
                 is_packed,
                 file,
+                unpacked: None,
             });
         }
-        self.forget_gone(&here);
-        candidates
+        (candidates, here)
     }
 
     /// Whether a file is done with. One that grew since is read on.
-    fn is_done(&mut self, found: &Found, path: &Path, now: Instant) -> bool {
+    fn is_done(&mut self, found: &Found, path: &Path, is_packed: bool, now: Instant) -> bool {
         let Some(index) = self.done.iter().position(|done| done.origin.identity == found.identity) else {
             return false;
         };
         let done = &self.done[index];
-        let Some(offset) = done.offset.filter(|offset| found.stamp.size > *offset) else { return true };
+        let has_grown = |offset: &u64| !is_packed && found.stamp.size > *offset;
+        let Some(offset) = done.offset.filter(has_grown) else { return true };
         let memory = Memory::Guards { head: done.head, tail: done.guard };
         let origin = done.origin;
         let Some(file) = self.open_candidate(found, now) else { return true };
@@ -239,8 +246,8 @@ impl Source {
         around: &mut dyn Surroundings,
     ) -> Verdict {
         if candidate.is_packed {
-            if !self.is_catching_up {
-                return Verdict::NotOurs;
+            if candidate.unpacked.is_none() {
+                return Verdict::Undecided;
             }
         } else {
             let Some(file) = &candidate.file else { return Verdict::Undecided };
@@ -264,7 +271,8 @@ impl Source {
         if let Some(done) = self.done_copied_by(candidate, around) {
             let mut has_more = || candidate.sample(done.size + 1, around).is_some_and(|sample| sample.at > done.size);
             let goes_on = done.offset.is_some() && candidate.is_packed && has_more();
-            return if goes_on { Verdict::GoesOn(done.origin.identity) } else { Verdict::NotOurs };
+            let identity = done.origin.identity;
+            return if goes_on { Verdict::GoesOn(identity) } else { Verdict::Moved(identity) };
         }
         // What is older than the live file and not done with could not be opened yet.
         let is_younger = self.live().is_some_and(|live| candidate.age_ns() >= live.inode.born_ns);
@@ -273,37 +281,9 @@ impl Source {
         if was_there { Verdict::NotOurs } else { Verdict::Missed }
     }
 
-    fn is_sought(&self) -> bool {
-        self.chain.iter().any(|generation| matches!(generation.phase, Phase::Sought { .. }))
-    }
-
-    /// The generation that begins with all that a file holds.
-    fn copy_of(&self, candidate: &Candidate, around: &mut dyn Surroundings) -> Option<usize> {
-        let all = candidate.sample(u64::MAX, around)?;
-        self.chain.iter().rposition(|generation| {
-            // A copy is born after what it is a copy of. A generation that has no more than the usual first lines is
-            // told from a copy of the live one by that.
-            let (born, of_ns) = (candidate.identity.born_ns, generation.origin.identity.born_ns);
-            let may_be_copy = born == 0 || of_ns == 0 || born >= of_ns;
-            let of = match &generation.place {
-                Place::Open(file) => {
-                    let size = file.metadata().ok().map(|metadata| metadata.len());
-                    size.and_then(|size| Sample::of_file(file, size, all.at).ok())
-                }
-                Place::Packed(_) => {
-                    let mut stream = around.unpack(&generation.path).ok();
-                    stream.as_mut().and_then(|stream| Sample::of_stream(&mut **stream, all.at).ok())
-                }
-                Place::Away => None,
-            };
-            // Of one that cannot be opened now it is a copy as far as is remembered of it.
-            let mut seems_copy = || {
-                let sample = candidate.sample(generation.seen(), around).filter(|_| generation.is_parked());
-                sample.is_some_and(|sample| sample.fit(generation) != Fit::No)
-            };
-            let was_copy = self.copies.contains(&(candidate.identity, generation.id));
-            of.map_or_else(|| was_copy || (may_be_copy && seems_copy()), |of| may_be_copy && of.begins_with(&all))
-        })
+    /// How many generations are looked for.
+    fn sought(&self) -> usize {
+        self.chain.iter().filter(|generation| matches!(generation.phase, Phase::Sought { .. })).count()
     }
 
     /// Whether the file that had the live name when the checkpoint was written has it still, and was not truncated:
@@ -319,17 +299,15 @@ impl Source {
         }
     }
 
-    /// The file that is done with and of which this is a copy, as far as that was read.
-    fn done_copied_by(&self, candidate: &Candidate, around: &mut dyn Surroundings) -> Option<&DoneState> {
-        // Most are told apart by their beginnings: to unpack a file once for each that is done with takes long.
-        let begin = candidate.sample(GUARD_BYTES_MAX as u64, around)?;
-        let may_be = |done: &&DoneState| done.size > 0 && done.head.fits(&begin.head) != Some(false);
-        self.done.iter().filter(may_be).find(|done| {
-            if !candidate.is_packed && candidate.size != done.size {
-                return false;
-            }
-            candidate.sample(done.size, around).is_some_and(|sample| sample.is_copy_of(done))
-        })
+    /// A file is a copy of one that is done with. Where that is gone, it was packed or moved: what is known of it is
+    /// known of the copy from now on, and of no other.
+    fn move_done(&mut self, done: Identity, candidate: &Candidate, here: &HashSet<Identity>) {
+        let Some(index) = self.done.iter().position(|other| other.origin.identity == done) else { return };
+        if here.contains(&done) {
+            return self.set_done(candidate.as_done());
+        }
+        let done = self.done.remove(index);
+        self.set_done(DoneState { origin: Origin { identity: candidate.identity, epoch: 0 }, ..done });
     }
 
     /// Somebody wrote to a file that was done with, and it was packed after that.
@@ -348,7 +326,7 @@ impl Source {
     fn take_missed(&mut self, candidate: Candidate, ranks: &[PathBuf], now: Instant, around: &mut dyn Surroundings) {
         let place = match candidate.file {
             Some(file) => Place::Open(file),
-            None => match around.unpack(&candidate.path) {
+            None => match open_packed(&candidate.path, &candidate.identity, around) {
                 Ok(stream) => Place::Packed(stream),
                 Err(error) => {
                     self.wants_descriptor |= is_out_of_descriptors(errno(&error));

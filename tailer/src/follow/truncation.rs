@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::time::Instant;
 
-use crate::follow::candidate::{Candidate, guards, unpacked};
+use crate::follow::candidate::{Candidate, unpacked};
 use crate::follow::generation::{Generation, Phase, Place};
 use crate::follow::happening::{Happening, Truncation};
 use crate::follow::memory::{Memory, read_up_to};
@@ -19,7 +19,6 @@ use crate::guard::{GUARD_BYTES_MAX, Head};
 use crate::identity::Origin;
 use crate::lease::Writers;
 use crate::lines::GenerationId;
-use crate::open::{errno, is_out_of_descriptors};
 use crate::source::Source;
 
 impl Source {
@@ -123,12 +122,12 @@ impl Source {
         let Some(chosen) = equals.iter().copied().min_by_key(|at| candidates[*at].identity.born_ns) else {
             if self.truncated_at.is_some() {
                 // It is looked for once more before it is missed.
-            } else if self.lacks_descriptor(candidates, around)
+            } else if self.lacks_descriptor(around)
                 || (is_undecided && now.saturating_duration_since(since) < self.settings.reconcile)
             {
                 self.list_again(now);
             } else if !self.go_on_in_live(index) {
-                self.give_up(index, size);
+                self.give_up(index, size, candidates);
             }
             return;
         };
@@ -145,11 +144,8 @@ impl Source {
     }
 
     /// Whether there are files that could not be looked at for want of a descriptor.
-    fn lacks_descriptor(&mut self, candidates: &[Candidate], around: &mut dyn Surroundings) -> bool {
-        let mut packed = candidates.iter().filter(|candidate| candidate.is_packed);
-        let is_lacking = |error: &std::io::Error| is_out_of_descriptors(errno(error));
+    fn lacks_descriptor(&mut self, around: &mut dyn Surroundings) -> bool {
         self.wants_descriptor |= around.was_short();
-        self.wants_descriptor |= packed.any(|file| around.unpack(&file.path).is_err_and(|error| is_lacking(&error)));
         self.wants_descriptor
     }
 
@@ -184,14 +180,19 @@ impl Source {
         true
     }
 
-    /// No file has the rest.
-    fn give_up(&mut self, index: usize, size: Option<u64>) {
+    /// No file has the rest, as far as can be told: of a generation that had nothing when that was last known, any
+    /// younger file may have it, and is read from its beginning.
+    fn give_up(&mut self, index: usize, size: Option<u64>, candidates: &[Candidate]) {
         let generation = &mut self.chain[index];
         generation.phase = Phase::Finished;
         self.is_changed = true;
         let (seen, identity, is_restored) = (generation.seen(), generation.origin.identity, generation.longest == 0);
+        let is_unknown = seen == 0 && !generation.memory.says_something();
         let has_next = self.chain.iter().filter(|other| other.inode == identity).count() > 1;
-        if is_restored && !has_next {
+        let may_have_it = |candidate: &Candidate| candidate.changed_ns >= identity.born_ns;
+        if is_unknown && candidates.iter().any(may_have_it) {
+            // What it has is not lost.
+        } else if is_restored && !has_next {
             self.tell(Happening::GenerationMissing { identity, offset: seen });
         } else {
             self.tell_lost(seen, size);
@@ -200,8 +201,7 @@ impl Source {
 
     /// The copy was made before we had read as far as we did: nothing is to be fetched from it.
     fn end_of_copy_was_passed(&mut self, index: usize, candidate: &Candidate, size: Option<u64>) {
-        let (head, tail) = guards(candidate);
-        self.set_never_ours(candidate.identity, candidate.size, head, tail);
+        self.set_done(candidate.as_done());
         self.chain[index].phase = Phase::Finished;
         let seen = self.chain[index].seen();
         let path = candidate.path.clone();
@@ -290,7 +290,11 @@ fn judge(
     if !generation.memory.says_something() && generation.held.is_empty() {
         return (fits, false);
     }
+    let memory = generation.remembered();
     for (index, candidate) in candidates.iter_mut().enumerate() {
+        if candidate.head().is_some_and(|head| memory.head_fits(&head) == Some(false)) {
+            continue;
+        }
         let Some(sample) = candidate.sample(generation.seen(), around) else {
             is_undecided = true;
             continue;

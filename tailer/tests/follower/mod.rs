@@ -111,8 +111,8 @@ impl Surroundings for Beside {
         path.extension().is_some_and(|extension| extension == "gz")
     }
 
-    fn unpack(&mut self, path: &Path) -> io::Result<Box<dyn Read>> {
-        Ok(Box::new(flate2::read::MultiGzDecoder::new(File::open(path)?)))
+    fn unpack(&mut self, file: File, _path: &Path) -> io::Result<Box<dyn Read>> {
+        Ok(Box::new(flate2::read::MultiGzDecoder::new(file)))
     }
 
     fn is_ours(&self, identity: &Identity) -> bool {

@@ -213,7 +213,7 @@ impl World {
             .into_iter()
             .filter(|path| fs::metadata(path).unwrap().len() > 0 && !is_packed(path))
             .collect();
-        if self.follower.is_running() || plain.is_empty() {
+        if plain.is_empty() {
             return;
         }
         let path = &plain[which % plain.len()];

@@ -92,7 +92,7 @@ pub enum Step {
     /// An end in order.
     Stop,
     Start,
-    /// A rotated file is packed, while nobody follows.
+    /// A rotated file is packed, whoever follows.
     Pack {
         which: usize,
         is_zstd: bool,
@@ -110,7 +110,7 @@ pub enum Step {
 impl Step {
     pub fn random(random: &mut Random) -> Step {
         let few = random.below(6);
-        match random.below(67) {
+        match random.below(70) {
             0..=13 => Step::Write { lines: random.below(if few == 0 { 400 } else { 12 }) },
             14..=18 => Step::Piece,
             19..=20 => Step::Second { lines: 1 + few },
@@ -129,7 +129,7 @@ impl Step {
             52 => Step::Kill { arrives: random.below(5) },
             53 => Step::Stop,
             54..=56 => Step::Start,
-            57 => Step::Pack { which: random.below(8), is_zstd: random.one_in(2) },
+            57 | 67..=69 => Step::Pack { which: random.below(8), is_zstd: random.one_in(2) },
             58..=60 => Step::Advance { ms: [100, 1500, 4000, 12_000, 70_000][random.below(5)] },
             61 => Step::Clog,
             62 => Step::Unclog,

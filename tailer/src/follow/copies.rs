@@ -1,0 +1,136 @@
+//! The part of a look that tells of which known content a file beside the live one is a copy: of a generation on the
+//! list, or of what is done with. Packed or not, running or at the start, it is told by what the file holds.
+//!
+//! A packed file is unpacked at most once as long as it does not change: after that it is on the list, done with, or
+//! remembered as a copy.
+
+use std::time::Instant;
+
+use crate::follow::candidate::{Candidate, open_packed};
+use crate::follow::generation::{Generation, Phase, Place};
+use crate::follow::sample::{Fit, Sample, Sampler};
+use crate::follow::settings::Surroundings;
+use crate::identity::Identity;
+use crate::lines::GenerationId;
+use crate::open::{Found, errno, is_out_of_descriptors};
+use crate::source::Source;
+use crate::state::DoneState;
+
+/// A file that begins as a generation on the list does, with all that it holds.
+#[derive(Debug)]
+pub(crate) struct Copy {
+    pub(crate) of: GenerationId,
+    /// What is remembered of it once that generation is done with.
+    pub(crate) file: DoneState,
+    stamp: (u64, i64),
+}
+
+/// A packed file that ends too early, or is damaged.
+#[derive(Debug)]
+pub(crate) struct Torn {
+    identity: Identity,
+    stamp: (u64, i64),
+    /// Since when it is as it is.
+    since: Instant,
+}
+
+impl Copy {
+    pub(crate) fn new(candidate: &Candidate, of: GenerationId) -> Copy {
+        Copy { of, file: candidate.as_done(), stamp: (candidate.size, candidate.changed_ns) }
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        self.file.origin.identity
+    }
+}
+
+impl Source {
+    /// Whether a packed file is known as a copy of a generation whose bytes are still where they were.
+    pub(crate) fn is_packed_copy(&self, found: &Found) -> bool {
+        let stamp = (found.stamp.size, found.stamp.changed_ns());
+        let is_there = |of| {
+            let is_sought = |generation: &Generation| matches!(generation.phase, Phase::Sought { .. });
+            self.chain.iter().any(|generation| generation.id == of && !is_sought(generation))
+        };
+        self.copies.iter().any(|copy| copy.identity() == found.identity && copy.stamp == stamp && is_there(copy.of))
+    }
+
+    /// Unpacks what is packed. What cannot be unpacked yet stays unknown; what does not change any more, and ends too
+    /// early, is taken for what can be had of it.
+    pub(crate) fn unpack(&mut self, candidates: &mut [Candidate], now: Instant, around: &mut dyn Surroundings) {
+        self.torn.retain(|torn| candidates.iter().any(|candidate| candidate.identity == torn.identity));
+        for candidate in candidates.iter_mut().filter(|candidate| candidate.is_packed) {
+            let stamp = (candidate.size, candidate.changed_ns);
+            let torn = self.torn.iter().find(|torn| torn.identity == candidate.identity && torn.stamp == stamp);
+            let patience = if self.settings.is_batch { std::time::Duration::ZERO } else { self.settings.reconcile };
+            let is_final = torn.is_some_and(|torn| now.saturating_duration_since(torn.since) >= patience);
+            if torn.is_some() && !is_final {
+                self.list_again(now);
+                continue;
+            }
+            let unpacked = candidate.unpack(|head| self.ends_of(head), is_final, around);
+            let Err(error) = unpacked else { continue };
+            if is_out_of_descriptors(errno(&error)) {
+                self.wants_descriptor = true;
+            } else if error.raw_os_error().is_none() {
+                self.torn.retain(|torn| torn.identity != candidate.identity);
+                self.torn.push(Torn { identity: candidate.identity, stamp, since: now });
+            }
+            self.list_again(now);
+        }
+    }
+
+    /// Where a file with this beginning is to be looked at: at the ends of all that it may be a copy of, and behind.
+    fn ends_of(&self, head: &[u8]) -> Vec<u64> {
+        let fits = |generation: &&Generation| generation.remembered().head_fits(head) != Some(false);
+        let of_chain = self.chain.iter().filter(fits).map(Generation::seen);
+        let of_done = self.done.iter().filter(|done| done.may_begin_with(head)).map(|done| done.size);
+        of_chain.chain(of_done).flat_map(|end| [end, end + 1]).collect()
+    }
+
+    /// The generation that begins with all that a file holds.
+    pub(crate) fn copy_of(&self, candidate: &Candidate, around: &mut dyn Surroundings) -> Option<usize> {
+        let head = candidate.head()?;
+        let fits = |generation: &Generation| generation.remembered().head_fits(&head) != Some(false);
+        if !self.chain.iter().any(fits) {
+            return None;
+        }
+        let all = candidate.sample(u64::MAX, around)?;
+        self.chain.iter().rposition(|generation| {
+            if !fits(generation) || !candidate.may_be_copy_of(generation, &all) {
+                return false;
+            }
+            let of = match &generation.place {
+                Place::Open(file) => {
+                    let size = file.metadata().ok().map(|metadata| metadata.len());
+                    size.and_then(|size| Sample::of_file(file, size, all.at).ok())
+                }
+                Place::Packed(_) => {
+                    let stream = open_packed(&generation.path, &generation.inode, around);
+                    stream.ok().and_then(|stream| Sampler::new(stream).at(all.at).ok())
+                }
+                Place::Away => None,
+            };
+            // Of one that cannot be opened now it is a copy as far as is remembered of it.
+            let mut seems_copy = || {
+                let sample = candidate.sample(generation.seen(), around).filter(|_| generation.is_parked());
+                sample.is_some_and(|sample| sample.fit(generation) != Fit::No)
+            };
+            let is_same = |copy: &Copy| copy.of == generation.id && copy.identity() == candidate.identity;
+            let was_copy = self.copies.iter().any(is_same);
+            of.map_or_else(|| was_copy || seems_copy(), |of| of.begins_with(&all))
+        })
+    }
+
+    /// What is done with and of which a file is a copy, as far as that was read.
+    pub(crate) fn done_copied_by(&self, candidate: &Candidate, around: &mut dyn Surroundings) -> Option<&DoneState> {
+        let head = candidate.head()?;
+        let may_be = |done: &&DoneState| done.may_begin_with(&head);
+        self.done.iter().filter(may_be).find(|done| {
+            if !candidate.is_packed && candidate.size != done.size {
+                return false;
+            }
+            candidate.sample(done.size, around).is_some_and(|sample| sample.is_copy_of(done))
+        })
+    }
+}
