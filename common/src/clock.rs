@@ -25,6 +25,12 @@ pub fn file_ns() -> i64 {
     }
 }
 
+/// When this machine was started, in ns since the epoch, as `dmesg -T` reckons.
+pub fn boot_ns() -> i64 {
+    let since = clock_gettime(ClockId::CLOCK_BOOTTIME);
+    now_ns() - since.map_or(0, |since| since.tv_sec() * 1_000_000_000 + since.tv_nsec())
+}
+
 /// Whether the time comes from a file. Loops must then look at it often, for no timer follows it.
 pub fn is_test() -> bool {
     #[cfg(any(debug_assertions, feature = "test-seams"))]

@@ -11,14 +11,16 @@ mod json;
 mod stamp;
 mod text;
 
+use std::borrow::Cow;
+
 use jiff::tz::TimeZone;
 use memchr::memchr;
 use standpipe_common::shown::push_visible;
 
 use crate::identity::Origin;
-use crate::level::{self, Level};
+use crate::level;
 use crate::lines::{Lines, SourceId};
-use crate::timestamp::{self, Parser, Time};
+use crate::timestamp::{self, Colored, Parser, Time};
 
 use stamp::Stamper;
 
@@ -78,7 +80,7 @@ struct Line<'a> {
     sequence: u64,
     origin: Origin,
     offset: u64,
-    level: Option<(&'a [u8], level::Gravity)>,
+    level: Option<(Cow<'a, [u8]>, level::Gravity)>,
     /// What stands before the time, and behind time and level.
     message: [&'a [u8]; 2],
     /// It goes on with the piece before.
@@ -181,21 +183,39 @@ impl Formatter {
 
 impl<'a> Line<'a> {
     fn take_apart(&mut self, bytes: &'a [u8], source: &mut Source) {
-        let mut rest = bytes;
+        let (mut before, mut rest): (&[u8], &[u8]) = (b"", bytes);
         if let Some(found) = source.parser.find(bytes, self.read_ns) {
             self.time = Some(found.time);
             source.record = Some(Record { time: found.time, read_ns: self.read_ns });
-            self.message[0] = &bytes[..found.start];
+            before = &bytes[..found.start];
             rest = &bytes[found.end..];
-            rest = rest.strip_prefix(b" ").unwrap_or(rest);
+            if found.end > 0 {
+                rest = rest.strip_prefix(b" ").unwrap_or(rest);
+            }
         } else {
             self.time = source.time_of_record(self.read_ns);
         }
-        if let Some(Level { word, end, gravity }) = level::find(rest) {
-            self.level = Some((&rest[word], gravity));
-            rest = &rest[end..];
+        self.message = [before, rest];
+        self.find_level(before, rest);
+    }
+
+    /// The level, plainly or behind color; what it takes of the message.
+    fn find_level(&mut self, before: &'a [u8], rest: &'a [u8]) {
+        if let Some(level) = level::find(before, rest) {
+            self.level = Some((Cow::Borrowed(level.word), level.gravity));
+            self.message = [if level.is_before { b"" } else { before }, &rest[level.end..]];
+            return;
         }
-        self.message[1] = rest;
+        let colored = [before, rest].map(Colored::of);
+        if colored.iter().all(Option::is_none) {
+            return;
+        }
+        let text = |at: usize, plain: &'a [u8]| colored[at].as_ref().map_or(plain, |colored| colored.text.as_slice());
+        if let Some(level) = level::find(text(0, before), text(1, rest)) {
+            let end = colored[1].as_ref().map_or(level.end, |colored| colored.start(level.end));
+            self.message = [if level.is_before { b"" } else { before }, &rest[end..]];
+            self.level = Some((Cow::Owned(level.word.to_vec()), level.gravity));
+        }
     }
 }
 

@@ -18,6 +18,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod events;
+pub mod fields;
 pub mod follow;
 pub mod format;
 pub mod guard;

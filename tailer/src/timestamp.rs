@@ -1,19 +1,25 @@
 //! Finds the time that a line begins with, and tells which bytes of the line it is.
 //!
-//! One [`Parser`] a source: it remembers which form fitted last, tries that first, and the others only where it does
-//! not fit. Nothing here allocates; the fixed forms are read digit by digit, jiff is asked for zones and patterns.
+//! One [`Parser`] a source: it remembers which form fitted last, tries that first, and where it does not fit those that
+//! the first byte of the line allows. Nothing here allocates but for lines with color; the fixed forms are read digit by
+//! digit, jiff is asked for zones and patterns.
 //! Deliberately not here: what is done with a line without a time.
 
+mod calendar;
+mod colored;
 mod forms;
+mod keyed;
 mod local;
 mod scan;
+mod zones;
 
 use std::str::FromStr;
 
 use jiff::fmt::strtime::BrokenDownTime;
 use jiff::tz::TimeZone;
 
-use forms::Stamp;
+use calendar::{Date, Stamp};
+pub use colored::Colored;
 use local::Local;
 
 /// Which forms of a time are looked for.
@@ -32,7 +38,7 @@ pub enum Format {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// `2026-11-21T10:00:00.123+01:00`, also with a space for the `T`, `/` for `-`, a comma before the fraction, the
-    /// offset as `Z`, `+0100` or none, and in brackets.
+    /// offset as `Z`, `+0100`, a name or none, and in brackets.
     Iso8601,
     /// `1795255200` or `1795255200.123`: ten digits; also in brackets.
     Epoch,
@@ -44,10 +50,30 @@ pub enum Form {
     Rfc3164,
     /// `[10/Oct/2000:13:55:36 -0700]`, near the start of the line.
     Clf,
+    /// A member of a JSON object: `{"time":"2026-11-21T10:00:00Z"}`.
+    Json,
+    /// A field: `ts=2026-11-21T10:00:00Z level=info`.
+    Logfmt,
+    /// `@400000006b016baa000007cf` as multilog and svlogd write it.
+    Tai64n,
+    /// The same as s6 writes it.
+    Tai64nS6,
+    /// An epoch of any unit that is plausible.
+    Number,
+    /// Any written day and time, also behind a level, a process, or something in brackets.
+    Written,
+    /// `I1128 10:00:00.123456`
+    Klog,
+    /// `[  123.456789]`, since the boot.
+    Kernel,
 }
 
-/// The order in which they are tried: cheap and certain first.
-const FORMS: [Form; 6] = [Form::Iso8601, Form::Epoch, Form::EpochMs, Form::Rfc5424, Form::Rfc3164, Form::Clf];
+/// A number that nothing calls a time is one, in a file with other times, if it is so near to the last of them.
+const NUMBER_NS_MAX: i64 = 31 * 86_400 * 1_000_000_000;
+/// How far ahead of its reading a time can be whose year has two digits; others are another order of the three numbers.
+const AHEAD_NS_MAX: i64 = 86_400 * 1_000_000_000;
+/// How far clocks of machines are apart.
+const SKEW_NS_MAX: i64 = 1_000_000_000;
 
 /// What a file of other systems may begin with.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -65,6 +91,10 @@ impl FromStr for Format {
             "clf" => Format::Form(Form::Clf),
             "rfc3164" => Format::Form(Form::Rfc3164),
             "rfc5424" => Format::Form(Form::Rfc5424),
+            "json" => Format::Form(Form::Json),
+            "logfmt" => Format::Form(Form::Logfmt),
+            "tai64n" => Format::Form(Form::Tai64n),
+            "tai64n-s6" => Format::Form(Form::Tai64nS6),
             _ if text.contains('%') => Format::Pattern(text.to_string()),
             _ => return Err(format!("`{text}` is no form of a timestamp")),
         })
@@ -105,45 +135,109 @@ pub struct Parser {
     local: Local,
     /// What fitted last.
     last: Form,
+    /// The time that was found last.
+    last_ns: Option<i64>,
+    /// A label showed that it is one of s6.
+    is_s6: bool,
 }
 
 impl Parser {
     /// `zone`: that of times that name none.
     pub fn new(format: Format, zone: TimeZone) -> Parser {
-        let last = if let Format::Form(form) = format { form } else { FORMS[0] };
-        Parser { format, local: Local::new(zone), last }
+        Parser { format, local: Local::new(zone), last: Form::Iso8601, last_ns: None, is_s6: false }
     }
 
     /// The time that stands in a line (without its newline) that was read at `read_ns`.
     pub fn find(&mut self, line: &[u8], read_ns: i64) -> Option<Found> {
         let at = if line.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
-        let stamp = match &self.format {
+        let found = self.find_plain(line, at, read_ns);
+        found.or_else(|| {
+            let colored = Colored::of(&line[at..])?;
+            let found = self.find_plain(&colored.text, 0, read_ns)?;
+            // What stays in the line has no place.
+            let place = |place: usize| if found.end == 0 { 0 } else { at + place };
+            let (start, end) = (place(colored.start(found.start)), place(colored.end(found.end)));
+            Some(Found { start, end, ..found })
+        })
+    }
+
+    fn find_plain(&mut self, line: &[u8], at: usize, read_ns: i64) -> Option<Found> {
+        match &self.format {
             Format::Pattern(pattern) => {
                 let (time, len) = BrokenDownTime::parse_prefix(pattern, &line[at..]).ok()?;
                 let end = at + len;
-                let digits =
-                    if time.subsec_nanosecond().is_some() { scan::digits_of_fraction(&line[at..end]) } else { 0 };
+                let has_fraction = time.subsec_nanosecond().is_some();
+                let digits = if has_fraction { scan::digits_of_fraction(&line[at..end]) } else { 0 };
                 let ns = self.local.broken_down(time, read_ns)?;
-                return Some(Found { time: Time { ns, digits }, start: at, end });
+                Some(Found { time: Time { ns, digits }, start: at, end })
             }
-            Format::Form(form) => forms::find(*form, line, at)?,
-            Format::Auto => self.find_any(line, at)?,
-        };
-        let time = Time { ns: self.local.time_ns(&stamp, read_ns)?, digits: stamp.fraction.digits };
-        Some(Found { time, start: stamp.start, end: stamp.end })
+            Format::Form(form) => {
+                let stamp = forms::find(*form, line, at)?;
+                found(self.local.time_ns(&stamp, read_ns)?, &stamp)
+            }
+            Format::Auto => self.find_any(line, at, read_ns),
+        }
     }
 
-    fn find_any(&mut self, line: &[u8], at: usize) -> Option<Stamp> {
-        if let Some(stamp) = forms::find(self.last, line, at) {
-            return Some(stamp);
+    fn find_any(&mut self, line: &[u8], at: usize, read_ns: i64) -> Option<Found> {
+        let last = self.last;
+        if let Some(found) = self.find_form(last, line, at, read_ns) {
+            return Some(found);
         }
-        for form in FORMS.into_iter().filter(|form| *form != self.last) {
-            if let Some(stamp) = forms::find(form, line, at) {
+        let others = possible(line.get(at).copied()).iter().copied().filter(|form| *form != last);
+        for form in others {
+            if let Some(found) = self.find_form(form, line, at, read_ns) {
                 self.last = form;
-                return Some(stamp);
+                return Some(found);
             }
         }
         None
+    }
+
+    fn find_form(&mut self, form: Form, line: &[u8], at: usize, read_ns: i64) -> Option<Found> {
+        let stamp = forms::find(form, line, at)?;
+        let mut ns = self.local.time_ns(&stamp, read_ns)?;
+        let is_odd = match (form, stamp.date) {
+            (Form::Number, _) => self.last_ns.is_some_and(|last| (ns - last).abs() > NUMBER_NS_MAX),
+            (_, Date::ShortYear(_)) => ns > read_ns.saturating_add(AHEAD_NS_MAX),
+            (Form::Tai64n, _) => {
+                ns = self.time_of_label(ns, read_ns);
+                false
+            }
+            _ => false,
+        };
+        if is_odd {
+            return None;
+        }
+        self.last_ns = Some(ns);
+        found(ns, &stamp)
+    }
+
+    /// A label that is of the future by the one distance from TAI and not by the other shows that s6 wrote it.
+    fn time_of_label(&mut self, ns: i64, read_ns: i64) -> i64 {
+        let by_s6 = ns - (forms::TAI_OFFSET_S6 - forms::TAI_OFFSET) * 1_000_000_000;
+        let now = read_ns.saturating_add(SKEW_NS_MAX);
+        self.is_s6 |= by_s6 <= now && now < ns;
+        if self.is_s6 { by_s6 } else { ns }
+    }
+}
+
+fn found(ns: i64, stamp: &Stamp<'_>) -> Option<Found> {
+    Some(Found { time: Time { ns, digits: stamp.fraction.digits }, start: stamp.start, end: stamp.end })
+}
+
+/// The forms that a line can have that begins with this byte, cheap and certain first.
+fn possible(first: Option<u8>) -> &'static [Form] {
+    match first {
+        Some(b'{') => &[Form::Json],
+        Some(b'@') => &[Form::Tai64n],
+        Some(b'0'..=b'9') => &[Form::Iso8601, Form::Number, Form::Written, Form::Clf],
+        Some(b'[') => &[Form::Iso8601, Form::Number, Form::Kernel, Form::Written, Form::Clf],
+        Some(b'<') => &[Form::Rfc5424, Form::Rfc3164, Form::Kernel, Form::Written, Form::Clf],
+        Some(byte) if byte.is_ascii_alphabetic() => {
+            &[Form::Rfc3164, Form::Klog, Form::Logfmt, Form::Number, Form::Written, Form::Clf]
+        }
+        _ => &[Form::Logfmt, Form::Written, Form::Clf],
     }
 }
 

@@ -7,7 +7,8 @@ use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 
 /// The forms that have a name; the first looks at each line for any of the others.
-pub const NAMES: [&str; 7] = ["auto", "iso8601", "epoch", "epoch_ms", "clf", "rfc3164", "rfc5424"];
+pub const NAMES: [&str; 11] =
+    ["auto", "iso8601", "epoch", "epoch_ms", "clf", "rfc3164", "rfc5424", "json", "logfmt", "tai64n", "tai64n-s6"];
 
 /// Why `text` is neither the name of a form nor a pattern that a time can be written and read back with.
 pub fn refusal(text: &str) -> Option<String> {

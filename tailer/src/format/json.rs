@@ -9,7 +9,7 @@
 //! | `source` | name of the source |
 //! | `identity` | `dev` and `ino` of the file |
 //! | `offset` | of the line's first byte in the file |
-//! | `level` | as written; null if none |
+//! | `level` | as written, or the word for a letter, mark or number; null if none |
 //! | `message` | without time and level; what is no UTF-8 has replacement characters |
 //! | `continued` | true: goes on with the line of the object before of this source |
 //! | `open` | true: the next object of this source goes on with it |
@@ -63,7 +63,7 @@ pub(super) fn push(line: &Line<'_>, name: &str, is_visible: bool, out: &mut Vec<
         identity: Identity { dev: line.origin.identity.dev, ino: line.origin.identity.ino },
         offset: line.offset,
         // A level is one of a few ASCII words.
-        level: line.level.and_then(|(word, _)| str::from_utf8(word).ok()),
+        level: line.level.as_ref().and_then(|(word, _)| str::from_utf8(word).ok()),
         message: &message,
         continued: line.is_continued,
         open: line.is_open,

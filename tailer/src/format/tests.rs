@@ -140,3 +140,29 @@ fn a_terminal_is_not_steered_in_any_form() {
         assert!(form != Form::Json || serde_json::from_str::<serde_json::Value>(&out).is_ok(), "{out}");
     }
 }
+
+#[test]
+fn levels_are_taken_out_where_they_begin_the_message_and_seen_elsewhere() {
+    for (line, text) in [
+        ("I1121 10:00:00.123456 1 main.go:1] x", "2026-11-21T10:00:00.123456Z app.log INFO 1 main.go:1] x"),
+        ("123:M 21 Nov 2026 10:00:00.123 # x", "2026-11-21T10:00:00.123Z app.log warning 123:M x"),
+        ("INFO:     2026-11-21 10:00:00,123 x", "2026-11-21T10:00:00.123Z app.log INFO x"),
+        ("2026-11-21 10:00:00.123 UTC [12] LOG:  x", "2026-11-21T10:00:00.123Z app.log LOG [12] LOG:  x"),
+        (
+            r#"{"level":40,"time":1795255200123}"#,
+            r#"2026-11-21T10:00:00.123Z app.log warn {"level":40,"time":1795255200123}"#,
+        ),
+        (
+            "ts=2026-11-21T10:00:00Z level=error x",
+            "2026-11-21T10:00:00Z app.log error ts=2026-11-21T10:00:00Z level=error x",
+        ),
+        (
+            "\x1b[2m2026-11-21T10:00:00Z\x1b[0m \x1b[33m WARN\x1b[0m \x1b[1mapp\x1b[0m x",
+            "2026-11-21T10:00:00Z app.log WARN \x1b[1mapp\x1b[0m x",
+        ),
+        ("[2026-11-21T10:00:00Z INFO  app] x", "2026-11-21T10:00:00Z app.log INFO [app] x"),
+    ] {
+        let out = put(&mut formatter(Form::Text, false), 0, (line.to_owned() + "\n").as_bytes());
+        assert_eq!(String::from_utf8(out).unwrap().trim_end(), text, "{line}");
+    }
+}

@@ -30,7 +30,8 @@ pub(super) fn push(line: &Line<'_>, name: &str, look: Look, stamper: &mut Stampe
             push_bytes(name.as_bytes(), look.is_visible, out);
         }
         out.push(b' ');
-        let (word, gravity) = line.level.unwrap_or((b"-", Gravity::Info));
+        let (word, gravity) =
+            line.level.as_ref().map_or((&b"-"[..], Gravity::Info), |(word, gravity)| (word, *gravity));
         push_colored(word, if look.has_color { level_color(gravity) } else { b"" }, out);
         out.push(b' ');
     }

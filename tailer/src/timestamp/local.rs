@@ -6,9 +6,10 @@
 use jiff::Timestamp;
 use jiff::fmt::strtime::BrokenDownTime;
 use jiff::tz::{Offset, TimeZone};
+use standpipe_common::clock;
 
-use super::forms::{Date, Stamp};
-use super::scan;
+use super::calendar::{Date, Stamp, Zone};
+use super::{scan, zones};
 
 const DAY_SECONDS: i64 = 86_400;
 const NS_PER_SECOND: i64 = 1_000_000_000;
@@ -23,6 +24,10 @@ pub(super) struct Local {
     minute: i64,
     offset: i64,
     now: Now,
+    /// The place that was named last.
+    place: Option<(Vec<u8>, TimeZone)>,
+    /// When the machine was started, once it was asked.
+    boot_ns: Option<i64>,
 }
 
 /// The civil time of a read.
@@ -37,19 +42,25 @@ struct Now {
 
 impl Local {
     pub(super) fn new(zone: TimeZone) -> Local {
-        Local { zone, minute: i64::MIN, offset: 0, now: Now { minute: i64::MIN, second: 0, year: 0 } }
+        let now = Now { minute: i64::MIN, second: 0, year: 0 };
+        Local { zone, minute: i64::MIN, offset: 0, now, place: None, boot_ns: None }
     }
 
     /// `None`: beyond what an `i64` of ns holds.
-    pub(super) fn time_ns(&mut self, stamp: &Stamp, read_ns: i64) -> Option<i64> {
+    pub(super) fn time_ns(&mut self, stamp: &Stamp<'_>, read_ns: i64) -> Option<i64> {
         let days = match stamp.date {
-            Date::Days(days) => days,
+            Date::Boot => {
+                let boot_ns = *self.boot_ns.get_or_insert_with(clock::boot_ns);
+                return (stamp.second * NS_PER_SECOND + stamp.fraction.nanos).checked_add(boot_ns);
+            }
+            Date::Days(days) | Date::ShortYear(days) => days,
             Date::MonthDay(month, day) => self.nearest(month, day, stamp.second, read_ns)?,
         };
         let civil = days * DAY_SECONDS + stamp.second;
-        let offset = match stamp.offset {
-            Some(offset) => offset,
-            None => self.offset_of(civil)?,
+        let offset = match stamp.zone {
+            Zone::Offset(offset) => offset,
+            Zone::Local => self.offset_of(civil)?,
+            Zone::Named(name) => self.offset_of_named(name, civil)?,
         };
         (civil - offset).checked_mul(NS_PER_SECOND)?.checked_add(stamp.fraction.nanos)
     }
@@ -76,6 +87,31 @@ impl Local {
             None => self.offset_of(civil)?,
         };
         (civil - offset).checked_mul(NS_PER_SECOND)?.checked_add(nanos)
+    }
+
+    /// The same in a zone by its name; the local one where there is no such place.
+    fn offset_of_named(&mut self, name: &[u8], civil: i64) -> Option<i64> {
+        if matches!(name, b"UTC" | b"GMT") {
+            return Some(0);
+        }
+        if let Some(offset) = zones::abbreviation(name) {
+            return Some(self.offset_if_called(name, civil).unwrap_or(offset));
+        }
+        if self.place.as_ref().is_none_or(|(known, _)| known != name) {
+            let zone = str::from_utf8(name).ok().and_then(|name| TimeZone::get(name).ok());
+            self.place = Some((name.to_vec(), zone.unwrap_or_else(|| self.zone.clone())));
+        }
+        let (_, zone) = self.place.as_ref()?;
+        let datetime = Offset::UTC.to_datetime(Timestamp::from_second(civil).ok()?);
+        Some(civil - zone.to_ambiguous_timestamp(datetime).compatible().ok()?.as_second())
+    }
+
+    /// The local offset at this civil second, if the zone is called so then.
+    fn offset_if_called(&self, name: &[u8], civil: i64) -> Option<i64> {
+        let datetime = Offset::UTC.to_datetime(Timestamp::from_second(civil).ok()?);
+        let timestamp = self.zone.to_ambiguous_timestamp(datetime).compatible().ok()?;
+        let info = self.zone.to_offset_info(timestamp);
+        (info.abbreviation().as_bytes() == name).then(|| info.offset().seconds().into())
     }
 
     /// Seconds east of UTC at this civil second since 1970.

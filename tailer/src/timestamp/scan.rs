@@ -15,6 +15,17 @@ pub(super) fn digits(line: &[u8], at: usize, count: usize) -> Option<i64> {
     Some(number)
 }
 
+/// A number of exactly `count` hexadecimal digits, at most 16, that is not negative.
+pub(super) fn hex(line: &[u8], at: usize, count: usize) -> Option<i64> {
+    let text = str::from_utf8(line.get(at..at + count)?).ok()?;
+    text.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| i64::from_str_radix(text, 16).ok()).flatten()
+}
+
+/// How many decimal digits stand there.
+pub(super) fn run(line: &[u8], at: usize) -> usize {
+    line.get(at..).map_or(0, |rest| rest.iter().take(20).take_while(|byte| byte.is_ascii_digit()).count())
+}
+
 /// Whether this byte stands there.
 pub(super) fn is(line: &[u8], at: usize, byte: u8) -> bool {
     line.get(at) == Some(&byte)
@@ -30,6 +41,12 @@ pub(super) fn clock(line: &[u8], at: usize) -> Option<i64> {
     let (hour, minute, second) = (digits(line, at, 2)?, digits(line, at + 3, 2)?, digits(line, at + 6, 2)?);
     let is_time = line[at + 2] == b':' && line[at + 5] == b':' && hour < 24 && minute < 60 && second <= 60;
     is_time.then_some(hour * 3600 + minute * 60 + second)
+}
+
+/// `100000`: the same without colons, and the place behind it.
+pub(super) fn compact_clock(line: &[u8], at: usize) -> Option<(i64, usize)> {
+    let (hour, minute, second) = (digits(line, at, 2)?, digits(line, at + 2, 2)?, digits(line, at + 4, 2)?);
+    (hour < 24 && minute < 60 && second <= 60).then_some((hour * 3600 + minute * 60 + second, at + 6))
 }
 
 /// A fraction of a second.
@@ -62,39 +79,12 @@ pub(super) fn digits_of_fraction(text: &[u8]) -> u8 {
     point.map_or(0, |point| fraction(text, point).0.digits)
 }
 
-/// `Z`, `+01:00`, `+0100`, `+01`; also ` +0100` and ` UTC` behind a space. Seconds east.
-pub(super) fn offset(line: &[u8], at: usize) -> (Option<i64>, usize) {
-    match line.get(at) {
-        Some(b'Z' | b'z') => (Some(0), at + 1),
-        Some(b'+' | b'-') => signed_offset(line, at).map_or((None, at), |(offset, end)| (Some(offset), end)),
-        Some(b' ') if line[at + 1..].starts_with(b"UTC") && is_end(line, at + 4) => (Some(0), at + 4),
-        // Two digits behind a space and a sign may be anything.
-        Some(b' ') => match signed_offset(line, at + 1) {
-            Some((offset, end)) if end >= at + 6 && is_end(line, end) => (Some(offset), end),
-            _ => (None, at),
-        },
-        _ => (None, at),
-    }
-}
-
-fn signed_offset(line: &[u8], at: usize) -> Option<(i64, usize)> {
-    let sign = match line.get(at)? {
-        b'+' => 1,
-        b'-' => -1,
-        _ => return None,
-    };
-    let hours = digits(line, at + 1, 2)?;
-    let minutes_at = if is(line, at + 3, b':') { at + 4 } else { at + 3 };
-    let (minutes, end) = digits(line, minutes_at, 2).map_or((0, at + 3), |minutes| (minutes, minutes_at + 2));
-    (hours < 24 && minutes < 60).then_some((sign * (hours * 3600 + minutes * 60), end))
-}
-
-/// `Jan` to `Dec` as 1 to 12.
+/// `Jan` to `Dec`, whatever their case, as 1 to 12.
 pub(super) fn month(line: &[u8], at: usize) -> Option<i64> {
     const NAMES: [&[u8; 3]; 12] =
         [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
     let name = line.get(at..at + 3)?;
-    NAMES.iter().position(|month| *month == name).map(|index| index as i64 + 1)
+    NAMES.iter().position(|month| month.eq_ignore_ascii_case(name)).map(|index| index as i64 + 1)
 }
 
 /// `<34>`: the place behind it, or `at` if there is none.
