@@ -60,7 +60,7 @@ const CAPITALS: [(&[u8], Gravity); 19] = [
     (b"emergency", Gravity::Error),
 ];
 
-/// What letters stand for: glog, Android, MongoDB, Ruby.
+/// What letters stand for: glog, Android, `MongoDB`, Ruby.
 const LETTERS: [(u8, &[u8], Gravity); 9] = [
     (b'I', b"INFO", Gravity::Info),
     (b'W', b"WARNING", Gravity::Warning),
@@ -254,7 +254,7 @@ fn bracketed(rest: &[u8]) -> Option<(&[u8], Gravity)> {
     gravity(word, true).filter(|_| is_word).map(|gravity| (word, gravity))
 }
 
-/// MongoDB: `I NETWORK  [conn1]`; Android, behind numbers: `I ActivityManager: `
+/// `MongoDB`: `I NETWORK  [conn1]`; Android, behind numbers: `I ActivityManager: `
 fn letter_at(text: &[u8], at: usize) -> Option<(&[u8], Gravity)> {
     let found = letter(*text.get(at)?).filter(|_| text.get(at + 1) == Some(&b' '))?;
     let component = behind_blanks(text, at + 1);

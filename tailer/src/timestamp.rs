@@ -173,7 +173,7 @@ impl Parser {
             }
             Format::Form(form) => {
                 let stamp = forms::find(*form, line, at)?;
-                found(self.local.time_ns(&stamp, read_ns)?, &stamp)
+                Some(found(self.local.time_ns(&stamp, read_ns)?, &stamp))
             }
             Format::Auto => self.find_any(line, at, read_ns),
         }
@@ -210,7 +210,7 @@ impl Parser {
             return None;
         }
         self.last_ns = Some(ns);
-        found(ns, &stamp)
+        Some(found(ns, &stamp))
     }
 
     /// A label that is of the future by the one distance from TAI and not by the other shows that s6 wrote it.
@@ -222,8 +222,8 @@ impl Parser {
     }
 }
 
-fn found(ns: i64, stamp: &Stamp<'_>) -> Option<Found> {
-    Some(Found { time: Time { ns, digits: stamp.fraction.digits }, start: stamp.start, end: stamp.end })
+fn found(ns: i64, stamp: &Stamp<'_>) -> Found {
+    Found { time: Time { ns, digits: stamp.fraction.digits }, start: stamp.start, end: stamp.end }
 }
 
 /// The forms that a line can have that begins with this byte, cheap and certain first.

@@ -6,9 +6,9 @@
 //! | `28 Nov 2026` `28-Nov-2026` `28/Nov/2026` `28 Nov` | log4j, Tomcat, BIND, PHP, Redis, web servers |
 //! | `Nov 28` `Nov 28 2026` `Nov 28, 2026` | syslog, `java.util.logging` |
 //! | `28.11.2026` | by hand |
-//! | `11/28/2026`, with AM or PM only | NestJS |
+//! | `11/28/2026`, with AM or PM only | `NestJS` |
 //! | `20261128` | pacct, Zabbix |
-//! | `261128` `26/11/28` | MySQL, Spark |
+//! | `261128` `26/11/28` | `MySQL`, Spark |
 //! | `11-28`, with milliseconds only | Android |
 //!
 //! A name of the day may stand before it. The year may stand behind the time (`date(1)`, `ctime(3)`), or nowhere.

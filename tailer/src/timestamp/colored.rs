@@ -22,13 +22,12 @@ impl Colored {
         let mut colored = Colored { text: Vec::new(), places: Vec::new() };
         let mut at = 0;
         while at < line.len() && colored.text.len() < NEAR_BYTES_MAX {
-            match sequence(&line[at..]) {
-                Some(len) => at += len,
-                None => {
-                    colored.text.push(line[at]);
-                    colored.places.push(at);
-                    at += 1;
-                }
+            if let Some(len) = sequence(&line[at..]) {
+                at += len
+            } else {
+                colored.text.push(line[at]);
+                colored.places.push(at);
+                at += 1;
             }
         }
         colored.places.push(at);
