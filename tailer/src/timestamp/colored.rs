@@ -23,7 +23,7 @@ impl Colored {
         let mut at = 0;
         while at < line.len() && colored.text.len() < NEAR_BYTES_MAX {
             if let Some(len) = sequence(&line[at..]) {
-                at += len
+                at += len;
             } else {
                 colored.text.push(line[at]);
                 colored.places.push(at);
