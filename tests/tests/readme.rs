@@ -117,11 +117,10 @@ fn the_tailer_follows_current_through_rotations() {
         let sealed = expected.len() as u64;
         expected.push_str(&text);
         writer.write_all(text.as_bytes()).unwrap();
+        until("the tailer has found this part", || read() > sealed);
         let before = fs::read_link(&current).unwrap();
-        until("there is something to rotate", || fs::metadata(&current).is_ok_and(|is| is.len() > 0));
         reader.signal(Signal::SIGALRM);
         until("it rotates", || fs::read_link(&current).is_ok_and(|link| link != before));
-        until("the tailer is at work on the part before", || read() >= sealed);
     }
     until("every line came", || read() >= expected.len() as u64);
     assert!(fs::read_to_string(&out).unwrap() == expected, "in their order, none twice");
