@@ -36,7 +36,7 @@ fn programs() -> PathBuf {
     dirs[0].clone()
 }
 
-/// Runs a script as an ordinary user would, with our programs and `more` on the PATH.
+/// Runs a script as an ordinary user would, with `more` and our programs on the PATH.
 fn run(script: &str, dir: &Path, more: &Path) -> Output {
     let path = format!("{}:{}:/usr/bin:/bin", more.display(), programs().display());
     Launch::new("reader").under(["bash", "-c", script]).cwd(dir).env("PATH", path).run()
@@ -124,6 +124,35 @@ fn the_tailer_follows_current_through_rotations() {
     }
     until("every line came", || read() >= expected.len() as u64);
     assert!(fs::read_to_string(&out).unwrap() == expected, "in their order, none twice");
+}
+
+/// Instead of building it takes what the tests have built, and shows its progress as cargo does.
+const CARGO: &str = r#"#!/bin/sh
+case " $* " in *" --quiet "*) ;; *) echo '   Compiling standpipe' >&2 ;; esac
+mkdir -p target/release && ln -s "$PROGRAMS"/* target/release
+"#;
+
+#[test]
+fn the_quickstart_says_what_it_builds_shows_progress_and_counts_every_line() {
+    let scratch = Scratch::new();
+    let [examples, tools] = ["examples", "tools"].map(|name| scratch.make_dir(name));
+    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/quickstart.sh"), examples.join("quickstart.sh"))
+        .unwrap();
+    fs::write(tools.join("cargo"), CARGO).unwrap();
+    set_mode(&tools.join("cargo"), 0o755);
+    assert!(block("sh", "cargo test --workspace").starts_with("examples/quickstart.sh "));
+    let script = format!(
+        "export PROGRAMS={} LINES_PER_WRITER=2000; examples/quickstart.sh && ls target/release/tailer",
+        programs().display()
+    );
+    let output = run(&script, scratch.path(), &tools);
+    let shown = text(&output);
+    assert!(shown.starts_with("building holder, reader and tailer, which takes "), "{output:?}");
+    assert!(output.stderr.contains("Compiling"), "{output:?}");
+    for line in ["lines found     10000\n", "lost            0\n", "repeated        0\n", "release/tailer\n"] {
+        assert!(shown.contains(line), "{line}: {output:?}");
+    }
+    assert_eq!(output.code, 0, "{output:?}");
 }
 
 /// A program that keeps what it is given below `remote` and overwrites nothing, as `rclone copyto --immutable` does.
