@@ -10,7 +10,7 @@ use serde_json::Value;
 use standpipe_tests::daemon::{Launch, Output};
 use standpipe_tests::deadline::until;
 use standpipe_tests::pipe::open_writer;
-use standpipe_tests::privilege::{NOBODY, needs_root};
+use standpipe_tests::privilege::{NOBODY, is_root, needs_root};
 use standpipe_tests::scratch::{Scratch, make_fifo, set_mode};
 
 fn holder(scratch: &Scratch) -> Launch {
@@ -268,7 +268,8 @@ fn a_pipe_smaller_than_its_policy_is_told_with_the_setting_that_mends_it() {
     let (code, findings) = report(&scratch);
     let small = find(&findings, "small");
     assert_eq!((code, &small["what"]), (1, &Value::from("it has 64KiB instead of the 64MiB of pipe_size")));
-    let expected = format!("sysctl fs.pipe-max-size=67108864 && kill -HUP {}", holder.pid());
+    let sudo = if is_root() { "" } else { "sudo " };
+    let expected = format!("{sudo}sysctl fs.pipe-max-size=67108864 && kill -HUP {}", holder.pid());
     assert_eq!(small["mend"], expected);
     assert!(small["why"].as_str().unwrap().contains("fs.pipe-max-size = "), "{small}");
     scratch.write_policy("app.toml", "pipe_size = \"128KiB\"\n");
