@@ -1,6 +1,6 @@
 //! What stands around a followed file: its rotated generations by name, packed or not, and the files that are ours.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -17,13 +17,53 @@ use crate::siblings::directories::Directories;
 use crate::siblings::{Sibling, Siblings};
 
 /// Files that no source may follow, and files that one source follows already.
+///
+/// A file belongs to the source that followed it first, whatever it is called later, for as long as that remembers it.
 #[derive(Debug, Default)]
 pub struct Taken {
     /// Files that we have open for writing, by device and inode. Not the state file, which is another inode after each
     /// save: it is known by its name.
-    pub ours: Vec<(u64, u64)>,
-    /// Who follows a file under its live name.
-    pub live: HashMap<Identity, SourceId>,
+    ours: Vec<(u64, u64)>,
+    /// Whose a file is.
+    owners: HashMap<Identity, SourceId>,
+    /// The files of each.
+    files: HashMap<SourceId, Vec<Identity>>,
+}
+
+impl Taken {
+    /// With the files that we have open for writing.
+    pub fn new(ours: Vec<(u64, u64)>) -> Taken {
+        Taken { ours, ..Taken::default() }
+    }
+
+    /// These are the files of a source now, in place of those that were; what is another's stays so.
+    pub fn set(&mut self, source: SourceId, files: Vec<Identity>) {
+        self.release(source);
+        for file in &files {
+            self.owners.entry(*file).or_insert(source);
+        }
+        self.files.insert(source, files);
+    }
+
+    /// And this one.
+    pub fn add(&mut self, source: SourceId, file: Identity) {
+        self.owners.entry(file).or_insert(source);
+        self.files.entry(source).or_default().push(file);
+    }
+
+    /// It is followed no longer.
+    pub fn release(&mut self, source: SourceId) {
+        for file in self.files.remove(&source).unwrap_or_default() {
+            if self.owners.get(&file) == Some(&source) {
+                self.owners.remove(&file);
+            }
+        }
+    }
+
+    /// Whose a file is, or was when it was read.
+    pub fn owner(&self, file: &Identity) -> Option<SourceId> {
+        self.owners.get(file).copied()
+    }
 }
 
 /// The surroundings of one source for one look.
@@ -32,6 +72,8 @@ pub struct Around<'a> {
     pub source: SourceId,
     /// Where its rotated generations are looked for.
     pub siblings: &'a mut Siblings,
+    /// Where files of it are besides, under names that tell nothing.
+    pub also: &'a BTreeSet<PathBuf>,
     /// What directories hold, read once a round.
     pub directories: &'a mut Directories,
     /// What it may not follow.
@@ -40,6 +82,8 @@ pub struct Around<'a> {
     pub config: &'a Config,
     /// The last list lacks what no descriptor was left for.
     pub was_short: bool,
+    /// The file with its live name is another source's: whose.
+    pub met: Option<SourceId>,
 }
 
 impl Surroundings for Around<'_> {
@@ -51,7 +95,8 @@ impl Surroundings for Around<'_> {
         let siblings = listed.unwrap_or_default();
         let is_readable = |packing: Option<Packing>| packing.is_none_or(Packing::is_readable);
         let is_one = |sibling: &Sibling| is_readable(sibling.packed) && !self.config.is_state(&sibling.path);
-        siblings.into_iter().filter(is_one).map(|sibling| sibling.path).collect()
+        let named = siblings.into_iter().filter(is_one).map(|sibling| sibling.path);
+        self.also.iter().cloned().chain(named.filter(|path| !self.also.contains(path))).collect()
     }
 
     fn refresh(&mut self) {
@@ -72,8 +117,13 @@ impl Surroundings for Around<'_> {
     }
 
     fn is_ours(&self, identity: &Identity) -> bool {
-        let is_elsewhere = self.taken.live.get(identity).is_some_and(|source| *source != self.source);
-        is_elsewhere || self.taken.ours.contains(&(identity.dev, identity.ino))
+        self.taken.ours.contains(&(identity.dev, identity.ino))
+    }
+
+    fn is_anothers(&mut self, identity: &Identity) -> bool {
+        let owner = self.taken.owner(identity).filter(|owner| *owner != self.source);
+        self.met = self.met.or(owner);
+        owner.is_some()
     }
 }
 

@@ -1,10 +1,11 @@
-//! Keeps the checkpoint: what of all sources is to be remembered, and when it is written.
+//! Keeps what of all sources is to be remembered, and writes it down when that is due, if there is a state file.
 //!
 //! Invariants: a changed list of generations is on disk before bytes of it are on their way (without a sync: it outlives
 //! this process); positions follow once a second, durably. What is remembered of files that are not followed now is kept
-//! until they are followed again, or for a week if they are gone. A disk that refuses stops nothing: it is said once, and tried again.
+//! until they are followed again, or for a week if they are gone; logs under globs of which no file was left are
+//! remembered for this run only, the last of them. A disk that refuses stops nothing: it is said once, and tried again.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::backoff::Backoff;
 use crate::checkpoint::Checkpoint;
+use crate::identity::Identity;
 use crate::state::SourceState;
 
 /// How often positions are made durable while they change.
@@ -24,12 +26,19 @@ const FORGET_AFTER_NS: i64 = 7 * 24 * 3600 * 1_000_000_000;
 /// How often it is asked which of them are gone.
 const FORGET_SPAN: Duration = Duration::from_secs(3600);
 
-/// The checkpoint, and what is not yet in it.
+/// Most logs under globs that are remembered although no file of them is left: one may be moved back, under any name. A
+/// directory of short-lived files may have as many every hour.
+const GONE_MAX: usize = 1024;
+
+/// What is remembered, and what of it is not yet in the checkpoint.
 #[derive(Debug)]
 pub struct Keeper {
-    checkpoint: Checkpoint,
+    /// `None`: it is remembered for this run only.
+    checkpoint: Option<Checkpoint>,
     /// Of files that are not followed now.
     others: BTreeMap<PathBuf, SourceState>,
+    /// Of logs under globs of which nothing was left, oldest first.
+    gone: VecDeque<SourceState>,
     /// When those that are gone are forgotten next.
     forget_at: Instant,
     is_changed: bool,
@@ -39,20 +48,56 @@ pub struct Keeper {
 
 impl Keeper {
     /// Begins with what was loaded.
-    pub fn new(checkpoint: Checkpoint, known: Vec<SourceState>, now: Instant) -> Keeper {
+    pub fn new(checkpoint: Option<Checkpoint>, known: Vec<SourceState>, now: Instant) -> Keeper {
         let others = known.into_iter().map(|state| (state.path.clone(), state)).collect();
-        Keeper { checkpoint, others, forget_at: now, is_changed: false, saved: now, trouble: Backoff::default() }
+        Keeper {
+            checkpoint,
+            others,
+            gone: VecDeque::new(),
+            forget_at: now,
+            is_changed: false,
+            saved: now,
+            trouble: Backoff::default(),
+        }
     }
 
-    /// What is remembered of a file that is followed from now on.
-    pub fn take(&mut self, path: &PathBuf) -> Option<SourceState> {
-        self.others.remove(path).map(|state| SourceState { left_ns: 0, ..state })
+    /// Whether it outlives this run.
+    pub fn has_file(&self) -> bool {
+        self.checkpoint.is_some()
+    }
+
+    /// Whether something is remembered of a path that is not followed.
+    pub fn knows(&self, path: &Path) -> bool {
+        self.others.contains_key(path)
+    }
+
+    /// What is remembered of a log that is followed from now on: by its path, else by `file`, which stands there and may
+    /// have been read under another name.
+    pub fn take(&mut self, path: &Path, file: Option<&Identity>) -> Option<SourceState> {
+        let has_read = |state: &SourceState| file.is_some_and(|file| state.has_read(file));
+        let is_it = |state: &SourceState| state.path == path || has_read(state);
+        let state = if let Some(state) = self.others.remove(path) {
+            state
+        } else if let Some(at) = self.gone.iter().position(is_it) {
+            self.gone.remove(at)?
+        } else {
+            let before = self.others.values().find(|state| has_read(state))?.path.clone();
+            self.others.remove(&before)?
+        };
+        Some(SourceState { path: path.to_path_buf(), left_ns: 0, ..state })
     }
 
     /// A file is followed no longer.
     pub fn give_back(&mut self, state: SourceState) {
         self.is_changed = true;
         self.others.insert(state.path.clone(), state);
+    }
+
+    /// The same of a log under a glob of which nothing is left.
+    pub fn give_back_gone(&mut self, state: SourceState) {
+        self.is_changed = true;
+        self.gone.push_back(state);
+        self.gone.drain(..self.gone.len().saturating_sub(GONE_MAX));
     }
 
     /// Paths that are remembered and not followed.
@@ -73,16 +118,17 @@ impl Keeper {
     /// When positions are to be written. `None`: nothing changed.
     pub fn due(&self) -> Option<Instant> {
         let next = self.trouble.due().unwrap_or(self.saved + SAVE_SPAN);
-        self.is_changed.then_some(next)
+        (self.is_changed && self.has_file()).then_some(next)
     }
 
     /// Writes everything; returns a sentence if that failed and was not said yet. `now_ns`: by the wall clock, for what
     /// is not followed is remembered across runs.
     pub fn save(&mut self, states: Vec<SourceState>, is_durable: bool, now: Instant, now_ns: i64) -> Option<String> {
         self.forget(now, now_ns);
+        let Some(checkpoint) = &mut self.checkpoint else { return None };
         let mut all = states;
         all.extend(self.others.values().cloned());
-        match self.checkpoint.save(&all, is_durable) {
+        match checkpoint.save(&all, is_durable) {
             Ok(()) => {
                 self.is_changed = !is_durable;
                 if is_durable {
@@ -146,7 +192,7 @@ mod tests {
     const HOUR_NS: i64 = 3600 * 1_000_000_000;
 
     fn keeper(state: &Path, known: Vec<SourceState>, now: Instant) -> Keeper {
-        Keeper::new(Checkpoint::open(state, OnCorrupt::Fail).unwrap().checkpoint, known, now)
+        Keeper::new(Some(Checkpoint::open(state, OnCorrupt::Fail).unwrap().checkpoint), known, now)
     }
 
     #[test]
@@ -170,7 +216,7 @@ mod tests {
             let now = start + Duration::from_secs(hours as u64 * 3600);
             assert_eq!(keeper.save(Vec::new(), false, now, hours * HOUR_NS + 1), None);
             if hours == 100 {
-                let again = keeper.take(&app.join("again")).unwrap();
+                let again = keeper.take(&app.join("again"), None).unwrap();
                 assert_eq!(again.left_ns, 0);
                 fs::remove_file(app.join("again")).unwrap();
                 keeper.give_back(again);

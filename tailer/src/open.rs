@@ -32,6 +32,8 @@ pub enum Refusal {
     Kernel,
     /// Something that we write ourselves.
     Ours,
+    /// A file of another source.
+    Followed,
 }
 
 impl fmt::Display for Refusal {
@@ -43,6 +45,7 @@ impl fmt::Display for Refusal {
             Refusal::Directory => "it is a directory, not a regular file",
             Refusal::Kernel => "it is a file of the kernel: its size says nothing",
             Refusal::Ours => "tailer writes it itself",
+            Refusal::Followed => "it is followed already under another name, and is delivered once",
         })
     }
 }

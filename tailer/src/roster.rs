@@ -3,6 +3,7 @@
 //! Deliberately without a system call of its own: whoever runs the loop looks, reads, and says so here.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::config::FileConfig;
@@ -28,6 +29,8 @@ pub struct Followed {
     pub file: FileConfig,
     /// Where its rotated generations are looked for.
     pub siblings: Siblings,
+    /// Where files of it are besides: they were found under a glob, where other files are sources.
+    pub also: BTreeSet<PathBuf>,
     /// Which output takes its lines.
     pub output: usize,
     /// Which is to take them once the other one has delivered.
@@ -75,6 +78,7 @@ impl Followed {
             name,
             file,
             siblings,
+            also: BTreeSet::new(),
             output,
             next_output: output,
             is_leaving: false,

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::follow::copies::{Copy, Torn};
+use crate::follow::done::Aside;
 use crate::follow::drain::{Outcome, drain};
 use crate::follow::finish::may_pass;
 use crate::follow::generation::{Generation, Phase};
@@ -38,6 +39,8 @@ pub struct Source {
     pub(crate) settings: Arc<Settings>,
     pub(crate) chain: VecDeque<Generation>,
     pub(crate) done: Vec<DoneState>,
+    /// The newest files that are done with: where they were when they were listed, and how far they were read.
+    pub(crate) aside: Vec<Aside>,
     /// Copies of a generation while that is in the chain.
     pub(crate) copies: Vec<Copy>,
     /// Packed files that end too early: they may still be written.
@@ -76,6 +79,7 @@ impl Source {
             settings,
             chain: VecDeque::new(),
             done: Vec::new(),
+            aside: Vec::new(),
             copies: Vec::new(),
             torn: Vec::new(),
             restored: None,
@@ -125,7 +129,8 @@ impl Source {
         let is_settled = self.looks > 0 && self.restored.is_none() && self.list_at.is_none() && self.chain.len() == 1;
         let Some(live) = self.live().filter(|live| is_settled && live.is_at_rest()) else { return false };
         let Ok(metadata) = fs::symlink_metadata(&self.path) else { return false };
-        metadata.is_file() && Identity::from(&metadata) == live.inode && live.at_end == Some(Stamp::from(&metadata))
+        let is_same = Identity::from(&metadata) == live.inode && live.at_end == Some(Stamp::from(&metadata));
+        metadata.is_file() && is_same && !self.aside.iter().any(Aside::has_grown)
     }
 
     /// A writer closed the file of a generation.
@@ -156,6 +161,7 @@ impl Source {
         }
         let mut lists =
             self.truncated_at.is_some() || is_first || hints.names || self.list_at.is_some_and(|at| at <= now);
+        lists |= self.aside.iter().any(Aside::has_grown);
         lists |= self.look_at_name(is_first && restored.is_none(), now, around);
         // What it had before was copied before that: the copies are found now, and come first.
         lists |= self.chain.back_mut().is_some_and(Generation::peek);
@@ -297,7 +303,8 @@ impl Source {
             ];
             steps.into_iter().flatten().filter(|at| *at > now).min()
         });
-        let missing = self.missing_since.filter(|_| self.said.is_none()).map(|since| since + MISSING_MAX);
+        let is_to_say = self.said.is_none() && !settings.may_be_missing;
+        let missing = self.missing_since.filter(|_| is_to_say).map(|since| since + MISSING_MAX);
         let trouble = self.trouble.and_then(later);
         waiting.chain(self.list_at).chain(missing).chain(trouble).min()
     }
@@ -319,6 +326,11 @@ impl Source {
     /// Whether nothing has its name, and nothing that had it is left to be read.
     pub fn is_gone(&self) -> bool {
         self.missing_since.is_some() && self.chain.is_empty()
+    }
+
+    /// Whether nothing has its name.
+    pub fn is_away(&self) -> bool {
+        self.missing_since.is_some()
     }
 
     /// How many files it has open.
@@ -379,6 +391,16 @@ impl Source {
     /// All generations, oldest first.
     pub fn generations(&self) -> impl Iterator<Item = &Generation> {
         self.chain.iter()
+    }
+
+    /// All files that it follows or followed, as far as it remembers them.
+    pub fn inodes(&self) -> Vec<Identity> {
+        let (generations, done) =
+            self.restored.as_ref().map_or((&[][..], &self.done), |state| (state.generations.as_slice(), &state.done));
+        let known = generations.iter().flat_map(|saved| [saved.copy, Some(saved.origin.identity)]).flatten();
+        let here = self.chain.iter().flat_map(|generation| [generation.inode, generation.origin.identity]);
+        let done = done.iter().filter(|done| done.offset.is_some()).map(|done| done.origin.identity);
+        known.chain(here).chain(done).collect()
     }
 
     /// Whether it follows this file, or is done with it.

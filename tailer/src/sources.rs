@@ -46,8 +46,14 @@ pub type IsRotation<'a> = dyn Fn(&OsStr, &OsStr) -> bool + 'a;
 /// Finds all sources.
 ///
 /// `known` are the paths of sources of which something is remembered: between rename and create of a rotation none of
-/// them may be there, and what was rotated is no source of its own even then.
-pub fn expand(config: &Config, known: &BTreeSet<PathBuf>, is_rotation: &IsRotation<'_>) -> Sources {
+/// them may be there, and what was rotated is no source of its own even then. Those of them that are `away` are found
+/// under a glob nevertheless.
+pub fn expand(
+    config: &Config,
+    known: &BTreeSet<PathBuf>,
+    away: &BTreeSet<PathBuf>,
+    is_rotation: &IsRotation<'_>,
+) -> Sources {
     let mut sources = Sources::default();
     let mut reached: Vec<(PathBuf, usize)> = Vec::new();
     let mut seen: HashSet<PathBuf> = HashSet::new();
@@ -55,6 +61,10 @@ pub fn expand(config: &Config, known: &BTreeSet<PathBuf>, is_rotation: &IsRotati
         let paths = if entry.is_glob {
             let mut matches = matches(&entry.path, &mut sources.unreadable);
             matches.retain(|path| !config.is_state(path) && !path.is_dir());
+            let is_away = |path: &&PathBuf| is_match(&entry.path, path) && matches.binary_search(path).is_err();
+            let away: Vec<PathBuf> = away.iter().filter(is_away).cloned().collect();
+            matches.extend(away);
+            matches.sort();
             matches
         } else {
             vec![entry.path.clone()]
@@ -91,6 +101,11 @@ fn possible_lives(path: &Path) -> impl Iterator<Item = PathBuf> {
         whole.chain(with_extension)
     });
     lives.map(|live| path.with_file_name(OsString::from_vec(live)))
+}
+
+fn is_match(pattern: &Path, path: &Path) -> bool {
+    let pattern = pattern.to_str().and_then(|pattern| Pattern::new(pattern).ok());
+    pattern.is_some_and(|pattern| pattern.matches_path_with(path, AS_A_SHELL))
 }
 
 /// All paths that match, sorted.

@@ -24,6 +24,15 @@ pub struct SourceState {
     pub left_ns: i64,
 }
 
+impl SourceState {
+    /// Whether bytes of this file were delivered, or are to be.
+    pub fn has_read(&self, file: &Identity) -> bool {
+        let mut generations = self.generations.iter().map(|saved| saved.copy.unwrap_or(saved.origin.identity));
+        let mut done = self.done.iter().filter(|done| done.offset.is_some()).map(|done| done.origin.identity);
+        generations.any(|other| other == *file) || done.any(|other| other == *file)
+    }
+}
+
 /// A file that is done with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DoneState {

@@ -65,7 +65,7 @@ pub struct Tailer {
     watch: Option<Watch>,
     /// It has more to tell than could be heard in one go, and nothing will say so.
     has_more_hints: bool,
-    keeper: Option<Keeper>,
+    keeper: Keeper,
     board: Board,
     printer: Printer,
     /// Files that may be open at once.
@@ -130,7 +130,7 @@ impl Tailer {
         let delivered = self.deliver(now);
         self.clear_spools(now);
         delivered?;
-        if self.keeper.as_ref().and_then(Keeper::due).is_some_and(|due| due <= now) {
+        if self.keeper.due().is_some_and(|due| due <= now) {
             self.keep(true, now);
         }
         self.show(now, now_ns);
@@ -144,9 +144,8 @@ impl Tailer {
         }
         let waits = self.waits.iter().filter_map(|waits| waits.until);
         let feed = (self.is_batch && !self.starved.is_empty()).then(|| now + FEED_SPAN);
-        let keeper = self.keeper.as_ref().and_then(Keeper::due);
         let (spools, unfollowed) = (self.spools.due(now), self.unfollowed.due());
-        let own = [keeper, self.expand_at, feed, spools, unfollowed, self.board.due()].into_iter().flatten();
+        let own = [self.keeper.due(), self.expand_at, feed, spools, unfollowed, self.board.due()].into_iter().flatten();
         waits.chain(self.roster.next_due(now)).chain(own).min()
     }
 
@@ -213,14 +212,16 @@ impl Tailer {
 
     /// Writes the checkpoint.
     pub fn keep(&mut self, is_durable: bool, now: Instant) {
-        let Some(keeper) = &mut self.keeper else { return };
+        if !self.keeper.has_file() {
+            return;
+        }
         let known = self.roster.iter().map(|followed| &followed.source).filter(|source| source.is_known());
         let mut states: Vec<_> = known.map(Source::state).collect();
         self.held_back.apply(&mut states);
-        if let Some(sentence) = keeper.save(states, is_durable, now, clock::now_ns()) {
+        if let Some(sentence) = self.keeper.save(states, is_durable, now, clock::now_ns()) {
             self.printer.print(&Event::Error(sentence));
         }
-        if keeper.is_durable() {
+        if self.keeper.is_durable() {
             self.forget_finished();
         }
     }
@@ -228,7 +229,7 @@ impl Tailer {
     /// How many are on their way or may be.
     fn generations(&self) -> usize {
         let here = self.roster.iter().map(|followed| followed.source.generations().count());
-        let others = self.keeper.iter().flat_map(Keeper::others).map(|state| state.generations.len());
+        let others = self.keeper.others().map(|state| state.generations.len());
         here.chain(others).sum()
     }
 
@@ -249,6 +250,7 @@ impl Tailer {
 
     fn look_at(&mut self, id: SourceId, now: Instant) -> bool {
         let Some(followed) = self.roster.get(id).filter(|followed| !followed.is_leaving) else { return false };
+        let path = followed.source.path().to_path_buf();
         let mut hints = followed.take_hints();
         if hints == Hints::default()
             && followed.source.is_unchanged()
@@ -262,24 +264,20 @@ impl Tailer {
             add_names(followed, self.watch.as_mut());
         }
         hints.names |= followed.siblings.changed(&mut self.directories).unwrap_or(false);
-        let Followed { source, siblings, .. } = followed;
+        let Followed { source, siblings, also, .. } = followed;
         let (taken, config) = (&self.taken, &self.config);
         let directories = &mut self.directories;
-        let mut around = Around { source: id, siblings, directories, taken, config, was_short: false };
+        let mut around = Around { source: id, siblings, also, directories, taken, config, was_short: false, met: None };
         source.look(now, hints, &mut around);
+        let met = around.met;
         let is_changed = source.take_changed();
-
-        let live = source.live().map(|generation| generation.inode);
-        if followed.live != live {
-            followed.live.and_then(|before| self.taken.live.remove(&before));
-            live.map(|live| self.taken.live.insert(live, id));
-            followed.live = live;
+        if is_changed {
+            self.taken.set(id, source.inodes());
         }
+        followed.live = source.live().map(|generation| generation.inode);
         followed.recount(&mut self.open);
         let is_starved = followed.source.wants_descriptor();
         watch_files(followed, self.watch.as_mut());
-        // It is found again if it comes back.
-        let is_over = followed.file.is_glob && followed.source.is_gone();
         if is_starved {
             self.starve(id);
         } else {
@@ -288,9 +286,10 @@ impl Tailer {
         self.board.mark(id);
         self.roster.make_ready(id);
         self.tell_of(id);
-        if is_over {
-            self.remove(id);
+        if let Some(owner) = met {
+            self.also_has(owner, path);
         }
+        self.remove_if_gone(id);
         is_changed
     }
 
@@ -303,10 +302,8 @@ impl Tailer {
         if has_arrived {
             self.held_back.clear();
         }
-        if (has_arrived || !delivered.is_empty())
-            && let Some(keeper) = &mut self.keeper
-        {
-            keeper.note();
+        if has_arrived || !delivered.is_empty() {
+            self.keeper.note();
         }
         for done @ Delivered { generation, offset } in delivered {
             if self.spools.delivered(done) {

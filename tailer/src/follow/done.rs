@@ -2,11 +2,14 @@
 //! with, so that none is read again.
 
 use std::collections::HashSet;
+use std::fs::{self, Metadata};
+use std::path::PathBuf;
 
 use crate::follow::copies::Copy;
-use crate::follow::generation::{Generation, Phase};
+use crate::follow::generation::{Generation, Phase, Place};
 use crate::follow::happening::Happening;
 use crate::identity::{Identity, Origin};
+use crate::lines::GenerationId;
 use crate::source::Source;
 use crate::state::{DoneState, GenerationState};
 
@@ -15,6 +18,28 @@ pub(crate) const DONE_MAX: usize = 1024;
 
 /// Most of them that are not there any more: copies of them may still come.
 const GONE_MAX: usize = 32;
+
+/// So many of those that are there, the newest by name, are looked at for more: each look costs a system call a file.
+pub(crate) const ASIDE_MAX: usize = 4;
+
+/// A file that is done with and is still there: somebody may append to it by its name.
+#[derive(Debug)]
+pub(crate) struct Aside {
+    pub(crate) path: PathBuf,
+    pub(crate) identity: Identity,
+    /// How far it was read.
+    pub(crate) offset: u64,
+    /// As what it was read in this run.
+    pub(crate) generation: Option<GenerationId>,
+}
+
+impl Aside {
+    /// Whether it is longer than what was read of it.
+    pub(crate) fn has_grown(&self) -> bool {
+        let is_longer = |metadata: Metadata| metadata.len() > self.offset && Identity::from(&metadata) == self.identity;
+        fs::metadata(&self.path).is_ok_and(is_longer)
+    }
+}
 
 impl Source {
     /// Takes generations off the list that are finished and delivered.
@@ -60,6 +85,9 @@ impl Source {
         let GenerationState { origin, offset, guard, head, copy, .. } = generation.state();
         let origin = copy.map_or(origin, |identity| Origin { identity, epoch: 0 });
         self.tell(Happening::Finished { identity: origin.identity, offset });
+        if generation.has_name && matches!(generation.place, Place::Open(_)) {
+            self.put_aside(generation.path.clone(), generation.inode, offset, Some(generation.id));
+        }
         self.set_done(DoneState { origin, offset: Some(offset), guard, head, size: offset });
     }
 
@@ -72,6 +100,19 @@ impl Source {
             self.forget(oldest);
         }
         self.done.push(done);
+    }
+
+    /// A file that is done with is there, read so far.
+    pub(crate) fn put_aside(&mut self, path: PathBuf, identity: Identity, offset: u64, as_read: Option<GenerationId>) {
+        let before = self.aside.iter().position(|aside| aside.identity == identity).map(|at| self.aside.remove(at));
+        let generation = as_read.or(before.and_then(|before| before.generation));
+        self.aside.push(Aside { path, identity, offset, generation });
+        self.aside.drain(..self.aside.len().saturating_sub(ASIDE_MAX));
+    }
+
+    /// Whether what was read as this generation may still grow, though it is done with.
+    pub fn is_aside(&self, generation: GenerationId) -> bool {
+        self.aside.iter().any(|aside| aside.generation == Some(generation))
     }
 
     /// Of the files that are done with and not `here` any more, the last few are remembered.

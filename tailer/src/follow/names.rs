@@ -29,6 +29,8 @@ impl Source {
                     false
                 } else if around.is_ours(&found.identity) {
                     self.refuse(Refusal::Ours, now)
+                } else if around.is_anothers(&found.identity) {
+                    self.refuse(Refusal::Followed, now)
                 } else {
                     self.take_live(&found, may_start_at_end, now)
                 }
@@ -36,7 +38,9 @@ impl Source {
             At::Missing => {
                 let was_live = self.leave_live(now);
                 let since = *self.missing_since.get_or_insert(now);
-                if !self.was_there || now.saturating_duration_since(since) >= MISSING_MAX {
+                if self.settings.may_be_missing {
+                    self.settle_trouble();
+                } else if !self.was_there || now.saturating_duration_since(since) >= MISSING_MAX {
                     self.fail(Errno::ENOENT, now);
                 }
                 was_live
@@ -160,7 +164,9 @@ impl Source {
     }
 
     fn refuse(&mut self, refusal: Refusal, now: Instant) -> bool {
-        if self.refused.replace(refusal) != Some(refusal) {
+        // A file that was renamed to a name under a glob goes on where it was: that is no fault.
+        let is_moved = refusal == Refusal::Followed && self.settings.may_be_missing;
+        if self.refused.replace(refusal) != Some(refusal) && !is_moved {
             self.tell(Happening::Refused { path: self.path.clone(), refusal });
         }
         self.trouble = Some(Trouble::after(self.trouble, Errno::EINVAL, now));

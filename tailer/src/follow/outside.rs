@@ -1,6 +1,7 @@
 //! A source as it is seen from outside: what of it waits, and why it is not read.
 
 use crate::follow::generation::Generation;
+use crate::open::Refusal;
 use crate::source::Source;
 
 impl Source {
@@ -27,7 +28,8 @@ impl Source {
 
     /// Why it is not read, as far as that is not a matter of time. `None`: it is read.
     pub fn complaint(&self) -> Option<String> {
-        let refused = self.refused.map(|refusal| refusal.to_string());
+        // What is followed under another name is followed.
+        let refused = self.refused.filter(|refusal| *refusal != Refusal::Followed).map(|refusal| refusal.to_string());
         let of_one = self.chain.iter().find_map(|generation| generation.trouble).map(|trouble| trouble.errno);
         refused.or_else(|| self.said.or(of_one).map(|errno| format!("{errno:?}: {}", errno.desc())))
     }

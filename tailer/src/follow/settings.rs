@@ -40,6 +40,8 @@ pub struct Settings {
     pub writers: fn(&File) -> Writers,
     /// The end of the files is the end of the work: nothing more is waited for.
     pub is_batch: bool,
+    /// It was found under a glob: that nothing has its name is no fault.
+    pub may_be_missing: bool,
 }
 
 impl Default for Settings {
@@ -55,6 +57,7 @@ impl Default for Settings {
             line_bytes_max: 1 << 20,
             writers: lease::ask,
             is_batch: false,
+            may_be_missing: false,
         }
     }
 }
@@ -93,4 +96,9 @@ pub trait Surroundings {
 
     /// Whether we write this file ourselves.
     fn is_ours(&self, identity: &Identity) -> bool;
+
+    /// Whether another source follows this file, or did.
+    fn is_anothers(&mut self, _identity: &Identity) -> bool {
+        false
+    }
 }

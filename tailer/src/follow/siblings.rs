@@ -164,7 +164,9 @@ impl Source {
         for path in around.candidates() {
             let At::File(found) = look(&path) else { continue };
             let is_listed = !here.insert(found.identity);
-            if is_listed || around.is_ours(&found.identity) || path == self.path {
+            let is_others =
+                |around: &mut dyn Surroundings| around.is_ours(&found.identity) || around.is_anothers(&found.identity);
+            if is_listed || path == self.path || is_others(around) {
                 continue;
             }
             let is_packed = around.is_packed(&path);
@@ -196,6 +198,7 @@ impl Source {
                 unpacked: None,
             });
         }
+        self.aside.retain(|aside| here.contains(&aside.identity));
         (candidates, here)
     }
 
@@ -205,8 +208,11 @@ impl Source {
             return false;
         };
         let done = &self.done[index];
-        let has_grown = |offset: &u64| !is_packed && found.stamp.size > *offset;
-        let Some(offset) = done.offset.filter(has_grown) else { return true };
+        let Some(offset) = done.offset.filter(|_| !is_packed) else { return true };
+        if found.stamp.size <= offset {
+            self.put_aside(path.to_path_buf(), found.identity, offset, None);
+            return true;
+        }
         let memory = Memory::Guards { head: done.head, tail: done.guard };
         let origin = done.origin;
         let Some(file) = self.open_candidate(found, now) else { return true };

@@ -43,7 +43,7 @@ fn shown(dir: &TempDir, sources: &Sources) -> Vec<String> {
 }
 
 fn expanded(dir: &TempDir, paths: &[&str]) -> Vec<String> {
-    shown(dir, &expand(&config(dir, paths), &BTreeSet::new(), &is_rotation))
+    shown(dir, &expand(&config(dir, paths), &BTreeSet::new(), &BTreeSet::new(), &is_rotation))
 }
 
 #[test]
@@ -60,10 +60,10 @@ fn a_source_is_called_by_its_file_name_or_by_what_tells_it_apart() {
     ] {
         assert_eq!(expanded(&dir, &paths), expected, "{paths:?}");
     }
-    let two = expand(&config(&dir, &["a/app.log", "b/app.log"]), &BTreeSet::new(), &is_rotation);
+    let two = expand(&config(&dir, &["a/app.log", "b/app.log"]), &BTreeSet::new(), &BTreeSet::new(), &is_rotation);
     let names: Vec<&str> = two.found.iter().map(|found| found.name.as_str()).collect();
     assert_eq!(names, [whole("a/app.log"), whole("b/app.log")], "plain paths have nothing else to tell them apart");
-    let two = expand(&config(&dir, &["a/*.log", "b/*.log"]), &BTreeSet::new(), &is_rotation);
+    let two = expand(&config(&dir, &["a/*.log", "b/*.log"]), &BTreeSet::new(), &BTreeSet::new(), &is_rotation);
     let names: Vec<&str> = two.found.iter().map(|found| found.name.as_str()).collect();
     assert_eq!(names, [&whole("a/app.log"), &whole("b/app.log"), "web.log"]);
 }
@@ -73,17 +73,17 @@ fn a_name_that_was_given_never_gives_way() {
     let dir = tree(&["a/app.log", "b/app.log", "b/x.log"]);
     let mut config = config(&dir, &["b/x.log", "*/app.log"]);
     config.files[0].name = Some("app.log".to_string());
-    let sources = expand(&config, &BTreeSet::new(), &is_rotation);
+    let sources = expand(&config, &BTreeSet::new(), &BTreeSet::new(), &is_rotation);
     assert_eq!(shown(&dir, &sources), ["b/x.log as app.log", "a/app.log as a/app.log", "b/app.log as b/app.log"]);
     config.files[0].name = Some("a/app.log".to_string());
-    let sources = expand(&config, &BTreeSet::new(), &is_rotation);
+    let sources = expand(&config, &BTreeSet::new(), &BTreeSet::new(), &is_rotation);
     assert_eq!(sources.found[1].name, dir.path().join("a/app.log").display().to_string());
 }
 
 #[test]
 fn a_file_that_two_entries_reach_belongs_to_the_first() {
     let dir = tree(&["a.log", "b.log"]);
-    let sources = expand(&config(&dir, &["b.log", "*.log", "?.log"]), &BTreeSet::new(), &is_rotation);
+    let sources = expand(&config(&dir, &["b.log", "*.log", "?.log"]), &BTreeSet::new(), &BTreeSet::new(), &is_rotation);
     let owners: Vec<usize> = sources.found.iter().map(|found| found.file).collect();
     assert_eq!((shown(&dir, &sources), owners), (vec!["b.log as b.log".into(), "a.log as a.log".into()], vec![0, 1]));
 }
@@ -118,9 +118,11 @@ fn rotated_siblings_are_no_sources() {
 fn between_rename_and_create_a_rotated_file_does_not_become_a_source() {
     let dir = tree(&["app.log.1"]);
     let config = config(&dir, &["*.log*"]);
-    assert_eq!(expand(&config, &BTreeSet::new(), &is_rotation).found.len(), 1);
+    assert_eq!(expand(&config, &BTreeSet::new(), &BTreeSet::new(), &is_rotation).found.len(), 1);
     let known = BTreeSet::from([dir.path().join("app.log")]);
-    assert_eq!(expand(&config, &known, &is_rotation).found, []);
+    assert_eq!(expand(&config, &known, &BTreeSet::new(), &is_rotation).found, []);
+    let away = expand(&config, &known, &known, &is_rotation);
+    assert_eq!(shown(&dir, &away), ["app.log as app.log"], "its name is away, and what was rotated is its own");
 }
 
 #[test]
@@ -128,7 +130,7 @@ fn our_own_state_and_directories_are_no_sources() {
     let dir = tree(&["state.json", "state.json.1", "state.json.lock", "a.log", "sub/b.log"]);
     let mut config = config(&dir, &["*"]);
     config.state_file = Some(dir.path().join("state.json"));
-    assert_eq!(shown(&dir, &expand(&config, &BTreeSet::new(), &is_rotation)), ["a.log as a.log"]);
+    assert_eq!(shown(&dir, &expand(&config, &BTreeSet::new(), &BTreeSet::new(), &is_rotation)), ["a.log as a.log"]);
 }
 
 #[test]
@@ -165,7 +167,7 @@ fn many_files_of_a_glob_are_not_compared_each_with_all() {
     let names: Vec<String> = (0..2000).map(|number| format!("worker.{number}")).collect();
     let dir = tree(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let asked = std::cell::Cell::new(0);
-    let sources = expand(&config(&dir, &["worker.*"]), &BTreeSet::new(), &|_, _| {
+    let sources = expand(&config(&dir, &["worker.*"]), &BTreeSet::new(), &BTreeSet::new(), &|_, _| {
         asked.set(asked.get() + 1);
         false
     });

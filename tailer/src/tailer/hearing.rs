@@ -52,12 +52,13 @@ pub(super) fn add_names(followed: &mut Followed, watch: Option<&mut Watch>) {
     followed.is_polled = !is_watched || !network::is_local(path);
 }
 
-/// Watches the files that a source has open, and those no longer that it is done with. One that is parked stays watched.
+/// Watches the files that a source has open, and those no longer that it is done with, but for the last ones: they may
+/// still be appended to by name. One that is parked stays watched.
 pub(super) fn watch_files(followed: &mut Followed, watch: Option<&mut Watch>) {
     let Some(watch) = watch else { return };
     let Followed { source, watched, is_polled, .. } = followed;
     watched.retain(|id| {
-        let is_there = source.generations().any(|generation| generation.id == *id);
+        let is_there = source.generations().any(|generation| generation.id == *id) || source.is_aside(*id);
         if !is_there {
             watch.remove_file(*id);
         }

@@ -1,6 +1,7 @@
 //! Which sources there are: what paths and globs find, and what becomes of them after a HUP.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,12 +13,12 @@ use crate::cli::Cli;
 use crate::config::{Config, FileConfig, StartAt};
 use crate::events::Event;
 use crate::follow::settings::{self, Settings};
-use crate::identity::Origin;
+use crate::identity::{Identity, Origin};
 use crate::lines::SourceId;
 use crate::output::Standing;
 use crate::roster::{Followed, RECONCILE_SPAN};
+use crate::siblings::Siblings;
 use crate::siblings::names::is_rotation_of;
-use crate::siblings::{Sibling, Siblings};
 use crate::source::Source;
 use crate::sources::{self, Found};
 use crate::spool::place::Spooled;
@@ -50,12 +51,10 @@ impl Tailer {
         }
         let found = self.find();
         let here: HashSet<PathBuf> = self.roster.iter().map(|followed| followed.source.path().to_path_buf()).collect();
-        for found in found.iter().filter(|found| !here.contains(&found.path)) {
-            if let Err(stop) = self.enroll(found, Occasion::Appeared) {
-                self.complain(&stop);
-                // Looked for again though nothing changes.
-                self.glob_versions.clear();
-            }
+        for stop in self.enroll_new(found.iter().filter(|found| !here.contains(&found.path)), Occasion::Appeared) {
+            self.complain(&stop);
+            // Looked for again though nothing changes.
+            self.glob_versions.clear();
         }
         self.expand_next(now);
     }
@@ -110,11 +109,9 @@ impl Tailer {
                 is_whole = false;
             }
         }
-        for found in found.iter().filter(|found| !here.contains(&found.path)) {
-            if let Err(stop) = self.enroll(found, Occasion::Named) {
-                self.complain(&stop);
-                is_whole = false;
-            }
+        for stop in self.enroll_new(found.iter().filter(|found| !here.contains(&found.path)), Occasion::Named) {
+            self.complain(&stop);
+            is_whole = false;
         }
         if is_whole {
             self.unfollowed.succeeded();
@@ -134,8 +131,18 @@ impl Tailer {
     pub(super) fn find(&mut self) -> Vec<Found> {
         let mut known: BTreeSet<PathBuf> =
             self.roster.iter().map(|followed| followed.source.path().to_path_buf()).collect();
-        known.extend(self.keeper.iter().flat_map(|keeper| keeper.others().map(|state| state.path.clone())));
-        let mut sources = sources::expand(&self.config, &known, &is_rotation_of);
+        known.extend(self.keeper.others().map(|state| state.path.clone()));
+        let mut away: BTreeSet<PathBuf> = BTreeSet::new();
+        let is_away = |followed: &&Followed| followed.source.is_away();
+        away.extend(self.roster.iter().filter(is_away).map(|followed| followed.source.path().to_path_buf()));
+        // What was rotated before this run is read although nothing has the live name.
+        for state in self.keeper.others() {
+            let siblings = Siblings::new(&state.path, None).and_then(|mut all| all.list(&mut self.directories));
+            if siblings.is_ok_and(|siblings| !siblings.is_empty()) {
+                away.insert(state.path.clone());
+            }
+        }
+        let mut sources = sources::expand(&self.config, &known, &away, &is_rotation_of);
         let mut spooled = Spooled::of(&self.config);
         let files = &self.config.files;
         sources.found.retain(|found| !files[found.file].is_glob || !spooled.has(&found.path));
@@ -168,14 +175,47 @@ impl Tailer {
         self.expand_at = interval.map(|interval| now + interval);
     }
 
-    /// Begins to follow a file.
-    pub(super) fn enroll(&mut self, found: &Found, occasion: Occasion) -> std::result::Result<(), Stop> {
-        let file = self.config.files[found.file].clone();
-        let output = self.output_for(file.pipe.as_deref())?;
-        let siblings = siblings(found, &file)?;
-        let settings = Arc::new(self.settings(&file, occasion));
+    /// Begins to follow files that are not followed: first those whose paths are known, for under a glob one of the
+    /// others may be a file of theirs. What cannot be followed is returned.
+    pub(super) fn enroll_new<'a>(&mut self, found: impl Iterator<Item = &'a Found>, occasion: Occasion) -> Vec<Stop> {
+        let (known, others): (Vec<&Found>, Vec<&Found>) = found.partition(|found| self.keeper.knows(&found.path));
+        let mut stops = Vec::new();
+        for found in known.into_iter().chain(others) {
+            let is_explicit = !self.config.files[found.file].is_glob;
+            let file = identity(&found.path);
+            if let Some(owner) = file.and_then(|file| self.taken.owner(&file)).filter(|_| !is_explicit) {
+                self.also_has(owner, found.path.clone());
+                continue;
+            }
+            match self.enroll(found, file.filter(|_| !is_explicit), occasion) {
+                Ok(id) => file.into_iter().for_each(|file| self.taken.add(id, file)),
+                Err(stop) => stops.push(stop),
+            }
+        }
+        stops
+    }
+
+    /// A file of this source stands where it is not looked for.
+    pub(super) fn also_has(&mut self, owner: SourceId, path: PathBuf) {
+        let Some(followed) = self.roster.get(owner) else { return };
+        if followed.also.insert(path) {
+            self.roster.hint(owner, settings::Hints { names: true, ..settings::Hints::default() });
+        }
+    }
+
+    /// Begins to follow one; `file` is what stands there if it may be that of a log which had another name.
+    fn enroll(
+        &mut self,
+        found: &Found,
+        file: Option<Identity>,
+        occasion: Occasion,
+    ) -> std::result::Result<SourceId, Stop> {
+        let entry = self.config.files[found.file].clone();
+        let output = self.output_for(entry.pipe.as_deref())?;
+        let siblings = siblings(found, &entry)?;
+        let settings = Arc::new(self.settings(&entry, occasion));
         let id = self.roster.next_id();
-        let known = self.keeper.as_mut().and_then(|keeper| keeper.take(&found.path));
+        let known = self.keeper.take(&found.path, file.as_ref());
         let source = match known {
             Some(mut state) => {
                 self.overlay(&mut state);
@@ -183,13 +223,14 @@ impl Tailer {
             }
             None => Source::new(id, found.path.clone(), settings),
         };
-        self.outputs.introduce(output, id, &found.name, form_of(&file)?);
+        self.outputs.introduce(output, id, &found.name, form_of(&entry)?);
         // Whoever puts lines in order waits for those of this one.
         self.outputs.get(output).note(id, Standing::Behind);
-        let mut followed = Followed::new(source, found.name.clone(), file, siblings, output);
+        let mut followed = Followed::new(source, found.name.clone(), entry, siblings, output);
         followed.limit(self.is_batch, Instant::now());
+        self.taken.set(id, followed.source.inodes());
         self.roster.add(followed);
-        Ok(())
+        Ok(id)
     }
 
     /// A source under other settings, if they are others.
@@ -229,29 +270,42 @@ impl Tailer {
         }
     }
 
-    /// Takes a source off. What a checkpoint has to know of it stays there.
+    /// Takes a source under a glob off when no file of it is left. While a rotated one is, its name is only away: it
+    /// comes back with the next file, and what was rotated may still grow.
+    pub(super) fn remove_if_gone(&mut self, id: SourceId) {
+        let Some(followed) = self.roster.get(id) else { return };
+        if !followed.file.is_glob || !followed.source.is_gone() {
+            return;
+        }
+        let taken = &self.taken;
+        followed.also.retain(|path| identity(path).is_some_and(|file| taken.owner(&file) == Some(id)));
+        // What cannot be listed may be there.
+        let siblings = followed.siblings.list(&mut self.directories);
+        let is_alone = followed.also.is_empty() && siblings.is_ok_and(|siblings| siblings.is_empty());
+        if is_alone && let Some(state) = self.take_off(id) {
+            self.keeper.give_back_gone(state);
+        }
+    }
+
+    /// Takes a source off that is followed no longer. What is known of it stays for one that is followed again.
     pub(super) fn remove(&mut self, id: SourceId) {
-        let Some(mut followed) = self.roster.remove(id) else { return };
+        if let Some(state) = self.take_off(id) {
+            self.keeper.give_back(state);
+        }
+    }
+
+    fn take_off(&mut self, id: SourceId) -> Option<SourceState> {
+        let followed = self.roster.remove(id)?;
         self.board.release(id);
         self.sate(id);
         self.open -= followed.open;
         self.outputs.part(followed.output, id);
-        followed.live.and_then(|live| self.taken.live.remove(&live));
+        self.taken.release(id);
         if let Some(watch) = &mut self.watch {
             watch.remove_names(id);
             followed.watched.iter().for_each(|generation| watch.remove_file(*generation));
         }
-        if let Some(keeper) = &mut self.keeper {
-            // Of a file without a trace nothing can be read again.
-            let is_trace = |siblings: Vec<Sibling>| !siblings.is_empty();
-            let has_traces =
-                !followed.source.is_gone() || followed.siblings.list(&mut self.directories).map_or(true, is_trace);
-            if has_traces {
-                keeper.give_back(followed.source.state());
-            } else {
-                keeper.note();
-            }
-        }
+        Some(followed.source.state())
     }
 
     fn settings(&self, file: &FileConfig, occasion: Occasion) -> Settings {
@@ -265,6 +319,7 @@ impl Tailer {
             max_idle: file.max_idle,
             late_writer_max: self.config.late_writer_max,
             is_batch: self.is_batch,
+            may_be_missing: file.is_glob,
             ..Settings::default()
         }
     }
@@ -280,6 +335,11 @@ impl Tailer {
             }
         }
     }
+}
+
+/// Which file stands at a path.
+fn identity(path: &Path) -> Option<Identity> {
+    fs::metadata(path).ok().filter(Metadata::is_file).map(|metadata| Identity::from(&metadata))
 }
 
 fn lay_over(generation: &mut GenerationState, positions: &HashMap<Origin, Position>) {

@@ -45,7 +45,7 @@ const INSTANCES: &str = "fs.inotify.max_user_instances";
 
 /// What a checkpoint starts with, taken apart.
 struct Begin {
-    keeper: Option<Keeper>,
+    keeper: Keeper,
     /// What counts in place of `start_at`.
     start_at: Option<StartAt>,
     /// The first start of all, ns since the epoch.
@@ -71,7 +71,7 @@ impl Tailer {
             roster: Roster::default(),
             spools: Spools::default(),
             outputs: Outputs::default(),
-            taken: Taken { ours: ours(), ..Taken::default() },
+            taken: Taken::new(ours()),
             directories: Directories::new(now),
             watch,
             has_more_hints: false,
@@ -112,8 +112,8 @@ impl Tailer {
         if tailer.is_batch {
             tailer.clock = Steady::new(now, last_change_ns(&found));
         }
-        for found in found {
-            tailer.enroll(&found, Occasion::Named)?;
+        if let Some(stop) = tailer.enroll_new(found.iter(), Occasion::Named).into_iter().next() {
+            return Err(stop);
         }
         tailer.enroll_spools(now)?;
         tailer.spools.take_up(&mut tailer.outputs);
@@ -179,11 +179,10 @@ impl Tailer {
         if self.outputs.positions() <= SLOTS_MAX.max(2 * self.generations()) {
             return;
         }
-        let Some(keeper) = &self.keeper else { return };
         // Where nobody knows which files are there, everything is remembered.
         let Some(spooled) = self.spools.origins() else { return };
         let states: Vec<_> = self.roster.iter().map(|followed| followed.source.state()).collect();
-        let all = states.iter().chain(keeper.others()).flat_map(|state| &state.generations);
+        let all = states.iter().chain(self.keeper.others()).flat_map(|state| &state.generations);
         let origins: Vec<_> = all.map(|generation| generation.origin).chain(spooled).collect();
         self.outputs.retain(&origins);
     }
@@ -213,7 +212,7 @@ fn watch(config: &Config) -> (Option<Watch>, Option<Event>) {
 fn begin(config: &Config, now: Instant) -> Result<Begin> {
     // As files are stamped: one that is made from now on is never older.
     let since_ns = clock::file_ns();
-    let nothing = Begin { keeper: None, start_at: None, since_ns, findings: Vec::new() };
+    let nothing = Begin { keeper: Keeper::new(None, Vec::new(), now), start_at: None, since_ns, findings: Vec::new() };
     let Some(path) = &config.state_file else { return Ok(nothing) };
     let on_corrupt = match config.on_corrupt {
         OnCorrupt::Fail => checkpoint::OnCorrupt::Fail,
@@ -228,7 +227,7 @@ fn begin(config: &Config, now: Instant) -> Result<Begin> {
         Start::End => (Some(StartAt::End), Vec::new()),
     };
     let first = known.iter().map(|state| state.since_ns).filter(|since| *since > 0).min();
-    let keeper = Some(Keeper::new(opened.checkpoint, known, now));
+    let keeper = Keeper::new(Some(opened.checkpoint), known, now);
     Ok(Begin { keeper, start_at, since_ns: first.unwrap_or(since_ns), findings: opened.findings })
 }
 

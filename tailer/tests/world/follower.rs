@@ -1,6 +1,6 @@
 //! Who follows: a source, its checkpoint in the form that it has on disk, and an output that delivers late.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -231,8 +231,8 @@ impl Follower {
         let mut directories = Directories::new(self.now);
         let (siblings, taken, config) = (&mut self.siblings, Taken::default(), Config::default());
         let directories = &mut directories;
-        let (taken, config) = (&taken, &config);
-        let mut around = Around { source: ID, siblings, directories, taken, config, was_short: false };
+        let (taken, config, also) = (&taken, &config, &BTreeSet::new());
+        let mut around = Around { source: ID, siblings, also, directories, taken, config, was_short: false, met: None };
         // Root can open everything.
         let before = setfsuid(Uid::from_raw(NOBODY));
         source.look(self.now, hints, &mut around);
