@@ -1,7 +1,8 @@
 //! What was followed is never a new source again, whatever becomes of its name, and packed bytes are no lines.
 
+use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::Write as _;
 
 use standpipe_tests::deadline::until;
 use standpipe_tests::privilege;
@@ -29,7 +30,7 @@ impl Stand {
         }
         for glob in globs {
             let path = stand.tailing.log_path(glob);
-            toml += &format!("[[files]]\npath = {path:?}\nstart_at = \"beginning\"\n");
+            writeln!(toml, "[[files]]\npath = '{}'\nstart_at = 'beginning'", path.display()).unwrap();
         }
         fs::write(stand.tailing.work("tailer.toml"), toml).unwrap();
         stand.append("canary.log", "canary 0\n");
