@@ -8,10 +8,11 @@
 //! - [`fifo`], [`watch`], [`staging`]: opening a pipe without harm, noticing that another took its place, and the pipe
 //!   beside it that the tailer goes through;
 //! - [`part`], [`archive`]: what stands in a log directory;
+//! - [`own`], [`rename`]: whether a file under a name of ours is ours, and names that take nobody's place;
 //! - [`clock`], [`boot`], [`seam`]: the wall clock, the boot, and the doors through which tests steer time and faults;
 //! - [`error`], [`logger`], [`standard`], [`ready`]: one sentence an error, a log that never blocks, standard output,
 //!   readiness;
-//! - [`mapped_text`], [`shown`], [`table`]: what a status file can hold, and how it is shown;
+//! - [`mapped_text`], [`shown`], [`table`], [`shell`]: what a status file can hold, and how it and commands are shown;
 //! - [`account`], [`capability`], [`descriptors`], [`sys`]: who there is, what we may, how much of it, and the few calls
 //!   that need `unsafe`.
 
@@ -27,11 +28,14 @@ pub mod fifo;
 pub mod logger;
 pub mod mapped_text;
 pub mod name;
+pub mod own;
 pub mod part;
 pub mod pipes;
 pub mod policy;
 pub mod ready;
+pub mod rename;
 pub mod seam;
+pub mod shell;
 pub mod shown;
 pub mod staging;
 pub mod stamp;

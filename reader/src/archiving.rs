@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 
 use nix::errno::Errno;
+use standpipe_common::archive::format::is_beginning;
 use standpipe_common::archive::{Archive, Guess, Mark, Spec, Writer, marks};
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::part::{PartKind, PartName};
@@ -16,7 +17,7 @@ use standpipe_common::seam;
 
 use crate::disk::{self, Dir, FileMode};
 use crate::line_end;
-use crate::listing::{Files, Listing, todo_name, unfinished_name};
+use crate::listing::{Files, Listing, note_todo, remove_marks, unfinished_name};
 
 /// What `level = "auto"` is while segments wait, or come fast.
 const LEVEL_QUICK: i32 = 1;
@@ -52,7 +53,7 @@ pub fn archive_sealed(
 ) -> Result<()> {
     let listing = Listing::read(dir)?;
     for name in &listing.leftovers {
-        dir.remove(name)?;
+        dir.remove_own(name, is_beginning)?;
     }
     let mut left = Backlog::of(dir, &listing, active);
     for (name, files) in listing.segments_before(active) {
@@ -145,8 +146,8 @@ fn archive_part(
         return Err(Error::because("archive", path, "its length changed meanwhile"));
     }
     disk::set_modified(&file, summary.last_ns).cannot("set the time of the archive of", &path)?;
-    if how.has_hook && dir.stat(todo_name(name)).is_err() {
-        dir.create(todo_name(name), how.mode)?;
+    if how.has_hook {
+        note_todo(dir, name, how.mode)?;
     }
     publish(dir, name, &file, unfinished)?;
     remove_segment(dir, name)
@@ -165,7 +166,7 @@ fn publish(dir: &Dir, name: &PartName, file: &File, unfinished: Option<String>) 
 
 fn remove_segment(dir: &Dir, name: &PartName) -> Result<()> {
     dir.remove(name.file(PartKind::Segment))?;
-    dir.remove(name.file(PartKind::Marks))
+    remove_marks(dir, name)
 }
 
 /// A file that nobody sees yet: without a name, or where the file system has no such files, with a hidden one.
@@ -174,7 +175,7 @@ fn new_file(dir: &Dir, name: &PartName, mode: FileMode) -> Result<(File, Option<
         Ok(file) => Ok((file, None)),
         Err(error) if matches!(error.errno(), Some(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::EINVAL)) => {
             let unfinished = unfinished_name(name);
-            dir.remove(&unfinished)?;
+            dir.remove_own(&unfinished, is_beginning)?;
             Ok((dir.create(&unfinished, mode)?, Some(unfinished)))
         }
         Err(error) => Err(error),

@@ -6,10 +6,11 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -224,23 +225,27 @@ fn shown(line: &[u8]) -> String {
     format!("`{}{more}`", head.escape_ascii())
 }
 
-/// Opens the FIFO, made if it is not there. One of ours stays, for somebody may wait for us to open it; another file
-/// of ours goes; what is not ours stays as well, and is an error.
+/// Opens the FIFO, made if it is not there. One of ours stays, for somebody may wait for us to open it; a file of
+/// commands goes, which somebody wrote while no reader ran; anything else stays, and is an error.
 fn open(dir: &Dir) -> Result<File> {
     let path = dir.path_of(CONTROL);
     match dir.stat(CONTROL) {
         Ok(stat) if stat.st_uid != geteuid().as_raw() => {
             return Err(Error::because("use", path, format!("user {} owns it", stat.st_uid)));
         }
-        Ok(stat) if disk::is_kind(&stat, SFlag::S_IFIFO) && stat.st_mode & 0o7777 == MODE => {}
+        Ok(stat) if disk::is_kind(&stat, SFlag::S_IFIFO) => {}
         Ok(_) => {
-            dir.remove(CONTROL)?;
+            dir.remove_own(CONTROL, |text| {
+                text.split(|byte| *byte == b'\n').all(|line| parse(line).is_some() || line.is_empty())
+            })?;
             dir.make_fifo(CONTROL, MODE)?;
         }
         Err(Errno::ENOENT) => dir.make_fifo(CONTROL, MODE)?,
         Err(errno) => return Err(Error::new("look at", path, errno)),
     }
-    dir.open_fifo(CONTROL, OFlag::O_RDWR)
+    let fifo = dir.open_fifo(CONTROL, OFlag::O_RDWR)?;
+    fifo.set_permissions(Permissions::from_mode(MODE)).cannot("set the permissions of", path)?;
+    Ok(fifo)
 }
 
 #[cfg(test)]

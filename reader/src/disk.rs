@@ -16,13 +16,13 @@ use std::path::{Path, PathBuf};
 
 use nix::dir;
 use nix::errno::Errno;
-use nix::fcntl::{self, AT_FDCWD, AtFlags, OFlag, RenameFlags};
+use nix::fcntl::{self, AT_FDCWD, AtFlags, OFlag};
 use nix::libc;
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstatat, mkdirat};
 use nix::unistd::{self, Gid, UnlinkatFlags, fchown, geteuid, linkat, mkfifoat, symlinkat, unlinkat};
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::fifo::Identity;
-use standpipe_common::seam;
+use standpipe_common::{own, rename, seam};
 
 pub use self::file::{
     allocate, allocate_range, append, birth_ns, is_locked, reserve, set_len, set_modified, sync, sync_data, try_lock,
@@ -236,8 +236,7 @@ impl Dir {
     pub fn rename_new(&self, from: impl AsRef<OsStr>, to: &str) -> Result<()> {
         let path = self.path_of(&from);
         seam::pass("rename").cannot("rename", &path)?;
-        fcntl::renameat2(&self.file, from.as_ref(), &self.file, to, RenameFlags::RENAME_NOREPLACE)
-            .cannot("rename", path)
+        rename::rename_new(self.file.as_fd(), Path::new(from.as_ref()), Path::new(to)).cannot("rename", path)
     }
 
     /// Renames a file over another.
@@ -259,16 +258,50 @@ impl Dir {
     }
 
     /// Makes `name` a symbolic link to `target`, in one step that always leaves one there.
-    pub fn swap_link(&self, target: &str, name: &str) -> Result<()> {
-        match self.read_link(name) {
-            Ok(now) if now == target => return Ok(()),
-            Err(Errno::ENOENT) => return self.symlink(target.as_ref(), name),
-            _ => {}
+    ///
+    /// # Errors
+    /// Something else than a link of ours, whose target `is_ours` knows, has that name or `.NAME.new`.
+    pub fn swap_link(&self, target: &str, name: &str, is_ours: impl Fn(&OsStr) -> bool) -> Result<()> {
+        let now = |name: &str| match self.read_link(name) {
+            Err(Errno::ENOENT) => Ok(None),
+            Ok(target) if is_ours(&target) => Ok(Some(target)),
+            _ => Err(own::refusal(&self.path_of(name))),
+        };
+        match now(name)? {
+            Some(now) if now == target => return Ok(()),
+            None => return self.symlink(target.as_ref(), name),
+            Some(_) => {}
         }
         let fresh = format!(".{name}.new");
-        self.remove(&fresh)?;
+        if now(&fresh)?.is_some() {
+            self.remove(&fresh)?;
+        }
         self.symlink(target.as_ref(), &fresh)?;
         self.rename_over(&fresh, name)
+    }
+
+    /// Whether something has that name that is not ours; `begins` knows our own by their first bytes.
+    pub fn has_foreign(&self, name: impl AsRef<OsStr>, begins: impl FnOnce(&[u8]) -> bool) -> Result<bool> {
+        let path = self.path_of(&name);
+        match self.stat(&name) {
+            Err(Errno::ENOENT) => Ok(false),
+            Ok(stat) if is_removable(&stat) => {
+                own::is_ours(&self.open_read(&name)?, begins).map(|ours| !ours).cannot("read", &path)
+            }
+            Ok(_) => Ok(true),
+            Err(errno) => Err(Error::new("look at", path, errno)),
+        }
+    }
+
+    /// Refuses to go on if something has that name that is not ours.
+    pub fn require_own(&self, name: impl AsRef<OsStr>, begins: impl FnOnce(&[u8]) -> bool) -> Result<()> {
+        if self.has_foreign(&name, begins)? { Err(own::refusal(&self.path_of(&name))) } else { Ok(()) }
+    }
+
+    /// Removes what an earlier run left under that name, unless it is not ours.
+    pub fn remove_own(&self, name: impl AsRef<OsStr>, begins: impl FnOnce(&[u8]) -> bool) -> Result<()> {
+        self.require_own(&name, begins)?;
+        self.remove(name)
     }
 
     /// Removes a file; that it is not there is no error.

@@ -18,7 +18,7 @@ use standpipe_common::sys;
 
 use crate::disk::Dir;
 use crate::hook::{self, Facts};
-use crate::listing::{Listing, SELF, todo_name};
+use crate::listing::{Listing, SELF, is_todo, remove_todo};
 use crate::upkeep::{HookCall, Order};
 
 /// Hooks that run at the same time, each of another pipe.
@@ -248,14 +248,14 @@ impl State {
 fn hand_over_next(root: &Dir, name: &OsStr, order: &Order, after: Option<&PartName>) -> Result<Outcome> {
     let dir = root.existing_sub(name)?;
     let listing = Listing::read(&dir)?;
-    let todos = &listing.todos;
-    let next = todos.iter().find(|part| after.is_none_or(|after| *part > after)).or(todos.first());
+    let mut todos = listing.todos.iter().filter(|part| is_todo(&dir, part));
+    let next = todos.clone().find(|part| after.is_none_or(|after| *part > after)).or_else(|| todos.next());
     let (Some(part), Some(hook)) = (next, &order.upkeep.hook) else { return Ok(Outcome::Idle) };
     let files = listing.parts.get(part).copied().unwrap_or_default();
     if !files.archive {
         if !files.segment {
             // Somebody removed the archive: there is nothing to hand over.
-            dir.remove(todo_name(part))?;
+            remove_todo(&dir, part)?;
             return Ok(Outcome::Done);
         }
         // It is still being made.
@@ -263,7 +263,7 @@ fn hand_over_next(root: &Dir, name: &OsStr, order: &Order, after: Option<&PartNa
     }
     match hand_over(&dir, name, part, hook) {
         Ok(()) => {
-            dir.remove(todo_name(part))?;
+            remove_todo(&dir, part)?;
             Ok(Outcome::Done)
         }
         Err(error) => {

@@ -13,7 +13,7 @@
 //! - [`shelf`]: where the files of mailboxes lie;
 //! - [`mailbox`], [`record`]: where a chunk is while it is nowhere else;
 //! - [`glance`], [`rotation`]: a look before a read, and where a part ends;
-//! - [`log_dir`], [`segment`], [`output`]: the part that is written;
+//! - [`log_dir`], [`segment`], [`output`]: the part that is written; [`others`]: what is not ours to replace;
 //! - [`upkeep`], [`queue`]: what is to become of sealed parts;
 //! - [`archiver`]: the thread that sees to it: [`archiving`], [`spare`], [`expire`], [`stock`], [`retention`]; [`durable`];
 //! - [`hooks`], [`hook`]: what each archive is handed over to;
@@ -42,6 +42,7 @@ pub mod log_dir;
 pub mod logs;
 pub mod mailbox;
 pub mod mailboxes;
+pub mod others;
 pub mod output;
 pub mod pace;
 pub mod pipes;

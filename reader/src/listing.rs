@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
+use standpipe_common::archive::marks;
 use standpipe_common::error::{Cannot, Result};
 use standpipe_common::part::{PartKind, PartName};
 
-use crate::disk::{self, Dir};
+use crate::disk::{self, Dir, FileMode};
 pub use crate::state::STATE_FILE;
 use crate::state::State;
 
@@ -19,6 +20,9 @@ pub const CURRENT: &str = "current";
 
 /// Name of the lock file.
 pub const LOCK: &str = ".lock";
+
+/// Name of the lock file of svlogd, s6-log and multilog.
+pub const THEIR_LOCK: &str = "lock";
 
 /// The name of the one lane of a root that is its own log directory.
 pub const SELF: &str = ".";
@@ -47,6 +51,8 @@ pub struct Listing {
     pub foreign_logs: Vec<OsString>,
     /// Files that an interrupted archive left.
     pub leftovers: Vec<OsString>,
+    /// Other loggers lock a file of this name: `lock`.
+    pub has_their_lock: bool,
     /// [`STATE_FILE`] is there.
     pub has_state: bool,
     /// What it says: by its patterns we know parts.
@@ -99,6 +105,8 @@ impl Listing {
             self.leftovers.push(name);
         } else if name.as_bytes().ends_with(b".log") {
             self.foreign_logs.push(name);
+        } else {
+            self.has_their_lock |= name == THEIR_LOCK;
         }
     }
 
@@ -131,8 +139,34 @@ pub fn unfinished_name(part: &PartName) -> String {
     format!(".{}.part", part.file(PartKind::Archive))
 }
 
+/// Says that the hook has not had the archive of a part yet, unless that is said already.
+pub fn note_todo(dir: &Dir, part: &PartName, mode: FileMode) -> Result<()> {
+    if is_todo(dir, part) {
+        return Ok(());
+    }
+    let name = todo_name(part);
+    dir.require_own(&name, |_| false)?;
+    dir.create(name, mode).map(drop)
+}
+
+/// The hook has had it, or never will.
+pub fn remove_todo(dir: &Dir, part: &PartName) -> Result<()> {
+    if is_todo(dir, part) { dir.remove(todo_name(part)) } else { Ok(()) }
+}
+
+/// Whether it is one of ours that says so: an empty file.
+pub fn is_todo(dir: &Dir, part: &PartName) -> bool {
+    dir.stat(todo_name(part)).is_ok_and(|stat| disk::is_removable(&stat) && stat.st_size == 0)
+}
+
+/// Removes marks that serve no segment any more. A file of that name that is not ours stays.
+pub fn remove_marks(dir: &Dir, part: &PartName) -> Result<()> {
+    let name = part.file(PartKind::Marks);
+    if dir.has_foreign(&name, marks::is_beginning)? { Ok(()) } else { dir.remove(name) }
+}
+
 /// Name of the file that says that the hook has not had an archive yet.
-pub fn todo_name(part: &PartName) -> String {
+fn todo_name(part: &PartName) -> String {
     format!("{TODO_PREFIX}{}", part.file(PartKind::Archive))
 }
 

@@ -12,7 +12,8 @@ use standpipe_common::part::{PartKind, PartName, Pattern};
 
 use crate::disk::{self, Dir, FileMode};
 use crate::line_end;
-use crate::listing::{CURRENT, Listing, STATE_FILE};
+use crate::listing::{CURRENT, Listing, STATE_FILE, remove_marks};
+use crate::others;
 use crate::segment::{Meddling, Segment};
 use crate::state::{PATTERNS_MAX, State};
 
@@ -31,6 +32,8 @@ pub struct LogDir {
     /// Sealed segments were there when it was opened.
     has_sealed: bool,
     filename: Pattern,
+    /// By which parts, and so our own link, are known.
+    patterns: Vec<Pattern>,
     /// That others write to the active segment was said.
     is_grown: bool,
     /// Why names are not made as they should.
@@ -47,7 +50,7 @@ impl LogDir {
     pub fn open(dir: Dir, boot: &str, mode: FileMode, filename: Option<&Pattern>, now_ns: i64) -> Result<LogDir> {
         disk::refuse_if_others_may_write(&dir)?;
         let mut listing = Listing::read(&dir)?;
-        refuse_foreign(&dir, &listing)?;
+        others::refuse(&dir, &listing)?;
         let mut filename = filename.or(listing.state.patterns.last()).cloned().unwrap_or_default();
         let rebooted = listing.has_state && listing.state.boot.as_deref() != Some(boot);
         if rebooted {
@@ -73,10 +76,11 @@ impl LogDir {
             _ => create_segment(&dir, &filename, listing.newest(), mode, false, now_ns)?,
         };
         let has_sealed = listing.segments_before(segment.name()).next().is_some();
+        let patterns = listing.state.patterns.clone();
         if rebooted || !listing.has_state {
             State { boot: Some(boot.to_owned()), ..listing.state }.write(&dir, mode)?;
         }
-        let log = LogDir { dir, segment, mode, has_sealed, filename, is_grown: false, refusal };
+        let log = LogDir { dir, segment, mode, has_sealed, filename, patterns, is_grown: false, refusal };
         log.point_current();
         Ok(log)
     }
@@ -137,7 +141,7 @@ impl LogDir {
         let next = self.next_segment(now_ns, self.segment.is_open())?;
         let stale = std::mem::replace(&mut self.segment, next).seal();
         self.point_current();
-        self.dir.remove(stale.file(PartKind::Segment))
+        if is_empty(&self.dir, &stale) { self.dir.remove(stale.file(PartKind::Segment)) } else { Ok(()) }
     }
 
     /// Before each chunk: what somebody else did to the active segment, in a sentence. One that was cut or got bytes
@@ -200,7 +204,8 @@ impl LogDir {
 
     /// `current` is a convenience: that it cannot be set right is said, and stops nothing.
     fn point_current(&self) {
-        if let Err(error) = self.dir.swap_link(&self.segment.name().file(PartKind::Segment), CURRENT) {
+        let is_ours = |target: &OsStr| others::leads_to_segment(target, &self.patterns);
+        if let Err(error) = self.dir.swap_link(&self.segment.name().file(PartKind::Segment), CURRENT, is_ours) {
             log::error!("{error}");
         }
     }
@@ -255,15 +260,6 @@ fn list_pattern(dir: &Dir, listing: &mut Listing, filename: &Pattern, boot: &str
     Ok(())
 }
 
-fn refuse_foreign(dir: &Dir, listing: &Listing) -> Result<()> {
-    let Some(name) = listing.foreign_logs.first().filter(|_| !listing.has_state) else { return Ok(()) };
-    let cause = format!(
-        "{} in it is not ours; move such files elsewhere, or make an empty file {STATE_FILE} there to keep them",
-        name.display()
-    );
-    Err(Error::because("use log directory", dir.path(), cause))
-}
-
 fn is_writable(dir: &Dir, name: &PartName) -> bool {
     dir.stat(name.file(PartKind::Segment)).is_ok_and(|stat| disk::is_ours(&stat))
 }
@@ -281,9 +277,8 @@ fn drop_empty(dir: &Dir, listing: &mut Listing) -> Result<()> {
             dir.remove(&segment)?;
             files.segment = false;
         }
-        let marks = name.file(PartKind::Marks);
-        if files.marks && !files.segment && dir.stat(&marks).is_ok_and(|stat| disk::is_ours(&stat)) {
-            dir.remove(&marks)?;
+        if files.marks && !files.segment {
+            remove_marks(dir, name)?;
             files.marks = false;
         }
     }

@@ -124,7 +124,8 @@ impl Mailbox {
     /// No room; or a file system without shared mappings, which the sentence says.
     pub fn create(dir: &Dir, file: &str, name: &str, home: &Home) -> Result<Mailbox> {
         let path = dir.path_of(file);
-        let made = dir.create(file, FileMode { mode: 0o600, group: None }).and_then(|file| {
+        let fresh = dir.create(file, FileMode { mode: 0o600, group: None })?;
+        let made = (|file: File| {
             if dir.file_system().is_ok_and(|magic| magic == BTRFS) {
                 // A help only: without it the mailbox works until the disk is full.
                 sys::set_no_copy_on_write(&file).ok();
@@ -134,7 +135,7 @@ impl Mailbox {
             mailbox.map.populate(0..FILE_BYTES).map_err(|error| no_room(dir, &path, error))?;
             mailbox.write_header(home).cannot("make mailbox", &path)?;
             Ok(mailbox)
-        });
+        })(fresh);
         if made.is_err() {
             dir.remove(file).ok();
         }
@@ -286,9 +287,10 @@ fn judge(file: &File, home: &Home) -> io::Result<Option<Unfit>> {
     let version = u32_at(VERSION_AT);
     let right_size = len == FILE_BYTES as u64 && u32_at(DATA_BYTES_AT) == DATA_BYTES as u32;
     let root = Identity { dev: u64_at(ROOT_AT), ino: u64_at(ROOT_AT + 8) };
-    // The magic is written last of all.
-    let holds = matches!(decode_word(u64_at(WORD_AT)), Some(Phase::Armed | Phase::Full(_)));
-    let is_unfinished = header[MAGIC_AT..MAGIC_AT + 8] == [0; 8] && !holds;
+    // The magic is written last of all, and the first record after it.
+    let is_unfinished = header[MAGIC_AT..MAGIC_AT + 8] == [0; 8]
+        && [0, VERSION].contains(&version)
+        && header[RECORD_AT..].iter().all(|byte| *byte == 0);
     Ok(if is_unfinished {
         Some(Unfit::Unfinished)
     } else if &header[MAGIC_AT..MAGIC_AT + 8] != MAGIC {

@@ -13,9 +13,10 @@ use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::{boot, clock};
 
 use crate::disk::{self, Dir, FileMode};
-use crate::listing::{LOCK, SELF, has_reader};
+use crate::listing::{LOCK, Listing, SELF, has_reader};
 use crate::log_dir::LogDir;
 use crate::mailbox::{Home, Mailbox};
+use crate::others;
 use crate::record::Record;
 use crate::recovery::{self, Settled};
 
@@ -53,6 +54,10 @@ impl Root {
 
     /// Opens and locks a log directory that is its own root.
     pub fn open_log_dir(path: &Path) -> Result<Root> {
+        if let Ok(dir) = Dir::open(path) {
+            // Before anything of ours is put there.
+            others::refuse(&dir, &Listing::read(&dir)?)?;
+        }
         let root = Root::open(path)?;
         let parent = Dir::open(&path.join(".."))?;
         refuse_if_locked(&parent, path)?;

@@ -12,7 +12,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 use nix::errno::Errno;
-use standpipe_common::archive::marks::{MARK_BYTES, Mark};
+use standpipe_common::archive::marks::{self, MARK_BYTES, Mark};
 use standpipe_common::error::{Cannot, Result};
 use standpipe_common::part::{PartKind, PartName};
 
@@ -319,6 +319,7 @@ struct Marks {
 
 impl Marks {
     fn open(dir: &Dir, name: &str, mode: FileMode) -> Result<Marks> {
+        dir.require_own(name, marks::is_beginning)?;
         let file = if dir.stat(name).is_ok() { dir.open_write(name)? } else { dir.create(name, mode)? };
         let mut marks = Marks { file, count: 0, last_ns: 0, last_offset: None };
         let bytes = marks.file.metadata().cannot("look at", dir.path_of(name))?.len();

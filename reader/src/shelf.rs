@@ -8,12 +8,14 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::stat::SFlag;
 use nix::unistd::{AccessFlags, access};
 use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::own;
 
 use crate::disk::{self, Dir};
 use crate::mailbox::{Home, Mailbox, NAME_PREFIX};
@@ -107,11 +109,18 @@ impl Shelf {
         self.finish_removal(&unfinished)
     }
 
-    /// Removes the link `name` and the file that it leads to, if that is one of ours.
+    /// Removes the unfinished link `name` and the file that it leads to, if that is one of ours. Where a mailbox has the
+    /// same target, only its renaming was not finished.
     fn finish_removal(&self, name: &str) -> Result<()> {
-        if let Ok(Some(Place { dir, file })) = self.place(name)
-            && file.to_string_lossy().starts_with(TARGET_PREFIX)
-        {
+        let target = self.root.read_link(name).unwrap_or_default();
+        let is_ours =
+            Path::new(&target).file_name().is_some_and(|file| file.as_bytes().starts_with(TARGET_PREFIX.as_bytes()));
+        if !is_ours {
+            return Err(own::refusal(&self.root.path_of(name)));
+        }
+        let finished = name.replacen(UNFINISHED_PREFIX, NAME_PREFIX, 1);
+        let is_kept = self.root.read_link(finished).is_ok_and(|other| other == target);
+        if !is_kept && let Ok(Some(Place { dir, file })) = self.place(name) {
             dir.remove(&file)?;
         }
         self.root.remove(name)

@@ -13,6 +13,7 @@
 use std::io::Read;
 
 use standpipe_common::error::{Cannot, Result};
+use standpipe_common::own;
 use standpipe_common::part::Pattern;
 
 use crate::disk::{self, Dir, FileMode};
@@ -22,6 +23,9 @@ pub const STATE_FILE: &str = ".standpipe";
 
 /// Patterns of one log directory at most: each name in it is held against all of them.
 pub const PATTERNS_MAX: usize = 64;
+
+/// How it begins, whatever its version.
+const BEGIN: &[u8] = b"standpipe ";
 
 /// Most bytes that are read of it: twice what so many patterns take.
 const FILE_BYTES_MAX: u64 = 64 << 10;
@@ -53,7 +57,8 @@ impl State {
     /// Puts the file of `dir` in place, for the same readers as the parts: without it they know none of them.
     pub fn write(&self, dir: &Dir, mode: FileMode) -> Result<()> {
         const FRESH: &str = ".standpipe.new";
-        dir.remove(FRESH)?;
+        dir.remove_own(FRESH, own::begins_with(BEGIN))?;
+        dir.require_own(STATE_FILE, own::begins_with(BEGIN))?;
         let file = dir.create(FRESH, mode)?;
         disk::write_at(&file, self.text().as_bytes(), 0).cannot("write", dir.path_of(FRESH))?;
         if *self.patterns != [Pattern::default()] {

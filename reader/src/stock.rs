@@ -11,7 +11,7 @@ use standpipe_common::part::{PartKind, PartName};
 use standpipe_common::policy::Keep;
 
 use crate::disk::{self, Dir};
-use crate::listing::{CURRENT, Files, Listing, SELF, todo_name};
+use crate::listing::{CURRENT, Files, Listing, SELF, remove_marks, remove_todo};
 use crate::retention::{Because, Going, Stored};
 use crate::upkeep::Order;
 
@@ -101,15 +101,18 @@ impl Stock {
     pub fn remove(&self, place: usize, because: Because) -> Result<()> {
         let (name, files, has_todo) = &self.names[place];
         // The archive last: what a crash leaves is still a whole part.
-        let there =
-            [(files.marks, PartKind::Marks), (files.segment, PartKind::Segment), (files.archive, PartKind::Archive)];
+        if files.marks {
+            remove_marks(&self.dir, name)?;
+        }
+        let there = [(files.segment, PartKind::Segment), (files.archive, PartKind::Archive)];
         for (_, kind) in there.into_iter().filter(|(is_there, _)| *is_there) {
             self.dir.remove(name.file(kind))?;
         }
         if *has_todo {
-            self.dir.remove(todo_name(name))?;
+            remove_todo(&self.dir, name)?;
         }
-        if self.is_orphan && place + 1 == self.names.len() {
+        let leads_here = || self.dir.read_link(CURRENT).is_ok_and(|target| target == *name.file(PartKind::Segment));
+        if self.is_orphan && place + 1 == self.names.len() && leads_here() {
             self.dir.remove(CURRENT)?;
         }
         let kind = if files.archive { PartKind::Archive } else { PartKind::Segment };

@@ -37,7 +37,8 @@ pub fn needs_root(test: impl FnOnce()) {
 
 /// Runs a test that needs a tool on the PATH.
 pub fn needs_tool(tool: &str, test: impl FnOnce()) {
-    let found = Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let mut asked = Command::new(tool);
+    let found = asked.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     run_if(found.is_ok(), tool, test);
 }
 

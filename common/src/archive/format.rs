@@ -36,6 +36,12 @@ const ENTRY_CHECKSUM_BYTES: u64 = 4;
 const DESCRIPTOR_CHECKSUMS: u8 = 0x80;
 const DESCRIPTOR_RESERVED: u8 = 0x7C;
 
+/// Whether an archive begins so, as every zstd file does; its maker may have been killed within the first bytes.
+pub fn is_beginning(head: &[u8]) -> bool {
+    const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
+    head.starts_with(&MAGIC) || MAGIC.starts_with(head)
+}
+
 /// The header of a skippable frame of ours. Fails if the payload is longer than a u32 can say.
 pub fn skippable_header(magic: u32, payload_bytes: usize) -> io::Result<[u8; SKIPPABLE_HEADER_BYTES]> {
     let length = u32::try_from(payload_bytes).map_err(|_| io::Error::other("the skippable frame would pass 4 GiB"))?;

@@ -50,6 +50,13 @@ impl Mark {
     }
 }
 
+/// Whether the file of marks beside a segment begins so: by its first mark, whose offset is no text.
+pub fn is_beginning(head: &[u8]) -> bool {
+    const OFFSET_END: u64 = 1 << 48;
+    let first = head.first_chunk().map(|record| Mark::from_bytes(*record));
+    first.is_some_and(|mark| mark.offset < OFFSET_END && mark.time_ns >= 0)
+}
+
 /// The time in force at `offset`: that of the last mark at or before it, else of the first mark; `None` without marks.
 pub fn time_at(marks: &[Mark], offset: u64) -> Option<i64> {
     let after = marks.partition_point(|mark| mark.offset <= offset);

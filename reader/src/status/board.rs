@@ -59,8 +59,8 @@ impl Board {
         let kept = dir.try_clone().and_then(Kept::make);
         if let Err(error) = &kept {
             log::warn!("{error}; reader status will know nothing of this reader");
-            // One of the reader before us would be taken for ours.
-            dir.remove(STATUS).ok();
+            // One of the reader before us would be taken for that of this one.
+            dir.remove_own(STATUS, format::is_beginning).ok();
         }
         Board { kept: kept.ok() }
     }
@@ -85,7 +85,8 @@ impl Board {
 
 impl Kept {
     fn make(dir: Dir) -> Result<Kept> {
-        dir.remove(FRESH)?;
+        dir.remove_own(FRESH, format::is_beginning)?;
+        dir.require_own(STATUS, format::is_beginning)?;
         let file = dir.create(FRESH, MODE)?;
         let path = dir.path_of(STATUS);
         // A help on btrfs only, where a full disk could make a store fail after all.

@@ -15,6 +15,11 @@ use standpipe_common::mapped_text::{text, word};
 pub const MAGIC: u64 = u64::from_ne_bytes(*b"status\n\0");
 /// Version of the layout.
 pub const VERSION: u64 = 1;
+/// Whether a status file of any version begins so.
+pub fn is_beginning(head: &[u8]) -> bool {
+    head.starts_with(&MAGIC.to_ne_bytes())
+}
+
 /// Bytes before the first slot: a page.
 pub const HEADER_BYTES: usize = 4096;
 /// Bytes of a slot: eight of them are a page.

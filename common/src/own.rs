@@ -1,0 +1,97 @@
+//! Whether what stands under a name of ours was made by us: asked before it is replaced or removed.
+//!
+//! Ours is a regular file of our uid that begins as its format does, or is blank: empty, or nothing but NUL bytes, as a
+//! maker that was killed or a power cut leaves it. Blank files have nothing that could be lost.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use nix::libc;
+use nix::unistd::Uid;
+
+use crate::error::{Cannot, Error, Result};
+
+/// Most bytes that are looked at: no format needs more to be known, and nothing longer counts as blank.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// Whether an open file is ours; `begins` knows our own by their first bytes, of which there may be few.
+pub fn is_ours(file: &File, begins: impl FnOnce(&[u8]) -> bool) -> io::Result<bool> {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.uid() != Uid::effective().as_raw() {
+        return Ok(false);
+    }
+    let mut head = vec![0; HEAD_BYTES_MAX.min(usize::try_from(metadata.len()).unwrap_or(HEAD_BYTES_MAX))];
+    file.read_exact_at(&mut head, 0)?;
+    let is_whole = head.len() as u64 == metadata.len();
+    Ok(is_whole && head.iter().all(|byte| *byte == 0) || begins(&head))
+}
+
+/// Whether a text file is ours whose first bytes always are `begin`; its maker may have been killed within them.
+pub fn begins_with(begin: &[u8]) -> impl FnOnce(&[u8]) -> bool {
+    move |head| head.starts_with(begin) || begin.starts_with(head)
+}
+
+/// The refusal to touch `path`.
+pub fn refusal(path: &Path) -> Error {
+    Error::because("replace", path, "it is not ours; move it elsewhere")
+}
+
+/// Refuses to go on if something stands at `path` that is not ours.
+pub fn require(path: &Path, begins: impl FnOnce(&[u8]) -> bool) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        // A FIFO is not opened: a server that waits for a reader of it would be let in.
+        Ok(metadata) if !metadata.is_file() => return Err(refusal(path)),
+        _ => {}
+    }
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
+    let file = file.cannot("open", path)?;
+    if is_ours(&file, begins).cannot("read", path)? { Ok(()) } else { Err(refusal(path)) }
+}
+
+/// Removes what an earlier run left at `path`, unless it is not ours. That nothing is there is no error.
+pub fn remove(path: &Path, begins: impl FnOnce(&[u8]) -> bool) -> Result<()> {
+    require(path, begins)?;
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::new("remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blank_files_and_those_of_the_format_are_ours_and_nothing_else_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        for (content, expected) in [
+            (&b""[..], true),
+            (&[0; 5000], true),
+            (b"magic", true),
+            (b"magic 1", true),
+            (b"ma", true),
+            (b"precious", false),
+            (b"\0\0precious", false),
+        ] {
+            fs::write(&path, content).unwrap();
+            assert_eq!(require(&path, begins_with(b"magic")).is_ok(), expected, "{content:?}");
+        }
+        let sentence = format!("cannot replace {}: it is not ours; move it elsewhere", path.display());
+        assert_eq!(remove(&path, begins_with(b"magic")).unwrap_err().to_string(), sentence);
+        assert_eq!(fs::read(&path).unwrap(), b"\0\0precious");
+        let mut long = vec![0; HEAD_BYTES_MAX];
+        long.extend(b"precious");
+        fs::write(&path, long).unwrap();
+        assert!(require(&path, begins_with(b"magic")).is_err(), "what comes later is not known");
+        for odd in [dir.path().to_path_buf(), "/dev/null".into()] {
+            assert!(require(&odd, |_| true).is_err(), "{}", odd.display());
+        }
+        std::os::unix::fs::symlink(&path, dir.path().join("link")).unwrap();
+        assert!(require(&dir.path().join("link"), |_| true).is_err());
+        assert!(remove(&dir.path().join("none"), |_| false).is_ok());
+    }
+}
