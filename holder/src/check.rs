@@ -70,7 +70,7 @@ fn of_scan(found: &pipes::Finding, survey: &Survey) -> Finding {
             (Severity::Warning, "stray_file", "it has no effect, and somebody may think it has")
         }
     };
-    let dir = finding::quoted(&survey.dir);
+    let dir = advice::quoted(&survey.dir);
     Finding {
         pipe: None,
         severity,

@@ -186,7 +186,7 @@ impl Holdings {
         if self.auto != before && bytes < sizing::KERNEL_DEFAULT_BYTES {
             log::warn!(
                 "each of {pipes} pipes gets {bytes} bytes, for this user may have {} pages for all of them: \
-                 `sysctl fs.pipe-user-pages-soft={}` or more lets each have {}",
+                 `sysctl fs.pipe-user-pages-soft={}` or more, and HUP then, lets each have {}",
                 pages.unwrap_or(0),
                 sizing::mending_pages(pipes + staging),
                 sizing::KERNEL_DEFAULT_BYTES

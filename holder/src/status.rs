@@ -16,7 +16,6 @@ use standpipe_common::units::ByteSize;
 
 use crate::advice;
 use crate::beside::Beside;
-use crate::check::finding::quoted;
 use crate::cli::LookArgs;
 use crate::level::Level;
 use crate::openers::{Opener, Process};
@@ -65,7 +64,7 @@ fn table(survey: &Survey, screen: Screen) -> String {
 
 /// Who may have a pipe open unseen, and how they can be seen.
 fn unseen(survey: &Survey) -> String {
-    let command = || advice::as_root(&format!("{} status {}", advice::program("holder"), quoted(&survey.dir)));
+    let command = || advice::as_root(&format!("{} status {}", advice::program("holder"), advice::quoted(&survey.dir)));
     let cure = if Uid::effective().is_root() { String::new() } else { format!("; as root: {}", command()) };
     format!("{}{cure}", survey.unseen())
 }

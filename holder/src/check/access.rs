@@ -7,8 +7,8 @@ use std::path::Path;
 use standpipe_common::name::Printable;
 
 use super::facts::{Facts, user_name};
-use super::finding::{Finding, Severity, quoted};
-use crate::advice::{as_owner, as_writer, hang_up};
+use super::finding::{Finding, Severity};
+use crate::advice::{as_owner, as_writer, hang_up, quoted};
 use crate::survey::{End, Pipe, Survey};
 
 const STICKY: u32 = 0o1000;

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::finding::{Finding, Severity, quoted};
-use crate::advice::{as_owner, as_root, as_writer};
+use super::finding::{Finding, Severity};
+use crate::advice::{as_owner, as_root, as_writer, quoted};
 use crate::survey::{End, Pipe};
 
 /// What is wrong with a link.

@@ -8,10 +8,10 @@ use standpipe_common::account;
 use standpipe_common::staging;
 
 use super::facts::Facts;
-use super::finding::{Finding, Severity, quoted};
+use super::finding::{Finding, Severity};
 use super::links::aside;
 use super::traffic::start_or_tell;
-use crate::advice::{as_owner, as_root, as_writer, hang_up};
+use crate::advice::{as_owner, as_root, as_writer, hang_up, quoted};
 use crate::beside::{Beside, There};
 use crate::survey::{Answer, End, Pipe, Survey};
 

@@ -7,8 +7,8 @@ use nix::unistd::Uid;
 use standpipe_common::name::Printable;
 
 use super::facts::{Facts, user_name};
-use super::finding::{Finding, Severity, quoted};
-use crate::advice::{as_root, hang_up, program, who};
+use super::finding::{Finding, Severity};
+use crate::advice::{as_root, hang_up, program, quoted, who};
 use crate::openers::{Opener, Process, Role};
 use crate::survey::{Answer, End, Pipe, Survey};
 

@@ -112,7 +112,10 @@ fn refusal(dir: &Dir, neighbours: &[Neighbour]) -> io::Result<Option<String>> {
     }
     let metadata = dir.metadata()?;
     if metadata.mode() & 0o1002 == 0o002 {
-        return Ok(Some("everybody may remove files in it: chmod o-w it, or chmod +t".to_owned()));
+        let path = dir.path.display();
+        return Ok(Some(format!(
+            "everybody may remove files in it; `chmod +t {path}` or `chmod o-w {path}` ends that"
+        )));
     }
     if metadata.created().is_err() {
         return Ok(Some("its file system does not tell when a file was born".to_owned()));
