@@ -3,7 +3,6 @@
 //! Invariants: it alone touches sealed parts, so nothing is removed that is being archived; nobody waits for it. What
 //! is to be done says [`crate::queue`], how an archive is made [`crate::archiving`], what goes [`crate::expire`].
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::thread;
 
@@ -15,7 +14,7 @@ use standpipe_common::{clock, sys};
 use crate::archiving::{self, Backlog, How};
 use crate::disk::{self, Dir};
 use crate::expire::Expirer;
-use crate::queue::{ArchiveQueue, Task};
+use crate::queue::{ArchiveQueue, Outcome, Task};
 use crate::spare::Spare;
 use crate::upkeep::Order;
 
@@ -49,42 +48,48 @@ impl Archiver {
         loop {
             match self.queue.next() {
                 Task::Tend { lane, order, archive } => {
-                    let done = self.tend(&lane, &order, archive);
-                    if let Err(error) = &done {
+                    let outcome = self.tend(&lane, &order, archive);
+                    if let Outcome::Failed(error) = &outcome {
                         order.gauge.error(error, clock::now_ns());
                     }
-                    // While a failure is waited out nothing was tried.
-                    self.queue.done((archive || done.is_err()).then_some((lane, done)));
+                    self.queue.done(Some((lane, outcome)));
                 }
                 Task::MakeRoom(lanes) => {
                     self.expirer.make_room(&self.root, &lanes);
                     self.queue.done(None);
                 }
                 Task::Round { first } => {
-                    self.round(first);
+                    let orphans = self.expirer.orphans(&self.root).into_iter();
+                    self.queue.put_all(orphans.map(|(name, _, order)| (name, order)).collect(), first);
                     self.queue.done(None);
                 }
             }
         }
     }
 
-    fn tend(&mut self, lane: &OsStr, order: &Order, archive: bool) -> Result<()> {
-        match self.root.existing_sub(lane) {
+    fn tend(&mut self, lane: &OsStr, order: &Order, archive: bool) -> Outcome {
+        let done = match self.root.existing_sub(lane) {
             // Somebody removed the whole log: nothing is left to do.
-            Err(error) if error.errno() == Some(Errno::ENOENT) => Ok(()),
-            dir => self.tend_log(lane, &dir?, order, archive),
+            Err(error) if error.errno() == Some(Errno::ENOENT) => return Outcome::Gone,
+            dir => dir.and_then(|dir| self.tend_log(lane, &dir, order, archive)),
+        };
+        match done {
+            Err(error) => Outcome::Failed(error),
+            // While a failure is waited out nothing was tried.
+            Ok(_) if !archive => Outcome::NotTried,
+            Ok(left) => Outcome::Tended { more: left.parts > 0 },
         }
     }
 
-    /// Archives every sealed segment of a log, oldest first, and lets go what the limits ask for after each.
-    fn tend_log(&mut self, lane: &OsStr, dir: &Dir, order: &Order, archive: bool) -> Result<()> {
-        // What readers before us left to do.
-        self.queue.hooks().put(&self.root, lane, order);
-        let mut done = self.archive(lane, dir, order, archive);
+    /// Archives the oldest sealed segment of a log, and lets go what the limits ask for. What waits still.
+    fn tend_log(&mut self, lane: &OsStr, dir: &Dir, order: &Order, archive: bool) -> Result<Backlog> {
+        let mut done = self.archive(dir, order, archive);
         if is_no_room(&done) && self.spare.let_go() {
-            done = self.archive(lane, dir, order, archive);
+            done = self.archive(dir, order, archive);
         }
         self.spare.put_by(&self.root);
+        // Those that readers before us left to do, too.
+        self.queue.hooks().put(&self.root, lane, order);
         self.expirer.expire(&self.root, lane, dir, order);
         if is_no_room(&done) {
             self.expirer.make_room(&self.root, &[lane.to_owned()]);
@@ -92,36 +97,15 @@ impl Archiver {
         done
     }
 
-    fn archive(&mut self, lane: &OsStr, dir: &Dir, order: &Order, archive: bool) -> Result<()> {
-        if archive && let Some(level) = order.upkeep.level {
-            let others_wait = self.queue.has_more();
-            let how = How { level, others_wait, mode: order.upkeep.mode, has_hook: order.upkeep.hook.is_some() };
-            let show = |left: Backlog| order.gauge.backlog(left.parts, left.bytes);
-            let after_each = || {
-                self.queue.hooks().put(&self.root, lane, order);
-                self.expirer.expire(&self.root, lane, dir, order);
-            };
-            archiving::archive_sealed(dir, &order.active, how, &mut self.writer, show, after_each)?;
-        }
-        Ok(())
-    }
-
-    /// Looks at every log, whether anything was archived or not.
-    fn round(&mut self, first: bool) {
-        let orders = if first { BTreeMap::new() } else { self.queue.orders() };
-        for (lane, order) in orders {
-            if let Err(error) = self.tend(&lane, &order, false) {
-                log::debug!("{error}");
-            }
-        }
-        for (name, dir, order) in self.expirer.orphans(&self.root) {
-            if let Err(error) = self.tend_log(&name, &dir, &order, true) {
-                log::error!("{error}; the segment stays plain, next try in an hour");
-            }
-        }
+    fn archive(&mut self, dir: &Dir, order: &Order, archive: bool) -> Result<Backlog> {
+        let Some(level) = order.upkeep.level.filter(|_| archive) else { return Ok(Backlog::default()) };
+        let others_wait = self.queue.has_more();
+        let how = How { level, others_wait, mode: order.upkeep.mode, has_hook: order.upkeep.hook.is_some() };
+        let show = |left: Backlog| order.gauge.backlog(left.parts, left.bytes);
+        archiving::archive_next(dir, &order.active, how, &mut self.writer, show)
     }
 }
 
-fn is_no_room(done: &Result<()>) -> bool {
+fn is_no_room(done: &Result<Backlog>) -> bool {
     done.as_ref().is_err_and(|error| disk::is_no_room(error.errno()))
 }

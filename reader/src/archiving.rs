@@ -41,40 +41,43 @@ pub struct How {
     pub has_hook: bool,
 }
 
-/// Archives every segment older than `active`, oldest first. `show` is told how much waits, `after_each` is called
-/// when one is done.
-pub fn archive_sealed(
+/// One turn: archives the oldest segment before `active` that waits. What waited, that one included, and still does.
+///
+/// # Errors
+/// The part could not be archived; it waits as before.
+pub fn archive_next(
     dir: &Dir,
     active: &PartName,
     how: How,
     writer: &mut Writer,
     show: impl Fn(Backlog),
-    mut after_each: impl FnMut(),
-) -> Result<()> {
+) -> Result<Backlog> {
     let listing = Listing::read(dir)?;
     for name in &listing.leftovers {
         dir.remove_own(name, is_beginning)?;
     }
-    let mut left = Backlog::of(dir, &listing, active);
-    for (name, files) in listing.segments_before(active) {
-        show(left);
-        left.parts -= 1;
-        left.bytes = left.bytes.saturating_sub(segment_bytes(dir, name));
+    let waiting = waiting(dir, &listing, active);
+    show(Backlog::of(&waiting));
+    let Some(((name, files, _), rest)) = waiting.split_first() else { return Ok(Backlog::default()) };
+    let left = Backlog::of(rest);
+    if files.archive && !drop_if_different(dir, name)? {
+        remove_segment(dir, name)?;
+    } else {
         let how = How { others_wait: how.others_wait || left.parts > 0, ..how };
-        let segment = name.file(PartKind::Segment);
-        if !dir.stat(&segment).is_ok_and(|stat| disk::is_ours(&stat)) {
-            continue;
-        }
-        if files.archive && !drop_if_different(dir, name)? {
-            remove_segment(dir, name)?;
-            continue;
-        }
         let begins_inside = line_end::part_before_is_open(dir, &listing, name);
-        archive_part(dir, name, files, begins_inside, how, writer)?;
-        after_each();
+        archive_part(dir, name, *files, begins_inside, how, writer)?;
     }
     show(left);
-    Ok(())
+    Ok(left)
+}
+
+/// The segments of ours before `active`, oldest first, with their bytes.
+fn waiting<'a>(dir: &Dir, listing: &'a Listing, active: &PartName) -> Vec<(&'a PartName, Files, u64)> {
+    let ours = |(name, files): (&'a PartName, Files)| {
+        let stat = dir.stat(name.file(PartKind::Segment)).ok().filter(disk::is_ours)?;
+        Some((name, files, stat.st_size as u64))
+    };
+    listing.segments_before(active).filter_map(ours).collect()
 }
 
 /// Segments that wait for their archive.
@@ -87,14 +90,9 @@ pub struct Backlog {
 }
 
 impl Backlog {
-    fn of(dir: &Dir, listing: &Listing, active: &PartName) -> Backlog {
-        let sealed = || listing.segments_before(active);
-        Backlog { parts: sealed().count(), bytes: sealed().map(|(name, _)| segment_bytes(dir, name)).sum() }
+    fn of(waiting: &[(&PartName, Files, u64)]) -> Backlog {
+        Backlog { parts: waiting.len(), bytes: waiting.iter().map(|(_, _, bytes)| bytes).sum() }
     }
-}
-
-fn segment_bytes(dir: &Dir, name: &PartName) -> u64 {
-    dir.stat(name.file(PartKind::Segment)).map_or(0, |stat| stat.st_size as u64)
 }
 
 /// What `level = "auto"` is for a segment of `bytes` that filled within `span_ns`.

@@ -3,8 +3,9 @@
 //! Invariants: the `.todo` files alone say what is left to do, so a kill loses none; each stands before its archive has
 //! its name and goes when the hook has succeeded: at least once. A failure is one line and delays the others of the
 //! pipe a while, but does not stop them: the next try is the next archive's. Nothing of the reader waits for a hook.
+//! Whose turn it is says [`crate::due`], one archive a turn.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -17,6 +18,7 @@ use standpipe_common::part::{PartKind, PartName};
 use standpipe_common::sys;
 
 use crate::disk::Dir;
+use crate::due::DueQueue;
 use crate::hook::{self, Facts};
 use crate::listing::{Listing, SELF, is_todo, remove_todo};
 use crate::upkeep::{HookCall, Order};
@@ -43,7 +45,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     lanes: BTreeMap<OsString, Lane>,
-    due: VecDeque<OsString>,
+    /// Lanes to be looked at, and none whose hook runs; one that failed, from when it is tried again.
+    due: DueQueue<Instant>,
     running: usize,
     is_started: bool,
     /// As our parent gave it to us.
@@ -64,7 +67,6 @@ struct Lane {
 #[derive(Clone, Debug)]
 struct Failure {
     part: PartName,
-    retry_at: Instant,
     wait: Duration,
 }
 
@@ -166,17 +168,16 @@ impl HookQueue {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
-            state.revive(now);
-            if let Some(name) = state.due.pop_front() {
+            while let Some((name, _)) = state.due.take(now) {
                 let Some(lane) = state.lanes.get_mut(&name) else { continue };
+                debug_assert!(!lane.is_running, "one hook runs at a time");
                 lane.is_running = true;
                 lane.again = false;
                 let next = (name, lane.order.clone(), lane.failed.as_ref().map(|failure| failure.part.clone()));
                 state.running += 1;
                 return next;
             }
-            let waits = state.lanes.values().filter(|lane| !lane.is_running).filter_map(|lane| lane.failed.as_ref());
-            let rest = waits.map(|failure| failure.retry_at.saturating_duration_since(now)).min();
+            let rest = state.due.next_at().map(|at| at.saturating_duration_since(now));
             let changed = &self.shared.changed;
             state = match rest {
                 Some(rest) => changed.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0,
@@ -192,32 +193,23 @@ impl HookQueue {
 
 impl State {
     fn is_working(&mut self) -> bool {
-        self.running > 0 || !self.due.is_empty() || self.lanes.values().any(|lane| lane.failed.is_some())
+        self.running > 0 || !self.due.is_empty()
     }
 
     /// Unless it waits after a failure.
     fn make_due(&mut self, name: &OsStr) {
         let Some(lane) = self.lanes.get_mut(name) else { return };
         lane.again = true;
-        if !lane.is_running && lane.failed.is_none() && !self.due.iter().any(|due| due == name) {
-            self.due.push_back(name.to_owned());
+        if !lane.is_running && lane.failed.is_none() {
+            self.due.put(name, Instant::now());
         }
     }
 
     /// Forgets a lane that is leaving and has nothing to do.
     fn drop_idle(&mut self, name: &OsStr) {
-        let is_idle = |lane: &Lane| lane.is_leaving && !lane.is_running && lane.failed.is_none();
-        if self.lanes.get(name).is_some_and(is_idle) && !self.due.iter().any(|due| due == name) {
+        let is_idle = |lane: &Lane| lane.is_leaving && !lane.is_running;
+        if self.lanes.get(name).is_some_and(is_idle) && !self.due.contains(name) {
             self.lanes.remove(name);
-        }
-    }
-
-    fn revive(&mut self, now: Instant) {
-        for (name, lane) in &self.lanes {
-            let is_over = lane.failed.as_ref().is_some_and(|failure| failure.retry_at <= now);
-            if is_over && !lane.is_running && !self.due.contains(name) {
-                self.due.push_back(name.clone());
-            }
         }
     }
 
@@ -238,7 +230,8 @@ impl State {
             }
             Outcome::Failed(part) => {
                 let wait = lane.failed.as_ref().map_or(RETRY_SPAN, |failure| (failure.wait * 2).min(RETRY_SPAN_MAX));
-                lane.failed = Some(Failure { part, retry_at: Instant::now() + wait, wait });
+                lane.failed = Some(Failure { part, wait });
+                self.due.put(name, Instant::now() + wait);
             }
         }
     }

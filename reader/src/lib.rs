@@ -14,7 +14,7 @@
 //! - [`mailbox`], [`record`]: where a chunk is while it is nowhere else;
 //! - [`glance`], [`rotation`]: a look before a read, and where a part ends;
 //! - [`log_dir`], [`segment`], [`output`]: the part that is written; [`others`]: what is not ours to replace;
-//! - [`upkeep`], [`queue`]: what is to become of sealed parts;
+//! - [`upkeep`], [`queue`], [`due`]: what is to become of sealed parts, and whose turn it is;
 //! - [`archiver`]: the thread that sees to it: [`archiving`], [`spare`], [`expire`], [`stock`], [`retention`]; [`durable`];
 //! - [`hooks`], [`hook`]: what each archive is handed over to;
 //! - [`listing`], [`line_end`], [`state`]: what stands in a log directory;
@@ -30,6 +30,7 @@ pub mod congestion;
 pub mod control;
 pub mod disk;
 pub mod drain;
+pub mod due;
 pub mod durable;
 pub mod expire;
 pub mod glance;

@@ -1,5 +1,8 @@
 //! What waits for the archiver: lanes with sealed segments, failures to be tried again, the hourly look, cries for room.
 //!
+//! Cries for room come first, then the hourly look, which makes every log due and nothing else; then whose turn it is by
+//! [`crate::due`], one part a turn.
+//!
 //! Invariants: nobody who puts something in here waits for longer than a few stores; what waits is told by the log
 //! directories alone, so only names and orders are held.
 
@@ -13,6 +16,7 @@ use standpipe_common::error::Error;
 use standpipe_common::fifo::Identity;
 
 use crate::disk::Dir;
+use crate::due::DueQueue;
 use crate::durable::SyncQueue;
 use crate::hooks::HookQueue;
 use crate::upkeep::{Order, Upkeep};
@@ -29,22 +33,38 @@ const TEST_CLOCK_SPAN: Duration = Duration::from_millis(10);
 /// What the archiver is to do.
 #[derive(Debug)]
 pub enum Task {
-    /// A lane has sealed segments. `archive`: no failure is to be waited out.
+    /// A turn of a log. `archive`: no failure is to be waited out.
     Tend {
-        /// Its name.
+        /// The name of its lane, or what it had.
         lane: OsString,
         /// What it wants.
         order: Order,
-        /// Whether to make archives.
+        /// Whether to make an archive.
         archive: bool,
     },
     /// These lanes could not write for want of room.
     MakeRoom(Vec<OsString>),
-    /// The hour is over: every log is looked at. The first time each lane has just been due, and only the others are.
+    /// The hour is over: every log becomes due. The first time each lane has just been put in, and only the others do.
     Round {
         /// It is the first time.
         first: bool,
     },
+}
+
+/// What became of a turn.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It had its step; `more`: another part waits.
+    Tended {
+        /// Whether it wants another turn.
+        more: bool,
+    },
+    /// Its limits were applied; its parts wait for the next try.
+    NotTried,
+    /// Its oldest part could not be archived.
+    Failed(Error),
+    /// There is no such log any more.
+    Gone,
 }
 
 /// Lanes that have sealed segments, and more that can wait.
@@ -67,7 +87,10 @@ struct Shared {
 struct State {
     /// What each lane said last.
     orders: BTreeMap<OsString, Order>,
-    due: BTreeSet<OsString>,
+    /// Logs that no pipe has, as the last look found them. None of them is in `orders`.
+    orphans: BTreeMap<OsString, Order>,
+    /// Logs that want a turn; one that failed, from when it is tried again.
+    due: DueQueue<Instant>,
     /// Lanes that are no more, but for what is due.
     leaving: BTreeSet<OsString>,
     failed: BTreeMap<OsString, Failure>,
@@ -95,8 +118,9 @@ impl ArchiveQueue {
     pub fn put(&self, lane: &OsStr, order: Order) {
         self.sync.sealed(lane, &order);
         let mut state = self.lock();
+        state.orphans.remove(lane);
         state.orders.insert(lane.to_owned(), order);
-        state.due.insert(lane.to_owned());
+        state.due.put(lane, Instant::now());
         state.leaving.remove(lane);
         drop(state);
         self.shared.changed.notify_all();
@@ -123,7 +147,7 @@ impl ArchiveQueue {
     pub fn forget(&self, lane: &OsStr) {
         let mut state = self.lock();
         if state.orders.contains_key(lane) {
-            state.due.insert(lane.to_owned());
+            state.due.put(lane, Instant::now());
             state.leaving.insert(lane.to_owned());
         }
         drop(state);
@@ -132,7 +156,8 @@ impl ArchiveQueue {
 
     /// Whether other lanes than the one that is tended now wait.
     pub fn has_more(&self) -> bool {
-        !self.lock().due.is_empty()
+        let now = Instant::now();
+        self.lock().due.next_at().is_some_and(|at| at <= now)
     }
 
     /// What is to be made durable.
@@ -186,24 +211,30 @@ impl ArchiveQueue {
         }
     }
 
-    /// The task is done. A lane whose segments could not be archived is tried again later.
-    pub fn done(&self, tended: Option<(OsString, Result<(), Error>)>) {
+    /// Makes logs due that no pipe has, and unless it is the `first` round, every lane's.
+    pub fn put_all(&self, orphans: Vec<(OsString, Order)>, first: bool) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let lanes = if first { Vec::new() } else { state.orders.keys().cloned().collect() };
+        state.orphans = orphans.into_iter().filter(|(name, _)| !state.orders.contains_key(name)).collect();
+        let names: Vec<OsString> = lanes.into_iter().chain(state.orphans.keys().cloned()).collect();
+        for name in names {
+            state.due.put(&name, now);
+        }
+        drop(state);
+        self.shared.changed.notify_all();
+    }
+
+    /// The task is done; `tended` says of which log, if it was one. Whoever failed is tried again later, and who has
+    /// more waits for another turn.
+    pub fn done(&self, tended: Option<(OsString, Outcome)>) {
         let mut state = self.lock();
         state.busy = false;
-        match tended {
-            Some((lane, Err(error))) => state.fail(lane, &error),
-            Some((lane, Ok(()))) => {
-                if state.failed.remove(&lane).is_some() {
-                    log::info!("{}: archived again", lane.display());
-                }
-                // What it sealed since is due again, and comes first.
-                if !state.due.contains(&lane) && state.leaving.remove(&lane) {
-                    state.orders.remove(&lane);
-                    self.sync.forget(&lane);
-                    self.hooks.forget(&lane);
-                }
-            }
-            None => {}
+        if let Some((lane, outcome)) = tended
+            && state.note(&lane, outcome)
+        {
+            self.sync.forget(&lane);
+            self.hooks.forget(&lane);
         }
         drop(state);
         self.shared.changed.notify_all();
@@ -240,27 +271,26 @@ impl ArchiveQueue {
 }
 
 impl State {
+    /// A failure that is to be tried again is in `due` as well.
     fn is_working(&mut self) -> bool {
-        self.busy || !self.due.is_empty() || !self.failed.is_empty()
+        self.busy || !self.due.is_empty()
     }
 
     fn next(&mut self, now: Instant, now_ns: i64) -> Option<Task> {
         if !self.without_room.is_empty() {
             return Some(Task::MakeRoom(std::mem::take(&mut self.without_room)));
         }
-        let retried = self.failed.iter().filter(|(_, failure)| failure.retry_at <= now).map(|(lane, _)| lane.clone());
-        self.due.extend(retried);
-        while let Some(lane) = self.due.pop_first() {
-            let Some(order) = self.orders.get(&lane).cloned() else { continue };
-            // A new segment does not make a failed lane due earlier, but its limits hold all the same.
-            let archive = self.failed.get(&lane).is_none_or(|failure| failure.retry_at <= now);
-            return Some(Task::Tend { lane, order, archive });
-        }
         // A clock that was set back begins a new hour.
         let is_over = self.round_ns.is_none_or(|last| !(last..last.saturating_add(ROUND_NS)).contains(&now_ns));
         if is_over {
             let first = self.round_ns.replace(now_ns).is_none();
             return Some(Task::Round { first });
+        }
+        while let Some((lane, _)) = self.due.take(now) {
+            let Some(order) = self.orders.get(&lane).or(self.orphans.get(&lane)).cloned() else { continue };
+            // A new segment does not make a failed lane due earlier, but its limits hold all the same.
+            let archive = self.failed.get(&lane).is_none_or(|failure| failure.retry_at <= now);
+            return Some(Task::Tend { lane, order, archive });
         }
         None
     }
@@ -272,14 +302,45 @@ impl State {
         }
         let left_ns = self.round_ns.map_or(0, |last| last.saturating_add(ROUND_NS).saturating_sub(now_ns));
         let round = Duration::from_nanos(left_ns.clamp(0, ROUND_NS) as u64);
-        let retry = self.failed.values().map(|failure| failure.retry_at.saturating_duration_since(now));
-        retry.chain([round]).min().unwrap_or(round)
+        self.due.next_at().map_or(round, |at| round.min(at.saturating_duration_since(now)))
     }
 
-    fn fail(&mut self, lane: OsString, error: &Error) {
-        let wait = self.failed.get(&lane).map_or(RETRY_SPAN, |failure| (failure.wait * 2).min(RETRY_SPAN_MAX));
+    /// What became of a turn of a lane. `true`: it was its last one, the lane is no more.
+    fn note(&mut self, lane: &OsStr, outcome: Outcome) -> bool {
+        match outcome {
+            Outcome::Failed(error) => self.fail(lane, &error),
+            Outcome::NotTried => {
+                if let Some(failure) = self.failed.get(lane) {
+                    self.due.put(lane, failure.retry_at);
+                }
+            }
+            Outcome::Gone => {
+                self.failed.remove(lane);
+                self.orphans.remove(lane);
+            }
+            Outcome::Tended { more } => {
+                if self.failed.remove(lane).is_some() {
+                    log::info!("{}: archived again", lane.display());
+                }
+                if more {
+                    self.due.put(lane, Instant::now());
+                }
+            }
+        }
+        // What it sealed since is due again, and comes first.
+        if self.due.contains(lane) || !self.leaving.remove(lane) {
+            return false;
+        }
+        self.orders.remove(lane);
+        true
+    }
+
+    fn fail(&mut self, lane: &OsStr, error: &Error) {
+        let wait = self.failed.get(lane).map_or(RETRY_SPAN, |failure| (failure.wait * 2).min(RETRY_SPAN_MAX));
         log::error!("{error}; the segment stays plain, next try in {} s", wait.as_secs());
-        self.failed.insert(lane, Failure { retry_at: Instant::now() + wait, wait });
+        let retry_at = Instant::now() + wait;
+        self.failed.insert(lane.to_owned(), Failure { retry_at, wait });
+        self.due.put(lane, retry_at);
     }
 }
 
@@ -305,11 +366,50 @@ mod tests {
         let queue = ArchiveQueue::default();
         let lane = OsStr::new("app");
         queue.put(lane, order(1));
+        assert!(matches!(queue.next(), Task::Round { first: true }));
+        queue.done(None);
         assert!(matches!(queue.next(), Task::Tend { .. }));
         queue.put(lane, order(2));
         queue.forget(lane);
-        queue.done(Some((lane.to_owned(), Ok(()))));
+        queue.done(Some((lane.to_owned(), Outcome::Tended { more: false })));
         let Task::Tend { order: told, .. } = queue.next() else { panic!("the last part is forgotten") };
         assert_eq!(told.active, order(2).active);
+        queue.done(Some((lane.to_owned(), Outcome::Tended { more: false })));
+        assert!(queue.orders().is_empty(), "it is no more");
+    }
+
+    #[test]
+    fn a_busy_lane_keeps_neither_a_quiet_one_nor_the_hourly_look_waiting() {
+        let mut state = State { round_ns: Some(0), ..State::default() };
+        let start = Instant::now();
+        for (lane, secs) in [("aaa", 0), ("zzz", 1)] {
+            state.orders.insert(lane.into(), order(1));
+            state.due.put(OsStr::new(lane), start + Duration::from_secs(secs));
+        }
+        let turn = |state: &mut State, secs: u64| {
+            let (now, now_ns) = (start + Duration::from_secs(secs), secs as i64 * 1_000_000_000);
+            let task = state.next(now, now_ns).unwrap();
+            let Task::Tend { lane, .. } = task else { return format!("{task:?}") };
+            // It has more, and always will.
+            state.due.put(&lane, now);
+            lane.to_string_lossy().into_owned()
+        };
+        let turns: Vec<_> = [2, 3, 4, 3600].map(|secs| turn(&mut state, secs)).into();
+        assert_eq!(turns, ["aaa", "zzz", "aaa", "Round { first: false }"]);
+    }
+
+    #[test]
+    fn a_lane_that_failed_gets_its_limits_at_once_and_its_archive_at_the_next_try() {
+        let mut state = State { round_ns: Some(0), ..State::default() };
+        let (now, lane) = (Instant::now(), OsStr::new("app"));
+        state.orders.insert(lane.to_owned(), order(1));
+        assert!(!state.note(lane, Outcome::Failed(Error::because("archive", "x", "no room"))));
+        assert!(state.next(now, 0).is_none(), "it waits");
+        state.due.put(lane, now);
+        assert!(matches!(state.next(now, 0), Some(Task::Tend { archive: false, .. })));
+        state.note(lane, Outcome::NotTried);
+        assert!(state.is_working() && state.next(now, 0).is_none());
+        let later = now + 2 * RETRY_SPAN;
+        assert!(matches!(state.next(later, 0), Some(Task::Tend { archive: true, .. })));
     }
 }

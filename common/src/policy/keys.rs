@@ -219,8 +219,9 @@ pub const KEYS: &[Key] = &[
         name: "sync",
         default: Default::Is("\"seal\""),
         takes: "`none`, `seal`, or a span from 100ms",
-        meaning: "What is made durable: `seal` sealed segments that stay plain or are not archived within 60 s, a span \
-                  also the segment that is written, so often.",
+        meaning: "When to fdatasync: `seal` = finished parts not archived within 60 s; a span = also the part being \
+                  written, at that interval. Lines are durable within twice the span; a disk too slow for that is \
+                  reported.",
         reason: "Archives always are; the rest the kernel writes within about 30 s, which counts only if the power goes.",
         ..LANE
     },
