@@ -7,7 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -21,6 +21,7 @@ use standpipe_tailer::identity::{Identity, Origin};
 use standpipe_tailer::lines::{End, GenerationId, Lines, SourceId};
 use standpipe_tailer::output::{Output, Waits};
 use standpipe_tailer::stage::Stage;
+use standpipe_tests::process::{Process, command};
 
 const SOURCES: [&str; 2] = ["A", "B"];
 const READ_BYTES: usize = 48 << 10;
@@ -111,15 +112,15 @@ fn child() {
     }
 }
 
-fn spawn(dir: &Path, faults: &Path, is_last: bool) -> Child {
-    let mut command = Command::new(std::env::current_exe().unwrap());
+fn spawn(dir: &Path, faults: &Path, is_last: bool) -> Process {
+    let mut command = command(std::env::current_exe().unwrap());
     command.args(["--exact", "child", "--test-threads=1"]).env("STAGE_CHILD", dir).stdout(Stdio::null());
     if is_last {
         command.env("STAGE_LAST", "1");
     } else if faults.exists() {
         command.env("STANDPIPE_TEST_FAULTS", faults);
     }
-    command.stderr(Stdio::inherit()).stdin(Stdio::null()).spawn().unwrap()
+    Process::start(command.stderr(Stdio::inherit()).stdin(Stdio::null()))
 }
 
 /// Reads the target until it is told to stop and nothing is left.

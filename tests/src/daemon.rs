@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{ChildStdout, ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 
 use crate::deadline::{CONDITION_SPAN, PROGRAM_SPAN, within};
 use crate::privilege;
+use crate::process::{Process, command};
 use crate::program;
 
 /// How a program is to be started.
@@ -154,7 +155,7 @@ impl Launch {
 
     fn spawn_with(self, stdout: Stdio, redirections: &str) -> Daemon {
         let stderr = tempfile::tempfile().expect("a temporary file");
-        let mut command = Command::new("sh");
+        let mut command = command("sh");
         command.arg("-c").arg(format!("{}exec \"$0\" \"$@\" {redirections}", self.prelude));
         command.args(self.under).arg(program::path(&self.program)).args(self.args);
         for name in ["NOTIFY_SOCKET", "JOURNAL_STREAM", "STANDPIPE_LOGS", "STANDPIPE_DIR"] {
@@ -165,16 +166,16 @@ impl Launch {
         if let Some(id) = self.user {
             command.uid(id).gid(id);
         }
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", self.program));
-        Daemon { program: self.program, notify: child.stdout.take(), child, stderr, ended: None }
+        let mut process = Process::start(&mut command);
+        Daemon { program: self.program, notify: process.stdout.take(), process, stderr, ended: None }
     }
 }
 
-/// A program that was started. It is killed when this is dropped.
+/// A program that was started. It is killed, with what it started, when this is dropped.
 #[derive(Debug)]
 pub struct Daemon {
     program: String,
-    child: Child,
+    process: Process,
     notify: Option<ChildStdout>,
     /// Read by position, so that the program's own position in it stays where it is.
     stderr: File,
@@ -184,7 +185,7 @@ pub struct Daemon {
 impl Daemon {
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.id()
     }
 
     /// All that it said on standard error.
@@ -229,7 +230,7 @@ impl Daemon {
 
     /// Kills it as nothing else can, and reaps it.
     pub fn kill9(&mut self) {
-        self.child.kill().unwrap_or_else(|error| panic!("cannot kill {}: {error}", self.program));
+        self.process.kill().unwrap_or_else(|error| panic!("cannot kill {}: {error}", self.program));
         self.wait_exit();
     }
 
@@ -254,7 +255,7 @@ impl Daemon {
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         if self.ended.is_none() {
-            self.ended = self.child.try_wait().expect("our own child").map(code);
+            self.ended = self.process.try_wait().expect("our own child").map(code);
         }
         self.ended.is_none()
     }
@@ -270,15 +271,6 @@ impl Daemon {
         if taken != 1 || newline != *b"\n" {
             let code = self.wait_exit();
             panic!("{} did not become ready, but ended with {code}:\n{}", self.program, self.stderr());
-        }
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        if self.ended.is_none() {
-            self.child.kill().ok();
-            self.child.wait().ok();
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::privilege::give;
+use crate::process::command;
 
 /// A mounted file system.
 #[derive(Debug)]
@@ -48,11 +48,11 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        Command::new("umount").arg("-l").arg(&self.0).status().ok();
+        command("umount").arg("-l").arg(&self.0).status().ok();
     }
 }
 
 fn run(program: &str, args: &[&Path]) {
-    let done = Command::new(program).args(args).status();
+    let done = command(program).args(args).status();
     assert!(done.as_ref().is_ok_and(std::process::ExitStatus::success), "{program} {args:?}: {done:?}");
 }

@@ -1,14 +1,17 @@
 //! Who a test runs as, and what it cannot run without.
 //!
 //! Programs run as an ordinary user: as the one who runs the tests, or as `nobody` where that is root. A test that
-//! cannot run says so and passes, unless `STANDPIPE_TESTS_ALL=1` demands that every test runs.
+//! cannot run says so and passes, see [`not_run`], unless `STANDPIPE_TESTS_ALL=1` demands that every test runs.
 
 use std::env;
 use std::os::unix::fs::chown;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use nix::unistd::Uid;
+
+use crate::not_run;
+use crate::process::command;
 
 /// User and group of `nobody`.
 pub const NOBODY: u32 = 65534;
@@ -37,9 +40,19 @@ pub fn needs_root(test: impl FnOnce()) {
 
 /// Runs a test that needs a tool on the PATH.
 pub fn needs_tool(tool: &str, test: impl FnOnce()) {
-    let mut asked = Command::new(tool);
-    let found = asked.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    run_if(found.is_ok(), tool, test);
+    let mut asked = command(tool);
+    asked.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let is_found = asked.status().is_ok_and(|status| status.code() != Some(127));
+    run_if(is_found, tool, test);
+}
+
+/// Whether the user may be root of a user namespace of his own; otherwise the test is not run.
+pub fn has_user_namespaces() -> bool {
+    let mut asked = command("unshare");
+    asked.args(["-Ur", "true"]).stdin(Stdio::null()).stderr(Stdio::null());
+    let can = asked.status().is_ok_and(|status| status.success());
+    run_if(can, "user namespaces", || ());
+    can
 }
 
 /// Runs a test that steers time or faults: programs built for release cannot be steered.
@@ -53,6 +66,6 @@ fn run_if(can_run: bool, need: &str, test: impl FnOnce()) {
     } else if env::var_os("STANDPIPE_TESTS_ALL").is_some_and(|all| all == "1") {
         panic!("needs {need}, and STANDPIPE_TESTS_ALL=1 wants every test to run");
     } else {
-        println!("not run: needs {need}");
+        not_run::note(need);
     }
 }

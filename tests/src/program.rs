@@ -1,7 +1,8 @@
 //! The programs under test: built once a test process, from the same sources and with the same profile.
 //!
 //! They end up beside the test itself. Where the user that runs them cannot reach that place, they are copied to one
-//! that everybody can reach.
+//! that everybody can reach. Where tests cannot build, `STANDPIPE_TESTS_PROGRAMS` names a directory in which they are
+//! built already.
 
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
@@ -10,12 +11,12 @@ use std::fs;
 use std::hash::{Hash, Hasher};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use nix::unistd::Uid;
 
 use crate::privilege;
+use crate::process::command;
 
 /// The path of a program such as `holder`, which is built if this process has not done so.
 ///
@@ -29,11 +30,14 @@ pub fn path(program: &str) -> PathBuf {
 
 /// `cargo build` of the package of that name. Cargo's own lock makes room for other test processes.
 fn build(program: &str) -> PathBuf {
+    if let Some(dir) = env::var_os("STANDPIPE_TESTS_PROGRAMS") {
+        return Path::new(&dir).join(program);
+    }
     let dir = profile_dir();
     let (target, profile) = (dir.parent(), dir.file_name().and_then(|name| name.to_str()));
     let (Some(target), Some(profile)) = (target, profile) else { panic!("no target directory: {}", dir.display()) };
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
+    let status = command(cargo)
         .args(["build", "--quiet", "--bins", "--package", &format!("standpipe-{program}")])
         .args(["--profile", if profile == "debug" { "dev" } else { profile }])
         .arg("--target-dir")
@@ -45,10 +49,17 @@ fn build(program: &str) -> PathBuf {
 }
 
 /// `target/debug` of `target/debug/deps/holder-1234`; a program of the bench is in `target/release` itself.
-fn profile_dir() -> PathBuf {
+pub(crate) fn profile_dir() -> PathBuf {
     let test = env::current_exe().expect("a test knows its own path");
     let dir = test.parent().expect("a program is in a directory");
     if dir.ends_with("deps") { dir.parent().unwrap_or(dir).to_owned() } else { dir.to_owned() }
+}
+
+/// `holder` of the same: the test target that this process is.
+pub(crate) fn test_name() -> String {
+    let test = env::current_exe().expect("a test knows its own path");
+    let stem = test.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    stem.rsplit_once('-').map_or(stem.clone(), |(name, _)| name.to_owned())
 }
 
 /// The program itself, or a copy below /tmp that replaces the one of an earlier build.

@@ -1,6 +1,7 @@
 //! A directory of a test's own: FIFOs in `run`, links and policies in `pipes.d`, a log root in `logs`.
 //!
-//! All of it belongs to the user that the programs run as, and everybody may enter. It goes with the test.
+//! All of it belongs to the user that the programs run as, and everybody may enter. It goes with the test, and is in
+//! the directory of the test process, see [`process::dir`].
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -11,6 +12,7 @@ use nix::unistd::mkfifo;
 use tempfile::TempDir;
 
 use crate::privilege;
+use crate::process;
 
 /// A policy by which no part is ever removed, however full the disk of the tests is.
 pub const KEEP_ALL: &str = "keep_size = \"off\"\nkeep_free = \"off\"\n";
@@ -30,7 +32,8 @@ impl Default for Scratch {
 impl Scratch {
     /// With empty `run`, `pipes.d` and `logs`.
     pub fn new() -> Scratch {
-        let dir = tempfile::Builder::new().prefix("standpipe-").tempdir().expect("a temporary directory");
+        let made = tempfile::Builder::new().prefix("").tempdir_in(process::dir());
+        let dir = made.expect("a temporary directory");
         let scratch = Scratch { dir };
         set_mode(scratch.path(), 0o755);
         privilege::give(scratch.path());

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::{CONDITION_SPAN, until};
 use standpipe_tests::pipe::{is_held, open_reader, open_writer, queued, read_all};
 use standpipe_tests::privilege::{is_root, needs_tool};
+use standpipe_tests::process::{Process, command};
 use standpipe_tests::scratch::Scratch;
 use standpipe_tests::traffic::{Check, Writer};
 
@@ -73,8 +74,9 @@ fn h3_a_writer_outlives_its_reader_and_the_next_one_gets_the_rest() {
     let _holder = holder(&scratch).start();
     let mut server = open_writer(&fifo, 0).unwrap();
     let output = scratch.path().join("taken");
-    let mut reader =
-        Command::new("cat").arg(&fifo).stdout(fs::File::create(&output).unwrap()).stdin(Stdio::null()).spawn().unwrap();
+    let mut reader = command("cat");
+    reader.arg(&fifo).stdout(fs::File::create(&output).unwrap()).stdin(Stdio::null());
+    let mut reader = Process::start(&mut reader);
     server.write_all(b"one\ntwo\n").unwrap();
     until("the first reader has two lines", || fs::read(&output).unwrap() == b"one\ntwo\n");
     reader.kill().unwrap();

@@ -4,13 +4,14 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::Value;
 use standpipe_tests::daemon::{Launch, Output};
 use standpipe_tests::deadline::until;
 use standpipe_tests::pipe::open_writer;
 use standpipe_tests::privilege::{NOBODY, is_root, needs_root};
+use standpipe_tests::process::{Process, command};
 use standpipe_tests::scratch::{Scratch, make_fifo, set_mode};
 
 fn holder(scratch: &Scratch) -> Launch {
@@ -66,24 +67,17 @@ fn reader(scratch: &Scratch) -> Launch {
 
 /// Runs the command that is said to mend it.
 fn mend(finding: &Value) {
-    let command = finding["mend"].as_str().unwrap();
-    let status = Command::new("sh").arg("-c").arg(command).stdin(Stdio::null()).status().unwrap();
-    assert!(status.success(), "{command}");
+    let mended_by = finding["mend"].as_str().unwrap();
+    let status = command("sh").arg("-c").arg(mended_by).stdin(Stdio::null()).status().unwrap();
+    assert!(status.success(), "{mended_by}");
 }
 
 /// Another program that reads this FIFO; killed with the test.
-struct Cat(Child);
+struct Cat(Process);
 
 impl Cat {
     fn start(fifo: &Path) -> Cat {
-        Cat(Command::new("cat").arg(fifo).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
-    }
-}
-
-impl Drop for Cat {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
+        Cat(Process::start(command("cat").arg(fifo).stdin(Stdio::null()).stdout(Stdio::null())))
     }
 }
 

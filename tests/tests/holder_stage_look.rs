@@ -133,7 +133,7 @@ fn h21_a_group_that_the_holder_is_not_in_is_one_line_and_root_can_make_it() {
 /// Runs the command that is said to mend it.
 fn mend(finding: &Value) {
     let command = finding["mend"].as_str().unwrap();
-    let status = std::process::Command::new("sh").arg("-c").arg(command).status().unwrap();
+    let status = standpipe_tests::process::command("sh").arg("-c").arg(command).status().unwrap();
     assert!(status.success(), "{command}");
 }
 

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use standpipe_tests::daemon::{Launch, Output};
 use standpipe_tests::deadline::{CONDITION_SPAN, until};
 use standpipe_tests::pipe::{open_reader, open_writer, queued, read_all};
 use standpipe_tests::privilege::{NOBODY, needs_root, needs_tool};
+use standpipe_tests::process::{Process, command};
 use standpipe_tests::scratch::{Scratch, make_fifo, set_mode};
 
 fn holder(scratch: &Scratch) -> Launch {
@@ -47,19 +48,12 @@ fn pids(processes: &Value) -> Vec<u32> {
 }
 
 /// Another program that has this FIFO open; killed with the test.
-struct Stranger(Child);
+struct Stranger(Process);
 
 impl Stranger {
     fn start(program: &str, args: &[&OsStr], file: &Path) -> Stranger {
-        let child = Command::new(program).args(args).arg(file).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
-        Stranger(child.unwrap_or_else(|error| panic!("cannot start {program}: {error}")))
-    }
-}
-
-impl Drop for Stranger {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
+        let mut started = command(program);
+        Stranger(Process::start(started.args(args).arg(file).stdin(Stdio::null()).stdout(Stdio::null())))
     }
 }
 

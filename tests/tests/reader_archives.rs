@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 use standpipe_tests::daemon::Daemon;
 use standpipe_tests::deadline::until;
 use standpipe_tests::privilege::{needs_seams, needs_tool};
+use standpipe_tests::process::command;
 use standpipe_tests::stored::{parts, stream_of};
 use standpipe_tests::traffic::{Check, Writer};
 
@@ -194,7 +195,7 @@ fn with_archive() -> (Stand, Vec<u8>, PathBuf) {
 
 /// What a tool says of a file, if it is content.
 fn output_of(tool: &str, args: &[&str], archive: &Path) -> Vec<u8> {
-    let output = Command::new(tool).args(args).arg(archive).stdin(Stdio::null()).output().unwrap();
+    let output = command(tool).args(args).arg(archive).stdin(Stdio::null()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{tool}: {said}");
     output.stdout

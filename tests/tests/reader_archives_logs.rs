@@ -4,13 +4,14 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use standpipe_tests::daemon::{Launch, Output};
 use standpipe_tests::deadline::{PROGRAM_SPAN, until, within};
 use standpipe_tests::privilege::needs_seams;
+use standpipe_tests::process::{Process, command};
 use standpipe_tests::program;
 use standpipe_tests::stored::stream_of;
 use standpipe_tests::traffic::{Check, Writer};
@@ -111,14 +112,14 @@ fn what_is_printed_while_parts_are_made_is_the_beginning_of_the_stream() {
 }
 
 /// `reader logs` that prints into a pipe of the test.
-fn print_into_pipe(log_dir: &Path) -> Child {
-    let mut command = Command::new(program::path("reader"));
+fn print_into_pipe(log_dir: &Path) -> Process {
+    let mut command = command(program::path("reader"));
     command.arg("logs").arg(log_dir).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.spawn().unwrap()
+    Process::start(&mut command)
 }
 
 /// Its exit code, and what it said on standard error.
-fn end_of(mut child: Child) -> (Option<i32>, String) {
+fn end_of(mut child: Process) -> (Option<i32>, String) {
     let ended = within(PROGRAM_SPAN, || child.try_wait().unwrap().is_some());
     if !ended {
         child.kill().unwrap();

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use standpipe_tests::daemon::Daemon;
 use standpipe_tests::deadline::until;
 use standpipe_tests::pipe::queued;
@@ -14,7 +15,9 @@ use standpipe_tests::privilege::{give, needs_seams};
 use standpipe_tests::scratch::set_mode;
 use standpipe_tests::stored::{parts, stream_of};
 use standpipe_tests::traffic::{Check, Writer};
-use support_b::{Bench, MAILBOX_BYTES, assert_same, files_of, has_open, hold, put, run_to_kill, stop, wait_empty};
+use support_b::{
+    Bench, MAILBOX_BYTES, assert_same, files_of, has_open, hold, put, run_to_kill, state_of, stop, wait_empty,
+};
 
 /// Where the header of a mailbox has its version and its boot.
 const VERSION_AT: usize = 8;
@@ -154,10 +157,14 @@ fn a_chunk_whose_segment_was_changed_while_its_log_was_out_of_reach_is_set_aside
         set_mode(&bench.log("app"), 0);
         let reader = bench.plain_reader().start();
         reader.wait_line("app is not read until this is mended");
+        // Only root could change it while nobody can enter it.
+        reader.signal(Signal::SIGSTOP);
+        until("the reader stands still", || state_of(reader.pid()) == 'T');
+        set_mode(&bench.log("app"), 0o750);
         for part in parts(&bench.log("app")) {
             fs::remove_file(part).expect("the segment");
         }
-        set_mode(&bench.log("app"), 0o750);
+        reader.signal(Signal::SIGCONT);
         put(&pipe, b"two\n");
         bench.wait_stored("app", b"two\n");
         let said = reader.wait_line("were set aside as");

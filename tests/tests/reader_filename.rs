@@ -296,7 +296,7 @@ fn whoever_stands_in_the_way_of_a_name_is_passed_by() {
 
 /// This year in UTC.
 fn this_year() -> String {
-    let output = std::process::Command::new("date").args(["-u", "+%Y"]).output().expect("date");
+    let output = standpipe_tests::process::command("date").args(["-u", "+%Y"]).output().expect("date");
     String::from_utf8(output.stdout).expect("digits").trim().to_owned()
 }
 

@@ -19,6 +19,7 @@ use standpipe_tests::deadline::until;
 use standpipe_tests::mounts::Mounted;
 use standpipe_tests::pipe::queued;
 use standpipe_tests::privilege::needs_root;
+use standpipe_tests::process::{Process, command};
 use standpipe_tests::stored::stream_of;
 use support_b::{Bench, assert_same, hold, put, state_of, stop};
 
@@ -37,11 +38,12 @@ const SERVER_OF: &str = "STANDPIPE_TESTS_SERVER_OF";
 struct Frozen {
     dir: PathBuf,
     since: Instant,
-    /// Thaws it, come what may: with a reader that is stuck under the pipe's lock, this test is stuck as well.
+    /// Thaws it, come what may, also when this test is killed: with a reader that is stuck under the pipe's lock, this test is stuck as well.
     guard: Child,
 }
 
 impl Frozen {
+    #[expect(clippy::disallowed_methods, reason = "the guard outlives the test")]
     fn new(mounted: &Mounted) -> Frozen {
         let dir = mounted.dir().to_owned();
         let guard = Command::new("sh")
@@ -58,14 +60,14 @@ impl Frozen {
 
 impl Drop for Frozen {
     fn drop(&mut self) {
-        Command::new("fsfreeze").arg("-u").arg(&self.dir).stderr(Stdio::null()).status().ok();
+        command("fsfreeze").arg("-u").arg(&self.dir).stderr(Stdio::null()).status().ok();
         self.guard.kill().ok();
         self.guard.wait().ok();
     }
 }
 
 fn run(program: &str, args: &[&Path]) {
-    let done = Command::new(program).args(args).status();
+    let done = command(program).args(args).status();
     assert!(done.as_ref().is_ok_and(std::process::ExitStatus::success), "{program} {args:?}: {done:?}");
 }
 
@@ -89,13 +91,9 @@ fn line(number: usize) -> Vec<u8> {
     format!("{number:0width$}\n", width = WRITE_BYTES - 1).into_bytes()
 }
 
-fn start_server(fifo: &Path) -> Child {
-    Command::new(env::current_exe().expect("a test knows its own path"))
-        .args(["--exact", "server"])
-        .env(SERVER_OF, fifo)
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("this test again")
+fn start_server(fifo: &Path) -> Process {
+    let mut server = command(env::current_exe().expect("a test knows its own path"));
+    Process::start(server.args(["--exact", "server"]).env(SERVER_OF, fifo).stdout(Stdio::null()))
 }
 
 #[test]

@@ -6,12 +6,12 @@ mod support_b;
 use std::fs;
 use std::os::unix::fs::{lchown, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
 use standpipe_tests::pipe::{is_held, queued};
 use standpipe_tests::privilege::{NOBODY, give, is_root, needs_root, needs_seams};
+use standpipe_tests::process::command;
 use standpipe_tests::scratch::set_mode;
 use standpipe_tests::stored::stream_of;
 use support_b::{Bench, KILLED, assert_same, files_of, hold, put, run_to_kill, stop, wait_empty};
@@ -21,7 +21,7 @@ struct Tmpfs(PathBuf);
 
 impl Tmpfs {
     fn new(dir: &Path) -> Tmpfs {
-        let done = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16m,mode=755", "none"]).arg(dir).status();
+        let done = command("mount").args(["-t", "tmpfs", "-o", "size=16m,mode=755", "none"]).arg(dir).status();
         assert!(done.is_ok_and(|status| status.success()), "mount {}", dir.display());
         give(dir);
         Tmpfs(dir.to_path_buf())
@@ -30,7 +30,7 @@ impl Tmpfs {
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
-        Command::new("umount").arg("-l").arg(&self.0).status().ok();
+        command("umount").arg("-l").arg(&self.0).status().ok();
     }
 }
 

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::Command;
 
 use standpipe_tests::daemon::{Launch, Output};
 use standpipe_tests::privilege::needs_tool;
+use standpipe_tests::process::command;
 use standpipe_tests::scratch::Scratch;
 
 /// What stands behind times in a line of a large file: more than the window holds takes few lines.
@@ -92,7 +92,7 @@ fn packed_files_that_cannot_all_be_open_at_once_cannot_be_put_in_order() {
         let rotated = path(file).with_extension("log.1");
         fs::remove_file(path(file)).unwrap();
         fs::write(&rotated, log(file, FILES, 300)).unwrap();
-        assert!(Command::new("gzip").arg("-1").arg(&rotated).status().unwrap().success());
+        assert!(command("gzip").arg("-1").arg(&rotated).status().unwrap().success());
         fs::write(path(file), "").unwrap();
     }
     let output = batch(&config, "ulimit -n 32");

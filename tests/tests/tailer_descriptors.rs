@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::{CONDITION_SPAN, until, within};
 use standpipe_tests::privilege::needs_tool;
+use standpipe_tests::process::command;
 use standpipe_tests::scratch::Scratch;
 
 #[test]
@@ -66,7 +66,7 @@ fn descriptors_that_come_free_go_to_the_highest_priority() {
 /// How many descriptors a process may have from now on.
 fn limit(pid: u32, descriptors: u32) {
     let limits = format!("--nofile={descriptors}:");
-    assert!(Command::new("prlimit").arg("--pid").arg(pid.to_string()).arg(limits).status().unwrap().success());
+    assert!(command("prlimit").arg("--pid").arg(pid.to_string()).arg(limits).status().unwrap().success());
 }
 
 /// How often it was run.

@@ -8,11 +8,11 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use standpipe_tests::deadline::{CONDITION_SPAN, until, within};
 use standpipe_tests::privilege::needs_tool;
+use standpipe_tests::process::command;
 use standpipe_tests::traffic::Tally;
 
 use support_c::busy::Busy;
@@ -84,7 +84,7 @@ impl Engine {
         for log in &self.logs {
             log.wait_lines(LINES);
         }
-        let mut command = Command::new("logrotate");
+        let mut command = command("logrotate");
         let done =
             command.arg("-f").arg("-s").arg(self.stand.work("logrotate.state")).arg(&self.conf).output().unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
@@ -172,7 +172,7 @@ fn lines_below(dir: &Path) -> HashSet<Vec<u8>> {
             _ => None,
         };
         let bytes = match packer {
-            Some(packer) => Command::new(packer).arg("-dc").arg(&path).output().unwrap().stdout,
+            Some(packer) => command(packer).arg("-dc").arg(&path).output().unwrap().stdout,
             None => fs::read(&path).unwrap(),
         };
         // A copy may end inside a line.

@@ -4,10 +4,10 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::Command;
 
 use standpipe_tests::deadline::until;
 use standpipe_tests::privilege::needs_tool;
+use standpipe_tests::process::command;
 use standpipe_tests::traffic::Tally;
 
 use support_c::log::{Log, copytruncate, numbered, rename_and_create};
@@ -31,7 +31,7 @@ fn away(keys: &str) -> (Tailing, Log) {
 }
 
 fn pack(packer: &str, path: &Path) {
-    let mut command = Command::new(packer);
+    let mut command = command(packer);
     if packer == "zstd" {
         command.args(["-q", "--rm"]);
     }

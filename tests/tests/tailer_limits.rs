@@ -1,7 +1,6 @@
 //! Limits of the machine: descriptors, instances, watches and events of inotify; and no inotify at all.
 
 use std::fs;
-use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -57,9 +56,7 @@ fn more_files_than_descriptors_lose_nothing_and_are_told_in_one_line() {
 /// Runs the tailer as root of a user namespace of its own in which this limit of inotify is so low; `None` where there
 /// can be no such namespace.
 fn limited(stand: &Tailing, limit: &str, value: u32) -> Option<standpipe_tests::daemon::Launch> {
-    let can = Command::new("unshare").args(["-Ur", "true"]).status().is_ok_and(|status| status.success());
-    if !can {
-        println!("not run: no user namespaces");
+    if !privilege::has_user_namespaces() {
         return None;
     }
     let script = format!("echo {value} > /proc/sys/user/{limit} && exec \"$0\" \"$@\"");

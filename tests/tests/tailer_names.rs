@@ -5,7 +5,6 @@ use std::io::Write;
 use std::os::unix::fs::{FileExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::{Child, Command};
 use std::thread;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::{until, within};
 use standpipe_tests::mounts::Mounted;
 use standpipe_tests::privilege::{self, needs_root};
+use standpipe_tests::process::{Process, command};
 use standpipe_tests::scratch::{make_fifo, set_mode};
 use standpipe_tests::traffic::{length, line};
 
@@ -246,12 +246,12 @@ fn one_file_by_two_names_is_delivered_once() {
 }
 
 /// A server that waits until somebody reads from its FIFO.
-struct Server(Child);
+struct Server(Process);
 
 impl Server {
     fn start(fifo: &Path) -> Server {
         let script = "exec 3>\"$0\"; echo hello >&3; exec sleep 100";
-        let server = Server(Command::new("sh").args(["-c", script]).arg(fifo).spawn().unwrap());
+        let server = Server(Process::start(command("sh").args(["-c", script]).arg(fifo)));
         until("the server waits", || server.waits());
         server
     }
@@ -265,13 +265,6 @@ impl Server {
 
     fn is_alive(&mut self) -> bool {
         self.0.try_wait().unwrap().is_none()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
     }
 }
 

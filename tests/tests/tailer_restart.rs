@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::process::Command;
 
 use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
 use standpipe_tests::privilege::{self, needs_root, needs_tool};
+use standpipe_tests::process::command;
 use standpipe_tests::scratch::set_mode;
 use standpipe_tests::traffic::{length, line};
 
@@ -82,7 +82,7 @@ fn t6_rotations_while_it_was_down_are_read_from_packed_files_too() {
         }
         log.write(20);
         for number in [2, 3] {
-            assert!(Command::new("gzip").arg(numbered(&log.path, number)).status().unwrap().success());
+            assert!(command("gzip").arg(numbered(&log.path, number)).status().unwrap().success());
         }
         stand.start();
         stand.finish(&[&log]);

@@ -4,13 +4,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use standpipe_tests::deadline::{until, within};
 use standpipe_tests::privilege::needs_tool;
+use standpipe_tests::process::command;
 use standpipe_tests::traffic::{length, line};
 
 use support_c::log::{Log, copytruncate, numbered, rename_and_create, shift};
@@ -234,7 +234,7 @@ fn t10_files_renamed_by_time_and_packed_over_another_name_are_read_once() {
                 log.reopen();
                 log.write(10);
                 if round > 1 {
-                    let packed = Command::new("gzip").arg("-c").arg(name(round - 1, "")).output().unwrap().stdout;
+                    let packed = command("gzip").arg("-c").arg(name(round - 1, "")).output().unwrap().stdout;
                     fs::write(name(round - 1, ".tmp"), packed).unwrap();
                     fs::rename(name(round - 1, ".tmp"), name(round - 1, ".gz")).unwrap();
                     fs::remove_file(name(round - 1, "")).unwrap();
@@ -277,5 +277,5 @@ fn t14_a_copy_beside_the_log_is_no_new_data() {
 }
 
 fn pack(path: &Path) {
-    assert!(Command::new("gzip").arg(path).status().unwrap().success());
+    assert!(command("gzip").arg(path).status().unwrap().success());
 }

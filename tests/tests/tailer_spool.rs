@@ -146,9 +146,8 @@ fn what_cannot_be_removed_is_said_once_and_comes_once_also_after_a_restart() {
     privilege::needs_seams(|| {
         let mut stand = Spooling::new(Owner::Tailer);
         stand.configure(MARKERS, "");
+        stand.put("a", b"a\n");
         fs::set_permissions(stand.scratch.path().join("spool"), fs::Permissions::from_mode(0o555)).unwrap();
-        fs::write(stand.file("a"), "a\n").unwrap();
-        privilege::give(&stand.file("a"));
         stand.mark("a");
         stand.start();
         stand.expect(b"a\n");

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::process::Child;
 use std::time::{Duration, Instant};
 
 use standpipe_tests::deadline::within;
 use standpipe_tests::privilege;
+use standpipe_tests::process::Process;
 
 use support_c::Owner;
 use support_c::spool::{ENDINGS, Ending, Spooling, pieces};
@@ -25,7 +25,7 @@ fn plan() -> (usize, usize, u32) {
     (numbers[0], numbers[1], numbers[2] as u32)
 }
 
-fn reap(running: &mut Vec<Child>, at_most: usize) {
+fn reap(running: &mut Vec<Process>, at_most: usize) {
     while running.len() > at_most {
         running.retain_mut(|child| child.try_wait().unwrap().is_none());
         std::thread::sleep(Duration::from_millis(1));

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -244,8 +244,17 @@ impl World {
     }
 }
 
+/// Opens it for a writer, who may have it whatever its permissions are now.
 pub(super) fn append(path: &Path) -> File {
-    OpenOptions::new().create(true).append(true).open(path).unwrap()
+    let open = || OpenOptions::new().create(true).append(true).open(path);
+    open().unwrap_or_else(|error| {
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{}", path.display());
+        let locked = fs::metadata(path).unwrap().permissions();
+        fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
+        let file = open().unwrap();
+        fs::set_permissions(path, locked).unwrap();
+        file
+    })
 }
 
 fn number(path: &Path) -> usize {

@@ -7,11 +7,12 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 
 use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::{CONDITION_SPAN, within};
 use standpipe_tests::privilege;
+use standpipe_tests::process::{Process, command};
 use standpipe_tests::scratch::Scratch;
 
 use super::sink::Drain;
@@ -141,14 +142,14 @@ impl Spooling {
     }
 
     /// Starts a process that writes so many lines.
-    pub fn spawn(&self, name: &str, lines: u32, ending: Ending) -> Child {
-        let mut command = Command::new("sh");
+    pub fn spawn(&self, name: &str, lines: u32, ending: Ending) -> Process {
+        let mut command = command("sh");
         command.args(["-c", WRITER, "sh"]).arg(self.file(name)).arg(self.marker(name)).arg(name);
         command.arg(lines.to_string()).arg(ending.word()).stdin(Stdio::null()).stderr(Stdio::null());
         if let Some(id) = privilege::ordinary_user().filter(|_| self.owner == Owner::Tailer) {
             command.uid(id).gid(id);
         }
-        command.spawn().expect("a shell")
+        Process::start(&mut command)
     }
 
     /// Makes a file of the tailer's own user, or of ours.

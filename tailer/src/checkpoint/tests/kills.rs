@@ -2,7 +2,9 @@
 
 use std::env;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
+
+use standpipe_tests::process::command;
 
 use super::*;
 
@@ -29,7 +31,7 @@ fn child() {
 fn run_child(stand: &Stand, fault: &str) -> (ExitStatus, Option<u64>, String) {
     let (faults, trace) = (stand.path("faults"), stand.path("trace"));
     fs::write(&faults, fault).unwrap();
-    let output = Command::new(env::current_exe().unwrap())
+    let output = command(env::current_exe().unwrap())
         .args(["--exact", "checkpoint::tests::kills::child", "--nocapture", "--test-threads=1"])
         .env("STANDPIPE_TEST_STATE", stand.state())
         .env("STANDPIPE_TEST_FAULTS", faults)
