@@ -262,6 +262,6 @@ mod tests {
         keeper.save(Vec::new(), false, start, 1 + FORGET_AFTER_NS);
         assert_eq!(keeper.others().count(), 0);
         // Once for each of them the directory would be four million files.
-        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     }
 }

@@ -363,7 +363,7 @@ fn a_packed_file_is_not_unpacked_for_each_file_that_is_done_with() {
     follower.start(state);
     let began = std::time::Instant::now();
     follower.turn();
-    assert!(began.elapsed() < std::time::Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
     follower.settle();
     same(&follower.text(), &lines(0..200_010));
 }

@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use standpipe_common::clock;
+
 /// How long a condition may take before the test fails.
 pub const CONDITION_SPAN: Duration = Duration::from_secs(20);
 /// How long a program may take to start or to end.
@@ -16,6 +18,13 @@ const LOOK_SPAN: Duration = Duration::from_millis(3);
 /// It does not within [`CONDITION_SPAN`]; names `what`.
 pub fn until(what: &str, condition: impl FnMut() -> bool) {
     assert!(within(CONDITION_SPAN, condition), "not within {CONDITION_SPAN:?}: {what}");
+}
+
+/// Waits until a file that is made is younger than those that are there: files are stamped by a clock that stands still
+/// for some milliseconds, and longer where a busy host gives a virtual machine no time.
+pub fn until_next_stamp() {
+    let before = clock::file_ns();
+    until("the clock of the files goes on", || clock::file_ns() > before);
 }
 
 /// Whether `condition` comes to hold within `span`.

@@ -4,7 +4,6 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -156,17 +155,16 @@ fn r27_an_archive_is_whole_the_moment_it_appears() {
     let inotify = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
     inotify.add_watch(&log_dir, AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO).unwrap();
     let sent = lines(0, ROTATIONS * 10 + 1, 102);
-    let (watching, mut copies) = (AtomicBool::new(true), Vec::new());
+    let mut copies = Vec::new();
     thread::scope(|scope| {
-        scope.spawn(|| {
+        let writing = scope.spawn(|| {
             stand.write(&sent);
             stand.wait_stored(&sent);
             until("all is archived", || stand.segments().len() == 1);
-            watching.store(false, Ordering::SeqCst);
         });
         let mut watches_on = true;
         while watches_on {
-            watches_on = watching.load(Ordering::SeqCst);
+            watches_on = !writing.is_finished();
             for event in inotify.read_events().unwrap_or_default() {
                 let path = log_dir.join(event.name.unwrap_or_default());
                 if path.extension().is_some_and(|extension| extension == "zst") {

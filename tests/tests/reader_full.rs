@@ -114,7 +114,7 @@ fn r42_term_on_a_full_disk_ends_in_time_and_says_what_stays_in_the_pipe() {
         let left = queued(&pipe);
         let before = Instant::now();
         assert_eq!(reader.terminate(), 0, "{}", reader.stderr());
-        assert!(before.elapsed() < Duration::from_secs(3), "{:?}", before.elapsed());
+        assert!(before.elapsed() < Duration::from_secs(10), "{:?}", before.elapsed());
         assert_eq!(reader.lines_with(&format!("app: {left} bytes stay in the pipe")).len(), 1, "{}", reader.stderr());
         disk.remount("size=256m");
         let reader = bench.plain_reader().start();
@@ -210,7 +210,7 @@ fn a_lane_whose_disk_is_broken_delays_none_of_fifty_others() {
         let meanwhile = delays();
         println!("median and longest delay {before:?} before, {meanwhile:?} meanwhile");
         assert!(meanwhile.0 < before.0 * 3 + Duration::from_millis(5), "{before:?} {meanwhile:?}");
-        assert!(meanwhile.1 < Duration::from_millis(500), "{before:?} {meanwhile:?}");
+        assert!(meanwhile.1 < before.1 * 3 + Duration::from_millis(500), "{before:?} {meanwhile:?}");
         assert!(!reader.lines_with("well").iter().any(|line| line.contains("error")), "{}", reader.stderr());
         disk.remount("size=64m");
         let written = writer.join();

@@ -14,6 +14,9 @@ use standpipe_tests::stored::stream_of;
 use standpipe_tests::traffic::{Check, Writer};
 use support_b::{Bench, assert_same, has_open, hold, put, state_of, stop};
 
+/// Some seconds of its own, and the rest for a busy machine.
+const STOP_SPAN_MAX: Duration = Duration::from_secs(10);
+
 #[test]
 fn term_takes_all_that_the_pipes_hold_at_that_moment() {
     let bench = Bench::new();
@@ -27,7 +30,7 @@ fn term_takes_all_that_the_pipes_hold_at_that_moment() {
     }
     reader.signal(Signal::SIGTERM);
     reader.signal(Signal::SIGCONT);
-    assert_eq!(reader.wait_exit_within(Duration::from_secs(3)), 0);
+    assert_eq!(reader.wait_exit_within(STOP_SPAN_MAX), 0);
     for (pipe, name) in pipes.iter().zip(["a", "b"]) {
         assert_same(&stream_of(&bench.log(name)), &bytes, name);
         assert_eq!(queued(pipe), 0);
@@ -47,7 +50,7 @@ fn term_under_a_writer_that_never_stops_ends_in_time_and_loses_nothing() {
         until("it reads", || writer.lines() > round * 20_000);
         let before = Instant::now();
         assert_eq!(reader.terminate(), 0, "{}", reader.stderr());
-        assert!(before.elapsed() < Duration::from_secs(3), "{:?}", before.elapsed());
+        assert!(before.elapsed() < STOP_SPAN_MAX, "{:?}", before.elapsed());
         assert!(reader.lines_with("app: ").len() <= 1, "{}", reader.stderr());
         for line in reader.lines_with("app: ") {
             assert!(line.ends_with(" bytes stay in the pipe"), "{line}");
@@ -78,7 +81,7 @@ fn a_second_term_stops_at_once_whatever_the_disk_does() {
         // Two of them at once would be one.
         until("the first has come", || !is_pending(reader.pid(), Signal::SIGTERM));
         reader.signal(Signal::SIGTERM);
-        assert_eq!(reader.wait_exit_within(Duration::from_secs(3)), 0);
+        assert_eq!(reader.wait_exit_within(STOP_SPAN_MAX), 0);
         bench.faults("");
         let reader = bench.reader().start();
         bench.wait_stored("app", b"one\n");

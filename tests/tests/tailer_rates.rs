@@ -25,7 +25,7 @@ fn a_backlog_takes_as_long_as_its_limit_says_and_is_told_as_it_begins_and_ends()
     stand.start();
     stand.wait_delivered(&[&log]);
     let took = start.elapsed();
-    assert!((Duration::from_millis(2600)..Duration::from_secs(6)).contains(&took), "{took:?}");
+    assert!((Duration::from_millis(2600)..Duration::from_secs(15)).contains(&took), "{took:?}");
     stand.daemon().wait_line(ENDED);
     // Below the limit nothing waits, and nothing is told.
     log.write(10);

@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use standpipe_tests::deadline::{until, within};
+use standpipe_tests::deadline::{until, until_next_stamp, within};
 use standpipe_tests::mounts::Mounted;
 use standpipe_tests::privilege;
 use standpipe_tests::scratch::make_fifo;
@@ -91,7 +91,7 @@ fn a_large_file_stays_in_one_piece_across_kills_and_beside_others() {
     stand.put("older", b"older\n");
     let mut writer = Some(OpenOptions::new().append(true).open(stand.file("older")).unwrap());
     stand.mark("older");
-    std::thread::sleep(std::time::Duration::from_millis(20));
+    until_next_stamp();
     stand.mark("first");
     let mut app = OpenOptions::new().create(true).append(true).open(&log).unwrap();
     for round in 0..8 {

@@ -9,7 +9,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use standpipe_tests::deadline::within;
+use standpipe_tests::deadline::{until_next_stamp, within};
 use standpipe_tests::privilege;
 use standpipe_tests::process::Process;
 
@@ -43,8 +43,7 @@ fn storm(owner: Owner) {
     for number in (0..all).filter(|number| of(*number).is_reused()) {
         stand.mark(&name(number));
     }
-    // Files are stamped by a clock that stands still for some milliseconds.
-    std::thread::sleep(Duration::from_millis(20));
+    until_next_stamp();
     let mut app = OpenOptions::new().append(true).create(true).open(&log).unwrap();
     stand.start();
     let (mut running, mut kills, mut killed_at) = (Vec::new(), 0, Instant::now());

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use standpipe_tests::deadline::{until, within};
+use standpipe_tests::deadline::{until, until_next_stamp, within};
 use standpipe_tests::privilege;
 
 use support_c::Owner;
@@ -111,7 +111,7 @@ fn what_may_not_be_read_is_told_once_and_stays_and_holds_nobody_up() {
     }
     fs::set_permissions(stand.file("a"), fs::Permissions::from_mode(0o0)).unwrap();
     stand.mark("a");
-    std::thread::sleep(Duration::from_millis(20));
+    until_next_stamp();
     stand.mark("b");
     privilege::needs_seams(|| {
         stand.start();

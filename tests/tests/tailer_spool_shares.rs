@@ -60,7 +60,7 @@ fn a_backlog_of_files_takes_as_long_as_the_limit_says_and_is_told_as_it_begins_a
     stand.start();
     until("all of it", || stand.drain.bytes().len() == bytes);
     let took = start.elapsed();
-    assert!((Duration::from_millis(2500)..Duration::from_secs(6)).contains(&took), "{took:?}");
+    assert!((Duration::from_millis(2500)..Duration::from_secs(15)).contains(&took), "{took:?}");
     stand.daemon().wait_line(ENDED);
     until("all is removed", || stand.left().0.is_empty());
     // Below the limit nothing waits, and nothing is told.

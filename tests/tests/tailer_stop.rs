@@ -14,6 +14,9 @@ use support_c::{Owner, Tailing, owners};
 
 mod support_c;
 
+/// Two seconds are given to a stop; the rest is for a busy machine. Whatever else it could wait for takes a minute.
+const STOP_SPAN_MAX: Duration = Duration::from_secs(10);
+
 #[test]
 fn term_and_int_read_what_is_there_and_leave_the_unfinished_line_for_the_next_run() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
@@ -29,7 +32,7 @@ fn term_and_int_read_what_is_there_and_leave_the_unfinished_line_for_the_next_ru
         let began = Instant::now();
         stand.daemon().signal(signal);
         assert_eq!(stand.wait_exit(), 0, "{}", stand.daemon().stderr());
-        assert!(began.elapsed() < Duration::from_secs(2));
+        assert!(began.elapsed() < STOP_SPAN_MAX);
         assert_eq!(stand.tally(&[&log]).found, 10);
         assert!(stand.delivered().ends_with(b"\n"));
         log.write(5);
@@ -77,7 +80,7 @@ fn a_pipe_that_nobody_holds_is_not_waited_for() {
     fs::write(&log, "line\n").unwrap();
     let began = Instant::now();
     assert_eq!(tailer.terminate(), 0, "{}", tailer.stderr());
-    assert!(began.elapsed() < Duration::from_millis(2500), "{:?}", began.elapsed());
+    assert!(began.elapsed() < STOP_SPAN_MAX, "{:?}", began.elapsed());
 }
 
 #[test]
@@ -102,7 +105,7 @@ fn what_waits_for_earlier_lines_comes_out_in_order_at_the_end() {
     }
     let began = Instant::now();
     stand.stop();
-    assert!(began.elapsed() < Duration::from_secs(2));
+    assert!(began.elapsed() < STOP_SPAN_MAX);
     assert_eq!(String::from_utf8(stand.delivered()), String::from_utf8(expected));
     stand.start();
     stand.stop();
@@ -120,7 +123,7 @@ fn an_output_that_takes_nothing_does_not_hold_up_the_end_and_the_rest_comes_with
     stand.daemon().wait_line("inode=");
     let began = Instant::now();
     let said = stand.stop();
-    assert!(began.elapsed() < Duration::from_millis(2500), "{:?}", began.elapsed());
+    assert!(began.elapsed() < STOP_SPAN_MAX, "{:?}", began.elapsed());
     assert!(said.contains("not everything could be delivered"), "{said}");
     stand.set_draining(true);
     stand.start();
@@ -156,7 +159,8 @@ fn a_second_term_ends_it_at_once() {
     std::thread::sleep(Duration::from_millis(150));
     stand.daemon().signal(Signal::SIGTERM);
     assert_eq!(stand.wait_exit(), 0);
-    assert!(began.elapsed() < Duration::from_millis(1200), "{:?}", began.elapsed());
+    // Sooner than the first one alone would have ended it.
+    assert!(began.elapsed() < Duration::from_millis(1900), "{:?}", began.elapsed());
     stand.set_draining(true);
     stand.start();
     stand.finish(&[&log]);

@@ -15,7 +15,7 @@ use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use standpipe_tests::daemon::{Daemon, Launch};
-use standpipe_tests::deadline::{CONDITION_SPAN, within};
+use standpipe_tests::deadline::{CONDITION_SPAN, until_next_stamp, within};
 use standpipe_tests::privilege;
 use standpipe_tests::scratch::Scratch;
 use standpipe_tests::traffic::{Check, Tally};
@@ -144,6 +144,8 @@ impl Tailing {
             Target::Pipe { .. } => Path::new("/dev/null"),
         };
         let stdout = OpenOptions::new().append(true).open(stdout).expect("a file of our own");
+        // What was made before counts as made before.
+        until_next_stamp();
         self.daemon = Some(launch.start_into(stdout));
     }
 
