@@ -5,12 +5,13 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 use standpipe_tests::daemon::{Launch, Output};
 use standpipe_tests::deadline::until;
 use standpipe_tests::privilege::{give, needs_root, needs_tool};
+use standpipe_tests::process::command;
 use standpipe_tests::program;
 use standpipe_tests::scratch::{Scratch, set_mode};
 
@@ -231,7 +232,7 @@ fn the_units_are_what_systemd_takes() {
             paths.push(scratch.path().join(Path::new(path).file_name().unwrap()));
             fs::write(paths.last().unwrap(), unit).unwrap();
         }
-        let output = Command::new("systemd-analyze").args(["verify", "--man=no"]).args(&paths).output().unwrap();
+        let output = command("systemd-analyze").args(["verify", "--man=no"]).args(&paths).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         let ours: Vec<_> = said.lines().filter(|line| line.contains(scratch.path().to_str().unwrap())).collect();
         assert!(output.status.success() && ours.is_empty(), "{said}");
@@ -255,8 +256,7 @@ fn the_files_of_tmpfiles_d_leave_each_fifo_to_its_server_also_the_second_time() 
             }
             for _ in 0..2 {
                 let root = format!("--root={}", scratch.path().display());
-                let output =
-                    Command::new("systemd-tmpfiles").args(["--create", &root, "standpipe.conf"]).output().unwrap();
+                let output = command("systemd-tmpfiles").args(["--create", &root, "standpipe.conf"]).output().unwrap();
                 assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
                 let is = |path: &str| {
                     let is = fs::metadata(scratch.path().join(path)).unwrap();
@@ -274,7 +274,7 @@ fn the_files_of_tmpfiles_d_leave_each_fifo_to_its_server_also_the_second_time() 
 #[test]
 fn scripts_have_the_shell_s_grammar_and_configurations_are_taken() {
     for script in blocks("sh").into_iter().filter(|script| !script.contains("execlineb")) {
-        let checked = Command::new("bash").args(["-n", "-c", script]).stdin(Stdio::null()).output().unwrap();
+        let checked = command("bash").args(["-n", "-c", script]).stdin(Stdio::null()).output().unwrap();
         assert!(checked.status.success() && checked.stderr.is_empty(), "{script}\n{checked:?}");
     }
     let scratch = Scratch::new();
