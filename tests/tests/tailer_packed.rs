@@ -3,11 +3,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use nix::sys::signal::Signal;
 use standpipe_tests::deadline::until;
 use standpipe_tests::privilege::needs_tool;
+use standpipe_tests::process::command;
 
 use support_c::log::Log;
 use support_c::{Owner, Tailing};
@@ -36,7 +36,7 @@ const WAYS: [&str; 4] = ["create\n", "create\ncompress\n", "copytruncate\n", "co
 fn rotate(stand: &Tailing, log: &mut Log, way: &str) {
     let conf = stand.work("logrotate.conf");
     fs::write(&conf, format!("{} {{\nsize 1\nrotate 100\n{way}}}\n", log.path.display())).unwrap();
-    let mut command = Command::new("logrotate");
+    let mut command = command("logrotate");
     let done = command.arg("-f").arg("-s").arg(stand.work("logrotate.state")).arg(&conf).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     if way.starts_with("create") {
