@@ -89,7 +89,7 @@ fn what_was_rotated_is_not_read_again_while_nothing_has_the_live_name() {
             stand.settle(&expected);
         }
         // Nor is its packed form.
-        let gzip = std::process::Command::new("gzip").arg(stand.tailing.log_path("app.log.3")).status().unwrap();
+        let gzip = standpipe_tests::process::command("gzip").arg(stand.tailing.log_path("app.log.3")).status().unwrap();
         assert!(gzip.success());
         stand.settle(&expected);
         stand.append("app.log", "line 3\n");
