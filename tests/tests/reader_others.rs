@@ -8,12 +8,13 @@ use std::io::Write;
 use std::os::unix::fs::{lchown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{ChildStdin, Stdio};
 
 use standpipe_tests::daemon::{Launch, Output};
 use standpipe_tests::deadline::until;
 use standpipe_tests::pipe::queued;
 use standpipe_tests::privilege::{NOBODY, give, is_root, needs_tool, ordinary_user};
+use standpipe_tests::process::{self, Process};
 use standpipe_tests::scratch::KEEP_ALL;
 use standpipe_tests::stored::stream_of;
 use support_b::{Bench, files_of, hold, put, stop};
@@ -23,28 +24,28 @@ const PRECIOUS: &[u8] = b"precious\n";
 
 /// Another logger at work in a directory.
 struct Logger {
-    child: Child,
+    process: Process,
     input: ChildStdin,
 }
 
 impl Logger {
     /// Starts it and waits until it has written a line.
     fn start(tool: &str, dir: &Path) -> Logger {
-        let mut command = Command::new(tool);
+        let mut command = process::command(tool);
         command.arg(dir).stdin(Stdio::piped()).stderr(Stdio::null());
         if let Some(id) = ordinary_user() {
             command.uid(id).gid(id);
         }
-        let mut child = command.spawn().expect("it is installed");
-        let mut input = child.stdin.take().expect("a pipe");
+        let mut process = Process::start(&mut command);
+        let mut input = process.stdin.take().expect("a pipe");
         input.write_all(b"theirs\n").expect("it reads");
         until("it has written", || fs::read(dir.join("current")).is_ok_and(|text| text.ends_with(b"theirs\n")));
-        Logger { child, input }
+        Logger { process, input }
     }
 
     fn stop(mut self) {
         drop(self.input);
-        self.child.wait().expect("our own child");
+        self.process.wait().expect("our own child");
     }
 }
 
@@ -59,7 +60,7 @@ fn read_stdin(log: &Path) -> Output {
 fn run_offered(sentence: &str, before: &str) {
     let command = sentence.lines().next().and_then(|line| line.split_once(before)).expect("a command").1;
     let command = command.split("; ").next().expect("a command");
-    let mut shell = Command::new("sh");
+    let mut shell = process::command("sh");
     if let Some(id) = ordinary_user() {
         shell.uid(id).gid(id);
     }
