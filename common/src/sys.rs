@@ -66,6 +66,19 @@ pub fn append(file: &File, bytes: &[u8]) -> io::Result<usize> {
     Ok(Errno::result(taken)? as usize)
 }
 
+/// Whether the name by which this file was opened is a mount of its own, over which nothing can be renamed. A kernel
+/// before 5.8 says no to that. nix has no statx.
+pub fn is_mount(file: impl AsFd) -> io::Result<bool> {
+    let mut answer = MaybeUninit::<libc::statx>::zeroed();
+    // SAFETY: as `size_from_server`.
+    let answer = unsafe {
+        let fd = file.as_fd().as_raw_fd();
+        Errno::result(libc::statx(fd, c"".as_ptr(), libc::AT_EMPTY_PATH, 0, answer.as_mut_ptr()))?;
+        answer.assume_init()
+    };
+    Ok(answer.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0)
+}
+
 /// Columns of a terminal. `None`: it does not say. nix has no safe TIOCGWINSZ.
 pub fn terminal_width(terminal: RawFd) -> Option<u16> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };

@@ -8,7 +8,9 @@
 //!   sync, never both;
 //! - what cannot be read is never passed over in silence: the previous generation is used and a finding says so, or the
 //!   declared policy decides. What a newer version wrote is never replaced.
-//! - every save writes everything anew, so nothing that a failed sync may have lost is ever relied on.
+//! - every save writes everything anew, so nothing that a failed sync may have lost is ever relied on;
+//! - where `FILE` is a mount of its own, which nothing can be renamed over, it is written in place: after the same bytes
+//!   are durable as `FILE.1`.
 //!
 //! It does not decide when to save, says nothing by itself, and does not compare the states with the files that they
 //! are about.
@@ -27,7 +29,7 @@ use standpipe_common::error::{Error, Result};
 
 use crate::state::SourceState;
 use files::{Files, Found};
-use form::VERSION;
+use form::{EMPTY, VERSION};
 
 /// What is done when neither the state file nor the generation before it can be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,8 +98,12 @@ impl Checkpoint {
     pub fn open(path: &Path, on_corrupt: OnCorrupt) -> Result<Opened> {
         let files = Files::new(path);
         let lock = lock::take(path, &files.lock)?;
+        files.try_out()?;
         let current = files::read(&files.file);
         let previous = if matches!(current, Found::Whole(_)) { Found::Absent } else { files::read(&files.previous) };
+        // A file that somebody made beforehand is no state; where there was one before, it has lost it.
+        let is_new = current == Found::Damaged(EMPTY.to_owned()) && previous == Found::Absent;
+        let current = if is_new { Found::Absent } else { current };
         let is_durable = matches!(current, Found::Whole(_)) && files.make_durable().is_ok();
         let standing = match (&current, &previous) {
             (Found::Whole(_), _) if is_durable => Current::Durable,
@@ -105,7 +111,14 @@ impl Checkpoint {
             (Found::Absent, _) => Current::Absent,
             (_, previous) => Current::Damaged { previous_is_whole: matches!(previous, Found::Whole(_)) },
         };
-        let (start, findings) = choose(&files, current, previous, on_corrupt)?;
+        let (start, mut findings) = choose(&files, current, previous, on_corrupt)?;
+        if files.is_mount {
+            findings.push(format!(
+                "{} is a mount of its own and is written in place; what stands beside it is outside of that mount: \
+                 mount its directory instead",
+                path.display()
+            ));
+        }
         Ok(Opened { checkpoint: Checkpoint { files, current: standing, _lock: lock }, start, findings })
     }
 
@@ -121,6 +134,9 @@ impl Checkpoint {
     }
 
     fn replace(&mut self, bytes: &[u8], durable: bool) -> Result<()> {
+        if self.files.is_mount {
+            return self.replace_in_place(bytes);
+        }
         // What replaces nothing or damage may be all that is whole.
         let sync = durable || !matches!(self.current, Current::Whole | Current::Durable);
         self.files.write_next(bytes, sync)?;
@@ -142,6 +158,17 @@ impl Checkpoint {
             self.files.sync_dir()?;
             self.current = Current::Durable;
         }
+        Ok(())
+    }
+
+    /// The same where `FILE` stays what it is: a kill while it is written leaves the same bytes in `FILE.1`.
+    fn replace_in_place(&mut self, bytes: &[u8]) -> Result<()> {
+        if matches!(self.current, Current::Damaged { .. }) {
+            self.files.copy_aside()?;
+        }
+        self.files.write_previous(bytes)?;
+        self.files.overwrite(bytes)?;
+        self.current = Current::Durable;
         Ok(())
     }
 }

@@ -12,6 +12,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use standpipe_common::error::Error;
+
 use crate::backoff::Backoff;
 use crate::checkpoint::Checkpoint;
 use crate::identity::Identity;
@@ -44,6 +46,15 @@ pub struct Keeper {
     is_changed: bool,
     saved: Instant,
     trouble: Backoff,
+}
+
+/// A save that failed.
+#[derive(Debug)]
+pub struct Unsaved {
+    /// Why.
+    pub error: Error,
+    /// The one before it did not.
+    pub is_first: bool,
 }
 
 impl Keeper {
@@ -110,22 +121,25 @@ impl Keeper {
         self.is_changed = true;
     }
 
-    /// Whether all of it would survive power loss.
-    pub fn is_durable(&self) -> bool {
-        !self.is_changed
-    }
-
     /// When positions are to be written. `None`: nothing changed.
     pub fn due(&self) -> Option<Instant> {
         let next = self.trouble.due().unwrap_or(self.saved + SAVE_SPAN);
         (self.is_changed && self.has_file()).then_some(next)
     }
 
-    /// Writes everything; returns a sentence if that failed and was not said yet. `now_ns`: by the wall clock, for what
-    /// is not followed is remembered across runs.
-    pub fn save(&mut self, states: Vec<SourceState>, is_durable: bool, now: Instant, now_ns: i64) -> Option<String> {
+    /// Writes everything. `now_ns`: by the wall clock, for what is not followed is remembered across runs.
+    ///
+    /// # Errors
+    /// The disk's; it is tried again when it is [due](Keeper::due).
+    pub fn save(
+        &mut self,
+        states: Vec<SourceState>,
+        is_durable: bool,
+        now: Instant,
+        now_ns: i64,
+    ) -> Result<(), Unsaved> {
         self.forget(now, now_ns);
-        let Some(checkpoint) = &mut self.checkpoint else { return None };
+        let Some(checkpoint) = &mut self.checkpoint else { return Ok(()) };
         let mut all = states;
         all.extend(self.others.values().cloned());
         match checkpoint.save(&all, is_durable) {
@@ -135,13 +149,13 @@ impl Keeper {
                     self.saved = now;
                 }
                 self.trouble.succeeded();
-                None
+                Ok(())
             }
             Err(error) => {
                 self.is_changed = true;
                 let is_first = self.trouble.due().is_none();
                 self.trouble.failed(now);
-                is_first.then(|| format!("{error}; a crash would repeat what is delivered from now on"))
+                Err(Unsaved { error, is_first })
             }
         }
     }
@@ -214,7 +228,7 @@ mod tests {
         let mut keeper = keeper(&state, states, start);
         let mut kept_after = |hours: i64| {
             let now = start + Duration::from_secs(hours as u64 * 3600);
-            assert_eq!(keeper.save(Vec::new(), false, now, hours * HOUR_NS + 1), None);
+            keeper.save(Vec::new(), false, now, hours * HOUR_NS + 1).unwrap();
             if hours == 100 {
                 let again = keeper.take(&app.join("again"), None).unwrap();
                 assert_eq!(again.left_ns, 0);
@@ -238,11 +252,11 @@ mod tests {
         let state = dir.path().join("state.json");
         let known = vec![SourceState { path: dir.path().join("gone"), ..SourceState::default() }];
         let start = Instant::now();
-        assert_eq!(keeper(&state, known, start).save(Vec::new(), true, start, 7), None);
+        keeper(&state, known, start).save(Vec::new(), true, start, 7).unwrap();
         let Start::Known(known) = Checkpoint::open(&state, OnCorrupt::Fail).unwrap().start else { panic!() };
         assert_eq!(known[0].left_ns, 7);
         let mut keeper = keeper(&state, known, start);
-        keeper.save(Vec::new(), true, start, 7 + FORGET_AFTER_NS);
+        keeper.save(Vec::new(), true, start, 7 + FORGET_AFTER_NS).unwrap();
         assert_eq!(keeper.others().count(), 0);
     }
 
@@ -259,7 +273,7 @@ mod tests {
         let start = Instant::now();
         let mut keeper = keeper(&dir.path().join("state.json"), (0..2000).map(source).collect(), start);
         let began = Instant::now();
-        keeper.save(Vec::new(), false, start, 1 + FORGET_AFTER_NS);
+        keeper.save(Vec::new(), false, start, 1 + FORGET_AFTER_NS).unwrap();
         assert_eq!(keeper.others().count(), 0);
         // Once for each of them the directory would be four million files.
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());

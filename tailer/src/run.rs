@@ -14,6 +14,7 @@ use nix::libc::STDOUT_FILENO;
 use standpipe_common::clock;
 use standpipe_common::error::{Cannot, Result, Stop};
 use standpipe_common::ready::ready;
+use standpipe_common::standard::complain;
 
 use crate::cli::Cli;
 use crate::signals::{Ask, Inbox};
@@ -48,8 +49,11 @@ pub fn run(cli: &Cli) -> std::result::Result<(), Stop> {
     wakes.add(STDOUT, STDOUT_FILENO, Interest::PRIORITY).ok();
     let ended = serve(cli, &mut tailer, &mut wakes);
     // Also where an output failed: what it took is not to be repeated.
-    tailer.keep(true, Instant::now());
-    Ok(ended?)
+    let kept = tailer.keep_last(Instant::now());
+    if let (Err(_), Err(error)) = (&ended, &kept) {
+        complain(format_args!("tailer: error: {error}"));
+    }
+    Ok(ended.and(kept)?)
 }
 
 fn serve(cli: &Cli, tailer: &mut Tailer, wakes: &mut Wakes) -> Result<()> {

@@ -20,7 +20,7 @@ use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use standpipe_common::clock;
-use standpipe_common::error::{Cannot, Result};
+use standpipe_common::error::{Cannot, Error, Result};
 
 use crate::around::{Around, Taken};
 use crate::backoff::Backoff;
@@ -29,7 +29,7 @@ use crate::events::{Event, Printer};
 use crate::follow::settings::Hints;
 use crate::held_back::HeldBack;
 use crate::identity::Origin;
-use crate::keeper::Keeper;
+use crate::keeper::{Keeper, Unsaved};
 use crate::lines::{GenerationId, SourceId};
 use crate::output::{Delivered, Waits};
 use crate::outputs::Outputs;
@@ -210,20 +210,35 @@ impl Tailer {
         self.outputs.hurry();
     }
 
-    /// Writes the checkpoint.
-    pub fn keep(&mut self, is_durable: bool, now: Instant) {
+    /// Writes the checkpoint. What fails is said once, and tried again.
+    fn keep(&mut self, is_durable: bool, now: Instant) {
+        if let Err(Unsaved { error, is_first: true }) = self.save(is_durable, now) {
+            let sentence = format!("{error}; a crash would repeat what is delivered from now on");
+            self.printer.print(&Event::Error(sentence));
+        }
+    }
+
+    /// Writes the checkpoint for the next run.
+    ///
+    /// # Errors
+    /// It cannot be written: that run repeats what was delivered since the last one that could.
+    pub fn keep_last(&mut self, now: Instant) -> Result<()> {
+        let repeated = |error| format!("{error}; the next run repeats what was delivered since the last save");
+        self.save(true, now).map_err(|unsaved| Error::because("store", "the last state", repeated(unsaved.error)))
+    }
+
+    fn save(&mut self, is_durable: bool, now: Instant) -> std::result::Result<(), Unsaved> {
         if !self.keeper.has_file() {
-            return;
+            return Ok(());
         }
         let known = self.roster.iter().map(|followed| &followed.source).filter(|source| source.is_known());
         let mut states: Vec<_> = known.map(Source::state).collect();
         self.held_back.apply(&mut states);
-        if let Some(sentence) = self.keeper.save(states, is_durable, now, clock::now_ns()) {
-            self.printer.print(&Event::Error(sentence));
-        }
-        if self.keeper.is_durable() {
+        self.keeper.save(states, is_durable, now, clock::now_ns())?;
+        if is_durable {
             self.forget_finished();
         }
+        Ok(())
     }
 
     /// How many are on their way or may be.

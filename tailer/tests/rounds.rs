@@ -216,7 +216,7 @@ fn a_checkpoint_does_not_count_what_a_killed_run_left_on_its_way() {
     };
     let mut tailer = stand.start();
     stand.rest(&mut tailer);
-    tailer.keep(true, stand.now);
+    tailer.keep_last(stand.now).unwrap();
     assert!(saved(&stand) <= arrived, "{} of {arrived}", saved(&stand));
     stand.drain(&mut tailer, 5);
     assert_eq!(saved(&stand), all);

@@ -35,6 +35,12 @@ impl Mounted {
         Mounted(lower.to_owned())
     }
 
+    /// What stands at `from`, a file or a directory, also at `to`.
+    pub fn bind(from: &Path, to: &Path) -> Mounted {
+        run("mount", &["--bind".as_ref(), from, to]);
+        Mounted(to.to_owned())
+    }
+
     /// Changes options, such as `size=64m`.
     pub fn remount(&self, options: &str) {
         run("mount", &["-o".as_ref(), format!("remount,{options}").as_ref(), &self.0]);

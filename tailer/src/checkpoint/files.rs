@@ -2,17 +2,18 @@
 //!
 //! All of them lie in one directory: `FILE`, `FILE.1` (the generation before), `FILE.damaged` (the last one that could
 //! not be read), `FILE.lock`, and `FILE.new` and `FILE.1.new` for the time of a save. Only [`super::Checkpoint`] knows
-//! in which order the steps are safe. No step leaves a file half written under a name that is read.
+//! in which order the steps are safe. No step leaves a file half written under a name that is read, but for
+//! [`Files::overwrite`], which is for a `FILE` that is a mount of its own: nothing can be renamed over that.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::libc;
 use standpipe_common::error::{Cannot, Error, Result};
-use standpipe_common::seam;
+use standpipe_common::{seam, sys};
 
 use super::form::{self, Flaw};
 use crate::state::SourceState;
@@ -40,6 +41,8 @@ pub(super) struct Files {
     pub(super) previous: PathBuf,
     pub(super) damaged: PathBuf,
     pub(super) lock: PathBuf,
+    /// `FILE` is a mount of its own.
+    pub(super) is_mount: bool,
     next: PathBuf,
     next_previous: PathBuf,
     dir: PathBuf,
@@ -58,9 +61,24 @@ impl Files {
             previous: beside(".1"),
             damaged: beside(".damaged"),
             lock: beside(".lock"),
+            is_mount: is_mount(path),
             next: beside(".new"),
             next_previous: beside(".1.new"),
             dir: dir.to_owned(),
+        }
+    }
+
+    /// Fails where a save could not: it makes files in this directory, and writes to `FILE` itself if that is a mount. A
+    /// full disk is no failure, for it may have room later.
+    pub(super) fn try_out(&self) -> Result<()> {
+        let made = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&self.next);
+        remove_if_there(&self.next)?;
+        if self.is_mount {
+            OpenOptions::new().write(true).open(&self.file).map_err(|error| refused(&self.file, "it", &error))?;
+        }
+        match made {
+            Err(error) if is_forbidden(&error) => Err(refused(&self.file, "its directory", &error)),
+            _ => Ok(()),
         }
     }
 
@@ -111,6 +129,27 @@ impl Files {
         rename("state-aside", &self.file, &self.damaged)
     }
 
+    /// `FILE`, which stays where it is, is kept as `FILE.damaged` as well.
+    pub(super) fn copy_aside(&self) -> Result<()> {
+        seam::pass("state-aside")
+            .and_then(|()| fs::copy(&self.file, &self.damaged))
+            .cannot("replace", &self.damaged)?;
+        Ok(())
+    }
+
+    /// `FILE` gets these bytes where it is, durably.
+    pub(super) fn overwrite(&self, bytes: &[u8]) -> Result<()> {
+        let path = &self.file;
+        let file = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path).cannot("open", path)?;
+        let allowed = seam::pass_write("state-overwrite", bytes.len()).cannot("write", path)?;
+        file.write_all_at(&bytes[..allowed], 0).cannot("write", path)?;
+        if allowed < bytes.len() {
+            seam::die();
+        }
+        file.set_len(bytes.len() as u64).cannot("write", path)?;
+        sync(&file, path)
+    }
+
     /// `FILE.new` becomes `FILE`.
     pub(super) fn replace(&self) -> Result<()> {
         rename("state-rename", &self.next, &self.file)
@@ -143,6 +182,28 @@ pub(super) fn read(path: &Path) -> Found {
             Err(Flaw::Damaged(why)) => Found::Damaged(why),
         },
     }
+}
+
+/// Whether `path` itself, and not what a link there leads to, is a mount.
+fn is_mount(path: &Path) -> bool {
+    let flags = libc::O_PATH | libc::O_NOFOLLOW;
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    opened.and_then(sys::is_mount).unwrap_or(false)
+}
+
+/// Whether it is the rights that are missing.
+pub(super) fn is_forbidden(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
+}
+
+/// What is said where a state file cannot be kept at `path`.
+pub(super) fn refused(path: &Path, what: &str, error: &io::Error) -> Error {
+    let cause = cause(error);
+    Error::because(
+        "use",
+        path,
+        format!("{what} cannot be written ({cause}): a state file needs a directory of its user"),
+    )
 }
 
 /// A new file of these bytes, in place of one that a killed process left behind.

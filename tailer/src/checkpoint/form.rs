@@ -42,6 +42,9 @@ use entry::Entry;
 /// The version that is written here, and the only one that can be read.
 pub const VERSION: u64 = 1;
 
+/// Why a file without a byte, as `touch` makes one, is no state.
+pub const EMPTY: &str = "it is empty";
+
 const BEFORE_SUM: &[u8] = b"{\"checksum\":\"";
 const BEHIND_SUM: &[u8] = b"\",\n";
 
@@ -84,7 +87,7 @@ pub fn render(states: &[SourceState]) -> Vec<u8> {
 pub fn parse(bytes: &[u8]) -> Result<Vec<SourceState>, Flaw> {
     let damaged = |why: String| Flaw::Damaged(why);
     if bytes.is_empty() {
-        return Err(damaged("it is empty".to_owned()));
+        return Err(damaged(EMPTY.to_owned()));
     }
     let header: Header = serde_json::from_slice(bytes).map_err(|error| damaged(format!("not a state: {error}")))?;
     if header.version > VERSION {

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use standpipe_common::error::{Cannot, Error, Result};
 
+use super::files::{is_forbidden, refused};
+
 /// How long a lock is tried: a process that was killed may not be gone yet.
 const LOCK_SPAN: Duration = Duration::from_millis(300);
 
@@ -24,6 +26,7 @@ pub(super) fn take(path: &Path, lock: &Path) -> Result<File> {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             return Err(Error::because("use", path, "there is no such directory"));
         }
+        Err(error) if is_forbidden(&error) => return Err(refused(path, "its directory", &error)),
         opened => opened.cannot("open", lock)?,
     };
     let deadline = Instant::now() + LOCK_SPAN;

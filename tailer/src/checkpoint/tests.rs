@@ -234,6 +234,40 @@ fn a_state_that_is_not_there_gives_the_one_before_it_and_says_so() {
 }
 
 #[test]
+fn a_file_that_was_made_beforehand_and_is_empty_is_a_first_start() {
+    let stand = Stand::new();
+    fs::write(stand.state(), "").unwrap();
+    let Opened { mut checkpoint, start, findings } = stand.open();
+    assert_eq!((start, findings), (Start::First, Vec::new()));
+    checkpoint.save(&states(1), false).unwrap();
+    assert_eq!(stand.content("state.json"), Some(states(1)));
+}
+
+#[test]
+fn a_file_that_is_written_in_place_is_cut_anywhere_without_loss() {
+    let stand = Stand::with_two();
+    let inode = fs::metadata(stand.state()).unwrap().ino();
+    let mut checkpoint = stand.open().checkpoint;
+    checkpoint.files.is_mount = true;
+    // Longer, then shorter than what stands there.
+    let long = [states(30), vec![SourceState { path: "/var/log/c.log".into(), ..SourceState::default() }]].concat();
+    checkpoint.save(&long, false).unwrap();
+    let before = fs::read(stand.state()).unwrap();
+    checkpoint.save(&states(4), false).unwrap();
+    drop(checkpoint);
+    let after = fs::read(stand.state()).unwrap();
+    assert_eq!(fs::metadata(stand.state()).unwrap().ino(), inode);
+    assert_eq!(stand.open().start, Start::Known(states(4)));
+    for cut in 1..=after.len() {
+        let bytes = [&after[..cut], &before[cut..]].concat();
+        fs::write(stand.state(), &bytes).unwrap();
+        let opened = stand.open();
+        let (expected, findings) = if bytes == before { (long.clone(), 0) } else { (states(4), 1) };
+        assert_eq!((opened.start, opened.findings.len()), (Start::Known(expected), findings), "cut at {cut}");
+    }
+}
+
+#[test]
 fn where_both_are_damaged_the_policy_decides() {
     for has_previous in [true, false] {
         let stand = Stand::with_two();

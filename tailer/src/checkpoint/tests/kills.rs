@@ -48,7 +48,7 @@ fn beginnings() -> [(&'static str, Stand, u64); 3] {
     let damaged = Stand::with_two();
     fs::write(damaged.state(), "{").unwrap();
     let lost = Stand::with_two();
-    fs::write(lost.state(), "").unwrap();
+    fs::write(lost.state(), "{").unwrap();
     fs::remove_file(lost.path("state.json.1")).unwrap();
     [("whole", Stand::with_two(), 2), ("damaged", damaged, 1), ("both lost", lost, 0)]
 }
