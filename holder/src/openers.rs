@@ -161,7 +161,10 @@ impl Seen {
 
     /// A descriptor of this inode number, or of any, may lead to one of them.
     fn doubt(&mut self, wanted: &HashSet<Identity>, inode: Option<u64>) {
-        self.doubtful.extend(wanted.iter().filter(|fifo| inode.is_none_or(|inode| fifo.ino == inode)));
+        // Of a process that keeps all its descriptors to itself the first says it all.
+        if self.doubtful.len() < wanted.len() {
+            self.doubtful.extend(wanted.iter().filter(|fifo| inode.is_none_or(|inode| fifo.ino == inode)));
+        }
     }
 }
 
