@@ -8,7 +8,7 @@
 //! - [`finish`]: when such a life is over, and when the next one may be read. Pure;
 //! - [`outside`]: what of a source waits, and why it is not read;
 //! - [`sample`]: whether a file is a copy of another; `candidate`: a file beside the live one that is not known yet;
-//! - `names`, `truncation`, `siblings`, `copies`, `restore`, `done`: the steps of a look, each a part of [`Source`](crate::source::Source).
+//! - `names`, `truncation`, `siblings`, `copies`, `replaced`, `restore`, `done`: the steps of a look, each a part of [`Source`](crate::source::Source).
 
 mod candidate;
 pub(crate) mod copies;
@@ -22,6 +22,7 @@ pub mod memory;
 mod names;
 pub mod outside;
 pub mod reading;
+pub(crate) mod replaced;
 mod restore;
 pub mod sample;
 pub mod settings;

@@ -19,6 +19,7 @@ use crate::follow::finish::may_pass;
 use crate::follow::generation::{Generation, Phase};
 use crate::follow::happening::Happening;
 use crate::follow::reading::Hands;
+use crate::follow::replaced::Before;
 use crate::follow::settings::{Hints, Settings, Surroundings};
 use crate::follow::trouble::Trouble;
 use crate::identity::Identity;
@@ -41,6 +42,8 @@ pub struct Source {
     pub(crate) done: Vec<DoneState>,
     /// The newest files that are done with: where they were when they were listed, and how far they were read.
     pub(crate) aside: Vec<Aside>,
+    /// What was delivered last, until it is decided whether the live file holds it again.
+    pub(crate) before: Option<Before>,
     /// Copies of a generation while that is in the chain.
     pub(crate) copies: Vec<Copy>,
     /// Packed files that end too early: they may still be written.
@@ -80,6 +83,7 @@ impl Source {
             chain: VecDeque::new(),
             done: Vec::new(),
             aside: Vec::new(),
+            before: None,
             copies: Vec::new(),
             torn: Vec::new(),
             restored: None,
@@ -127,6 +131,7 @@ impl Source {
     /// name and did not change. So an idle file costs one system call, and not a look.
     pub fn is_unchanged(&self) -> bool {
         let is_settled = self.looks > 0 && self.restored.is_none() && self.list_at.is_none() && self.chain.len() == 1;
+        let is_settled = is_settled && self.before.is_none();
         let Some(live) = self.live().filter(|live| is_settled && live.is_at_rest()) else { return false };
         let Ok(metadata) = fs::symlink_metadata(&self.path) else { return false };
         let is_same = Identity::from(&metadata) == live.inode && live.at_end == Some(Stamp::from(&metadata));
@@ -174,11 +179,12 @@ impl Source {
         if lists {
             self.list(is_first, restored.as_ref(), now, around);
         }
+        self.place_live(now);
         self.wake(false, now);
         if self.settings.is_batch && !self.wants_descriptor {
             self.give_up_next();
         }
-        self.let_go();
+        self.let_go(now);
     }
 
     /// Reads what is there into `output`, as far as it has room, at most about `budget_bytes`. Changes no list of
@@ -306,6 +312,8 @@ impl Source {
         let is_to_say = self.said.is_none() && !settings.may_be_missing;
         let missing = self.missing_since.filter(|_| is_to_say).map(|since| since + MISSING_MAX);
         let trouble = self.trouble.and_then(later);
+        let doubt = self.live().and_then(|live| live.doubt).map(|doubt| doubt.ends());
+        let waiting = waiting.chain(doubt);
         waiting.chain(self.list_at).chain(missing).chain(trouble).min()
     }
 
@@ -335,13 +343,15 @@ impl Source {
 
     /// How many files it has open.
     pub fn descriptors_open(&self) -> usize {
-        self.chain.iter().filter(|generation| generation.is_open()).count()
+        let before = self.before.iter().filter(|before| before.file.is_some()).count();
+        self.chain.iter().filter(|generation| generation.is_open()).count() + before
     }
 
     /// Closes the files that were read to their ends and delivered, to be opened again when they grew, and those of
     /// which nothing is left to be read; how many. `may_break`: and those that were not, to be opened at the next look.
     pub fn park(&mut self, may_break: bool) -> usize {
-        let mut parked = 0;
+        let before = self.before.as_mut().and_then(|before| before.file.take());
+        let mut parked = usize::from(before.is_some());
         for generation in self.chain.iter_mut().filter(|generation| generation.may_park(may_break)) {
             generation.park();
             if may_break {

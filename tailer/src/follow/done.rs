@@ -4,10 +4,12 @@
 use std::collections::HashSet;
 use std::fs::{self, Metadata};
 use std::path::PathBuf;
+use std::time::Instant;
 
 use crate::follow::copies::Copy;
 use crate::follow::generation::{Generation, Phase, Place};
 use crate::follow::happening::Happening;
+use crate::follow::replaced::Before;
 use crate::identity::{Identity, Origin};
 use crate::lines::GenerationId;
 use crate::source::Source;
@@ -43,7 +45,7 @@ impl Aside {
 
 impl Source {
     /// Takes generations off the list that are finished and delivered.
-    pub(crate) fn let_go(&mut self) {
+    pub(crate) fn let_go(&mut self, now: Instant) {
         let mut index = 0;
         while index < self.chain.len() {
             // In a batch the live one is over as well, and stays for the checkpoint: more may come before the next.
@@ -52,7 +54,7 @@ impl Source {
                 continue;
             }
             if let Some(generation) = self.chain.remove(index) {
-                self.finish(&generation);
+                self.finish(&generation, now);
             }
         }
     }
@@ -66,7 +68,7 @@ impl Source {
         nameless.map(|generation| generation.phase = Phase::Finished).count() > 0
     }
 
-    fn finish(&mut self, generation: &Generation) {
+    fn finish(&mut self, generation: &Generation, now: Instant) {
         self.is_changed = true;
         let (copies, others): (Vec<Copy>, Vec<Copy>) =
             std::mem::take(&mut self.copies).into_iter().partition(|copy| copy.of == generation.id);
@@ -77,6 +79,9 @@ impl Source {
             if !self.done.iter().any(|done| is_known(done, &copy)) {
                 self.set_done(copy.file);
             }
+        }
+        if self.live().is_none_or(|live| !live.is_placed) && !self.settings.is_batch {
+            self.before = Some(Before::of(generation, now));
         }
         if self.chain.iter().any(|other| other.inode == generation.inode) {
             // The life of an inode that goes on in another generation.

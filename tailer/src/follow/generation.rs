@@ -16,6 +16,7 @@ use nix::errno::Errno;
 use crate::follow::finish::{Facts, ask_again_after};
 use crate::follow::happening::Truncation;
 use crate::follow::memory::{Memory, read_up_to};
+use crate::follow::replaced::Doubt;
 use crate::follow::trouble::Trouble;
 use crate::guard::{GUARD_BYTES_MAX, Guard, Head};
 use crate::identity::{Identity, Origin};
@@ -103,6 +104,10 @@ pub struct Generation {
     pub memory: Memory,
     /// What stood at its beginning when it was last looked at, as long as nothing of it was given. `None`: nothing did.
     pub first: Option<Vec<u8>>,
+    /// Where it begins for us is decided.
+    pub is_placed: bool,
+    /// It cannot be decided yet.
+    pub(crate) doubt: Option<Doubt>,
     /// A piece of a line was given, and its end was not.
     pub is_inside_line: bool,
     /// Zeros before this offset are what a truncation left.
@@ -161,6 +166,8 @@ impl Generation {
             held: Vec::new(),
             memory: Memory::default(),
             first: None,
+            is_placed: false,
+            doubt: None,
             is_inside_line: false,
             zeros_until: 0,
             skipped: None,
@@ -182,11 +189,16 @@ impl Generation {
     /// The same from an offset on, of which `memory` is.
     #[must_use]
     pub fn starting_at(mut self, offset: u64, memory: Memory) -> Generation {
+        self.begin_at(offset, memory);
+        self
+    }
+
+    /// What stands before this offset, of which `memory` is, is passed over.
+    pub fn begin_at(&mut self, offset: u64, memory: Memory) {
         self.read = offset;
         self.put = offset;
         self.delivered = offset;
         self.memory = memory;
-        self
     }
 
     /// Offset behind the last byte that was read.

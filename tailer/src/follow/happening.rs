@@ -56,6 +56,18 @@ pub enum Happening {
         /// How many bytes it has from there on, if that is known before it is read.
         bytes: Option<u64>,
     },
+    /// The file that has the live name now holds again what was delivered.
+    Replaced {
+        /// The live name.
+        path: PathBuf,
+        /// Reading goes on behind this.
+        offset: u64,
+    },
+    /// It holds some of it, but where that ends is not certain: it is read from its beginning.
+    Unplaced {
+        /// The live name.
+        path: PathBuf,
+    },
     /// Bytes that once stood in the file were destroyed before they could be read.
     Lost {
         /// How many.

@@ -72,6 +72,9 @@ pub fn step(generation: &mut Generation, hands: &mut Hands<'_>) -> Step {
     if generation.phase != Phase::Reading || !generation.is_open() {
         return Step::AtEnd;
     }
+    if generation.is_live() && generation.doubt.is_some() {
+        return Step::AtEnd;
+    }
     let room = hands.output.room(hands.source);
     let held = generation.held.len();
     if held > 0 && held >= room.min(hands.line_bytes_max) {

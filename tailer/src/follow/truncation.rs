@@ -21,6 +21,9 @@ use crate::lease::Writers;
 use crate::lines::GenerationId;
 use crate::source::Source;
 
+/// What is left of a file that was cut is at least so long, or more than half of it.
+const CUT_BYTES_MIN: u64 = 32;
+
 impl Source {
     /// Finds truncations before files are compared; `true`: there was one.
     pub(crate) fn verify(&mut self) -> bool {
@@ -185,6 +188,7 @@ impl Source {
     fn give_up(&mut self, index: usize, size: Option<u64>, candidates: &[Candidate]) {
         let generation = &mut self.chain[index];
         generation.phase = Phase::Finished;
+        generation.has_name = false;
         self.is_changed = true;
         let (seen, identity, is_restored) = (generation.seen(), generation.origin.identity, generation.longest == 0);
         let is_unknown = seen == 0 && !generation.memory.says_something();
@@ -259,7 +263,7 @@ impl Source {
     }
 }
 
-/// The size of a file whose end was cut off, where what is left is what was read and is more than what is gone: a log
+/// The size of a file whose end was cut off, where what is left is what was read and is no less than what is gone: a log
 /// that begins anew with its usual first line is not taken for it.
 fn cut_end(generation: &Generation, file: &File) -> Option<u64> {
     let size = file.metadata().ok()?.len();
@@ -267,7 +271,7 @@ fn cut_end(generation: &Generation, file: &File) -> Option<u64> {
     let memory = generation.remembered();
     let Memory::Bytes { head, tail } = &memory else { return None };
     let window = seen - tail.len() as u64;
-    if size >= seen || size <= window || size <= seen - size {
+    if size >= seen || size <= window || size < (seen - size).max(CUT_BYTES_MIN.min(seen / 2 + 1)) {
         return None;
     }
     let mut left = vec![0; (size - window) as usize];

@@ -124,6 +124,15 @@ fn event(happening: Happening, name: &str, live: &Path, identity: Identity) -> E
             Event::Truncated { name, identity, how }
         }
         Happening::CopyMatched { path, offset, bytes } => Event::CopyMatched { name, path, offset, bytes },
+        Happening::Replaced { path, offset } => {
+            let path = path.display();
+            Event::Note(format!("{path} was replaced or trimmed; skipped its first {offset} bytes, delivered before"))
+        }
+        Happening::Unplaced { path } => Event::Warning(format!(
+            "{} was replaced or trimmed; reading it from its beginning, because it is not certain which of its lines were \
+             delivered before",
+            path.display()
+        )),
         Happening::Lost { bytes } => Event::Lost { name, bytes: Some(bytes) },
         Happening::GenerationMissing { .. } => Event::GenerationsMissing { name, bytes: None },
         Happening::Hole { bytes } => Event::Hole { name, bytes },
