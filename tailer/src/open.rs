@@ -34,10 +34,15 @@ pub enum Refusal {
     Ours,
     /// A file of another source.
     Followed,
+    /// It is packed, and by what.
+    Packed(&'static str),
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Refusal::Packed(packer) = self {
+            return write!(f, "it is compressed ({packer}): its bytes are not lines; unpack it to read it");
+        }
         f.write_str(match self {
             Refusal::Fifo => "it is a FIFO: reader drains it, tailer does not open it",
             Refusal::Socket => "it is a socket, not a regular file",
@@ -46,6 +51,7 @@ impl fmt::Display for Refusal {
             Refusal::Kernel => "it is a file of the kernel: its size says nothing",
             Refusal::Ours => "tailer writes it itself",
             Refusal::Followed => "it is followed already under another name, and is delivered once",
+            Refusal::Packed(_) => "it is compressed",
         })
     }
 }

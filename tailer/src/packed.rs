@@ -26,6 +26,40 @@ pub enum Packing {
     Bzip2,
 }
 
+/// What packed files begin with, and what packs so.
+const BEGINNINGS: [(&[u8], &str); 11] = [
+    (b"\x1f\x8b\x08", "gzip"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"\xfd7zXZ\0", "xz"),
+    (b"PK\x03\x04", "zip"),
+    (b"\x04\x22\x4d\x18", "lz4"),
+    (b"\x1f\x9d", "compress"),
+    (b"LZIP\x01", "lzip"),
+    (b"\x89LZO\0\r\n", "lzop"),
+    (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
+    (b"\xff\x06\0\0sNaPpY", "snappy"),
+    (b"Rar!\x1a\x07", "RAR"),
+];
+
+/// Longest beginning that says that a file is packed.
+pub const BEGINNING_BYTES: usize = 10;
+
+/// What packed a file that begins so, whatever its name. `None`: it is not packed, as far as is known.
+pub fn packer(first: &[u8]) -> Option<&'static str> {
+    let is_known = |(beginning, _): &(&[u8], &str)| first.starts_with(beginning);
+    if let Some((_, packer)) = BEGINNINGS.into_iter().find(is_known) {
+        return Some(packer);
+    }
+    match *first {
+        // A frame that some programs begin a zstd file with, for themselves.
+        [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some("zstd"),
+        // The mark of a block, or of the end, stands behind the level: three letters alone may be text.
+        [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', b'Y', b'&', b'S', b'Y', ..]
+        | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, 0x45, 0x38, 0x50, 0x90, ..] => Some("bzip2"),
+        _ => None,
+    }
+}
+
 const ENDS: [(&str, Packing); 4] =
     [(".gz", Packing::Gzip), (".zst", Packing::Zstd), (".xz", Packing::Xz), (".bz2", Packing::Bzip2)];
 
@@ -143,6 +177,25 @@ mod tests {
         assert_eq!(of("app.log.2.bz2").map(|(_, packing)| packing.to_string()), Some(".bz2".to_string()));
         assert_eq!(of("app.log.1.gz.tmp"), None);
         assert_eq!(of(".gz"), None);
+    }
+
+    #[test]
+    fn the_first_bytes_tell_what_packed_a_file() {
+        let content = text(1000);
+        assert_eq!(packer(&gzip(&content)), Some("gzip"));
+        assert_eq!(packer(&zstd::encode_all(&content[..], 1).unwrap()), Some("zstd"));
+        for (first, expected) in [
+            (&b"BZh91AY&SY"[..], Some("bzip2")),
+            (b"BZh9 is text\n", None),
+            (b"PK\x03\x04", Some("zip")),
+            (b"PK is text", None),
+            (b"\x50\x2a\x4d\x18", Some("zstd")),
+            (b"\x1f", None),
+            (b"", None),
+            (&content[..], None),
+        ] {
+            assert_eq!(packer(first), expected, "{first:?}");
+        }
     }
 
     #[test]

@@ -236,3 +236,34 @@ fn what_was_rotated_while_nobody_followed_is_read_though_nothing_has_the_live_na
         stand.tailing.stop();
     }
 }
+
+#[test]
+fn packed_bytes_are_no_lines_whatever_the_file_is_called() {
+    let packed = |program: &str| {
+        let mut child = std::process::Command::new(program)
+            .args(["-c"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all("a line\n".repeat(1000).as_bytes()).unwrap();
+        child.wait_with_output().unwrap().stdout
+    };
+    for way in WAYS {
+        let mut stand = Stand::new(way, &["*", "sub/named"]);
+        for (program, name) in [("gzip", "a.gz"), ("zstd", "b"), ("gzip", "app.log.1"), ("zstd", "c.log")] {
+            stand.append(name, packed(program));
+            stand.tailing.daemon().wait_line(&format!("{name} refused: it is compressed ({program})"));
+        }
+        // And one that grows.
+        stand.append("a.gz", packed("gzip"));
+        stand.append("text.gz", "this is text\n");
+        stand.wait(&["this is text"]);
+        fs::create_dir(stand.tailing.log_path("sub")).unwrap();
+        stand.append("sub/named", packed("gzip"));
+        stand.tailing.daemon().wait_line("named refused: it is compressed (gzip)");
+        stand.settle(&["this is text"]);
+        let said = stand.tailing.stop();
+        assert_eq!(said.matches("a.gz refused").count(), 1, "{said}");
+    }
+}

@@ -17,11 +17,12 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::follow::generation::{Generation, Phase, Place};
 use crate::follow::happening::{Happening, Truncation};
-use crate::follow::memory::read_up_to;
+use crate::follow::memory::{Memory, read_up_to};
 use crate::guard::GUARD_BYTES_MAX;
 use crate::lines::{End, Lines, SourceId};
-use crate::open::{Stamp, errno};
+use crate::open::{Refusal, Stamp, errno};
 use crate::output::Output;
+use crate::packed::{BEGINNING_BYTES, packer};
 
 /// Most bytes that one step reads.
 pub const READ_BYTES_MAX: usize = 256 << 10;
@@ -95,6 +96,9 @@ pub fn step(generation: &mut Generation, hands: &mut Hands<'_>) -> Step {
         generation.at_end = None;
         return Step::Full;
     }
+    if let Some(packer) = packed_by(generation) {
+        return pass_over(generation, hands, packer);
+    }
     let most = READ_BYTES_MAX.min(hands.bytes_max).min(room - held.min(room));
     if let Some(first) = generation.first.take_if(|first| !first.is_empty() && most > 0) {
         generation.at_end = None;
@@ -124,6 +128,36 @@ pub fn step(generation: &mut Generation, hands: &mut Hands<'_>) -> Step {
             Step::Failed(errno)
         }
     }
+}
+
+/// What packed a plain file, by its first bytes.
+fn packed_by(generation: &Generation) -> Option<&'static str> {
+    let Place::Open(file) = &generation.place else { return None };
+    if let Memory::Bytes { head, .. } = &generation.memory
+        && generation.read > 0
+    {
+        return packer(head);
+    }
+    let mut first = [0; BEGINNING_BYTES];
+    let read = read_up_to(file, &mut first, 0).unwrap_or(0);
+    packer(&first[..read])
+}
+
+/// Packed bytes are no lines: none of them is given, and that is said once.
+fn pass_over(generation: &mut Generation, hands: &mut Hands<'_>, packer: &'static str) -> Step {
+    let Place::Open(file) = &generation.place else { return Step::AtEnd };
+    let memory = match Memory::of_file(file, generation.size) {
+        Ok(Some(memory)) => memory,
+        Ok(None) => return Step::Truncated(Truncation::SizeDecreased),
+        Err(error) => return Step::Failed(errno(&error)),
+    };
+    if generation.read == 0 {
+        hands.happenings.push(Happening::Refused { path: generation.path.clone(), refusal: Refusal::Packed(packer) });
+    }
+    generation.first = None;
+    generation.held.clear();
+    generation.begin_at(generation.size, memory);
+    Step::AtEnd
 }
 
 /// Gives the unfinished line of a generation that is finished, and the newline that it lacks. `false`: no room yet.

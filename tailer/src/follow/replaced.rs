@@ -281,8 +281,8 @@ fn find_bytes(bytes: &[u8], tail: &[u8], is_beginning: bool, content: impl FnOnc
         _ => return Spot::Unclear,
     }
     // Lines were taken out, some of them near the end.
-    let starts = memchr_iter(b'\n', &tail[..tail.len() - BYTES_MIN]).map(|newline| newline + 1);
-    let suffix = &tail[starts.last().unwrap_or(0)..];
+    let mut starts = memchr_iter(b'\n', &tail[..tail.len() - BYTES_MIN]).map(|newline| newline + 1);
+    let suffix = &tail[starts.next_back().unwrap_or(0)..];
     match ends_of(suffix)[..] {
         [] => Spot::Nowhere,
         [end] => {
