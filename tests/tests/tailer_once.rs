@@ -6,6 +6,7 @@ use std::io::Write as _;
 
 use standpipe_tests::deadline::until;
 use standpipe_tests::privilege;
+use standpipe_tests::process::command;
 
 use support_c::{Owner, Tailing};
 
@@ -240,7 +241,7 @@ fn what_was_rotated_while_nobody_followed_is_read_though_nothing_has_the_live_na
 #[test]
 fn packed_bytes_are_no_lines_whatever_the_file_is_called() {
     let packed = |program: &str| {
-        let mut child = std::process::Command::new(program)
+        let mut child = command(program)
             .args(["-c"])
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
