@@ -79,6 +79,8 @@ pub struct FileConfig {
     pub start_at: StartAt,
     /// Globs of rotated siblings as they were written; see [`crate::sources::rotated`].
     pub rotated: Vec<String>,
+    /// What its lines are.
+    pub format: Records,
     /// One of [`timestamp::NAMES`], or a strptime pattern that a time can be read with.
     pub timestamp: String,
     /// How long a rotated generation may be idle before it is closed, where no lease can be had.
@@ -114,6 +116,18 @@ pub enum OnCorrupt {
     Beginning,
     /// Read what is new.
     End,
+}
+
+/// What the lines of a file are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Records {
+    /// What is to be delivered.
+    #[default]
+    Plain,
+    /// Objects of Docker's json-file, which hold that.
+    Docker,
+    /// Records of the Container Runtime Interface, which do.
+    Cri,
 }
 
 /// Where to begin in a file of which nothing is known.
@@ -249,6 +263,7 @@ impl Default for FileConfig {
             rate_limit: None,
             start_at: StartAt::End,
             rotated: Vec::new(),
+            format: Records::Plain,
             timestamp: "auto".to_string(),
             max_idle: Duration::from_secs(5),
         }

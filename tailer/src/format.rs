@@ -163,7 +163,7 @@ impl Formatter {
             is_open,
         };
         if !is_continued {
-            line.take_apart(bytes, source);
+            line.take_apart(bytes, source, lines.record.and_then(|record| record.time));
         }
         match self.form {
             Form::Json => json::push(&line, &source.name, self.is_visible, out),
@@ -182,7 +182,8 @@ impl Formatter {
 }
 
 impl<'a> Line<'a> {
-    fn take_apart(&mut self, bytes: &'a [u8], source: &mut Source) {
+    /// `written`: when it was, if something else than the line tells.
+    fn take_apart(&mut self, bytes: &'a [u8], source: &mut Source, written: Option<Time>) {
         let (mut before, mut rest): (&[u8], &[u8]) = (b"", bytes);
         if let Some(found) = source.parser.find(bytes, self.read_ns) {
             self.time = Some(found.time);
@@ -195,6 +196,7 @@ impl<'a> Line<'a> {
         } else {
             self.time = source.time_of_record(self.read_ns);
         }
+        self.time = written.or(self.time);
         self.message = [before, rest];
         self.find_level(before, rest);
     }

@@ -51,4 +51,5 @@ pub mod stdout;
 pub mod steady;
 pub mod tailer;
 pub mod timestamp;
+pub mod unwrap;
 pub mod watch;

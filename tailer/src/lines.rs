@@ -1,6 +1,8 @@
 //! Lines on their way from a source to an output.
 
+use crate::guard::Guard;
 use crate::identity::Origin;
+use crate::timestamp::Time;
 
 /// A source, by its place in the list of sources. Never given to another source in one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,4 +43,17 @@ pub struct Lines<'a> {
     pub ends: End,
     /// When they were read: wall clock, ns since the epoch, never less than before.
     pub read_ns: i64,
+    /// They are what a record of the file held, or a piece of that: one line, whose bytes are fewer than the file's.
+    pub record: Option<Record>,
+}
+
+/// What a record of a file says beside its line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// When it was written.
+    pub time: Option<Time>,
+    /// Of what stands before `end` in the file.
+    pub guard: Guard,
+    /// `end` is behind it, and all before it came. Else it comes again from `end`, with what belongs together.
+    pub is_stop: bool,
 }

@@ -47,6 +47,8 @@ pub struct Oddity {
     pub late: u64,
     /// Lines that stand behind later ones in their own file.
     pub backward: u64,
+    /// It was read to its end, and none of its lines has a time. Said once.
+    pub is_untimed: bool,
 }
 
 /// Until when a line waits.

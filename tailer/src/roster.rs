@@ -14,6 +14,7 @@ use crate::rate::Throttle;
 use crate::siblings::Siblings;
 use crate::source::Source;
 use crate::status::format::Counts;
+use crate::unwrap::Unwrapper;
 
 /// How often everything is looked at although nothing tells of a change.
 pub const RECONCILE_SPAN: Duration = Duration::from_secs(5);
@@ -59,6 +60,10 @@ pub struct Followed {
     pub counts: Counts,
     /// How fast it may be read. `None`: as fast as it can be.
     pub throttle: Option<Throttle>,
+    /// From records of its file to lines.
+    pub unwrapper: Unwrapper,
+    /// It was told that its text cannot be read.
+    pub is_utf16_said: bool,
     hints: Hints,
     next_look: Option<Instant>,
     is_ready: bool,
@@ -74,6 +79,8 @@ impl Followed {
     /// One that was not looked at yet.
     pub fn new(source: Source, name: String, file: FileConfig, siblings: Siblings, output: usize) -> Followed {
         Followed {
+            unwrapper: Unwrapper::new(file.format),
+            is_utf16_said: false,
             source,
             name,
             file,
@@ -99,9 +106,12 @@ impl Followed {
         }
     }
 
-    /// Whether all that was read of it is delivered.
+    /// Whether all that was read of it is delivered, but for pieces of a line whose end is not there.
     pub fn is_delivered(&self) -> bool {
-        self.source.generations().all(crate::follow::generation::Generation::is_delivered)
+        self.source.generations().all(|generation| {
+            let is_held = |from| generation.delivered >= from;
+            generation.is_delivered() || self.unwrapper.held_from(generation.id).is_some_and(is_held)
+        })
     }
 
     /// Is limited from now on as its entry says. A batch has no limits: nothing else is there to be spared.

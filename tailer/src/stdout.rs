@@ -209,7 +209,17 @@ mod tests {
     fn put(stdout: &mut Stdout, source: u32, start: u64, bytes: &[u8], ends: End) {
         let (source, generation) = (SourceId(source), GenerationId(source.into()));
         let end = start + bytes.len() as u64 - u64::from(ends == End::Added);
-        stdout.put(&Lines { source, generation, origin: Origin::default(), start, end, bytes, ends, read_ns: 0 });
+        stdout.put(&Lines {
+            source,
+            generation,
+            origin: Origin::default(),
+            start,
+            end,
+            bytes,
+            ends,
+            read_ns: 0,
+            record: None,
+        });
     }
 
     fn turn(stdout: &mut Stdout) -> (Vec<(u64, u64)>, bool) {

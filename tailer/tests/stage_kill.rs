@@ -74,7 +74,17 @@ impl Followed {
         let generation = GenerationId(u64::from(source));
         let origin = origin(&self.file);
         let ends = End::Line;
-        stage.put(&Lines { source: SourceId(source), generation, origin, start, end, bytes, ends, read_ns: 0 });
+        stage.put(&Lines {
+            source: SourceId(source),
+            generation,
+            origin,
+            start,
+            end,
+            bytes,
+            ends,
+            read_ns: 0,
+            record: None,
+        });
         self.offset = end;
         true
     }

@@ -73,7 +73,17 @@ fn put(stage: &mut Stage, source: u32, start: u64, bytes: &[u8], ends: End) {
     let end = start + bytes.len() as u64 - u64::from(ends == End::Added);
     let generation = GenerationId(u64::from(source));
     let origin = origin(source);
-    stage.put(&Lines { source: SourceId(source), generation, origin, start, end, bytes, ends, read_ns: 0 });
+    stage.put(&Lines {
+        source: SourceId(source),
+        generation,
+        origin,
+        start,
+        end,
+        bytes,
+        ends,
+        read_ns: 0,
+        record: None,
+    });
 }
 
 fn said(stage: &mut Stage) -> Vec<String> {

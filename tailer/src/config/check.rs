@@ -114,6 +114,7 @@ fn file_config(table: &Table<'_>, path: &str, default_pipe: Option<&str>, dir: &
         rate_limit: table.text("rate_limit").and_then(|(text, _)| text.parse().ok()),
         start_at: table.word::<StartAt>("start_at").unwrap_or(defaults.start_at),
         rotated: table.nodes("rotated").iter().filter_map(Node::as_text).map(str::to_string).collect(),
+        format: table.word("format").unwrap_or(defaults.format),
         timestamp: table.text("timestamp").map_or(defaults.timestamp, |(text, _)| text.to_string()),
         max_idle: millis(table, "max_idle_ms", defaults.max_idle),
     }

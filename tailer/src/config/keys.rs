@@ -211,6 +211,14 @@ pub const FILE: &[Key] = &[
                   directory of the followed file.",
     },
     Key {
+        name: "format",
+        kind: Kind::Word(&["plain", "docker", "cri"]),
+        default: "\"plain\"",
+        meaning: "What the lines of the file are: lines, records of Docker's json-file, or of containerd and CRI-O. Of a record \
+                  its line is delivered, with its time, and put together from its pieces. A line that is no such record \
+                  passes as it is, and is told once.",
+    },
+    Key {
         name: "timestamp",
         kind: Kind::Timestamp,
         default: "\"auto\"",

@@ -79,6 +79,7 @@ fn each_key_reaches_its_field() {
         late_writer_max: Duration::ZERO,
         files: vec![
             FileConfig {
+                format: Records::Plain,
                 path: "/DIR/app.log".into(),
                 is_glob: false,
                 name: Some("app".to_string()),
@@ -90,7 +91,7 @@ fn each_key_reaches_its_field() {
                 timestamp: "%d.%m.%Y %H:%M:%S".to_string(),
                 max_idle: Duration::from_millis(10),
             },
-            FileConfig { is_glob: true, pipe: Some("/DIR/p".into()), ..file("/DIR/*.log") },
+            FileConfig { format: Records::Plain, is_glob: true, pipe: Some("/DIR/p".into()), ..file("/DIR/*.log") },
         ],
         spools: Vec::new(),
     };

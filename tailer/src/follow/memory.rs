@@ -84,6 +84,12 @@ impl Memory {
         }
     }
 
+    /// Whether the file begins with the mark of UTF-16, as far as is known.
+    pub fn is_utf16(&self) -> bool {
+        let Memory::Bytes { head, .. } = self else { return false };
+        head.starts_with(b"\xFF\xFE") || head.starts_with(b"\xFE\xFF")
+    }
+
     /// Guards instead of bytes.
     #[must_use]
     pub fn as_guards(&self) -> Memory {

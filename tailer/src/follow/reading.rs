@@ -316,6 +316,7 @@ fn give(generation: &mut Generation, hands: &mut Hands<'_>, bytes: &[u8], ends: 
         bytes: given,
         ends,
         read_ns: hands.now_ns,
+        record: None,
     });
     generation.read = end;
     generation.memory.push(bytes);

@@ -9,8 +9,17 @@ fn put(formatter: &mut Formatter, start: u64, bytes: &[u8]) -> Vec<u8> {
     let ends = if bytes.ends_with(b"\n") { End::Line } else { End::Open };
     let origin = Origin { identity: Identity { dev: 7, ino: 42, born_ns: 1 }, epoch: 0 };
     let end = start + bytes.len() as u64;
-    let lines =
-        Lines { source: SourceId(1), generation: GenerationId(9), origin, start, end, bytes, ends, read_ns: READ_NS };
+    let lines = Lines {
+        source: SourceId(1),
+        generation: GenerationId(9),
+        origin,
+        start,
+        end,
+        bytes,
+        ends,
+        read_ns: READ_NS,
+        record: None,
+    };
     let mut out = Vec::new();
     formatter.push(&lines, &mut out);
     out

@@ -53,8 +53,22 @@ pub(super) struct Lane {
     key: i64,
     /// Whether the last line that was put is not at its end.
     is_open: bool,
+    /// The next line belongs with it: only behind both a position is known.
+    is_grouped: bool,
     late: u64,
     backward: u64,
+    /// It was asked at an end whether it has times, and whether it has none.
+    untimed: Untimed,
+}
+
+/// Whether a source has lines without any time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Untimed {
+    /// Not known: it has no lines, or is not at its end.
+    Unknown,
+    /// It has; not told.
+    Found,
+    Told,
 }
 
 /// What was put at once.
@@ -99,8 +113,10 @@ impl Lane {
             standing: None,
             key: NO_KEY,
             is_open: false,
+            is_grouped: false,
             late: 0,
             backward: 0,
+            untimed: Untimed::Unknown,
         }
     }
 
@@ -118,6 +134,11 @@ impl Lane {
     }
 
     pub(super) fn note(&mut self, standing: Standing) {
+        // Nobody knows what stands in lines that are still to be read.
+        let is_untimed = standing != Standing::Behind && self.has_lines() && self.key == NO_KEY;
+        if is_untimed && self.untimed == Untimed::Unknown {
+            self.untimed = Untimed::Found;
+        }
         self.standing = Some(standing);
     }
 
@@ -146,7 +167,11 @@ impl Lane {
 
     pub(super) fn take_oddity(&mut self, source: SourceId) -> Option<Oddity> {
         let (late, backward) = (std::mem::take(&mut self.late), std::mem::take(&mut self.backward));
-        (late + backward > 0).then_some(Oddity { source, late, backward })
+        let is_untimed = self.untimed == Untimed::Found;
+        if is_untimed {
+            self.untimed = Untimed::Told;
+        }
+        (late + backward > 0 || is_untimed).then_some(Oddity { source, late, backward, is_untimed })
     }
 
     fn head(&self) -> Option<Line> {
@@ -162,10 +187,12 @@ impl Lane {
         while at < lines.bytes.len() {
             let rest = &lines.bytes[at..];
             let newline = memchr(b'\n', rest);
-            let (key, kind) = self.key_of(&rest[..newline.unwrap_or(rest.len())], lines.read_ns, untimed);
+            let line = &rest[..newline.unwrap_or(rest.len())];
+            let (key, kind) = self.key_of(line, lines, untimed);
             at += newline.map_or(rest.len(), |newline| newline + 1);
             split.push(Line { key, end: at as u32, kind });
             self.is_open = newline.is_none();
+            self.is_grouped = lines.record.is_some_and(|record| !record.is_stop);
         }
         // What stands before the first time of a file is as old as that, if both are put at once; a batch does not ask.
         if reads_times && let Some(first) = split.iter().position(|line| line.kind != Kind::Untimed) {
@@ -179,12 +206,17 @@ impl Lane {
         self.first_chunk + self.chunks.len() as u64 - 1
     }
 
-    fn key_of(&mut self, line: &[u8], read_ns: i64, untimed: i64) -> (i64, Kind) {
-        let found = if self.is_open { None } else { self.parser.find(line, read_ns) };
+    fn key_of(&mut self, line: &[u8], lines: &Lines<'_>, untimed: i64) -> (i64, Kind) {
+        let of_record = lines.record.and_then(|record| record.time);
+        let found = if self.is_open || self.is_grouped {
+            None
+        } else {
+            of_record.or_else(|| Some(self.parser.find(line, lines.read_ns)?.time))
+        };
         match found {
-            Some(found) if found.time.ns < self.key => (self.key, Kind::Backward),
-            Some(found) => {
-                self.key = found.time.ns;
+            Some(time) if time.ns < self.key => (self.key, Kind::Backward),
+            Some(time) => {
+                self.key = time.ns;
                 (self.key, Kind::Timed)
             }
             None if self.key == NO_KEY => (untimed, Kind::Untimed),

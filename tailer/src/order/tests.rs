@@ -89,6 +89,7 @@ impl Bench {
             bytes: text.as_bytes(),
             ends,
             read_ns: BASE_NS + at_ms * MS,
+            record: None,
         });
     }
 
@@ -160,7 +161,7 @@ fn a_late_line_comes_out_at_once_and_is_counted() {
     assert_eq!(bench.turn(200).0, line(10, "x"));
     bench.put(1, &(line(8, "late") + &line(9, "late") + &line(11, "not")), 300);
     assert_eq!(bench.turn(300), (line(8, "late") + &line(9, "late"), Some(200)));
-    assert_eq!(bench.window.take_oddities(), [Oddity { source: SourceId(1), late: 2, backward: 0 }]);
+    assert_eq!(bench.window.take_oddities(), [Oddity { source: SourceId(1), late: 2, backward: 0, is_untimed: false }]);
     assert_eq!(bench.turn(500).0, line(11, "not"));
     assert_eq!(bench.window.take_oddities(), []);
 }
@@ -172,7 +173,7 @@ fn a_clock_that_goes_back_in_a_file_leaves_its_order() {
     bench.put(0, &lines, 0);
     bench.put(1, &line(9, "z"), 0);
     assert_eq!(bench.turn(200).0, line(9, "z") + &lines);
-    assert_eq!(bench.window.take_oddities(), [Oddity { source: SourceId(0), late: 0, backward: 1 }]);
+    assert_eq!(bench.window.take_oddities(), [Oddity { source: SourceId(0), late: 0, backward: 1, is_untimed: false }]);
 }
 
 #[test]

@@ -178,5 +178,6 @@ fn put(
         bytes,
         ends,
         read_ns: now_ns,
+        record: None,
     });
 }

@@ -211,7 +211,7 @@ impl Stage {
     /// Puts the next block in flight, if one is due.
     fn next_block(&mut self, now: Instant) -> io::Result<Next> {
         let Some(since) = self.since else { return Ok(Next::Wait(Waits::default())) };
-        let bytes = self.due(now, since)?;
+        let bytes = self.filling.cut(self.due(now, since)?);
         if bytes == 0 {
             let until = (now + ASK_SPAN).min(since + GATHER_SPAN);
             return Ok(Next::Wait(Waits { until: Some(until), writable: None }));
@@ -262,6 +262,12 @@ impl Stage {
                 Some(slot) => *slot,
                 None => self.take_slot(run.origin, now)?,
             };
+            if let Some(stops) = &run.stops {
+                // The bytes of the file are others: its head is not known by them.
+                let stop = stops.last().filter(|stop| stop.end == run.end).expect("a block ends at a stop");
+                entries.push(Entry { slot, end: run.end, offset: stop.offset, guard: stop.guard });
+                continue;
+            }
             let bytes = &self.file.record.area(self.area, run.file_end)[run.begin..];
             let guard = Guard::of_end(bytes);
             if let Some(head) = self.heads.add(slot, run.offset - bytes.len() as u64, bytes) {

@@ -1,12 +1,15 @@
 //! The block that is being filled: which run of it came from which generation, and cutting it where a piece ends.
 //!
 //! The bytes themselves stand in an area of the record from the beginning; here is only what is said about them.
+//! A run of what records of a file held has fewer bytes than the file: it is cut at its stops only, where a position is
+//! known.
 
+use crate::guard::Guard;
 use crate::identity::Origin;
 use crate::lines::{End, GenerationId, Lines};
 
 /// A run of a block that came from one generation, without a gap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     /// Which generation.
     pub generation: GenerationId,
@@ -20,6 +23,19 @@ pub struct Run {
     pub end: usize,
     /// Where it ends in the file.
     pub offset: u64,
+    /// Where it may be cut, if it is of what records held: the last of them may be behind its end. `None`: anywhere.
+    pub stops: Option<Vec<Stop>>,
+}
+
+/// A place of a block at which a position of its file is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// In the block.
+    pub end: usize,
+    /// In the file.
+    pub offset: u64,
+    /// Of what stands before that.
+    pub guard: Guard,
 }
 
 /// The runs of a block, in order.
@@ -52,9 +68,21 @@ impl Runs {
         let begin = self.bytes();
         let end = begin + lines.bytes.len();
         let file_end = end - usize::from(lines.ends == End::Added);
+        let stop = lines.record.map(|record| Stop { end, offset: lines.end, guard: record.guard });
+        let is_stop = lines.record.is_some_and(|record| record.is_stop);
         match self.0.last_mut() {
+            Some(Run { generation, end: last_end, file_end: last_file_end, offset, stops: Some(stops), .. })
+                if *generation == lines.generation && stop.is_some() =>
+            {
+                (*last_file_end, *last_end, *offset) = (end, end, lines.end);
+                stops.extend(stop.filter(|_| is_stop));
+            }
             Some(last)
-                if last.generation == lines.generation && last.offset == lines.start && last.file_end == last.end =>
+                if last.generation == lines.generation
+                    && last.offset == lines.start
+                    && last.file_end == last.end
+                    && last.stops.is_none()
+                    && stop.is_none() =>
             {
                 (last.file_end, last.end, last.offset) = (file_end, end, lines.end);
             }
@@ -62,24 +90,41 @@ impl Runs {
                 generation: lines.generation,
                 origin: lines.origin,
                 begin,
-                file_end,
+                file_end: if stop.is_some() { end } else { file_end },
                 end,
                 offset: lines.end,
+                stops: stop.map(|stop| if is_stop { vec![stop] } else { Vec::new() }),
             }),
         }
     }
 
-    /// Keeps what is before `at` and returns what is behind it, which is a block of its own then.
+    /// The last place up to `at` where a block may end; 0 if there is none.
+    pub fn cut(&self, at: usize) -> usize {
+        let Some(run) = self.0.iter().find(|run| run.begin < at && at <= run.end) else { return at };
+        let Some(stops) = &run.stops else { return at };
+        stops.iter().map(|stop| stop.end).rfind(|end| *end <= at).unwrap_or(run.begin)
+    }
+
+    /// Keeps what is before `at`, where it may be cut, and returns what is behind it, which is a block of its own then.
     #[must_use]
     pub fn split_off(&mut self, at: usize) -> Runs {
         let mut behind = Vec::new();
         for run in self.0.iter().filter(|run| run.end > at) {
             let begin = run.begin.max(at) - at;
-            behind.push(Run { begin, file_end: run.file_end.max(at) - at, end: run.end - at, ..*run });
+            let stops = run.stops.as_ref().map(|stops| {
+                let later = stops.iter().filter(|stop| stop.end > at);
+                later.map(|stop| Stop { end: stop.end - at, ..*stop }).collect()
+            });
+            behind.push(Run { begin, file_end: run.file_end.max(at) - at, end: run.end - at, stops, ..run.clone() });
         }
         self.0.retain(|run| run.begin < at);
         if let Some(last) = self.0.last_mut() {
-            last.offset -= last.file_end.saturating_sub(at) as u64;
+            if let Some(stops) = &mut last.stops {
+                stops.retain(|stop| stop.end <= at);
+                last.offset = stops.last().map_or(last.offset, |stop| stop.offset);
+            } else {
+                last.offset -= last.file_end.saturating_sub(at) as u64;
+            }
             last.file_end = last.file_end.min(at);
             last.end = last.end.min(at);
         }
@@ -95,7 +140,17 @@ mod tests {
     fn lines(generation: u64, start: u64, bytes: &[u8], ends: End) -> Lines<'_> {
         let end = start + bytes.len() as u64 - u64::from(ends == End::Added);
         let generation = GenerationId(generation);
-        Lines { source: SourceId(0), generation, origin: Origin::default(), start, end, bytes, ends, read_ns: 0 }
+        Lines {
+            source: SourceId(0),
+            generation,
+            origin: Origin::default(),
+            start,
+            end,
+            bytes,
+            ends,
+            read_ns: 0,
+            record: None,
+        }
     }
 
     fn shape(runs: &Runs) -> Vec<(u64, usize, usize, usize, u64)> {
@@ -127,8 +182,31 @@ mod tests {
             (9, vec![(1, 0, 5, 5, 105), (2, 5, 8, 9, 3)], vec![]),
         ] {
             let mut kept = runs.clone();
+            assert_eq!(kept.cut(at), at);
             let rest = kept.split_off(at);
             assert_eq!((shape(&kept), shape(&rest)), (before, behind), "{at}");
         }
+    }
+
+    #[test]
+    fn what_records_held_is_cut_where_a_position_is_known() {
+        let record = |start: u64, end: u64, bytes: &'static [u8], is_stop: bool| {
+            let record = crate::lines::Record { time: None, guard: Guard { len: end as u32, hash: 0 }, is_stop };
+            Lines { end, record: Some(record), ..lines(1, start, bytes, End::Line) }
+        };
+        let mut runs = Runs::default();
+        runs.add(&lines(1, 0, b"plain\n", End::Line));
+        runs.add(&record(6, 50, b"a\n", true));
+        runs.add(&record(50, 50, b"b\n", false));
+        runs.add(&record(50, 150, b"c\n", true));
+        runs.add(&lines(1, 150, b"d\n", End::Line));
+        assert_eq!(shape(&runs), [(1, 0, 6, 6, 6), (1, 6, 12, 12, 150), (1, 12, 14, 14, 152)]);
+        for (at, cut) in [(3, 3), (6, 6), (7, 6), (8, 8), (10, 8), (12, 12), (13, 13)] {
+            assert_eq!(runs.cut(at), cut, "{at}");
+        }
+        let rest = runs.split_off(8);
+        assert_eq!(shape(&runs), [(1, 0, 6, 6, 6), (1, 6, 8, 8, 50)]);
+        assert_eq!(shape(&rest), [(1, 0, 4, 4, 150), (1, 4, 6, 6, 152)]);
+        assert_eq!((rest.cut(2), rest.cut(4)), (0, 4));
     }
 }

@@ -81,6 +81,7 @@ impl Tailer {
         self.go_on(id, &outcome, now);
         self.board.mark(id);
         self.tell_backlog(id, outcome.backlog);
+        self.tell_of_content(id);
         self.tell_of(id);
     }
 
@@ -91,7 +92,8 @@ impl Tailer {
         let allowed = followed.throttle.as_mut().map_or(usize::MAX, |throttle| throttle.allowance(now));
         // Others wait for the rest of a line that was begun: what it takes too much is paid back.
         let allowed = if followed.source.is_inside_line() { usize::MAX } else { allowed };
-        let mut meter = Meter::around(output, followed.throttle.is_some());
+        let mut lines = followed.unwrapper.around(output);
+        let mut meter = Meter::around(&mut lines, followed.throttle.is_some());
         let held = followed.source.held_bytes();
         let standing = if room == 0 || allowed == 0 {
             Standing::Behind

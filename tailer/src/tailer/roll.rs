@@ -248,6 +248,7 @@ impl Tailer {
         followed.next_output = output;
         followed.name.clone_from(&found.name);
         self.outputs.introduce(output, id, &found.name, form_of(&file)?);
+        followed.unwrapper.set_format(file.format);
         followed.file = file;
         followed.limit(self.is_batch, Instant::now());
         self.roster.hint(id, settings::Hints { names: true, ..settings::Hints::default() });

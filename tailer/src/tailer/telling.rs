@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::Tailer;
 use super::showing::count;
-use crate::config::Order;
+use crate::config::{Order, Records};
 use crate::events::{self, Event};
+use crate::follow::generation::Generation;
 use crate::follow::happening::{Happening, Truncation};
 use crate::identity::Identity;
 use crate::lease;
@@ -84,6 +85,30 @@ impl Tailer {
         }
     }
 
+    /// What a read showed of what stands in its file.
+    pub(super) fn tell_of_content(&mut self, id: SourceId) {
+        let Some(followed) = self.roster.get(id) else { return };
+        let mut sentences = Vec::new();
+        if let Some(offset) = followed.unwrapper.take_odd() {
+            let kind = if followed.file.format == Records::Docker { "Docker" } else { "CRI" };
+            sentences.push(format!(
+                "{}: the line at offset {offset} is not a {kind} record; such lines are delivered as they are",
+                followed.name
+            ));
+        }
+        let is_utf16 = |generation: &Generation| generation.memory.is_utf16();
+        if !followed.is_utf16_said && followed.source.generations().any(is_utf16) {
+            followed.is_utf16_said = true;
+            sentences.push(format!(
+                "{} is UTF-16: its bytes are delivered as they are, but no times or levels are found in it",
+                followed.name
+            ));
+        }
+        for sentence in sentences {
+            self.printer.print(&Event::Warning(sentence));
+        }
+    }
+
     /// What outputs have to say.
     pub(super) fn tell_of_outputs(&mut self) {
         for message in self.outputs.take_messages() {
@@ -97,7 +122,14 @@ impl Tailer {
         for oddity in self.outputs.take_oddities() {
             let Some(followed) = self.roster.get(oddity.source) else { continue };
             followed.counts.late_lines += oddity.late;
-            self.printer.print(&Event::Late { name: followed.name.clone(), count: oddity.late });
+            let name = followed.name.clone();
+            if oddity.is_untimed {
+                let what = if self.is_batch { "come first" } else { "are put in order by when they were read" };
+                self.printer.print(&Event::Warning(format!("no times found in {name}: its lines {what}")));
+            }
+            if oddity.late > 0 {
+                self.printer.print(&Event::Late { name, count: oddity.late });
+            }
         }
     }
 
