@@ -7,7 +7,8 @@
 //!
 //! Invariants:
 //! - lines of one source keep their order: the key of a line is its time, but never less than the key before it; a line
-//!   without a time has the key of the line before and follows it immediately, so a record of several lines stays whole;
+//!   without a time has the key of the line before and follows it immediately, so a record of several lines stays whole
+//!   (where lines of one source are sorted as well, the key is the time, and records keep their order);
 //! - equal keys come out by source, then in the order of the file;
 //! - nothing gets between the pieces of a line that is longer than what can be held;
 //! - a batch knows no clock: a source counts by its lines and by its end alone, so the same files give the same order;
@@ -37,6 +38,10 @@ const HELD_BYTES_MAX: usize = 1 << 20;
 const HELD_BYTES_MIN: usize = 64 << 10;
 /// What they share.
 const SHARED_BYTES: usize = 64 << 20;
+/// What lines share that are put in order within their sources.
+const SORTED_BYTES: usize = 128 << 20;
+/// Room behind that, so that any line fits that is not given in pieces.
+const SORTED_ROOM: usize = 2 << 20;
 
 /// What a source brought that is out of order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +63,14 @@ pub enum Patience {
     Window(Duration),
     /// For ever: until each source has a line or has ended.
     Batch,
+    /// The same, and lines of one source are put in order as well: as many as can be held of them.
+    Sorted,
+}
+
+impl Patience {
+    fn is_batch(self) -> bool {
+        !matches!(self, Patience::Window(_))
+    }
 }
 
 /// Puts lines in order before they reach `O`.
@@ -134,10 +147,16 @@ impl<O: Output> Window<O> {
         lanes.filter_map(|(index, lane)| lane.take_oddity(SourceId(index as u32))).collect()
     }
 
+    /// How much of one source is put in order at once.
+    fn sorted_share(&self) -> usize {
+        (SORTED_BYTES / self.lanes.len().max(1)).max(HELD_BYTES_MIN)
+    }
+
     fn lane(&mut self, source: SourceId) -> &mut Lane {
         let index = source.0 as usize;
         while self.lanes.len() <= index {
-            self.lanes.push(Lane::new(Parser::new(Format::Auto, self.zone.clone())));
+            let lane = Lane::new(Parser::new(Format::Auto, self.zone.clone()));
+            self.lanes.push(if self.patience == Patience::Sorted { lane.sorted() } else { lane });
         }
         &mut self.lanes[index]
     }
@@ -226,6 +245,11 @@ impl<O: Output> Window<O> {
 
 impl<O: Output> Output for Window<O> {
     fn room(&self, source: SourceId) -> usize {
+        if self.patience == Patience::Sorted {
+            let lane = self.lanes.get(source.0 as usize);
+            let (held, gathers) = lane.map_or((0, true), |lane| (lane.held_bytes(), lane.gathers()));
+            return if gathers { (self.sorted_share() + SORTED_ROOM).saturating_sub(held) } else { 0 };
+        }
         let share = (SHARED_BYTES / self.lanes.len().max(1)).clamp(HELD_BYTES_MIN, HELD_BYTES_MAX);
         let held = self.lanes.get(source.0 as usize).map_or(0, Lane::held_bytes);
         // A little room is of no use: a line has to fit.
@@ -238,8 +262,13 @@ impl<O: Output> Output for Window<O> {
     }
 
     fn put(&mut self, lines: &Lines<'_>) {
-        let reads_times = self.patience != Patience::Batch;
-        let chunk = self.change(lines.source, |lane| lane.put(lines, reads_times));
+        let reads_times = !self.patience.is_batch();
+        let share = self.sorted_share();
+        let chunk = self.change(lines.source, |lane| {
+            let chunk = lane.put(lines, reads_times);
+            lane.gather(share);
+            chunk
+        });
         if reads_times {
             self.oldest_ns();
             self.arrivals.push_back((lines.source.0, chunk, lines.read_ns));
@@ -283,7 +312,8 @@ impl<O: Output> Output for Window<O> {
     }
 
     fn is_empty(&self) -> bool {
-        self.heads.is_empty() && self.inner.is_empty()
+        let is_gathering = self.patience == Patience::Sorted && self.lanes.iter().any(Lane::has_lines);
+        self.heads.is_empty() && !is_gathering && self.inner.is_empty()
     }
 }
 

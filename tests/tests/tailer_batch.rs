@@ -125,3 +125,28 @@ fn a_file_that_cannot_be_read_is_said_and_the_others_are_whole() {
         }
     });
 }
+
+#[test]
+fn lines_of_one_file_are_put_in_order_and_records_stay_whole() {
+    let scratch = Scratch::new();
+    let app = scratch.path().join("app.log");
+    // Two processes, of which one wrote its lines behind those of the other, and a trace.
+    let mut content = String::new();
+    for process in 0..2 {
+        for second in 0..50 {
+            writeln!(content, "2026-01-01T00:00:{second:02}.{process}Z p{process} x\n\tat {process}.{second}").unwrap();
+        }
+    }
+    fs::write(&app, &content).unwrap();
+    let launch = || Launch::new("tailer").args(["--batch", "--order", "timestamp", "--output", "raw"]).arg(&app);
+    let text = String::from_utf8(launch().run().stdout).unwrap();
+    let records: Vec<&str> = content.split_inclusive('\n').collect();
+    let mut expected: Vec<String> = records.chunks(2).map(<[&str]>::concat).collect();
+    expected.sort();
+    assert_eq!(text, expected.concat());
+    // Read again from its state it brings nothing twice.
+    scratch.make_dir("state");
+    let with_state = || launch().arg("--state").arg(scratch.path().join("state/tailer.json")).run();
+    assert_eq!(with_state().stdout, text.as_bytes());
+    assert_eq!(with_state().stdout, b"");
+}

@@ -1,11 +1,12 @@
-//! What the window holds of one source: lines in the order of the file, each with its key.
+//! What the window holds of one source: lines in the order of the file, each with its key; or in that of their keys, see
+//! [`Sorting`].
 
 use std::collections::VecDeque;
 
 use memchr::memchr;
 
 use super::Oddity;
-use crate::lines::{End, Lines, SourceId};
+use crate::lines::{End, GenerationId, Lines, SourceId};
 use crate::output::Standing;
 use crate::timestamp::Parser;
 
@@ -57,8 +58,24 @@ pub(super) struct Lane {
     is_grouped: bool,
     late: u64,
     backward: u64,
+    /// None: the order of the file is kept.
+    sorting: Option<Sorting>,
     /// It was asked at an end whether it has times, and whether it has none.
     untimed: Untimed,
+}
+
+/// Lines are gathered until there are many or all, and put in the order of their times before they count for others.
+/// So those of a file are in order that are no further apart than what is held; the rest comes late.
+#[derive(Clone, Copy, Debug)]
+struct Sorting {
+    /// How many bytes are gathered.
+    bytes_max: usize,
+    /// The greatest time that was put.
+    top: i64,
+    /// Some line has a time less than that of one before.
+    is_unsorted: bool,
+    /// Enough was gathered.
+    is_ready: bool,
 }
 
 /// Whether a source has lines without any time.
@@ -116,8 +133,49 @@ impl Lane {
             is_grouped: false,
             late: 0,
             backward: 0,
+            sorting: None,
             untimed: Untimed::Unknown,
         }
+    }
+
+    /// From the start on its lines are put in order.
+    pub(super) fn sorted(mut self) -> Lane {
+        self.sorting = Some(Sorting { bytes_max: 0, top: NO_KEY, is_unsorted: false, is_ready: false });
+        self
+    }
+
+    /// How many bytes it is to hold; gathers no more if it has them.
+    pub(super) fn gather(&mut self, bytes_max: usize) {
+        let held_bytes = self.held_bytes;
+        if let Some(sorting) = &mut self.sorting {
+            sorting.bytes_max = bytes_max;
+            if held_bytes >= bytes_max && !std::mem::replace(&mut sorting.is_ready, true) {
+                self.sort();
+            }
+        }
+    }
+
+    /// Whether it gathers lines before any of them counts.
+    pub(super) fn gathers(&self) -> bool {
+        self.sorting.is_some_and(|sorting| !sorting.is_ready)
+    }
+
+    /// Puts what is held in the order of its keys. Lines with the same key keep theirs, so records stay whole.
+    fn sort(&mut self) {
+        if !self.sorting.as_mut().is_some_and(|sorting| std::mem::take(&mut sorting.is_unsorted)) {
+            return;
+        }
+        let mut order: Vec<(i64, usize, usize)> = Vec::new();
+        for (index, chunk) in self.chunks.iter().enumerate() {
+            order.extend((chunk.gone..chunk.lines.len()).map(|line| (chunk.lines[line].key, index, line)));
+        }
+        order.sort_by_key(|(key, ..)| *key);
+        let follows = |one: &(i64, usize, usize), next: &(i64, usize, usize)| one.1 == next.1 && one.2 + 1 == next.2;
+        let runs = order.chunk_by(follows);
+        let mut chunks: VecDeque<Chunk> = runs.map(|run| self.chunks[run[0].1].part(run[0].2, run.len())).collect();
+        self.first_chunk += self.chunks.len() as u64;
+        set_safe_ends(&mut chunks);
+        self.chunks = chunks;
     }
 
     pub(super) fn set_parser(&mut self, parser: Parser) {
@@ -126,7 +184,8 @@ impl Lane {
 
     pub(super) fn place(&self) -> Place {
         match self.standing {
-            _ if self.has_lines() => Place::Head(self.head_key()),
+            _ if self.has_lines() && !self.gathers() => Place::Head(self.head_key()),
+            Some(_) if self.has_lines() => Place::Behind,
             None | Some(Standing::Ended) => Place::Out,
             Some(Standing::Behind) => Place::Behind,
             Some(Standing::AtEnd) => Place::AtEnd,
@@ -138,6 +197,11 @@ impl Lane {
         let is_untimed = standing != Standing::Behind && self.has_lines() && self.key == NO_KEY;
         if is_untimed && self.untimed == Untimed::Unknown {
             self.untimed = Untimed::Found;
+        }
+        if let Some(sorting) = self.sorting.as_mut().filter(|_| standing == Standing::Ended)
+            && !std::mem::replace(&mut sorting.is_ready, true)
+        {
+            self.sort();
         }
         self.standing = Some(standing);
     }
@@ -214,6 +278,14 @@ impl Lane {
             of_record.or_else(|| Some(self.parser.find(line, lines.read_ns)?.time))
         };
         match found {
+            Some(time) if self.sorting.is_some() => {
+                if let Some(sorting) = &mut self.sorting {
+                    sorting.is_unsorted |= time.ns < sorting.top;
+                    sorting.top = sorting.top.max(time.ns);
+                }
+                self.key = time.ns;
+                (self.key, Kind::Timed)
+            }
             Some(time) if time.ns < self.key => (self.key, Kind::Backward),
             Some(time) => {
                 self.key = time.ns;
@@ -260,6 +332,9 @@ impl Lane {
         chunk.gone += count;
         chunk.gone_bytes += len;
         self.held_bytes -= len;
+        if let Some(sorting) = &mut self.sorting {
+            sorting.is_ready &= self.standing == Some(Standing::Ended) || self.held_bytes >= sorting.bytes_max / 2;
+        }
         if chunk.gone == chunk.lines.len() {
             self.chunks.pop_front();
             self.first_chunk += 1;
@@ -282,7 +357,35 @@ impl Chunk {
             _ if self.bytes[to - 1] == b'\n' => End::Line,
             _ => End::Open,
         };
-        let end = if is_last { self.frame.end } else { self.frame.start + to as u64 };
+        // Of what was put in order, its own end may be before it: there the first stands that comes later.
+        let end = if is_last { self.frame.end } else { self.frame.end.min(self.frame.start + to as u64) };
         Lines { start: self.frame.start + from as u64, end, bytes: &self.bytes[from..to], ends, ..self.frame }
+    }
+    /// Some of its lines as a chunk.
+    fn part(&self, line: usize, count: usize) -> Chunk {
+        let from = line.checked_sub(1).map_or(0, |before| self.lines[before].end as usize);
+        let to = self.lines[line + count - 1].end as usize;
+        let frame = Lines { bytes: &[], ..self.lines(from, to) };
+        let lines = self.lines[line..line + count].iter().map(|line| Line { end: line.end - from as u32, ..*line });
+        Chunk { bytes: self.bytes[from..to].to_vec(), lines: lines.collect(), gone: 0, gone_bytes: 0, frame }
+    }
+}
+
+/// Of chunks in another order than that of their files: each ends for a checkpoint where the first begins that comes
+/// after it, for what stands before that is delivered then.
+fn set_safe_ends(chunks: &mut VecDeque<Chunk>) {
+    // By generation: how far it was read, and the least start of those that come later.
+    let mut generations: Vec<(GenerationId, u64)> = Vec::new();
+    for chunk in chunks.iter() {
+        match generations.iter_mut().find(|(generation, _)| *generation == chunk.frame.generation) {
+            Some((_, end)) => *end = chunk.frame.end.max(*end),
+            None => generations.push((chunk.frame.generation, chunk.frame.end)),
+        }
+    }
+    for chunk in chunks.iter_mut().rev() {
+        if let Some((_, safe)) = generations.iter_mut().find(|(generation, _)| *generation == chunk.frame.generation) {
+            chunk.frame.end = *safe;
+            *safe = chunk.frame.start.min(*safe);
+        }
     }
 }

@@ -144,7 +144,12 @@ impl Tailer {
             return Ok(index);
         }
         let zone = TimeZone::system();
-        let patience = if self.is_batch { Patience::Batch } else { Patience::Window(self.config.window) };
+        // Into a pipe a file keeps its order: how far it is delivered is all that the next run knows of it.
+        let patience = match pipe {
+            _ if !self.is_batch => Patience::Window(self.config.window),
+            None => Patience::Sorted,
+            Some(_) => Patience::Batch,
+        };
         let is_ordered = self.config.order == Order::Timestamp;
         let kind = match pipe {
             None => {
