@@ -1,46 +1,59 @@
-//! `LOGS/.control`: a FIFO that takes one command a line, `rotate` or `rotate NAME`.
+//! `LOGS/.control`: a socket that takes commands, `rotate` or `rotate NAME` a line, and answers when they are done.
 //!
-//! Whoever writes nonsense into it gets one warning with the line escaped; whoever writes without end neither keeps
-//! the lanes waiting nor fills the log: a turn takes at most `TURN_BYTES`, turns are `TURN_SPAN` apart, and there
-//! is one warning a second. A FIFO that cannot be made is one error line, and the reader runs without.
+//! A call sends its lines and closes its side. The answer begins with `begun` when they have been heard, and has one line
+//! for each when all are over: `done`, or `error` and a sentence. A socket, for nothing in a log root may keep waiting whoever opens it: `grep -R` and its kind get an error at once.
+//!
+//! Invariants: a caller neither keeps a lane waiting nor fills memory: at most [`CALLS_MAX`] calls are open, each of at
+//! most [`CALL_BYTES_MAX`] and a second, and [`CALL_SPAN_MAX`] until it is answered; they are looked at once every [`LOOK_SPAN`] while there are any. What
+//! stands in the place of the socket and is not ours stays: one error line, and the reader runs without.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, Permissions};
-use std::io::Read;
-use std::os::fd::AsRawFd;
+use std::fs::{self, Permissions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::sys::stat::SFlag;
 use nix::unistd::geteuid;
 use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::seam;
 
 use crate::disk::{self, Dir};
-use crate::drain::Drain;
+use crate::drain::{Drain, Rotation};
 
-/// Name of the FIFO in a log root.
+/// Name of the socket in a log root.
 pub const CONTROL: &str = ".control";
-/// Most bytes of a line, and what one write brings whole.
-pub const LINE_MAX: usize = 4096;
+/// The line that says that the commands have been heard.
+pub const BEGUN: &str = "begun";
+/// The answer to a command that was carried out.
+pub const DONE: &str = "done";
+/// What stands before the sentence of one that was not.
+pub const REFUSED: &str = "error ";
+/// Most bytes of the commands of one call: the names of some thousand pipes.
+pub const CALL_BYTES_MAX: usize = 1 << 20;
+/// How long a call may last: a rotation waits up to 10 s for the end of a line.
+pub const CALL_SPAN_MAX: Duration = Duration::from_secs(15);
 
 const MODE: u32 = 0o600;
-/// Most bytes that are taken at once.
-const TURN_BYTES: usize = 4096;
-/// Between two turns.
-const TURN_SPAN: Duration = Duration::from_millis(10);
-/// Between two warnings.
-const WARN_SPAN: Duration = Duration::from_secs(1);
-/// Most bytes of a line that a warning shows.
+/// How long a call may take to say what it wants.
+const LISTEN_SPAN_MAX: Duration = Duration::from_secs(1);
+/// Most calls at the same time; others wait in the socket's own queue.
+const CALLS_MAX: usize = 16;
+/// Between two looks at open calls.
+const LOOK_SPAN: Duration = Duration::from_millis(10);
+/// Most bytes of a line that an answer repeats.
 const SHOWN_MAX: usize = 80;
 
 /// What a line asks for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// A new part for every pipe.
     RotateAll,
@@ -68,154 +81,173 @@ pub fn line_of(name: Option<&OsStr>) -> Vec<u8> {
     words.concat()
 }
 
-/// The FIFO, or its absence.
-pub struct Control {
-    open: Option<Open>,
+/// The path of the socket by the descriptor of its directory: the kernel takes no path of more than 107 bytes.
+pub fn short_path(dir: &Dir) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}/{CONTROL}", dir.as_fd().as_raw_fd()))
 }
 
-struct Open {
-    fifo: File,
-    lines: Lines,
-    /// When there may be more to read.
-    due: Option<Instant>,
-    last_turn: Option<Instant>,
-    complaints: Complaints,
+/// The socket, or its absence, and who called.
+pub struct Control {
+    listener: Option<UnixListener>,
+    calls: Vec<Call>,
+    /// Somebody may wait in the socket's queue.
+    is_called: bool,
+    looked: Option<Instant>,
 }
 
 impl Control {
-    /// Makes the FIFO in the log root `dir`, whose lock we have, and puts it into the poll set.
+    /// Makes the socket in the log root `dir`, whose lock we have, and puts it into the poll set.
     pub fn make(dir: &Dir, registry: &Registry, token: Token) -> Control {
-        let open = open(dir).and_then(|fifo| {
-            let fd = fifo.as_raw_fd();
+        let listener = listen(dir).and_then(|listener| {
+            let fd = listener.as_raw_fd();
             let watched = registry.register(&mut SourceFd(&fd), token, Interest::READABLE);
-            watched.cannot("watch", dir.path_of(CONTROL)).map(|()| fifo)
+            watched.cannot("watch", dir.path_of(CONTROL)).map(|()| listener)
         });
-        let open = open.map_err(|error| log::error!("{error}; the reader runs without commands")).ok();
-        let idle = |fifo| Open {
-            fifo,
-            lines: Lines::default(),
-            due: None,
-            last_turn: None,
-            complaints: Complaints::default(),
-        };
-        Control { open: open.map(idle) }
+        let listener = listener.map_err(|error| log::error!("{error}; the reader runs without commands")).ok();
+        Control { listener, calls: Vec::new(), is_called: false, looked: None }
     }
 
-    /// The poll set said that something came.
-    pub fn on_event(&mut self, now: Instant) {
-        if let Some(open) = &mut self.open {
-            open.due = Some(open.last_turn.map_or(now, |last| now.max(last + TURN_SPAN)));
-        }
+    /// The poll set said that somebody calls.
+    pub fn on_event(&mut self) {
+        self.is_called = true;
     }
 
-    /// How long the poll set may be waited for. `None`: until something comes.
+    /// How long the poll set may be waited for. `None`: until somebody calls.
     pub fn timeout(&self, now: Instant) -> Option<Duration> {
-        self.open.as_ref()?.due.map(|due| due.saturating_duration_since(now))
+        let is_idle = self.calls.is_empty() && !self.is_called;
+        let next = self.looked.map_or(now, |looked| looked + LOOK_SPAN);
+        (!is_idle).then(|| next.saturating_duration_since(now))
     }
 
-    /// Takes what is due, and carries it out.
+    /// Takes what is due, carries it out, and answers what is done.
     pub fn obey(&mut self, drain: &mut Drain, now: Instant) {
-        let Some(open) = &mut self.open else { return };
-        if open.due.is_none_or(|due| due > now) {
+        if self.timeout(now) != Some(Duration::ZERO) {
             return;
         }
-        for command in open.turn(now) {
-            match command {
-                Command::RotateAll => drain.ask_rotation(),
-                Command::Rotate(name) => {
-                    if !drain.ask_rotation_of(&name) {
-                        let line = line_of(Some(&name));
-                        open.complaints.say(&format!("{}: there is no such pipe", shown(line.trim_ascii_end())), now);
-                    }
-                }
+        self.looked = Some(now);
+        while self.is_called && self.calls.len() < CALLS_MAX {
+            match self.listener.as_ref().map(UnixListener::accept) {
+                Some(Ok((stream, _))) => self.calls.extend(Call::new(stream, now)),
+                Some(Err(error)) if error.kind() == ErrorKind::Interrupted => {}
+                _ => self.is_called = false,
             }
         }
+        self.calls.retain_mut(|call| call.is_open(drain, now));
     }
 }
 
-impl Open {
-    /// Each command of one turn once.
-    fn turn(&mut self, now: Instant) -> BTreeSet<Command> {
-        let mut bytes = [0; TURN_BYTES];
-        let mut commands = BTreeSet::new();
-        self.last_turn = Some(now);
-        self.due = match self.fifo.read(&mut bytes) {
-            Ok(taken) => {
-                for line in self.lines.feed(&bytes[..taken]) {
-                    match line {
-                        Line::Whole(line) => match parse(&line) {
-                            Some(command) => drop(commands.insert(command)),
-                            None => self.complaints.say(&format!("{} is no command", shown(&line)), now),
-                        },
-                        Line::Overlong => self.complaints.say("a line of more than 4096 bytes is no command", now),
-                    }
+/// One who called.
+struct Call {
+    stream: UnixStream,
+    ends: Instant,
+    state: State,
+}
+
+enum State {
+    /// Its lines so far.
+    Listening(Vec<u8>),
+    /// Its commands, and what is not done yet.
+    Working(Vec<Answer>),
+}
+
+/// What becomes of one command.
+enum Answer {
+    Refused(String),
+    /// These pipes are not known to have rotated.
+    Rotating(BTreeSet<OsString>),
+}
+
+impl Call {
+    /// `None`: it has gone.
+    fn new(stream: UnixStream, now: Instant) -> Option<Call> {
+        stream.set_nonblocking(true).ok()?;
+        Some(Call { stream, ends: now + LISTEN_SPAN_MAX, state: State::Listening(Vec::new()) })
+    }
+
+    /// Goes on with it as far as it can be. `false`: it is over.
+    fn is_open(&mut self, drain: &mut Drain, now: Instant) -> bool {
+        if let State::Listening(lines) = &mut self.state {
+            match hear(&mut self.stream, lines) {
+                Heard::More => return now < self.ends,
+                // Nothing is begun for one who has gone: that was told that nobody listens.
+                Heard::All if self.stream.write_all(format!("{BEGUN}\n").as_bytes()).is_err() => return false,
+                Heard::All => {
+                    self.ends = now + CALL_SPAN_MAX;
+                    self.state = State::Working(begin(lines, drain));
                 }
-                Some(now + TURN_SPAN)
+                Heard::Nothing => return false,
             }
-            // mio says it again when more comes.
-            Err(_) => None,
-        };
-        commands
+        }
+        let State::Working(answers) = &mut self.state else { return false };
+        if now < self.ends && !answers.iter_mut().all(|answer| answer.is_done(drain)) {
+            return true;
+        }
+        let text: String = answers.iter().map(Answer::line).collect();
+        // Who does not read the answer does not want it.
+        self.stream.write_all(text.as_bytes()).ok();
+        false
     }
 }
 
-/// Warnings, one a second.
-#[derive(Debug, Default)]
-struct Complaints {
-    said: Option<Instant>,
-    unsaid: usize,
+enum Heard {
+    More,
+    All,
+    /// It broke off, or said too much.
+    Nothing,
 }
 
-impl Complaints {
-    fn say(&mut self, sentence: &str, now: Instant) {
-        if self.said.is_some_and(|said| now < said + WARN_SPAN) {
-            self.unsaid += 1;
-            return;
+fn hear(stream: &mut UnixStream, lines: &mut Vec<u8>) -> Heard {
+    let mut bytes = [0; 4096];
+    while lines.len() <= CALL_BYTES_MAX {
+        match stream.read(&mut bytes) {
+            Ok(0) => return Heard::All,
+            Ok(taken) => lines.extend_from_slice(&bytes[..taken]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Heard::More,
+            Err(_) => return Heard::Nothing,
         }
-        match self.unsaid {
-            0 => log::warn!("{CONTROL}: {sentence}"),
-            more => log::warn!("{CONTROL}: {sentence}; neither were {more} lines before"),
-        }
-        (self.said, self.unsaid) = (Some(now), 0);
     }
+    Heard::Nothing
 }
 
-/// Bytes put together into lines.
-#[derive(Debug, Default)]
-struct Lines {
-    partial: Vec<u8>,
-    /// The line is too long: nothing of it is kept.
-    is_overlong: bool,
+/// Begins each command.
+fn begin(lines: &[u8], drain: &mut Drain) -> Vec<Answer> {
+    let begin = |line: &[u8]| match parse(line) {
+        Some(Command::RotateAll) => Answer::Rotating(drain.ask_rotation()),
+        Some(Command::Rotate(name)) if drain.ask_rotation_of(&name) => Answer::Rotating(BTreeSet::from([name])),
+        Some(Command::Rotate(name)) => Answer::Refused(format!("no pipe named {}", shown(name.as_bytes()))),
+        None => Answer::Refused(format!("unknown command {}: write `rotate` or `rotate NAME`", shown(line))),
+    };
+    let text = lines.strip_suffix(b"\n").unwrap_or(lines);
+    text.split(|byte| *byte == b'\n').map(begin).collect()
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Line {
-    Whole(Vec<u8>),
-    /// Told where it becomes too long.
-    Overlong,
-}
-
-impl Lines {
-    fn feed(&mut self, bytes: &[u8]) -> Vec<Line> {
-        let mut lines = Vec::new();
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let (text, ends) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
-            if !self.is_overlong {
-                self.partial.extend_from_slice(text);
-                self.is_overlong = self.partial.len() >= LINE_MAX;
-                if self.is_overlong {
-                    self.partial = Vec::new();
-                    lines.push(Line::Overlong);
-                }
-            }
-            if ends {
-                if !std::mem::take(&mut self.is_overlong) {
-                    lines.push(Line::Whole(std::mem::take(&mut self.partial)));
-                }
-                self.partial.clear();
-            }
+impl Answer {
+    fn is_done(&mut self, drain: &Drain) -> bool {
+        let Answer::Rotating(names) = self else { return true };
+        let left = drain.rotating(names);
+        if let Some((name, _)) = left.iter().find(|(_, rotation)| *rotation == Rotation::Sick) {
+            let sentence = format!("{}: its log cannot be written now: see `reader status`", name.display());
+            *self = Answer::Refused(sentence);
+            return true;
         }
-        lines
+        *names = left.into_iter().map(|(name, _)| name).collect();
+        names.is_empty()
+    }
+
+    /// The line that is sent, whether all is done or the time is over.
+    fn line(&self) -> String {
+        match self {
+            Answer::Refused(sentence) => format!("{REFUSED}{sentence}\n"),
+            Answer::Rotating(names) => match names.first() {
+                None => format!("{DONE}\n"),
+                Some(name) => format!(
+                    "{REFUSED}{}: not rotated after {} s, and still to be: its line has no end yet\n",
+                    name.display(),
+                    CALL_SPAN_MAX.as_secs()
+                ),
+            },
+        }
     }
 }
 
@@ -225,27 +257,28 @@ fn shown(line: &[u8]) -> String {
     format!("`{}{more}`", head.escape_ascii())
 }
 
-/// Opens the FIFO, made if it is not there. One of ours stays, for somebody may wait for us to open it; a file of
-/// commands goes, which somebody wrote while no reader ran; anything else stays, and is an error.
-fn open(dir: &Dir) -> Result<File> {
+/// Makes the socket. One of ours goes, which a reader left that was killed, and so does a FIFO of an earlier version.
+fn listen(dir: &Dir) -> Result<UnixListener> {
     let path = dir.path_of(CONTROL);
     match dir.stat(CONTROL) {
         Ok(stat) if stat.st_uid != geteuid().as_raw() => {
             return Err(Error::because("use", path, format!("user {} owns it", stat.st_uid)));
         }
-        Ok(stat) if disk::is_kind(&stat, SFlag::S_IFIFO) => {}
-        Ok(_) => {
-            dir.remove_own(CONTROL, |text| {
-                text.split(|byte| *byte == b'\n').all(|line| parse(line).is_some() || line.is_empty())
-            })?;
-            dir.make_fifo(CONTROL, MODE)?;
+        Ok(stat) if disk::is_kind(&stat, SFlag::S_IFSOCK) || disk::is_kind(&stat, SFlag::S_IFIFO) => {
+            dir.remove(CONTROL)?;
         }
-        Err(Errno::ENOENT) => dir.make_fifo(CONTROL, MODE)?,
-        Err(errno) => return Err(Error::new("look at", path, errno)),
+        Ok(_) => return Err(Error::because("use", path, "not a socket of reader: move it aside")),
+        Err(Errno::ENOENT) => {}
+        Err(errno) => return Err(Error::new("inspect", path, errno)),
     }
-    let fifo = dir.open_fifo(CONTROL, OFlag::O_RDWR)?;
-    fifo.set_permissions(Permissions::from_mode(MODE)).cannot("set the permissions of", path)?;
-    Ok(fifo)
+    let bind = || {
+        seam::pass("create")?;
+        let listener = UnixListener::bind(short_path(dir))?;
+        fs::set_permissions(short_path(dir), Permissions::from_mode(MODE))?;
+        listener.set_nonblocking(true)?;
+        Ok::<_, std::io::Error>(listener)
+    };
+    bind().cannot("make socket", path)
 }
 
 #[cfg(test)]
@@ -276,18 +309,10 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_whole_whatever_the_pieces_and_an_overlong_one_is_told_once() {
-        let whole = |text: &str| Line::Whole(text.into());
-        let long = "x".repeat(3 * LINE_MAX);
-        let longest = "y".repeat(LINE_MAX - 1);
-        let text = format!("a\n\nbc\n{long}\n{longest}\nd\nrest");
-        for size in [1, 2, 7, 4096, text.len()] {
-            let mut lines = Lines::default();
-            let told: Vec<_> = text.as_bytes().chunks(size).flat_map(|piece| lines.feed(piece)).collect();
-            let expected = [whole("a"), whole(""), whole("bc"), Line::Overlong, whole(&longest), whole("d")];
-            assert_eq!(told, expected, "{size}");
-            assert_eq!(lines.feed(b"\n"), [whole("rest")]);
-        }
+    fn what_is_not_done_in_time_is_named() {
+        let line = Answer::Rotating(["app".into(), "db".into()].into()).line();
+        assert_eq!(line, "error app: not rotated after 15 s, and still to be: its line has no end yet\n");
+        assert_eq!(Answer::Rotating(BTreeSet::new()).line(), "done\n");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use nix::errno::Errno;
 use nix::fcntl::{self, AT_FDCWD, AtFlags, OFlag};
 use nix::libc;
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstatat, mkdirat};
-use nix::unistd::{self, Gid, UnlinkatFlags, fchown, geteuid, linkat, mkfifoat, symlinkat, unlinkat};
+use nix::unistd::{self, Gid, UnlinkatFlags, fchown, geteuid, linkat, symlinkat, unlinkat};
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::fifo::Identity;
 use standpipe_common::{own, rename, seam};
@@ -193,20 +193,6 @@ impl Dir {
         seam::pass("create").cannot("open", &path)?;
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         Ok(fcntl::openat(&self.file, name, flags, bits(mode)).cannot("open", path)?.into())
-    }
-
-    /// Makes a FIFO; a file of that name is an error.
-    pub fn make_fifo(&self, name: &str, mode: u32) -> Result<()> {
-        let path = self.path_of(name);
-        seam::pass("create").cannot("make FIFO", &path)?;
-        mkfifoat(&self.file, name, bits(mode)).cannot("make FIFO", path)
-    }
-
-    /// Opens a FIFO in it without waiting: `O_RDWR` as a holder does, or `O_WRONLY`, ENXIO where nobody reads.
-    pub fn open_fifo(&self, name: &str, access: OFlag) -> Result<File> {
-        let path = self.path_of(name);
-        let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        Ok(fcntl::openat(&self.file, name, flags, Mode::empty()).cannot("open", path)?.into())
     }
 
     /// Makes a file without a name. EOPNOTSUPP, EISDIR: this file system cannot.

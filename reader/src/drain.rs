@@ -8,8 +8,8 @@
 
 mod roster;
 
-use std::collections::VecDeque;
-use std::ffi::OsStr;
+use std::collections::{BTreeSet, VecDeque};
+use std::ffi::{OsStr, OsString};
 use std::time::{Duration, Instant};
 
 use mio::Registry;
@@ -20,7 +20,7 @@ use standpipe_common::fifo::Identity;
 
 use crate::agenda::Agenda;
 use crate::glance::Glance;
-use crate::lane::{Halt, Tools};
+use crate::lane::{Halt, Lane, Tools};
 use crate::mailbox::Mailbox;
 use crate::mailboxes::Mailboxes;
 use crate::pace::{self, Next, Pace, Seen};
@@ -50,6 +50,15 @@ pub struct Drain {
     awake: VecDeque<usize>,
     awake_max: usize,
     board: Board,
+}
+
+/// Why a rotation that was asked for is not over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotation {
+    /// A line has no end yet.
+    Waits,
+    /// The log cannot be written at the moment.
+    Sick,
 }
 
 impl Drain {
@@ -114,12 +123,14 @@ impl Drain {
         self.slots[index].lane.pipes().present().identity()
     }
 
-    /// Asks every lane for a rotation.
-    pub fn ask_rotation(&mut self) {
+    /// Asks every lane for a rotation. Their names.
+    pub fn ask_rotation(&mut self) -> BTreeSet<OsString> {
         let now_ns = clock::now_ns();
-        for index in self.slots.numbers() {
-            self.ask_rotation_at(index, now_ns);
+        let numbers = self.slots.numbers();
+        for index in &numbers {
+            self.ask_rotation_at(*index, now_ns);
         }
+        numbers.into_iter().map(|index| self.slots[index].lane.name().to_owned()).collect()
     }
 
     /// Asks one lane for a rotation. `false`: there is none of that name.
@@ -129,6 +140,16 @@ impl Drain {
             self.ask_rotation_at(index, clock::now_ns());
         }
         index.is_some()
+    }
+
+    /// Of these lanes, those whose rotation is not over. One that is no more has sealed its part.
+    pub fn rotating(&self, names: &BTreeSet<OsString>) -> Vec<(OsString, Rotation)> {
+        let rotation = |lane: &Lane| match lane.retry_at() {
+            Some(_) => Some(Rotation::Sick),
+            None => lane.is_to_rotate().then_some(Rotation::Waits),
+        };
+        let lanes = self.slots.iter().map(|slot| &slot.lane).filter(|lane| names.contains(lane.name()));
+        lanes.filter_map(|lane| Some((lane.name().to_owned(), rotation(lane)?))).collect()
     }
 
     /// Whether a lane's input is at its end.

@@ -209,6 +209,11 @@ impl Lane {
         self.asked = self.log.as_ref().is_some_and(|log| !log.segment().is_empty());
     }
 
+    /// Whether a rotation that was asked for is not over.
+    pub fn is_to_rotate(&self) -> bool {
+        self.asked
+    }
+
     /// Rotates if that is due and no line is open, whether bytes wait or not.
     pub fn on_time(&mut self, now_ns: i64) -> Result<()> {
         if self.log.is_some() && !self.holds_chunk() && self.verdict(0, now_ns) == Verdict::Rotate {

@@ -150,7 +150,7 @@ impl Daemon {
                         }
                     }
                     WATCH => self.look_again(now),
-                    CONTROL => self.control.on_event(now),
+                    CONTROL => self.control.on_event(),
                     lane => self.drain.on_event(lane.0, event),
                 }
             }
@@ -181,7 +181,7 @@ impl Daemon {
         let asked = self.inbox.asked();
         for ask in &asked {
             match ask {
-                Ask::Rotate => self.drain.ask_rotation(),
+                Ask::Rotate => drop(self.drain.ask_rotation()),
                 Ask::Reread => {
                     if let Err(stop) = self.reread() {
                         log::error!("{stop}; everything stays as it was");

@@ -116,7 +116,7 @@ impl Service {
             let now = Instant::now();
             for event in &events {
                 match event.token() {
-                    CONTROL => self.control.on_event(now),
+                    CONTROL => self.control.on_event(),
                     SIGNALS => {
                         if self.is_asked_to_stop() {
                             return Ok(Ending::Asked);
