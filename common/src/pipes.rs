@@ -4,7 +4,7 @@
 //! kills that server); a wrong file never takes a pipe off the list. Whether a link leads to a FIFO, and whether two
 //! of them lead to the same one, is seen by whoever opens them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, FileType};
 use std::os::unix::fs::FileTypeExt;
@@ -26,8 +26,8 @@ pub struct Scan {
     pub logs: Option<PathBuf>,
     /// Where `defaults.toml` wants the mailboxes, in the same manner.
     pub mailbox_dir: Option<PathBuf>,
-    /// The policy of a pipe that has no file of its own; `None` where `defaults.toml` is wrong.
-    pub defaults: Option<Arc<Policy>>,
+    /// What the files say of logs that no link leads to.
+    pub unlinked: Unlinked,
     /// What is not as it should be, sorted by name.
     pub findings: Vec<Finding>,
     /// Whether there is a link or a `*.toml` at all, good or bad.
@@ -45,6 +45,15 @@ pub struct Entry {
     pub policy: Arc<Policy>,
     /// Whether its files are right. If not, the pipe is held and drained all the same, but nothing is deleted for it.
     pub sound: bool,
+}
+
+/// The policies of logs that no link leads to, by what the files name: built-in limits alone remove nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Unlinked {
+    /// By each `NAME.toml` without its link; `None` where it is wrong.
+    pub own: BTreeMap<PipeName, Option<Policy>>,
+    /// By `defaults.toml`; `None` where it is not there, or wrong.
+    pub others: Option<Policy>,
 }
 
 /// One thing to tell, in a full sentence.
@@ -120,15 +129,18 @@ pub fn scan(dir: &Path) -> Result<Scan> {
         findings.extend(odd);
         entries.push(Entry { name: name.clone(), link, policy, sound });
     }
+    let others = defaults.as_ref().filter(|_| listing.defaults).map(Policy::of_unlinked);
+    let mut unlinked = Unlinked { own: BTreeMap::new(), others };
     for name in listing.policies.difference(&listing.links) {
         let file = dir.join(name.policy_file());
         findings.push(Finding::Warning(format!(
             "{} belongs to no pipe: there is no link {name} beside it",
             file.display()
         )));
-        read_own(name, &mut findings);
+        let own = read_own(name, &mut findings).zip(defaults.clone());
+        unlinked.own.insert(name.clone(), own.map(|(own, defaults)| Policy::of_unlinked(&own.over(defaults))));
     }
-    Ok(Scan { dir: dir.to_path_buf(), entries, logs, mailbox_dir, defaults: shared, findings, ours: listing.ours })
+    Ok(Scan { dir: dir.to_path_buf(), entries, logs, mailbox_dir, unlinked, findings, ours: listing.ours })
 }
 
 /// A policy file, unless it is wrong, and the directories that it names, which count even then.
@@ -275,7 +287,7 @@ mod tests {
         assert_eq!(app.policy.stamper, web.policy.stamper);
         assert_eq!(app.policy.rotate_size, Limit::At(64 << 20));
         assert_eq!(scan.logs, Some(scan.dir.join("../logs")));
-        assert_eq!(scan.defaults.as_ref().map(|policy| policy.max_line), Some(10));
+        assert_eq!(scan.unlinked.others.as_ref().map(|policy| policy.max_line), Some(10));
         assert!(scan.check());
     }
 
@@ -303,7 +315,7 @@ mod tests {
         assert!(scan.entries.iter().all(|entry| !entry.sound && *entry.policy == Policy::default()));
         assert_eq!((scan.logs.as_deref(), errors(&scan)), (Some(Path::new("/l")), 1));
         assert_eq!(scan.mailbox_dir, Some(scan.dir.join("m")));
-        assert_eq!(scan.defaults, None, "nothing may be deleted by them");
+        assert_eq!(scan.unlinked, Unlinked::default(), "nothing may be deleted by them");
     }
 
     #[test]
@@ -323,6 +335,21 @@ mod tests {
         assert_eq!(scan.findings, [Finding::Warning(expected)]);
         assert!(scan.check() && scan.entries.is_empty());
         assert!(!scanned(&[], &[("app.toml", "stamp = 3")]).check(), "what is wrong is said before the link is there");
+    }
+
+    #[test]
+    fn a_log_without_a_link_has_the_limits_that_its_files_name_and_no_others() {
+        let limits = |policy: &Policy| (policy.keep.size, policy.keep.files, policy.keep.age);
+        let defaults = ("defaults.toml", "keep_files = 2\nstamp = \"iso\"");
+        let scan = scanned(&["web"], &[defaults, ("app.toml", "keep_age = \"7d\""), ("bad.toml", "keep_files = 0")]);
+        let own = |name: &str| scan.unlinked.own.get(&PipeName::new(OsStr::new(name)).unwrap()).unwrap().as_ref();
+        let week = Limit::At(std::time::Duration::from_secs(7 * 86400));
+        assert_eq!(own("app").map(limits), Some((Limit::Off, Limit::At(2), week)));
+        assert_eq!(own("bad"), None);
+        assert_eq!(scan.unlinked.others.as_ref().map(limits), Some((Limit::Off, Limit::At(2), Limit::Off)));
+        let scan = scanned(&[], &[("app.toml", "stamp = \"iso\"")]);
+        assert_eq!(scan.unlinked.others, None, "without a file there is no limit");
+        assert!(scan.unlinked.own.values().flatten().all(|own| limits(own).0 == Limit::Off));
     }
 
     #[test]

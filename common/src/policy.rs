@@ -162,14 +162,14 @@ impl Raw {
         }
     }
 
-    fn keep(&self) -> Keep {
-        let built_in = Keep::default();
+    /// The limits, and `otherwise` for those of which nothing is said.
+    fn keep(&self, otherwise: Keep) -> Keep {
         Keep {
-            size: self.keep_size.map_or(built_in.size, |size| size.0),
-            files: self.keep_files.map_or(built_in.files, |files| files.0),
-            age: self.keep_age.map_or(built_in.age, |age| age.0),
-            free: self.keep_free.map_or(built_in.free, |free| free.0),
-            min: self.keep_min.map_or(built_in.min, |min| min.0),
+            size: self.keep_size.map_or(otherwise.size, |size| size.0),
+            files: self.keep_files.map_or(otherwise.files, |files| files.0),
+            age: self.keep_age.map_or(otherwise.age, |age| age.0),
+            free: self.keep_free.map_or(otherwise.free, |free| free.0),
+            min: self.keep_min.map_or(otherwise.min, |min| min.0),
         }
     }
 }
@@ -268,7 +268,7 @@ impl Policy {
             max_line: raw.max_line.map_or(1 << 20, |max| max.0),
             compress: raw.compress.unwrap_or(Compress::Zstd),
             level: raw.level.unwrap_or(Level::Auto),
-            keep: raw.keep(),
+            keep: raw.keep(Keep::default()),
             sync: raw.sync.unwrap_or(Durability::Seal),
             hook: raw.hook.as_deref().and_then(Hook::from_words),
             hook_timeout: raw.hook_timeout.map_or(Duration::from_secs(300), |timeout| timeout.0),
@@ -278,6 +278,14 @@ impl Policy {
             warn_fill: raw.warn_fill.map_or(Limit::At(0.75), |fill| fill.0),
             warn_after: raw.warn_after.map_or(Limit::At(Duration::from_secs(5)), |after| after.0),
         }
+    }
+
+    /// Of a log that no link leads to: only limits that `raw` names remove anything.
+    pub fn of_unlinked(raw: &Raw) -> Policy {
+        let built_in = Keep::default();
+        let keep =
+            raw.keep(Keep { size: Limit::Off, files: Limit::Off, age: Limit::Off, free: Limit::Off, ..built_in });
+        Policy { keep, ..Policy::from_raw(raw) }
     }
 
     /// The built-in defaults with what the flags of `reader stdin` say; no file has a say.

@@ -6,6 +6,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
+/// How often the wall clock is looked at while a part is due by it: no timer follows when it is set.
+const LOOK_SPAN: Duration = Duration::from_secs(3600);
+
 /// One thread's agenda.
 #[derive(Debug)]
 pub struct Agenda {
@@ -105,7 +108,7 @@ impl Agenda {
         let due = self.dues.first().map(|(due_ns, _)| {
             let left = u64::try_from(due_ns.saturating_sub(now_ns)).unwrap_or(0);
             // A millisecond more, for the poll set counts in those.
-            Duration::from_nanos(left) + Duration::from_millis(1)
+            Duration::from_nanos(left).min(LOOK_SPAN) + Duration::from_millis(1)
         });
         wake.into_iter().chain(due).min()
     }

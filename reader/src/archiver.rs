@@ -14,6 +14,7 @@ use standpipe_common::{clock, sys};
 use crate::archiving::{self, Backlog, How};
 use crate::disk::{self, Dir};
 use crate::expire::Expirer;
+use crate::leap::{CLOCK_FILE, ClockWatch};
 use crate::queue::{ArchiveQueue, Outcome, Task};
 use crate::spare::Spare;
 use crate::upkeep::Order;
@@ -21,18 +22,30 @@ use crate::upkeep::Order;
 /// Starts the thread that works the queue off, in the log root `root`, and the one that makes segments durable.
 pub fn start(queue: &ArchiveQueue, root: Dir) -> Result<()> {
     queue.sync().start(root.try_clone()?)?;
+    *queue.clock() = ClockWatch::take_up(&root);
+    look_at_clock(queue, &root);
     let queue = queue.clone();
     let path = root.path().to_path_buf();
     let work = move || {
         sys::lower_thread_priority();
         match Writer::new() {
             Ok(writer) => {
-                Archiver { expirer: Expirer::new(queue.clone()), queue, root, writer, spare: Spare::default() }.work();
+                let expirer = Expirer::new(queue.clone());
+                Archiver { expirer, queue, root, writer, spare: Spare::default() }.work();
             }
             Err(error) => log::error!("{}", Error::new("archive in", root.path(), error)),
         }
     };
     thread::Builder::new().name("archiver".to_owned()).spawn(work).map(drop).cannot("start the archiver of", path)
+}
+
+/// Before anything is done by the wall clock.
+fn look_at_clock(queue: &ArchiveQueue, root: &Dir) {
+    queue.clock().look();
+    let text = queue.clock().to_write();
+    if let Some(Err(error)) = text.map(|text| root.put_note(CLOCK_FILE, &text)) {
+        log::debug!("{error}");
+    }
 }
 
 struct Archiver {
@@ -46,7 +59,9 @@ struct Archiver {
 impl Archiver {
     fn work(&mut self) {
         loop {
-            match self.queue.next() {
+            let task = self.queue.next();
+            look_at_clock(&self.queue, &self.root);
+            match task {
                 Task::Tend { lane, order, archive } => {
                     let outcome = self.tend(&lane, &order, archive);
                     if let Outcome::Failed(error) = &outcome {

@@ -21,6 +21,7 @@ use standpipe_common::fifo::Identity;
 use crate::agenda::Agenda;
 use crate::glance::Glance;
 use crate::lane::{Halt, Lane, Tools};
+use crate::leap::Look;
 use crate::mailbox::Mailbox;
 use crate::mailboxes::Mailboxes;
 use crate::pace::{self, Next, Pace, Seen};
@@ -31,6 +32,9 @@ use crate::status::board::Board;
 
 /// How long the last bytes are read after TERM.
 const LAST_TURNS_SPAN: Duration = Duration::from_secs(2);
+
+/// A step of the wall clock by more than this moves what was noted by it.
+const STEP_NS: u64 = 60_000_000_000;
 
 /// Lanes that have their log directory open at a time, at most.
 const AWAKE_MAX: usize = 1024;
@@ -50,6 +54,9 @@ pub struct Drain {
     awake: VecDeque<usize>,
     awake_max: usize,
     board: Board,
+    started: Instant,
+    /// The clocks when there was work last.
+    looked: Look,
 }
 
 /// Why a rotation that was asked for is not over.
@@ -69,7 +76,21 @@ impl Drain {
         let (agenda, board) = (Agenda::new(Instant::now()), Board::make(root.dir()));
         let awake_max = awake_max(descriptors);
         let (slots, awake) = (Slots::default(), VecDeque::new());
-        Ok(Drain { root, registry, slots, agenda, mailboxes, mailbox, glance, awake, awake_max, board })
+        let (started, looked) = (Instant::now(), Look { wall_ns: clock::now_ns(), passed_ns: 0 });
+        Ok(Drain {
+            root,
+            registry,
+            slots,
+            agenda,
+            mailboxes,
+            mailbox,
+            glance,
+            awake,
+            awake_max,
+            board,
+            started,
+            looked,
+        })
     }
 
     /// From here on log directories may use so many descriptors.
@@ -101,6 +122,7 @@ impl Drain {
     /// Does what is due: rotations, ticks, retries, and one round over the ready lanes.
     pub fn work(&mut self, now: Instant) {
         let now_ns = clock::now_ns();
+        self.look_at_clock(now, now_ns);
         while let Some(index) = self.agenda.next_due(now_ns) {
             if self.slots.has(index) {
                 self.rotate(index, now_ns);
@@ -114,6 +136,22 @@ impl Drain {
         for _ in 0..self.agenda.round() {
             if let Some(index) = self.agenda.next_ready().filter(|index| self.slots.has(*index)) {
                 self.turn(index, now);
+            }
+        }
+    }
+
+    /// After a step of the wall clock every part is due at another moment, those of lanes that rest as well.
+    fn look_at_clock(&mut self, now: Instant, now_ns: i64) {
+        let passed_ns = i64::try_from(now.duration_since(self.started).as_nanos()).unwrap_or(i64::MAX);
+        let look = Look { wall_ns: now_ns, passed_ns };
+        if look.moved_ns(std::mem::replace(&mut self.looked, look)).unsigned_abs() > STEP_NS {
+            if let Some(slot) = self.slots.iter().next() {
+                slot.lane.queue().clock().look();
+            }
+            for index in self.slots.numbers() {
+                if self.slots[index].lane.retry_at().is_none() {
+                    self.rotate(index, now_ns);
+                }
             }
         }
     }
@@ -260,7 +298,7 @@ impl Drain {
         let (pace, next) = pace::after(slot.pace, seen, now);
         slot.pace = pace;
         self.follow(index, next, now);
-        self.note_due(index);
+        self.note_due(index, now_ns);
         turn.taken
     }
 
@@ -343,8 +381,9 @@ impl Drain {
             return Ok(());
         }
         let dir = self.root.lane_dir(lane.name())?;
-        lane.attach(dir, self.root.boot(), clock::now_ns())?;
-        self.note_due(index);
+        let now_ns = clock::now_ns();
+        lane.attach(dir, self.root.boot(), now_ns)?;
+        self.note_due(index, now_ns);
         self.awake.push_back(index);
         if self.awake.len() > self.awake_max {
             self.rest_first(index);
@@ -394,16 +433,16 @@ impl Drain {
         if let Err(error) = done {
             self.fall_sick(index, &error, None);
         }
-        let due_ns = self.slots[index].lane.due_ns();
+        let due_ns = self.slots[index].lane.due_ns(now_ns);
         self.agenda.set_due(index, due_ns.filter(|due_ns| *due_ns > now_ns));
         self.note_rest(index, Instant::now());
     }
 
     /// What was noted of a lane that rests stays true.
-    fn note_due(&mut self, index: usize) {
+    fn note_due(&mut self, index: usize, now_ns: i64) {
         let lane = &mut self.slots[index].lane;
         if lane.is_awake() {
-            let due_ns = lane.due_ns();
+            let due_ns = lane.due_ns(now_ns);
             self.agenda.set_due(index, due_ns);
         }
     }

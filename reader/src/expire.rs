@@ -2,27 +2,38 @@
 //!
 //! Runs on the archiver's thread, which alone touches sealed parts. A log that cannot be looked at is one line, said
 //! once; the others go on. Which parts go is decided in [`crate::retention`].
+//!
+//! A log that no link leads to keeps everything for a day from when that was first found, which stands in its
+//! [`STATE_FILE`]: a link that is away for a deployment, or a pipes directory that was not mounted, costs nothing.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 
 use standpipe_common::clock;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::policy::Floor;
 
-use crate::disk::Dir;
+use crate::disk::{Dir, FileMode};
+use crate::leap::{DAY_NS, shown};
 use crate::listing::{Listing, STATE_FILE, has_reader};
 use crate::queue::ArchiveQueue;
 use crate::retention::{self, Because};
+use crate::state::State;
 use crate::status::board::Gauge;
 use crate::stock::Stock;
-use crate::upkeep::Order;
+use crate::upkeep::{Order, Upkeep};
+
+/// How long a log that no link leads to keeps everything.
+const UNLINKED_NS: i64 = DAY_NS;
 
 /// Whoever removes parts.
 #[derive(Debug)]
 pub struct Expirer {
     queue: ArchiveQueue,
+    /// Logs that no link leads to and that may expire, since when that is so, and whether it was announced.
+    unlinked: BTreeMap<OsString, (i64, bool)>,
     /// What was said last of a log that could not be looked at.
     said: BTreeMap<OsString, String>,
 }
@@ -30,7 +41,7 @@ pub struct Expirer {
 impl Expirer {
     /// For the lanes of that queue.
     pub fn new(queue: ArchiveQueue) -> Expirer {
-        Expirer { queue, said: BTreeMap::new() }
+        Expirer { queue, unlinked: BTreeMap::new(), said: BTreeMap::new() }
     }
 
     /// Removes from one log what its own limits ask for, and from all what is missing of free space on its disk.
@@ -63,7 +74,8 @@ impl Expirer {
     }
 
     /// Logs in the root that no pipe has, each with what is to become of it.
-    pub fn orphans(&self, root: &Dir) -> Vec<(OsString, Dir, Order)> {
+    pub fn orphans(&mut self, root: &Dir) -> Vec<(OsString, Dir, Order)> {
+        self.forget_links_that_came_back(root);
         let mut names = root.names().unwrap_or_default();
         names.retain(|name| !name.as_bytes().starts_with(b".") && self.is_orphan(name));
         if names.is_empty() {
@@ -81,8 +93,16 @@ impl Expirer {
             if dir.stat(STATE_FILE).is_err() || has_reader(&dir).unwrap_or(true) {
                 continue;
             }
-            let newest = Listing::read(&dir).ok().and_then(|listing| listing.newest().cloned());
-            if let (Some(active), Some(upkeep)) = (newest, self.queue.orphan_upkeep(&name)) {
+            let Ok(listing) = Listing::read(&dir) else { continue };
+            if let (Some(active), Some(upkeep)) = (listing.newest().cloned(), self.queue.orphan_upkeep(&name)) {
+                let upkeep = match self.may_expire(&name, &dir, &listing.state, &upkeep) {
+                    Ok(true) => upkeep,
+                    Ok(false) => Arc::new(Upkeep::clone(&upkeep).harmless()),
+                    Err(error) => {
+                        self.say(&name, Err(error));
+                        continue;
+                    }
+                };
                 let gauge = Gauge::default();
                 orphans.push((name, dir, Order { dir: identity, active, upkeep, gauge }));
             }
@@ -90,18 +110,50 @@ impl Expirer {
         orphans
     }
 
+    /// Whether no link has led to a log for long enough. Notes when that began, where nothing says so yet or the clock
+    /// was ahead then.
+    fn may_expire(&mut self, name: &OsStr, dir: &Dir, state: &State, upkeep: &Upkeep) -> Result<bool> {
+        let steady_ns = self.queue.clock().steady_ns();
+        let now_ns = steady_ns.unwrap_or_else(clock::now_ns);
+        if let Some(since_ns) = state.unlinked_ns.filter(|since_ns| *since_ns <= now_ns) {
+            let is_over = steady_ns.is_some() && now_ns - since_ns >= UNLINKED_NS;
+            if is_over && upkeep.keep.is_some() {
+                self.unlinked.entry(name.to_owned()).or_insert((since_ns, false));
+            }
+            return Ok(is_over);
+        }
+        let note = || write_unlinked(dir, state.clone(), Some(now_ns));
+        self.queue.while_orphan(name, note).unwrap_or(Ok(()))?;
+        self.unlinked.remove(name);
+        log::warn!("{}: no link leads to this log any more; all of it is kept for a day", name.display());
+        Ok(false)
+    }
+
+    /// A link that leads to no pipe is a link: it has no lane that would note it.
+    fn forget_links_that_came_back(&mut self, root: &Dir) {
+        for name in self.queue.idle_pipes() {
+            let Ok(dir) = root.existing_sub(&name) else { continue };
+            let Ok(state) = State::read(&dir) else { continue };
+            if state.unlinked_ns.is_some() {
+                let forgotten = write_unlinked(&dir, state, None);
+                self.say(&name, forgotten);
+            }
+        }
+    }
+
     fn is_orphan(&self, lane: &OsStr) -> bool {
         self.queue.orphan_upkeep(lane).is_some()
     }
 
-    fn apply_limits(&self, stock: Option<Stock>) -> Result<()> {
+    fn apply_limits(&mut self, stock: Option<Stock>) -> Result<()> {
         let Some(stock) = stock else { return Ok(()) };
-        let gone = retention::plan(&stock.stored, stock.other_bytes, &stock.keep, clock::now_ns());
+        let now_ns = self.queue.clock().steady_ns();
+        let gone = retention::plan(&stock.stored, stock.other_bytes, &stock.keep, now_ns);
         gone.into_iter().try_for_each(|(place, because)| self.remove(&stock, place, because))
     }
 
     /// All logs of one file system.
-    fn free_disk(&self, stocks: &[Stock], lanes: &[OsString]) -> Result<()> {
+    fn free_disk(&mut self, stocks: &[Stock], lanes: &[OsString]) -> Result<()> {
         let dir = stocks[0].dir();
         let space = dir.space().cannot("look at the free space of", dir.path())?;
         let floor = |stock: &Stock| stock.keep.free.at().unwrap_or(Floor::Bytes(0));
@@ -121,12 +173,24 @@ impl Expirer {
         Ok(())
     }
 
-    fn remove(&self, stock: &Stock, place: usize, because: Because) -> Result<()> {
+    fn remove(&mut self, stock: &Stock, place: usize, because: Because) -> Result<()> {
         if stock.is_orphan {
+            self.announce(stock.lane());
             let remove = || stock.remove(place, because);
             return self.queue.while_orphan(stock.lane(), remove).unwrap_or(Ok(()));
         }
         stock.remove(place, because)
+    }
+
+    /// Before the first part of a log goes that no link leads to.
+    fn announce(&mut self, lane: &OsStr) {
+        let Some((since_ns, is_announced)) = self.unlinked.get_mut(lane) else { return };
+        if !std::mem::replace(is_announced, true) {
+            let (lane, since) = (lane.display(), shown(*since_ns));
+            log::warn!(
+                "{lane}: no link has led to this log since {since}; from now on its limits remove its oldest parts"
+            );
+        }
     }
 
     fn say(&mut self, lane: &OsStr, done: Result<()>) {
@@ -142,6 +206,12 @@ impl Expirer {
             self.said.insert(lane.to_owned(), sentence);
         }
     }
+}
+
+/// Since when no link leads to a log; its state file stays as readable as it is.
+fn write_unlinked(dir: &Dir, state: State, unlinked_ns: Option<i64>) -> Result<()> {
+    let mode = dir.stat(STATE_FILE).cannot("look at", dir.path_of(STATE_FILE))?.st_mode & 0o777;
+    State { unlinked_ns, ..state }.write(dir, FileMode { mode, group: None })
 }
 
 fn told(error: &Error) -> String {

@@ -187,15 +187,15 @@ impl Lane {
     }
 
     /// When its part is due by the clock, ns since the epoch. `None`: never as it stands.
-    pub fn due_ns(&mut self) -> Option<i64> {
-        let segment = self.log.as_ref()?.segment();
+    pub fn due_ns(&mut self, now_ns: i64) -> Option<i64> {
+        let (segment, _, _) = self.log.as_mut()?.segment_mut();
         if segment.is_empty() {
             return None;
         }
         if let Some(waiting) = self.waiting {
             return Some(waiting.since_ns + LINE_WAIT_NS);
         }
-        let begun_ns = segment.begun_ns();
+        let begun_ns = segment.begun_ns(now_ns);
         let triggers = &self.settings.triggers;
         let (_, due_ns) = match self.due_of {
             Some(known) if known.0 == begun_ns => known,
@@ -310,7 +310,7 @@ impl Lane {
 
     fn verdict(&mut self, queued: usize, now_ns: i64) -> Verdict {
         let place = self.place();
-        let due = self.asked || self.due_ns().is_some_and(|due| due <= now_ns) || self.waiting.is_some();
+        let due = self.asked || self.due_ns(now_ns).is_some_and(|due| due <= now_ns) || self.waiting.is_some();
         let full = self.settings.triggers.size.at().is_some_and(|size| place.len >= size);
         if (due || full) && place.open && self.waiting.is_none() {
             self.waiting = Some(Waiting { since_ns: now_ns, since_len: place.len });

@@ -18,6 +18,7 @@
 //! - [`archiver`]: the thread that sees to it: [`archiving`], [`spare`], [`expire`], [`stock`], [`retention`]; [`durable`];
 //! - [`hooks`], [`hook`]: what each archive is handed over to;
 //! - [`listing`], [`line_end`], [`state`]: what stands in a log directory;
+//! - [`leap`]: whether the wall clock can be believed;
 //! - [`disk`]: the seam to the file system.
 //!
 //! [`logs`] is the way back, and uses nothing but the listing. [`status`] is what is seen of all this from outside.
@@ -37,6 +38,7 @@ pub mod glance;
 pub mod hook;
 pub mod hooks;
 pub mod lane;
+pub mod leap;
 pub mod line_end;
 pub mod listing;
 pub mod log_dir;

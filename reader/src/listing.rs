@@ -185,7 +185,8 @@ mod tests {
     #[test]
     fn parts_of_all_listed_patterns_are_ours_and_in_one_order() {
         let patterns = ["%Y-%m-%d", "%Y-%m-%dT%H-%M-%S.%6fZ", "app-%Y"].map(|text| text.parse().unwrap());
-        let mut listing = Listing { state: State { boot: None, patterns: patterns.to_vec() }, ..Listing::default() };
+        let mut listing =
+            Listing { state: State { patterns: patterns.to_vec(), ..State::default() }, ..Listing::default() };
         let names = [
             "app-2027-000.log",
             "2026-11-21T10-00-00.000000Z.log.zst",

@@ -54,7 +54,7 @@ impl LogDir {
         let mut filename = filename.or(listing.state.patterns.last()).cloned().unwrap_or_default();
         let rebooted = listing.has_state && listing.state.boot.as_deref() != Some(boot);
         if rebooted {
-            cut_nuls(&dir, &listing)?;
+            cut_nuls(&dir, &listing, now_ns)?;
         }
         drop_empty(&dir, &mut listing)?;
         let mut refusal = None;
@@ -71,14 +71,15 @@ impl LogDir {
         let segment = match listing.active().filter(|name| is_writable(&dir, name)).cloned() {
             Some(name) if !rebooted || is_empty(&dir, &name) => {
                 let open_before = line_end::part_before_is_open(&dir, &listing, &name);
-                Segment::resume(&dir, name, open_before)?
+                Segment::resume(&dir, name, open_before, now_ns)?
             }
             _ => create_segment(&dir, &filename, listing.newest(), mode, false, now_ns)?,
         };
         let has_sealed = listing.segments_before(segment.name()).next().is_some();
         let patterns = listing.state.patterns.clone();
-        if rebooted || !listing.has_state {
-            State { boot: Some(boot.to_owned()), ..listing.state }.write(&dir, mode)?;
+        // A link leads to it now, whether or not one always did.
+        if rebooted || !listing.has_state || listing.state.unlinked_ns.is_some() {
+            State { boot: Some(boot.to_owned()), unlinked_ns: None, ..listing.state }.write(&dir, mode)?;
         }
         let log = LogDir { dir, segment, mode, has_sealed, filename, patterns, is_grown: false, refusal };
         log.point_current();
@@ -287,13 +288,14 @@ fn drop_empty(dir: &Dir, listing: &mut Listing) -> Result<()> {
 }
 
 /// After another boot: cuts the NUL bytes that a file system leaves at the end of what it had not written.
-fn cut_nuls(dir: &Dir, listing: &Listing) -> Result<()> {
+fn cut_nuls(dir: &Dir, listing: &Listing, now_ns: i64) -> Result<()> {
     for (name, files) in &listing.parts {
         if !files.segment || !is_writable(dir, name) {
             continue;
         }
         let file_name = name.file(PartKind::Segment);
-        let cut = Segment::resume(dir, name.clone(), false)?.cut_nuls().cannot("cut", dir.path_of(&file_name))?;
+        let mut segment = Segment::resume(dir, name.clone(), false, now_ns)?;
+        let cut = segment.cut_nuls().cannot("cut", dir.path_of(&file_name))?;
         if cut > 0 {
             let path = dir.path_of(&file_name);
             log::warn!("{}: {cut} NUL bytes at its end were never written before the power went; cut", path.display());

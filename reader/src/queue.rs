@@ -19,6 +19,7 @@ use crate::disk::Dir;
 use crate::due::DueQueue;
 use crate::durable::SyncQueue;
 use crate::hooks::HookQueue;
+use crate::leap::ClockWatch;
 use crate::upkeep::{Order, Upkeep};
 
 /// The first wait after a failure; it doubles up to [`RETRY_SPAN_MAX`].
@@ -81,6 +82,8 @@ struct Shared {
     changed: Condvar,
     /// Of its own, for it is held while a file of a log without a pipe is removed. Locked before `state`.
     pipes: Mutex<Option<Pipes>>,
+    /// Whether ages can be told.
+    clock: Mutex<ClockWatch>,
 }
 
 #[derive(Debug, Default)]
@@ -106,11 +109,20 @@ struct Failure {
     wait: Duration,
 }
 
+/// What becomes of logs that no pipe has.
+#[derive(Clone, Debug, Default)]
+pub struct Orphans {
+    /// By name; `None`: they are left alone.
+    pub own: BTreeMap<OsString, Option<Arc<Upkeep>>>,
+    /// All others; `None`: they are left alone.
+    pub others: Option<Arc<Upkeep>>,
+}
+
 /// The pipes of the directory, and what becomes of the logs of others.
 #[derive(Clone, Debug)]
 struct Pipes {
     names: BTreeSet<OsString>,
-    others: Arc<Upkeep>,
+    orphans: Orphans,
 }
 
 impl ArchiveQueue {
@@ -181,11 +193,17 @@ impl ArchiveQueue {
     }
 
     /// Says which pipes there are, held or not. Logs in the root of no such name, and of no lane, go on expiring as
-    /// `others` says; where that is `None` they are left alone. To be called before a pipe that came back is attached.
-    pub fn set_pipes(&self, names: BTreeSet<OsString>, others: Option<Upkeep>) {
-        // Nobody says any more what is to be run for them.
-        let others = others.map(|others| Arc::new(Upkeep { hook: None, ..others }));
-        *self.pipes() = others.map(|others| Pipes { names, others });
+    /// `orphans` says. To be called before a pipe that came back is attached.
+    pub fn set_pipes(&self, names: BTreeSet<OsString>, orphans: Orphans) {
+        *self.pipes() = Some(Pipes { names, orphans });
+    }
+
+    /// Pipes without a lane: those whose link leads to nothing sound.
+    pub fn idle_pipes(&self) -> Vec<OsString> {
+        let pipes = self.pipes();
+        let names = pipes.as_ref().map(|pipes| &pipes.names).into_iter().flatten();
+        let orders = &self.lock().orders;
+        names.filter(|name| !orders.contains_key(*name)).cloned().collect()
     }
 
     /// Waits until nothing is left to do, at most `span`. `false`: something is.
@@ -257,8 +275,14 @@ impl ArchiveQueue {
     }
 
     fn orphan_of(&self, pipes: Option<&Pipes>, name: &OsStr) -> Option<Arc<Upkeep>> {
-        let pipes = pipes?;
-        (!pipes.names.contains(name) && !self.lock().orders.contains_key(name)).then(|| pipes.others.clone())
+        let Pipes { names, orphans } = pipes?;
+        let is_orphan = !names.contains(name) && !self.lock().orders.contains_key(name);
+        is_orphan.then(|| orphans.own.get(name).unwrap_or(&orphans.others).clone())?
+    }
+
+    /// What is known of the wall clock. Whoever sees it step looks at it, so that no leap is missed between two tasks.
+    pub fn clock(&self) -> MutexGuard<'_, ClockWatch> {
+        self.shared.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pipes(&self) -> MutexGuard<'_, Option<Pipes>> {

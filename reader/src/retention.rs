@@ -9,6 +9,8 @@ use std::time::Duration;
 use standpipe_common::policy::{Floor, Keep};
 use standpipe_common::units::{ByteSize, Span};
 
+use crate::leap::is_plausible;
+
 /// When a part's turn comes, before its age counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Going {
@@ -57,18 +59,22 @@ impl fmt::Display for Because {
     }
 }
 
-/// The parts of one log that its own limits take, of `stored`, oldest first. `other_bytes` count, but stay.
-pub fn plan(stored: &[Stored], other_bytes: u64, keep: &Keep, now_ns: i64) -> Vec<(usize, Because)> {
+/// The parts of one log that its own limits take, of `stored`, oldest first. `other_bytes` count, but stay. Without
+/// `now_ns`, as after a leap of the clock, nothing is too old.
+pub fn plan(stored: &[Stored], other_bytes: u64, keep: &Keep, now_ns: Option<i64>) -> Vec<(usize, Because)> {
     let mut bytes = other_bytes + stored.iter().map(|part| part.bytes).sum::<u64>();
     let mut files = stored.len() as u64;
-    let at_most_ns = newest_possible(stored);
+    let at_most_ns = now_ns.map_or_else(|| vec![None; stored.len()], |now_ns| newest_possible(stored, now_ns));
+    let is_old = |index: usize, age: Duration| {
+        now_ns.zip(at_most_ns[index]).is_some_and(|(now_ns, newest_ns)| is_older(newest_ns, age, now_ns))
+    };
     let mut gone = Vec::new();
     for index in in_order(stored) {
         let because = if let Some(limit) = keep.files.at().filter(|limit| files > *limit) {
             Because::Files(limit)
         } else if let Some(limit) = keep.size.at().filter(|limit| bytes > *limit) {
             Because::Size(limit)
-        } else if let Some(age) = keep.age.at().filter(|age| is_older(at_most_ns[index], *age, now_ns)) {
+        } else if let Some(age) = keep.age.at().filter(|age| is_old(index, *age)) {
             Because::Age(age)
         } else {
             break;
@@ -142,12 +148,19 @@ fn in_order(stored: &[Stored]) -> Vec<usize> {
     order
 }
 
-/// The newest arrival that each part can have: none newer than those of any part after it. So a clock that was ahead
-/// for a while keeps nothing for ever, and nothing goes before what is older.
-fn newest_possible(stored: &[Stored]) -> Vec<i64> {
-    let mut newest: Vec<i64> = stored.iter().map(|part| part.newest_ns).collect();
+/// The newest arrival that each part can have. A time that cannot be (in the future, from before there was a clock, or
+/// earlier than that of a part before) is taken to be that of the next part which has one, and `None` where there is
+/// no such part yet. So a clock that was wrong for a while keeps nothing for ever and takes nothing too early.
+fn newest_possible(stored: &[Stored], now_ns: i64) -> Vec<Option<i64>> {
+    let mut latest = i64::MIN;
+    let mut newest: Vec<Option<i64>> = Vec::with_capacity(stored.len());
+    for part in stored {
+        let is_possible = is_plausible(part.newest_ns, now_ns) && part.newest_ns >= latest;
+        latest = if is_possible { part.newest_ns } else { latest };
+        newest.push(is_possible.then_some(part.newest_ns));
+    }
     for index in (1..newest.len()).rev() {
-        newest[index - 1] = newest[index - 1].min(newest[index]);
+        newest[index - 1] = newest[index - 1].or(newest[index]);
     }
     newest
 }
@@ -181,7 +194,7 @@ mod tests {
     type Gone = &'static [(usize, Because)];
 
     fn planned(stored: &[Stored], keep: Keep, now: i64) -> Vec<(usize, Because)> {
-        plan(stored, 50, &keep, now * 1_000_000_000)
+        plan(stored, 50, &keep, Some(now * 1_000_000_000))
     }
 
     fn size(bytes: u64) -> Keep {
@@ -210,7 +223,7 @@ mod tests {
         }
         let all = planned(&stored, size(1), 0);
         assert_eq!(all.len(), 4, "what is written now counts, but stays: {all:?}");
-        assert_eq!(plan(&[], u64::MAX, &size(1), 0), []);
+        assert_eq!(plan(&[], u64::MAX, &size(1), None), []);
     }
 
     #[test]
@@ -239,6 +252,15 @@ mod tests {
         assert_eq!(planned(&ahead, age, 14), [(0, AGE), (1, AGE), (2, AGE)]);
         let ahead_now = parts(&[(1, First), (9000, First)]);
         assert_eq!(planned(&ahead_now, age, 100), [(0, AGE)]);
+        // A boot in 1970 within 2026, and one before it.
+        let day = 1_795_255_200;
+        let behind = parts(&[(5, First), (day, First), (7, First), (day + 5, First), (8, First)]);
+        assert_eq!(planned(&behind, age, day + 10), []);
+        assert_eq!(planned(&behind, age, day + 11), [(0, AGE), (1, AGE)]);
+        assert_eq!(planned(&behind, age, day + 16), [(0, AGE), (1, AGE), (2, AGE), (3, AGE)]);
+        assert_eq!(plan(&behind, 0, &age, None), [], "the clock cannot be believed");
+        let files = Keep { files: Limit::At(4), ..age };
+        assert_eq!(plan(&behind, 0, &files, None), [(0, Because::Files(4))]);
     }
 
     #[test]

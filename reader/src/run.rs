@@ -5,6 +5,7 @@
 //! and every good pipe runs on.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -12,7 +13,9 @@ use mio::{Events, Interest, Poll, Token};
 use nix::sys::stat::{Mode, umask};
 use standpipe_common::descriptors::Descriptors;
 use standpipe_common::error::{Cannot, Error, Stop};
+use standpipe_common::name::PipeName;
 use standpipe_common::pipes::{Scan, scan};
+use standpipe_common::policy::Policy;
 use standpipe_common::ready;
 use standpipe_common::watch::Watch;
 use standpipe_common::{clock, logger};
@@ -23,7 +26,7 @@ use crate::control::Control;
 use crate::drain::Drain;
 use crate::mailboxes::Mailboxes;
 use crate::places::{Changes, Places};
-use crate::queue::ArchiveQueue;
+use crate::queue::{ArchiveQueue, Orphans};
 use crate::root::Root;
 use crate::settings::Settings;
 use crate::shelf::Shelf;
@@ -129,11 +132,19 @@ impl Daemon {
         done
     }
 
-    /// Logs in the root that belong to no pipe go on expiring by the defaults.
+    /// Logs in the root that belong to no pipe go on expiring by their own file or by the defaults. Nobody says any
+    /// more what is to be run for them.
     fn tell_archiver(&self, scan: &Scan) {
         let names = scan.entries.iter().map(|entry| entry.name.as_os_str().to_owned()).collect();
-        let others = scan.defaults.as_ref().and_then(|policy| Settings::from_policy(policy).ok());
-        self.queue.set_pipes(names, others.map(|settings| Upkeep::clone(&settings.upkeep)));
+        let upkeep = |policy: &Policy| {
+            let settings = Settings::from_policy(policy).ok()?;
+            Some(Arc::new(Upkeep { hook: None, ..Upkeep::clone(&settings.upkeep) }))
+        };
+        let own = |(name, policy): (&PipeName, &Option<Policy>)| {
+            (name.as_os_str().to_owned(), policy.as_ref().and_then(upkeep))
+        };
+        let own = scan.unlinked.own.iter().map(own).collect();
+        self.queue.set_pipes(names, Orphans { own, others: scan.unlinked.others.as_ref().and_then(upkeep) });
     }
 
     fn serve(&mut self) -> Result<(), Stop> {

@@ -7,7 +7,7 @@
 //! written costs resolution of arrival times, never a line. Blocks that a busy lane reserved ahead are given back when
 //! it rests or the part is sealed.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
@@ -17,6 +17,7 @@ use standpipe_common::error::{Cannot, Result};
 use standpipe_common::part::{PartKind, PartName};
 
 use crate::disk::{self, Dir, FileMode};
+use crate::leap::is_plausible;
 use crate::line_end::ends_inside_line;
 use crate::output::Shape;
 use crate::record::Record;
@@ -71,7 +72,7 @@ impl Segment {
     }
 
     /// Takes up one that is there. `open_before`: the part before it ended inside a line.
-    pub fn resume(dir: &Dir, name: PartName, open_before: bool) -> Result<Segment> {
+    pub fn resume(dir: &Dir, name: PartName, open_before: bool, now_ns: i64) -> Result<Segment> {
         let file_name = name.file(PartKind::Segment);
         let file = dir.open_write(&file_name)?;
         let metadata = file.metadata().cannot("look at", dir.path_of(&file_name))?;
@@ -81,8 +82,8 @@ impl Segment {
         } else {
             ends_inside_line(&file, len).cannot("read", dir.path_of(&file_name))?
         };
-        let begun_ns = if len == 0 || name.is_exact() { None } else { first_mark_ns(dir, &name) };
-        let begun_ns = begun_ns.or_else(|| disk::birth_ns(&metadata));
+        let is_told = name.is_exact() && is_plausible(name.birth_ns(), now_ns);
+        let begun_ns = if len == 0 || is_told { None } else { begun_ns(dir, &name, &metadata, now_ns) };
         // Whoever was killed could give nothing back.
         let reserved = metadata.blocks() * 512;
         let ino = metadata.ino();
@@ -110,10 +111,18 @@ impl Segment {
     }
 
     /// Since when its age counts, ns since the epoch: its birth by an exact name; a coarse one tells less than the
-    /// arrival of its first byte, which the first mark keeps.
-    pub fn begun_ns(&self) -> i64 {
+    /// arrival of its first byte, which the first mark keeps. What cannot be, for the clock was wrong then, does not
+    /// count: then it is the first moment of which the segment knows that can.
+    pub fn begun_ns(&mut self, now_ns: i64) -> i64 {
         let birth_ns = self.name.birth_ns();
-        if self.name.is_exact() { birth_ns } else { self.begun_ns.unwrap_or(birth_ns) }
+        let exact_ns = self.name.is_exact().then_some(birth_ns);
+        let mut told_ns = [exact_ns, self.begun_ns, Some(birth_ns)].into_iter().flatten();
+        if let Some(begun_ns) = told_ns.find(|time_ns| is_plausible(*time_ns, now_ns)) {
+            return begun_ns;
+        }
+        // Whoever takes it up again finds this moment as its last write.
+        disk::set_modified(&self.file, now_ns).ok();
+        *self.begun_ns.insert(now_ns)
     }
 
     /// Its last line has no end yet.
@@ -290,12 +299,38 @@ impl Segment {
     }
 }
 
-/// The arrival of a part's first byte. `None`: its marks are lost.
-fn first_mark_ns(dir: &Dir, name: &PartName) -> Option<i64> {
-    let mut bytes = [0; MARK_BYTES];
-    dir.open_read(name.file(PartKind::Marks)).ok()?.read_exact_at(&mut bytes, 0).ok()?;
-    let mark = Mark::from_bytes(bytes);
-    (mark.offset == 0).then_some(mark.time_ns)
+/// The first moment that a part knows of and that can be, as the clock stands: an arrival, its making, its last write.
+fn begun_ns(dir: &Dir, name: &PartName, metadata: &Metadata, now_ns: i64) -> Option<i64> {
+    let written_ns = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
+    let times = [first_mark_ns(dir, name, now_ns), disk::birth_ns(metadata), Some(written_ns)];
+    times.into_iter().flatten().find(|time_ns| is_plausible(*time_ns, now_ns))
+}
+
+/// The first arrival that can be: where the clock was wrong at first, that of the first mark after it was put right.
+fn first_mark_ns(dir: &Dir, name: &PartName, now_ns: i64) -> Option<i64> {
+    let file = dir.open_read(name.file(PartKind::Marks)).ok()?;
+    let mark_at = |index: u64| {
+        let mut bytes = [0; MARK_BYTES];
+        file.read_exact_at(&mut bytes, index * MARK_BYTES as u64).ok()?;
+        Some(Mark::from_bytes(bytes))
+    };
+    let (mut from, mut to) = (0, file.metadata().ok()?.len() / MARK_BYTES as u64);
+    let first = mark_at(0)?;
+    if first.offset != 0 {
+        return None;
+    }
+    if is_plausible(first.time_ns, now_ns) {
+        return Some(first.time_ns);
+    }
+    while from < to {
+        let middle = u64::midpoint(from, to);
+        if is_plausible(mark_at(middle)?.time_ns, now_ns) {
+            to = middle;
+        } else {
+            from = middle + 1;
+        }
+    }
+    mark_at(from).map(|mark| mark.time_ns)
 }
 
 impl Drop for Segment {

@@ -1,17 +1,19 @@
-//! `.standpipe`, the file by which a log directory is ours: the boot of its last writer, and every pattern that names
-//! of its parts were ever made by.
+//! `.standpipe`, the file by which a log directory is ours: the boot of its last writer, every pattern that names of
+//! its parts were ever made by, and since when no link leads to it, if none does.
 //!
 //! ```text
 //! standpipe 1
 //! boot 0f2d…
 //! pattern %Y-%m-%dT%H-%M-%S.%6fZ
 //! pattern %Y-%m-%d
+//! unlinked 2026-11-21T10:00:00Z
 //! ```
 //! Invariants: it is whole or as it was; a pattern stands in it before the first part has a name of it. A file that is
 //! empty or damaged says what an empty one does: the built-in pattern, and no boot.
 
 use std::io::Read;
 
+use jiff::Timestamp;
 use standpipe_common::error::{Cannot, Result};
 use standpipe_common::own;
 use standpipe_common::part::Pattern;
@@ -37,11 +39,13 @@ pub struct State {
     pub boot: Option<String>,
     /// In the order in which they were first used; at least one.
     pub patterns: Vec<Pattern>,
+    /// When the archiver found first that no link leads to it, ns since the epoch.
+    pub unlinked_ns: Option<i64>,
 }
 
 impl Default for State {
     fn default() -> State {
-        State { boot: None, patterns: vec![Pattern::default()] }
+        State { boot: None, patterns: vec![Pattern::default()], unlinked_ns: None }
     }
 }
 
@@ -79,13 +83,17 @@ impl State {
         if patterns.is_empty() {
             patterns.push(Pattern::default());
         }
-        State { boot: values("boot ").next().map(str::to_owned), patterns }
+        let unlinked = values("unlinked ").next().and_then(|text| text.parse::<Timestamp>().ok());
+        let unlinked_ns = unlinked.and_then(|time| i64::try_from(time.as_nanosecond()).ok());
+        State { boot: values("boot ").next().map(str::to_owned), patterns, unlinked_ns }
     }
 
     fn text(&self) -> String {
         let boot = self.boot.iter().map(|boot| format!("boot {boot}\n"));
         let patterns = self.patterns.iter().map(|pattern| format!("pattern {pattern}\n"));
-        std::iter::once("standpipe 1\n".to_owned()).chain(boot).chain(patterns).collect()
+        let unlinked = self.unlinked_ns.and_then(|ns| Timestamp::from_nanosecond(i128::from(ns)).ok());
+        let unlinked = unlinked.map(|time| format!("unlinked {time}\n"));
+        std::iter::once("standpipe 1\n".to_owned()).chain(boot).chain(patterns).chain(unlinked).collect()
     }
 }
 
@@ -96,7 +104,11 @@ mod tests {
     #[test]
     fn what_was_written_comes_back_and_what_is_damaged_lists_the_built_in_pattern() {
         let patterns = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
-        let state = State { boot: Some("b".to_owned()), patterns: patterns(&["%Y", Pattern::DEFAULT, "app-%Y-%m"]) };
+        let state = State {
+            boot: Some("b".to_owned()),
+            patterns: patterns(&["%Y", Pattern::DEFAULT, "app-%Y-%m"]),
+            unlinked_ns: Some(1_795_255_200_123_456_789),
+        };
         assert_eq!(State::parse(&state.text()), state);
         for (text, boot, listed) in [
             ("", None, &[Pattern::DEFAULT][..]),
@@ -104,7 +116,7 @@ mod tests {
             ("standpipe 1\nboot x\n", Some("x"), &[Pattern::DEFAULT]),
             ("standpipe 1\nboot x\npattern %d\npattern %Y\npattern %Y\npatt", Some("x"), &["%Y"]),
         ] {
-            let expected = State { boot: boot.map(str::to_owned), patterns: patterns(listed) };
+            let expected = State { boot: boot.map(str::to_owned), patterns: patterns(listed), unlinked_ns: None };
             assert_eq!(State::parse(text), expected, "{text:?}");
         }
     }

@@ -25,7 +25,6 @@ const MOMENT: Duration = Duration::from_millis(300);
 /// By it everything is too old a day later.
 const ONE_HOUR: &str = "keep_size = \"off\"\nkeep_free = \"off\"\nkeep_age = \"1h\"\nrotate_age = \"off\"\n";
 const TODAY: &str = "2026-11-21T10:00:00Z";
-const TOMORROW: &str = "2026-11-22T23:59:00Z";
 
 fn rotate(stand: &Stand, reader: &Daemon, text: &str) {
     stand.write_and_wait(text);
@@ -54,6 +53,12 @@ fn leave(stand: &Stand, reader: &Daemon, name: &str, pipe: File) {
     reader.wait_line(&format!("{name}: is drained no more"));
 }
 
+/// Until what no link leads to may expire, and an hour more.
+fn let_a_day_pass(stand: &Stand, clock: &Clock) {
+    clock.pass(&stand.scratch, &["2026-11-21T11:30:00Z", "2026-11-22T10:00:00Z"]);
+    clock.set("2026-11-22T11:31:00Z");
+}
+
 /// Waits for the round that takes the orphan's archive, and checks that this log is as it was.
 fn outlives_a_round(orphan: &Path, log: &Path, expected: &[u8]) {
     until("the orphan's archive is gone", || archives(orphan).is_empty());
@@ -71,7 +76,7 @@ fn a_link_in_the_root_to_the_log_of_a_pipe_makes_it_no_orphan() {
         rotate(&stand, &reader, "archived\n");
         stand.write_and_wait("active\n");
         symlink("app", stand.scratch.logs().join("old")).unwrap();
-        clock.set(TOMORROW);
+        let_a_day_pass(&stand, &clock);
         outlives_a_round(&orphan, &stand.log_dir(), b"archived\nactive\n");
     });
 }
@@ -86,7 +91,7 @@ fn a_log_directory_that_is_renamed_under_a_lane_at_work_is_no_orphan() {
         stand.write_and_wait("one\n");
         let old = stand.scratch.logs().join("app.old");
         fs::rename(stand.log_dir(), &old).unwrap();
-        clock.set(TOMORROW);
+        let_a_day_pass(&stand, &clock);
         outlives_a_round(&orphan, &old, b"one\n");
     });
 }
@@ -104,7 +109,7 @@ fn the_archiver_knows_the_active_segment_of_a_directory_that_was_made_anew() {
         until("the lane rests", || !has_log());
         fs::remove_dir_all(stand.log_dir()).unwrap();
         stand.write_and_wait("precious\n");
-        clock.set(TOMORROW);
+        let_a_day_pass(&stand, &clock);
         outlives_a_round(&orphan, &stand.log_dir(), b"precious\n");
     });
 }

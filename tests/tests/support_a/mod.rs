@@ -120,6 +120,16 @@ impl Clock {
         replace(&self.0, time);
     }
 
+    /// It says these times one after the other, each once the archiver has looked at the one before: when this returns
+    /// it has done all that was due but at the last of them.
+    pub fn pass(&self, scratch: &Scratch, times: &[&str]) {
+        for time in times {
+            self.set(time);
+            let looked = || fs::read_to_string(scratch.logs().join(".clock")).unwrap_or_default();
+            until("the archiver looks at the clock", || looked().contains(&format!("\nwall {time}\n")));
+        }
+    }
+
     /// Whoever is started so lives by it.
     pub fn steer(&self, launch: Launch) -> Launch {
         launch.env("STANDPIPE_TEST_CLOCK", &self.0)
