@@ -148,7 +148,7 @@ fn r26_so_it_is_where_the_file_system_has_no_unnamed_files() {
 
 #[test]
 fn r27_an_archive_is_whole_the_moment_it_appears() {
-    const ROTATIONS: usize = 100;
+    const ROTATIONS: usize = 40;
     let stand = Stand::new("rotate_size = \"1KiB\"\n");
     let _reader = stand.reader().start();
     let log_dir = stand.log_dir();
@@ -165,6 +165,7 @@ fn r27_an_archive_is_whole_the_moment_it_appears() {
         let mut watches_on = true;
         while watches_on {
             watches_on = !writing.is_finished();
+            thread::sleep(Duration::from_millis(1));
             for event in inotify.read_events().unwrap_or_default() {
                 let path = log_dir.join(event.name.unwrap_or_default());
                 if path.extension().is_some_and(|extension| extension == "zst") {

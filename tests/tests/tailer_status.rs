@@ -82,7 +82,7 @@ fn a_full_pipe_shows_as_lag_and_as_blocked_and_as_neither_when_it_is_drained() {
     let mut said = String::new();
     until("both are findings", || {
         let output = status(&stand).run();
-        said = text(&output);
+        text(&output).clone_into(&mut said);
         output.code == 1 && said.contains("its output took nothing")
     });
     let since = said.split("app.log is behind since ").nth(1).and_then(|rest| rest.split_once("s: "));
