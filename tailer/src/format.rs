@@ -62,6 +62,8 @@ struct Source {
     /// Whether its last piece was not the end of its line.
     is_open: bool,
     record: Option<Record>,
+    /// Each of its files is of another process: no record goes on in the next.
+    is_spool: bool,
 }
 
 /// What began with a line with a time, and goes on with lines without.
@@ -91,7 +93,7 @@ struct Line<'a> {
 
 impl Source {
     fn new(name: &str, parser: Parser) -> Source {
-        Source { name: name.to_string(), color: None, parser, is_open: false, record: None }
+        Source { name: name.to_string(), color: None, parser, is_open: false, record: None, is_spool: false }
     }
 
     /// The time of a line, in which none was found: that of the record that it goes on with.
@@ -125,6 +127,12 @@ impl Formatter {
         self.sources[id.0 as usize] = source;
     }
 
+    /// The files of a source have nothing to do with each other.
+    pub fn keep_files_apart(&mut self, id: SourceId) {
+        self.grow(id);
+        self.sources[id.0 as usize].is_spool = true;
+    }
+
     /// Whether pieces of a line have to follow each other, with nothing of another source between them.
     pub fn joins_pieces(&self) -> bool {
         self.form != Form::Json
@@ -137,6 +145,10 @@ impl Formatter {
             return;
         }
         self.grow(lines.source);
+        let source = &mut self.sources[lines.source.0 as usize];
+        if source.is_spool && lines.start == 0 {
+            source.record = None;
+        }
         let mut at = 0;
         while at < lines.bytes.len() {
             let rest = &lines.bytes[at..];

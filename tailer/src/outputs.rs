@@ -92,6 +92,14 @@ impl Kind {
         }
     }
 
+    fn keep_files_apart(&mut self, source: SourceId) {
+        match self {
+            Kind::Stdout(stdout) => stdout.formatter().keep_files_apart(source),
+            Kind::OrderedStdout(window) => window.inner().formatter().keep_files_apart(source),
+            Kind::Stage(_) | Kind::OrderedStage(_) => {}
+        }
+    }
+
     fn take_oddities(&mut self) -> Vec<Oddity> {
         match self {
             Kind::OrderedStdout(window) => window.take_oddities(),
@@ -139,6 +147,11 @@ impl Outputs {
     /// Tells one of them what a source is called and what its times look like, before its first line.
     pub fn introduce(&mut self, index: usize, source: SourceId, name: &str, format: Format) {
         self.list[index].kind.introduce(source, name, format);
+    }
+
+    /// Tells one of them that the files of a source have nothing to do with each other; after [`Outputs::introduce`].
+    pub fn keep_files_apart(&mut self, index: usize, source: SourceId) {
+        self.list[index].kind.keep_files_apart(source);
     }
 
     /// A source has more for it than it has room now. To be said once, until the source is roused.

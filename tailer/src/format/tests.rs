@@ -175,3 +175,17 @@ fn levels_are_taken_out_where_they_begin_the_message_and_seen_elsewhere() {
         assert_eq!(String::from_utf8(out).unwrap().trim_end(), text, "{line}");
     }
 }
+
+#[test]
+fn a_record_does_not_go_on_in_a_file_of_another_process() {
+    for (is_spool, text) in
+        [(true, "2026-11-21T10:00:01.000000Z app.log - b\n"), (false, "2026-11-21T10:00:00Z app.log - b\n")]
+    {
+        let mut formatter = formatter(Form::Text, false);
+        if is_spool {
+            formatter.keep_files_apart(SourceId(1));
+        }
+        put(&mut formatter, 0, b"2026-11-21T10:00:00Z a\n");
+        assert_eq!(String::from_utf8(put(&mut formatter, 0, b"b\n")).unwrap(), text);
+    }
+}

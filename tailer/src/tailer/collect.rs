@@ -29,6 +29,7 @@ impl Tailer {
         let mut spool = Spool::new(id, config, output, place::neighbours(&self.config, index), now);
         spool.limit(self.is_batch, now);
         self.outputs.introduce(output, id, &spool.name(), Format::Auto);
+        self.outputs.keep_files_apart(output, id);
         self.printer.print(&Event::Note(format!("collecting files of {}", spool.config().dir.display())));
         self.spools.add(spool);
         Ok(())
