@@ -93,10 +93,15 @@ impl Surroundings for Around<'_> {
         let errno = listed.as_ref().err().and_then(Error::errno);
         self.was_short = errno.is_some_and(is_out_of_descriptors);
         let siblings = listed.unwrap_or_default();
-        let is_readable = |packing: Option<Packing>| packing.is_none_or(Packing::is_readable);
-        let is_one = |sibling: &Sibling| is_readable(sibling.packed) && !self.config.is_state(&sibling.path);
+        let is_one = |sibling: &Sibling| !self.config.is_state(&sibling.path);
         let named = siblings.into_iter().filter(is_one).map(|sibling| sibling.path);
         self.also.iter().cloned().chain(named.filter(|path| !self.also.contains(path))).collect()
+    }
+
+    fn others(&mut self) -> Vec<PathBuf> {
+        let mut others = self.siblings.others(self.directories);
+        others.retain(|path| !self.config.is_state(path));
+        others
     }
 
     fn refresh(&mut self) {
@@ -112,7 +117,7 @@ impl Surroundings for Around<'_> {
     }
 
     fn unpack(&mut self, file: File, path: &Path) -> io::Result<Box<dyn Read>> {
-        let packing = packing(path).ok_or(io::ErrorKind::InvalidInput)?;
+        let packing = Packing::of_file(&file).or_else(|| packing(path)).ok_or(io::ErrorKind::InvalidInput)?;
         Ok(Box::new(Packed::open(file, packing)?))
     }
 

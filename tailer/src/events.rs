@@ -38,6 +38,8 @@ pub enum Event {
     Lost { name: String, bytes: Option<u64> },
     /// Files of before this start are no longer there.
     GenerationsMissing { name: String, bytes: Option<u64> },
+    /// A rotated file cannot be read.
+    Unreadable { name: String, path: PathBuf, bytes: u64, why: String },
     /// A part of the file was never written, and was passed.
     Hole { name: String, bytes: u64 },
     /// A last line had no newline; it has one now.
@@ -111,6 +113,7 @@ impl Event {
             Event::Error(_) => Level::Error,
             Event::Lost { .. }
             | Event::GenerationsMissing { .. }
+            | Event::Unreadable { .. }
             | Event::OpenError { .. }
             | Event::Refused { .. }
             | Event::Waiting { .. }

@@ -1,4 +1,4 @@
-//! Rotated generations that were compressed: reads `.gz` and `.zst`, recognises `.xz` and `.bz2`.
+//! Rotated generations that were compressed: reads gzip and zstd, recognises the other usual ones.
 //!
 //! All members and frames are read, one after the other. Of one that is cut off or damaged everything before the damage
 //! is given first, then the error. Not here: whether it is the same as a file that was read before; an archive has no
@@ -9,21 +9,20 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::FileExt;
 
 use flate2::bufread::MultiGzDecoder;
 use zstd::stream::read::Decoder;
 
-/// How a file is packed, by the end of its name.
+/// How a file is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Packing {
     /// `.gz`
     Gzip,
     /// `.zst`
     Zstd,
-    /// `.xz`, which is not read.
-    Xz,
-    /// `.bz2`, which is not read.
-    Bzip2,
+    /// In a way that is not read: how its name ends, or what packed it.
+    Other(&'static str),
 }
 
 /// What packed files begin with, and what packs so.
@@ -60,8 +59,22 @@ pub fn packer(first: &[u8]) -> Option<&'static str> {
     }
 }
 
-const ENDS: [(&str, Packing); 4] =
-    [(".gz", Packing::Gzip), (".zst", Packing::Zstd), (".xz", Packing::Xz), (".bz2", Packing::Bzip2)];
+/// How the names of packed files end.
+const ENDS: [(&str, Packing); 13] = [
+    (".gz", Packing::Gzip),
+    (".zst", Packing::Zstd),
+    (".xz", Packing::Other(".xz")),
+    (".bz2", Packing::Other(".bz2")),
+    (".zip", Packing::Other(".zip")),
+    (".lz4", Packing::Other(".lz4")),
+    (".lzma", Packing::Other(".lzma")),
+    (".lz", Packing::Other(".lz")),
+    (".lzo", Packing::Other(".lzo")),
+    (".Z", Packing::Other(".Z")),
+    (".br", Packing::Other(".br")),
+    (".7z", Packing::Other(".7z")),
+    (".sz", Packing::Other(".sz")),
+];
 
 impl Packing {
     /// A name without its end, and how the file is packed. `None`: it is not.
@@ -73,16 +86,25 @@ impl Packing {
         })
     }
 
-    /// Whether [`Packed`] can read it.
-    pub fn is_readable(self) -> bool {
-        matches!(self, Packing::Gzip | Packing::Zstd)
+    /// How an open file is packed, by what it begins with: some rotators give what they pack no other name.
+    pub fn of_file(file: &File) -> Option<Packing> {
+        let mut first = [0; BEGINNING_BYTES];
+        let read = file.read_at(&mut first, 0).unwrap_or_default();
+        packer(&first[..read]).map(|packer| match packer {
+            "gzip" => Packing::Gzip,
+            "zstd" => Packing::Zstd,
+            other => Packing::Other(other),
+        })
     }
 }
 
 impl fmt::Display for Packing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (end, _) = ENDS[*self as usize];
-        f.write_str(end)
+        f.write_str(match self {
+            Packing::Gzip => ".gz",
+            Packing::Zstd => ".zst",
+            Packing::Other(name) => name,
+        })
     }
 }
 
@@ -106,8 +128,8 @@ impl Packed {
         let unpacker = match packing {
             Packing::Gzip => Unpacker::Gzip(MultiGzDecoder::new(BufReader::new(file))),
             Packing::Zstd => Unpacker::Zstd(Decoder::new(file)?),
-            Packing::Xz | Packing::Bzip2 => {
-                return Err(io::Error::other(format!("{packing} files are not read")));
+            Packing::Other(_) => {
+                return Err(io::Error::new(io::ErrorKind::Unsupported, format!("{packing} files are not unpacked")));
             }
         };
         Ok(Packed(unpacker))
@@ -173,10 +195,15 @@ mod tests {
         let of = |name: &str| Packing::of(OsStr::new(name)).map(|(plain, packing)| (plain.into_string(), packing));
         assert_eq!(of("app.log.1.gz"), Some((Ok("app.log.1".to_string()), Packing::Gzip)));
         assert_eq!(of("app.log.zst"), Some((Ok("app.log".to_string()), Packing::Zstd)));
-        assert_eq!(of("app.log.2.xz").map(|(_, packing)| packing.is_readable()), Some(false));
         assert_eq!(of("app.log.2.bz2").map(|(_, packing)| packing.to_string()), Some(".bz2".to_string()));
         assert_eq!(of("app.log.1.gz.tmp"), None);
         assert_eq!(of(".gz"), None);
+        for (end, packing) in ENDS {
+            assert_eq!(
+                (of(&format!("a{end}")).map(|(_, packing)| packing), packing.to_string()),
+                (Some(packing), end.to_string())
+            );
+        }
     }
 
     #[test]
@@ -237,6 +264,6 @@ mod tests {
         let directory = File::open("/").unwrap();
         assert_eq!(Packed::open(directory, Packing::Gzip).err().unwrap().to_string(), "it is no regular file");
         let file = tempfile::tempfile().unwrap();
-        assert_eq!(Packed::open(file, Packing::Xz).err().unwrap().to_string(), ".xz files are not read");
+        assert_eq!(Packed::open(file, Packing::Other(".xz")).err().unwrap().to_string(), ".xz files are not unpacked");
     }
 }

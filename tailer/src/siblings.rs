@@ -16,7 +16,7 @@ use standpipe_common::error::{Error, Result};
 
 use crate::packed::Packing;
 use crate::siblings::directories::Directories;
-use crate::siblings::names::{Rank, rank, stem};
+use crate::siblings::names::{Rank, beginnings, rank};
 
 /// Links that lead to links are followed so far, as by the kernel.
 const HOPS_MAX: usize = 40;
@@ -114,8 +114,8 @@ impl Siblings {
         let mut seen = Vec::new();
         for place in self.places() {
             let (listing, version) = directories.list(&place.dir)?;
-            let beginning = place.names.map_or_else(|| stem(&place.live), |names| &names.beginning);
-            for name in listing.beginning(beginning) {
+            let names = place.beginnings().into_iter().flat_map(|beginning| listing.beginning(beginning));
+            for name in names {
                 let Some(rank) = place.rank(name) else { continue };
                 let (plain, packed) = Packing::of(name).unzip();
                 if plain.is_none_or(|plain| plain == place.live || !listing.contains(&plain)) {
@@ -128,6 +128,19 @@ impl Siblings {
         siblings.sort_by(|a, b| a.rank.cmp(&b.rank).then_with(|| a.path.cmp(&b.path)));
         siblings.dedup_by(|a, b| a.path == b.path);
         Ok(siblings)
+    }
+
+    /// All other files where they are looked for, but the followed one.
+    pub fn others(&self, directories: &mut Directories) -> Vec<PathBuf> {
+        let mut others = Vec::new();
+        for place in self.places() {
+            let Ok((listing, _)) = directories.list(&place.dir) else { continue };
+            let is_other = |name: &&OsStr| *name != place.live && place.rank(name).is_none();
+            others.extend(listing.beginning(OsStr::new("")).filter(is_other).map(|name| place.dir.join(name)));
+        }
+        others.sort_unstable();
+        others.dedup();
+        others
     }
 
     fn places(&self) -> Vec<Place<'_>> {
@@ -154,6 +167,14 @@ impl Siblings {
 }
 
 impl Place<'_> {
+    /// What the names that are looked for can begin with.
+    fn beginnings(&self) -> Vec<&OsStr> {
+        match self.names {
+            None => beginnings(&self.live).collect(),
+            Some(names) => vec![&names.beginning],
+        }
+    }
+
     fn rank(&self, name: &OsStr) -> Option<Rank> {
         let rank = rank(&self.live, name);
         match self.names {
@@ -241,6 +262,19 @@ mod tests {
         touch(dir.path(), &["app.log", "app.log.1", "app.log.1.gz", "app.log.2.gz", "app.log.gz"]);
         let mut siblings = Siblings::new(&dir.path().join("app.log"), None).unwrap();
         assert_eq!(list(&mut siblings, dir.path()), ["app.log.2.gz", "app.log.1", "app.log.gz"]);
+    }
+
+    #[test]
+    fn names_that_begin_otherwise_are_found_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (older, newer) = ("@400000006921e3f41d8a2b3c.s", "@400000006921e3f51d8a2b3c.u");
+        touch(dir.path(), &["current", "lock", "state", older, newer]);
+        let mut siblings = Siblings::new(&dir.path().join("current"), None).unwrap();
+        assert_eq!(list(&mut siblings, dir.path()), [older, newer]);
+        let (older, newer) = ("20261121-1000-01-app.log.gz", "20261121-1000-02-app.log");
+        touch(dir.path(), &["app.log", older, newer, "20261121-1000-02-web.log"]);
+        let mut siblings = Siblings::new(&dir.path().join("app.log"), None).unwrap();
+        assert_eq!(list(&mut siblings, dir.path()), [older, newer]);
     }
 
     #[test]

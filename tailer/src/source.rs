@@ -4,7 +4,7 @@
 //! whoever keeps a checkpoint can write a changed list down before bytes of it are on their way. Time and hints come in
 //! as arguments; nothing here waits.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,6 +48,8 @@ pub struct Source {
     pub(crate) copies: Vec<Copy>,
     /// Packed files that end too early: they may still be written.
     pub(crate) torn: Vec<Torn>,
+    /// Files of which it was said that they cannot be read.
+    pub(crate) told: HashSet<Identity>,
     pub(crate) since_ns: i64,
     /// What a checkpoint said, until the first look.
     pub(crate) restored: Option<SourceState>,
@@ -86,6 +88,7 @@ impl Source {
             before: None,
             copies: Vec::new(),
             torn: Vec::new(),
+            told: HashSet::new(),
             restored: None,
             looks: 0,
             was_there: false,

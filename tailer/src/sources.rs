@@ -15,6 +15,7 @@ use glob::{MatchOptions, Pattern};
 use standpipe_common::error::Error;
 
 use crate::config::{Config, FileConfig};
+use crate::packed::Packing;
 
 /// As a shell matches: `*` neither crosses a `/` nor begins with a dot.
 const AS_A_SHELL: MatchOptions =
@@ -88,7 +89,8 @@ fn rotated_of(live: &Path, candidate: &Path, is_rotation: &IsRotation<'_>) -> bo
 }
 
 /// The names from which rotation could have made this one: it puts something behind a name (`app.log.1`), or before its
-/// extension (`app-20261121.log`, also with `.gz` behind that). So no file needs to be compared with all others.
+/// extension (`app-20261121.log`, also with `.gz` behind that), or before a name (`20261121-1000-01-app.log`), or gives
+/// labels beside `current`. So no file needs to be compared with all others.
 fn possible_lives(path: &Path) -> impl Iterator<Item = PathBuf> {
     let name = path.file_name().unwrap_or_default().as_bytes();
     let extensions: BTreeSet<&[u8]> = name.split(|byte| *byte == b'.').skip(1).collect();
@@ -100,6 +102,12 @@ fn possible_lives(path: &Path) -> impl Iterator<Item = PathBuf> {
             extensions.iter().map(|extension| [stem, b".", extension].concat()).collect();
         whole.chain(with_extension)
     });
+    let plain = Packing::of(OsStr::from_bytes(name)).map_or(name.len(), |(plain, _)| plain.len());
+    let is_dated = name.first().is_some_and(u8::is_ascii_digit);
+    let behind = (1..plain).filter(move |at| is_dated && matches!(name[at - 1], b'-' | b'.' | b'_'));
+    let behind = behind.map(move |at| name[at..plain].to_vec());
+    let labelled = name.starts_with(b"@").then(|| b"current".to_vec());
+    let lives = lives.chain(behind).chain(labelled);
     lives.map(|live| path.with_file_name(OsString::from_vec(live)))
 }
 

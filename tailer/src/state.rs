@@ -46,6 +46,8 @@ pub struct DoneState {
     pub head: Head,
     /// How long it was: by this, `guard` and `head` a copy of it is known, packed or not.
     pub size: u64,
+    /// Its last change, ns since the epoch, which packers keep. 0: not known.
+    pub changed_ns: i64,
 }
 
 impl DoneState {

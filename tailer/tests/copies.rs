@@ -351,7 +351,8 @@ fn a_packed_file_is_not_unpacked_for_each_file_that_is_done_with() {
     let done = |ino| {
         let origin = Origin { identity: Identity { ino, ..Identity::default() }, epoch: 0 };
         let head = Head::of(&lines(1..1000).as_bytes()[..GUARD_BYTES_MAX]);
-        DoneState { origin, offset: Some(1 << 20), guard: Some(Guard { len: 1, hash: 0 }), head, size: 1 << 20 }
+        let (guard, size) = (Some(Guard { len: 1, hash: 0 }), 1 << 20);
+        DoneState { origin, offset: Some(size), guard, head, size, changed_ns: 0 }
     };
     state.done = (0..1000).map(done).collect();
     follower.append("app.log", lines(10..100_000));

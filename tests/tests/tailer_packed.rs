@@ -15,7 +15,7 @@ use support_c::{Owner, Tailing};
 mod support_c;
 
 /// More than a pipe, its staging pipe and a block of the tailer take.
-const BACKLOG_LINES: u64 = 40_000;
+const BACKLOG_LINES: u64 = 16_000;
 
 /// What happens to the tailer while files are rotated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -33,6 +33,7 @@ fn states(offset: u64) -> Vec<SourceState> {
             guard: Some(Guard::of_end(b"the end\n")),
             head: Head::default(),
             size: offset + 1,
+            changed_ns: 0,
         }],
         since_ns: 1_795_000_000_000_000_001,
         left_ns: 0,

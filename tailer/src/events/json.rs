@@ -39,6 +39,10 @@ fn fields(event: &Event) -> (&'static str, Value) {
         }
         Event::Lost { name, bytes } => ("lost", json!({"source": name, "bytes": bytes})),
         Event::GenerationsMissing { name, bytes } => ("generations_missing", json!({"source": name, "bytes": bytes})),
+        Event::Unreadable { name, path, bytes, why } => {
+            let path = path.to_string_lossy();
+            ("unreadable", json!({"source": name, "path": path, "bytes": bytes, "why": why}))
+        }
         Event::Hole { name, bytes } => ("hole", json!({"source": name, "bytes": bytes})),
         Event::Unfinished { name, bytes } => ("unfinished", json!({"source": name, "bytes": bytes})),
         Event::Late { name, count } => ("late", json!({"source": name, "count": count})),

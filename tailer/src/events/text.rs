@@ -27,6 +27,10 @@ pub(super) fn sentence(event: &Event) -> String {
         Event::GenerationsMissing { name, bytes } => {
             format!("{name} lost {}: files that were rotated since the last run are gone", some(*bytes))
         }
+        Event::Unreadable { name, path, bytes, why } => {
+            let bytes = plural(*bytes, "byte");
+            format!("{name}: {} ({bytes}) may hold lines that were not delivered: {why}", path.display())
+        }
         Event::Hole { name, bytes } => format!("{name} has a hole, {} passed", plural(*bytes, "byte")),
         Event::Unfinished { name, bytes } => {
             format!("{name} ended without a newline, added one to its last line of {}", plural(*bytes, "byte"))

@@ -3,9 +3,12 @@
 //! A packed file is unpacked once: what it begins with says whose copy it may be, and only where it may be one it is
 //! gone through, with a sample at each place that matters.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
 
 use crate::follow::generation::Generation;
 use crate::follow::memory::Memory;
@@ -13,7 +16,7 @@ use crate::follow::sample::{Sample, Sampler};
 use crate::follow::settings::Surroundings;
 use crate::guard::{GUARD_BYTES_MAX, Guard, Head};
 use crate::identity::{Identity, Origin};
-use crate::open::{At, Opened, look};
+use crate::open::{At, Found, Opened, look};
 use crate::state::DoneState;
 
 /// Births are as old as the last tick of the kernel's clock, changes are not: so much later a change may seem to be than
@@ -33,6 +36,25 @@ pub(crate) struct Candidate {
     pub(crate) file: Option<File>,
     /// Of a packed file that was unpacked.
     pub(crate) unpacked: Option<Unpacked>,
+    pub(crate) obstacle: Option<Obstacle>,
+}
+
+/// Why a file cannot be read, where time alone does not change that.
+#[derive(Clone, Debug)]
+pub(crate) enum Obstacle {
+    /// As the kernel says.
+    Errno(Errno),
+    /// It is packed in a way that is not read.
+    Packing(String),
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Obstacle::Errno(errno) => write!(f, "{errno:?}"),
+            Obstacle::Packing(why) => f.write_str(why),
+        }
+    }
 }
 
 /// What a packed file holds, as far as that was of interest.
@@ -45,6 +67,20 @@ pub(crate) struct Unpacked {
 }
 
 impl Candidate {
+    /// A file that stands at `path`, not opened.
+    pub(crate) fn found(path: PathBuf, found: &Found) -> Candidate {
+        Candidate {
+            path,
+            identity: found.identity,
+            size: found.stamp.size,
+            changed_ns: found.stamp.changed_ns(),
+            is_packed: false,
+            file: None,
+            unpacked: None,
+            obstacle: None,
+        }
+    }
+
     /// Unpacks it as far as it matters: `ends` says where, for a file that begins like this. `is_torn`: where it cannot
     /// be unpacked any further it ends.
     ///
@@ -101,19 +137,42 @@ impl Candidate {
     pub(crate) fn may_be_copy_of(&self, generation: &Generation, all: &Sample) -> bool {
         let of_ns = generation.origin.identity.born_ns;
         if self.is_packed {
-            return all.at >= GUARD_BYTES_MAX as u64 || self.changed_ns >= of_ns - TICK_NS;
+            return all.at >= GUARD_BYTES_MAX as u64 || self.changed_by_ns() >= of_ns - TICK_NS;
         }
         self.identity.born_ns == 0 || of_ns == 0 || self.identity.born_ns >= of_ns
     }
 
     /// By what it is older or newer than another: birth, and for a packed file the last change.
     pub(crate) fn age_ns(&self) -> i64 {
-        if self.is_packed || self.identity.born_ns == 0 { self.changed_ns } else { self.identity.born_ns }
+        if self.is_packed || self.identity.born_ns == 0 { self.changed_by_ns() } else { self.identity.born_ns }
+    }
+
+    /// The latest time at which its content can have changed.
+    pub(crate) fn changed_by_ns(&self) -> i64 {
+        self.changed_ns + self.grain_ns() - 1
+    }
+
+    /// Whether what it was packed from can have changed last at this time.
+    pub(crate) fn has_change_of(&self, changed_ns: i64) -> bool {
+        (self.changed_ns..=self.changed_by_ns()).contains(&changed_ns)
+    }
+
+    /// How fine its time of change is: some packers keep the microsecond of it, or the second, only.
+    fn grain_ns(&self) -> i64 {
+        let grains = [1_000_000_000, 1000];
+        grains.into_iter().find(|grain| self.changed_ns % grain == 0).unwrap_or(1)
     }
 
     /// The same for putting files in order.
     pub(crate) fn order_ns(&self) -> i64 {
-        if self.is_packed { self.changed_ns - TICK_NS } else { self.age_ns() }
+        let born_ns = self.identity.born_ns;
+        if self.is_packed {
+            self.changed_ns - TICK_NS
+        } else if born_ns == 0 {
+            self.changed_ns
+        } else {
+            born_ns
+        }
     }
 
     /// It as a file that never was ours, with what tells a copy of it; of a packed one that is known if it was unpacked
@@ -127,7 +186,8 @@ impl Candidate {
         match whole {
             Some(Sample { head, at, before }) => {
                 let guard = Some(Guard::of_end(&before));
-                DoneState { origin, offset: None, guard, head: Head::of(&head), size: at }
+                let (head, changed_ns) = (Head::of(&head), self.changed_ns);
+                DoneState { origin, offset: None, guard, head, size: at, changed_ns }
             }
             None => DoneState { origin, size: self.size, ..DoneState::default() },
         }

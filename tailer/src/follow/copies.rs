@@ -4,9 +4,12 @@
 //! A packed file is unpacked at most once as long as it does not change: after that it is on the list, done with, or
 //! remembered as a copy.
 
+use std::io::ErrorKind;
 use std::time::Instant;
 
-use crate::follow::candidate::{Candidate, open_packed};
+use nix::errno::Errno;
+
+use crate::follow::candidate::{Candidate, Obstacle, open_packed};
 use crate::follow::generation::{Generation, Phase, Place};
 use crate::follow::sample::{Fit, Sample, Sampler};
 use crate::follow::settings::Surroundings;
@@ -72,7 +75,12 @@ impl Source {
             let Err(error) = unpacked else { continue };
             if is_out_of_descriptors(errno(&error)) {
                 self.wants_descriptor = true;
-            } else if error.raw_os_error().is_none() {
+            } else if error.kind() == ErrorKind::Unsupported {
+                candidate.obstacle = Some(Obstacle::Packing(error.to_string()));
+                continue;
+            } else if let Some(errno) = error.raw_os_error() {
+                candidate.obstacle = Some(Obstacle::Errno(Errno::from_raw(errno)));
+            } else if error.kind() != ErrorKind::NotFound {
                 self.torn.retain(|torn| torn.identity != candidate.identity);
                 self.torn.push(Torn { identity: candidate.identity, stamp, since: now });
             }

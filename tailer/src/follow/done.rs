@@ -93,7 +93,8 @@ impl Source {
         if generation.has_name && matches!(generation.place, Place::Open(_)) {
             self.put_aside(generation.path.clone(), generation.inode, offset, Some(generation.id));
         }
-        self.set_done(DoneState { origin, offset: Some(offset), guard, head, size: offset });
+        let changed_ns = generation.at_end.map_or(0, |stamp| stamp.changed_ns());
+        self.set_done(DoneState { origin, offset: Some(offset), guard, head, size: offset, changed_ns });
     }
 
     pub(crate) fn set_done(&mut self, done: DoneState) {

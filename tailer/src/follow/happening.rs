@@ -80,6 +80,15 @@ pub enum Happening {
         /// Up to where it was delivered.
         offset: u64,
     },
+    /// A file that may be a generation stands there, and cannot be read.
+    Unreadable {
+        /// Where.
+        path: PathBuf,
+        /// How long it is, packed or not.
+        bytes: u64,
+        /// Why.
+        why: String,
+    },
     /// A hole, or zeros that a truncation left, was skipped.
     Hole {
         /// How many bytes.

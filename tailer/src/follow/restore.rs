@@ -17,6 +17,7 @@ use crate::follow::settings::Surroundings;
 use crate::follow::siblings::{SURVEYS_MAX, survey};
 use crate::identity::Identity;
 use crate::open::{At, Found, Opened, look};
+use crate::packed::Packing;
 use crate::source::Source;
 use crate::state::{GenerationState, SourceState};
 
@@ -91,6 +92,10 @@ impl Source {
                 generation.rename(true, now);
             }
             match found.open() {
+                // What it holds is known again, not what it is.
+                Opened::File(file) if Packing::of_file(&file).is_some() => {
+                    generation.phase = Phase::Sought { since: now, size: None };
+                }
                 Opened::File(file) => {
                     let is_another = saved.guard.is_none() && !last_line_fits(&file, saved);
                     if is_another {

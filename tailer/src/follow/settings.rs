@@ -77,6 +77,11 @@ pub trait Surroundings {
     /// among them.
     fn candidates(&mut self) -> Vec<PathBuf>;
 
+    /// The other files where those are.
+    fn others(&mut self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
     /// What is listed from here on is what is there now, though it was listed in this look before.
     fn refresh(&mut self) {}
 
@@ -91,7 +96,7 @@ pub trait Surroundings {
     /// The content of a packed file that was opened at `path`, from its beginning.
     ///
     /// # Errors
-    /// It is packed in a way that is not read.
+    /// `Unsupported`: it is packed in a way that is not read.
     fn unpack(&mut self, file: File, path: &Path) -> io::Result<Box<dyn Read>>;
 
     /// Whether we write this file ourselves.

@@ -7,7 +7,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::follow::candidate::{Candidate, open_packed, unpacked};
+use nix::errno::Errno;
+
+use crate::follow::candidate::{Candidate, Obstacle, open_packed, unpacked};
 use crate::follow::copies::Copy;
 use crate::follow::done::DONE_MAX;
 use crate::follow::generation::{Generation, Phase, Place};
@@ -16,7 +18,8 @@ use crate::follow::memory::Memory;
 use crate::follow::settings::Surroundings;
 use crate::identity::{Identity, Origin};
 use crate::lease::Writers;
-use crate::open::{At, Found, Opened, errno, is_out_of_descriptors, look};
+use crate::open::{At, Found, Opened, Stamp, errno, is_out_of_descriptors, look};
+use crate::packed::Packing;
 use crate::source::Source;
 use crate::state::{DoneState, SourceState};
 
@@ -42,6 +45,8 @@ enum Verdict {
     Moved(Identity),
     /// The same, packed, which goes on behind what was read of it.
     GoesOn(Identity),
+    /// It cannot be read, and may be one that was never seen.
+    Unread,
     /// Not to be read.
     NotOurs,
     /// A generation that was never seen.
@@ -73,7 +78,7 @@ impl Source {
             candidates.retain(|candidate| !candidate.is_packed);
         }
         let verdicts: Vec<Verdict> =
-            candidates.iter().map(|candidate| self.judge(candidate, is_first, restored, around)).collect();
+            candidates.iter().map(|candidate| self.judge(candidate, &here, is_first, restored, around)).collect();
         if self.verify() {
             // A file was truncated while others were compared with it: a copy of it may be taken for something else, or
             // is not among them yet.
@@ -97,6 +102,12 @@ impl Source {
                 Verdict::NotOurs => self.set_done(candidate.as_done()),
                 Verdict::Moved(done) => self.move_done(done, &candidate, &here),
                 Verdict::GoesOn(done) => self.go_on_behind(done, candidate, now, around),
+                Verdict::Unread => {
+                    self.tell_unread(&candidate);
+                    if matches!(candidate.obstacle, Some(Obstacle::Packing(_))) {
+                        self.set_done(candidate.as_done());
+                    }
+                }
                 Verdict::Missed => missed.push(candidate),
             }
         }
@@ -169,13 +180,11 @@ impl Source {
             if is_listed || path == self.path || is_others(around) {
                 continue;
             }
-            let is_packed = around.is_packed(&path);
+            let mut is_packed = around.is_packed(&path);
             let mut is_ours = false;
-            let is_this = |generation: &&mut Generation| {
-                // A packed one is known again by what it holds.
-                let is_sought = is_packed && matches!(generation.phase, Phase::Sought { .. });
-                generation.inode == found.identity && !is_sought
-            };
+            // One that is looked for is known again by what it holds.
+            let is_sought = |generation: &Generation| matches!(generation.phase, Phase::Sought { .. });
+            let is_this = |generation: &&mut Generation| generation.inode == found.identity && !is_sought(generation);
             for generation in self.chain.iter_mut().filter(is_this) {
                 is_ours = true;
                 if !generation.is_live() {
@@ -183,20 +192,22 @@ impl Source {
                 }
             }
             let is_forgotten = self.done.len() >= DONE_MAX && found.identity.born_ns < self.since_ns;
-            let is_known = is_ours || is_forgotten || (is_packed && self.is_packed_copy(&found));
-            if is_known || self.is_done(&found, &path, is_packed, now) {
+            if is_ours || is_forgotten || self.is_done(&found, &path, is_packed, now) {
                 continue;
             }
-            let file = if is_packed { None } else { self.open_candidate(&found, now) };
-            candidates.push(Candidate {
-                path,
-                identity: found.identity,
-                size: found.stamp.size,
-                changed_ns: found.stamp.changed_ns(),
-                is_packed,
-                file,
-                unpacked: None,
-            });
+            let (mut file, mut obstacle) = (None, None);
+            if !is_packed {
+                match self.open_candidate(&found, now) {
+                    Ok(opened) if Packing::of_file(&opened).is_some() => is_packed = true,
+                    Ok(opened) => file = Some(opened),
+                    Err(errno) if is_out_of_descriptors(errno) => {}
+                    Err(errno) => obstacle = Some(Obstacle::Errno(errno)),
+                }
+            }
+            if is_packed && self.is_packed_copy(&found) {
+                continue;
+            }
+            candidates.push(Candidate { is_packed, file, obstacle, ..Candidate::found(path, &found) });
         }
         self.aside.retain(|aside| here.contains(&aside.identity));
         (candidates, here)
@@ -215,7 +226,7 @@ impl Source {
         }
         let memory = Memory::Guards { head: done.head, tail: done.guard };
         let origin = done.origin;
-        let Some(file) = self.open_candidate(found, now) else { return true };
+        let Ok(file) = self.open_candidate(found, now) else { return true };
         let same = super::names::same_memory(&file, offset, &memory);
         let Some((offset, memory)) = same else {
             // Without births an inode number can come back with another file.
@@ -232,14 +243,14 @@ impl Source {
         true
     }
 
-    fn open_candidate(&mut self, found: &Found, now: Instant) -> Option<File> {
+    fn open_candidate(&mut self, found: &Found, now: Instant) -> Result<File, Errno> {
         match found.open() {
-            Opened::File(file) => Some(file),
-            Opened::Refused(_) => None,
+            Opened::File(file) => Ok(file),
+            Opened::Refused(_) => Err(Errno::EINVAL),
             Opened::Failed(errno) => {
                 self.wants_descriptor |= is_out_of_descriptors(errno);
                 self.list_again(now);
-                None
+                Err(errno)
             }
         }
     }
@@ -247,11 +258,14 @@ impl Source {
     fn judge(
         &mut self,
         candidate: &Candidate,
+        here: &HashSet<Identity>,
         is_first: bool,
         restored: Option<&SourceState>,
         around: &mut dyn Surroundings,
     ) -> Verdict {
-        if candidate.is_packed {
+        if candidate.obstacle.is_some() {
+            return self.judge_unread(candidate, here);
+        } else if candidate.is_packed {
             if candidate.unpacked.is_none() {
                 return Verdict::Undecided;
             }
@@ -285,6 +299,31 @@ impl Source {
         let is_stray = |state| is_younger && self.is_untouched(state);
         let was_there = is_first && restored.map_or(candidate.identity.born_ns == 0, is_stray);
         if was_there { Verdict::NotOurs } else { Verdict::Missed }
+    }
+
+    /// Of a file that cannot be read, its times have to do: it is what became of one that is known if that is not `here`
+    /// any more and was changed last at the same time.
+    fn judge_unread(&self, candidate: &Candidate, here: &HashSet<Identity>) -> Verdict {
+        let is_done = |done: &DoneState| {
+            let is_gone = done.offset.is_some() && !here.contains(&done.origin.identity);
+            is_gone && done.changed_ns != 0 && candidate.has_change_of(done.changed_ns)
+        };
+        let is_read = |generation: &Generation| {
+            let metadata = generation.file().and_then(|file| file.metadata().ok()).filter(|all| all.nlink() == 0);
+            metadata.is_some_and(|metadata| candidate.has_change_of(Stamp::from(&metadata).changed_ns()))
+        };
+        let is_known = candidate.is_packed && (self.done.iter().any(is_done) || self.chain.iter().any(is_read));
+        if is_known || candidate.age_ns() < self.since_ns { Verdict::NotOurs } else { Verdict::Unread }
+    }
+
+    /// Says once that a file cannot be read.
+    pub(crate) fn tell_unread(&mut self, candidate: &Candidate) {
+        if let Some(obstacle) = &candidate.obstacle
+            && self.told.insert(candidate.identity)
+        {
+            let (path, bytes, why) = (candidate.path.clone(), candidate.size, obstacle.to_string());
+            self.tell(Happening::Unreadable { path, bytes, why });
+        }
     }
 
     /// How many generations are looked for.

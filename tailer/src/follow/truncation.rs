@@ -117,6 +117,9 @@ impl Source {
         around: &mut dyn Surroundings,
     ) {
         let Phase::Sought { since, size } = self.chain[index].phase else { return };
+        if self.find_renamed(index, now, around) {
+            return;
+        }
         let (fits, is_undecided) = judge(&self.chain[index], candidates, self.settings.writers, around);
         let (best, reach) = fits.iter().map(|(fit, reach, _)| (*fit, *reach)).max().unwrap_or((Fit::No, 0));
         let equals: Vec<usize> =
@@ -129,8 +132,8 @@ impl Source {
                 || (is_undecided && now.saturating_duration_since(since) < self.settings.reconcile)
             {
                 self.list_again(now);
-            } else if !self.go_on_in_live(index) {
-                self.give_up(index, size, candidates);
+            } else if !self.go_on_in_live(index) && !self.find_elsewhere(index, size, now, around) {
+                self.give_up(index, size, candidates, around);
             }
             return;
         };
@@ -185,7 +188,8 @@ impl Source {
 
     /// No file has the rest, as far as can be told: of a generation that had nothing when that was last known, any
     /// younger file may have it, and is read from its beginning.
-    fn give_up(&mut self, index: usize, size: Option<u64>, candidates: &[Candidate]) {
+    fn give_up(&mut self, index: usize, size: Option<u64>, candidates: &[Candidate], around: &mut dyn Surroundings) {
+        let is_unread = self.tell_all_unread(index, candidates, around);
         let generation = &mut self.chain[index];
         generation.phase = Phase::Finished;
         generation.has_name = false;
@@ -193,9 +197,9 @@ impl Source {
         let (seen, identity, is_restored) = (generation.seen(), generation.origin.identity, generation.longest == 0);
         let is_unknown = seen == 0 && !generation.memory.says_something();
         let has_next = self.chain.iter().filter(|other| other.inode == identity).count() > 1;
-        let may_have_it = |candidate: &Candidate| candidate.changed_ns >= identity.born_ns;
-        if is_unknown && candidates.iter().any(may_have_it) {
-            // What it has is not lost.
+        let may_have_it = |candidate: &Candidate| candidate.changed_by_ns() >= identity.born_ns;
+        if is_unread || (is_unknown && candidates.iter().any(may_have_it)) {
+            // What it has is not gone.
         } else if is_restored && !has_next {
             self.tell(Happening::GenerationMissing { identity, offset: seen });
         } else {
@@ -213,7 +217,7 @@ impl Source {
         self.tell_lost(seen, size);
     }
 
-    fn go_on_in(
+    pub(crate) fn go_on_in(
         &mut self,
         index: usize,
         candidate: Candidate,
@@ -283,7 +287,7 @@ fn cut_end(generation: &Generation, file: &File) -> Option<u64> {
 
 /// Which of the files fit a life that ended, with where they end, as far as one byte behind what was seen; and whether
 /// one that may be it cannot be judged yet. A snapshot from before the copy reaches less far.
-fn judge(
+pub(crate) fn judge(
     generation: &Generation,
     candidates: &mut [Candidate],
     writers: fn(&File) -> Writers,

@@ -167,6 +167,7 @@ fn event(happening: Happening, name: &str, live: &Path, identity: Identity) -> E
         )),
         Happening::Lost { bytes } => Event::Lost { name, bytes: Some(bytes) },
         Happening::GenerationMissing { .. } => Event::GenerationsMissing { name, bytes: None },
+        Happening::Unreadable { path, bytes, why } => Event::Unreadable { name, path, bytes, why },
         Happening::Hole { bytes } => Event::Hole { name, bytes },
         Happening::Unfinished { bytes } => Event::Unfinished { name, bytes },
         Happening::OpenError { path, errno } => Event::OpenError { path, errno },

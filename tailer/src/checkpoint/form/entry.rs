@@ -66,6 +66,8 @@ struct DoneForm {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     head: Vec<Hash>,
     size: u64,
+    #[serde(default, skip_serializing_if = "is_unknown")]
+    changed_ns: i64,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -150,7 +152,17 @@ impl DoneForm {
     fn of(done: &DoneState) -> DoneForm {
         let Origin { identity: Identity { dev, ino, born_ns }, epoch } = done.origin;
         let (guard, head) = (done.guard.map(GuardForm::from), hashes_of(&done.head));
-        DoneForm { dev, ino, born_ns, epoch, offset: done.offset, guard, head, size: done.size }
+        DoneForm {
+            dev,
+            ino,
+            born_ns,
+            epoch,
+            offset: done.offset,
+            guard,
+            head,
+            size: done.size,
+            changed_ns: done.changed_ns,
+        }
     }
 
     fn into_done(self) -> Result<DoneState, &'static str> {
@@ -161,6 +173,7 @@ impl DoneForm {
             guard: self.guard.map(GuardForm::into_guard).transpose()?,
             head: head_of(&self.head)?,
             size: self.size,
+            changed_ns: self.changed_ns,
         })
     }
 }
@@ -253,6 +266,11 @@ impl Serialize for LineHash {
 #[allow(clippy::ref_option)] // As serde asks.
 fn is_nothing(time_ns: &Option<i64>) -> bool {
     time_ns.is_none_or(|time_ns| time_ns == 0)
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As serde asks.
+fn is_unknown(time_ns: &i64) -> bool {
+    *time_ns == 0
 }
 
 /// A hash by another function, or written in another way, is none that could be verified.

@@ -66,6 +66,7 @@ impl Chance {
             guard: None,
             head: self.head(),
             size: self.next(),
+            changed_ns: self.next() as i64,
         }
     }
 

@@ -1,0 +1,124 @@
+//! The part of a look that searches all files around for a generation, under whatever names, before it is called gone:
+//! by what the file is, then by what it holds; and that names what stands there and cannot be read.
+
+use std::time::Instant;
+
+use crate::follow::candidate::{Candidate, Obstacle};
+use crate::follow::generation::{Generation, Phase};
+use crate::follow::happening::Happening;
+use crate::follow::names::resume;
+use crate::follow::sample::Fit;
+use crate::follow::settings::Surroundings;
+use crate::follow::truncation::judge;
+use crate::open::{At, Found, Opened, look};
+use crate::packed::Packing;
+use crate::source::Source;
+
+impl Source {
+    /// The file of a generation that is looked for may have a name that no rotator gives; `true`: it has.
+    pub(crate) fn find_renamed(&mut self, index: usize, now: Instant, around: &mut dyn Surroundings) -> bool {
+        let inode = self.chain[index].inode;
+        if self.chain.iter().filter(|other| other.inode == inode).count() > 1 {
+            // Another life of it is read.
+            return false;
+        }
+        let is_this = |found: &Found| found.identity == inode;
+        for path in around.others() {
+            let At::File(found) = look(&path) else { continue };
+            if !is_this(&found) {
+                continue;
+            }
+            let opened = found.open();
+            if matches!(&opened, Opened::File(file) if Packing::of_file(file).is_some()) {
+                return false;
+            }
+            let generation = &mut self.chain[index];
+            generation.path = path;
+            generation.phase = Phase::Reading;
+            let resumed = match opened {
+                Opened::File(file) => resume(generation, file).map(|_| ()),
+                Opened::Failed(errno) => Err(errno),
+                Opened::Refused(_) => return false,
+            };
+            self.is_changed = true;
+            if let Err(errno) = resumed {
+                generation.fail(errno, now, &mut self.happenings);
+            } else {
+                let (path, offset) = (generation.path.clone(), generation.read);
+                self.tell(Happening::Opened { path, identity: inode, offset });
+            }
+            return true;
+        }
+        false
+    }
+
+    /// Its rest may stand in a file whose name says nothing; `true`: it does, and is read on there.
+    pub(crate) fn find_elsewhere(
+        &mut self,
+        index: usize,
+        size: Option<u64>,
+        now: Instant,
+        around: &mut dyn Surroundings,
+    ) -> bool {
+        let mut candidates = Vec::new();
+        for path in around.others() {
+            let At::File(found) = look(&path) else { continue };
+            let identity = &found.identity;
+            if self.knows(identity) || around.is_ours(identity) || around.is_anothers(identity) {
+                continue;
+            }
+            let mut candidate = Candidate::found(path, &found);
+            candidate.is_packed |= around.is_packed(&candidate.path);
+            let generation = &self.chain[index];
+            // A copy is no older than what it is a copy of, and what is looked for is behind what was read.
+            let is_too_old = candidate.changed_by_ns() < generation.origin.identity.born_ns;
+            if is_too_old || (!candidate.is_packed && candidate.size < generation.seen()) {
+                continue;
+            }
+            if let Opened::File(file) = found.open() {
+                candidate.is_packed |= Packing::of_file(&file).is_some();
+                candidate.file = Some(file).filter(|_| !candidate.is_packed);
+            }
+            let seen = generation.seen();
+            if !candidate.is_packed || candidate.unpack(|_| vec![seen, seen + 1], false, around).is_ok() {
+                candidates.push(candidate);
+            }
+        }
+        let (fits, _) = judge(&self.chain[index], &mut candidates, self.settings.writers, around);
+        let longest = fits.iter().filter(|(fit, ..)| *fit == Fit::Full).max_by_key(|(_, reach, _)| *reach);
+        let Some((_, _, chosen)) = longest else { return false };
+        let candidate = candidates.swap_remove(*chosen);
+        self.is_changed = true;
+        self.go_on_in(index, candidate, size, now, around);
+        true
+    }
+
+    /// Names what may be a generation that is found nowhere, and cannot be read; `true`: there is something.
+    pub(crate) fn tell_all_unread(
+        &mut self,
+        index: usize,
+        candidates: &[Candidate],
+        around: &mut dyn Surroundings,
+    ) -> bool {
+        let born_ns = self.chain[index].origin.identity.born_ns;
+        let mut is_there = false;
+        for candidate in candidates.iter().filter(|candidate| candidate.changed_by_ns() >= born_ns) {
+            is_there |= candidate.obstacle.is_some();
+            self.tell_unread(candidate);
+        }
+        // What cannot be unpacked is done with, as far as reading goes.
+        for path in around.candidates().into_iter().filter(|path| around.is_packed(path)).collect::<Vec<_>>() {
+            let At::File(found) = look(&path) else { continue };
+            let Opened::File(file) = found.open() else { continue };
+            let Err(error) = around.unpack(file, &path) else { continue };
+            let is_elsewhere = |generation: &Generation| generation.inode == found.identity;
+            let obstacle = Some(Obstacle::Packing(error.to_string()));
+            let candidate = Candidate { obstacle, ..Candidate::found(path, &found) };
+            if candidate.changed_by_ns() >= born_ns && !self.chain.iter().any(is_elsewhere) {
+                is_there = true;
+                self.tell_unread(&candidate);
+            }
+        }
+        is_there
+    }
+}
