@@ -10,8 +10,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::thread;
 
-use nix::unistd::getppid;
-
 use crate::program;
 
 /// Says, now and in the summary, that the test of this thread does not run for want of `need`.
@@ -40,13 +38,9 @@ pub fn take() -> BTreeSet<String> {
     noted.lines().map(str::to_owned).collect()
 }
 
-/// `tests-not-run/4242-987654`: the process that started this one, and when it was started itself.
+/// `tests-not-run/4242-987654`, by who started this process.
 fn record() -> PathBuf {
-    let parent = getppid();
-    let stat = fs::read_to_string(format!("/proc/{parent}/stat")).unwrap_or_default();
-    // The 22nd field; the second one, in parentheses, may hold anything.
-    let started = stat.rsplit(')').next().unwrap_or_default().split_whitespace().nth(19).unwrap_or("0").to_owned();
-    program::profile_dir().join("tests-not-run").join(format!("{parent}-{started}"))
+    program::profile_dir().join("tests-not-run").join(program::starter().1)
 }
 
 /// `holder_check::a_test`.

@@ -1,4 +1,4 @@
-//! The programs under test: built once a test process, from the same sources and with the same profile.
+//! The programs under test: built once a `cargo test`, from the same sources and with the same profile.
 //!
 //! They end up beside the test itself. Where the user that runs them cannot reach that place, they are copied to one
 //! that everybody can reach. Where tests cannot build, `STANDPIPE_TESTS_PROGRAMS` names a directory in which they are
@@ -13,7 +13,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use nix::unistd::Uid;
+use nix::unistd::{Uid, getppid};
 
 use crate::privilege;
 use crate::process::command;
@@ -28,12 +28,20 @@ pub fn path(program: &str) -> PathBuf {
     built.entry(program.to_owned()).or_insert_with(|| reachable(build(program))).clone()
 }
 
-/// `cargo build` of the package of that name. Cargo's own lock makes room for other test processes.
+/// `cargo build` of the package of that name, unless a test process before this one did so for the same `cargo test`:
+/// it takes half a second to find nothing to do. Cargo's own lock makes room for other test processes.
 fn build(program: &str) -> PathBuf {
     if let Some(dir) = env::var_os("STANDPIPE_TESTS_PROGRAMS") {
         return Path::new(&dir).join(program);
     }
     let dir = profile_dir();
+    let (starter, run) = starter();
+    let record = dir.join("tests-built");
+    let known = fs::read_to_string(&record).unwrap_or_default();
+    let built = if known.lines().next() == Some(&run) { known } else { format!("{run}\n") };
+    if starter == "cargo" && built.lines().any(|line| line == program) {
+        return dir.join(program);
+    }
     let (target, profile) = (dir.parent(), dir.file_name().and_then(|name| name.to_str()));
     let (Some(target), Some(profile)) = (target, profile) else { panic!("no target directory: {}", dir.display()) };
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -45,7 +53,20 @@ fn build(program: &str) -> PathBuf {
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
         .status();
     assert!(status.as_ref().is_ok_and(std::process::ExitStatus::success), "cannot build {program}: {status:?}");
+    fs::write(record, format!("{built}{program}\n")).ok();
     dir.join(program)
+}
+
+/// Who started this process: its name, and `4242-987654`, its number and when it was started, which tell one
+/// `cargo test` from another.
+pub(crate) fn starter() -> (String, String) {
+    let parent = getppid();
+    let stat = fs::read_to_string(format!("/proc/{parent}/stat")).unwrap_or_default();
+    // The name, in parentheses, may hold anything; the 22nd field is the time.
+    let (start, rest) = stat.rsplit_once(") ").unwrap_or_default();
+    let name = start.split_once('(').map_or("", |(_, name)| name);
+    let started = rest.split_whitespace().nth(19).unwrap_or("0");
+    (name.to_owned(), format!("{parent}-{started}"))
 }
 
 /// `target/debug` of `target/debug/deps/holder-1234`; a program of the bench is in `target/release` itself.
