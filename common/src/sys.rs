@@ -88,10 +88,12 @@ pub fn terminal_width(terminal: RawFd) -> Option<u16> {
 }
 
 /// Takes a read lease on a file and gives it back at once: refused with EAGAIN while anybody has it open for writing.
-/// nix has no `F_SETLEASE`. Breaking the lease would raise SIGIO, so a caller ignores that signal.
+/// nix has no `F_SETLEASE`. Breaking the lease raises a signal, which is set to one that does nothing unless asked for.
 pub fn try_read_lease(file: &File) -> io::Result<()> {
+    const F_SETSIG: libc::c_int = 10;
     // SAFETY: plain numbers; what changes is the lease of our own descriptor, which is given back.
     unsafe {
+        Errno::result(libc::fcntl(file.as_raw_fd(), F_SETSIG, libc::SIGURG))?;
         Errno::result(libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK))?;
         Errno::result(libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK))?;
     }

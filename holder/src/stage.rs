@@ -9,10 +9,11 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, RenameFlags, renameat2};
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{Gid, Uid, fchownat};
 use standpipe_common::account;
 use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::rename::rename_new;
 use standpipe_common::{seam, staging};
 
 use crate::create;
@@ -66,7 +67,7 @@ fn finish(unfinished: &Path, path: &Path, group: Gid) -> Result<bool> {
     let itself = format!("/proc/self/fd/{}", place.as_raw_fd());
     fs::set_permissions(itself, fs::Permissions::from_mode(staging::MODE)).cannot(ACTION, path)?;
     seam::pass("stage-dressed").cannot(ACTION, path)?;
-    match renameat2(AT_FDCWD, unfinished, AT_FDCWD, path, RenameFlags::RENAME_NOREPLACE) {
+    match rename_new(AT_FDCWD, unfinished, path) {
         Err(Errno::EEXIST) => Ok(false),
         renamed => renamed.map(|()| true).cannot(ACTION, path),
     }

@@ -11,10 +11,11 @@ use standpipe_common::archive::Writer;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::{clock, sys};
 
-use crate::archiving::{self, Backlog, How};
+use crate::archiving::{self, Backlog, How, Tools};
 use crate::disk::{self, Dir};
 use crate::expire::Expirer;
 use crate::leap::{CLOCK_FILE, ClockWatch};
+use crate::pairs::Pairs;
 use crate::queue::{ArchiveQueue, Outcome, Task};
 use crate::spare::Spare;
 use crate::upkeep::Order;
@@ -30,8 +31,9 @@ pub fn start(queue: &ArchiveQueue, root: Dir) -> Result<()> {
         sys::lower_thread_priority();
         match Writer::new() {
             Ok(writer) => {
+                let tools = Tools { writer, pairs: Pairs::default() };
                 let expirer = Expirer::new(queue.clone());
-                Archiver { expirer, queue, root, writer, spare: Spare::default() }.work();
+                Archiver { expirer, queue, root, tools, spare: Spare::default() }.work();
             }
             Err(error) => log::error!("{}", Error::new("archive in", root.path(), error)),
         }
@@ -51,7 +53,7 @@ fn look_at_clock(queue: &ArchiveQueue, root: &Dir) {
 struct Archiver {
     queue: ArchiveQueue,
     root: Dir,
-    writer: Writer,
+    tools: Tools,
     expirer: Expirer,
     spare: Spare,
 }
@@ -117,7 +119,7 @@ impl Archiver {
         let others_wait = self.queue.has_more();
         let how = How { level, others_wait, mode: order.upkeep.mode, has_hook: order.upkeep.hook.is_some() };
         let show = |left: Backlog| order.gauge.backlog(left.parts, left.bytes);
-        archiving::archive_next(dir, &order.active, how, &mut self.writer, show)
+        archiving::archive_next(dir, &order.active, how, &mut self.tools, show)
     }
 }
 

@@ -3,21 +3,23 @@
 //! Invariants: an archive is whole or absent; it is durable before its segment goes. Its file is as old as the newest
 //! arrival in it, so that its age is told without opening it. Who wants it, and when, is not known here.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 
 use nix::errno::Errno;
 use standpipe_common::archive::format::is_beginning;
-use standpipe_common::archive::{Archive, Guess, Mark, Spec, Writer, marks};
+use standpipe_common::archive::{Guess, Mark, Spec, Writer, marks};
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::part::{PartKind, PartName};
 use standpipe_common::policy::Level;
+use standpipe_common::rename::is_unsupported;
 use standpipe_common::seam;
 
 use crate::disk::{self, Dir, FileMode};
 use crate::line_end;
 use crate::listing::{Files, Listing, note_todo, remove_marks, unfinished_name};
+use crate::pairs::Pairs;
 
 /// What `level = "auto"` is while segments wait, or come fast.
 const LEVEL_QUICK: i32 = 1;
@@ -41,6 +43,14 @@ pub struct How {
     pub has_hook: bool,
 }
 
+/// What every archive is made with.
+pub struct Tools {
+    /// Compresses.
+    pub writer: Writer,
+    /// Knows the parts that have both files.
+    pub pairs: Pairs,
+}
+
 /// One turn: archives the oldest segment before `active` that waits. What waited, that one included, and still does.
 ///
 /// # Errors
@@ -49,35 +59,57 @@ pub fn archive_next(
     dir: &Dir,
     active: &PartName,
     how: How,
-    writer: &mut Writer,
+    tools: &mut Tools,
     show: impl Fn(Backlog),
 ) -> Result<Backlog> {
     let listing = Listing::read(dir)?;
     for name in &listing.leftovers {
         dir.remove_own(name, is_beginning)?;
     }
-    let waiting = waiting(dir, &listing, active);
+    tools.pairs.retain(dir, &listing.pairs())?;
+    let waiting = waiting(dir, &listing, active, &mut tools.pairs)?;
     show(Backlog::of(&waiting));
-    let Some(((name, files, _), rest)) = waiting.split_first() else { return Ok(Backlog::default()) };
-    let left = Backlog::of(rest);
-    if files.archive && !drop_if_different(dir, name)? {
-        remove_segment(dir, name)?;
-    } else {
+    let mut refused = None;
+    for (at, (name, files, _)) in waiting.iter().enumerate() {
+        let rest: Vec<_> = waiting[..at].iter().chain(&waiting[at + 1..]).copied().collect();
+        let left = Backlog::of(&rest);
         let how = How { others_wait: how.others_wait || left.parts > 0, ..how };
         let begins_inside = line_end::part_before_is_open(dir, &listing, name);
-        archive_part(dir, name, *files, begins_inside, how, writer)?;
+        match archive_part(dir, name, *files, begins_inside, how, &mut tools.writer) {
+            // Somebody writes this one; the next need not wait for that.
+            Err(error) if error.errno().is_none() => refused = refused.or(Some(error)),
+            Err(error) => return Err(error),
+            Ok(()) => {
+                show(left);
+                return Ok(left);
+            }
+        }
     }
-    show(left);
-    Ok(left)
+    refused.map_or(Ok(Backlog::default()), Err)
 }
 
-/// The segments of ours before `active`, oldest first, with their bytes.
-fn waiting<'a>(dir: &Dir, listing: &'a Listing, active: &PartName) -> Vec<(&'a PartName, Files, u64)> {
-    let ours = |(name, files): (&'a PartName, Files)| {
-        let stat = dir.stat(name.file(PartKind::Segment)).ok().filter(disk::is_ours)?;
-        Some((name, files, stat.st_size as u64))
-    };
-    listing.segments_before(active).filter_map(ours).collect()
+/// The segments of ours before `active` that are to be archived, oldest first, with their bytes.
+fn waiting<'a>(
+    dir: &Dir,
+    listing: &'a Listing,
+    active: &PartName,
+    pairs: &mut Pairs,
+) -> Result<Vec<(&'a PartName, Files, u64)>> {
+    let mut waiting = Vec::new();
+    for (name, files) in listing.segments_before(active) {
+        let stat = dir.stat(name.file(PartKind::Segment)).ok().filter(disk::is_ours);
+        let Some(stat) = stat else { continue };
+        let is_waiting = !files.archive
+            || match pairs.settle(dir, name) {
+                // Somebody removed one of the two.
+                Err(error) if error.errno() == Some(Errno::ENOENT) => false,
+                settled => settled?,
+            };
+        if is_waiting {
+            waiting.push((name, files, stat.st_size as u64));
+        }
+    }
+    Ok(waiting)
 }
 
 /// Segments that wait for their archive.
@@ -101,21 +133,6 @@ fn auto_level(bytes: u64, span_ns: i64, others_wait: bool) -> i32 {
     if others_wait || fast { LEVEL_QUICK } else { LEVEL_CALM }
 }
 
-/// Of a part that has both: whether the archive was not that of the segment and had to be set aside.
-fn drop_if_different(dir: &Dir, name: &PartName) -> Result<bool> {
-    let archive_name = name.file(PartKind::Archive);
-    let path = dir.path_of(&archive_name);
-    let segment_bytes = dir.stat(name.file(PartKind::Segment)).cannot("look at", &path)?.st_size as u64;
-    let archive = Archive::open(dir.open_read(&archive_name)?, &path)?;
-    if archive.complete().is_ok() && archive.raw_bytes() == segment_bytes {
-        return Ok(false);
-    }
-    let aside = format!("{archive_name}.damaged");
-    dir.rename_new(&archive_name, &aside)?;
-    log::error!("{} is not the whole of its segment; set aside as {aside}, made again", path.display());
-    Ok(true)
-}
-
 fn archive_part(
     dir: &Dir,
     name: &PartName,
@@ -128,6 +145,9 @@ fn archive_part(
     let path = dir.path_of(&segment_name);
     let segment = dir.open_read(&segment_name)?;
     let metadata = segment.metadata().cannot("look at", &path)?;
+    if disk::is_written(&segment) {
+        return Err(Error::because("archive", path, "another program is writing to it"));
+    }
     let marks = if files.marks { read_marks(dir, name, metadata.len()) } else { Vec::new() };
     let last_ns = metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec();
     let made_ns = if name.is_exact() { None } else { disk::birth_ns(&metadata) };
@@ -140,15 +160,17 @@ fn archive_part(
     let mut out = Out { file: &file, at: 0 };
     let spec = Spec { level, begins_inside, marks, guess };
     let summary = writer.write(&mut Source(&segment), &mut out, spec).cannot("archive", &path)?;
-    if summary.raw_bytes != metadata.len() {
-        return Err(Error::because("archive", path, "its length changed meanwhile"));
+    let now = segment.metadata().cannot("look at", &path)?;
+    let is_same = |now: &Metadata| now.len() == metadata.len() && now.modified().ok() == metadata.modified().ok();
+    if summary.raw_bytes != metadata.len() || !is_same(&now) || disk::is_written(&segment) {
+        return Err(Error::because("archive", path, "it changed meanwhile"));
     }
     disk::set_modified(&file, summary.last_ns).cannot("set the time of the archive of", &path)?;
     if how.has_hook {
         note_todo(dir, name, how.mode)?;
     }
     publish(dir, name, &file, unfinished)?;
-    remove_segment(dir, name)
+    remove_segment(dir, name, metadata.ino())
 }
 
 /// Gives the finished archive its name, durable before anything is removed.
@@ -162,8 +184,12 @@ fn publish(dir: &Dir, name: &PartName, file: &File, unfinished: Option<String>) 
     dir.sync()
 }
 
-fn remove_segment(dir: &Dir, name: &PartName) -> Result<()> {
-    dir.remove(name.file(PartKind::Segment))?;
+/// Removes what was archived, unless another file took its name meanwhile.
+fn remove_segment(dir: &Dir, name: &PartName, ino: u64) -> Result<()> {
+    let segment = name.file(PartKind::Segment);
+    if dir.stat(&segment).is_ok_and(|stat| stat.st_ino == ino) {
+        dir.remove(&segment)?;
+    }
     remove_marks(dir, name)
 }
 
@@ -171,7 +197,7 @@ fn remove_segment(dir: &Dir, name: &PartName) -> Result<()> {
 fn new_file(dir: &Dir, name: &PartName, mode: FileMode) -> Result<(File, Option<String>)> {
     match dir.create_unnamed(mode) {
         Ok(file) => Ok((file, None)),
-        Err(error) if matches!(error.errno(), Some(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::EINVAL)) => {
+        Err(error) if error.errno().is_some_and(|errno| is_unsupported(errno) || errno == Errno::EISDIR) => {
             let unfinished = unfinished_name(name);
             dir.remove_own(&unfinished, is_beginning)?;
             Ok((dir.create(&unfinished, mode)?, Some(unfinished)))

@@ -15,7 +15,7 @@
 //! - [`glance`], [`rotation`]: a look before a read, and where a part ends;
 //! - [`log_dir`], [`segment`], [`output`]: the part that is written; [`others`]: what is not ours to replace;
 //! - [`upkeep`], [`queue`], [`due`]: what is to become of sealed parts, and whose turn it is;
-//! - [`archiver`]: the thread that sees to it: [`archiving`], [`spare`], [`expire`], [`stock`], [`retention`]; [`durable`];
+//! - [`archiver`]: the thread that sees to it: [`archiving`], [`pairs`], [`spare`], [`expire`], [`stock`], [`retention`]; [`durable`];
 //! - [`hooks`], [`hook`]: what each archive is handed over to;
 //! - [`listing`], [`line_end`], [`state`]: what stands in a log directory;
 //! - [`leap`]: whether the wall clock can be believed;
@@ -48,6 +48,7 @@ pub mod mailboxes;
 pub mod others;
 pub mod output;
 pub mod pace;
+pub mod pairs;
 pub mod pipes;
 pub mod places;
 pub mod queue;

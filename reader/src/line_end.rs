@@ -21,13 +21,19 @@ pub fn ends_inside_line(file: &File, len: u64) -> io::Result<bool> {
 /// Whether the part before `name` did. What cannot be told counts as a whole line.
 pub fn part_before_is_open(dir: &Dir, listing: &Listing, name: &PartName) -> bool {
     let Some((before, _)) = listing.parts.range(..name).next_back() else { return false };
-    // It may have become an archive since the listing.
-    if let Ok(file) = dir.open_read(before.file(PartKind::Segment)) {
-        let len = file.metadata().map_or(0, |metadata| metadata.len());
-        return ends_inside_line(&file, len).unwrap_or(false);
-    }
-    let file_name = before.file(PartKind::Archive);
-    let Ok(file) = dir.open_read(&file_name) else { return false };
-    let archive = Archive::open(file, &dir.path_of(&file_name));
-    archive.is_ok_and(|archive| archive.index().is_ok_and(|index| index.ends_inside))
+    // It may become an archive between two looks.
+    let archived = || archive_is_open(dir, before);
+    archived().or_else(|| segment_is_open(dir, before)).or_else(archived).unwrap_or(false)
+}
+
+/// `None`: there is no complete archive.
+fn archive_is_open(dir: &Dir, name: &PartName) -> Option<bool> {
+    let file_name = name.file(PartKind::Archive);
+    let archive = Archive::open(dir.open_read(&file_name).ok()?, &dir.path_of(&file_name)).ok()?;
+    archive.index().ok().map(|index| index.ends_inside)
+}
+
+fn segment_is_open(dir: &Dir, name: &PartName) -> Option<bool> {
+    let file = dir.open_read(name.file(PartKind::Segment)).ok()?;
+    ends_inside_line(&file, file.metadata().ok()?.len()).ok()
 }

@@ -89,6 +89,12 @@ impl Listing {
         self.parts.range(..active).filter(|(_, files)| files.segment).map(|(name, files)| (name, *files))
     }
 
+    /// Parts that have both segment and archive.
+    pub fn pairs(&self) -> BTreeSet<PartName> {
+        let pairs = self.parts.iter().filter(|(_, files)| files.segment && files.archive);
+        pairs.map(|(name, _)| name.clone()).collect()
+    }
+
     fn add(&mut self, name: OsString, is_file: bool) {
         if !is_file {
             // A directory or a link, whatever its name.

@@ -75,7 +75,7 @@ impl LogDir {
             }
             _ => create_segment(&dir, &filename, listing.newest(), mode, false, now_ns)?,
         };
-        let has_sealed = listing.segments_before(segment.name()).next().is_some();
+        let has_sealed = listing.segments_before(segment.name()).any(|(_, files)| !files.archive);
         let patterns = listing.state.patterns.clone();
         // A link leads to it now, whether or not one always did.
         if rebooted || !listing.has_state || listing.state.unlinked_ns.is_some() {
@@ -274,7 +274,9 @@ fn drop_empty(dir: &Dir, listing: &mut Listing) -> Result<()> {
     let active = listing.active().cloned();
     for (name, files) in &mut listing.parts {
         let segment = name.file(PartKind::Segment);
-        if files.segment && Some(name) != active.as_ref() && is_empty(dir, name) {
+        // Beside an archive, or while somebody writes it, it is not ours.
+        let is_over = || dir.open_read(&segment).is_ok_and(|file| !disk::is_written(&file));
+        if files.segment && !files.archive && Some(name) != active.as_ref() && is_empty(dir, name) && is_over() {
             dir.remove(&segment)?;
             files.segment = false;
         }
@@ -290,7 +292,7 @@ fn drop_empty(dir: &Dir, listing: &mut Listing) -> Result<()> {
 /// After another boot: cuts the NUL bytes that a file system leaves at the end of what it had not written.
 fn cut_nuls(dir: &Dir, listing: &Listing, now_ns: i64) -> Result<()> {
     for (name, files) in &listing.parts {
-        if !files.segment || !is_writable(dir, name) {
+        if !files.segment || files.archive || !is_writable(dir, name) {
             continue;
         }
         let file_name = name.file(PartKind::Segment);

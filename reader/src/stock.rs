@@ -116,7 +116,8 @@ impl Stock {
             self.dir.remove(CURRENT)?;
         }
         let kind = if files.archive { PartKind::Archive } else { PartKind::Segment };
-        log::info!("{}: removed {} ({because})", self.shown(), name.file(kind));
+        let copy = if files.archive && files.segment { " and the copy beside it" } else { "" };
+        log::info!("{}: removed {}{copy} ({because})", self.shown(), name.file(kind));
         Ok(())
     }
 

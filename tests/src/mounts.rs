@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use crate::privilege::give;
 use crate::process::command;
@@ -41,6 +42,12 @@ impl Mounted {
         Mounted(to.to_owned())
     }
 
+    /// The directory `real` on `dir` by FUSE, which has neither flags of renames nor files without names.
+    pub fn bindfs(real: &Path, dir: &Path) -> Mounted {
+        run("bindfs", &[real, dir]);
+        Mounted(dir.to_owned())
+    }
+
     /// Changes options, such as `size=64m`.
     pub fn remount(&self, options: &str) {
         run("mount", &["-o".as_ref(), format!("remount,{options}").as_ref(), &self.0]);
@@ -54,7 +61,11 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        command("umount").arg("-l").arg(&self.0).status().ok();
+        let done = command("umount").arg("-l").arg(&self.0).stderr(Stdio::null()).status();
+        if !done.is_ok_and(|status| status.success()) {
+            // As an ordinary user, who may end a FUSE mount of their own.
+            command("fusermount").arg("-uz").arg(&self.0).status().ok();
+        }
     }
 }
 

@@ -1,16 +1,21 @@
 //! Steps on one open file of the log root: bytes, length, blocks, durability, locks. Each that changes the disk passes
 //! the seam.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::time::{Duration, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::fcntl::{self, FallocateFlags, FcntlArg};
 use nix::libc;
+use standpipe_common::rename::is_unsupported;
 use standpipe_common::{seam, sys};
+
+/// How long a child of ours may have our descriptors.
+const CHILD_SPAN: Duration = Duration::from_millis(100);
 
 /// Writes all of `bytes` at `offset`.
 pub fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
@@ -80,7 +85,7 @@ pub fn allocate_range(file: &File, range: Range<u64>) -> io::Result<()> {
     seam::pass("allocate")?;
     let len = range.end - range.start;
     match fcntl::fallocate(file, FallocateFlags::empty(), range.start as i64, len as i64) {
-        Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => file.write_all_at(&vec![0; len as usize], range.start),
+        Err(errno) if is_unsupported(errno) => file.write_all_at(&vec![0; len as usize], range.start),
         other => Ok(other?),
     }
 }
@@ -91,7 +96,7 @@ pub fn reserve(file: &File, range: Range<u64>) -> io::Result<bool> {
     let len = range.end.saturating_sub(range.start) as i64;
     match fcntl::fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, range.start as i64, len) {
         Ok(()) => Ok(true),
-        Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(false),
+        Err(errno) if is_unsupported(errno) => Ok(false),
         Err(errno) => Err(errno.into()),
     }
 }
@@ -107,6 +112,7 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
     match fcntl::fcntl(file, FcntlArg::F_OFD_SETLK(&first_byte(libc::F_WRLCK))) {
         Ok(_) => Ok(true),
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+        Err(errno) if has_no_such_locks(errno) => is_granted(file.try_lock()),
         Err(errno) => Err(errno.into()),
     }
 }
@@ -114,8 +120,41 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
 /// Whether another has that lock; asking needs read permission only.
 pub fn is_locked(file: &File) -> io::Result<bool> {
     let mut lock = first_byte(libc::F_WRLCK);
-    fcntl::fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock))?;
-    Ok(i32::from(lock.l_type) != libc::F_UNLCK)
+    match fcntl::fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)) {
+        Ok(_) => Ok(i32::from(lock.l_type) != libc::F_UNLCK),
+        // Taken for an instant, shared, for nobody can be asked.
+        Err(errno) if has_no_such_locks(errno) => is_granted(file.try_lock_shared()).map(|granted| !granted),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Network file systems may know no such locks, but those of flock.
+fn has_no_such_locks(errno: Errno) -> bool {
+    is_unsupported(errno) || errno == Errno::ENOLCK
+}
+
+fn is_granted(tried: Result<(), TryLockError>) -> io::Result<bool> {
+    match tried {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Whether anybody has a file open for writing, as far as the kernel tells: asked of sealed files only, for a writer that
+/// opens it in the microseconds of the lease waits for its end. A child of ours may have it between fork and exec.
+pub fn is_written(file: &File) -> bool {
+    let deadline = Instant::now() + CHILD_SPAN;
+    loop {
+        let is_refused = |error: io::Error| error.raw_os_error() == Some(libc::EAGAIN);
+        if !sys::try_read_lease(file).is_err_and(is_refused) {
+            return false;
+        }
+        if Instant::now() >= deadline {
+            return true;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// When a file was made, ns since the epoch. `None`: this file system does not keep it.

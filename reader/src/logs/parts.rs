@@ -54,17 +54,24 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Opens a part by whichever name it has now: while an archive is made, both.
+/// Opens a part by whichever name it has now. A complete archive counts, whatever stands beside it.
 fn open(dir: &Dir, name: &PartName) -> Result<Part> {
+    if let Ok(archive) = open_archive(dir, name)
+        && archive.complete().is_ok()
+    {
+        return Ok(Part::Archive(archive));
+    }
     match dir.open_read(name.file(PartKind::Segment)) {
         Ok(file) => {
             let len = file.metadata().cannot("look at", dir.path_of(name.file(PartKind::Segment)))?.len();
             Ok(Part::Segment(file.take(len)))
         }
-        Err(error) if error.errno() == Some(Errno::ENOENT) => {
-            let archive = name.file(PartKind::Archive);
-            Ok(Part::Archive(Archive::open(dir.open_read(&archive)?, &dir.path_of(&archive))?))
-        }
+        Err(error) if error.errno() == Some(Errno::ENOENT) => open_archive(dir, name).map(Part::Archive),
         Err(error) => Err(error),
     }
+}
+
+fn open_archive(dir: &Dir, name: &PartName) -> Result<Archive> {
+    let archive = name.file(PartKind::Archive);
+    Archive::open(dir.open_read(&archive)?, &dir.path_of(&archive))
 }

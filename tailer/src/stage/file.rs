@@ -10,12 +10,12 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc;
 use nix::sys::statfs::fstatfs;
 use standpipe_common::boot::BOOT_ID_BYTES;
 use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::rename::is_unsupported;
 use standpipe_common::seam;
 use standpipe_common::sys::{self, Mapping, PAGE_BYTES};
 
@@ -199,7 +199,7 @@ fn map(file: &File, path: &Path) -> Result<Mapping> {
 /// Some file systems cannot allocate; there the length alone must do.
 fn allocate(file: impl AsFd, len: usize) -> io::Result<()> {
     match fallocate(&file, FallocateFlags::empty(), 0, len as i64) {
-        Err(Errno::EOPNOTSUPP) => Ok(nix::unistd::ftruncate(&file, len as i64)?),
+        Err(errno) if is_unsupported(errno) => Ok(nix::unistd::ftruncate(&file, len as i64)?),
         result => Ok(result?),
     }
 }

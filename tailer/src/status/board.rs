@@ -13,10 +13,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::mapped_text;
+use standpipe_common::rename::is_unsupported;
 use standpipe_common::seam;
 use standpipe_common::sys::{self, Words};
 
@@ -213,7 +213,7 @@ fn map(file: &File, slots: usize) -> io::Result<Words> {
     seam::pass("status-grow")?;
     let bytes = HEADER_BYTES + slots * SLOT_BYTES;
     match fallocate(file, FallocateFlags::empty(), 0, bytes as i64) {
-        Err(Errno::EOPNOTSUPP) => file.set_len(bytes as u64)?,
+        Err(errno) if is_unsupported(errno) => file.set_len(bytes as u64)?,
         allocated => allocated?,
     }
     let words = Words::shared(file, bytes)?;
