@@ -1,7 +1,7 @@
 //! The policy of a pipe: how it is held, what is put before its lines, when its log is cut and what becomes of it.
 //!
 //! In the order in which a policy comes about:
-//! - [`value`], [`keep`], [`durability`], [`hook`]: the values, each with its rules;
+//! - [`value`], [`moment`], [`keep`], [`durability`], [`hook`]: the values, each with its rules;
 //! - [`keys`]: what the documentation says of each key;
 //! - [`file`](mod@file): a policy file, read into a [`Raw`] or refused with line, column and caret;
 //! - here: [`Raw`], where every key may be missing, and [`Policy`], where none is.
@@ -14,6 +14,7 @@ pub mod file;
 pub mod hook;
 pub mod keep;
 pub mod keys;
+pub mod moment;
 pub mod oddities;
 pub mod value;
 
@@ -27,7 +28,8 @@ pub use self::durability::Durability;
 pub use self::file::{Directories, Kind, PolicyError, load};
 pub use self::hook::Hook;
 pub use self::keep::{Floor, Keep};
-pub use self::value::{Compress, Level, MAX_LINE_OFF, PipeSize, RotateAt};
+pub use self::moment::{HourMinute, Moment, RotateAt};
+pub use self::value::{Compress, Level, MAX_LINE_OFF, PipeSize};
 
 use self::hook::{HookArg, HookTimeout};
 use self::keep::{KeepAge, KeepFiles, KeepFree, KeepMin, KeepSize};
@@ -63,7 +65,7 @@ pub struct Raw {
     rotate_size: Option<RotateSize>,
     #[arg(long, value_name = "SPAN", help = help("rotate_age"))]
     rotate_age: Option<RotateAge>,
-    #[arg(long, value_name = "TIME", help = help("rotate_at"))]
+    #[arg(long, value_name = "TIME,...", help = help("rotate_at"))]
     rotate_at: Option<RotateAt>,
     #[arg(long, value_name = "SIZE", help = help("max_line"))]
     max_line: Option<MaxLine>,
@@ -206,7 +208,7 @@ pub struct Policy {
     pub rotate_size: Limit<u64>,
     /// The age at which a segment is sealed, at least 1 s.
     pub rotate_age: Limit<Duration>,
-    /// The time of day at which a segment is sealed.
+    /// The moments of the calendar at which a segment is sealed.
     pub rotate_at: RotateAt,
     /// Bytes for which a due rotation waits for the end of a line, at least 1; [`MAX_LINE_OFF`] where it is off.
     pub max_line: u64,
@@ -264,7 +266,7 @@ impl Policy {
             filename: raw.filename.clone().unwrap_or_default(),
             rotate_size: raw.rotate_size.map_or(Limit::At(64 << 20), |size| size.0),
             rotate_age: raw.rotate_age.map_or(Limit::At(Duration::from_secs(24 * 60 * 60)), |age| age.0),
-            rotate_at: raw.rotate_at.unwrap_or(RotateAt::Off),
+            rotate_at: raw.rotate_at.clone().unwrap_or_default(),
             max_line: raw.max_line.map_or(1 << 20, |max| max.0),
             compress: raw.compress.unwrap_or(Compress::Zstd),
             level: raw.level.unwrap_or(Level::Auto),

@@ -6,10 +6,10 @@
 
 use std::time::Duration;
 
-use jiff::civil::Time;
+use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan, Zoned};
-use standpipe_common::policy::RotateAt;
+use standpipe_common::policy::{HourMinute, Moment, RotateAt};
 use standpipe_common::units::Limit;
 
 /// How long a due rotation waits for the end of an open line.
@@ -37,7 +37,7 @@ impl Triggers {
             Limit::At(age) => Some(birth_ns.saturating_add(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX))),
             Limit::Off => None,
         };
-        let by_calendar = next_moment(birth_ns, self.at, &self.zone);
+        let by_calendar = self.at.0.iter().filter_map(|moment| next_moment(birth_ns, *moment, &self.zone));
         by_age.into_iter().chain(by_calendar).min()
     }
 
@@ -139,39 +139,41 @@ fn largest_output(queued: usize, text_len: usize) -> u64 {
     (queued as u64).saturating_mul(text_len as u64 + 1)
 }
 
-/// The first moment of the calendar after `after_ns`.
-fn next_moment(after_ns: i64, at: RotateAt, zone: &TimeZone) -> Option<i64> {
+/// When a moment of the calendar comes next after `after_ns`.
+fn next_moment(after_ns: i64, moment: Moment, zone: &TimeZone) -> Option<i64> {
     let time = Timestamp::from_nanosecond(i128::from(after_ns)).ok()?;
     let local = time.to_zoned(zone.clone());
-    let moment = match at {
-        RotateAt::Off => return None,
-        RotateAt::Hourly => next_hour(&local)?,
-        RotateAt::Daily => next_time_of_day(&local, Time::midnight())?,
-        RotateAt::At { hour, minute } => next_time_of_day(&local, Time::new(hour as i8, minute as i8, 0, 0).ok()?)?,
+    let next = match moment {
+        Moment::EveryMinutes(minutes) => next_multiple(&local, minutes),
+        Moment::Daily(at) => next_time_of_day(&local, at, |_| true),
+        Moment::Weekly(weekday, at) => next_time_of_day(&local, at, |date| date.weekday() == weekday),
+        Moment::Monthly(day, at) => next_time_of_day(&local, at, |date| date.day() == day.min(date.days_in_month())),
     };
-    i64::try_from(moment.as_nanosecond()).ok()
+    i64::try_from(next?.as_nanosecond()).ok()
 }
 
-/// The next full hour of the clock on the wall: where a change of daylight saving time is no whole number of hours,
-/// the wall decides.
-fn next_hour(local: &Zoned) -> Option<Timestamp> {
-    let past = SignedDuration::from_secs(i64::from(local.minute()) * 60 + i64::from(local.second()))
+/// When the clock on the wall says a multiple of so many minutes next: where a change of daylight saving time is no
+/// such multiple, the wall decides.
+fn next_multiple(local: &Zoned, minutes: i8) -> Option<Timestamp> {
+    let past = SignedDuration::from_secs(i64::from(local.minute() % minutes) * 60 + i64::from(local.second()))
         + SignedDuration::from_nanos(i64::from(local.subsec_nanosecond()));
-    let mut next = local.timestamp().checked_add(SignedDuration::from_hours(1) - past).ok()?;
+    let mut next = local.timestamp().checked_add(SignedDuration::from_mins(minutes.into()) - past).ok()?;
     let wall = next.to_zoned(local.time_zone().clone());
-    if wall.minute() != 0 {
-        // The clock was moved by part of an hour within this one.
-        next = next.checked_add(SignedDuration::from_mins(60 - i64::from(wall.minute()))).ok()?;
+    if wall.minute() % minutes != 0 {
+        // The clock was moved by another span within this one.
+        next = next.checked_add(SignedDuration::from_mins((minutes - wall.minute() % minutes).into())).ok()?;
     }
     Some(next)
 }
 
-/// The next time that the clock on the wall says `time`; on a day that skips it, the moment it would have.
-fn next_time_of_day(local: &Zoned, time: Time) -> Option<Timestamp> {
+/// When the clock on the wall says that time next, of the days that are wanted; on a day that skips it, the moment it
+/// would have.
+fn next_time_of_day(local: &Zoned, at: HourMinute, is_wanted: impl Fn(Date) -> bool) -> Option<Timestamp> {
+    let time = Time::new(at.hour, at.minute, 0, 0).ok()?;
     let mut day = local.date();
     loop {
         let moment = day.to_datetime(time).to_zoned(local.time_zone().clone()).ok()?.timestamp();
-        if moment > local.timestamp() {
+        if moment > local.timestamp() && is_wanted(day) {
             return Some(moment);
         }
         day = day.checked_add(1.day()).ok()?;
@@ -183,7 +185,13 @@ mod tests {
     use super::*;
 
     fn triggers(size: u64) -> Triggers {
-        Triggers { size: Limit::At(size), age: Limit::Off, at: RotateAt::Off, zone: TimeZone::UTC, line_bytes_max: 20 }
+        Triggers {
+            size: Limit::At(size),
+            age: Limit::Off,
+            at: RotateAt::default(),
+            zone: TimeZone::UTC,
+            line_bytes_max: 20,
+        }
     }
 
     fn ns(text: &str) -> i64 {
@@ -244,35 +252,54 @@ mod tests {
     #[test]
     fn moments_follow_the_clock_on_the_wall() {
         let zone = |name| TimeZone::get(name).unwrap();
-        let at = |hour, minute| RotateAt::At { hour, minute };
+        let moment = |text: &str| text.parse().unwrap();
         let cases = [
-            ("2026-11-21T10:00:00Z", RotateAt::Hourly, "UTC", "2026-11-21T11:00:00Z"),
-            ("2026-11-21T10:59:59.9Z", RotateAt::Hourly, "UTC", "2026-11-21T11:00:00Z"),
-            ("2026-11-21T10:00:00Z", RotateAt::Daily, "UTC", "2026-11-22T00:00:00Z"),
-            ("2026-11-21T10:00:00Z", RotateAt::Daily, "Europe/Berlin", "2026-11-21T23:00:00Z"),
-            ("2026-11-21T10:00:00Z", at(9, 30), "UTC", "2026-11-22T09:30:00Z"),
-            ("2026-11-21T09:29:59Z", at(9, 30), "UTC", "2026-11-21T09:30:00Z"),
+            ("2026-11-21T10:00:00Z", "hourly", "UTC", "2026-11-21T11:00:00Z"),
+            ("2026-11-21T10:59:59.9Z", "hourly", "UTC", "2026-11-21T11:00:00Z"),
+            ("2026-11-21T10:00:00Z", "daily", "UTC", "2026-11-22T00:00:00Z"),
+            ("2026-11-21T10:00:00Z", "daily", "Europe/Berlin", "2026-11-21T23:00:00Z"),
+            ("2026-11-21T10:00:00Z", "09:30", "UTC", "2026-11-22T09:30:00Z"),
+            ("2026-11-21T09:29:59Z", "09:30", "UTC", "2026-11-21T09:30:00Z"),
             // Spring: 02:30 does not exist on 29 March 2026 in Berlin; autumn: a day of 25 hours.
-            ("2026-03-28T12:00:00Z", at(2, 30), "Europe/Berlin", "2026-03-29T01:30:00Z"),
-            ("2026-10-24T22:00:00Z", RotateAt::Daily, "Europe/Berlin", "2026-10-25T23:00:00Z"),
-            ("2026-10-25T00:30:00Z", RotateAt::Hourly, "Europe/Berlin", "2026-10-25T01:00:00Z"),
+            ("2026-03-28T12:00:00Z", "02:30", "Europe/Berlin", "2026-03-29T01:30:00Z"),
+            ("2026-10-24T22:00:00Z", "daily", "Europe/Berlin", "2026-10-25T23:00:00Z"),
+            ("2026-10-25T00:30:00Z", "hourly", "Europe/Berlin", "2026-10-25T01:00:00Z"),
             // Half an hour of daylight saving time, and a zone of 45 minutes.
-            ("2026-04-04T14:45:00Z", RotateAt::Hourly, "Australia/Lord_Howe", "2026-04-04T15:30:00Z"),
-            ("2026-11-21T10:00:00Z", RotateAt::Hourly, "Asia/Kathmandu", "2026-11-21T10:15:00Z"),
+            ("2026-04-04T14:45:00Z", "hourly", "Australia/Lord_Howe", "2026-04-04T15:30:00Z"),
+            ("2026-04-04T14:55:00Z", "every 20m", "Australia/Lord_Howe", "2026-04-04T15:10:00Z"),
+            ("2026-11-21T10:00:00Z", "hourly", "Asia/Kathmandu", "2026-11-21T10:15:00Z"),
+            ("2026-11-21T10:00:00Z", "every 15m", "UTC", "2026-11-21T10:15:00Z"),
+            ("2026-11-21T10:14:59.5Z", "every 15m", "UTC", "2026-11-21T10:15:00Z"),
+            ("2026-11-21T10:56:00Z", "every 5m", "Asia/Kathmandu", "2026-11-21T11:00:00Z"),
+            // The hour that comes twice has each of its quarters twice, the one that is skipped has none.
+            ("2026-10-25T00:45:00Z", "every 15m", "Europe/Berlin", "2026-10-25T01:00:00Z"),
+            ("2026-03-29T00:50:00Z", "every 15m", "Europe/Berlin", "2026-03-29T01:00:00Z"),
+            // A Saturday.
+            ("2026-11-21T10:00:00Z", "weekly monday", "UTC", "2026-11-23T00:00:00Z"),
+            ("2026-11-21T10:00:00Z", "weekly saturday", "UTC", "2026-11-28T00:00:00Z"),
+            ("2026-11-21T10:00:00Z", "weekly saturday 10:30", "UTC", "2026-11-21T10:30:00Z"),
+            ("2026-10-23T10:00:00Z", "weekly sunday 02:30", "Europe/Berlin", "2026-10-25T00:30:00Z"),
+            ("2026-11-21T10:00:00Z", "monthly 1", "UTC", "2026-12-01T00:00:00Z"),
+            ("2026-11-01T00:00:00Z", "monthly 1 06:30", "Europe/Berlin", "2026-11-01T05:30:00Z"),
+            ("2027-01-31T12:00:00Z", "monthly 31", "UTC", "2027-02-28T00:00:00Z"),
+            ("2028-02-28T12:00:00Z", "monthly 30", "UTC", "2028-02-29T00:00:00Z"),
         ];
-        for (after, at, name, expected) in cases {
-            let moment = next_moment(ns(after), at, &zone(name));
-            assert_eq!(moment, Some(ns(expected)), "{after} {at:?} {name}");
+        for (after, text, name, expected) in cases {
+            let next = next_moment(ns(after), moment(text), &zone(name));
+            assert_eq!(next, Some(ns(expected)), "{after} {text} {name}");
         }
     }
 
     #[test]
     fn a_part_is_due_by_whichever_comes_first() {
         let day = Duration::from_secs(86400);
-        let both = Triggers { age: Limit::At(day), at: RotateAt::Daily, ..triggers(10) };
+        let both = Triggers { age: Limit::At(day), at: "daily".parse().unwrap(), ..triggers(10) };
         assert_eq!(both.due_ns(ns("2026-11-21T10:00:00Z")), Some(ns("2026-11-22T00:00:00Z")));
         let age = Triggers { age: Limit::At(day), ..triggers(10) };
         assert_eq!(age.due_ns(ns("2026-11-21T10:00:00Z")), Some(ns("2026-11-22T10:00:00Z")));
+        let list = Triggers { at: "06:30,18:30,every 60m".parse().unwrap(), ..triggers(10) };
+        assert_eq!(list.due_ns(ns("2026-11-21T18:10:00Z")), Some(ns("2026-11-21T18:30:00Z")));
+        assert_eq!(list.due_ns(ns("2026-11-21T18:30:00Z")), Some(ns("2026-11-21T19:00:00Z")));
         assert_eq!(triggers(10).due_ns(0), None);
     }
 }

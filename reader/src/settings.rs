@@ -51,7 +51,7 @@ impl Settings {
             triggers: Triggers {
                 size: within_file_limit(policy.rotate_size, file_bytes_max()),
                 age: policy.rotate_age,
-                at: policy.rotate_at,
+                at: policy.rotate_at.clone(),
                 zone: policy.zone.clone(),
                 line_bytes_max: policy.max_line,
             },

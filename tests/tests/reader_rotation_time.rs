@@ -101,6 +101,21 @@ fn r21_a_time_of_day_that_is_skipped_comes_when_it_would_have() {
 }
 
 #[test]
+fn a_list_of_times_a_day_of_the_week_one_of_the_month_and_a_part_of_an_hour() {
+    needs_seams(|| {
+        for (policy, birth, just_before, due, later) in [
+            ("[\"06:30\", \"18:30\"]", "21T10:30:00Z", "21T18:29:59Z", "21T18:30:00Z", "24T07:10:00Z"),
+            ("\"weekly monday\"", "21T10:30:00Z", "22T23:59:59Z", "23T00:00:00Z", "25T07:10:00Z"),
+            ("\"monthly 23 06:00\"", "22T10:30:00Z", "23T05:59:59Z", "23T06:00:00Z", "25T07:10:00Z"),
+            ("\"every 15m\"", "21T10:50:00Z", "21T10:59:59Z", "21T11:00:00Z", "24T07:10:00Z"),
+        ] {
+            let [birth, just_before, due, later] = [birth, just_before, due, later].map(|day| format!("2026-11-{day}"));
+            cross(&format!("rotate_at = {policy}\n"), &birth, &just_before, &due, &later);
+        }
+    });
+}
+
+#[test]
 fn r22_the_age_counts_on_through_restarts() {
     needs_seams(|| {
         let stand = Stand::new("rotate_age = \"1h\"\n");

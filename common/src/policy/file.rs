@@ -245,6 +245,7 @@ mod tests {
             ("logs = /var/log", "line 1, column 8", "string values must be quoted"),
             ("rotate_at = off", "line 1, column 13", "string values must be quoted"),
             ("rotate_at = 06:30", "line 1, column 13", "expected \"hourly\", \"daily\", a time"),
+            ("rotate_at = [\"06:30\", \"7:30\"]", "line 1, column 23", "weekly with a day as in weekly monday"),
             ("stamp = \"iso\"\nstamp = \"none\"", "line 2, column 1", "duplicate key"),
             ("größe = 1", "line 1, column 3", "invalid unquoted key"),
         ] {

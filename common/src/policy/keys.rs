@@ -143,9 +143,10 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "rotate_at",
         default: Default::Is("\"off\""),
-        takes: "`hourly`, `daily`, a time `HH:MM` in `zone`, or `off`",
-        meaning: "The time of day at which a segment is sealed.",
-        reason: "For whoever wants one part a day to begin at midnight.",
+        takes: "`hourly`, `daily`, a time `HH:MM`, `weekly DAY`, `monthly DAY`, both with `HH:MM` behind it if not at \
+                midnight, `every Nm` where N divides 60, a list of these, or `off`; as a flag, with commas",
+        meaning: "The moments, in `zone`, at which a segment is sealed, as in `[\"06:30\", \"weekly monday\"]`.",
+        reason: "For whoever wants one part a day to begin at midnight; a month without such a day has its last.",
         ..LANE
     },
     Key {

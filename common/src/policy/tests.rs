@@ -64,7 +64,7 @@ fn each_key_reaches_its_field() {
         filename: "%Y-%m-%d".parse().unwrap(),
         rotate_size: Limit::At(4096),
         rotate_age: Limit::At(Duration::from_secs(7200)),
-        rotate_at: RotateAt::At { hour: 6, minute: 30 },
+        rotate_at: RotateAt(vec![Moment::Daily(HourMinute { hour: 6, minute: 30 })]),
         max_line: 2048,
         compress: Compress::None,
         level: Level::Fixed(7),

@@ -27,7 +27,7 @@ const ACCOUNT_MAX: usize = 256;
 /// A `max_line` that is off: more than a file can hold, with room left to add to it.
 pub const MAX_LINE_OFF: u64 = i64::MAX as u64;
 
-parses_as_value!(PipeSize, Mode, FileMode, Account, DirPath, Prefix, Zone, RotateSize, RotateAge, RotateAt);
+parses_as_value!(PipeSize, Mode, FileMode, Account, DirPath, Prefix, Zone, RotateSize, RotateAge);
 parses_as_value!(MaxLine, Compress, Level, Tick, WarnFill, WarnAfter);
 
 /// How large the holder makes a pipe.
@@ -207,48 +207,6 @@ impl Value for RotateAge {
             limit => Ok(RotateAge(limit.map(|age| age.0))),
         }
     }
-}
-
-/// The time of day, in the policy's zone, at which a segment is sealed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RotateAt {
-    /// At no time of day.
-    Off,
-    /// At each full hour.
-    Hourly,
-    /// At midnight.
-    Daily,
-    /// Once a day.
-    At {
-        /// 0 to 23.
-        hour: u8,
-        /// 0 to 59.
-        minute: u8,
-    },
-}
-
-impl Value for RotateAt {
-    const EXPECTED: &'static str = "\"hourly\", \"daily\", a time such as \"06:30\", or \"off\"";
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        match text {
-            "off" => Ok(RotateAt::Off),
-            "hourly" => Ok(RotateAt::Hourly),
-            "daily" => Ok(RotateAt::Daily),
-            _ => time_of_day(text)
-                .map(|(hour, minute)| RotateAt::At { hour, minute })
-                .ok_or_else(|| format!("`{text}` is no time of day: write hourly, daily, 00:00 to 23:59, or off")),
-        }
-    }
-}
-
-fn time_of_day(text: &str) -> Option<(u8, u8)> {
-    let (hour, minute) = text.split_once(':')?;
-    let number = |digits: &str, max: u8| {
-        let two = digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit());
-        digits.parse().ok().filter(|&number| two && number <= max)
-    };
-    Some((number(hour, 23)?, number(minute, 59)?))
 }
 
 /// The bytes for which a due rotation waits for the end of an open line.
