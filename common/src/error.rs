@@ -1,4 +1,4 @@
-//! One sentence an error: `cannot <action> <path>: <cause>`.
+//! One sentence an error: `cannot <action> <path>: <cause>`, and what helps where that is known.
 //!
 //! An [`Error`] is returned or logged, never both. [`Stop`] is an error that ends a program, with its exit code.
 
@@ -7,6 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+
+use crate::cure;
 
 /// Exit code of a command that was asked wrongly.
 pub const EXIT_USAGE: u8 = 2;
@@ -48,7 +50,11 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {} {}: {}", self.action, self.path.display(), Cause(&self.cause))
+        write!(f, "cannot {} {}: {}", self.action, self.path.display(), Cause(&self.cause))?;
+        match self.errno().and_then(|errno| cure::against(errno, &self.action, &self.path)) {
+            Some(cure) => write!(f, " ({cure})"),
+            None => Ok(()),
+        }
     }
 }
 

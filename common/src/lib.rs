@@ -10,7 +10,7 @@
 //! - [`part`], [`archive`]: what stands in a log directory;
 //! - [`own`], [`rename`]: whether a file under a name of ours is ours, and names that take nobody's place;
 //! - [`clock`], [`boot`], [`seam`]: the wall clock, the boot, and the doors through which tests steer time and faults;
-//! - [`error`], [`logger`], [`standard`], [`ready`]: one sentence an error, a log that never blocks, standard output,
+//! - [`error`], [`cure`], [`logger`], [`standard`], [`ready`]: one sentence an error, what helps, a log that never blocks, standard output,
 //!   readiness;
 //! - [`mapped_text`], [`shown`], [`table`], [`shell`]: what a status file can hold, and how it and commands are shown;
 //! - [`account`], [`capability`], [`descriptors`], [`sys`]: who there is, what we may, how much of it, and the few calls
@@ -22,6 +22,7 @@ pub mod boot;
 pub mod capability;
 pub mod clock;
 pub mod config_text;
+pub mod cure;
 pub mod descriptors;
 pub mod error;
 pub mod fifo;

@@ -11,6 +11,7 @@ use standpipe_common::units::{Limit, Span};
 
 use crate::lane::Lane;
 use crate::pace::TICKED_CAPACITY_MIN;
+use crate::title;
 
 /// A pipe that was not found crowded for so long has room again.
 const CALM_SPAN: Duration = Duration::from_millis(250);
@@ -90,7 +91,7 @@ impl Congestion {
     fn see(&mut self, lane: &Lane, queued: usize, crowded: bool, now: Instant) -> bool {
         let warn_after = lane.settings().warn_after;
         let verdict = judge(&mut self.episode, crowded, now, warn_after);
-        let name = lane.name().display();
+        let name = title::of(lane.name());
         match verdict {
             Verdict::Warn(span) => log::warn!(
                 "{name}: the pipe has been full or nearly full for {}, {queued} of {} bytes wait in it",

@@ -29,6 +29,7 @@ use crate::recovery::Settled;
 use crate::root::Root;
 use crate::slots::Slots;
 use crate::status::board::Board;
+use crate::title;
 
 /// How long the last bytes are read after TERM.
 const LAST_TURNS_SPAN: Duration = Duration::from_secs(2);
@@ -214,7 +215,7 @@ impl Drain {
         for slot in self.slots.iter() {
             let left = slot.lane.pipes().queued();
             if left > 0 {
-                log::info!("{}: {left} bytes stay in the pipe", slot.lane.name().display());
+                log::info!("{}: {left} bytes stay in the pipe", title::of(slot.lane.name()));
             }
         }
     }
@@ -237,7 +238,7 @@ impl Drain {
         if lane.pipes().has_retired() {
             let lost = lane.pipes_mut().release(now);
             if lost > 0 {
-                log::error!("{}: {lost} bytes went with the pipe that was replaced", lane.name().display());
+                log::error!("{}: {lost} bytes went with the pipe that was replaced", title::of(lane.name()));
             }
         }
         if let Some(until) = slot.leaving()

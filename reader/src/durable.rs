@@ -22,6 +22,7 @@ use standpipe_common::{clock, sys};
 use crate::disk::{self, Dir};
 use crate::due::DueQueue;
 use crate::listing::Listing;
+use crate::title;
 use crate::upkeep::Order;
 
 /// How long a sealed segment waits for its archive, which is durable by itself.
@@ -219,11 +220,11 @@ impl Lane {
         match (was_late, self.is_late) {
             (false, true) => log::warn!(
                 "{}: the disk is too slow for `sync`: lines are durable {:.1} s after they came, not within {:.1} s",
-                name.display(),
+                title::of(name),
                 (span + late).as_secs_f64(),
                 (2 * span).as_secs_f64(),
             ),
-            (true, false) => log::info!("{}: the disk keeps up with `sync` again", name.display()),
+            (true, false) => log::info!("{}: the disk keeps up with `sync` again", title::of(name)),
             _ => {}
         }
     }

@@ -21,6 +21,7 @@ use crate::disk::Dir;
 use crate::due::DueQueue;
 use crate::hook::{self, Facts};
 use crate::listing::{Listing, SELF, is_todo, remove_todo};
+use crate::title;
 use crate::upkeep::{HookCall, Order};
 
 /// Hooks that run at the same time, each of another pipe.
@@ -152,7 +153,7 @@ impl HookQueue {
         loop {
             let (name, order, after) = self.next();
             let outcome = hand_over_next(root, &name, &order, after.as_ref()).unwrap_or_else(|error| {
-                log::error!("{}: {error}", name.display());
+                log::error!("{}: {error}", title::of(&name));
                 Outcome::Idle
             });
             let mut state = self.lock();
@@ -260,7 +261,7 @@ fn hand_over_next(root: &Dir, name: &OsStr, order: &Order, after: Option<&PartNa
             Ok(Outcome::Done)
         }
         Err(error) => {
-            log::error!("{}: {}: {error}; tried again later", name.display(), part.file(PartKind::Archive));
+            log::error!("{}: {}: {error}; tried again later", title::of(name), part.file(PartKind::Archive));
             Ok(Outcome::Failed(part.clone()))
         }
     }

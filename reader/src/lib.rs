@@ -19,6 +19,7 @@
 //! - [`hooks`], [`hook`]: what each archive is handed over to;
 //! - [`listing`], [`line_end`], [`state`]: what stands in a log directory;
 //! - [`leap`]: whether the wall clock can be believed;
+//! - [`title`]: what a lane is called in messages;
 //! - [`disk`]: the seam to the file system.
 //!
 //! [`logs`] is the way back, and uses nothing but the listing. [`status`] is what is seen of all this from outside.
@@ -69,4 +70,5 @@ pub mod state;
 pub mod status;
 pub mod stdin;
 pub mod stock;
+pub mod title;
 pub mod upkeep;

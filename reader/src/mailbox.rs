@@ -371,7 +371,7 @@ fn random_fill() -> io::Result<Vec<u8>> {
 
 fn no_room(dir: &Dir, path: &Path, error: io::Error) -> Error {
     match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG | Errno::EFAULT) => {
+        Some(Errno::ENOSPC | Errno::EDQUOT | Errno::EFAULT) => {
             let free = dir.free_bytes().map_or_else(|_| "?".to_owned(), |free| free.to_string());
             let cause = format!("a mailbox takes {FILE_BYTES} bytes, and {free} are free");
             Error::because("make mailbox", path, cause)

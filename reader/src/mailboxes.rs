@@ -11,6 +11,7 @@ use standpipe_common::error::Result;
 use crate::mailbox::{Home, Mailbox, Phase, Unfit, peek};
 use crate::record::Record;
 use crate::shelf::{Shelf, open_read};
+use crate::title;
 
 /// Start of the names of mailboxes that were set aside.
 pub const SALVAGED_PREFIX: &str = ".salvaged-";
@@ -92,7 +93,7 @@ impl Mailboxes {
         match held {
             Some((record, n)) => log::error!(
                 "{}: {n} bytes for {} were set aside as {}: {reason}",
-                record.lane.display(),
+                title::of(&record.lane),
                 record.part,
                 path.display()
             ),

@@ -20,6 +20,7 @@ use crate::due::DueQueue;
 use crate::durable::SyncQueue;
 use crate::hooks::HookQueue;
 use crate::leap::ClockWatch;
+use crate::title;
 use crate::upkeep::{Order, Upkeep};
 
 /// The first wait after a failure; it doubles up to [`RETRY_SPAN_MAX`].
@@ -344,7 +345,7 @@ impl State {
             }
             Outcome::Tended { more } => {
                 if self.failed.remove(lane).is_some() {
-                    log::info!("{}: archived again", lane.display());
+                    log::info!("{}: archived again", title::of(lane));
                 }
                 if more {
                     self.due.put(lane, Instant::now());

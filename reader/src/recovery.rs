@@ -20,6 +20,7 @@ use crate::glance::Glance;
 use crate::log_dir::LogDir;
 use crate::mailbox::{Mailbox, Phase};
 use crate::record::Record;
+use crate::title;
 
 /// What a read brought that nobody counted any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +113,7 @@ fn count_armed(mailbox: &Mailbox, record: &Record, fifo: Option<&Fifo>) -> std::
     };
     let arrived = arrived(record, &data[..touched], waiting, &head);
     if let Some(Arrived { n, stopped: Some(left) }) = arrived {
-        let lane = record.lane.display();
+        let lane = title::of(&record.lane);
         log::warn!("{lane}: the last read was stopped after {n} bytes; {left} more were still in the pipe");
     }
     Ok(arrived.map(|arrived| arrived.n))

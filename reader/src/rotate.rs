@@ -28,7 +28,7 @@ pub fn run(args: &RotateArgs) -> std::result::Result<u8, Stop> {
     if let Some(name) = args.names.iter().find(|name| !is_sayable(name)) {
         return Err(Stop::Usage(format!("`{}` cannot be the name of a pipe", name.as_bytes().escape_ascii())));
     }
-    let path = log_root(args.logs.as_deref());
+    let path = log_root(args.logs.as_deref())?;
     let root = Dir::open(&path)?;
     let stream = call(&root)?;
     refuse_unknown(&root, &path, &args.names)?;

@@ -30,6 +30,7 @@ use crate::run::TEST_CLOCK_SPAN;
 use crate::settings::Settings;
 use crate::shelf::Shelf;
 use crate::signals::{Ask, Inbox, Role};
+use crate::title;
 
 const SIGNALS: Token = Token(usize::MAX);
 const CONTROL: Token = Token(usize::MAX - 1);
@@ -79,6 +80,7 @@ impl Service {
         let inherited = umask(Mode::empty());
         let poll = Poll::new().cannot("make", "the poll set")?;
         let root = Root::open_log_dir(&args.log_dir)?;
+        title::set_log_dir(&args.log_dir);
         let mut inbox = Inbox::new(&args.log_dir, Role::Filter { ignores_term: args.ignore_term })?;
         poll.registry().register(&mut inbox.source, SIGNALS, Interest::READABLE).cannot("watch", "signals")?;
         let shelf = Shelf::open(root.dir().try_clone()?, args.mailbox_dir.as_deref())?;

@@ -11,8 +11,9 @@ use standpipe_common::part::{PartKind, PartName};
 use standpipe_common::policy::Keep;
 
 use crate::disk::{self, Dir};
-use crate::listing::{CURRENT, Files, Listing, SELF, remove_marks, remove_todo};
+use crate::listing::{CURRENT, Files, Listing, remove_marks, remove_todo};
 use crate::retention::{Because, Going, Stored};
+use crate::title;
 use crate::upkeep::Order;
 
 /// Unit in which the length of the active segment is counted.
@@ -117,11 +118,7 @@ impl Stock {
         }
         let kind = if files.archive { PartKind::Archive } else { PartKind::Segment };
         let copy = if files.archive && files.segment { " and the copy beside it" } else { "" };
-        log::info!("{}: removed {}{copy} ({because})", self.shown(), name.file(kind));
+        log::info!("{}: removed {}{copy} ({because})", title::of(&self.lane), name.file(kind));
         Ok(())
-    }
-
-    fn shown(&self) -> std::path::Display<'_> {
-        if self.lane == SELF { self.dir.path().display() } else { std::path::Path::new(&self.lane).display() }
     }
 }

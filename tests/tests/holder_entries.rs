@@ -5,10 +5,12 @@ use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 
+use nix::unistd::{Uid, geteuid};
+use standpipe_common::account::user_name;
 use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::until;
 use standpipe_tests::pipe::{is_held, open_reader, open_writer, queued, read_all};
-use standpipe_tests::privilege::needs_seams;
+use standpipe_tests::privilege::{needs_seams, ordinary_user};
 use standpipe_tests::scratch::{Scratch, make_fifo, set_mode};
 
 fn holder(scratch: &Scratch) -> Launch {
@@ -147,6 +149,7 @@ fn bad_entries(scratch: &Scratch) -> Vec<(&'static str, String)> {
     scratch.link("two\nlines", run("good"));
     scratch.link("denied", run("closed"));
     let pipes = scratch.pipes();
+    let user = user_name(Uid::from_raw(ordinary_user().unwrap_or_else(|| geteuid().as_raw())));
     let cannot = |name: &str, cause: String| format!("holder: error: cannot open {}/{name}: {cause}", pipes.display());
     let kind = |name: &str, kind: &str| cannot(name, format!("it leads to {kind}, not to a FIFO"));
     vec![
@@ -174,7 +177,16 @@ fn bad_entries(scratch: &Scratch) -> Vec<(&'static str, String)> {
                 pipes.display()
             ),
         ),
-        ("denied", cannot("denied", "Permission denied".to_owned())),
+        (
+            "denied",
+            cannot(
+                "denied",
+                format!(
+                    "Permission denied ({}/denied is for user {user} only (mode 0000), and this runs as {user})",
+                    pipes.display()
+                ),
+            ),
+        ),
     ]
 }
 

@@ -4,14 +4,17 @@
 mod support_b;
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::fs::{lchown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
+use nix::unistd::{Uid, geteuid};
+use standpipe_common::account::user_name;
 use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
 use standpipe_tests::pipe::{is_held, queued};
-use standpipe_tests::privilege::{give, needs_root};
+use standpipe_tests::privilege::{give, needs_root, needs_seams, ordinary_user};
 use standpipe_tests::scratch::{make_fifo, set_mode};
 use standpipe_tests::stored::stream_of;
 use support_b::{Bench, hold, put, stop, wait_empty};
@@ -243,4 +246,69 @@ fn what_cannot_be_begun_ends_with_one_sentence_and_its_exit_code() {
         let errors = output.stderr.lines().filter(|line| line.contains("error")).count();
         assert_eq!(errors, 1, "{args:?}: {}", output.stderr);
     }
+}
+
+#[test]
+fn a_log_root_that_nothing_names_is_said_to_be_the_usual_one() {
+    needs_root(|| {
+        let bench = Bench::new();
+        let empty = "mount -t tmpfs none /var/log && exec \"$0\" \"$@\"";
+        for args in [&["logs"][..], &["logs", "app"], &["status"], &["rotate"]] {
+            let launch = Launch::new("reader").args(args).cwd(bench.scratch.path()).env("STANDPIPE_DIR", "/nowhere");
+            let output = launch.as_tests().under(["unshare", "-m", "sh", "-c", empty]).run();
+            let expected =
+                "there is no log root /var/log/standpipe (the default): give one with --logs or STANDPIPE_LOGS";
+            assert!(output.code == 3 && output.stderr.contains(expected), "{args:?}: {}", output.stderr);
+        }
+    });
+}
+
+#[test]
+fn a_refusal_says_what_helps() {
+    let bench = Bench::new();
+    let closed = bench.scratch.make_dir("closed");
+    let logs = closed.join("logs");
+    let user = user_name(Uid::from_raw(ordinary_user().unwrap_or_else(|| geteuid().as_raw())));
+    set_mode(&closed, 0o000);
+    let output = Launch::new("reader").arg("logs").arg("--logs").arg(&logs).run();
+    let who = format!("{} is for user {user} only (mode 0000), and this runs as {user}", closed.display());
+    let expected = format!("cannot open directory {}: Permission denied ({who})", logs.display());
+    assert!(output.code == 3 && output.stderr.contains(&expected), "{} {}", output.code, output.stderr);
+    set_mode(&closed, 0o555);
+    let output = Launch::new("reader").arg(bench.scratch.pipes()).arg("--logs").arg(&logs).run();
+    let expected = format!("; as root: install -d -o {user} -m 2750 {})", logs.display());
+    assert!(output.code == 3 && output.stderr.contains(&expected), "{} {}", output.code, output.stderr);
+    set_mode(&closed, 0o755);
+}
+
+#[test]
+fn a_limit_on_file_sizes_is_called_by_its_name() {
+    let bench = Bench::new();
+    let (input, _output) = std::io::pipe().expect("a pipe");
+    let launch = Launch::new("reader").arg("stdin").arg(bench.log("service")).stdin(input);
+    let output = launch.under(["sh", "-c", "ulimit -f 16; exec \"$0\" \"$@\""]).run();
+    assert!(
+        output.code == 3 && output.stderr.contains("`ulimit -f`, LimitFSIZE="),
+        "{} {}",
+        output.code,
+        output.stderr
+    );
+    assert!(!output.stderr.contains("free"), "{}", output.stderr);
+}
+
+#[test]
+fn standard_input_is_called_by_its_log_directory() {
+    needs_seams(|| {
+        let bench = Bench::new();
+        let (input, mut output) = std::io::pipe().expect("a pipe");
+        let log = bench.log("service");
+        let launch = Launch::new("reader").arg("stdin").arg(&log).stdin(input);
+        let reader = launch.env("STANDPIPE_TEST_FAULTS", bench.scratch.path().join("faults")).start();
+        bench.faults("EIO write 1 1000000\n");
+        output.write_all(b"one\n").expect("room in the pipe");
+        reader.wait_line(&format!("{} is not read until this is mended", log.display()));
+        bench.faults("");
+        reader.wait_line(&format!("{}: is read again", log.display()));
+        stop(reader);
+    });
 }

@@ -60,7 +60,7 @@ fn what_was_taken_is_counted_and_all_is_well() {
     assert_eq!((&app[2], &app[4..]), (&"3".to_owned(), &["0".to_owned(), "-".to_owned(), "ok".to_owned()][..]));
     assert_eq!(row(&output, "db")[1..4], ["0 B", "0", "-"]);
     let text = stdout(&output);
-    assert!(text.contains(&format!("reader {} is running since", reader.pid())), "{text}");
+    assert!(text.contains(&format!("reader {} has been running for", reader.pid())), "{text}");
     assert!(text.lines().skip(1).all(|line| line.chars().count() <= 80), "{text}");
     let one = status(&bench.scratch.logs()).arg("db").run();
     assert!(one.code == 0 && !stdout(&one).contains("app"), "{}", stdout(&one));
@@ -199,7 +199,7 @@ fn whoever_may_read_may_look() {
         assert!(cannot_lock.code == 0 && stdout(&cannot_lock).contains("cannot be seen"), "{}", stdout(&cannot_lock));
         set_mode(&logs.join(".lock"), 0o644);
         let output = status(&logs).as_user(12345).run();
-        assert!(output.code == 0 && stdout(&output).contains("is running since"), "{}", stdout(&output));
+        assert!(output.code == 0 && stdout(&output).contains("has been running for"), "{}", stdout(&output));
         set_mode(&logs.join(".status"), 0o600);
         let refused = status(&logs).as_user(12345).run();
         assert!(refused.code == 3 && refused.stderr.contains("Permission denied"), "{}", refused.stderr);

@@ -8,6 +8,7 @@ use super::{Lane, no_log};
 use crate::disk;
 use crate::mailbox::Mailbox;
 use crate::recovery::{self, Settled};
+use crate::title;
 
 /// The first wait after a failure; it doubles up to [`RETRY_SPAN_MAX`].
 const RETRY_SPAN: Duration = Duration::from_secs(1);
@@ -41,7 +42,7 @@ impl Lane {
     pub fn fall_sick(&mut self, error: &Error, holding: Option<Mailbox>, now: Instant) {
         let before = self.sick.take();
         if before.is_none() {
-            log::error!("{error}; {} is not read until this is mended", self.name.display());
+            log::error!("{error}; {} is not read until this is mended", title::of(&self.name));
         }
         let mut wait = before.as_ref().map_or(RETRY_SPAN, |sick| (sick.wait * 2).min(RETRY_SPAN_MAX));
         if disk::is_no_room(error.errno()) {
@@ -81,7 +82,7 @@ impl Lane {
     pub fn be_well(&mut self) {
         if self.sick.take().is_some() {
             self.gauge.well();
-            log::info!("{}: is read again", self.name.display());
+            log::info!("{}: is read again", title::of(&self.name));
         }
     }
 

@@ -4,6 +4,8 @@
 //! pipes; the two are told apart by the file that makes a log directory ours.
 
 use std::ffi::OsStr;
+use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -22,13 +24,13 @@ const SYSTEM_PIPES_DIR: &str = "/etc/standpipe/pipes.d";
 pub fn log_dirs(args: &LogsArgs) -> std::result::Result<Vec<Dir>, Stop> {
     let mut dirs = Vec::new();
     if args.what.is_empty() {
-        dirs = of_root(&log_root(args.logs.as_deref()))?;
+        dirs = of_root(&log_root(args.logs.as_deref())?)?;
     }
     for what in &args.what {
         if is_path(what) {
             dirs.extend(of_path(what)?);
         } else {
-            dirs.push(of_name(&log_root(args.logs.as_deref()), what.as_os_str())?);
+            dirs.push(of_name(&log_root(args.logs.as_deref())?, what.as_os_str())?);
         }
     }
     Ok(dirs)
@@ -40,13 +42,26 @@ pub fn is_path(what: &Path) -> bool {
 }
 
 /// The log root, first found: the one that was given, or the one of a pipes directory.
-pub fn log_root(given: Option<&Path>) -> PathBuf {
+///
+/// # Errors
+/// Nothing names one, and the usual one is not there.
+pub fn log_root(given: Option<&Path>) -> std::result::Result<PathBuf, Stop> {
     let configured = || {
         let from_env = std::env::var_os("STANDPIPE_DIR").map(PathBuf::from);
         let mut places = from_env.into_iter().chain([PathBuf::from("."), PathBuf::from(SYSTEM_PIPES_DIR)]);
         places.find_map(|place| scan(&place).ok()?.logs)
     };
-    given.map(Path::to_path_buf).or_else(configured).unwrap_or_else(|| PathBuf::from(FALLBACK_ROOT))
+    if let Some(root) = given.map(Path::to_path_buf).or_else(configured) {
+        return Ok(root);
+    }
+    let root = PathBuf::from(FALLBACK_ROOT);
+    if fs::symlink_metadata(&root).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        return Err(Stop::Io(format!(
+            "there is no log root {FALLBACK_ROOT} (the default): give one with --logs or STANDPIPE_LOGS, or as `logs` \
+             in defaults.toml of the pipes directory that STANDPIPE_DIR names"
+        )));
+    }
+    Ok(root)
 }
 
 fn of_name(root: &Path, name: &OsStr) -> std::result::Result<Dir, Stop> {

@@ -42,7 +42,7 @@ fn split(args: &StatusArgs) -> Result<(PathBuf, Vec<OsString>), Stop> {
     let (paths, names): (Vec<_>, Vec<_>) = args.what.iter().partition(|what| is_path(what));
     let names = names.into_iter().map(|name| name.clone().into_os_string()).collect();
     match paths[..] {
-        [] => Ok((log_root(args.logs.as_deref()), names)),
+        [] => Ok((log_root(args.logs.as_deref())?, names)),
         [root] => Ok((root.clone(), names)),
         _ => Err(Stop::Usage("one log root at a time".to_owned())),
     }
@@ -102,7 +102,9 @@ impl Report<'_> {
         let root = self.root.display();
         let (pid, since) = (number(self.snapshot.pid), self.age(self.snapshot.start_ns));
         match self.snapshot.running {
-            Some(true) => format!("{root}: reader {pid} is running since {since}"),
+            Some(true) => {
+                format!("{root}: reader {pid} has been running for {since}; BYTES and LINES came in since then")
+            }
             Some(false) => format!("{root}: no reader is running; the last one, {pid}, started {since} ago"),
             None => format!("{root}: reader {pid} started {since} ago; whether it is running cannot be seen"),
         }
