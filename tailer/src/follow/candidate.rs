@@ -6,6 +6,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -152,9 +153,9 @@ impl Candidate {
         self.changed_ns + self.grain_ns() - 1
     }
 
-    /// Whether what it was packed from can have changed last at this time.
-    pub(crate) fn has_change_of(&self, changed_ns: i64) -> bool {
-        (self.changed_ns..=self.changed_by_ns()).contains(&changed_ns)
+    /// When what it was packed from can have changed last.
+    pub(crate) fn changed(&self) -> RangeInclusive<i64> {
+        self.changed_ns..=self.changed_by_ns()
     }
 
     /// How fine its time of change is: some packers keep the microsecond of it, or the second, only.

@@ -4,7 +4,9 @@
 //! A packed file is unpacked at most once as long as it does not change: after that it is on the list, done with, or
 //! remembered as a copy.
 
+use std::collections::HashSet;
 use std::io::ErrorKind;
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use nix::errno::Errno;
@@ -13,6 +15,7 @@ use crate::follow::candidate::{Candidate, Obstacle, open_packed};
 use crate::follow::generation::{Generation, Phase, Place};
 use crate::follow::sample::{Fit, Sample, Sampler};
 use crate::follow::settings::Surroundings;
+use crate::guard::GUARD_BYTES_MAX;
 use crate::identity::Identity;
 use crate::lines::GenerationId;
 use crate::open::{Found, errno, is_out_of_descriptors};
@@ -60,7 +63,13 @@ impl Source {
 
     /// Unpacks what is packed. What cannot be unpacked yet stays unknown; what does not change any more, and ends too
     /// early, is taken for what can be had of it.
-    pub(crate) fn unpack(&mut self, candidates: &mut [Candidate], now: Instant, around: &mut dyn Surroundings) {
+    pub(crate) fn unpack(
+        &mut self,
+        candidates: &mut [Candidate],
+        here: &HashSet<Identity>,
+        now: Instant,
+        around: &mut dyn Surroundings,
+    ) {
         self.torn.retain(|torn| candidates.iter().any(|candidate| candidate.identity == torn.identity));
         for candidate in candidates.iter_mut().filter(|candidate| candidate.is_packed) {
             let stamp = (candidate.size, candidate.changed_ns);
@@ -71,7 +80,11 @@ impl Source {
                 self.list_again(now);
                 continue;
             }
-            let unpacked = candidate.unpack(|head| self.ends_of(head), is_final, around);
+            let changed = candidate.changed();
+            let ends = |head: &[u8]| {
+                if self.was_plain(head, &changed, here).is_some() { Vec::new() } else { self.ends_of(head) }
+            };
+            let unpacked = candidate.unpack(ends, is_final, around);
             let Err(error) = unpacked else { continue };
             if is_out_of_descriptors(errno(&error)) {
                 self.wants_descriptor = true;
@@ -88,10 +101,27 @@ impl Source {
         }
     }
 
+    /// What is done with, is gone, and was packed into a file with this beginning that was `changed` then: so much that
+    /// is the same tells it without unpacking all. Not where a generation on the list begins so as well.
+    pub(crate) fn was_plain(
+        &self,
+        head: &[u8],
+        changed: &RangeInclusive<i64>,
+        here: &HashSet<Identity>,
+    ) -> Option<Identity> {
+        if head.len() < GUARD_BYTES_MAX || self.chain.iter().any(|generation| generation.may_begin_with(head)) {
+            return None;
+        }
+        let was = |done: &&DoneState| {
+            let is_whole = done.head.is_whole() && done.head.fits(head) == Some(true);
+            is_whole && changed.contains(&done.changed_ns) && !here.contains(&done.origin.identity)
+        };
+        self.done.iter().find(was).map(|done| done.origin.identity)
+    }
+
     /// Where a file with this beginning is to be looked at: at the ends of all that it may be a copy of, and behind.
     fn ends_of(&self, head: &[u8]) -> Vec<u64> {
-        let fits = |generation: &&Generation| generation.remembered().head_fits(head) != Some(false);
-        let of_chain = self.chain.iter().filter(fits).map(Generation::seen);
+        let of_chain = self.chain.iter().filter(|generation| generation.may_begin_with(head)).map(Generation::seen);
         let of_done = self.done.iter().filter(|done| done.may_begin_with(head)).map(|done| done.size);
         of_chain.chain(of_done).flat_map(|end| [end, end + 1]).collect()
     }
@@ -99,13 +129,12 @@ impl Source {
     /// The generation that begins with all that a file holds.
     pub(crate) fn copy_of(&self, candidate: &Candidate, around: &mut dyn Surroundings) -> Option<usize> {
         let head = candidate.head()?;
-        let fits = |generation: &Generation| generation.remembered().head_fits(&head) != Some(false);
-        if !self.chain.iter().any(fits) {
+        if !self.chain.iter().any(|generation| generation.may_begin_with(&head)) {
             return None;
         }
         let all = candidate.sample(u64::MAX, around)?;
         self.chain.iter().rposition(|generation| {
-            if !fits(generation) || !candidate.may_be_copy_of(generation, &all) {
+            if !generation.may_begin_with(&head) || !candidate.may_be_copy_of(generation, &all) {
                 return false;
             }
             let of = match &generation.place {

@@ -383,6 +383,12 @@ impl Generation {
         }
     }
 
+    /// Whether a file that begins with these bytes may be a copy of it, as far as is known.
+    pub fn may_begin_with(&self, bytes: &[u8]) -> bool {
+        let fits = self.remembered().head_fits(bytes).or_else(|| self.head().fits(bytes));
+        fits != Some(false)
+    }
+
     /// What it begins with, also where that was not read yet: by that it is known again in a copy.
     fn head(&self) -> Head {
         let known = self.memory.head();

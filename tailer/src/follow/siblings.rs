@@ -71,7 +71,7 @@ impl Source {
             around.refresh();
             return self.list(is_first, restored, now, around);
         }
-        self.unpack(&mut candidates, now, around);
+        self.unpack(&mut candidates, &here, now, around);
         self.find_rests(&mut candidates, now, around);
         if self.sought() > 0 {
             // It may be in one that cannot be unpacked yet.
@@ -158,7 +158,7 @@ impl Source {
             let candidates = self.unknown_at_once(now, around);
             // Where there is nothing but the live name, nothing can have been shifted: a directory of ten thousand
             // logs is not listed again for each of them.
-            if before.len() == 1 {
+            if before.len() == 1 && self.sought() == 0 {
                 return candidates;
             }
             around.refresh();
@@ -273,7 +273,9 @@ impl Source {
             let Some(file) = &candidate.file else { return Verdict::Undecided };
             if candidate.size == 0 {
                 let is_written = (self.settings.writers)(file) != Writers::Nobody;
-                return if is_written && !is_first { Verdict::Undecided } else { Verdict::Missed };
+                // One that is born after the live file may be a copy of it that was just begun.
+                let is_copy = self.live().is_some_and(|live| candidate.age_ns() >= live.inode.born_ns);
+                return if is_written && (is_copy || !is_first) { Verdict::Undecided } else { Verdict::Missed };
             }
         }
         if let Some(index) = self.copy_of(candidate, around) {
@@ -287,6 +289,10 @@ impl Source {
         let is_older = candidate.age_ns() < self.since_ns.max(oldest_ns.unwrap_or(i64::MIN));
         if is_older {
             return Verdict::NotOurs;
+        }
+        let was_plain = |head: Vec<u8>| self.was_plain(&head, &candidate.changed(), here);
+        if let Some(done) = candidate.head().filter(|_| candidate.is_packed).and_then(was_plain) {
+            return Verdict::Moved(done);
         }
         if let Some(done) = self.done_copied_by(candidate, around) {
             let mut has_more = || candidate.sample(done.size + 1, around).is_some_and(|sample| sample.at > done.size);
@@ -306,11 +312,11 @@ impl Source {
     fn judge_unread(&self, candidate: &Candidate, here: &HashSet<Identity>) -> Verdict {
         let is_done = |done: &DoneState| {
             let is_gone = done.offset.is_some() && !here.contains(&done.origin.identity);
-            is_gone && done.changed_ns != 0 && candidate.has_change_of(done.changed_ns)
+            is_gone && done.changed_ns != 0 && candidate.changed().contains(&done.changed_ns)
         };
         let is_read = |generation: &Generation| {
             let metadata = generation.file().and_then(|file| file.metadata().ok()).filter(|all| all.nlink() == 0);
-            metadata.is_some_and(|metadata| candidate.has_change_of(Stamp::from(&metadata).changed_ns()))
+            metadata.is_some_and(|metadata| candidate.changed().contains(&Stamp::from(&metadata).changed_ns()))
         };
         let is_known = candidate.is_packed && (self.done.iter().any(is_done) || self.chain.iter().any(is_read));
         if is_known || candidate.age_ns() < self.since_ns { Verdict::NotOurs } else { Verdict::Unread }

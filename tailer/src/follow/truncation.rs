@@ -298,9 +298,8 @@ pub(crate) fn judge(
     if !generation.memory.says_something() && generation.held.is_empty() {
         return (fits, false);
     }
-    let memory = generation.remembered();
     for (index, candidate) in candidates.iter_mut().enumerate() {
-        if candidate.head().is_some_and(|head| memory.head_fits(&head) == Some(false)) {
+        if candidate.head().is_some_and(|head| !generation.may_begin_with(&head)) {
             continue;
         }
         let Some(sample) = candidate.sample(generation.seen(), around) else {
