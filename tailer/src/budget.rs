@@ -9,17 +9,15 @@ use std::time::Instant;
 
 use crate::lines::SourceId;
 
-/// Kept back for everything that is not a followed file: outputs, records, checkpoints, listings.
-const RESERVE_MAX: u64 = 64;
+/// Kept back for what is open for moments only: checkpoints, listings, copies that are compared.
+const RESERVE_MAX: usize = 32;
 
-/// How many of `limit` (`RLIMIT_NOFILE`) are kept back: 64, at most a quarter.
-pub fn reserve(limit: u64) -> u64 {
-    RESERVE_MAX.min(limit / 4)
-}
-
-/// How many of `limit` are for followed files.
-pub fn for_files(limit: u64) -> usize {
-    usize::try_from(limit - reserve(limit)).unwrap_or(usize::MAX)
+/// How many of `limit` (`RLIMIT_NOFILE`) are for followed files where `others` are open for good, such as three for each
+/// pipe: all of them, but for 32 and at most a thirty-second part that are kept back. One at least.
+pub fn for_files(limit: u64, others: usize) -> usize {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let reserve = RESERVE_MAX.min(limit / 32);
+    limit.saturating_sub(reserve + others).max(1)
 }
 
 /// A source that has files open.
@@ -60,9 +58,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quarter_at_most_is_kept_back() {
-        for (limit, files) in [(0, 0), (3, 3), (16, 12), (64, 48), (256, 192), (1024, 960), (20_000, 19_936)] {
-            assert_eq!(for_files(limit), files, "{limit}");
+    fn what_is_open_for_good_and_a_thirty_second_part_at_most_is_kept_back() {
+        for (limit, others, files) in
+            [(0, 0, 1), (16, 10, 6), (16, 30, 1), (64, 12, 50), (256, 192, 56), (1024, 12, 980), (20_000, 312, 19_656)]
+        {
+            assert_eq!(for_files(limit, others), files, "{limit}, {others}");
         }
     }
 

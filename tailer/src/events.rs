@@ -46,14 +46,14 @@ pub enum Event {
     Unfinished { name: String, bytes: u64 },
     /// A file cannot be opened.
     OpenError { path: PathBuf, errno: Errno },
-    /// It is tried again.
-    Retry { path: PathBuf, after: Duration },
+    /// It is tried again. `is_only`: there is no other file that could be meant.
+    Retry { path: PathBuf, after: Duration, is_only: bool },
     /// It was opened after all.
     Recovered { path: PathBuf },
     /// What is there is not followed.
     Refused { path: PathBuf, reason: String },
-    /// So many files wait for a descriptor.
-    Waiting { count: usize },
+    /// A file, and so many more, wait for a descriptor.
+    Waiting { name: String, more: usize },
     /// Its limit keeps what waits in a file.
     Backlog { name: String, rate: Rate, bytes: u64 },
     /// That is read now, after so long.

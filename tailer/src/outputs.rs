@@ -231,6 +231,11 @@ impl Outputs {
         self.list.iter_mut().filter_map(|slot| slot.kind.stage()).map(|stage| stage.slot_count()).sum()
     }
 
+    /// How many pipes they will open that are not open.
+    pub fn pipes_to_open(&mut self) -> usize {
+        self.list.iter_mut().filter_map(|slot| slot.kind.stage()).map(|stage| stage.pipes_to_open()).sum()
+    }
+
     /// Pipes need to know of these generations only.
     pub fn retain(&mut self, origins: &[Origin]) {
         for stage in self.list.iter_mut().filter_map(|slot| slot.kind.stage()) {

@@ -262,6 +262,11 @@ impl Roster {
         !self.rested.is_empty()
     }
 
+    /// When the first of those that a limit keeps goes on.
+    pub fn rest_end(&self) -> Option<Instant> {
+        self.rested.first().map(|(until, _)| *until)
+    }
+
     /// How many are to be read.
     pub fn ready_count(&self) -> usize {
         self.ready.len()

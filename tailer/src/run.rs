@@ -18,7 +18,7 @@ use standpipe_common::standard::complain;
 
 use crate::cli::Cli;
 use crate::signals::{Ask, Inbox};
-use crate::tailer::Tailer;
+use crate::tailer::{FEED_SPAN, Tailer};
 
 const SIGNALS: Token = Token(0);
 const WATCH: Token = Token(1);
@@ -32,6 +32,8 @@ const TICK: Duration = Duration::from_millis(2);
 const TEST_CLOCK_SPAN: Duration = Duration::from_millis(10);
 /// How long the end may take.
 const STOP_SPAN: Duration = Duration::from_millis(1800);
+/// How much of that is left for what was held back to be put in order.
+const HURRY_SPAN: Duration = Duration::from_millis(300);
 
 /// Runs until TERM or INT; with `--batch` until everything is read; with `--check-config` as long as that takes.
 pub fn run(cli: &Cli) -> std::result::Result<(), Stop> {
@@ -107,16 +109,20 @@ fn finish(tailer: &mut Tailer, wakes: &mut Wakes) -> Result<()> {
         if began < end && !tailer.is_behind() && tailer.conclude_nameless() {
             continue;
         }
-        if began >= end || (!tailer.is_behind() && tailer.is_delivered()) {
+        // Descriptors may come free, and limits may let go, in time.
+        let is_kept = tailer.is_starved() || tailer.rests_end_before(end);
+        if began >= end || (!tailer.is_behind() && !is_kept && tailer.is_delivered()) {
             tailer.farewell();
             return Ok(());
         }
-        if !tailer.is_behind() && !std::mem::replace(&mut is_hurried, true) {
+        let is_read = !tailer.is_behind() && !is_kept;
+        if (is_read || began + HURRY_SPAN >= end) && !std::mem::replace(&mut is_hurried, true) {
             // What was held back goes out in a round without a wait before it.
             tailer.hurry();
             continue;
         }
-        wakes.wait(tailer, began, Some(end))?;
+        let until = if tailer.is_starved() { end.min(began + FEED_SPAN) } else { end };
+        wakes.wait(tailer, began, Some(until))?;
     }
 }
 

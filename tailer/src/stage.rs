@@ -167,6 +167,11 @@ impl Stage {
         self.slots.len()
     }
 
+    /// How many pipes it will open that are not open: target and staging pipe, which may not be there.
+    pub fn pipes_to_open(&self) -> usize {
+        if self.target.raw_fd().is_none() { 2 } else { 0 }
+    }
+
     /// Forgets the positions of all generations but these (and those on their way). To be called when a durable
     /// checkpoint says that the others are done with.
     pub fn retain(&mut self, origins: &[Origin]) {

@@ -20,6 +20,7 @@ use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use standpipe_common::clock;
+use standpipe_common::descriptors::Descriptors;
 use standpipe_common::error::{Cannot, Error, Result};
 
 use crate::around::{Around, Taken};
@@ -45,8 +46,8 @@ use crate::watch::Watch;
 
 use hearing::{add_names, watch_files};
 
-/// How soon a batch asks again for descriptors that sources may have given back.
-const FEED_SPAN: Duration = Duration::from_millis(2);
+/// How soon a batch, or a tailer that ends, asks again for descriptors that sources may have given back.
+pub const FEED_SPAN: Duration = Duration::from_millis(2);
 /// Looks without a hint in one round.
 const LOOKS_MAX: usize = 512;
 /// Positions that pipes may know, or twice as many as there are generations, before those of finished ones are dropped.
@@ -68,13 +69,17 @@ pub struct Tailer {
     keeper: Keeper,
     board: Board,
     printer: Printer,
-    /// Files that may be open at once.
+    /// How many descriptors there may be, how many of them files that are followed, and when that is counted again.
+    descriptors: Descriptors,
     open_max: usize,
+    count_at: Instant,
     /// Files that are.
     open: usize,
     /// Sources that wait for a descriptor, and how many files were open when the last of them began to.
     starved: Vec<SourceId>,
     open_starved: usize,
+    /// The last round gave some of them one.
+    has_fed: bool,
     /// Whose turn it is where priorities differ.
     lots: Lots,
     is_starving_said: bool,
@@ -187,6 +192,11 @@ impl Tailer {
         }
     }
 
+    /// Whether a limit lets a source go on before that.
+    pub fn rests_end_before(&self, end: Instant) -> bool {
+        self.roster.rest_end().is_some_and(|until| until < end)
+    }
+
     /// Everything is looked at once more.
     pub fn last_look(&mut self) {
         self.spools.hint_all();
@@ -256,6 +266,7 @@ impl Tailer {
                 is_changed |= self.look_at(id, now);
             }
         }
+        self.recount_descriptors(now);
         if self.open > self.open_max {
             self.park(self.open - self.open_max);
         }
@@ -319,6 +330,10 @@ impl Tailer {
         }
         if has_arrived || !delivered.is_empty() {
             self.keeper.note();
+        }
+        // What is delivered may be closed: who waits for a descriptor is looked at again.
+        if let Some(id) = self.starved.first().filter(|_| !delivered.is_empty()) {
+            self.roster.hint(*id, Hints::default());
         }
         for done @ Delivered { generation, offset } in delivered {
             if self.spools.delivered(done) {

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::{CONDITION_SPAN, until, within};
-use standpipe_tests::privilege::needs_tool;
+use standpipe_tests::pipe::queued;
+use standpipe_tests::privilege::{give, needs_tool};
 use standpipe_tests::process::command;
-use standpipe_tests::scratch::Scratch;
+use standpipe_tests::scratch::{Scratch, make_fifo};
 
 #[test]
 fn sources_of_a_blocked_pipe_do_not_keep_descriptors_from_others() {
@@ -35,6 +36,39 @@ fn sources_of_a_blocked_pipe_do_not_keep_descriptors_from_others() {
     let tailer = launch.start_into(File::create(&output).unwrap());
     let count = || fs::read_to_string(&output).unwrap().lines().count();
     assert!(within(CONDITION_SPAN, || count() == 60), "{} of 60\n{}", count(), tailer.stderr());
+}
+
+#[test]
+fn pipes_get_the_descriptors_that_they_need_before_files_do() {
+    let scratch = Scratch::new();
+    scratch.make_dir("app");
+    let app = scratch.path().join("app");
+    let mut toml = "state_file = 'state.json'\n".to_owned();
+    let mut held = Vec::new();
+    for pipe in 0..12 {
+        for name in [format!("out{pipe}"), format!("out{pipe}.stage")] {
+            make_fifo(&scratch.run(&name), 0o660);
+            give(&scratch.run(&name));
+            held.push(OpenOptions::new().read(true).write(true).open(scratch.run(&name)).unwrap());
+        }
+        let (log, fifo) = (app.join(format!("piped-{pipe}.log")), scratch.run(&format!("out{pipe}")));
+        fs::write(&log, "piped\n").unwrap();
+        let (log, fifo) = (log.display(), fifo.display());
+        writeln!(toml, "[[files]]\npath = '{log}'\npipe = '{fifo}'\nstart_at = 'beginning'").unwrap();
+    }
+    for file in 0..60 {
+        fs::write(app.join(format!("free-{file}.log")), "free\n").unwrap();
+    }
+    writeln!(toml, "[[files]]\npath = '{}/free-*.log'\nstart_at = 'beginning'", app.display()).unwrap();
+    let (config, output) = (scratch.path().join("tailer.toml"), scratch.path().join("output"));
+    fs::write(&config, toml).unwrap();
+    let launch = Launch::new("tailer").prelude("ulimit -n 72").arg("--config").arg(&config).args(["--output", "raw"]);
+    let tailer = launch.start_into(File::create(&output).unwrap());
+    let count = || fs::read_to_string(&output).unwrap().lines().count();
+    assert!(within(CONDITION_SPAN, || count() == 60), "{} of 60\n{}", count(), tailer.stderr());
+    let piped = || held.iter().step_by(2).filter(|pipe| queued(pipe) == 6).count();
+    assert!(within(CONDITION_SPAN, || piped() == 12), "{} of 12\n{}", piped(), tailer.stderr());
+    assert!(!tailer.stderr().contains("Too many open files"), "{}", tailer.stderr());
 }
 
 #[test]

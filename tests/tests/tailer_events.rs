@@ -188,3 +188,15 @@ fn debug_shows_identities_and_offsets_at_each_change() {
     stand.daemon().wait_line(&format!("app.log inode={first} finished"));
     stand.finish(&[&log]);
 }
+
+#[test]
+fn what_is_tried_again_is_named_where_there_are_several() {
+    let mut stand = Tailing::to_stdout(Owner::Tailer);
+    stand.configure("", &[("a.log", ""), ("b.log", "")]);
+    stand.start();
+    for name in ["a.log", "b.log"] {
+        let path = stand.log_path(name);
+        stand.daemon().wait_line(&format!("[tailer] retry in 2s (backoff): {}", path.display()));
+    }
+    stand.stop();
+}

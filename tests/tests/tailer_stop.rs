@@ -124,10 +124,54 @@ fn an_output_that_takes_nothing_does_not_hold_up_the_end_and_the_rest_comes_with
     let began = Instant::now();
     let said = stand.stop();
     assert!(began.elapsed() < STOP_SPAN_MAX, "{:?}", began.elapsed());
-    assert!(said.contains("not everything could be delivered"), "{said}");
+    let (all, taken) = (fs::metadata(&log.path).unwrap().len(), 2 << 20);
+    assert!(said.contains("not everything could be delivered; the next run goes on with it\n"), "{said}");
+    let left =
+        said.lines().find_map(|line| line.split_once("app.log: ")?.1.strip_suffix(" bytes are left")?.parse().ok());
+    assert!(left.is_some_and(|left: u64| left <= all && left + taken >= all), "{left:?} of {all}: {said}");
     stand.set_draining(true);
     stand.start();
     stand.finish(&[&log]);
+}
+
+#[test]
+fn with_too_few_descriptors_what_is_there_is_read_at_the_end() {
+    let scratch = Scratch::new();
+    let output = scratch.path().join("output");
+    let paths: Vec<_> = (0..80).map(|file| scratch.path().join(format!("{file}.log"))).collect();
+    for path in &paths {
+        fs::write(path, "first\n").unwrap();
+    }
+    let launch = Launch::new("tailer").prelude("ulimit -n 24").args(&paths).args(["--follow-from-start", "--output"]);
+    let mut tailer = launch.arg("raw").start_into(fs::File::create(&output).unwrap());
+    let lines = |line: &str| fs::read_to_string(&output).unwrap().lines().filter(|it| *it == line).count();
+    until("a line", || lines("first") > 0);
+    for path in &paths {
+        writeln!(fs::File::options().append(true).open(path).unwrap(), "second").unwrap();
+    }
+    assert_eq!(tailer.terminate(), 0);
+    let said = tailer.stderr();
+    assert_eq!((lines("first"), lines("second"), said.contains("not everything")), (80, 80, false), "{said}");
+    assert!(said.contains(".log and ") && said.contains(" wait for a descriptor: raise RLIMIT_NOFILE"), "{said}");
+}
+
+#[test]
+fn what_a_limit_lets_through_in_time_is_delivered_at_the_end_and_the_rest_is_said() {
+    for (limit, is_all) in [("1000 lines/s", true), ("20 lines/s", false)] {
+        let mut stand = Tailing::to_stdout(Owner::Tailer);
+        stand.configure("", &[("app.log", &format!("rate_limit = \"{limit}\"\n"))]);
+        let mut log = stand.log("app.log", 1);
+        log.write(1500);
+        stand.start();
+        until("a line", || stand.lines_delivered() > 0);
+        let said = stand.stop();
+        let (lines, bytes) = (stand.lines_delivered(), stand.delivered().len() as u64);
+        let left = fs::metadata(&log.path).unwrap().len() - bytes;
+        assert_eq!(lines == 1500, is_all, "{limit}: {lines} lines\n{said}");
+        assert_eq!(said.contains(&format!("app.log: {left} bytes are left\n")), !is_all, "{limit}: {left}\n{said}");
+        stand.start();
+        stand.stop();
+    }
 }
 
 #[test]

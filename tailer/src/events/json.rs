@@ -64,10 +64,12 @@ fn fields_without_source(event: &Event) -> (&'static str, Value) {
         Event::OpenError { path, errno } => {
             ("open_error", json!({"path": path.to_string_lossy(), "errno": format!("{errno:?}")}))
         }
-        Event::Retry { path, after } => ("retry", json!({"path": path.to_string_lossy(), "after_s": after.as_secs()})),
+        Event::Retry { path, after, .. } => {
+            ("retry", json!({"path": path.to_string_lossy(), "after_s": after.as_secs()}))
+        }
         Event::Recovered { path } => ("recovered", json!({"path": path.to_string_lossy()})),
         Event::Refused { path, reason } => ("refused", json!({"path": path.to_string_lossy(), "reason": reason})),
-        Event::Waiting { count } => ("waiting", json!({"count": count})),
+        Event::Waiting { name, more } => ("waiting", json!({"name": name, "count": more + 1})),
         Event::Leases { available } => ("leases", json!({"available": available})),
         Event::InotifyLimit { sysctl } => ("inotify_limit", json!({"sysctl": sysctl})),
         Event::Overflow => ("overflow", json!({})),

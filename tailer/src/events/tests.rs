@@ -21,7 +21,8 @@ fn all() -> Vec<Event> {
         Event::Truncated { name: "a.log".to_string(), identity: ino(1), how: Truncation::SizeDecreased },
         Event::Truncated { name: "a.log".to_string(), identity: ino(1), how: Truncation::ContentChanged },
         Event::OpenError { path: "/tmp/missing.log".into(), errno: Errno::ENOENT },
-        Event::Retry { path: "/tmp/missing.log".into(), after: Duration::from_secs(1) },
+        Event::Retry { path: "/tmp/missing.log".into(), after: Duration::from_secs(1), is_only: true },
+        Event::Retry { path: "/tmp/missing.log".into(), after: Duration::from_secs(4), is_only: false },
         Event::CopyMatched { name: app(), path: "/l/app.log.1".into(), offset: 10, bytes: Some(1) },
         Event::Lost { name: app(), bytes: Some(12) },
         Event::Lost { name: app(), bytes: None },
@@ -30,7 +31,7 @@ fn all() -> Vec<Event> {
         Event::Unfinished { name: app(), bytes: 5 },
         Event::Recovered { path: "/l/x".into() },
         Event::Refused { path: "/l/x".into(), reason: "a FIFO is read by `reader`".to_string() },
-        Event::Waiting { count: 2 },
+        Event::Waiting { name: "a.log".to_owned(), more: 1 },
         Event::Leases { available: true },
         Event::Leases { available: false },
         Event::InotifyLimit { sysctl: "fs.inotify.max_user_watches" },
@@ -61,6 +62,7 @@ fn sentences_do_not_change() {
 [tailer] a.log truncated (content changed), reset offset
 [tailer] error opening /tmp/missing.log: ENOENT
 [tailer] retry in 1s (backoff)
+[tailer] retry in 4s (backoff): /tmp/missing.log
 [tailer] app.log goes on in its copy /l/app.log.1 at offset 10, 1 byte
 [tailer] app.log lost 12 bytes that were destroyed before they were read
 [tailer] app.log lost an unknown number of bytes that were destroyed before they were read
@@ -69,7 +71,7 @@ fn sentences_do_not_change() {
 [tailer] app.log ended without a newline, added one to its last line of 5 bytes
 [tailer] /l/x opened after all
 [tailer] /l/x refused: a FIFO is read by `reader`
-[tailer] 2 files wait for a descriptor: raise RLIMIT_NOFILE
+[tailer] a.log and 1 more file wait for a descriptor: raise RLIMIT_NOFILE
 [tailer] leases tell when rotated files are finished
 [tailer] no leases (needs CAP_LEASE or ownership), rotated files are finished after max_idle_ms
 [tailer] inotify limit reached, polling instead: raise fs.inotify.max_user_watches
@@ -99,11 +101,11 @@ fn objects_name_what_happened_to_what() {
         (5, "old", r#"{"dev":3,"ino":4198401}"#),
         (5, "new", r#"{"dev":3,"ino":4201130}"#),
         (8, "errno", r#""ENOENT""#),
-        (12, "bytes", "null"),
+        (13, "bytes", "null"),
     ] {
         assert_eq!(objects[at][field].to_string(), value, "{}", objects[at]);
     }
-    assert!(all()[11].json().starts_with(r#"{"event":"lost",""#), "{}", all()[11].json());
+    assert!(all()[12].json().starts_with(r#"{"event":"lost",""#), "{}", all()[12].json());
     assert_eq!(Event::Overflow.json(), r#"{"event":"overflow"}"#);
 }
 

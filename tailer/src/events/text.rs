@@ -36,10 +36,14 @@ pub(super) fn sentence(event: &Event) -> String {
             format!("{name} ended without a newline, added one to its last line of {}", plural(*bytes, "byte"))
         }
         Event::OpenError { path, errno } => format!("error opening {}: {errno:?}", path.display()),
-        Event::Retry { after, .. } => format!("retry in {}s (backoff)", after.as_secs()),
+        Event::Retry { after, is_only: true, .. } => format!("retry in {}s (backoff)", after.as_secs()),
+        Event::Retry { path, after, .. } => format!("retry in {}s (backoff): {}", after.as_secs(), path.display()),
         Event::Recovered { path } => format!("{} opened after all", path.display()),
         Event::Refused { path, reason } => format!("{} refused: {reason}", path.display()),
-        Event::Waiting { count } => format!("{} for a descriptor: raise RLIMIT_NOFILE", wait(*count)),
+        Event::Waiting { name, more: 0 } => format!("{name} waits for a descriptor: raise RLIMIT_NOFILE"),
+        Event::Waiting { name, more } => {
+            format!("{name} and {} wait for a descriptor: raise RLIMIT_NOFILE", plural(*more as u64, "more file"))
+        }
         Event::Backlog { name, rate, bytes } => {
             format!("{name} waits for its rate_limit ({rate}) with {} to be read", plural(*bytes, "byte"))
         }
@@ -83,8 +87,4 @@ fn plural(count: u64, noun: &str) -> String {
 
 fn some(bytes: Option<u64>) -> String {
     bytes.map_or("an unknown number of bytes".to_string(), |bytes| plural(bytes, "byte"))
-}
-
-fn wait(count: usize) -> String {
-    if count == 1 { "1 file waits".to_string() } else { format!("{count} files wait") }
 }

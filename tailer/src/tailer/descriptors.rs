@@ -1,8 +1,9 @@
 //! More files than can be open at once: who gives descriptors back, and who gets them.
 
 use std::cmp::Reverse;
+use std::fs;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use standpipe_common::error::{Cannot, Result};
 
@@ -17,7 +18,38 @@ use crate::roster::Followed;
 /// Descriptors that a spool has at once: its directories, one that is listed, and a file.
 const SPOOL_FILES: usize = 5;
 
+/// How often it is counted what is open, while that matters.
+const COUNT_SPAN: Duration = Duration::from_secs(1);
+
 impl Tailer {
+    /// Counts what is open beside followed files, from what the kernel says, and with it what those may have. Pipes that
+    /// are not open yet will be.
+    pub(super) fn share_descriptors(&mut self, now: Instant) {
+        self.count_at = now + COUNT_SPAN;
+        let limit = self.descriptors.hard();
+        // What was inherited with a number beyond the limit takes none.
+        let counts = |entry: &fs::DirEntry| {
+            let number = entry.file_name().to_string_lossy().parse::<u64>();
+            number.is_ok_and(|number| number < limit)
+        };
+        let Ok(entries) = fs::read_dir("/proc/self/fd") else { return };
+        // The one of the listing itself is closed with it.
+        let all = entries.flatten().filter(counts).count().saturating_sub(1);
+        let others = all.saturating_sub(self.open) + self.outputs.pipes_to_open();
+        let before = std::mem::replace(&mut self.open_max, budget::for_files(limit, others));
+        if self.open_max > before {
+            self.open_starved = self.open_max;
+        }
+    }
+
+    /// Counts again where files come near the limit.
+    pub(super) fn recount_descriptors(&mut self, now: Instant) {
+        let is_near = !self.starved.is_empty() || self.open >= self.open_max / 2;
+        if is_near && self.count_at <= now {
+            self.share_descriptors(now);
+        }
+    }
+
     /// Closes at least `needed` files of sources that were read to their ends, as far as there are such; they are
     /// opened again when they grow.
     pub(super) fn park(&mut self, needed: usize) {
@@ -67,6 +99,7 @@ impl Tailer {
 
     /// Gives descriptors to sources that could not open their files, the highest priority first.
     pub(super) fn feed_starved(&mut self) {
+        self.has_fed = false;
         if self.spools.are_starved() {
             self.park(SPOOL_FILES);
         }
@@ -74,7 +107,8 @@ impl Tailer {
             return;
         }
         if !std::mem::replace(&mut self.is_starving_said, true) {
-            self.printer.print(&Event::Waiting { count: self.starved.len() });
+            let name = self.first_starved();
+            self.printer.print(&Event::Waiting { name, more: self.starved.len() - 1 });
         }
         self.park(self.starved.len().min(self.open_max / 2));
         let free = self.open_starved.min(self.open_max).saturating_sub(self.open);
@@ -84,11 +118,23 @@ impl Tailer {
             let priority = |id: &SourceId| roster.get(*id).map(|followed| Reverse(followed.file.priority));
             self.starved.sort_by_cached_key(priority);
         }
+        self.has_fed = fed > 0;
         for id in self.starved.drain(..fed).collect::<Vec<_>>() {
             let Some(followed) = self.roster.get(id) else { continue };
             followed.is_starved = false;
             self.roster.hint(id, Hints { content: true, ..Hints::default() });
         }
+    }
+
+    /// What the first of those that wait for a descriptor is called.
+    fn first_starved(&mut self) -> String {
+        let first = self.starved.first().and_then(|id| self.roster.get(*id));
+        first.map_or_else(String::new, |followed| followed.name.clone())
+    }
+
+    /// Whether any source waits for a descriptor, or for the look that it was just given one for.
+    pub fn is_starved(&self) -> bool {
+        !self.starved.is_empty() || self.has_fed || self.spools.are_starved()
     }
 
     /// Fails where a batch would wait for ever: all wait for descriptors of others, and no file can be closed before
@@ -101,7 +147,7 @@ impl Tailer {
             && self.roster.next_due(now).is_none_or(|due| due > now)
             && !self.waits.iter().any(waits)
             && self.roster.iter().all(|followed| followed.source.parkable(may_break(true, followed)) == 0);
-        let cause = || format!("{} wait for a descriptor: raise RLIMIT_NOFILE", self.starved.len());
+        let cause = || format!("{} of them wait for a descriptor: raise RLIMIT_NOFILE", self.starved.len());
         if is_stuck { Err(io::Error::other(cause())).cannot("read", "all files") } else { Ok(()) }
     }
 }

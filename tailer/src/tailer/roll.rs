@@ -84,6 +84,7 @@ impl Tailer {
         self.unfollowed.succeeded();
         self.roll(now);
         self.change_spools(now);
+        self.share_descriptors(now);
         self.expand_next(now);
         self.is_watching_said = true;
         self.tell_watching();

@@ -15,7 +15,6 @@ use standpipe_common::{boot, clock};
 use super::{SLOTS_MAX, Tailer};
 use crate::around::Taken;
 use crate::backoff::Backoff;
-use crate::budget;
 use crate::checkpoint::{self, Checkpoint, Start};
 use crate::cli::Cli;
 use crate::config::{Config, Format, OnCorrupt, Order, StartAt};
@@ -60,7 +59,7 @@ impl Tailer {
     /// The configuration is wrong, or something without which there is no work cannot be had.
     pub fn start(cli: &Cli, now: Instant) -> std::result::Result<Tailer, Stop> {
         let config = cli.configuration()?;
-        let limit = Descriptors::raise(0)?.hard();
+        let descriptors = Descriptors::raise(0)?;
         let begin = begin(&config, now)?;
         let form = if config.output == Format::Json { events::Form::Json } else { events::Form::Text };
         let (watch, trouble) = watch(&config);
@@ -80,10 +79,13 @@ impl Tailer {
             keeper: begin.keeper,
             board: Board::default(),
             printer: Printer::new(form),
-            open_max: budget::for_files(limit),
+            descriptors,
+            open_max: 0,
+            count_at: now,
             open: 0,
             starved: Vec::new(),
             open_starved: 0,
+            has_fed: false,
             failures: 0,
             lots: Lots::default(),
             is_starving_said: false,
@@ -118,6 +120,7 @@ impl Tailer {
         tailer.enroll_spools(now)?;
         tailer.spools.take_up(&mut tailer.outputs);
         tailer.forget_finished();
+        tailer.share_descriptors(now);
         tailer.expand_next(now);
         tailer.tell_watching_if_any();
         if let Some(event) = &trouble {

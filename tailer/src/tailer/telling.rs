@@ -15,6 +15,9 @@ use crate::lines::SourceId;
 use crate::roster::Followed;
 use crate::stage::message::Severity;
 
+/// So many files are named of which something is left at the end.
+const LEFT_MAX: usize = 100;
+
 impl Tailer {
     /// How many files are followed, and how.
     pub(super) fn tell_watching(&mut self) {
@@ -52,6 +55,7 @@ impl Tailer {
 
     /// What happened to a source since the last time.
     pub(super) fn tell_of(&mut self, id: SourceId) {
+        let is_only = self.roster.iter().count() == 1 && self.spools.iter().next().is_none();
         let Some(followed) = self.roster.get(id) else { return };
         let happenings = followed.source.take_happenings();
         if happenings.is_empty() {
@@ -73,7 +77,7 @@ impl Tailer {
                 self.tell_watching();
             }
             self.failures += usize::from(matches!(happening, Happening::OpenError { .. }));
-            self.printer.print(&event(happening, &name, &path, identity));
+            self.printer.print(&event(happening, &name, &path, identity, is_only));
         }
         if self.is_debug
             && let Some(followed) = self.roster.get(id)
@@ -133,16 +137,38 @@ impl Tailer {
         }
     }
 
-    /// What stays behind at the end.
+    /// What stays behind at the end, file by file.
     pub fn farewell(&mut self) {
-        if !self.is_delivered() || self.roster.has_rested() || self.spools.have_work() {
-            let sentence = "not everything could be delivered; the next run goes on with it";
-            self.printer.print(&Event::Warning(sentence.to_owned()));
+        let left = self.left();
+        if left.is_empty() && self.is_delivered() && !self.roster.has_rested() && !self.is_starved() {
+            return;
         }
+        let then = if self.keeper.has_file() {
+            "the next run goes on with it"
+        } else {
+            "without a state file no run will know of it"
+        };
+        self.printer.print(&Event::Warning(format!("not everything could be delivered; {then}")));
+        for (name, bytes) in left.iter().take(LEFT_MAX) {
+            self.printer.print(&Event::Warning(format!("{name}: {bytes} bytes are left")));
+        }
+        if let Some(rest) = left.get(LEFT_MAX..).filter(|rest| !rest.is_empty()) {
+            let bytes: u64 = rest.iter().map(|(_, bytes)| bytes).sum();
+            self.printer.print(&Event::Warning(format!("{} more files: {bytes} bytes are left", rest.len())));
+        }
+    }
+
+    /// What of each source and spool is there and not delivered, bytes.
+    fn left(&self) -> Vec<(String, u64)> {
+        let followed = self.roster.iter().filter(|followed| !followed.is_leaving);
+        let sources = followed.map(|followed| (followed.name.clone(), followed.source.left_bytes()));
+        let spools = self.spools.iter().map(|spool| (spool.name(), spool.waiting_bytes()));
+        sources.chain(spools).filter(|(_, bytes)| *bytes > 0).collect()
     }
 }
 
-fn event(happening: Happening, name: &str, live: &Path, identity: Identity) -> Event {
+/// `is_only`: no other file is followed.
+fn event(happening: Happening, name: &str, live: &Path, identity: Identity, is_only: bool) -> Event {
     let name = name.to_owned();
     match happening {
         Happening::Opened { path, identity, offset } => Event::Source { name, path, identity, offset },
@@ -172,7 +198,8 @@ fn event(happening: Happening, name: &str, live: &Path, identity: Identity) -> E
         Happening::Unfinished { bytes } => Event::Unfinished { name, bytes },
         Happening::OpenError { path, errno } => Event::OpenError { path, errno },
         Happening::Retry { after } => {
-            Event::Retry { path: live.to_path_buf(), after: Duration::from_secs(after.as_secs_f64().round() as u64) }
+            let after = Duration::from_secs(after.as_secs_f64().round() as u64);
+            Event::Retry { path: live.to_path_buf(), after, is_only }
         }
         Happening::Recovered { path } => Event::Recovered { path },
         Happening::Refused { path, refusal } => Event::Refused { path, reason: refusal.to_string() },
