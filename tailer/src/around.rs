@@ -15,6 +15,7 @@ use crate::open::is_out_of_descriptors;
 use crate::packed::{Packed, Packing};
 use crate::siblings::directories::Directories;
 use crate::siblings::{Sibling, Siblings};
+use crate::twins::Twins;
 
 /// Files that no source may follow, and files that one source follows already.
 ///
@@ -28,6 +29,8 @@ pub struct Taken {
     owners: HashMap<Identity, SourceId>,
     /// The files of each.
     files: HashMap<SourceId, Vec<Identity>>,
+    /// What they begin with.
+    pub twins: Twins,
 }
 
 impl Taken {
@@ -82,7 +85,7 @@ pub struct Around<'a> {
     pub config: &'a Config,
     /// The last list lacks what no descriptor was left for.
     pub was_short: bool,
-    /// The file with its live name is another source's: whose.
+    /// The file with its live name is another source's, or a copy of one: whose.
     pub met: Option<SourceId>,
 }
 
@@ -123,6 +126,16 @@ impl Surroundings for Around<'_> {
 
     fn is_ours(&self, identity: &Identity) -> bool {
         self.taken.ours.contains(&(identity.dev, identity.ino))
+    }
+
+    fn is_copy(&mut self, file: &File, size: u64) -> bool {
+        let original = self.taken.twins.original(file, size, self.source);
+        self.met = self.met.or(original);
+        original.is_some()
+    }
+
+    fn may_be_missed(&self, path: &Path) -> bool {
+        !self.also.contains(path)
     }
 
     fn is_anothers(&mut self, identity: &Identity) -> bool {

@@ -8,8 +8,8 @@
 //! - [`finish`]: when such a life is over, and when the next one may be read. Pure;
 //! - [`outside`]: what of a source waits, and why it is not read;
 //! - [`sample`]: whether a file is a copy of another; `candidate`: a file beside the live one that is not known yet;
-//! - `names`, `truncation`, `siblings`, `copies`, `replaced`, `search`, `restore`, `done`: the steps of a look, each a
-//!   part of [`Source`](crate::source::Source).
+//! - `names`, `truncation`, `siblings`, `copies`, `replaced`, `twin`, `search`, `restore`, `done`: the steps of a look,
+//!   each a part of [`Source`](crate::source::Source).
 
 mod candidate;
 pub(crate) mod copies;
@@ -31,3 +31,4 @@ pub mod settings;
 mod siblings;
 pub mod trouble;
 mod truncation;
+pub(crate) mod twin;

@@ -51,5 +51,6 @@ pub mod stdout;
 pub mod steady;
 pub mod tailer;
 pub mod timestamp;
+pub mod twins;
 pub mod unwrap;
 pub mod watch;

@@ -32,6 +32,8 @@ pub struct Followed {
     pub siblings: Siblings,
     /// Where files of it are besides: they were found under a glob, where other files are sources.
     pub also: BTreeSet<PathBuf>,
+    /// How much was known of the beginning of its file when that was entered among those of all.
+    pub head_level: usize,
     /// Which output takes its lines.
     pub output: usize,
     /// Which is to take them once the other one has delivered.
@@ -86,6 +88,7 @@ impl Followed {
             file,
             siblings,
             also: BTreeSet::new(),
+            head_level: 0,
             output,
             next_output: output,
             is_leaving: false,

@@ -134,7 +134,8 @@ impl Source {
     /// name and did not change. So an idle file costs one system call, and not a look.
     pub fn is_unchanged(&self) -> bool {
         let is_settled = self.looks > 0 && self.restored.is_none() && self.list_at.is_none() && self.chain.len() == 1;
-        let is_settled = is_settled && self.before.is_none();
+        let is_kept_back = |live: &Generation| live.twin.as_ref().is_some_and(|twin| !twin.is_said);
+        let is_settled = is_settled && self.before.is_none() && !self.live().is_some_and(is_kept_back);
         let Some(live) = self.live().filter(|live| is_settled && live.is_at_rest()) else { return false };
         let Ok(metadata) = fs::symlink_metadata(&self.path) else { return false };
         let is_same = Identity::from(&metadata) == live.inode && live.at_end == Some(Stamp::from(&metadata));
@@ -171,6 +172,8 @@ impl Source {
             self.truncated_at.is_some() || is_first || hints.names || self.list_at.is_some_and(|at| at <= now);
         lists |= self.aside.iter().any(Aside::has_grown);
         lists |= self.look_at_name(is_first && restored.is_none(), now, around);
+        // What was kept back and has another name is judged under that.
+        self.chain.retain(|generation| generation.twin.is_none() || generation.is_live());
         // What it had before was copied before that: the copies are found now, and come first.
         lists |= self.chain.back_mut().is_some_and(Generation::peek);
         if lists {
@@ -182,7 +185,7 @@ impl Source {
         if lists {
             self.list(is_first, restored.as_ref(), now, around);
         }
-        self.place_live(now);
+        self.place_live(now, around);
         self.wake(false, now);
         if self.settings.is_batch && !self.wants_descriptor {
             self.give_up_next();
@@ -264,11 +267,14 @@ impl Source {
         if let Some(state) = &self.restored {
             return state.clone();
         }
+        // What is kept back is none of ours for the next run.
+        let own = || self.chain.iter().filter(|generation| generation.twin.is_none());
+        let kept_back = self.chain.iter().filter_map(|generation| Some(&generation.twin.as_ref()?.file));
         SourceState {
             path: self.path.clone(),
-            generations: self.chain.iter().map(Generation::state).collect(),
-            is_live: self.chain.back().is_some_and(Generation::is_live),
-            done: self.done.clone(),
+            generations: own().map(Generation::state).collect(),
+            is_live: own().next_back().is_some_and(Generation::is_live),
+            done: self.done.iter().chain(kept_back).cloned().collect(),
             since_ns: self.since_ns,
             left_ns: 0,
         }
@@ -316,7 +322,8 @@ impl Source {
         let missing = self.missing_since.filter(|_| is_to_say).map(|since| since + MISSING_MAX);
         let trouble = self.trouble.and_then(later);
         let doubt = self.live().and_then(|live| live.doubt).map(|doubt| doubt.ends());
-        let waiting = waiting.chain(doubt);
+        let twin = self.live().and_then(|live| live.twin.as_ref()?.due(now));
+        let waiting = waiting.chain(doubt).chain(twin);
         waiting.chain(self.list_at).chain(missing).chain(trouble).min()
     }
 
@@ -411,7 +418,8 @@ impl Source {
         let (generations, done) =
             self.restored.as_ref().map_or((&[][..], &self.done), |state| (state.generations.as_slice(), &state.done));
         let known = generations.iter().flat_map(|saved| [saved.copy, Some(saved.origin.identity)]).flatten();
-        let here = self.chain.iter().flat_map(|generation| [generation.inode, generation.origin.identity]);
+        let own = self.chain.iter().filter(|generation| generation.twin.is_none());
+        let here = own.flat_map(|generation| [generation.inode, generation.origin.identity]);
         let done = done.iter().filter(|done| done.offset.is_some()).map(|done| done.origin.identity);
         known.chain(here).chain(done).collect()
     }

@@ -56,6 +56,8 @@ const SLOTS_MAX: usize = 128;
 /// All of it.
 pub struct Tailer {
     config: Config,
+    /// New files may appear, and be copies.
+    has_globs: bool,
     is_batch: bool,
     is_debug: bool,
     roster: Roster,
@@ -96,6 +98,8 @@ pub struct Tailer {
     /// When sources are followed that could not be as the configuration says, and what was said of it.
     unfollowed: Backoff,
     complaints: BTreeSet<String>,
+    /// There was a state.
+    has_known: bool,
     /// When a tailer with this state was started for the first time, ns since the epoch.
     since_ns: i64,
     /// When this one was.
@@ -297,8 +301,17 @@ impl Tailer {
         source.look(now, hints, &mut around);
         let met = around.met;
         let is_changed = source.take_changed();
+        let head_level = source.head_level();
         if is_changed {
             self.taken.set(id, source.inodes());
+        }
+        if self.has_globs && (is_changed || head_level != followed.head_level) {
+            followed.head_level = head_level;
+            self.taken.twins.set(id, source.lives());
+            if !self.taken.twins.seeking().is_empty() {
+                // What it looks for may be in a file that nobody knows yet.
+                self.expand_at = Some(now);
+            }
         }
         followed.live = source.live().map(|generation| generation.inode);
         followed.recount(&mut self.open);

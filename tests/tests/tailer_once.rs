@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 
+use nix::sys::signal::Signal;
 use standpipe_tests::deadline::until;
 use standpipe_tests::privilege;
 use standpipe_tests::process::command;
@@ -64,10 +65,15 @@ impl Stand {
         assert_eq!(self.lines(), expected, "{}", self.tailing.daemon().stderr());
     }
 
+    #[track_caller]
+    fn settle_text(&mut self, expected: &str) {
+        self.settle(&expected.lines().collect::<Vec<_>>());
+    }
+
     /// Everything was looked at since this was called, and nothing but these lines came.
     #[track_caller]
     fn settle(&mut self, expected: &[&str]) {
-        for _ in 0..3 {
+        for _ in 0..2 {
             self.canaries += 1;
             let line = format!("canary {}\n", self.canaries);
             self.append("canary.log", &line);
@@ -266,5 +272,86 @@ fn packed_bytes_are_no_lines_whatever_the_file_is_called() {
         stand.settle(&["this is text"]);
         let said = stand.tailing.stop();
         assert_eq!(said.matches("a.gz refused").count(), 1, "{said}");
+    }
+}
+
+/// Lines as a log has them.
+fn numbered(range: std::ops::Range<u32>) -> String {
+    range.fold(String::new(), |text, n| text + &format!("2026-11-28T10:00:{n:02} something happened\n"))
+}
+
+#[test]
+fn a_copy_under_a_glob_is_not_delivered() {
+    for way in [WAYS[0], WAYS[3]] {
+        let mut stand = Stand::new(way, &["*.log"]);
+        stand.append("app.log", numbered(0..20));
+        let mut text = numbered(0..20);
+        let all = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+        until("20 lines", || stand.lines() == all(&text));
+        // A backup, and what copytruncate leaves under a name that no rotator gives.
+        for (copy, truncates) in [("backup.log", false), ("app.old.log", true), ("app.older.log", true)] {
+            fs::copy(stand.tailing.log_path("app.log"), stand.tailing.log_path(copy)).unwrap();
+            privilege::give(&stand.tailing.log_path(copy));
+            stand.settle_text(&text);
+            if truncates {
+                fs::write(stand.tailing.log_path("app.log"), "").unwrap();
+            }
+            let more = format!("{copy} came\n{}", numbered(30..35));
+            stand.append("app.log", &more);
+            text += &more;
+            until(copy, || stand.lines() == all(&text));
+            if way.0 {
+                stand.tailing.stop();
+                stand.tailing.start();
+            }
+            stand.settle_text(&text);
+        }
+        stand.tailing.stop();
+    }
+}
+
+#[test]
+fn logs_that_begin_with_the_same_lines_are_delivered_whole() {
+    for way in WAYS {
+        let mut stand = Stand::new(way, &["*.log"]);
+        let header = "the same header in all of them\n";
+        for n in 0..5 {
+            stand.append(&format!("worker-{n}.log"), header);
+        }
+        stand.append("short-1.log", "ok\n");
+        stand.append("short-2.log", "ok\n");
+        until("the first one", || stand.lines().contains(&header.trim_end().to_owned()));
+        for n in 0..5 {
+            stand.append(&format!("worker-{n}.log"), format!("worker {n}\n"));
+        }
+        until("all", || stand.lines().len() == 12);
+        let mut lines = stand.lines();
+        lines.sort_unstable();
+        let mut expected: Vec<String> = (0..5).map(|n| format!("worker {n}")).collect();
+        expected.extend(["ok", "ok"].map(str::to_owned));
+        expected.extend(vec![header.trim_end().to_owned(); 5]);
+        expected.sort_unstable();
+        assert_eq!(lines, expected, "{}", stand.tailing.daemon().stderr());
+        stand.tailing.stop();
+    }
+}
+
+#[test]
+fn a_copy_that_has_what_was_truncated_unread_is_read_from_there() {
+    for way in WAYS {
+        let mut stand = Stand::new(way, &["*.log"]);
+        stand.append("app.log", numbered(0..20));
+        until("20 lines", || stand.lines().len() == 20);
+        stand.tailing.daemon().signal(Signal::SIGSTOP);
+        stand.append("app.log", numbered(20..40));
+        fs::copy(stand.tailing.log_path("app.log"), stand.tailing.log_path("copy.log")).unwrap();
+        privilege::give(&stand.tailing.log_path("copy.log"));
+        fs::write(stand.tailing.log_path("app.log"), "").unwrap();
+        stand.append("app.log", numbered(40..45));
+        stand.tailing.daemon().signal(Signal::SIGCONT);
+        let text = numbered(0..45);
+        until("45 lines", || stand.lines().len() >= 45);
+        stand.settle_text(&text);
+        stand.tailing.stop();
     }
 }

@@ -18,6 +18,7 @@ use crate::follow::happening::Truncation;
 use crate::follow::memory::{Memory, read_up_to};
 use crate::follow::replaced::Doubt;
 use crate::follow::trouble::Trouble;
+use crate::follow::twin::Twin;
 use crate::guard::{GUARD_BYTES_MAX, Guard, Head};
 use crate::identity::{Identity, Origin};
 use crate::lease::Writers;
@@ -108,6 +109,8 @@ pub struct Generation {
     pub is_placed: bool,
     /// It cannot be decided yet.
     pub(crate) doubt: Option<Doubt>,
+    /// So far it holds nothing but what another log begins with.
+    pub(crate) twin: Option<Twin>,
     /// A piece of a line was given, and its end was not.
     pub is_inside_line: bool,
     /// Zeros before this offset are what a truncation left.
@@ -168,6 +171,7 @@ impl Generation {
             first: None,
             is_placed: false,
             doubt: None,
+            twin: None,
             is_inside_line: false,
             zeros_until: 0,
             skipped: None,
@@ -209,6 +213,11 @@ impl Generation {
     /// Whether it has the live name.
     pub fn is_live(&self) -> bool {
         self.rotated.is_none()
+    }
+
+    /// Whether its file is gone, or begins anew, and the rest is looked for.
+    pub fn is_sought(&self) -> bool {
+        matches!(self.phase, Phase::Sought { .. })
     }
 
     /// Whether nothing of it is on its way.

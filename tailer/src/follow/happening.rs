@@ -68,6 +68,11 @@ pub enum Happening {
         /// The live name.
         path: PathBuf,
     },
+    /// A new file has nothing but what another followed log begins with, and is kept back as long as that is so.
+    KeptBack {
+        /// Where.
+        path: PathBuf,
+    },
     /// Bytes that once stood in the file were destroyed before they could be read.
     Lost {
         /// How many.

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use crate::guard::{GUARD_BYTES_MAX, Guard, Head};
+use crate::guard::{GUARD_BYTES_MAX, Guard, HEAD_LENGTHS, Head};
 
 /// The bytes themselves, or guards of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +88,14 @@ impl Memory {
     pub fn is_utf16(&self) -> bool {
         let Memory::Bytes { head, .. } = self else { return false };
         head.starts_with(b"\xFF\xFE") || head.starts_with(b"\xFE\xFF")
+    }
+
+    /// Of how many lengths the head is known.
+    pub fn head_level(&self) -> usize {
+        match self {
+            Memory::Bytes { head, .. } => HEAD_LENGTHS.iter().take_while(|length| **length <= head.len()).count(),
+            Memory::Guards { head, .. } => head.hashes().len(),
+        }
     }
 
     /// Guards instead of bytes.

@@ -163,7 +163,7 @@ impl Source {
         }
     }
 
-    fn refuse(&mut self, refusal: Refusal, now: Instant) -> bool {
+    pub(crate) fn refuse(&mut self, refusal: Refusal, now: Instant) -> bool {
         // A file that was renamed to a name under a glob goes on where it was: that is no fault.
         let is_moved = refusal == Refusal::Followed && self.settings.may_be_missing;
         if self.refused.replace(refusal) != Some(refusal) && !is_moved {

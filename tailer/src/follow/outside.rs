@@ -51,7 +51,8 @@ impl Source {
     /// Whether its files have more now than was read; asks the kernel.
     pub fn has_unread(&self) -> bool {
         let len = |generation: &Generation| generation.file()?.metadata().ok().map(|metadata| metadata.len());
-        self.chain.iter().any(|generation| len(generation).is_some_and(|len| len > generation.seen()))
+        let mut given = self.chain.iter().filter(|generation| generation.twin.is_none());
+        given.any(|generation| len(generation).is_some_and(|len| len > generation.seen()))
     }
 
     /// Why it is not read, as far as that is not a matter of time. `None`: it is read.
@@ -72,5 +73,9 @@ fn left_bytes(generation: &Generation) -> u64 {
 }
 
 fn unread_bytes(generation: &Generation) -> u64 {
-    if generation.at_end.is_some() { 0 } else { generation.size.saturating_sub(generation.seen()) }
+    if generation.at_end.is_some() || generation.twin.is_some() {
+        0
+    } else {
+        generation.size.saturating_sub(generation.seen())
+    }
 }

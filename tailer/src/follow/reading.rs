@@ -73,7 +73,7 @@ pub fn step(generation: &mut Generation, hands: &mut Hands<'_>) -> Step {
     if generation.phase != Phase::Reading || !generation.is_open() {
         return Step::AtEnd;
     }
-    if generation.is_live() && generation.doubt.is_some() {
+    if generation.is_live() && (generation.doubt.is_some() || generation.twin.is_some()) {
         return Step::AtEnd;
     }
     let room = hands.output.room(hands.source);

@@ -16,6 +16,7 @@ use crate::follow::generation::{Generation, Place};
 use crate::follow::happening::Happening;
 use crate::follow::memory::{Memory, read_up_to};
 use crate::follow::names::same_memory;
+use crate::follow::settings::Surroundings;
 use crate::guard::{GUARD_BYTES_MAX, Guard};
 use crate::identity::Identity;
 use crate::source::Source;
@@ -169,7 +170,7 @@ impl Before {
 
 impl Source {
     /// Decides where the live file begins for us, if nothing of it was given yet.
-    pub(crate) fn place_live(&mut self, now: Instant) {
+    pub(crate) fn place_live(&mut self, now: Instant, around: &mut dyn Surroundings) {
         self.before.take_if(|before| now.saturating_duration_since(before.since) >= REMEMBERED_SPAN);
         let Some(live) = self.live().filter(|live| live.is_unplaced()) else { return };
         let Some(file) = live.file() else { return };
@@ -177,7 +178,7 @@ impl Source {
         let inode = live.inode;
         let last = self.chain.len().checked_sub(2).map(|last| Before::of(&self.chain[last], now));
         let Some(before) = last.as_ref().or(self.before.as_ref()).filter(|_| !self.settings.is_batch) else {
-            return self.put_live(0, now);
+            return self.begin_whole(size, now, around);
         };
         let has_copy = before.origin == inode && before.inode != inode;
         let is_other = before.inode != inode;
@@ -193,7 +194,7 @@ impl Source {
             Spot::Unclear => 0,
         };
         if spot == Spot::Nowhere && !is_part {
-            return self.put_live(0, now);
+            return self.begin_whole(size, now, around);
         }
         if (is_named || is_part) && !self.has_settled(size, !is_named, now) {
             return;
@@ -202,7 +203,17 @@ impl Source {
             let path = self.path.clone();
             self.tell(Happening::Unplaced { path });
         }
+        if offset == 0 {
+            return self.begin_whole(size, now, around);
+        }
         self.put_live(offset, now);
+    }
+
+    /// It holds nothing of what this source delivered.
+    fn begin_whole(&mut self, size: u64, now: Instant, around: &mut dyn Surroundings) {
+        if !self.keep_back(size, now, around) {
+            self.put_live(0, now);
+        }
     }
 
     /// Whether the live file was given time to become what it is to be. `by_size`: since it grew last.

@@ -42,6 +42,8 @@ pub struct Settings {
     pub is_batch: bool,
     /// It was found under a glob: that nothing has its name is no fault.
     pub may_be_missing: bool,
+    /// It was found when others were followed already.
+    pub is_late: bool,
 }
 
 impl Default for Settings {
@@ -58,6 +60,7 @@ impl Default for Settings {
             writers: lease::ask,
             is_batch: false,
             may_be_missing: false,
+            is_late: false,
         }
     }
 }
@@ -73,6 +76,16 @@ pub struct Hints {
 
 /// What stands around a file.
 pub trait Surroundings {
+    /// Whether a file of this size holds nothing but what another followed log begins with.
+    fn is_copy(&mut self, _file: &File, _size: u64) -> bool {
+        false
+    }
+
+    /// Whether a file that is not known may be a generation of this log, by where it is.
+    fn may_be_missed(&self, _path: &Path) -> bool {
+        true
+    }
+
     /// Files that may have been rotated from it, by name, oldest first as far as names tell. The file itself may be
     /// among them.
     fn candidates(&mut self) -> Vec<PathBuf>;

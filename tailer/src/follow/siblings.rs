@@ -108,7 +108,8 @@ impl Source {
                         self.set_done(candidate.as_done());
                     }
                 }
-                Verdict::Missed => missed.push(candidate),
+                Verdict::Missed if around.may_be_missed(&candidate.path) => missed.push(candidate),
+                Verdict::Missed => {}
             }
         }
         let ranks = if missed.is_empty() { Vec::new() } else { self.oldest_first(around.candidates()) };

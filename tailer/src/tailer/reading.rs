@@ -101,6 +101,11 @@ impl Tailer {
             followed.source.read(&mut meter, &mut self.buffer, share.min(allowed), now, self.clock.now_ns())
         };
         let (put, lines) = (meter.bytes, meter.lines);
+        let head_level = followed.source.head_level();
+        if self.has_globs && head_level != followed.head_level {
+            followed.head_level = head_level;
+            self.taken.twins.set(id, followed.source.lives());
+        }
         let has_moved = put > 0 || followed.source.held_bytes() != held;
         let is_at_end = standing != Standing::Behind || followed.source.unread_bytes() == 0;
         let mut outcome =

@@ -76,6 +76,7 @@ impl Tailer {
             self.printer.print(&Event::Warning(sentence.to_owned()));
         }
         let before = std::mem::replace(&mut self.config, config);
+        self.has_globs = has_globs(&self.config) && !self.is_batch;
         self.config.order = before.order;
         self.config.window = before.window;
         self.config.output = before.output;
@@ -189,7 +190,16 @@ impl Tailer {
                 continue;
             }
             match self.enroll(found, file.filter(|_| !is_explicit), occasion) {
-                Ok(id) => file.into_iter().for_each(|file| self.taken.add(id, file)),
+                Ok(id) => {
+                    // It may have the rest of one that was truncated: that looks first.
+                    let seeking = self.taken.twins.seeking();
+                    if let Some(file) = file.filter(|_| seeking.is_empty()) {
+                        self.taken.add(id, file);
+                    }
+                    for seeking in seeking {
+                        self.also_has(seeking, found.path.clone());
+                    }
+                }
                 Err(stop) => stops.push(stop),
             }
         }
@@ -230,6 +240,9 @@ impl Tailer {
         let mut followed = Followed::new(source, found.name.clone(), entry, siblings, output);
         followed.limit(self.is_batch, Instant::now());
         self.taken.set(id, followed.source.inodes());
+        if self.has_globs {
+            self.taken.twins.set(id, followed.source.lives());
+        }
         self.roster.add(followed);
         Ok(id)
     }
@@ -303,6 +316,7 @@ impl Tailer {
         self.open -= followed.open;
         self.outputs.part(followed.output, id);
         self.taken.release(id);
+        self.taken.twins.release(id);
         if let Some(watch) = &mut self.watch {
             watch.remove_names(id);
             followed.watched.iter().for_each(|generation| watch.remove_file(*generation));
@@ -322,6 +336,7 @@ impl Tailer {
             late_writer_max: self.config.late_writer_max,
             is_batch: self.is_batch,
             may_be_missing: file.is_glob,
+            is_late: occasion == Occasion::Appeared || self.has_known,
             ..Settings::default()
         }
     }
@@ -337,6 +352,10 @@ impl Tailer {
             }
         }
     }
+}
+
+pub(super) fn has_globs(config: &Config) -> bool {
+    config.files.iter().any(|file| file.is_glob)
 }
 
 /// Which file stands at a path.

@@ -37,7 +37,7 @@ use crate::stdout::Stdout;
 use crate::steady::Steady;
 use crate::watch::Watch;
 
-use super::roll::Occasion;
+use super::roll::{Occasion, has_globs};
 
 /// What there is too little of where no inotify can be had; the errno does not tell it from too few descriptors.
 const INSTANCES: &str = "fs.inotify.max_user_instances";
@@ -61,6 +61,7 @@ impl Tailer {
         let config = cli.configuration()?;
         let descriptors = Descriptors::raise(0)?;
         let begin = begin(&config, now)?;
+        let has_known = begin.keeper.others().next().is_some();
         let form = if config.output == Format::Json { events::Form::Json } else { events::Form::Text };
         let (watch, trouble) = watch(&config);
         let mut tailer = Tailer {
@@ -76,6 +77,8 @@ impl Tailer {
             has_more_hints: false,
             is_watching_said: false,
             are_leases_said: false,
+            has_globs: has_globs(&config) && !cli.batch,
+            has_known,
             keeper: begin.keeper,
             board: Board::default(),
             printer: Printer::new(form),

@@ -186,6 +186,10 @@ fn event(happening: Happening, name: &str, live: &Path, identity: Identity, is_o
             let path = path.display();
             Event::Note(format!("{path} was replaced or trimmed; skipped its first {offset} bytes, delivered before"))
         }
+        Happening::KeptBack { path } => Event::Note(format!(
+            "{} is a copy of the beginning of another followed file; not delivering it unless it changes",
+            path.display()
+        )),
         Happening::Unplaced { path } => Event::Warning(format!(
             "{} was replaced or trimmed; reading it from its beginning, because it is not certain which of its lines were \
              delivered before",

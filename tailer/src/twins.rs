@@ -1,0 +1,158 @@
+//! By what the followed files begin with: of which of them a new file is a copy so far.
+//!
+//! A file is entered under a hash of each length of its head, and asked for by the longest that a new one has: no file
+//! is compared with all others. Only files that hold at least as much as the new one, byte for byte, count.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::path::PathBuf;
+
+use crate::follow::memory::{Memory, read_up_to};
+use crate::follow::sample::Sample;
+use crate::guard::{Guard, HEAD_LENGTHS, Head};
+use crate::identity::Identity;
+use crate::lines::SourceId;
+use crate::open::{At, Opened, look};
+use crate::state::DoneState;
+
+/// Of those that begin alike so many are compared. Where more do, it is a header that all have.
+const COMPARED_MAX: usize = 64;
+
+/// Files are compared as a whole up to this length; longer ones at both ends.
+const WHOLE_BYTES_MAX: u64 = 16 << 20;
+
+/// One file that is or was followed.
+#[derive(Clone, Debug)]
+pub struct Life {
+    /// What it begins with.
+    pub head: Head,
+    /// Where its bytes are.
+    pub bytes: Bytes,
+}
+
+/// Where the bytes of a file are.
+#[derive(Clone, Debug)]
+pub enum Bytes {
+    /// In this file.
+    There {
+        /// Where.
+        path: PathBuf,
+        /// Which.
+        identity: Identity,
+    },
+    /// It is done with.
+    Done(DoneState),
+    /// They were truncated, or the file is gone; the rest is looked for.
+    Sought {
+        /// How far it was read.
+        read: u64,
+        /// What stood before that.
+        guard: Option<Guard>,
+    },
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct Twins {
+    by_head: HashMap<(usize, u64), Vec<SourceId>>,
+    lives: HashMap<SourceId, Vec<Life>>,
+    /// Those of which the rest of a file is looked for.
+    seeking: BTreeSet<SourceId>,
+}
+
+impl Twins {
+    /// These are the lives of a source now, in place of those that were.
+    pub fn set(&mut self, source: SourceId, lives: Vec<Life>) {
+        self.release(source);
+        for key in keys(&lives) {
+            self.by_head.entry(key).or_default().push(source);
+        }
+        if lives.iter().any(|life| matches!(life.bytes, Bytes::Sought { .. })) {
+            self.seeking.insert(source);
+        }
+        self.lives.insert(source, lives);
+    }
+
+    /// Sources of which the rest of a file is looked for: a new one may have it.
+    pub fn seeking(&self) -> Vec<SourceId> {
+        self.seeking.iter().copied().collect()
+    }
+
+    /// It is followed no longer.
+    pub fn release(&mut self, source: SourceId) {
+        self.seeking.remove(&source);
+        for key in keys(&self.lives.remove(&source).unwrap_or_default()) {
+            if let Some(sources) = self.by_head.get_mut(&key) {
+                sources.retain(|other| *other != source);
+                if sources.is_empty() {
+                    self.by_head.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// Another source, of which a file of this size has nothing but what that begins with. A file that is too short to
+    /// have a head is like none.
+    pub fn original(&self, file: &File, size: u64, of: SourceId) -> Option<SourceId> {
+        let begin = Sample::of_file(file, size, 0).ok()?;
+        let head = Head::of(&begin.head);
+        let key = (head.hashes().len().checked_sub(1)?, *head.hashes().last()?);
+        let alike = self.by_head.get(&key).map_or(&[][..], Vec::as_slice);
+        let others = alike.iter().rev().chain(&self.seeking).filter(|other| **other != of);
+        let has_it = |other: &&SourceId| {
+            let fits = |life: &&Life| life.head.fits(&begin.head) != Some(false);
+            self.lives
+                .get(other)
+                .is_some_and(|lives| lives.iter().filter(fits).any(|life| life.begins_with(file, size)))
+        };
+        others.take(COMPARED_MAX).find(has_it).copied()
+    }
+}
+
+/// Each once.
+fn keys(lives: &[Life]) -> Vec<(usize, u64)> {
+    let mut keys: Vec<_> = lives.iter().flat_map(|life| life.head.hashes().iter().copied().enumerate()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+impl Life {
+    fn begins_with(&self, file: &File, size: u64) -> bool {
+        match &self.bytes {
+            Bytes::There { path, identity } => {
+                let At::File(found) = look(path) else { return false };
+                let is_it = found.identity == *identity && found.stamp.size >= size;
+                is_it && matches!(found.open(), Opened::File(other) if is_same(file, &other, size))
+            }
+            Bytes::Done(done) => {
+                let sample = (done.size == size).then(|| Sample::of_file(file, size, size).ok()).flatten();
+                sample.is_some_and(|sample| sample.is_copy_of(done))
+            }
+            Bytes::Sought { read, guard } => {
+                let memory = (size >= *read).then(|| Memory::of_file(file, *read).ok().flatten()).flatten();
+                let guard = guard.filter(|guard| guard.len as usize >= HEAD_LENGTHS[0]);
+                memory.is_some_and(|memory| guard.is_some_and(|guard| guard.fits_end(memory.tail())))
+            }
+        }
+    }
+}
+
+/// Whether the first bytes of two files are the same.
+fn is_same(one: &File, other: &File, size: u64) -> bool {
+    let (mut left, mut right) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+    let mut from = 0;
+    while from < size {
+        let most = (size - from).min(left.len() as u64) as usize;
+        let read =
+            |file: &File, bytes: &mut [u8]| read_up_to(file, &mut bytes[..most], from).is_ok_and(|read| read == most);
+        if !read(one, &mut left) || !read(other, &mut right) || left[..most] != right[..most] {
+            return false;
+        }
+        from += most as u64;
+        if size > WHOLE_BYTES_MAX && from < size - left.len() as u64 {
+            from = size - left.len() as u64;
+        }
+    }
+    true
+}
