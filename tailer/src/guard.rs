@@ -1,5 +1,8 @@
 //! Hashes of some bytes of a file, by which it is known again: a guard of what stands before an offset, that this is
 //! what was read there; a head of what it begins with, that it is the same file or a copy of it.
+//!
+//! Invariant: what covers nothing neither fits nor contradicts, it is `None`. Whoever asks has to say what follows of
+//! that; there is no default of a guard that a file could be taken for another by.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -7,9 +10,9 @@ use xxhash_rust::xxh3::xxh3_64;
 pub const GUARD_BYTES_MAX: usize = 4096;
 
 /// How many bytes, and their xxh3-64.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Guard {
-    /// At most [`GUARD_BYTES_MAX`]. 0 says nothing and fits everything.
+    /// At most [`GUARD_BYTES_MAX`]. 0 says nothing.
     pub len: u32,
     /// xxh3-64 of them.
     pub hash: u64,
@@ -22,14 +25,10 @@ impl Guard {
         Guard { len: bytes.len() as u32, hash: xxh3_64(bytes) }
     }
 
-    /// Whether `bytes` end with those that it covers.
-    pub fn fits_end(self, bytes: &[u8]) -> bool {
-        bytes.len().checked_sub(self.len as usize).is_some_and(|from| self.fits(&bytes[from..]))
-    }
-
-    /// Whether these bytes, as many as it covers, are the same.
-    pub fn fits(self, bytes: &[u8]) -> bool {
-        self.len as usize == bytes.len() && (self.len == 0 || xxh3_64(bytes) == self.hash)
+    /// Whether `bytes` end with those that it covers. `None`: it covers none.
+    pub fn fits_end(self, bytes: &[u8]) -> Option<bool> {
+        let from = bytes.len().checked_sub(self.len as usize);
+        (self.len > 0).then(|| from.is_some_and(|from| xxh3_64(&bytes[from..]) == self.hash))
     }
 }
 
@@ -90,6 +89,22 @@ impl FromIterator<u64> for Head {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_guard_of_nothing_fits_nothing() {
+        let of_line = Guard::of_end(b"a line\n");
+        for (guard, bytes, expected) in [
+            (of_line, &b"a line\n"[..], Some(true)),
+            (of_line, b"it is a line\n", Some(true)),
+            (of_line, b"a lime\n", Some(false)),
+            (of_line, b"line\n", Some(false)),
+            (of_line, b"", Some(false)),
+            (Guard::of_end(b""), b"a line\n", None),
+            (Guard::of_end(b""), b"", None),
+        ] {
+            assert_eq!(guard.fits_end(bytes), expected, "{guard:?} {bytes:?}");
+        }
+    }
 
     #[test]
     fn a_file_is_known_by_the_longest_head_that_both_have() {

@@ -56,7 +56,7 @@ use std::time::{Duration, Instant};
 use standpipe_common::error::Error;
 
 use self::dir::{Dir, Name};
-use self::known::Memory;
+use self::known::Progress;
 use self::outside::Shown;
 use self::part::Current;
 use self::place::Neighbour;
@@ -108,7 +108,7 @@ pub struct Spool {
     /// Whether it is known what the output knows.
     is_taken_up: bool,
     /// Of files that are there still.
-    memory: HashMap<Identity, Memory>,
+    known: HashMap<Identity, Progress>,
     /// What a part of is delivered.
     begun: HashSet<Name>,
     /// What the output need not know of any more.
@@ -151,7 +151,7 @@ impl Spool {
             flying: HashSet::new(),
             landed: Vec::new(),
             is_taken_up: false,
-            memory: HashMap::new(),
+            known: HashMap::new(),
             begun: HashSet::new(),
             gone: Vec::new(),
             generations: 0,

@@ -124,3 +124,42 @@ fn what_may_not_be_read_is_told_once_and_stays_and_holds_nobody_up() {
         stand.expect(b"b\na\n");
     });
 }
+
+#[test]
+fn a_file_that_could_not_be_removed_and_was_written_anew_comes_whole() {
+    privilege::needs_seams(|| {
+        let mut stand = Spooling::new(Owner::Tailer);
+        stand.configure(MARKERS, "");
+        stand.faults("EACCES spool-remove 1 1000000\n");
+        stand.start();
+        stand.put("a", b"one life\n");
+        stand.mark("a");
+        stand.expect(b"one life\n");
+        stand.daemon().wait_line("cannot remove");
+        // Longer, so that its size says nothing, and one line end where one was.
+        fs::write(stand.file("a"), "another\nlife, which is longer\n").unwrap();
+        until_next_stamp();
+        stand.mark("a");
+        stand.expect(b"one life\nanother\nlife, which is longer\n");
+        stand.faults("");
+        until("it is removed", || stand.left().0.is_empty());
+    });
+}
+
+#[test]
+fn what_should_have_been_removed_unread_and_gets_its_marker_after_all_comes_whole() {
+    privilege::needs_seams(|| {
+        let mut stand = Spooling::new(Owner::Tailer);
+        stand.configure(&format!("{MARKERS}max_age = \"0s\"\nstale = \"remove\"\n"), "");
+        stand.faults("EACCES spool-remove 1 1000000\n");
+        stand.put("a", b"the beginning\n");
+        stand.start();
+        stand.daemon().wait_line("cannot remove");
+        let mut file = fs::OpenOptions::new().append(true).open(stand.file("a")).unwrap();
+        std::io::Write::write_all(&mut file, b"and the end\n").unwrap();
+        drop(file);
+        until_next_stamp();
+        stand.mark("a");
+        stand.expect(b"the beginning\nand the end\n");
+    });
+}

@@ -425,7 +425,7 @@ impl Generation {
         if let Place::Open(file) = &self.place
             && let Ok(Some(Memory::Bytes { tail, .. })) = Memory::of_file(file, self.delivered)
             && let Ok(Some(after)) = Memory::of_file(file, self.read)
-            && self.memory.tail_fits(after.tail())
+            && self.memory.tail_fits(after.tail()) == Some(true)
         {
             return (self.delivered, Some(Guard::of_end(&tail)));
         }

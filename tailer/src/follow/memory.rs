@@ -115,16 +115,29 @@ impl Memory {
         }
     }
 
-    /// Whether `bytes` stand before the offset, as many of them as are remembered.
-    pub fn tail_fits(&self, bytes: &[u8]) -> bool {
+    /// Whether `bytes` stand before the offset, as many of them as are remembered. `None`: that is nothing.
+    pub fn tail_fits(&self, bytes: &[u8]) -> Option<bool> {
         match self {
             Memory::Bytes { tail, .. } => {
                 let both = tail.len().min(bytes.len());
-                tail[tail.len() - both..] == bytes[bytes.len() - both..]
+                (both > 0).then(|| tail[tail.len() - both..] == bytes[bytes.len() - both..])
             }
             Memory::Guards { tail: Some(guard), .. } => guard.fits_end(bytes),
-            Memory::Guards { tail: None, .. } => true,
+            Memory::Guards { tail: None, .. } => None,
         }
+    }
+
+    /// What a file has before `offset`, if that is what is remembered.
+    pub fn found_in(&self, file: &File, offset: u64) -> io::Result<Option<Memory>> {
+        Ok(Memory::of_file(file, offset)?.filter(|there| self.is_same(there)))
+    }
+
+    /// Whether a file that has `there` before the offset is what is remembered. What is not known fits nothing, but
+    /// where nothing stands before the offset nothing needs to be known.
+    pub fn is_same(&self, there: &Memory) -> bool {
+        let Memory::Bytes { head, tail } = there else { return false };
+        let known = [self.head_fits(head), self.tail_fits(tail)];
+        !known.contains(&Some(false)) && (tail.is_empty() || known.contains(&Some(true)))
     }
 
     /// Whether something is known by which a file can be told from others.
@@ -173,10 +186,32 @@ mod tests {
                     assert_eq!(Memory::of_file(&file, offset).unwrap(), Some(memory.clone()), "{piece} {offset}");
                 }
             }
-            assert!(memory.as_guards().tail_fits(memory.tail()));
+            assert_eq!(memory.as_guards().tail_fits(memory.tail()), Some(true));
             assert_eq!(memory.as_guards().head_fits(&bytes[..4096]), Some(true));
             assert_eq!(memory.as_guards().head_fits(&bytes[1..]), Some(false));
         }
         assert_eq!(Memory::of_file(&file, 20_001).unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_not_known_fits_nothing_but_the_beginning() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, "some line of a file\n").unwrap();
+        let file = File::open(&path).unwrap();
+        let (head, tail) = (Head::of(b"some line of a file\n"), Some(Guard::of_end(b"a file\n")));
+        for (head, tail, offset, expected) in [
+            (Head::default(), None, 20, false),
+            (Head::default(), Some(Guard::of_end(b"")), 20, false),
+            (Head::default(), None, 0, true),
+            (Head::default(), tail, 20, true),
+            (Head::default(), tail, 19, false),
+            (head, None, 20, true),
+            (Head::of(b"another line of it\n"), tail, 20, false),
+        ] {
+            let known = Memory::Guards { head, tail };
+            let found = known.found_in(&file, offset).unwrap();
+            assert_eq!(found.is_some(), expected, "{known:?} {offset}");
+        }
     }
 }

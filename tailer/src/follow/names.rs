@@ -287,7 +287,7 @@ impl Source {
 /// Goes on in a file that was opened again; `true`: it is not what it was.
 pub(crate) fn resume(generation: &mut Generation, file: std::fs::File) -> Result<bool, Errno> {
     match Memory::of_file(&file, generation.read).map_err(|error| errno(&error))? {
-        Some(memory) if is_same(&memory, &generation.memory) => generation.memory = memory,
+        Some(memory) if generation.memory.is_same(&memory) => generation.memory = memory,
         Some(_) => generation.phase = Phase::Truncated(Truncation::ContentChanged),
         None => generation.phase = Phase::Truncated(Truncation::SizeDecreased),
     }
@@ -298,13 +298,7 @@ pub(crate) fn resume(generation: &mut Generation, file: std::fs::File) -> Result
 
 /// What a file has before `offset`, if that is what is known of it.
 pub(crate) fn same_memory(file: &std::fs::File, offset: u64, known: &Memory) -> Option<(u64, Memory)> {
-    let memory = Memory::of_file(file, offset).ok().flatten()?;
-    is_same(&memory, known).then_some((offset, memory))
-}
-
-pub(crate) fn is_same(memory: &Memory, known: &Memory) -> bool {
-    let Memory::Bytes { head, tail } = memory else { return false };
-    known.head_fits(head) != Some(false) && known.tail_fits(tail)
+    known.found_in(file, offset).ok().flatten().map(|memory| (offset, memory))
 }
 
 /// Behind the last newline of the first `size` bytes; at the end of them if that line is too long to look for.

@@ -317,9 +317,9 @@ fn are_lines_of(lines: &[u8], content: &[u8]) -> bool {
 /// The only line end before which stands what a guard covers.
 fn find_guard(bytes: &[u8], guard: Guard) -> Spot {
     let len = guard.len as usize;
-    debug_assert!(len <= GUARD_BYTES_MAX || guard.len == u32::MAX, "a guard covers no more");
+    debug_assert!(len <= GUARD_BYTES_MAX, "a guard covers no more");
     let ends = memchr_iter(b'\n', bytes).map(|newline| newline + 1).filter(|end| *end >= len);
-    let ends: Vec<usize> = ends.filter(|end| guard.fits(&bytes[end - len..*end])).take(2).collect();
+    let ends: Vec<usize> = ends.filter(|end| guard.fits_end(&bytes[end - len..*end]) == Some(true)).take(2).collect();
     match ends[..] {
         [] => Spot::Nowhere,
         [end] => Spot::Behind(end as u64),

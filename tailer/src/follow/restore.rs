@@ -15,6 +15,7 @@ use crate::follow::memory::{Memory, read_up_to};
 use crate::follow::names::resume;
 use crate::follow::settings::Surroundings;
 use crate::follow::siblings::{SURVEYS_MAX, survey};
+use crate::guard::Head;
 use crate::identity::Identity;
 use crate::open::{At, Found, Opened, look};
 use crate::packed::Packing;
@@ -97,10 +98,7 @@ impl Source {
                     generation.phase = Phase::Sought { since: now, size: None };
                 }
                 Opened::File(file) => {
-                    let is_another = saved.guard.is_none() && !last_line_fits(&file, saved);
-                    if is_another {
-                        generation.memory = Memory::Guards { head: saved.head, tail: Some(UNLIKE_ANYTHING) };
-                    }
+                    generation.memory = remembered(saved, &file);
                     // What cannot be read now is opened again in this look, and then said.
                     resume(&mut generation, file).ok();
                     let path = generation.path.clone();
@@ -135,9 +133,10 @@ impl Source {
         let (identity, path) = files.iter().find(|(other, _)| is_same(other))?;
         let (path, found) = open(path, identity)?;
         let Opened::File(file) = found.open() else { return None };
-        let memory = Memory::of_file(&file, saved.offset).ok().flatten()?;
-        let known = Memory::Guards { head: saved.head, tail: saved.guard };
-        super::names::is_same(&memory, &known).then_some((path, found))
+        let there = Memory::of_file(&file, saved.offset).ok().flatten()?;
+        // Without a guard it is found out where it is taken up which life of the file this is.
+        let is_it = saved.guard.is_none() || remembered(saved, &file).is_same(&there);
+        is_it.then_some((path, found))
     }
 
     /// All files that a generation may be in, by identity.
@@ -156,8 +155,17 @@ impl Source {
     }
 }
 
-/// A guard that fits no bytes.
-const UNLIKE_ANYTHING: crate::guard::Guard = crate::guard::Guard { len: u32::MAX, hash: 0 };
+/// What a checkpoint remembers of the file of this identity. One that has no guard remembers what stands there, if its
+/// head and its last line do not contradict: identity and size have to do then, and only here. Otherwise it remembers
+/// nothing, which no file fits.
+fn remembered(saved: &GenerationState, file: &File) -> Memory {
+    if saved.guard.is_some() {
+        return Memory::Guards { head: saved.head, tail: saved.guard };
+    }
+    let there = Memory::of_file(file, saved.offset).ok().flatten().filter(|_| last_line_fits(file, saved));
+    let is_head = |there: &Memory| matches!(there, Memory::Bytes { head, .. } if saved.head.fits(head) != Some(false));
+    there.filter(is_head).unwrap_or(Memory::Guards { head: Head::default(), tail: None })
+}
 
 /// Whether the last line before the offset is the one that a checkpoint of another form has the hash of. Without a
 /// hash, or where the line is too long, identity and size have to do.

@@ -61,7 +61,7 @@ impl Sample {
         }
         let behind = generation.seen() - self.at;
         if behind == 0 {
-            return if memory.tail_fits(&self.before) { Fit::Full } else { Fit::No };
+            return if memory.tail_fits(&self.before) == Some(true) { Fit::Full } else { Fit::No };
         }
         if head_fits.is_none() {
             // All that is known stands behind the end of this file.
@@ -76,8 +76,7 @@ impl Sample {
 
     /// Whether the file it is of is a copy of one that is done with, where it was taken at the end of that.
     pub fn is_copy_of(&self, done: &DoneState) -> bool {
-        let guard = done.guard.filter(|guard| guard.len > 0);
-        let guard_fits = guard.is_some_and(|guard| guard.fits_end(&self.before));
+        let guard_fits = done.guard.and_then(|guard| guard.fits_end(&self.before)) == Some(true);
         self.at == done.size && guard_fits && done.head.fits(&self.head) != Some(false)
     }
 }

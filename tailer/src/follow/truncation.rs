@@ -15,7 +15,7 @@ use crate::follow::names::same_memory;
 use crate::follow::reading::verify;
 use crate::follow::sample::{Fit, Sample};
 use crate::follow::settings::Surroundings;
-use crate::guard::{GUARD_BYTES_MAX, Head};
+use crate::guard::GUARD_BYTES_MAX;
 use crate::identity::Origin;
 use crate::lease::Writers;
 use crate::lines::GenerationId;
@@ -75,7 +75,7 @@ impl Source {
         let mut next = Generation::new(id, origin, ended.path.clone(), Place::Away, now);
         next.rotated = ended.rotated;
         ended.rename(false, now);
-        let kept = cut.and_then(|size| same_memory(&file, size, &Memory::Guards { head: Head::default(), tail: None }));
+        let kept = cut.and_then(|size| Some((size, Memory::of_file(&file, size).ok()??)));
         if let Some((size, memory)) = kept {
             ended.phase = Phase::Finished;
             let held = std::mem::take(&mut ended.held);

@@ -1,22 +1,20 @@
 //! The turn of one file: what is known of it is found out, decided upon, and done.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
 use standpipe_common::error::Error;
 
 use super::decide::{Decision, Facts, Rules, decide, elapsed};
 use super::dir::{Dir, Looked, Stands};
-use super::known::Memory;
+use super::known::Progress;
 use super::part::Current;
 use super::remove::Flight;
 use super::scan::Candidate;
 use super::{Place, Spool};
 use crate::events::Event;
-use crate::guard::Guard;
+use crate::follow::memory::Memory;
 use crate::identity::Origin;
 use crate::lease::{self, Writers};
 use crate::open::{errno, is_out_of_descriptors};
@@ -30,6 +28,8 @@ struct Known {
     origin: Origin,
     /// How far that is delivered.
     offset: u64,
+    /// What stands before that.
+    memory: Memory,
     /// The life before, if this one was not met yet.
     before: Option<Origin>,
 }
@@ -91,7 +91,7 @@ impl Spool {
             Ok(file) => lease::ask(file),
             Err(_) => Writers::Unknown,
         };
-        let Known { origin, offset, before } = self.known(&looked)?;
+        let Known { origin, offset, memory, before } = self.known(&looked)?;
         let facts = Facts {
             born_ns: if origin.epoch == 0 { looked.identity.born_ns } else { looked.written_ns },
             written_ns: looked.written_ns,
@@ -113,7 +113,7 @@ impl Spool {
         let end = if is_final { looked.size_now()? } else { looked.size };
         let (generation, marked_ns) = (self.next_generation(), facts.marked_ns);
         let (place, name) = (place.clone(), candidate.name.clone());
-        let flight = Flight { place, name, origin, generation, end, marked_ns };
+        let flight = Flight { place, name, origin, generation, end, memory: memory.as_guards(), marked_ns };
         if decision == Decision::RemoveStale {
             self.remove_stale(&flight);
             return Ok(None);
@@ -124,8 +124,8 @@ impl Spool {
         }
         if let Some(before) = before {
             // From now on only the new life counts.
-            let memory = Memory { epoch: origin.epoch, offset: 0, guard: Guard::default() };
-            self.memory.insert(origin.identity, memory);
+            let anew = Progress { epoch: origin.epoch, offset: 0, memory: Memory::default() };
+            self.known.insert(origin.identity, anew);
             self.gone.push(before);
         }
         if offset >= end {
@@ -138,20 +138,22 @@ impl Spool {
             Some(opened) => opened?,
             None => looked.open()?,
         };
-        Ok(Some(Current::new(file, flight, offset)))
+        Ok(Some(Current::new(file, flight, offset, memory)))
     }
 
     /// Which life of the file this is, and how far it was delivered.
     fn known(&self, looked: &Looked) -> io::Result<Known> {
-        let Some(Memory { epoch, offset, guard }) = self.memory.get(&looked.identity).copied() else {
-            return Ok(Known { origin: Origin { identity: looked.identity, epoch: 0 }, offset: 0, before: None });
+        let identity = looked.identity;
+        let anew = |origin| Known { origin, offset: 0, memory: Memory::default(), before: None };
+        let Some(Progress { epoch, offset, memory }) = self.known.get(&identity) else {
+            return Ok(anew(Origin { identity, epoch: 0 }));
         };
-        let origin = Origin { identity: looked.identity, epoch };
-        if looked.size >= offset && stands(&looked.open()?, offset, guard)? {
-            return Ok(Known { origin, offset, before: None });
+        let origin = Origin { identity, epoch: *epoch };
+        if let Some(memory) = memory.found_in(&looked.open()?, *offset)? {
+            return Ok(Known { origin, offset: *offset, memory, before: None });
         }
         // It was written anew under the same name.
-        Ok(Known { origin: Origin { epoch: epoch + 1, ..origin }, offset: 0, before: Some(origin) })
+        Ok(Known { before: Some(origin), ..anew(Origin { epoch: epoch + 1, ..origin }) })
     }
 
     /// Removes a marker that has been without a file for long.
@@ -190,12 +192,4 @@ impl Spool {
             self.events.push(Event::Error(format!("{sentence}; it is delivered once all the same, and so are others")));
         }
     }
-}
-
-/// Whether what stands before the offset is what was delivered.
-fn stands(file: &File, offset: u64, guard: Guard) -> io::Result<bool> {
-    let len = u64::from(guard.len).min(offset);
-    let mut before = vec![0; len as usize];
-    file.read_exact_at(&mut before, offset - len)?;
-    Ok(guard.fits(&before))
 }

@@ -11,18 +11,18 @@ use super::Spool;
 use super::dir::{self, Brief, Dir, Looked, Stands};
 use super::part::Current;
 use super::scan::{Candidate, FILES_MAX};
-use crate::guard::Guard;
+use crate::follow::memory::Memory;
 use crate::identity::{Identity, Origin};
 use crate::stage::Position;
 
 /// How far a file was delivered.
-#[derive(Clone, Copy, Debug)]
-pub struct Memory {
+#[derive(Clone, Debug)]
+pub struct Progress {
     /// Which of its lives.
     pub(super) epoch: u32,
     pub(super) offset: u64,
-    /// What stands before that.
-    pub(super) guard: Guard,
+    /// What stands before that. What is not known fits no file: it is delivered again rather than torn.
+    pub(super) memory: Memory,
 }
 
 impl Spool {
@@ -39,7 +39,7 @@ impl Spool {
 
     /// The lives of files that the output has to know of.
     pub fn origins(&self) -> impl Iterator<Item = Origin> {
-        let known = self.memory.iter().map(|(identity, memory)| Origin { identity: *identity, epoch: memory.epoch });
+        let known = self.known.iter().map(|(identity, known)| Origin { identity: *identity, epoch: known.epoch });
         let here = self.current.iter().map(Current::origin);
         let on_their_way = self.flights.iter().chain(&self.landed).map(|flight| flight.origin);
         known.chain(here).chain(on_their_way)
@@ -47,18 +47,18 @@ impl Spool {
 
     /// Takes over what another one of the same directory knows of files that are there still.
     pub fn inherit(&mut self, old: &mut Spool) {
-        self.memory = std::mem::take(&mut old.memory);
+        self.known = std::mem::take(&mut old.known);
     }
 
     /// What is there no more, under any name, needs not be known. For a look that found all files.
     pub(super) fn forget_gone(&mut self, found: &[Candidate]) {
-        if self.memory.is_empty() || found.len() >= FILES_MAX {
+        if self.known.is_empty() || found.len() >= FILES_MAX {
             return;
         }
         let there: HashSet<(u64, u64)> = found.iter().filter_map(|found| Some(found.file?.id)).collect();
         let is_there = |identity: &Identity| there.contains(&(identity.dev, identity.ino));
-        let gone = self.memory.extract_if(|identity, _| !is_there(identity) && !self.flying.contains(identity));
-        self.gone.extend(gone.map(|(identity, Memory { epoch, .. })| Origin { identity, epoch }));
+        let gone = self.known.extract_if(|identity, _| !is_there(identity) && !self.flying.contains(identity));
+        self.gone.extend(gone.map(|(identity, Progress { epoch, .. })| Origin { identity, epoch }));
     }
 
     fn find_known(&mut self, positions: &[Position]) -> io::Result<()> {
@@ -87,8 +87,9 @@ impl Spool {
     fn know(&mut self, name: &OsStr, looked: &Looked, lives: &[Position]) {
         let lives = lives.iter().filter(|life| life.origin.identity == looked.identity);
         let Some(last) = lives.max_by_key(|life| life.origin.epoch) else { return };
-        let Position { origin, offset, guard, .. } = *last;
-        self.memory.insert(origin.identity, Memory { epoch: origin.epoch, offset, guard });
+        let Position { origin, offset, guard, head } = *last;
+        let memory = Memory::Guards { head, tail: Some(guard) };
+        self.known.insert(origin.identity, Progress { epoch: origin.epoch, offset, memory });
         if offset < looked.size {
             self.begun.insert(dir::kept(name));
         }

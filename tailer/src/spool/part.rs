@@ -12,10 +12,10 @@ use memchr::{memchr_iter, memrchr};
 use standpipe_common::error::Error;
 
 use super::Spool;
-use super::known::Memory;
+use super::known::Progress;
 use super::remove::Flight;
 use crate::events::Event;
-use crate::guard::Guard;
+use crate::follow::memory::Memory;
 use crate::identity::Origin;
 use crate::lines::{End, Lines};
 use crate::output::Output;
@@ -46,19 +46,26 @@ pub struct Current {
     flight: Flight,
     /// Put so far.
     offset: u64,
+    /// What stands before that.
+    memory: Memory,
     /// Whether what was put ends inside a line.
     is_inside: bool,
 }
 
 impl Current {
-    /// Goes on at `offset`.
-    pub fn new(file: File, flight: Flight, offset: u64) -> Current {
-        Current { file, flight, offset, is_inside: false }
+    /// Goes on at `offset`, before which stands what `memory` says.
+    pub fn new(file: File, flight: Flight, offset: u64, memory: Memory) -> Current {
+        Current { file, flight, offset, memory, is_inside: false }
     }
 
     /// Bytes that are not put yet.
     pub fn rest(&self) -> u64 {
         self.flight.end - self.offset
+    }
+
+    /// It is put to its end.
+    fn landing(self) -> Flight {
+        Flight { memory: self.memory.as_guards(), ..self.flight }
     }
 
     /// What it is part of.
@@ -100,7 +107,7 @@ impl Spool {
                         self.current = Some(current);
                     } else {
                         hands.output.hold(self.id, false);
-                        self.flights.push_back(current.flight);
+                        self.flights.push_back(current.landing());
                     }
                 }
                 Err(error) => self.abandon(current, hands, error),
@@ -152,8 +159,8 @@ impl Spool {
             let sentence = Error::new("read", place.dir.path_of(&name), error);
             self.events.push(Event::Error(format!("{sentence}; trying again")));
         }
-        let memory = Memory { epoch: origin.epoch, offset: current.offset, guard: Guard::default() };
-        self.memory.insert(origin.identity, memory);
+        let Current { offset, memory, .. } = current;
+        self.known.insert(origin.identity, Progress { epoch: origin.epoch, offset, memory: memory.as_guards() });
     }
 }
 
@@ -168,6 +175,7 @@ fn put(
 ) {
     let start = current.offset;
     current.offset += len as u64;
+    current.memory.push(&bytes[..len]);
     current.is_inside = ends == End::Open;
     output.put(&Lines {
         source: spool.id,

@@ -3,11 +3,11 @@
 //! Right before a file goes it is looked at again: it must be the file that was delivered, no longer than it was, and
 //! nobody may write it. What has grown since stays, and its rest is delivered when it is complete again.
 
-use super::dir::{Looked, Name, Stands};
-use super::known::Memory;
+use super::dir::{Name, Stands};
+use super::known::Progress;
 use super::{Place, Spool};
 use crate::events::Event;
-use crate::guard::Guard;
+use crate::follow::memory::Memory;
 use crate::identity::Origin;
 use crate::lease::{self, Writers};
 use crate::lines::GenerationId;
@@ -26,6 +26,8 @@ pub struct Flight {
     pub generation: GenerationId,
     /// Its bytes.
     pub end: u64,
+    /// What stands before that, once it was put.
+    pub(super) memory: Memory,
     /// When its marker was touched, if it has one.
     pub marked_ns: Option<i64>,
 }
@@ -38,6 +40,16 @@ enum Now {
     Longer,
     /// Another one, or nothing.
     Other,
+}
+
+/// What became of a file that was to be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    Removed,
+    /// It was not there any more.
+    Gone,
+    /// It is there, or may be.
+    Stays,
 }
 
 impl Spool {
@@ -56,62 +68,54 @@ impl Spool {
         }
     }
 
-    /// Removes what is delivered.
+    /// Removes what is delivered. What stays is not to be delivered again.
     pub fn remove_delivered(&mut self) {
         for flight in std::mem::take(&mut self.landed) {
-            self.flying.remove(&flight.origin.identity);
-            self.remove(&flight);
+            let Origin { identity, epoch } = flight.origin;
+            self.flying.remove(&identity);
+            if self.remove(&flight) == After::Stays {
+                self.known.insert(identity, Progress { epoch, offset: flight.end, memory: flight.memory });
+            }
         }
     }
 
-    /// Removes a file that never became complete; told each time.
+    /// Removes a file that never became complete; told each time. If it stays and becomes complete after all, what was
+    /// not delivered of it is.
     pub(super) fn remove_stale(&mut self, flight: &Flight) {
         let path = flight.place.dir.path_of(&flight.name);
-        if self.remove(flight) {
+        if self.remove(flight) == After::Removed {
             let sentence = format!("{} was never complete; removed, {} bytes", path.display(), flight.end);
             self.events.push(Event::Warning(sentence));
         }
     }
 
-    fn remove(&mut self, flight: &Flight) -> bool {
+    fn remove(&mut self, flight: &Flight) -> After {
         let dir = &flight.place.dir;
-        let now = match dir.look(&flight.name) {
-            Ok(Stands::File(looked)) => now(&looked, flight),
-            Ok(_) => Now::Other,
-            Err(error) => {
-                self.remember(flight);
-                self.tell_removal(dir, &flight.name, error);
-                return false;
-            }
-        };
-        match now {
-            Now::Longer => {
-                self.remember(flight);
-                self.is_waiting = true;
-                false
-            }
-            Now::Other if flight.place.done.is_none() => {
-                // It may have another name by now: the next look tells.
-                self.remember(flight);
-                self.is_waiting = true;
-                false
-            }
-            Now::Other => {
-                self.forget(flight);
-                false
-            }
-            Now::Same => match dir.remove(&flight.name, "spool-remove") {
-                Ok(()) => {
-                    self.remove_marker(flight);
+        let removed = match dir.look(&flight.name) {
+            Ok(stands) => match now(&stands, flight) {
+                // Another one: it may have another name by now, and the next look tells.
+                Now::Other if flight.place.done.is_some() => {
                     self.forget(flight);
-                    true
+                    return After::Gone;
                 }
-                Err(error) => {
-                    self.remember(flight);
-                    self.tell_removal(dir, &flight.name, error);
-                    false
+                Now::Longer | Now::Other => {
+                    self.is_waiting = true;
+                    return After::Stays;
                 }
+                Now::Same => dir.remove(&flight.name, "spool-remove"),
             },
+            Err(error) => Err(error),
+        };
+        match removed {
+            Ok(()) => {
+                self.remove_marker(flight);
+                self.forget(flight);
+                After::Removed
+            }
+            Err(error) => {
+                self.tell_removal(dir, &flight.name, error);
+                After::Stays
+            }
         }
     }
 
@@ -129,19 +133,14 @@ impl Spool {
         }
     }
 
-    /// It is there still: it is not to be delivered again.
-    fn remember(&mut self, flight: &Flight) {
-        let Origin { identity, epoch } = flight.origin;
-        self.memory.insert(identity, Memory { epoch, offset: flight.end, guard: Guard::default() });
-    }
-
     fn forget(&mut self, flight: &Flight) {
-        self.memory.remove(&flight.origin.identity);
+        self.known.remove(&flight.origin.identity);
         self.gone.push(flight.origin);
     }
 }
 
-fn now(looked: &Looked, flight: &Flight) -> Now {
+fn now(stands: &Stands, flight: &Flight) -> Now {
+    let Stands::File(looked) = stands else { return Now::Other };
     if looked.identity != flight.origin.identity {
         return Now::Other;
     }

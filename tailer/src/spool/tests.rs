@@ -118,7 +118,7 @@ fn a_file_that_is_renamed_while_it_is_on_its_way_comes_once() {
     }
     assert_eq!((&output.0[..], output.1), (&b"a\n"[..], 1));
     assert_eq!(fs::read_dir(top.path()).unwrap().count(), 0, "it is not removed");
-    assert_eq!((spool.memory.len(), spool.take_gone().len()), (0, 1));
+    assert_eq!((spool.known.len(), spool.take_gone().len()), (0, 1));
     // One that somebody else removed is not remembered for ever.
     fs::write(top.path().join("b"), "b\n").unwrap();
     spool.look(now, 0, POLL);
@@ -128,7 +128,7 @@ fn a_file_that_is_renamed_while_it_is_on_its_way_comes_once() {
     spool.delivered(Delivered { generation: GenerationId(3), offset: 2 });
     spool.remove_delivered();
     spool.look(spool.next_look(now).unwrap(), 0, POLL);
-    assert_eq!((spool.memory.len(), spool.take_gone().len()), (0, 1));
+    assert_eq!((spool.known.len(), spool.take_gone().len()), (0, 1));
 }
 
 #[test]
@@ -136,7 +136,8 @@ fn nothing_is_begun_before_it_is_known_what_the_output_has() {
     let top = tempfile::tempdir().unwrap();
     let now = Instant::now();
     let mut spool = spool(&top.path().join("spool"), now);
-    let position = Position { origin: Origin::default(), offset: 2, guard: Guard::default(), head: Head::default() };
+    let position =
+        Position { origin: Origin::default(), offset: 2, guard: Guard::of_end(b"a\n"), head: Head::default() };
     spool.take_up(&[position]);
     fs::create_dir(&spool.config.dir).unwrap();
     fs::write(spool.config.dir.join("a"), "a\n").unwrap();

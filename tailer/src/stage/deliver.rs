@@ -269,7 +269,9 @@ impl Stage {
                 continue;
             }
             let bytes = &self.file.record.area(self.area, run.file_end)[run.begin..];
-            let guard = Guard::of_end(bytes);
+            // Of a newline alone that was added nothing is to be known: what was known before holds.
+            let before = self.file.record.position(slot).filter(|_| bytes.is_empty());
+            let guard = before.map_or(Guard::of_end(bytes), |before| before.guard);
             if let Some(head) = self.heads.add(slot, run.offset - bytes.len() as u64, bytes) {
                 self.file.record.store_head(slot, head);
             }

@@ -194,6 +194,11 @@ impl Record {
         self.slots.origin(&self.map, slot)
     }
 
+    /// How far it is delivered.
+    pub fn position(&self, slot: usize) -> Option<Position> {
+        self.slots.position(&self.map, slot)
+    }
+
     /// How many slots there are, free or not.
     pub fn slot_count(&self) -> usize {
         self.slots.count
@@ -241,7 +246,7 @@ impl Record {
     }
 
     fn slot_positions(&self) -> impl Iterator<Item = Option<Position>> {
-        (0..self.slots.count).map(|slot| self.slots.position(&self.map, slot))
+        (0..self.slots.count).map(|slot| self.position(slot))
     }
 
     fn area_at(&self, area: usize) -> usize {

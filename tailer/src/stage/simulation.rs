@@ -177,7 +177,7 @@ fn run(path: &Path, model: &Model, sources: &[Vec<u8>], seed: u64, said: &mut Me
             let known = positions.iter().find(|position| position.origin == origin(source));
             if let Some(known) = known {
                 let end = &sources[source][..known.offset as usize];
-                assert!(known.guard.fits(&end[end.len() - known.guard.len as usize..]), "a guard of other bytes");
+                assert!(known.guard.fits_end(end) != Some(false), "a guard of other bytes");
             }
             known.map_or(0, |known| known.offset as usize)
         })
