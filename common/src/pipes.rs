@@ -94,6 +94,15 @@ impl Scan {
         !self.findings.iter().any(|finding| matches!(finding, Finding::Error(_)))
     }
 
+    /// Sends what may not be what was meant to the log, for whoever checks a configuration.
+    pub fn log_remarks(&self) {
+        for entry in &self.entries {
+            for remark in entry.policy.remarks() {
+                log::warn!("{}: {remark}", entry.link.display());
+            }
+        }
+    }
+
     /// Sends every finding to the log.
     pub fn log_findings(&self) {
         self.findings.iter().for_each(Finding::log);

@@ -61,6 +61,8 @@ pub struct Raw {
     zone: Option<Zone>,
     #[arg(long, value_name = "PATTERN", help = help("filename"))]
     filename: Option<Pattern>,
+    #[arg(long, value_name = "ZONE", help = help("filename_zone"))]
+    filename_zone: Option<Zone>,
     #[arg(long, value_name = "SIZE", help = help("rotate_size"))]
     rotate_size: Option<RotateSize>,
     #[arg(long, value_name = "SPAN", help = help("rotate_age"))]
@@ -127,6 +129,7 @@ impl Raw {
             prefix: self.prefix.or(lower.prefix),
             zone: self.zone.or(lower.zone),
             filename: self.filename.or(lower.filename),
+            filename_zone: self.filename_zone.or(lower.filename_zone),
             rotate_size: self.rotate_size.or(lower.rotate_size),
             rotate_age: self.rotate_age.or(lower.rotate_age),
             rotate_at: self.rotate_at.or(lower.rotate_at),
@@ -202,8 +205,10 @@ pub struct Policy {
     pub stamper: Stamper,
     /// The zone of `rotate_at`, the same as the stamper's.
     pub zone: TimeZone,
-    /// The names of parts.
+    /// The names of parts, in the time of `filename_zone`.
     pub filename: Pattern,
+    /// Which time that is.
+    pub filename_zone: TimeZone,
     /// The size in bytes at which a segment is sealed, at least 1 KiB.
     pub rotate_size: Limit<u64>,
     /// The age at which a segment is sealed, at least 1 s.
@@ -247,6 +252,8 @@ impl Policy {
     /// The built-in defaults with what `raw` says.
     pub fn from_raw(raw: &Raw) -> Policy {
         let zone = raw.zone.as_ref().map_or(TimeZone::UTC, |zone| zone.0.clone());
+        let filename_zone = raw.filename_zone.as_ref().map_or(TimeZone::UTC, |zone| zone.0.clone());
+        let filename = raw.filename.clone().map(|filename| filename.in_zone(&filename_zone));
         let account = |account: &Option<Account>| account.as_ref().and_then(|account| account.0.clone());
         Policy {
             pipe_size: raw.pipe_size.unwrap_or(PipeSize::Auto),
@@ -263,7 +270,8 @@ impl Policy {
                 prefix: raw.prefix.clone().unwrap_or_default().0,
             },
             zone,
-            filename: raw.filename.clone().unwrap_or_default(),
+            filename: filename.unwrap_or_else(|| Pattern::built_in(&filename_zone)),
+            filename_zone,
             rotate_size: raw.rotate_size.map_or(Limit::At(64 << 20), |size| size.0),
             rotate_age: raw.rotate_age.map_or(Limit::At(Duration::from_secs(24 * 60 * 60)), |age| age.0),
             rotate_at: raw.rotate_at.clone().unwrap_or_default(),

@@ -135,7 +135,7 @@ impl LogDir {
     /// Before the first byte: an empty segment with a stale name gives way, so that a part's name tells its beginning.
     pub fn freshen(&mut self, now_ns: i64) -> Result<()> {
         let name = self.segment.name();
-        let is_stale = || now_ns - name.birth_ns() >= STALE_NS && self.filename.is_past(name, now_ns);
+        let is_stale = || self.filename.is_past(name, now_ns, STALE_NS);
         if !self.segment.is_empty() || !is_stale() {
             return Ok(());
         }
@@ -239,7 +239,8 @@ fn list_pattern(dir: &Dir, listing: &mut Listing, filename: &Pattern, boot: &str
         let name = name.display();
         return refuse(format!(
             "{name} in it is not ours, but is named as filename = \"{filename}\" names parts; move such files \
-             elsewhere, or add the line `pattern {filename}` to {STATE_FILE} there if they are ours after all"
+             elsewhere, or add the line `pattern {}` to {STATE_FILE} there if they are ours after all",
+            filename.listed()
         ));
     }
     let state = &mut listing.state;

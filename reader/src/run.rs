@@ -55,6 +55,7 @@ pub fn run(args: &DaemonArgs) -> Result<u8, Stop> {
     }
     scan.log_findings();
     if args.check_config {
+        scan.log_remarks();
         return Ok(if scan.check() { 0 } else { standpipe_common::error::EXIT_USAGE });
     }
     let Some(logs) = args.logs.clone().or_else(|| scan.logs.clone()) else {

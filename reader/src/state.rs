@@ -75,7 +75,7 @@ impl State {
     fn parse(text: &str) -> State {
         let values = |key: &'static str| text.lines().filter_map(move |line| line.strip_prefix(key));
         let mut patterns: Vec<Pattern> = Vec::new();
-        for pattern in values("pattern ").filter_map(|text| text.parse().ok()).take(PATTERNS_MAX) {
+        for pattern in values("pattern ").filter_map(Pattern::from_listed).take(PATTERNS_MAX) {
             if !patterns.contains(&pattern) {
                 patterns.push(pattern);
             }
@@ -90,7 +90,7 @@ impl State {
 
     fn text(&self) -> String {
         let boot = self.boot.iter().map(|boot| format!("boot {boot}\n"));
-        let patterns = self.patterns.iter().map(|pattern| format!("pattern {pattern}\n"));
+        let patterns = self.patterns.iter().map(|pattern| format!("pattern {}\n", pattern.listed()));
         let unlinked = self.unlinked_ns.and_then(|ns| Timestamp::from_nanosecond(i128::from(ns)).ok());
         let unlinked = unlinked.map(|time| format!("unlinked {time}\n"));
         std::iter::once("standpipe 1\n".to_owned()).chain(boot).chain(patterns).chain(unlinked).collect()

@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
 use standpipe_tests::privilege::{NOBODY, give, needs_seams};
-use standpipe_tests::scratch::set_mode;
+use standpipe_tests::scratch::{KEEP_ALL, set_mode};
 use standpipe_tests::stored::parts;
 use support_a::{Clock, Stand, name, raw};
 use support_b::{Bench, assert_same, hold, put, run_to_kill, stop, wait_empty};
@@ -397,4 +397,45 @@ fn a_chunk_of_a_killed_reader_goes_into_the_part_of_the_old_pattern() {
         assert_eq!(part_names(&bench.log("app")), [format!("{}-000.log", this_year())]);
         stop(reader);
     });
+}
+
+#[test]
+fn parts_are_named_by_the_day_of_a_zone_through_the_hour_that_comes_twice() {
+    needs_seams(|| {
+        const POLICY: &str =
+            "zone = \"Europe/Berlin\"\nfilename_zone = \"Europe/Berlin\"\nfilename = \"%Y-%m-%dT%H\"\n";
+        let stand = Stand::new(POLICY);
+        // The clocks of Berlin go back from three to two at 01:00 UTC.
+        let clock = Clock::new(&stand.scratch, "2026-10-24T22:30:00Z");
+        let mut reader = clock.steer(stand.reader()).start();
+        let mut sent = Vec::new();
+        for time in ["2026-10-24T22:30:00Z", "2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z", "2026-10-25T02:30:00Z"] {
+            clock.set(time);
+            let line = format!("at {time}\n");
+            stand.write_and_wait(&line);
+            sent.extend(line.into_bytes());
+            rotate(&stand, &reader);
+            reader.kill9();
+            reader = clock.steer(stand.reader()).start();
+        }
+        stand.wait_stored(&sent);
+        let names: Vec<_> = stand.archives().iter().map(|archive| name(archive)).collect();
+        let expected = ["25T00-000", "25T02-000", "25T02-001", "25T03-000"];
+        assert_eq!(names, expected.map(|end| format!("2026-10-{end}.log.zst")));
+        // Back to UTC: the parts stay ours, and what comes sorts behind them.
+        assert_eq!(reader.terminate(), 0);
+        stand.scratch.write_policy("defaults.toml", KEEP_ALL);
+        let _reader = clock.steer(stand.reader()).start();
+        stand.write_and_wait("in UTC\n");
+        sent.extend(b"in UTC\n");
+        stand.wait_stored(&sent);
+    });
+}
+
+#[test]
+fn names_in_utc_beside_another_zone_are_told_by_check_config() {
+    let stand = Stand::new("zone = \"Europe/Berlin\"\nfilename = \"%Y-%m-%d\"\n");
+    let checked = Launch::new("reader").arg(stand.scratch.pipes()).arg("--check-config").run();
+    assert_eq!(checked.code, 0, "{}", checked.stderr);
+    assert!(checked.stderr.contains("parts are named in UTC, but zone is Europe/Berlin"), "{}", checked.stderr);
 }

@@ -1,8 +1,12 @@
-//! The pattern of part names, `filename`: a text with fields of the time, as strftime has them, in UTC.
+//! The pattern of part names, `filename`: a text with fields of the time, as strftime has them, in UTC or a local time.
 //!
 //! Invariants: the names of one pattern sort by time as plain byte strings. For that its fields stand from the most
 //! significant on without a gap, each has a fixed width, and what is coarser than a microsecond carries a
 //! [`counter`] behind it. A name is given back exactly or it is not the pattern's.
+//!
+//! In a local time the clock on the wall takes the place of UTC: it goes back once a year, and so names go on from the
+//! last one until it has caught up, as they do when a clock is set back. They always carry a counter, for the wall does
+//! not tell when exactly a part was born.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -20,13 +24,24 @@ const STEM_MAX: usize = 160;
 const ALLOWED: &str = "the fields are %Y, then %m and %d, or %j, then %H, %M, %S, %3f or %6f, in this order and as far \
                        as wanted; or %s, then %3f or %6f";
 
-/// A pattern of which every name sorts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A pattern of which every name sorts. Two are the same if they give the same names; which local time it is does not
+/// show in them.
+#[derive(Clone, Debug)]
 pub struct Pattern {
     text: String,
     pieces: Vec<Piece>,
     last: Field,
+    /// `None`: UTC.
+    zone: Option<TimeZone>,
 }
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Pattern) -> bool {
+        self.text == other.text && self.zone.is_some() == other.zone.is_some()
+    }
+}
+
+impl Eq for Pattern {}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
@@ -116,7 +131,7 @@ impl Value for Pattern {
         let Some(last) = last else {
             return Err(format!("there is no time in it: {ALLOWED}"));
         };
-        let pattern = Pattern { text: text.to_string(), pieces, last };
+        let pattern = Pattern { text: text.to_string(), pieces, last, zone: None };
         let bytes = pattern.render(0).len();
         if bytes > STEM_MAX {
             return Err(format!("names of {bytes} bytes; at most {STEM_MAX} are allowed"));
@@ -176,9 +191,61 @@ impl Pattern {
     /// The built-in pattern: microseconds, no counter.
     pub const DEFAULT: &str = "%Y-%m-%dT%H-%M-%S.%6fZ";
 
-    /// Whether its names are coarser than a microsecond.
+    /// The built-in pattern in a local time, which is not UTC as its last letter says.
+    const DEFAULT_LOCAL: &str = "%Y-%m-%dT%H-%M-%S.%6f";
+
+    /// What ends the line of a local pattern in a list.
+    const LOCAL: &str = " local";
+
+    /// The built-in pattern for that zone.
+    pub fn built_in(zone: &TimeZone) -> Pattern {
+        if *zone == TimeZone::UTC {
+            return Pattern::default();
+        }
+        let fine = Pattern::from_text(Pattern::DEFAULT_LOCAL);
+        fine.unwrap_or_else(|refusal| unreachable!("{}: {refusal}", Pattern::DEFAULT_LOCAL)).in_zone(zone)
+    }
+
+    /// The same in the time of that zone. Seconds since the epoch are the same everywhere.
+    #[must_use]
+    pub fn in_zone(self, zone: &TimeZone) -> Pattern {
+        let is_utc = *zone == TimeZone::UTC || self.has_epoch();
+        Pattern { zone: (!is_utc).then(|| zone.clone()), ..self }
+    }
+
+    /// Whether its names tell UTC.
+    pub fn is_utc(&self) -> bool {
+        self.zone.is_none() && !self.has_epoch()
+    }
+
+    /// As it stands in a list of patterns: with a word more if its names tell a local time.
+    pub fn listed(&self) -> String {
+        format!("{}{}", self.text, if self.zone.is_some() { Pattern::LOCAL } else { "" })
+    }
+
+    /// Reads that back. A local one gives back names, and makes new ones by UTC until it is told its zone.
+    pub fn from_listed(line: &str) -> Option<Pattern> {
+        match line.strip_suffix(Pattern::LOCAL) {
+            Some(text) => Some(Pattern { zone: Some(TimeZone::UTC), ..text.parse().ok()? }),
+            None => line.parse().ok(),
+        }
+    }
+
+    /// Whether its names carry a counter, and tell their birth less exactly than to the microsecond.
     pub fn is_coarse(&self) -> bool {
-        self.last != Field::Micros
+        self.last != Field::Micros || self.zone.is_some()
+    }
+
+    fn has_epoch(&self) -> bool {
+        self.pieces.contains(&Piece::Field(Field::Epoch))
+    }
+
+    /// What names tell of a time: microseconds of the clock on the wall, counted as if that showed UTC.
+    fn wall_us(&self, now_ns: i64) -> i64 {
+        let us = now_ns.div_euclid(1000);
+        let Some(zone) = &self.zone else { return us };
+        let time = Timestamp::from_microsecond(us).unwrap_or(Timestamp::UNIX_EPOCH);
+        us + i64::from(zone.to_offset(time).seconds()) * 1_000_000
     }
 
     /// The name of a part that is born at `now_ns` and comes after `last`, the newest part there, of whichever pattern.
@@ -186,7 +253,7 @@ impl Pattern {
     /// It is greater than `last` even if the clock is not, and even if a coarse name would tell an earlier time than
     /// `last` does: then it tells the next period, and the names after it count on there until the clock gets to it.
     pub fn born(&self, now_ns: i64, last: Option<&PartName>) -> PartName {
-        let period = self.floor(now_ns.div_euclid(1000));
+        let period = self.floor(self.wall_us(now_ns));
         let Some(last) = last.filter(|last| last.birth_us >= period) else { return self.name(period, 0) };
         let next = self.ceil(last.birth_us);
         match last.counter {
@@ -197,9 +264,11 @@ impl Pattern {
         }
     }
 
-    /// Whether a part that is born at `now_ns` would get a name of a later period than `name`.
-    pub fn is_past(&self, name: &PartName, now_ns: i64) -> bool {
-        self.floor(now_ns.div_euclid(1000)) > name.birth_us
+    /// Whether a part that is born at `now_ns` would get a name of a later period than `name`, which was given at least
+    /// `age_ns` ago.
+    pub fn is_past(&self, name: &PartName, now_ns: i64, age_ns: i64) -> bool {
+        let wall_us = self.wall_us(now_ns);
+        self.floor(wall_us) > name.birth_us && wall_us - name.birth_us >= age_ns / 1000
     }
 
     /// Whether it gives this file name to a part, as a segment, an archive or otherwise.
@@ -268,7 +337,7 @@ impl Pattern {
     /// The beginning of the period that `us` lies in.
     fn floor(&self, us: i64) -> i64 {
         // Seconds since the epoch have no sign here.
-        let us = if self.pieces.contains(&Piece::Field(Field::Epoch)) { us.max(0) } else { us };
+        let us = if self.has_epoch() { us.max(0) } else { us };
         if let Some(period) = self.last.period_us() {
             return us.div_euclid(period) * period;
         }

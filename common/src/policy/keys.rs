@@ -116,12 +116,21 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "filename",
         default: Default::Is("\"%Y-%m-%dT%H-%M-%S.%6fZ\""),
-        takes: "text and fields of the time in UTC: `%Y`, then `%m` and `%d`, or `%j`, then `%H`, `%M`, `%S`, `%3f` \
+        takes: "text and fields of the time in `filename_zone`: `%Y`, then `%m` and `%d`, or `%j`, then `%H`, `%M`, `%S`, `%3f` \
                 or `%6f`, in this order and as far as wanted; or `%s`, then `%3f` or `%6f`",
         meaning: "The names of parts, without `.log`, which is added; a name coarser than a microsecond gets a counter \
                   too, as in 2026-11-21-000.log.",
         reason: "Only names that sort by time are allowed, so that `ls` tells the order; after a change the old parts \
                  keep their names and their place.",
+        ..LANE
+    },
+    Key {
+        name: "filename_zone",
+        default: Default::Is("\"UTC\""),
+        takes: "a name of the time zone database",
+        meaning: "The time zone of `filename`; names of another zone than UTC always get a counter.",
+        reason: "For whoever wants the name of a day to be that of the day where they live. Names sort by time even in \
+                 the hour that comes twice: they go on from the last one until the clock has caught up.",
         ..LANE
     },
     Key {

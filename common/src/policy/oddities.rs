@@ -1,5 +1,7 @@
 //! Keys that each make sense, but hardly together. Nothing is done differently because of it.
 
+use jiff::tz::TimeZone;
+
 use super::{Compress, Policy};
 use crate::units::{ByteSize, Limit};
 
@@ -23,6 +25,20 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// What is right, but may not be what was meant, a sentence each: for whoever checks a configuration.
+    pub fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if self.zone != TimeZone::UTC && self.filename.is_utc() {
+            let zone = self.zone.iana_name().unwrap_or("another one");
+            remarks.push(format!(
+                "parts are named in UTC, but zone is {zone}: add filename_zone = \"{zone}\" to name them in that time"
+            ));
+        }
+        remarks
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,6 +46,23 @@ mod tests {
 
     fn raw(text: &str) -> Raw {
         toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn names_in_utc_beside_another_zone_are_remarked() {
+        const ZONE: &str = "zone = \"Europe/Berlin\"\n";
+        for (text, remarks) in [
+            ("", 0),
+            (ZONE, 1),
+            ("zone = \"Europe/Berlin\"\nfilename = \"%Y-%m-%d\"", 1),
+            ("zone = \"Europe/Berlin\"\nfilename = \"%s\"", 0),
+            ("zone = \"Europe/Berlin\"\nfilename_zone = \"Europe/Berlin\"", 0),
+            ("filename_zone = \"Europe/Berlin\"", 0),
+        ] {
+            assert_eq!(Policy::from_raw(&raw(text)).remarks().len(), remarks, "{text}");
+        }
+        let remarks = Policy::from_raw(&raw(ZONE)).remarks();
+        assert!(remarks[0].contains("add filename_zone = \"Europe/Berlin\""), "{remarks:?}");
     }
 
     #[test]

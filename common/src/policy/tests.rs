@@ -26,6 +26,7 @@ const FULL: &str = r#"
     prefix = "p"
     zone = "Europe/Berlin"
     filename = "%Y-%m-%d"
+    filename_zone = "Europe/Berlin"
     rotate_size = 4096
     rotate_age = "2h"
     rotate_at = "06:30"
@@ -60,8 +61,9 @@ fn each_key_reaches_its_field() {
         stage: true,
         fifo: FifoPolicy { create: true, mode: 0o620, owner: Some("a".into()), group: Some("b".into()) },
         stamper: Stamper { stamp: Stamp::Iso, zone: zone.clone(), prefix: "p".to_string() },
+        filename: "%Y-%m-%d".parse::<Pattern>().unwrap().in_zone(&zone),
+        filename_zone: zone.clone(),
         zone,
-        filename: "%Y-%m-%d".parse().unwrap(),
         rotate_size: Limit::At(4096),
         rotate_age: Limit::At(Duration::from_secs(7200)),
         rotate_at: RotateAt(vec![Moment::Daily(HourMinute { hour: 6, minute: 30 })]),

@@ -164,6 +164,44 @@ fn after_a_change_of_pattern_no_name_comes_before_one_that_is_there() {
     assert_eq!(names(&steps), expected);
 }
 
+#[test]
+fn in_a_local_time_names_go_on_until_the_wall_has_caught_up() {
+    let berlin = TimeZone::get("Europe/Berlin").unwrap();
+    let names = |text: &str, times: &[&str]| {
+        let pattern = if text.is_empty() { Pattern::built_in(&berlin) } else { pattern(text).in_zone(&berlin) };
+        let listed = Pattern::from_listed(&pattern.listed()).unwrap();
+        assert_eq!(listed, pattern);
+        let mut last: Option<PartName> = None;
+        let mut names = Vec::new();
+        for time in times {
+            let now_ns = i64::try_from(time.parse::<Timestamp>().unwrap().as_nanosecond()).unwrap();
+            let next = pattern.born(now_ns, last.as_ref());
+            assert_eq!(listed.parse(next.stem()), Some(next.clone()));
+            assert!(last.is_none_or(|last| last < next && last.stem() < next.stem()));
+            assert!(!next.is_exact());
+            names.push(next.stem().to_owned());
+            last = Some(next);
+        }
+        names
+    };
+    // At 01:00 UTC the clocks of Berlin go back from three to two.
+    let times = ["2026-10-24T23:30:00Z", "2026-10-25T00:30:00Z", "2026-10-25T01:10:00Z", "2026-10-25T02:00:00Z"];
+    assert_eq!(names("%Y-%m-%d", &times), ["000", "001", "002", "003"].map(|end| format!("2026-10-25-{end}")));
+    assert_eq!(
+        names("%Y-%m-%dT%H%M", &times),
+        ["0130-000", "0230-000", "0230-001", "0300-000"].map(|end| format!("2026-10-25T{end}"))
+    );
+    let fine = ["01-30-00", "02-30-00", "02-30-00", "03-00-00"].map(|time| format!("2026-10-25T{time}.000000"));
+    let counted = fine.iter().zip(["000", "000", "001", "000"]).map(|(time, end)| format!("{time}-{end}"));
+    assert_eq!(names("", &times), counted.collect::<Vec<_>>());
+    assert!(pattern("%s").in_zone(&berlin) == pattern("%s") && pattern("%Y").in_zone(&TimeZone::UTC) == pattern("%Y"));
+    assert!(pattern("%Y").in_zone(&berlin) != pattern("%Y"));
+    // From UTC to a zone behind it: no name comes before one that is there.
+    let new_york = pattern(Pattern::DEFAULT).in_zone(&TimeZone::get("America/New_York").unwrap());
+    let last = pattern(Pattern::DEFAULT).born(NOW, None);
+    assert!(new_york.born(NOW + 1_000_000_000, Some(&last)) > last);
+}
+
 /// Numbers without a pattern in them, the same in every run.
 struct Random(u64);
 
