@@ -132,7 +132,7 @@ impl Life {
             Bytes::Sought { read, guard } => {
                 let memory = (size >= *read).then(|| Memory::of_file(file, *read).ok().flatten()).flatten();
                 let guard = guard.filter(|guard| guard.len as usize >= HEAD_LENGTHS[0]);
-                memory.is_some_and(|memory| guard.is_some_and(|guard| guard.fits_end(memory.tail())))
+                memory.is_some_and(|memory| guard.is_some_and(|guard| guard.fits_end(memory.tail()) == Some(true)))
             }
         }
     }
