@@ -1,7 +1,8 @@
 //! The files of a state: what is read from them, and the steps in which they are replaced.
 //!
-//! All of them lie in one directory: `FILE`, `FILE.1` (the generation before), `FILE.damaged` (the last one that could
-//! not be read), `FILE.lock`, and `FILE.new` and `FILE.1.new` for the time of a save. Only [`super::Checkpoint`] knows
+//! All of them lie in one directory: `FILE`, `FILE.1` (the generation before), `FILE.damaged` (one that could not be
+//! read; `FILE.damaged-2` and so on where there is one), `FILE.lock`, and `FILE.new` and `FILE.1.new` for the time of a
+//! save. What stands under one of these names and is not ours is never replaced or removed. Only [`super::Checkpoint`] knows
 //! in which order the steps are safe. No step leaves a file half written under a name that is read, but for
 //! [`Files::overwrite`], which is for a `FILE` that is a mount of its own: nothing can be renamed over that.
 
@@ -11,13 +12,17 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
 use nix::libc;
 use standpipe_common::error::{Cannot, Error, Result};
-use standpipe_common::{seam, sys};
+use standpipe_common::rename::rename_new;
+use standpipe_common::{own, seam, sys};
 
 use super::form::{self, Flaw};
 use crate::state::SourceState;
 
+/// Most files that are set aside under one name: with these there is something else to mend.
+const DAMAGED_MAX: u64 = 100;
 /// Positions and paths are nobody else's business.
 const MODE: u32 = 0o600;
 
@@ -59,7 +64,7 @@ impl Files {
         Files {
             file: path.to_owned(),
             previous: beside(".1"),
-            damaged: beside(".damaged"),
+            damaged: free_name(&beside(".damaged")),
             lock: beside(".lock"),
             is_mount: is_mount(path),
             next: beside(".new"),
@@ -71,8 +76,10 @@ impl Files {
     /// Fails where a save could not: it makes files in this directory, and writes to `FILE` itself if that is a mount. A
     /// full disk is no failure, for it may have room later.
     pub(super) fn try_out(&self) -> Result<()> {
-        let made = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&self.next);
-        remove_if_there(&self.next)?;
+        remove_own(&self.next_previous)?;
+        remove_own(&self.next)?;
+        let made = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&self.next);
+        remove_own(&self.next)?;
         if self.is_mount {
             OpenOptions::new().write(true).open(&self.file).map_err(|error| refused(&self.file, "it", &error))?;
         }
@@ -95,15 +102,15 @@ impl Files {
 
     /// Removes what a save that failed has left behind; what cannot be removed, the next one says.
     pub(super) fn remove_new(&self) {
-        remove_if_there(&self.next).ok();
-        remove_if_there(&self.next_previous).ok();
+        remove_own(&self.next).ok();
+        remove_own(&self.next_previous).ok();
     }
 
     /// `FILE`, which is durable, becomes `FILE.1` as well. The first `FILE.1` of all is made durable at once: there is
     /// none before it for power loss to lead back to.
     pub(super) fn keep_previous(&self) -> Result<()> {
         let is_first = fs::symlink_metadata(&self.previous).is_err_and(|error| error.kind() == ErrorKind::NotFound);
-        remove_if_there(&self.next_previous)?;
+        remove_own(&self.next_previous)?;
         match seam::pass("state-link").and_then(|()| fs::hard_link(&self.file, &self.next_previous)) {
             Err(error) if has_no_links(&error) => {
                 let bytes = fs::read(&self.file).cannot("read", &self.file)?;
@@ -111,7 +118,7 @@ impl Files {
             }
             linked => {
                 linked.cannot("link", &self.next_previous)?;
-                rename("state-keep", &self.next_previous, &self.previous)?;
+                self.replace_previous()?;
             }
         }
         if is_first { self.sync_dir() } else { Ok(()) }
@@ -120,13 +127,24 @@ impl Files {
     /// Writes `FILE.1` anew, durably.
     pub(super) fn write_previous(&self, bytes: &[u8]) -> Result<()> {
         write_anew(&self.next_previous, bytes, true)?;
-        rename("state-keep", &self.next_previous, &self.previous)?;
+        self.replace_previous()?;
         self.sync_dir()
+    }
+
+    /// `FILE.1.new` becomes `FILE.1`. What stands there and was never a state of ours goes aside.
+    fn replace_previous(&self) -> Result<()> {
+        if own::require(&self.previous, |head| head.starts_with(b"{")).is_err() {
+            let mut aside = self.previous.as_os_str().to_owned();
+            aside.push(".damaged");
+            rename_new(AT_FDCWD, &self.previous, &free_name(Path::new(&aside))).cannot("set aside", &self.previous)?;
+        }
+        rename("state-keep", &self.next_previous, &self.previous)
     }
 
     /// `FILE` becomes `FILE.damaged`.
     pub(super) fn put_aside(&self) -> Result<()> {
-        rename("state-aside", &self.file, &self.damaged)
+        seam::pass("state-aside").cannot("set aside", &self.file)?;
+        rename_new(AT_FDCWD, &self.file, &self.damaged).cannot("set aside", &self.file)
     }
 
     /// `FILE`, which stays where it is, is kept as `FILE.damaged` as well.
@@ -208,7 +226,7 @@ pub(super) fn refused(path: &Path, what: &str, error: &io::Error) -> Error {
 
 /// A new file of these bytes, in place of one that a killed process left behind.
 fn write_anew(path: &Path, bytes: &[u8], durable: bool) -> Result<()> {
-    remove_if_there(path)?;
+    remove_own(path)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path).cannot("make", path)?;
     let allowed = seam::pass_write("state-write", bytes.len()).cannot("write", path)?;
     file.write_all(&bytes[..allowed]).cannot("write", path)?;
@@ -227,11 +245,21 @@ fn rename(point: &'static str, from: &Path, to: &Path) -> Result<()> {
     seam::pass(point).and_then(|()| fs::rename(from, to)).cannot("replace", to)
 }
 
-fn remove_if_there(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::new("remove", path, error)),
-        _ => Ok(()),
-    }
+/// Removes what a save of ours left at `path`. What is not ours is a refusal.
+fn remove_own(path: &Path) -> Result<()> {
+    own::remove(path, |head| own::begins_with(form::BEFORE_SUM)(head) || head.starts_with(b"{"))
+}
+
+/// `path`, or where that is taken, `path-2` and so on.
+fn free_name(path: &Path) -> PathBuf {
+    let numbered = |number: u64| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!("-{number}"));
+        PathBuf::from(name)
+    };
+    let is_free = |path: &PathBuf| fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    let names = std::iter::once(path.to_path_buf()).chain((2..=DAMAGED_MAX).map(numbered));
+    names.into_iter().find(is_free).unwrap_or_else(|| path.to_path_buf())
 }
 
 /// Whether the file system has no hard links, or not this one.

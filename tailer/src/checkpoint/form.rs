@@ -45,7 +45,8 @@ pub const VERSION: u64 = 1;
 /// Why a file without a byte, as `touch` makes one, is no state.
 pub const EMPTY: &str = "it is empty";
 
-const BEFORE_SUM: &[u8] = b"{\"checksum\":\"";
+/// What every state file that is written here begins with.
+pub const BEFORE_SUM: &[u8] = b"{\"checksum\":\"";
 const BEHIND_SUM: &[u8] = b"\",\n";
 
 /// Why bytes are no state.

@@ -10,12 +10,12 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use nix::fcntl::{FallocateFlags, fallocate};
+use nix::fcntl::{AT_FDCWD, FallocateFlags, fallocate};
 use nix::libc;
 use nix::sys::statfs::fstatfs;
 use standpipe_common::boot::BOOT_ID_BYTES;
 use standpipe_common::error::{Cannot, Error, Result};
-use standpipe_common::rename::is_unsupported;
+use standpipe_common::rename::{is_unsupported, rename_new};
 use standpipe_common::seam;
 use standpipe_common::sys::{self, Mapping, PAGE_BYTES};
 
@@ -167,7 +167,8 @@ fn judge(file: &File) -> io::Result<Verdict> {
 fn set_aside(path: &Path, now_ns: i64, cause: &str, said: &mut Messages) -> Result<()> {
     let time = Timestamp::from_nanosecond(i128::from(now_ns)).unwrap_or_default().strftime("%Y%m%dT%H%M%SZ");
     let aside = PathBuf::from(format!("{}.broken-{time}", path.display()));
-    fs::rename(path, &aside).cannot("set aside", path)?;
+    // One that was set aside within the same second stays.
+    rename_new(AT_FDCWD, path, &aside).cannot("set aside", path)?;
     said.error(format!(
         "cannot use {}: {cause}; it is {} now, and what was delivered since the last checkpoint, up to a second, may be \
          repeated",

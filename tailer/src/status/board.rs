@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{FallocateFlags, fallocate};
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::mapped_text;
+use standpipe_common::own;
 use standpipe_common::rename::is_unsupported;
 use standpipe_common::seam;
 use standpipe_common::sys::{self, Words};
@@ -70,8 +71,8 @@ impl Board {
         let path = path_beside(state);
         let kept = Kept::make(&path, now_ns);
         if kept.is_err() {
-            // It would be taken for ours.
-            fs::remove_file(&path).ok();
+            // It would be taken for this run's.
+            own::remove(&path, is_board).ok();
         }
         Ok(Board { kept: Some(kept?), ..Board::default() })
     }
@@ -122,15 +123,18 @@ impl Board {
     }
 }
 
+/// Whether a file that begins so is one of these.
+fn is_board(head: &[u8]) -> bool {
+    own::begins_with(&format::MAGIC.to_ne_bytes())(head)
+}
+
 impl Kept {
     fn make(path: &Path, now_ns: i64) -> Result<Kept> {
         let mut fresh = path.as_os_str().to_owned();
         fresh.push(".new");
         let fresh = PathBuf::from(fresh);
-        match fs::remove_file(&fresh) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::new("remove", fresh, error)),
-            _ => {}
-        }
+        own::remove(&fresh, is_board)?;
+        own::require(path, is_board)?;
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create_new(true).mode(0o640).open(&fresh).cannot("make", &fresh)?;
         // A help on btrfs only, where a full disk could make a store fail after all.
