@@ -31,7 +31,7 @@ pub struct Scan {
     /// What is not as it should be, sorted by name.
     pub findings: Vec<Finding>,
     /// Whether there is a link or a `*.toml` at all, good or bad.
-    ours: bool,
+    pub ours: bool,
 }
 
 /// One link of a pipes directory.

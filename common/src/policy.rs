@@ -298,6 +298,45 @@ impl Policy {
         Policy { keep, ..Policy::from_raw(raw) }
     }
 
+    /// The keys that say something else than `before`, and that count only where a FIFO is made: what stands there is
+    /// never changed. All others are taken up at HUP, by the holder or by the reader. A new key does not compile before
+    /// it is decided here which of both it is.
+    pub fn only_for_new_fifos(&self, before: &Policy) -> Vec<&'static str> {
+        let Policy {
+            fifo: FifoPolicy { create, mode, owner, group },
+            // The holder's.
+            pipe_size: _,
+            stage: _,
+            // The reader's, from the next line or the next part on.
+            stamper: _,
+            zone: _,
+            filename: _,
+            filename_zone: _,
+            rotate_size: _,
+            rotate_age: _,
+            rotate_at: _,
+            max_line: _,
+            compress: _,
+            level: _,
+            keep: _,
+            sync: _,
+            hook: _,
+            hook_timeout: _,
+            file_mode: _,
+            file_group: _,
+            tick: _,
+            warn_fill: _,
+            warn_after: _,
+        } = self;
+        let others = [
+            ("fifo.mode", *mode != before.fifo.mode),
+            ("fifo.owner", *owner != before.fifo.owner),
+            ("fifo.group", *group != before.fifo.group),
+        ];
+        // Who makes no FIFO says nothing about how.
+        others.into_iter().filter(|(_, is_other)| *create && *is_other).map(|(key, _)| key).collect()
+    }
+
     /// The built-in defaults with what the flags of `reader stdin` say; no file has a say.
     pub fn from_flags(flags: &Raw) -> Policy {
         Policy::from_raw(flags)

@@ -76,6 +76,13 @@ impl Held {
         let before = std::mem::replace(&mut self.entry, entry);
         if !self.entry.sound {
             self.entry.policy = before.policy;
+        } else if self.fifo.is_some() {
+            let keys = self.entry.policy.only_for_new_fifos(&before.policy);
+            if !keys.is_empty() {
+                let (keys, count) = (keys.join(", "), if keys.len() == 1 { "counts" } else { "count" });
+                let name = &self.entry.name;
+                log::warn!("{name}: {keys} {count} for a FIFO that is made from now on, not for the one that is there");
+            }
         }
         // Who asks anew is told anew.
         self.trouble = None;

@@ -73,6 +73,7 @@ struct Daemon {
     logs: PathBuf,
     /// `defaults.toml` named the log root, not the command line.
     logs_are_declared: bool,
+    mailbox_dir: Option<PathBuf>,
     poll: Poll,
     inbox: Inbox,
     places: Places,
@@ -103,9 +104,20 @@ impl Daemon {
         let queue = ArchiveQueue::default();
         queue.hooks().keep_umask(inherited.bits());
         let places = Places::new(watch(&poll)?, queue.clone(), descriptors);
-        let (dir, logs) = (scan.dir.clone(), logs.to_path_buf());
-        let mut daemon =
-            Daemon { dir, logs, logs_are_declared, poll, inbox, places, drain, control, queue, descriptors };
+        let (dir, logs, mailbox_dir) = (scan.dir.clone(), logs.to_path_buf(), scan.mailbox_dir.clone());
+        let mut daemon = Daemon {
+            dir,
+            logs,
+            logs_are_declared,
+            mailbox_dir,
+            poll,
+            inbox,
+            places,
+            drain,
+            control,
+            queue,
+            descriptors,
+        };
         daemon.take(scan);
         let recovered = daemon.drain.recover(holding);
         daemon.drain.start()?;
@@ -209,15 +221,25 @@ impl Daemon {
     fn reread(&mut self) -> Result<(), Stop> {
         let scan = scan(&self.dir)?;
         scan.log_findings();
-        if self.logs_are_declared && scan.logs.as_ref() != Some(&self.logs) {
-            log::warn!("{} stays the log root until a restart", self.logs.display());
-        }
+        self.tell_kept(&scan);
         let (changes, fresh) = self.take(scan);
         self.begin(fresh);
         let Changes { added, removed, changed, .. } = changes;
         let (pipes, dir) = (pipes(self.places.count()), self.dir.display());
         log::info!("{pipes} of {dir} after HUP: {added} added, {removed} removed, {changed} changed");
         Ok(())
+    }
+
+    /// Says what HUP does not take up. What pipes say is taken up by them.
+    fn tell_kept(&self, scan: &Scan) {
+        let Scan { logs, mailbox_dir, dir: _, entries: _, unlinked: _, findings: _, ours: _ } = scan;
+        if self.logs_are_declared && logs.as_ref() != Some(&self.logs) {
+            log::warn!("{} stays the log root until a restart", self.logs.display());
+        }
+        if *mailbox_dir != self.mailbox_dir {
+            let place = self.mailbox_dir.as_ref().unwrap_or(&self.logs).display();
+            log::warn!("mailbox_dir takes effect at the next start; until then mailboxes are in {place}");
+        }
     }
 
     /// Something may have changed at the end of some links.

@@ -224,6 +224,33 @@ impl Config {
         rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'.')
     }
 
+    /// Keeps of `before` what HUP does not take up; which keys say something else, by their names. A new key does not
+    /// compile before it is decided here, and in the table of keys, what becomes of it.
+    pub fn keep(&mut self, before: &Config) -> Vec<&'static str> {
+        let Config {
+            order,
+            window,
+            state_file,
+            output,
+            inotify,
+            on_corrupt,
+            // Taken up.
+            poll_interval: _,
+            late_writer_max: _,
+            files: _,
+            spools: _,
+        } = self;
+        let kept = [
+            ("order", keep(order, &before.order)),
+            ("window_ms", keep(window, &before.window)),
+            ("state_file", keep(state_file, &before.state_file)),
+            ("output", keep(output, &before.output)),
+            ("inotify", keep(inotify, &before.inotify)),
+            ("on_corrupt", keep(on_corrupt, &before.on_corrupt)),
+        ];
+        kept.into_iter().filter(|(_, is_kept)| *is_kept).map(|(key, _)| key).collect()
+    }
+
     fn take(&mut self, given: &Overrides) {
         self.order = given.order.unwrap_or(self.order);
         self.output = given.output.unwrap_or(self.output);
@@ -233,6 +260,13 @@ impl Config {
             self.files.iter_mut().for_each(|file| file.start_at = StartAt::Beginning);
         }
     }
+}
+
+/// Sets it back. Whether it said something else.
+fn keep<T: Clone + PartialEq>(now: &mut T, before: &T) -> bool {
+    let is_other = now != before;
+    now.clone_from(before);
+    is_other
 }
 
 impl Default for Config {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use standpipe_tests::daemon::{Launch, Output};
-use standpipe_tests::deadline::within;
+use standpipe_tests::deadline::{until, within};
 use standpipe_tests::pipe::{capacity, is_held};
 use standpipe_tests::privilege::{NOBODY, needs_root};
 use standpipe_tests::scratch::{Scratch, make_fifo};
@@ -116,6 +116,22 @@ fn a_fifo_is_made_with_its_mode_whatever_the_umask() {
     holder.wait_line("app: another FIFO has come and is held");
     assert_eq!(fs::metadata(&fifo).unwrap().mode() & 0o7777, 0o626);
     assert!(is_held(&fifo));
+}
+
+#[test]
+fn keys_of_a_fifo_that_is_there_are_named_at_hup() {
+    let scratch = Scratch::new();
+    let fifo = scratch.run("app");
+    scratch.link("app", "../run/app");
+    scratch.write_policy("app.toml", "[fifo]\ncreate = true\nmode = \"0626\"\n");
+    let holder = holder(&scratch).start();
+    scratch.write_policy("app.toml", "stage = true\n[fifo]\ncreate = true\nmode = \"0620\"\n");
+    holder.hang_up("app: fifo.mode counts for a FIFO that is made from now on");
+    assert_eq!(fs::metadata(&fifo).unwrap().mode() & 0o7777, 0o626);
+    until("the staging pipe", || scratch.run("app.stage").exists());
+    fs::remove_file(&fifo).unwrap();
+    holder.wait_line("app: another FIFO has come and is held");
+    assert_eq!(fs::metadata(&fifo).unwrap().mode() & 0o7777, 0o620);
 }
 
 #[test]

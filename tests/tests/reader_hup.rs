@@ -226,6 +226,11 @@ fn another_log_root_takes_a_restart_and_that_is_said() {
     bench.scratch.write_policy("defaults.toml", "logs = \"../elsewhere\"");
     reread(&reader);
     reader.wait_line(" stays the log root until a restart");
+    let mailboxes = bench.scratch.path().join("mailboxes");
+    fs::create_dir(&mailboxes).expect("a directory of our own");
+    bench.scratch.write_policy("defaults.toml", &format!("logs = \"../logs\"\nmailbox_dir = {mailboxes:?}"));
+    reread(&reader);
+    reader.wait_line("mailbox_dir takes effect at the next start; until then mailboxes are in ");
     put(&app, b"one\n");
     bench.wait_stored("app", b"one\n");
     stop(reader);

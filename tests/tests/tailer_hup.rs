@@ -139,7 +139,12 @@ fn what_cannot_change_at_once_is_said() {
     let mut log = stand.log("a.log", 1);
     stand.start();
     stand.configure("order = \"timestamp\"\n", &[("a.log", "")]);
-    stand.daemon().hang_up("take effect at the next start");
+    stand.daemon().hang_up("`order` takes effect at the next start");
+    stand.configure("inotify = false\non_corrupt = \"end\"\n", &[("a.log", "")]);
+    stand.daemon().hang_up("`inotify` and `on_corrupt` take effect at the next start");
+    stand.configure("late_writer_max_ms = 0\n", &[("a.log", "")]);
+    stand.daemon().hang_up("watching");
+    assert_eq!(stand.daemon().lines_with("at the next start").len(), 2, "{}", stand.daemon().stderr());
     log.write(10);
     stand.finish(&[&log]);
 }

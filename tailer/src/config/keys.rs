@@ -14,8 +14,29 @@ pub struct Key {
     pub kind: Kind,
     /// What counts where it is missing, as TOML or in words.
     pub default: &'static str,
+    /// What becomes of another value at HUP.
+    pub at_hup: AtHup,
     /// What it does and why.
     pub meaning: &'static str,
+}
+
+/// What becomes of another value of a key at HUP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtHup {
+    /// It counts from then on.
+    TakenUp,
+    /// It takes effect at the next start, and that is said.
+    Kept,
+}
+
+impl Key {
+    /// What it does, why, and from when on.
+    pub fn meaning(&self) -> String {
+        match self.at_hup {
+            AtHup::TakenUp => self.meaning.to_string(),
+            AtHup::Kept => format!("{} Takes effect at the next start, not at HUP.", self.meaning),
+        }
+    }
 }
 
 /// What a key takes.
@@ -54,7 +75,7 @@ impl Kind {
     pub fn takes(self) -> String {
         match self {
             Kind::Number(min, max) => format!("a number from {min} to {max}"),
-            Kind::Word(words) => listed(words),
+            Kind::Word(words) => listed(words, "or"),
             Kind::Flag => "`true` or `false`".to_string(),
             Kind::Path => "a path; a relative one starts at this file's directory".to_string(),
             Kind::PathOrGlob => "a path or a glob; a relative one starts at this file's directory".to_string(),
@@ -74,11 +95,11 @@ fn named() -> String {
     timestamp::NAMES.map(|name| format!("`{name}`")).join(", ")
 }
 
-/// `a`, `b` or `c`.
-fn listed(words: &[&str]) -> String {
+/// `a`, `b` or `c`, with this word before the last.
+pub fn listed(words: &[&str], before_last: &str) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
     match quoted.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        Some((last, rest)) if !rest.is_empty() => format!("{} {before_last} {last}", rest.join(", ")),
         _ => quoted.concat(),
     }
 }
@@ -92,24 +113,28 @@ pub const TOP: &[Key] = &[
         name: "files",
         kind: Kind::Files,
         default: "none: there must be one, or a spool",
+        at_hup: AtHup::TakenUp,
         meaning: "The files that are followed; `[[files]]` in TOML, a list in YAML.",
     },
     Key {
         name: "spool",
         kind: Kind::Spools,
         default: "none",
+        at_hup: AtHup::TakenUp,
         meaning: "Directories into which short-lived processes write a file each; `[[spool]]` in TOML, a list in YAML.",
     },
     Key {
         name: "order",
         kind: Kind::Word(&["read", "timestamp"]),
         default: "\"read\"",
+        at_hup: AtHup::Kept,
         meaning: "The order of lines of several files: as they were read, or by the time in each line.",
     },
     Key {
         name: "window_ms",
         kind: Kind::Number(0, 60_000),
         default: "200",
+        at_hup: AtHup::Kept,
         meaning: "How long a line waits for earlier ones of other files, with `order = \"timestamp\"`. What comes later \
                   than that is delivered all the same, and counted.",
     },
@@ -117,6 +142,7 @@ pub const TOP: &[Key] = &[
         name: "state_file",
         kind: Kind::Path,
         default: "none",
+        at_hup: AtHup::Kept,
         meaning: "Where it is remembered how far each file was delivered. Needed for delivery into a pipe; without it, \
                   each start begins anew. Files beside it whose names begin with its name and a dot belong to it.",
     },
@@ -124,30 +150,35 @@ pub const TOP: &[Key] = &[
         name: "pipe",
         kind: Kind::Path,
         default: "none: standard output",
+        at_hup: AtHup::TakenUp,
         meaning: "The pipe into which lines are delivered.",
     },
     Key {
         name: "output",
         kind: Kind::Word(&["text", "json", "raw"]),
         default: "\"text\"",
+        at_hup: AtHup::Kept,
         meaning: "What lines look like on standard output; `raw` is each line as it stands in its file.",
     },
     Key {
         name: "poll_interval_ms",
         kind: Kind::Number(10, 60_000),
         default: "250",
+        at_hup: AtHup::TakenUp,
         meaning: "How often files are looked at for which inotify does not tell of changes.",
     },
     Key {
         name: "inotify",
         kind: Kind::Flag,
         default: "true",
+        at_hup: AtHup::Kept,
         meaning: "Whether inotify is used where it tells of all changes; `false` looks at every file each interval.",
     },
     Key {
         name: "late_writer_max_ms",
         kind: Kind::Number(0, 3_600_000),
         default: "10000",
+        at_hup: AtHup::TakenUp,
         meaning: "How long a new file waits for writers that still write into the one that was rotated away. Lines that \
                   come into that one even later are delivered, and counted as late.",
     },
@@ -155,6 +186,7 @@ pub const TOP: &[Key] = &[
         name: "on_corrupt",
         kind: Kind::Word(&["fail", "beginning", "end"]),
         default: "\"fail\"",
+        at_hup: AtHup::Kept,
         meaning: "What to do where the state file and the one before it are both damaged: end with an error, deliver \
                   everything again, or deliver only what is new.",
     },
@@ -166,12 +198,14 @@ pub const FILE: &[Key] = &[
         name: "path",
         kind: Kind::PathOrGlob,
         default: "none: it must be there",
+        at_hup: AtHup::TakenUp,
         meaning: "The file; with `*`, `?`, `[a-z]` or `**` all that match, also later. It need not exist yet.",
     },
     Key {
         name: "name",
         kind: Kind::Name,
         default: "the file name",
+        at_hup: AtHup::TakenUp,
         meaning: "What the source is called in the output. Under a glob each is called by its file name, and several of \
                   one file name by the path below the part of the glob that is fixed.",
     },
@@ -179,12 +213,14 @@ pub const FILE: &[Key] = &[
         name: "pipe",
         kind: Kind::Path,
         default: "the `pipe` at the top",
+        at_hup: AtHup::TakenUp,
         meaning: "The pipe into which lines of this file are delivered.",
     },
     Key {
         name: "priority",
         kind: Kind::Number(i32::MIN as i64, i32::MAX as i64),
         default: "0",
+        at_hup: AtHup::TakenUp,
         meaning: "Where an output has no room for all that waits, files of a higher priority go first, and those of one \
                   priority share it; in every sixteenth round all share it alike, so none waits for ever. Where descriptors \
                   are too few for all files, those of the lowest priority wait.",
@@ -193,6 +229,7 @@ pub const FILE: &[Key] = &[
         name: "rate_limit",
         kind: Kind::Rate,
         default: "none",
+        at_hup: AtHup::TakenUp,
         meaning: "How fast this file is read, each of them under a glob. What is faster waits in the file and is never \
                   lost. The burst is what may go at once after a rest; without it, a second's worth.",
     },
@@ -200,6 +237,7 @@ pub const FILE: &[Key] = &[
         name: "start_at",
         kind: Kind::Word(&["end", "beginning"]),
         default: "\"end\"",
+        at_hup: AtHup::TakenUp,
         meaning: "Where to begin in a file that is there at the first start. One that appears later is read from its \
                   beginning, and one that the state file knows from where it was left.",
     },
@@ -207,6 +245,7 @@ pub const FILE: &[Key] = &[
         name: "rotated",
         kind: Kind::Globs,
         default: "[]",
+        at_hup: AtHup::TakenUp,
         meaning: "Where rotated files of this one are found, instead of by the names that rotators usually give; relative globs start at the \
                   directory of the followed file.",
     },
@@ -214,6 +253,7 @@ pub const FILE: &[Key] = &[
         name: "format",
         kind: Kind::Word(&["plain", "docker", "cri"]),
         default: "\"plain\"",
+        at_hup: AtHup::TakenUp,
         meaning: "What the lines of the file are: lines, records of Docker's json-file, or of containerd and CRI-O. Of a record \
                   its line is delivered, with its time, and put together from its pieces. A line that is no such record \
                   passes as it is, and is told once.",
@@ -222,12 +262,14 @@ pub const FILE: &[Key] = &[
         name: "timestamp",
         kind: Kind::Timestamp,
         default: "\"auto\"",
+        at_hup: AtHup::TakenUp,
         meaning: "How times stand in the lines; `auto` finds out by itself.",
     },
     Key {
         name: "max_idle_ms",
         kind: Kind::Number(10, 86_400_000),
         default: "5000",
+        at_hup: AtHup::TakenUp,
         meaning: "How long a rotated file that still has a name may stay idle before it is closed, where the kernel does \
                   not tell whether anybody writes into it. If it grows later it is opened again.",
     },
@@ -239,6 +281,7 @@ pub const SPOOL: &[Key] = &[
         name: "dir",
         kind: Kind::Path,
         default: "none: it must be there",
+        at_hup: AtHup::TakenUp,
         meaning: "The directory. Each regular file in it is delivered whole once it is complete, and then removed; \
                   names that begin with a dot are passed over. It need not exist yet.",
     },
@@ -246,6 +289,7 @@ pub const SPOOL: &[Key] = &[
         name: "done",
         kind: Kind::PathInDir,
         default: "none: a file is complete when nobody writes it any more",
+        at_hup: AtHup::TakenUp,
         meaning: "The directory of the markers: a file is complete when an empty file of its name is there. Needed \
                   where the kernel does not tell whether anybody writes a file.",
     },
@@ -253,18 +297,21 @@ pub const SPOOL: &[Key] = &[
         name: "pipe",
         kind: Kind::Path,
         default: "the `pipe` at the top",
+        at_hup: AtHup::TakenUp,
         meaning: "The pipe into which the files are delivered.",
     },
     Key {
         name: "priority",
         kind: Kind::Number(i32::MIN as i64, i32::MAX as i64),
         default: "0",
+        at_hup: AtHup::TakenUp,
         meaning: "Whether files of this spool go before or after those of others into one output, as for `[[files]]`.",
     },
     Key {
         name: "rate_limit",
         kind: Kind::Rate,
         default: "none",
+        at_hup: AtHup::TakenUp,
         meaning: "How fast this spool is read. What is faster waits in it. A file that was begun is not held back while \
                   others wait for their output: what it took too much is paid back before the next one.",
     },
@@ -272,12 +319,14 @@ pub const SPOOL: &[Key] = &[
         name: "max_age",
         kind: Kind::Span,
         default: "\"1d\"",
+        at_hup: AtHup::TakenUp,
         meaning: "How long after its last write a file without a marker, or a marker without its file, is left alone.",
     },
     Key {
         name: "stale",
         kind: Kind::Word(&["deliver", "remove"]),
         default: "\"deliver\"",
+        at_hup: AtHup::TakenUp,
         meaning: "What becomes of a file that got no marker within `max_age`, and that nobody writes.",
     },
 ];

@@ -10,6 +10,7 @@ use standpipe_common::error::{Result, Stop};
 
 use super::Tailer;
 use crate::cli::Cli;
+use crate::config::keys::listed;
 use crate::config::{Config, FileConfig, StartAt};
 use crate::events::Event;
 use crate::follow::settings::{self, Settings};
@@ -61,7 +62,7 @@ impl Tailer {
 
     /// Reads the configuration again. What is wrong with it is said, and changes nothing.
     pub fn reread(&mut self, cli: &Cli, now: Instant) {
-        let config = match cli.configuration() {
+        let mut config = match cli.configuration() {
             Ok(config) => config,
             Err(error) => {
                 for sentence in error.sentences() {
@@ -71,16 +72,13 @@ impl Tailer {
                 return;
             }
         };
-        if !is_same_program(&self.config, &config) {
-            let sentence = "order, window, output and state file take effect at the next start";
-            self.printer.print(&Event::Warning(sentence.to_owned()));
+        let kept = config.keep(&self.config);
+        if !kept.is_empty() {
+            let (keys, takes) = (listed(&kept, "and"), if kept.len() == 1 { "takes" } else { "take" });
+            self.printer.print(&Event::Warning(format!("{keys} {takes} effect at the next start")));
         }
-        let before = std::mem::replace(&mut self.config, config);
+        self.config = config;
         self.has_globs = has_globs(&self.config) && !self.is_batch;
-        self.config.order = before.order;
-        self.config.window = before.window;
-        self.config.output = before.output;
-        self.config.state_file = before.state_file;
         self.complaints.clear();
         self.unfollowed.succeeded();
         self.roll(now);
@@ -381,12 +379,4 @@ fn siblings(found: &Found, file: &FileConfig) -> Result<Siblings> {
 /// What times in its lines look like.
 fn form_of(file: &FileConfig) -> std::result::Result<Format, Stop> {
     file.timestamp.parse().map_err(Stop::Usage)
-}
-
-/// Whether what cannot change while the program runs is the same.
-fn is_same_program(before: &Config, after: &Config) -> bool {
-    before.order == after.order
-        && before.window == after.window
-        && before.output == after.output
-        && before.state_file == after.state_file
 }

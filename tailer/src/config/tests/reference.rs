@@ -1,7 +1,7 @@
 //! The page of all keys says what the program does.
 
 use super::*;
-use crate::config::keys::{FILE, SPOOL, TOP};
+use crate::config::keys::{AtHup, FILE, Kind, SPOOL, TOP};
 
 /// The key as TOML, with its default.
 fn sample(key: &keys::Key) -> String {
@@ -35,7 +35,7 @@ fn the_reference_is_what_the_code_does() {
         let row = |key: &keys::Key| {
             let default =
                 if key.default.contains([' ', ':']) { key.default.to_string() } else { format!("`{}`", key.default) };
-            format!("| `{}` | {default} | {} | {} |\n", key.name, key.kind.takes(), key.meaning)
+            format!("| `{}` | {default} | {} | {} |\n", key.name, key.kind.takes(), key.meaning())
         };
         let rows = keys.iter().map(row).collect::<Vec<_>>().concat();
         format!("| key | default | takes | what and why |\n|---|---|---|---|\n{rows}")
@@ -63,4 +63,47 @@ fn each_example_of_the_page_is_what_the_program_says() {
     assert_eq!(yaml(&example("```yaml\n")).unwrap().order, Order::Timestamp);
     let error = toml("[[files]]\npath = \"/a\"\nmax_idle_ms = 5\n").unwrap_err();
     assert_eq!(error.replace("DIR/t.toml", "tailer.toml"), example("2.\n\n```\n").trim_end());
+}
+
+/// The key as TOML, with another value than its default.
+fn another(key: &keys::Key) -> String {
+    let value = match key.kind {
+        Kind::Number(min, max) => (if key.default == min.to_string() { max } else { min }).to_string(),
+        Kind::Word(words) => format!("{:?}", words.iter().find(|word| !key.default.contains(**word)).unwrap()),
+        Kind::Flag => (key.default != "true").to_string(),
+        Kind::Path | Kind::PathOrGlob | Kind::PathInDir | Kind::Name => "\"another\"".to_string(),
+        Kind::Globs => "[\"another*\"]".to_string(),
+        Kind::Timestamp => "\"iso8601\"".to_string(),
+        Kind::Span => "\"3h\"".to_string(),
+        Kind::Rate => "\"3 lines/s\"".to_string(),
+        Kind::Files | Kind::Spools => "[]".to_string(),
+    };
+    format!("{} = {value}\n", key.name)
+}
+
+#[test]
+fn each_key_is_taken_up_at_hup_or_named() {
+    const FILES: &str = "[[files]]\npath = \"/a\"\n";
+    const SPOOLS: &str = "[[spool]]\ndir = \"/b\"\n";
+    let of = |top: &str, file: &str, spool: &str| {
+        let state = if top.contains("state_file") { "" } else { "state_file = \"s\"\n" };
+        toml(&format!("{state}{top}{FILES}{file}{SPOOLS}{spool}")).unwrap()
+    };
+    let before = of("", "", "");
+    for key in TOP.iter().filter(|key| !matches!(key.kind, Kind::Files | Kind::Spools)) {
+        let mut after = of(&another(key), "", "");
+        assert_ne!(after, before, "{}", key.name);
+        let kept = after.keep(&before);
+        let expected: &[&str] = if key.at_hup == AtHup::Kept { &[key.name] } else { &[] };
+        assert_eq!(kept, expected, "{}", key.name);
+        assert_eq!(after == before, key.at_hup == AtHup::Kept, "{}", key.name);
+    }
+    // What a file or a spool says is compared as a whole, and taken up with all that follows of it.
+    let (files, spools) = (FILE.iter().filter(|key| key.name != "path"), SPOOL.iter().filter(|key| key.name != "dir"));
+    let changed =
+        files.map(|key| (key, of("", &another(key), ""))).chain(spools.map(|key| (key, of("", "", &another(key)))));
+    for (key, mut after) in changed {
+        assert!(after.keep(&before).is_empty() && key.at_hup == AtHup::TakenUp, "{}", key.name);
+        assert_ne!(after, before, "{}", key.name);
+    }
 }
