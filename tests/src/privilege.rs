@@ -4,6 +4,7 @@
 //! cannot run says so and passes, see [`not_run`], unless `STANDPIPE_TESTS_ALL=1` demands that every test runs.
 
 use std::env;
+use std::fs::{self, File};
 use std::os::unix::fs::chown;
 use std::path::Path;
 use std::process::Stdio;
@@ -44,6 +45,19 @@ pub fn needs_tool(tool: &str, test: impl FnOnce()) {
     asked.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let is_found = asked.status().is_ok_and(|status| status.code() != Some(127));
     run_if(is_found, tool, test);
+}
+
+/// Runs a test that mounts a file system by FUSE. A kernel that has none excuses it, a device that is closed does not.
+pub fn needs_fuse(test: impl FnOnce()) {
+    needs_tool("bindfs", || {
+        let can_open = File::options().read(true).write(true).open("/dev/fuse").is_ok();
+        let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+        if can_open || known.lines().any(|line| line.ends_with("\tfuse")) {
+            run_if(can_open, "/dev/fuse", test);
+        } else {
+            not_run::note("a kernel with FUSE");
+        }
+    });
 }
 
 /// Whether the user may be root of a user namespace of his own; otherwise the test is not run.

@@ -4,7 +4,7 @@
 
 mod support_b;
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
@@ -12,18 +12,14 @@ use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
 use standpipe_tests::mounts::Mounted;
 use standpipe_tests::pipe::queued;
-use standpipe_tests::privilege::needs_tool;
+use standpipe_tests::privilege::needs_fuse;
 use standpipe_tests::scratch::KEEP_ALL;
 use standpipe_tests::stored::stream_of;
 use support_b::{Bench, assert_same, files_ending, files_of, hold, put, stop, wait_empty};
 
 /// Runs a test on a bench whose directory `name` is such a file system.
 fn on_fuse(name: &str, test: impl FnOnce(&Bench)) {
-    needs_tool("bindfs", || {
-        if File::options().read(true).write(true).open("/dev/fuse").is_err() {
-            println!("not run: needs /dev/fuse");
-            return;
-        }
+    needs_fuse(|| {
         let bench = Bench::new();
         let real = bench.scratch.make_dir("real");
         let _fuse = Mounted::bindfs(&real, &bench.scratch.path().join(name));
