@@ -12,6 +12,11 @@ pub struct SourceId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GenerationId(pub u64);
 
+impl GenerationId {
+    /// Of what an earlier run delivered, and this one does not follow under a number of its own.
+    pub const EARLIER: GenerationId = GenerationId(u64::MAX);
+}
+
 /// How a run of bytes ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {

@@ -86,7 +86,7 @@ pub struct Stage {
     since: Option<Instant>,
     /// What the block in flight will have delivered.
     in_flight: Vec<(GenerationId, u64)>,
-    /// The source whose line is not finished, for nothing else may come in between.
+    /// The line that is not finished: what is no part of it begins one.
     open: Option<OpenLine>,
     /// The source that all others wait for.
     held: Option<SourceId>,
@@ -121,6 +121,7 @@ impl Stage {
         }
         let slots = (0..record.slot_count()).filter_map(|slot| Some((record.origin(slot)?, slot))).collect();
         let canary = canary_of(&record_path);
+        let open = OpenLine::left_in(record);
         let mut stage = Stage {
             target: Target::new(path),
             steps: Steps::new(canary),
@@ -131,10 +132,10 @@ impl Stage {
             area: 1 - word.area,
             since: None,
             in_flight: Vec::new(),
-            open: None,
+            open,
             held: None,
             begins_inside: false,
-            ends_inside: false,
+            ends_inside: open.is_some(),
             long_until: None,
             target_retry: Retry::default(),
             pipe_retry: Retry::default(),

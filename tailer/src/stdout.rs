@@ -23,7 +23,7 @@ use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::standard::{self, OUTPUT};
 
 use crate::format::Formatter;
-use crate::lines::{End, Lines, SourceId};
+use crate::lines::{End, GenerationId, Lines, SourceId};
 use crate::output::{Delivered, Output, Standing, Waits};
 
 /// Most bytes of one write where it could wait: what a pipe has room for when it polls writable.
@@ -45,8 +45,10 @@ pub struct Stdout {
     written: usize,
     /// What is delivered when so much of `buffer` is written.
     marks: VecDeque<(usize, Delivered)>,
-    /// The source whose line is not at its end.
-    open: Option<SourceId>,
+    /// The generation whose line is not at its end: what is no part of it begins a line.
+    open: Option<GenerationId>,
+    /// The source of that line, as long as all others wait for its end.
+    awaited: Option<SourceId>,
     /// The source that all others wait for.
     held: Option<SourceId>,
     /// Whether others no longer wait for the end of that line.
@@ -77,7 +79,18 @@ impl Stdout {
             formatter.show_to_terminal();
         }
         let (buffer, marks) = (Vec::new(), VecDeque::new());
-        Ok(Stdout { file, asks, formatter, buffer, written: 0, marks, open: None, held: None, is_hurried: false })
+        Ok(Stdout {
+            file,
+            asks,
+            formatter,
+            buffer,
+            written: 0,
+            marks,
+            open: None,
+            awaited: None,
+            held: None,
+            is_hurried: false,
+        })
     }
 
     /// To tell it of sources.
@@ -143,27 +156,26 @@ impl Output for Stdout {
     fn room(&self, source: SourceId) -> usize {
         let unwritten = self.buffer.len() - self.written;
         let is_held = self.held.is_some_and(|held| held != source);
-        let is_locked = is_held || (!self.is_hurried && self.open.is_some_and(|open| open != source));
+        let is_locked = is_held || (!self.is_hurried && self.awaited.is_some_and(|awaited| awaited != source));
         // A little room is of no use: a line has to fit.
         if is_locked || unwritten > BUFFER_BYTES_MAX / 2 { 0 } else { BUFFER_BYTES_MAX - unwritten }
     }
 
     fn put(&mut self, lines: &Lines<'_>) {
-        if self.open.is_some_and(|open| open != lines.source) {
-            // At the end of the program nobody waits for the rest of a line.
+        if self.open.is_some_and(|open| open != lines.generation) {
             self.buffer.push(b'\n');
         }
         self.formatter.push(lines, &mut self.buffer);
         let is_open = lines.ends == End::Open && self.formatter.joins_pieces();
-        self.open = is_open.then_some(lines.source);
+        self.open = is_open.then_some(lines.generation);
+        self.awaited = is_open.then_some(lines.source);
         let delivered = Delivered { generation: lines.generation, offset: lines.end };
         self.marks.push_back((self.buffer.len(), delivered));
     }
 
     fn note(&mut self, source: SourceId, standing: Standing) {
-        if standing == Standing::Ended && self.open == Some(source) {
-            self.open = None;
-            self.buffer.push(b'\n');
+        if standing == Standing::Ended && self.awaited == Some(source) {
+            self.awaited = None;
         }
     }
 

@@ -148,3 +148,34 @@ fn what_cannot_change_at_once_is_said() {
     log.write(10);
     stand.finish(&[&log]);
 }
+
+#[test]
+fn what_follows_a_line_whose_source_left_inside_it_begins_a_line() {
+    const HALF: usize = 600_000;
+    for is_restarted in [false, true] {
+        // What standard output ended with is not known to the next run.
+        let stdout = (!is_restarted).then(|| Tailing::to_stdout(Owner::Tailer));
+        for mut stand in stdout.into_iter().chain([Tailing::into_pipe(Owner::Tailer, true)]) {
+            stand.configure("", &[("long.log", ""), ("app.log", "")]);
+            let mut log = stand.log("app.log", 1);
+            fs::write(stand.log_path("long.log"), b"x".repeat(HALF)).unwrap();
+            stand.start();
+            until("a part of the long line", || stand.delivered().len() > 300_000);
+            stand.configure("", &[("app.log", "")]);
+            if is_restarted {
+                stand.stop();
+                log.write(3);
+                stand.start();
+            } else {
+                stand.daemon().hang_up("watching 1 file");
+                log.write(3);
+            }
+            until("the lines", || stand.lines_delivered() >= 3);
+            let delivered = stand.delivered();
+            let long = delivered.iter().take_while(|byte| **byte == b'x').count();
+            let is_ended = delivered.get(long) == Some(&b'\n');
+            assert!(is_ended && stand.tally(&[&log]).found == 3, "{is_restarted}: {:?}", &delivered[long..][..20]);
+            stand.stop();
+        }
+    }
+}

@@ -5,7 +5,8 @@
 //! to, or when its oldest line has waited a second. Nobody says when a pipe becomes empty, so while lines wait it is
 //! asked every 2 ms.
 //! A line that is longer than a piece waits up to a second for an empty target; the parts of a line that is longer than
-//! a block follow each other with nothing of another source in between.
+//! a block follow each other with nothing of another source in between, unless its source left, or brings nothing for 10 s,
+//! or an earlier run delivered the beginning. Whatever comes then begins a line: a newline of ours goes before it.
 //! A target that nobody reads, or that is not there, is tried again and again; the block stays where it is.
 
 use std::io;
@@ -19,11 +20,12 @@ use super::Stage;
 use super::decide::Phase;
 use super::gather::Runs;
 use super::pieces::{self, PIECE_BYTES_MAX};
-use super::record::{ENTRIES_MAX, Entry};
+use super::record::{ENTRIES_MAX, Entry, Record};
 use super::steps::{Pipes, Went};
 use super::target::Found;
 use crate::guard::Guard;
-use crate::lines::{End, Lines, SourceId};
+use crate::identity::Origin;
+use crate::lines::{End, GenerationId, Lines, SourceId};
 use crate::output::{Delivered, Output, Standing, Waits};
 
 /// The longest that a line is gathered, and that a long one waits for an empty target.
@@ -35,11 +37,24 @@ const LOOK_SPAN: Duration = Duration::from_secs(1);
 /// How long other sources wait for the rest of a line that was begun.
 const OPEN_SPAN: Duration = Duration::from_secs(10);
 
-/// A line whose beginning is on its way and whose end was not put yet.
+/// A line whose beginning is on its way or delivered, and whose end was not put yet.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenLine {
-    source: SourceId,
+    generation: GenerationId,
+    origin: Origin,
+    /// Where it goes on in its file.
+    offset: u64,
+    /// Who brings the rest, as long as all others wait for it.
+    awaited: Option<SourceId>,
     since: Option<Instant>,
+}
+
+impl OpenLine {
+    /// What the record says of the last line.
+    pub(super) fn left_in(record: &Record) -> Option<OpenLine> {
+        let (origin, offset) = record.open_line()?;
+        Some(OpenLine { generation: GenerationId::EARLIER, origin, offset, awaited: None, since: None })
+    }
 }
 
 /// What comes after a piece of work.
@@ -51,13 +66,14 @@ enum Next {
 impl Output for Stage {
     fn room(&self, source: SourceId) -> usize {
         let is_held_off =
-            self.held.is_some_and(|held| held != source) || self.open.is_some_and(|open| open.source != source);
+            self.held.is_some_and(|held| held != source) || self.awaited().is_some_and(|awaited| awaited != source);
         let (area, filled) = (self.file.record.area_bytes(), self.filling.bytes());
         // A little room is of no use: a line has to fit.
-        if is_held_off || self.filling.len() >= ENTRIES_MAX || filled > area / 2 {
+        if is_held_off || self.filling.len() + 1 >= ENTRIES_MAX || filled > area / 2 {
             return 0;
         }
-        area - filled - 1
+        // A newline may come before, and one behind.
+        area - filled - 1 - usize::from(self.open.is_some())
     }
 
     fn is_room_final(&self, _source: SourceId) -> bool {
@@ -65,15 +81,27 @@ impl Output for Stage {
     }
 
     fn put(&mut self, lines: &Lines<'_>) {
-        let at = self.filling.bytes();
-        self.file.record.area_mut(self.area)[at..at + lines.bytes.len()].copy_from_slice(lines.bytes);
-        self.filling.add(lines);
-        self.open = (lines.ends == End::Open).then_some(OpenLine { source: lines.source, since: None });
+        if let Some(OpenLine { generation, origin, offset, .. }) = self.open.take_if(|open| open.origin != lines.origin)
+        {
+            let (start, end) = (offset, offset);
+            let newline = Lines { generation, origin, start, end, bytes: b"\n", ends: End::Added, ..*lines };
+            self.add(&newline);
+        }
+        self.add(lines);
+        self.open = (lines.ends == End::Open).then_some(OpenLine {
+            generation: lines.generation,
+            origin: lines.origin,
+            offset: lines.end,
+            awaited: Some(lines.source),
+            since: None,
+        });
     }
 
     fn note(&mut self, source: SourceId, standing: Standing) {
-        if standing == Standing::Ended && self.open.is_some_and(|open| open.source == source) {
-            self.open = None;
+        if standing == Standing::Ended
+            && let Some(open) = self.open.as_mut().filter(|open| open.awaited == Some(source))
+        {
+            open.awaited = None;
         }
     }
 
@@ -111,6 +139,17 @@ impl Output for Stage {
 }
 
 impl Stage {
+    fn add(&mut self, lines: &Lines<'_>) {
+        let at = self.filling.bytes();
+        self.file.record.area_mut(self.area)[at..at + lines.bytes.len()].copy_from_slice(lines.bytes);
+        self.filling.add(lines);
+    }
+
+    /// The source whose line is not at its end, while all others wait for that.
+    fn awaited(&self) -> Option<SourceId> {
+        self.open?.awaited
+    }
+
     /// Opens what is not open. Returns until when there is nothing to be done because the target cannot be opened.
     fn connect(&mut self, now: Instant) -> Option<Instant> {
         if self.target.raw_fd().is_some() {
@@ -280,7 +319,7 @@ impl Stage {
         Some(entries)
     }
 
-    fn take_slot(&mut self, origin: crate::identity::Origin, now: Instant) -> Option<usize> {
+    fn take_slot(&mut self, origin: Origin, now: Instant) -> Option<usize> {
         loop {
             if let Some(slot) = self.file.record.take_slot(origin) {
                 self.slots.insert(origin, slot);
@@ -361,12 +400,12 @@ impl Stage {
     /// Until when other sources wait for the rest of a line.
     fn wait_for_open_line(&mut self, now: Instant) -> Option<Instant> {
         // Who holds all others off goes on when there is room.
-        let open = self.open.as_mut().filter(|open| self.held != Some(open.source))?;
+        let open = self.open.as_mut().filter(|open| open.awaited.is_some() && self.held != open.awaited)?;
         let until = *open.since.get_or_insert(now) + OPEN_SPAN;
         if now < until {
             return Some(until);
         }
-        self.open = None;
+        open.awaited = None;
         self.said.warning("a long line is not finished; lines of other sources may come before its end");
         None
     }

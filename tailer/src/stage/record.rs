@@ -32,8 +32,11 @@ pub(super) const WORD_AT: usize = 128;
 const MOVED_AT: usize = 136;
 const COUNTS_AT: usize = 144;
 const PIPE_AT: usize = 160;
+const INSIDE_AT: usize = 184;
 const ENTRIES_AT: usize = PAGE_BYTES;
 const ENTRY_BYTES: usize = 32;
+/// In the word of an open line, in place of a slot that was released.
+const RELEASED: u64 = u64::MAX;
 const AREAS_AT: usize = ENTRIES_AT + 2 * ENTRIES_MAX * ENTRY_BYTES;
 
 /// A run of a block that came from one generation.
@@ -222,8 +225,34 @@ impl Record {
         self.slots.store_head(&mut self.map, slot, head);
     }
 
+    /// Stores whether the block in flight, which is delivered, ends inside a line, and whose. May be repeated.
+    pub fn store_inside(&mut self) {
+        let slot = self.entries().last().filter(|_| self.ends_inside()).map(|last| last.slot as u64 + 1);
+        self.map.store_word(INSIDE_AT, slot.unwrap_or(0));
+    }
+
+    /// The generation whose line is not at its end once all is delivered, and where it goes on in its file.
+    pub fn open_line(&self) -> Option<(Origin, u64)> {
+        if let Some(last) = self.entries().last() {
+            return self.ends_inside().then_some((self.origin(last.slot)?, last.offset));
+        }
+        let slot = match self.map.load_word(INSIDE_AT) {
+            0 => return None,
+            inside => (inside - 1) as usize,
+        };
+        let position = (slot < self.slots.count).then(|| self.slots.position(&self.map, slot)).flatten();
+        Some(position.map_or((Origin::default(), 0), |position| (position.origin, position.offset)))
+    }
+
+    fn ends_inside(&self) -> bool {
+        self.block().last().is_some_and(|last| *last != b'\n')
+    }
+
     /// Frees a slot that no entry names.
     pub fn release_slot(&mut self, slot: usize) {
+        if self.map.load_word(INSIDE_AT) == slot as u64 + 1 {
+            self.map.store_word(INSIDE_AT, RELEASED);
+        }
         self.free_from = self.free_from.min(slot);
         self.slots.release(&mut self.map, slot);
     }

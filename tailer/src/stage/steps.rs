@@ -347,6 +347,10 @@ fn commit<P: Pipes>(record: &mut Record, pipes: &mut P) -> io::Result<Went> {
         pipes.pass("stage-position")?;
         record.store_position(&entry);
     }
+    if word.end > 0 {
+        pipes.pass("stage-position")?;
+        record.store_inside();
+    }
     pipes.pass("stage-word")?;
     record.store_word(Word::idle(word.area));
     Ok(if word.end == 0 { Went::On } else { Went::Delivered })
