@@ -4,7 +4,7 @@
 //! Positions stay those of the file. Pieces are held until the last one is there, so that what is delivered ends where
 //! a position is known; a kill before that reads them again. What the other stream wrote in between comes behind the
 //! line that began before it, and both are one *group*: only behind all of it a position is known.
-//! A line of more than [`HELD_BYTES_MAX`] goes on its way in pieces as they come. What is no record passes as it is.
+//! A line of more than `HELD_BYTES_MAX` goes on its way in pieces as they come. What is no record passes as it is.
 //! What is given for some bytes is never longer than they are, so what there is room for can be given.
 
 mod record;
