@@ -354,8 +354,9 @@ fn a_place_where_nothing_can_be_made_is_refused() {
 #[test]
 fn what_a_killed_save_left_behind_is_no_obstacle() {
     let stand = Stand::with_two();
-    fs::write(stand.path("state.json.new"), "half").unwrap();
-    fs::set_permissions(stand.path("state.json.new"), fs::Permissions::from_mode(0o000)).unwrap();
+    let half = &fs::read(stand.state()).unwrap()[..5];
+    fs::write(stand.path("state.json.new"), half).unwrap();
+    fs::set_permissions(stand.path("state.json.new"), fs::Permissions::from_mode(0o400)).unwrap();
     fs::hard_link(stand.path("state.json.1"), stand.path("state.json.1.new")).unwrap();
     let mut opened = stand.open();
     assert_eq!(opened.start, Start::Known(states(2)));

@@ -61,7 +61,8 @@ impl Sample {
         }
         let behind = generation.seen() - self.at;
         if behind == 0 {
-            return if memory.tail_fits(&self.before) == Some(true) { Fit::Full } else { Fit::No };
+            // Of what was not read yet, or was read from a packed file, only the head may be known.
+            return if memory.tail_fits(&self.before).or(head_fits) == Some(true) { Fit::Full } else { Fit::No };
         }
         if head_fits.is_none() {
             // All that is known stands behind the end of this file.
