@@ -57,6 +57,7 @@ fn rotations_and_truncations_are_told_in_these_words() {
     app.write(3);
     other.write(3);
     until("6 lines", || stand.lines_delivered() == 6);
+    stand.daemon().wait_lines("no times found", 2);
     drop(rename_and_create(&mut app));
     let second = inode(&app.path);
     stand.daemon().wait_line("log rotated");
@@ -75,6 +76,8 @@ fn rotations_and_truncations_are_told_in_these_words() {
 [tailer] watching 2 files with poll() interval=250ms (inotify)
 [tailer] LOGS/app.log inode=A
 [tailer] LOGS/a.log inode=D
+[tailer] warning: no times found in app.log: its lines are put in order by when they were read
+[tailer] warning: no times found in a.log: its lines are put in order by when they were read
 [tailer] app.log rotated (inode changed A -> B), reopening
 [tailer] app.log rotated (inode changed B -> C), reopening
 [tailer] a.log truncated (size decreased), reset offset
@@ -99,9 +102,15 @@ fn a_missing_file_is_told_with_its_retries_and_found_at_once() {
     log.write(1);
     let found = standpipe_tests::deadline::within(Duration::from_millis(1500), || !stand.delivered().is_empty());
     assert!(found, "{}", stand.daemon().stderr());
+    stand.daemon().wait_line("no times found");
     stand.stop();
-    let rest =
-        format!("{golden}{WATCHING}[tailer] LOGS/missing.log inode=A\n[tailer] LOGS/missing.log opened after all\n");
+    let rest = format!(
+        "\
+{golden}{WATCHING}[tailer] LOGS/missing.log inode=A
+[tailer] LOGS/missing.log opened after all
+[tailer] warning: no times found in missing.log: its lines are put in order by when they were read
+"
+    );
     assert_eq!(masked(&stand, &[inode(&log.path)]), rest);
 }
 
