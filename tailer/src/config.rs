@@ -67,6 +67,8 @@ pub struct FileConfig {
     pub path: PathBuf,
     /// Which of both.
     pub is_glob: bool,
+    /// Globs of files that it leaves out: absolute, or of a file name where there is no slash in it.
+    pub exclude: Vec<String>,
     /// What the source is called; never there under a glob.
     pub name: Option<String>,
     /// Where its lines go; standard output without.
@@ -77,6 +79,8 @@ pub struct FileConfig {
     pub rate_limit: Option<Rate>,
     /// Where to begin in a file that is there at the first start.
     pub start_at: StartAt,
+    /// What a file holds that was not changed for so long when it is seen for the first time is skipped.
+    pub ignore_older: Option<Duration>,
     /// Globs of rotated siblings as they were written; see [`crate::sources::rotated`].
     pub rotated: Vec<String>,
     /// What its lines are.
@@ -291,11 +295,13 @@ impl Default for FileConfig {
         FileConfig {
             path: PathBuf::new(),
             is_glob: false,
+            exclude: Vec::new(),
             name: None,
             pipe: None,
             priority: 0,
             rate_limit: None,
             start_at: StartAt::End,
+            ignore_older: None,
             rotated: Vec::new(),
             format: Records::Plain,
             timestamp: "auto".to_string(),

@@ -66,6 +66,8 @@ pub struct Followed {
     pub unwrapper: Unwrapper,
     /// It was told that its text cannot be read.
     pub is_utf16_said: bool,
+    /// What it held at first sight was skipped, for it was too old.
+    pub was_too_old: bool,
     hints: Hints,
     next_look: Option<Instant>,
     is_ready: bool,
@@ -103,6 +105,7 @@ impl Followed {
             blocked_ns: None,
             counts: Counts::default(),
             throttle: None,
+            was_too_old: false,
             hints: Hints { names: true, ..Hints::default() },
             next_look: None,
             is_ready: false,

@@ -37,6 +37,8 @@ pub struct Found {
 pub struct Sources {
     /// In the order of entries, and by path within a glob.
     pub found: Vec<Found>,
+    /// How many files match a glob and are left out by its `exclude`.
+    pub excluded: usize,
     /// Directories that could not be looked into.
     pub unreadable: Vec<Error>,
 }
@@ -58,6 +60,7 @@ pub fn expand(
     let mut sources = Sources::default();
     let mut reached: Vec<(PathBuf, usize)> = Vec::new();
     let mut seen: HashSet<PathBuf> = HashSet::new();
+    let mut left_out: HashSet<PathBuf> = HashSet::new();
     for (file, entry) in config.files.iter().enumerate() {
         let paths = if entry.is_glob {
             let mut matches = matches(&entry.path, &mut sources.unreadable);
@@ -65,6 +68,8 @@ pub fn expand(
             let is_away = |path: &&PathBuf| is_match(&entry.path, path) && matches.binary_search(path).is_err();
             let away: Vec<PathBuf> = away.iter().filter(is_away).cloned().collect();
             matches.extend(away);
+            let excludes = Excludes::of(entry);
+            left_out.extend(matches.extract_if(.., |path| excludes.has(path)));
             matches.sort();
             matches
         } else {
@@ -72,7 +77,8 @@ pub fn expand(
         };
         reached.extend(paths.into_iter().filter(|path| seen.insert(path.clone())).map(|path| (path, file)));
     }
-    let is_live = |path: &Path| seen.contains(path) || known.contains(path);
+    let is_live = |path: &Path| seen.contains(path) || left_out.contains(path) || known.contains(path);
+    sources.excluded = left_out.difference(&seen).count();
     reached.retain(|(path, file)| {
         !config.files[*file].is_glob
             || !possible_lives(path).any(|live| is_live(&live) && rotated_of(&live, path, is_rotation))
@@ -109,6 +115,27 @@ fn possible_lives(path: &Path) -> impl Iterator<Item = PathBuf> {
     let labelled = name.starts_with(b"@").then(|| b"current".to_vec());
     let lives = lives.chain(behind).chain(labelled);
     lives.map(|live| path.with_file_name(OsString::from_vec(live)))
+}
+
+/// What an entry leaves out.
+struct Excludes {
+    names: Vec<Pattern>,
+    paths: Vec<Pattern>,
+}
+
+impl Excludes {
+    fn of(entry: &FileConfig) -> Excludes {
+        let (paths, names): (Vec<&String>, Vec<&String>) = entry.exclude.iter().partition(|glob| glob.contains('/'));
+        // Each was found to be a pattern when the configuration was checked.
+        let patterns = |globs: Vec<&String>| globs.into_iter().filter_map(|glob| Pattern::new(glob).ok()).collect();
+        Excludes { names: patterns(names), paths: patterns(paths) }
+    }
+
+    fn has(&self, path: &Path) -> bool {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        self.names.iter().any(|glob| glob.matches(&name))
+            || self.paths.iter().any(|glob| glob.matches_path_with(path, AS_A_SHELL))
+    }
 }
 
 fn is_match(pattern: &Path, path: &Path) -> bool {

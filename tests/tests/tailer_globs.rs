@@ -211,3 +211,44 @@ fn a_log_with_the_inode_number_of_an_earlier_state_file_is_followed() {
     }
     stand.finish(&logs.iter().collect::<Vec<_>>());
 }
+
+#[test]
+fn what_is_excluded_or_too_old_is_not_read_and_the_status_says_so() {
+    let mut stand = Tailing::into_pipe(Owner::Tailer, true);
+    let deep = stand.log_path("deep").join("*");
+    let keys = format!("ignore_older = \"1h\"\nexclude = [\"debug*\", {deep:?}]\n");
+    stand.configure("", &[("**/*.log*", &keys)]);
+    fs::create_dir(stand.log_path("deep")).unwrap();
+    privilege::give(&stand.log_path("deep"));
+    let (mut app, mut old) = (stand.log("app.log", 1), stand.log("old.log", 2));
+    app.write(10);
+    old.write(10);
+    let two_hours_ago = std::time::SystemTime::now() - Duration::from_secs(7200);
+    File::options().write(true).open(&old.path).unwrap().set_modified(two_hours_ago).unwrap();
+    let mut left_out = ["debug.log", "debug.log.1", "deep/x.log"].map(|name| stand.log(name, 9));
+    for log in &mut left_out {
+        log.write(1);
+    }
+    stand.start();
+    until("what is new enough", || stand.tally(&[&app]).found == 10);
+    stand.daemon().wait_line("old.log was last changed before its ignore_older; skipped the ");
+    old.write(3);
+    until("what was appended to the old one", || stand.tally(&[&old]).found == 3);
+    let status = || {
+        let status = Launch::new("tailer").arg("status").arg("--config").arg(stand.work("tailer.toml"));
+        let output = status.arg("--json").run();
+        (output.code, String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    until("the status is calm", || status().0 == 0);
+    let said = status().1;
+    assert!(said.contains("old.log was older than its `ignore_older`: what it held then was skipped"), "{said}");
+    assert!(said.contains("3 files are left out by `exclude`") && said.contains("\"excluded\": 3"), "{said}");
+    // What is known is never too old.
+    stand.stop();
+    old.write(2);
+    File::options().write(true).open(&old.path).unwrap().set_modified(two_hours_ago).unwrap();
+    stand.start();
+    until("what came while it was down", || stand.tally(&[&old]).found == 5);
+    assert_eq!(stand.tally(&left_out.iter().collect::<Vec<_>>()).found, 0);
+    stand.stop();
+}

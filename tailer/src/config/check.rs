@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use glob::Pattern;
 use standpipe_common::config_text::Flaw;
+use standpipe_common::units::Span;
 
 use super::keys;
 use super::spool;
@@ -98,6 +99,13 @@ impl Seen {
         {
             flaws.push(Flaw { message: format!("another file is called `{name}` already"), span: span.clone() });
         }
+        if let (Some((path, _)), Some(exclude)) = (path, table.get("exclude"))
+            && !is_glob(path)
+            && !table.nodes("exclude").is_empty()
+        {
+            let message = format!("`exclude` leaves out what matches a glob, but `{path}` is one file: leave it out");
+            flaws.push(Flaw { message, span: exclude.span.clone() });
+        }
         self.pipe = self.pipe.take().or_else(|| table.text("pipe").map(|(_, span)| span.clone()));
     }
 }
@@ -108,16 +116,26 @@ fn file_config(table: &Table<'_>, path: &str, default_pipe: Option<&str>, dir: &
     FileConfig {
         path: if is_glob { beside(Path::new(&escaped(dir)), path) } else { beside(dir, path) },
         is_glob,
+        exclude: table.nodes("exclude").iter().filter_map(Node::as_text).map(|glob| excluded(dir, glob)).collect(),
         name: table.text("name").map(|(name, _)| name.to_string()),
         pipe: table.text("pipe").map(|(pipe, _)| pipe).or(default_pipe).map(|pipe| beside(dir, pipe)),
         priority: table.number("priority").map_or(defaults.priority, |number| number as i32),
         rate_limit: table.text("rate_limit").and_then(|(text, _)| text.parse().ok()),
         start_at: table.word::<StartAt>("start_at").unwrap_or(defaults.start_at),
+        ignore_older: table.text("ignore_older").and_then(|(text, _)| text.parse().ok()).map(|Span(span)| span),
         rotated: table.nodes("rotated").iter().filter_map(Node::as_text).map(str::to_string).collect(),
         format: table.word("format").unwrap_or(defaults.format),
         timestamp: table.text("timestamp").map_or(defaults.timestamp, |(text, _)| text.to_string()),
         max_idle: millis(table, "max_idle_ms", defaults.max_idle),
     }
+}
+
+/// A glob of file names as it is, one of paths in a file of `dir` as an absolute one.
+fn excluded(dir: &Path, glob: &str) -> String {
+    if !glob.contains('/') {
+        return glob.to_string();
+    }
+    beside(Path::new(&escaped(dir)), glob).to_string_lossy().into_owned()
 }
 
 fn millis(table: &Table<'_>, key: &str, default: Duration) -> Duration {

@@ -202,6 +202,15 @@ pub const FILE: &[Key] = &[
         meaning: "The file; with `*`, `?`, `[a-z]` or `**` all that match, also later. It need not exist yet.",
     },
     Key {
+        name: "exclude",
+        kind: Kind::Globs,
+        default: "[]",
+        at_hup: AtHup::TakenUp,
+        meaning: "Files that are left out although they match `path`, and what was rotated of them. A glob without a slash is \
+                  compared with the file name, another one with the whole path; a relative one starts at this file's \
+                  directory.",
+    },
+    Key {
         name: "name",
         kind: Kind::Name,
         default: "the file name",
@@ -240,6 +249,14 @@ pub const FILE: &[Key] = &[
         at_hup: AtHup::TakenUp,
         meaning: "Where to begin in a file that is there at the first start. One that appears later is read from its \
                   beginning, and one that the state file knows from where it was left.",
+    },
+    Key {
+        name: "ignore_older",
+        kind: Kind::Span,
+        default: "none: no file is too old",
+        at_hup: AtHup::TakenUp,
+        meaning: "What a file holds whose last change is longer ago than this when it is seen for the first time is skipped; \
+                  what is appended to it later is read. A file that the state file knows goes on where it was left.",
     },
     Key {
         name: "rotated",

@@ -79,6 +79,8 @@ fn each_key_reaches_its_field() {
         late_writer_max: Duration::ZERO,
         files: vec![
             FileConfig {
+                exclude: Vec::new(),
+                ignore_older: None,
                 format: Records::Plain,
                 path: "/DIR/app.log".into(),
                 is_glob: false,

@@ -56,6 +56,13 @@ pub enum Happening {
         /// How many bytes it has from there on, if that is known before it is read.
         bytes: Option<u64>,
     },
+    /// It was too old when it was seen for the first time.
+    Ignored {
+        /// Where.
+        path: PathBuf,
+        /// What of it is skipped.
+        bytes: u64,
+    },
     /// The file that has the live name now holds again what was delivered.
     Replaced {
         /// The live name.

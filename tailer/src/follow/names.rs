@@ -3,9 +3,10 @@
 //! A file that takes the live name is opened at once, whatever is still to be read of its predecessors: it can be
 //! unlinked a millisecond later.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use standpipe_common::clock;
 
 use crate::backoff::retry_after;
 use crate::follow::generation::{Generation, Phase, Place};
@@ -137,6 +138,10 @@ impl Source {
             if start.is_none() {
                 origin.epoch += 1;
             }
+        } else if may_start_at_end && self.is_too_old(found) {
+            start = end_of_lines(&file, found.stamp.size);
+            let bytes = start.as_ref().map_or(0, |(offset, _)| *offset);
+            self.tell(Happening::Ignored { path: self.path.clone(), bytes });
         } else if may_start_at_end
             && self.settings.start_at == StartAt::End
             && !(self.settings.since_ns > 0 && found.identity.born_ns >= self.settings.since_ns)
@@ -149,6 +154,12 @@ impl Source {
             Some((offset, memory)) => generation.starting_at(offset, memory),
             None => generation,
         }
+    }
+
+    fn is_too_old(&self, found: &Found) -> bool {
+        let age_ns = clock::file_ns().saturating_sub(found.stamp.changed_ns());
+        let age = Duration::from_nanos(u64::try_from(age_ns).unwrap_or(0));
+        self.settings.ignore_older.is_some_and(|older| age > older)
     }
 
     /// Nobody has the live name that had it; `true`: somebody had.

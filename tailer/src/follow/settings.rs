@@ -22,6 +22,8 @@ pub enum StartAt {
 pub struct Settings {
     /// For a file that is there at the very first look. One that appears later is read whole.
     pub start_at: StartAt,
+    /// What a file holds that was not changed for so long is skipped, where nothing is known of the source.
+    pub ignore_older: Option<Duration>,
     /// When the tailer was started for the first time, ns since the epoch: what was born before was there at the start.
     pub since_ns: i64,
     /// How long a copy of a truncated file is looked for while one that may be it cannot be judged.
@@ -50,6 +52,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             start_at: StartAt::End,
+            ignore_older: None,
             since_ns: 0,
             reconcile: Duration::from_secs(5),
             max_idle: Duration::from_secs(5),

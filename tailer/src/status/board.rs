@@ -113,6 +113,11 @@ impl Board {
         stored
     }
 
+    /// So many files are left out by `exclude`.
+    pub fn set_excluded(&self, files: u64) {
+        self.kept.iter().for_each(|kept| kept.words.store(format::EXCLUDED_AT, files));
+    }
+
     /// A source is followed no longer.
     pub fn release(&mut self, source: SourceId) {
         self.changed.remove(&source);

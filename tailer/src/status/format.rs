@@ -1,7 +1,7 @@
 //! The layout of the status file: pure, both ways.
 //!
 //! ```text
-//! 0     header, padded to a page   "tailer\n\0", version, pid, start (ns), slots, bytes of a slot
+//! 0     header, padded to a page   "tailer\n\0", version, pid, start (ns), slots, bytes of a slot, files left out
 //! 4096  slots of 1024 bytes        numbers, path, what is wrong
 //! ```
 //! All numbers are aligned 64-bit words of the machine, each whole whenever it is read; texts are those of
@@ -30,6 +30,8 @@ pub const START_AT: usize = 24;
 pub const SLOTS_AT: usize = 32;
 /// Of the size of each.
 pub const SLOT_BYTES_AT: usize = 40;
+/// Of how many files `exclude` leaves out.
+pub const EXCLUDED_AT: usize = 48;
 
 /// Offset of the state in a slot: [`FREE`] or [`USED`].
 pub const STATE_AT: usize = 0;
@@ -53,6 +55,7 @@ pub const USED: u64 = 1;
 const WANTS_DESCRIPTOR: u64 = 1;
 const IS_LIMITED: u64 = 2;
 const IS_SPOOL: u64 = 4;
+const WAS_TOO_OLD: u64 = 8;
 
 /// What happened to a source since the tailer started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,6 +101,8 @@ pub struct Figures {
     pub open: u64,
     /// What happened.
     pub counts: Counts,
+    /// What it held at first sight was skipped by `ignore_older`.
+    pub was_too_old: bool,
     /// It waits for a descriptor.
     pub wants_descriptor: bool,
     /// Its `rate_limit` keeps it.
@@ -111,7 +116,7 @@ impl Figures {
     fn words(&self) -> [u64; NUMBERS] {
         let flag = |is: bool, flag| if is { flag } else { 0 };
         let flags = flag(self.wants_descriptor, WANTS_DESCRIPTOR) | flag(self.is_limited, IS_LIMITED);
-        let flags = flags | flag(self.is_spool, IS_SPOOL);
+        let flags = flags | flag(self.is_spool, IS_SPOOL) | flag(self.was_too_old, WAS_TOO_OLD);
         let Counts { truncations, copies, lost_bytes, lost_unknown, late_lines, late_bytes, orphans } = self.counts;
         let file = [self.dev, self.ino, self.born_ns, self.offset, self.size];
         let lag = [self.lag_bytes, self.behind_ns, self.generations, self.open];
@@ -128,6 +133,7 @@ impl Figures {
         let at = |index: usize| word(slot, NUMBERS_AT + 8 * index);
         Figures {
             is_spool: at(15) & IS_SPOOL != 0,
+            was_too_old: at(15) & WAS_TOO_OLD != 0,
             dev: at(0),
             ino: at(1),
             born_ns: at(2),
@@ -176,6 +182,8 @@ pub struct Content {
     pub pid: u64,
     /// When it started, ns since the epoch.
     pub start_ns: u64,
+    /// Files that `exclude` leaves out.
+    pub excluded: u64,
     /// Its sources, in no order.
     pub slots: Vec<Slot>,
 }
@@ -221,7 +229,8 @@ pub fn decode(file: &[u8]) -> Result<Content, Unreadable> {
         figures: Figures::of(slot),
         error: text(slot, ERROR_AT, ERROR_MAX),
     });
-    Ok(Content { pid: word(file, PID_AT), start_ns: word(file, START_AT), slots: slots.collect() })
+    let (pid, start_ns, excluded) = (word(file, PID_AT), word(file, START_AT), word(file, EXCLUDED_AT));
+    Ok(Content { pid, start_ns, excluded, slots: slots.collect() })
 }
 
 #[cfg(test)]
@@ -256,6 +265,7 @@ mod tests {
             generations: 8,
             open: 9,
             counts,
+            was_too_old: true,
             wants_descriptor: true,
             is_limited: true,
             blocked_ns: 16,
@@ -280,6 +290,7 @@ mod tests {
             figures(),
             Figures { wants_descriptor: false, ..figures() },
             Figures { is_limited: false, ..figures() },
+            Figures { was_too_old: false, ..figures() },
             Figures { is_spool: false, ..figures() },
             Figures::default(),
         ] {

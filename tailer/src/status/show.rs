@@ -145,6 +145,12 @@ impl Report<'_> {
                 said.into_iter().map(|(is_trouble, what)| Finding { sentence: format!("{path}{what}"), is_trouble }),
             );
         }
+        let excluded = match self.snapshot.excluded {
+            0 => None,
+            1 => Some("1 file is left out by `exclude`".to_owned()),
+            files => Some(format!("{} files are left out by `exclude`", number(files))),
+        };
+        findings.extend(excluded.map(|sentence| Finding { sentence, is_trouble: false }));
         findings
     }
 
@@ -167,6 +173,9 @@ impl Report<'_> {
             let since = age(figures.blocked_ns, self.now_ns);
             said.push((true, format!(" is blocked: its output took nothing for {since}")));
         }
+        if figures.was_too_old {
+            said.push((false, " was older than its `ignore_older`: what it held then was skipped".to_owned()));
+        }
         said.extend(remarks(&source.figures.counts).into_iter().map(|remark| (false, remark)));
         said
     }
@@ -182,6 +191,7 @@ impl Report<'_> {
             "running": self.snapshot.running,
             "pid": self.snapshot.pid,
             "started": moment(self.snapshot.start_ns),
+            "excluded": self.snapshot.excluded,
             "sources": self.snapshot.sources.iter().map(|source| self.json_source(source)).collect::<Vec<_>>(),
             "findings": sentences(true),
             "remarks": sentences(false),
@@ -205,6 +215,7 @@ impl Report<'_> {
             "lag": { "bytes": figures.lag_bytes, "seconds": lag_ns.map(|ns| ns as f64 / 1e9) },
             "behind_since": if figures.lag_bytes == 0 { Value::Null } else { moment(figures.behind_ns) },
             "generations": { "known": figures.generations, "open": figures.open },
+            "was_too_old": figures.was_too_old,
             "truncations": counts.truncations,
             "copies_matched": counts.copies,
             "lost": { "bytes": counts.lost_bytes, "times_unknown": counts.lost_unknown },
@@ -318,7 +329,7 @@ mod tests {
             ),
         ] {
             let sources = vec![source(figures, error)];
-            let snapshot = Snapshot { running: Some(true), pid: 1, start_ns: 1, sources };
+            let snapshot = Snapshot { running: Some(true), pid: 1, start_ns: 1, excluded: 0, sources };
             let report = Report { snapshot: &snapshot, state: Path::new("/s"), now_ns: NOW_NS };
             let said = report.findings();
             let expected: Vec<String> = sentences.iter().map(|sentence| format!("/l/a.log{sentence}")).collect();
@@ -338,7 +349,7 @@ mod tests {
         ];
         assert_eq!(remarks(&counts), expected);
         let sources = vec![source(Figures { counts, ..Figures::default() }, "")];
-        let snapshot = Snapshot { running: None, pid: 1, start_ns: 1, sources };
+        let snapshot = Snapshot { running: None, pid: 1, start_ns: 1, excluded: 0, sources };
         let report = Report { snapshot: &snapshot, state: Path::new("/s"), now_ns: NOW_NS };
         let said = report.findings();
         assert!(said.len() == 3 && said.iter().all(|finding| !finding.is_trouble));

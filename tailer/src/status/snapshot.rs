@@ -28,6 +28,8 @@ pub struct Snapshot {
     pub pid: u64,
     /// When it started, ns since the epoch.
     pub start_ns: u64,
+    /// Files that `exclude` leaves out.
+    pub excluded: u64,
     /// Its sources by path.
     pub sources: Vec<Seen>,
 }
@@ -56,7 +58,7 @@ impl Snapshot {
         }
         let mut sources: Vec<Seen> = content.slots.into_iter().map(seen).collect();
         sources.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(Snapshot { running, pid: content.pid, start_ns: content.start_ns, sources })
+        Ok(Snapshot { running, pid: content.pid, start_ns: content.start_ns, excluded: content.excluded, sources })
     }
 }
 

@@ -143,6 +143,7 @@ impl Tailer {
             }
         }
         let mut sources = sources::expand(&self.config, &known, &away, &is_rotation_of);
+        self.board.set_excluded(sources.excluded as u64);
         let mut spooled = Spooled::of(&self.config);
         let files = &self.config.files;
         sources.found.retain(|found| !files[found.file].is_glob || !spooled.has(&found.path));
@@ -330,6 +331,7 @@ impl Tailer {
         Settings {
             start_at,
             since_ns: if file.is_glob || occasion == Occasion::Appeared { self.since_ns } else { self.began_ns },
+            ignore_older: file.ignore_older,
             max_idle: file.max_idle,
             late_writer_max: self.config.late_writer_max,
             is_batch: self.is_batch,

@@ -59,6 +59,7 @@ fn figures(followed: &mut Followed, is_full: bool, now_ns: i64) -> (Figures, Str
         generations: source.generations().count() as u64,
         open: followed.open as u64,
         counts: followed.counts,
+        was_too_old: followed.was_too_old,
         wants_descriptor: source.wants_descriptor(),
         is_limited: followed.throttle.as_ref().is_some_and(Throttle::is_backlog),
         blocked_ns,

@@ -66,6 +66,7 @@ impl Tailer {
         let identity = followed.live.unwrap_or_default();
         for happening in &happenings {
             count(&mut followed.counts, happening);
+            followed.was_too_old |= matches!(happening, Happening::Ignored { .. });
         }
         for happening in happenings {
             let is_detail =
@@ -182,6 +183,10 @@ fn event(happening: Happening, name: &str, live: &Path, identity: Identity, is_o
             Event::Truncated { name, identity, how }
         }
         Happening::CopyMatched { path, offset, bytes } => Event::CopyMatched { name, path, offset, bytes },
+        Happening::Ignored { path, bytes } => Event::Note(format!(
+            "{} was last changed before its ignore_older; skipped the {bytes} bytes that it has",
+            path.display()
+        )),
         Happening::Replaced { path, offset } => {
             let path = path.display();
             Event::Note(format!("{path} was replaced or trimmed; skipped its first {offset} bytes, delivered before"))

@@ -44,7 +44,7 @@ fn each_mistake_in_toml_is_told_at_its_place() {
 #[test]
 fn each_mistake_of_a_file_is_told_at_its_place() {
     for (text, place, complaint) in [
-        ("pth = 1", "line 3, column 1", "unknown key `pth`, expected one of `path`, `name`"),
+        ("pth = 1", "line 3, column 1", "unknown key `pth`, expected one of `path`, `exclude`, `name`"),
         ("name = \"\"", "line 3, column 8", "write a name of 1 to 200 bytes without blanks"),
         ("name = \"a b\"", "line 3, column 8", "without blanks"),
         ("name = 7", "line 3, column 8", "write it in quotes"),
@@ -53,6 +53,11 @@ fn each_mistake_of_a_file_is_told_at_its_place() {
         ("rotated = \"old/*\"", "line 3, column 11", "write a list of globs"),
         ("rotated = [\"a\", \"b[\"]", "line 3, column 17", "`b[` is no glob"),
         ("rotated = [1]", "line 3, column 12", "1 is no glob"),
+        ("exclude = \"*.gz\"", "line 3, column 11", "write a list of globs"),
+        ("exclude = [\"a\", \"b[\"]", "line 3, column 17", "`b[` is no glob"),
+        ("exclude = [\"b*\"]", "line 3, column 11", "`/a` is one file: leave it out"),
+        ("ignore_older = \"long\"", "line 3, column 16", "span"),
+        ("ignore_older = 7", "line 3, column 16", "write it in quotes"),
         ("timestamp = \"iso\"", "line 3, column 13", "is no form of a timestamp"),
         ("timestamp = \"%Y %Q\"", "line 3, column 13", "no time can be read with"),
         ("max_idle_ms = 0", "line 3, column 15", "write 10 to 86400000"),

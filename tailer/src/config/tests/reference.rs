@@ -83,7 +83,7 @@ fn another(key: &keys::Key) -> String {
 
 #[test]
 fn each_key_is_taken_up_at_hup_or_named() {
-    const FILES: &str = "[[files]]\npath = \"/a\"\n";
+    const FILES: &str = "[[files]]\npath = \"/*\"\n";
     const SPOOLS: &str = "[[spool]]\ndir = \"/b\"\n";
     let of = |top: &str, file: &str, spool: &str| {
         let state = if top.contains("state_file") { "" } else { "state_file = \"s\"\n" };
@@ -99,7 +99,8 @@ fn each_key_is_taken_up_at_hup_or_named() {
         assert_eq!(after == before, key.at_hup == AtHup::Kept, "{}", key.name);
     }
     // What a file or a spool says is compared as a whole, and taken up with all that follows of it.
-    let (files, spools) = (FILE.iter().filter(|key| key.name != "path"), SPOOL.iter().filter(|key| key.name != "dir"));
+    let (files, spools) =
+        (FILE.iter().filter(|key| !["path", "name"].contains(&key.name)), SPOOL.iter().filter(|key| key.name != "dir"));
     let changed =
         files.map(|key| (key, of("", &another(key), ""))).chain(spools.map(|key| (key, of("", "", &another(key)))));
     for (key, mut after) in changed {
