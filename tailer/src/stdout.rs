@@ -14,7 +14,7 @@ use std::io::IsTerminal;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Instant;
 
-use memchr::memrchr;
+use memchr::{memchr, memrchr};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -28,6 +28,9 @@ use crate::output::{Delivered, Output, Standing, Waits};
 
 /// Most bytes of one write where it could wait: what a pipe has room for when it polls writable.
 const WRITE_BYTES_MAX: usize = 4096;
+
+/// Most bytes of a part of lines behind which it is known how much of their file is written.
+const PART_BYTES_MAX: usize = 512;
 
 /// Most bytes that are taken before they are formed, and that are kept formed while more is taken. What is formed is
 /// larger than what was taken, by less than 400 bytes a line; for a terminal, four times as large at most.
@@ -98,6 +101,37 @@ impl Stdout {
         &mut self.formatter
     }
 
+    /// Forms lines, and notes what is delivered behind each small part of them. A write ends with such a part where it
+    /// can: a program that is asked to end while its pipe is full goes on next time right behind what the pipe took.
+    fn form(&mut self, lines: &Lines<'_>) {
+        let is_plain = lines.record.is_none() && lines.ends == End::Line;
+        if !self.asks || !is_plain {
+            return self.form_whole(lines);
+        }
+        let mut start = lines.start;
+        for bytes in parts(lines.bytes) {
+            let end = start + bytes.len() as u64;
+            self.form_whole(&Lines { start, end, bytes, ..*lines });
+            start = end;
+        }
+        debug_assert_eq!(start, lines.end);
+    }
+
+    fn form_whole(&mut self, lines: &Lines<'_>) {
+        self.formatter.push(lines, &mut self.buffer);
+        let delivered = Delivered { generation: lines.generation, offset: lines.end };
+        self.marks.push_back((self.buffer.len(), delivered));
+    }
+
+    /// What is written at once: what ends with a mark, or whole lines, where one of these ends in time.
+    fn portion(&self) -> &[u8] {
+        let ends = self.marks.iter().map(|(end, _)| *end).skip_while(|end| *end <= self.written);
+        match ends.take_while(|end| end - self.written <= WRITE_BYTES_MAX).last() {
+            Some(end) => &self.buffer[self.written..end],
+            None => portion(&self.buffer[self.written..]),
+        }
+    }
+
     /// Writes until all is written. False: it has no room.
     fn write(&mut self) -> Result<bool> {
         if self.asks && has_lost_reader(&self.file).cannot("wait for", OUTPUT)? {
@@ -105,7 +139,7 @@ impl Stdout {
         }
         while self.written < self.buffer.len() {
             let rest = &self.buffer[self.written..];
-            let bytes = if self.asks { portion(rest) } else { rest };
+            let bytes = if self.asks { self.portion() } else { rest };
             if self.asks && !is_writable(&self.file).cannot("wait for", OUTPUT)? {
                 return Ok(false);
             }
@@ -126,6 +160,17 @@ impl Stdout {
 fn portion(bytes: &[u8]) -> &[u8] {
     let most = &bytes[..bytes.len().min(WRITE_BYTES_MAX)];
     &most[..memrchr(b'\n', most).map_or(most.len(), |newline| newline + 1)]
+}
+
+/// Whole lines in parts of at most [`PART_BYTES_MAX`], or one line that is longer.
+fn parts(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let within = memrchr(b'\n', &bytes[..bytes.len().min(PART_BYTES_MAX)]);
+        let end = within.or_else(|| memchr(b'\n', bytes)).map_or(bytes.len(), |newline| newline + 1);
+        let (part, rest) = bytes.split_at(end);
+        bytes = rest;
+        (!part.is_empty()).then_some(part)
+    })
 }
 
 fn lost() -> Error {
@@ -165,12 +210,10 @@ impl Output for Stdout {
         if self.open.is_some_and(|open| open != lines.generation) {
             self.buffer.push(b'\n');
         }
-        self.formatter.push(lines, &mut self.buffer);
+        self.form(lines);
         let is_open = lines.ends == End::Open && self.formatter.joins_pieces();
         self.open = is_open.then_some(lines.generation);
         self.awaited = is_open.then_some(lines.source);
-        let delivered = Delivered { generation: lines.generation, offset: lines.end };
-        self.marks.push_back((self.buffer.len(), delivered));
     }
 
     fn note(&mut self, source: SourceId, standing: Standing) {
@@ -240,6 +283,10 @@ mod tests {
         (delivered.iter().map(|it| (it.generation.0, it.offset)).collect(), waits.writable.is_some())
     }
 
+    fn queued(pipe: &PipeReader) -> u64 {
+        standpipe_common::sys::bytes_queued(pipe).unwrap() as u64
+    }
+
     fn over_pipe() -> (PipeReader, Stdout) {
         let (reader, writer) = std::io::pipe().unwrap();
         let file = File::from(std::os::fd::OwnedFd::from(writer));
@@ -269,19 +316,29 @@ mod tests {
             put(&mut stdout, 1, index * 16_000, &lines, End::Line);
         }
         let (delivered, waits) = turn(&mut stdout);
-        assert!(waits && delivered.len() < 8, "{delivered:?}");
-        assert_eq!(delivered.last(), Some(&(1, 16_000 * delivered.len() as u64)));
+        // All that the pipe took is delivered, and nothing else.
+        let taken = queued(&reader);
+        assert!(waits && taken > 60_000, "{taken}");
+        assert_eq!(delivered.last(), Some(&(1, taken)));
         let mut taken = Vec::new();
-        let mut count = delivered.len();
+        let mut last = delivered.last().copied();
         while !stdout.is_empty() {
             let mut some = vec![0; 65_536];
             let len = reader.read(&mut some).unwrap();
             taken.extend_from_slice(&some[..len]);
-            count += turn(&mut stdout).0.len();
+            last = turn(&mut stdout).0.last().copied().or(last);
         }
         drop(stdout);
         reader.read_to_end(&mut taken).unwrap();
-        assert_eq!((count, taken), (8, lines.repeat(8)));
+        assert_eq!((last, taken), (Some((1, 128_000)), lines.repeat(8)));
+    }
+
+    #[test]
+    fn a_part_is_whole_lines_or_one() {
+        let long = [&b"x".repeat(5000)[..], b"\n"].concat();
+        let bytes = [b"a\n", &long[..], &b"0123456789abcde\n".repeat(300)[..]].concat();
+        let lens: Vec<usize> = parts(&bytes).map(<[u8]>::len).collect();
+        assert_eq!((&lens[..3], lens.iter().sum::<usize>()), (&[2, 5001, 512][..], bytes.len()));
     }
 
     #[test]
