@@ -134,6 +134,18 @@ mod tests {
     }
 
     #[test]
+    fn what_others_take_for_more_than_a_file_is_refused_with_a_sentence() {
+        for (words, sentence) in [
+            ("tailer -", "cannot follow -: standard input is no file that rotates"),
+            ("tailer /nowhere/*.log", "cannot follow /nowhere/*.log: no file has that name, and patterns"),
+        ] {
+            let refusal = parse(words).unwrap().configuration().unwrap_err().to_string();
+            assert!(refusal.starts_with(sentence), "{refusal}");
+        }
+        assert!(parse("tailer ./- /nowhere/a.log").unwrap().configuration().is_ok());
+    }
+
+    #[test]
     fn a_subcommand_comes_first_and_wins_over_a_file_of_its_name() {
         let is_status = |words| parse(words).unwrap().command.is_some();
         for (words, is) in [

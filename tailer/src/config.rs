@@ -20,6 +20,7 @@ pub mod tree;
 pub mod yaml;
 
 use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf, absolute};
 use std::time::Duration;
 
@@ -204,6 +205,7 @@ impl Config {
         let pipe = pipe.map(whole).transpose()?;
         let mut config = Config::default();
         for path in paths {
+            refuse_unfollowable(path)?;
             let path = whole(path)?;
             if config.files.iter().all(|file| file.path != path) {
                 config.files.push(FileConfig { path, pipe: pipe.clone(), ..FileConfig::default() });
@@ -335,6 +337,25 @@ impl Language {
             Language::Yaml => "state_file: state.json",
         }
     }
+}
+
+/// Words of the command line that others give a meaning which they do not have here.
+fn refuse_unfollowable(path: &Path) -> Result<(), ConfigError> {
+    if path == Path::new("-") {
+        return Err(ConfigError::of(
+            "cannot follow -: standard input is no file that rotates; `reader stdin DIR` stores it, and a file of that \
+             name is ./-",
+        ));
+    }
+    let is_pattern = path.as_os_str().as_encoded_bytes().iter().any(|byte| b"*?[".contains(byte));
+    if is_pattern && fs::symlink_metadata(path).is_err() {
+        return Err(ConfigError::of(format!(
+            "cannot follow {}: no file has that name, and patterns on the command line are for the shell: write it \
+             without quotes, or as `path` in a configuration, which finds later files too",
+            path.display()
+        )));
+    }
+    Ok(())
 }
 
 impl ConfigError {

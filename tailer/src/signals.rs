@@ -1,6 +1,6 @@
 //! Signals: what ends the program, and what makes it read its configuration again.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -14,7 +14,7 @@ use standpipe_common::error::{Cannot, Result};
 pub enum Ask {
     /// TERM, INT: stop in order.
     Stop,
-    /// HUP: read the configuration again.
+    /// HUP: read the configuration again. HUP with the end of the terminal that it was started at means to stop.
     Reread,
 }
 
@@ -22,6 +22,13 @@ pub enum Ask {
 pub struct Inbox {
     /// To be registered.
     pub source: Signals,
+    /// Whether it was started at a terminal.
+    has_terminal: bool,
+}
+
+/// Whether standard input or error is a terminal that has not been hung up.
+fn is_at_terminal() -> bool {
+    io::stdin().is_terminal() || io::stderr().is_terminal()
 }
 
 impl Inbox {
@@ -39,12 +46,13 @@ impl Inbox {
         }
         // A lease that is broken while we hold it raises this one, which would kill us.
         flag::register(SIGIO, Arc::new(AtomicBool::new(false)))?;
-        Ok(Inbox { source: Signals::new([SIGTERM, SIGINT, SIGHUP])? })
+        Ok(Inbox { source: Signals::new([SIGTERM, SIGINT, SIGHUP])?, has_terminal: is_at_terminal() })
     }
 
     /// What was asked since the last time.
     pub fn asked(&mut self) -> Vec<Ask> {
-        let ask = |signal| if signal == SIGHUP { Ask::Reread } else { Ask::Stop };
+        let is_left = self.has_terminal && !is_at_terminal();
+        let ask = |signal| if signal == SIGHUP && !is_left { Ask::Reread } else { Ask::Stop };
         self.source.pending().map(ask).collect()
     }
 }

@@ -1,8 +1,10 @@
 //! What lines look like to people: color, and a terminal that no log steers.
 
 use std::fs;
+use std::path::Path;
 
 use standpipe_tests::daemon::Launch;
+use standpipe_tests::deadline::until;
 use standpipe_tests::privilege::needs_tool;
 use standpipe_tests::scratch::Scratch;
 
@@ -27,6 +29,26 @@ fn a_log_does_not_steer_the_terminal_that_shows_it() {
         }
         let piped = Launch::new("tailer").args(["--batch", "--output", "raw"]).arg(&log).run();
         assert_eq!(piped.stdout, EVIL.as_bytes());
+    });
+}
+
+#[test]
+fn a_tailer_ends_with_its_terminal_wherever_its_output_goes() {
+    needs_tool("script", || {
+        let scratch = Scratch::new();
+        let dir = scratch.make_dir("app");
+        let [log, out, pid] = ["a.log", "out", "pid"].map(|name| dir.join(name));
+        fs::write(&log, "line\n").unwrap();
+        let run = "export TAILER=\"$0\"; exec script -qfc 'echo $$ >\"$PID_FILE\"; \
+                   exec \"$TAILER\" --output raw --follow-from-start \"$LOG\" >\"$OUT\"' /dev/null";
+        let launch = Launch::new("tailer").env("LOG", &log).env("OUT", &out).env("PID_FILE", &pid);
+        let mut terminal = launch.under(["sh", "-c", run]).start_unready();
+        until("the line is delivered", || fs::read_to_string(&out).is_ok_and(|text| text == "line\n"));
+        let tailer = fs::read_to_string(&pid).unwrap();
+        let process = Path::new("/proc").join(tailer.trim());
+        assert!(process.exists());
+        terminal.kill9();
+        until("the tailer has ended too", || !process.exists());
     });
 }
 
