@@ -16,7 +16,7 @@ use crate::follow::reading::verify;
 use crate::follow::sample::{Fit, Sample};
 use crate::follow::settings::Surroundings;
 use crate::guard::GUARD_BYTES_MAX;
-use crate::identity::Origin;
+use crate::identity::{Identity, Origin};
 use crate::lease::Writers;
 use crate::lines::GenerationId;
 use crate::source::Source;
@@ -198,7 +198,8 @@ impl Source {
         let is_unknown = seen == 0 && !generation.memory.says_something();
         let has_next = self.chain.iter().filter(|other| other.inode == identity).count() > 1;
         let may_have_it = |candidate: &Candidate| candidate.changed_by_ns() >= identity.born_ns;
-        if is_unread || (is_unknown && candidates.iter().any(may_have_it)) {
+        let is_followed = is_unknown && self.chain.iter().any(|other| may_be_copy(other, identity, size));
+        if is_unread || is_followed || (is_unknown && candidates.iter().any(may_have_it)) {
             // What it has is not gone.
         } else if is_restored && !has_next {
             self.tell(Happening::GenerationMissing { identity, offset: seen });
@@ -265,6 +266,17 @@ impl Source {
             self.tell(Happening::Lost { bytes });
         }
     }
+}
+
+/// Whether a file that is followed for itself may be the copy of a life of `identity` of which nothing was read, and
+/// which had `size` bytes: it is younger, and has as many.
+fn may_be_copy(other: &Generation, identity: Identity, size: Option<u64>) -> bool {
+    let is_younger = other.inode != identity && other.inode.born_ns >= identity.born_ns;
+    let has_as_many = match &other.place {
+        Place::Open(file) => file.metadata().is_ok_and(|metadata| size.is_none_or(|size| metadata.len() >= size)),
+        Place::Packed(_) | Place::Away => true,
+    };
+    is_younger && !other.is_live() && has_as_many
 }
 
 /// The size of a file whose end was cut off, where what is left is what was read and is no less than what is gone: a log
