@@ -1,6 +1,9 @@
 //! A clock that is wrong for a while: nothing goes that cannot be had back, and all goes on when it is right again.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 
 use nix::sys::signal::Signal;
 use standpipe_tests::daemon::Daemon;
@@ -104,6 +107,14 @@ fn the_log_of_a_boot_without_a_clock_is_as_old_as_what_came_after_it() {
 }
 
 /// A rotation by the clock goes on after a minute in 2037, also after one by hand and a restart.
+/// Waits for an answer of the thread that drains, which it gives once a turn.
+fn wait_turn(stand: &Stand) {
+    let mut call = UnixStream::connect(stand.scratch.logs().join(".control")).unwrap();
+    call.write_all(b"nothing\n").unwrap();
+    call.shutdown(Shutdown::Write).unwrap();
+    call.read_to_string(&mut String::new()).unwrap();
+}
+
 fn goes_on(policy: &str) {
     let stand = Stand::new(policy);
     let clock = Clock::new(&stand.scratch, "2026-11-21T09:10:00Z");
@@ -114,6 +125,8 @@ fn goes_on(policy: &str) {
     stand.write_and_wait("future\n");
     clock.set("2026-11-21T10:10:00Z");
     reader.wait_lines(LEAPT, 2);
+    // The archiver's thread says that; the one that drains has to have seen this time, too.
+    (0..2).for_each(|_| wait_turn(&stand));
     let hour = |hour: u32| {
         let (before, line) = (parts(&stand.log_dir()).len(), format!("at {hour}\n"));
         clock.set(&format!("2026-11-21T{hour}:20:00Z"));

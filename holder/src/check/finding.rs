@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use standpipe_common::name::{PipeName, Printable};
-pub use standpipe_common::shell::quoted;
 use standpipe_common::table::Screen;
 
 use crate::print;
