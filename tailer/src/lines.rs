@@ -52,6 +52,13 @@ pub struct Lines<'a> {
     pub record: Option<Record>,
 }
 
+impl Lines<'_> {
+    /// Whether they go on with a line that has no end yet; `is_same_life`: it began in their own generation.
+    pub fn go_on_from(&self, is_same_life: bool) -> bool {
+        is_same_life || self.record.is_some_and(|record| record.goes_on)
+    }
+}
+
 /// What a record of a file says beside its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -59,6 +66,8 @@ pub struct Record {
     pub time: Option<Time>,
     /// Of what stands before `end` in the file.
     pub guard: Guard,
+    /// It goes on with the line that is open, also where that began in another generation.
+    pub goes_on: bool,
     /// `end` is behind it, and all before it came. Else it comes again from `end`, with what belongs together.
     pub is_stop: bool,
 }

@@ -207,7 +207,7 @@ impl Output for Stdout {
     }
 
     fn put(&mut self, lines: &Lines<'_>) {
-        if self.open.is_some_and(|open| open != lines.generation) {
+        if self.open.is_some_and(|open| !lines.go_on_from(open == lines.generation)) {
             self.buffer.push(b'\n');
         }
         self.form(lines);

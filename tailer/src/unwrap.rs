@@ -189,14 +189,15 @@ impl Unwrapping<'_> {
         }
         self.unwrapper.open = None;
         while !held.is_empty() {
-            let line = take_line(&mut held, next.take().unwrap_or(0));
+            let first = next.take();
+            let line = take_line(&mut held, first.unwrap_or(0));
             let mut bytes = line.iter().map(|held| held.bytes.as_slice()).collect::<Vec<_>>().concat();
             let ends = if goes_on { End::Open } else { End::Line };
             if !goes_on {
                 bytes.push(b'\n');
             }
             let is_stop = held.is_empty();
-            let record = Some(Record { time: line[0].time, guard, is_stop });
+            let record = Some(Record { time: line[0].time, guard, goes_on: first.is_some(), is_stop });
             let frame = Lines { end: if is_stop { end } else { start }, ends, record, ..line[0].frame };
             if goes_on {
                 self.unwrapper.open = Some(Open { stream: line[0].stream, frame });

@@ -12,6 +12,7 @@ use crate::follow::happening::Happening;
 use crate::follow::replaced::Before;
 use crate::identity::{Identity, Origin};
 use crate::lines::GenerationId;
+use crate::open::Stamp;
 use crate::source::Source;
 use crate::state::{DoneState, GenerationState};
 
@@ -93,7 +94,10 @@ impl Source {
         if generation.has_name && matches!(generation.place, Place::Open(_)) {
             self.put_aside(generation.path.clone(), generation.inode, offset, Some(generation.id));
         }
-        let changed_ns = generation.at_end.map_or(0, |stamp| stamp.changed_ns());
+        // Where a look has just made its end uncertain again, the file itself tells whether it is as it was read.
+        let is_as_read = |stamp: &Stamp| stamp.size == offset;
+        let of_file = || Some(Stamp::from(&generation.file()?.metadata().ok()?)).filter(is_as_read);
+        let changed_ns = generation.at_end.or_else(of_file).map_or(0, |stamp| stamp.changed_ns());
         self.set_done(DoneState { origin, offset: Some(offset), guard, head, size: offset, changed_ns });
     }
 

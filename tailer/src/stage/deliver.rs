@@ -81,7 +81,8 @@ impl Output for Stage {
     }
 
     fn put(&mut self, lines: &Lines<'_>) {
-        if let Some(OpenLine { generation, origin, offset, .. }) = self.open.take_if(|open| open.origin != lines.origin)
+        if let Some(OpenLine { generation, origin, offset, .. }) =
+            self.open.take_if(|open| !lines.go_on_from(open.origin == lines.origin))
         {
             let (start, end) = (offset, offset);
             let newline = Lines { generation, origin, start, end, bytes: b"\n", ends: End::Added, ..*lines };

@@ -191,7 +191,8 @@ mod tests {
     #[test]
     fn what_records_held_is_cut_where_a_position_is_known() {
         let record = |start: u64, end: u64, bytes: &'static [u8], is_stop: bool| {
-            let record = crate::lines::Record { time: None, guard: Guard { len: end as u32, hash: 0 }, is_stop };
+            let record =
+                crate::lines::Record { time: None, guard: Guard { len: end as u32, hash: 0 }, goes_on: false, is_stop };
             Lines { end, record: Some(record), ..lines(1, start, bytes, End::Line) }
         };
         let mut runs = Runs::default();
