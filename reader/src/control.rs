@@ -1,11 +1,13 @@
 //! `LOGS/.control`: a socket that takes commands, `rotate` or `rotate NAME` a line, and answers when they are done.
 //!
 //! A call sends its lines and closes its side. The answer begins with `begun` when they have been heard, and has one line
-//! for each when all are over: `done`, or `error` and a sentence. A socket, for nothing in a log root may keep waiting whoever opens it: `grep -R` and its kind get an error at once.
+//! for each when all are over: `done`, or `error` and a sentence. A socket, for nothing in a log root may keep waiting
+//! whoever opens it: `grep -R` and its kind get an error at once.
 //!
 //! Invariants: a caller neither keeps a lane waiting nor fills memory: at most `CALLS_MAX` calls are open, each of at
-//! most [`CALL_BYTES_MAX`] and a second, and [`CALL_SPAN_MAX`] until it is answered; they are looked at once every `LOOK_SPAN` while there are any. What
-//! stands in the place of the socket and is not ours stays: one error line, and the reader runs without.
+//! most [`CALL_BYTES_MAX`] and a second, and [`CALL_SPAN_MAX`] until it is answered; they are looked at once every
+//! `LOOK_SPAN` while there are any. What stands in the place of the socket and is not ours stays: one error line, and the
+//! reader runs without.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
