@@ -54,6 +54,28 @@ fn a_file_that_grew_again_to_the_same_size_or_beyond_is_told_by_its_content() {
 }
 
 #[test]
+fn what_a_new_life_has_more_than_the_old_one_had_was_not_lost() {
+    let mut follower = Follower::new(true);
+    follower.append("app.log", lines(0..10));
+    follower.turn();
+    for has_copy in [false, true] {
+        if has_copy {
+            follower.copy("app.log", "app.log.1");
+        }
+        fs::write(&follower.log, lines(100..200)).unwrap();
+        // A read that comes before a look sees the size of the new life.
+        follower.read();
+        follower.turn();
+        assert_eq!(lost(&follower), 0, "{:?}", follower.happenings);
+        follower.truncate("app.log", 0);
+        follower.append("app.log", lines(0..10));
+        follower.settle();
+    }
+    assert_eq!(lost(&follower), 0, "{:?}", follower.happenings);
+    same(&follower.text(), &(lines(0..10) + &(lines(100..200) + &lines(0..10)).repeat(2)));
+}
+
+#[test]
 fn what_was_destroyed_unread_is_counted_when_it_was_seen() {
     // F40
     let mut follower = Follower::new(true);

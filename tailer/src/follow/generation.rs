@@ -121,7 +121,7 @@ pub struct Generation {
     pub at_end: Option<Stamp>,
     /// How long the file was at the last look.
     pub size: u64,
-    /// How long it ever was.
+    /// How long this life ever was: after a size was seen, what had been read still stood there.
     pub longest: u64,
     /// It has a name.
     pub has_name: bool,
@@ -314,8 +314,18 @@ impl Generation {
             self.asked = Asked { next: self.asked.next, ..Asked::default() };
         }
         self.size = stamp.size;
-        self.longest = self.longest.max(stamp.size);
         Ok(self.at_end.replace(stamp) != Some(stamp))
+    }
+
+    /// The size that was seen last was one of this life, not of one that began anew.
+    pub fn confirm_size(&mut self) {
+        self.longest = self.longest.max(self.size);
+    }
+
+    /// How long it was when it ended, as far as is known.
+    pub fn known_size(&self) -> Option<u64> {
+        let size = self.longest.max(self.seen());
+        (size > 0).then_some(size)
     }
 
     /// What decides whether it is finished.

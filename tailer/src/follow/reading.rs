@@ -93,6 +93,7 @@ pub fn step(generation: &mut Generation, hands: &mut Hands<'_>) -> Step {
         Err(errno) => return Step::Failed(errno),
     }
     if generation.wants_peek() {
+        generation.confirm_size();
         generation.at_end = None;
         return Step::Full;
     }
@@ -108,7 +109,11 @@ pub fn step(generation: &mut Generation, hands: &mut Hands<'_>) -> Step {
         // Only a read tells whether a packed file has an end here.
         return Step::Full;
     }
-    match fetch(generation, hands.buffer, most) {
+    let fetched = fetch(generation, hands.buffer, most);
+    if matches!(fetched, Fetched::Bytes(_) | Fetched::End) {
+        generation.confirm_size();
+    }
+    match fetched {
         Fetched::Bytes(range) => {
             let stamp = generation.at_end.take();
             let step = take(generation, hands, range);

@@ -85,7 +85,7 @@ impl Source {
                 self.tell(Happening::Lost { bytes: held.len() as u64 });
             }
         } else {
-            let size = (ended.longest > 0).then_some(ended.longest);
+            let size = ended.known_size();
             ended.phase = Phase::Sought { since: now, size };
             next.zeros_until = ended.seen();
             self.tell(Happening::Truncated(truncation));
