@@ -40,24 +40,40 @@ pub fn refusal(path: &Path) -> Error {
 
 /// Refuses to go on if something stands at `path` that is not ours.
 pub fn require(path: &Path, begins: impl FnOnce(&[u8]) -> bool) -> Result<()> {
+    find(path, begins).map(drop)
+}
+
+/// Removes what an earlier run left at `path`, unless it is not ours. That nothing is there is no error.
+pub fn remove(path: &Path, begins: impl FnOnce(&[u8]) -> bool) -> Result<()> {
+    match find(path, begins)? {
+        Some(file) => remove_this(path, &file).cannot("remove", path),
+        None => Ok(()),
+    }
+}
+
+/// Takes the name `path` away if it leads to this open file, and to none that was put there meanwhile. That it does not
+/// is no error.
+pub fn remove_this(path: &Path, file: &File) -> io::Result<()> {
+    let this = file.metadata()?;
+    let is_this = |there: fs::Metadata| (there.dev(), there.ino()) == (this.dev(), this.ino());
+    match fs::symlink_metadata(path).map(is_this) {
+        Ok(true) => fs::remove_file(path),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Our own file at `path`. `None`: nothing is there.
+fn find(path: &Path, begins: impl FnOnce(&[u8]) -> bool) -> Result<Option<File>> {
     match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         // A FIFO is not opened: a server that waits for a reader of it would be let in.
         Ok(metadata) if !metadata.is_file() => return Err(refusal(path)),
         _ => {}
     }
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
     let file = file.cannot("open", path)?;
-    if is_ours(&file, begins).cannot("read", path)? { Ok(()) } else { Err(refusal(path)) }
-}
-
-/// Removes what an earlier run left at `path`, unless it is not ours. That nothing is there is no error.
-pub fn remove(path: &Path, begins: impl FnOnce(&[u8]) -> bool) -> Result<()> {
-    require(path, begins)?;
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::new("remove", path, error)),
-        _ => Ok(()),
-    }
+    if is_ours(&file, begins).cannot("read", path)? { Ok(Some(file)) } else { Err(refusal(path)) }
 }
 
 #[cfg(test)]
@@ -93,5 +109,22 @@ mod tests {
         std::os::unix::fs::symlink(&path, dir.path().join("link")).unwrap();
         assert!(require(&dir.path().join("link"), |_| true).is_err());
         assert!(remove(&dir.path().join("none"), |_| false).is_ok());
+    }
+
+    #[test]
+    fn a_name_that_leads_to_another_file_by_now_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("x"), dir.path().join("other"));
+        let made = File::create(&path).unwrap();
+        fs::write(&other, "precious").unwrap();
+        fs::rename(&other, &path).unwrap();
+        remove_this(&path, &made).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+        std::os::unix::fs::symlink(&path, &other).unwrap();
+        remove_this(&other, &File::open(&path).unwrap()).unwrap();
+        assert!(other.is_symlink());
+        remove_this(&path, &File::open(&path).unwrap()).unwrap();
+        assert!(!path.exists());
+        remove_this(&path, &made).unwrap();
     }
 }

@@ -1,10 +1,11 @@
 //! Makes the FIFO at the end of a link where it is missing and its policy says so.
 //!
 //! Invariants: what exists is never changed; a FIFO that cannot be given the owner and group it should have is not
-//! left behind. Directories are not made.
+//! left behind, and nothing else is removed in its place. Directories are not made.
 
 use std::ffi::CStr;
 use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -13,10 +14,10 @@ use nix::fcntl::AtFlags;
 use nix::libc;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, fchownat, getgroups, mkfifo};
-use standpipe_common::account;
 use standpipe_common::capability::{Capability, is_capable};
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::policy::FifoPolicy;
+use standpipe_common::{account, own, seam};
 
 const ACTION: &str = "create";
 /// Links that lead to links are followed so far, as by the kernel.
@@ -54,10 +55,16 @@ pub fn create_if_missing(link: &Path, policy: &FifoPolicy) -> std::result::Resul
         return Err(refused(policy, &target).into());
     }
     let made = make(&target, policy.mode)?;
-    fchownat(&made, EMPTY, owner, group, AtFlags::AT_EMPTY_PATH).map_err(|errno| {
-        let error = if errno == Errno::EPERM { refused(policy, &target) } else { Error::new(ACTION, &target, errno) };
-        Refusal::Undone(fs::remove_file(&target).cannot("remove", &target).err().unwrap_or(error))
+    give(&made, owner, group).map_err(|error| {
+        let is_refused = error.raw_os_error() == Some(libc::EPERM);
+        let error = if is_refused { refused(policy, &target) } else { Error::new(ACTION, &target, error) };
+        Refusal::Undone(own::remove_this(&target, &made).cannot("remove", &target).err().unwrap_or(error))
     })
+}
+
+fn give(made: &File, owner: Option<Uid>, group: Option<Gid>) -> io::Result<()> {
+    seam::pass("fifo-made")?;
+    Ok(fchownat(made, EMPTY, owner, group, AtFlags::AT_EMPTY_PATH)?)
 }
 
 /// Whether nothing is at the end of `link`.

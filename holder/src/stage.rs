@@ -3,18 +3,19 @@
 //! Invariants: it gets its name last, when group and permissions are what they should be, and takes nobody's place. A
 //! kill before that leaves one name, `.unfinished-NAME.stage`, which the next look takes away.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::libc;
 use nix::unistd::{Gid, Uid, fchownat};
 use standpipe_common::account;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::rename::rename_new;
-use standpipe_common::{seam, staging};
+use standpipe_common::{own, seam, staging};
 
 use crate::create;
 
@@ -34,9 +35,11 @@ pub fn make(path: &Path, target: &Path) -> Result<bool> {
     }
     let unfinished = unfinished(path);
     clear(path);
-    let made = finish(&unfinished, path, group);
+    let named = |error: Error| error.errno().map_or(error, |errno| Error::new(ACTION, path, errno));
+    let place = create::make(&unfinished, MODE_BEFORE).map_err(named)?;
+    let made = finish(&place, &unfinished, path, group);
     if !matches!(made, Ok(true)) {
-        clear(path);
+        own::remove_this(&unfinished, &place).ok();
     }
     made
 }
@@ -45,9 +48,10 @@ pub fn make(path: &Path, target: &Path) -> Result<bool> {
 pub fn clear(path: &Path) {
     let unfinished = unfinished(path);
     let is_ours = |is: fs::Metadata| is.file_type().is_fifo() && is.uid() == Uid::effective().as_raw();
-    if fs::symlink_metadata(&unfinished).is_ok_and(is_ours) {
+    let place = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(&unfinished);
+    if let Some(left) = place.ok().filter(|place| place.metadata().is_ok_and(is_ours)) {
         // What cannot be removed disturbs nobody; a new try says why it fails.
-        fs::remove_file(&unfinished).ok();
+        own::remove_this(&unfinished, &left).ok();
     }
 }
 
@@ -58,11 +62,9 @@ fn unfinished(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-fn finish(unfinished: &Path, path: &Path, group: Gid) -> Result<bool> {
-    let named = |error: Error| error.errno().map_or(error, |errno| Error::new(ACTION, path, errno));
-    let place = create::make(unfinished, MODE_BEFORE).map_err(named)?;
+fn finish(place: &File, unfinished: &Path, path: &Path, group: Gid) -> Result<bool> {
     seam::pass("stage-made").cannot(ACTION, path)?;
-    fchownat(&place, c"", None, Some(group), AtFlags::AT_EMPTY_PATH).cannot(ACTION, path)?;
+    fchownat(place, c"", None, Some(group), AtFlags::AT_EMPTY_PATH).cannot(ACTION, path)?;
     // Of a descriptor that only names it, neither fchmod nor fchmodat may change the permissions.
     let itself = format!("/proc/self/fd/{}", place.as_raw_fd());
     fs::set_permissions(itself, fs::Permissions::from_mode(staging::MODE)).cannot(ACTION, path)?;

@@ -28,8 +28,8 @@ use nix::errno::Errno;
 use standpipe_common::boot::BOOT_ID_BYTES;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::fifo::Identity;
-use standpipe_common::seam;
 use standpipe_common::sys::{self, Mapping, PAGE_BYTES};
+use standpipe_common::{own, seam};
 
 use crate::disk::{self, Dir, FileMode};
 use crate::record::Record;
@@ -125,19 +125,19 @@ impl Mailbox {
     pub fn create(dir: &Dir, file: &str, name: &str, home: &Home) -> Result<Mailbox> {
         let path = dir.path_of(file);
         let fresh = dir.create(file, FileMode { mode: 0o600, group: None })?;
-        let made = (|file: File| {
+        let made = (|file: &File| {
             if dir.file_system().is_ok_and(|magic| magic == BTRFS) {
                 // A help only: without it the mailbox works until the disk is full.
-                sys::set_no_copy_on_write(&file).ok();
+                sys::set_no_copy_on_write(file).ok();
             }
-            disk::allocate(&file, FILE_BYTES as u64).map_err(|error| no_room(dir, &path, error))?;
-            let mut mailbox = Mailbox { name: name.to_owned(), map: map(dir, &path, &file)? };
+            disk::allocate(file, FILE_BYTES as u64).map_err(|error| no_room(dir, &path, error))?;
+            let mut mailbox = Mailbox { name: name.to_owned(), map: map(dir, &path, file)? };
             mailbox.map.populate(0..FILE_BYTES).map_err(|error| no_room(dir, &path, error))?;
             mailbox.write_header(home).cannot("make mailbox", &path)?;
             Ok(mailbox)
-        })(fresh);
+        })(&fresh);
         if made.is_err() {
-            dir.remove(file).ok();
+            own::remove_this(&path, &fresh).ok();
         }
         made
     }

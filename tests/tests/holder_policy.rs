@@ -8,7 +8,7 @@ use std::time::Duration;
 use standpipe_tests::daemon::{Launch, Output};
 use standpipe_tests::deadline::{until, within};
 use standpipe_tests::pipe::{capacity, is_held};
-use standpipe_tests::privilege::{NOBODY, needs_root};
+use standpipe_tests::privilege::{NOBODY, give, needs_root, needs_seams};
 use standpipe_tests::scratch::{Scratch, make_fifo};
 
 fn holder(scratch: &Scratch) -> Launch {
@@ -230,5 +230,26 @@ fn a_fifo_that_cannot_be_given_away_is_removed_again() {
         let before = touched();
         assert!(!within(Duration::from_millis(200), || touched() != before), "it must not chase its own tail");
         assert_eq!(holder.lines_with("pipes.d/app").len() + holder.lines_with("cannot create").len(), 1);
+    });
+}
+
+#[test]
+fn what_was_put_in_the_place_of_a_fifo_that_could_not_be_given_away_stays() {
+    needs_seams(|| {
+        let scratch = Scratch::new();
+        let fifo = scratch.run("app");
+        scratch.link("app", &fifo);
+        scratch.write_policy("app.toml", "[fifo]\ncreate = true\n");
+        let at = |name: &str| scratch.path().join(name);
+        fs::write(at("faults"), "delay fifo-made 500\nEIO fifo-made 1\n").unwrap();
+        fs::write(at("trace"), "").unwrap();
+        give(&at("trace"));
+        fs::write(at("theirs"), "precious").unwrap();
+        let launch = holder(&scratch).env("STANDPIPE_TEST_FAULTS", at("faults"));
+        let holder = launch.env("STANDPIPE_TEST_TRACE", at("trace")).start_unready();
+        until("the FIFO", || fs::read_to_string(at("trace")).unwrap().contains("fifo-made"));
+        fs::rename(at("theirs"), &fifo).unwrap();
+        holder.wait_line("cannot create");
+        assert_eq!(fs::read_to_string(&fifo).unwrap(), "precious");
     });
 }

@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 use standpipe_tests::daemon::{Launch, Output};
+use standpipe_tests::deadline::until;
 use standpipe_tests::mounts::Mounted;
 use standpipe_tests::privilege::{give, needs_root, needs_seams};
-use standpipe_tests::scratch::{Scratch, set_mode};
+use standpipe_tests::scratch::{Scratch, make_fifo, set_mode};
 
 use support_c::{Owner, Tailing, count_lines};
 
@@ -177,5 +178,43 @@ fn a_stop_whose_state_could_not_be_stored_says_so() {
         let said = stand.daemon().stderr();
         let end = "No space left on device; the next run repeats what was delivered since the last save\n";
         assert!(said.contains("tailer: error: cannot store the last state: ") && said.ends_with(end), "{said}");
+    });
+}
+
+/// Starts a tailer that takes its time at this point, puts somebody's file in the place of `record` there, and demands
+/// that it stays.
+fn meddle(stand: &mut Tailing, record: &Path, point: &str, faults: &str) {
+    let (trace, theirs) = (stand.work("trace"), stand.work("theirs"));
+    for (path, text) in [(&trace, ""), (&theirs, "precious")] {
+        fs::write(path, text).unwrap();
+        give(path);
+    }
+    stand.faults(faults);
+    stand.start_by(stand.launch().env("STANDPIPE_TEST_TRACE", &trace));
+    until(point, || fs::read_to_string(&trace).unwrap().lines().any(|passed| passed == point));
+    fs::rename(&theirs, record).unwrap();
+    assert_eq!(stand.wait_exit(), 3, "{point}: {}", stand.daemon().stderr());
+    assert_eq!(fs::read_to_string(record).unwrap(), "precious", "{point}");
+    fs::remove_file(record).unwrap();
+}
+
+#[test]
+fn what_somebody_else_has_under_the_name_of_a_record_stays() {
+    let mut stand = Tailing::into_pipe(Owner::Tailer, true);
+    stand.configure("", &[("app.log", "")]);
+    stand.start();
+    stand.stop();
+    let is_record = |path: &PathBuf| path.to_string_lossy().contains("state.json.stage-");
+    let record = fs::read_dir(stand.work("")).unwrap().map(|entry| entry.unwrap().path()).find(is_record).unwrap();
+    fs::remove_file(&record).unwrap();
+    make_fifo(&record, 0o666);
+    stand.start_by(stand.launch());
+    assert_eq!(stand.wait_exit(), 3, "{}", stand.daemon().stderr());
+    assert!(fs::symlink_metadata(&record).unwrap().file_type().is_fifo());
+    assert!(stand.daemon().stderr().contains(": it is not ours; move it elsewhere"), "{}", stand.daemon().stderr());
+    fs::remove_file(&record).unwrap();
+    needs_seams(|| {
+        meddle(&mut stand, &record, "stage-make", "delay stage-make 500");
+        meddle(&mut stand, &record, "stage-allocate", "delay stage-allocate 500\nENOSPC stage-allocate 1");
     });
 }

@@ -149,10 +149,11 @@ impl Files {
 
     /// `FILE`, which stays where it is, is kept as `FILE.damaged` as well.
     pub(super) fn copy_aside(&self) -> Result<()> {
-        seam::pass("state-aside")
-            .and_then(|()| fs::copy(&self.file, &self.damaged))
-            .cannot("replace", &self.damaged)?;
-        Ok(())
+        seam::pass("state-aside").cannot("copy", &self.file)?;
+        let mut from = File::open(&self.file).cannot("open", &self.file)?;
+        let mut options = OpenOptions::new();
+        let copy = options.write(true).create_new(true).mode(MODE).open(&self.damaged);
+        io::copy(&mut from, &mut copy.cannot("make", &self.damaged)?).cannot("write", &self.damaged).map(drop)
     }
 
     /// `FILE` gets these bytes where it is, durably.

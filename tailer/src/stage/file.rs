@@ -1,23 +1,24 @@
 //! The file of a record: made, judged, mapped, and made longer.
 //!
 //! All of it is allocated, so that a full disk is an error here and no SIGBUS later. A file that is no sound record is
-//! renamed, never overwritten. Not here: what a record says ([`super::record`]).
+//! renamed, never overwritten; removed is only what we made and did not finish. Not here: what a record says ([`super::record`]).
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use nix::fcntl::{AT_FDCWD, FallocateFlags, fallocate};
 use nix::libc;
 use nix::sys::statfs::fstatfs;
+use nix::unistd::Uid;
 use standpipe_common::boot::BOOT_ID_BYTES;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::rename::{is_unsupported, rename_new};
-use standpipe_common::seam;
 use standpipe_common::sys::{self, Mapping, PAGE_BYTES};
+use standpipe_common::{own, seam};
 
 use super::decide::{Phase, Word};
 use super::message::Messages;
@@ -57,7 +58,7 @@ impl RecordFile {
     /// # Errors
     /// There is no room, or the kernel refuses.
     pub fn open(path: &Path, setting: Setting<'_>, said: &mut Messages) -> Result<RecordFile> {
-        if let Some(file) = open(path).cannot("open", path)? {
+        if let Some(file) = open(path)? {
             match judge(&file).cannot("read", path)? {
                 Verdict::Fit(area_bytes) => {
                     let map = map(&file, path)?;
@@ -68,15 +69,20 @@ impl RecordFile {
                     }
                     set_aside(path, setting.now_ns, "it is damaged", said)?;
                 }
-                Verdict::Unfinished => fs::remove_file(path).cannot("remove", path)?,
+                Verdict::Unfinished => own::remove_this(path, &file).cannot("remove", path)?,
                 Verdict::Unfit(cause) => set_aside(path, setting.now_ns, &cause, said)?,
             }
         }
-        let made = RecordFile::make(path, setting);
-        if made.is_err() {
-            fs::remove_file(path).ok();
+        seam::pass("stage-make").cannot("make", path)?;
+        let file = options().create_new(true).mode(0o600).open(path).cannot("make", path)?;
+        let made = RecordFile::make(&file, path, setting);
+        match made {
+            Ok(record) => Ok(RecordFile { record, path: path.to_path_buf(), file }),
+            Err(error) => {
+                own::remove_this(path, &file).ok();
+                Err(error)
+            }
         }
-        made
     }
 
     /// Makes room for twice as many slots.
@@ -96,15 +102,14 @@ impl RecordFile {
         Ok(())
     }
 
-    fn make(path: &Path, setting: Setting<'_>) -> Result<RecordFile> {
-        let file = options().create_new(true).mode(0o600).open(path).cannot("make", path)?;
-        if fstatfs(&file).is_ok_and(|stat| stat.filesystem_type().0 == BTRFS) {
+    fn make(file: &File, path: &Path, setting: Setting<'_>) -> Result<Record> {
+        if fstatfs(file).is_ok_and(|stat| stat.filesystem_type().0 == BTRFS) {
             // A help only: without it the record works until the disk is full.
-            sys::set_no_copy_on_write(&file).ok();
+            sys::set_no_copy_on_write(file).ok();
         }
         let bytes = slots_start(setting.area_bytes) + SLOTS_MIN * SLOT_BYTES;
-        allocate(&file, bytes).cannot("make", path)?;
-        let mut map = map(&file, path)?;
+        seam::pass("stage-allocate").and_then(|()| allocate(file, bytes)).cannot("make", path)?;
+        let mut map = map(file, path)?;
         map.populate(0..bytes).cannot("make", path)?;
         let header = map.bytes_mut();
         put_u32(header, VERSION_AT, VERSION);
@@ -113,7 +118,7 @@ impl RecordFile {
         map.store_word(WORD_AT, Word::idle(0).encode());
         // The magic last: without it nothing was ever recorded here.
         map.store_word(MAGIC_AT, u64::from_le_bytes(*MAGIC));
-        Ok(RecordFile { record: Record::of(map, setting.area_bytes), path: path.to_path_buf(), file })
+        Ok(Record::of(map, setting.area_bytes))
     }
 
     /// After another boot nothing of the block in flight is in any pipe, and header and block may be of different
@@ -143,10 +148,13 @@ enum Verdict {
 }
 
 fn judge(file: &File) -> io::Result<Verdict> {
-    let len = file.metadata()?.len() as usize;
+    let metadata = file.metadata()?;
+    let len = metadata.len() as usize;
+    let is_own = metadata.uid() == Uid::effective().as_raw();
     let mut header = [0; PAGE_BYTES];
     if len < PAGE_BYTES {
-        return Ok(if len == 0 { Verdict::Unfinished } else { Verdict::Unfit("it is damaged".to_owned()) });
+        let is_unfinished = len == 0 && is_own;
+        return Ok(if is_unfinished { Verdict::Unfinished } else { Verdict::Unfit("it is damaged".to_owned()) });
     }
     file.read_exact_at(&mut header, 0)?;
     let version = u32_at(&header, VERSION_AT);
@@ -154,14 +162,34 @@ fn judge(file: &File) -> io::Result<Verdict> {
     let is_sized = area_bytes.is_multiple_of(PAGE_BYTES)
         && (PAGE_BYTES..=super::decide::POSITION_MAX).contains(&area_bytes)
         && len >= slots_start(area_bytes) + SLOTS_MIN * SLOT_BYTES;
-    let holds = u64_at(&header, WORD_AT) != 0 && u64_at(&header, WORD_AT) != Word::idle(0).encode();
     Ok(match &header[MAGIC_AT..MAGIC_AT + 8] {
-        [0, 0, 0, 0, 0, 0, 0, 0] if !holds => Verdict::Unfinished,
+        [0, 0, 0, 0, 0, 0, 0, 0] if is_own && is_blank(file, &header)? => Verdict::Unfinished,
         magic if magic != MAGIC => Verdict::Unfit("it is damaged".to_owned()),
         _ if version != VERSION => Verdict::Unfit(format!("it is of version {version}, this tailer knows {VERSION}")),
         _ if !is_sized => Verdict::Unfit("it is damaged".to_owned()),
         _ => Verdict::Fit(area_bytes),
     })
+}
+
+/// Whether a file of ours without the magic has nothing but what its maker writes before that.
+fn is_blank(file: &File, header: &[u8; PAGE_BYTES]) -> io::Result<bool> {
+    let mut rest = *header;
+    for (at, bytes) in [(VERSION_AT, 4), (AREA_BYTES_AT, 4), (BOOT_AT, BOOT_ID_BYTES), (WORD_AT, 8)] {
+        rest[at..at + bytes].fill(0);
+    }
+    let is_idle = [0, Word::idle(0).encode()].contains(&u64_at(header, WORD_AT));
+    let mut is_blank = is_idle && rest.iter().all(|byte| *byte == 0);
+    let mut block = vec![0; 64 << 10];
+    let mut at = PAGE_BYTES as u64;
+    while is_blank {
+        let read = file.read_at(&mut block, at)?;
+        if read == 0 {
+            break;
+        }
+        is_blank = block[..read].iter().all(|byte| *byte == 0);
+        at += read as u64;
+    }
+    Ok(is_blank)
 }
 
 fn set_aside(path: &Path, now_ns: i64, cause: &str, said: &mut Messages) -> Result<()> {
@@ -178,11 +206,12 @@ fn set_aside(path: &Path, now_ns: i64, cause: &str, said: &mut Messages) -> Resu
     Ok(())
 }
 
-fn open(path: &Path) -> io::Result<Option<File>> {
-    match options().open(path) {
-        Ok(file) => Ok(Some(file)),
+/// A FIFO is not opened: a server that waits for a reader of it would be let in.
+fn open(path: &Path) -> Result<Option<File>> {
+    match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+        Ok(metadata) if !metadata.is_file() => Err(own::refusal(path)),
+        _ => options().open(path).map(Some).cannot("open", path),
     }
 }
 

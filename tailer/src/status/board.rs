@@ -107,7 +107,7 @@ impl Board {
         let Some(kept) = &mut self.kept else { return Ok(()) };
         let stored = kept.store(source, path, figures, error);
         if stored.is_err() {
-            fs::remove_file(&kept.path).ok();
+            own::remove_this(&kept.path, &kept.file).ok();
             self.kept = None;
         }
         stored
