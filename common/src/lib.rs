@@ -8,6 +8,7 @@
 //! - [`fifo`], [`watch`], [`staging`]: opening a pipe without harm, noticing that another took its place, and the pipe
 //!   beside it that the tailer goes through;
 //! - [`part`], [`archive`]: what stands in a log directory;
+//! - [`way`]: whether a stranger's link or directory is on the way to a file;
 //! - [`own`], [`rename`]: whether a file under a name of ours is ours, and names that take nobody's place;
 //! - [`clock`], [`boot`], [`seam`]: the wall clock, the boot, and the doors through which tests steer time and faults;
 //! - [`error`], [`cure`], [`logger`], [`standard`], [`ready`]: one sentence an error, what helps, a log that never blocks, standard output,
@@ -45,3 +46,4 @@ pub mod sys;
 pub mod table;
 pub mod units;
 pub mod watch;
+pub mod way;
