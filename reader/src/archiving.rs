@@ -19,7 +19,7 @@ use standpipe_common::seam;
 use crate::disk::{self, Dir, FileMode};
 use crate::line_end;
 use crate::listing::{Files, Listing, note_todo, remove_marks, unfinished_name};
-use crate::pairs::Pairs;
+use crate::pairs::{self, Pairs};
 
 /// What `level = "auto"` is while segments wait, or come fast.
 const LEVEL_QUICK: i32 = 1;
@@ -187,10 +187,8 @@ fn publish(dir: &Dir, name: &PartName, file: &File, unfinished: Option<String>) 
 /// Removes what was archived, unless another file took its name meanwhile.
 fn remove_segment(dir: &Dir, name: &PartName, ino: u64) -> Result<()> {
     let segment = name.file(PartKind::Segment);
-    if dir.stat(&segment).is_ok_and(|stat| stat.st_ino == ino) {
-        dir.remove(&segment)?;
-    }
-    remove_marks(dir, name)
+    let is_it = dir.stat(&segment).is_ok_and(|stat| stat.st_ino == ino);
+    if is_it { pairs::remove_segment(dir, name) } else { remove_marks(dir, name) }
 }
 
 /// A file that nobody sees yet: without a name, or where the file system has no such files, with a hidden one.

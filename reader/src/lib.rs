@@ -17,7 +17,7 @@
 //! - [`upkeep`], [`queue`], [`due`]: what is to become of sealed parts, and whose turn it is;
 //! - [`archiver`]: the thread that sees to it: [`archiving`], [`pairs`], [`spare`], [`expire`], [`stock`], [`retention`]; [`durable`];
 //! - [`hooks`], [`hook`]: what each archive is handed over to;
-//! - [`listing`], [`line_end`], [`state`]: what stands in a log directory;
+//! - [`listing`], [`line_end`], [`nuls`], [`state`]: what stands in a log directory;
 //! - [`leap`]: whether the wall clock can be believed;
 //! - [`title`]: what a lane is called in messages;
 //! - [`disk`]: the seam to the file system.
@@ -46,6 +46,7 @@ pub mod log_dir;
 pub mod logs;
 pub mod mailbox;
 pub mod mailboxes;
+pub mod nuls;
 pub mod others;
 pub mod output;
 pub mod pace;

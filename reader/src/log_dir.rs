@@ -14,6 +14,7 @@ use crate::disk::{self, Dir, FileMode};
 use crate::line_end;
 use crate::listing::{CURRENT, Listing, STATE_FILE, remove_marks};
 use crate::others;
+use crate::pairs::Pairs;
 use crate::segment::{Meddling, Segment};
 use crate::state::{PATTERNS_MAX, State};
 
@@ -55,6 +56,9 @@ impl LogDir {
         let rebooted = listing.has_state && listing.state.boot.as_deref() != Some(boot);
         if rebooted {
             cut_nuls(&dir, &listing, now_ns)?;
+            if let Err(error) = Pairs::suspect(&dir, &listing, mode) {
+                log::warn!("{error}");
+            }
         }
         drop_empty(&dir, &mut listing)?;
         let mut refusal = None;

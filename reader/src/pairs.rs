@@ -1,9 +1,15 @@
 //! Parts of which both files stand there, segment and archive: which of them counts.
 //!
-//! A complete archive always does. The segment beside it is what a kill left between the archive's name and the end of
-//! the segment: then it has the same bytes, and still its marks, which go last; it goes, with one line. Any other is a
-//! copy that somebody unpacked, whole, half or edited: it stays as it is, told once, and is neither archived nor handed
-//! over. An archive that is not complete gives way to a segment that has more, and never to one that has less.
+//! A complete archive always does. Beside it may stand:
+//! - what we left: a kill came between the archive's name and the end of the segment, or a power cut undid that end and
+//!   gave back some of its bytes, with NUL bytes where it had none. It still has its marks, which go last. If it holds
+//!   nothing that the archive does not, it goes, with one line; of two that differ the shorter is set aside.
+//! - a copy that somebody unpacked, whole, half or edited: it stays as it is, told once, and is neither archived nor
+//!   handed over.
+//!
+//! After another boot a copy cannot be told from a leftover that lost its marks: [`Pairs::suspect`] gives it empty ones,
+//! and it goes if the archive holds all of it, and stays otherwise. An archive that is not complete gives way to a
+//! segment that has more, and never to one that has less.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -16,8 +22,9 @@ use standpipe_common::error::{Cannot, Result};
 use standpipe_common::fifo::Identity;
 use standpipe_common::part::{PartKind, PartName};
 
-use crate::disk::{self, Dir};
-use crate::listing::remove_marks;
+use crate::disk::{self, Dir, FileMode};
+use crate::listing::{Listing, remove_marks};
+use crate::nuls;
 
 /// Inode, length and time of a file: while they stay, so does the verdict on it.
 type Look = (u64, i64, i64, i64);
@@ -45,36 +52,54 @@ impl Pairs {
         };
         let (segment, archive) = (name.file(PartKind::Segment), name.file(PartKind::Archive));
         let path = dir.path_of(&segment);
-        match compare(dir, name)? {
-            Compared::Same if has_marks(dir, name) => {
+        match (compare(dir, name)?, origin(dir, name)?) {
+            (Compared::Same | Compared::Held, Origin::Ours | Origin::Unsure) => {
                 self.known.remove(&key);
-                dir.remove(&segment)?;
-                remove_marks(dir, name)?;
-                log::info!("{}: removed, a reader was killed before it could; {archive} has it", path.display());
+                remove_segment(dir, name)?;
+                log::info!("{}: removed, a kill or a power cut had left it; {archive} has all of it", path.display());
             }
-            Compared::Same => {
+            (Compared::Same, Origin::Theirs) => {
                 say(format!(
                     "{}: an unpacked copy of {archive}, left alone; remove it when it is of no use",
                     path.display()
                 ));
             }
-            Compared::Other => say(format!(
+            (Compared::Other { is_longer: true }, Origin::Ours) => {
+                self.known.remove(&key);
+                set_aside(dir, &archive, "holds less than its segment, and something else; that is archived instead")?;
+                return Ok(true);
+            }
+            (Compared::Other { is_longer: false }, Origin::Ours) => {
+                self.known.remove(&key);
+                set_aside(dir, &segment, &format!("is not what {archive} holds, which is complete and counts"))?;
+                remove_marks(dir, name)?;
+            }
+            (Compared::Held | Compared::Other { .. }, _) => say(format!(
                 "{}: not what {archive} holds, which is complete and counts; the file is left alone",
                 path.display()
             )),
             // Asked again at the next look.
-            Compared::Written => drop(self.known.remove(&key)),
-            Compared::ArchiveHasMore => say(format!(
+            (Compared::Written, _) => drop(self.known.remove(&key)),
+            (Compared::ArchiveHasMore, _) => say(format!(
                 "{}: {archive} is damaged, but holds more than this file; both are left alone",
                 path.display()
             )),
-            Compared::SegmentHasMore => {
+            (Compared::SegmentHasMore, _) => {
                 self.known.remove(&key);
-                set_aside(dir, &archive)?;
+                set_aside(dir, &archive, "is not the whole of its segment, which is archived again")?;
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// After another boot: gives marks to the segments that stand beside an archive without any.
+    ///
+    /// # Errors
+    /// The disk's; they then count as copies of others, and nothing is lost by that.
+    pub fn suspect(dir: &Dir, listing: &Listing, mode: FileMode) -> Result<()> {
+        let without = listing.parts.iter().filter(|(_, files)| files.segment && files.archive && !files.marks);
+        without.map(|(name, _)| name.file(PartKind::Marks)).try_for_each(|marks| dir.create(marks, mode).map(drop))
     }
 
     /// Forgets what no longer is a pair in this directory.
@@ -91,62 +116,102 @@ fn look(dir: &Dir, name: &PartName, kind: PartKind) -> Result<Look> {
     Ok((stat.st_ino, stat.st_size, stat.st_mtime, stat.st_mtime_nsec))
 }
 
-fn has_marks(dir: &Dir, name: &PartName) -> bool {
+/// Whose a segment is that stands beside an archive.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// We left it.
+    Ours,
+    /// It has empty marks, from a power cut or from [`Pairs::suspect`].
+    Unsure,
+    /// Somebody put it there.
+    Theirs,
+}
+
+fn origin(dir: &Dir, name: &PartName) -> Result<Origin> {
     let file = name.file(PartKind::Marks);
-    dir.stat(&file).is_ok() && dir.has_foreign(&file, marks::is_beginning).is_ok_and(|foreign| !foreign)
+    let Ok(stat) = dir.stat(&file) else { return Ok(Origin::Theirs) };
+    Ok(if dir.has_foreign(&file, marks::is_beginning)? {
+        Origin::Theirs
+    } else if stat.st_size == 0 {
+        Origin::Unsure
+    } else {
+        Origin::Ours
+    })
+}
+
+/// Removes a segment of ours for good before its marks go, by which it is known as ours.
+pub fn remove_segment(dir: &Dir, name: &PartName) -> Result<()> {
+    dir.remove(name.file(PartKind::Segment))?;
+    dir.sync()?;
+    remove_marks(dir, name)
 }
 
 /// How a segment compares with the archive beside it.
 enum Compared {
     /// The archive is complete, and the segment has its bytes.
     Same,
-    /// It is complete, and the segment has others.
-    Other,
-    /// The archive is not complete, and somebody still writes one of the two.
+    /// It is complete, and the segment has the beginning of its bytes, or NUL bytes in the place of some.
+    Held,
+    /// It is complete, and the segment holds something else.
+    Other {
+        /// It has more bytes than the archive holds.
+        is_longer: bool,
+    },
+    /// Somebody still writes one of the two.
     Written,
-    /// It is not complete, but more of it can be read than the segment has.
+    /// The archive is not complete, but more can be read of it, or was in it, than the segment has.
     ArchiveHasMore,
     /// It is not complete.
     SegmentHasMore,
 }
 
 fn compare(dir: &Dir, name: &PartName) -> Result<Compared> {
-    let archive_name = name.file(PartKind::Archive);
-    let path = dir.path_of(&archive_name);
-    let segment = dir.open_read(name.file(PartKind::Segment))?;
+    let (segment_name, archive_name) = (name.file(PartKind::Segment), name.file(PartKind::Archive));
+    let (segment_path, path) = (dir.path_of(&segment_name), dir.path_of(&archive_name));
+    let segment = dir.open_read(&segment_name)?;
     let archive_file = dir.open_read(&archive_name)?;
-    let is_written = disk::is_written(&segment) || disk::is_written(&archive_file);
-    let len = segment.metadata().cannot("look at", dir.path_of(name.file(PartKind::Segment)))?.len();
+    if disk::is_written(&segment) || disk::is_written(&archive_file) {
+        return Ok(Compared::Written);
+    }
+    let len = segment.metadata().cannot("look at", &segment_path)?.len();
     let archive = Archive::open(archive_file, &path)?;
-    let mut held = Held { segment: &segment, at: 0, is_same: true };
+    let mut held = Matcher { segment: &segment, at: 0, len, is_same: true, is_held: true };
     let copied = archive.copy_to(&mut held).cannot("read", &path)?;
-    Ok(if copied.gaps.is_empty() {
-        // What is still written is no leftover of ours.
-        if held.is_same && copied.raw_bytes == len && !is_written { Compared::Same } else { Compared::Other }
-    } else if is_written {
-        Compared::Written
-    } else if copied.raw_bytes > len {
-        Compared::ArchiveHasMore
+    let bytes_max = copied.raw_bytes.max(archive.raw_bytes());
+    if !copied.gaps.is_empty() {
+        return Ok(if bytes_max > len { Compared::ArchiveHasMore } else { Compared::SegmentHasMore });
+    }
+    let kept = nuls::len_without(&segment, len).cannot("read", &segment_path)?;
+    Ok(if held.is_same && len == copied.raw_bytes {
+        Compared::Same
+    } else if held.is_held && kept <= copied.raw_bytes {
+        Compared::Held
     } else {
-        Compared::SegmentHasMore
+        Compared::Other { is_longer: kept > copied.raw_bytes }
     })
 }
 
-/// Takes the bytes of an archive and holds them against a segment.
-struct Held<'a> {
+/// Takes the bytes of an archive and holds them against a segment of `len` bytes.
+struct Matcher<'a> {
     segment: &'a File,
     at: u64,
+    len: u64,
+    /// As far as both go, they are the same.
     is_same: bool,
+    /// The same but for NUL bytes in the segment.
+    is_held: bool,
 }
 
-impl Write for Held<'_> {
+impl Write for Matcher<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.is_same {
-            let mut found = vec![0; bytes.len()];
-            self.is_same = match self.segment.read_exact_at(&mut found, self.at) {
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => false,
-                read => read.map(|()| found == bytes)?,
-            };
+        if self.is_held {
+            let common = bytes.len().min(usize::try_from(self.len.saturating_sub(self.at)).unwrap_or(usize::MAX));
+            let mut found = vec![0; common];
+            self.segment.read_exact_at(&mut found, self.at)?;
+            if found != bytes[..common] {
+                self.is_same = false;
+                self.is_held = found.iter().zip(bytes).all(|(found, byte)| found == byte || *found == 0);
+            }
         }
         self.at += bytes.len() as u64;
         Ok(bytes.len())
@@ -157,15 +222,15 @@ impl Write for Held<'_> {
     }
 }
 
-/// Puts an archive that is not complete out of the way, under a name that is free.
-fn set_aside(dir: &Dir, archive: &str) -> Result<()> {
-    let mut aside = format!("{archive}.damaged");
+/// Puts a file out of the way, under a name that is free, and says why.
+fn set_aside(dir: &Dir, file: &str, why: &str) -> Result<()> {
+    let mut aside = format!("{file}.damaged");
     let mut number = 2;
     while dir.stat(&aside).is_ok() {
-        aside = format!("{archive}.{number}.damaged");
+        aside = format!("{file}.{number}.damaged");
         number += 1;
     }
-    dir.rename_new(archive, &aside)?;
-    log::error!("{} is not the whole of its segment; set aside as {aside}, made again", dir.path_of(archive).display());
+    dir.rename_new(file, &aside)?;
+    log::error!("{} {why}; set aside as {aside}", dir.path_of(file).display());
     Ok(())
 }

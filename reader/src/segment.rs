@@ -19,6 +19,7 @@ use standpipe_common::part::{PartKind, PartName};
 use crate::disk::{self, Dir, FileMode};
 use crate::leap::is_plausible;
 use crate::line_end::ends_inside_line;
+use crate::nuls;
 use crate::output::Shape;
 use crate::record::Record;
 
@@ -255,7 +256,7 @@ impl Segment {
     /// Cuts the run of NUL bytes at its end, which a file system leaves where it lost the data of a power cut.
     /// Returns their number.
     pub fn cut_nuls(&mut self) -> io::Result<u64> {
-        let kept = len_without_nuls(&self.file, self.len)?;
+        let kept = nuls::len_without(&self.file, self.len)?;
         let cut = self.len - kept;
         if cut > 0 {
             disk::set_len(&self.file, kept)?;
@@ -395,20 +396,4 @@ impl Marks {
         self.last_ns = last.map_or(0, |mark| mark.time_ns);
         self.last_offset = last.map(|mark| mark.offset);
     }
-}
-
-/// Length of a file without the NUL bytes at its end.
-pub fn len_without_nuls(file: &File, len: u64) -> io::Result<u64> {
-    let mut end = len;
-    let mut block = vec![0; 64 << 10];
-    while end > 0 {
-        let start = end.saturating_sub(block.len() as u64);
-        let found = &mut block[..(end - start) as usize];
-        file.read_exact_at(found, start)?;
-        if let Some(last) = found.iter().rposition(|byte| *byte != 0) {
-            return Ok(start + last as u64 + 1);
-        }
-        end = start;
-    }
-    Ok(0)
 }

@@ -160,7 +160,7 @@ impl Report<'_> {
             for path in &lane.damaged {
                 say(
                     true,
-                    format!("{path} was set aside: it is not the whole of its segment; remove it when it is of no use"),
+                    format!("{path} was set aside: another file of that part counts; delete it once it is of no use"),
                 );
             }
         }
