@@ -37,6 +37,16 @@ impl Error {
         Error::new(action, path, io::Error::other(cause.into()))
     }
 
+    /// The same, for want of room.
+    pub fn no_room(action: impl Into<String>, path: impl AsRef<Path>, cause: impl Into<String>) -> Error {
+        Error::new(action, path, io::Error::new(io::ErrorKind::StorageFull, cause.into()))
+    }
+
+    /// It is for want of room, on the disk or of a quota. EFBIG is not: a file is too long then.
+    pub fn is_no_room(&self) -> bool {
+        matches!(self.cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+
     /// The errno behind the cause, if the kernel gave one.
     pub fn errno(&self) -> Option<Errno> {
         self.cause.raw_os_error().map(Errno::from_raw)

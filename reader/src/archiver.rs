@@ -12,7 +12,7 @@ use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::{clock, sys};
 
 use crate::archiving::{self, Backlog, How, Tools};
-use crate::disk::{self, Dir};
+use crate::disk::Dir;
 use crate::expire::Expirer;
 use crate::leap::{CLOCK_FILE, ClockWatch};
 use crate::pairs::Pairs;
@@ -124,5 +124,5 @@ impl Archiver {
 }
 
 fn is_no_room(done: &Result<Backlog>) -> bool {
-    done.as_ref().is_err_and(|error| disk::is_no_room(error.errno()))
+    done.as_ref().is_err_and(Error::is_no_room)
 }

@@ -344,11 +344,6 @@ impl AsFd for Dir {
     }
 }
 
-/// Whether that error is for want of room, which removing old parts may mend. EFBIG is not: a file is too long then.
-pub fn is_no_room(errno: Option<Errno>) -> bool {
-    matches!(errno, Some(Errno::ENOSPC | Errno::EDQUOT))
-}
-
 /// A regular file of our own uid: one whose name here we may remove. That somebody gave it another name elsewhere does
 /// not keep it here.
 pub fn is_removable(stat: &FileStat) -> bool {

@@ -72,7 +72,7 @@ pub enum Rotation {
 impl Drain {
     /// A thread without lanes. Tokens of the poll set from 0 on are lanes. Log directories may use `descriptors`.
     pub fn new(root: Root, registry: Registry, mut mailboxes: Mailboxes, descriptors: usize) -> Result<Drain> {
-        let mailbox = Some(mailboxes.take()?);
+        let mailbox = mailboxes.take_ready();
         let glance = Glance::new().cannot("make", "a pipe to look into others")?;
         let (agenda, board) = (Agenda::new(Instant::now()), Board::make(root.dir()));
         let awake_max = awake_max(descriptors);
@@ -383,7 +383,12 @@ impl Drain {
         }
         let dir = self.root.lane_dir(lane.name())?;
         let now_ns = clock::now_ns();
-        lane.attach(dir, self.root.boot(), now_ns)?;
+        if let Err(error) = lane.attach(dir, self.root.boot(), now_ns) {
+            if error.is_no_room() {
+                lane.order_as_found(&self.root.lane_dir(lane.name())?);
+            }
+            return Err(error);
+        }
         self.note_due(index, now_ns);
         self.awake.push_back(index);
         if self.awake.len() > self.awake_max {

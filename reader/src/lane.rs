@@ -12,13 +12,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use standpipe_common::error::{Cannot, Error, Result};
-use standpipe_common::fifo::Fifo;
+use standpipe_common::fifo::{Fifo, Identity};
 use standpipe_common::part::{PartKind, PartName};
 use standpipe_common::policy::Durability;
 
 use self::sickness::Sick;
 use crate::disk::Dir;
 use crate::glance::Glance;
+use crate::listing::Listing;
 use crate::log_dir::LogDir;
 use crate::mailbox::{DATA_BYTES, Mailbox};
 use crate::pipes::{Pipes, Source};
@@ -382,10 +383,23 @@ impl Lane {
             && let Ok(dir) = log.dir().identity()
         {
             let active = log.segment().name().clone();
-            self.told = Some(active.clone());
-            let (upkeep, gauge) = (self.settings.upkeep.clone(), self.gauge.clone());
-            self.queue.put(&self.name, Order { dir, active, upkeep, gauge });
+            self.order(dir, active);
         }
+    }
+
+    /// Its log directory cannot be taken up for want of room, which the archiver may make there: old parts may go, and
+    /// sealed ones shrink.
+    pub fn order_as_found(&mut self, dir: &Dir) {
+        let newest = Listing::read(dir).ok().and_then(|listing| listing.newest().cloned());
+        if let (Some(newest), Ok(dir)) = (newest, dir.identity()) {
+            self.order(dir, newest);
+        }
+    }
+
+    fn order(&mut self, dir: Identity, active: PartName) {
+        self.told = Some(active.clone());
+        let (upkeep, gauge) = (self.settings.upkeep.clone(), self.gauge.clone());
+        self.queue.put(&self.name, Order { dir, active, upkeep, gauge });
     }
 }
 

@@ -240,6 +240,12 @@ impl Mailbox {
         self.store(Phase::Empty);
     }
 
+    /// Makes all its pages writable, as far as a file system can promise that: a store into one that finds no room, as
+    /// after a snapshot, is SIGBUS.
+    pub fn make_writable(&self) -> io::Result<()> {
+        self.map.populate(0..FILE_BYTES)
+    }
+
     /// Fills all of it again, whatever was there.
     pub fn clear_all(&mut self) {
         self.clear(DATA_BYTES);
@@ -370,14 +376,18 @@ fn random_fill() -> io::Result<Vec<u8>> {
 }
 
 fn no_room(dir: &Dir, path: &Path, error: io::Error) -> Error {
-    match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::ENOSPC | Errno::EDQUOT | Errno::EFAULT) => {
-            let free = dir.free_bytes().map_or_else(|_| "?".to_owned(), |free| free.to_string());
-            let cause = format!("a mailbox takes {FILE_BYTES} bytes, and {free} are free");
-            Error::because("make mailbox", path, cause)
-        }
-        _ => Error::new("make mailbox", path, error),
+    let free = dir.free_bytes();
+    let is_no_room = match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ENOSPC | Errno::EDQUOT) => true,
+        // A page that cannot be had, or a disk that cannot be read.
+        Some(Errno::EFAULT) => free.as_ref().is_ok_and(|free| *free < FILE_BYTES as u64),
+        _ => false,
+    };
+    if !is_no_room {
+        return Error::new("make mailbox", path, error);
     }
+    let free = free.map_or_else(|_| "?".to_owned(), |free| free.to_string());
+    Error::no_room("make mailbox", path, format!("a mailbox takes {FILE_BYTES} bytes, and {free} are free"))
 }
 
 fn map(dir: &Dir, path: &Path, file: &File) -> Result<Mapping> {

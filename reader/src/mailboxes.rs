@@ -2,12 +2,18 @@
 //!
 //! At start every one that is there is ours, for we have the lock. What is EMPTY or DONE serves again; what holds a
 //! chunk waits for its recovery; what cannot be believed is set aside with one line. One EMPTY mailbox is kept in
-//! reserve, for a lane whose disk fails keeps its own, and a full disk gives none.
+//! reserve, for a lane whose disk fails keeps its own, and a full disk gives none. Where something of ours is there that
+//! may be recovered or removed, none is needed to begin with: lanes wait until there is room for one.
+
+use std::ffi::OsString;
+use std::path::Path;
 
 use jiff::Timestamp;
 use standpipe_common::clock;
 use standpipe_common::error::Result;
 
+use crate::disk::Dir;
+use crate::listing::STATE_FILE;
 use crate::mailbox::{Home, Mailbox, Phase, Unfit, peek};
 use crate::record::Record;
 use crate::shelf::{Shelf, open_read};
@@ -27,33 +33,56 @@ pub struct Mailboxes {
 impl Mailboxes {
     /// Takes up those of `shelf`, and makes sure that there are two to begin with, where new ones come. The second
     /// value holds chunks that wait for recovery.
+    ///
+    /// # Errors
+    /// The disk's; no room for mailboxes in a log root that is new, where nothing could ever make some.
     pub fn take_up(shelf: Shelf, home: Home) -> Result<(Mailboxes, Vec<Mailbox>)> {
         let mut mailboxes = Mailboxes { shelf, home, ready: Vec::new() };
         let mut holding = Vec::new();
-        for name in mailboxes.shelf.names()? {
+        let names = mailboxes.shelf.names()?;
+        let is_new = names.is_empty() && !has_logs(mailboxes.shelf.root());
+        for name in names {
             let Some(place) = mailboxes.shelf.place(&name)? else {
-                mailboxes.set_aside(&name, "it leads to a file that is not there")?;
+                told(mailboxes.set_aside(&name, "it leads to a file that is not there"));
                 continue;
             };
             match Mailbox::open(&place.dir, &place.file, &name, &mailboxes.home)? {
                 Ok(mailbox) if matches!(mailbox.phase(), Some(Phase::Armed | Phase::Full(_))) => holding.push(mailbox),
-                Ok(mut mailbox) => {
+                Ok(mut mailbox) if mailbox.make_writable().is_ok() => {
                     mailbox.clear_all();
                     mailboxes.give_back(mailbox);
                 }
-                Err(unfit) => mailboxes.retire(&name, unfit)?,
+                // It holds nothing, and what it takes may be the room for another.
+                Ok(_) => told(mailboxes.shelf.remove(&name)),
+                Err(unfit) => told(mailboxes.retire(&name, unfit)),
             }
         }
-        while mailboxes.ready.len() < 2 {
-            let fresh = mailboxes.shelf.make(&mailboxes.home)?;
-            mailboxes.ready.push(fresh);
-        }
+        mailboxes.fill_up(is_new)?;
         Ok((mailboxes, holding))
     }
 
-    /// An EMPTY mailbox, made if none lies ready.
+    fn fill_up(&mut self, is_new: bool) -> Result<()> {
+        while self.ready.len() < 2 {
+            match self.shelf.make(&self.home) {
+                Ok(fresh) => self.ready.push(fresh),
+                Err(error) if error.is_no_room() && !is_new => {
+                    log::warn!("{error}; pipes are read when there is room for one");
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// An EMPTY mailbox, if one lies ready.
+    pub fn take_ready(&mut self) -> Option<Mailbox> {
+        self.ready.pop()
+    }
+
+    /// The same, made if none does.
     pub fn take(&mut self) -> Result<Mailbox> {
-        self.ready.pop().map_or_else(|| self.shelf.make(&self.home), Ok)
+        self.take_ready().map_or_else(|| self.shelf.make(&self.home), Ok)
     }
 
     /// Takes back an EMPTY mailbox; more than one in use and one in reserve are not kept, nor those that an earlier
@@ -104,5 +133,18 @@ impl Mailboxes {
 
     fn held(&self, name: &str) -> Option<(Record, usize)> {
         peek(&open_read(self.shelf.root(), name.as_ref()).ok()?).ok().flatten()
+    }
+}
+
+/// Whether a log root has logs of ours, or is one.
+fn has_logs(root: &Dir) -> bool {
+    let is_log = |name: &OsString| root.stat(Path::new(name).join(STATE_FILE)).is_ok();
+    root.stat(STATE_FILE).is_ok() || root.names().is_ok_and(|names| names.iter().any(is_log))
+}
+
+/// A mailbox that stays where it is stops nothing: the next start finds it again.
+fn told(done: Result<()>) {
+    if let Err(error) = done {
+        log::error!("{error}");
     }
 }

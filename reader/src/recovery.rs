@@ -45,6 +45,7 @@ pub enum Settled {
 /// # Errors
 /// The disk's. The mailbox then is FULL and this can be tried again.
 pub fn settle(mailbox: &mut Mailbox, log: &mut LogDir, fifo: Option<&Fifo>) -> Result<Settled> {
+    mailbox.make_writable().cannot("reserve memory for", log.dir().path())?;
     let Some(record) = mailbox.record() else { return Ok(Settled::Misfit("its record is damaged".to_owned())) };
     let n = match mailbox.phase() {
         Some(Phase::Full(n)) => n,

@@ -11,7 +11,6 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-use nix::errno::Errno;
 use standpipe_common::archive::marks::{self, MARK_BYTES, Mark};
 use standpipe_common::error::{Cannot, Result};
 use standpipe_common::part::{PartKind, PartName};
@@ -341,7 +340,7 @@ impl Drop for Segment {
 }
 
 fn is_no_room(error: &io::Error) -> bool {
-    disk::is_no_room(error.raw_os_error().map(Errno::from_raw))
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// The file of marks beside a segment.

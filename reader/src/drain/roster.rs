@@ -24,10 +24,16 @@ impl Drain {
         index
     }
 
-    /// Adds the only lane, without whose log there is no work.
+    /// Adds the only lane, without whose log there is no work, unless it may be had once there is room.
     pub fn add_only(&mut self, lane: Lane) -> Result<()> {
         let index = self.push(lane);
-        self.attach(index)
+        match self.attach(index) {
+            Err(error) if error.is_no_room() => {
+                self.fall_sick(index, &error, None);
+                Ok(())
+            }
+            attached => attached,
+        }
     }
 
     /// Settles the chunks that readers before us left. Returns the bytes that went into logs.

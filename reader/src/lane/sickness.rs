@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use standpipe_common::error::{Error, Result};
 
 use super::{Lane, no_log};
-use crate::disk;
 use crate::mailbox::Mailbox;
 use crate::recovery::{self, Settled};
 use crate::title;
@@ -45,7 +44,7 @@ impl Lane {
             log::error!("{error}; {} is not read until this is mended", title::of(&self.name));
         }
         let mut wait = before.as_ref().map_or(RETRY_SPAN, |sick| (sick.wait * 2).min(RETRY_SPAN_MAX));
-        if disk::is_no_room(error.errno()) {
+        if error.is_no_room() {
             self.queue.ask_room(&self.name);
             wait = ROOM_SPAN;
         }
