@@ -22,13 +22,28 @@ use crate::mailbox::{Mailbox, Phase};
 use crate::record::Record;
 use crate::title;
 
+/// Where nothing of a chunk is seen in the data area: most bytes that are taken for a chunk which equals the fill, as one
+/// of two bytes in 65,536 of a binary stream does.
+const UNSEEN_CHUNK_MAX: usize = 2;
+/// Most bytes of an end that is not seen of a chunk whose beginning is, which proves the read.
+const UNSEEN_END_MAX: usize = 16;
+
 /// What a read brought that nobody counted any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Arrived {
-    /// Bytes that left the pipe.
-    pub n: usize,
+struct Arrived {
+    /// Bytes of it that are here, and nowhere else. 0: no read took place.
+    n: usize,
+    beside: Beside,
+}
+
+/// What else the traces of a read tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beside {
+    Nothing,
     /// The kernel stopped inside a buffer of the pipe; so many bytes were told apart from those still in it.
-    pub stopped: Option<usize>,
+    Stopped(usize),
+    /// The read did not bring what it asked for, and so many bytes are in the pipe no more: another program reads it.
+    Taken(usize),
 }
 
 /// How a mailbox was settled.
@@ -50,10 +65,11 @@ pub fn settle(mailbox: &mut Mailbox, log: &mut LogDir, fifo: Option<&Fifo>) -> R
     let n = match mailbox.phase() {
         Some(Phase::Full(n)) => n,
         Some(Phase::Armed) => {
-            let Some(n) = count_armed(mailbox, &record, fifo).cannot("look into the pipe of", log.dir().path())? else {
+            let n = count_armed(mailbox, &record, fifo).cannot("look into the pipe of", log.dir().path())?;
+            if n == 0 {
                 mailbox.clear_all();
                 return Ok(Settled::Recovered(0));
-            };
+            }
             n
         }
         _ => {
@@ -102,8 +118,8 @@ fn misfit(log: &LogDir, record: &Record, chunk: &[u8]) -> Result<Option<String>>
     Ok((!fits).then(|| format!("{} does not end where it was written to", record.part)))
 }
 
-/// How many bytes came into an ARMED mailbox. `None`: no read took place.
-fn count_armed(mailbox: &Mailbox, record: &Record, fifo: Option<&Fifo>) -> std::io::Result<Option<usize>> {
+/// How many bytes came into an ARMED mailbox.
+fn count_armed(mailbox: &Mailbox, record: &Record, fifo: Option<&Fifo>) -> std::io::Result<usize> {
     let data = mailbox.data(record.want);
     let touched = (0..record.want).rev().find(|at| data[*at] != mailbox.fill_at(*at)).map_or(0, |last| last + 1);
     let fifo = fifo.filter(|fifo| fifo.identity() == record.fifo);
@@ -112,12 +128,20 @@ fn count_armed(mailbox: &Mailbox, record: &Record, fifo: Option<&Fifo>) -> std::
         Some(fifo) if touched > 0 && touched < record.want => Glance::of_one_buffer()?.look(fifo, PAGE_BYTES)?.to_vec(),
         _ => Vec::new(),
     };
-    let arrived = arrived(record, &data[..touched], waiting, &head);
-    if let Some(Arrived { n, stopped: Some(left) }) = arrived {
-        let lane = title::of(&record.lane);
-        log::warn!("{lane}: the last read was stopped after {n} bytes; {left} more were still in the pipe");
+    let Arrived { n, beside } = arrived(record, &data[..touched], waiting, &head);
+    let lane = title::of(&record.lane);
+    match beside {
+        Beside::Nothing => {}
+        Beside::Stopped(left) => {
+            log::warn!("{lane}: the last read was stopped after {n} bytes; {left} more were still in the pipe");
+        }
+        Beside::Taken(missing) => log::error!(
+            "{lane}: another program reads its pipe: of the {} bytes that the last read asked for {n} came, and {missing} \
+             bytes are in neither pipe nor log",
+            record.want
+        ),
     }
-    Ok(arrived.map(|arrived| arrived.n))
+    Ok(n)
 }
 
 /// How many bytes the last read took, from its traces alone.
@@ -126,37 +150,29 @@ fn count_armed(mailbox: &Mailbox, record: &Record, fifo: Option<&Fifo>) -> std::
 /// - `waiting`: what FIONREAD says now of the pipe in the record, if it is still that pipe;
 /// - `head`: what the pipe's first buffer holds now.
 ///
-/// `None`: no read took place. We are the only reader and asked for no more than was there, so the kernel gave all of
-/// `want`, unless it met a fault at a page of the data area while we were being killed: then the buffer at hand is
-/// partly here and still whole in the pipe.
-fn arrived(record: &Record, touched: &[u8], waiting: Option<usize>, head: &[u8]) -> Option<Arrived> {
-    let whole = Some(Arrived { n: record.want, stopped: None });
-    let at_page = touched.len().is_multiple_of(PAGE_BYTES);
-    if touched.len() == record.want {
-        return whole;
+/// We are the only reader and asked for no more than was there, so the kernel gave all of `want` or nothing, unless it
+/// met a fault at a page of the data area while we were being killed: then the buffer at hand is partly here and still
+/// whole in the pipe. What is not seen here is data only if it is so short that data may equal the fill by chance: the
+/// fill is random, and nobody else can read it. More of it, missing from the pipe, was taken by another program.
+fn arrived(record: &Record, touched: &[u8], waiting: Option<usize>, head: &[u8]) -> Arrived {
+    let seen = touched.len();
+    let unseen = record.want - seen;
+    let unseen_max = if seen == 0 { UNSEEN_CHUNK_MAX } else { UNSEEN_END_MAX };
+    let at_page = seen.is_multiple_of(PAGE_BYTES);
+    // Without the pipe nothing tells.
+    let missing = waiting.map_or(0, |waiting| record.queued.saturating_sub(seen + waiting));
+    let is_odd = missing > 0 || !at_page;
+    if unseen == 0 || is_odd && unseen <= unseen_max {
+        return Arrived { n: record.want, beside: Beside::Nothing };
     }
-    let Some(waiting) = waiting else {
-        // The pipe is gone, and with it all that could tell more.
-        return match (touched.len(), at_page) {
-            (0, _) => None,
-            (_, false) => whole,
-            (n, true) => Some(Arrived { n, stopped: None }),
-        };
-    };
-    // A chunk that ends like the fill: more bytes are missing from the pipe than can be seen here.
-    if waiting < record.queued.saturating_sub(touched.len()) {
-        return whole;
+    if is_odd {
+        return Arrived { n: seen, beside: Beside::Taken(missing) };
     }
-    if touched.is_empty() {
-        return None;
-    }
-    if !at_page {
-        return whole;
-    }
+    let Some(waiting) = waiting.filter(|_| seen > 0) else { return Arrived { n: seen, beside: Beside::Nothing } };
     let taken_min = record.queued.saturating_sub(waiting);
-    let left_max = touched.len().saturating_sub(taken_min).min(head.len().saturating_sub(1));
+    let left_max = seen.saturating_sub(taken_min).min(head.len().saturating_sub(1));
     let left = (1..=left_max).rev().find(|left| touched.ends_with(&head[..*left])).unwrap_or(0);
-    Some(Arrived { n: touched.len() - left, stopped: Some(left) })
+    Arrived { n: seen - left, beside: Beside::Stopped(left) }
 }
 
 #[cfg(test)]
@@ -183,23 +199,34 @@ mod tests {
     #[test]
     fn the_traces_of_a_read_tell_how_much_it_took() {
         const P: usize = PAGE_BYTES;
-        let same = |n| Some(Arrived { n, stopped: None });
+        let brought = |n| Arrived { n, beside: Beside::Nothing };
+        let taken = |n, missing| Arrived { n, beside: Beside::Taken(missing) };
         // queued, want, bytes touched, waiting now, arrived
         let cases = [
-            (100, 100, 0, Some(100), None),
-            (100, 100, 0, Some(250), None),
-            (100, 100, 0, None, None),
-            (100, 100, 100, Some(0), same(100)),
-            (100, 100, 100, None, same(100)),
+            (100, 100, 0, Some(100), brought(0)),
+            (100, 100, 0, Some(250), brought(0)),
+            (100, 100, 0, None, brought(0)),
+            (100, 100, 100, Some(0), brought(100)),
+            (100, 100, 100, None, brought(100)),
             // Ends like the fill.
-            (100, 100, 0, Some(0), same(100)),
-            (100, 100, 60, Some(0), same(100)),
-            (100, 100, 60, None, same(100)),
-            (3 * P, 2 * P, P, Some(P), same(2 * P)),
+            (2, 2, 0, Some(0), brought(2)),
+            (100, 100, 84, Some(0), brought(100)),
+            (100, 100, 84, None, brought(100)),
+            (P + 16, P + 16, P, Some(0), brought(P + 16)),
+            // Too long an end to be data.
+            (3, 3, 0, Some(0), taken(0, 3)),
+            (100, 100, 0, Some(0), taken(0, 100)),
+            (100, 100, 0, Some(60), taken(0, 40)),
+            (100, 100, 60, Some(0), taken(60, 40)),
+            (100, 100, 60, None, taken(60, 0)),
+            // A packet, and the others still wait.
+            (100, 100, 60, Some(40), taken(60, 0)),
+            // Stopped, and then somebody came.
+            (3 * P, 2 * P, P, Some(P), taken(P, P)),
             // At a page, and the pipe is gone: as far as can be seen.
-            (2 * P, 2 * P, P, None, same(P)),
+            (2 * P, 2 * P, P, None, brought(P)),
             // At a page, nothing recognised in the pipe: the copy stopped between buffers.
-            (2 * P, 2 * P, P, Some(P), Some(Arrived { n: P, stopped: Some(0) })),
+            (2 * P, 2 * P, P, Some(P), Arrived { n: P, beside: Beside::Stopped(0) }),
         ];
         for (queued, want, touched, waiting, expected) in cases {
             let data = vec![b'x'; touched];
@@ -218,9 +245,9 @@ mod tests {
         let left = 1000;
         let head: Vec<u8> = data[PAGE_BYTES - left..].iter().copied().chain(0..=255).collect();
         let waiting = 3 * PAGE_BYTES - (PAGE_BYTES - left);
-        let expected = Arrived { n: PAGE_BYTES - left, stopped: Some(left) };
-        assert_eq!(arrived(&record, &data, Some(waiting), &head), Some(expected));
+        let expected = Arrived { n: PAGE_BYTES - left, beside: Beside::Stopped(left) };
+        assert_eq!(arrived(&record, &data, Some(waiting), &head), expected);
         // More was written since: the same.
-        assert_eq!(arrived(&record, &data, Some(waiting + 500), &head), Some(expected));
+        assert_eq!(arrived(&record, &data, Some(waiting + 500), &head), expected);
     }
 }

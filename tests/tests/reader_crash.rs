@@ -4,6 +4,7 @@
 mod support_b;
 
 use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::thread;
 
@@ -77,7 +78,8 @@ fn fill_of(bench: &Bench) -> Vec<u8> {
 #[test]
 fn r49_a_chunk_that_equals_the_fill_at_its_end_is_whole() {
     needs_seams(|| {
-        let cases = [(0, PAGE), (0, 100), (50, 100), (PAGE, 100), (PAGE - 10, 10), (PAGE, PAGE), (3 * PAGE, 1)];
+        // A longer end is not data, for nobody else can read the fill: see the tests of bytes that are taken.
+        let cases = [(0, 1), (0, 2), (50, 16), (PAGE, 16), (PAGE - 10, 10), (3 * PAGE, 1)];
         for (text, tail) in cases {
             for later in ["", "later\n"] {
                 if !later.is_empty() && text.is_multiple_of(PAGE) {
@@ -236,5 +238,56 @@ fn a_kill_at_each_point_of_a_turn_repeats_and_loses_nothing() {
             stop(reader);
         }
         assert_eq!(KILLED, 137);
+    });
+}
+
+/// Takes `n` bytes from a pipe, as another program does.
+fn take(pipe: &File, n: usize) -> Vec<u8> {
+    let mut taken = vec![0; n];
+    { pipe }.read_exact(&mut taken).expect("bytes in the pipe");
+    taken
+}
+
+#[test]
+fn bytes_that_another_program_took_while_the_reader_was_dead_are_said_and_no_fill_is_stored() {
+    needs_seams(|| {
+        let bytes = numbered(3 * PAGE);
+        // Killed before its read, or stopped in it at a page; taken; written afterwards.
+        for (len, stop_at, taken, later) in [
+            (13, None, 13, "later\n"),
+            (3, None, 3, "z\n"),
+            (3 * PAGE, None, 3 * PAGE, ""),
+            (3 * PAGE, None, 1000, ""),
+            (3 * PAGE, Some(PAGE), 2 * PAGE, "later\n"),
+            (3 * PAGE, Some(PAGE), 100, ""),
+        ] {
+            let what = format!("{len} bytes, stopped at {stop_at:?}, {taken} taken");
+            let bench = Bench::new();
+            let pipe = hold(&bench.scratch.pipe("app"));
+            put(&pipe, &bytes[..len]);
+            match stop_at {
+                None => {
+                    bench.faults("kill read 1");
+                    run_to_kill(bench.reader());
+                }
+                Some(offset) => {
+                    bench.faults(&format!("kill word {}", words_to_full()));
+                    run_to_kill(bench.reader().env("STANDPIPE_TEST_STOP", offset.to_string()));
+                }
+            }
+            let left = queued(&pipe);
+            take(&pipe, taken);
+            put(&pipe, later.as_bytes());
+            let reader = bench.plain_reader().start();
+            let said = reader.wait_line("app: another program reads its pipe");
+            let expected = [&bytes[..len - left], &bytes[len - left + taken..len], later.as_bytes()].concat();
+            bench.wait_stored("app", &expected);
+            assert!(
+                said.contains(&format!("of the {len} bytes that the last read asked for {} came", len - left)),
+                "{what}: {said}"
+            );
+            assert!(said.contains(&format!("and {} bytes are in neither", taken - later.len())), "{what}: {said}");
+            stop(reader);
+        }
     });
 }
