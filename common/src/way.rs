@@ -5,8 +5,9 @@
 //! Root, whoever owns `/` (root by another number in a user namespace) and we ourselves may lead anywhere. Of everybody
 //! else X this holds:
 //! - what a link of X, or a link in a directory of X, leads to belongs to X;
-//! - what stands in a directory of X, at any depth, belongs to X as well; where it is only read, it may also be a file
-//!   that everybody may read, for that gives nothing away.
+//! - what stands in a directory of X, at any depth, belongs to X as well. Where it is only read, it may also be a file
+//!   that everybody may read, for that gives nothing away. A FIFO with one name may belong to anybody: a directory of
+//!   the holder's user has the FIFOs of all servers, and X cannot bring another's there but out of a directory of his own.
 //!
 //! systemd calls the opposite an unsafe path transition, and refuses it in the same way (`CHASE_SAFE`).
 //!
@@ -17,7 +18,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
@@ -78,12 +79,21 @@ pub enum Way {
     Turned(Turn),
 }
 
+impl Way {
+    fn or_refusal(self) -> io::Result<(File, Metadata)> {
+        match self {
+            Way::Safe(file, metadata) => Ok((file, metadata)),
+            Way::Turned(turn) => Err(io::Error::new(io::ErrorKind::PermissionDenied, turn.to_string())),
+        }
+    }
+}
+
 /// Walks to `path` and tells what stands there.
 ///
 /// # Errors
 /// What the kernel says on the way; ENOENT: nothing is there.
 pub fn walk(path: &Path, to: Use) -> io::Result<Way> {
-    Walk::begin(to, trusted()?)?.go(path)
+    Walk::begin(to, trusted()?)?.go(&std::path::absolute(path)?)
 }
 
 /// The same, with a refusal as an error, for those who only need to say it.
@@ -91,10 +101,25 @@ pub fn walk(path: &Path, to: Use) -> io::Result<Way> {
 /// # Errors
 /// As [`walk`]; and the refusal.
 pub fn open(path: &Path, to: Use) -> io::Result<(File, Metadata)> {
-    match walk(path, to)? {
-        Way::Safe(file, metadata) => Ok((file, metadata)),
-        Way::Turned(turn) => Err(io::Error::new(io::ErrorKind::PermissionDenied, turn.to_string())),
-    }
+    walk(path, to)?.or_refusal()
+}
+
+/// Walks on from a directory that is open, and of which `at` is the path.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_below(dir: &File, at: &Path, rest: &Path, to: Use) -> io::Result<(File, Metadata)> {
+    let mut walk = Walk::begin(to, trusted()?)?;
+    (walk.dir, walk.here) = (dir.try_clone()?, at.to_path_buf());
+    walk.go(rest)?.or_refusal()
+}
+
+/// Whether a user may lead us to what is not his: root, whoever owns `/`, and we ourselves.
+///
+/// # Errors
+/// `/` cannot be looked at.
+pub fn is_trusted(uid: u32) -> io::Result<bool> {
+    Ok(trusted()?.contains(&uid))
 }
 
 /// Whether what was found at `path` may be used: the way there is safe, and it is still there. `None`: it may.
@@ -107,6 +132,21 @@ pub fn check(path: &Path, found: Identity, to: Use) -> io::Result<Option<Turn>> 
         Way::Safe(..) => Err(Errno::EAGAIN.into()),
         Way::Turned(turn) => Ok(Some(turn)),
     }
+}
+
+/// Whether what was found under a name of a directory, and is no link, may be used: `path` is where it stood. Unlike
+/// [`check`] it does not matter what stands there by now.
+///
+/// # Errors
+/// As [`walk`], of the way to the directory.
+pub fn check_child(path: &Path, found: &Metadata, to: Use) -> io::Result<Option<Turn>> {
+    let path = std::path::absolute(path)?;
+    let mut walk = Walk::begin(to, trusted()?)?;
+    if let Some(turn) = walk.pass(path.parent().unwrap_or(Path::new(ROOT)))? {
+        return Ok(Some(turn));
+    }
+    walk.lead_by_directory()?;
+    Ok(walk.refused_in_directory(&path, found).or_else(|| walk.refused_by_link(&path, found)))
 }
 
 /// Those whose links and directories may lead anywhere.
@@ -151,12 +191,18 @@ impl Walk {
     }
 
     fn go(mut self, path: &Path) -> io::Result<Way> {
-        self.push(&std::path::absolute(path)?)?;
-        loop {
-            let Some(name) = self.rest.pop_front() else {
-                let metadata = self.dir.metadata()?;
-                return Ok(self.arrive(metadata));
-            };
+        if let Some(turn) = self.pass(path)? {
+            return Ok(Way::Turned(turn));
+        }
+        let metadata = self.dir.metadata()?;
+        let turn = self.refused_by_link(&self.here, &metadata);
+        Ok(turn.map_or_else(|| Way::Safe(self.dir, metadata), Way::Turned))
+    }
+
+    /// Walks to the end of a path, which `dir` and `here` are then.
+    fn pass(&mut self, path: &Path) -> io::Result<Option<Turn>> {
+        self.push(path)?;
+        while let Some(name) = self.rest.pop_front() {
             let is_parent = name == "..";
             let (file, metadata) = self.look(&name)?;
             let path = if is_parent { self.parent() } else { self.here.join(&name) };
@@ -168,24 +214,14 @@ impl Walk {
                 self.lead_by_directory()?;
             }
             if let Some(turn) = self.refused_in_directory(&path, &metadata) {
-                return Ok(Way::Turned(turn));
+                return Ok(Some(turn));
             }
             if !metadata.is_dir() && !self.rest.is_empty() {
                 return Err(Errno::ENOTDIR.into());
             }
             (self.dir, self.here) = (file, path);
         }
-    }
-
-    /// What stands at the end, which every link on the way must be allowed to lead to.
-    fn arrive(self, metadata: Metadata) -> Way {
-        match self.links.into_iter().find(|leader| leader.uid != metadata.uid()) {
-            Some(Leader { at, uid }) => {
-                let (by, of) = (Uid::from_raw(uid), Uid::from_raw(metadata.uid()));
-                Way::Turned(Turn { at, is_link: true, by, to: self.here, of })
-            }
-            None => Way::Safe(self.dir, metadata),
-        }
+        Ok(None)
     }
 
     /// The names of a path come next.
@@ -248,13 +284,26 @@ impl Walk {
         Ok(())
     }
 
+    /// What is refused of this as the end of all links that were passed.
+    fn refused_by_link(&self, path: &Path, metadata: &Metadata) -> Option<Turn> {
+        let leader = self.links.iter().find(|leader| leader.uid != metadata.uid())?;
+        Some(Walk::turn(leader, true, path, metadata))
+    }
+
     /// What is refused of the step to this, which is no link.
     fn refused_in_directory(&self, path: &Path, metadata: &Metadata) -> Option<Turn> {
         let bits = if metadata.is_dir() { 0o001 } else { 0o004 };
         let is_open = self.to == Use::Read && metadata.mode() & bits != 0;
-        let leader = self.directories.iter().find(|leader| leader.uid != metadata.uid() && !is_open)?;
+        if is_open || (metadata.file_type().is_fifo() && metadata.nlink() == 1) {
+            return None;
+        }
+        let leader = self.directories.iter().find(|leader| leader.uid != metadata.uid())?;
+        Some(Walk::turn(leader, false, path, metadata))
+    }
+
+    fn turn(leader: &Leader, is_link: bool, path: &Path, metadata: &Metadata) -> Turn {
         let (by, of) = (Uid::from_raw(leader.uid), Uid::from_raw(metadata.uid()));
-        Some(Turn { at: leader.at.clone(), is_link: false, by, to: path.to_path_buf(), of })
+        Turn { at: leader.at.clone(), is_link, by, to: path.to_path_buf(), of }
     }
 }
 

@@ -97,6 +97,7 @@ impl Checkpoint {
     /// is no such directory, or nothing can be made there. All of them end the program.
     pub fn open(path: &Path, on_corrupt: OnCorrupt) -> Result<Opened> {
         let files = Files::new(path);
+        files.require_safe_way()?;
         let lock = lock::take(path, &files.lock)?;
         files.try_out()?;
         let current = files::read(&files.file);

@@ -1,7 +1,8 @@
 //! Opening a file that is to be followed, without harm.
 //!
 //! A path is looked at with `O_PATH` first and only a regular file is opened for real: opening a FIFO lets in, and then
-//! kills, a server that waits there, and opening a device can start a watchdog. What was looked at is what is opened.
+//! kills, a server that waits there, and opening a device can start a watchdog. What was looked at is what is opened,
+//! unless a stranger's link or directory leads to it. Who holds a lease on it does not make us wait.
 //! Nothing here reads, and nothing is created or changed.
 
 use std::fmt;
@@ -14,6 +15,8 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
+use standpipe_common::fifo;
+use standpipe_common::way::{self, Use};
 
 use crate::identity::Identity;
 
@@ -34,6 +37,8 @@ pub enum Refusal {
     Ours,
     /// A file of another source.
     Followed,
+    /// Another user's link or directory leads to it, and it is not his.
+    Turned,
     /// It is packed, and by what.
     Packed(&'static str),
 }
@@ -51,6 +56,10 @@ impl fmt::Display for Refusal {
             Refusal::Kernel => "it is a file of the kernel: its size says nothing",
             Refusal::Ours => "tailer writes it itself",
             Refusal::Followed => "it is followed already under another name, and is delivered once",
+            Refusal::Turned => {
+                "another user's link or directory leads to it, and it does not belong to that user: \
+                 use a path that root or tailer's user controls"
+            }
             Refusal::Packed(_) => "it is compressed",
         })
     }
@@ -73,6 +82,9 @@ pub enum At {
 #[derive(Debug)]
 pub struct Found {
     handle: File,
+    path: PathBuf,
+    /// A link has that path.
+    is_linked: bool,
     /// Which one.
     pub identity: Identity,
     /// How it was when it was looked at.
@@ -92,36 +104,54 @@ pub enum Opened {
 
 /// Looks at `path`, through links.
 pub fn look(path: &Path) -> At {
-    let handle = match OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path) {
-        Ok(handle) => handle,
+    let looked = look_through(path);
+    let (handle, metadata, is_linked) = match looked {
+        Ok(looked) => looked,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return At::Missing,
         Err(error) => return At::Failed(errno(&error)),
     };
-    let metadata = match handle.metadata() {
-        Ok(metadata) => metadata,
-        Err(error) => return At::Failed(errno(&error)),
-    };
-    match refusal(&metadata) {
-        Some(refusal) => At::Refused(refusal),
-        None => At::File(Found { handle, identity: Identity::from(&metadata), stamp: Stamp::from(&metadata) }),
+    if let Some(refusal) = refusal(&metadata) {
+        return At::Refused(refusal);
     }
+    let (identity, stamp) = (Identity::from(&metadata), Stamp::from(&metadata));
+    At::File(Found { handle, path: path.to_path_buf(), is_linked, identity, stamp })
+}
+
+/// What stands at `path`, and whether that is at the end of a link.
+fn look_through(path: &Path) -> io::Result<(File, Metadata, bool)> {
+    let open = |flags| OpenOptions::new().read(true).custom_flags(libc::O_PATH | flags).open(path);
+    let itself = open(libc::O_NOFOLLOW)?;
+    let metadata = itself.metadata()?;
+    if !metadata.is_symlink() {
+        return Ok((itself, metadata, false));
+    }
+    let end = open(0)?;
+    let metadata = end.metadata()?;
+    Ok((end, metadata, true))
 }
 
 impl Found {
     /// Opens it for reading, whatever its names have become.
     pub fn open(&self) -> Opened {
-        match fstatfs(&self.handle) {
-            Ok(system) if [PROC_SUPER_MAGIC, SYSFS_MAGIC].contains(&system.filesystem_type()) => {
-                return Opened::Refused(Refusal::Kernel);
-            }
-            Ok(_) => {}
-            Err(errno) => return Opened::Failed(errno),
+        self.try_open().unwrap_or_else(|error| Opened::Failed(errno(&error)))
+    }
+
+    fn try_open(&self) -> io::Result<Opened> {
+        let system = fstatfs(&self.handle)?;
+        if [PROC_SUPER_MAGIC, SYSFS_MAGIC].contains(&system.filesystem_type()) {
+            return Ok(Opened::Refused(Refusal::Kernel));
         }
-        let path = PathBuf::from(format!("/proc/self/fd/{}", self.handle.as_raw_fd()));
-        match File::open(path) {
-            Ok(file) => Opened::File(file),
-            Err(error) => Opened::Failed(errno(&error)),
+        let metadata = self.handle.metadata()?;
+        let turn = if self.is_linked {
+            way::check(&self.path, fifo::Identity::from(&metadata), Use::Read)?
+        } else {
+            way::check_child(&self.path, &metadata, Use::Read)?
+        };
+        if turn.is_some() {
+            return Ok(Opened::Refused(Refusal::Turned));
         }
+        let path = format!("/proc/self/fd/{}", self.handle.as_raw_fd());
+        Ok(Opened::File(OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?))
     }
 }
 

@@ -49,7 +49,8 @@ mod tests;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -316,33 +317,35 @@ impl Spool {
 
     /// The open directories, opened anew if others are there now. They are judged then, and in each sweep.
     fn find_place(&mut self, is_sweep: bool) -> Option<Place> {
-        let open = |path, before: Option<&Rc<Dir>>, neighbours: &[Neighbour]| {
-            let same = before.filter(|before| Dir::open(path).is_ok_and(|dir| dir.id == before.id)).cloned();
-            match same {
-                Some(same) if !is_sweep => Ok(same),
-                same => place::open(path, neighbours).map(|dir| same.unwrap_or(Rc::new(dir))),
-            }
-        };
-        let before = self.place.as_ref();
-        let dir = open(&self.config.dir, before.map(|place| &place.dir), &self.neighbours);
-        let done = self.config.done.as_ref();
-        let done =
-            done.map(|done| open(done, before.and_then(|place| place.done.as_ref()), &self.neighbours)).transpose();
-        match (dir, done) {
-            (Ok(dir), Ok(done)) if done.as_ref().is_some_and(|done| done.id == dir.id) => {
-                let cause = "its markers are in the same directory";
-                self.trouble(&Error::because("use the spool", &dir.path, cause).to_string());
-                None
-            }
-            (Ok(dir), Ok(done)) => {
-                let place = Place { dir, done };
+        let found = self.look_for_place(is_sweep);
+        match found {
+            Ok(place) => {
                 self.place = Some(place.clone());
                 Some(place)
             }
-            (Err(sentence), _) | (_, Err(sentence)) => {
+            Err(sentence) => {
                 self.trouble(&sentence);
                 None
             }
+        }
+    }
+
+    fn look_for_place(&self, is_sweep: bool) -> Result<Place, String> {
+        let choose = |opened: io::Result<Dir>, path: &Path, before: Option<&Rc<Dir>>| {
+            let same = before.filter(|before| opened.as_ref().is_ok_and(|dir| dir.id == before.id)).cloned();
+            match same {
+                Some(same) if !is_sweep => Ok(same),
+                same => place::judge(opened, path, &self.neighbours).map(|dir| same.unwrap_or(Rc::new(dir))),
+            }
+        };
+        let before = self.place.as_ref();
+        let path = &self.config.dir;
+        let dir = choose(Dir::open(path), path, before.map(|place| &place.dir))?;
+        let Some(path) = &self.config.done else { return Ok(Place { dir, done: None }) };
+        let done = choose(dir.open_other(path), path, before.and_then(|place| place.done.as_ref()))?;
+        match place::refuse_markers(&dir, &done) {
+            Some(cause) => Err(Error::because("use the spool", &dir.path, cause).to_string()),
+            None => Ok(Place { dir, done: Some(done) }),
         }
     }
 

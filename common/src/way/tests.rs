@@ -1,5 +1,5 @@
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -29,7 +29,7 @@ impl Stranger {
     fn own(&self, name: &str) -> PathBuf {
         let path = if name.is_empty() { self.top.path().to_path_buf() } else { self.top.path().join(name) };
         if geteuid().is_root() {
-            std::os::unix::fs::lchown(&path, Some(self.uid), Some(self.uid)).unwrap();
+            lchown(&path, Some(self.uid), Some(self.uid)).unwrap();
         }
         path
     }
@@ -157,9 +157,11 @@ fn what_stands_in_a_strangers_directory_is_his_or_for_everybody_to_read() {
     fs::set_permissions(moved.join("private"), fs::Permissions::from_mode(0o600)).unwrap();
     refused(&moved.join("private"), Use::Read);
     let fifo = stranger.top.path().join("fifo");
-    mkfifo(&fifo, Mode::from_bits_truncate(0o666)).unwrap();
+    mkfifo(&fifo, Mode::from_bits_truncate(0o600)).unwrap();
+    assert!(is_safe(&fifo, Use::Change));
+    fs::hard_link(&fifo, stranger.top.path().join("second")).unwrap();
     refused(&fifo, Use::Change);
-    chown(&fifo, Some(stranger.uid), None).unwrap();
+    lchown(&fifo, Some(stranger.uid), None).unwrap();
     assert!(is_safe(&fifo, Use::Change));
 }
 

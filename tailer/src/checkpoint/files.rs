@@ -16,6 +16,7 @@ use nix::fcntl::AT_FDCWD;
 use nix::libc;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::rename::rename_new;
+use standpipe_common::way::{self, Use, Way};
 use standpipe_common::{own, seam, sys};
 
 use super::form::{self, Flaw};
@@ -70,6 +71,14 @@ impl Files {
             next: beside(".new"),
             next_previous: beside(".1.new"),
             dir: dir.to_owned(),
+        }
+    }
+
+    /// Fails where a stranger's link or directory leads to the directory; what else is wrong with it shows when it is used.
+    pub(super) fn require_safe_way(&self) -> Result<()> {
+        match way::walk(&self.dir, Use::Change) {
+            Ok(Way::Turned(turn)) => Err(Error::because("use", &self.file, turn.to_string())),
+            _ => Ok(()),
         }
     }
 

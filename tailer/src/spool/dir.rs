@@ -1,7 +1,8 @@
 //! A directory, held open: its names, what stands behind them, and taking one away.
 //!
 //! Everything goes through the descriptor, so that a directory that is renamed or mounted over is not mixed up with
-//! another. A name is looked at without following a link, and what was looked at is what is opened.
+//! another. A name is looked at without following a link, and what was looked at is what is opened. Invariant: nothing is
+//! reached through a stranger's link, and of a directory that a stranger owns only what he owns as well.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata, OpenOptions};
@@ -18,6 +19,7 @@ use nix::libc;
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use standpipe_common::seam;
+use standpipe_common::way::{self, Use};
 
 use crate::identity::Identity;
 
@@ -29,6 +31,10 @@ pub struct Dir {
     pub path: PathBuf,
     /// Device and inode.
     pub id: (u64, u64),
+    /// Whose it is.
+    pub uid: u32,
+    /// What is in it belongs to the same user.
+    is_strangers: bool,
 }
 
 /// What stands behind a name, found out in one call.
@@ -44,6 +50,8 @@ pub struct Brief {
     pub changed_ns: i64,
     /// Bytes.
     pub size: u64,
+    /// Whose it is.
+    pub uid: u32,
 }
 
 /// A regular file that was looked at.
@@ -73,11 +81,28 @@ impl Dir {
     /// Opens the directory at `path`, through links.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The kernel's; and a stranger's link or directory leads to it.
     pub fn open(path: &Path) -> io::Result<Dir> {
-        let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(path)?;
-        let metadata = file.metadata()?;
-        Ok(Dir { file, path: path.to_path_buf(), id: (metadata.dev(), metadata.ino()) })
+        let (place, metadata) = way::open(path, Use::Change)?;
+        Dir::of(&place, &metadata, path)
+    }
+
+    /// Opens the directory at `path`, from this one on where it is below: nobody can exchange this one meanwhile.
+    ///
+    /// # Errors
+    /// As [`Dir::open`].
+    pub fn open_other(&self, path: &Path) -> io::Result<Dir> {
+        let Ok(rest) = path.strip_prefix(&self.path) else { return Dir::open(path) };
+        let (place, metadata) = way::open_below(&self.file, &self.path, rest, Use::Change)?;
+        Dir::of(&place, &metadata, path)
+    }
+
+    fn of(place: &File, metadata: &Metadata, path: &Path) -> io::Result<Dir> {
+        let flags = libc::O_DIRECTORY | libc::O_NONBLOCK;
+        let path_of_place = format!("/proc/self/fd/{}", place.as_raw_fd());
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(path_of_place)?;
+        let (id, uid) = ((metadata.dev(), metadata.ino()), metadata.uid());
+        Ok(Dir { file, path: path.to_path_buf(), id, uid, is_strangers: !way::is_trusted(uid)? })
     }
 
     /// What the directory itself is like now.
@@ -116,10 +141,30 @@ impl Dir {
     /// The kernel's.
     pub fn brief(&self, name: &OsStr) -> io::Result<Option<Brief>> {
         match fstatat(&self.file, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some(Brief::from(&stat))),
+            Ok(stat) => {
+                let mut brief = Brief::from(&stat);
+                brief.odd = brief.odd.or_else(|| self.is_anothers(brief.uid).then_some(ANOTHERS));
+                Ok(Some(brief))
+            }
             Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// Looks at a name among markers. A marker is empty, and of the user whose file it marks, of root or of ours: another's
+    /// would have us remove what he may not.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn marker(&self, name: &OsStr, file: Option<&Brief>) -> io::Result<Option<Brief>> {
+        let Some(mut brief) = self.brief(name)? else { return Ok(None) };
+        if brief.odd.is_none() && brief.size > 0 {
+            brief.odd = Some(FULL);
+        }
+        if brief.odd.is_none() && file.is_some_and(|file| file.uid != brief.uid) && !way::is_trusted(brief.uid)? {
+            brief.odd = Some(FOREIGN);
+        }
+        Ok(Some(brief))
     }
 
     /// Looks at a name, so that it can be opened.
@@ -146,8 +191,16 @@ impl Dir {
                 () => SOCKET,
             }));
         }
+        if self.is_anothers(metadata.uid()) {
+            return Ok(Stands::Odd(ANOTHERS));
+        }
         let written_ns = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
         Ok(Stands::File(Looked { identity: Identity::from(&metadata), size: metadata.len(), written_ns, handle }))
+    }
+
+    /// Whether what is in it belongs to somebody who may have been robbed of it.
+    fn is_anothers(&self, uid: u32) -> bool {
+        self.is_strangers && uid != self.uid
     }
 
     /// Takes a name away, at the crash point of this name.
@@ -162,6 +215,10 @@ impl Dir {
 
 /// What is neither a file nor said otherwise.
 pub const DIRECTORY: &str = "a directory";
+/// What the owner of the directory does not own.
+pub const ANOTHERS: &str = "a file of another user than the directory's";
+const FULL: &str = "a file that is not empty";
+const FOREIGN: &str = "a file of another user than the one it would mark";
 const LINK: &str = "a link";
 const FIFO: &str = "a FIFO";
 const DEVICE: &str = "a device";
@@ -181,7 +238,8 @@ impl Looked {
     /// # Errors
     /// The kernel's.
     pub fn open(&self) -> io::Result<File> {
-        File::open(format!("/proc/self/fd/{}", self.handle.as_raw_fd()))
+        let path = format!("/proc/self/fd/{}", self.handle.as_raw_fd());
+        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
     }
 }
 
@@ -203,6 +261,7 @@ impl From<&FileStat> for Brief {
             written_ns: ns(stat.st_mtime, stat.st_mtime_nsec),
             changed_ns: ns(stat.st_ctime, stat.st_ctime_nsec),
             size: stat.st_size as u64,
+            uid: stat.st_uid,
         }
     }
 }

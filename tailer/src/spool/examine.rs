@@ -156,13 +156,18 @@ impl Spool {
         Ok(Known { before: Some(origin), ..anew(Origin { epoch: epoch + 1, ..origin }) })
     }
 
-    /// Removes a marker that has been without a file for long.
+    /// Removes a marker that has been without a file for long, if it is one.
     fn remove_orphan(&mut self, place: &Place, candidate: &Candidate, now_ns: i64) {
         let Some(done) = place.done.as_ref().filter(|_| candidate.is_marked) else { return };
         if elapsed(candidate.stamp_ns, now_ns) < self.config.max_age {
             return;
         }
-        match done.remove(&candidate.name, "spool-orphan") {
+        let removed = match done.marker(&candidate.name, None) {
+            Ok(Some(brief)) if brief.odd.is_none() => done.remove(&candidate.name, "spool-orphan"),
+            Ok(_) => return,
+            Err(error) => Err(error),
+        };
+        match removed {
             Ok(()) => self.orphans += 1,
             Err(error) => self.tell_removal(done, &candidate.name, error),
         }

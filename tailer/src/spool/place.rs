@@ -7,7 +7,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::Uid;
+use standpipe_common::account::user_name;
 use standpipe_common::error::Error;
+use standpipe_common::way;
 
 use super::dir::Dir;
 use crate::config::Config;
@@ -92,18 +95,34 @@ fn inode(dir: &Path) -> Option<(u64, u64)> {
     fs::metadata(dir).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-/// Opens the directory of a spool, or that of its markers.
+/// What stands where the configuration has a spool or its markers: `opened`.
 ///
 /// # Errors
 /// It is not there, or may not be one: a sentence.
-pub fn open(path: &Path, neighbours: &[Neighbour]) -> Result<Dir, String> {
-    let dir = Dir::open(path).map_err(|error| Error::new("use the spool", path, error).to_string())?;
+pub fn judge(opened: io::Result<Dir>, path: &Path, neighbours: &[Neighbour]) -> Result<Dir, String> {
+    let dir = opened.map_err(|error| Error::new("use the spool", path, error).to_string())?;
     let refused =
         refusal(&dir, neighbours).map_err(|error| Error::new("look at the spool", path, error).to_string())?;
     match refused {
         Some(cause) => Err(Error::because("use the spool", path, cause).to_string()),
         None => Ok(dir),
     }
+}
+
+/// Why that directory cannot have the markers of this one.
+pub fn refuse_markers(dir: &Dir, done: &Dir) -> Option<String> {
+    if done.id == dir.id {
+        return Some("its markers are in the same directory".to_owned());
+    }
+    let strangers = [dir, done].map(|dir| Some(dir.uid).filter(|uid| !way::is_trusted(*uid).unwrap_or(false)));
+    if let [Some(one), Some(other)] = strangers
+        && one != other
+    {
+        let [one, other] = [one, other].map(|uid| user_name(Uid::from_raw(uid)));
+        let markers = done.path.display();
+        return Some(format!("user {one} owns it, and user {other} its markers in {markers}; one user must own both"));
+    }
+    None
 }
 
 fn refusal(dir: &Dir, neighbours: &[Neighbour]) -> io::Result<Option<String>> {
@@ -162,7 +181,7 @@ mod tests {
     use super::*;
 
     fn sentence(path: &Path, neighbours: &[Neighbour]) -> String {
-        open(path, neighbours).err().unwrap_or_default()
+        judge(Dir::open(path), path, neighbours).err().unwrap_or_default()
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl Spool {
     /// Only that which was seen: the next process of this name may have touched it.
     fn remove_marker(&mut self, flight: &Flight) {
         let (Some(done), Some(marked_ns)) = (&flight.place.done, flight.marked_ns) else { return };
-        match done.brief(&flight.name) {
+        match done.marker(&flight.name, None) {
             Ok(Some(brief)) if brief.odd.is_none() && brief.written_ns == marked_ns => {
                 if let Err(error) = done.remove(&flight.name, "spool-unmark") {
                     self.tell_removal(done, &flight.name, error);

@@ -75,7 +75,11 @@ pub fn scan(dir: &Dir, done: Option<&Dir>, files: Files, begun: impl Fn(&OsStr) 
     let mut found = Found::default();
     let mut failed = None;
     if let Some(done) = done {
-        done.each_name(|name| match done.brief(name).and_then(|brief| Ok((brief, dir.brief(name)?))) {
+        let look = |name: &OsStr| {
+            let file = dir.brief(name)?;
+            Ok((done.marker(name, file.as_ref())?, file))
+        };
+        done.each_name(|name| match look(name) {
             Ok((Some(Brief { odd: Some(what), .. }), _)) => {
                 if found.odd_markers.len() < ODD_MAX {
                     found.odd_markers.push((kept(name), what));

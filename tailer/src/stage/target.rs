@@ -20,6 +20,7 @@ use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::seam;
 use standpipe_common::staging;
 use standpipe_common::sys::{PAGE_BYTES, bytes_queued};
+use standpipe_common::way::{self, Use};
 
 use super::steps::Pipes;
 use crate::identity::Identity;
@@ -38,8 +39,7 @@ struct Fifo {
 
 impl Fifo {
     fn open(path: &Path, access: i32) -> Result<(Fifo, Metadata)> {
-        let place = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path).cannot("open", path)?;
-        let metadata = place.metadata().cannot("look at", path)?;
+        let (place, metadata) = way::open(path, Use::Change).cannot("open", path)?;
         if !metadata.file_type().is_fifo() {
             return Err(Error::because("open", path, "it is not a FIFO"));
         }
