@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use jiff::tz::TimeZone;
+use nix::unistd::geteuid;
 use standpipe_common::descriptors::Descriptors;
 use standpipe_common::error::{Error, Result, Stop};
 use standpipe_common::{boot, clock};
@@ -41,6 +42,8 @@ use super::roll::{Occasion, has_globs};
 
 /// What there is too little of where no inotify can be had; the errno does not tell it from too few descriptors.
 const INSTANCES: &str = "fs.inotify.max_user_instances";
+
+const AS_ROOT: &str = "running as root; an unprivileged user that may read the logs is enough";
 
 /// What a checkpoint starts with, taken apart.
 struct Begin {
@@ -109,6 +112,10 @@ impl Tailer {
         };
         for finding in begin.findings {
             tailer.printer.print(&Event::Warning(finding));
+        }
+        // Whoever looks at files of the moment as root means to.
+        if geteuid().is_root() && tailer.config.state_file.is_some() && !tailer.is_batch {
+            tailer.printer.print(&Event::Warning(AS_ROOT.to_owned()));
         }
         tailer.set_board();
         // What the directories of globs are like now, so that they are looked through again when they change.
