@@ -15,6 +15,7 @@ use log::Level;
 use nix::errno::Errno;
 use standpipe_common::logger::{Stderr, push_escaped};
 
+use crate::follow::happening::Why;
 use crate::identity::Identity;
 use crate::rate::Rate;
 
@@ -66,8 +67,8 @@ pub enum Event {
     Overflow,
     /// Lines came out behind later ones.
     Late { name: String, count: u64 },
-    /// Several files could be the one that was read; the copy is not used.
-    Ambiguous { name: String },
+    /// Several files hold what was read; reading goes on in one of them.
+    Ambiguous { name: String, path: PathBuf, files: usize, why: Why },
     /// A rotated file is at its end, and nobody writes to it.
     Finished { name: String, identity: Identity },
     /// Where a source is.

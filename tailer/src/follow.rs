@@ -8,10 +8,12 @@
 //! - [`finish`]: when such a life is over, and when the next one may be read. Pure;
 //! - [`outside`]: what of a source waits, and why it is not read;
 //! - [`sample`]: whether a file is a copy of another; `candidate`: a file beside the live one that is not known yet;
+//!   `choice`: which is read on where several fit;
 //! - `names`, `truncation`, `siblings`, `copies`, `replaced`, `twin`, `search`, `restore`, `done`: the steps of a look,
 //!   each a part of [`Source`](crate::source::Source).
 
 mod candidate;
+mod choice;
 pub(crate) mod copies;
 pub(crate) mod done;
 pub mod drain;

@@ -111,6 +111,38 @@ fn a_copy_is_found_under_any_name_by_what_it_holds() {
 }
 
 #[test]
+fn of_several_copies_the_one_that_is_read_on_is_named_with_the_reason() {
+    for names in [["app.log.2", "app.log.1"], ["before", "later"]] {
+        let mut stand = Tailing::to_stdout(Owner::Tailer);
+        stand.configure("", &[("app.log", "")]);
+        let mut log = stand.log("app.log", 1);
+        stand.start();
+        log.write(30);
+        stand.wait_delivered(&[&log]);
+        stand.daemon().signal(Signal::SIGSTOP);
+        log.write(20);
+        let [older, newer] = names.map(|name| stand.log_path(name));
+        fs::copy(&log.path, &older).unwrap();
+        let born = |path: &Path| fs::metadata(path).unwrap().created().unwrap();
+        // The second copy is younger, and has more.
+        log.write(10);
+        until("a younger copy", || {
+            fs::remove_file(&newer).ok();
+            fs::copy(&log.path, &newer).unwrap();
+            born(&newer) > born(&older)
+        });
+        fs::File::options().write(true).open(&log.path).unwrap().set_len(0).unwrap();
+        log.write(5);
+        stand.daemon().signal(Signal::SIGCONT);
+        stand.wait_delivered(&[&log]);
+        let why = "which has all that the oldest has and more";
+        let said = format!("app.log: 2 files begin with what was read of it; chose {}, {why}", newer.display());
+        stand.daemon().wait_line(&said);
+        stand.finish(&[&log]);
+    }
+}
+
+#[test]
 fn packed_files_are_known_by_what_they_begin_with_where_their_name_says_nothing() {
     let (stand, mut log) = interrupted("current");
     for name in ["@400000006921e3f41d8a2b3c.s", "@400000006921e3f51d8a2b3c.s"] {

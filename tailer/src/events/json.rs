@@ -46,7 +46,10 @@ fn fields(event: &Event) -> (&'static str, Value) {
         Event::Hole { name, bytes } => ("hole", json!({"source": name, "bytes": bytes})),
         Event::Unfinished { name, bytes } => ("unfinished", json!({"source": name, "bytes": bytes})),
         Event::Late { name, count } => ("late", json!({"source": name, "count": count})),
-        Event::Ambiguous { name } => ("ambiguous", json!({"source": name})),
+        Event::Ambiguous { name, path, files, why } => {
+            let (path, why) = (path.to_string_lossy(), format!("{why:?}").to_lowercase());
+            ("ambiguous", json!({"source": name, "path": path, "files": files, "why": why}))
+        }
         Event::Finished { name, identity } => ("finished", json!({"source": name, "identity": id(*identity)})),
         Event::Backlog { name, rate, bytes } => {
             ("backlog", json!({"source": name, "rate_limit": rate.to_string(), "bytes": bytes}))

@@ -39,7 +39,9 @@ fn all() -> Vec<Event> {
         Event::Backlog { name: app(), rate: "1M/s".parse().unwrap(), bytes: 5_000_000 },
         Event::BacklogOver { name: app(), after: ms(7900) },
         Event::Late { name: app(), count: 1 },
-        Event::Ambiguous { name: app() },
+        Event::Ambiguous { name: app(), path: "/l/app.log.2".into(), files: 2, why: Why::Oldest },
+        Event::Ambiguous { name: app(), path: "/l/app.log.1".into(), files: 3, why: Why::Longer },
+        Event::Ambiguous { name: app(), path: "/l/app.log.2".into(), files: 2, why: Why::First },
         Event::Finished { name: app(), identity: ino(9) },
         Event::Debug { name: app(), identity: ino(9), read: 20, delivered: 10 },
         Event::Note("hello".to_string()),
@@ -79,7 +81,9 @@ fn sentences_do_not_change() {
 [tailer] app.log waits for its rate_limit (1MiB/s) with 5000000 bytes to be read
 [tailer] app.log no longer waits for its rate_limit, after 7s
 [tailer] app.log: 1 line late, put out behind later ones
-[tailer] app.log has several copies that fit, none is used
+[tailer] app.log: 2 files begin with what was read of it; chose /l/app.log.2, the oldest
+[tailer] app.log: 3 files begin with what was read of it; chose /l/app.log.1, which has all that the oldest has and more
+[tailer] app.log: 2 files begin with what was read of it; chose /l/app.log.2, listed first, because none is older
 [tailer] app.log inode=9 finished
 [tailer] app.log dev=3 inode=9 read=20 delivered=10
 [tailer] hello

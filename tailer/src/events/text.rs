@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Event, Truncation};
+use crate::follow::happening::Why;
 
 pub(super) fn sentence(event: &Event) -> String {
     match event {
@@ -57,7 +58,9 @@ pub(super) fn sentence(event: &Event) -> String {
         Event::InotifyLimit { sysctl } => format!("inotify limit reached, polling instead: raise {sysctl}"),
         Event::Overflow => "inotify queue overflowed, looking at all files".to_string(),
         Event::Late { name, count } => format!("{name}: {} late, put out behind later ones", plural(*count, "line")),
-        Event::Ambiguous { name } => format!("{name} has several copies that fit, none is used"),
+        Event::Ambiguous { name, path, files, why } => {
+            format!("{name}: {files} files begin with what was read of it; chose {}, {}", path.display(), why.text())
+        }
         Event::Finished { name, identity } => format!("{name} inode={} finished", identity.ino),
         Event::Debug { name, identity, read, delivered } => {
             format!("{name} dev={} inode={} read={read} delivered={delivered}", identity.dev, identity.ino)
@@ -73,6 +76,16 @@ impl Truncation {
         match self {
             Truncation::SizeDecreased => "size decreased",
             Truncation::ContentChanged => "content changed",
+        }
+    }
+}
+
+impl Why {
+    fn text(self) -> &'static str {
+        match self {
+            Why::Oldest => "the oldest",
+            Why::Longer => "which has all that the oldest has and more",
+            Why::First => "listed first, because none is older",
         }
     }
 }

@@ -19,6 +19,17 @@ pub enum Truncation {
     EndCut,
 }
 
+/// Why one of several files that fit was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It is the oldest.
+    Oldest,
+    /// It begins with all that the oldest has.
+    Longer,
+    /// None is older, and it is listed first.
+    First,
+}
+
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happening {
@@ -135,10 +146,14 @@ pub enum Happening {
         /// Why.
         refusal: Refusal,
     },
-    /// Several files fit equally well; the oldest was taken.
+    /// Several files hold what was read of one that is gone or begins anew; reading goes on in one of them.
     Ambiguous {
-        /// The one that was taken.
+        /// That one.
         path: PathBuf,
+        /// How many they are.
+        files: usize,
+        /// Why it was taken.
+        why: Why,
     },
     /// Lines of a generation came after lines of its successor.
     Late {

@@ -178,7 +178,8 @@ impl Source {
         let inode = live.inode;
         let last = self.chain.len().checked_sub(2).map(|last| Before::of(&self.chain[last], now));
         let Some(before) = last.as_ref().or(self.before.as_ref()).filter(|_| !self.settings.is_batch) else {
-            return self.begin_whole(size, now, around);
+            self.begin_whole(size, now, around);
+            return;
         };
         let has_copy = before.origin == inode && before.inode != inode;
         let is_other = before.inode != inode;
@@ -194,26 +195,28 @@ impl Source {
             Spot::Unclear => 0,
         };
         if spot == Spot::Nowhere && !is_part {
-            return self.begin_whole(size, now, around);
+            self.begin_whole(size, now, around);
+            return;
         }
         if (is_named || is_part) && !self.has_settled(size, !is_named, now) {
             return;
         }
-        if spot == Spot::Unclear && !is_named {
+        if offset > 0 {
+            self.put_live(offset, now);
+        } else if self.begin_whole(size, now, around) && spot == Spot::Unclear && !is_named {
             let path = self.path.clone();
             self.tell(Happening::Unplaced { path });
         }
-        if offset == 0 {
-            return self.begin_whole(size, now, around);
-        }
-        self.put_live(offset, now);
     }
 
-    /// It holds nothing of what this source delivered.
-    fn begin_whole(&mut self, size: u64, now: Instant, around: &mut dyn Surroundings) {
-        if !self.keep_back(size, now, around) {
+    /// It holds nothing of what this source delivered, as far as can be told: it is read from its beginning, or kept
+    /// back; `true`: it is read.
+    fn begin_whole(&mut self, size: u64, now: Instant, around: &mut dyn Surroundings) -> bool {
+        let is_read = !self.keep_back(size, now, around);
+        if is_read {
             self.put_live(0, now);
         }
+        is_read
     }
 
     /// Whether the live file was given time to become what it is to be. `by_size`: since it grew last.

@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use crate::follow::candidate::{Candidate, Obstacle};
+use crate::follow::choice::choose;
 use crate::follow::generation::{Generation, Phase};
 use crate::follow::happening::Happening;
 use crate::follow::names::resume;
@@ -53,13 +54,7 @@ impl Source {
     }
 
     /// Its rest may stand in a file whose name says nothing; `true`: it does, and is read on there.
-    pub(crate) fn find_elsewhere(
-        &mut self,
-        index: usize,
-        size: Option<u64>,
-        now: Instant,
-        around: &mut dyn Surroundings,
-    ) -> bool {
+    pub(crate) fn find_elsewhere(&mut self, index: usize, now: Instant, around: &mut dyn Surroundings) -> bool {
         let mut candidates = Vec::new();
         for path in around.others() {
             let At::File(found) = look(&path) else { continue };
@@ -85,11 +80,10 @@ impl Source {
             }
         }
         let (fits, _) = judge(&self.chain[index], &mut candidates, self.settings.writers, around);
-        let longest = fits.iter().filter(|(fit, ..)| *fit == Fit::Full).max_by_key(|(_, reach, _)| *reach);
-        let Some((_, _, chosen)) = longest else { return false };
-        let candidate = candidates.swap_remove(*chosen);
-        self.is_changed = true;
-        self.go_on_in(index, candidate, size, now, around);
+        let choice = choose(&fits, &candidates, around).filter(|choice| choice.fit == Fit::Full);
+        let Some(choice) = choice else { return false };
+        let candidate = candidates.swap_remove(choice.at);
+        self.go_on_in(index, candidate, choice, now, around);
         true
     }
 

@@ -212,7 +212,7 @@ fn event(happening: Happening, name: &str, live: &Path, identity: Identity, is_o
         }
         Happening::Recovered { path } => Event::Recovered { path },
         Happening::Refused { path, refusal } => Event::Refused { path, reason: refusal.to_string() },
-        Happening::Ambiguous { path } => Event::Ambiguous { name: path.display().to_string() },
+        Happening::Ambiguous { path, files, why } => Event::Ambiguous { name, path, files, why },
         Happening::Late { bytes } => Event::Note(format!("{name}: {bytes} bytes of a rotated file came late")),
         Happening::Finished { identity, .. } => Event::Finished { name, identity },
     }
