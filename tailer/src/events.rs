@@ -43,6 +43,10 @@ pub enum Event {
     Unreadable { name: String, path: PathBuf, bytes: u64, why: String },
     /// A part of the file was never written, and was passed.
     Hole { name: String, bytes: u64 },
+    /// The file ends in zeros, over which lines may still be written.
+    Preallocated { name: String, bytes: u64 },
+    /// The file is a mount of its own: a rotation that renames it is not seen.
+    Mount { name: String, path: PathBuf },
     /// A last line had no newline; it has one now.
     Unfinished { name: String, bytes: u64 },
     /// A file cannot be opened.
@@ -117,6 +121,8 @@ impl Event {
             | Event::Unreadable { .. }
             | Event::OpenError { .. }
             | Event::Refused { .. }
+            | Event::Preallocated { .. }
+            | Event::Mount { .. }
             | Event::Waiting { .. }
             | Event::Backlog { .. }
             | Event::InotifyLimit { .. }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
+use standpipe_common::sys;
 
 use crate::identity::Identity;
 
@@ -108,6 +109,11 @@ pub fn look(path: &Path) -> At {
 }
 
 impl Found {
+    /// Whether its name is a mount of its own, such as of a file in a container.
+    pub fn is_mount(&self) -> bool {
+        sys::is_mount(&self.handle).unwrap_or(false)
+    }
+
     /// Opens it for reading, whatever its names have become.
     pub fn open(&self) -> Opened {
         match fstatfs(&self.handle) {

@@ -66,6 +66,8 @@ pub struct Followed {
     pub unwrapper: Unwrapper,
     /// It was told that its text cannot be read.
     pub is_utf16_said: bool,
+    /// It was told that its file ends in zeros.
+    pub is_blank_said: bool,
     /// What it held at first sight was skipped, for it was too old.
     pub was_too_old: bool,
     hints: Hints,
@@ -85,6 +87,7 @@ impl Followed {
         Followed {
             unwrapper: Unwrapper::new(file.format),
             is_utf16_said: false,
+            is_blank_said: false,
             source,
             name,
             file,

@@ -64,6 +64,8 @@ pub struct Source {
     /// The error that was told, until the file is there again.
     pub(crate) said: Option<Errno>,
     pub(crate) refused: Option<crate::open::Refusal>,
+    /// The live name is a mount of its own.
+    pub(crate) is_mount: bool,
     /// When the siblings are to be listed without a hint.
     pub(crate) list_at: Option<Instant>,
     /// The last look found a truncation: its list of the files around may be older than the copy.
@@ -97,6 +99,7 @@ impl Source {
             trouble: None,
             said: None,
             refused: None,
+            is_mount: false,
             list_at: None,
             truncated_at: None,
             wants_descriptor: false,

@@ -44,6 +44,8 @@ fn fields(event: &Event) -> (&'static str, Value) {
             ("unreadable", json!({"source": name, "path": path, "bytes": bytes, "why": why}))
         }
         Event::Hole { name, bytes } => ("hole", json!({"source": name, "bytes": bytes})),
+        Event::Preallocated { name, bytes } => ("preallocated", json!({"source": name, "bytes": bytes})),
+        Event::Mount { name, path } => ("mount", json!({"source": name, "path": path.to_string_lossy()})),
         Event::Unfinished { name, bytes } => ("unfinished", json!({"source": name, "bytes": bytes})),
         Event::Late { name, count } => ("late", json!({"source": name, "count": count})),
         Event::Ambiguous { name, path, files, why } => {

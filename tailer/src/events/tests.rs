@@ -28,6 +28,8 @@ fn all() -> Vec<Event> {
         Event::Lost { name: app(), bytes: None },
         Event::GenerationsMissing { name: app(), bytes: None },
         Event::Hole { name: app(), bytes: 8192 },
+        Event::Preallocated { name: app(), bytes: 16_777_216 },
+        Event::Mount { name: app(), path: "/l/app.log".into() },
         Event::Unfinished { name: app(), bytes: 5 },
         Event::Recovered { path: "/l/x".into() },
         Event::Refused { path: "/l/x".into(), reason: "a FIFO is read by `reader`".to_string() },
@@ -70,6 +72,8 @@ fn sentences_do_not_change() {
 [tailer] app.log lost an unknown number of bytes that were destroyed before they were read
 [tailer] app.log lost an unknown number of bytes: files that were rotated since the last run are gone
 [tailer] app.log has a hole, 8192 bytes passed
+[tailer] app.log ends in 16777216 zero bytes: they are not delivered until something is written over or after them
+[tailer] /l/app.log is a mount of its own: a rotation that renames the file is not visible here; mount its directory instead
 [tailer] app.log ended without a newline, added one to its last line of 5 bytes
 [tailer] /l/x opened after all
 [tailer] /l/x refused: a FIFO is read by `reader`

@@ -33,6 +33,14 @@ pub(super) fn sentence(event: &Event) -> String {
             format!("{name}: {} ({bytes}) may hold lines that were not delivered: {why}", path.display())
         }
         Event::Hole { name, bytes } => format!("{name} has a hole, {} passed", plural(*bytes, "byte")),
+        Event::Preallocated { name, bytes } => format!(
+            "{name} ends in {}: they are not delivered until something is written over or after them",
+            plural(*bytes, "zero byte")
+        ),
+        Event::Mount { path, .. } => format!(
+            "{} is a mount of its own: a rotation that renames the file is not visible here; mount its directory instead",
+            path.display()
+        ),
         Event::Unfinished { name, bytes } => {
             format!("{name} ended without a newline, added one to its last line of {}", plural(*bytes, "byte"))
         }

@@ -71,6 +71,9 @@ fn is_over(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Settin
     if is_finished(&facts, settings) && !generation.is_parked() {
         // What was written before the last writer was gone is read first: one more step must find nothing.
         generation.at_end = None;
+        if generation.blank_bytes() > 0 {
+            generation.blank.admit(generation.size);
+        }
         match step(generation, hands) {
             Step::AtEnd => generation.phase = Phase::Finished,
             Step::Truncated(truncation) => generation.phase = Phase::Truncated(truncation),

@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 
+use crate::follow::blank::{Blank, without_blank};
 use crate::follow::finish::{Facts, ask_again_after};
 use crate::follow::happening::Truncation;
 use crate::follow::memory::{Memory, read_up_to};
@@ -117,6 +118,8 @@ pub struct Generation {
     pub zeros_until: u64,
     /// Zeros are being skipped: how many were.
     pub skipped: Option<u64>,
+    /// The zeros behind `seen`.
+    pub blank: Blank,
     /// When the file was last looked at before a read that found its end.
     pub at_end: Option<Stamp>,
     /// How long the file was at the last look.
@@ -175,6 +178,7 @@ impl Generation {
             is_inside_line: false,
             zeros_until: 0,
             skipped: None,
+            blank: Blank::default(),
             at_end: None,
             size: 0,
             longest: 0,
@@ -314,6 +318,7 @@ impl Generation {
             self.asked = Asked { next: self.asked.next, ..Asked::default() };
         }
         self.size = stamp.size;
+        self.blank.cut(stamp.size);
         Ok(self.at_end.replace(stamp) != Some(stamp))
     }
 
@@ -324,8 +329,15 @@ impl Generation {
 
     /// How long it was when it ended, as far as is known.
     pub fn known_size(&self) -> Option<u64> {
-        let size = self.longest.max(self.seen());
+        let seen = self.seen();
+        let size = if self.blank.covers(seen, self.longest) { seen } else { self.longest.max(seen) };
         (size > 0).then_some(size)
+    }
+
+    /// How many zeros it ends in that are not read, for something may be written over them.
+    pub fn blank_bytes(&self) -> u64 {
+        let seen = self.seen();
+        if self.blank.covers(seen, self.size) { self.size - seen } else { 0 }
     }
 
     /// What decides whether it is finished.
@@ -419,7 +431,7 @@ impl Generation {
         let read = read_up_to(file, &mut bytes, 0).unwrap_or_default();
         // What was truncated meanwhile is another life.
         let is_this = self.memory.head_fits(&bytes[..read]) != Some(false);
-        if is_this { known.or(Head::of(&bytes[..read])) } else { known }
+        if is_this { known.or(Head::of(without_blank(&bytes[..read]))) } else { known }
     }
 
     /// The greatest offset up to which it is delivered and whose guard is known, with that guard.

@@ -91,6 +91,11 @@ pub enum Happening {
         /// Where.
         path: PathBuf,
     },
+    /// The live name is a mount of its own.
+    Mount {
+        /// Which one.
+        path: PathBuf,
+    },
     /// Bytes that once stood in the file were destroyed before they could be read.
     Lost {
         /// How many.

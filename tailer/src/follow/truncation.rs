@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::time::Instant;
 
+use crate::follow::blank::Blank;
 use crate::follow::candidate::{Candidate, unpacked};
 use crate::follow::choice::{Choice, choose};
 use crate::follow::generation::{Generation, Phase, Place};
@@ -172,6 +173,7 @@ impl Source {
         sought.inode = live.inode;
         sought.path = live.path;
         sought.place = live.place;
+        sought.blank = Blank::default();
         sought.rotated = None;
         sought.phase = Phase::Reading;
         let (path, offset) = (sought.path.clone(), sought.read);
@@ -248,6 +250,7 @@ impl Source {
         generation.has_name = true;
         generation.size = 0;
         generation.zeros_until = 0;
+        generation.blank = Blank::default();
         // It was copied before it was truncated.
         generation.is_complete = size.is_some();
         generation.grown = now;
