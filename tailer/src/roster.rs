@@ -131,9 +131,9 @@ impl Followed {
         }
     }
 
-    /// How long after a look the next one is due without a hint.
+    /// How long after a look the next one is due without a hint. None may come of what is written over zeros.
     pub fn interval(&self, poll_interval: Duration) -> Duration {
-        if self.is_polled { poll_interval } else { RECONCILE_SPAN }
+        if self.is_polled || self.source.blank_bytes() > 0 { poll_interval } else { RECONCILE_SPAN }
     }
 
     /// What it was told since the last look.

@@ -142,7 +142,7 @@ impl Source {
         let Some(live) = self.live().filter(|live| is_settled && live.is_at_rest()) else { return false };
         let Ok(metadata) = fs::symlink_metadata(&self.path) else { return false };
         let is_same = Identity::from(&metadata) == live.inode && live.at_end == Some(Stamp::from(&metadata));
-        metadata.is_file() && is_same && !self.aside.iter().any(Aside::has_grown)
+        metadata.is_file() && is_same && !live.is_written_over() && !self.aside.iter().any(Aside::has_grown)
     }
 
     /// A writer closed the file of a generation.

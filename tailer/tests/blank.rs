@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 
 use follower::{BOTH, Follower, lines, same};
 use nix::fcntl::{FallocateFlags, fallocate};
+use standpipe_common::sys::Words;
 use standpipe_tailer::follow::happening::Happening;
 use standpipe_tailer::follow::settings::{Settings, StartAt};
 
@@ -217,4 +218,25 @@ fn a_log_with_room_that_is_truncated_unread_loses_its_lines_alone() {
     follower.settle();
     same(&follower.text(), &(lines(0..10) + &lines(20..30)));
     assert_eq!(follower.heard(|it| matches!(it, Happening::Lost { .. })), 0, "{:?}", follower.happenings);
+}
+
+#[test]
+fn what_is_written_through_a_mapping_is_delivered_though_neither_size_nor_time_tell_of_it() {
+    for way in WAYS {
+        let mut follower = Follower::new(true);
+        Writer::new(&follower, way).make_room(8192);
+        let file = OpenOptions::new().read(true).write(true).open(&follower.log).unwrap();
+        let words = Words::shared(&file, 8192).unwrap();
+        words.populate(0..8192).unwrap();
+        let changed = || file.metadata().unwrap().modified().unwrap();
+        words.store(0, u64::from_ne_bytes(*b"line 01\n"));
+        follower.turn();
+        let before = changed();
+        words.store(8, u64::from_ne_bytes(*b"line 02\n"));
+        assert_eq!(changed(), before, "{way:?}");
+        assert!(!follower.source.is_unchanged());
+        follower.poll();
+        same(&follower.text(), "line 01\nline 02\n");
+        assert!(follower.source.is_unchanged());
+    }
 }

@@ -319,7 +319,17 @@ impl Generation {
         }
         self.size = stamp.size;
         self.blank.cut(stamp.size);
-        Ok(self.at_end.replace(stamp) != Some(stamp))
+        let is_same = self.at_end == Some(stamp) && !self.is_written_over();
+        self.at_end = Some(stamp);
+        Ok(!is_same)
+    }
+
+    /// Whether something stands where its zeros began. Who writes through a mapping of the file changes neither its size
+    /// nor, page by page, its time.
+    pub fn is_written_over(&self) -> bool {
+        let mut byte = [0];
+        let file = self.file().filter(|_| self.blank_bytes() > 0);
+        file.is_some_and(|file| matches!(read_up_to(file, &mut byte, self.seen()), Ok(1)) && byte != [0])
     }
 
     /// The size that was seen last was one of this life, not of one that began anew.
