@@ -39,6 +39,8 @@ pub enum Event {
     Lost { name: String, bytes: Option<u64> },
     /// Files of before this start are no longer there.
     GenerationsMissing { name: String, bytes: Option<u64> },
+    /// What was rotated may stand in a directory that cannot be listed.
+    Unlisted { name: String, dir: PathBuf, errno: Errno },
     /// A rotated file cannot be read.
     Unreadable { name: String, path: PathBuf, bytes: u64, why: String },
     /// A part of the file was never written, and was passed.
@@ -118,6 +120,7 @@ impl Event {
             Event::Error(_) => Level::Error,
             Event::Lost { .. }
             | Event::GenerationsMissing { .. }
+            | Event::Unlisted { .. }
             | Event::Unreadable { .. }
             | Event::OpenError { .. }
             | Event::Refused { .. }

@@ -27,6 +27,7 @@ use crate::lease::Writers;
 use crate::lines::{GenerationId, SourceId};
 use crate::open::Stamp;
 use crate::output::{Output, Standing};
+use crate::siblings::Unlisted;
 use crate::state::{DoneState, SourceState};
 
 /// How long a live name may be missing before it is said: a rotation that creates no new file leaves such a gap.
@@ -48,6 +49,8 @@ pub struct Source {
     pub(crate) copies: Vec<Copy>,
     /// Packed files that end too early: they may still be written.
     pub(crate) torn: Vec<Torn>,
+    /// The directory of which it was said that it cannot be listed.
+    pub(crate) unlisted: Option<Unlisted>,
     /// Files of which it was said that they cannot be read.
     pub(crate) told: HashSet<Identity>,
     pub(crate) since_ns: i64,
@@ -90,6 +93,7 @@ impl Source {
             before: None,
             copies: Vec::new(),
             torn: Vec::new(),
+            unlisted: None,
             told: HashSet::new(),
             restored: None,
             looks: 0,
@@ -393,7 +397,8 @@ impl Source {
 
     /// The first generation of which something is left.
     pub(crate) fn next_read(&self) -> Option<usize> {
-        self.chain.iter().position(|generation| !generation.is_concluded())
+        let is_passed = |generation: &Generation| matches!(generation.phase, Phase::Hidden { .. });
+        self.chain.iter().position(|generation| !generation.is_concluded() && !is_passed(generation))
     }
 
     /// Whether all its generations are closed, to be opened again when they grew.

@@ -293,11 +293,21 @@ impl Tailer {
         if hints.names {
             add_names(followed, self.watch.as_mut());
         }
-        hints.names |= followed.siblings.changed(&mut self.directories).unwrap_or(false);
+        hints.names |= followed.siblings.changed(&mut self.directories);
         let Followed { source, siblings, also, .. } = followed;
         let (taken, config) = (&self.taken, &self.config);
         let directories = &mut self.directories;
-        let mut around = Around { source: id, siblings, also, directories, taken, config, was_short: false, met: None };
+        let mut around = Around {
+            source: id,
+            siblings,
+            also,
+            directories,
+            taken,
+            config,
+            was_short: false,
+            unlisted: None,
+            met: None,
+        };
         source.look(now, hints, &mut around);
         let met = around.met;
         let is_changed = source.take_changed();

@@ -39,6 +39,9 @@ fn fields(event: &Event) -> (&'static str, Value) {
         }
         Event::Lost { name, bytes } => ("lost", json!({"source": name, "bytes": bytes})),
         Event::GenerationsMissing { name, bytes } => ("generations_missing", json!({"source": name, "bytes": bytes})),
+        Event::Unlisted { name, dir, errno } => {
+            ("unlisted", json!({"source": name, "path": dir.to_string_lossy(), "errno": format!("{errno:?}")}))
+        }
         Event::Unreadable { name, path, bytes, why } => {
             let path = path.to_string_lossy();
             ("unreadable", json!({"source": name, "path": path, "bytes": bytes, "why": why}))

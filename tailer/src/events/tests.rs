@@ -27,6 +27,7 @@ fn all() -> Vec<Event> {
         Event::Lost { name: app(), bytes: Some(12) },
         Event::Lost { name: app(), bytes: None },
         Event::GenerationsMissing { name: app(), bytes: None },
+        Event::Unlisted { name: app(), dir: "/l".into(), errno: Errno::EACCES },
         Event::Hole { name: app(), bytes: 8192 },
         Event::Preallocated { name: app(), bytes: 16_777_216 },
         Event::Mount { name: app(), path: "/l/app.log".into() },
@@ -71,6 +72,7 @@ fn sentences_do_not_change() {
 [tailer] app.log lost 12 bytes that were destroyed before they were read
 [tailer] app.log lost an unknown number of bytes that were destroyed before they were read
 [tailer] app.log lost an unknown number of bytes: files that were rotated since the last run are gone
+[tailer] app.log: cannot list /l: EACCES; files that were rotated there are looked for until it can be listed
 [tailer] app.log has a hole, 8192 bytes passed
 [tailer] app.log ends in 16777216 zero bytes: they are not delivered until something is written over or after them
 [tailer] /l/app.log is a mount of its own: a rotation that renames the file is not visible here; mount its directory instead

@@ -28,6 +28,10 @@ pub(super) fn sentence(event: &Event) -> String {
         Event::GenerationsMissing { name, bytes } => {
             format!("{name} lost {}: files that were rotated since the last run are gone", some(*bytes))
         }
+        Event::Unlisted { name, dir, errno } => format!(
+            "{name}: cannot list {}: {errno:?}; files that were rotated there are looked for until it can be listed",
+            dir.display()
+        ),
         Event::Unreadable { name, path, bytes, why } => {
             let bytes = plural(*bytes, "byte");
             format!("{name}: {} ({bytes}) may hold lines that were not delivered: {why}", path.display())

@@ -31,6 +31,7 @@ pub fn drain(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Sett
             }
             Phase::Truncated(_) => return Outcome::Behind,
             Phase::Sought { .. } => return Outcome::AtEnd,
+            Phase::Hidden { .. } => return Outcome::Finished,
             Phase::Reading => {}
         }
         hands.bytes_max = *left;

@@ -64,6 +64,11 @@ pub enum Phase {
         /// How long it was when it was last seen, if that is known.
         size: Option<u64>,
     },
+    /// It may stand where nothing can be listed. What came later is read meanwhile, and the next list looks for it.
+    Hidden {
+        /// The same.
+        size: Option<u64>,
+    },
     /// It was read to its end, and that is final.
     Finished,
 }
@@ -221,7 +226,14 @@ impl Generation {
 
     /// Whether its file is gone, or begins anew, and the rest is looked for.
     pub fn is_sought(&self) -> bool {
-        matches!(self.phase, Phase::Sought { .. })
+        matches!(self.phase, Phase::Sought { .. } | Phase::Hidden { .. })
+    }
+
+    /// It is looked for again.
+    pub(crate) fn seek_again(&mut self, now: Instant) {
+        if let Phase::Hidden { size } = self.phase {
+            self.phase = Phase::Sought { since: now, size };
+        }
     }
 
     /// Whether nothing of it is on its way.

@@ -108,6 +108,13 @@ pub enum Happening {
         /// Up to where it was delivered.
         offset: u64,
     },
+    /// A generation that is looked for may stand in a directory that cannot be listed. Said once until that can be.
+    Unlisted {
+        /// Which one.
+        dir: PathBuf,
+        /// Why.
+        errno: Errno,
+    },
     /// A file that may be a generation stands there, and cannot be read.
     Unreadable {
         /// Where.

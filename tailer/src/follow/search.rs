@@ -13,7 +13,12 @@ use crate::follow::settings::Surroundings;
 use crate::follow::truncation::judge;
 use crate::open::{At, Found, Opened, look};
 use crate::packed::Packing;
+use crate::siblings::Unlisted;
 use crate::source::Source;
+
+/// Most generations that are looked for where nothing can be listed: a log that is truncated again and again there
+/// would have no end of them.
+const HIDDEN_MAX: usize = 16;
 
 impl Source {
     /// The file of a generation that is looked for may have a name that no rotator gives; `true`: it has.
@@ -84,6 +89,33 @@ impl Source {
         let Some(choice) = choice else { return false };
         let candidate = candidates.swap_remove(choice.at);
         self.go_on_in(index, candidate, choice, now, around);
+        true
+    }
+
+    /// Where a directory cannot be listed its rest may stand there; `true`: it is not given up.
+    pub(crate) fn hide(
+        &mut self,
+        index: usize,
+        size: Option<u64>,
+        now: Instant,
+        around: &mut dyn Surroundings,
+    ) -> bool {
+        let Some(unlisted) = around.unlisted() else { return false };
+        let hidden = self.chain.iter().filter(|generation| matches!(generation.phase, Phase::Hidden { .. })).count();
+        let generation = &mut self.chain[index];
+        let has_rest = size.is_none_or(|size| size > generation.seen());
+        if !has_rest || hidden >= HIDDEN_MAX {
+            return false;
+        }
+        // Nothing goes into the middle of a line.
+        if generation.held.is_empty() && !generation.is_inside_line {
+            generation.phase = Phase::Hidden { size };
+        }
+        self.list_again(now);
+        if self.unlisted.as_ref() != Some(&unlisted) {
+            let Unlisted { dir, errno } = self.unlisted.insert(unlisted).clone();
+            self.tell(Happening::Unlisted { dir, errno });
+        }
         true
     }
 

@@ -130,7 +130,10 @@ impl Source {
                 || (is_undecided && now.saturating_duration_since(since) < self.settings.reconcile)
             {
                 self.list_again(now);
-            } else if !self.go_on_in_live(index) && !self.find_elsewhere(index, now, around) {
+            } else if !self.go_on_in_live(index)
+                && !self.find_elsewhere(index, now, around)
+                && !self.hide(index, size, now, around)
+            {
                 self.give_up(index, size, candidates, around);
             }
             return;

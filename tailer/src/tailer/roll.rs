@@ -137,8 +137,8 @@ impl Tailer {
         away.extend(self.roster.iter().filter(is_away).map(|followed| followed.source.path().to_path_buf()));
         // What was rotated before this run is read although nothing has the live name.
         for state in self.keeper.others() {
-            let siblings = Siblings::new(&state.path, None).and_then(|mut all| all.list(&mut self.directories));
-            if siblings.is_ok_and(|siblings| !siblings.is_empty()) {
+            let listed = Siblings::new(&state.path, None).map(|mut all| all.list(&mut self.directories));
+            if listed.is_ok_and(|listed| !listed.is_empty()) {
                 away.insert(state.path.clone());
             }
         }
@@ -294,8 +294,7 @@ impl Tailer {
         let taken = &self.taken;
         followed.also.retain(|path| identity(path).is_some_and(|file| taken.owner(&file) == Some(id)));
         // What cannot be listed may be there.
-        let siblings = followed.siblings.list(&mut self.directories);
-        let is_alone = followed.also.is_empty() && siblings.is_ok_and(|siblings| siblings.is_empty());
+        let is_alone = followed.also.is_empty() && followed.siblings.list(&mut self.directories).is_empty();
         if is_alone && let Some(state) = self.take_off(id) {
             self.keeper.give_back_gone(state);
         }

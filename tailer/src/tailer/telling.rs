@@ -206,6 +206,7 @@ fn event(happening: Happening, name: &str, live: &Path, identity: Identity, is_o
         )),
         Happening::Lost { bytes } => Event::Lost { name, bytes: Some(bytes) },
         Happening::GenerationMissing { .. } => Event::GenerationsMissing { name, bytes: None },
+        Happening::Unlisted { dir, errno } => Event::Unlisted { name, dir, errno },
         Happening::Unreadable { path, bytes, why } => Event::Unreadable { name, path, bytes, why },
         Happening::Hole { bytes } => Event::Hole { name, bytes },
         Happening::Unfinished { bytes } => Event::Unfinished { name, bytes },
