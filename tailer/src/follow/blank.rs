@@ -22,6 +22,9 @@ const LOOKED_AT_MAX: u64 = 4 << 20;
 /// At once.
 const CHUNK_BYTES: usize = 256 << 10;
 
+/// To compare with.
+static ZEROS: [u8; 512] = [0; 512];
+
 /// What is known of the zeros behind what was read of a file.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Blank {
@@ -104,8 +107,17 @@ fn zeros_at(file: &File, from: u64, bytes: &mut [u8]) -> io::Result<(u64, bool)>
         Ok(_) | Err(_) => {}
     }
     let read = read_up_to(file, bytes, from)?;
-    let zeros = bytes[..read].iter().position(|byte| *byte != 0).unwrap_or(read);
+    let zeros = zeros(&bytes[..read]);
     Ok((zeros as u64, zeros == read))
+}
+
+/// How many of them the bytes begin with.
+pub fn zeros(bytes: &[u8]) -> usize {
+    // Pieces are compared as a whole: room is large, and most of it is zeros.
+    let is_blank = |piece: &&[u8]| **piece == ZEROS[..piece.len()];
+    let pieces = bytes.chunks(ZEROS.len()).take_while(is_blank).count();
+    let from = (pieces * ZEROS.len()).min(bytes.len());
+    bytes[from..].iter().position(|byte| *byte != 0).map_or(bytes.len(), |at| from + at)
 }
 
 /// Where the zeros begin that the first `size` bytes of a file end in.
@@ -120,8 +132,9 @@ pub fn content_end(file: &File, from: u64, size: u64) -> io::Result<u64> {
         };
         if !is_hole {
             let read = read_up_to(file, &mut bytes[..(end - start) as usize], start)?;
-            if let Some(last) = bytes[..read].iter().rposition(|byte| *byte != 0) {
-                return Ok(start + last as u64 + 1);
+            let content = without_blank(&bytes[..read]).len() as u64;
+            if content > 0 {
+                return Ok(start + content);
             }
         }
         end = start;
@@ -131,6 +144,9 @@ pub fn content_end(file: &File, from: u64, size: u64) -> io::Result<u64> {
 
 /// Without the zeros that they end in.
 pub fn without_blank(bytes: &[u8]) -> &[u8] {
+    let is_blank = |piece: &&[u8]| **piece == ZEROS[..piece.len()];
+    let blank: usize = bytes.rchunks(ZEROS.len()).take_while(is_blank).map(<[u8]>::len).sum();
+    let bytes = &bytes[..bytes.len() - blank];
     &bytes[..bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)]
 }
 
@@ -205,5 +221,12 @@ mod tests {
         assert_eq!(look(&mut blank, &file, 100).0, Zeros::Last);
         assert_eq!(without_blank(b"a\0b\0\0"), b"a\0b");
         assert_eq!(without_blank(b"\0\0"), b"");
+        for length in [0, 1, 511, 512, 513, 1024, 1100] {
+            let (blank, mut bytes) = (vec![0; length], vec![0; length + 1]);
+            bytes[length] = 7;
+            assert_eq!((zeros(&blank), zeros(&bytes), zeros(&[&bytes[..], &blank].concat())), (length, length, length));
+            assert_eq!(without_blank(&blank), b"");
+            assert_eq!(without_blank(&[&bytes[..], &blank].concat()), bytes);
+        }
     }
 }

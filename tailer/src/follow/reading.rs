@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::unistd::{Whence, lseek};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::follow::blank::Zeros;
+use crate::follow::blank::{Zeros, zeros};
 use crate::follow::generation::{Generation, Phase, Place};
 use crate::follow::happening::{Happening, Truncation};
 use crate::follow::memory::{Memory, read_up_to};
@@ -382,10 +382,6 @@ fn gap(generation: &mut Generation, new: &[u8]) -> Gap {
         }
     }
     Gap::None
-}
-
-fn zeros(bytes: &[u8]) -> usize {
-    bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len())
 }
 
 /// Where a hole begins within a run of zeros; the end of the file is none.
