@@ -15,6 +15,7 @@ use crate::follow::happening::{Happening, Truncation};
 use crate::follow::memory::{Memory, read_up_to};
 use crate::follow::names::same_memory;
 use crate::follow::reading::verify;
+use crate::follow::replaced::Doubt;
 use crate::follow::sample::{Fit, Sample};
 use crate::follow::settings::Surroundings;
 use crate::guard::GUARD_BYTES_MAX;
@@ -76,12 +77,17 @@ impl Source {
         let origin = Origin { epoch: ended.origin.epoch + 1, ..ended.origin };
         let mut next = Generation::new(id, origin, ended.path.clone(), Place::Away, now);
         next.rotated = ended.rotated;
+        let was_live = ended.is_live();
+        let gone = cut.map_or(0, |size| ended.seen() - size);
         ended.rename(false, now);
         let kept = cut.and_then(|size| Some((size, Memory::of_file(&file, size).ok()??)));
         if let Some((size, memory)) = kept {
             ended.phase = Phase::Finished;
             let held = std::mem::take(&mut ended.held);
             next = next.starting_at(size, memory);
+            // It may be on its way back, unless it is so little that it would be there by chance.
+            let may_come_back = was_live && !self.settings.is_batch && gone >= CUT_BYTES_MIN;
+            next.doubt = may_come_back.then(|| Doubt::new(size, now));
             self.tell(Happening::Truncated(Truncation::EndCut));
             if !held.is_empty() {
                 self.tell(Happening::Lost { bytes: held.len() as u64 });
