@@ -5,8 +5,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use standpipe_common::error::Error;
-
 use crate::config::Config;
 use crate::follow::settings::Surroundings;
 use crate::identity::Identity;
@@ -14,7 +12,7 @@ use crate::lines::SourceId;
 use crate::open::is_out_of_descriptors;
 use crate::packed::{Packed, Packing};
 use crate::siblings::directories::Directories;
-use crate::siblings::{Sibling, Siblings};
+use crate::siblings::{Listed, Sibling, Siblings, Unlisted};
 use crate::twins::Twins;
 
 /// Files that no source may follow, and files that one source follows already.
@@ -85,17 +83,17 @@ pub struct Around<'a> {
     pub config: &'a Config,
     /// The last list lacks what no descriptor was left for.
     pub was_short: bool,
+    /// And what stands in this directory.
+    pub unlisted: Option<Unlisted>,
     /// The file with its live name is another source's, or a copy of one: whose.
     pub met: Option<SourceId>,
 }
 
 impl Surroundings for Around<'_> {
     fn candidates(&mut self) -> Vec<PathBuf> {
-        // A directory that cannot be read has none; the live name tells what is wrong with it.
-        let listed = self.siblings.list(self.directories);
-        let errno = listed.as_ref().err().and_then(Error::errno);
-        self.was_short = errno.is_some_and(is_out_of_descriptors);
-        let siblings = listed.unwrap_or_default();
+        let Listed { siblings, unlisted } = self.siblings.list(self.directories);
+        self.was_short = unlisted.as_ref().is_some_and(|unlisted| is_out_of_descriptors(unlisted.errno));
+        self.unlisted = unlisted.filter(|_| !self.was_short);
         let is_one = |sibling: &Sibling| !self.config.is_state(&sibling.path);
         let named = siblings.into_iter().filter(is_one).map(|sibling| sibling.path);
         self.also.iter().cloned().chain(named.filter(|path| !self.also.contains(path))).collect()
@@ -113,6 +111,10 @@ impl Surroundings for Around<'_> {
 
     fn was_short(&self) -> bool {
         self.was_short
+    }
+
+    fn unlisted(&self) -> Option<Unlisted> {
+        self.unlisted.clone()
     }
 
     fn is_packed(&self, path: &Path) -> bool {

@@ -15,6 +15,7 @@ use log::Level;
 use nix::errno::Errno;
 use standpipe_common::logger::{Stderr, push_escaped};
 
+use crate::follow::happening::Why;
 use crate::identity::Identity;
 use crate::rate::Rate;
 
@@ -38,10 +39,16 @@ pub enum Event {
     Lost { name: String, bytes: Option<u64> },
     /// Files of before this start are no longer there.
     GenerationsMissing { name: String, bytes: Option<u64> },
+    /// What was rotated may stand in a directory that cannot be listed.
+    Unlisted { name: String, dir: PathBuf, errno: Errno },
     /// A rotated file cannot be read.
     Unreadable { name: String, path: PathBuf, bytes: u64, why: String },
     /// A part of the file was never written, and was passed.
     Hole { name: String, bytes: u64 },
+    /// The file ends in zeros, over which lines may still be written.
+    Preallocated { name: String, bytes: u64 },
+    /// The file is a mount of its own: a rotation that renames it is not seen.
+    Mount { name: String, path: PathBuf },
     /// A last line had no newline; it has one now.
     Unfinished { name: String, bytes: u64 },
     /// A file cannot be opened.
@@ -66,8 +73,8 @@ pub enum Event {
     Overflow,
     /// Lines came out behind later ones.
     Late { name: String, count: u64 },
-    /// Several files could be the one that was read; the copy is not used.
-    Ambiguous { name: String },
+    /// Several files hold what was read; reading goes on in one of them.
+    Ambiguous { name: String, path: PathBuf, files: usize, why: Why },
     /// A rotated file is at its end, and nobody writes to it.
     Finished { name: String, identity: Identity },
     /// Where a source is.
@@ -113,9 +120,12 @@ impl Event {
             Event::Error(_) => Level::Error,
             Event::Lost { .. }
             | Event::GenerationsMissing { .. }
+            | Event::Unlisted { .. }
             | Event::Unreadable { .. }
             | Event::OpenError { .. }
             | Event::Refused { .. }
+            | Event::Preallocated { .. }
+            | Event::Mount { .. }
             | Event::Waiting { .. }
             | Event::Backlog { .. }
             | Event::InotifyLimit { .. }

@@ -3,15 +3,18 @@
 //! - [`settings`], [`happening`]: what it is told, and what it tells;
 //! - [`memory`]: what is remembered of the bytes that were read, by which they are known again;
 //! - [`generation`], [`reading`], [`drain`]: one life of one inode, and the way of its bytes to an output;
-//! - `first`: what a live file begins with, before any of it was read;
+//! - `first`: what a live file begins with, before any of it was read; [`blank`]: the zeros that a file ends in;
 //! - [`trouble`]: a file that cannot be opened or read for a while;
 //! - [`finish`]: when such a life is over, and when the next one may be read. Pure;
 //! - [`outside`]: what of a source waits, and why it is not read;
 //! - [`sample`]: whether a file is a copy of another; `candidate`: a file beside the live one that is not known yet;
+//!   `choice`: which is read on where several fit;
 //! - `names`, `truncation`, `siblings`, `copies`, `replaced`, `twin`, `search`, `restore`, `done`: the steps of a look,
 //!   each a part of [`Source`](crate::source::Source).
 
+pub mod blank;
 mod candidate;
+mod choice;
 pub(crate) mod copies;
 pub(crate) mod done;
 pub mod drain;

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
-use standpipe_common::fifo;
 use standpipe_common::way::{self, Use};
+use standpipe_common::{fifo, sys};
 
 use crate::identity::Identity;
 
@@ -131,6 +131,11 @@ fn look_through(path: &Path) -> io::Result<(File, Metadata, bool)> {
 }
 
 impl Found {
+    /// Whether its name is a mount of its own, such as of a file in a container.
+    pub fn is_mount(&self) -> bool {
+        sys::is_mount(&self.handle).unwrap_or(false)
+    }
+
     /// Opens it for reading, whatever its names have become.
     pub fn open(&self) -> Opened {
         self.try_open().unwrap_or_else(|error| Opened::Failed(errno(&error)))

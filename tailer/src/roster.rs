@@ -66,6 +66,8 @@ pub struct Followed {
     pub unwrapper: Unwrapper,
     /// It was told that its text cannot be read.
     pub is_utf16_said: bool,
+    /// It was told that its file ends in zeros.
+    pub is_blank_said: bool,
     /// What it held at first sight was skipped, for it was too old.
     pub was_too_old: bool,
     hints: Hints,
@@ -85,6 +87,7 @@ impl Followed {
         Followed {
             unwrapper: Unwrapper::new(file.format),
             is_utf16_said: false,
+            is_blank_said: false,
             source,
             name,
             file,
@@ -128,9 +131,9 @@ impl Followed {
         }
     }
 
-    /// How long after a look the next one is due without a hint.
+    /// How long after a look the next one is due without a hint. None may come of what is written over zeros.
     pub fn interval(&self, poll_interval: Duration) -> Duration {
-        if self.is_polled { poll_interval } else { RECONCILE_SPAN }
+        if self.is_polled || self.source.blank_bytes() > 0 { poll_interval } else { RECONCILE_SPAN }
     }
 
     /// What it was told since the last look.

@@ -1,20 +1,26 @@
 //! The rotated generations of a log: which files these are, by name alone, and in which order the names put them.
 //!
-//! They are looked for beside the path that is followed, and beside the end of it where it is a link; or by the names
-//! that the configuration gives. Which of them were read already, and which is older where birth times tell, is decided
+//! They are looked for beside the path that is followed, and beside the end of it where it is a link, or another name of
+//! the same file; or by the names that the configuration gives. A directory that cannot be listed may hold any: that is
+//! for whoever asks to know. Which of them were read already, and which is older where birth times tell, is decided
 //! elsewhere.
 
+mod dated;
 pub mod directories;
 pub mod names;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use glob::Pattern;
+use nix::errno::Errno;
 use standpipe_common::error::{Error, Result};
 
 use crate::packed::Packing;
+use crate::siblings::dated::Dated;
 use crate::siblings::directories::Directories;
 use crate::siblings::names::{Rank, beginnings, rank};
 
@@ -42,6 +48,24 @@ pub struct Siblings {
     seen: Vec<(PathBuf, u64)>,
 }
 
+/// A directory that cannot be listed, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unlisted {
+    /// Which one.
+    pub dir: PathBuf,
+    /// As the kernel says.
+    pub errno: Errno,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// Oldest first by their names.
+    pub siblings: Vec<Sibling>,
+    /// The first of those that may hold more.
+    pub unlisted: Option<Unlisted>,
+}
+
 /// Names in directories.
 #[derive(Debug)]
 struct Names {
@@ -60,6 +84,15 @@ struct Place<'a> {
     live: OsString,
     /// Instead of the names that rotators give.
     names: Option<&'a Names>,
+    /// And those with another date.
+    dated: Option<Rc<Dated>>,
+}
+
+/// Where to look, as far as that can be said.
+#[derive(Default)]
+struct Places<'a> {
+    all: Vec<Place<'a>>,
+    unlisted: Option<Unlisted>,
 }
 
 impl Siblings {
@@ -79,7 +112,7 @@ impl Siblings {
         let configured = self.configured.as_ref()?;
         let mut watched = Vec::new();
         for names in configured {
-            watched.extend(names.dirs().into_iter().map(|dir| (dir, names.beginning.clone())));
+            watched.extend(names.dirs().0.into_iter().map(|dir| (dir, names.beginning.clone())));
         }
         Some(watched)
     }
@@ -92,28 +125,30 @@ impl Siblings {
     }
 
     /// Whether names came or went where they are looked for since [`Siblings::list`] was asked.
-    ///
-    /// # Errors
-    /// A directory cannot be read.
-    pub fn changed(&self, directories: &mut Directories) -> Result<bool> {
+    pub fn changed(&self, directories: &mut Directories) -> bool {
         let mut now = Vec::new();
-        for place in self.places() {
-            let (_, version) = directories.list(&place.dir)?;
-            now.push((place.dir, version));
+        for place in self.places(directories).all {
+            if let Ok((_, version)) = directories.list(&place.dir) {
+                now.push((place.dir, version));
+            }
         }
-        Ok(now != self.seen)
+        now != self.seen
     }
 
     /// All that are there now, oldest first by their names. A file that is being packed, so that both are there, is
     /// listed unpacked only.
-    ///
-    /// # Errors
-    /// A directory cannot be read.
-    pub fn list(&mut self, directories: &mut Directories) -> Result<Vec<Sibling>> {
+    pub fn list(&mut self, directories: &mut Directories) -> Listed {
         let mut siblings = Vec::new();
         let mut seen = Vec::new();
-        for place in self.places() {
-            let (listing, version) = directories.list(&place.dir)?;
+        let Places { all, mut unlisted } = self.places(directories);
+        for place in all {
+            let (listing, version) = match directories.list(&place.dir) {
+                Ok(listed) => listed,
+                Err(error) => {
+                    unlisted.get_or_insert(Unlisted::new(&place.dir, &error));
+                    continue;
+                }
+            };
             let names = place.beginnings().into_iter().flat_map(|beginning| listing.beginning(beginning));
             for name in names {
                 let Some(rank) = place.rank(name) else { continue };
@@ -127,13 +162,13 @@ impl Siblings {
         self.seen = seen;
         siblings.sort_by(|a, b| a.rank.cmp(&b.rank).then_with(|| a.path.cmp(&b.path)));
         siblings.dedup_by(|a, b| a.path == b.path);
-        Ok(siblings)
+        Listed { siblings, unlisted }
     }
 
     /// All other files where they are looked for, but the followed one.
     pub fn others(&self, directories: &mut Directories) -> Vec<PathBuf> {
         let mut others = Vec::new();
-        for place in self.places() {
+        for place in self.places(directories).all {
             let Ok((listing, _)) = directories.list(&place.dir) else { continue };
             let is_other = |name: &&OsStr| *name != place.live && place.rank(name).is_none();
             others.extend(listing.beginning(OsStr::new("")).filter(is_other).map(|name| place.dir.join(name)));
@@ -143,34 +178,86 @@ impl Siblings {
         others
     }
 
-    fn places(&self) -> Vec<Place<'_>> {
-        let mut places = Vec::new();
+    fn places(&self, directories: &mut Directories) -> Places<'_> {
+        let mut places = Places::default();
         if let Some(configured) = &self.configured {
             let live = self.live.file_name().unwrap_or_default();
             for names in configured {
-                let place = |dir| Place { dir, live: live.to_os_string(), names: Some(names) };
-                places.extend(names.dirs().into_iter().map(place));
+                let place = |dir| Place { dir, live: live.to_os_string(), names: Some(names), dated: None };
+                let (dirs, unlisted) = names.dirs();
+                places.all.extend(dirs.into_iter().map(place));
+                places.unlisted = places.unlisted.or(unlisted);
             }
             return places;
         }
         let mut path = self.live.clone();
+        places.push_beside(&path, None);
         for _ in 0..HOPS_MAX {
-            let dir = parent(&path).to_path_buf();
-            if let Some(live) = path.file_name() {
-                places.push(Place { dir: dir.clone(), live: live.to_os_string(), names: None });
-            }
             let Ok(target) = fs::read_link(&path) else { break };
-            path = dir.join(target);
+            path = parent(&path).join(target);
+            places.push_dated(&path, directories);
+        }
+        if path == self.live
+            && let Some(name) = other_name(&path, directories)
+        {
+            places.push_dated(&name, directories);
         }
         places
     }
+}
+
+impl Listed {
+    /// Whether there are none, for certain.
+    pub fn is_empty(&self) -> bool {
+        self.siblings.is_empty() && self.unlisted.is_none()
+    }
+}
+
+impl Unlisted {
+    fn new(dir: &Path, error: &Error) -> Unlisted {
+        Unlisted { dir: dir.to_path_buf(), errno: error.errno().unwrap_or(Errno::EIO) }
+    }
+}
+
+impl Places<'_> {
+    fn push_beside(&mut self, path: &Path, dated: Option<Rc<Dated>>) {
+        if let Some(live) = path.file_name() {
+            let (dir, live) = (parent(path).to_path_buf(), live.to_os_string());
+            self.all.push(Place { dir, live, names: None, dated });
+        }
+    }
+
+    /// What a link leads to: what has another date in its path came before.
+    fn push_dated(&mut self, path: &Path, directories: &mut Directories) {
+        let Some(dated) = Dated::of(path).map(Rc::new) else { return self.push_beside(path, None) };
+        self.push_beside(path, Some(dated.clone()));
+        let name = path.file_name().unwrap_or_default();
+        let unlisted = &mut self.unlisted;
+        let dirs = dated.dirs(directories, |dir, error| {
+            unlisted.get_or_insert(Unlisted::new(dir, &error));
+        });
+        for dir in dirs.into_iter().filter(|dir| *dir != parent(path)) {
+            self.push_beside(&dir.join(name), Some(dated.clone()));
+        }
+    }
+}
+
+/// The name with a date that a file has besides this one, in the same directory: rotatelogs links its newest so.
+fn other_name(path: &Path, directories: &mut Directories) -> Option<PathBuf> {
+    let file = |path: &Path| fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file);
+    let this = file(path).filter(|metadata| metadata.nlink() > 1)?;
+    let is_this =
+        |other: &PathBuf| file(other).is_some_and(|other| (other.dev(), other.ino()) == (this.dev(), this.ino()));
+    let (listing, _) = directories.list(parent(path)).ok()?;
+    let others = listing.beginning(OsStr::new("")).map(|name| path.with_file_name(name)).filter(|other| other != path);
+    others.filter(|other| Dated::of(other).is_some()).find(is_this)
 }
 
 impl Place<'_> {
     /// What the names that are looked for can begin with.
     fn beginnings(&self) -> Vec<&OsStr> {
         match self.names {
-            None => beginnings(&self.live).collect(),
+            None => beginnings(&self.live).chain(self.dated.iter().map(|dated| dated.beginning())).collect(),
             Some(names) => vec![&names.beginning],
         }
     }
@@ -178,7 +265,7 @@ impl Place<'_> {
     fn rank(&self, name: &OsStr) -> Option<Rank> {
         let rank = rank(&self.live, name);
         match self.names {
-            None => rank,
+            None => rank.or_else(|| self.dated.as_ref()?.before(&self.dir.join(name))),
             Some(names) => names.fits(&self.live, name).then(|| rank.unwrap_or(Rank::Unknown)),
         }
     }
@@ -209,10 +296,20 @@ impl Names {
         name != live && !text.ends_with(".tmp") && self.name.matches(&text)
     }
 
-    fn dirs(&self) -> Vec<PathBuf> {
-        let Some(pattern) = &self.dir_pattern else { return vec![self.dir.clone()] };
-        let found = glob::glob(pattern).into_iter().flatten().flatten();
-        found.filter(|path| path.is_dir()).collect()
+    fn dirs(&self) -> (Vec<PathBuf>, Option<Unlisted>) {
+        let Some(pattern) = &self.dir_pattern else { return (vec![self.dir.clone()], None) };
+        let (mut dirs, mut unlisted) = (Vec::new(), None);
+        for found in glob::glob(pattern).into_iter().flatten() {
+            match found {
+                Ok(path) if path.is_dir() => dirs.push(path),
+                Ok(_) => {}
+                Err(error) => {
+                    let dir = error.path().to_path_buf();
+                    unlisted.get_or_insert(Unlisted::new(&dir, &Error::new("list", &dir, std::io::Error::from(error))));
+                }
+            }
+        }
+        (dirs, unlisted)
     }
 }
 
@@ -236,7 +333,7 @@ mod tests {
     }
 
     fn list(siblings: &mut Siblings, dir: &Path) -> Vec<String> {
-        let list = siblings.list(&mut Directories::new(Instant::now())).unwrap();
+        let list = siblings.list(&mut Directories::new(Instant::now())).siblings;
         list.iter().map(|sibling| sibling.path.strip_prefix(dir).unwrap().to_string_lossy().into_owned()).collect()
     }
 
@@ -251,7 +348,7 @@ mod tests {
         touch(dir.path(), &["app.log", "app.log.1", "app.log.2.gz", "app.log.10.zst", "web.log.1", "app.log.1.tmp"]);
         let mut siblings = Siblings::new(&dir.path().join("app.log"), None).unwrap();
         assert_eq!(list(&mut siblings, dir.path()), ["app.log.10.zst", "app.log.2.gz", "app.log.1"]);
-        let packed: Vec<_> = siblings.list(&mut Directories::new(Instant::now())).unwrap();
+        let packed = siblings.list(&mut Directories::new(Instant::now())).siblings;
         let packed: Vec<_> = packed.iter().map(|sibling| sibling.packed).collect();
         assert_eq!(packed, [Some(Packing::Zstd), Some(Packing::Gzip), None]);
     }
@@ -323,16 +420,16 @@ mod tests {
             now += Duration::from_secs(3);
             directories.begin_round(now);
         };
-        assert!(siblings.changed(&mut directories).unwrap());
-        siblings.list(&mut directories).unwrap();
+        assert!(siblings.changed(&mut directories));
+        siblings.list(&mut directories);
         for step in ["olddir/app.log.2", "app.log.1"] {
             next_round(&mut directories);
-            assert!(!siblings.changed(&mut directories).unwrap());
+            assert!(!siblings.changed(&mut directories));
             touch(dir.path(), &[step]);
             next_round(&mut directories);
-            assert!(siblings.changed(&mut directories).unwrap(), "{step}");
-            assert!(siblings.changed(&mut directories).unwrap(), "{step}, asked twice");
-            siblings.list(&mut directories).unwrap();
+            assert!(siblings.changed(&mut directories), "{step}");
+            assert!(siblings.changed(&mut directories), "{step}, asked twice");
+            siblings.list(&mut directories);
         }
     }
 
@@ -349,7 +446,7 @@ mod tests {
         let start = Instant::now();
         let mut found = 0;
         for siblings in &mut all {
-            found += siblings.list(&mut directories).unwrap().len();
+            found += siblings.list(&mut directories).siblings.len();
         }
         println!("10,000 listings: {:?}", start.elapsed());
         assert_eq!(found, 1);

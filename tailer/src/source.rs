@@ -27,6 +27,7 @@ use crate::lease::Writers;
 use crate::lines::{GenerationId, SourceId};
 use crate::open::Stamp;
 use crate::output::{Output, Standing};
+use crate::siblings::Unlisted;
 use crate::state::{DoneState, SourceState};
 
 /// How long a live name may be missing before it is said: a rotation that creates no new file leaves such a gap.
@@ -48,6 +49,8 @@ pub struct Source {
     pub(crate) copies: Vec<Copy>,
     /// Packed files that end too early: they may still be written.
     pub(crate) torn: Vec<Torn>,
+    /// The directory of which it was said that it cannot be listed.
+    pub(crate) unlisted: Option<Unlisted>,
     /// Files of which it was said that they cannot be read.
     pub(crate) told: HashSet<Identity>,
     pub(crate) since_ns: i64,
@@ -64,6 +67,8 @@ pub struct Source {
     /// The error that was told, until the file is there again.
     pub(crate) said: Option<Errno>,
     pub(crate) refused: Option<crate::open::Refusal>,
+    /// The live name is a mount of its own.
+    pub(crate) is_mount: bool,
     /// When the siblings are to be listed without a hint.
     pub(crate) list_at: Option<Instant>,
     /// The last look found a truncation: its list of the files around may be older than the copy.
@@ -88,6 +93,7 @@ impl Source {
             before: None,
             copies: Vec::new(),
             torn: Vec::new(),
+            unlisted: None,
             told: HashSet::new(),
             restored: None,
             looks: 0,
@@ -97,6 +103,7 @@ impl Source {
             trouble: None,
             said: None,
             refused: None,
+            is_mount: false,
             list_at: None,
             truncated_at: None,
             wants_descriptor: false,
@@ -139,7 +146,7 @@ impl Source {
         let Some(live) = self.live().filter(|live| is_settled && live.is_at_rest()) else { return false };
         let Ok(metadata) = fs::symlink_metadata(&self.path) else { return false };
         let is_same = Identity::from(&metadata) == live.inode && live.at_end == Some(Stamp::from(&metadata));
-        metadata.is_file() && is_same && !self.aside.iter().any(Aside::has_grown)
+        metadata.is_file() && is_same && !live.is_written_over() && !self.aside.iter().any(Aside::has_grown)
     }
 
     /// A writer closed the file of a generation.
@@ -390,7 +397,8 @@ impl Source {
 
     /// The first generation of which something is left.
     pub(crate) fn next_read(&self) -> Option<usize> {
-        self.chain.iter().position(|generation| !generation.is_concluded())
+        let is_passed = |generation: &Generation| matches!(generation.phase, Phase::Hidden { .. });
+        self.chain.iter().position(|generation| !generation.is_concluded() && !is_passed(generation))
     }
 
     /// Whether all its generations are closed, to be opened again when they grew.

@@ -7,19 +7,21 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
-use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use glob::{MatchOptions, Pattern};
-use standpipe_common::error::Error;
+use glob::Pattern;
 
 use crate::config::{Config, FileConfig};
 use crate::packed::Packing;
+use crate::siblings::directories::Directories;
+use crate::sources::globs::Globs;
+use crate::sources::walk::{Glob, fixed_part};
 
-/// As a shell matches: `*` neither crosses a `/` nor begins with a dot.
-const AS_A_SHELL: MatchOptions =
-    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+pub mod globs;
+pub mod part;
+mod walk;
 
 /// A file that is to be followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,20 +41,19 @@ pub struct Sources {
     pub found: Vec<Found>,
     /// How many files match a glob and are left out by its `exclude`.
     pub excluded: usize,
-    /// Directories that could not be looked into.
-    pub unreadable: Vec<Error>,
 }
 
 /// Says whether the second name is that of a rotated file of the first.
 pub type IsRotation<'a> = dyn Fn(&OsStr, &OsStr) -> bool + 'a;
 
-/// Finds all sources.
+/// Makes sources of what was found under the globs, and of the paths that are none.
 ///
 /// `known` are the paths of sources of which something is remembered: between rename and create of a rotation none of
 /// them may be there, and what was rotated is no source of its own even then. Those of them that are `away` are found
 /// under a glob nevertheless.
 pub fn expand(
     config: &Config,
+    globs: &Globs,
     known: &BTreeSet<PathBuf>,
     away: &BTreeSet<PathBuf>,
     is_rotation: &IsRotation<'_>,
@@ -62,18 +63,16 @@ pub fn expand(
     let mut seen: HashSet<PathBuf> = HashSet::new();
     let mut left_out: HashSet<PathBuf> = HashSet::new();
     for (file, entry) in config.files.iter().enumerate() {
-        let paths = if entry.is_glob {
-            let mut matches = matches(&entry.path, &mut sources.unreadable);
-            matches.retain(|path| !config.is_state(path) && !path.is_dir());
-            let is_away = |path: &&PathBuf| is_match(&entry.path, path) && matches.binary_search(path).is_err();
-            let away: Vec<PathBuf> = away.iter().filter(is_away).cloned().collect();
-            matches.extend(away);
-            let excludes = Excludes::of(entry);
-            left_out.extend(matches.extract_if(.., |path| excludes.has(path)));
-            matches.sort();
-            matches
-        } else {
-            vec![entry.path.clone()]
+        let paths = match globs.get(file) {
+            Some((glob, found)) => {
+                let is_away = |path: &&PathBuf| glob.is_match(path) && found.binary_search(path).is_err();
+                let mut paths: Vec<PathBuf> = found.iter().filter(|path| !config.is_state(path)).cloned().collect();
+                paths.extend(away.iter().filter(is_away).cloned());
+                left_out.extend(paths.extract_if(.., |path| glob.excludes().has(path)));
+                paths.sort();
+                paths
+            }
+            None => vec![entry.path.clone()],
         };
         reached.extend(paths.into_iter().filter(|path| seen.insert(path.clone())).map(|path| (path, file)));
     }
@@ -117,51 +116,6 @@ fn possible_lives(path: &Path) -> impl Iterator<Item = PathBuf> {
     lives.map(|live| path.with_file_name(OsString::from_vec(live)))
 }
 
-/// What an entry leaves out.
-struct Excludes {
-    names: Vec<Pattern>,
-    paths: Vec<Pattern>,
-}
-
-impl Excludes {
-    fn of(entry: &FileConfig) -> Excludes {
-        let (paths, names): (Vec<&String>, Vec<&String>) = entry.exclude.iter().partition(|glob| glob.contains('/'));
-        // Each was found to be a pattern when the configuration was checked.
-        let patterns = |globs: Vec<&String>| globs.into_iter().filter_map(|glob| Pattern::new(glob).ok()).collect();
-        Excludes { names: patterns(names), paths: patterns(paths) }
-    }
-
-    fn has(&self, path: &Path) -> bool {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        self.names.iter().any(|glob| glob.matches(&name))
-            || self.paths.iter().any(|glob| glob.matches_path_with(path, AS_A_SHELL))
-    }
-}
-
-fn is_match(pattern: &Path, path: &Path) -> bool {
-    let pattern = pattern.to_str().and_then(|pattern| Pattern::new(pattern).ok());
-    pattern.is_some_and(|pattern| pattern.matches_path_with(path, AS_A_SHELL))
-}
-
-/// All paths that match, sorted.
-fn matches(pattern: &Path, unreadable: &mut Vec<Error>) -> Vec<PathBuf> {
-    let mut paths = Vec::new();
-    // A pattern of a checked configuration is one.
-    for found in pattern.to_str().and_then(|pattern| glob::glob_with(pattern, AS_A_SHELL).ok()).into_iter().flatten() {
-        match found {
-            Ok(path) => paths.push(path),
-            // It went away while we looked.
-            Err(error) if error.error().kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                let dir = error.path().to_path_buf();
-                unreadable.push(Error::new("look into", dir, error));
-            }
-        }
-    }
-    paths.sort();
-    paths
-}
-
 /// Gives each its name: its own, its file name, or where that is taken the shortest longer one.
 fn named(files: &[FileConfig], reached: Vec<(PathBuf, usize)>) -> Vec<Found> {
     let choices: Vec<[String; 3]> = reached.iter().map(|(path, file)| names(&files[*file], path)).collect();
@@ -195,19 +149,14 @@ fn names(file: &FileConfig, path: &Path) -> [String; 3] {
 }
 
 /// The directories in which a new file of this entry can appear, as far as they are there: for a glob its fixed part,
-/// and each directory that matches a part of it. To be watched, and looked up again when one of them changes.
+/// and each directory that matches a part of it.
 pub fn directories(file: &FileConfig) -> Vec<PathBuf> {
     if !file.is_glob {
         return file.path.parent().map(Path::to_path_buf).into_iter().collect();
     }
-    let fixed = fixed_part(&file.path);
-    let depth = fixed.components().count();
-    let mut directories = BTreeSet::from([fixed]);
-    for level in file.path.ancestors().skip(1).take_while(|level| level.components().count() > depth) {
-        // What cannot be looked into is told where files are looked for.
-        directories.extend(matches(level, &mut Vec::new()).into_iter().filter(|path| path.is_dir()));
-    }
-    directories.into_iter().collect()
+    let mut directories = Directories::new(Instant::now());
+    // What cannot be looked into is told where files are looked for.
+    Glob::of(file).walk(&mut directories, &mut Vec::new()).dirs.into_keys().collect()
 }
 
 /// The patterns of rotated siblings of `live`: relative ones start at its directory.
@@ -217,29 +166,6 @@ pub fn rotated(file: &FileConfig, live: &Path) -> Vec<Pattern> {
     let patterns = file.rotated.iter().map(|glob| dir.join(glob));
     // Each was found to be a pattern when the configuration was checked.
     patterns.filter_map(|pattern| Pattern::new(&pattern.to_string_lossy()).ok()).collect()
-}
-
-/// The directory that a glob names before its first part with a wildcard.
-fn fixed_part(pattern: &Path) -> PathBuf {
-    let above = pattern.parent().unwrap_or(Path::new("/"));
-    above.components().map_while(|part| literal(&part.as_os_str().to_string_lossy())).collect()
-}
-
-/// The only name that a part of a glob matches, if it matches one alone: `a[*]b` is `a*b`.
-fn literal(part: &str) -> Option<String> {
-    let mut name = String::new();
-    let mut rest = part.chars();
-    while let Some(c) = rest.next() {
-        match c {
-            '[' => {
-                name.push(rest.next().filter(|escaped| "?*[]".contains(*escaped))?);
-                rest.next().filter(|closing| *closing == ']')?;
-            }
-            '*' | '?' => return None,
-            c => name.push(c),
-        }
-    }
-    Some(name)
 }
 
 #[cfg(test)]

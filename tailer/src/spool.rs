@@ -71,6 +71,7 @@ use crate::identity::{Identity, Origin};
 use crate::lines::{GenerationId, SourceId};
 use crate::rate::Throttle;
 use crate::roster::RECONCILE_SPAN;
+use crate::sources::part::Awaited;
 
 /// The longest between two looks for files that never became complete.
 const SWEEP_SPAN_MAX: Duration = Duration::from_secs(60);
@@ -189,9 +190,10 @@ impl Spool {
         name.to_string_lossy().into_owned()
     }
 
-    /// Where names that concern it come.
-    pub fn directories(&self) -> Vec<PathBuf> {
-        [Some(self.config.dir.clone()), self.config.done.clone()].into_iter().flatten().collect()
+    /// Where names that concern it come: all but hidden ones.
+    pub fn awaited(&self) -> Vec<(PathBuf, Vec<Awaited>)> {
+        let dirs = [Some(&self.config.dir), self.config.done.as_ref()].into_iter().flatten();
+        dirs.map(|dir| (dir.clone(), vec![Awaited::visible(dir)])).collect()
     }
 
     /// Something tells that a name came.

@@ -38,6 +38,7 @@ use crate::roster::{Followed, Roster};
 use crate::share::Lots;
 use crate::siblings::directories::Directories;
 use crate::source::Source;
+use crate::sources::globs::Globs;
 use crate::spool::set::Spools;
 use crate::stage::Position;
 use crate::status::board::Board;
@@ -91,10 +92,7 @@ pub struct Tailer {
     buffer: Vec<u8>,
     /// In a batch it stands still, see `start`.
     clock: Steady,
-    /// When globs are expanded again.
-    expand_at: Option<Instant>,
-    /// What the directories of globs were like when they were expanded.
-    glob_versions: Vec<Option<u64>>,
+    globs: Globs,
     /// When sources are followed that could not be as the configuration says, and what was said of it.
     unfollowed: Backoff,
     complaints: BTreeSet<String>,
@@ -154,7 +152,8 @@ impl Tailer {
         let waits = self.waits.iter().filter_map(|waits| waits.until);
         let feed = (self.is_batch && !self.starved.is_empty()).then(|| now + FEED_SPAN);
         let (spools, unfollowed) = (self.spools.due(now), self.unfollowed.due());
-        let own = [self.keeper.due(), self.expand_at, feed, spools, unfollowed, self.board.due()].into_iter().flatten();
+        let own =
+            [self.keeper.due(), self.globs.due(now), feed, spools, unfollowed, self.board.due()].into_iter().flatten();
         waits.chain(self.roster.next_due(now)).chain(own).min()
     }
 
@@ -293,11 +292,21 @@ impl Tailer {
         if hints.names {
             add_names(followed, self.watch.as_mut());
         }
-        hints.names |= followed.siblings.changed(&mut self.directories).unwrap_or(false);
+        hints.names |= followed.siblings.changed(&mut self.directories);
         let Followed { source, siblings, also, .. } = followed;
         let (taken, config) = (&self.taken, &self.config);
         let directories = &mut self.directories;
-        let mut around = Around { source: id, siblings, also, directories, taken, config, was_short: false, met: None };
+        let mut around = Around {
+            source: id,
+            siblings,
+            also,
+            directories,
+            taken,
+            config,
+            was_short: false,
+            unlisted: None,
+            met: None,
+        };
         source.look(now, hints, &mut around);
         let met = around.met;
         let is_changed = source.take_changed();
@@ -310,7 +319,7 @@ impl Tailer {
             self.taken.twins.set(id, source.lives());
             if !self.taken.twins.seeking().is_empty() {
                 // What it looks for may be in a file that nobody knows yet.
-                self.expand_at = Some(now);
+                self.globs.hint_all(now);
             }
         }
         followed.live = source.live().map(|generation| generation.inode);

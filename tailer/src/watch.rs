@@ -23,6 +23,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDe
 use standpipe_common::error::{Cannot, Result};
 
 use crate::lines::{GenerationId, SourceId};
+use crate::sources::part::Awaited;
 use crate::watch::files::Files;
 use crate::watch::names::{Names, Want};
 use crate::watch::road::{End, walk};
@@ -60,7 +61,7 @@ pub struct Hints {
     pub names: BTreeSet<SourceId>,
     /// Somebody who had these open for writing closed them.
     pub closed: BTreeSet<(SourceId, GenerationId)>,
-    /// Names came to directories of these: to be added again and then expanded.
+    /// Names came that these wait for: to be added again and then looked through.
     pub globs: BTreeSet<GlobId>,
     /// There are more events: ask again after what is due now, whatever poll says.
     pub more: bool,
@@ -91,7 +92,7 @@ struct Road {
 }
 
 /// What somebody wants to know about a directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Mark {
     road: RoadId,
     directory: Option<WatchDescriptor>,
@@ -160,14 +161,15 @@ impl Watch {
         self.replace(Who::Source(source), Vec::new());
     }
 
-    /// Watches for names that come to these directories of a glob, and no longer for what was added for it before.
-    /// False: one of them cannot be watched, poll it.
-    pub fn add_directories(&mut self, glob: GlobId, dirs: &[PathBuf]) -> bool {
+    /// Watches for names that are awaited in these directories of a glob, and no longer for what was added for it
+    /// before. False: one of them cannot be watched, poll it.
+    pub fn add_directories(&mut self, glob: GlobId, dirs: &[(PathBuf, Vec<Awaited>)]) -> bool {
         let who = Who::Glob(glob);
         let mut marks = Vec::new();
         let mut is_whole = true;
-        for dir in dirs {
-            is_whole &= self.mark(who, dir, vec![Want::Beginning(OsString::new())], &mut marks);
+        for (dir, awaited) in dirs {
+            let wants = awaited.iter().cloned().map(Want::Awaited).collect();
+            is_whole &= self.mark(who, dir, wants, &mut marks);
         }
         self.replace(who, marks);
         is_whole
@@ -232,8 +234,9 @@ impl Watch {
         let names = &self.directories[&event.wd];
         let (concerned, brings) = match &event.name {
             Some(name) => {
-                let brings = event.mask.intersects(AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVE);
-                (names.concerned(name).collect::<Vec<_>>(), brings)
+                let brings = event.mask.intersects(AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO);
+                let is_directory = event.mask.contains(AddWatchFlags::IN_ISDIR);
+                (names.concerned(name, is_directory).collect::<Vec<_>>(), brings)
             }
             // The directory itself moved or went.
             None => (names.everybody().collect(), true),
@@ -274,11 +277,13 @@ impl Watch {
     /// Takes back what `who` had marked and did not mark again.
     fn replace(&mut self, who: Who, marks: Vec<Mark>) {
         let before = self.marks.remove(&who).unwrap_or_default();
-        for mark in before.iter().filter(|mark| !marks.contains(mark)) {
+        let now: HashSet<&Mark> = marks.iter().collect();
+        let roads: HashSet<RoadId> = marks.iter().map(|mark| mark.road).collect();
+        for mark in before.iter().filter(|mark| !now.contains(mark)) {
             if let Some(directory) = mark.directory {
                 self.unmark(directory, &mark.want, who);
             }
-            if !marks.iter().any(|now| now.road == mark.road) {
+            if !roads.contains(&mark.road) {
                 self.leave(mark.road, who);
             }
         }

@@ -221,7 +221,7 @@ fn a_copy_of_what_was_truncated_before_it_was_read_at_all_is_read() {
     follower.turn();
     follower.append("app.log", lines(0..10));
     follower.copy("app.log", "app.log.1");
-    let mut beside = Beside { log: follower.log.clone(), also: Vec::new(), ours: Vec::new() };
+    let mut beside = Beside { log: follower.log.clone(), ..Beside::default() };
     let hints = Hints { names: true, ..Hints::default() };
     follower.source.look(follower.now, hints, &mut beside);
     // It was the copy of a file that is there.
@@ -308,7 +308,7 @@ fn a_copy_that_comes_during_a_look_is_found() {
         follower.append("app.log", lines(0..read));
         follower.turn();
         follower.append("app.log", lines(read..20));
-        let beside = Beside { log: follower.log.clone(), also: Vec::new(), ours: Vec::new() };
+        let beside = Beside { log: follower.log.clone(), ..Beside::default() };
         let dir = follower.dir.path().to_path_buf();
         let mut raced = Raced { dir: &dir, beside, listed: None, is_before };
         let hints = Hints { names: true, ..Hints::default() };

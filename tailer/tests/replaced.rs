@@ -162,3 +162,66 @@ fn what_happened_to_a_log_while_nobody_followed_is_seen_as_well() {
         }
     }
 }
+
+/// Writes the log anew in its place, in pieces, with looks between; it had this much when it was first looked at.
+fn rewrite(follower: &mut Follower, text: &str, first: usize) {
+    follower.truncate("app.log", 0);
+    follower.append("app.log", &text[..first]);
+    follower.turn();
+    let mut rest = &text[first..];
+    while !rest.is_empty() {
+        follower.advance(300);
+        let (piece, after) = rest.split_at(rest.len().min(1 + text.len() / 4));
+        follower.append("app.log", piece);
+        follower.turn();
+        rest = after;
+    }
+}
+
+#[test]
+fn a_log_that_is_written_anew_in_its_place_in_pieces_is_not_delivered_again() {
+    for (leases, long, eighths) in BOTH
+        .into_iter()
+        .flat_map(|leases| [40, 3000].into_iter().flat_map(move |long| (1..8).map(move |n| (leases, long, n))))
+    {
+        for is_down in [false, true] {
+            let mut follower = Follower::new(leases);
+            let text = lines(0..long) + &lines(9_000..9_010);
+            follower.append("app.log", lines(0..long));
+            follower.turn();
+            let first = lines(0..long).len() * eighths / 8;
+            if is_down {
+                let state = follower.stop();
+                fs::write(&follower.log, &text[..first]).unwrap();
+                follower.start(state);
+                follower.turn();
+                follower.advance(300);
+                follower.append("app.log", &text[first..]);
+            } else {
+                rewrite(&mut follower, &text, first);
+            }
+            follower.settle();
+            follower.append("app.log", lines(9_010..9_020));
+            follower.settle();
+            println!("{long} {eighths} {leases} {is_down}");
+            same(&follower.text(), &(lines(0..long) + &lines(9_000..9_020)));
+        }
+    }
+}
+
+#[test]
+fn a_log_that_begins_anew_with_the_same_lines_is_delivered() {
+    for (leases, long, again) in BOTH
+        .into_iter()
+        .flat_map(|leases| [(40, 10), (3000, 100), (3000, 1000)].map(|(long, again)| (leases, long, again)))
+    {
+        let mut follower = Follower::new(leases);
+        follower.append("app.log", lines(0..long));
+        follower.turn();
+        rewrite(&mut follower, &(lines(0..again) + &lines(9_000..9_010)), lines(0..again).len());
+        follower.append("app.log", lines(9_010..20_000));
+        follower.settle();
+        println!("{long} {again} {leases}");
+        same(&follower.text(), &(lines(0..long) + &lines(0..again) + &lines(9_000..20_000)));
+    }
+}

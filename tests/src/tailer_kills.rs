@@ -25,7 +25,7 @@ use crate::traffic::{Check, Tally, length, line};
 /// One in so many kills comes before the tailer can be ready.
 const EARLY_EVERY: u64 = 4;
 /// How long the last tailer may take for the next bytes of what the others left behind.
-const REST_SPAN: Duration = Duration::from_secs(20);
+const REST_SPAN: Duration = Duration::from_secs(60);
 /// The writer of the log.
 const WRITER: u16 = 1;
 

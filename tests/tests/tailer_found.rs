@@ -2,6 +2,7 @@
 //! name at all, packed or copied; and what is said of those that cannot be read.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -107,6 +108,38 @@ fn a_copy_is_found_under_any_name_by_what_it_holds() {
         }
         log.write(20);
         goes_on(stand, &log, name);
+    }
+}
+
+#[test]
+fn of_several_copies_the_one_that_is_read_on_is_named_with_the_reason() {
+    for names in [["app.log.2", "app.log.1"], ["before", "later"]] {
+        let mut stand = Tailing::to_stdout(Owner::Tailer);
+        stand.configure("", &[("app.log", "")]);
+        let mut log = stand.log("app.log", 1);
+        stand.start();
+        log.write(30);
+        stand.wait_delivered(&[&log]);
+        stand.daemon().signal(Signal::SIGSTOP);
+        log.write(20);
+        let [older, newer] = names.map(|name| stand.log_path(name));
+        fs::copy(&log.path, &older).unwrap();
+        let born = |path: &Path| fs::metadata(path).unwrap().created().unwrap();
+        // The second copy is younger, and has more.
+        log.write(10);
+        until("a younger copy", || {
+            fs::remove_file(&newer).ok();
+            fs::copy(&log.path, &newer).unwrap();
+            born(&newer) > born(&older)
+        });
+        fs::File::options().write(true).open(&log.path).unwrap().set_len(0).unwrap();
+        log.write(5);
+        stand.daemon().signal(Signal::SIGCONT);
+        stand.wait_delivered(&[&log]);
+        let why = "which has all that the oldest has and more";
+        let said = format!("app.log: 2 files begin with what was read of it; chose {}, {why}", newer.display());
+        stand.daemon().wait_line(&said);
+        stand.finish(&[&log]);
     }
 }
 
@@ -251,4 +284,104 @@ fn what_may_not_be_opened_is_named_and_read_once_it_may() {
     let said = stand.stop();
     let tally = stand.tally(&[&log]);
     assert_eq!((tally.lost, tally.repeated, tally.torn), (0, 0, 0), "{tally:?}\n{said}");
+}
+
+/// Lets the name `live` lead to the log, by a link of either kind.
+fn link_to(stand: &Tailing, log: &Log, live: &str, is_hard: bool) {
+    let fresh = stand.log_path("fresh");
+    if is_hard {
+        fs::hard_link(&log.path, &fresh).unwrap();
+    } else {
+        symlink(log.path.strip_prefix(stand.logs()).unwrap(), &fresh).unwrap();
+    }
+    fs::rename(fresh, stand.log_path(live)).unwrap();
+}
+
+#[test]
+fn days_that_were_missed_behind_a_link_are_found_by_their_dates() {
+    for (live, names, is_hard) in [
+        (
+            "current.log",
+            ["app-2026-11-21.log", "app-2026-11-22.log", "app-2026-11-23.log", "app-2026-11-24.log"],
+            false,
+        ),
+        (
+            "current.log",
+            ["app-2026-11-24.log", "app-2026-11-24.log.1", "app-2026-11-24.log.2", "app-2026-11-25.log"],
+            false,
+        ),
+        ("a.log", ["2026/11/30/a.log", "2026/12/30/a.log", "2026/12/31/a.log", "2027/01/01/a.log"], false),
+        ("access_log", ["log.2026-11-21", "log.2026-11-22", "log.2026-11-23", "log.2026-11-24"], false),
+        ("current", ["error.1793120400", "error.1793206800", "error.1793293200", "error.1793379600"], true),
+    ] {
+        for is_down in [true, false] {
+            let mut stand = Tailing::to_stdout(Owner::Tailer);
+            stand.configure("", &[(live, "")]);
+            for name in names {
+                fs::create_dir_all(stand.log_path(name).parent().unwrap()).unwrap();
+            }
+            let mut log = stand.log(names[0], 1);
+            link_to(&stand, &log, live, is_hard);
+            stand.start();
+            log.write(30);
+            stand.wait_delivered(&[&log]);
+            if is_down {
+                stand.stop();
+            } else {
+                stand.daemon().signal(Signal::SIGSTOP);
+            }
+            log.write(20);
+            for name in &names[1..] {
+                drop(log.reopen_elsewhere(&stand.log_path(name)));
+                link_to(&stand, &log, live, is_hard);
+                log.write(20);
+            }
+            if is_down {
+                stand.start();
+            } else {
+                stand.daemon().signal(Signal::SIGCONT);
+            }
+            stand.wait_delivered(&[&log]);
+            let said = stand.stop();
+            let tally = stand.tally(&[&log]);
+            assert!(tally.is_whole(), "{names:?}, {is_down}: {tally:?}\n{said}");
+            assert!(!said.contains("lost") && !said.contains("not delivered"), "{names:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn what_stands_in_a_directory_that_cannot_be_listed_is_not_called_gone() {
+    for is_gone in [false, true] {
+        let (mut stand, mut log) = interrupted("app.log");
+        rotate_to(&stand, &mut log, "app.log.1");
+        log.write(20);
+        set_mode(&stand.logs(), 0o311);
+        let sentence =
+            format!("app.log: cannot list {}: EACCES; files that were rotated there", stand.logs().display());
+        for _ in 0..2 {
+            // What came later is read, and a restart changes nothing.
+            stand.start();
+            stand.daemon().wait_line(&sentence);
+            let last = log.written().1 - 1;
+            let line = standpipe_tests::traffic::line(1, last, standpipe_tests::traffic::length(1, last));
+            until("the last line", || stand.delivered().ends_with(&line));
+            assert!(!stand.stop().contains("gone"), "{}", stand.daemon().stderr());
+        }
+        stand.start();
+        stand.daemon().wait_line(&sentence);
+        if is_gone {
+            fs::remove_file(stand.log_path("app.log.1")).unwrap();
+        }
+        set_mode(&stand.logs(), 0o755);
+        if is_gone {
+            stand.daemon().wait_line("files that were rotated since the last run are gone");
+        } else {
+            stand.wait_delivered(&[&log]);
+        }
+        let said = stand.stop();
+        let tally = stand.tally(&[&log]);
+        let lost = if is_gone { 20 } else { 0 };
+        assert_eq!((tally.lost, tally.repeated, tally.torn), (lost, 0, 0), "{tally:?}\n{said}");
+    }
 }

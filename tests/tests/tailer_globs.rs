@@ -1,6 +1,8 @@
 //! Which files a configuration finds, where it begins in them, and in which order their lines come: F68, F69.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
@@ -54,6 +56,21 @@ fn files_that_appear_under_a_glob_are_read_from_their_beginning() {
         stand.stop();
         assert_eq!(stand.lines_delivered(), 52);
     }
+}
+
+#[test]
+fn a_name_of_any_bytes_is_found_under_a_glob() {
+    let mut stand = Tailing::to_stdout(Owner::Tailer);
+    stand.configure("", &[("*.log", "")]);
+    let odd = |name: &[u8]| stand.logs().join(OsStr::from_bytes(name));
+    fs::write(odd(b".\xff"), "hidden\n").unwrap();
+    fs::write(odd(b"caf\xe9.log"), "before\n").unwrap();
+    let later = odd(b"\xc3.log");
+    stand.start();
+    until("the one that was there", || stand.delivered() == b"before\n");
+    fs::write(later, "later\n").unwrap();
+    until("the new one", || stand.delivered() == b"before\nlater\n");
+    stand.stop();
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use standpipe_tests::deadline::until;
 use standpipe_tests::pipe::open_reader;
+use standpipe_tests::privilege;
 
 use support_c::log::rename_and_create;
 use support_c::sink::Drain;
@@ -40,6 +42,45 @@ fn sources_are_added_and_removed_and_the_others_notice_nothing() {
     drop(rename_and_create(&mut a));
     a.write(10);
     stand.finish(&[&a, &b, &c]);
+}
+
+#[test]
+fn a_glob_that_is_taken_out_leaves_no_watch_behind() {
+    let mut stand = Tailing::to_stdout(Owner::Tailer);
+    let mut log = stand.log("a.log", 1);
+    let dirs = ["app", "app/one", "app/two"].map(|name| stand.log_path(name));
+    for dir in &dirs {
+        fs::create_dir(dir).unwrap();
+        privilege::give(dir);
+    }
+    let mut others = ["app/one/x.log", "app/y.log", "app/two/z.log"].map(|name| stand.log(name, 2));
+    for log in &mut others {
+        log.write(1);
+    }
+    let watches = |stand: &Tailing| {
+        let descriptors = fs::read_dir(format!("/proc/{}/fdinfo", stand.daemon().pid())).unwrap();
+        let of = |path: PathBuf| fs::read_to_string(path).unwrap_or_default().matches("inotify wd:").count();
+        descriptors.map(|entry| of(entry.unwrap().path())).sum::<usize>()
+    };
+    stand.configure("", &[("a.log", "")]);
+    stand.start();
+    log.write(1);
+    stand.wait_delivered(&[&log]);
+    let few = watches(&stand);
+    let many = [("app/*.log", ""), ("app/*/*.log", ""), ("a.log", "")];
+    stand.configure("", &many);
+    stand.daemon().hang_up("watching 4 files");
+    until("the directories are watched", || watches(&stand) == few + 6);
+    // At the place of a glob stands a file, and then nothing.
+    stand.configure("", &[("a.log", ""), many[1]]);
+    stand.daemon().hang_up("watching 3 files");
+    until("the directory of a glob is watched no longer", || watches(&stand) == few + 5);
+    stand.configure("", &[("a.log", "")]);
+    stand.daemon().hang_up("watching 1 file");
+    until("as few watches as before", || watches(&stand) == few);
+    log.write(1);
+    stand.wait_delivered(&[&log]);
+    stand.stop();
 }
 
 #[test]

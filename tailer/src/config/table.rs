@@ -107,7 +107,10 @@ fn refusal(key: &Key, node: &Node) -> Option<Flaw> {
         (Kind::PathOrGlob, Value::Text(text)) if text.ends_with('/') => {
             wrong(format!("`{text}` is a directory: write a file, or `{text}*.log` for files in it"))
         }
-        (Kind::PathOrGlob, Value::Text(text)) => glob_refusal(text, &span),
+        (Kind::PathOrGlob, Value::Text(text)) => {
+            // Directory for directory, so a bracket does not reach across a slash.
+            std::iter::once(text.as_str()).chain(text.split('/')).find_map(|part| glob_refusal(part, &span))
+        }
         (Kind::Span, Value::Text(text)) => text.parse::<Span>().err().and_then(wrong),
         (Kind::Timestamp, Value::Text(text)) => timestamp::refusal(text).and_then(wrong),
         (Kind::Rate, Value::Text(text)) => text.parse::<Rate>().err().and_then(wrong),

@@ -39,14 +39,22 @@ fn fields(event: &Event) -> (&'static str, Value) {
         }
         Event::Lost { name, bytes } => ("lost", json!({"source": name, "bytes": bytes})),
         Event::GenerationsMissing { name, bytes } => ("generations_missing", json!({"source": name, "bytes": bytes})),
+        Event::Unlisted { name, dir, errno } => {
+            ("unlisted", json!({"source": name, "path": dir.to_string_lossy(), "errno": format!("{errno:?}")}))
+        }
         Event::Unreadable { name, path, bytes, why } => {
             let path = path.to_string_lossy();
             ("unreadable", json!({"source": name, "path": path, "bytes": bytes, "why": why}))
         }
         Event::Hole { name, bytes } => ("hole", json!({"source": name, "bytes": bytes})),
+        Event::Preallocated { name, bytes } => ("preallocated", json!({"source": name, "bytes": bytes})),
+        Event::Mount { name, path } => ("mount", json!({"source": name, "path": path.to_string_lossy()})),
         Event::Unfinished { name, bytes } => ("unfinished", json!({"source": name, "bytes": bytes})),
         Event::Late { name, count } => ("late", json!({"source": name, "count": count})),
-        Event::Ambiguous { name } => ("ambiguous", json!({"source": name})),
+        Event::Ambiguous { name, path, files, why } => {
+            let (path, why) = (path.to_string_lossy(), format!("{why:?}").to_lowercase());
+            ("ambiguous", json!({"source": name, "path": path, "files": files, "why": why}))
+        }
         Event::Finished { name, identity } => ("finished", json!({"source": name, "identity": id(*identity)})),
         Event::Backlog { name, rate, bytes } => {
             ("backlog", json!({"source": name, "rate_limit": rate.to_string(), "bytes": bytes}))

@@ -27,7 +27,10 @@ fn all() -> Vec<Event> {
         Event::Lost { name: app(), bytes: Some(12) },
         Event::Lost { name: app(), bytes: None },
         Event::GenerationsMissing { name: app(), bytes: None },
+        Event::Unlisted { name: app(), dir: "/l".into(), errno: Errno::EACCES },
         Event::Hole { name: app(), bytes: 8192 },
+        Event::Preallocated { name: app(), bytes: 16_777_216 },
+        Event::Mount { name: app(), path: "/l/app.log".into() },
         Event::Unfinished { name: app(), bytes: 5 },
         Event::Recovered { path: "/l/x".into() },
         Event::Refused { path: "/l/x".into(), reason: "a FIFO is read by `reader`".to_string() },
@@ -39,7 +42,9 @@ fn all() -> Vec<Event> {
         Event::Backlog { name: app(), rate: "1M/s".parse().unwrap(), bytes: 5_000_000 },
         Event::BacklogOver { name: app(), after: ms(7900) },
         Event::Late { name: app(), count: 1 },
-        Event::Ambiguous { name: app() },
+        Event::Ambiguous { name: app(), path: "/l/app.log.2".into(), files: 2, why: Why::Oldest },
+        Event::Ambiguous { name: app(), path: "/l/app.log.1".into(), files: 3, why: Why::Longer },
+        Event::Ambiguous { name: app(), path: "/l/app.log.2".into(), files: 2, why: Why::First },
         Event::Finished { name: app(), identity: ino(9) },
         Event::Debug { name: app(), identity: ino(9), read: 20, delivered: 10 },
         Event::Note("hello".to_string()),
@@ -67,7 +72,10 @@ fn sentences_do_not_change() {
 [tailer] app.log lost 12 bytes that were destroyed before they were read
 [tailer] app.log lost an unknown number of bytes that were destroyed before they were read
 [tailer] app.log lost an unknown number of bytes: files that were rotated since the last run are gone
+[tailer] app.log: cannot list /l: EACCES; files that were rotated there are looked for until it can be listed
 [tailer] app.log has a hole, 8192 bytes passed
+[tailer] app.log ends in 16777216 zero bytes: they are not delivered until something is written over or after them
+[tailer] /l/app.log is a mount of its own: a rotation that renames the file is not visible here; mount its directory instead
 [tailer] app.log ended without a newline, added one to its last line of 5 bytes
 [tailer] /l/x opened after all
 [tailer] /l/x refused: a FIFO is read by `reader`
@@ -79,7 +87,9 @@ fn sentences_do_not_change() {
 [tailer] app.log waits for its rate_limit (1MiB/s) with 5000000 bytes to be read
 [tailer] app.log no longer waits for its rate_limit, after 7s
 [tailer] app.log: 1 line late, put out behind later ones
-[tailer] app.log has several copies that fit, none is used
+[tailer] app.log: 2 files begin with what was read of it; chose /l/app.log.2, the oldest
+[tailer] app.log: 3 files begin with what was read of it; chose /l/app.log.1, which has all that the oldest has and more
+[tailer] app.log: 2 files begin with what was read of it; chose /l/app.log.2, listed first, because none is older
 [tailer] app.log inode=9 finished
 [tailer] app.log dev=3 inode=9 read=20 delivered=10
 [tailer] hello

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Event, Truncation};
+use crate::follow::happening::Why;
 
 pub(super) fn sentence(event: &Event) -> String {
     match event {
@@ -27,11 +28,23 @@ pub(super) fn sentence(event: &Event) -> String {
         Event::GenerationsMissing { name, bytes } => {
             format!("{name} lost {}: files that were rotated since the last run are gone", some(*bytes))
         }
+        Event::Unlisted { name, dir, errno } => format!(
+            "{name}: cannot list {}: {errno:?}; files that were rotated there are looked for until it can be listed",
+            dir.display()
+        ),
         Event::Unreadable { name, path, bytes, why } => {
             let bytes = plural(*bytes, "byte");
             format!("{name}: {} ({bytes}) may hold lines that were not delivered: {why}", path.display())
         }
         Event::Hole { name, bytes } => format!("{name} has a hole, {} passed", plural(*bytes, "byte")),
+        Event::Preallocated { name, bytes } => format!(
+            "{name} ends in {}: they are not delivered until something is written over or after them",
+            plural(*bytes, "zero byte")
+        ),
+        Event::Mount { path, .. } => format!(
+            "{} is a mount of its own: a rotation that renames the file is not visible here; mount its directory instead",
+            path.display()
+        ),
         Event::Unfinished { name, bytes } => {
             format!("{name} ended without a newline, added one to its last line of {}", plural(*bytes, "byte"))
         }
@@ -57,7 +70,9 @@ pub(super) fn sentence(event: &Event) -> String {
         Event::InotifyLimit { sysctl } => format!("inotify limit reached, polling instead: raise {sysctl}"),
         Event::Overflow => "inotify queue overflowed, looking at all files".to_string(),
         Event::Late { name, count } => format!("{name}: {} late, put out behind later ones", plural(*count, "line")),
-        Event::Ambiguous { name } => format!("{name} has several copies that fit, none is used"),
+        Event::Ambiguous { name, path, files, why } => {
+            format!("{name}: {files} files begin with what was read of it; chose {}, {}", path.display(), why.text())
+        }
         Event::Finished { name, identity } => format!("{name} inode={} finished", identity.ino),
         Event::Debug { name, identity, read, delivered } => {
             format!("{name} dev={} inode={} read={read} delivered={delivered}", identity.dev, identity.ino)
@@ -73,6 +88,16 @@ impl Truncation {
         match self {
             Truncation::SizeDecreased => "size decreased",
             Truncation::ContentChanged => "content changed",
+        }
+    }
+}
+
+impl Why {
+    fn text(self) -> &'static str {
+        match self {
+            Why::Oldest => "the oldest",
+            Why::Longer => "which has all that the oldest has and more",
+            Why::First => "listed first, because none is older",
         }
     }
 }

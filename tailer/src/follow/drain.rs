@@ -31,6 +31,7 @@ pub fn drain(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Sett
             }
             Phase::Truncated(_) => return Outcome::Behind,
             Phase::Sought { .. } => return Outcome::AtEnd,
+            Phase::Hidden { .. } => return Outcome::Finished,
             Phase::Reading => {}
         }
         hands.bytes_max = *left;
@@ -71,6 +72,9 @@ fn is_over(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Settin
     if is_finished(&facts, settings) && !generation.is_parked() {
         // What was written before the last writer was gone is read first: one more step must find nothing.
         generation.at_end = None;
+        if generation.blank_bytes() > 0 {
+            generation.blank.admit(generation.size);
+        }
         match step(generation, hands) {
             Step::AtEnd => generation.phase = Phase::Finished,
             Step::Truncated(truncation) => generation.phase = Phase::Truncated(truncation),

@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 
+use crate::follow::blank::{Blank, without_blank};
 use crate::follow::finish::{Facts, ask_again_after};
 use crate::follow::happening::Truncation;
 use crate::follow::memory::{Memory, read_up_to};
@@ -61,6 +62,11 @@ pub enum Phase {
         /// Since when.
         since: Instant,
         /// How long it was when it was last seen, if that is known.
+        size: Option<u64>,
+    },
+    /// It may stand where nothing can be listed. What came later is read meanwhile, and the next list looks for it.
+    Hidden {
+        /// The same.
         size: Option<u64>,
     },
     /// It was read to its end, and that is final.
@@ -117,6 +123,8 @@ pub struct Generation {
     pub zeros_until: u64,
     /// Zeros are being skipped: how many were.
     pub skipped: Option<u64>,
+    /// The zeros behind `seen`.
+    pub blank: Blank,
     /// When the file was last looked at before a read that found its end.
     pub at_end: Option<Stamp>,
     /// How long the file was at the last look.
@@ -175,6 +183,7 @@ impl Generation {
             is_inside_line: false,
             zeros_until: 0,
             skipped: None,
+            blank: Blank::default(),
             at_end: None,
             size: 0,
             longest: 0,
@@ -217,7 +226,14 @@ impl Generation {
 
     /// Whether its file is gone, or begins anew, and the rest is looked for.
     pub fn is_sought(&self) -> bool {
-        matches!(self.phase, Phase::Sought { .. })
+        matches!(self.phase, Phase::Sought { .. } | Phase::Hidden { .. })
+    }
+
+    /// It is looked for again.
+    pub(crate) fn seek_again(&mut self, now: Instant) {
+        if let Phase::Hidden { size } = self.phase {
+            self.phase = Phase::Sought { since: now, size };
+        }
     }
 
     /// Whether nothing of it is on its way.
@@ -314,7 +330,18 @@ impl Generation {
             self.asked = Asked { next: self.asked.next, ..Asked::default() };
         }
         self.size = stamp.size;
-        Ok(self.at_end.replace(stamp) != Some(stamp))
+        self.blank.cut(stamp.size);
+        let is_same = self.at_end == Some(stamp) && !self.is_written_over();
+        self.at_end = Some(stamp);
+        Ok(!is_same)
+    }
+
+    /// Whether something stands where its zeros began. Who writes through a mapping of the file changes neither its size
+    /// nor, page by page, its time.
+    pub fn is_written_over(&self) -> bool {
+        let mut byte = [0];
+        let file = self.file().filter(|_| self.blank_bytes() > 0);
+        file.is_some_and(|file| matches!(read_up_to(file, &mut byte, self.seen()), Ok(1)) && byte != [0])
     }
 
     /// The size that was seen last was one of this life, not of one that began anew.
@@ -324,8 +351,15 @@ impl Generation {
 
     /// How long it was when it ended, as far as is known.
     pub fn known_size(&self) -> Option<u64> {
-        let size = self.longest.max(self.seen());
+        let seen = self.seen();
+        let size = if self.blank.covers(seen, self.longest) { seen } else { self.longest.max(seen) };
         (size > 0).then_some(size)
+    }
+
+    /// How many zeros it ends in that are not read, for something may be written over them.
+    pub fn blank_bytes(&self) -> u64 {
+        let seen = self.seen();
+        if self.blank.covers(seen, self.size) { self.size - seen } else { 0 }
     }
 
     /// What decides whether it is finished.
@@ -419,7 +453,7 @@ impl Generation {
         let read = read_up_to(file, &mut bytes, 0).unwrap_or_default();
         // What was truncated meanwhile is another life.
         let is_this = self.memory.head_fits(&bytes[..read]) != Some(false);
-        if is_this { known.or(Head::of(&bytes[..read])) } else { known }
+        if is_this { known.or(Head::of(without_blank(&bytes[..read]))) } else { known }
     }
 
     /// The greatest offset up to which it is delivered and whose guard is known, with that guard.

@@ -19,6 +19,17 @@ pub enum Truncation {
     EndCut,
 }
 
+/// Why one of several files that fit was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It is the oldest.
+    Oldest,
+    /// It begins with all that the oldest has.
+    Longer,
+    /// None is older, and it is listed first.
+    First,
+}
+
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happening {
@@ -80,6 +91,11 @@ pub enum Happening {
         /// Where.
         path: PathBuf,
     },
+    /// The live name is a mount of its own.
+    Mount {
+        /// Which one.
+        path: PathBuf,
+    },
     /// Bytes that once stood in the file were destroyed before they could be read.
     Lost {
         /// How many.
@@ -91,6 +107,13 @@ pub enum Happening {
         identity: Identity,
         /// Up to where it was delivered.
         offset: u64,
+    },
+    /// A generation that is looked for may stand in a directory that cannot be listed. Said once until that can be.
+    Unlisted {
+        /// Which one.
+        dir: PathBuf,
+        /// Why.
+        errno: Errno,
     },
     /// A file that may be a generation stands there, and cannot be read.
     Unreadable {
@@ -135,10 +158,14 @@ pub enum Happening {
         /// Why.
         refusal: Refusal,
     },
-    /// Several files fit equally well; the oldest was taken.
+    /// Several files hold what was read of one that is gone or begins anew; reading goes on in one of them.
     Ambiguous {
-        /// The one that was taken.
+        /// That one.
         path: PathBuf,
+        /// How many they are.
+        files: usize,
+        /// Why it was taken.
+        why: Why,
     },
     /// Lines of a generation came after lines of its successor.
     Late {

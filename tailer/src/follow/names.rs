@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use standpipe_common::clock;
 
 use crate::backoff::retry_after;
+use crate::follow::blank::{Blank, content_end};
 use crate::follow::generation::{Generation, Phase, Place};
 use crate::follow::happening::{Happening, Truncation};
 use crate::follow::memory::Memory;
@@ -25,6 +26,7 @@ impl Source {
         match look(&self.path) {
             At::File(found) => {
                 self.missing_since = None;
+                self.see_mount(&found);
                 if self.live().is_some_and(|live| live.inode == found.identity) || self.take_copied_up(&found, now) {
                     self.settle_trouble();
                     false
@@ -51,6 +53,14 @@ impl Source {
                 self.fail(errno, now);
                 false
             }
+        }
+    }
+
+    /// Over a mount no other file can be renamed: a rotation from outside is not seen in it.
+    fn see_mount(&mut self, found: &Found) {
+        let was_mount = std::mem::replace(&mut self.is_mount, found.is_mount());
+        if self.is_mount && !was_mount && !self.settings.is_batch {
+            self.tell(Happening::Mount { path: self.path.clone() });
         }
     }
 
@@ -252,7 +262,7 @@ impl Source {
                     // expected of it any more.
                     let has_rest = generation.size > generation.read;
                     if (all || has_rest) && !self.settings.is_batch {
-                        let size = (generation.longest > 0).then_some(generation.longest);
+                        let size = if generation.longest > 0 { generation.known_size() } else { None };
                         generation.phase = Phase::Sought { since: now, size };
                         self.list_at = Some(now);
                     } else if is_drained {
@@ -303,6 +313,7 @@ pub(crate) fn resume(generation: &mut Generation, file: std::fs::File) -> Result
         None => generation.phase = Phase::Truncated(Truncation::SizeDecreased),
     }
     generation.at_end = None;
+    generation.blank = Blank::default();
     generation.place = Place::Open(file);
     Ok(generation.phase != Phase::Reading)
 }
@@ -312,9 +323,11 @@ pub(crate) fn same_memory(file: &std::fs::File, offset: u64, known: &Memory) -> 
     known.found_in(file, offset).ok().flatten().map(|memory| (offset, memory))
 }
 
-/// Behind the last newline of the first `size` bytes; at the end of them if that line is too long to look for.
+/// Behind the last newline of the first `size` bytes; at the end of them if that line is too long to look for. Lines are
+/// still to be written over the zeros that they end in.
 fn end_of_lines(file: &std::fs::File, size: u64) -> Option<(u64, Memory)> {
     const LOOKED_AT_MAX: u64 = 1 << 20;
+    let size = content_end(file, 0, size).ok()?;
     let from = size.saturating_sub(LOOKED_AT_MAX);
     let mut bytes = vec![0; (size - from) as usize];
     let read = crate::follow::memory::read_up_to(file, &mut bytes, from).ok()?;

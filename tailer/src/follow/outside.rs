@@ -2,10 +2,11 @@
 
 use std::fs;
 
+use crate::follow::blank::content_end;
 use crate::follow::generation::Generation;
 use crate::follow::settings::StartAt;
 use crate::identity::Identity;
-use crate::open::Refusal;
+use crate::open::{Refusal, Stamp};
 use crate::source::Source;
 
 impl Source {
@@ -22,6 +23,21 @@ impl Source {
     /// Bytes that its files had when they were last looked at, and that were not read.
     pub fn unread_bytes(&self) -> u64 {
         self.chain.iter().map(unread_bytes).sum()
+    }
+
+    /// The most zeros that one of its files ends in, and that are not read.
+    pub fn blank_bytes(&self) -> u64 {
+        self.chain.iter().map(Generation::blank_bytes).max().unwrap_or(0)
+    }
+
+    /// How far the zeros were looked at that its files end in.
+    pub fn looked_at_bytes(&self) -> u64 {
+        self.chain.iter().map(|generation| generation.blank.until()).sum()
+    }
+
+    /// Whether its name is a mount of its own, in which a rotation by renaming cannot be seen.
+    pub fn is_mount(&self) -> bool {
+        self.is_mount
     }
 
     /// Bytes that are there and not delivered, but for an unfinished line at the end; asks the kernel.
@@ -50,9 +66,12 @@ impl Source {
 
     /// Whether its files have more now than was read; asks the kernel.
     pub fn has_unread(&self) -> bool {
-        let len = |generation: &Generation| generation.file()?.metadata().ok().map(|metadata| metadata.len());
-        let mut given = self.chain.iter().filter(|generation| generation.twin.is_none());
-        given.any(|generation| len(generation).is_some_and(|len| len > generation.seen()))
+        let has_more = |generation: &Generation| {
+            let stamp = generation.file().and_then(|file| file.metadata().ok()).map(|metadata| Stamp::from(&metadata));
+            let is_read = |stamp: Stamp| generation.at_end == Some(stamp) && generation.blank_bytes() > 0;
+            stamp.is_some_and(|stamp| stamp.size > generation.seen() && !is_read(stamp))
+        };
+        self.chain.iter().filter(|generation| generation.twin.is_none()).any(has_more)
     }
 
     /// Why it is not read, as far as that is not a matter of time. `None`: it is read.
@@ -65,8 +84,12 @@ impl Source {
 }
 
 fn left_bytes(generation: &Generation) -> u64 {
-    let len = generation.file().and_then(|file| file.metadata().ok()).map(|metadata| metadata.len());
-    let unread = len.map_or_else(|| unread_bytes(generation), |len| len.saturating_sub(generation.seen()));
+    let seen = generation.seen();
+    let len = generation.file().and_then(|file| Some((file, file.metadata().ok()?.len())));
+    let unread = len.map_or_else(
+        || unread_bytes(generation),
+        |(file, len)| content_end(file, seen, len).unwrap_or(len).saturating_sub(seen),
+    );
     // What is held is an unfinished line only where nothing follows it.
     let held = if unread > 0 { generation.held.len() as u64 } else { 0 };
     generation.put.saturating_sub(generation.delivered) + held + unread
@@ -76,6 +99,6 @@ fn unread_bytes(generation: &Generation) -> u64 {
     if generation.at_end.is_some() || generation.twin.is_some() {
         0
     } else {
-        generation.size.saturating_sub(generation.seen())
+        generation.size.saturating_sub(generation.seen()) - generation.blank_bytes()
     }
 }

@@ -3,7 +3,7 @@
 //! Every read begins with the bytes that stand before the offset: if they are not what is remembered, the file was
 //! truncated in the meantime, and nothing of the read is given. Of a live file of which nothing was read nobody could
 //! tell: it begins with what the last look saw, before it looked for copies. Zeros that were never written, the holes
-//! of a sparse file, are skipped. Nothing here opens or closes a file.
+//! of a sparse file, are skipped, and those that a file ends in are left alone. Nothing here opens or closes a file.
 
 use std::fs::File;
 use std::ops::Range;
@@ -15,6 +15,7 @@ use nix::errno::Errno;
 use nix::unistd::{Whence, lseek};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::follow::blank::{Zeros, zeros};
 use crate::follow::generation::{Generation, Phase, Place};
 use crate::follow::happening::{Happening, Truncation};
 use crate::follow::memory::{Memory, read_up_to};
@@ -263,6 +264,7 @@ fn take_bytes(generation: &mut Generation, hands: &mut Hands<'_>, bytes: &[u8], 
         Gap::At(offset) => &new[..offset],
         Gap::Here(bytes) => return skip(generation, hands, bytes),
         Gap::Tail => return Step::AtEnd,
+        Gap::Unknown(bytes) => return Step::Went(bytes.min(READ_BYTES_MAX as u64) as usize),
     };
     if let Some(bytes) = generation.skipped.take() {
         hands.happenings.push(Happening::Hole { bytes });
@@ -344,16 +346,28 @@ enum Gap {
     At(usize),
     /// So many, from the first new byte on.
     Here(u64),
-    /// From here to the end of the file: room that was allotted in advance, or a truncation that made it longer.
+    /// From here to the end of the file: room that was made in advance, or a truncation that made it longer.
     Tail,
+    /// So many more were looked at, and that is not known yet.
+    Unknown(u64),
 }
 
-fn gap(generation: &Generation, new: &[u8]) -> Gap {
-    let Place::Open(file) = &generation.place else { return Gap::None };
+fn gap(generation: &mut Generation, new: &[u8]) -> Gap {
     let seen = generation.seen();
+    let Place::Open(file) = &generation.place else { return Gap::None };
     let mut from = 0;
     while let Some(zero) = memchr(0, &new[from..]).map(|zero| from + zero) {
         let run = zeros(&new[zero..]) as u64;
+        let is_last = zero + run as usize == new.len();
+        if is_last && zero == 0 {
+            match generation.blank.look(file, seen, seen + run, generation.size) {
+                Zeros::Last => return Gap::Tail,
+                Zeros::Unknown(bytes) => return Gap::Unknown(bytes),
+                Zeros::Content => {}
+            }
+        } else if is_last {
+            return Gap::At(zero);
+        }
         let hole = hole_in(file, seen + zero as u64, run, generation.size);
         let is_left = generation.skipped.is_some() || seen < generation.zeros_until;
         match hole {
@@ -368,10 +382,6 @@ fn gap(generation: &Generation, new: &[u8]) -> Gap {
         }
     }
     Gap::None
-}
-
-fn zeros(bytes: &[u8]) -> usize {
-    bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len())
 }
 
 /// Where a hole begins within a run of zeros; the end of the file is none.

@@ -3,7 +3,8 @@
 //! goes on behind what was delivered before.
 //!
 //! A rotator is no editor: where the file before has a name still, the live one is another generation, whatever it
-//! holds; and so it is where a copy has the rest of a truncated life. What is found by less than [`BYTES_MIN`], or in
+//! holds; and so it is where a copy has the rest of a truncated life. A file that is written anew in its place begins as
+//! it did and is shorter: it is given time. What is found by less than [`BYTES_MIN`], or in
 //! several places, is delivered again rather than lost. None of the live file is given before this is decided.
 
 use std::fs::File;
@@ -67,6 +68,11 @@ pub(crate) struct Doubt {
 }
 
 impl Doubt {
+    /// From now on.
+    pub(crate) fn new(size: u64, now: Instant) -> Doubt {
+        Doubt { first: now, grown: now, size }
+    }
+
     /// When it is decided, if nothing happens before.
     pub(crate) fn ends(&self) -> Instant {
         self.grown + SETTLE_SPAN
@@ -137,6 +143,23 @@ impl Before {
         }
     }
 
+    /// Whether a file has the first of the bytes before the offset and nothing else, as far as that is remembered: they
+    /// may be written to it again.
+    fn is_begun_in(&self, file: &File, size: u64) -> bool {
+        if !(BYTES_MIN as u64..self.read).contains(&size) {
+            return false;
+        }
+        let remembered = self.memory.tail();
+        let window = self.read - remembered.len() as u64;
+        let mut head = vec![0; size.min(GUARD_BYTES_MAX as u64) as usize];
+        let mut tail = vec![0; size.saturating_sub(window) as usize];
+        let is_there = |bytes: &mut [u8], at| read_up_to(file, bytes, at).is_ok_and(|read| read == bytes.len());
+        is_there(&mut head, 0)
+            && is_there(&mut tail, window)
+            && self.memory.head_fits(&head) == Some(true)
+            && remembered.starts_with(&tail)
+    }
+
     /// Whether all that a file has so far are lines of this one, in order.
     fn has_all_of(&self, live: &File, size: u64) -> bool {
         let is_worth_it = (BYTES_MIN as u64..=self.read).contains(&size) && size <= SEARCHED_MAX;
@@ -172,19 +195,24 @@ impl Source {
     /// Decides where the live file begins for us, if nothing of it was given yet.
     pub(crate) fn place_live(&mut self, now: Instant, around: &mut dyn Surroundings) {
         self.before.take_if(|before| now.saturating_duration_since(before.since) >= REMEMBERED_SPAN);
+        if self.live().is_some_and(Generation::is_cut) {
+            return self.place_cut(now);
+        }
         let Some(live) = self.live().filter(|live| live.is_unplaced()) else { return };
         let Some(file) = live.file() else { return };
         let size = file.metadata().map_or(0, |metadata| metadata.len());
         let inode = live.inode;
         let last = self.chain.len().checked_sub(2).map(|last| Before::of(&self.chain[last], now));
         let Some(before) = last.as_ref().or(self.before.as_ref()).filter(|_| !self.settings.is_batch) else {
-            return self.begin_whole(size, now, around);
+            self.begin_whole(size, now, around);
+            return;
         };
         let has_copy = before.origin == inode && before.inode != inode;
         let is_other = before.inode != inode;
         let spot = if has_copy { Spot::Nowhere } else { before.find_in(file, size) };
         let is_part = spot == Spot::Nowhere && is_other && !has_copy && before.has_all_of(file, size);
         let is_named = before.is_elsewhere(&inode);
+        let is_begun = spot == Spot::Nowhere && !is_other && before.is_begun_in(file, size);
         // More of it than is gone: else it may as well be another file that begins alike.
         let part = if is_part && size >= before.read - size { size } else { 0 };
         let offset = match spot {
@@ -193,33 +221,60 @@ impl Source {
             Spot::Nowhere => part,
             Spot::Unclear => 0,
         };
+        if is_begun && !self.has_settled(size, true, now) {
+            return;
+        }
         if spot == Spot::Nowhere && !is_part {
-            return self.begin_whole(size, now, around);
+            self.begin_whole(size, now, around);
+            return;
         }
         if (is_named || is_part) && !self.has_settled(size, !is_named, now) {
             return;
         }
-        if spot == Spot::Unclear && !is_named {
+        if offset > 0 {
+            self.put_live(offset, now);
+        } else if self.begin_whole(size, now, around) && spot == Spot::Unclear && !is_named {
             let path = self.path.clone();
             self.tell(Happening::Unplaced { path });
         }
-        if offset == 0 {
-            return self.begin_whole(size, now, around);
-        }
-        self.put_live(offset, now);
     }
 
-    /// It holds nothing of what this source delivered.
-    fn begin_whole(&mut self, size: u64, now: Instant, around: &mut dyn Surroundings) {
-        if !self.keep_back(size, now, around) {
+    /// The end of the live file seems to be cut off, and reading to go on there: but what was there may be on its way
+    /// back.
+    fn place_cut(&mut self, now: Instant) {
+        let last = self.chain.len().checked_sub(2).map(|last| Before::of(&self.chain[last], now));
+        let before = last.as_ref().or(self.before.as_ref());
+        let file = self.live().and_then(Generation::file);
+        let (mut whole, mut is_begun, mut size) = (None, false, 0);
+        if let Some((before, file)) = before.zip(file) {
+            size = file.metadata().map_or(0, |metadata| metadata.len());
+            whole = same_memory(file, before.read, &before.memory).map(|(offset, _)| offset);
+            is_begun = before.is_begun_in(file, size);
+        }
+        if let Some(offset) = whole {
+            self.put_live(offset, now);
+        } else if !is_begun || self.has_settled(size, true, now) {
+            self.before = None;
+            let Some(live) = self.chain.back_mut() else { return };
+            live.is_placed = true;
+            live.doubt = None;
+        }
+    }
+
+    /// It holds nothing of what this source delivered, as far as can be told: it is read from its beginning, or kept
+    /// back; `true`: it is read.
+    fn begin_whole(&mut self, size: u64, now: Instant, around: &mut dyn Surroundings) -> bool {
+        let is_read = !self.keep_back(size, now, around);
+        if is_read {
             self.put_live(0, now);
         }
+        is_read
     }
 
     /// Whether the live file was given time to become what it is to be. `by_size`: since it grew last.
     fn has_settled(&mut self, size: u64, by_size: bool, now: Instant) -> bool {
         let Some(live) = self.chain.back_mut() else { return true };
-        let mut doubt = live.doubt.unwrap_or(Doubt { first: now, grown: now, size });
+        let mut doubt = live.doubt.unwrap_or(Doubt::new(size, now));
         if doubt.size != size {
             (doubt.grown, doubt.size) = (now, size);
         }
@@ -254,6 +309,11 @@ impl Source {
 }
 
 impl Generation {
+    /// Whether it is the live one, some of its end is gone, and that may come back.
+    fn is_cut(&self) -> bool {
+        self.is_live() && !self.is_placed && self.read > 0 && self.doubt.is_some()
+    }
+
     /// Whether it is the live one, has something, and where it begins for us is not decided.
     pub(crate) fn is_unplaced(&self) -> bool {
         let has_bytes = self.first.as_ref().is_some_and(|first| !first.is_empty());

@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use crate::follow::candidate::{Candidate, Obstacle};
+use crate::follow::choice::choose;
 use crate::follow::generation::{Generation, Phase};
 use crate::follow::happening::Happening;
 use crate::follow::names::resume;
@@ -12,7 +13,12 @@ use crate::follow::settings::Surroundings;
 use crate::follow::truncation::judge;
 use crate::open::{At, Found, Opened, look};
 use crate::packed::Packing;
+use crate::siblings::Unlisted;
 use crate::source::Source;
+
+/// Most generations that are looked for where nothing can be listed: a log that is truncated again and again there
+/// would have no end of them.
+const HIDDEN_MAX: usize = 16;
 
 impl Source {
     /// The file of a generation that is looked for may have a name that no rotator gives; `true`: it has.
@@ -53,13 +59,7 @@ impl Source {
     }
 
     /// Its rest may stand in a file whose name says nothing; `true`: it does, and is read on there.
-    pub(crate) fn find_elsewhere(
-        &mut self,
-        index: usize,
-        size: Option<u64>,
-        now: Instant,
-        around: &mut dyn Surroundings,
-    ) -> bool {
+    pub(crate) fn find_elsewhere(&mut self, index: usize, now: Instant, around: &mut dyn Surroundings) -> bool {
         let mut candidates = Vec::new();
         for path in around.others() {
             let At::File(found) = look(&path) else { continue };
@@ -85,11 +85,37 @@ impl Source {
             }
         }
         let (fits, _) = judge(&self.chain[index], &mut candidates, self.settings.writers, around);
-        let longest = fits.iter().filter(|(fit, ..)| *fit == Fit::Full).max_by_key(|(_, reach, _)| *reach);
-        let Some((_, _, chosen)) = longest else { return false };
-        let candidate = candidates.swap_remove(*chosen);
-        self.is_changed = true;
-        self.go_on_in(index, candidate, size, now, around);
+        let choice = choose(&fits, &candidates, around).filter(|choice| choice.fit == Fit::Full);
+        let Some(choice) = choice else { return false };
+        let candidate = candidates.swap_remove(choice.at);
+        self.go_on_in(index, candidate, choice, now, around);
+        true
+    }
+
+    /// Where a directory cannot be listed its rest may stand there; `true`: it is not given up.
+    pub(crate) fn hide(
+        &mut self,
+        index: usize,
+        size: Option<u64>,
+        now: Instant,
+        around: &mut dyn Surroundings,
+    ) -> bool {
+        let Some(unlisted) = around.unlisted() else { return false };
+        let hidden = self.chain.iter().filter(|generation| matches!(generation.phase, Phase::Hidden { .. })).count();
+        let generation = &mut self.chain[index];
+        let has_rest = size.is_none_or(|size| size > generation.seen());
+        if !has_rest || hidden >= HIDDEN_MAX {
+            return false;
+        }
+        // Nothing goes into the middle of a line.
+        if generation.held.is_empty() && !generation.is_inside_line {
+            generation.phase = Phase::Hidden { size };
+        }
+        self.list_again(now);
+        if self.unlisted.as_ref() != Some(&unlisted) {
+            let Unlisted { dir, errno } = self.unlisted.insert(unlisted).clone();
+            self.tell(Happening::Unlisted { dir, errno });
+        }
         true
     }
 

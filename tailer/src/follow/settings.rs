@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::identity::Identity;
 use crate::lease::{self, Writers};
+use crate::siblings::Unlisted;
 
 /// Where a file begins for us that was there before we were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +105,11 @@ pub trait Surroundings {
     /// Whether the last list is not all, because no descriptor was left to look.
     fn was_short(&self) -> bool {
         false
+    }
+
+    /// A directory that the last list lacks, because it cannot be listed.
+    fn unlisted(&self) -> Option<Unlisted> {
+        None
     }
 
     /// Whether the content of a file of this name is packed.

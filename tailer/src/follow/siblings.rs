@@ -63,6 +63,7 @@ impl Source {
         around: &mut dyn Surroundings,
     ) {
         self.list_at = None;
+        self.chain.iter_mut().for_each(|generation| generation.seek_again(now));
         let (mut candidates, here) = self.unknown(now, around);
         // A closed file is opened under the name that it has by now: a copy of it is told by its content.
         let sought = self.sought();
@@ -118,8 +119,11 @@ impl Source {
         for candidate in missed {
             self.take_missed(candidate, &ranks, now, around);
         }
-        // Not before: what is gone may have been packed.
-        self.forget_gone(&here);
+        if around.unlisted().is_none() {
+            self.unlisted = None;
+            // Not before: what is gone may have been packed.
+            self.forget_gone(&here);
+        }
     }
 
     /// Rotated files by their names, oldest first. Most rotators give the newest the smallest number. Where files tell

@@ -7,12 +7,15 @@
 use std::fs::File;
 use std::time::Instant;
 
+use crate::follow::blank::Blank;
 use crate::follow::candidate::{Candidate, unpacked};
+use crate::follow::choice::{Choice, choose};
 use crate::follow::generation::{Generation, Phase, Place};
 use crate::follow::happening::{Happening, Truncation};
 use crate::follow::memory::{Memory, read_up_to};
 use crate::follow::names::same_memory;
 use crate::follow::reading::verify;
+use crate::follow::replaced::Doubt;
 use crate::follow::sample::{Fit, Sample};
 use crate::follow::settings::Surroundings;
 use crate::guard::GUARD_BYTES_MAX;
@@ -74,12 +77,17 @@ impl Source {
         let origin = Origin { epoch: ended.origin.epoch + 1, ..ended.origin };
         let mut next = Generation::new(id, origin, ended.path.clone(), Place::Away, now);
         next.rotated = ended.rotated;
+        let was_live = ended.is_live();
+        let gone = cut.map_or(0, |size| ended.seen() - size);
         ended.rename(false, now);
         let kept = cut.and_then(|size| Some((size, Memory::of_file(&file, size).ok()??)));
         if let Some((size, memory)) = kept {
             ended.phase = Phase::Finished;
             let held = std::mem::take(&mut ended.held);
             next = next.starting_at(size, memory);
+            // It may be on its way back, unless it is so little that it would be there by chance.
+            let may_come_back = was_live && !self.settings.is_batch && gone >= CUT_BYTES_MIN;
+            next.doubt = may_come_back.then(|| Doubt::new(size, now));
             self.tell(Happening::Truncated(Truncation::EndCut));
             if !held.is_empty() {
                 self.tell(Happening::Lost { bytes: held.len() as u64 });
@@ -121,30 +129,26 @@ impl Source {
             return;
         }
         let (fits, is_undecided) = judge(&self.chain[index], candidates, self.settings.writers, around);
-        let (best, reach) = fits.iter().map(|(fit, reach, _)| (*fit, *reach)).max().unwrap_or((Fit::No, 0));
-        let equals: Vec<usize> =
-            fits.iter().filter(|(fit, far, _)| (*fit, *far) == (best, reach)).map(|(_, _, at)| *at).collect();
-        // Equal births leave the order of the names, oldest first.
-        let Some(chosen) = equals.iter().copied().min_by_key(|at| candidates[*at].identity.born_ns) else {
+        let Some(choice) = choose(&fits, candidates, around) else {
             if self.truncated_at.is_some() {
                 // It is looked for once more before it is missed.
             } else if self.lacks_descriptor(around)
                 || (is_undecided && now.saturating_duration_since(since) < self.settings.reconcile)
             {
                 self.list_again(now);
-            } else if !self.go_on_in_live(index) && !self.find_elsewhere(index, size, now, around) {
+            } else if !self.go_on_in_live(index)
+                && !self.find_elsewhere(index, now, around)
+                && !self.hide(index, size, now, around)
+            {
                 self.give_up(index, size, candidates, around);
             }
             return;
         };
-        let candidate = candidates.remove(chosen);
-        if equals.len() > 1 && best == Fit::Full {
-            self.tell(Happening::Ambiguous { path: candidate.path.clone() });
-        }
-        self.is_changed = true;
-        if best == Fit::Full {
-            self.go_on_in(index, candidate, size, now, around);
+        let candidate = candidates.remove(choice.at);
+        if choice.fit == Fit::Full {
+            self.go_on_in(index, candidate, choice, now, around);
         } else {
+            self.is_changed = true;
             self.end_of_copy_was_passed(index, &candidate, size);
         }
     }
@@ -178,6 +182,7 @@ impl Source {
         sought.inode = live.inode;
         sought.path = live.path;
         sought.place = live.place;
+        sought.blank = Blank::default();
         sought.rotated = None;
         sought.phase = Phase::Reading;
         let (path, offset) = (sought.path.clone(), sought.read);
@@ -218,28 +223,29 @@ impl Source {
         self.tell_lost(seen, size);
     }
 
+    /// Reads on in the file that was chosen. One that cannot be opened now is looked for again.
     pub(crate) fn go_on_in(
         &mut self,
         index: usize,
         candidate: Candidate,
-        size: Option<u64>,
+        choice: Choice,
         now: Instant,
         around: &mut dyn Surroundings,
     ) {
         let generation = &mut self.chain[index];
+        let Phase::Sought { size, .. } = generation.phase else { return };
         let seen = generation.seen();
         let mut had = candidate.size;
         let bytes = if candidate.is_packed {
             had = candidate.sample(size.unwrap_or(0), around).map_or(u64::MAX, |sample| sample.at);
             let Some((memory, stream)) = unpacked(&candidate, generation.read, seen, around) else {
-                generation.phase = Phase::Finished;
-                return;
+                return self.list_again(now);
             };
             generation.memory = memory;
             generation.place = Place::Packed(stream);
             None
         } else {
-            let Some(file) = candidate.file else { return };
+            let Some(file) = candidate.file else { return self.list_again(now) };
             if let Some((_, memory)) = same_memory(&file, generation.read, &generation.memory) {
                 generation.memory = memory;
             }
@@ -253,10 +259,15 @@ impl Source {
         generation.has_name = true;
         generation.size = 0;
         generation.zeros_until = 0;
+        generation.blank = Blank::default();
         // It was copied before it was truncated.
         generation.is_complete = size.is_some();
         generation.grown = now;
-        self.tell(Happening::CopyMatched { path: candidate.path, offset: seen, bytes });
+        self.is_changed = true;
+        self.tell(Happening::CopyMatched { path: candidate.path.clone(), offset: seen, bytes });
+        if let Choice { files: files @ 2.., why, .. } = choice {
+            self.tell(Happening::Ambiguous { path: candidate.path, files, why });
+        }
         self.tell_lost(had, size);
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, DirEntry, FileType};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -22,21 +22,56 @@ const GRAIN: Duration = Duration::from_millis(2100);
 /// A directory that nobody asks for is forgotten after so many rounds.
 const UNUSED_ROUNDS_MAX: u64 = 100;
 
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// A link to anything or nothing.
+    Link,
+    /// A file of any other kind.
+    File,
+}
+
+impl Kind {
+    /// That of what stands there. `None`: nothing does, or it cannot be looked at.
+    pub fn of(path: &Path) -> Option<Kind> {
+        fs::symlink_metadata(path).ok().map(|metadata| Kind::from(metadata.file_type()))
+    }
+}
+
+impl From<FileType> for Kind {
+    fn from(file_type: FileType) -> Kind {
+        if file_type.is_dir() {
+            Kind::Directory
+        } else if file_type.is_symlink() {
+            Kind::Link
+        } else {
+            Kind::File
+        }
+    }
+}
+
 /// The names in a directory, sorted.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Listing(Vec<OsString>);
+pub struct Listing(Vec<(OsString, Kind)>);
 
 impl Listing {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&OsStr, Kind)> {
+        self.0.iter().map(|(name, kind)| (name.as_os_str(), *kind))
+    }
+
     /// Those that begin with `prefix`.
     pub fn beginning<'a>(&'a self, prefix: &'a OsStr) -> impl Iterator<Item = &'a OsStr> {
-        let from = self.0.partition_point(|name| name.as_os_str() < prefix);
-        let begins = move |name: &&OsString| name.as_bytes().starts_with(prefix.as_bytes());
-        self.0[from..].iter().take_while(begins).map(OsString::as_os_str)
+        let from = self.0.partition_point(|(name, _)| name.as_os_str() < prefix);
+        let names = self.0[from..].iter().map(|(name, _)| name.as_os_str());
+        names.take_while(move |name| name.as_bytes().starts_with(prefix.as_bytes()))
     }
 
     /// Whether this name is there.
     pub fn contains(&self, name: &OsStr) -> bool {
-        self.0.binary_search_by(|other| other.as_os_str().cmp(name)).is_ok()
+        self.0.binary_search_by(|(other, _)| other.as_os_str().cmp(name)).is_ok()
     }
 }
 
@@ -81,7 +116,7 @@ impl Directories {
 
     /// The same within a round, for one who saw that what was looked at before is not what is there.
     pub fn forget_round(&mut self) {
-        self.round += 1;
+        self.begin_round(self.now);
     }
 
     /// The names in a directory and how often they were seen to change; a missing directory has none.
@@ -144,7 +179,10 @@ fn read(dir: &Path) -> io::Result<Listing> {
         Err(error) if is_missing(&error) => return Ok(Listing::default()),
         Err(error) => return Err(error),
     };
-    let mut names = entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+    // Where directories do not say it, each is asked; what went meanwhile is as good as any file.
+    let kind = |entry: &DirEntry| entry.file_type().map_or(Kind::File, Kind::from);
+    let names = entries.map(|entry| entry.map(|entry| (entry.file_name(), kind(&entry))));
+    let mut names = names.collect::<io::Result<Vec<_>>>()?;
     names.sort_unstable();
     Ok(Listing(names))
 }

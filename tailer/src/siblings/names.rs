@@ -147,7 +147,7 @@ fn dated(suffix: &[u8]) -> Option<Rank> {
 }
 
 /// A date, times and counts with separators between them, then perhaps the reason of the rotation.
-fn date(text: &[u8], is_separated: bool) -> Option<Rank> {
+pub(super) fn date(text: &[u8], is_separated: bool) -> Option<Rank> {
     let mut groups: Vec<&[u8]> = text.split(|byte| is_separator(*byte) || matches!(byte, b':' | b'T')).collect();
     // Only behind a time to the second: `app-2026-11-21-error.log` is another log.
     let is_word = |group: &&[u8]| group.len() > 1 && group.iter().all(u8::is_ascii_lowercase);
@@ -180,7 +180,7 @@ fn compact(digits: &[u8]) -> Vec<u64> {
     [year].into_iter().chain(pairs.chunks(2)).filter_map(number).collect()
 }
 
-fn is_separator(byte: u8) -> bool {
+pub(super) fn is_separator(byte: u8) -> bool {
     matches!(byte, b'-' | b'.' | b'_')
 }
 
@@ -189,7 +189,7 @@ fn is_year(number: u64) -> bool {
 }
 
 /// Digits and nothing else.
-fn number(digits: &[u8]) -> Option<u64> {
+pub(super) fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || digits.len() > 18 || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }

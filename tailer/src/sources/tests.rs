@@ -2,8 +2,12 @@
 
 use super::*;
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::time::Duration;
 
 use tempfile::TempDir;
+
+use crate::watch::Watch;
 
 /// Enough of rotation for these tests: something behind the name, or a number before its extension.
 fn is_rotation(live: &OsStr, candidate: &OsStr) -> bool {
@@ -43,7 +47,20 @@ fn shown(dir: &TempDir, sources: &Sources) -> Vec<String> {
 }
 
 fn expanded(dir: &TempDir, paths: &[&str]) -> Vec<String> {
-    shown(dir, &expand(&config(dir, paths), &BTreeSet::new(), &BTreeSet::new(), &is_rotation))
+    shown(dir, &find(&config(dir, paths)))
+}
+
+/// All sources, where nothing is known of any.
+fn find(config: &Config) -> Sources {
+    expand(config, &globs(config), &BTreeSet::new(), &BTreeSet::new(), &is_rotation)
+}
+
+/// The globs of a configuration, looked through.
+fn globs(config: &Config) -> Globs {
+    let (mut globs, now) = (Globs::default(), Instant::now());
+    globs.set(config, None);
+    globs.look(now, Duration::from_secs(1), None, &mut Directories::new(now));
+    globs
 }
 
 #[test]
@@ -60,10 +77,10 @@ fn a_source_is_called_by_its_file_name_or_by_what_tells_it_apart() {
     ] {
         assert_eq!(expanded(&dir, &paths), expected, "{paths:?}");
     }
-    let two = expand(&config(&dir, &["a/app.log", "b/app.log"]), &BTreeSet::new(), &BTreeSet::new(), &is_rotation);
+    let two = find(&config(&dir, &["a/app.log", "b/app.log"]));
     let names: Vec<&str> = two.found.iter().map(|found| found.name.as_str()).collect();
     assert_eq!(names, [whole("a/app.log"), whole("b/app.log")], "plain paths have nothing else to tell them apart");
-    let two = expand(&config(&dir, &["a/*.log", "b/*.log"]), &BTreeSet::new(), &BTreeSet::new(), &is_rotation);
+    let two = find(&config(&dir, &["a/*.log", "b/*.log"]));
     let names: Vec<&str> = two.found.iter().map(|found| found.name.as_str()).collect();
     assert_eq!(names, [&whole("a/app.log"), &whole("b/app.log"), "web.log"]);
 }
@@ -73,17 +90,17 @@ fn a_name_that_was_given_never_gives_way() {
     let dir = tree(&["a/app.log", "b/app.log", "b/x.log"]);
     let mut config = config(&dir, &["b/x.log", "*/app.log"]);
     config.files[0].name = Some("app.log".to_string());
-    let sources = expand(&config, &BTreeSet::new(), &BTreeSet::new(), &is_rotation);
+    let sources = find(&config);
     assert_eq!(shown(&dir, &sources), ["b/x.log as app.log", "a/app.log as a/app.log", "b/app.log as b/app.log"]);
     config.files[0].name = Some("a/app.log".to_string());
-    let sources = expand(&config, &BTreeSet::new(), &BTreeSet::new(), &is_rotation);
+    let sources = find(&config);
     assert_eq!(sources.found[1].name, dir.path().join("a/app.log").display().to_string());
 }
 
 #[test]
 fn a_file_that_two_entries_reach_belongs_to_the_first() {
     let dir = tree(&["a.log", "b.log"]);
-    let sources = expand(&config(&dir, &["b.log", "*.log", "?.log"]), &BTreeSet::new(), &BTreeSet::new(), &is_rotation);
+    let sources = find(&config(&dir, &["b.log", "*.log", "?.log"]));
     let owners: Vec<usize> = sources.found.iter().map(|found| found.file).collect();
     assert_eq!((shown(&dir, &sources), owners), (vec!["b.log as b.log".into(), "a.log as a.log".into()], vec![0, 1]));
 }
@@ -118,10 +135,10 @@ fn rotated_siblings_are_no_sources() {
 fn between_rename_and_create_a_rotated_file_does_not_become_a_source() {
     let dir = tree(&["app.log.1"]);
     let config = config(&dir, &["*.log*"]);
-    assert_eq!(expand(&config, &BTreeSet::new(), &BTreeSet::new(), &is_rotation).found.len(), 1);
+    assert_eq!(find(&config).found.len(), 1);
     let known = BTreeSet::from([dir.path().join("app.log")]);
-    assert_eq!(expand(&config, &known, &BTreeSet::new(), &is_rotation).found, []);
-    let away = expand(&config, &known, &known, &is_rotation);
+    assert_eq!(expand(&config, &globs(&config), &known, &BTreeSet::new(), &is_rotation).found, []);
+    let away = expand(&config, &globs(&config), &known, &known, &is_rotation);
     assert_eq!(shown(&dir, &away), ["app.log as app.log"], "its name is away, and what was rotated is its own");
 }
 
@@ -130,7 +147,7 @@ fn our_own_state_and_directories_are_no_sources() {
     let dir = tree(&["state.json", "state.json.1", "state.json.lock", "a.log", "sub/b.log"]);
     let mut config = config(&dir, &["*"]);
     config.state_file = Some(dir.path().join("state.json"));
-    assert_eq!(shown(&dir, &expand(&config, &BTreeSet::new(), &BTreeSet::new(), &is_rotation)), ["a.log as a.log"]);
+    assert_eq!(shown(&dir, &find(&config)), ["a.log as a.log"]);
 }
 
 #[test]
@@ -154,6 +171,133 @@ fn directories_are_those_in_which_a_match_can_appear() {
 }
 
 #[test]
+fn names_are_matched_as_by_a_shell_whatever_their_bytes() {
+    let dir = tree(&[".app1.log", "app1.log", "a/.git/x.log", "a/app[1].log", "b*/x.out"]);
+    let odd = OsStr::from_bytes(b"caf\xe9.log");
+    for place in ["", "a", "a/.git"] {
+        fs::write(dir.path().join(place).join(odd), "").unwrap();
+    }
+    let odd_dir = dir.path().join(OsStr::from_bytes(b"d\xff"));
+    fs::create_dir(&odd_dir).unwrap();
+    fs::write(odd_dir.join("x.log"), "").unwrap();
+    let odd = odd.to_string_lossy();
+    for (path, expected) in [
+        ("*.log", vec!["app1.log".to_owned(), odd.to_string()]),
+        (".app*.log", vec![".app1.log".to_owned()]),
+        ("caf?.log", vec![odd.to_string()]),
+        (
+            "**/*.log",
+            vec!["a/app[1].log".into(), format!("a/{odd}"), "app1.log".into(), odd.into(), "d\u{fffd}/x.log".into()],
+        ),
+        ("*/app[[]1].log", vec!["a/app[1].log".into()]),
+        ("a/.g*/x.log", vec!["a/.git/x.log".into()]),
+        ("b[*]/x.[!l]*", vec!["b*/x.out".into()]),
+        ("?/../*1.log", vec!["a/../app1.log".into()]),
+        ("**", vec![]),
+    ] {
+        let config = config(&dir, &[path]);
+        let found = find(&config).found;
+        let below = |found: &Found| found.path.strip_prefix(dir.path()).unwrap().to_string_lossy().into_owned();
+        assert_eq!(found.iter().map(below).collect::<Vec<_>>(), expected, "{path}");
+        let globs = globs(&config);
+        let (glob, _) = globs.get(0).unwrap();
+        assert!(found.iter().all(|found| glob.is_match(&found.path)), "{path}");
+        assert!(!glob.is_match(&dir.path().join("a/.git/app1.txt")), "{path}");
+    }
+}
+
+#[test]
+fn links_to_directories_are_followed_but_never_in_a_circle() {
+    let dir = tree(&["a/x.log", "b/y.log"]);
+    for (target, link) in [("../b", "a/to-b"), ("../a", "b/to-a"), (".", "a/here"), ("a", "top"), ("a/x.log", "x.log")]
+    {
+        symlink(target, dir.path().join(link)).unwrap();
+    }
+    let paths = |glob: &str| {
+        let found = find(&config(&dir, &[glob])).found;
+        let below = |found: &Found| found.path.strip_prefix(dir.path()).unwrap().to_str().unwrap().to_owned();
+        found.iter().map(below).collect::<Vec<_>>()
+    };
+    let all = ["a/to-b/y.log", "a/x.log", "b/to-a/x.log", "b/y.log", "top/to-b/y.log", "top/x.log", "x.log"];
+    assert_eq!(paths("**/*.log"), all);
+    assert_eq!(paths("*/here/*.log"), ["a/here/x.log", "top/here/x.log"], "one that is asked for");
+}
+
+#[test]
+fn what_cannot_be_looked_into_is_told_once_and_names_without_a_wildcard_are_found_there() {
+    let dir = tree(&["a/app.log"]);
+    let config = config(&dir, &["*/app.log", "*/*.log"]);
+    let now = Instant::now();
+    let (mut globs, mut directories) = (Globs::default(), Directories::new(now));
+    globs.set(&config, None);
+    let mut look = |at: u64| {
+        let now = now + Duration::from_secs(at);
+        let may_be_new = globs.look(now, Duration::from_secs(1), None, &mut directories);
+        (may_be_new, globs.get(0).unwrap().1.len(), globs.get(1).unwrap().1.len(), globs.take_unreadable())
+    };
+    assert_eq!(look(0), (true, 1, 1, vec![]));
+    let shut = fs::Permissions::from_mode(0o100);
+    fs::set_permissions(dir.path().join("a"), shut).unwrap();
+    assert_eq!(look(0), (false, 1, 1, vec![]), "not due");
+    if fs::read_dir(dir.path().join("a")).is_err() {
+        let (may_be_new, literal, wild, said) = look(1);
+        assert_eq!((may_be_new, literal, wild, said.len()), (true, 1, 0, 1), "{said:?}");
+        assert!(
+            said[0].starts_with("cannot read ") && said[0].ends_with("/a: Permission denied (os error 13)"),
+            "{said:?}"
+        );
+        assert_eq!(look(2), (false, 1, 0, vec![]));
+    }
+    fs::set_permissions(dir.path().join("a"), fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(look(3).2, 1);
+}
+
+/// How many directories are watched.
+fn watched(watch: &Watch) -> usize {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", watch.raw_fd())).unwrap();
+    info.lines().filter(|line| line.starts_with("inotify wd:")).count()
+}
+
+#[test]
+fn directories_are_watched_as_long_as_a_glob_leads_there() {
+    let dir = tree(&["logs/a/x.log", "logs/b/x.log", "logs/c/sub/x.log", "other/x.log"]);
+    let at = |path: &str| dir.path().join(path);
+    let mut watch = Watch::new().unwrap();
+    let now = Instant::now();
+    let (mut globs, mut directories) = (Globs::default(), Directories::new(now));
+    let mut look = |globs: &mut Globs, watch: &mut Watch| {
+        globs.hint(&watch.hints().globs);
+        let may_be_new = globs.look(now, Duration::from_secs(1), Some(watch), &mut directories);
+        (may_be_new, globs.get(0).map_or(0, |(_, files)| files.len()))
+    };
+    globs.set(&config(&dir, &["logs/*/*.log", "other/*.log"]), Some(&mut watch));
+    assert_eq!(look(&mut globs, &mut watch), (true, 2));
+    // logs, a, b, c, other, and those above.
+    let all = watched(&watch);
+    assert_eq!(look(&mut globs, &mut watch), (false, 2));
+    fs::write(at("logs/a/.x.log"), "").unwrap();
+    fs::write(at("logs/file"), "").unwrap();
+    fs::write(at("other/x.log.1"), "").unwrap();
+    fs::create_dir(at("other/dir.log")).unwrap();
+    assert_eq!(look(&mut globs, &mut watch), (false, 2), "nothing that matches");
+    // What is made in a directory before it is watched is found with it.
+    fs::create_dir(at("logs/d")).unwrap();
+    fs::write(at("logs/d/x.log"), "").unwrap();
+    assert_eq!((look(&mut globs, &mut watch), watched(&watch)), ((true, 3), all + 1));
+    fs::write(at("logs/d/y.log"), "").unwrap();
+    assert_eq!(look(&mut globs, &mut watch), (true, 4));
+    fs::rename(at("logs/c/sub"), at("logs/e")).unwrap();
+    assert_eq!((look(&mut globs, &mut watch), watched(&watch)), ((true, 5), all + 2));
+    fs::rename(at("logs/d"), at("d")).unwrap();
+    fs::remove_dir_all(at("logs/e")).unwrap();
+    assert_eq!((look(&mut globs, &mut watch), watched(&watch)), ((true, 2), all));
+    globs.set(&config(&dir, &["other/*.log", "other/x.log"]), Some(&mut watch));
+    assert_eq!((look(&mut globs, &mut watch), watched(&watch)), ((true, 1), all - 4));
+    globs.set(&config(&dir, &["other/x.log"]), Some(&mut watch));
+    assert_eq!((look(&mut globs, &mut watch), watched(&watch)), ((false, 0), 0));
+}
+
+#[test]
 fn rotated_patterns_start_at_the_directory_of_the_file() {
     let file = FileConfig { rotated: vec!["old/app*".to_string(), "/o/*".to_string()], ..FileConfig::default() };
     let patterns = rotated(&file, Path::new("/l[1]/app.log"));
@@ -167,7 +311,8 @@ fn many_files_of_a_glob_are_not_compared_each_with_all() {
     let names: Vec<String> = (0..2000).map(|number| format!("worker.{number}")).collect();
     let dir = tree(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let asked = std::cell::Cell::new(0);
-    let sources = expand(&config(&dir, &["worker.*"]), &BTreeSet::new(), &BTreeSet::new(), &|_, _| {
+    let config = config(&dir, &["worker.*"]);
+    let sources = expand(&config, &globs(&config), &BTreeSet::new(), &BTreeSet::new(), &|_, _| {
         asked.set(asked.get() + 1);
         false
     });

@@ -1,5 +1,6 @@
 //! All spools of the tailer.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -78,7 +79,7 @@ impl Spools {
     }
 
     /// Names came to directories of these.
-    pub fn hint(&mut self, globs: impl IntoIterator<Item = GlobId>) {
+    pub fn hint(&mut self, globs: &BTreeSet<GlobId>) {
         for GlobId(glob) in globs {
             let id = glob.wrapping_sub(GLOBS_FROM);
             if let Some(spool) = self.get(SourceId(id)) {
@@ -99,7 +100,7 @@ impl Spools {
                 continue;
             }
             let glob = GlobId(GLOBS_FROM + spool.id().0);
-            let is_watched = watch.as_mut().is_some_and(|watch| watch.add_directories(glob, &spool.directories()));
+            let is_watched = watch.as_mut().is_some_and(|watch| watch.add_directories(glob, &spool.awaited()));
             spool.is_polled = !is_watched;
             spool.look(now, now_ns, poll_interval);
         }

@@ -56,6 +56,8 @@ const WANTS_DESCRIPTOR: u64 = 1;
 const IS_LIMITED: u64 = 2;
 const IS_SPOOL: u64 = 4;
 const WAS_TOO_OLD: u64 = 8;
+const IS_BLANK: u64 = 1 << 16;
+const IS_MOUNT: u64 = 1 << 17;
 
 /// What happened to a source since the tailer started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,6 +105,10 @@ pub struct Figures {
     pub counts: Counts,
     /// What it held at first sight was skipped by `ignore_older`.
     pub was_too_old: bool,
+    /// Its file ends in zeros, over which lines may still be written.
+    pub is_blank: bool,
+    /// It is a mount of its own.
+    pub is_mount: bool,
     /// It waits for a descriptor.
     pub wants_descriptor: bool,
     /// Its `rate_limit` keeps it.
@@ -117,6 +123,7 @@ impl Figures {
         let flag = |is: bool, flag| if is { flag } else { 0 };
         let flags = flag(self.wants_descriptor, WANTS_DESCRIPTOR) | flag(self.is_limited, IS_LIMITED);
         let flags = flags | flag(self.is_spool, IS_SPOOL) | flag(self.was_too_old, WAS_TOO_OLD);
+        let flags = flags | flag(self.is_blank, IS_BLANK) | flag(self.is_mount, IS_MOUNT);
         let Counts { truncations, copies, lost_bytes, lost_unknown, late_lines, late_bytes, orphans } = self.counts;
         let file = [self.dev, self.ino, self.born_ns, self.offset, self.size];
         let lag = [self.lag_bytes, self.behind_ns, self.generations, self.open];
@@ -134,6 +141,8 @@ impl Figures {
         Figures {
             is_spool: at(15) & IS_SPOOL != 0,
             was_too_old: at(15) & WAS_TOO_OLD != 0,
+            is_blank: at(15) & IS_BLANK != 0,
+            is_mount: at(15) & IS_MOUNT != 0,
             dev: at(0),
             ino: at(1),
             born_ns: at(2),
@@ -266,6 +275,8 @@ mod tests {
             open: 9,
             counts,
             was_too_old: true,
+            is_blank: true,
+            is_mount: true,
             wants_descriptor: true,
             is_limited: true,
             blocked_ns: 16,
@@ -291,6 +302,8 @@ mod tests {
             Figures { wants_descriptor: false, ..figures() },
             Figures { is_limited: false, ..figures() },
             Figures { was_too_old: false, ..figures() },
+            Figures { is_blank: false, ..figures() },
+            Figures { is_mount: false, ..figures() },
             Figures { is_spool: false, ..figures() },
             Figures::default(),
         ] {

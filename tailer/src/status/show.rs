@@ -118,6 +118,8 @@ impl Report<'_> {
             _ if self.has_waited(figures.blocked_ns) => "blocked",
             _ if figures.is_limited => "limited",
             _ if self.is_behind(source) => "behind",
+            _ if figures.is_blank => "preallocated",
+            _ if figures.is_mount => "mount",
             _ => "ok",
         }
     }
@@ -176,6 +178,15 @@ impl Report<'_> {
         if figures.was_too_old {
             said.push((false, " was older than its `ignore_older`: what it held then was skipped".to_owned()));
         }
+        if figures.is_blank {
+            let sentence = " ends in zero bytes: they are not delivered until something is written over or after them";
+            said.push((false, sentence.to_owned()));
+        }
+        if figures.is_mount {
+            let sentence = " is a mount of its own: a rotation that renames the file is not visible here; mount its \
+                            directory instead";
+            said.push((false, sentence.to_owned()));
+        }
         said.extend(remarks(&source.figures.counts).into_iter().map(|remark| (false, remark)));
         said
     }
@@ -216,6 +227,8 @@ impl Report<'_> {
             "behind_since": if figures.lag_bytes == 0 { Value::Null } else { moment(figures.behind_ns) },
             "generations": { "known": figures.generations, "open": figures.open },
             "was_too_old": figures.was_too_old,
+            "preallocated": figures.is_blank,
+            "mount": figures.is_mount,
             "truncations": counts.truncations,
             "copies_matched": counts.copies,
             "lost": { "bytes": counts.lost_bytes, "times_unknown": counts.lost_unknown },

@@ -30,15 +30,13 @@ impl Tailer {
         for id in hints.names {
             self.roster.hint(id, Hints { names: true, ..Hints::default() });
         }
-        if !hints.globs.is_empty() {
-            self.expand_at = Some(Instant::now());
-        }
-        self.spools.hint(hints.globs);
+        self.globs.hint(&hints.globs);
+        self.spools.hint(&hints.globs);
         if hints.overflow {
             self.printer.print(&Event::Overflow);
             self.spools.hint_all();
             self.roster.hint_all(Hints { names: true, content: true });
-            self.expand_at = Some(Instant::now());
+            self.globs.hint_all(now);
         }
     }
 }

@@ -95,6 +95,7 @@ impl Tailer {
         let mut lines = followed.unwrapper.around(output);
         let mut meter = Meter::around(&mut lines, followed.throttle.is_some());
         let held = followed.source.held_bytes();
+        let looked_at = followed.source.looked_at_bytes();
         let standing = if room == 0 || allowed == 0 {
             Standing::Behind
         } else {
@@ -106,7 +107,8 @@ impl Tailer {
             followed.head_level = head_level;
             self.taken.twins.set(id, followed.source.lives());
         }
-        let has_moved = put > 0 || followed.source.held_bytes() != held;
+        let has_looked = followed.source.looked_at_bytes() != looked_at;
+        let has_moved = put > 0 || followed.source.held_bytes() != held || has_looked;
         let is_at_end = standing != Standing::Behind || followed.source.unread_bytes() == 0;
         let mut outcome =
             Outcome { standing, had_room: room > 0, has_moved, room: 0, rests_until: None, backlog: None };

@@ -17,7 +17,7 @@ use crate::follow::settings::{self, Settings};
 use crate::identity::{Identity, Origin};
 use crate::lines::SourceId;
 use crate::output::Standing;
-use crate::roster::{Followed, RECONCILE_SPAN};
+use crate::roster::Followed;
 use crate::siblings::Siblings;
 use crate::siblings::names::is_rotation_of;
 use crate::source::Source;
@@ -26,7 +26,6 @@ use crate::spool::place::Spooled;
 use crate::stage::Position;
 use crate::state::{GenerationState, SourceState};
 use crate::timestamp::Format;
-use crate::watch::GlobId;
 
 /// When a file was found.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,21 +42,31 @@ impl Tailer {
         if self.unfollowed.due().is_some_and(|due| due <= now) {
             self.roll(now);
         }
-        if self.expand_at.is_none_or(|at| at > now) {
-            return;
-        }
-        if !self.have_globs_changed() {
-            self.expand_next(now);
+        if !self.look_through_globs(now) {
             return;
         }
         let found = self.find();
         let here: HashSet<PathBuf> = self.roster.iter().map(|followed| followed.source.path().to_path_buf()).collect();
         for stop in self.enroll_new(found.iter().filter(|found| !here.contains(&found.path)), Occasion::Appeared) {
             self.complain(&stop);
-            // Looked for again though nothing changes.
-            self.glob_versions.clear();
+            self.globs.again();
         }
-        self.expand_next(now);
+    }
+
+    /// Whether there may be sources under globs that were not there before.
+    fn look_through_globs(&mut self, now: Instant) -> bool {
+        let (watch, directories) = (self.watch.as_mut(), &mut self.directories);
+        let may_be_new = self.globs.look(now, self.config.poll_interval, watch, directories);
+        for sentence in self.globs.take_unreadable() {
+            self.printer.print(&Event::Warning(sentence));
+        }
+        may_be_new
+    }
+
+    /// The globs are those of the configuration.
+    pub(super) fn set_globs(&mut self, now: Instant) {
+        self.globs.set(&self.config, self.watch.as_mut());
+        self.look_through_globs(now);
     }
 
     /// Reads the configuration again. What is wrong with it is said, and changes nothing.
@@ -81,10 +90,10 @@ impl Tailer {
         self.has_globs = has_globs(&self.config) && !self.is_batch;
         self.complaints.clear();
         self.unfollowed.succeeded();
+        self.set_globs(now);
         self.roll(now);
         self.change_spools(now);
         self.share_descriptors(now);
-        self.expand_next(now);
         self.is_watching_said = true;
         self.tell_watching();
     }
@@ -137,43 +146,17 @@ impl Tailer {
         away.extend(self.roster.iter().filter(is_away).map(|followed| followed.source.path().to_path_buf()));
         // What was rotated before this run is read although nothing has the live name.
         for state in self.keeper.others() {
-            let siblings = Siblings::new(&state.path, None).and_then(|mut all| all.list(&mut self.directories));
-            if siblings.is_ok_and(|siblings| !siblings.is_empty()) {
+            let listed = Siblings::new(&state.path, None).map(|mut all| all.list(&mut self.directories));
+            if listed.is_ok_and(|listed| !listed.is_empty()) {
                 away.insert(state.path.clone());
             }
         }
-        let mut sources = sources::expand(&self.config, &known, &away, &is_rotation_of);
+        let mut sources = sources::expand(&self.config, &self.globs, &known, &away, &is_rotation_of);
         self.board.set_excluded(sources.excluded as u64);
         let mut spooled = Spooled::of(&self.config);
         let files = &self.config.files;
         sources.found.retain(|found| !files[found.file].is_glob || !spooled.has(&found.path));
-        for error in &sources.unreadable {
-            self.printer.print(&Event::Warning(error.to_string()));
-        }
         sources.found
-    }
-
-    /// Whether names came or went in the directories of globs: finding all files looks at each of them.
-    pub(super) fn have_globs_changed(&mut self) -> bool {
-        let globs = self.config.files.iter().filter(|file| file.is_glob);
-        let dirs = globs.flat_map(sources::directories);
-        let versions: Vec<_> = dirs.map(|dir| self.directories.list(&dir).ok().map(|(_, version)| version)).collect();
-        let before = std::mem::replace(&mut self.glob_versions, versions);
-        before != self.glob_versions
-    }
-
-    /// When globs are due again, and what tells of it before.
-    pub(super) fn expand_next(&mut self, now: Instant) {
-        let globs = self.config.files.iter().enumerate().filter(|(_, file)| file.is_glob);
-        let mut interval = None;
-        for (index, file) in globs {
-            let dirs = sources::directories(file);
-            let is_watched =
-                self.watch.as_mut().is_some_and(|watch| watch.add_directories(GlobId(index as u32), &dirs));
-            let own = if is_watched { RECONCILE_SPAN } else { self.config.poll_interval };
-            interval = Some(interval.map_or(own, |interval: std::time::Duration| interval.min(own)));
-        }
-        self.expand_at = interval.map(|interval| now + interval);
     }
 
     /// Begins to follow files that are not followed: first those whose paths are known, for under a glob one of the
@@ -294,8 +277,7 @@ impl Tailer {
         let taken = &self.taken;
         followed.also.retain(|path| identity(path).is_some_and(|file| taken.owner(&file) == Some(id)));
         // What cannot be listed may be there.
-        let siblings = followed.siblings.list(&mut self.directories);
-        let is_alone = followed.also.is_empty() && siblings.is_ok_and(|siblings| siblings.is_empty());
+        let is_alone = followed.also.is_empty() && followed.siblings.list(&mut self.directories).is_empty();
         if is_alone && let Some(state) = self.take_off(id) {
             self.keeper.give_back_gone(state);
         }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::Tailer;
 use crate::events::Event;
+use crate::follow::blank::TOLD_BYTES_MIN;
 use crate::follow::happening::Happening;
 use crate::rate::Throttle;
 use crate::roster::Followed;
@@ -60,6 +61,8 @@ fn figures(followed: &mut Followed, is_full: bool, now_ns: i64) -> (Figures, Str
         open: followed.open as u64,
         counts: followed.counts,
         was_too_old: followed.was_too_old,
+        is_blank: source.blank_bytes() >= TOLD_BYTES_MIN,
+        is_mount: source.is_mount(),
         wants_descriptor: source.wants_descriptor(),
         is_limited: followed.throttle.as_ref().is_some_and(Throttle::is_backlog),
         blocked_ns,

@@ -31,6 +31,7 @@ use crate::roster::Roster;
 use crate::share::Lots;
 use crate::siblings::directories::Directories;
 use crate::sources::Found;
+use crate::sources::globs::Globs;
 use crate::spool::set::Spools;
 use crate::stage::{Position, Stage};
 use crate::status::board::Board;
@@ -98,8 +99,7 @@ impl Tailer {
             waits: Vec::new(),
             buffer: vec![0; BUFFER_BYTES],
             clock: Steady::new(now, clock::now_ns()),
-            expand_at: None,
-            glob_versions: Vec::new(),
+            globs: Globs::default(),
             unfollowed: Backoff::default(),
             complaints: BTreeSet::new(),
             since_ns: begin.since_ns,
@@ -118,8 +118,7 @@ impl Tailer {
             tailer.printer.print(&Event::Warning(AS_ROOT.to_owned()));
         }
         tailer.set_board();
-        // What the directories of globs are like now, so that they are looked through again when they change.
-        tailer.have_globs_changed();
+        tailer.set_globs(now);
         let found = tailer.find();
         if tailer.is_batch {
             tailer.clock = Steady::new(now, last_change_ns(&found));
@@ -131,7 +130,6 @@ impl Tailer {
         tailer.spools.take_up(&mut tailer.outputs);
         tailer.forget_finished();
         tailer.share_descriptors(now);
-        tailer.expand_next(now);
         tailer.tell_watching_if_any();
         if let Some(event) = &trouble {
             tailer.printer.print(event);

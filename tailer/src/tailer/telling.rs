@@ -7,6 +7,7 @@ use super::Tailer;
 use super::showing::count;
 use crate::config::{Order, Records};
 use crate::events::{self, Event};
+use crate::follow::blank::TOLD_BYTES_MIN;
 use crate::follow::generation::Generation;
 use crate::follow::happening::{Happening, Truncation};
 use crate::identity::Identity;
@@ -109,8 +110,11 @@ impl Tailer {
                 followed.name
             ));
         }
-        for sentence in sentences {
-            self.printer.print(&Event::Warning(sentence));
+        let bytes = followed.source.blank_bytes();
+        let is_new = bytes >= TOLD_BYTES_MIN && !std::mem::replace(&mut followed.is_blank_said, true);
+        let blank = is_new.then(|| Event::Preallocated { name: followed.name.clone(), bytes });
+        for event in sentences.into_iter().map(Event::Warning).chain(blank) {
+            self.printer.print(&event);
         }
     }
 
@@ -202,6 +206,7 @@ fn event(happening: Happening, name: &str, live: &Path, identity: Identity, is_o
         )),
         Happening::Lost { bytes } => Event::Lost { name, bytes: Some(bytes) },
         Happening::GenerationMissing { .. } => Event::GenerationsMissing { name, bytes: None },
+        Happening::Unlisted { dir, errno } => Event::Unlisted { name, dir, errno },
         Happening::Unreadable { path, bytes, why } => Event::Unreadable { name, path, bytes, why },
         Happening::Hole { bytes } => Event::Hole { name, bytes },
         Happening::Unfinished { bytes } => Event::Unfinished { name, bytes },
@@ -210,9 +215,10 @@ fn event(happening: Happening, name: &str, live: &Path, identity: Identity, is_o
             let after = Duration::from_secs(after.as_secs_f64().round() as u64);
             Event::Retry { path: live.to_path_buf(), after, is_only }
         }
+        Happening::Mount { path } => Event::Mount { name, path },
         Happening::Recovered { path } => Event::Recovered { path },
         Happening::Refused { path, refusal } => Event::Refused { path, reason: refusal.to_string() },
-        Happening::Ambiguous { path } => Event::Ambiguous { name: path.display().to_string() },
+        Happening::Ambiguous { path, files, why } => Event::Ambiguous { name, path, files, why },
         Happening::Late { bytes } => Event::Note(format!("{name}: {bytes} bytes of a rotated file came late")),
         Happening::Finished { identity, .. } => Event::Finished { name, identity },
     }

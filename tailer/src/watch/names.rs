@@ -8,10 +8,11 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::siblings::names::{is_rotation_of, stem};
+use crate::sources::part::Awaited;
 use crate::watch::Who;
 
 /// Names that somebody wants to know about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Want {
     /// This one.
     Exactly(OsString),
@@ -19,6 +20,8 @@ pub enum Want {
     RotationOf(OsString),
     /// All that begin so.
     Beginning(OsString),
+    /// Those that come where a glob or a spool waits for them.
+    Awaited(Awaited),
 }
 
 impl Want {
@@ -26,6 +29,7 @@ impl Want {
         match self {
             Want::Exactly(name) | Want::Beginning(name) => name,
             Want::RotationOf(live) => stem(live),
+            Want::Awaited(awaited) => awaited.beginning(),
         }
     }
 }
@@ -82,14 +86,15 @@ impl Names {
         }
     }
 
-    /// Whom `name` concerns.
-    pub fn concerned(&self, name: &OsStr) -> impl Iterator<Item = Who> {
+    /// Whom `name`, which may be that of a directory, concerns.
+    pub fn concerned(&self, name: &OsStr, is_directory: bool) -> impl Iterator<Item = Who> {
         let exactly = self.exactly.get(name).into_iter().flatten().copied();
         let lengths = self.lengths.range(..=name.len()).map(|(length, _)| *length);
         let beginnings =
             lengths.filter_map(|length| self.beginnings.get(OsStr::from_bytes(&name.as_bytes()[..length])));
-        let fits = |want: &Want| match want {
+        let fits = move |want: &Want| match want {
             Want::RotationOf(live) => is_rotation_of(live, name),
+            Want::Awaited(awaited) => awaited.has(name, is_directory),
             Want::Exactly(_) | Want::Beginning(_) => true,
         };
         exactly.chain(beginnings.flatten().filter(move |(want, _)| fits(want)).map(|(_, who)| *who))
@@ -111,7 +116,6 @@ impl Names {
 mod tests {
     use super::*;
     use crate::lines::SourceId;
-    use crate::watch::GlobId;
 
     #[test]
     fn a_name_concerns_its_log_its_rotations_and_what_begins_so() {
@@ -122,19 +126,18 @@ mod tests {
             (Want::RotationOf("app.log".into()), source(1)),
             (Want::RotationOf("app2.log".into()), source(2)),
             (Want::Beginning("app.log-o".into()), source(3)),
-            (Want::Beginning("".into()), Who::Glob(GlobId(4))),
+            (Want::Beginning("".into()), source(4)),
         ];
         for (want, who) in &wants {
             names.add(want, *who);
             names.add(want, *who);
         }
-        let concerned = |names: &Names, name: &str| names.concerned(OsStr::new(name)).collect::<Vec<_>>();
-        let glob = Who::Glob(GlobId(4));
-        assert_eq!(concerned(&names, "app.log"), [source(1), glob]);
-        assert_eq!(concerned(&names, "app.log.1"), [glob, source(1)]);
-        assert_eq!(concerned(&names, "app2.log-20261121"), [glob, source(2)]);
-        assert_eq!(concerned(&names, "app.log-old"), [glob, source(3)]);
-        assert_eq!(concerned(&names, "x"), [glob]);
+        let concerned = |names: &Names, name: &str| names.concerned(OsStr::new(name), false).collect::<Vec<_>>();
+        assert_eq!(concerned(&names, "app.log"), [source(1), source(4)]);
+        assert_eq!(concerned(&names, "app.log.1"), [source(4), source(1)]);
+        assert_eq!(concerned(&names, "app2.log-20261121"), [source(4), source(2)]);
+        assert_eq!(concerned(&names, "app.log-old"), [source(4), source(3)]);
+        assert_eq!(concerned(&names, "x"), [source(4)]);
         for (want, who) in &wants {
             assert!(!names.is_empty());
             names.remove(want, *who);

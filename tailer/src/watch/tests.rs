@@ -1,13 +1,18 @@
 //! What is noticed of names, files and globs, with real directories.
 
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use super::*;
+use crate::config::FileConfig;
+use crate::sources::part::{Excludes, Part};
 
 mod limits;
 
@@ -298,12 +303,24 @@ fn a_generation_that_is_opened_anew_gives_its_other_watch_back() {
     assert_eq!(sources(&watch.hints().grown), [1]);
 }
 
+/// What is awaited under these globs in `dir`, and under them alone.
+fn awaited(dir: &Path, globs: &[&str], excludes: &[&str]) -> Vec<(PathBuf, Vec<Awaited>)> {
+    let exclude = excludes.iter().map(|glob| glob.replace("DIR", dir.to_str().unwrap())).collect();
+    let excludes = Rc::new(Excludes::of(&FileConfig { exclude, ..FileConfig::default() }));
+    let part = |glob: &str| Part::parse(OsStr::new(glob)).unwrap();
+    let of = |glob: &&str| match glob.strip_suffix('/') {
+        Some(glob) => Awaited::directories(dir, &part(glob)),
+        None => Awaited::files(dir, &part(glob), &excludes),
+    };
+    vec![(dir.to_path_buf(), globs.iter().map(of).collect())]
+}
+
 #[test]
 fn a_glob_hears_of_names_that_come_to_its_directories() {
     let (dir, mut watch) = setup();
     let at = |name: &str| dir.path().join(name);
     let glob = GlobId(3);
-    let dirs = [dir.path().to_path_buf(), at("later")];
+    let dirs = [awaited(dir.path(), &["*.log"], &[]), awaited(&at("later"), &["*.log"], &[])].concat();
     fs::write(at("old.log"), "").unwrap();
     let mut due = |step: &dyn Fn()| {
         assert!(watch.add_directories(glob, &dirs));
@@ -316,6 +333,52 @@ fn a_glob_hears_of_names_that_come_to_its_directories() {
     assert!(due(&|| fs::create_dir(at("later")).unwrap()));
     assert!(due(&|| append(&at("later/x.log"), "")));
     assert!(due(&|| fs::rename(at("later/x.log"), at("later/y.log")).unwrap()));
+    assert!(due(&|| fs::remove_dir_all(at("later")).unwrap()));
     assert!(watch.add_directories(glob, &[]));
     assert!(watch.directories.is_empty());
+}
+
+#[test]
+fn a_name_is_told_only_to_the_globs_that_may_match_it() {
+    let (dir, mut watch) = setup();
+    let at = |name: &str| dir.path().join(name);
+    fs::create_dir(at("elsewhere")).unwrap();
+    let globs: [(&[&str], &[&str]); 6] = [
+        (&["*.log"], &["debug*", "DIR/old.*"]),
+        (&["app-[0-9].*"], &[]),
+        (&["*/"], &[]),
+        (&["*/", "*.txt"], &[]),
+        (&[".app*"], &[]),
+        (&["exact.out"], &[]),
+    ];
+    for (id, (globs, excludes)) in (0..).zip(globs) {
+        assert!(watch.add_directories(GlobId(id), &awaited(dir.path(), globs, excludes)));
+    }
+    let mut heard = |step: &dyn Fn()| {
+        step();
+        watch.hints().globs.into_iter().map(|glob| glob.0).collect::<Vec<_>>()
+    };
+    for (name, globs) in [
+        (".x.log", &[][..]),
+        ("web.log.1", &[]),
+        ("x", &[]),
+        ("debug.log", &[]),
+        ("old.log", &[]),
+        ("web.log", &[0]),
+        ("app-1.log", &[0, 1]),
+        ("app-x.out", &[]),
+        ("a.txt", &[3]),
+        (".app.log", &[4]),
+        ("exact.out", &[5]),
+        ("exact.out.1", &[]),
+    ] {
+        assert_eq!(heard(&|| append(&at(name), "")), globs, "{name}");
+    }
+    assert_eq!(heard(&|| fs::create_dir(at("dir.log")).unwrap()), [2, 3]);
+    assert_eq!(heard(&|| fs::create_dir(at(".hidden")).unwrap()), Vec::<u32>::new(), "hidden");
+    assert_eq!(heard(&|| symlink("elsewhere", at("link")).unwrap()), [2, 3]);
+    assert_eq!(heard(&|| fs::rename(at("x"), at("x.log")).unwrap()), [0]);
+    assert_eq!(heard(&|| fs::rename(at("x.log"), at("x")).unwrap()), Vec::<u32>::new());
+    let odd = at("").join(OsStr::from_bytes(b"caf\xe9.log"));
+    assert_eq!(heard(&|| append(&odd, "")), [0], "no UTF-8");
 }

@@ -82,10 +82,15 @@ impl Output for Collector {
 }
 
 /// The files of a directory whose names begin with that of the log, by birth of their numbers; `.gz` is packed.
+#[derive(Default)]
 pub struct Beside {
     pub log: PathBuf,
     pub also: Vec<PathBuf>,
     pub ours: Vec<Identity>,
+    /// Whose names say nothing.
+    pub others: Vec<PathBuf>,
+    /// Another log that is followed begins with all that any file has.
+    pub has_twin: bool,
 }
 
 impl Surroundings for Beside {
@@ -105,6 +110,14 @@ impl Surroundings for Beside {
         };
         paths.sort_by_key(|path| -number(path));
         paths
+    }
+
+    fn others(&mut self) -> Vec<PathBuf> {
+        self.others.clone()
+    }
+
+    fn is_copy(&mut self, _file: &File, _size: u64) -> bool {
+        self.has_twin
     }
 
     fn is_packed(&self, path: &Path) -> bool {
@@ -156,7 +169,7 @@ impl Follower {
         let log = dir.path().join("app.log");
         let source = Source::new(SourceId(0), log.clone(), Arc::new(settings.clone()));
         let output = Collector { puts: Vec::new(), room: 1 << 20, is_empty: Cell::new(true), waiting: Vec::new() };
-        let beside = Beside { log: log.clone(), also: Vec::new(), ours: Vec::new() };
+        let beside = Beside { log: log.clone(), ..Beside::default() };
         Follower {
             dir,
             log,

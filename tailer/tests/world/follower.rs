@@ -232,7 +232,17 @@ impl Follower {
         let (siblings, taken, config) = (&mut self.siblings, Taken::default(), Config::default());
         let directories = &mut directories;
         let (taken, config, also) = (&taken, &config, &BTreeSet::new());
-        let mut around = Around { source: ID, siblings, also, directories, taken, config, was_short: false, met: None };
+        let mut around = Around {
+            source: ID,
+            siblings,
+            also,
+            directories,
+            taken,
+            config,
+            was_short: false,
+            unlisted: None,
+            met: None,
+        };
         // Root can open everything.
         let before = setfsuid(Uid::from_raw(NOBODY));
         source.look(self.now, hints, &mut around);

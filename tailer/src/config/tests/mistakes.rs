@@ -68,6 +68,7 @@ fn each_mistake_of_a_file_is_told_at_its_place() {
         ("[[files]]\npath = \"\"", "line 4, column 8", "write a path or a glob"),
         ("[[files]]\npath = \"/b/\"", "line 4, column 8", "is a directory"),
         ("[[files]]\npath = \"/b[a\"", "line 4, column 8", "`/b[a` is no glob"),
+        ("[[files]]\npath = \"/[b/a]\"", "line 4, column 8", "`[b` is no glob"),
         ("[[files]]\npath = \"/*\"\nname = \"all\"", "line 5, column 8", "one name for all that match a glob"),
         ("name = \"x\"\n[[files]]\npath = \"/b\"\nname = \"x\"", "line 6, column 8", "called `x` already"),
         ("[[files]]\npath = \"/s.1\"", "line 4, column 8", "a file of our own state"),
