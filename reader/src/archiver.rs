@@ -3,12 +3,14 @@
 //! Invariants: it alone touches sealed parts, so nothing is removed that is being archived; nobody waits for it. What
 //! is to be done says [`crate::queue`], how an archive is made [`crate::archiving`], what goes [`crate::expire`].
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::thread;
 
 use nix::errno::Errno;
 use standpipe_common::archive::Writer;
 use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::fifo::Identity;
 use standpipe_common::{clock, sys};
 
 use crate::archiving::{self, Backlog, How, Tools};
@@ -33,7 +35,7 @@ pub fn start(queue: &ArchiveQueue, root: Dir) -> Result<()> {
             Ok(writer) => {
                 let tools = Tools { writer, pairs: Pairs::default() };
                 let expirer = Expirer::new(queue.clone());
-                Archiver { expirer, queue, root, tools, spare: Spare::default() }.work();
+                Archiver { expirer, queue, root, tools, spare: Spare::default(), looked: BTreeSet::new() }.work();
             }
             Err(error) => log::error!("{}", Error::new("archive in", root.path(), error)),
         }
@@ -56,6 +58,8 @@ struct Archiver {
     tools: Tools,
     expirer: Expirer,
     spare: Spare,
+    /// Logs whose plain parts of an earlier boot were looked through.
+    looked: BTreeSet<Identity>,
 }
 
 impl Archiver {
@@ -115,9 +119,18 @@ impl Archiver {
     }
 
     fn archive(&mut self, dir: &Dir, order: &Order, archive: bool) -> Result<Backlog> {
+        if order.upkeep.level.is_none() && self.looked.insert(order.dir) {
+            archiving::tell_nuls(dir, &order.active)?;
+        }
         let Some(level) = order.upkeep.level.filter(|_| archive) else { return Ok(Backlog::default()) };
         let others_wait = self.queue.has_more();
-        let how = How { level, others_wait, mode: order.upkeep.mode, has_hook: order.upkeep.hook.is_some() };
+        let how = How {
+            level,
+            others_wait,
+            mode: order.upkeep.mode,
+            has_hook: order.upkeep.hook.is_some(),
+            tells_nuls: false,
+        };
         let show = |left: Backlog| order.gauge.backlog(left.parts, left.bytes);
         archiving::archive_next(dir, &order.active, how, &mut self.tools, show)
     }

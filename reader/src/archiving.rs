@@ -19,6 +19,7 @@ use standpipe_common::seam;
 use crate::disk::{self, Dir, FileMode};
 use crate::line_end;
 use crate::listing::{Files, Listing, note_todo, remove_marks, unfinished_name};
+use crate::nuls::Runs;
 use crate::pairs::{self, Pairs};
 
 /// What `level = "auto"` is while segments wait, or come fast.
@@ -41,6 +42,8 @@ pub struct How {
     pub mode: FileMode,
     /// Whether it is to be handed over: then a `.todo` says so before it is there.
     pub has_hook: bool,
+    /// Whether NUL bytes in it are what a power cut left.
+    pub tells_nuls: bool,
 }
 
 /// What every archive is made with.
@@ -73,7 +76,8 @@ pub fn archive_next(
     for (at, (name, files, _)) in waiting.iter().enumerate() {
         let rest: Vec<_> = waiting[..at].iter().chain(&waiting[at + 1..]).copied().collect();
         let left = Backlog::of(&rest);
-        let how = How { others_wait: how.others_wait || left.parts > 0, ..how };
+        let tells_nuls = listing.is_of_earlier_boot(name);
+        let how = How { others_wait: how.others_wait || left.parts > 0, tells_nuls, ..how };
         let begins_inside = line_end::part_before_is_open(dir, &listing, name);
         match archive_part(dir, name, *files, begins_inside, how, &mut tools.writer) {
             // Somebody writes this one; the next need not wait for that.
@@ -110,6 +114,20 @@ fn waiting<'a>(
         }
     }
     Ok(waiting)
+}
+
+/// Tells of the NUL bytes in the segments that an earlier boot left and that stay plain.
+pub fn tell_nuls(dir: &Dir, active: &PartName) -> Result<()> {
+    let listing = Listing::read(dir)?;
+    let plain = listing.segments_before(active).filter(|(_, files)| !files.archive);
+    for (name, _) in plain.filter(|(name, _)| listing.is_of_earlier_boot(name)) {
+        let file_name = name.file(PartKind::Segment);
+        if dir.stat(&file_name).is_ok_and(|stat| disk::is_ours(&stat)) {
+            let path = dir.path_of(&file_name);
+            Runs::of(&dir.open_read(&file_name)?).cannot("read", &path)?.tell(&path);
+        }
+    }
+    Ok(())
 }
 
 /// Segments that wait for their archive.
@@ -158,8 +176,9 @@ fn archive_part(
     };
     let (file, unfinished) = new_file(dir, name, how.mode)?;
     let mut out = Out { file: &file, at: 0 };
+    let mut source = Source { file: &segment, nuls: how.tells_nuls.then(Runs::default) };
     let spec = Spec { level, begins_inside, marks, guess };
-    let summary = writer.write(&mut Source(&segment), &mut out, spec).cannot("archive", &path)?;
+    let summary = writer.write(&mut source, &mut out, spec).cannot("archive", &path)?;
     let now = segment.metadata().cannot("look at", &path)?;
     let is_same = |now: &Metadata| now.len() == metadata.len() && now.modified().ok() == metadata.modified().ok();
     if summary.raw_bytes != metadata.len() || !is_same(&now) || disk::is_written(&segment) {
@@ -170,6 +189,9 @@ fn archive_part(
         note_todo(dir, name, how.mode)?;
     }
     publish(dir, name, &file, unfinished)?;
+    if let Some(nuls) = source.nuls {
+        nuls.tell(&dir.path_of(name.file(PartKind::Archive)));
+    }
     remove_segment(dir, name, metadata.ino())
 }
 
@@ -216,12 +238,20 @@ fn read_marks(dir: &Dir, name: &PartName, part_bytes: u64) -> Vec<Mark> {
 }
 
 /// The segment, as the archive reads it.
-struct Source<'a>(&'a File);
+struct Source<'a> {
+    file: &'a File,
+    /// Looked for in parts of an earlier boot.
+    nuls: Option<Runs>,
+}
 
 impl Read for Source<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         seam::pass("archive-read")?;
-        self.0.read(buffer)
+        let n = self.file.read(buffer)?;
+        if let Some(nuls) = &mut self.nuls {
+            nuls.feed(&buffer[..n]);
+        }
+        Ok(n)
     }
 }
 

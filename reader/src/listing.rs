@@ -89,6 +89,15 @@ impl Listing {
         self.parts.range(..active).filter(|(_, files)| files.segment).map(|(name, files)| (name, *files))
     }
 
+    /// Whether power may have been cut while a part was written.
+    pub fn is_of_earlier_boot(&self, name: &PartName) -> bool {
+        let newest = self.state.rebooted.as_ref().and_then(|stem| {
+            let file = format!("{stem}{}", PartKind::Segment.suffix());
+            PartName::parse(OsStr::new(&file), &self.state.patterns)
+        });
+        newest.is_some_and(|(newest, _)| *name <= newest)
+    }
+
     /// Parts that have both segment and archive.
     pub fn pairs(&self) -> BTreeSet<PartName> {
         let pairs = self.parts.iter().filter(|(_, files)| files.segment && files.archive);

@@ -83,7 +83,10 @@ impl LogDir {
         let patterns = listing.state.patterns.clone();
         // A link leads to it now, whether or not one always did.
         if rebooted || !listing.has_state || listing.state.unlinked_ns.is_some() {
-            State { boot: Some(boot.to_owned()), unlinked_ns: None, ..listing.state }.write(&dir, mode)?;
+            let newest = || listing.newest().map(|name| name.stem().to_owned());
+            let before = listing.state.rebooted.clone();
+            let rebooted = if rebooted { newest() } else { before };
+            State { boot: Some(boot.to_owned()), rebooted, unlinked_ns: None, ..listing.state }.write(&dir, mode)?;
         }
         let log = LogDir { dir, segment, mode, has_sealed, filename, patterns, is_grown: false, refusal };
         log.point_current();

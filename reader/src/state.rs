@@ -1,11 +1,13 @@
 //! `.standpipe`, the file by which a log directory is ours: the boot of its last writer, every pattern that names of
-//! its parts were ever made by, and since when no link leads to it, if none does.
+//! its parts were ever made by, the newest part that an earlier boot left, and since when no link leads to it, if none
+//! does.
 //!
 //! ```text
 //! standpipe 1
 //! boot 0f2d…
 //! pattern %Y-%m-%dT%H-%M-%S.%6fZ
 //! pattern %Y-%m-%d
+//! rebooted 2026-11-21T09-00-00.000000Z
 //! unlinked 2026-11-21T10:00:00Z
 //! ```
 //! Invariants: it is whole or as it was; a pattern stands in it before the first part has a name of it. A file that is
@@ -39,13 +41,15 @@ pub struct State {
     pub boot: Option<String>,
     /// In the order in which they were first used; at least one.
     pub patterns: Vec<Pattern>,
+    /// Stem of the newest part of the last boot but this one: power may have been cut while it or an older one was written.
+    pub rebooted: Option<String>,
     /// When the archiver found first that no link leads to it, ns since the epoch.
     pub unlinked_ns: Option<i64>,
 }
 
 impl Default for State {
     fn default() -> State {
-        State { boot: None, patterns: vec![Pattern::default()], unlinked_ns: None }
+        State { boot: None, patterns: vec![Pattern::default()], rebooted: None, unlinked_ns: None }
     }
 }
 
@@ -85,15 +89,22 @@ impl State {
         }
         let unlinked = values("unlinked ").next().and_then(|text| text.parse::<Timestamp>().ok());
         let unlinked_ns = unlinked.and_then(|time| i64::try_from(time.as_nanosecond()).ok());
-        State { boot: values("boot ").next().map(str::to_owned), patterns, unlinked_ns }
+        let [boot, rebooted] = ["boot ", "rebooted "].map(|key| values(key).next().map(str::to_owned));
+        State { boot, patterns, rebooted, unlinked_ns }
     }
 
     fn text(&self) -> String {
         let boot = self.boot.iter().map(|boot| format!("boot {boot}\n"));
         let patterns = self.patterns.iter().map(|pattern| format!("pattern {}\n", pattern.listed()));
+        let rebooted = self.rebooted.iter().map(|stem| format!("rebooted {stem}\n"));
         let unlinked = self.unlinked_ns.and_then(|ns| Timestamp::from_nanosecond(i128::from(ns)).ok());
         let unlinked = unlinked.map(|time| format!("unlinked {time}\n"));
-        std::iter::once("standpipe 1\n".to_owned()).chain(boot).chain(patterns).chain(unlinked).collect()
+        std::iter::once("standpipe 1\n".to_owned())
+            .chain(boot)
+            .chain(patterns)
+            .chain(rebooted)
+            .chain(unlinked)
+            .collect()
     }
 }
 
@@ -107,6 +118,7 @@ mod tests {
         let state = State {
             boot: Some("b".to_owned()),
             patterns: patterns(&["%Y", Pattern::DEFAULT, "app-%Y-%m"]),
+            rebooted: Some("2026".to_owned()),
             unlinked_ns: Some(1_795_255_200_123_456_789),
         };
         assert_eq!(State::parse(&state.text()), state);
@@ -116,7 +128,7 @@ mod tests {
             ("standpipe 1\nboot x\n", Some("x"), &[Pattern::DEFAULT]),
             ("standpipe 1\nboot x\npattern %d\npattern %Y\npattern %Y\npatt", Some("x"), &["%Y"]),
         ] {
-            let expected = State { boot: boot.map(str::to_owned), patterns: patterns(listed), unlinked_ns: None };
+            let expected = State { boot: boot.map(str::to_owned), patterns: patterns(listed), ..State::default() };
             assert_eq!(State::parse(text), expected, "{text:?}");
         }
     }

@@ -217,3 +217,43 @@ fn a_segment_is_gone_for_good_before_its_marks_and_its_hook() {
         assert!(steps.starts_with(&["link", "sync", "remove", "sync", "remove"]), "{steps:?}");
     });
 }
+
+#[test]
+fn nul_bytes_within_a_part_are_told_with_their_places_after_another_boot() {
+    needs_seams(|| {
+        for compress in ["zstd", "none"] {
+            let bench = Bench::new();
+            bench.scratch.write_policy("defaults.toml", &format!("{KEEP_ALL}compress = \"{compress}\"\n"));
+            let booted = |boot: &str| bench.plain_reader().env("STANDPIPE_TEST_BOOT", boot).start();
+            let pipe = hold(&bench.scratch.pipe("app"));
+            let reader = booted("before");
+            put(&pipe, &text()[..50_000]);
+            bench.wait_stored("app", &text()[..50_000]);
+            stop(reader);
+            let segment = files_ending(&bench.log("app"), ".log").remove(0);
+            let mut cut = fs::read(&segment).expect("the segment");
+            cut[4096..8192].fill(0);
+            cut[20_000..20_001].fill(0);
+            let kept = cut.clone();
+            cut.extend([0; 100]);
+            write(&segment, &cut);
+            let reader = booted("after");
+            let said = reader.wait_line("NUL bytes within it");
+            assert!(
+                said.contains("4097 NUL bytes") && said.contains("4096 from byte 4096 on, 1 from byte 20000 on;"),
+                "{said}"
+            );
+            assert!(said.contains(&segment.file_name().expect("a name").to_string_lossy().into_owned()), "{said}");
+            assert!(reader.wait_line("NUL bytes at its end").contains(": 100 NUL"), "{}", reader.stderr());
+            // NUL bytes of this boot are data.
+            put(&pipe, b"a\0b\n");
+            until("it is stored", || stream_of(&bench.log("app")) == [&kept[..], b"a\0b\n"].concat());
+            let rotated = Launch::new("reader").arg("rotate").arg("--logs").arg(bench.scratch.logs()).run();
+            assert_eq!(rotated.code, 0, "{}", rotated.stderr);
+            let parts = || files_ending(&bench.log("app"), if compress == "none" { ".log" } else { ".zst" });
+            until("it is sealed", || parts().len() >= 2);
+            assert_eq!(reader.lines_with("NUL bytes within it").len(), 1, "{}", reader.stderr());
+            stop(reader);
+        }
+    });
+}
