@@ -1,10 +1,10 @@
 //! The text of a configuration file: how it is read, and how a mistake in it is shown.
 //!
-//! Invariant: only a regular file is ever opened, so that a FIFO that was put there loses no byte. What the text means
-//! is deliberately elsewhere.
+//! Invariant: only a regular file is ever opened, so that a FIFO that was put there loses no byte, and none of another to
+//! which a stranger leads. What the text means is deliberately elsewhere.
 
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
@@ -14,20 +14,23 @@ use std::path::Path;
 use nix::libc;
 
 use crate::error::{Cannot, Result};
+use crate::way::{self, Use};
 
 /// The bytes of the regular file at `path`, `bytes_max` at most.
 pub fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
     read_regular(path, bytes_max).cannot("read", path)
 }
 
-/// Looks before it opens: opening a FIFO would let a writer in, or wait for one.
+/// Looks before it opens: opening a FIFO would let a writer in, or wait for one. A lease of its owner is not waited for.
 fn read_regular(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
-    let look = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path)?;
-    if !look.metadata()?.is_file() {
+    let (look, metadata) = way::open(path, Use::Read)?;
+    if !metadata.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
     let mut bytes = Vec::new();
-    File::open(format!("/proc/self/fd/{}", look.as_raw_fd()))?.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    let itself = format!("/proc/self/fd/{}", look.as_raw_fd());
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(itself)?;
+    file.take(bytes_max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > bytes_max {
         return Err(io::Error::other(format!("it is larger than {bytes_max} bytes")));
     }

@@ -1,9 +1,10 @@
 //! Opening a FIFO without harm.
 //!
-//! A path is looked at with `O_PATH` first and opened for real only if it is a FIFO: opening a device can start a
-//! watchdog. It is opened read+write, so that the pipe lives as long as we do: no writer gets SIGPIPE or ENXIO, and no
+//! A path is walked with `O_PATH` first, so that no stranger's link or directory leads to the FIFO of another, and opened
+//! for real only if it is a FIFO: opening a device can start a watchdog. It is opened read+write, so that the pipe lives as long as we do: no writer gets SIGPIPE or ENXIO, and no
 //! reader end-of-file. Nothing here reads, writes, locks, creates or truncates anything.
 
+use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -18,6 +19,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Cannot, Error, Result};
 use crate::sys;
+use crate::way::{self, Reached, Track, Use};
 
 /// What a file is, whatever its name: device and inode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,18 +54,63 @@ pub fn retired_span() -> Duration {
     Duration::from_secs(60)
 }
 
+/// A FIFO that stands at the end of a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Which.
+    pub identity: Identity,
+    /// Its own path, without a link.
+    pub path: PathBuf,
+    /// How direct the way to it is.
+    pub track: Track,
+}
+
 /// What stands at the end of `link`, without opening it.
 ///
 /// # Errors
-/// It does not exist, cannot be reached, or is no FIFO; the sentence says which.
+/// It does not exist, cannot be reached, is no FIFO, or a stranger leads there; the sentence says which.
+pub fn find(link: &Path) -> Result<Found> {
+    at_path(link, Follow::Links).map(|(reached, identity)| Found { identity, path: reached.path, track: reached.track })
+}
+
+/// Device and inode of what [`find`] finds.
+///
+/// # Errors
+/// As [`find`].
 pub fn look(link: &Path) -> Result<Identity> {
-    at_path(link, Follow::Links).map(|(_, identity)| identity)
+    find(link).map(|found| found.identity)
+}
+
+/// The same for those who only look and hold nothing, whoever leads there.
+///
+/// # Errors
+/// As [`find`], but for strangers.
+pub fn look_from_outside(link: &Path) -> Result<fs::Metadata> {
+    let place = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(link);
+    let place = place.map_err(|error| unopened(link, Follow::Links, error))?;
+    require_fifo(link, Follow::Links, place.metadata().cannot("look at", link)?)
+}
+
+/// Of the FIFOs at the ends of several links, each is whose link has it already, else whose way there is the straightest
+/// and then the oldest: what somebody links to a FIFO later takes it from nobody. `has`: whether a link's own FIFO
+/// is this one.
+pub fn claims<K: Copy + Ord>(
+    links: impl IntoIterator<Item = (K, impl AsRef<Path>)>,
+    has: impl Fn(K, Identity) -> bool,
+) -> HashMap<Identity, K> {
+    let mut best: HashMap<Identity, (bool, Track, K)> = HashMap::new();
+    for (key, link) in links {
+        let Ok(Found { identity, track, .. }) = find(link.as_ref()) else { continue };
+        let claim = (!has(key, identity), track, key);
+        best.entry(identity).and_modify(|best| *best = claim.min(*best)).or_insert(claim);
+    }
+    best.into_iter().map(|(identity, (_, _, key))| (identity, key)).collect()
 }
 
 /// What `path` itself is, without opening it. A link is no FIFO, wherever it leads.
 ///
 /// # Errors
-/// As [`look`].
+/// As [`find`].
 pub fn look_itself(path: &Path) -> Result<Identity> {
     at_path(path, Follow::Nothing).map(|(_, identity)| identity)
 }
@@ -72,7 +119,7 @@ impl Fifo {
     /// Opens the FIFO at the end of `link`, read+write and non-blocking.
     ///
     /// # Errors
-    /// As [`look`], and what the kernel says to the open itself.
+    /// As [`find`], and what the kernel says to the open itself.
     pub fn open(link: &Path) -> Result<Fifo> {
         Fifo::open_as(link, Follow::Links)
     }
@@ -86,8 +133,8 @@ impl Fifo {
     }
 
     fn open_as(path: &Path, follow: Follow) -> Result<Fifo> {
-        let (place, identity) = at_path(path, follow)?;
-        let file = reopen(place.as_fd(), libc::O_RDWR).cannot("open", path)?;
+        let (reached, identity) = at_path(path, follow)?;
+        let file = reopen(reached.file.as_fd(), libc::O_RDWR).cannot("open", path)?;
         Ok(Fifo { file, identity, is_writable: true })
     }
 
@@ -180,23 +227,37 @@ enum Follow {
 }
 
 /// An `O_PATH` descriptor on the FIFO at the end of `link`.
-fn at_path(link: &Path, follow: Follow) -> Result<(File, Identity)> {
-    let no_follow = if follow == Follow::Nothing { libc::O_NOFOLLOW } else { 0 };
-    let place = match OpenOptions::new().read(true).custom_flags(libc::O_PATH | no_follow).open(link) {
-        Ok(place) => place,
-        Err(error) if error.kind() == io::ErrorKind::NotFound && follow == Follow::Links => return Err(dangling(link)),
-        Err(error) => return Err(Error::new("open", link, error)),
+fn at_path(link: &Path, follow: Follow) -> Result<(Reached, Identity)> {
+    let reached = match follow {
+        Follow::Links => way::reach(link, Use::Keep),
+        Follow::Nothing => way::reach_itself(link, Use::Keep),
     };
-    let metadata = place.metadata().cannot("look at", link)?;
-    if !metadata.file_type().is_fifo() {
-        let what = kind(metadata.file_type());
-        let cause = match follow {
-            Follow::Links => format!("it leads to {what}, not to a FIFO"),
-            Follow::Nothing => format!("it is {what}, not a FIFO"),
-        };
-        return Err(Error::because("open", link, cause));
+    let reached = reached.map_err(|error| match look_from_outside(link) {
+        // Of what is no FIFO that is said, whoever leads there.
+        Err(other) if error.raw_os_error().is_none() && follow == Follow::Links => other,
+        _ => unopened(link, follow, error),
+    })?;
+    let identity = Identity::from(&require_fifo(link, follow, reached.metadata.clone())?);
+    Ok((reached, identity))
+}
+
+fn unopened(link: &Path, follow: Follow, error: io::Error) -> Error {
+    if error.raw_os_error() == Some(libc::ENOENT) && follow == Follow::Links {
+        return dangling(link);
     }
-    Ok((place, (&metadata).into()))
+    Error::new("open", link, error)
+}
+
+fn require_fifo(link: &Path, follow: Follow, metadata: fs::Metadata) -> Result<fs::Metadata> {
+    if metadata.file_type().is_fifo() {
+        return Ok(metadata);
+    }
+    let what = kind(metadata.file_type());
+    let cause = match follow {
+        Follow::Links => format!("it leads to {what}, not to a FIFO"),
+        Follow::Nothing => format!("it is {what}, not a FIFO"),
+    };
+    Err(Error::because("open", link, cause))
 }
 
 /// A description of our own of what `fd` stands on; the one we have is not touched.

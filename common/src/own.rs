@@ -5,11 +5,15 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::libc;
-use nix::unistd::Uid;
+use nix::sys::stat::{FileStat, fstatat};
+use nix::unistd::{Uid, UnlinkatFlags, unlinkat};
 
 use crate::error::{Cannot, Error, Result};
 
@@ -54,11 +58,16 @@ pub fn remove(path: &Path, begins: impl FnOnce(&[u8]) -> bool) -> Result<()> {
 /// Takes the name `path` away if it leads to this open file, and to none that was put there meanwhile. That it does not
 /// is no error.
 pub fn remove_this(path: &Path, file: &File) -> io::Result<()> {
+    remove_this_at(AT_FDCWD, path, file)
+}
+
+/// The same with a name in an open directory.
+pub fn remove_this_at(dir: impl AsFd, name: &Path, file: &File) -> io::Result<()> {
     let this = file.metadata()?;
-    let is_this = |there: fs::Metadata| (there.dev(), there.ino()) == (this.dev(), this.ino());
-    match fs::symlink_metadata(path).map(is_this) {
-        Ok(true) => fs::remove_file(path),
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+    let is_this = |there: FileStat| (there.st_dev, there.st_ino) == (this.dev(), this.ino());
+    match fstatat(&dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).map(is_this) {
+        Ok(true) => Ok(unlinkat(&dir, name, UnlinkatFlags::NoRemoveDir)?),
+        Err(errno) if errno != Errno::ENOENT => Err(errno.into()),
         _ => Ok(()),
     }
 }

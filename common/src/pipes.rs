@@ -7,13 +7,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, FileType};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::error::{Cannot, Result};
+use nix::errno::Errno;
+
+use crate::error::{Cannot, Error, Result};
 use crate::name::{Class, DEFAULTS, PipeName, Printable, classify};
 use crate::policy::{Directories, Kind, Policy, Raw, load};
+use crate::way::{self, Use};
 
 /// What was found in a pipes directory.
 #[derive(Debug)]
@@ -180,7 +184,11 @@ impl Listing {
     fn of(dir: &Path) -> Result<Listing> {
         const ACTION: &str = "read pipes directory";
         let mut found = Vec::new();
-        for entry in fs::read_dir(dir).cannot(ACTION, dir)? {
+        let (place, metadata) = way::open(dir, Use::Read).cannot(ACTION, dir)?;
+        if !metadata.is_dir() {
+            return Err(Error::new(ACTION, dir, Errno::ENOTDIR));
+        }
+        for entry in fs::read_dir(format!("/proc/self/fd/{}", place.as_raw_fd())).cannot(ACTION, dir)? {
             let entry = entry.cannot(ACTION, dir)?;
             // Of the entry itself, not of what it leads to. One that went meanwhile is none.
             if let Ok(kind) = entry.file_type() {

@@ -7,19 +7,22 @@
 //! - what a link of X, or a link in a directory of X, leads to belongs to X;
 //! - what stands in a directory of X, at any depth, belongs to X as well. Where it is only read, it may also be a file
 //!   that everybody may read, for that gives nothing away. A FIFO with one name may belong to anybody: a directory of
-//!   the holder's user has the FIFOs of all servers, and X cannot bring another's there but out of a directory of his own.
+//!   the holder's user has the FIFOs of all servers, and X cannot bring another's there but out of a directory of his
+//!   own. The same goes for a directory that we keep, if it belongs to those who may lead anywhere.
 //!
 //! systemd calls the opposite an unsafe path transition, and refuses it in the same way (`CHASE_SAFE`).
 //!
-//! Nothing here is opened but with `O_PATH`, so nothing waits and nothing notices.
+//! Nothing here is opened but with `O_PATH`, so nothing waits and nothing notices. Ten thousand links that lead into one
+//! directory walk there once: see [`Pass`].
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path, PathBuf, absolute};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat};
@@ -42,6 +45,8 @@ pub enum Use {
     Read,
     /// It is written, given to somebody, made or removed: nobody's permission to read makes that harmless.
     Change,
+    /// It is a FIFO that we hold and drain, or a directory that we keep our files in.
+    Keep,
 }
 
 /// A step that is refused.
@@ -54,19 +59,30 @@ pub struct Turn {
     by: Uid,
     /// What it leads to.
     pub to: PathBuf,
-    /// Whose that is.
+    /// Whose that is, or would be.
     of: Uid,
+    is_missing: bool,
 }
 
 impl fmt::Display for Turn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (by, of) = (user_name(self.by), user_name(self.of));
         let (at, to) = (self.at.display(), self.to.display());
-        if self.is_link {
-            write!(f, "the link {at} is under the control of user {by}, but it leads to {to}, which belongs to {of}")
-        } else {
-            write!(f, "the directory {at} belongs to user {by}, but {to} in it to {of}")
+        if !self.is_link {
+            return write!(f, "the directory {at} belongs to user {by}, but {to} in it to {of}");
         }
+        write!(f, "the link {at} is under the control of user {by}, but ")?;
+        if self.is_missing {
+            write!(f, "{to} would belong to {of}")
+        } else {
+            write!(f, "it leads to {to}, which belongs to {of}")
+        }
+    }
+}
+
+impl From<Turn> for io::Error {
+    fn from(turn: Turn) -> io::Error {
+        io::Error::new(io::ErrorKind::PermissionDenied, turn.to_string())
     }
 }
 
@@ -83,9 +99,41 @@ impl Way {
     fn or_refusal(self) -> io::Result<(File, Metadata)> {
         match self {
             Way::Safe(file, metadata) => Ok((file, metadata)),
-            Way::Turned(turn) => Err(io::Error::new(io::ErrorKind::PermissionDenied, turn.to_string())),
+            Way::Turned(turn) => Err(turn.into()),
         }
     }
+}
+
+/// How direct a way is: of two that lead to one thing the lesser one is the older and straighter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Track {
+    links: usize,
+    /// When the youngest of them was made, ns since the epoch.
+    youngest_ns: i128,
+}
+
+/// The end of a safe way.
+#[derive(Debug)]
+pub struct Reached {
+    /// What stands there, opened with `O_PATH`.
+    pub file: File,
+    /// What it is.
+    pub metadata: Metadata,
+    /// Its own path, without a link.
+    pub path: PathBuf,
+    /// How it was reached.
+    pub track: Track,
+}
+
+/// A name in a directory to which a way is safe, whether or not anything has that name.
+#[derive(Debug)]
+pub struct Spot {
+    /// The directory, opened with `O_PATH`: for `openat(2)` and its kind.
+    pub dir: File,
+    /// The name; no link had it.
+    pub name: OsString,
+    /// Both for messages, without a link.
+    pub path: PathBuf,
 }
 
 /// Walks to `path` and tells what stands there.
@@ -93,7 +141,42 @@ impl Way {
 /// # Errors
 /// What the kernel says on the way; ENOENT: nothing is there.
 pub fn walk(path: &Path, to: Use) -> io::Result<Way> {
-    Walk::begin(to, trusted()?)?.go(&std::path::absolute(path)?)
+    Walk::begin(to, trusted()?)?.go(&absolute(path)?)
+}
+
+/// Walks to `path` and tells all of its end.
+///
+/// # Errors
+/// As [`open`].
+pub fn reach(path: &Path, to: Use) -> io::Result<Reached> {
+    Walk::begin(to, trusted()?)?.reach(path, Last::Followed)
+}
+
+/// The same, where the last name is meant itself: a link there is the end.
+///
+/// # Errors
+/// As [`open`].
+pub fn reach_itself(path: &Path, to: Use) -> io::Result<Reached> {
+    Walk::begin(to, trusted()?)?.reach(path, Last::Itself)
+}
+
+/// Walks to where `path` leads in the end, whether or not anything is there, for something that is to be made there and
+/// to belong to `of`. What a link of a stranger leads to must be in a directory of his as well.
+///
+/// # Errors
+/// As [`open`]; ENOENT: the directory is missing.
+pub fn place(path: &Path, of: Uid) -> io::Result<Spot> {
+    Walk::begin(Use::Keep, trusted()?)?.place(path, of)
+}
+
+/// What would keep the user `uid` from holding what stands at `path`, asked by somebody else. `None`: nothing, as far
+/// as can be seen.
+pub fn turn_for(uid: Uid, path: &Path) -> Option<Turn> {
+    let trusted = trusted_by(uid).ok()?;
+    match Walk::begin(Use::Keep, trusted).ok()?.go(&absolute(path).ok()?).ok()? {
+        Way::Turned(turn) => Some(turn),
+        Way::Safe(..) => None,
+    }
 }
 
 /// The same, with a refusal as an error, for those who only need to say it.
@@ -140,19 +223,42 @@ pub fn check(path: &Path, found: Identity, to: Use) -> io::Result<Option<Turn>> 
 /// # Errors
 /// As [`walk`], of the way to the directory.
 pub fn check_child(path: &Path, found: &Metadata, to: Use) -> io::Result<Option<Turn>> {
-    let path = std::path::absolute(path)?;
+    let path = absolute(path)?;
     let mut walk = Walk::begin(to, trusted()?)?;
-    if let Some(turn) = walk.pass(path.parent().unwrap_or(Path::new(ROOT)))? {
+    if let Err(turn) = walk.advance(path.parent().unwrap_or(Path::new(ROOT)), Last::Followed)? {
         return Ok(Some(turn));
     }
     walk.lead_by_directory()?;
-    Ok(walk.refused_in_directory(&path, found).or_else(|| walk.refused_by_link(&path, found)))
+    Ok(walk.refused_in_directory(&path, found).or_else(|| walk.refused_by_link(found.uid(), &path)))
 }
 
 /// Those whose links and directories may lead anywhere.
 fn trusted() -> io::Result<BTreeSet<u32>> {
+    trusted_by(geteuid())
+}
+
+fn trusted_by(uid: Uid) -> io::Result<BTreeSet<u32>> {
     let owner = std::fs::metadata(ROOT)?.uid();
-    Ok([0, geteuid().as_raw(), owner].into())
+    Ok([0, uid.as_raw(), owner].into())
+}
+
+/// What becomes of the last name of a path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Last {
+    /// It is followed, as every other.
+    Followed,
+    /// It is the end, even if it is a link.
+    Itself,
+    /// The walk ends in its directory, unless it is a link.
+    Spot,
+}
+
+/// Where a walk stopped.
+enum Stop {
+    /// At something.
+    There(Metadata),
+    /// Before this name.
+    Before(OsString),
 }
 
 /// A user who controls a step that was passed.
@@ -162,6 +268,50 @@ struct Leader {
     uid: u32,
 }
 
+impl Leader {
+    fn turn(&self, is_link: bool, to: &Path, of: u32) -> Turn {
+        let (by, of) = (Uid::from_raw(self.uid), Uid::from_raw(of));
+        Turn { at: self.at.clone(), is_link, by, to: to.to_path_buf(), of, is_missing: false }
+    }
+}
+
+/// As long as one lives, walks of this thread remember the directories that they came to last, and save themselves the
+/// names up to them where one `stat` says that the same directory still stands there.
+#[derive(Debug)]
+pub struct Pass(());
+
+impl Pass {
+    /// Begins one. There is one at a time.
+    pub fn begin() -> Pass {
+        KNOWN.with_borrow_mut(|known| *known = Some(VecDeque::new()));
+        Pass(())
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        KNOWN.with_borrow_mut(|known| *known = None);
+    }
+}
+
+thread_local! {
+    /// `None`: nothing is remembered.
+    static KNOWN: RefCell<Option<VecDeque<Known>>> = const { RefCell::new(None) };
+}
+
+/// So many directories are remembered, each with a descriptor: that of the links, and that of what they lead to.
+const KNOWN_MAX: usize = 2;
+
+/// A directory at a path without a link, to which a walk came from the root.
+#[derive(Debug)]
+struct Known {
+    path: PathBuf,
+    walked: (Use, BTreeSet<u32>),
+    identity: Identity,
+    dir: File,
+    directories: Vec<Leader>,
+}
+
 /// A walk; between two steps `dir` is open at the path `here`, which has no link in it.
 struct Walk {
     to: Use,
@@ -169,11 +319,13 @@ struct Walk {
     dir: File,
     here: PathBuf,
     rest: VecDeque<OsString>,
-    hops: usize,
+    track: Track,
     /// Whose directories were passed since the last link.
     directories: Vec<Leader>,
     /// Whose links were passed.
     links: Vec<Leader>,
+    /// The directory in which the last name is looked up, where it is to be remembered.
+    to_know: Option<PathBuf>,
 }
 
 impl Walk {
@@ -184,29 +336,62 @@ impl Walk {
             dir: root()?,
             here: PathBuf::from(ROOT),
             rest: VecDeque::new(),
-            hops: 0,
+            track: Track { links: 0, youngest_ns: i128::MIN },
             directories: Vec::new(),
             links: Vec::new(),
+            to_know: None,
         })
     }
 
     fn go(mut self, path: &Path) -> io::Result<Way> {
-        if let Some(turn) = self.pass(path)? {
-            return Ok(Way::Turned(turn));
-        }
-        let metadata = self.dir.metadata()?;
-        let turn = self.refused_by_link(&self.here, &metadata);
-        Ok(turn.map_or_else(|| Way::Safe(self.dir, metadata), Way::Turned))
+        Ok(match self.advance(path, Last::Followed)? {
+            Ok(Stop::There(metadata)) => match self.refused_by_link(metadata.uid(), &self.here) {
+                Some(turn) => Way::Turned(turn),
+                None => Way::Safe(self.dir, metadata),
+            },
+            Ok(Stop::Before(_)) => return Err(Errno::ENOENT.into()),
+            Err(turn) => Way::Turned(turn),
+        })
     }
 
-    /// Walks to the end of a path, which `dir` and `here` are then.
-    fn pass(&mut self, path: &Path) -> io::Result<Option<Turn>> {
+    fn reach(mut self, path: &Path, last: Last) -> io::Result<Reached> {
+        let Stop::There(metadata) = self.advance(&absolute(path)?, last)?? else { return Err(Errno::ENOENT.into()) };
+        if let Some(turn) = self.refused_by_link(metadata.uid(), &self.here) {
+            return Err(turn.into());
+        }
+        Ok(Reached { file: self.dir, metadata, path: self.here, track: self.track })
+    }
+
+    fn place(mut self, path: &Path, of: Uid) -> io::Result<Spot> {
+        let Stop::Before(name) = self.advance(&absolute(path)?, Last::Spot)?? else {
+            return Err(Errno::EEXIST.into());
+        };
+        if let Some(turn) = self.refused_by_link(self.dir.metadata()?.uid(), &self.here) {
+            return Err(turn.into());
+        }
+        let path = self.here.join(&name);
+        match self.refused_by_link(of.as_raw(), &path) {
+            Some(turn) => Err(Turn { is_missing: true, ..turn }.into()),
+            None => Ok(Spot { dir: self.dir, name, path }),
+        }
+    }
+
+    /// Goes as far as the way leads. An error inside: a step is refused.
+    fn advance(&mut self, path: &Path, last: Last) -> io::Result<Result<Stop, Turn>> {
         self.push(path)?;
-        while let Some(name) = self.rest.pop_front() {
-            let is_parent = name == "..";
-            let (file, metadata) = self.look(&name)?;
+        loop {
+            let Some(name) = self.rest.pop_front() else { return Ok(Ok(Stop::There(self.dir.metadata()?))) };
+            let (is_parent, is_last) = (name == "..", self.rest.is_empty());
+            if is_last {
+                self.remember()?;
+            }
+            let found = self.look(&name);
+            if is_last && last == Last::Spot && !is_parent && !is_link(&found) {
+                return Ok(Ok(Stop::Before(name)));
+            }
+            let (file, metadata) = found?;
             let path = if is_parent { self.parent() } else { self.here.join(&name) };
-            if metadata.is_symlink() {
+            if metadata.is_symlink() && !(is_last && last == Last::Itself) {
                 self.follow(&path, &file, &metadata)?;
                 continue;
             }
@@ -214,20 +399,30 @@ impl Walk {
                 self.lead_by_directory()?;
             }
             if let Some(turn) = self.refused_in_directory(&path, &metadata) {
-                return Ok(Some(turn));
+                return Ok(Err(turn));
             }
-            if !metadata.is_dir() && !self.rest.is_empty() {
+            if !metadata.is_dir() && !is_last {
                 return Err(Errno::ENOTDIR.into());
             }
             (self.dir, self.here) = (file, path);
         }
-        Ok(None)
+    }
+
+    /// Every link on the way must be allowed to lead to what belongs to `uid`.
+    fn refused_by_link(&self, uid: u32, path: &Path) -> Option<Turn> {
+        self.links.iter().find(|leader| leader.uid != uid).map(|leader| leader.turn(true, path, uid))
     }
 
     /// The names of a path come next.
     fn push(&mut self, path: &Path) -> io::Result<()> {
+        let mut path = path;
         if path.is_absolute() {
-            (self.dir, self.here) = (root()?, PathBuf::from(ROOT));
+            self.to_know = None;
+            if self.rest.is_empty() && self.recall(path)? {
+                path = Path::new(path.file_name().unwrap_or_default());
+            } else {
+                (self.dir, self.here) = (root()?, PathBuf::from(ROOT));
+            }
         }
         for component in path.components().rev() {
             match component {
@@ -237,6 +432,39 @@ impl Walk {
             }
         }
         Ok(())
+    }
+
+    /// Goes to the directory of `path` at once, if that is known. If not, it will be.
+    fn recall(&mut self, path: &Path) -> io::Result<bool> {
+        let is_plain = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+        let Some(dir) = path.parent().filter(|_| is_plain) else { return Ok(false) };
+        KNOWN.with_borrow(|known| {
+            let Some(known) = known else { return Ok(false) };
+            let is_it =
+                |known: &&Known| known.path == dir && known.walked.0 == self.to && known.walked.1 == self.trusted;
+            let still = |known: &&Known| std::fs::metadata(dir).is_ok_and(|is| known.identity == Identity::from(&is));
+            if let Some(known) = known.iter().find(is_it).filter(still) {
+                (self.dir, self.here) = (known.dir.try_clone()?, dir.to_path_buf());
+                self.directories.clone_from(&known.directories);
+                return Ok(true);
+            }
+            self.to_know = Some(dir.to_path_buf());
+            Ok(false)
+        })
+    }
+
+    /// The last name is next: the directory may be worth remembering. One to which a link led is at another path.
+    fn remember(&mut self) -> io::Result<()> {
+        let Some(path) = self.to_know.take().filter(|path| *path == self.here) else { return Ok(()) };
+        KNOWN.with_borrow_mut(|known| {
+            let Some(known) = known else { return Ok(()) };
+            known.retain(|known| known.path != path);
+            known.truncate(KNOWN_MAX - 1);
+            let (dir, directories) = (self.dir.try_clone()?, self.directories.clone());
+            let (walked, identity) = ((self.to, self.trusted.clone()), Identity::from(&self.dir.metadata()?));
+            known.push_front(Known { path, walked, identity, dir, directories });
+            Ok(())
+        })
     }
 
     fn look(&self, name: &OsStr) -> io::Result<(File, Metadata)> {
@@ -251,10 +479,12 @@ impl Walk {
     }
 
     fn follow(&mut self, path: &Path, link: &File, metadata: &Metadata) -> io::Result<()> {
-        self.hops += 1;
-        if self.hops > HOPS_MAX {
+        self.track.links += 1;
+        if self.track.links > HOPS_MAX {
             return Err(Errno::ELOOP.into());
         }
+        let made_ns = i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec());
+        self.track.youngest_ns = self.track.youngest_ns.max(made_ns);
         self.lead_by_directory()?;
         // Who controls the directory of a link controls the link.
         for leader in std::mem::take(&mut self.directories) {
@@ -284,27 +514,23 @@ impl Walk {
         Ok(())
     }
 
-    /// What is refused of this as the end of all links that were passed.
-    fn refused_by_link(&self, path: &Path, metadata: &Metadata) -> Option<Turn> {
-        let leader = self.links.iter().find(|leader| leader.uid != metadata.uid())?;
-        Some(Walk::turn(leader, true, path, metadata))
-    }
-
     /// What is refused of the step to this, which is no link.
     fn refused_in_directory(&self, path: &Path, metadata: &Metadata) -> Option<Turn> {
-        let bits = if metadata.is_dir() { 0o001 } else { 0o004 };
-        let is_open = self.to == Use::Read && metadata.mode() & bits != 0;
-        if is_open || (metadata.file_type().is_fifo() && metadata.nlink() == 1) {
+        let is_harmless = match self.to {
+            Use::Read => metadata.mode() & if metadata.is_dir() { 0o001 } else { 0o004 } != 0,
+            Use::Change => false,
+            Use::Keep => metadata.is_dir() && self.trusted.contains(&metadata.uid()),
+        };
+        if is_harmless || metadata.file_type().is_fifo() && metadata.nlink() == 1 {
             return None;
         }
         let leader = self.directories.iter().find(|leader| leader.uid != metadata.uid())?;
-        Some(Walk::turn(leader, false, path, metadata))
+        Some(leader.turn(false, path, metadata.uid()))
     }
+}
 
-    fn turn(leader: &Leader, is_link: bool, path: &Path, metadata: &Metadata) -> Turn {
-        let (by, of) = (Uid::from_raw(leader.uid), Uid::from_raw(metadata.uid()));
-        Turn { at: leader.at.clone(), is_link, by, to: path.to_path_buf(), of }
-    }
+fn is_link(found: &io::Result<(File, Metadata)>) -> bool {
+    found.as_ref().is_ok_and(|(_, metadata)| metadata.is_symlink())
 }
 
 fn root() -> io::Result<File> {

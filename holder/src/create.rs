@@ -1,22 +1,24 @@
 //! Makes the FIFO at the end of a link where it is missing and its policy says so.
 //!
 //! Invariants: what exists is never changed; a FIFO that cannot be given the owner and group it should have is not
-//! left behind, and nothing else is removed in its place. Directories are not made.
+//! left behind, and nothing else is removed in its place. It is made in a directory that was opened on a safe way, so
+//! whoever turns a link or a directory meanwhile has it made nowhere else. Directories are not made.
 
-use std::ffi::CStr;
-use std::fs::{self, File, OpenOptions};
+use std::ffi::{CStr, OsStr};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::AtFlags;
+use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::libc;
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Uid, fchownat, getgroups, mkfifo};
+use nix::unistd::{Gid, Uid, fchownat, getgroups, mkfifoat};
 use standpipe_common::capability::{Capability, is_capable};
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::policy::FifoPolicy;
+use standpipe_common::way::{self, Spot};
 use standpipe_common::{account, own, seam};
 
 const ACTION: &str = "create";
@@ -51,14 +53,27 @@ pub fn create_if_missing(link: &Path, policy: &FifoPolicy) -> std::result::Resul
     }
     let target = end_of(link)?;
     let (owner, group) = (owner(policy, &target)?, group(policy, &target)?);
+    let spot = spot(link, owner.unwrap_or(Uid::effective()))?;
     if !may_give(owner, group) {
-        return Err(refused(policy, &target).into());
+        return Err(refused(policy, &spot.path).into());
     }
-    let made = make(&target, policy.mode)?;
+    let made = make(&spot, &spot.name, policy.mode)?;
     give(&made, owner, group).map_err(|error| {
         let is_refused = error.raw_os_error() == Some(libc::EPERM);
-        let error = if is_refused { refused(policy, &target) } else { Error::new(ACTION, &target, error) };
-        Refusal::Undone(own::remove_this(&target, &made).cannot("remove", &target).err().unwrap_or(error))
+        let error = if is_refused { refused(policy, &spot.path) } else { Error::new(ACTION, &spot.path, error) };
+        let removed = own::remove_this_at(&spot.dir, Path::new(&spot.name), &made);
+        Refusal::Undone(removed.cannot("remove", &spot.path).err().unwrap_or(error))
+    })
+}
+
+/// Where `path` leads in the end, for something that is to belong to `of`.
+pub fn spot(path: &Path, of: Uid) -> Result<Spot> {
+    way::place(path, of).map_err(|error| match error.raw_os_error() {
+        Some(libc::ENOENT) => {
+            let end = end_of(path).unwrap_or_else(|_| path.to_path_buf());
+            Error::because(ACTION, end, "its directory does not exist")
+        }
+        _ => Error::new(ACTION, path, error),
     })
 }
 
@@ -72,21 +87,19 @@ pub fn is_missing(link: &Path) -> bool {
     fs::metadata(link).is_err_and(|error| error.raw_os_error() == Some(libc::ENOENT))
 }
 
-/// An `O_PATH` descriptor on a FIFO that was made just now. Whoever may write its directory can put another file there
-/// meanwhile, so only what is ours and a FIFO is given away.
-pub fn make(target: &Path, mode: u32) -> Result<File> {
+/// An `O_PATH` descriptor on a FIFO that was made just now as `name` in the directory of `spot`. Whoever may write that
+/// can put another file there meanwhile, so only what is ours and a FIFO is given away.
+pub fn make(spot: &Spot, name: &OsStr, mode: u32) -> Result<File> {
+    let path = spot.path.with_file_name(name);
     let before = umask(Mode::empty());
-    let made = mkfifo(target, Mode::from_bits_truncate(mode));
+    let made = mkfifoat(&spot.dir, name, Mode::from_bits_truncate(mode));
     umask(before);
-    match made {
-        Err(Errno::ENOENT) => return Err(Error::because(ACTION, target, "its directory does not exist")),
-        made => made.cannot(ACTION, target)?,
-    }
-    let flags = libc::O_PATH | libc::O_NOFOLLOW;
-    let place = OpenOptions::new().read(true).custom_flags(flags).open(target).cannot(ACTION, target)?;
-    let is = place.metadata().cannot(ACTION, target)?;
-    if !is.file_type().is_fifo() || is.uid() != Uid::effective().as_raw() {
-        return Err(Error::because(ACTION, target, "somebody else put another file there"));
+    made.cannot(ACTION, &path)?;
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let place = File::from(openat(&spot.dir, name, flags, Mode::empty()).cannot(ACTION, &path)?);
+    let is = place.metadata().cannot(ACTION, &path)?;
+    if !is.file_type().is_fifo() || is.uid() != Uid::effective().as_raw() || is.nlink() != 1 {
+        return Err(Error::because(ACTION, path, "somebody else put another file there"));
     }
     Ok(place)
 }

@@ -17,7 +17,7 @@ use crate::create::{Refusal, create_if_missing, is_missing};
 use crate::sizing::{self, Auto};
 use crate::staged::{Looked, Staged};
 
-/// Which FIFO is held for which link.
+/// Which FIFO is, or is to be, held for which link.
 pub type Taken = HashMap<Identity, PipeName>;
 
 /// One link and what is held for it.
@@ -122,7 +122,7 @@ impl Held {
 
     /// Whether there is, or is to be, a staging pipe beside it.
     pub fn has_stage(&self) -> bool {
-        let is_there = || fs::canonicalize(&self.entry.link).is_ok_and(|target| Staged::is_beside(&target));
+        let is_there = || fifo::find(&self.entry.link).is_ok_and(|found| Staged::is_beside(&found.path));
         self.entry.policy.stage || self.staged.fifo().is_some() || is_there()
     }
 
@@ -157,7 +157,7 @@ impl Held {
                 self.blame(error)
             }
             // It is held, though it cannot be opened once more: worth a line, but nothing is wrong with the link.
-            Err(error) if self.is_unchanged() => {
+            Err(error) if error.errno().is_some() && self.is_unchanged() => {
                 self.trouble = None;
                 Change::Bad(error)
             }
@@ -168,12 +168,11 @@ impl Held {
     /// Looks at the staging pipe beside the FIFO that is held. While the link leads to none, all stays as it is.
     pub fn look_beside(&mut self) -> Looked {
         let Some(held) = self.identity() else { return Looked::default() };
-        let Ok(target) = fs::canonicalize(&self.entry.link) else { return Looked::default() };
-        // Another FIFO by now: a change that brings the next look.
-        if !fs::metadata(&target).is_ok_and(|metadata| Identity::from(&metadata) == held) {
-            return Looked::default();
+        match fifo::find(&self.entry.link) {
+            Ok(found) if found.identity == held => self.staged.look(&found.path, self.entry.policy.stage),
+            // Another FIFO by now: a change that brings the next look.
+            _ => Looked::default(),
         }
-        self.staged.look(&target, self.entry.policy.stage)
     }
 
     /// Gives the pipe the size it should have; what is refused is said.
@@ -221,22 +220,24 @@ impl Held {
         let held = self.fifo.as_ref().map(Fifo::identity);
         if !reopen {
             let there = fifo::look(link)?;
-            if let Some(twin) = taken.get(&there) {
-                return Ok(Found::Twin(self.twin(twin)));
+            if let Some(error) = self.twin(taken, there) {
+                return Ok(Found::Twin(error));
             }
             if Some(there) == held {
                 return Ok(Found::Same);
             }
         }
         let fifo = Fifo::open(link)?;
-        Ok(match taken.get(&fifo.identity()) {
-            Some(twin) => Found::Twin(self.twin(twin)),
+        Ok(match self.twin(taken, fifo.identity()) {
+            Some(error) => Found::Twin(error),
             None => Found::Another(fifo),
         })
     }
 
-    fn twin(&self, other: &PipeName) -> Error {
-        Error::because("hold", &self.entry.link, format!("it leads to the same FIFO as {other}"))
+    /// Whether the FIFO is another link's.
+    fn twin(&self, taken: &Taken, identity: Identity) -> Option<Error> {
+        let other = taken.get(&identity).filter(|other| **other != self.entry.name)?;
+        Some(Error::because("hold", &self.entry.link, format!("it leads to the same FIFO as {other}")))
     }
 
     fn settle(&mut self) -> Change {

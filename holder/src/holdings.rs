@@ -8,11 +8,12 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use standpipe_common::error::Error;
-use standpipe_common::fifo::Fifo;
+use standpipe_common::fifo::{self, Fifo};
 use standpipe_common::name::PipeName;
 use standpipe_common::pipes::Entry;
 use standpipe_common::policy::PipeSize;
 use standpipe_common::watch::Watch;
+use standpipe_common::way::Pass;
 
 use crate::held::{Change, Held, Taken};
 use crate::limits;
@@ -69,7 +70,8 @@ impl Holdings {
         let mut left: Vec<Left> = before.into_iter().flat_map(|(name, held)| left_by(&name, held)).collect();
 
         self.share();
-        let mut taken = Taken::new();
+        let _walks = Pass::begin();
+        let mut taken = claims(self.held.iter());
         let mut starved = Vec::new();
         for (name, held) in &mut self.held {
             // What happens after the look must raise an event, so the watch comes first.
@@ -107,8 +109,10 @@ impl Holdings {
         // What is wrong with one link can have its cause in another: two that led to one FIFO.
         let due = |(name, held): &(&PipeName, &Held)| changed.contains(*name) || held.is_troubled();
         let names: Vec<PipeName> = self.held.iter().filter(due).map(|(name, _)| name.clone()).collect();
+        let _walks = Pass::begin();
+        let mut taken = claims(self.held.iter().filter(due));
         let others = self.held.iter().filter(|each| !due(each));
-        let mut taken: Taken = others.filter_map(|(name, held)| Some((held.identity()?, name.clone()))).collect();
+        taken.extend(others.filter_map(|(name, held)| Some((held.identity()?, name.clone()))));
         let mut left = Vec::new();
         for name in names {
             let Some(held) = self.held.get_mut(&name) else { continue };
@@ -215,6 +219,16 @@ impl Holdings {
         let pending = !self.retired.is_empty() || self.held.values().any(Held::is_resize_pending);
         self.pending_look = pending.then_some(now + PENDING_LOOK_SPAN);
     }
+}
+
+/// Whose each FIFO is to be that these links lead to. Where several lead to one, it stays with the link for which it is
+/// held.
+fn claims<'a>(held: impl Iterator<Item = (&'a PipeName, &'a Held)>) -> Taken {
+    let held: Vec<_> = held.collect();
+    let links = held.iter().enumerate().map(|(index, (_, held))| (index, &held.entry().link));
+    let has = |index: usize, identity| held[index].1.fifo().is_some_and(|fifo| fifo.identity() == identity);
+    let claims = fifo::claims(links, has);
+    claims.into_iter().map(|(identity, index)| (identity, held[index].0.clone())).collect()
 }
 
 /// What a link that is gone leaves behind.

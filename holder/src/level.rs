@@ -39,6 +39,7 @@ pub fn level(link: &Path, known: Identity) -> Option<Level> {
 }
 
 fn ask(link: &Path, known: Identity) -> io::Result<Option<Level>> {
+    // Whoever leads there, this very FIFO is one of those that a holder or reader has open.
     let place = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(link)?;
     if Identity::from(&place.metadata()?) != known {
         return Ok(None);

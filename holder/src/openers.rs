@@ -85,6 +85,11 @@ impl Openers {
         self.by_fifo.get(&fifo).map_or(&[], Vec::as_slice)
     }
 
+    /// Those of all FIFOs.
+    pub fn all(&self) -> impl Iterator<Item = &Opener> {
+        self.by_fifo.values().flatten()
+    }
+
     /// Whether nobody else can have this FIFO open.
     pub fn all_seen_on(&self, fifo: Identity) -> bool {
         !self.is_proc_hidden && !self.doubtful.contains(&fifo)

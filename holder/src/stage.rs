@@ -3,18 +3,20 @@
 //! Invariants: it gets its name last, when group and permissions are what they should be, and takes nobody's place. A
 //! kill before that leaves one name, `.unfinished-NAME.stage`, which the next look takes away.
 
-use std::fs::{self, File, OpenOptions};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::libc;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, fchownat};
 use standpipe_common::account;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::rename::rename_new;
+use standpipe_common::way::{self, Spot, Use};
 use standpipe_common::{own, seam, staging};
 
 use crate::create;
@@ -27,49 +29,59 @@ const MODE_BEFORE: u32 = 0o600;
 ///
 /// # Errors
 /// We are not in the group of `target`; then the sentence carries the line of tmpfiles.d that makes it. Or what the
-/// kernel says.
+/// kernel says; or a stranger's directory is on the way.
 pub fn make(path: &Path, target: &Path) -> Result<bool> {
-    let group = Gid::from_raw(fs::metadata(target).cannot("look at", target)?.gid());
+    let reached = way::reach_itself(target, Use::Keep).cannot("look at", target)?;
+    let group = Gid::from_raw(reached.metadata.gid());
     if !create::may_give(None, Some(group)) {
         return Err(refused(path, group));
     }
-    let unfinished = unfinished(path);
-    clear(path);
+    let spot = create::spot(path, Uid::effective())?;
+    let unfinished = unfinished(&spot.name);
+    clear_in(&spot);
     let named = |error: Error| error.errno().map_or(error, |errno| Error::new(ACTION, path, errno));
-    let place = create::make(&unfinished, MODE_BEFORE).map_err(named)?;
-    let made = finish(&place, &unfinished, path, group);
+    let place = create::make(&spot, &unfinished, MODE_BEFORE).map_err(named)?;
+    let made = finish(&place, &spot, &unfinished, group);
     if !matches!(made, Ok(true)) {
-        own::remove_this(&unfinished, &place).ok();
+        own::remove_this_at(&spot.dir, Path::new(&unfinished), &place).ok();
     }
     made
 }
 
 /// Takes away what a kill left of an earlier try to make `path`.
 pub fn clear(path: &Path) {
-    let unfinished = unfinished(path);
+    if let Ok(spot) = way::place(path, Uid::effective()) {
+        clear_in(&spot);
+    }
+}
+
+fn clear_in(spot: &Spot) {
+    let unfinished = unfinished(&spot.name);
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let is_ours = |is: fs::Metadata| is.file_type().is_fifo() && is.uid() == Uid::effective().as_raw();
-    let place = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(&unfinished);
+    let place = openat(&spot.dir, unfinished.as_os_str(), flags, Mode::empty()).map(File::from);
     if let Some(left) = place.ok().filter(|place| place.metadata().is_ok_and(is_ours)) {
         // What cannot be removed disturbs nobody; a new try says why it fails.
-        own::remove_this(&unfinished, &left).ok();
+        own::remove_this_at(&spot.dir, Path::new(&unfinished), &left).ok();
     }
 }
 
 /// What it is called until it is done. The name begins with a dot, so no glob of a tailer or a shell finds it.
-fn unfinished(path: &Path) -> PathBuf {
-    let mut name = std::ffi::OsString::from(".unfinished-");
-    name.push(path.file_name().unwrap_or_default());
-    path.with_file_name(name)
+fn unfinished(name: &OsStr) -> OsString {
+    let mut unfinished = OsString::from(".unfinished-");
+    unfinished.push(name);
+    unfinished
 }
 
-fn finish(place: &File, unfinished: &Path, path: &Path, group: Gid) -> Result<bool> {
+fn finish(place: &File, spot: &Spot, unfinished: &OsStr, group: Gid) -> Result<bool> {
+    let path = &spot.path;
     seam::pass("stage-made").cannot(ACTION, path)?;
     fchownat(place, c"", None, Some(group), AtFlags::AT_EMPTY_PATH).cannot(ACTION, path)?;
     // Of a descriptor that only names it, neither fchmod nor fchmodat may change the permissions.
     let itself = format!("/proc/self/fd/{}", place.as_raw_fd());
     fs::set_permissions(itself, fs::Permissions::from_mode(staging::MODE)).cannot(ACTION, path)?;
     seam::pass("stage-dressed").cannot(ACTION, path)?;
-    match rename_new(AT_FDCWD, unfinished, path) {
+    match rename_new(spot.dir.as_fd(), Path::new(unfinished), Path::new(&spot.name)) {
         Err(Errno::EEXIST) => Ok(false),
         renamed => renamed.map(|()| true).cannot(ACTION, path),
     }
@@ -89,18 +101,28 @@ fn refused(path: &Path, group: Gid) -> Error {
 mod tests {
     use super::*;
 
+    fn left_unfinished(path: &Path) -> std::path::PathBuf {
+        path.with_file_name(unfinished(path.file_name().unwrap()))
+    }
+
+    fn make_unfinished(path: &Path) {
+        let spot = way::place(path, Uid::effective()).unwrap();
+        create::make(&spot, &unfinished(&spot.name), 0o600).unwrap();
+    }
+
     #[test]
     fn a_leftover_is_known_by_its_name_and_only_our_own_fifo_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("app.stage");
-        assert_eq!(unfinished(&path), dir.path().join(".unfinished-app.stage"));
-        fs::write(unfinished(&path), "").unwrap();
+        let left = left_unfinished(&path);
+        assert_eq!(left, dir.path().join(".unfinished-app.stage"));
+        fs::write(&left, "").unwrap();
         clear(&path);
-        assert!(unfinished(&path).exists(), "a regular file is not ours");
-        fs::remove_file(unfinished(&path)).unwrap();
-        create::make(&unfinished(&path), 0o600).unwrap();
+        assert!(left.exists(), "a regular file is not ours");
+        fs::remove_file(&left).unwrap();
+        make_unfinished(&path);
         clear(&path);
-        assert!(!unfinished(&path).exists());
+        assert!(!left.exists());
     }
 
     #[test]
@@ -111,10 +133,10 @@ mod tests {
         fs::write(&path, "somebody's").unwrap();
         assert!(!make(&path, &target).unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), "somebody's");
-        assert!(!unfinished(&path).exists());
+        assert!(!left_unfinished(&path).exists());
         fs::remove_file(&path).unwrap();
         // Another holder of ours was killed meanwhile.
-        create::make(&unfinished(&path), 0o600).unwrap();
+        make_unfinished(&path);
         assert!(make(&path, &target).unwrap());
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o660);
     }

@@ -9,13 +9,17 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use clap::CommandFactory;
+use nix::unistd::Uid;
+use standpipe_common::account;
 use standpipe_common::error::{Error, Stop};
 use standpipe_common::fifo::{self, Identity};
 use standpipe_common::name::PipeName;
 use standpipe_common::pipes::{Entry, Finding, scan};
+use standpipe_common::way::{self, Pass};
 
 use crate::advice;
 use crate::beside::{self, Beside};
+use crate::check::facts;
 use crate::cli::Cli;
 use crate::create;
 use crate::level::{Level, level};
@@ -45,6 +49,8 @@ pub struct Pipe {
     pub target: PathBuf,
     /// What stands there.
     pub end: End,
+    /// Why the holder does not take the way there.
+    pub turn: Option<Error>,
     /// An earlier link leads to the same FIFO.
     pub twin: Option<PipeName>,
     /// Who has it open, by number.
@@ -82,10 +88,10 @@ pub enum Answer {
 }
 
 impl Pipe {
-    /// What is wrong at its end.
+    /// What is wrong with its way or at its end.
     pub fn trouble(&self) -> Option<&Error> {
         match &self.end {
-            End::Fifo(..) => None,
+            End::Fifo(..) => self.turn.as_ref(),
             End::Missing(error) | End::Other(error) | End::Hidden(error) => Some(error),
         }
     }
@@ -150,6 +156,7 @@ pub fn answer(found: usize, all_seen: bool) -> Answer {
 /// # Errors
 /// None is named and nothing here is ours; or it cannot be read.
 pub fn survey(dir: Option<&Path>, command: &str) -> Result<Survey, Stop> {
+    let _walks = Pass::begin();
     let scan = scan(dir.unwrap_or(Path::new(".")))?;
     if dir.is_none() && scan.nothing_of_ours() {
         let usage = usage(command);
@@ -163,9 +170,13 @@ pub fn survey(dir: Option<&Path>, command: &str) -> Result<Survey, Stop> {
     let beside: Vec<Option<Beside>> = beside.collect();
     let all = ends.iter().filter_map(End::identity).chain(beside.iter().flatten().filter_map(Beside::identity));
     let openers = Openers::of(&all.collect::<HashSet<_>>());
-    let mut first = HashMap::new();
+    let holder = holder_of(&openers);
+    let names: Vec<_> = scan.entries.iter().map(|entry| entry.name.clone()).collect();
+    let links = scan.entries.iter().enumerate().map(|(index, entry)| (index, &entry.link));
+    let claims = fifo::claims(links, |_, _| false);
+    let mut first: HashMap<_, _> = claims.into_iter().map(|(id, index)| (id, names[index].clone())).collect();
     let each = scan.entries.into_iter().zip(ends).zip(beside);
-    let pipes = each.map(|((entry, end), beside)| pipe(entry, end, beside, &openers, &mut first)).collect();
+    let pipes = each.map(|((entry, end), beside)| pipe(entry, end, beside, &openers, &mut first, holder)).collect();
     let (hidden, is_proc_hidden) = (openers.hidden().to_vec(), openers.is_proc_hidden());
     Ok(Survey { dir: scan.dir, pipes, findings: scan.findings, hidden, is_proc_hidden })
 }
@@ -182,28 +193,44 @@ fn pipe(
     beside: Option<Beside>,
     all: &Openers,
     first: &mut HashMap<Identity, PipeName>,
+    holder: Option<Uid>,
 ) -> Pipe {
     let target = target(&entry.link);
+    let turn = holder.and_then(|holder| way::turn_for(holder, &entry.link));
+    let turn = turn.map(|turn| Error::new("open", &entry.link, turn));
     let Some(identity) = end.identity() else {
-        return Pipe { entry, target, end, twin: None, openers: Vec::new(), all_seen: true, level: None, beside: None };
+        let openers = Vec::new();
+        return Pipe { entry, target, end, turn, twin: None, openers, all_seen: true, level: None, beside: None };
     };
-    let twin = first.get(&identity).cloned();
-    first.entry(identity).or_insert_with(|| entry.name.clone());
+    let first = first.entry(identity).or_insert_with(|| entry.name.clone());
+    let twin = (*first != entry.name).then(|| first.clone());
     let openers = all.on(identity).to_vec();
-    let may_ask = openers.iter().any(Opener::keeps);
+    let may_ask = turn.is_none() && openers.iter().any(Opener::keeps);
     let level = may_ask.then(|| level(&entry.link, identity)).flatten();
     let (all_seen, beside) = (all.all_seen_on(identity), beside.map(|beside| beside.seen(all)));
-    Pipe { entry, target, end, twin, openers, all_seen, level, beside }
+    Pipe { entry, target, end, turn, twin, openers, all_seen, level, beside }
+}
+
+/// Who runs the holder, or is to where none is at work: whoever asks, or the user `standpipe` where root does. `None`:
+/// one may be at work unseen.
+fn holder_of(openers: &Openers) -> Option<Uid> {
+    let asker = Uid::effective();
+    let at_work = openers.all().find(|opener| opener.process.role == Role::Holder && opener.keeps());
+    let usual = || account::user(facts::USUAL).ok().flatten();
+    match at_work {
+        Some(opener) => Some(Uid::from_raw(opener.process.uid)),
+        None if asker.is_root() => Some(usual().unwrap_or(asker)),
+        None if openers.is_proc_hidden() || !openers.hidden().is_empty() => None,
+        None => Some(asker),
+    }
 }
 
 fn end(link: &Path) -> End {
-    let looked = fifo::look(link);
-    match (looked, fs::metadata(link)) {
-        (Ok(identity), Ok(metadata)) if Identity::from(&metadata) == identity => End::Fifo(identity, metadata),
-        (Err(error), Ok(_)) => End::Other(error),
-        (Err(error), Err(_)) if create::is_missing(link) => End::Missing(error),
-        (Err(error), Err(_)) => End::Hidden(error),
-        (Ok(_), _) => End::Hidden(Error::because("look at", link, "it changes at this very moment")),
+    match fifo::look_from_outside(link) {
+        Ok(metadata) => End::Fifo(Identity::from(&metadata), metadata),
+        Err(error) if fs::metadata(link).is_ok() => End::Other(error),
+        Err(error) if create::is_missing(link) => End::Missing(error),
+        Err(error) => End::Hidden(error),
     }
 }
 

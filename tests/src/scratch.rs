@@ -4,7 +4,7 @@
 //! the directory of the test process, see [`process::dir`].
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::sys::stat::Mode;
@@ -41,6 +41,14 @@ impl Scratch {
             scratch.make_dir(name);
         }
         scratch
+    }
+
+    /// Gives it, and the directories in it, to another user than programs run as otherwise; only root can.
+    pub fn give_to(&self, id: u32) {
+        for name in ["", "run", "pipes.d", "logs"] {
+            let path = self.path().join(name);
+            chown(&path, Some(id), Some(id)).unwrap_or_else(|error| panic!("cannot give {}: {error}", path.display()));
+        }
     }
 
     /// The directory itself.

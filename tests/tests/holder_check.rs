@@ -364,14 +364,20 @@ fn a_pipe_that_came_after_the_start_is_taken_up_by_the_commands() {
     });
 }
 
-/// A command that its asker may not run comes with `sudo`, one that is ours with the path under which we were called.
+/// A command that its asker may not run comes with `sudo`, one in a directory of somebody else is run as that user, and
+/// one that is ours comes with the path under which we were called.
 #[test]
 fn the_commands_fit_whoever_asks() {
     needs_root(|| {
         let scratch = Scratch::new();
         let fifo = good_pipe(&scratch, "app");
         set_mode(&fifo, 0o666);
-        for (user, sudo) in [(0, ""), (NOBODY, ""), (NOBODY - 1, "sudo ")] {
+        let as_nobody = [
+            (0, format!("setpriv --reuid={NOBODY} --regid={NOBODY} --init-groups -- ")),
+            (NOBODY, String::new()),
+            (NOBODY - 1, format!("sudo -u '#{NOBODY}' ")),
+        ];
+        for (user, sudo) in as_nobody {
             let ask = if user == 0 { ask(&scratch).as_tests() } else { ask(&scratch).as_user(user) };
             let (_, findings) = parse(&ask.arg("--json").run());
             let expected = format!("{sudo}chmod o-rw {}", fifo.canonicalize().unwrap().display());

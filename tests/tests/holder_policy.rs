@@ -192,7 +192,7 @@ fn an_account_that_does_not_exist_is_named() {
 fn root_makes_a_fifo_for_others() {
     needs_root(|| {
         let scratch = Scratch::new();
-        chown(scratch.run(""), Some(0), Some(0)).unwrap();
+        scratch.give_to(0);
         let (app, web) = (scratch.run("app"), scratch.run("web"));
         scratch.link("app", &app);
         scratch.link("web", &web);
@@ -212,7 +212,7 @@ fn a_fifo_that_cannot_be_given_away_is_removed_again() {
         let scratch = Scratch::new();
         let fifo = scratch.run("app");
         scratch.link("app", &fifo);
-        chown(scratch.run(""), Some(0), Some(0)).unwrap();
+        scratch.give_to(0);
         // A number that this user namespace does not know: the holder is root there, but the kernel refuses.
         scratch.write_policy("app.toml", "[fifo]\ncreate = true\nowner = 7\n");
         let namespace = ["unshare", "--user", "--map-root-user"];

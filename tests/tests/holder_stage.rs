@@ -300,7 +300,7 @@ fn h21_staging_pipes_are_taken_off_before_automatic_pipes_share_the_rest() {
         let pipes = (pages * 4096 / 4 * 3) >> 20;
         for (policy, bytes) in [("", 1 << 20), (STAGE, 512 << 10)] {
             let scratch = Scratch::new();
-            chown(scratch.run(""), Some(user), Some(user)).unwrap();
+            scratch.give_to(user);
             let fifos: Vec<PathBuf> = (0..pipes).map(|number| scratch.pipe(&format!("p{number:03}"))).collect();
             for fifo in &fifos {
                 chown(fifo, Some(user), Some(user)).unwrap();

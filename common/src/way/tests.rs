@@ -193,3 +193,18 @@ fn the_kernels_own_links_are_followed_as_the_kernel_does() {
     let path = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file)));
     assert!(matches!(walk(&path, Use::Change).unwrap(), Way::Safe(..)));
 }
+
+#[test]
+fn a_directory_that_is_remembered_is_asked_for_each_time() {
+    let stranger = Stranger::new();
+    let dir = stranger.dir("run");
+    let (first, second) = (stranger.file("run/first"), stranger.file("run/second"));
+    let _pass = Pass::begin();
+    assert!(is_safe(&first, Use::Keep) && is_safe(&second, Use::Keep));
+    KNOWN.with_borrow(|known| assert_eq!(known.as_ref().unwrap()[0].path, dir));
+    fs::rename(&dir, stranger.top.path().join("old")).unwrap();
+    stranger.link("run", "/etc");
+    fs::write(stranger.top.path().join("old/passwd"), "").unwrap();
+    refused(&dir.join("passwd"), Use::Keep);
+    assert!(go(&first, Use::Keep).is_err());
+}

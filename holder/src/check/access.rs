@@ -8,7 +8,7 @@ use standpipe_common::name::Printable;
 
 use super::facts::{Facts, user_name};
 use super::finding::{Finding, Severity};
-use crate::advice::{as_owner, as_writer, hang_up, quoted};
+use crate::advice::{as_owner, as_root, as_writer, chmod, hang_up, quoted, stranger_around};
 use crate::survey::{End, Pipe, Survey};
 
 const STICKY: u32 = 0o1000;
@@ -42,7 +42,7 @@ pub fn of_directory(survey: &Survey, _: &Facts) -> Option<Finding> {
         what: format!("{who} may write it (mode {:04o})", rights.mode),
         path: survey.dir.clone(),
         why: "who writes it chooses what is held and where lines go".to_owned(),
-        mend: as_owner(&survey.dir, &format!("chmod go-w {}", quoted(&survey.dir))),
+        mend: chmod("go-w", &survey.dir),
     })
 }
 
@@ -65,8 +65,26 @@ pub fn of_pipe(pipe: &Pipe, facts: &Facts) -> Vec<Finding> {
             .into_iter()
             .flatten()
             .collect();
+    findings.extend(dir.and_then(|(dir, rights)| foreign(pipe, fifo, dir, rights, facts)));
     findings.extend(dir.and_then(|(dir, rights)| directory(pipe, fifo, dir, rights, facts)));
     findings
+}
+
+/// Who owns the directory decides what stands there. Where the holder refuses the way, that is told already.
+fn foreign(pipe: &Pipe, fifo: Rights, dir: &Path, rights: Rights, facts: &Facts) -> Option<Finding> {
+    let holder = facts.account.as_ref()?.uid;
+    if pipe.turn.is_some() || [0, holder, fifo.owner].contains(&rights.owner) {
+        return None;
+    }
+    let owner = user_name(rights.owner);
+    let what =
+        format!("{owner} owns {}, and the FIFO belongs to {}", Printable(dir.as_os_str()), user_name(fifo.owner));
+    Some(
+        Finding::of(pipe, Severity::Warning, "foreign_directory", what)
+            .why(format!("{owner} may put another FIFO in its place, and gets its lines or puts lines into its log"))
+            .mend(move_away(pipe, facts))
+            .at(dir),
+    )
 }
 
 fn others(pipe: &Pipe, fifo: Rights) -> Option<Finding> {
@@ -79,8 +97,7 @@ fn others(pipe: &Pipe, fifo: Rights) -> Option<Finding> {
         }
     };
     let what = format!("everybody may {what} it (mode {:04o})", fifo.mode);
-    let mend = as_owner(&pipe.target, &format!("chmod o-rw {}", quoted(&pipe.target)));
-    Some(Finding::of(pipe, Severity::Warning, "open_to_others", what).why(why).mend(mend))
+    Some(Finding::of(pipe, Severity::Warning, "open_to_others", what).why(why).mend(chmod("o-rw", &pipe.target)))
 }
 
 /// The owner is the server's user, by convention.
@@ -92,7 +109,7 @@ fn server(pipe: &Pipe, fifo: Rights) -> Option<Finding> {
     Some(
         Finding::of(pipe, Severity::Error, "server_shut_out", what)
             .why("that should be its server's user, which cannot open its log")
-            .mend(as_owner(&pipe.target, &format!("chmod u+w {}", quoted(&pipe.target)))),
+            .mend(chmod("u+w", &pipe.target)),
     )
 }
 
@@ -103,11 +120,11 @@ fn ours(pipe: &Pipe, fifo: Rights, facts: &Facts) -> Option<Finding> {
         return None;
     }
     let target = quoted(&pipe.target);
-    let chmod = |bits: &str| as_owner(&pipe.target, &format!("chmod {bits} {target}"));
+    let chmod = |bits: &str| chmod(bits, &pipe.target);
     let mend = match account.gids.first() {
         _ if account.uid == fifo.owner => chmod("u+rw"),
         Some(gid) if !account.gids.contains(&fifo.group) => {
-            format!("{} && {}", as_owner(&pipe.target, &format!("chgrp {gid} {target}")), chmod("g+rw"))
+            format!("{} && {}", as_owner(&pipe.target, &format!("chgrp -h {gid} {target}")), chmod("g+rw"))
         }
         _ => chmod("g+rw"),
     };
@@ -139,7 +156,7 @@ fn directory(pipe: &Pipe, fifo: Rights, dir: &Path, rights: Rights, facts: &Fact
         return (rights.mode & 0o002 != 0).then(|| {
             Finding::of(pipe, Severity::Warning, "replaceable", format!("everybody may write {shown}"))
                 .why("everybody may put another FIFO or a file in its place")
-                .mend(as_owner(dir, &format!("chmod o-w {}", quoted(dir))))
+                .mend(chmod("o-w", dir))
                 .at(dir)
         });
     }
@@ -153,7 +170,7 @@ fn directory(pipe: &Pipe, fifo: Rights, dir: &Path, rights: Rights, facts: &Fact
                 user_name(fifo.owner)
             ))
             .mend(if dir == Path::new(HOME) {
-                as_owner(dir, &format!("chmod -t {}", quoted(dir)))
+                chmod("-t", dir)
             } else {
                 move_away(pipe, facts)
             })
@@ -171,7 +188,14 @@ fn move_away(pipe: &Pipe, facts: &Facts) -> String {
     let new = Path::new(HOME).join(pipe.entry.name.as_os_str());
     let (old, at, link) = (quoted(&pipe.target), quoted(&new), quoted(&pipe.entry.link));
     let dir = (!Path::new(HOME).exists()).then(|| as_writer(&[Path::new(HOME)], &format!("mkdir -m 0755 {HOME}")));
-    let moved = as_writer(&[&pipe.target, &new], &format!("mv -n {old} {at}"));
+    let moved = match &pipe.end {
+        // What root moved out of his directory would be what he put there.
+        End::Fifo(_, fifo) if stranger_around(&pipe.target).is_some() => {
+            let made = as_writer(&[&new], &format!("mkfifo -m {:04o} {at}", fifo.mode() & 0o777));
+            format!("{made} && {}", as_root(&format!("chown -h {}:{} {at}", fifo.uid(), fifo.gid())))
+        }
+        _ => as_writer(&[&pipe.target, &new], &format!("mv -n {old} {at}")),
+    };
     let linked = as_writer(&[&pipe.entry.link], &format!("ln -sfn {at} {link}"));
     let told = [&facts.holder, &facts.reader].into_iter().flatten().map(|process| hang_up(process));
     dir.into_iter().chain([moved, linked]).chain(told).collect::<Vec<_>>().join(" && ")

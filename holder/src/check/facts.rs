@@ -15,7 +15,7 @@ use crate::openers::{Process, Role};
 use crate::survey::Survey;
 
 /// The user that holder and reader run as where nobody said otherwise.
-const USUAL: &str = "standpipe";
+pub const USUAL: &str = "standpipe";
 
 /// Somebody with rights.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,14 +1,22 @@
 //! Rules about links: what stands at the end of one, and whether another one leads there too.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::finding::{Finding, Severity};
-use crate::advice::{as_owner, as_root, as_writer, quoted};
+use crate::advice::{as_owner, as_root, as_writer, quoted, stranger_around};
 use crate::survey::{End, Pipe};
 
 /// What is wrong with a link.
 pub fn of_pipe(pipe: &Pipe) -> Vec<Finding> {
     let target = quoted(&pipe.target);
+    if let Some(turn) = &pipe.turn {
+        let finding = Finding::of(pipe, Severity::Error, "unsafe_path", turn.to_string())
+            .why("whoever controls that step could put another's FIFO or file in its place, so it is not held")
+            .mend(format!("namei -l {}", quoted(&pipe.entry.link)))
+            .at(&pipe.entry.link);
+        return vec![finding];
+    }
     let found = match &pipe.end {
         End::Fifo(..) => twin(pipe),
         End::Missing(error) => Some(
@@ -34,7 +42,7 @@ fn make(pipe: &Pipe, target: &str) -> String {
         (None, None) => None,
         (owner, group) => {
             let group = group.as_ref().map_or_else(String::new, |group| format!(":{group}"));
-            Some(as_root(&format!("chown {}{group} {target}", owner.as_deref().unwrap_or_default())))
+            Some(as_root(&format!("chown -h {}{group} {target}", owner.as_deref().unwrap_or_default())))
         }
     };
     let dir = pipe.target.parent().filter(|dir| *dir != Path::new("") && !dir.exists());
@@ -49,9 +57,11 @@ fn other(pipe: &Pipe, what: &str, target: &str) -> Finding {
         let aside = quoted(&aside(&pipe.target));
         let fifo = &pipe.entry.policy.fifo;
         // Whoever logged into the file is to write to the FIFO.
+        let maker = stranger_around(&pipe.target);
+        let is_his = std::fs::metadata(&pipe.target).is_ok_and(|is| Some(is.uid()) == maker);
         let owner = match (&fifo.owner, &fifo.group) {
-            (None, None) => {
-                format!(" && {}", as_owner(&pipe.target, &format!("chown --reference={aside} {target}")))
+            (None, None) if !is_his => {
+                format!(" && {}", as_owner(&pipe.target, &format!("chown -h --reference={aside} {target}")))
             }
             _ => String::new(),
         };

@@ -11,7 +11,7 @@ use super::facts::Facts;
 use super::finding::{Finding, Severity};
 use super::links::aside;
 use super::traffic::start_or_tell;
-use crate::advice::{as_owner, as_root, as_writer, hang_up, quoted};
+use crate::advice::{as_owner, as_root, as_writer, chmod, hang_up, quoted};
 use crate::beside::{Beside, There};
 use crate::survey::{Answer, End, Pipe, Survey};
 
@@ -43,7 +43,7 @@ fn missing(pipe: &Pipe, beside: &Beside, target: &fs::Metadata, survey: &Survey,
         Some(account) if !is_ours => {
             let owner = format!("{}:{}", account.uid, target.gid());
             let made = as_writer(&[&beside.path], &format!("mkfifo -m {:04o} {path}", staging::MODE));
-            let given = as_root(&format!("chown {owner} {path}"));
+            let given = as_root(&format!("chown -h {owner} {path}"));
             format!("{made} && {given} && {}", start_or_tell("holder", survey, facts))
         }
         _ => start_or_tell("holder", survey, facts),
@@ -78,8 +78,8 @@ fn rights(pipe: &Pipe, beside: &Beside, target: &fs::Metadata, staging: &fs::Met
             .why("the tailer refuses it, for whoever may not use the pipe could read or change its lines on their way")
             .mend(format!(
                 "{} && {}",
-                as_owner(&beside.path, &format!("chgrp {} {path}", target.gid())),
-                as_owner(&beside.path, &format!("chmod {:04o} {path}", staging::MODE))
+                as_owner(&beside.path, &format!("chgrp -h {} {path}", target.gid())),
+                chmod(&format!("{:04o}", staging::MODE), &beside.path)
             )),
     )
 }
