@@ -107,7 +107,7 @@ impl Stage {
     /// on its way is delivered in the turns that follow, before anything else.
     ///
     /// # Errors
-    /// The record cannot be made, or another tailer has the staging pipe.
+    /// The record cannot be made.
     pub fn open(path: &Path, state: &Path, boot: &str, now_ns: i64) -> Result<Stage> {
         let record_path = record_path(path, state);
         let mut said = Messages::about(path);
@@ -122,7 +122,7 @@ impl Stage {
         let slots = (0..record.slot_count()).filter_map(|slot| Some((record.origin(slot)?, slot))).collect();
         let canary = canary_of(&record_path);
         let open = OpenLine::left_in(record);
-        let mut stage = Stage {
+        Ok(Stage {
             target: Target::new(path),
             steps: Steps::new(canary),
             said,
@@ -143,9 +143,7 @@ impl Stage {
             is_hurried: false,
             is_recovering: word.phase != Phase::Idle,
             file,
-        };
-        stage.refuse_a_second_tailer()?;
-        Ok(stage)
+        })
     }
 
     /// How far every generation that ever came here is delivered; what is on its way counts, for it will arrive.

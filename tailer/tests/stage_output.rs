@@ -169,15 +169,26 @@ fn after_another_boot_the_block_is_left_and_the_positions_stay() {
 }
 
 #[test]
-fn a_second_tailer_and_a_staging_pipe_of_everybody_are_refused() {
+fn a_second_tailer_waits_and_a_staging_pipe_of_everybody_is_refused() {
     let mut place = Place::new();
     let mut first = place.open();
     put(&mut first, 1, 0, b"one\n", End::Line);
     place.turn(&mut first);
-    let error = Stage::open(&place.path("T"), &place.path("other"), BOOT, 0).unwrap_err();
-    assert!(error.to_string().ends_with("T.stage: another tailer delivers through it"), "{error}");
+    let mut second = Stage::open(&place.path("T"), &place.path("other"), BOOT, 0).unwrap();
+    put(&mut second, 1, 0, b"second\n", End::Line);
+    place.turn(&mut second);
+    assert!(!second.is_empty());
+    let refusals = said(&mut second);
+    let expected = "T.stage: another tailer or another program has its lock; waiting";
+    assert!(refusals.len() == 1 && refusals[0].ends_with(expected), "{refusals:?}");
     drop(first);
     assert_eq!(place.read(), b"one\n");
+    place.now += Duration::from_secs(2);
+    place.turn(&mut second);
+    assert!(second.is_empty());
+    assert!(said(&mut second)[0].ends_with("T: delivering again"));
+    drop(second);
+    assert_eq!(place.read(), b"second\n");
 
     fs::set_permissions(place.path("T.stage"), fs::Permissions::from_mode(0o666)).unwrap();
     let mut stage = place.open();

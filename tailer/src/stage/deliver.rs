@@ -156,7 +156,7 @@ impl Stage {
         if self.target.raw_fd().is_some() {
             return None;
         }
-        if let Some(until) = self.target_retry.until(now) {
+        if let Some(until) = self.target_retry.until(now).or_else(|| self.locked_until(now)) {
             return Some(until);
         }
         if let Err(error) = self.target.open() {
@@ -173,23 +173,33 @@ impl Stage {
             self.said.note("delivering again");
         }
         self.find_stage(now);
-        None
+        self.locked_until(now)
     }
 
-    /// Looks for the staging pipe. Whether another one, or none, is there now.
+    /// When it is looked again whether somebody else still has the lock of the staging pipe. Until then the target is
+    /// not open: two that deliver would mix.
+    fn locked_until(&self, now: Instant) -> Option<Instant> {
+        self.pipe_retry.until(now).filter(|_| self.target.is_locked_out())
+    }
+
+    /// Looks for the staging pipe. Whether another one, or none that can be used, is there now.
     fn find_stage(&mut self, now: Instant) -> bool {
         let before = self.target.stage();
         if before.is_none() && self.pipe_retry.until(now).is_some() {
             return false;
         }
+        let was_locked_out = self.target.is_locked_out();
         match self.target.find_stage() {
             Ok(Found::Same) => {}
             Ok(Found::Opened { path, is_held }) => {
                 let was_told = self.pipe_retry.succeeded();
+                if was_locked_out {
+                    self.said.note("delivering again");
+                }
                 if !is_held {
                     let path = path.display();
                     self.said.warning(format!("nobody holds {path}: a crash may repeat what is in it"));
-                } else if was_told {
+                } else if was_told && !was_locked_out {
                     self.said.note(format!("{} is there now: nothing is repeated after a crash", path.display()));
                 }
             }
@@ -204,25 +214,19 @@ impl Stage {
                 }
             }
             Err(error) => {
-                let reason = format!("{error}; a crash may repeat a piece");
+                let is_locked_out = self.target.is_locked_out();
+                let what_comes = if is_locked_out { "waiting" } else { "a crash may repeat a piece" };
+                let reason = format!("{error}; {what_comes}");
                 if self.pipe_retry.failed(now, &reason) {
                     self.said.error(reason);
+                }
+                if is_locked_out {
+                    self.target.close();
+                    return true;
                 }
             }
         }
         self.target.stage() != before
-    }
-
-    /// Before anything is recorded: a staging pipe whose lock another tailer has.
-    pub(super) fn refuse_a_second_tailer(&mut self) -> Result<()> {
-        match self.target.find_stage() {
-            Err(error) if self.target.is_locked_out() => Err(error),
-            // All else is found again, and said, when the target is opened.
-            _ => {
-                self.target.close_stage();
-                Ok(())
-            }
-        }
     }
 
     fn advance(&mut self, now: Instant, delivered: &mut Vec<Delivered>) -> io::Result<Next> {

@@ -139,6 +139,7 @@ impl Target {
             return Ok(Found::Same);
         }
         self.stage = None;
+        self.is_locked_out = false;
         let path = staging::beside(&fs::canonicalize(&self.path).cannot("look at", &self.path)?);
         if fs::symlink_metadata(&path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             return Ok(Found::Missing(path));
@@ -150,7 +151,7 @@ impl Target {
         Ok(Found::Opened { path, is_held })
     }
 
-    /// Whether a staging pipe was ever refused because another tailer has its lock.
+    /// Whether the staging pipe was refused the last time because somebody else has its lock.
     pub fn is_locked_out(&self) -> bool {
         self.is_locked_out
     }
@@ -181,7 +182,7 @@ impl Target {
             Ok(_) => Ok(()),
             Err(Errno::EAGAIN | Errno::EACCES) => {
                 self.is_locked_out = true;
-                refuse("another tailer delivers through it".to_owned())
+                refuse("another tailer or another program has its lock".to_owned())
             }
             Err(errno) => Err(Error::new("lock", &stage.path, errno)),
         }
