@@ -11,11 +11,9 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, Permissions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -23,7 +21,7 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use nix::errno::Errno;
-use nix::sys::stat::SFlag;
+use nix::sys::stat::{Mode, SFlag, umask};
 use nix::unistd::geteuid;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::seam;
@@ -275,8 +273,11 @@ fn listen(dir: &Dir) -> Result<UnixListener> {
     }
     let bind = || {
         seam::pass("create")?;
-        let listener = UnixListener::bind(short_path(dir))?;
-        fs::set_permissions(short_path(dir), Permissions::from_mode(MODE))?;
+        // Not by its name, under which whoever may write there can put something else.
+        let before = umask(Mode::from_bits_truncate(0o777 & !MODE));
+        let listener = UnixListener::bind(short_path(dir));
+        umask(before);
+        let listener = listener?;
         listener.set_nonblocking(true)?;
         Ok::<_, std::io::Error>(listener)
     };

@@ -18,10 +18,11 @@ use nix::dir;
 use nix::errno::Errno;
 use nix::fcntl::{self, AT_FDCWD, AtFlags, OFlag};
 use nix::libc;
-use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstatat, mkdirat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstatat, mkdirat};
 use nix::unistd::{self, Gid, UnlinkatFlags, fchown, geteuid, linkat, symlinkat, unlinkat};
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::fifo::Identity;
+use standpipe_common::way::{self, Use};
 use standpipe_common::{own, rename, seam};
 
 pub use self::file::{
@@ -60,18 +61,42 @@ pub struct Dir {
 impl Dir {
     /// Opens the directory at `path`, made if its parent exists.
     pub fn open_or_make(path: &Path) -> Result<Dir> {
-        match make_dir(AT_FDCWD, path) {
+        match Dir::open(path) {
+            Err(error) if error.errno() == Some(Errno::ENOENT) => {}
+            opened => return opened,
+        }
+        let spot = way::place(path, geteuid()).cannot("make directory", path)?;
+        match make_dir(&spot.dir, Path::new(&spot.name)) {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(errno) => return Err(Error::new("make directory", path, errno)),
         }
         Dir::open(path)
     }
 
-    /// Opens the directory at `path`.
+    /// Opens the directory at `path`, unless a stranger leads there.
     pub fn open(path: &Path) -> Result<Dir> {
+        let (place, _) = way::open(path, Use::Keep).cannot("open directory", path)?;
+        Dir::at(&place, path)
+    }
+
+    /// The same, with its own path for messages, whatever links lead there.
+    pub fn open_itself(path: &Path) -> Result<Dir> {
+        let reached = way::reach(path, Use::Keep).cannot("open directory", path)?;
+        Dir::at(&reached.file, &reached.path)
+    }
+
+    fn at(place: &File, path: &Path) -> Result<Dir> {
         let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let file = fcntl::open(path, flags, Mode::empty()).cannot("open directory", path)?;
+        let file = fcntl::openat(place, ".", flags, Mode::empty()).cannot("open directory", path)?;
         Ok(Dir { file: file.into(), path: path.to_path_buf() })
+    }
+
+    /// The directory that this one is in.
+    pub fn parent(&self) -> Result<Dir> {
+        let path = self.path.join("..");
+        let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let file = fcntl::openat(&self.file, "..", flags, Mode::empty()).cannot("open directory", &path)?;
+        Ok(Dir { file: file.into(), path })
     }
 
     /// Opens a directory in this one, made if it is not there. A link is followed only if root or our own uid made it.
@@ -87,17 +112,20 @@ impl Dir {
     /// The same, where a missing directory is an error.
     pub fn existing_sub(&self, name: &OsStr) -> Result<Dir> {
         let path = self.path.join(name);
-        let mut flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
         let found = self.stat(name).cannot("look at", &path)?;
-        if is_kind(&found, SFlag::S_IFLNK) {
-            if !is_trusted(&found) {
-                let cause = format!("it is a link that user {} made; only root or the reader may", found.st_uid);
-                return Err(Error::because("open directory", path, cause));
-            }
-            flags.remove(OFlag::O_NOFOLLOW);
+        if is_kind(&found, SFlag::S_IFLNK) && !is_trusted(&found) {
+            let cause = format!("it is a link that user {} made; only root or the reader may", found.st_uid);
+            return Err(Error::because("open directory", path, cause));
         }
-        let file = fcntl::openat(&self.file, name, flags, Mode::empty()).cannot("open directory", &path)?;
-        Ok(Dir { file: file.into(), path })
+        let at = std::path::absolute(&self.path).cannot("find", &self.path)?;
+        let below = way::open_below(&self.file, &at, Path::new(name), Use::Keep);
+        let (place, metadata) = below.cannot("open directory", &path)?;
+        let is_ours = |uid| uid == geteuid().as_raw() || way::is_trusted(uid).unwrap_or(false);
+        if !is_ours(metadata.uid()) && metadata.uid() != self.metadata()?.uid() {
+            let cause = format!("user {} owns it, but neither the reader nor who owns the log root", metadata.uid());
+            return Err(Error::because("use directory", path, cause));
+        }
+        Dir::at(&place, &path)
     }
 
     /// Another handle on the same directory, for another thread.
@@ -387,8 +415,11 @@ fn make_dir(at: impl AsFd, name: &Path) -> nix::Result<()> {
     }
     seam::pass("mkdir").map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
     mkdirat(&at, name, bits(DIR_MODE))?;
-    // mkdir ignores the set-group-ID bit.
-    fchmodat(&at, name, bits(DIR_MODE), FchmodatFlags::FollowSymlink)
+    // mkdir ignores the set-group-ID bit. Whoever may write there can have put something else in its place.
+    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let made = File::from(fcntl::openat(&at, name, flags, Mode::empty())?);
+    let is_ours = made.metadata().is_ok_and(|made| made.uid() == geteuid().as_raw());
+    if is_ours { fchmod(&made, bits(DIR_MODE)) } else { Err(Errno::EPERM) }
 }
 
 fn give_group(file: &File, mode: FileMode) -> nix::Result<()> {

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,6 +21,7 @@ use standpipe_common::archive::Archive;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::policy::Hook;
 use standpipe_common::sys;
+use standpipe_common::way::{self, Use};
 
 /// Between TERM and KILL, when its time is over.
 const TERM_SPAN: Duration = Duration::from_secs(5);
@@ -59,6 +60,9 @@ impl Facts {
 /// It could not be started, did not succeed, or took too long.
 pub fn run(hook: &Hook, timeout: Duration, facts: &Facts) -> Result<()> {
     let Some((program, args)) = hook.0.split_first() else { return Ok(()) };
+    if program.contains('/') {
+        way::open(Path::new(program), Use::Read).cannot("run hook", program)?;
+    }
     // Whoever started us may have left descriptors open that are none of the hook's business.
     sys::close_others_on_exec();
     let to_stderr = || io::stderr().as_fd().try_clone_to_owned().map_or_else(|_| Stdio::null(), Stdio::from);

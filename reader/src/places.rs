@@ -1,7 +1,7 @@
 //! The pipes directory at work: its links, the lane that drains what each leads to, and what is wrong with it.
 //!
 //! Invariants: a pipe is opened before any log directory is, so that nobody waits for a disk; one FIFO has one lane,
-//! the first link by name that leads to it; a link that leads to nothing sound leaves its lane as it was, and so does
+//! that of the link which has it already, or leads there the straightest; a link that leads to nothing sound leaves its lane as it was, and so does
 //! a policy with mistakes. A reread touches no lane whose link and policy are as they were.
 
 use std::collections::HashMap;
@@ -18,6 +18,7 @@ use standpipe_common::name::PipeName;
 use standpipe_common::pipes::Entry;
 use standpipe_common::policy::Policy;
 use standpipe_common::watch::Watch;
+use standpipe_common::way::Pass;
 
 use crate::drain::Drain;
 use crate::lane::Lane;
@@ -141,7 +142,10 @@ impl Places {
 
     /// Opens the pipe of every place that has another one than before. Those without a lane are returned.
     fn open(&mut self, drain: &mut Drain, now: Instant, starved: &mut usize) -> Vec<(usize, Fifo)> {
-        self.taken.clear();
+        let _walks = Pass::begin();
+        let links = self.all.iter().enumerate().map(|(index, place)| (index, &place.entry.link));
+        let has = |index: usize, identity| self.all[index].lane.is_some_and(|lane| drain.identity(lane) == identity);
+        self.taken = fifo::claims(links, has);
         let watched = self.watch.forget();
         let mut opened = Vec::new();
         for index in 0..self.all.len() {

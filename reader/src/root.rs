@@ -59,8 +59,7 @@ impl Root {
             others::refuse(&dir, &Listing::read(&dir)?)?;
         }
         let root = Root::open(path)?;
-        let parent = Dir::open(&path.join(".."))?;
-        refuse_if_locked(&parent, path)?;
+        refuse_if_locked(&root.dir.parent()?, path)?;
         Ok(root)
     }
 

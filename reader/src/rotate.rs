@@ -10,12 +10,13 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::sys::stat::SFlag;
 use standpipe_common::error::{Cannot, Error, Result, Stop};
 use standpipe_common::name::NAME_MAX;
 
 use crate::cli::RotateArgs;
 use crate::control::{BEGUN, CALL_SPAN_MAX, CONTROL, DONE, REFUSED, line_of, short_path};
-use crate::disk::Dir;
+use crate::disk::{self, Dir};
 use crate::logs::select::log_root;
 use crate::status::show::unknown_name;
 use crate::status::snapshot::lane_names;
@@ -53,11 +54,17 @@ fn is_sayable(name: &OsStr) -> bool {
 }
 
 fn call(root: &Dir) -> Result<UnixStream> {
+    let path = root.path_of(CONTROL);
+    // A link there could lead to anybody's socket.
+    let found = root.stat(CONTROL).ok().filter(|stat| !disk::is_kind(stat, SFlag::S_IFSOCK));
+    if found.is_some() {
+        return Err(Error::because("call the reader at", path, "not a socket"));
+    }
     UnixStream::connect(short_path(root)).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             Error::because("rotate logs in", root.path(), "no reader runs on it")
         }
-        _ => Error::new("call the reader at", root.path_of(CONTROL), error),
+        _ => Error::new("call the reader at", &path, error),
     })
 }
 

@@ -12,8 +12,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::AtFlags;
 use nix::sys::stat::SFlag;
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, faccessat};
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::own;
 
@@ -25,6 +26,8 @@ const TARGET_PREFIX: &str = "standpipe-mailbox-";
 
 /// Start of the name of a link whose target is being made or removed.
 const UNFINISHED_PREFIX: &str = ".unfinished-mailbox-";
+
+const NOT_OURS: &str = "not a regular file of ours with a single name; move it elsewhere";
 
 /// The place of all mailboxes of a log root.
 #[derive(Debug)]
@@ -95,8 +98,14 @@ impl Shelf {
     }
 
     /// Where a mailbox lies. `None`: its link leads to nothing.
+    ///
+    /// # Errors
+    /// The kernel's; or it is not ours: a log root in a directory that a group may write can have one of anybody.
     pub fn place(&self, name: &str) -> Result<Option<Place>> {
-        place(&self.root, OsStr::new(name))
+        let Some(place) = place(&self.root, OsStr::new(name))? else { return Ok(None) };
+        let path = place.dir.path_of(&place.file);
+        let found = place.dir.stat(&place.file).cannot("look at mailbox", &path)?;
+        if disk::is_ours(&found) { Ok(Some(place)) } else { Err(Error::because("open mailbox", path, NOT_OURS)) }
     }
 
     /// Removes a mailbox, link and file.
@@ -162,16 +171,16 @@ fn place(root: &Dir, name: &OsStr) -> Result<Option<Place>> {
         Err(Errno::ENOENT) => Ok(None),
         Err(errno) => Err(Error::new("look at mailbox", target, errno)),
         Ok(stat) if disk::is_ours(&stat) => Ok(Some(Place { file: file.into(), dir })),
-        Ok(_) => Err(Error::because("open mailbox", target, "it is no regular file of ours with one name")),
+        Ok(_) => Err(Error::because("open mailbox", target, NOT_OURS)),
     }
 }
 
 fn open_elsewhere(path: &Path) -> Result<Dir> {
     // Links in the log root lead there whatever our current directory is.
-    let path = path.canonicalize().cannot("use mailbox_dir", path)?;
-    let dir = Dir::open(&path)?;
+    let dir = Dir::open_itself(path)?;
     disk::refuse_if_others_may_write(&dir)?;
-    access(&path, AccessFlags::W_OK | AccessFlags::X_OK).cannot("write into mailbox_dir", &path)?;
+    let may_write = faccessat(&dir, ".", AccessFlags::W_OK | AccessFlags::X_OK, AtFlags::empty());
+    may_write.cannot("write into mailbox_dir", dir.path())?;
     Ok(dir)
 }
 

@@ -12,7 +12,7 @@ use crate::shelf;
 /// One sentence on what waits for the log directory `dir`, in its own mailboxes or those of the log root above it.
 pub fn sentence(dir: &Dir) -> Option<String> {
     let lane = dir.path().canonicalize().ok()?.file_name()?.to_owned();
-    let parent = Dir::open(&dir.path().join("..")).ok();
+    let parent = dir.parent().ok();
     let own = look(dir, OsStr::new(SELF));
     let above = parent.as_ref().map(|parent| look(parent, &lane)).unwrap_or_default();
     let mut words = Vec::new();
