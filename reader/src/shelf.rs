@@ -27,7 +27,7 @@ const TARGET_PREFIX: &str = "standpipe-mailbox-";
 /// Start of the name of a link whose target is being made or removed.
 const UNFINISHED_PREFIX: &str = ".unfinished-mailbox-";
 
-const NOT_OURS: &str = "not a regular file of ours with a single name; move it elsewhere";
+const NOT_OURS: &str = "it is no regular file of ours with one name; move it elsewhere";
 
 /// The place of all mailboxes of a log root.
 #[derive(Debug)]
