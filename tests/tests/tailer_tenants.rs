@@ -4,18 +4,21 @@
 mod support_c;
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::lchown;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use standpipe_tests::deadline::within;
-use standpipe_tests::privilege::is_root;
+use standpipe_tests::privilege::{is_root, needs_tool};
+use standpipe_tests::process::{Process, command};
 use standpipe_tests::scratch::make_fifo;
 
-use support_c::log::Log;
+use support_c::log::{Log, numbered, rename_and_create};
 use support_c::sink::Drain;
 use support_c::{Owner, Tailing};
 
@@ -143,4 +146,80 @@ fn who_locks_his_staging_pipe_waits_alone() {
     assert_eq!(drain.bytes(), b"his own line\n");
     house.stop();
     drop(own);
+}
+
+/// Takes a write lease on each of these files as the tenant, and takes it again whenever it is broken.
+fn lease(paths: &[PathBuf]) -> Process {
+    const SCRIPT: &str = "
+        use Fcntl qw(F_SETLEASE F_WRLCK);
+        $SIG{IO} = sub {};
+        my @files = map { open(my $file, '+<', $_) or die; $file } @ARGV;
+        fcntl($_, F_SETLEASE, F_WRLCK) or die \"no lease: $!\" for @files;
+        $| = 1;
+        print \"taken\\n\";
+        while (1) { fcntl($_, F_SETLEASE, F_WRLCK) for @files; select(undef, undef, undef, 0.01); }
+    ";
+    let mut perl = command("perl");
+    perl.arg("-e").arg(SCRIPT).args(paths).stdout(Stdio::piped());
+    if is_root() {
+        perl.uid(TENANT).gid(TENANT);
+    }
+    let mut process = Process::start(&mut perl);
+    let mut said = [0; 6];
+    process.stdout.take().unwrap().read_exact(&mut said).unwrap();
+    assert_eq!(said, *b"taken\n");
+    process
+}
+
+/// Packs a file and removes it, as rotators do.
+fn pack(path: &Path) -> PathBuf {
+    assert!(command("gzip").arg(path).status().unwrap().success());
+    PathBuf::from(format!("{}.gz", path.display()))
+}
+
+#[test]
+fn who_has_leases_on_his_files_delays_his_own_lines_alone() {
+    needs_tool("perl", || {
+        let mut house = House::new();
+        let spool = house.stand.scratch.make_dir("tenant/spool");
+        let fifo = house.at("spooled");
+        make_fifo(&fifo, 0o660);
+        let drain = Drain::start(&fifo);
+        let path = house.stand.scratch.make_dir("tenant/logs").join("app.log");
+        let mut his = Log::open(&path, 2, Owner::Tailer);
+        his.write(10);
+        house.give();
+        let keys = format!("[[spool]]\ndir = {spool:?}\npipe = {fifo:?}\n");
+        let tables = [("../tenant/logs/app.log", "")];
+        let configured = |house: &mut House| house.start(&keys, &tables);
+        configured(&mut house);
+        house.stand.wait_delivered(&[&his]);
+        house.stand.stop();
+        // What was rotated meanwhile: twice, and packed once.
+        for _ in 0..2 {
+            his.write(10);
+            rename_and_create(&mut his);
+            his.write(10);
+        }
+        let packed = pack(&numbered(&path, 2));
+        fs::write(spool.join("whole"), "spooled\n").unwrap();
+        // A lease is for a file that nobody else has open.
+        drop(his.reopen_elsewhere(&house.at("unfollowed")));
+        house.give();
+        let holder = lease(&[path.clone(), numbered(&path, 1), packed, spool.join("whole")]);
+        configured(&mut house);
+        house.probe();
+        let began = Instant::now();
+        house.stand.stop();
+        assert!(began.elapsed() < STOP_MAX, "it took {:?} to end", began.elapsed());
+        configured(&mut house);
+        house.probe();
+        drop(holder);
+        house.stand.wait_delivered(&[&house.honest, &his]);
+        let is_there = within(10 * LATENCY_MAX, || drain.bytes() == b"spooled\n");
+        assert!(is_there, "{}", house.stand.daemon().stderr());
+        let tally = house.stand.tally(&[&house.honest, &his]);
+        assert!(tally.is_whole(), "{tally:?}\n{}", house.stand.daemon().stderr());
+        house.stand.stop();
+    });
 }
