@@ -15,6 +15,7 @@
 //! It does not decide when to save, says nothing by itself, and does not compare the states with the files that they
 //! are about.
 
+pub mod durable;
 mod files;
 pub mod form;
 mod lock;

@@ -55,6 +55,8 @@ pub struct Config {
     pub inotify: bool,
     /// How long a new generation waits for writers of the one before.
     pub late_writer_max: Duration,
+    /// How long what was delivered into a pipe may not be on disk at its other end.
+    pub durable_span: Duration,
     /// What to follow.
     pub files: Vec<FileConfig>,
     /// Directories whose files are collected. There is one at least if there is no file to follow.
@@ -239,6 +241,7 @@ impl Config {
             state_file,
             output,
             inotify,
+            durable_span,
             on_corrupt,
             // Taken up.
             poll_interval: _,
@@ -252,6 +255,7 @@ impl Config {
             ("state_file", keep(state_file, &before.state_file)),
             ("output", keep(output, &before.output)),
             ("inotify", keep(inotify, &before.inotify)),
+            ("durable_ms", keep(durable_span, &before.durable_span)),
             ("on_corrupt", keep(on_corrupt, &before.on_corrupt)),
         ];
         kept.into_iter().filter(|(_, is_kept)| *is_kept).map(|(key, _)| key).collect()
@@ -286,6 +290,8 @@ impl Default for Config {
             on_corrupt: OnCorrupt::Fail,
             inotify: true,
             late_writer_max: Duration::from_secs(10),
+            // 30 s until the kernel writes, 5 s until it looks, 30 s until a file system commits, and the writing.
+            durable_span: Duration::from_secs(70),
             files: Vec::new(),
             spools: Vec::new(),
         }

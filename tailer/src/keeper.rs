@@ -16,6 +16,7 @@ use standpipe_common::error::Error;
 
 use crate::backoff::Backoff;
 use crate::checkpoint::Checkpoint;
+use crate::checkpoint::durable::{Durable, Flow};
 use crate::identity::Identity;
 use crate::state::SourceState;
 
@@ -43,6 +44,8 @@ pub struct Keeper {
     gone: VecDeque<SourceState>,
     /// When those that are gone are forgotten next.
     forget_at: Instant,
+    /// What is on disk at the other end of pipes, too.
+    durable: Option<Durable>,
     is_changed: bool,
     saved: Instant,
     trouble: Backoff,
@@ -66,10 +69,20 @@ impl Keeper {
             others,
             gone: VecDeque::new(),
             forget_at: now,
+            durable: None,
             is_changed: false,
             saved: now,
             trouble: Backoff::default(),
         }
+    }
+
+    /// Keeps as well what a run after a power cut goes back to, and writes down whose run this is.
+    ///
+    /// # Errors
+    /// It cannot be written; it is kept all the same.
+    pub fn keep_durable(&mut self, durable: Option<Durable>) -> Result<(), Error> {
+        self.durable = durable;
+        self.durable.as_mut().map_or(Ok(()), Durable::begin)
     }
 
     /// Whether it outlives this run.
@@ -124,16 +137,18 @@ impl Keeper {
     /// When positions are to be written. `None`: nothing changed.
     pub fn due(&self) -> Option<Instant> {
         let next = self.trouble.due().unwrap_or(self.saved + SAVE_SPAN);
-        (self.is_changed && self.has_file()).then_some(next)
+        let durable = self.durable.as_ref().and_then(|durable| durable.due(self.saved)).map(|due| due.max(next));
+        (self.is_changed && self.has_file()).then_some(next).or(durable)
     }
 
-    /// Writes everything. `now_ns`: by the wall clock, for what is not followed is remembered across runs.
+    /// Writes everything; `flows` says what went through pipes. `now_ns`: by the wall clock, for what is not followed is remembered across runs.
     ///
     /// # Errors
     /// The disk's; it is tried again when it is [due](Keeper::due).
     pub fn save(
         &mut self,
         states: Vec<SourceState>,
+        flows: &[Flow],
         is_durable: bool,
         now: Instant,
         now_ns: i64,
@@ -142,7 +157,13 @@ impl Keeper {
         let Some(checkpoint) = &mut self.checkpoint else { return Ok(()) };
         let mut all = states;
         all.extend(self.others.values().cloned());
-        match checkpoint.save(&all, is_durable) {
+        let is_kept = self.durable.as_mut().map_or(Ok(()), |durable| {
+            all.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+            durable.note(&all, flows, now);
+            // First: what is durable must not run ahead of it.
+            durable.save(is_durable)
+        });
+        match is_kept.and_then(|()| checkpoint.save(&all, is_durable)) {
             Ok(()) => {
                 self.is_changed = !is_durable;
                 if is_durable {
@@ -158,6 +179,16 @@ impl Keeper {
                 Err(Unsaved { error, is_first })
             }
         }
+    }
+
+    /// The run ends in order, and all that it delivered was taken.
+    ///
+    /// # Errors
+    /// It cannot be written down: a run after another boot repeats more.
+    pub fn end(&mut self) -> Result<(), Error> {
+        let Some(durable) = &mut self.durable else { return Ok(()) };
+        durable.end();
+        durable.save(true)
     }
 
     fn forget(&mut self, now: Instant, now_ns: i64) {
@@ -228,7 +259,7 @@ mod tests {
         let mut keeper = keeper(&state, states, start);
         let mut kept_after = |hours: i64| {
             let now = start + Duration::from_secs(hours as u64 * 3600);
-            keeper.save(Vec::new(), false, now, hours * HOUR_NS + 1).unwrap();
+            keeper.save(Vec::new(), &[], false, now, hours * HOUR_NS + 1).unwrap();
             if hours == 100 {
                 let again = keeper.take(&app.join("again"), None).unwrap();
                 assert_eq!(again.left_ns, 0);
@@ -252,11 +283,11 @@ mod tests {
         let state = dir.path().join("state.json");
         let known = vec![SourceState { path: dir.path().join("gone"), ..SourceState::default() }];
         let start = Instant::now();
-        keeper(&state, known, start).save(Vec::new(), true, start, 7).unwrap();
+        keeper(&state, known, start).save(Vec::new(), &[], true, start, 7).unwrap();
         let Start::Known(known) = Checkpoint::open(&state, OnCorrupt::Fail).unwrap().start else { panic!() };
         assert_eq!(known[0].left_ns, 7);
         let mut keeper = keeper(&state, known, start);
-        keeper.save(Vec::new(), true, start, 7 + FORGET_AFTER_NS).unwrap();
+        keeper.save(Vec::new(), &[], true, start, 7 + FORGET_AFTER_NS).unwrap();
         assert_eq!(keeper.others().count(), 0);
     }
 
@@ -273,7 +304,7 @@ mod tests {
         let start = Instant::now();
         let mut keeper = keeper(&dir.path().join("state.json"), (0..2000).map(source).collect(), start);
         let began = Instant::now();
-        keeper.save(Vec::new(), false, start, 1 + FORGET_AFTER_NS).unwrap();
+        keeper.save(Vec::new(), &[], false, start, 1 + FORGET_AFTER_NS).unwrap();
         assert_eq!(keeper.others().count(), 0);
         // Once for each of them the directory would be four million files.
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());

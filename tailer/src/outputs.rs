@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use standpipe_common::error::Result;
 
+use crate::checkpoint::durable::Flow;
 use crate::identity::Origin;
 use crate::lines::SourceId;
 use crate::order::{Oddity, Window};
@@ -192,6 +193,11 @@ impl Outputs {
     /// Whether all is delivered.
     pub fn is_empty(&mut self) -> bool {
         self.list.iter_mut().all(|slot| slot.kind.output().is_empty())
+    }
+
+    /// What went through each pipe.
+    pub fn flows(&mut self) -> Vec<Flow> {
+        self.list.iter_mut().filter_map(|slot| slot.kind.stage()).map(|stage| stage.flow()).collect()
     }
 
     /// Whether a source has more than there was room for.

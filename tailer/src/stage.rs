@@ -58,6 +58,7 @@ use self::retry::Retry;
 pub use self::slots::Position;
 use self::steps::Steps;
 use self::target::Target;
+use crate::checkpoint::durable::Flow;
 use crate::identity::Origin;
 use crate::lines::{GenerationId, SourceId};
 
@@ -100,6 +101,9 @@ pub struct Stage {
     record_retry: Retry,
     is_hurried: bool,
     is_recovering: bool,
+    /// Bytes of the block in flight, and of all that were delivered.
+    flying: usize,
+    delivered: u64,
 }
 
 impl Stage {
@@ -142,6 +146,8 @@ impl Stage {
             record_retry: Retry::default(),
             is_hurried: false,
             is_recovering: word.phase != Phase::Idle,
+            flying: 0,
+            delivered: 0,
             file,
         })
     }
@@ -159,6 +165,12 @@ impl Stage {
     /// Whether what a killed process left on its way did not arrive yet.
     pub fn is_recovering(&self) -> bool {
         self.is_recovering
+    }
+
+    /// How much went into the target, and how much of it is there no more: what others put into it counts as ours.
+    pub fn flow(&self) -> Flow {
+        let taken = self.target.queued().map_or(0, |queued| self.delivered.saturating_sub(queued as u64));
+        Flow { delivered: self.delivered, taken }
     }
 
     /// How many generations have a position here.

@@ -17,6 +17,7 @@ mod telling;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::fd::RawFd;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use standpipe_common::clock;
@@ -49,6 +50,8 @@ use hearing::{add_names, watch_files};
 
 /// How soon a batch, or a tailer that ends, asks again for descriptors that sources may have given back.
 pub const FEED_SPAN: Duration = Duration::from_millis(2);
+/// How long readers may take, at the end, for what was delivered last.
+const TAKEN_SPAN: Duration = Duration::from_millis(200);
 /// Looks without a hint in one round.
 const LOOKS_MAX: usize = 512;
 /// Positions that pipes may know, or twice as many as there are generations, before those of finished ones are dropped.
@@ -237,7 +240,12 @@ impl Tailer {
     /// It cannot be written: that run repeats what was delivered since the last one that could.
     pub fn keep_last(&mut self, now: Instant) -> Result<()> {
         let repeated = |error| format!("{error}; the next run repeats what was delivered since the last save");
-        self.save(true, now).map_err(|unsaved| Error::because("store", "the last state", repeated(unsaved.error)))
+        let stored = |unsaved: Unsaved| Error::because("store", "the last state", repeated(unsaved.error));
+        self.save(true, now).map_err(stored)?;
+        if within_a_moment(|| self.outputs.flows().iter().all(|flow| flow.taken == flow.delivered)) {
+            self.keeper.end()?;
+        }
+        Ok(())
     }
 
     fn save(&mut self, is_durable: bool, now: Instant) -> std::result::Result<(), Unsaved> {
@@ -247,7 +255,8 @@ impl Tailer {
         let known = self.roster.iter().map(|followed| &followed.source).filter(|source| source.is_known());
         let mut states: Vec<_> = known.map(Source::state).collect();
         self.held_back.apply(&mut states);
-        self.keeper.save(states, is_durable, now, clock::now_ns())?;
+        let flows = self.outputs.flows();
+        self.keeper.save(states, &flows, is_durable, now, clock::now_ns())?;
         if is_durable {
             self.forget_finished();
         }
@@ -398,4 +407,15 @@ impl Tailer {
 /// The source of a generation.
 fn owner(generation: GenerationId) -> SourceId {
     SourceId((generation.0 >> 32) as u32)
+}
+
+/// Whether something comes true within a moment.
+fn within_a_moment(mut is_true: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + TAKEN_SPAN;
+    loop {
+        match is_true() {
+            false if Instant::now() < deadline => thread::sleep(TAKEN_SPAN / 20),
+            is_true => return is_true,
+        }
+    }
 }

@@ -235,7 +235,7 @@ pub(super) fn refused(path: &Path, what: &str, error: &io::Error) -> Error {
 }
 
 /// A new file of these bytes, in place of one that a killed process left behind.
-fn write_anew(path: &Path, bytes: &[u8], durable: bool) -> Result<()> {
+pub(super) fn write_anew(path: &Path, bytes: &[u8], durable: bool) -> Result<()> {
     remove_own(path)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path).cannot("make", path)?;
     let allowed = seam::pass_write("state-write", bytes.len()).cannot("write", path)?;
@@ -251,12 +251,12 @@ fn sync(file: &File, path: &Path) -> Result<()> {
     file.sync_all().cannot("sync", path)
 }
 
-fn rename(point: &'static str, from: &Path, to: &Path) -> Result<()> {
+pub(super) fn rename(point: &'static str, from: &Path, to: &Path) -> Result<()> {
     seam::pass(point).and_then(|()| fs::rename(from, to)).cannot("replace", to)
 }
 
 /// Removes what a save of ours left at `path`. What is not ours is a refusal.
-fn remove_own(path: &Path) -> Result<()> {
+pub(super) fn remove_own(path: &Path) -> Result<()> {
     own::remove(path, |head| own::begins_with(form::BEFORE_SUM)(head) || head.starts_with(b"{"))
 }
 

@@ -14,6 +14,7 @@
 //!   `offset`, `last_line_hash`, `born_ns`, `epoch`, `guard` and `head` (`bytes`, `hash`), `copy`; none of them if there
 //!   is no generation. `older`: the generations before that one, oldest first, with the same fields. `done`,
 //!   `since_ns` and `left_ns` as [`SourceState`] has them.
+//! - `run` ([`Run`]) stands in `FILE.durable` only.
 //! - A hash is `xxh3-64:` and 16 hexadecimal digits, a `last_line_hash` these alone, or with that before them; one of
 //!   another form counts as none.
 //! - Keys that are not known here are ignored.
@@ -32,7 +33,7 @@ use std::fmt;
 use std::io::Write;
 
 use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::spelling;
@@ -63,12 +64,23 @@ pub enum Flaw {
 /// # Panics
 /// Two states have the same path (in debug builds; such a file could not be read).
 pub fn render(states: &[SourceState]) -> Vec<u8> {
+    render_of(None, states)
+}
+
+/// The same with what it says of a run.
+pub fn render_of(run: Option<&Run>, states: &[SourceState]) -> Vec<u8> {
     let mut sorted: Vec<&SourceState> = states.iter().collect();
     sorted.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     debug_assert!(sorted.is_sorted_by(|a, b| a.path < b.path), "two states of one path");
     let mut bytes = first_line(0);
     let first_line_bytes = bytes.len();
-    write(&mut bytes, format_args!("\"version\":{VERSION},\"files\":{{"));
+    write(&mut bytes, format_args!("\"version\":{VERSION},"));
+    if let Some(run) = run {
+        bytes.extend_from_slice(b"\"run\":");
+        json(&mut bytes, run);
+        bytes.push(b',');
+    }
+    bytes.extend_from_slice(b"\"files\":{");
     for (at, state) in sorted.into_iter().enumerate() {
         bytes.extend_from_slice(if at == 0 { b"\n" } else { b",\n" });
         json(&mut bytes, &spelling::of(&state.path));
@@ -114,10 +126,25 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<SourceState>, Flaw> {
     Ok(states)
 }
 
+/// What bytes that are whole say of a run.
+pub fn run_of(bytes: &[u8]) -> Option<Run> {
+    serde_json::from_slice::<Header>(bytes).ok()?.run
+}
+
+/// The run that wrote a state.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Run {
+    /// The boot.
+    pub boot: String,
+    /// It has ended in order, and whoever reads its pipes had taken everything.
+    pub has_ended: bool,
+}
+
 /// What every version has.
 #[derive(Deserialize)]
 struct Header {
     version: u64,
+    run: Option<Run>,
 }
 
 #[derive(Deserialize)]

@@ -50,6 +50,7 @@ pub(super) fn check(root: &Node, dir: &Path, language: Language, given: &Overrid
         output: top.word("output").unwrap_or(defaults.output),
         on_corrupt: top.word("on_corrupt").unwrap_or(defaults.on_corrupt),
         inotify: top.flag("inotify").unwrap_or(defaults.inotify),
+        durable_span: millis(&top, "durable_ms", defaults.durable_span),
         late_writer_max: millis(&top, "late_writer_max_ms", defaults.late_writer_max),
         files,
         spools,

@@ -183,6 +183,15 @@ pub const TOP: &[Key] = &[
                   come into that one even later are delivered, and counted as late.",
     },
     Key {
+        name: "durable_ms",
+        kind: Kind::Number(0, 3_600_000),
+        default: "70000",
+        at_hup: AtHup::Kept,
+        meaning: "How long a power failure may take lines that were delivered into a pipe: twice the `sync` of that pipe's \
+                  policy where that is a span, else what the kernel needs. After a power failure delivery goes on from \
+                  where it was that long before; what may be repeated is reported.",
+    },
+    Key {
         name: "on_corrupt",
         kind: Kind::Word(&["fail", "beginning", "end"]),
         default: "\"fail\"",

@@ -51,6 +51,7 @@ const FULL: &str = r#"
     poll_interval_ms = 1_000
     inotify = false
     late_writer_max_ms = 0
+    durable_ms = 500
     on_corrupt = "beginning"
     [[files]]
     path = "app.log"
@@ -77,6 +78,7 @@ fn each_key_reaches_its_field() {
         on_corrupt: OnCorrupt::Beginning,
         inotify: false,
         late_writer_max: Duration::ZERO,
+        durable_span: Duration::from_millis(500),
         files: vec![
             FileConfig {
                 exclude: Vec::new(),
@@ -125,7 +127,7 @@ fn the_yaml_that_people_come_with_works_as_it_stands() {
 #[test]
 fn yaml_and_toml_say_the_same() {
     let text = "order: timestamp\nwindow_ms: 100\nstate_file: s/state.json\npipe: p\noutput: json\n\
-                poll_interval_ms: 1000\ninotify: false\nlate_writer_max_ms: 0\non_corrupt: 'beginning'\nfiles:\n\
+                poll_interval_ms: 1000\ninotify: false\nlate_writer_max_ms: 0\ndurable_ms: 500\non_corrupt: 'beginning'\nfiles:\n\
                 - {path: app.log, name: app, pipe: /q, priority: -3, rate_limit: '64KiB/s, burst 1M', start_at: beginning,\n   \
                    rotated: [\"old/app.log*\", /o/*], timestamp: \"%d.%m.%Y %H:%M:%S\", max_idle_ms: 10}\n\
                 - path: ./*.log\n";

@@ -237,6 +237,7 @@ impl Stage {
             Went::On => Ok(Next::Again),
             Went::Delivered => {
                 self.is_recovering = false;
+                self.delivered += std::mem::take(&mut self.flying) as u64;
                 let done = self.in_flight.drain(..);
                 delivered.extend(done.map(|(generation, offset)| Delivered { generation, offset }));
                 Ok(Next::Again)
@@ -278,6 +279,7 @@ impl Stage {
         self.steps.begin(record, &mut self.target, self.area, &entries)?;
         self.begins_inside = self.ends_inside;
         self.ends_inside = record.block().last() != Some(&b'\n');
+        self.flying = runs.bytes();
         self.in_flight = runs.iter().map(|run| (run.generation, run.offset)).collect();
         self.since = (!rest.is_empty()).then_some(now);
         self.filling = rest;

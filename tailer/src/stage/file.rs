@@ -121,8 +121,8 @@ impl RecordFile {
         Ok(Record::of(map, setting.area_bytes))
     }
 
-    /// After another boot nothing of the block in flight is in any pipe, and header and block may be of different
-    /// moments: it is sent again from the positions, which stay.
+    /// After another boot nothing of the block in flight is in any pipe, header and block may be of different moments, and
+    /// what was delivered may not be on disk at the other end: positions are the checkpoint's alone.
     fn settle_boot(&mut self, boot: &str, said: &mut Messages) {
         let boot = boot_bytes(boot);
         if self.record.map_mut().bytes()[BOOT_AT..BOOT_AT + BOOT_ID_BYTES] == boot {
@@ -133,6 +133,7 @@ impl RecordFile {
             said.note(format!("{}: the block in flight is of another boot; it is read again", self.path.display()));
         }
         self.record.store_word(Word::idle(word.area));
+        self.record.release_all();
         self.record.map_mut().bytes_mut()[BOOT_AT..BOOT_AT + BOOT_ID_BYTES].copy_from_slice(&boot);
     }
 }

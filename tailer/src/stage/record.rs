@@ -257,6 +257,12 @@ impl Record {
         self.slots.release(&mut self.map, slot);
     }
 
+    /// Frees all slots, where no block is in flight. The next line begins a line.
+    pub(super) fn release_all(&mut self) {
+        (0..self.slots.count).for_each(|slot| self.release_slot(slot));
+        self.map.store_word(INSIDE_AT, 0);
+    }
+
     /// How far every generation is delivered once the block in flight is, which this record will see to.
     pub fn positions(&self) -> Vec<Position> {
         let mut known: Vec<Option<Position>> = self.slot_positions().collect();

@@ -16,6 +16,7 @@ use standpipe_common::{boot, clock};
 use super::{SLOTS_MAX, Tailer};
 use crate::around::Taken;
 use crate::backoff::Backoff;
+use crate::checkpoint::durable::{self, Durable};
 use crate::checkpoint::{self, Checkpoint, Start};
 use crate::cli::Cli;
 use crate::config::{Config, Format, OnCorrupt, Order, StartAt};
@@ -34,6 +35,7 @@ use crate::sources::Found;
 use crate::sources::globs::Globs;
 use crate::spool::set::Spools;
 use crate::stage::{Position, Stage};
+use crate::state::SourceState;
 use crate::status::board::Board;
 use crate::stdout::Stdout;
 use crate::steady::Steady;
@@ -242,9 +244,38 @@ fn begin(config: &Config, now: Instant) -> Result<Begin> {
         Start::Beginning => (Some(StartAt::Beginning), Vec::new()),
         Start::End => (Some(StartAt::End), Vec::new()),
     };
+    let mut findings = opened.findings;
+    let (durable, known) = take_up_durable(path, config, known, &mut findings)?;
     let first = known.iter().map(|state| state.since_ns).filter(|since| *since > 0).min();
-    let keeper = Keeper::new(Some(opened.checkpoint), known, now);
-    Ok(Begin { keeper, start_at, since_ns: first.unwrap_or(since_ns), findings: opened.findings })
+    let mut keeper = Keeper::new(Some(opened.checkpoint), known, now);
+    keeper.keep_durable(durable).unwrap_or_else(|error| {
+        findings.push(format!("{error}; after a power failure lines may be missing at the other end of a pipe"));
+    });
+    Ok(Begin { keeper, start_at, since_ns: first.unwrap_or(since_ns), findings })
+}
+
+/// What is on disk for certain at the other end of pipes, if there are any, and from where to go on: after a power cut
+/// from there.
+fn take_up_durable(
+    path: &Path,
+    config: &Config,
+    known: Vec<SourceState>,
+    findings: &mut Vec<String>,
+) -> Result<(Option<Durable>, Vec<SourceState>)> {
+    if config.files.iter().all(|file| file.pipe.is_none()) && config.spools.is_empty() {
+        durable::remove(path).unwrap_or_else(|error| findings.push(error.to_string()));
+        return Ok((None, known));
+    }
+    let (durable, back) = Durable::open(path, boot::id()?, config.durable_span, &known);
+    let Some(back) = back else { return Ok((Some(durable), known)) };
+    let bytes = durable::repeated_bytes(&known, &back);
+    if bytes > 0 {
+        findings.push(format!(
+            "the machine stopped without shutting down: lines delivered last may not have reached the disk and are delivered \
+             again; up to {bytes} bytes may be repeated"
+        ));
+    }
+    Ok((Some(durable), back))
 }
 
 /// When one of the files was changed last: the only time of lines without one that makes a batch a function of its

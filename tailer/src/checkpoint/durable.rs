@@ -1,0 +1,234 @@
+//! `FILE.durable`: the state from which a run after a power cut goes on. What was delivered into a pipe is on disk only
+//! some time after its reader took it, and a checkpoint that is durable at once would run ahead of it.
+//!
+//! Invariants: it says no more than was taken from all pipes a span before it was written; it knows every source from
+//! its first position on; it names the boot. A run of the same boot goes on from `FILE` and leaves what it says; a run of
+//! another boot goes back to it, unless the run before ended in order, which the whole machine then did.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use standpipe_common::error::{Cannot, Result};
+
+use super::files::{Found, read, remove_own, rename, write_anew};
+use super::form::{self, Run};
+use crate::identity::Origin;
+use crate::state::SourceState;
+
+/// How often it is asked whether readers have taken what was delivered.
+const ASK_SPAN: Duration = Duration::from_secs(1);
+
+/// How much went into a pipe, bytes since the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Into it.
+    pub delivered: u64,
+    /// Out of it again, for certain.
+    pub taken: u64,
+}
+
+/// What is on disk for certain.
+#[derive(Debug)]
+pub struct Durable {
+    path: PathBuf,
+    run: Run,
+    span: Duration,
+    kept: BTreeMap<PathBuf, SourceState>,
+    next: Option<Next>,
+    /// What is kept is not in the file.
+    is_changed: bool,
+    /// The file is one of ours.
+    is_there: bool,
+}
+
+/// What is kept next.
+#[derive(Debug)]
+struct Next {
+    states: Vec<SourceState>,
+    /// Bytes that every pipe had been given then.
+    delivered: Vec<u64>,
+    /// When all of them had been taken.
+    taken: Option<Instant>,
+}
+
+impl Durable {
+    /// That of the state file `state`, which says `known`. The second value is what this run has to go back to.
+    pub fn open(
+        state: &Path,
+        boot: String,
+        span: Duration,
+        known: &[SourceState],
+    ) -> (Durable, Option<Vec<SourceState>>) {
+        let path = path_of(state);
+        let of_paths =
+            |states: &[SourceState]| states.iter().map(|state| (state.path.clone(), state.clone())).collect();
+        let run = Run { boot, has_ended: false };
+        let mut durable =
+            Durable { path, run, span, kept: of_paths(known), next: None, is_changed: true, is_there: false };
+        let before = fs::read(&durable.path).ok().and_then(|bytes| form::run_of(&bytes));
+        let (Some(before), Found::Whole(states)) = (before, read(&durable.path)) else { return (durable, None) };
+        if known.is_empty() {
+            // The state was removed, to begin as for the first time.
+            return (durable, None);
+        }
+        (durable.is_changed, durable.is_there) = (before != durable.run, true);
+        if before.boot != durable.run.boot && before.has_ended {
+            return (durable, None);
+        }
+        let is_cut = before.boot != durable.run.boot;
+        durable.kept.extend(of_paths(&states));
+        let back = is_cut.then(|| durable.kept.values().cloned().collect());
+        (durable, back)
+    }
+
+    /// Writes down at the start whose run this is, if anything is known.
+    pub fn begin(&mut self) -> Result<()> {
+        if self.kept.is_empty() && !self.path.exists() { Ok(()) } else { self.save(true) }
+    }
+
+    /// Takes in what all sources say now, in the order of their paths, and how much went through the pipes.
+    pub fn note(&mut self, states: &[SourceState], flows: &[Flow], now: Instant) {
+        if flows.is_empty() {
+            return;
+        }
+        for state in states {
+            if !self.kept.contains_key(&state.path) {
+                self.kept.insert(state.path.clone(), state.clone());
+                self.is_changed = true;
+            }
+        }
+        if let Some(next) = &mut self.next
+            && next.taken.is_none()
+            && next.delivered.iter().zip(flows).all(|(delivered, flow)| flow.taken >= *delivered)
+        {
+            next.taken = Some(now);
+        }
+        if let Some(next) = self.next.take_if(|next| next.taken.is_some_and(|taken| now >= taken + self.span)) {
+            let fresh: BTreeMap<_, _> = next.states.into_iter().map(|state| (state.path.clone(), state)).collect();
+            self.kept.retain(|path, _| states.binary_search_by(|state| state.path.cmp(path)).is_ok());
+            self.kept.extend(fresh);
+            self.is_changed = true;
+        }
+        let is_other = || !states.iter().eq(self.kept.values());
+        if self.next.is_none() && is_other() {
+            let delivered = flows.iter().map(|flow| flow.delivered).collect();
+            self.next = Some(Next { states: states.to_vec(), delivered, taken: None });
+        }
+    }
+
+    /// When it is to be noted again. `None`: what is kept is all there is.
+    pub fn due(&self, now: Instant) -> Option<Instant> {
+        self.next.as_ref().map(|next| next.taken.map_or(now + ASK_SPAN, |taken| taken + self.span))
+    }
+
+    /// This run ends in order, and all that it delivered was taken.
+    pub fn end(&mut self) {
+        self.run.has_ended = true;
+        self.is_changed = true;
+    }
+
+    /// Writes it down if it changed, before anything is delivered, and else with a checkpoint that is durable.
+    pub fn save(&mut self, is_durable: bool) -> Result<()> {
+        if !self.is_changed || self.is_there && !is_durable {
+            return Ok(());
+        }
+        let states: Vec<SourceState> = self.kept.values().cloned().collect();
+        let fresh = with_ending(&self.path, ".new");
+        write_anew(&fresh, &form::render_of(Some(&self.run), &states), true)?;
+        rename("state-durable", &fresh, &self.path)?;
+        let dir = self.path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(dir).and_then(|dir| dir.sync_all()).cannot("sync", dir)?;
+        (self.is_changed, self.is_there) = (false, true);
+        Ok(())
+    }
+}
+
+/// Where it is.
+pub fn path_of(state: &Path) -> PathBuf {
+    with_ending(state, ".durable")
+}
+
+/// Removes it where nothing is delivered into a pipe: it would grow old.
+pub fn remove(state: &Path) -> Result<()> {
+    remove_own(&path_of(state))
+}
+
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// How many bytes are delivered again by going back from `known` to `before`, at most.
+pub fn repeated_bytes(known: &[SourceState], before: &[SourceState]) -> u64 {
+    let before: BTreeMap<&Path, &SourceState> = before.iter().map(|state| (state.path.as_path(), state)).collect();
+    let offset_of = |state: &SourceState, origin: Origin| {
+        let generations = &before.get(state.path.as_path())?.generations;
+        generations.iter().find(|generation| generation.origin == origin).map(|generation| generation.offset)
+    };
+    let was_done = |state: &SourceState, origin: Origin| {
+        before.get(state.path.as_path()).is_some_and(|before| before.done.iter().any(|done| done.origin == origin))
+    };
+    let of_source = |state: &SourceState| {
+        let open = state.generations.iter().map(|generation| (generation.origin, generation.offset));
+        let done = state.done.iter().filter(|done| !was_done(state, done.origin));
+        let all = open.chain(done.map(|done| (done.origin, done.offset.unwrap_or(done.size))));
+        all.map(|(origin, offset)| offset.saturating_sub(offset_of(state, origin).unwrap_or(0))).sum::<u64>()
+    };
+    known.iter().map(of_source).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Identity;
+    use crate::state::GenerationState;
+
+    const SPAN: Duration = Duration::from_secs(10);
+
+    fn states(offset: u64) -> Vec<SourceState> {
+        let origin = Origin { identity: Identity { ino: 7, ..Identity::default() }, epoch: 0 };
+        let generations = vec![GenerationState { origin, offset, ..GenerationState::default() }];
+        vec![SourceState { path: "/a".into(), generations, is_live: true, ..SourceState::default() }]
+    }
+
+    #[test]
+    fn what_was_taken_a_span_ago_is_gone_back_to_after_a_cut_and_never_in_the_same_boot() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state.json");
+        let start = Instant::now();
+        let at = |secs: u64| start + Duration::from_secs(secs);
+        let open = |boot: &str, known: u64| Durable::open(&state, boot.to_owned(), SPAN, &states(known));
+        let (mut durable, back) = open("one", 5);
+        assert_eq!(back, None);
+        let flow = |delivered, taken| [Flow { delivered, taken }];
+        for (secs, offset, flow, kept) in [
+            (0, 10, flow(10, 0), 5),
+            // Not taken yet, then taken, then a span old.
+            (20, 20, flow(20, 9), 5),
+            (21, 30, flow(30, 10), 5),
+            (30, 40, flow(40, 40), 5),
+            (31, 50, flow(50, 40), 10),
+            (32, 50, flow(50, 50), 10),
+            (42, 50, flow(50, 50), 50),
+        ] {
+            durable.note(&states(offset), &flow, at(secs));
+            durable.save(true).unwrap();
+            assert_eq!(open("one", 60).1, None);
+            assert_eq!(open("two", 60).1, Some(states(kept)), "{secs}");
+        }
+        assert_eq!(durable.due(at(42)), None, "nothing is left to be kept");
+        assert_eq!(repeated_bytes(&states(60), &states(50)), 10);
+        // The machine went down in order.
+        durable.end();
+        durable.save(true).unwrap();
+        assert_eq!(open("two", 60).1, None);
+        // Not if the tailer was only started again.
+        let (mut again, back) = open("one", 60);
+        assert_eq!(back, None);
+        again.save(true).unwrap();
+        assert_eq!(open("two", 60).1, Some(states(50)));
+    }
+}
