@@ -27,6 +27,7 @@ pub mod cure;
 pub mod descriptors;
 pub mod error;
 pub mod fifo;
+pub mod file_limit;
 pub mod logger;
 pub mod mapped_text;
 pub mod name;

@@ -129,6 +129,14 @@ pub fn push_escaped(line: &str, text: &mut String) {
     }
 }
 
+/// A description of standard error of our own that never waits, where there can be one: see [`Output`].
+pub fn own_stderr() -> Option<File> {
+    match Output::stderr() {
+        Output::Own(file) => Some(file),
+        Output::Inherited => None,
+    }
+}
+
 /// Where lines go.
 enum Output {
     /// A description of our own, which may be non-blocking without harm to anybody.

@@ -10,6 +10,8 @@ use std::mem::MaybeUninit;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::ptr::NonNull;
 use std::slice;
 use std::sync::OnceLock;
@@ -158,13 +160,15 @@ pub fn close_others_on_exec() {
     unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
 }
 
-/// Gives the calling thread, and what it starts, a umask of its own. nix has no unshare without another feature.
-pub fn own_umask(mask: u32) -> io::Result<()> {
-    // SAFETY: plain numbers; the thread gets its own working directory and umask, as they were.
-    Errno::result(unsafe { libc::unshare(libc::CLONE_FS) })?;
-    // SAFETY: a plain number.
-    unsafe { libc::umask(mask) };
-    Ok(())
+/// Gives the program that a command starts a umask of its own, set between fork and exec.
+pub fn set_umask(command: &mut Command, mask: u32) {
+    // SAFETY: umask(2) is async-signal-safe, takes a plain number and cannot fail.
+    unsafe {
+        command.pre_exec(move || {
+            libc::umask(mask);
+            Ok(())
+        });
+    }
 }
 
 /// Puts the calling thread behind everybody else: work that nobody waits for. nix has no setpriority.
@@ -173,17 +177,24 @@ pub fn lower_thread_priority() {
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) };
 }
 
-/// Makes SIGBUS, which a store into a mapping raises when its disk fails, an exit with `code` after one sentence.
+/// Makes SIGBUS, which a store into a mapping raises when its disk fails, an exit with `code` after one sentence. The
+/// sentence goes to `own`, a description of standard error that never waits; without one to standard error where that
+/// has room: it may be a pipe that nobody reads any more now.
 ///
 /// # Errors
 /// When the kernel or a second call refuses.
-pub fn exit_on_bus_error(sentence: String, code: i32) -> io::Result<()> {
-    static SENTENCE: OnceLock<String> = OnceLock::new();
-    let sentence = SENTENCE.get_or_init(|| sentence);
-    // SAFETY: write(2) and _exit(2) are async-signal-safe, and the sentence is never freed.
+pub fn exit_on_bus_error(sentence: String, own: Option<File>, code: i32) -> io::Result<()> {
+    static SENTENCE: OnceLock<(String, Option<File>)> = OnceLock::new();
+    let (sentence, own) = SENTENCE.get_or_init(|| (sentence, own));
+    let own = own.as_ref().map(AsRawFd::as_raw_fd);
+    // SAFETY: poll(2), write(2) and _exit(2) are async-signal-safe; sentence and descriptor live as long as the program,
+    // and the pollfd on our stack for the time of the call.
     unsafe {
         signal_hook::low_level::register(libc::SIGBUS, move || {
-            libc::write(2, sentence.as_ptr().cast(), sentence.len());
+            let mut asked = libc::pollfd { fd: 2, events: libc::POLLOUT, revents: 0 };
+            if own.is_some() || libc::poll(&raw mut asked, 1, 0) == 1 && asked.revents == libc::POLLOUT {
+                libc::write(own.unwrap_or(2), sentence.as_ptr().cast(), sentence.len());
+            }
             libc::_exit(code);
         })
     }?;

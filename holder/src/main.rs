@@ -4,12 +4,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use standpipe_common::error::Stop;
-use standpipe_common::logger;
 use standpipe_common::standard::complain;
+use standpipe_common::{file_limit, logger};
 use standpipe_holder::cli::{Cli, Command};
 use standpipe_holder::{check, run, status};
 
 fn main() -> ExitCode {
+    file_limit::outlive();
     let cli = Cli::parse();
     logger::init("holder");
     let done = match &cli.command {

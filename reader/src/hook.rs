@@ -54,11 +54,11 @@ impl Facts {
     }
 }
 
-/// Runs a hook to its end.
+/// Runs a hook to its end, with this umask.
 ///
 /// # Errors
 /// It could not be started, did not succeed, or took too long.
-pub fn run(hook: &Hook, timeout: Duration, facts: &Facts) -> Result<()> {
+pub fn run(hook: &Hook, timeout: Duration, umask: u32, facts: &Facts) -> Result<()> {
     let Some((program, args)) = hook.0.split_first() else { return Ok(()) };
     if program.contains('/') {
         way::open(Path::new(program), Use::Read).cannot("run hook", program)?;
@@ -66,7 +66,9 @@ pub fn run(hook: &Hook, timeout: Duration, facts: &Facts) -> Result<()> {
     // Whoever started us may have left descriptors open that are none of the hook's business.
     sys::close_others_on_exec();
     let to_stderr = || io::stderr().as_fd().try_clone_to_owned().map_or_else(|_| Stdio::null(), Stdio::from);
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    sys::set_umask(&mut command, umask);
+    let mut child = command
         .args(args)
         .env("STANDPIPE_ARCHIVE", &facts.path)
         .env("STANDPIPE_PIPE", &facts.pipe)

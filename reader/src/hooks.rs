@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 use standpipe_common::archive::Archive;
 use standpipe_common::error::{Cannot, Result};
 use standpipe_common::part::{PartKind, PartName};
-use standpipe_common::sys;
 
 use crate::disk::Dir;
 use crate::due::DueQueue;
@@ -140,19 +139,14 @@ impl HookQueue {
     fn start_thread(&self, root: &Dir, umask: u32) -> Result<()> {
         let (queue, root) = (self.clone(), root.try_clone()?);
         let path = root.path().to_path_buf();
-        let work = move || {
-            if let Err(error) = sys::own_umask(umask).cannot("set the umask of the hooks of", root.path()) {
-                log::error!("{error}");
-            }
-            queue.work(&root);
-        };
+        let work = move || queue.work(&root, umask);
         thread::Builder::new().name("hook".to_owned()).spawn(work).map(drop).cannot("start the hooks of", path)
     }
 
-    fn work(&self, root: &Dir) {
+    fn work(&self, root: &Dir, umask: u32) {
         loop {
             let (name, order, after) = self.next();
-            let outcome = hand_over_next(root, &name, &order, after.as_ref()).unwrap_or_else(|error| {
+            let outcome = hand_over_next(root, &name, &order, after.as_ref(), umask).unwrap_or_else(|error| {
                 log::error!("{}: {error}", title::of(&name));
                 Outcome::Idle
             });
@@ -239,7 +233,7 @@ impl State {
 }
 
 /// Hands over the oldest archive that has a `.todo`, or, where one failed, the one after it.
-fn hand_over_next(root: &Dir, name: &OsStr, order: &Order, after: Option<&PartName>) -> Result<Outcome> {
+fn hand_over_next(root: &Dir, name: &OsStr, order: &Order, after: Option<&PartName>, umask: u32) -> Result<Outcome> {
     let dir = root.existing_sub(name)?;
     let listing = Listing::read(&dir)?;
     let mut todos = listing.todos.iter().filter(|part| is_todo(&dir, part));
@@ -255,7 +249,7 @@ fn hand_over_next(root: &Dir, name: &OsStr, order: &Order, after: Option<&PartNa
         // It is still being made.
         return Ok(Outcome::Idle);
     }
-    match hand_over(&dir, name, part, hook) {
+    match hand_over(&dir, name, part, hook, umask) {
         Ok(()) => {
             remove_todo(&dir, part)?;
             Ok(Outcome::Done)
@@ -267,7 +261,7 @@ fn hand_over_next(root: &Dir, name: &OsStr, order: &Order, after: Option<&PartNa
     }
 }
 
-fn hand_over(dir: &Dir, name: &OsStr, part: &PartName, hook: &HookCall) -> Result<()> {
+fn hand_over(dir: &Dir, name: &OsStr, part: &PartName, hook: &HookCall, umask: u32) -> Result<()> {
     let archive_name = part.file(PartKind::Archive);
     let path = dir.path_of(&archive_name);
     let path = path::absolute(&path).cannot("find", &path)?;
@@ -276,5 +270,5 @@ fn hand_over(dir: &Dir, name: &OsStr, part: &PartName, hook: &HookCall) -> Resul
     let pipe = if name == SELF { directory.unwrap_or(name) } else { name };
     let facts = Facts::of(&archive, path.clone(), pipe.to_owned())?;
     drop(archive);
-    hook::run(&hook.hook, hook.timeout, &facts)
+    hook::run(&hook.hook, hook.timeout, umask, &facts)
 }

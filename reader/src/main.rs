@@ -3,11 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use standpipe_common::file_limit;
 use standpipe_common::standard::complain;
 use standpipe_reader::cli::{Cli, Command};
 use standpipe_reader::{logs, rotate, run, status, stdin};
 
 fn main() -> ExitCode {
+    file_limit::outlive();
     let cli = Cli::parse();
     let done = match cli.command {
         None => run::run(&cli.daemon),

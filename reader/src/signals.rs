@@ -8,11 +8,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nix::libc::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ};
+use nix::libc::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::flag;
 use signal_hook_mio::v1_0::Signals;
 use standpipe_common::error::{Cannot, EXIT_IO, Result};
-use standpipe_common::sys;
+use standpipe_common::{logger, sys};
 
 /// What somebody asked by a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,10 +69,8 @@ impl Inbox {
                 flag::register_conditional_shutdown(SIGINT, 0, Arc::clone(&stopping))?;
             }
         }
-        // A handler instead of death: the write fails with EFBIG.
-        flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         let sentence = format!("reader: error: cannot write a mailbox in {}: its disk failed\n", root.display());
-        sys::exit_on_bus_error(sentence, i32::from(EXIT_IO))?;
+        sys::exit_on_bus_error(sentence, logger::own_stderr(), i32::from(EXIT_IO))?;
         Ok(Inbox { source: Signals::new(signals)?, role, stopping, is_interrupted: false })
     }
 

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::{until, within};
-use standpipe_tests::privilege::needs_seams;
+use standpipe_tests::privilege::{needs_seams, needs_tool};
 use standpipe_tests::scratch::set_mode;
 use standpipe_tests::stored::parts;
 
@@ -77,7 +77,7 @@ fn a_hook_is_given_the_archive_and_nothing_of_ours() {
         wait_nothing_to_do(&stand, 1);
         let archive = stand.archives().remove(0);
         let said = said(&stand, "said");
-        // The shell has its script open, and puts its own output aside. The C library ignores two signals of its own.
+        // The shell has its script open, and puts its own output aside. The C library ignores a signal of its own.
         let is_shell = |line: &str| line.starts_with("fd ") && (line.ends_with("/hook") || line.ends_with("(deleted)"));
         let is_ours =
             |line: &&String| !line.starts_with("STANDPIPE_TEST") && !line.starts_with("group ") && !is_shell(line);
@@ -90,7 +90,7 @@ fn a_hook_is_given_the_archive_and_nothing_of_ours() {
             "STANDPIPE_PIPE=app".to_owned(),
             "args 1 two words".to_owned(),
             "SigBlk:0000000000000000".to_owned(),
-            "SigIgn:0000000180000000".to_owned(),
+            "SigIgn:0000000080000000".to_owned(),
             "stdin /dev/null".to_owned(),
             "umask 0027".to_owned(),
         ];
@@ -99,6 +99,20 @@ fn a_hook_is_given_the_archive_and_nothing_of_ours() {
         let (leader, pid) = group.split_once(' ').unwrap();
         assert_eq!(leader, pid, "it leads a process group");
         assert!(reader.lines_with("error").is_empty(), "{}", reader.stderr());
+    });
+}
+
+/// As in a container, where `unshare` is refused.
+#[test]
+fn a_hook_has_the_umask_of_whoever_started_the_reader_even_where_a_thread_can_have_none_of_its_own() {
+    needs_tool("strace", || {
+        let stand = with_script("umask >said.new && mv said.new said", "");
+        let refused = ["strace", "-f", "-D", "-qq", "-o", "/dev/null", "-e", "trace=unshare"];
+        let refused = refused.into_iter().chain(["-e", "inject=unshare:error=EPERM"]);
+        let reader = stand.reader().prelude("umask 027").under(refused).start();
+        seal(&stand, &reader, "line\n");
+        wait_nothing_to_do(&stand, 1);
+        assert_eq!(said(&stand, "said"), ["0027"], "{}", reader.stderr());
     });
 }
 
