@@ -1,7 +1,7 @@
 //! Names of pipes, and what the name of a directory entry makes of it.
 //!
 //! Invariant: a [`PipeName`] is a single path component that can name a log directory and a policy file: 1 to
-//! [`NAME_MAX`] bytes, no `/`, no control character, no leading dot. Names need not be UTF-8. Only names are looked at
+//! [`NAME_MAX`] bytes, no `/`, no control character, no leading dot or dash. Names need not be UTF-8. Only names are looked at
 //! here; what kind of file an entry is says [`crate::pipes`].
 
 use std::ffi::{OsStr, OsString};
@@ -125,6 +125,8 @@ fn refusal(name: &[u8]) -> Option<&'static str> {
         Some("it is empty")
     } else if name.starts_with(b".") {
         Some("it starts with a dot")
+    } else if name.starts_with(b"-") {
+        Some("it starts with a dash, as options do")
     } else if name.contains(&b'/') {
         Some("it contains a slash")
     } else if has_control(name) {
@@ -194,6 +196,8 @@ mod tests {
             ("a\u{1b}[31m", "control character"),
             ("a\u{85}", "control character"),
             ("a\nb.toml", "control character"),
+            ("-rf", "dash"),
+            ("--logs.toml", "dash"),
             ("defaults", "defaults.toml"),
             ("app.stage", ".stage"),
             ("app.stage.toml", ".stage"),

@@ -16,6 +16,9 @@ use crate::disk::Dir;
 /// Name of the file in the log root.
 pub const CLOCK_FILE: &str = ".clock";
 
+/// How the file begins, whatever its version.
+const BEGIN: &str = "standpipe clock ";
+
 /// What a clock may move by itself, by drift, corrections, or a short rest of the machine.
 pub const DAY_NS: i64 = 86_400_000_000_000;
 /// How long it must run on after a leap.
@@ -63,6 +66,8 @@ struct Known {
 #[derive(Debug, Default)]
 pub struct ClockWatch {
     known: Option<Known>,
+    /// The file is of a later version: it stays as it is.
+    is_newer: bool,
     /// What of it was written down last, and when by the wall clock.
     written: Option<(Option<i64>, i64)>,
 }
@@ -72,7 +77,11 @@ impl ClockWatch {
     pub fn take_up(root: &Dir) -> ClockWatch {
         let mut text = String::new();
         let read = root.open_read(CLOCK_FILE).map(|file| file.take(FILE_BYTES_MAX).read_to_string(&mut text).ok());
-        ClockWatch { known: read.ok().and_then(|_| text.parse().ok()), written: None }
+        let is_newer = text.strip_prefix(BEGIN).is_some_and(|version| !version.starts_with("1\n"));
+        if is_newer {
+            log::warn!("{} is of a later version; this reader leaves it alone", root.path_of(CLOCK_FILE).display());
+        }
+        ClockWatch { known: read.ok().and_then(|_| text.parse().ok()).filter(|_| !is_newer), is_newer, written: None }
     }
 
     /// Looks, and says in one line that the clock leapt.
@@ -92,7 +101,7 @@ impl ClockWatch {
 
     /// The text that is to be written down now, if any: after a leap, and now and then.
     pub fn to_write(&mut self) -> Option<String> {
-        let known = self.known.as_ref()?;
+        let known = self.known.as_ref().filter(|_| !self.is_newer)?;
         let is_fresh = |written_ns: i64| (0..WRITE_NS).contains(&known.last.wall_ns.saturating_sub(written_ns));
         if self.written.is_some_and(|(leapt_ns, at_ns)| leapt_ns == known.leapt_ns && is_fresh(at_ns)) {
             return None;
@@ -136,7 +145,7 @@ fn timestamp(time_ns: i64) -> Timestamp {
 
 impl std::fmt::Display for Known {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "standpipe clock 1")?;
+        writeln!(f, "{BEGIN}1")?;
         writeln!(f, "boot {}", self.boot)?;
         writeln!(f, "wall {}", timestamp(self.last.wall_ns))?;
         writeln!(f, "passed {}", self.last.passed_ns)?;
@@ -199,7 +208,7 @@ mod tests {
             (NOW + HOUR, Some(NOW), true),
             (NOW - HOUR, Some(NOW), false),
         ] {
-            let watch = ClockWatch { known: Some(known(now, 0, leapt_ns)), written: None };
+            let watch = ClockWatch { known: Some(known(now, 0, leapt_ns)), is_newer: false, written: None };
             assert_eq!(watch.steady_ns(), is_steady.then_some(now), "{now} {leapt_ns:?}");
         }
     }

@@ -18,8 +18,11 @@ use crate::state::State;
 /// Name of the link to the active segment.
 pub const CURRENT: &str = "current";
 
-/// Name of the lock file.
+/// Name of the lock file that tells whether a reader runs.
 pub const LOCK: &str = ".lock";
+
+/// Name of the lock file that decides which reader may run.
+pub const EXCLUSIVE: &str = ".exclusive";
 
 /// Name of the lock file of svlogd, s6-log and multilog.
 pub const THEIR_LOCK: &str = "lock";

@@ -1,24 +1,32 @@
-//! The log root: its lock, the boot, and the log directories in it.
+//! The log root: its locks, the boot, and the log directories in it.
+//!
+//! Whose a root is is decided by a file that nobody else can open, for a read lock would keep us out; `.lock`, which
+//! those who read logs can open, only tells that we run. One that somebody else has locked is replaced.
 //!
 //! `reader DIR` locks the log root, `reader stdin` its one log directory, which then is root and log directory in
 //! one. So that the two never share a directory, each takes its own lock first and then looks at the other's.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::unistd::Uid;
 use standpipe_common::error::{Cannot, Error, Result};
-use standpipe_common::{boot, clock};
+use standpipe_common::{boot, clock, own};
 
 use crate::disk::{self, Dir, FileMode};
-use crate::listing::{LOCK, Listing, SELF, has_reader};
+use crate::listing::{EXCLUSIVE, LOCK, Listing, SELF, has_reader};
 use crate::log_dir::LogDir;
 use crate::mailbox::{Home, Mailbox};
 use crate::others;
 use crate::record::Record;
 use crate::recovery::{self, Settled};
+
+/// Whoever may read the logs may ask whether a reader runs.
+const LOCK_MODE: u32 = 0o640;
 
 /// How long a lock is tried: a child of ours may have it between fork and exec.
 const LOCK_SPAN: Duration = Duration::from_millis(300);
@@ -29,7 +37,7 @@ pub struct Root {
     dir: Dir,
     home: Home,
     /// Held as long as we live.
-    _lock: File,
+    _locks: [File; 2],
 }
 
 impl Root {
@@ -40,16 +48,15 @@ impl Root {
     pub fn open(path: &Path) -> Result<Root> {
         let dir = Dir::open_or_make(path)?;
         disk::refuse_if_others_may_write(&dir)?;
-        let lock = dir.open_or_create(LOCK, 0o640)?;
-        let deadline = Instant::now() + LOCK_SPAN;
-        while !disk::try_lock(&lock).cannot("lock", dir.path_of(LOCK))? {
-            if Instant::now() >= deadline {
-                return Err(Error::because("use", path, "another reader has it"));
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
+        let own = lock_own(&dir, EXCLUSIVE, 0o600)?.ok_or_else(|| is_taken(path))?;
+        // That of a reader of an earlier version, which knows no other: only who owns it can lock it for writing.
+        let told = match lock_own(&dir, LOCK, LOCK_MODE)? {
+            Some(lock) => lock,
+            None if has_reader(&dir)? => return Err(is_taken(path)),
+            None => replace_lock(&dir)?,
+        };
         let home = Home { root: dir.identity()?, boot: boot::id()? };
-        Ok(Root { dir, home, _lock: lock })
+        Ok(Root { dir, home, _locks: [own, told] })
     }
 
     /// Opens and locks a log directory that is its own root.
@@ -100,7 +107,43 @@ impl Root {
     }
 }
 
+/// Locks a file of ours, made if it is not there. `None`: somebody else has locked it.
+fn lock_own(dir: &Dir, name: &str, mode: u32) -> Result<Option<File>> {
+    let path = dir.path_of(name);
+    let file = dir.open_or_create(name, mode)?;
+    let metadata = file.metadata().cannot("look at", &path)?;
+    if !metadata.is_file() || metadata.uid() != Uid::effective().as_raw() {
+        return Err(own::refusal(&path));
+    }
+    let deadline = Instant::now() + LOCK_SPAN;
+    while !disk::try_lock(&file).cannot("lock", &path)? {
+        if Instant::now() >= deadline {
+            return Ok(None);
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(Some(file))
+}
+
+/// Puts another lock file in the place of one that others have locked: nobody can open it before it is ours.
+fn replace_lock(dir: &Dir) -> Result<File> {
+    const FRESH: &str = ".lock.new";
+    dir.remove_own(FRESH, |_| false)?;
+    let lock = dir.create(FRESH, FileMode { mode: 0o600, group: None })?;
+    let path = dir.path_of(FRESH);
+    if !disk::try_lock(&lock).cannot("lock", &path)? {
+        return Err(Error::because("lock", path, "somebody else did"));
+    }
+    lock.set_permissions(Permissions::from_mode(LOCK_MODE)).cannot("set the permissions of", &path)?;
+    dir.rename_over(FRESH, LOCK)?;
+    Ok(lock)
+}
+
+fn is_taken(path: &Path) -> Error {
+    Error::because("use", path, "another reader has it")
+}
+
 /// Refuses a directory that a reader of the other kind has.
 fn refuse_if_locked(dir: &Dir, used: &Path) -> Result<()> {
-    if has_reader(dir)? { Err(Error::because("use", used, "another reader has it")) } else { Ok(()) }
+    if has_reader(dir)? { Err(is_taken(used)) } else { Ok(()) }
 }

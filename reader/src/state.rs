@@ -11,12 +11,13 @@
 //! unlinked 2026-11-21T10:00:00Z
 //! ```
 //! Invariants: it is whole or as it was; a pattern stands in it before the first part has a name of it. A file that is
-//! empty or damaged says what an empty one does: the built-in pattern, and no boot.
+//! empty or damaged says what an empty one does: the built-in pattern, and no boot. One of a later version is left as it
+//! is, and the directory with it: what else it says would be lost.
 
 use std::io::Read;
 
 use jiff::Timestamp;
-use standpipe_common::error::{Cannot, Result};
+use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::own;
 use standpipe_common::part::Pattern;
 
@@ -30,6 +31,9 @@ pub const PATTERNS_MAX: usize = 64;
 
 /// How it begins, whatever its version.
 const BEGIN: &[u8] = b"standpipe ";
+
+/// The version that we read and write.
+const VERSION: u64 = 1;
 
 /// Most bytes that are read of it: twice what so many patterns take.
 const FILE_BYTES_MAX: u64 = 64 << 10;
@@ -55,11 +59,21 @@ impl Default for State {
 
 impl State {
     /// Reads the file of `dir`, which is there.
+    ///
+    /// # Errors
+    /// The disk's; it is of a later version.
     pub fn read(dir: &Dir) -> Result<State> {
         let mut bytes = Vec::new();
         let file = dir.open_read(STATE_FILE)?;
         file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).cannot("read", dir.path_of(STATE_FILE))?;
-        Ok(State::parse(&String::from_utf8_lossy(&bytes)))
+        let text = String::from_utf8_lossy(&bytes);
+        match version_of(&text) {
+            Some(version) if version > VERSION => {
+                let cause = format!("{STATE_FILE} in it is of version {version}, this reader knows {VERSION}");
+                Err(Error::because("use log directory", dir.path(), cause))
+            }
+            _ => Ok(State::parse(&text)),
+        }
     }
 
     /// Puts the file of `dir` in place, for the same readers as the parts: without it they know none of them.
@@ -108,9 +122,31 @@ impl State {
     }
 }
 
+/// What its first line says. `None`: it is damaged.
+fn version_of(text: &str) -> Option<u64> {
+    let digits: String = text.strip_prefix("standpipe ")?.chars().take_while(char::is_ascii_digit).collect();
+    // More digits than a number can have are later than ours, too.
+    (!digits.is_empty()).then(|| digits.parse().unwrap_or(u64::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_line_tells_the_version() {
+        for (text, version) in [
+            ("standpipe 1\nboot x\n", Some(1)),
+            ("standpipe 2\n", Some(2)),
+            ("standpipe 12 more\n", Some(12)),
+            ("standpipe 99999999999999999999999\n", Some(u64::MAX)),
+            ("standpipe ", None),
+            ("standpipe x", None),
+            ("", None),
+        ] {
+            assert_eq!(version_of(text), version, "{text}");
+        }
+    }
 
     #[test]
     fn what_was_written_comes_back_and_what_is_damaged_lists_the_built_in_pattern() {

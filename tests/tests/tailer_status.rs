@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
@@ -59,6 +60,8 @@ fn a_source_at_work_is_shown_with_all_that_happened_to_it() {
     wait_source(&stand, "the new file", |source| source["identity"]["ino"] == ino && source["lag"]["bytes"] == 0);
     fs::File::options().write(true).open(&log.path).unwrap().set_len(0).unwrap();
     wait_source(&stand, "the truncation", |source| source["truncations"] == 1);
+    let mode = |name: &str| std::fs::metadata(stand.work(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("state.json"), mode("state.json.status")), (0o600, 0o600), "they name the same files");
     let output = status(&stand).run();
     assert!(output.code == 0 && text(&output).contains("app.log was truncated once"), "{}", text(&output));
     stand.stop();

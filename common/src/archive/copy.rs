@@ -20,11 +20,16 @@ const WINDOW_LOG_MAX: u32 = 27;
 /// Bytes of a plain stream that are decoded at a time.
 const STREAM_BUFFER_BYTES: usize = 128 << 10;
 
+/// Gaps of one archive that are told apart; the last one stands for all that follow.
+pub const GAPS_MAX: usize = 16;
+
 /// A piece of the raw stream that could not be read.
 #[derive(Debug)]
 pub struct Gap {
-    /// The damaged frame, counted from 0; `None` if the file was read as a plain stream.
+    /// The first damaged frame, counted from 0; `None` if the file was read as a plain stream.
     pub frame: Option<usize>,
+    /// So many damaged frames: one after the other, but for the last of [`GAPS_MAX`].
+    pub frames: usize,
     /// Where the missing bytes begin in the raw stream.
     pub raw_offset: u64,
     /// How many are missing; `None` if nobody knows.
@@ -37,6 +42,10 @@ impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Gap { raw_offset, cause, .. } = self;
         match self.bytes {
+            Some(bytes) if self.frames > 1 => {
+                let more = self.frames - 1;
+                write!(f, "{cause}, nor {more} more; {bytes} bytes from offset {raw_offset} of the log on are missing")
+            }
             Some(bytes) => write!(f, "{cause}; {bytes} bytes from offset {raw_offset} of the log are missing"),
             None => write!(f, "{cause}; whatever followed offset {raw_offset} of the log is missing"),
         }
@@ -50,6 +59,20 @@ pub struct Copied {
     pub raw_bytes: u64,
     /// What is missing, in order.
     pub gaps: Vec<Gap>,
+}
+
+impl Copied {
+    /// Adds the gap of one frame: to the last one if it goes on with that, or if there are many.
+    fn add(&mut self, gap: Gap) {
+        let is_full = self.gaps.len() == GAPS_MAX;
+        match self.gaps.last_mut() {
+            Some(last) if is_full || last.frame.map(|frame| frame + last.frames) == gap.frame => {
+                last.frames += 1;
+                last.bytes = last.bytes.zip(gap.bytes).map(|(bytes, more)| bytes + more);
+            }
+            _ => self.gaps.push(gap),
+        }
+    }
 }
 
 impl Archive {
@@ -71,7 +94,7 @@ impl Archive {
                     copied.raw_bytes += raw.len() as u64;
                 }
                 Err(cause) => {
-                    copied.gaps.push(Gap { frame: Some(number), raw_offset, bytes: Some(bytes.into()), cause });
+                    copied.add(Gap { frame: Some(number), frames: 1, raw_offset, bytes: Some(bytes.into()), cause });
                 }
             }
         }
@@ -95,7 +118,7 @@ impl Archive {
             }
         };
         let cause = Error::because("read all of", self.path(), cause);
-        Ok(Copied { raw_bytes, gaps: vec![Gap { frame: None, raw_offset: raw_bytes, bytes: None, cause }] })
+        Ok(Copied { raw_bytes, gaps: vec![Gap { frame: None, frames: 0, raw_offset: raw_bytes, bytes: None, cause }] })
     }
 }
 

@@ -164,6 +164,9 @@ impl SeekTable {
             })
             .collect();
         let table = SeekTable { entries };
+        if table.entries.iter().any(|entry| (entry.compressed as usize) < SKIPPABLE_HEADER_BYTES) {
+            return Err(TableFault::Damaged("it has a frame that is shorter than any"));
+        }
         if table.compressed_bytes() + footer.table_bytes() == file_bytes {
             Ok(table)
         } else {

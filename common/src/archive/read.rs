@@ -165,7 +165,7 @@ fn read_index_at(file: &File, offset: u64, entry: Entry) -> io::Result<std::resu
 /// The entries with raw bytes, and where they stand.
 fn data_frames(table: &SeekTable) -> Vec<Frame> {
     let (mut offset, mut raw_offset) = (0, 0);
-    let mut frames = Vec::new();
+    let mut frames = Vec::with_capacity(table.entries.iter().filter(|entry| entry.raw > 0).count());
     for &Entry { compressed, raw } in &table.entries {
         if raw > 0 {
             frames.push(Frame { offset, compressed, raw_offset, raw });

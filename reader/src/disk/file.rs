@@ -117,9 +117,9 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Whether another has that lock; asking needs read permission only.
+/// Whether another has that lock; asking needs read permission only. A read lock, which needs no more, is none.
 pub fn is_locked(file: &File) -> io::Result<bool> {
-    let mut lock = first_byte(libc::F_WRLCK);
+    let mut lock = first_byte(libc::F_RDLCK);
     match fcntl::fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)) {
         Ok(_) => Ok(i32::from(lock.l_type) != libc::F_UNLCK),
         // Taken for an instant, shared, for nobody can be asked.

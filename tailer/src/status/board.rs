@@ -141,7 +141,7 @@ impl Kept {
         own::remove(&fresh, is_board)?;
         own::require(path, is_board)?;
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create_new(true).mode(0o640).open(&fresh).cannot("make", &fresh)?;
+        let file = options.read(true).write(true).create_new(true).mode(0o600).open(&fresh).cannot("make", &fresh)?;
         // A help on btrfs only, where a full disk could make a store fail after all.
         sys::set_no_copy_on_write(&file).ok();
         let words = map(&file, STEP_MIN).cannot("make", path)?;
