@@ -2,15 +2,15 @@
 //!
 //! All take the line and a place in it, and give the place behind what they read: no slice can be out of bounds.
 
-/// A number of exactly `count` decimal digits.
+/// A number of exactly `count` decimal digits. `None`: they are none, or too many.
 pub(super) fn digits(line: &[u8], at: usize, count: usize) -> Option<i64> {
-    let mut number = 0;
+    let mut number = 0_i64;
     for byte in line.get(at..at + count)? {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
             return None;
         }
-        number = number * 10 + i64::from(digit);
+        number = number.checked_mul(10)?.checked_add(i64::from(digit))?;
     }
     Some(number)
 }
