@@ -153,7 +153,7 @@ impl Source {
     pub fn closed(&mut self, generation: GenerationId, now: Instant) {
         if let Some(generation) = self.chain.iter_mut().find(|other| other.id == generation) {
             generation.closed = Some(now);
-            generation.asked.next = None;
+            (generation.asked.times, generation.asked.next) = (0, None);
             generation.at_end = None;
         }
     }

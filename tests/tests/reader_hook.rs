@@ -178,6 +178,8 @@ fn what_a_hook_leaves_running_keeps_nothing_of_ours() {
     seal(&stand, &reader, "line\n");
     wait_nothing_to_do(&stand, 1);
     let pid = said(&stand, "pid").remove(0);
+    // Until then it is the shell, which has the script open.
+    until("it is the program", || fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "sleep\n"));
     let open: Vec<PathBuf> = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten().map(|fd| fd.path()).collect();
     let open: Vec<_> = open.iter().filter_map(|fd| fs::read_link(fd).ok()).collect();
     assert!(!open.iter().any(|path| path.starts_with(stand.scratch.path())), "{open:?}");

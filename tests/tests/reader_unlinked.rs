@@ -7,12 +7,11 @@ use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::signal::Signal;
 use standpipe_tests::deadline::until;
 use standpipe_tests::privilege::{give, needs_seams};
-use standpipe_tests::stored::parts;
 
 #[allow(dead_code)] // Each test program uses some of it.
 mod support_a;
 
-use support_a::{Clock, Stand, add_pipe, archives, wait_stored, write_all};
+use support_a::{Clock, Stand, add_pipe, archives, names, wait_stored, write_all};
 
 /// What alone is kept of a log by the defaults here.
 const TWO: &str = "keep_size = \"off\"\nkeep_free = \"off\"\nkeep_files = 2\n";
@@ -30,7 +29,8 @@ fn with_logs(clock: &Clock, stand: &Stand) -> [PathBuf; 2] {
         }
         reader.signal(Signal::SIGALRM);
         until("all is archived", || {
-            logs.iter().all(|log| archives(log).len() == round && parts(log).len() == round + 1)
+            let segments = |log| names(log).iter().filter(|name| name.ends_with(".log")).count();
+            logs.iter().all(|log| archives(log).len() == round && segments(log) == 1)
         });
     }
     assert_eq!(reader.terminate(), 0);

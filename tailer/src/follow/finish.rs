@@ -59,9 +59,15 @@ pub fn may_close(facts: &Facts, settings: &Settings) -> bool {
     !facts.is_live && unknown && facts.has_name && facts.quiet >= settings.max_idle
 }
 
-/// How long after a question to the kernel the next one is asked: 1 s, doubling to a minute.
-pub fn ask_again_after(asked: u32) -> Duration {
-    Duration::from_secs(1 << asked.saturating_sub(1).min(6)).min(Duration::from_secs(60))
+/// A writer that closes its file is told of before it counts as gone: for so long the kernel is asked more often.
+const CLOSING_SPAN: Duration = Duration::from_secs(1);
+
+/// How long after a question to the kernel the next one is asked: 1 s, doubling to a minute; 10 ms, doubling, where a
+/// writer was seen to close the file so long ago.
+pub fn ask_again_after(asked: u32, closed: Option<Duration>) -> Duration {
+    let doublings = asked.saturating_sub(1).min(6);
+    let first = if closed.is_some_and(|ago| ago < CLOSING_SPAN) { 10 } else { 1000 };
+    Duration::from_millis(first << doublings).min(Duration::from_secs(60))
 }
 
 #[cfg(test)]
@@ -125,7 +131,9 @@ mod tests {
 
     #[test]
     fn questions_become_rarer() {
-        let asks: Vec<u64> = (1..=8).map(|asked| ask_again_after(asked).as_secs()).collect();
-        assert_eq!(asks, [1, 2, 4, 8, 16, 32, 60, 60]);
+        let ms = |closed| (1..=8).map(|asked| ask_again_after(asked, closed).as_millis()).collect::<Vec<_>>();
+        assert_eq!(ms(None), [1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]);
+        assert_eq!(ms(Some(Duration::from_secs(1))), ms(None));
+        assert_eq!(ms(Some(Duration::from_millis(999))), [10, 20, 40, 80, 160, 320, 640, 640]);
     }
 }

@@ -391,7 +391,8 @@ impl Generation {
             answer => answer,
         });
         self.asked.times += 1;
-        self.asked.next = Some(now + ask_again_after(self.asked.times));
+        let closed = self.closed.map(|closed| now.saturating_duration_since(closed));
+        self.asked.next = Some(now + ask_again_after(self.asked.times, closed));
     }
 
     /// Bytes up to here were put.

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::time::Instant;
 
 use crate::follow::blank::Blank;
-use crate::follow::candidate::{Candidate, unpacked};
+use crate::follow::candidate::{Candidate, Obstacle, unpacked};
 use crate::follow::choice::{Choice, choose};
 use crate::follow::generation::{Generation, Phase, Place};
 use crate::follow::happening::{Happening, Truncation};
@@ -326,7 +326,8 @@ pub(crate) fn judge(
             continue;
         }
         let Some(sample) = candidate.sample(generation.seen(), around) else {
-            is_undecided = true;
+            // What is packed in a way that is not read stays so.
+            is_undecided |= !matches!(candidate.obstacle, Some(Obstacle::Packing(_)));
             continue;
         };
         let fit = sample.fit(generation);

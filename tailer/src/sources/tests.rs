@@ -242,10 +242,7 @@ fn what_cannot_be_looked_into_is_told_once_and_names_without_a_wildcard_are_foun
     if fs::read_dir(dir.path().join("a")).is_err() {
         let (may_be_new, literal, wild, said) = look(1);
         assert_eq!((may_be_new, literal, wild, said.len()), (true, 1, 0, 1), "{said:?}");
-        assert!(
-            said[0].starts_with("cannot read ") && said[0].ends_with("/a: Permission denied (os error 13)"),
-            "{said:?}"
-        );
+        assert!(said[0].starts_with("cannot read ") && said[0].contains("/a: Permission denied"), "{said:?}");
         assert_eq!(look(2), (false, 1, 0, vec![]));
     }
     fs::set_permissions(dir.path().join("a"), fs::Permissions::from_mode(0o700)).unwrap();
