@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::shown::Shown as _;
 use standpipe_tests::program;
 
 use crate::machine;
@@ -189,7 +190,7 @@ impl Follower {
         let text = format!(
             "state_file = \"state.json\"\npoll_interval_ms = 250\ninotify = {}\n\n[[files]]\npath = {:?}\n",
             self == Follower::Tailer,
-            path.display().to_string(),
+            path.shown().to_string(),
         );
         fs::write(&config, text).cannot("write", &config)?;
         let mut command = Command::new(program::path("tailer"));
@@ -212,11 +213,11 @@ impl Follower {
 
     fn rsyslog(self, source: &Source, dir: &Path, output: &Path) -> Result<Command> {
         let file = match source {
-            Source::File(path) if self == Follower::ImfileGlob => format!("{}*", path.display()),
-            Source::File(path) => path.display().to_string(),
-            Source::Directory(dir) => format!("{}/*.log", dir.display()),
+            Source::File(path) if self == Follower::ImfileGlob => format!("{}*", path.shown()),
+            Source::File(path) => path.shown().to_string(),
+            Source::Directory(dir) => format!("{}/*.log", dir.shown()),
         };
-        let (config, place, output) = (dir.join("rsyslog.conf"), dir.display(), output.display());
+        let (config, place, output) = (dir.join("rsyslog.conf"), dir.shown(), output.shown());
         let text = format!(
             "global(workDirectory=\"{place}\" maxMessageSize=\"64k\" processInternalMessages=\"off\")\n\
              module(load=\"imfile\" mode=\"inotify\")\n\
@@ -235,7 +236,7 @@ impl Follower {
         let wildcard = |dir: &Path, pattern: &str| {
             format!(
                 "wildcard-file(base-dir(\"{}\") filename-pattern(\"{pattern}\") max-files({FILES_MAX}) {options})",
-                dir.display()
+                dir.shown()
             )
         };
         let from = match source {
@@ -243,7 +244,7 @@ impl Follower {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
                 wildcard(path.parent().unwrap_or(path), &format!("{name}*"))
             }
-            Source::File(path) => format!("file(\"{}\" {options} read-old-records(yes))", path.display()),
+            Source::File(path) => format!("file(\"{}\" {options} read-old-records(yes))", path.shown()),
             Source::Directory(dir) => wildcard(dir, "*.log"),
         };
         let config = dir.join("syslog-ng.conf");
@@ -253,7 +254,7 @@ impl Follower {
              source s {{ {from}; }};\n\
              destination d {{ file(\"{}\" template(\"${{MESSAGE}}\\n\")); }};\n\
              log {{ source(s); destination(d); flags(flow-control); }};\n",
-            output.display()
+            output.shown()
         );
         fs::write(&config, text).cannot("write", &config)?;
         let mut command = Command::new("syslog-ng");

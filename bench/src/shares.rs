@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::shown::Shown as _;
 use standpipe_tests::program;
 
 use crate::catch_up::held_pipe;
@@ -112,8 +113,8 @@ fn beside_backlog(stage: &Stage, bytes: u64, per_second: Option<f64>) -> Result<
     let config = own.join("tailer.toml");
     let text = format!(
         "state_file = \"state.json\"\npipe = \"{}\"\n[[files]]\npath = \"{}/*.log\"\nstart_at = \"beginning\"\n",
-        fifo.display(),
-        logs.display()
+        fifo.shown(),
+        logs.shown()
     );
     fs::write(&config, text).cannot("write", &config)?;
     let _process = tailer(&config, &own)?;
@@ -178,8 +179,8 @@ fn limited(stage: &Stage) -> Result<(Duration, Duration)> {
     let text = format!(
         "state_file = \"state.json\"\npipe = \"{}\"\n[[files]]\npath = \"{}\"\nstart_at = \"beginning\"\n\
          rate_limit = \"1000000 bytes/s\"\n",
-        fifo.display(),
-        path.display()
+        fifo.shown(),
+        path.shown()
     );
     fs::write(&config, text).cannot("write", &config)?;
     let start = Instant::now();

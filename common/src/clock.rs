@@ -55,6 +55,8 @@ mod test {
     use std::path::{Path, PathBuf};
     use std::sync::OnceLock;
 
+    use crate::shown::Shown as _;
+
     static FILE: OnceLock<Option<PathBuf>> = OnceLock::new();
 
     pub fn file() -> Option<&'static Path> {
@@ -64,8 +66,8 @@ mod test {
     /// A test replaces the file by `rename`, so it is whole at any time; anything else is a mistake of the test.
     pub fn read(file: &Path) -> i64 {
         let text = std::fs::read_to_string(file);
-        let text = text.unwrap_or_else(|cause| panic!("cannot read test clock {}: {cause}", file.display()));
-        parse(&text).unwrap_or_else(|| panic!("cannot read test clock {}: no time in {text:?}", file.display()))
+        let text = text.unwrap_or_else(|cause| panic!("cannot read test clock {}: {cause}", file.shown()));
+        parse(&text).unwrap_or_else(|| panic!("cannot read test clock {}: no time in {text:?}", file.shown()))
     }
 
     /// Decimal ns, or RFC 3339.

@@ -14,6 +14,7 @@ use std::path::Path;
 use nix::libc;
 
 use crate::error::{Cannot, Result};
+use crate::shown::Shown as _;
 use crate::way::{self, Use};
 
 /// The bytes of the regular file at `path`, `bytes_max` at most.
@@ -70,7 +71,7 @@ impl From<toml::de::Error> for Flaw {
 impl Flaw {
     /// `cannot use <path>: ` and what [`Flaw::shown_in`] shows.
     pub fn sentence(&self, path: &Path, text: &str) -> String {
-        format!("cannot use {}: {}", path.display(), self.shown_in(text))
+        format!("cannot use {}: {}", path.shown(), self.shown_in(text))
     }
 
     /// `line 5, column 1: <message>`, then the line and a caret under the place.

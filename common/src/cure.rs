@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, Gid, Uid, access, geteuid};
 
 use crate::account::{group_name, user_name};
+use crate::shown::Shown as _;
 
 /// What helps against `errno` that `action` met at `path`. `None`: nothing that can be told from here.
 pub fn against(errno: Errno, action: &str, path: &Path) -> Option<String> {
@@ -37,12 +38,12 @@ fn permission(action: &str, path: &Path) -> Option<String> {
             return None;
         }
         let owner = user_name(Uid::from_raw(fs::metadata(parent).ok()?.uid()));
-        let refused = format!("user {us} may not write in {}, which belongs to {owner}", parent.display());
+        let refused = format!("user {us} may not write in {}, which belongs to {owner}", parent.shown());
         if !action.starts_with("make directory") {
             return Some(refused);
         }
         let full = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
-        return Some(format!("{refused}; as root: install -d -o {us} -m 2750 {}", full.display()));
+        return Some(format!("{refused}; as root: install -d -o {us} -m 2750 {}", full.shown()));
     }
     if may(path, AccessFlags::R_OK) { None } else { who_may(path, 0o040, &us) }
 }
@@ -52,7 +53,7 @@ fn who_may(path: &Path, bit: u32, us: &str) -> Option<String> {
     let stat = fs::metadata(path).ok()?;
     let (owner, group) = (user_name(Uid::from_raw(stat.uid())), group_name(Gid::from_raw(stat.gid())));
     let mode = stat.permissions().mode() & 0o7777;
-    let shown = path.display();
+    let shown = path.shown();
     if mode & bit == 0 || stat.gid() == 0 {
         return Some(format!("{shown} is for user {owner} only (mode {mode:04o}), and this runs as {us}"));
     }

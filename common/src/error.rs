@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use crate::cure;
+use crate::shown::Shown as _;
 
 /// Exit code of a command that was asked wrongly.
 pub const EXIT_USAGE: u8 = 2;
@@ -60,7 +61,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {} {}: {}", self.action, self.path.display(), Cause(&self.cause))?;
+        write!(f, "cannot {} {}: {}", self.action, self.path.shown(), Cause(&self.cause))?;
         match self.errno().and_then(|errno| cure::against(errno, &self.action, &self.path)) {
             Some(cure) => write!(f, " ({cure})"),
             None => Ok(()),

@@ -18,6 +18,7 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Cannot, Error, Result};
+use crate::shown::Shown as _;
 use crate::sys;
 use crate::way::{self, Reached, Track, Use};
 
@@ -268,11 +269,11 @@ fn reopen(fd: BorrowedFd<'_>, access: i32) -> io::Result<File> {
 
 fn dangling(link: &Path) -> Error {
     let Ok(target) = fs::read_link(link) else { return Error::new("open", link, Errno::ENOENT) };
-    let mut cause = format!("{} does not exist", target.display());
+    let mut cause = format!("{} does not exist", target.shown());
     if target.is_relative() {
         let start = link.parent().map_or_else(PathBuf::new, Path::to_path_buf);
         let seen_from_here = start.join(&target);
-        cause = format!("{cause} (a relative link starts at its own directory: {})", seen_from_here.display());
+        cause = format!("{cause} (a relative link starts at its own directory: {})", seen_from_here.shown());
     }
     Error::because("open", link, cause)
 }

@@ -19,7 +19,7 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd;
 
-use crate::shown::steers;
+use crate::shown::push_escaped;
 
 /// Most bytes of one message: what a pipe takes in one piece, and what it has room for when it polls writable.
 pub const LINE_MAX: usize = 4096;
@@ -113,19 +113,6 @@ fn cut(text: &mut String) {
         let room = LINE_MAX - "…\n".len();
         text.truncate((0..=room).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0));
         text.push_str("…\n");
-    }
-}
-
-/// Appends a text with its control characters, but tabs, and what changes the direction of writing, made visible.
-pub fn push_escaped(line: &str, text: &mut String) {
-    for c in line.chars() {
-        if c.is_control() && c != '\t' {
-            let _infallible = write!(text, "\\x{:02x}", u32::from(c));
-        } else if steers(c) && c != '\t' {
-            text.extend(c.escape_unicode());
-        } else {
-            text.push(c);
-        }
     }
 }
 

@@ -9,6 +9,8 @@ use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
+use crate::shown::steers;
+
 /// Longest name of a pipe in bytes: leaves room for `.toml` and for our suffixes within the kernel's 255.
 pub const NAME_MAX: usize = 200;
 
@@ -59,7 +61,8 @@ impl fmt::Display for PipeName {
     }
 }
 
-/// Shows any name on one line: control characters and bytes that are not UTF-8 become `\n`, `\x1b`, `\xff`.
+/// Shows any name on one line: control characters and bytes that are not UTF-8 become `\n`, `\x1b`, `\xff`, and what
+/// changes the direction of writing `\u{202e}`.
 #[derive(Clone, Copy, Debug)]
 pub struct Printable<'a>(pub &'a OsStr);
 
@@ -70,6 +73,7 @@ impl fmt::Display for Printable<'_> {
                 match c {
                     '\n' | '\r' | '\t' => write!(f, "{}", c.escape_default())?,
                     c if c.is_control() => write!(f, "\\x{:02x}", u32::from(c))?,
+                    c if steers(c) => write!(f, "{}", c.escape_unicode())?,
                     c => write!(f, "{c}")?,
                 }
             }
@@ -221,6 +225,7 @@ mod tests {
             (b"\x1b[31m\x7f", "\\x1b[31m\\x7f"),
             ("ä\u{9b}".as_bytes(), "ä\\x9b"),
             (b"a\xffb", "a\\xffb"),
+            ("a\u{202e}b".as_bytes(), "a\\u{202e}b"),
         ] {
             assert_eq!(Printable(OsStr::from_bytes(name)).to_string(), printed);
         }

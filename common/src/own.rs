@@ -88,6 +88,7 @@ fn find(path: &Path, begins: impl FnOnce(&[u8]) -> bool) -> Result<Option<File>>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shown::Shown as _;
 
     #[test]
     fn blank_files_and_those_of_the_format_are_ours_and_nothing_else_is() {
@@ -105,7 +106,7 @@ mod tests {
             fs::write(&path, content).unwrap();
             assert_eq!(require(&path, begins_with(b"magic")).is_ok(), expected, "{content:?}");
         }
-        let sentence = format!("cannot replace {}: it is not ours; move it elsewhere", path.display());
+        let sentence = format!("cannot replace {}: it is not ours; move it elsewhere", path.shown());
         assert_eq!(remove(&path, begins_with(b"magic")).unwrap_err().to_string(), sentence);
         assert_eq!(fs::read(&path).unwrap(), b"\0\0precious");
         let mut long = vec![0; HEAD_BYTES_MAX];
@@ -113,7 +114,7 @@ mod tests {
         fs::write(&path, long).unwrap();
         assert!(require(&path, begins_with(b"magic")).is_err(), "what comes later is not known");
         for odd in [dir.path().to_path_buf(), "/dev/null".into()] {
-            assert!(require(&odd, |_| true).is_err(), "{}", odd.display());
+            assert!(require(&odd, |_| true).is_err(), "{}", odd.shown());
         }
         std::os::unix::fs::symlink(&path, dir.path().join("link")).unwrap();
         assert!(require(&dir.path().join("link"), |_| true).is_err());

@@ -17,6 +17,7 @@ use nix::errno::Errno;
 use crate::error::{Cannot, Error, Result};
 use crate::name::{Class, DEFAULTS, PipeName, Printable, classify};
 use crate::policy::{Directories, Kind, Policy, Raw, load};
+use crate::shown::Shown as _;
 use crate::way::{self, Use};
 
 /// What was found in a pipes directory.
@@ -102,7 +103,7 @@ impl Scan {
     pub fn log_remarks(&self) {
         for entry in &self.entries {
             for remark in entry.policy.remarks() {
-                log::warn!("{}: {remark}", entry.link.display());
+                log::warn!("{}: {remark}", entry.link.shown());
             }
         }
     }
@@ -138,7 +139,7 @@ pub fn scan(dir: &Path) -> Result<Scan> {
         let sound = policy.is_some();
         let policy = policy.unwrap_or_else(|| Arc::clone(&built_in));
         let link = dir.join(name);
-        let odd = policy.oddities().into_iter().map(|odd| Finding::Warning(format!("{}: {odd}", link.display())));
+        let odd = policy.oddities().into_iter().map(|odd| Finding::Warning(format!("{}: {odd}", link.shown())));
         findings.extend(odd);
         entries.push(Entry { name: name.clone(), link, policy, sound });
     }
@@ -146,10 +147,8 @@ pub fn scan(dir: &Path) -> Result<Scan> {
     let mut unlinked = Unlinked { own: BTreeMap::new(), others };
     for name in listing.policies.difference(&listing.links) {
         let file = dir.join(name.policy_file());
-        findings.push(Finding::Warning(format!(
-            "{} belongs to no pipe: there is no link {name} beside it",
-            file.display()
-        )));
+        findings
+            .push(Finding::Warning(format!("{} belongs to no pipe: there is no link {name} beside it", file.shown())));
         let own = read_own(name, &mut findings).zip(defaults.clone());
         unlinked.own.insert(name.clone(), own.map(|(own, defaults)| Policy::of_unlinked(&own.over(defaults))));
     }
@@ -205,7 +204,7 @@ impl Listing {
     }
 
     fn add(&mut self, dir: &Path, class: Class, kind: FileType, shown: Printable<'_>) {
-        let path = || format!("{}/{shown}", dir.display());
+        let path = || format!("{}/{shown}", dir.shown());
         match class {
             Class::Ignored => {}
             Class::Defaults => {
@@ -241,7 +240,7 @@ fn no_link(dir: &Path, name: &PipeName, kind: FileType) -> String {
             return format!(
                 "{dir}/{name} is a FIFO itself, but must be a link to one: move it, as to /run/standpipe/{name}, and run \
                  `ln -s /run/standpipe/{name} {dir}/{name}`",
-                dir = dir.display()
+                dir = dir.shown()
             );
         }
         kind if kind.is_dir() => "a directory",
@@ -249,7 +248,7 @@ fn no_link(dir: &Path, name: &PipeName, kind: FileType) -> String {
         kind if kind.is_file() => "a regular file",
         _ => "a device",
     };
-    format!("{}/{name} is {what}, neither a link to a FIFO nor a policy named *.toml: it is left alone", dir.display())
+    format!("{}/{name} is {what}, neither a link to a FIFO nor a policy named *.toml: it is left alone", dir.shown())
 }
 
 #[cfg(test)]
@@ -318,7 +317,7 @@ mod tests {
         let sentence = scan.findings[0].to_string();
         let expected = format!(
             "cannot use {}: line 1, column 12: no line fits into 0 bytes",
-            app.link.with_extension("toml").display()
+            app.link.with_extension("toml").shown()
         );
         assert!(sentence.starts_with(&expected), "{sentence}");
         assert!(errors(&scan) == 1 && !scan.check());
@@ -341,14 +340,14 @@ mod tests {
         symlink("/nowhere/app.toml", dir.path().join("app.toml")).unwrap();
         let scan = scan(dir.path()).unwrap();
         assert_eq!((scan.entries.len(), scan.entries[0].sound), (1, false));
-        let expected = format!("cannot read {}: No such file or directory", dir.path().join("app.toml").display());
+        let expected = format!("cannot read {}: No such file or directory", dir.path().join("app.toml").shown());
         assert_eq!(scan.findings, [Finding::Error(expected)]);
     }
 
     #[test]
     fn a_policy_without_its_link_is_one_warning() {
         let scan = scanned(&[], &[("app.toml", "stamp = \"iso\"")]);
-        let expected = format!("{}/app.toml belongs to no pipe: there is no link app beside it", scan.dir.display());
+        let expected = format!("{}/app.toml belongs to no pipe: there is no link app beside it", scan.dir.shown());
         assert_eq!(scan.findings, [Finding::Warning(expected)]);
         assert!(scan.check() && scan.entries.is_empty());
         assert!(!scanned(&[], &[("app.toml", "stamp = 3")]).check(), "what is wrong is said before the link is there");

@@ -1,10 +1,14 @@
 //! Numbers, spans and texts of a status file, and lines of a log, as people are shown them.
 //!
 //! Both can say anything, so nothing here trusts its argument: what cannot be is `?`, and what a terminal would obey is
-//! made visible.
+//! made visible. So it is with each path and each name in a sentence, by [`Shown`]: nobody adds a line to a message by
+//! what he calls his file.
 
+use std::ffi::OsStr;
 use std::fmt::Write;
 use std::time::Duration;
+
+use crate::name::Printable;
 
 /// What nobody knows.
 pub const UNKNOWN: &str = "?";
@@ -57,9 +61,34 @@ pub fn steers(c: char) -> bool {
     turns || c.is_control()
 }
 
-/// Control characters, and those that change the direction of writing, made visible.
+/// A path, a name or another foreign text as it stands in a sentence.
+pub trait Shown {
+    /// On one line, and with nothing that a terminal obeys.
+    fn shown(&self) -> Printable<'_>;
+}
+
+impl<T: AsRef<OsStr> + ?Sized> Shown for T {
+    fn shown(&self) -> Printable<'_> {
+        Printable(self.as_ref())
+    }
+}
+
+/// The same as a text.
 pub fn harmless(text: &str) -> String {
-    text.chars().flat_map(|c| if steers(c) { c.escape_default().collect() } else { vec![c] }).collect()
+    text.shown().to_string()
+}
+
+/// Appends our own lines with what slipped into them: all but tabs and the ends of lines is made visible.
+pub fn push_escaped(lines: &str, text: &mut String) {
+    for c in lines.chars() {
+        if c.is_control() && c != '\t' && c != '\n' {
+            let _infallible = write!(text, "\\x{:02x}", u32::from(c));
+        } else if steers(c) && c != '\t' && c != '\n' {
+            text.extend(c.escape_unicode());
+        } else {
+            text.push(c);
+        }
+    }
 }
 
 /// Appends bytes of a log as a terminal is shown them: lines and tabs as they are, everything visible that would not
@@ -80,11 +109,11 @@ pub fn push_visible(bytes: &[u8], shown: &mut Vec<u8>) {
     }
 }
 
-/// The same of a JSON text without its newline, which it remains.
+/// The same of a JSON text, which it remains. A newline is none of its strings' and stays.
 pub fn visible_json(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if steers(c) {
+        if steers(c) && c != '\n' {
             let _infallible = write!(shown, "\\u{:04x}", u32::from(c));
         } else {
             shown.push(c);
@@ -119,7 +148,7 @@ mod tests {
             assert_eq!(span(ns), shown);
         }
         assert_eq!((number(7), number(u64::MAX)), ("7".to_owned(), "?".to_owned()));
-        assert_eq!(harmless("a\x1b[2J\u{9b}\u{202e}"), "a\\u{1b}[2J\\u{9b}\\u{202e}");
+        assert_eq!(harmless("a\x1b[2J\n\u{9b}\u{202e}"), "a\\x1b[2J\\n\\x9b\\u{202e}");
         for (then, now, shown) in [(0, 5, "?"), (5_000_000_000, 0, "0s"), (1, 2_000_000_001, "2s"), (u64::MAX, 1, "?")]
         {
             assert_eq!(age(then, now), shown, "{then} {now}");

@@ -10,6 +10,7 @@ use std::io::{self, ErrorKind, Write};
 use nix::libc::STDOUT_FILENO;
 
 use crate::error::{Cannot, Error, Result};
+use crate::shown::{push_escaped, visible_json};
 use crate::sys;
 
 /// What it is called in sentences.
@@ -26,11 +27,25 @@ pub fn output() -> Result<io::Stdout> {
     Ok(io::stdout())
 }
 
-/// Writes `text` out. That whoever reads it has seen enough is no error.
+/// Writes lines for people out. That whoever reads them has seen enough is no error.
+///
+/// # Errors
+/// They cannot be written.
+pub fn print(lines: &str) -> Result<()> {
+    let mut text = String::with_capacity(lines.len());
+    push_escaped(lines, &mut text);
+    write(&text)
+}
+
+/// The same with a JSON text.
 ///
 /// # Errors
 /// It cannot be written.
-pub fn print(text: &str) -> Result<()> {
+pub fn print_json(text: &str) -> Result<()> {
+    write(&visible_json(text))
+}
+
+fn write(text: &str) -> Result<()> {
     let mut output = output()?.lock();
     match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).cannot("write to", OUTPUT),
@@ -38,7 +53,9 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
-/// Says one line on standard error, if anybody reads it.
-pub fn complain(line: impl Display) {
-    writeln!(io::stderr(), "{line}").ok();
+/// Says one sentence on standard error, if anybody reads it.
+pub fn complain(sentence: impl Display) {
+    let mut text = String::new();
+    push_escaped(&sentence.to_string(), &mut text);
+    writeln!(io::stderr(), "{text}").ok();
 }

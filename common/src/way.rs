@@ -33,6 +33,7 @@ use nix::unistd::{Uid, geteuid};
 
 use crate::account::user_name;
 use crate::fifo::Identity;
+use crate::shown::Shown as _;
 
 /// Links on one way, as by the kernel.
 const HOPS_MAX: usize = 40;
@@ -67,7 +68,7 @@ pub struct Turn {
 impl fmt::Display for Turn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (by, of) = (user_name(self.by), user_name(self.of));
-        let (at, to) = (self.at.display(), self.to.display());
+        let (at, to) = (self.at.shown(), self.to.shown());
         if !self.is_link {
             return write!(f, "the directory {at} belongs to user {by}, but {to} in it to {of}");
         }

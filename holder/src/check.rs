@@ -33,12 +33,11 @@ use finding::{Finding, Report, Severity};
 pub fn run(args: &LookArgs) -> Result<u8, Stop> {
     let survey = survey(args.dir.as_deref(), "check")?;
     let findings = findings(&survey, &Facts::of(&survey));
-    let text = if args.json {
-        print::json(&Report::of(&survey.dir, &findings))?
+    if args.json {
+        standard::print_json(&print::json(&Report::of(&survey.dir, &findings))?)?;
     } else {
-        text(&survey, &findings, Screen::of_stdout())
-    };
-    standard::print(&text)?;
+        standard::print(&text(&survey, &findings, Screen::of_stdout()))?;
+    }
     Ok(u8::from(findings.iter().any(|finding| finding.severity != Severity::Hint)))
 }
 

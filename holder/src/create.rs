@@ -18,6 +18,7 @@ use nix::unistd::{Gid, Uid, fchownat, getgroups, mkfifoat};
 use standpipe_common::capability::{Capability, is_capable};
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::policy::FifoPolicy;
+use standpipe_common::shown::Shown as _;
 use standpipe_common::way::{self, Spot};
 use standpipe_common::{account, own, seam};
 
@@ -137,7 +138,7 @@ pub fn may_give(owner: Option<Uid>, group: Option<Gid>) -> bool {
 fn refused(policy: &FifoPolicy, target: &Path) -> Error {
     let path = std::path::absolute(target).unwrap_or_else(|_| target.to_path_buf());
     let (owner, group) = (policy.owner.as_deref().unwrap_or("-"), policy.group.as_deref().unwrap_or("-"));
-    let line = format!("p {} {:04o} {owner} {group} -", path.display(), policy.mode);
+    let line = format!("p {} {:04o} {owner} {group} -", path.shown(), policy.mode);
     let cause = format!("without root its owner and group can only be the holder's own; a line for tmpfiles.d: {line}");
     Error::because(ACTION, target, cause)
 }

@@ -12,6 +12,7 @@ use standpipe_common::fifo::{self, Fifo};
 use standpipe_common::name::PipeName;
 use standpipe_common::pipes::Entry;
 use standpipe_common::policy::PipeSize;
+use standpipe_common::shown::Shown as _;
 use standpipe_common::watch::Watch;
 use standpipe_common::way::Pass;
 
@@ -253,7 +254,7 @@ enum Beside {
 fn look_beside(name: &PipeName, held: &mut Held, left: &mut Vec<Left>) -> Beside {
     let looked = held.look_beside();
     if looked.is_made {
-        log::info!("{name}: its staging pipe {} is made and held", held.staged().path().display());
+        log::info!("{name}: its staging pipe {} is made and held", held.staged().path().shown());
     }
     left.extend(looked.left.map(|(fifo, reason)| Left { name: name.clone(), kind: Kind::Staging, fifo, reason }));
     let Some(error) = looked.error else { return Beside::Settled };

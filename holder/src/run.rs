@@ -17,6 +17,7 @@ use standpipe_common::error::{Cannot, Result, Stop};
 use standpipe_common::name::PipeName;
 use standpipe_common::pipes::{Finding, Scan, scan};
 use standpipe_common::ready::ready;
+use standpipe_common::shown::Shown as _;
 use standpipe_common::standard::complain;
 use standpipe_common::watch::Watch;
 
@@ -62,7 +63,7 @@ fn check_config(scan: &Scan) -> std::result::Result<(), Stop> {
     if scan.check() {
         return Ok(());
     }
-    Err(Stop::Usage(format!("the pipes directory {} has errors", scan.dir.display())))
+    Err(Stop::Usage(format!("the pipes directory {} has errors", scan.dir.shown())))
 }
 
 fn scan_or_usage(args: &DaemonArgs, dir: &Path) -> std::result::Result<Scan, Stop> {
@@ -151,6 +152,6 @@ impl Holder {
         }
         let count = self.holdings.count();
         let pipes = if count == 1 { "pipe" } else { "pipes" };
-        log::info!("holds {count} {pipes} of {}", scan.dir.display());
+        log::info!("holds {count} {pipes} of {}", scan.dir.shown());
     }
 }

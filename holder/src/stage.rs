@@ -16,6 +16,7 @@ use nix::unistd::{Gid, Uid, fchownat};
 use standpipe_common::account;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::rename::rename_new;
+use standpipe_common::shown::Shown as _;
 use standpipe_common::way::{self, Spot, Use};
 use standpipe_common::{own, seam, staging};
 
@@ -90,7 +91,7 @@ fn finish(place: &File, spot: &Spot, unfinished: &OsStr, group: Gid) -> Result<b
 fn refused(path: &Path, group: Gid) -> Error {
     let name = account::group_name(group);
     let user = account::user_name(Uid::effective());
-    let line = format!("p {} {:04o} {user} {name} -", path.display(), staging::MODE);
+    let line = format!("p {} {:04o} {user} {name} -", path.shown(), staging::MODE);
     let cause = format!(
         "it must have the group of its target, {name}, which the holder is not in; a line for tmpfiles.d: {line}"
     );

@@ -34,8 +34,11 @@ const TITLES: [&str; 8] = ["PIPE", "TARGET", "HELD", "READERS", "WRITERS", "QUEU
 /// Prints it. The exit code: 0 if every pipe is held, and read where it is full; 1 if not, or if that cannot be known.
 pub fn run(args: &LookArgs) -> Result<u8, Stop> {
     let survey = survey(args.dir.as_deref(), "status")?;
-    let text = if args.json { print::json(&Report::of(&survey))? } else { table(&survey, Screen::of_stdout()) };
-    standard::print(&text)?;
+    if args.json {
+        standard::print_json(&print::json(&Report::of(&survey))?)?;
+    } else {
+        standard::print(&table(&survey, Screen::of_stdout()))?;
+    }
     Ok(u8::from(!survey.pipes.iter().all(is_good)))
 }
 

@@ -25,6 +25,7 @@ use nix::sys::stat::{Mode, SFlag, umask};
 use nix::unistd::geteuid;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::seam;
+use standpipe_common::shown::Shown as _;
 
 use crate::disk::{self, Dir};
 use crate::drain::{Drain, Rotation};
@@ -227,7 +228,7 @@ impl Answer {
         let Answer::Rotating(names) = self else { return true };
         let left = drain.rotating(names);
         if let Some((name, _)) = left.iter().find(|(_, rotation)| *rotation == Rotation::Sick) {
-            let sentence = format!("{}: its log cannot be written now: see `reader status`", name.display());
+            let sentence = format!("{}: its log cannot be written now: see `reader status`", name.shown());
             *self = Answer::Refused(sentence);
             return true;
         }
@@ -243,7 +244,7 @@ impl Answer {
                 None => format!("{DONE}\n"),
                 Some(name) => format!(
                     "{REFUSED}{}: not rotated after {} s, and still to be: its line has no end yet\n",
-                    name.display(),
+                    name.shown(),
                     CALL_SPAN_MAX.as_secs()
                 ),
             },

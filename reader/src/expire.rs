@@ -14,6 +14,7 @@ use std::sync::Arc;
 use standpipe_common::clock;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::policy::Floor;
+use standpipe_common::shown::Shown as _;
 
 use crate::disk::{Dir, FileMode};
 use crate::leap::{DAY_NS, shown};
@@ -125,7 +126,7 @@ impl Expirer {
         let note = || write_unlinked(dir, state.clone(), Some(now_ns));
         self.queue.while_orphan(name, note).unwrap_or(Ok(()))?;
         self.unlinked.remove(name);
-        log::warn!("{}: no link leads to this log any more; all of it is kept for a day", name.display());
+        log::warn!("{}: no link leads to this log any more; all of it is kept for a day", name.shown());
         Ok(false)
     }
 
@@ -186,7 +187,7 @@ impl Expirer {
     fn announce(&mut self, lane: &OsStr) {
         let Some((since_ns, is_announced)) = self.unlinked.get_mut(lane) else { return };
         if !std::mem::replace(is_announced, true) {
-            let (lane, since) = (lane.display(), shown(*since_ns));
+            let (lane, since) = (lane.shown(), shown(*since_ns));
             log::warn!(
                 "{lane}: no link has led to this log since {since}; from now on its limits remove its oldest parts"
             );

@@ -9,6 +9,7 @@ use std::io::Read;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use standpipe_common::shown::Shown as _;
 use standpipe_common::{boot, clock};
 
 use crate::disk::Dir;
@@ -79,7 +80,7 @@ impl ClockWatch {
         let read = root.open_read(CLOCK_FILE).map(|file| file.take(FILE_BYTES_MAX).read_to_string(&mut text).ok());
         let is_newer = text.strip_prefix(BEGIN).is_some_and(|version| !version.starts_with("1\n"));
         if is_newer {
-            log::warn!("{} is of a later version; this reader leaves it alone", root.path_of(CLOCK_FILE).display());
+            log::warn!("{} is of a later version; this reader leaves it alone", root.path_of(CLOCK_FILE).shown());
         }
         ClockWatch { known: read.ok().and_then(|_| text.parse().ok()).filter(|_| !is_newer), is_newer, written: None }
     }

@@ -9,6 +9,7 @@ use std::ffi::OsStr;
 use nix::errno::Errno;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::part::{PartKind, PartName, Pattern};
+use standpipe_common::shown::Shown as _;
 
 use crate::disk::{self, Dir, FileMode};
 use crate::line_end;
@@ -159,7 +160,7 @@ impl LogDir {
         let Some(meddling) = self.segment.look(&self.dir, self.mode).cannot("look at", &path)? else {
             return Ok(None);
         };
-        let path = path.display();
+        let path = path.shown();
         Ok(match meddling {
             Meddling::Removed => Some(self.replace_segment("removed or replaced", now_ns)?),
             Meddling::Cut { from } => {
@@ -203,7 +204,7 @@ impl LogDir {
         self.segment = self.next_segment(now_ns, self.segment.is_open())?;
         self.is_grown = false;
         self.point_current();
-        Ok(format!("{} was {what} while it was written; {} goes on", path.display(), self.segment.name()))
+        Ok(format!("{} was {what} while it was written; {} goes on", path.shown(), self.segment.name()))
     }
 
     fn next_segment(&self, now_ns: i64, open: bool) -> Result<Segment> {
@@ -243,7 +244,7 @@ fn list_pattern(dir: &Dir, listing: &mut Listing, filename: &Pattern, boot: &str
     let refuse = |cause: String| Err(Error::because("use log directory", dir.path(), cause));
     let foreign = |name: &OsStr| filename.gives(name) && PartName::parse(name, &listing.state.patterns).is_none();
     if let Some((name, _)) = dir.entries()?.into_iter().find(|(name, is_file)| *is_file && foreign(name)) {
-        let name = name.display();
+        let name = name.shown();
         return refuse(format!(
             "{name} in it is not ours, but is named as filename = \"{filename}\" names parts; move such files \
              elsewhere, or add the line `pattern {}` to {STATE_FILE} there if they are ours after all",
@@ -308,7 +309,7 @@ fn cut_nuls(dir: &Dir, listing: &Listing, now_ns: i64) -> Result<()> {
         let cut = segment.cut_nuls().cannot("cut", dir.path_of(&file_name))?;
         if cut > 0 {
             let path = dir.path_of(&file_name);
-            log::warn!("{}: {cut} NUL bytes at its end were never written before the power went; cut", path.display());
+            log::warn!("{}: {cut} NUL bytes at its end were never written before the power went; cut", path.shown());
         }
     }
     Ok(())

@@ -11,6 +11,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use standpipe_common::clock;
 use standpipe_common::error::Result;
+use standpipe_common::shown::Shown as _;
 
 use crate::disk::Dir;
 use crate::listing::STATE_FILE;
@@ -124,9 +125,9 @@ impl Mailboxes {
                 "{}: {n} bytes for {} were set aside as {}: {reason}",
                 title::of(&record.lane),
                 record.part,
-                path.display()
+                path.shown()
             ),
-            None => log::error!("a mailbox was set aside as {}: {reason}", path.display()),
+            None => log::error!("a mailbox was set aside as {}: {reason}", path.shown()),
         }
         Ok(())
     }

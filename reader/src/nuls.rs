@@ -7,6 +7,8 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use standpipe_common::shown::Shown as _;
+
 const BLOCK_BYTES: u64 = 64 << 10;
 
 /// Most runs that a sentence tells one by one.
@@ -97,7 +99,7 @@ impl Runs {
         };
         log::warn!(
             "{}: {} NUL bytes within it stand where the power went before the disk had the data: {}{more}; they stay in the log",
-            path.display(),
+            path.shown(),
             self.bytes,
             runs.join(", "),
         );

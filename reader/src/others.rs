@@ -11,6 +11,7 @@ use nix::sys::stat::SFlag;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::part::{PartKind, PartName, Pattern};
 use standpipe_common::shell::quoted;
+use standpipe_common::shown::Shown as _;
 
 use crate::disk::{self, Dir};
 use crate::listing::{CURRENT, Listing, STATE_FILE, THEIR_LOCK};
@@ -30,7 +31,7 @@ pub fn refuse(dir: &Dir, listing: &Listing) -> Result<()> {
     match listing.foreign_logs.first().filter(|_| !listing.has_state) {
         Some(name) => refuse(format!(
             "{} in it is not ours; move such files elsewhere, or make an empty file {STATE_FILE} there to keep them",
-            name.display()
+            name.shown()
         )),
         None => Ok(()),
     }

@@ -21,6 +21,7 @@ use standpipe_common::archive::{Archive, marks};
 use standpipe_common::error::{Cannot, Result};
 use standpipe_common::fifo::Identity;
 use standpipe_common::part::{PartKind, PartName};
+use standpipe_common::shown::Shown as _;
 
 use crate::disk::{self, Dir, FileMode};
 use crate::listing::{Listing, remove_marks};
@@ -56,12 +57,12 @@ impl Pairs {
             (Compared::Same | Compared::Held, Origin::Ours | Origin::Unsure) => {
                 self.known.remove(&key);
                 remove_segment(dir, name)?;
-                log::info!("{}: removed, a kill or a power cut had left it; {archive} has all of it", path.display());
+                log::info!("{}: removed, a kill or a power cut had left it; {archive} has all of it", path.shown());
             }
             (Compared::Same, Origin::Theirs) => {
                 say(format!(
                     "{}: an unpacked copy of {archive}, left alone; remove it when it is of no use",
-                    path.display()
+                    path.shown()
                 ));
             }
             (Compared::Other { is_longer: true }, Origin::Ours) => {
@@ -76,13 +77,13 @@ impl Pairs {
             }
             (Compared::Held | Compared::Other { .. }, _) => say(format!(
                 "{}: not what {archive} holds, which is complete and counts; the file is left alone",
-                path.display()
+                path.shown()
             )),
             // Asked again at the next look.
             (Compared::Written, _) => drop(self.known.remove(&key)),
             (Compared::ArchiveHasMore, _) => say(format!(
                 "{}: {archive} is damaged, but holds more than this file; both are left alone",
-                path.display()
+                path.shown()
             )),
             (Compared::SegmentHasMore, _) => {
                 self.known.remove(&key);
@@ -231,6 +232,6 @@ fn set_aside(dir: &Dir, file: &str, why: &str) -> Result<()> {
         number += 1;
     }
     dir.rename_new(file, &aside)?;
-    log::error!("{} {why}; set aside as {aside}", dir.path_of(file).display());
+    log::error!("{} {why}; set aside as {aside}", dir.path_of(file).shown());
     Ok(())
 }

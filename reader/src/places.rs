@@ -17,6 +17,7 @@ use standpipe_common::fifo::{self, Fifo, Identity};
 use standpipe_common::name::PipeName;
 use standpipe_common::pipes::Entry;
 use standpipe_common::policy::Policy;
+use standpipe_common::shown::Shown as _;
 use standpipe_common::watch::Watch;
 use standpipe_common::way::Pass;
 
@@ -168,7 +169,7 @@ impl Places {
             .collect();
         opened.retain(|(index, fifo)| {
             let Some(first) = held.get(&fifo.identity()) else { return true };
-            let cause = format!("{} has the same FIFO still", self.all[*first].entry.link.display());
+            let cause = format!("{} has the same FIFO still", self.all[*first].entry.link.shown());
             let error = Error::because("drain", &self.all[*index].entry.link, cause);
             self.raise(*index, &error);
             false
@@ -188,7 +189,7 @@ impl Places {
         let identity = fifo::look(link)?;
         let first = *self.taken.entry(identity).or_insert(index);
         if first != index {
-            let cause = format!("it leads to the same FIFO as {}", self.all[first].entry.link.display());
+            let cause = format!("it leads to the same FIFO as {}", self.all[first].entry.link.shown());
             return Err(Error::because("drain", link, cause));
         }
         let place = &mut self.all[index];

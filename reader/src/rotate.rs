@@ -13,6 +13,7 @@ use std::time::Duration;
 use nix::sys::stat::SFlag;
 use standpipe_common::error::{Cannot, Error, Result, Stop};
 use standpipe_common::name::NAME_MAX;
+use standpipe_common::shown::Shown as _;
 
 use crate::cli::RotateArgs;
 use crate::control::{BEGUN, CALL_SPAN_MAX, CONTROL, DONE, REFUSED, line_of, short_path};
@@ -74,7 +75,7 @@ fn refuse_unknown(root: &Dir, path: &Path, names: &[OsString]) -> std::result::R
     known.sort();
     match names.iter().find(|name| !known.contains(name)) {
         Some(name) => {
-            let known: Vec<String> = known.iter().map(|name| name.to_string_lossy().into_owned()).collect();
+            let known: Vec<String> = known.iter().map(|name| name.shown().to_string()).collect();
             Err(Stop::Usage(unknown_name(path, name, &known)))
         }
         None => Ok(()),

@@ -17,6 +17,7 @@ use standpipe_common::name::PipeName;
 use standpipe_common::pipes::{Scan, scan};
 use standpipe_common::policy::Policy;
 use standpipe_common::ready;
+use standpipe_common::shown::Shown as _;
 use standpipe_common::watch::Watch;
 use standpipe_common::{clock, logger};
 
@@ -59,7 +60,7 @@ pub fn run(args: &DaemonArgs) -> Result<u8, Stop> {
         return Ok(if scan.check() { 0 } else { standpipe_common::error::EXIT_USAGE });
     }
     let Some(logs) = args.logs.clone().or_else(|| scan.logs.clone()) else {
-        let hint = format!("no log root: give --logs LOGS, or set logs in {}/defaults.toml", dir.display());
+        let hint = format!("no log root: give --logs LOGS, or set logs in {}/defaults.toml", dir.shown());
         return Err(Stop::Usage(hint));
     };
     let mut daemon = Daemon::start(scan, &logs, args.logs.is_none())?;
@@ -123,7 +124,7 @@ impl Daemon {
         daemon.drain.start()?;
         // Last, for nobody waits for it.
         archiver::start(&daemon.queue, daemon.drain.root().dir().try_clone()?)?;
-        let (dir, logs) = (daemon.dir.display(), daemon.logs.display());
+        let (dir, logs) = (daemon.dir.shown(), daemon.logs.shown());
         log::info!("{} of {dir} into {logs}, {recovered} bytes recovered", pipes(daemon.places.count()));
         Ok(daemon)
     }
@@ -225,7 +226,7 @@ impl Daemon {
         let (changes, fresh) = self.take(scan);
         self.begin(fresh);
         let Changes { added, removed, changed, .. } = changes;
-        let (pipes, dir) = (pipes(self.places.count()), self.dir.display());
+        let (pipes, dir) = (pipes(self.places.count()), self.dir.shown());
         log::info!("{pipes} of {dir} after HUP: {added} added, {removed} removed, {changed} changed");
         Ok(())
     }
@@ -234,10 +235,10 @@ impl Daemon {
     fn tell_kept(&self, scan: &Scan) {
         let Scan { logs, mailbox_dir, dir: _, entries: _, unlinked: _, findings: _, ours: _ } = scan;
         if self.logs_are_declared && logs.as_ref() != Some(&self.logs) {
-            log::warn!("{} stays the log root until a restart", self.logs.display());
+            log::warn!("{} stays the log root until a restart", self.logs.shown());
         }
         if *mailbox_dir != self.mailbox_dir {
-            let place = self.mailbox_dir.as_ref().unwrap_or(&self.logs).display();
+            let place = self.mailbox_dir.as_ref().unwrap_or(&self.logs).shown();
             log::warn!("mailbox_dir takes effect at the next start; until then mailboxes are in {place}");
         }
     }

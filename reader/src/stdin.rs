@@ -14,6 +14,7 @@ use standpipe_common::capability::is_privileged_for_pipes;
 use standpipe_common::error::{Cannot, EXIT_IO, Error, Stop};
 use standpipe_common::fifo::Fifo;
 use standpipe_common::policy::Policy;
+use standpipe_common::shown::Shown as _;
 use standpipe_common::{clock, logger, ready};
 
 use crate::archiver;
@@ -45,7 +46,7 @@ const LAST_ARCHIVE_SPAN: Duration = Duration::from_secs(60);
 pub fn run(args: &StdinArgs) -> Result<u8, Stop> {
     logger::init("reader");
     let Some(input) = Fifo::inherited(io::stdin().as_fd()).cannot("look at", "standard input")? else {
-        let hint = format!("standard input is no pipe; try: cat FILE | reader stdin {}", args.log_dir.display());
+        let hint = format!("standard input is no pipe; try: cat FILE | reader stdin {}", args.log_dir.shown());
         return Err(Stop::Usage(hint));
     };
     let policy = Policy::from_flags(&args.policy);
@@ -98,7 +99,7 @@ impl Service {
         let recovered = drain.recover(holding);
         archiver::start(&queue, drain.root().dir().try_clone()?)?;
         drain.start()?;
-        log::info!("standard input into {}, {recovered} bytes recovered", args.log_dir.display());
+        log::info!("standard input into {}, {recovered} bytes recovered", args.log_dir.shown());
         Ok(Service { poll, inbox, drain, control, queue })
     }
 
@@ -153,14 +154,11 @@ impl Service {
         self.drain.seal(LANE)?;
         let deadline = Instant::now() + LAST_ARCHIVE_SPAN;
         if !self.queue.wait_idle(LAST_ARCHIVE_SPAN) {
-            log::error!("{}: the last segment stays plain, its archive is not ready", args.log_dir.display());
+            log::error!("{}: the last segment stays plain, its archive is not ready", args.log_dir.shown());
             return Ok(EXIT_IO);
         }
         if !self.queue.hooks().wait_idle(deadline.saturating_duration_since(Instant::now())) {
-            log::error!(
-                "{}: the hook has not had all archives; it gets them at the next start",
-                args.log_dir.display()
-            );
+            log::error!("{}: the hook has not had all archives; it gets them at the next start", args.log_dir.shown());
             return Ok(EXIT_IO);
         }
         Ok(0)

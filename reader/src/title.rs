@@ -3,8 +3,11 @@
 //! Invariant: a process that drains standard input has one log directory, set once before the first message.
 
 use std::ffi::OsStr;
-use std::path::{Display, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+
+use standpipe_common::name::Printable;
+use standpipe_common::shown::Shown as _;
 
 use crate::listing::SELF;
 
@@ -17,7 +20,7 @@ pub fn set_log_dir(path: &Path) {
 }
 
 /// The lane of that name, in messages.
-pub fn of(lane: &OsStr) -> Display<'_> {
+pub fn of(lane: &OsStr) -> Printable<'_> {
     let log_dir = LOG_DIR.get().filter(|_| lane == SELF);
-    log_dir.map_or(Path::new(lane), PathBuf::as_path).display()
+    log_dir.map_or(lane, |dir| dir.as_os_str()).shown()
 }

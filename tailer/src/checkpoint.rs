@@ -27,6 +27,7 @@ use std::fs::File;
 use std::path::Path;
 
 use standpipe_common::error::{Error, Result};
+use standpipe_common::shown::Shown as _;
 
 use crate::state::SourceState;
 use files::{Files, Found};
@@ -118,7 +119,7 @@ impl Checkpoint {
             findings.push(format!(
                 "{} is a mount of its own and is written in place; what stands beside it is outside of that mount: \
                  mount its directory instead",
-                path.display()
+                path.shown()
             ));
         }
         Ok(Opened { checkpoint: Checkpoint { files, current: standing, _lock: lock }, start, findings })
@@ -177,8 +178,8 @@ impl Checkpoint {
 
 /// The newest generation that is whole, else what the policy says.
 fn choose(files: &Files, current: Found, previous: Found, on_corrupt: OnCorrupt) -> Result<(Start, Vec<String>)> {
-    let file = files.file.display();
-    let before = files.previous.display();
+    let file = files.file.shown();
+    let before = files.previous.shown();
     let newer = |path: &Path, version| {
         let use_newer = format!("it has version {version} and this tailer knows {VERSION}: start a newer tailer");
         Err(Error::because("use", path, use_newer))
@@ -195,7 +196,7 @@ fn choose(files: &Files, current: Found, previous: Found, on_corrupt: OnCorrupt)
         (Found::Damaged(why), Found::Whole(states)) => {
             let finding = format!(
                 "{file} is damaged ({why}), going on from the state before it, {before}; the damaged one is kept as {}",
-                files.damaged.display(),
+                files.damaged.shown(),
             );
             return Ok((Start::Known(states), vec![finding]));
         }

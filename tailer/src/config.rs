@@ -27,6 +27,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use standpipe_common::config_text::{self, Flaw};
 use standpipe_common::error::{Cannot, Error, Stop};
+use standpipe_common::shown::Shown as _;
 
 use self::spool::SpoolConfig;
 use crate::rate::Rate;
@@ -325,7 +326,7 @@ impl Language {
             Some("yaml" | "yml") => Ok(Language::Yaml),
             _ => Err(ConfigError::of(format!(
                 "cannot use {}: its name must end in .toml, .yaml or .yml, which says what it is written in",
-                path.display()
+                path.shown()
             ))),
         }
     }
@@ -358,7 +359,7 @@ fn refuse_unfollowable(path: &Path) -> Result<(), ConfigError> {
         return Err(ConfigError::of(format!(
             "cannot follow {}: no file has that name, and patterns on the command line are for the shell: write it \
              without quotes, or as `path` in a configuration, which finds later files too",
-            path.display()
+            path.shown()
         )));
     }
     Ok(())

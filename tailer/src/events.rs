@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use log::Level;
 use nix::errno::Errno;
-use standpipe_common::logger::{Stderr, push_escaped};
+use standpipe_common::logger::Stderr;
+use standpipe_common::shown::harmless;
 
 use crate::follow::happening::Why;
 use crate::identity::Identity;
@@ -139,9 +140,7 @@ impl Event {
 
     /// The sentence, behind `[tailer] `.
     pub fn text(&self) -> String {
-        let mut text = String::from("[tailer] ");
-        push_escaped(&text::sentence(self), &mut text);
-        text
+        format!("[tailer] {}", harmless(&text::sentence(self)))
     }
 
     /// The JSON object.

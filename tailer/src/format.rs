@@ -15,7 +15,7 @@ use std::borrow::Cow;
 
 use jiff::tz::TimeZone;
 use memchr::memchr;
-use standpipe_common::shown::push_visible;
+use standpipe_common::shown::{harmless, push_visible};
 
 use crate::identity::Origin;
 use crate::level;
@@ -119,9 +119,11 @@ impl Formatter {
     /// Tells the name of a source and what its times look like. To be called before its first line.
     pub fn add(&mut self, id: SourceId, name: &str, format: timestamp::Format) {
         self.grow(id);
-        let mut source = Source::new(name, Parser::new(format, self.zone.clone()));
+        // Not in JSON, where it is a string.
+        let shown = if self.form == Form::Text { harmless(name) } else { name.to_owned() };
+        let mut source = Source::new(&shown, Parser::new(format, self.zone.clone()));
         if self.color {
-            let others = self.sources.iter().filter(|other| other.name != name);
+            let others = self.sources.iter().filter(|other| other.name != shown);
             source.color = Some(color::of_name(name, others.filter_map(|other| other.color)));
         }
         self.sources[id.0 as usize] = source;

@@ -220,6 +220,7 @@ mod tests {
     use nix::unistd::mkfifo;
 
     use super::*;
+    use standpipe_common::shown::Shown as _;
 
     fn refused(path: &Path) -> Option<Refusal> {
         match look(path) {
@@ -252,7 +253,7 @@ mod tests {
             (Path::new("/sys/kernel/mm/transparent_hugepage/enabled"), Refusal::Kernel),
         ] {
             if path.exists() {
-                assert_eq!(refused(path), Some(expected), "{}", path.display());
+                assert_eq!(refused(path), Some(expected), "{}", path.shown());
             }
         }
     }

@@ -55,6 +55,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use standpipe_common::error::Error;
+use standpipe_common::shown::Shown as _;
 
 use self::dir::{Dir, Name};
 use self::known::Progress;
@@ -187,7 +188,7 @@ impl Spool {
     /// What it is called: as its directory.
     pub fn name(&self) -> String {
         let name = self.config.dir.file_name().unwrap_or(self.config.dir.as_os_str());
-        name.to_string_lossy().into_owned()
+        name.shown().to_string()
     }
 
     /// Where names that concern it come: all but hidden ones.
@@ -368,7 +369,7 @@ impl Spool {
             self.refuse(done, name, what, "not a marker, which is an empty file");
         }
         if self.said.is_newly_full() {
-            let sentence = format!("{}: what is wrong with more files in it is not told", self.config.dir.display());
+            let sentence = format!("{}: what is wrong with more files in it is not told", self.config.dir.shown());
             self.events.push(Event::Warning(sentence));
         }
     }

@@ -15,6 +15,8 @@ use standpipe_tailer::stage::Stage;
 use standpipe_tailer::tailer::Tailer;
 use tempfile::TempDir;
 
+use standpipe_common::shown::Shown as _;
+
 /// A second, ns.
 const SECOND_NS: i64 = 1_000_000_000;
 
@@ -43,7 +45,7 @@ impl Stand {
         let mut toml = format!("state_file = \"state.json\"\n{keys}\n");
         for file in files {
             let (file, pipe) = (self.path(file), self.path("T"));
-            let (file, pipe) = (file.display(), pipe.display());
+            let (file, pipe) = (file.shown(), pipe.shown());
             writeln!(toml, "[[files]]\npath = '{file}'\npipe = '{pipe}'\nstart_at = 'beginning'").unwrap();
         }
         fs::write(self.path("tailer.toml"), toml).unwrap();

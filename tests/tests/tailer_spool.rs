@@ -213,7 +213,7 @@ fn what_is_no_file_and_no_marker_is_refused_once_and_left() {
     stand.start();
     for (path, what) in [
         ("spool/link", "it is a link, not a regular file"),
-        ("spool/fi\\x0afo", "it is a FIFO, not a regular file"),
+        ("spool/fi\\nfo", "it is a FIFO, not a regular file"),
         ("spool/directory", "it is a directory, not a regular file"),
         ("done/a", "it is a link, not a marker"),
         ("done/b", "it is a directory, not a marker"),

@@ -184,6 +184,7 @@ fn lines_range(text: &str, span: &Range<usize>) -> Range<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shown::Shown as _;
 
     fn refusal(text: &str, kind: Kind) -> String {
         parse(text, kind).map(drop).unwrap_err().shown_in(text)
@@ -298,7 +299,7 @@ mod tests {
     fn only_a_regular_file_of_some_size_is_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("defaults.toml");
-        let shown = path.display();
+        let shown = path.shown();
         assert_eq!(load_error(&path), format!("cannot read {shown}: No such file or directory"));
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert_eq!(load_error(&path), format!("cannot read {shown}: it is not a regular file"));

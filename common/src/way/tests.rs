@@ -63,7 +63,7 @@ fn is_safe(path: &Path, to: Use) -> bool {
 fn refused(path: &Path, to: Use) -> String {
     match go(path, to) {
         Ok(Way::Turned(turn)) => turn.to_string(),
-        other => panic!("{} is not refused: {other:?}", path.display()),
+        other => panic!("{} is not refused: {other:?}", path.shown()),
     }
 }
 
@@ -80,7 +80,7 @@ fn what_leads_to_its_owners_own_is_safe() {
     let twice = stranger.link("twice", "absolute");
     for path in [&file, &inner, &relative, &absolute, &to_dir, &up, &twice] {
         for to in [Use::Read, Use::Change] {
-            assert!(is_safe(path, to), "{} {to:?}", path.display());
+            assert!(is_safe(path, to), "{} {to:?}", path.shown());
         }
     }
     let Way::Safe(_, metadata) = go(&twice, Use::Read).unwrap() else { panic!("it is not safe") };
@@ -112,7 +112,7 @@ fn a_link_of_a_stranger_leads_to_nothing_of_others() {
         }
     }
     let said = refused(&stranger.top.path().join("secret"), Use::Read);
-    assert!(said.contains(SECRET) && said.contains(&format!("{}/secret", stranger.top.path().display())), "{said}");
+    assert!(said.contains(SECRET) && said.contains(&format!("{}/secret", stranger.top.path().shown())), "{said}");
 }
 
 #[test]

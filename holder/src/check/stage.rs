@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 
 use nix::unistd::Gid;
 use standpipe_common::account;
+use standpipe_common::shown::Shown as _;
 use standpipe_common::staging;
 
 use super::facts::Facts;
@@ -48,7 +49,7 @@ fn missing(pipe: &Pipe, beside: &Beside, target: &fs::Metadata, survey: &Survey,
         }
         _ => start_or_tell("holder", survey, facts),
     };
-    let what = format!("stage = true, but there is no {}", beside.path.display());
+    let what = format!("stage = true, but there is no {}", beside.path.shown());
     Finding::of(pipe, Severity::Warning, "stage_missing", what).why(WITHOUT).mend(mend)
 }
 
@@ -56,7 +57,7 @@ fn other(pipe: &Pipe, beside: &Beside, facts: &Facts) -> Finding {
     let (path, aside) = (quoted(&beside.path), quoted(&aside(&beside.path)));
     let moved = as_writer(&[&beside.path], &format!("mv -n {path} {aside}"));
     let tell = facts.holder.as_ref().map_or_else(String::new, |holder| format!(" && {}", hang_up(holder)));
-    let what = format!("stage = true, but {} is no FIFO", beside.path.display());
+    let what = format!("stage = true, but {} is no FIFO", beside.path.shown());
     Finding::of(pipe, Severity::Warning, "stage_no_fifo", what)
         .why(format!("it is never opened; {WITHOUT}"))
         .mend(moved + &tell)
@@ -66,10 +67,10 @@ fn rights(pipe: &Pipe, beside: &Beside, target: &fs::Metadata, staging: &fs::Met
     let mode = staging.mode() & 0o7777;
     let what = match (staging.gid() == target.gid(), mode & 0o007) {
         (true, 0) => return None,
-        (true, _) => format!("everybody may use {} (mode {mode:04o})", beside.path.display()),
+        (true, _) => format!("everybody may use {} (mode {mode:04o})", beside.path.shown()),
         (false, _) => {
             let [is, should] = [staging.gid(), target.gid()].map(|gid| account::group_name(Gid::from_raw(gid)));
-            format!("{} has the group {is}, its pipe {should}", beside.path.display())
+            format!("{} has the group {is}, its pipe {should}", beside.path.shown())
         }
     };
     let path = quoted(&beside.path);
@@ -88,7 +89,7 @@ fn rights(pipe: &Pipe, beside: &Beside, target: &fs::Metadata, staging: &fs::Met
 fn unheld(pipe: &Pipe, beside: &Beside, survey: &Survey, facts: &Facts) -> Option<Finding> {
     let is_forgotten = pipe.held() == Answer::Yes && beside.held() == Answer::No;
     is_forgotten.then(|| {
-        let what = format!("nobody holds {}", beside.path.display());
+        let what = format!("nobody holds {}", beside.path.shown());
         Finding::of(pipe, Severity::Warning, "stage_not_held", what)
             .why("what is in it goes with a tailer that is killed, which then may deliver some lines twice")
             .mend(start_or_tell("holder", survey, facts))

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::fifo::{Fifo, Identity, retired_span};
+use standpipe_common::shown::Shown as _;
 
 use super::Drain;
 use crate::lane::Lane;
@@ -131,7 +132,7 @@ impl Drain {
         slot.deregister(&self.registry);
         self.board.release(slot.lane.gauge());
         slot.lane.queue().forget(slot.lane.name());
-        let name = slot.lane.name().display();
+        let name = slot.lane.name().shown();
         match slot.lane.pipes().queued() {
             0 => log::info!("{name}: is drained no more, its link is gone"),
             left if slot.leaving().is_some() => log::error!("{name}: its link is gone, and {left} bytes with its pipe"),

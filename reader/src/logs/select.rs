@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::SFlag;
 use standpipe_common::error::{Error, Result, Stop};
 use standpipe_common::pipes::scan;
+use standpipe_common::shown::Shown as _;
 
 use crate::cli::LogsArgs;
 use crate::disk::{self, Dir};
@@ -70,10 +71,10 @@ fn of_name(root: &Path, name: &OsStr) -> std::result::Result<Dir, Stop> {
         Ok(dir) => Ok(dir),
         Err(_) if root.is_dir() => {
             let known = of_root(root)?;
-            let names: Vec<_> =
-                known.iter().filter_map(|dir| dir.path().file_name()).map(OsStr::to_string_lossy).collect();
+            let names = known.iter().filter_map(|dir| dir.path().file_name());
+            let names: Vec<String> = names.map(|name| name.shown().to_string()).collect();
             let list = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            Err(Stop::Usage(format!("{} has no logs of {}; there are: {list}", root.display(), name.display())))
+            Err(Stop::Usage(format!("{} has no logs of {}; there are: {list}", root.shown(), name.shown())))
         }
         Err(error) => Err(error.into()),
     }

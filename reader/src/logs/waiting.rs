@@ -9,6 +9,8 @@ use crate::mailbox::{NAME_PREFIX, peek};
 use crate::mailboxes::SALVAGED_PREFIX;
 use crate::shelf;
 
+use standpipe_common::shown::Shown as _;
+
 /// One sentence on what waits for the log directory `dir`, in its own mailboxes or those of the log root above it.
 pub fn sentence(dir: &Dir) -> Option<String> {
     let lane = dir.path().canonicalize().ok()?.file_name()?.to_owned();
@@ -25,7 +27,7 @@ pub fn sentence(dir: &Dir) -> Option<String> {
     for name in own.salvaged.iter().chain(&above.salvaged) {
         words.push(format!("{name} holds bytes that did not fit into the log"));
     }
-    (!words.is_empty()).then(|| format!("{}: {}", lane.display(), words.join("; ")))
+    (!words.is_empty()).then(|| format!("{}: {}", lane.shown(), words.join("; ")))
 }
 
 #[derive(Default)]
@@ -46,7 +48,7 @@ fn look(root: &Dir, lane: &OsStr) -> Found {
         let held = shelf::open_read(root, &name).ok().and_then(|file| peek(&file).ok().flatten());
         let Some((record, n)) = held.filter(|(record, _)| record.lane == lane) else { continue };
         if salvaged {
-            found.salvaged.push(root.path_of(&name).display().to_string());
+            found.salvaged.push(root.path_of(&name).shown().to_string());
         } else {
             // What a crash during the write already brought into the log counts once.
             let there = root_part_len(root, &record.lane, &record.part).saturating_sub(record.base);

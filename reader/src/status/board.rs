@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::shown::Shown as _;
 use standpipe_common::sys::{self, Words};
 use standpipe_common::units::Limit;
 use standpipe_common::{boot, clock, mapped_text};
@@ -69,7 +70,7 @@ impl Board {
     pub fn slot(&mut self, name: &OsStr) -> Gauge {
         let Some(kept) = &mut self.kept else { return Gauge::default() };
         kept.slot(name).unwrap_or_else(|error| {
-            log::warn!("{error}; reader status will know nothing of {}", name.display());
+            log::warn!("{error}; reader status will know nothing of {}", name.shown());
             Gauge::default()
         })
     }

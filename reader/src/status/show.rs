@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use standpipe_common::clock;
 use standpipe_common::error::Stop;
+use standpipe_common::shown::Shown as _;
 use standpipe_common::shown::{UNKNOWN, harmless, number, passed_ns, size, span};
 use standpipe_common::standard;
 use standpipe_common::table::{Screen, render};
@@ -32,8 +33,11 @@ pub fn run(args: &StatusArgs) -> Result<u8, Stop> {
     pick(&mut snapshot, &root, &names)?;
     let report = Report { snapshot: &snapshot, root: &root, now_ns: clock::now_ns() };
     let findings = report.findings();
-    let text = if args.json { report.json(&findings) } else { report.text(&findings, Screen::of_stdout()) };
-    standard::print(&text)?;
+    if args.json {
+        standard::print_json(&report.json(&findings))?;
+    } else {
+        standard::print(&report.text(&findings, Screen::of_stdout()))?;
+    }
     Ok(if findings.iter().any(|finding| finding.is_trouble) { EXIT_FINDING } else { 0 })
 }
 
@@ -65,7 +69,7 @@ pub fn unknown_name(root: &Path, name: &OsStr, known: &[String]) -> String {
     const OFFERED_MAX: usize = 20;
     let more = if known.len() > OFFERED_MAX { ", …" } else { "" };
     let list = if known.is_empty() { "none".to_owned() } else { known[..known.len().min(OFFERED_MAX)].join(", ") };
-    format!("the reader of {} drains no pipe {}; there are: {list}{more}", root.display(), name.display())
+    format!("the reader of {} drains no pipe {}; there are: {list}{more}", root.shown(), name.shown())
 }
 
 /// Something to be said under the table.
@@ -99,7 +103,7 @@ impl Report<'_> {
     }
 
     fn headline(&self) -> String {
-        let root = self.root.display();
+        let root = self.root.shown();
         let (pid, since) = (number(self.snapshot.pid), self.age(self.snapshot.start_ns));
         match self.snapshot.running {
             Some(true) => {
@@ -136,7 +140,7 @@ impl Report<'_> {
         let mut findings = Vec::new();
         let mut say = |is_trouble, sentence| findings.push(Finding { sentence, is_trouble });
         if self.snapshot.running == Some(false) {
-            say(true, format!("no reader runs on {}: what servers write waits in their pipes", self.root.display()));
+            say(true, format!("no reader runs on {}: what servers write waits in their pipes", self.root.shown()));
         }
         for lane in &self.snapshot.lanes {
             let (slot, name) = (&lane.slot, shown_name(lane, self.root));

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use nix::sys::stat::SFlag;
 use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::shown::Shown as _;
 
 use super::STATUS;
 use super::format::{self, HEADER_BYTES, SLOT_BYTES, SLOTS_MAX, Slot, Unreadable};
@@ -92,7 +93,7 @@ fn read(root: &Dir) -> Result<format::Content> {
     let path = root.path_of(STATUS);
     match root.stat(STATUS) {
         Err(nix::errno::Errno::ENOENT) => {
-            let cause = format!("{} has none: it is no log root, or no reader ran there yet", root.path().display());
+            let cause = format!("{} has none: it is no log root, or no reader ran there yet", root.path().shown());
             return Err(Error::because("read", path, cause));
         }
         Ok(stat) if !disk::is_kind(&stat, SFlag::S_IFREG) => {
@@ -131,7 +132,7 @@ fn seen(root: &Dir, slot: Slot) -> Seen {
 /// Sorted paths of the files in `dir` with such names; what we may not list is not told.
 fn names(dir: &Dir, wanted: impl Fn(&[u8]) -> bool) -> Vec<String> {
     let listed = dir.names().unwrap_or_default().into_iter().filter(|name| wanted(name.as_bytes()));
-    let mut paths: Vec<String> = listed.map(|name| dir.path_of(name).display().to_string()).collect();
+    let mut paths: Vec<String> = listed.map(|name| dir.path_of(name).shown().to_string()).collect();
     paths.sort();
     paths
 }

@@ -11,6 +11,8 @@ use crate::guard::{Guard, Head};
 use crate::identity::{Identity, Origin};
 use crate::state::{DoneState, GenerationState};
 
+use standpipe_common::shown::Shown as _;
+
 mod kills;
 
 /// What a run saved as its N-th.
@@ -69,11 +71,11 @@ impl Stand {
 
     fn refusal(&self) -> String {
         let text = self.open_with(OnCorrupt::Fail).unwrap_err().to_string();
-        text.replace(&format!("{}/", self.dir.path().display()), "")
+        text.replace(&format!("{}/", self.dir.path().shown()), "")
     }
 
     fn findings(&self, opened: &Opened) -> String {
-        opened.findings.join("; ").replace(&format!("{}/", self.dir.path().display()), "")
+        opened.findings.join("; ").replace(&format!("{}/", self.dir.path().shown()), "")
     }
 
     /// Two durable generations: of offset 1 and 2.
@@ -346,7 +348,7 @@ fn a_place_where_nothing_can_be_made_is_refused() {
     let stand = Stand::new();
     let path = stand.path("no/such/state.json");
     let error = Checkpoint::open(&path, OnCorrupt::End).unwrap_err();
-    assert_eq!(error.to_string(), format!("cannot use {}: there is no such directory", path.display()));
+    assert_eq!(error.to_string(), format!("cannot use {}: there is no such directory", path.shown()));
     fs::create_dir(stand.path("state.json.lock")).unwrap();
     assert_eq!(stand.refusal(), "cannot open state.json.lock: Is a directory");
 }

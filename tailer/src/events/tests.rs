@@ -122,6 +122,6 @@ fn objects_name_what_happened_to_what() {
 #[test]
 fn no_event_moves_a_cursor() {
     let event = Event::Refused { path: "/l/\n\u{9b}x".into(), reason: "\x7f".to_string() };
-    assert_eq!(event.text(), "[tailer] /l/\\x0a\\x9bx refused: \\x7f");
+    assert_eq!(event.text(), "[tailer] /l/\\n\\x9bx refused: \\x7f");
     assert!(!event.json().contains(char::is_control), "{}", event.json());
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::{Event, Truncation};
 use crate::follow::happening::Why;
 
+use standpipe_common::shown::Shown as _;
+
 pub(super) fn sentence(event: &Event) -> String {
     match event {
         Event::Watching { files, interval, inotify } => {
@@ -13,14 +15,14 @@ pub(super) fn sentence(event: &Event) -> String {
         }
         Event::Order { order, window: Some(window) } => format!("order={order} window={}", millis(*window)),
         Event::Order { order, window: None } => format!("order={order}"),
-        Event::Source { path, identity, .. } => format!("{} inode={}", path.display(), identity.ino),
+        Event::Source { path, identity, .. } => format!("{} inode={}", path.shown(), identity.ino),
         Event::Rotated { name, old, new } => {
             format!("{name} rotated (inode changed {} -> {}), reopening", old.ino, new.ino)
         }
         Event::Truncated { name, how, .. } => format!("{name} truncated ({}), reset offset", how.text()),
         Event::CopyMatched { name, path, offset, bytes } => {
             let length = bytes.map_or(String::new(), |bytes| format!(", {}", plural(bytes, "byte")));
-            format!("{name} goes on in its copy {} at offset {offset}{length}", path.display())
+            format!("{name} goes on in its copy {} at offset {offset}{length}", path.shown())
         }
         Event::Lost { name, bytes } => {
             format!("{name} lost {} that were destroyed before they were read", some(*bytes))
@@ -30,11 +32,11 @@ pub(super) fn sentence(event: &Event) -> String {
         }
         Event::Unlisted { name, dir, errno } => format!(
             "{name}: cannot list {}: {errno:?}; files that were rotated there are looked for until it can be listed",
-            dir.display()
+            dir.shown()
         ),
         Event::Unreadable { name, path, bytes, why } => {
             let bytes = plural(*bytes, "byte");
-            format!("{name}: {} ({bytes}) may hold lines that were not delivered: {why}", path.display())
+            format!("{name}: {} ({bytes}) may hold lines that were not delivered: {why}", path.shown())
         }
         Event::Hole { name, bytes } => format!("{name} has a hole, {} passed", plural(*bytes, "byte")),
         Event::Preallocated { name, bytes } => format!(
@@ -43,16 +45,16 @@ pub(super) fn sentence(event: &Event) -> String {
         ),
         Event::Mount { path, .. } => format!(
             "{} is a mount of its own: a rotation that renames the file is not visible here; mount its directory instead",
-            path.display()
+            path.shown()
         ),
         Event::Unfinished { name, bytes } => {
             format!("{name} ended without a newline, added one to its last line of {}", plural(*bytes, "byte"))
         }
-        Event::OpenError { path, errno } => format!("error opening {}: {errno:?}", path.display()),
+        Event::OpenError { path, errno } => format!("error opening {}: {errno:?}", path.shown()),
         Event::Retry { after, is_only: true, .. } => format!("retry in {}s (backoff)", after.as_secs()),
-        Event::Retry { path, after, .. } => format!("retry in {}s (backoff): {}", after.as_secs(), path.display()),
-        Event::Recovered { path } => format!("{} opened after all", path.display()),
-        Event::Refused { path, reason } => format!("{} refused: {reason}", path.display()),
+        Event::Retry { path, after, .. } => format!("retry in {}s (backoff): {}", after.as_secs(), path.shown()),
+        Event::Recovered { path } => format!("{} opened after all", path.shown()),
+        Event::Refused { path, reason } => format!("{} refused: {reason}", path.shown()),
         Event::Waiting { name, more: 0 } => format!("{name} waits for a descriptor: raise RLIMIT_NOFILE"),
         Event::Waiting { name, more } => {
             format!("{name} and {} wait for a descriptor: raise RLIMIT_NOFILE", plural(*more as u64, "more file"))
@@ -71,7 +73,7 @@ pub(super) fn sentence(event: &Event) -> String {
         Event::Overflow => "inotify queue overflowed, looking at all files".to_string(),
         Event::Late { name, count } => format!("{name}: {} late, put out behind later ones", plural(*count, "line")),
         Event::Ambiguous { name, path, files, why } => {
-            format!("{name}: {files} files begin with what was read of it; chose {}, {}", path.display(), why.text())
+            format!("{name}: {files} files begin with what was read of it; chose {}, {}", path.shown(), why.text())
         }
         Event::Finished { name, identity } => format!("{name} inode={} finished", identity.ino),
         Event::Debug { name, identity, read, delivered } => {

@@ -9,6 +9,8 @@ use tempfile::TempDir;
 
 use crate::watch::Watch;
 
+use standpipe_common::shown::Shown as _;
+
 /// Enough of rotation for these tests: something behind the name, or a number before its extension.
 fn is_rotation(live: &OsStr, candidate: &OsStr) -> bool {
     let (live, candidate) = (live.to_str().unwrap(), candidate.to_str().unwrap());
@@ -41,8 +43,8 @@ fn config(dir: &TempDir, paths: &[&str]) -> Config {
 fn shown(dir: &TempDir, sources: &Sources) -> Vec<String> {
     let names: HashSet<_> = sources.found.iter().map(|found| &found.name).collect();
     assert_eq!(names.len(), sources.found.len(), "{sources:?}");
-    let prefix = format!("{}/", dir.path().display());
-    let show = |found: &Found| format!("{} as {}", found.path.display(), found.name).replace(&prefix, "");
+    let prefix = format!("{}/", dir.path().shown());
+    let show = |found: &Found| format!("{} as {}", found.path.shown(), found.name).replace(&prefix, "");
     sources.found.iter().map(show).collect()
 }
 
@@ -66,7 +68,7 @@ fn globs(config: &Config) -> Globs {
 #[test]
 fn a_source_is_called_by_its_file_name_or_by_what_tells_it_apart() {
     let dir = tree(&["a/app.log", "b/app.log", "b/web.log", "c/d/app.log", "c/.hidden.log"]);
-    let whole = |path: &str| dir.path().join(path).display().to_string();
+    let whole = |path: &str| dir.path().join(path).shown().to_string();
     for (paths, expected) in [
         (vec!["b/*.log"], vec!["b/app.log as app.log", "b/web.log as web.log"]),
         (vec!["*/*.log"], vec!["a/app.log as a/app.log", "b/app.log as b/app.log", "b/web.log as web.log"]),
@@ -94,7 +96,7 @@ fn a_name_that_was_given_never_gives_way() {
     assert_eq!(shown(&dir, &sources), ["b/x.log as app.log", "a/app.log as a/app.log", "b/app.log as b/app.log"]);
     config.files[0].name = Some("a/app.log".to_string());
     let sources = find(&config);
-    assert_eq!(sources.found[1].name, dir.path().join("a/app.log").display().to_string());
+    assert_eq!(sources.found[1].name, dir.path().join("a/app.log").shown().to_string());
 }
 
 #[test]

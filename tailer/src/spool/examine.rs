@@ -5,6 +5,7 @@ use std::io;
 use std::rc::Rc;
 
 use standpipe_common::error::Error;
+use standpipe_common::shown::Shown as _;
 
 use super::decide::{Decision, Facts, Rules, decide, elapsed};
 use super::dir::{Dir, Looked, Stands};
@@ -119,7 +120,7 @@ impl Spool {
             return Ok(None);
         }
         if decision == Decision::DeliverStale && offset < end {
-            let path = flight.place.dir.path_of(&flight.name).display().to_string();
+            let path = flight.place.dir.path_of(&flight.name).shown().to_string();
             self.events.push(Event::Warning(format!("{path} never got a marker; it is delivered as it is")));
         }
         if let Some(before) = before {
@@ -178,7 +179,7 @@ impl Spool {
         if !self.said.is_new_unknown() {
             return;
         }
-        let dir = place.dir.path.display();
+        let dir = place.dir.path.shown();
         self.events.push(if place.done.is_some() {
             Event::Note(format!(
                 "no leases (needs CAP_LEASE or ownership): markers alone tell when files of {dir} are complete"

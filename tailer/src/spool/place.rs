@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::Uid;
 use standpipe_common::account::user_name;
 use standpipe_common::error::Error;
+use standpipe_common::shown::Shown as _;
 use standpipe_common::way;
 
 use super::dir::Dir;
@@ -119,7 +120,7 @@ pub fn refuse_markers(dir: &Dir, done: &Dir) -> Option<String> {
         && one != other
     {
         let [one, other] = [one, other].map(|uid| user_name(Uid::from_raw(uid)));
-        let markers = done.path.display();
+        let markers = done.path.shown();
         return Some(format!("user {one} owns it, and user {other} its markers in {markers}; one user must own both"));
     }
     None
@@ -131,7 +132,7 @@ fn refusal(dir: &Dir, neighbours: &[Neighbour]) -> io::Result<Option<String>> {
     }
     let metadata = dir.metadata()?;
     if metadata.mode() & 0o1002 == 0o002 {
-        let path = dir.path.display();
+        let path = dir.path.shown();
         return Ok(Some(format!(
             "everybody may remove files in it; `chmod +t {path}` or `chmod o-w {path}` ends that"
         )));
@@ -141,7 +142,7 @@ fn refusal(dir: &Dir, neighbours: &[Neighbour]) -> io::Result<Option<String>> {
     }
     let whole = fs::canonicalize(&dir.path)?;
     if let Some(logs) = logs_around(&whole)? {
-        return Ok(Some(format!("{} has the logs of a reader: choose another directory", logs.display())));
+        return Ok(Some(format!("{} has the logs of a reader: choose another directory", logs.shown())));
     }
     for neighbour in neighbours {
         // What is not there cannot be around it.
@@ -152,7 +153,7 @@ fn refusal(dir: &Dir, neighbours: &[Neighbour]) -> io::Result<Option<String>> {
             Apart::NotAround => other.starts_with(&whole),
         };
         if is_too_near {
-            let (what, other) = (neighbour.what, other.display());
+            let (what, other) = (neighbour.what, other.shown());
             return Ok(Some(format!("{what} lives in {other}: choose another directory")));
         }
     }

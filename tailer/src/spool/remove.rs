@@ -12,6 +12,7 @@ use crate::identity::Origin;
 use crate::lease::{self, Writers};
 use crate::lines::GenerationId;
 use crate::output::Delivered;
+use standpipe_common::shown::Shown as _;
 
 /// A file that was put, or needs not be.
 #[derive(Clone, Debug)]
@@ -84,7 +85,7 @@ impl Spool {
     pub(super) fn remove_stale(&mut self, flight: &Flight) {
         let path = flight.place.dir.path_of(&flight.name);
         if self.remove(flight) == After::Removed {
-            let sentence = format!("{} was never complete; removed, {} bytes", path.display(), flight.end);
+            let sentence = format!("{} was never complete; removed, {} bytes", path.shown(), flight.end);
             self.events.push(Event::Warning(sentence));
         }
     }

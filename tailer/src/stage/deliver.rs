@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use memchr::memrchr;
 use nix::errno::Errno;
 use standpipe_common::error::Result;
+use standpipe_common::shown::Shown as _;
 
 use super::Stage;
 use super::decide::Phase;
@@ -197,17 +198,17 @@ impl Stage {
                     self.said.note("delivering again");
                 }
                 if !is_held {
-                    let path = path.display();
+                    let path = path.shown();
                     self.said.warning(format!("nobody holds {path}: a crash may repeat what is in it"));
                 } else if was_told && !was_locked_out {
-                    self.said.note(format!("{} is there now: nothing is repeated after a crash", path.display()));
+                    self.said.note(format!("{} is there now: nothing is repeated after a crash", path.shown()));
                 }
             }
             Ok(Found::Missing(path)) => {
                 let reason = format!(
                     "there is no {}: a crash may repeat a piece; `stage = true` in the policy of this pipe makes the \
                      holder make it",
-                    path.display()
+                    path.shown()
                 );
                 if self.pipe_retry.failed(now, &reason) {
                     self.said.warning(reason);

@@ -17,6 +17,7 @@ use nix::unistd::Uid;
 use standpipe_common::boot::BOOT_ID_BYTES;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::rename::{is_unsupported, rename_new};
+use standpipe_common::shown::Shown as _;
 use standpipe_common::sys::{self, Mapping, PAGE_BYTES};
 use standpipe_common::{own, seam};
 
@@ -130,7 +131,7 @@ impl RecordFile {
         }
         let word = self.record.word();
         if word.phase != Phase::Idle {
-            said.note(format!("{}: the block in flight is of another boot; it is read again", self.path.display()));
+            said.note(format!("{}: the block in flight is of another boot; it is read again", self.path.shown()));
         }
         self.record.store_word(Word::idle(word.area));
         self.record.release_all();
@@ -195,14 +196,16 @@ fn is_blank(file: &File, header: &[u8; PAGE_BYTES]) -> io::Result<bool> {
 
 fn set_aside(path: &Path, now_ns: i64, cause: &str, said: &mut Messages) -> Result<()> {
     let time = Timestamp::from_nanosecond(i128::from(now_ns)).unwrap_or_default().strftime("%Y%m%dT%H%M%SZ");
-    let aside = PathBuf::from(format!("{}.broken-{time}", path.display()));
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!(".broken-{time}"));
+    let aside = PathBuf::from(aside);
     // One that was set aside within the same second stays.
     rename_new(AT_FDCWD, path, &aside).cannot("set aside", path)?;
     said.error(format!(
         "cannot use {}: {cause}; it is {} now, and what was delivered since the last checkpoint, up to a second, may be \
          repeated",
-        path.display(),
-        aside.display()
+        path.shown(),
+        aside.shown()
     ));
     Ok(())
 }

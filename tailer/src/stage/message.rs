@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use standpipe_common::shown::Shown as _;
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
@@ -32,7 +34,7 @@ pub struct Messages {
 impl Messages {
     /// About the target at this path, which each of them begins with.
     pub fn about(path: &Path) -> Messages {
-        Messages { subject: path.display().to_string(), said: Vec::new() }
+        Messages { subject: path.shown().to_string(), said: Vec::new() }
     }
 
     /// Says something.

@@ -18,6 +18,7 @@ use nix::libc;
 use nix::unistd;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::seam;
+use standpipe_common::shown::Shown as _;
 use standpipe_common::staging;
 use standpipe_common::sys::{PAGE_BYTES, bytes_queued};
 use standpipe_common::way::{self, Use};
@@ -168,7 +169,7 @@ impl Target {
             return refuse(format!(
                 "its group is {}, that of {} is {}",
                 metadata.gid(),
-                self.path.display(),
+                self.path.shown(),
                 target.gid()
             ));
         }

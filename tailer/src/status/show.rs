@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use standpipe_common::clock;
 use standpipe_common::error::Stop;
+use standpipe_common::shown::Shown as _;
 use standpipe_common::shown::{UNKNOWN, age, harmless, number, passed_ns, size};
 use standpipe_common::standard;
 use standpipe_common::table::{Screen, render};
@@ -34,8 +35,11 @@ pub fn run(args: &StatusArgs) -> Result<u8, Stop> {
     let snapshot = Snapshot::of(&state)?;
     let report = Report { snapshot: &snapshot, state: &state, now_ns: clock::now_ns() };
     let findings = report.findings();
-    let text = if args.json { report.json(&findings) } else { report.text(&findings, Screen::of_stdout()) };
-    standard::print(&text)?;
+    if args.json {
+        standard::print_json(&report.json(&findings))?;
+    } else {
+        standard::print(&report.text(&findings, Screen::of_stdout()))?;
+    }
     Ok(if findings.iter().any(|finding| finding.is_trouble) { EXIT_FINDING } else { 0 })
 }
 
@@ -47,7 +51,7 @@ fn state_file(args: &StatusArgs) -> Result<PathBuf, Stop> {
         return Err(Stop::Usage("of which tailer? say --config FILE, or --state FILE".to_owned()));
     };
     let no_state = || {
-        let config = config.display();
+        let config = config.shown();
         Stop::Usage(format!("{config} names no state_file, and beside that is where a tailer can be seen"))
     };
     load(config, &Overrides::default())?.state_file.ok_or_else(no_state)
@@ -333,7 +337,7 @@ mod tests {
                 "blocked",
                 vec![" is behind since 5s: 2.0 KiB wait", " is blocked: its output took nothing for 5s"],
             ),
-            (Figures::default(), "E\x1b", "unreadable", vec![" is not read: E\\u{1b}"]),
+            (Figures::default(), "E\x1b", "unreadable", vec![" is not read: E\\x1b"]),
             (
                 Figures { wants_descriptor: true, ..Figures::default() },
                 "",

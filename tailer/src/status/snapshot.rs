@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use nix::libc;
 use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::shown::Shown as _;
 
 use super::format::{self, Content, Figures, HEADER_BYTES, SLOT_BYTES, SLOTS_MAX, Slot, Unreadable};
 use super::path_beside;
@@ -81,7 +82,7 @@ fn read(state: &Path) -> Result<Content> {
     let path = path_beside(state);
     let file = match open(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            let cause = format!("there is none: no tailer ran with {} yet", state.display());
+            let cause = format!("there is none: no tailer ran with {} yet", state.shown());
             return Err(Error::because("read", path, cause));
         }
         opened => opened.cannot("read", &path)?,

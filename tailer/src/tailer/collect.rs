@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use standpipe_common::error::Stop;
+use standpipe_common::shown::Shown as _;
 
 use super::Tailer;
 use crate::config::spool::SpoolConfig;
@@ -30,7 +31,7 @@ impl Tailer {
         spool.limit(self.is_batch, now);
         self.outputs.introduce(output, id, &spool.name(), Format::Auto);
         self.outputs.keep_files_apart(output, id);
-        self.printer.print(&Event::Note(format!("collecting files of {}", spool.config().dir.display())));
+        self.printer.print(&Event::Note(format!("collecting files of {}", spool.config().dir.shown())));
         self.spools.add(spool);
         Ok(())
     }

@@ -16,6 +16,8 @@ use crate::lines::SourceId;
 use crate::roster::Followed;
 use crate::stage::message::Severity;
 
+use standpipe_common::shown::Shown as _;
+
 /// So many files are named of which something is left at the end.
 const LEFT_MAX: usize = 100;
 
@@ -189,20 +191,20 @@ fn event(happening: Happening, name: &str, live: &Path, identity: Identity, is_o
         Happening::CopyMatched { path, offset, bytes } => Event::CopyMatched { name, path, offset, bytes },
         Happening::Ignored { path, bytes } => Event::Note(format!(
             "{} was last changed before its ignore_older; skipped the {bytes} bytes that it has",
-            path.display()
+            path.shown()
         )),
         Happening::Replaced { path, offset } => {
-            let path = path.display();
+            let path = path.shown();
             Event::Note(format!("{path} was replaced or trimmed; skipped its first {offset} bytes, delivered before"))
         }
         Happening::KeptBack { path } => Event::Note(format!(
             "{} is a copy of the beginning of another followed file; not delivering it unless it changes",
-            path.display()
+            path.shown()
         )),
         Happening::Unplaced { path } => Event::Warning(format!(
             "{} was replaced or trimmed; reading it from its beginning, because it is not certain which of its lines were \
              delivered before",
-            path.display()
+            path.shown()
         )),
         Happening::Lost { bytes } => Event::Lost { name, bytes: Some(bytes) },
         Happening::GenerationMissing { .. } => Event::GenerationsMissing { name, bytes: None },

@@ -13,6 +13,8 @@ use super::follower::identity;
 use super::reference::Home;
 use super::{Verdict, World, Writer};
 
+use standpipe_common::shown::Shown as _;
+
 impl World {
     pub(super) fn write_lines(&mut self, writer: &mut Writer, lines: usize) {
         let life = self.lives[&writer.identity];
@@ -230,7 +232,7 @@ impl World {
             encoder.write_all(&bytes).unwrap();
             encoder.finish().unwrap()
         };
-        let to = PathBuf::from(format!("{}.{}", path.display(), if is_zstd { "zst" } else { "gz" }));
+        let to = PathBuf::from(format!("{}.{}", path.shown(), if is_zstd { "zst" } else { "gz" }));
         fs::write(&to, packed).unwrap();
         let changed = fs::metadata(path).unwrap().modified().unwrap();
         File::options().write(true).open(&to).unwrap().set_modified(changed).unwrap();
@@ -248,7 +250,7 @@ impl World {
 pub(super) fn append(path: &Path) -> File {
     let open = || OpenOptions::new().create(true).append(true).open(path);
     open().unwrap_or_else(|error| {
-        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{}", path.display());
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{}", path.shown());
         let locked = fs::metadata(path).unwrap().permissions();
         fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
         let file = open().unwrap();
