@@ -45,6 +45,9 @@ pub struct Fifo {
     is_writable: bool,
 }
 
+/// Pipes of one link that holder and reader hold on to at most: each may have a MiB of the kernel's memory.
+pub const RETIRED_MAX: usize = 8;
+
 /// How long holder and reader hold on to a pipe that no link leads to any more while it is not empty, or somebody still
 /// writes to it.
 pub fn retired_span() -> Duration {

@@ -1,7 +1,8 @@
 //! Notices that something else may stand at the end of a link, by inotify on the directories along it.
 //!
 //! Only changes of names and attributes are watched, never what a server's write raises. An event is a hint: whoever
-//! asked looks at the link again. A directory that cannot be watched (no permission, no watch left) makes its links
+//! asked looks at the link again. Whoever may write a directory can raise events without end: a link is looked at a few
+//! times at once and then once a second, and what happens meanwhile is seen at the next look. A directory that cannot be watched (no permission, no watch left) makes its links
 //! due for a look every 60 s. The pipes directory itself is not watched: a new link takes a HUP.
 
 use std::collections::{HashMap, HashSet};
@@ -21,6 +22,10 @@ use crate::error::{Cannot, Result};
 /// How often a link is due whose directory cannot be watched.
 pub const UNWATCHED_SPAN: Duration = Duration::from_secs(60);
 
+/// Looks at one link that may follow each other at once; one more comes with each second.
+const LOOKS_MAX: u32 = 10;
+const LOOK_SPAN: Duration = Duration::from_secs(1);
+
 /// Links that lead to links are followed so far, as by the kernel.
 const HOPS_MAX: usize = 40;
 
@@ -31,6 +36,29 @@ pub struct Watch<K> {
     wanted: HashMap<WatchDescriptor, HashMap<OsString, HashSet<K>>>,
     unwatched: HashSet<K>,
     next_look: Instant,
+    /// Links that were looked at lately.
+    looks: HashMap<K, Looks>,
+    /// Of those, the ones that want a look and have had too many.
+    waiting: HashSet<K>,
+}
+
+/// How many looks a link may still have at once, and since when it may have that many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Looks {
+    left: u32,
+    since: Instant,
+}
+
+impl Looks {
+    /// Those that it has at `now`.
+    fn at(self, now: Instant) -> Looks {
+        let more = u32::try_from(now.saturating_duration_since(self.since).as_secs()).unwrap_or(u32::MAX);
+        Looks { left: self.left.saturating_add(more).min(LOOKS_MAX), since: self.since + LOOK_SPAN * more }
+    }
+
+    fn next(self) -> Instant {
+        self.since + LOOK_SPAN
+    }
 }
 
 /// What was watched until now.
@@ -41,7 +69,14 @@ impl<K: Clone + Eq + std::hash::Hash> Watch<K> {
     /// Watches nothing yet.
     pub fn new() -> Result<Watch<K>> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).cannot("start", "inotify")?;
-        Ok(Watch { inotify, wanted: HashMap::new(), unwatched: HashSet::new(), next_look: Instant::now() })
+        Ok(Watch {
+            inotify,
+            wanted: HashMap::new(),
+            unwatched: HashSet::new(),
+            next_look: Instant::now(),
+            looks: HashMap::new(),
+            waiting: HashSet::new(),
+        })
     }
 
     /// For the poll set.
@@ -63,6 +98,7 @@ impl<K: Clone + Eq + std::hash::Hash> Watch<K> {
     /// and after is watched in between; another inotify would cost the close of this one, 10 ms.
     pub fn forget(&mut self) -> Forgotten {
         self.unwatched.clear();
+        self.waiting.clear();
         Forgotten(mem::take(&mut self.wanted).into_keys().collect())
     }
 
@@ -74,9 +110,11 @@ impl<K: Clone + Eq + std::hash::Hash> Watch<K> {
         }
     }
 
-    /// When links of unwatched directories are due. `None`: there are none.
+    /// When links are due that no event will tell of: those of unwatched directories, and those that wait. `None`: there
+    /// are none.
     pub fn next_look(&self) -> Option<Instant> {
-        (!self.unwatched.is_empty()).then_some(self.next_look)
+        let waiting = self.waiting.iter().filter_map(|key| self.looks.get(key)).map(|looks| looks.next());
+        waiting.chain((!self.unwatched.is_empty()).then_some(self.next_look)).min()
     }
 
     /// The links that want a look now.
@@ -93,7 +131,21 @@ impl<K: Clone + Eq + std::hash::Hash> Watch<K> {
             self.next_look = now + UNWATCHED_SPAN;
             changed.extend(self.unwatched.drain());
         }
-        changed
+        changed.extend(self.waiting.drain());
+        self.within_limits(changed, now)
+    }
+
+    /// Those that may be looked at now; the others wait.
+    fn within_limits(&mut self, changed: HashSet<K>, now: Instant) -> HashSet<K> {
+        self.looks.retain(|_, looks| looks.at(now).left < LOOKS_MAX);
+        let (due, waiting) = changed.into_iter().partition(|key| {
+            let looks = self.looks.get(key).map_or(Looks { left: LOOKS_MAX, since: now }, |looks| looks.at(now));
+            let left = looks.left.checked_sub(1);
+            self.looks.insert(key.clone(), Looks { left: left.unwrap_or(0), ..looks });
+            left.is_some()
+        });
+        self.waiting = waiting;
+        due
     }
 
     fn add_name(&mut self, key: &K, name: &Path) {
@@ -201,6 +253,25 @@ mod tests {
         assert!(!due(&|| fs::write(&target, "more").unwrap()), "a write raises no look");
         assert!(due(&|| fs::rename(&target, dir.path().join("gone")).unwrap()));
         assert!(due(&|| fs::remove_dir_all(dir.path().join("run/app")).unwrap()));
+    }
+
+    #[test]
+    fn a_link_that_changes_all_the_time_is_looked_at_once_a_second_and_others_at_once() {
+        let mut watch = Watch::<&str>::new().unwrap();
+        let start = Instant::now();
+        let ask = |watch: &mut Watch<&'static str>, keys: &[&'static str], now| {
+            watch.within_limits(keys.iter().copied().collect(), now)
+        };
+        for _ in 0..LOOKS_MAX {
+            assert_eq!(ask(&mut watch, &["busy"], start).len(), 1);
+        }
+        assert_eq!(ask(&mut watch, &["busy", "other"], start), HashSet::from(["other"]));
+        assert_eq!(watch.next_look(), Some(start + LOOK_SPAN));
+        assert!(watch.changed(start + LOOK_SPAN / 2).is_empty());
+        assert_eq!(watch.changed(start + LOOK_SPAN), HashSet::from(["busy"]), "what it waited for is not forgotten");
+        assert!(watch.next_look().is_none() && watch.changed(start + LOOK_SPAN).is_empty());
+        ask(&mut watch, &[], start + LOOK_SPAN * (LOOKS_MAX + 2));
+        assert!(watch.looks.is_empty());
     }
 
     #[test]

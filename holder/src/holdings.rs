@@ -3,12 +3,12 @@
 //! Invariants: nothing is closed before its successor is open; one bad entry changes nothing for the others; what is
 //! wrong is said once, and again when it changes or when somebody asks by HUP.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::mem;
 use std::time::{Duration, Instant};
 
 use standpipe_common::error::Error;
-use standpipe_common::fifo::{self, Fifo};
+use standpipe_common::fifo::{self, Fifo, RETIRED_MAX};
 use standpipe_common::name::PipeName;
 use standpipe_common::pipes::Entry;
 use standpipe_common::policy::PipeSize;
@@ -212,8 +212,22 @@ impl Holdings {
         let retired = |Left { name, kind, fifo, reason }| Retired::new(name, kind, fifo, reason, now);
         self.retired.extend(left.into_iter().map(retired));
         self.retired.retain(|retired| !current.contains(&retired.identity()));
+        self.let_go_of_too_many();
         self.pending_look = Some(now);
         self.mind(now);
+    }
+
+    /// The oldest of a link that has more than [`RETIRED_MAX`].
+    fn let_go_of_too_many(&mut self) {
+        let mut counts: HashMap<(PipeName, Kind), usize> = HashMap::new();
+        let mut kept = Vec::with_capacity(self.retired.len());
+        for retired in mem::take(&mut self.retired).into_iter().rev() {
+            let count = counts.entry((retired.name().clone(), retired.kind())).or_default();
+            *count += 1;
+            if *count <= RETIRED_MAX { kept.push(retired) } else { retired.let_go() }
+        }
+        kept.reverse();
+        self.retired = kept;
     }
 
     fn schedule(&mut self, now: Instant) {

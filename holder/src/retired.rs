@@ -34,7 +34,7 @@ impl fmt::Display for Reason {
 }
 
 /// Which of the two that are held for a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// The FIFO that it led to.
     Target,

@@ -6,7 +6,7 @@
 use std::io;
 use std::time::Instant;
 
-use standpipe_common::fifo::{Fifo, Identity, retired_span};
+use standpipe_common::fifo::{Fifo, Identity, RETIRED_MAX, retired_span};
 
 /// All pipes that are read for one lane.
 #[derive(Debug)]
@@ -129,10 +129,11 @@ impl Pipes {
         !self.retired.is_empty()
     }
 
-    /// Lets go of replaced pipes that are empty and that nobody writes to any more, or whose time is over. Returns the
-    /// bytes that went with them.
+    /// Lets go of replaced pipes that are empty and that nobody writes to any more, or whose time is over, and of the oldest
+    /// where there are more than [`RETIRED_MAX`]. Returns the bytes that went with them.
     pub fn release(&mut self, now: Instant) -> usize {
-        let mut lost = 0;
+        let too_many = self.retired.len().saturating_sub(RETIRED_MAX);
+        let mut lost = self.retired.drain(..too_many).map(|old| old.fifo.queued().unwrap_or(0)).sum();
         self.retired.retain(|old| {
             let left = old.fifo.queued().unwrap_or(0);
             if now >= old.until {

@@ -131,6 +131,8 @@ impl Places {
     /// read yet.
     pub fn look_again(&mut self, drain: &mut Drain, now: Instant) -> Vec<usize> {
         let mut fresh = Vec::new();
+        // However many pipes come, a log can be opened.
+        self.descriptors.keep_back();
         for index in self.watch.changed(now) {
             let link = self.all[index].entry.link.clone();
             self.watch.add(&index, &link);
@@ -138,6 +140,7 @@ impl Places {
                 fresh.extend(self.settle_in(index, fifo, &mut drain.leaving(), drain, now));
             }
         }
+        self.descriptors.release();
         fresh
     }
 
