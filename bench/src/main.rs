@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use standpipe_common::error::EXIT_IO;
+use standpipe_tests::power_cuts::{self, FileSystem};
 use standpipe_tests::{kills, tailer_kills};
 
 use crate::stage::Stage;
@@ -141,10 +142,16 @@ struct SoakArgs {
     /// SIGKILLs of the tailer, and half as many of tailer and holder at once.
     #[arg(long, default_value_t = 300)]
     tailer_kills: u64,
+    /// Power cuts on each of four file systems; needs root, loop devices, xfsprogs and btrfs-progs.
+    #[arg(long, default_value_t = 50)]
+    power_cuts: u64,
     /// Where the lengths of lives start from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
+
+/// Cuts of one run: their copies lie side by side.
+const CUTS_A_RUN: u64 = 10;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -192,8 +199,27 @@ fn soak(dir: Option<&Path>, args: &SoakArgs) -> ExitCode {
         seed: args.seed.max(1),
     });
     print!("{report}");
-    let is_clean = report.is_clean() & soak_tailer(args);
+    let is_clean = report.is_clean() & soak_tailer(args) & soak_power(args);
     if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Whether what was durable outlived every power cut, and what did not was said. Where they cannot be had, that is said.
+fn soak_power(args: &SoakArgs) -> bool {
+    let mut is_clean = true;
+    for file_system in FileSystem::ALL {
+        let mut all = power_cuts::Report::default();
+        for seed in (args.seed.max(1)..).take(args.power_cuts.div_ceil(CUTS_A_RUN) as usize) {
+            let cuts = CUTS_A_RUN.min(args.power_cuts - all.cuts);
+            let Some(report) = power_cuts::run_plan(power_cuts::Plan { file_system, cuts, seed }) else {
+                eprintln!("no power cuts on {file_system:?}: no root, loop devices or tools for it here");
+                break;
+            };
+            all += report;
+        }
+        print!("\n{file_system:?}\n{all}");
+        is_clean &= all.faults.is_empty();
+    }
+    is_clean
 }
 
 /// Whether killed tailers delivered each line once, and those that died with their holders said what they repeat.

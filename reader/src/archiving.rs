@@ -188,10 +188,11 @@ fn archive_part(
     if how.has_hook {
         note_todo(dir, name, how.mode)?;
     }
-    publish(dir, name, &file, unfinished)?;
+    // Before it counts: what is told twice is better than what is never told.
     if let Some(nuls) = source.nuls {
         nuls.tell(&dir.path_of(name.file(PartKind::Archive)));
     }
+    publish(dir, name, &file, unfinished)?;
     remove_segment(dir, name, metadata.ino())
 }
 

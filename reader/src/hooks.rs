@@ -263,6 +263,8 @@ fn hand_over_next(root: &Dir, name: &OsStr, order: &Order, after: Option<&PartNa
 
 fn hand_over(dir: &Dir, name: &OsStr, part: &PartName, hook: &HookCall, umask: u32) -> Result<()> {
     let archive_name = part.file(PartKind::Archive);
+    // Its name may be a moment old: what a hook has had must not be gone after a power cut, nor come again with less.
+    dir.sync()?;
     let path = dir.path_of(&archive_name);
     let path = path::absolute(&path).cannot("find", &path)?;
     let archive = Archive::open(dir.open_read(&archive_name)?, &path)?;

@@ -268,13 +268,12 @@ fn take_up_durable(
     }
     let (durable, back) = Durable::open(path, boot::id()?, config.durable_span, &known);
     let Some(back) = back else { return Ok((Some(durable), known)) };
+    // What was delivered behind the last checkpoint nobody can count.
     let bytes = durable::repeated_bytes(&known, &back);
-    if bytes > 0 {
-        findings.push(format!(
-            "the machine stopped without shutting down: lines delivered last may not have reached the disk and are delivered \
-             again; up to {bytes} bytes may be repeated"
-        ));
-    }
+    findings.push(format!(
+        "the machine stopped without shutting down: what may not have reached the disk is delivered again; up to {bytes} \
+         bytes, and what was delivered within the last second before, may be repeated"
+    ));
     Ok((Some(durable), back))
 }
 
