@@ -239,6 +239,7 @@ impl Follower {
             directories,
             taken,
             config,
+            unpack_left: None,
             was_short: false,
             unlisted: None,
             met: None,
