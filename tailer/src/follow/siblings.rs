@@ -16,7 +16,6 @@ use crate::follow::generation::{Generation, Phase, Place};
 use crate::follow::happening::Happening;
 use crate::follow::memory::Memory;
 use crate::follow::settings::Surroundings;
-use crate::follow::walk::Walks;
 use crate::identity::{Identity, Origin};
 use crate::lease::Writers;
 use crate::open::{At, Found, Opened, Stamp, errno, is_out_of_descriptors, look};
@@ -92,7 +91,6 @@ impl Source {
             // A file was truncated while others were compared with it: a copy of it may be taken for something else, or
             // is not among them yet.
             around.refresh();
-            self.walks = Walks::default();
             self.end_truncated(now);
             return self.list(is_first, restored, now, around);
         }
