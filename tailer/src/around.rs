@@ -81,8 +81,6 @@ pub struct Around<'a> {
     pub taken: &'a Taken,
     /// The names of our state.
     pub config: &'a Config,
-    /// How many bytes may still be unpacked in this round. `None`: all.
-    pub unpack_left: Option<&'a mut u64>,
     /// The last list lacks what no descriptor was left for.
     pub was_short: bool,
     /// And what stands in this directory.
@@ -126,10 +124,6 @@ impl Surroundings for Around<'_> {
     fn unpack(&mut self, file: File, path: &Path) -> io::Result<Box<dyn Read>> {
         let packing = Packing::of_file(&file).or_else(|| packing(path)).ok_or(io::ErrorKind::InvalidInput)?;
         Ok(Box::new(Packed::open(file, packing)?))
-    }
-
-    fn unpack_budget(&mut self) -> Option<&mut u64> {
-        self.unpack_left.as_deref_mut()
     }
 
     fn is_ours(&self, identity: &Identity) -> bool {

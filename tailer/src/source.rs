@@ -22,7 +22,6 @@ use crate::follow::reading::Hands;
 use crate::follow::replaced::Before;
 use crate::follow::settings::{Hints, Settings, Surroundings};
 use crate::follow::trouble::Trouble;
-use crate::follow::walk::Walks;
 use crate::identity::Identity;
 use crate::lease::Writers;
 use crate::lines::{GenerationId, SourceId};
@@ -50,9 +49,6 @@ pub struct Source {
     pub(crate) copies: Vec<Copy>,
     /// Packed files that end too early: they may still be written.
     pub(crate) torn: Vec<Torn>,
-    /// Packed files that are gone through, and with what the list was begun that waits for them.
-    pub(crate) walks: Walks,
-    postponed: Option<(bool, Option<SourceState>)>,
     /// The directory of which it was said that it cannot be listed.
     pub(crate) unlisted: Option<Unlisted>,
     /// Files of which it was said that they cannot be read.
@@ -97,8 +93,6 @@ impl Source {
             before: None,
             copies: Vec::new(),
             torn: Vec::new(),
-            walks: Walks::default(),
-            postponed: None,
             unlisted: None,
             told: HashSet::new(),
             restored: None,
@@ -196,14 +190,7 @@ impl Source {
         self.truncated_at = (is_sought && restored.is_none()).then_some(now);
         lists |= is_sought;
         if lists {
-            let (is_first, restored) = self.postponed.take().unwrap_or((is_first, restored));
             self.list(is_first, restored.as_ref(), now, around);
-            if self.walks.are_under_way() {
-                self.postponed = Some((is_first, restored));
-            }
-        }
-        if self.walks.are_under_way() {
-            return;
         }
         self.place_live(now, around);
         self.wake(false, now);
@@ -223,11 +210,6 @@ impl Source {
         now: Instant,
         now_ns: i64,
     ) -> Standing {
-        if self.walks.are_under_way() {
-            // What is compared may come first. Others do not wait for it.
-            output.note(self.id, Standing::AtEnd);
-            return Standing::AtEnd;
-        }
         let settings = Arc::clone(&self.settings);
         let mut hands = Hands {
             source: self.id,
@@ -355,7 +337,6 @@ impl Source {
     /// Whether a read found what only a look can deal with: a truncation, or a generation that is done with.
     pub fn wants_look(&self) -> bool {
         self.truncated_at.is_some()
-            || self.walks.are_under_way()
             || self.chain.iter().any(|generation| {
                 let is_to_go = generation.is_over() && !generation.is_live();
                 is_to_go || generation.wants_peek() || matches!(generation.phase, Phase::Truncated(_))

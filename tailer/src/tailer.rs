@@ -54,8 +54,6 @@ pub const FEED_SPAN: Duration = Duration::from_millis(2);
 const TAKEN_SPAN: Duration = Duration::from_millis(200);
 /// Looks without a hint in one round.
 const LOOKS_MAX: usize = 512;
-/// Bytes that are unpacked in one round to be compared.
-const UNPACK_BYTES_MAX: u64 = 4 << 20;
 /// Positions that pipes may know, or twice as many as there are generations, before those of finished ones are dropped.
 const SLOTS_MAX: usize = 128;
 
@@ -85,8 +83,6 @@ pub struct Tailer {
     open: usize,
     /// Sources that wait for a descriptor, and how many files were open when the last of them began to.
     starved: Vec<SourceId>,
-    /// How much of the packed files may still be unpacked in this round.
-    unpack_left: u64,
     open_starved: usize,
     /// The last round gave some of them one.
     has_fed: bool,
@@ -277,7 +273,6 @@ impl Tailer {
     /// Looks at all that is due. Whether a list of generations changed.
     fn look(&mut self, now: Instant) -> bool {
         let mut is_changed = false;
-        self.unpack_left = UNPACK_BYTES_MAX;
         for id in self.roster.take_due(now, LOOKS_MAX) {
             if !self.must_wait(id) {
                 is_changed |= self.look_at(id, now);
@@ -317,7 +312,6 @@ impl Tailer {
             directories,
             taken,
             config,
-            unpack_left: (!self.is_batch).then_some(&mut self.unpack_left),
             was_short: false,
             unlisted: None,
             met: None,

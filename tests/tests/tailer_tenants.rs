@@ -24,8 +24,8 @@ use support_c::{Owner, Tailing};
 
 /// Within what the lines of the honest one come.
 const LATENCY_MAX: Duration = Duration::from_secs(1);
-/// Within what the tailer ends: two seconds, and more on a machine that has other things to do.
-const STOP_MAX: Duration = Duration::from_secs(5);
+/// Within what the tailer ends: two seconds, and one for a machine that has other things to do.
+const STOP_MAX: Duration = Duration::from_secs(3);
 const PROBES: usize = 20;
 /// The user whom nobody trusts, where there are rights to be him.
 const TENANT: u32 = 12_345;
@@ -221,69 +221,5 @@ fn who_has_leases_on_his_files_delays_his_own_lines_alone() {
         let tally = house.stand.tally(&[&house.honest, &his]);
         assert!(tally.is_whole(), "{tally:?}\n{}", house.stand.daemon().stderr());
         house.stand.stop();
-    });
-}
-
-/// Writes a packed file that begins like `begin` and unpacks to 300 GB.
-fn write_bomb(path: &Path, begin: &[u8]) {
-    const FRAMES: usize = 4800;
-    let level = 1;
-    let frame = zstd::encode_all(&vec![b'x'; 64 << 20][..], level).unwrap();
-    let mut file = File::create(path).unwrap();
-    file.write_all(&zstd::encode_all(begin, level).unwrap()).unwrap();
-    for _ in 0..FRAMES {
-        file.write_all(&frame).unwrap();
-    }
-}
-
-#[test]
-fn packed_files_without_end_delay_their_own_log_alone() {
-    let mut house = House::new();
-    let path = house.stand.scratch.make_dir("tenant/logs").join("app.log");
-    let mut his = Log::open(&path, 2, Owner::Tailer);
-    his.write(200);
-    house.give();
-    let tables = [("../tenant/logs/app.log", "")];
-    house.start("", &tables);
-    house.stand.wait_delivered(&[&his]);
-    house.stand.stop();
-    let begin = fs::read(&path).unwrap();
-    for number in 1..=3 {
-        write_bomb(&PathBuf::from(format!("{}.zst", numbered(&path, number).display())), &begin);
-    }
-    // As long as what they may be copies of.
-    File::options().write(true).open(&path).unwrap().set_len(400 << 30).unwrap();
-    house.give();
-    house.start("", &tables);
-    house.probe();
-    let began = Instant::now();
-    house.stand.stop();
-    assert!(began.elapsed() < STOP_MAX, "it took {:?} to end", began.elapsed());
-    house.start("", &tables);
-    house.probe();
-    house.stop();
-}
-
-#[test]
-fn a_log_that_was_packed_is_gone_through_bit_by_bit_and_delivered_in_order() {
-    needs_tool("gzip", || {
-        let mut house = House::new();
-        let path = house.stand.scratch.make_dir("tenant/logs").join("app.log");
-        let mut his = Log::open(&path, 2, Owner::Tailer);
-        his.write(200);
-        house.give();
-        let tables = [("../tenant/logs/app.log", "")];
-        house.start("", &tables);
-        house.stand.wait_delivered(&[&his]);
-        house.stand.stop();
-        his.write(100_000);
-        rename_and_create(&mut his);
-        assert!(fs::metadata(numbered(&path, 1)).unwrap().len() > 2 * (4 << 20), "more than a round unpacks");
-        pack(&numbered(&path, 1));
-        his.write(1000);
-        house.give();
-        house.start("", &tables);
-        house.probe();
-        house.stand.finish(&[&house.honest, &his]);
     });
 }

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use crate::follow::generation::Generation;
-use crate::follow::sample::Sample;
+use crate::follow::memory::Memory;
+use crate::follow::sample::{Sample, Sampler};
 use crate::follow::settings::Surroundings;
-use crate::follow::walk::{Aim, Walks};
 use crate::guard::{GUARD_BYTES_MAX, Guard, Head};
 use crate::identity::{Identity, Origin};
 use crate::open::{At, Found, Opened, look};
@@ -82,35 +82,33 @@ impl Candidate {
         }
     }
 
-    /// A packed file that is known.
-    pub(crate) fn known(path: &Path, identity: Identity) -> Candidate {
-        Candidate {
-            path: path.to_path_buf(),
-            identity,
-            size: 0,
-            changed_ns: 0,
-            is_packed: true,
-            file: None,
-            unpacked: None,
-            obstacle: None,
-        }
-    }
-
-    /// Unpacks it as far as it matters: `ends` says where, for a file that begins like this, and the last of them is
-    /// behind all that it may be a copy of. `is_torn`: where it cannot be unpacked any further it ends.
+    /// Unpacks it as far as it matters: `ends` says where, for a file that begins like this. `is_torn`: where it cannot
+    /// be unpacked any further it ends.
     ///
     /// # Errors
-    /// `WouldBlock`: not before the next look. Else it cannot be opened, or not be unpacked up to there.
+    /// It cannot be opened, or not be unpacked up to there.
     pub(crate) fn unpack(
         &mut self,
         ends: impl Fn(&[u8]) -> Vec<u64>,
         is_torn: bool,
-        walks: &mut Walks,
         around: &mut dyn Surroundings,
     ) -> io::Result<()> {
-        let (samples, last) = walks.samples(self, Aim::Compare { is_torn }, ends, around)?;
-        let is_whole = samples.last().is_some_and(|sample| sample.at < last);
-        self.unpacked = Some(Unpacked { samples, is_whole });
+        let stream = open_packed(&self.path, &self.identity, around)?;
+        let mut sampler = Sampler::new(if is_torn { Box::new(Torn(stream)) } else { stream });
+        let begin = sampler.at(GUARD_BYTES_MAX as u64)?;
+        let mut ends = ends(&begin.head);
+        ends.sort_unstable();
+        ends.dedup();
+        let mut unpacked = Unpacked { is_whole: begin.at < GUARD_BYTES_MAX as u64, samples: vec![begin] };
+        if !ends.is_empty() {
+            ends.push(u64::MAX);
+            // A guard that stands before the end of the head is taken from it.
+            for end in ends.into_iter().filter(|end| *end > GUARD_BYTES_MAX as u64) {
+                unpacked.samples.push(sampler.at(end)?);
+            }
+            unpacked.is_whole = true;
+        }
+        self.unpacked = Some(unpacked);
         Ok(())
     }
 
@@ -131,7 +129,7 @@ impl Candidate {
         if let Some(sample) = known.sample(offset) {
             return Some(sample);
         }
-        Walks::default().samples(self, Aim::Original(offset), |_| vec![offset], around).ok()?.0.pop()
+        Sampler::new(open_packed(&self.path, &self.identity, around).ok()?).at(offset).ok()
     }
 
     /// Whether it may be a copy of a generation, by their times; `all` is what it holds. A copy is born after what it is a
@@ -182,7 +180,7 @@ impl Candidate {
     /// to its end.
     pub(crate) fn as_done(&self) -> DoneState {
         let whole = match &self.unpacked {
-            Some(unpacked) => unpacked.sample(u64::MAX).filter(|_| unpacked.is_whole),
+            Some(unpacked) => unpacked.sample(u64::MAX),
             None => self.file.as_ref().and_then(|file| Sample::of_file(file, self.size, self.size).ok()),
         };
         let origin = Origin { identity: self.identity, epoch: 0 };
@@ -206,13 +204,12 @@ impl Unpacked {
         if offset <= begin.head.len() as u64 {
             return Some(Sample { at: offset, before: begin.head[..offset as usize].to_vec(), ..begin.clone() });
         }
-        // Of one that is longer than all that it may be a copy of, no more is to be known.
-        self.samples.last().filter(|last| (self.is_whole || offset == u64::MAX) && last.at < offset).cloned()
+        self.samples.last().filter(|last| self.is_whole && last.at < offset).cloned()
     }
 }
 
 /// A stream that ends where it is damaged.
-pub(crate) struct Torn(pub(crate) Box<dyn Read>);
+struct Torn(Box<dyn Read>);
 
 impl Read for Torn {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -239,4 +236,17 @@ pub(crate) fn open_packed(
         Opened::Failed(errno) => Err(errno.into()),
         Opened::Refused(_) => Err(io::ErrorKind::InvalidInput.into()),
     }
+}
+
+/// The unpacked stream of a file from `seen` on, and what stands before `read` in it.
+pub(crate) fn unpacked(
+    candidate: &Candidate,
+    read: u64,
+    seen: u64,
+    around: &mut dyn Surroundings,
+) -> Option<(Memory, Box<dyn Read>)> {
+    let mut sampler = Sampler::new(open_packed(&candidate.path, &candidate.identity, around).ok()?);
+    let sample = sampler.at(read).ok()?;
+    sampler.at(seen).ok()?;
+    Some((Memory::Bytes { head: sample.head, tail: sample.before }, sampler.into_stream()))
 }

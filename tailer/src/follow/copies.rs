@@ -11,11 +11,10 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 
-use crate::follow::candidate::{Candidate, Obstacle};
+use crate::follow::candidate::{Candidate, Obstacle, open_packed};
 use crate::follow::generation::{Generation, Phase, Place};
-use crate::follow::sample::{Fit, Sample};
+use crate::follow::sample::{Fit, Sample, Sampler};
 use crate::follow::settings::Surroundings;
-use crate::follow::walk::{Aim, Walks};
 use crate::guard::GUARD_BYTES_MAX;
 use crate::identity::Identity;
 use crate::lines::GenerationId;
@@ -82,16 +81,11 @@ impl Source {
                 continue;
             }
             let changed = candidate.changed();
-            let mut walks = std::mem::take(&mut self.walks);
             let ends = |head: &[u8]| {
                 if self.was_plain(head, &changed, here).is_some() { Vec::new() } else { self.ends_of(head) }
             };
-            let unpacked = candidate.unpack(ends, is_final, &mut walks, around);
-            self.walks = walks;
+            let unpacked = candidate.unpack(ends, is_final, around);
             let Err(error) = unpacked else { continue };
-            if error.kind() == ErrorKind::WouldBlock && error.raw_os_error().is_none() {
-                continue;
-            }
             if is_out_of_descriptors(errno(&error)) {
                 self.wants_descriptor = true;
             } else if error.kind() == ErrorKind::Unsupported {
@@ -129,24 +123,11 @@ impl Source {
     fn ends_of(&self, head: &[u8]) -> Vec<u64> {
         let of_chain = self.chain.iter().filter(|generation| generation.may_begin_with(head)).map(Generation::seen);
         let of_done = self.done.iter().filter(|done| done.may_begin_with(head)).map(|done| done.size);
-        let of_sought = self.chain.iter().filter_map(|generation| match generation.phase {
-            Phase::Sought { size, .. } => size,
-            _ => None,
-        });
-        let mut ends: Vec<u64> =
-            of_chain.chain(of_done).chain(of_sought).flat_map(|end| [end, end.saturating_add(1)]).collect();
-        let longest = self.chain.iter().filter(|generation| generation.may_begin_with(head)).map(Generation::bytes_max);
-        ends.extend(longest.max().map(|longest| longest.saturating_add(1)).filter(|_| !ends.is_empty()));
-        ends
+        of_chain.chain(of_done).flat_map(|end| [end, end + 1]).collect()
     }
 
     /// The generation that begins with all that a file holds.
-    pub(crate) fn copy_of(
-        &self,
-        candidate: &Candidate,
-        walks: &mut Walks,
-        around: &mut dyn Surroundings,
-    ) -> Option<usize> {
+    pub(crate) fn copy_of(&self, candidate: &Candidate, around: &mut dyn Surroundings) -> Option<usize> {
         let head = candidate.head()?;
         if !self.chain.iter().any(|generation| generation.may_begin_with(&head)) {
             return None;
@@ -162,9 +143,8 @@ impl Source {
                     size.and_then(|size| Sample::of_file(file, size, all.at).ok())
                 }
                 Place::Packed(_) => {
-                    let original = Candidate::known(&generation.path, generation.inode);
-                    let samples = walks.samples(&original, Aim::Original(all.at), |_| vec![all.at], around);
-                    samples.ok().and_then(|(mut samples, _)| samples.pop())
+                    let stream = open_packed(&generation.path, &generation.inode, around);
+                    stream.ok().and_then(|stream| Sampler::new(stream).at(all.at).ok())
                 }
                 Place::Away => None,
             };

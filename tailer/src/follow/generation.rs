@@ -219,15 +219,6 @@ impl Generation {
         self.read + self.held.len() as u64
     }
 
-    /// Longer it is not.
-    pub fn bytes_max(&self) -> u64 {
-        match &self.place {
-            Place::Open(file) => file.metadata().map_or(u64::MAX, |metadata| metadata.len()),
-            Place::Packed(_) => u64::MAX,
-            Place::Away => self.size.max(self.longest).max(self.seen()),
-        }
-    }
-
     /// Whether it has the live name.
     pub fn is_live(&self) -> bool {
         self.rotated.is_none()

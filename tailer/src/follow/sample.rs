@@ -97,23 +97,19 @@ impl Sampler {
         Sampler { stream, memory: Memory::default(), at: 0, buffer: vec![0; 64 << 10] }
     }
 
-    /// The sample at `offset`, which is not before the last one; it costs at most `left`, of which what was read is
-    /// taken.
+    /// The sample at `offset`, which is not before the last one.
     ///
     /// # Errors
-    /// `WouldBlock`: it is further away than that; the next call goes on. Else those of the stream.
-    pub fn at_within(&mut self, offset: u64, left: &mut u64) -> io::Result<Sample> {
+    /// Those of the stream.
+    pub fn at(&mut self, offset: u64) -> io::Result<Sample> {
+        debug_assert!(offset >= self.at, "a stream does not go back");
         while self.at < offset {
-            if *left == 0 {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            let most = (offset - self.at).min(self.buffer.len() as u64).min(*left) as usize;
+            let most = (offset - self.at).min(self.buffer.len() as u64) as usize;
             match self.stream.read(&mut self.buffer[..most])? {
                 0 => break,
                 read => {
                     self.memory.push(&self.buffer[..read]);
                     self.at += read as u64;
-                    *left -= read as u64;
                 }
             }
         }

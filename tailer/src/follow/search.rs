@@ -80,16 +80,9 @@ impl Source {
                 candidate.file = Some(file).filter(|_| !candidate.is_packed);
             }
             let seen = generation.seen();
-            let size = if let Phase::Sought { size, .. } = generation.phase { size.unwrap_or(0) } else { 0 };
-            let ends = |_: &[u8]| vec![seen, seen + 1, size, size.saturating_add(1)];
-            if !candidate.is_packed || candidate.unpack(ends, false, &mut self.walks, around).is_ok() {
+            if !candidate.is_packed || candidate.unpack(|_| vec![seen, seen + 1], false, around).is_ok() {
                 candidates.push(candidate);
             }
-        }
-        if self.walks.are_under_way() {
-            // It may be in one that is not gone through yet.
-            self.list_again(now);
-            return true;
         }
         let (fits, _) = judge(&self.chain[index], &mut candidates, self.settings.writers, around);
         let choice = choose(&fits, &candidates, around).filter(|choice| choice.fit == Fit::Full);

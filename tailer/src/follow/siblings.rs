@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 
-use crate::follow::candidate::{Candidate, Obstacle, open_packed};
+use crate::follow::candidate::{Candidate, Obstacle, open_packed, unpacked};
 use crate::follow::copies::Copy;
 use crate::follow::done::DONE_MAX;
 use crate::follow::generation::{Generation, Phase, Place};
@@ -64,7 +64,6 @@ impl Source {
     ) {
         self.list_at = None;
         self.chain.iter_mut().for_each(|generation| generation.seek_again(now));
-        self.walks.begin();
         let (mut candidates, here) = self.unknown(now, around);
         // A closed file is opened under the name that it has by now: a copy of it is told by its content.
         let sought = self.sought();
@@ -74,9 +73,6 @@ impl Source {
             return self.list(is_first, restored, now, around);
         }
         self.unpack(&mut candidates, &here, now, around);
-        if self.is_postponed(now) {
-            return;
-        }
         self.find_rests(&mut candidates, now, around);
         if self.sought() > 0 {
             // It may be in one that cannot be unpacked yet.
@@ -84,9 +80,6 @@ impl Source {
         }
         let verdicts: Vec<Verdict> =
             candidates.iter().map(|candidate| self.judge(candidate, &here, is_first, restored, around)).collect();
-        if self.is_postponed(now) {
-            return;
-        }
         if self.verify() {
             // A file was truncated while others were compared with it: a copy of it may be taken for something else, or
             // is not among them yet.
@@ -131,19 +124,6 @@ impl Source {
             // Not before: what is gone may have been packed.
             self.forget_gone(&here);
         }
-        if !self.is_postponed(now) {
-            self.walks.end();
-        }
-    }
-
-    /// Whether nothing is to be decided before the next look, for a packed file is not gone through yet.
-    fn is_postponed(&mut self, now: Instant) -> bool {
-        let is_postponed = self.walks.are_under_way();
-        if is_postponed {
-            self.walks.end();
-            self.list_at = Some(now);
-        }
-        is_postponed
     }
 
     /// Rotated files by their names, oldest first. Most rotators give the newest the smallest number. Where files tell
@@ -303,10 +283,7 @@ impl Source {
                 return if is_written && (is_copy || !is_first) { Verdict::Undecided } else { Verdict::Missed };
             }
         }
-        let mut walks = std::mem::take(&mut self.walks);
-        let copied = self.copy_of(candidate, &mut walks, around);
-        self.walks = walks;
-        if let Some(index) = copied {
+        if let Some(index) = self.copy_of(candidate, around) {
             return Verdict::CopyOf(index);
         }
         // What was forgotten is older than all that is not. Else a file that could not be opened yet may be older than
@@ -393,9 +370,7 @@ impl Source {
     fn go_on_behind(&mut self, done: Identity, candidate: Candidate, now: Instant, around: &mut dyn Surroundings) {
         let Some(index) = self.done.iter().position(|other| other.origin.identity == done) else { return };
         let offset = self.done[index].offset.unwrap_or_default();
-        let Ok((memory, stream)) = self.walks.stream(&candidate, offset, offset, around) else {
-            return self.list_again(now);
-        };
+        let Some((memory, stream)) = unpacked(&candidate, offset, offset, around) else { return self.list_again(now) };
         self.done.remove(index);
         let id = self.new_id();
         let origin = Origin { identity: candidate.identity, epoch: 0 };

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::time::Instant;
 
 use crate::follow::blank::Blank;
-use crate::follow::candidate::{Candidate, Obstacle};
+use crate::follow::candidate::{Candidate, Obstacle, unpacked};
 use crate::follow::choice::{Choice, choose};
 use crate::follow::generation::{Generation, Phase, Place};
 use crate::follow::happening::{Happening, Truncation};
@@ -238,7 +238,7 @@ impl Source {
         let mut had = candidate.size;
         let bytes = if candidate.is_packed {
             had = candidate.sample(size.unwrap_or(0), around).map_or(u64::MAX, |sample| sample.at);
-            let Ok((memory, stream)) = self.walks.stream(&candidate, generation.read, seen, around) else {
+            let Some((memory, stream)) = unpacked(&candidate, generation.read, seen, around) else {
                 return self.list_again(now);
             };
             generation.memory = memory;

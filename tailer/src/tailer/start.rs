@@ -131,7 +131,6 @@ impl Tailer {
             count_at: now,
             open: 0,
             starved: Vec::new(),
-            unpack_left: 0,
             open_starved: 0,
             has_fed: false,
             failures: 0,

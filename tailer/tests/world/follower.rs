@@ -239,7 +239,6 @@ impl Follower {
             directories,
             taken,
             config,
-            unpack_left: None,
             was_short: false,
             unlisted: None,
             met: None,
