@@ -155,7 +155,7 @@ fn a_full_target_is_waited_for_and_the_next_process_goes_on() {
 }
 
 #[test]
-fn after_another_boot_the_block_is_left_and_the_positions_stay() {
+fn after_another_boot_block_and_positions_are_left() {
     let mut place = Place::new();
     let mut stage = place.open();
     put(&mut stage, 1, 0, b"one\n", End::Line);
@@ -165,7 +165,8 @@ fn after_another_boot_the_block_is_left_and_the_positions_stay() {
     drop(stage);
     let stage = Stage::open(&place.path("T"), &place.path("state"), "another boot", 0).unwrap();
     assert!(stage.is_empty());
-    assert_eq!(stage.positions()[0].offset, 4);
+    // What counts then is what was durable at the other end.
+    assert!(stage.positions().is_empty());
 }
 
 #[test]
