@@ -76,6 +76,30 @@ fn what_a_new_life_has_more_than_the_old_one_had_was_not_lost() {
 }
 
 #[test]
+fn what_a_life_had_that_was_never_read_is_not_lost_with_the_next() {
+    for has_copy in [false, true] {
+        let mut follower = Follower::new(true);
+        (follower.output.room, follower.delivers) = (0, false);
+        follower.append("app.log", lines(0..50));
+        follower.turn();
+        if has_copy {
+            follower.copy("app.log", "app.log.1");
+        }
+        follower.truncate("app.log", 0);
+        follower.append("app.log", lines(100..110));
+        (follower.output.room, follower.delivers) = (1 << 20, true);
+        follower.settle();
+        let before = lost(&follower);
+        follower.truncate("app.log", 0);
+        follower.append("app.log", lines(200..205));
+        follower.settle();
+        assert_eq!(lost(&follower), before, "{:?}", follower.happenings);
+        let first = if has_copy { lines(0..50) } else { String::new() };
+        same(&follower.text(), &(first + &lines(100..110) + &lines(200..205)));
+    }
+}
+
+#[test]
 fn what_was_destroyed_unread_is_counted_when_it_was_seen() {
     // F40
     let mut follower = Follower::new(true);

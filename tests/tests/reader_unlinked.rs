@@ -29,7 +29,7 @@ fn with_logs(clock: &Clock, stand: &Stand) -> [PathBuf; 2] {
         }
         reader.signal(Signal::SIGALRM);
         until("all is archived", || {
-            let segments = |log| names(log).iter().filter(|name| name.strip_suffix(".log").is_some()).count();
+            let segments = |log| names(log).iter().filter_map(|name| name.strip_suffix(".log")).count();
             logs.iter().all(|log| archives(log).len() == round && segments(log) == 1)
         });
     }

@@ -27,6 +27,7 @@ impl Generation {
             Some(Ok(read)) => Some(bytes[..memchr(0, &bytes[..read]).unwrap_or(read)].to_vec()),
             Some(Err(_)) => Some(Vec::new()),
         };
+        self.begin_length();
         self.first.is_some()
     }
 
@@ -37,6 +38,12 @@ impl Generation {
         let read = self.file().map(|file| read_up_to(file, &mut bytes, 0));
         if matches!(read, Some(Ok(_))) && bytes != *first {
             self.first = None;
+            self.begin_length();
         }
+    }
+
+    /// How long it was before these first bytes says nothing of the life that they begin.
+    fn begin_length(&mut self) {
+        self.longest = self.file().and_then(|file| file.metadata().ok()).map_or(0, |metadata| metadata.len());
     }
 }

@@ -94,7 +94,6 @@ pub fn step(generation: &mut Generation, hands: &mut Hands<'_>) -> Step {
         Err(errno) => return Step::Failed(errno),
     }
     if generation.wants_peek() {
-        generation.confirm_size();
         generation.at_end = None;
         return Step::Full;
     }
@@ -111,7 +110,8 @@ pub fn step(generation: &mut Generation, hands: &mut Hands<'_>) -> Step {
         return Step::Full;
     }
     let fetched = fetch(generation, hands.buffer, most);
-    if matches!(fetched, Fetched::Bytes(_) | Fetched::End) {
+    // Where nothing was read before, nothing was compared.
+    if matches!(fetched, Fetched::Bytes(_) | Fetched::End) && generation.seen() > 0 {
         generation.confirm_size();
     }
     match fetched {
