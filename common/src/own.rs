@@ -12,6 +12,7 @@ use nix::libc;
 use nix::unistd::Uid;
 
 use crate::error::{Cannot, Error, Result};
+use crate::fifo::Identity;
 
 /// Most bytes that are looked at: no format needs more to be known, and nothing longer counts as blank.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -54,8 +55,8 @@ pub fn remove(path: &Path, begins: impl FnOnce(&[u8]) -> bool) -> Result<()> {
 /// Takes the name `path` away if it leads to this open file, and to none that was put there meanwhile. That it does not
 /// is no error.
 pub fn remove_this(path: &Path, file: &File) -> io::Result<()> {
-    let this = file.metadata()?;
-    let is_this = |there: fs::Metadata| (there.dev(), there.ino()) == (this.dev(), this.ino());
+    let this = Identity::from(&file.metadata()?);
+    let is_this = |there: fs::Metadata| Identity::from(&there) == this;
     match fs::symlink_metadata(path).map(is_this) {
         Ok(true) => fs::remove_file(path),
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),

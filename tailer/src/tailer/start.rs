@@ -61,11 +61,45 @@ impl Tailer {
     pub fn start(cli: &Cli, now: Instant) -> std::result::Result<Tailer, Stop> {
         let config = cli.configuration()?;
         let descriptors = Descriptors::raise(0)?;
-        let begin = begin(&config, now)?;
-        let has_known = begin.keeper.others().next().is_some();
-        let form = if config.output == Format::Json { events::Form::Json } else { events::Form::Text };
+        let mut begin = begin(&config, now)?;
+        let findings = std::mem::take(&mut begin.findings);
         let (watch, trouble) = watch(&config);
-        let mut tailer = Tailer {
+        let mut tailer = Tailer::new(cli, config, descriptors, begin, watch, now);
+        for finding in findings {
+            tailer.printer.print(&Event::Warning(finding));
+        }
+        tailer.set_board();
+        tailer.set_globs(now);
+        let found = tailer.find();
+        if tailer.is_batch {
+            tailer.clock = Steady::new(now, last_change_ns(&found));
+        }
+        if let Some(stop) = tailer.enroll_new(found.iter(), Occasion::Named).into_iter().next() {
+            return Err(stop);
+        }
+        tailer.enroll_spools(now)?;
+        tailer.spools.take_up(&mut tailer.outputs);
+        tailer.forget_finished();
+        tailer.share_descriptors(now);
+        tailer.tell_watching_if_any();
+        if let Some(event) = &trouble {
+            tailer.printer.print(event);
+        }
+        Ok(tailer)
+    }
+
+    /// With nothing enrolled.
+    fn new(
+        cli: &Cli,
+        config: Config,
+        descriptors: Descriptors,
+        begin: Begin,
+        watch: Option<Watch>,
+        now: Instant,
+    ) -> Tailer {
+        let form = if config.output == Format::Json { events::Form::Json } else { events::Form::Text };
+        let has_known = begin.keeper.others().next().is_some();
+        Tailer {
             is_batch: cli.batch,
             is_debug: cli.debug,
             has_color: has_color(cli),
@@ -106,28 +140,7 @@ impl Tailer {
             on_their_way: HashMap::new(),
             held_back: HeldBack::default(),
             config,
-        };
-        for finding in begin.findings {
-            tailer.printer.print(&Event::Warning(finding));
         }
-        tailer.set_board();
-        tailer.set_globs(now);
-        let found = tailer.find();
-        if tailer.is_batch {
-            tailer.clock = Steady::new(now, last_change_ns(&found));
-        }
-        if let Some(stop) = tailer.enroll_new(found.iter(), Occasion::Named).into_iter().next() {
-            return Err(stop);
-        }
-        tailer.enroll_spools(now)?;
-        tailer.spools.take_up(&mut tailer.outputs);
-        tailer.forget_finished();
-        tailer.share_descriptors(now);
-        tailer.tell_watching_if_any();
-        if let Some(event) = &trouble {
-            tailer.printer.print(event);
-        }
-        Ok(tailer)
     }
 
     /// Makes the status file beside the state file, if there is one of those.
