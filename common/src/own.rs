@@ -16,6 +16,7 @@ use nix::sys::stat::{FileStat, fstatat};
 use nix::unistd::{Uid, UnlinkatFlags, unlinkat};
 
 use crate::error::{Cannot, Error, Result};
+use crate::fifo::Identity;
 
 /// Most bytes that are looked at: no format needs more to be known, and nothing longer counts as blank.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -63,8 +64,8 @@ pub fn remove_this(path: &Path, file: &File) -> io::Result<()> {
 
 /// The same with a name in an open directory.
 pub fn remove_this_at(dir: impl AsFd, name: &Path, file: &File) -> io::Result<()> {
-    let this = file.metadata()?;
-    let is_this = |there: FileStat| (there.st_dev, there.st_ino) == (this.dev(), this.ino());
+    let this = Identity::from(&file.metadata()?);
+    let is_this = |there: FileStat| Identity { dev: there.st_dev, ino: there.st_ino } == this;
     match fstatat(&dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).map(is_this) {
         Ok(true) => Ok(unlinkat(&dir, name, UnlinkatFlags::NoRemoveDir)?),
         Err(errno) if errno != Errno::ENOENT => Err(errno.into()),

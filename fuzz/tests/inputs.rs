@@ -4,6 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use standpipe_common::shown::Shown;
 use standpipe_fuzz::targets::ALL;
 use standpipe_fuzz::{Until, run};
 
@@ -19,7 +20,7 @@ fn bears(name: &str) {
     if let Err(failure) = run(target, 1, Until::Time(SPAN)) {
         let path = std::env::temp_dir().join(format!("standpipe-fuzz-{name}"));
         std::fs::write(&path, &failure.input).expect("a place for the input");
-        panic!("{}; the input is in {}", failure.what, path.display());
+        panic!("{}; the input is in {}", failure.what, path.shown());
     }
 }
 

@@ -89,6 +89,20 @@ pub struct Around<'a> {
     pub met: Option<SourceId>,
 }
 
+impl<'a> Around<'a> {
+    /// Before the first list.
+    pub fn new(
+        source: SourceId,
+        siblings: &'a mut Siblings,
+        also: &'a BTreeSet<PathBuf>,
+        directories: &'a mut Directories,
+        taken: &'a Taken,
+        config: &'a Config,
+    ) -> Around<'a> {
+        Around { source, siblings, also, directories, taken, config, was_short: false, unlisted: None, met: None }
+    }
+}
+
 impl Surroundings for Around<'_> {
     fn candidates(&mut self) -> Vec<PathBuf> {
         let Listed { siblings, unlisted } = self.siblings.list(self.directories);

@@ -303,19 +303,7 @@ impl Tailer {
         }
         hints.names |= followed.siblings.changed(&mut self.directories);
         let Followed { source, siblings, also, .. } = followed;
-        let (taken, config) = (&self.taken, &self.config);
-        let directories = &mut self.directories;
-        let mut around = Around {
-            source: id,
-            siblings,
-            also,
-            directories,
-            taken,
-            config,
-            was_short: false,
-            unlisted: None,
-            met: None,
-        };
+        let mut around = Around::new(id, siblings, also, &mut self.directories, &self.taken, &self.config);
         source.look(now, hints, &mut around);
         let met = around.met;
         let is_changed = source.take_changed();

@@ -3,7 +3,7 @@
 //! Each wait has a deadline, and a program that misses it fails the test with all it said.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
@@ -16,7 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::deadline::{CONDITION_SPAN, PROGRAM_SPAN, within};
+use crate::deadline::{CONDITION_SPAN, PROGRAM_SPAN, until, within};
 use crate::privilege;
 use crate::process::{Process, command};
 use crate::program;
@@ -219,6 +219,22 @@ impl Daemon {
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid() as i32), signal)
             .unwrap_or_else(|error| panic!("cannot send {signal} to {}: {error}\n{}", self.program, self.stderr()));
+    }
+
+    /// Waits until a process has dealt with every signal sent to it: none is pending and all its threads sleep.
+    pub fn wait_signals_handled(&self) {
+        let pid = self.pid();
+        let idle = || {
+            let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("a living process");
+            threads.flatten().all(|thread| {
+                let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+                let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+                let pending = ["SigPnd:", "ShdPnd:"].map(field).concat();
+                field("State:").starts_with('S') && pending.bytes().all(|digit| digit == b'0')
+            })
+        };
+        // Twice, for a thread may have been woken by another that was looked at after it.
+        until("the process has dealt with its signals", || idle() && idle());
     }
 
     /// Sends HUP and waits until that many lines contain `text`: what the program says when it is done with it.

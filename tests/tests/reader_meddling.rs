@@ -64,6 +64,7 @@ fn a_segment_that_was_cut_while_nobody_wrote_is_archived_as_it_is() {
     let (bench, server, reader) = with_lines();
     cut(&current(&bench), 0);
     reader.signal(Signal::SIGALRM);
+    reader.wait_signals_handled();
     put(&server, b"after\n");
     bench.wait_stored("app", b"after\n");
     assert!(files_ending(&bench.log("app"), ".log.zst").is_empty());

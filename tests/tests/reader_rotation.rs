@@ -12,10 +12,7 @@ use standpipe_tests::stored::{parts, stream_of};
 #[allow(dead_code)] // Each test program uses some of it.
 mod support_a;
 
-use support_a::{
-    Clock, Stand, add_pipe, lines, name, names, open_archive, raw, unstamped, wait_signals_handled, wait_stored,
-    write_all,
-};
+use support_a::{Clock, Stand, add_pipe, lines, name, names, open_archive, raw, unstamped, wait_stored, write_all};
 
 #[test]
 fn r6_a_line_that_straddles_the_size_is_whole_in_one_part() {
@@ -137,7 +134,7 @@ fn r23_a_signal_rotates_once_and_never_nothing() {
     let stand = Stand::new("");
     let reader = stand.reader().start();
     reader.signal(Signal::SIGALRM);
-    wait_signals_handled(reader.pid());
+    reader.wait_signals_handled();
     stand.write_and_wait("one\n");
     assert_eq!(parts(&stand.log_dir()).len(), 1, "nothing was there to be sealed: {:?}", names(&stand.log_dir()));
     reader.signal(Signal::SIGALRM);
@@ -148,7 +145,7 @@ fn r23_a_signal_rotates_once_and_never_nothing() {
     for _ in 0..3 {
         reader.signal(Signal::SIGALRM);
     }
-    wait_signals_handled(reader.pid());
+    reader.wait_signals_handled();
     stand.write_and_wait("two\n");
     assert_eq!((stand.archives().len(), parts(&stand.log_dir()).len()), (1, 2), "{:?}", names(&stand.log_dir()));
     assert_eq!(fs::read(&current).unwrap(), b"two\n", "the empty segment was kept");
@@ -248,7 +245,7 @@ fn r31_a_part_from_the_future_does_not_make_the_archiver_take_the_active_one() {
         stand.write(line.as_bytes());
         sent.extend(line.into_bytes());
         until("it is read", || queued(&stand.pipe) == 0);
-        wait_signals_handled(reader.pid());
+        reader.wait_signals_handled();
     }
     sent.extend(b"later\n");
     stand.wait_stored(&sent);

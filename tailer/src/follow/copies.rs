@@ -12,7 +12,7 @@ use std::time::Instant;
 use nix::errno::Errno;
 
 use crate::follow::candidate::{Candidate, Obstacle, open_packed};
-use crate::follow::generation::{Generation, Phase, Place};
+use crate::follow::generation::{Generation, Place};
 use crate::follow::sample::{Fit, Sample, Sampler};
 use crate::follow::settings::Surroundings;
 use crate::guard::GUARD_BYTES_MAX;
@@ -54,10 +54,7 @@ impl Source {
     /// Whether a packed file is known as a copy of a generation whose bytes are still where they were.
     pub(crate) fn is_packed_copy(&self, found: &Found) -> bool {
         let stamp = (found.stamp.size, found.stamp.changed_ns());
-        let is_there = |of| {
-            let is_sought = |generation: &Generation| matches!(generation.phase, Phase::Sought { .. });
-            self.chain.iter().any(|generation| generation.id == of && !is_sought(generation))
-        };
+        let is_there = |of| self.chain.iter().any(|generation| generation.id == of && !generation.is_sought());
         self.copies.iter().any(|copy| copy.identity() == found.identity && copy.stamp == stamp && is_there(copy.of))
     }
 

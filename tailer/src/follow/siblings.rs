@@ -188,8 +188,7 @@ impl Source {
             let mut is_packed = around.is_packed(&path);
             let mut is_ours = false;
             // One that is looked for is known again by what it holds.
-            let is_sought = |generation: &Generation| matches!(generation.phase, Phase::Sought { .. });
-            let is_this = |generation: &&mut Generation| generation.inode == found.identity && !is_sought(generation);
+            let is_this = |generation: &&mut Generation| generation.inode == found.identity && !generation.is_sought();
             for generation in self.chain.iter_mut().filter(is_this) {
                 is_ours = true;
                 if !generation.is_live() {
@@ -339,7 +338,7 @@ impl Source {
 
     /// How many generations are looked for.
     fn sought(&self) -> usize {
-        self.chain.iter().filter(|generation| matches!(generation.phase, Phase::Sought { .. })).count()
+        self.chain.iter().filter(|generation| generation.is_sought()).count()
     }
 
     /// Whether the file that had the live name when the checkpoint was written has it still, and was not truncated:
@@ -397,7 +396,7 @@ impl Source {
         let own = rank(&candidate.path);
         // A file that was truncated, written to and rotated is older than its copies by birth, and newer by name.
         let is_newer = |generation: &Generation| {
-            let is_begun = generation.put > 0 || matches!(generation.phase, Phase::Sought { .. });
+            let is_begun = generation.put > 0 || generation.is_sought();
             generation.is_live() || (!is_begun && rank(&generation.path) > own)
         };
         let at = self.chain.iter().position(is_newer).unwrap_or(self.chain.len());

@@ -105,12 +105,8 @@ impl Source {
 
     /// Looks for the rest of each life that ended among files that are not known. What is taken is taken off the list.
     pub(crate) fn find_rests(&mut self, candidates: &mut Vec<Candidate>, now: Instant, around: &mut dyn Surroundings) {
-        let sought: Vec<GenerationId> = self
-            .chain
-            .iter()
-            .filter(|generation| matches!(generation.phase, Phase::Sought { .. }))
-            .map(|generation| generation.id)
-            .collect();
+        let sought: Vec<GenerationId> =
+            self.chain.iter().filter(|generation| generation.is_sought()).map(|generation| generation.id).collect();
         for id in sought {
             let Some(index) = self.chain.iter().position(|generation| generation.id == id) else { continue };
             self.find_rest(index, candidates, now, around);

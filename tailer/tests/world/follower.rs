@@ -229,20 +229,8 @@ impl Follower {
     fn look(&mut self, hints: Hints) {
         let Some(source) = &mut self.source else { return };
         let mut directories = Directories::new(self.now);
-        let (siblings, taken, config) = (&mut self.siblings, Taken::default(), Config::default());
-        let directories = &mut directories;
-        let (taken, config, also) = (&taken, &config, &BTreeSet::new());
-        let mut around = Around {
-            source: ID,
-            siblings,
-            also,
-            directories,
-            taken,
-            config,
-            was_short: false,
-            unlisted: None,
-            met: None,
-        };
+        let (taken, config, also) = (Taken::default(), Config::default(), BTreeSet::new());
+        let mut around = Around::new(ID, &mut self.siblings, &also, &mut directories, &taken, &config);
         // Root can open everything.
         let before = setfsuid(Uid::from_raw(NOBODY));
         source.look(self.now, hints, &mut around);

@@ -241,21 +241,6 @@ pub fn cpu_time(pid: u32) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-/// Waits until a process has dealt with every signal sent to it: none is pending and all its threads sleep.
-pub fn wait_signals_handled(pid: u32) {
-    let idle = || {
-        let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("a living process");
-        threads.flatten().all(|thread| {
-            let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
-            let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
-            let pending = ["SigPnd:", "ShdPnd:"].map(field).concat();
-            field("State:").starts_with('S') && pending.bytes().all(|digit| digit == b'0')
-        })
-    };
-    // Twice, for a thread may have been woken by another that was looked at after it.
-    until("the process has dealt with its signals", || idle() && idle());
-}
-
 fn is_archive(part: &Path) -> bool {
     part.extension().is_some_and(|extension| extension == "zst")
 }
