@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+use standpipe_common::shown::Shown;
 use standpipe_fuzz::targets::ALL;
 use standpipe_fuzz::{Target, Until, run};
 
@@ -40,7 +41,7 @@ fn bears(target: &Target, seed: u64, inputs: u64) -> bool {
         Err(failure) => {
             let path = std::env::temp_dir().join(format!("standpipe-fuzz-{}", target.name));
             let kept = std::fs::write(&path, &failure.input).is_ok();
-            let place = if kept { format!("; the input is in {}", path.display()) } else { String::new() };
+            let place = if kept { format!("; the input is in {}", path.shown()) } else { String::new() };
             println!("{:<16} {}{place}", target.name, failure.what);
             return false;
         }
