@@ -23,6 +23,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf, absolute};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat};
@@ -194,7 +195,7 @@ pub fn open(path: &Path, to: Use) -> io::Result<(File, Metadata)> {
 /// As [`open`].
 pub fn open_below(dir: &File, at: &Path, rest: &Path, to: Use) -> io::Result<(File, Metadata)> {
     let mut walk = Walk::begin(to, trusted()?)?;
-    (walk.dir, walk.here) = (dir.try_clone()?, at.to_path_buf());
+    (walk.dir, walk.here) = (Dir::new(dir.try_clone()?, &dir.metadata()?), at.to_path_buf());
     walk.go(rest)?.or_refusal()
 }
 
@@ -229,7 +230,7 @@ pub fn check_child(path: &Path, found: &Metadata, to: Use) -> io::Result<Option<
     if let Err(turn) = walk.advance(path.parent().unwrap_or(Path::new(ROOT)), Last::Followed)? {
         return Ok(Some(turn));
     }
-    walk.lead_by_directory()?;
+    walk.lead_by_directory();
     Ok(walk.refused_in_directory(&path, found).or_else(|| walk.refused_by_link(found.uid(), &path)))
 }
 
@@ -239,8 +240,7 @@ fn trusted() -> io::Result<BTreeSet<u32>> {
 }
 
 fn trusted_by(uid: Uid) -> io::Result<BTreeSet<u32>> {
-    let owner = std::fs::metadata(ROOT)?.uid();
-    Ok([0, uid.as_raw(), owner].into())
+    Ok([0, uid.as_raw(), Dir::root()?.uid].into())
 }
 
 /// What becomes of the last name of a path.
@@ -276,15 +276,17 @@ impl Leader {
     }
 }
 
-/// As long as one lives, walks of this thread remember the directories that they came to last, and save themselves the
-/// names up to them where one `stat` says that the same directory still stands there.
+/// As long as one lives, walks of this thread remember `/` and the directories that they came to last, and save
+/// themselves the names up to these where one `stat` says that the same directory still stands there.
 #[derive(Debug)]
 pub struct Pass(());
 
 impl Pass {
     /// Begins one. There is one at a time.
     pub fn begin() -> Pass {
-        KNOWN.with_borrow_mut(|known| *known = Some(VecDeque::new()));
+        // Without `/` there is nothing to remember, and each walk says why.
+        let root = Dir::root().ok();
+        KNOWN.with_borrow_mut(|known| *known = root.map(|root| Memory { root, known: VecDeque::new() }));
         Pass(())
     }
 }
@@ -297,7 +299,14 @@ impl Drop for Pass {
 
 thread_local! {
     /// `None`: nothing is remembered.
-    static KNOWN: RefCell<Option<VecDeque<Known>>> = const { RefCell::new(None) };
+    static KNOWN: RefCell<Option<Memory>> = const { RefCell::new(None) };
+}
+
+/// What the walks of a pass remember.
+#[derive(Debug)]
+struct Memory {
+    root: Dir,
+    known: VecDeque<Known>,
 }
 
 /// So many directories are remembered, each with a descriptor: that of the links, and that of what they lead to.
@@ -308,16 +317,44 @@ const KNOWN_MAX: usize = 2;
 struct Known {
     path: PathBuf,
     walked: (Use, BTreeSet<u32>),
-    identity: Identity,
-    dir: File,
+    dir: Dir,
     directories: Vec<Leader>,
+}
+
+/// Something that is open with `O_PATH`, and whose it was when it was opened.
+#[derive(Clone, Debug)]
+struct Dir {
+    file: Rc<File>,
+    identity: Identity,
+    uid: u32,
+}
+
+impl Dir {
+    fn new(file: File, metadata: &Metadata) -> Dir {
+        Dir { file: Rc::new(file), identity: Identity::from(metadata), uid: metadata.uid() }
+    }
+
+    /// `/`, as the pass knows it if there is one.
+    fn root() -> io::Result<Dir> {
+        if let Some(root) = KNOWN.with_borrow(|known| known.as_ref().map(|memory| memory.root.clone())) {
+            return Ok(root);
+        }
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(ROOT)?;
+        let metadata = file.metadata()?;
+        Ok(Dir::new(file, &metadata))
+    }
+
+    /// The file for its own sake.
+    fn into_file(self) -> io::Result<File> {
+        Rc::try_unwrap(self.file).or_else(|shared| shared.try_clone())
+    }
 }
 
 /// A walk; between two steps `dir` is open at the path `here`, which has no link in it.
 struct Walk {
     to: Use,
     trusted: BTreeSet<u32>,
-    dir: File,
+    dir: Dir,
     here: PathBuf,
     rest: VecDeque<OsString>,
     track: Track,
@@ -334,7 +371,7 @@ impl Walk {
         Ok(Walk {
             to,
             trusted,
-            dir: root()?,
+            dir: Dir::root()?,
             here: PathBuf::from(ROOT),
             rest: VecDeque::new(),
             track: Track { links: 0, youngest_ns: i128::MIN },
@@ -348,7 +385,7 @@ impl Walk {
         Ok(match self.advance(path, Last::Followed)? {
             Ok(Stop::There(metadata)) => match self.refused_by_link(metadata.uid(), &self.here) {
                 Some(turn) => Way::Turned(turn),
-                None => Way::Safe(self.dir, metadata),
+                None => Way::Safe(self.dir.into_file()?, metadata),
             },
             Ok(Stop::Before(_)) => return Err(Errno::ENOENT.into()),
             Err(turn) => Way::Turned(turn),
@@ -360,20 +397,20 @@ impl Walk {
         if let Some(turn) = self.refused_by_link(metadata.uid(), &self.here) {
             return Err(turn.into());
         }
-        Ok(Reached { file: self.dir, metadata, path: self.here, track: self.track })
+        Ok(Reached { file: self.dir.into_file()?, metadata, path: self.here, track: self.track })
     }
 
     fn place(mut self, path: &Path, of: Uid) -> io::Result<Spot> {
         let Stop::Before(name) = self.advance(&absolute(path)?, Last::Spot)?? else {
             return Err(Errno::EEXIST.into());
         };
-        if let Some(turn) = self.refused_by_link(self.dir.metadata()?.uid(), &self.here) {
+        if let Some(turn) = self.refused_by_link(self.dir.uid, &self.here) {
             return Err(turn.into());
         }
         let path = self.here.join(&name);
         match self.refused_by_link(of.as_raw(), &path) {
             Some(turn) => Err(Turn { is_missing: true, ..turn }.into()),
-            None => Ok(Spot { dir: self.dir, name, path }),
+            None => Ok(Spot { dir: self.dir.into_file()?, name, path }),
         }
     }
 
@@ -381,10 +418,10 @@ impl Walk {
     fn advance(&mut self, path: &Path, last: Last) -> io::Result<Result<Stop, Turn>> {
         self.push(path)?;
         loop {
-            let Some(name) = self.rest.pop_front() else { return Ok(Ok(Stop::There(self.dir.metadata()?))) };
+            let Some(name) = self.rest.pop_front() else { return Ok(Ok(Stop::There(self.dir.file.metadata()?))) };
             let (is_parent, is_last) = (name == "..", self.rest.is_empty());
             if is_last {
-                self.remember()?;
+                self.remember();
             }
             let found = self.look(&name);
             if is_last && last == Last::Spot && !is_parent && !is_link(&found) {
@@ -397,7 +434,7 @@ impl Walk {
                 continue;
             }
             if !is_parent {
-                self.lead_by_directory()?;
+                self.lead_by_directory();
             }
             if let Some(turn) = self.refused_in_directory(&path, &metadata) {
                 return Ok(Err(turn));
@@ -405,7 +442,7 @@ impl Walk {
             if !metadata.is_dir() && !is_last {
                 return Err(Errno::ENOTDIR.into());
             }
-            (self.dir, self.here) = (file, path);
+            (self.dir, self.here) = (Dir::new(file, &metadata), path);
         }
     }
 
@@ -416,13 +453,15 @@ impl Walk {
 
     /// The names of a path come next.
     fn push(&mut self, path: &Path) -> io::Result<()> {
-        let mut path = path;
+        let is_remembered = self.rest.is_empty() && KNOWN.with_borrow(Option::is_some);
+        let whole = if is_remembered { self.as_absolute(path) } else { path.to_path_buf() };
+        let mut path = whole.as_path();
         if path.is_absolute() {
             self.to_know = None;
-            if self.rest.is_empty() && self.recall(path)? {
+            if is_remembered && self.recall(path) {
                 path = Path::new(path.file_name().unwrap_or_default());
             } else {
-                (self.dir, self.here) = (root()?, PathBuf::from(ROOT));
+                (self.dir, self.here) = (Dir::root()?, PathBuf::from(ROOT));
             }
         }
         for component in path.components().rev() {
@@ -435,42 +474,50 @@ impl Walk {
         Ok(())
     }
 
+    /// The same place from `/`: up to here no name is a link, so `..` is what stands before it.
+    fn as_absolute(&self, path: &Path) -> PathBuf {
+        let (mut here, mut path) = (self.here.as_path(), path);
+        while let Ok(rest) = path.strip_prefix("..") {
+            (here, path) = (here.parent().unwrap_or(here), rest);
+        }
+        here.join(path)
+    }
+
     /// Goes to the directory of `path` at once, if that is known. If not, it will be.
-    fn recall(&mut self, path: &Path) -> io::Result<bool> {
+    fn recall(&mut self, path: &Path) -> bool {
         let is_plain = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
-        let Some(dir) = path.parent().filter(|_| is_plain) else { return Ok(false) };
+        let Some(dir) = path.parent().filter(|_| is_plain) else { return false };
         KNOWN.with_borrow(|known| {
-            let Some(known) = known else { return Ok(false) };
+            let Some(Memory { known, .. }) = known else { return false };
             let is_it =
                 |known: &&Known| known.path == dir && known.walked.0 == self.to && known.walked.1 == self.trusted;
-            let still = |known: &&Known| std::fs::metadata(dir).is_ok_and(|is| known.identity == Identity::from(&is));
+            let still =
+                |known: &&Known| std::fs::metadata(dir).is_ok_and(|is| known.dir.identity == Identity::from(&is));
             if let Some(known) = known.iter().find(is_it).filter(still) {
-                (self.dir, self.here) = (known.dir.try_clone()?, dir.to_path_buf());
+                (self.dir, self.here) = (known.dir.clone(), dir.to_path_buf());
                 self.directories.clone_from(&known.directories);
-                return Ok(true);
+                return true;
             }
             self.to_know = Some(dir.to_path_buf());
-            Ok(false)
+            false
         })
     }
 
     /// The last name is next: the directory may be worth remembering. One to which a link led is at another path.
-    fn remember(&mut self) -> io::Result<()> {
-        let Some(path) = self.to_know.take().filter(|path| *path == self.here) else { return Ok(()) };
+    fn remember(&mut self) {
+        let Some(path) = self.to_know.take().filter(|path| *path == self.here) else { return };
         KNOWN.with_borrow_mut(|known| {
-            let Some(known) = known else { return Ok(()) };
+            let Some(Memory { known, .. }) = known else { return };
             known.retain(|known| known.path != path);
             known.truncate(KNOWN_MAX - 1);
-            let (dir, directories) = (self.dir.try_clone()?, self.directories.clone());
-            let (walked, identity) = ((self.to, self.trusted.clone()), Identity::from(&self.dir.metadata()?));
-            known.push_front(Known { path, walked, identity, dir, directories });
-            Ok(())
-        })
+            let (dir, directories) = (self.dir.clone(), self.directories.clone());
+            known.push_front(Known { path, walked: (self.to, self.trusted.clone()), dir, directories });
+        });
     }
 
     fn look(&self, name: &OsStr) -> io::Result<(File, Metadata)> {
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let file = File::from(openat(&self.dir, name, flags, Mode::empty())?);
+        let file = File::from(openat(&*self.dir.file, name, flags, Mode::empty())?);
         let metadata = file.metadata()?;
         Ok((file, metadata))
     }
@@ -486,7 +533,7 @@ impl Walk {
         }
         let made_ns = i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec());
         self.track.youngest_ns = self.track.youngest_ns.max(made_ns);
-        self.lead_by_directory()?;
+        self.lead_by_directory();
         // Who controls the directory of a link controls the link.
         for leader in std::mem::take(&mut self.directories) {
             self.links.push(Leader { at: path.to_path_buf(), ..leader });
@@ -498,7 +545,9 @@ impl Walk {
             // Some of the kernel's own links have a text that is no path.
             let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
             let name = path.file_name().unwrap_or_default();
-            self.dir = File::from(openat(&self.dir, name, flags, Mode::empty())?);
+            let file = File::from(openat(&*self.dir.file, name, flags, Mode::empty())?);
+            let metadata = file.metadata()?;
+            self.dir = Dir::new(file, &metadata);
             self.here = path.to_path_buf();
             return Ok(());
         }
@@ -507,12 +556,11 @@ impl Walk {
     }
 
     /// The directory in which we stand is about to lead to something.
-    fn lead_by_directory(&mut self) -> io::Result<()> {
-        let uid = self.dir.metadata()?.uid();
+    fn lead_by_directory(&mut self) {
+        let uid = self.dir.uid;
         if !self.trusted.contains(&uid) {
             self.directories.push(Leader { at: self.here.clone(), uid });
         }
-        Ok(())
     }
 
     /// What is refused of the step to this, which is no link.
@@ -532,10 +580,6 @@ impl Walk {
 
 fn is_link(found: &io::Result<(File, Metadata)>) -> bool {
     found.as_ref().is_ok_and(|(_, metadata)| metadata.is_symlink())
-}
-
-fn root() -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(ROOT)
 }
 
 #[cfg(test)]

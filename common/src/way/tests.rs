@@ -201,7 +201,7 @@ fn a_directory_that_is_remembered_is_asked_for_each_time() {
     let (first, second) = (stranger.file("run/first"), stranger.file("run/second"));
     let _pass = Pass::begin();
     assert!(is_safe(&first, Use::Keep) && is_safe(&second, Use::Keep));
-    KNOWN.with_borrow(|known| assert_eq!(known.as_ref().unwrap()[0].path, dir));
+    KNOWN.with_borrow(|known| assert_eq!(known.as_ref().unwrap().known[0].path, dir));
     fs::rename(&dir, stranger.top.path().join("old")).unwrap();
     stranger.link("run", "/etc");
     fs::write(stranger.top.path().join("old/passwd"), "").unwrap();
