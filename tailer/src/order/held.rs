@@ -5,7 +5,7 @@
 //! stretches change, and no line is moved. Lines in order cost nothing, then, but what it takes to hold them.
 //!
 //! Invariants:
-//! - each line that is held is in one stretch; a chunk without any has no memory;
+//! - each line that is held is in one stretch; a chunk without any keeps its number alone;
 //! - only the first line of the first stretch can have gone on in part;
 //! - sorting leaves first what belongs to the line that went on last.
 
@@ -38,7 +38,7 @@ pub(super) struct Held {
 struct Chunk {
     bytes: Vec<u8>,
     lines: Vec<Line>,
-    /// Of its lines that are held.
+    /// Of its lines that are held, without what the chunk takes itself.
     left: usize,
     /// All but `bytes` as it was put.
     frame: Lines<'static>,
@@ -73,7 +73,7 @@ impl Held {
         self.stretches.is_empty()
     }
 
-    /// Of the lines, with [`LINE_BYTES`] for each.
+    /// Of the lines, with [`LINE_BYTES`] for each, and their chunks.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -105,9 +105,9 @@ impl Held {
         self.stretches.push_back(Stretch { chunk: number, line: 0, stop: split.len() as u32, end: lines.end });
         let frame = Lines { bytes: &[], ..*lines };
         let mut chunk = Chunk { bytes: lines.bytes.to_vec(), lines: split, left: 0, frame };
-        chunk.left = chunk.memory();
-        self.bytes += chunk.left;
-        self.memory += chunk.left;
+        chunk.left = chunk.lines_memory();
+        self.bytes += chunk.memory();
+        self.memory += chunk.memory();
         self.chunks.push_back(chunk);
         number
     }
@@ -164,12 +164,14 @@ impl Held {
         self.bytes -= gone;
         chunk.left -= gone;
         if chunk.left == 0 {
-            self.memory -= chunk.memory();
+            self.bytes -= size_of::<Chunk>();
+            self.memory -= chunk.lines_memory();
             (chunk.bytes, chunk.lines) = (Vec::new(), Vec::new());
         }
         while self.chunks.front().is_some_and(|chunk| chunk.left == 0) {
             self.chunks.pop_front();
             self.first_chunk += 1;
+            self.memory -= size_of::<Chunk>();
         }
     }
 
@@ -241,6 +243,24 @@ impl Held {
                 *chunk = packed;
             }
         }
+        self.forget_empty();
+    }
+
+    /// Numbers chunks anew, without those that have no lines.
+    fn forget_empty(&mut self) {
+        let mut next = self.first_chunk;
+        let number = |chunk: &Chunk| {
+            let number = next;
+            next += u64::from(chunk.left > 0);
+            number
+        };
+        let numbers: Vec<u64> = self.chunks.iter().map(number).collect();
+        for stretch in &mut self.stretches {
+            stretch.chunk = numbers[(stretch.chunk - self.first_chunk) as usize];
+        }
+        let count = self.chunks.len();
+        self.chunks.retain(|chunk| chunk.left > 0);
+        self.memory -= (count - self.chunks.len()) * size_of::<Chunk>();
     }
 
     fn chunk(&self, stretch: &Stretch) -> &Chunk {
@@ -256,6 +276,10 @@ impl Held {
 
 impl Chunk {
     fn memory(&self) -> usize {
+        size_of::<Chunk>() + self.lines_memory()
+    }
+
+    fn lines_memory(&self) -> usize {
         self.bytes.len() + self.lines.len() * LINE_BYTES
     }
 
@@ -275,7 +299,7 @@ impl Chunk {
 
     /// One for the lines that are held of it, if more than a quarter went on.
     fn to_pack(&self) -> Option<Chunk> {
-        let is_sparse = self.left > 0 && self.left < self.memory() / 4 * 3;
+        let is_sparse = self.left > 0 && self.left < self.lines_memory() / 4 * 3;
         is_sparse.then(|| Chunk { bytes: Vec::new(), lines: Vec::new(), left: self.left, frame: self.frame })
     }
 

@@ -500,7 +500,7 @@ fn what_is_sorted_has_a_limit_and_records_stay_whole_however_slowly_it_goes_on()
         let mut text = String::new();
         while records.len() < 2000 || !text.is_empty() || !bench.window.is_empty() {
             if text.is_empty() && records.len() < 2000 {
-                text = (0..10).map(|_| random_record(&mut random, &mut records)).collect();
+                text = (0..=random.below(9)).map(|_| random_record(&mut random, &mut records)).collect();
             }
             if text.is_empty() {
                 bench.note(0, Standing::Ended);
