@@ -55,7 +55,7 @@ pub enum Bytes {
 #[derive(Debug, Default)]
 pub struct Twins {
     by_head: HashMap<(usize, u64), Vec<SourceId>>,
-    lives: HashMap<SourceId, Vec<Life>>,
+    lives: HashMap<SourceId, Box<[Life]>>,
     /// Those of which the rest of a file is looked for.
     seeking: BTreeSet<SourceId>,
 }
@@ -70,7 +70,7 @@ impl Twins {
         if lives.iter().any(|life| matches!(life.bytes, Bytes::Sought { .. })) {
             self.seeking.insert(source);
         }
-        self.lives.insert(source, lives);
+        self.lives.insert(source, lives.into_boxed_slice());
     }
 
     /// Sources of which the rest of a file is looked for: a new one may have it.
