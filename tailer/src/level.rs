@@ -242,7 +242,7 @@ fn word_at(text: &[u8], at: usize) -> Option<(&[u8], Gravity)> {
         Some(b'1'..=b'5') => word == b"DEBUG",
         Some(_) => false,
     };
-    gravity(word, false).filter(|_| is_word).map(|gravity| (word, gravity))
+    if is_word { Some((word, gravity(word, false)?)) } else { None }
 }
 
 /// `[INFO ]`, and Apache's `[core:notice]`
@@ -251,7 +251,7 @@ fn bracketed(rest: &[u8]) -> Option<(&[u8], Gravity)> {
     let inner = rest[1..close].trim_ascii();
     let word = inner.iter().rposition(|byte| *byte == b':').map_or(inner, |colon| &inner[colon + 1..]);
     let is_word = word.len() <= WORD_BYTES_MAX && word.iter().all(u8::is_ascii_alphabetic);
-    gravity(word, true).filter(|_| is_word).map(|gravity| (word, gravity))
+    if is_word { Some((word, gravity(word, true)?)) } else { None }
 }
 
 /// `MongoDB`: `I NETWORK  [conn1]`; Android, behind numbers: `I ActivityManager: `

@@ -18,6 +18,7 @@
 //! A source counts from the first that is heard of it: [`Output::note`] it before the first line of any is put.
 //! Not here: what lines look like, and what is delivered; the inner output tells that.
 
+mod held;
 mod lane;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -38,7 +39,8 @@ const HELD_BYTES_MAX: usize = 1 << 20;
 const HELD_BYTES_MIN: usize = 64 << 10;
 /// What they share.
 const SHARED_BYTES: usize = 64 << 20;
-/// What lines share that are put in order within their sources.
+/// What lines share that are put in order within their sources, with what is noted of each: so much memory is taken,
+/// and half of it again while what went on is cleared away.
 const SORTED_BYTES: usize = 128 << 20;
 /// Room behind that, so that any line fits that is not given in pieces.
 const SORTED_ROOM: usize = 2 << 20;
@@ -247,7 +249,7 @@ impl<O: Output> Output for Window<O> {
     fn room(&self, source: SourceId) -> usize {
         if self.patience == Patience::Sorted {
             let lane = self.lanes.get(source.0 as usize);
-            let (held, gathers) = lane.map_or((0, true), |lane| (lane.held_bytes(), lane.gathers()));
+            let (held, gathers) = lane.map_or((0, true), |lane| (lane.memory_bytes(), lane.gathers()));
             return if gathers { (self.sorted_share() + SORTED_ROOM).saturating_sub(held) } else { 0 };
         }
         let share = (SHARED_BYTES / self.lanes.len().max(1)).clamp(HELD_BYTES_MIN, HELD_BYTES_MAX);

@@ -145,7 +145,8 @@ impl Followed {
 /// All of them.
 #[derive(Debug, Default)]
 pub struct Roster {
-    followed: BTreeMap<SourceId, Followed>,
+    /// In boxes: half of what the map has room for may be empty.
+    followed: BTreeMap<SourceId, Box<Followed>>,
     agenda: BTreeSet<(Instant, SourceId)>,
     due: BTreeSet<SourceId>,
     /// To be read, in turn.
@@ -165,12 +166,12 @@ impl Roster {
     /// Adds one, due at once.
     pub fn add(&mut self, followed: Followed) {
         let id = followed.source.id();
-        self.followed.insert(id, followed);
+        self.followed.insert(id, Box::new(followed));
         self.due.insert(id);
     }
 
     /// Takes one off.
-    pub fn remove(&mut self, id: SourceId) -> Option<Followed> {
+    pub fn remove(&mut self, id: SourceId) -> Option<Box<Followed>> {
         let followed = self.followed.remove(&id)?;
         if let Some(at) = followed.next_look {
             self.agenda.remove(&(at, id));
@@ -180,12 +181,17 @@ impl Roster {
 
     /// One of them.
     pub fn get(&mut self, id: SourceId) -> Option<&mut Followed> {
-        self.followed.get_mut(&id)
+        self.followed.get_mut(&id).map(Box::as_mut)
     }
 
     /// All of them, in the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = &Followed> {
-        self.followed.values()
+        self.followed.values().map(Box::as_ref)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.followed.len()
     }
 
     /// Whether there is none.

@@ -10,7 +10,7 @@ pub mod directories;
 pub mod names;
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -190,17 +190,18 @@ impl Siblings {
             }
             return places;
         }
+        places.push_beside(&self.live, None);
+        if let Some(live) = file_at(&self.live) {
+            if let Some(name) = other_name(&self.live, &live, directories) {
+                places.push_dated(&name, directories);
+            }
+            return places;
+        }
         let mut path = self.live.clone();
-        places.push_beside(&path, None);
         for _ in 0..HOPS_MAX {
             let Ok(target) = fs::read_link(&path) else { break };
             path = parent(&path).join(target);
             places.push_dated(&path, directories);
-        }
-        if path == self.live
-            && let Some(name) = other_name(&path, directories)
-        {
-            places.push_dated(&name, directories);
         }
         places
     }
@@ -242,12 +243,18 @@ impl Places<'_> {
     }
 }
 
+/// What stands there, if it is a regular file and no link to one.
+fn file_at(path: &Path) -> Option<Metadata> {
+    fs::symlink_metadata(path).ok().filter(Metadata::is_file)
+}
+
 /// The name with a date that a file has besides this one, in the same directory: rotatelogs links its newest so.
-fn other_name(path: &Path, directories: &mut Directories) -> Option<PathBuf> {
-    let file = |path: &Path| fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file);
-    let this = file(path).filter(|metadata| metadata.nlink() > 1)?;
+fn other_name(path: &Path, this: &Metadata, directories: &mut Directories) -> Option<PathBuf> {
+    if this.nlink() < 2 {
+        return None;
+    }
     let is_this =
-        |other: &PathBuf| file(other).is_some_and(|other| (other.dev(), other.ino()) == (this.dev(), this.ino()));
+        |other: &PathBuf| file_at(other).is_some_and(|other| (other.dev(), other.ino()) == (this.dev(), this.ino()));
     let (listing, _) = directories.list(parent(path)).ok()?;
     let others = listing.beginning(OsStr::new("")).map(|name| path.with_file_name(name)).filter(|other| other != path);
     others.filter(|other| Dated::of(other).is_some()).find(is_this)

@@ -87,7 +87,8 @@ impl Source {
             path,
             since_ns: settings.since_ns,
             settings,
-            chain: VecDeque::new(),
+            // Most have one generation at nearly all times, and a deque would begin with room for four.
+            chain: VecDeque::with_capacity(1),
             done: Vec::new(),
             aside: Vec::new(),
             before: None,

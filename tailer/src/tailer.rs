@@ -79,6 +79,8 @@ pub struct Tailer {
     descriptors: Descriptors,
     open_max: usize,
     count_at: Instant,
+    /// How many there were beside files when that was counted last, if the kernel says so.
+    open_beside: Option<usize>,
     /// Files that are.
     open: usize,
     /// Sources that wait for a descriptor, and how many files were open when the last of them began to.

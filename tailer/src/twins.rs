@@ -54,8 +54,9 @@ pub enum Bytes {
 /// All of them.
 #[derive(Debug, Default)]
 pub struct Twins {
-    by_head: HashMap<(usize, u64), Vec<SourceId>>,
-    lives: HashMap<SourceId, Vec<Life>>,
+    /// By length and hash; many may begin alike.
+    by_head: BTreeSet<(usize, u64, SourceId)>,
+    lives: HashMap<SourceId, Box<[Life]>>,
     /// Those of which the rest of a file is looked for.
     seeking: BTreeSet<SourceId>,
 }
@@ -64,13 +65,11 @@ impl Twins {
     /// These are the lives of a source now, in place of those that were.
     pub fn set(&mut self, source: SourceId, lives: Vec<Life>) {
         self.release(source);
-        for key in keys(&lives) {
-            self.by_head.entry(key).or_default().push(source);
-        }
+        self.by_head.extend(keys(&lives, source));
         if lives.iter().any(|life| matches!(life.bytes, Bytes::Sought { .. })) {
             self.seeking.insert(source);
         }
-        self.lives.insert(source, lives);
+        self.lives.insert(source, lives.into_boxed_slice());
     }
 
     /// Sources of which the rest of a file is looked for: a new one may have it.
@@ -81,13 +80,8 @@ impl Twins {
     /// It is followed no longer.
     pub fn release(&mut self, source: SourceId) {
         self.seeking.remove(&source);
-        for key in keys(&self.lives.remove(&source).unwrap_or_default()) {
-            if let Some(sources) = self.by_head.get_mut(&key) {
-                sources.retain(|other| *other != source);
-                if sources.is_empty() {
-                    self.by_head.remove(&key);
-                }
-            }
+        for key in keys(&self.lives.remove(&source).unwrap_or_default(), source) {
+            self.by_head.remove(&key);
         }
     }
 
@@ -96,9 +90,9 @@ impl Twins {
     pub fn original(&self, file: &File, size: u64, of: SourceId) -> Option<SourceId> {
         let begin = Sample::of_file(file, size, 0).ok()?;
         let head = Head::of(&begin.head);
-        let key = (head.hashes().len().checked_sub(1)?, *head.hashes().last()?);
-        let alike = self.by_head.get(&key).map_or(&[][..], Vec::as_slice);
-        let others = alike.iter().rev().chain(&self.seeking).filter(|other| **other != of);
+        let (level, hash) = (head.hashes().len().checked_sub(1)?, *head.hashes().last()?);
+        let alike = self.by_head.range((level, hash, SourceId(0))..=(level, hash, SourceId(u32::MAX)));
+        let others = alike.rev().map(|(_, _, source)| source).chain(&self.seeking).filter(|other| **other != of);
         let has_it = |other: &&SourceId| {
             let fits = |life: &&Life| life.head.fits(&begin.head) != Some(false);
             self.lives
@@ -109,12 +103,10 @@ impl Twins {
     }
 }
 
-/// Each once.
-fn keys(lives: &[Life]) -> Vec<(usize, u64)> {
-    let mut keys: Vec<_> = lives.iter().flat_map(|life| life.head.hashes().iter().copied().enumerate()).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    keys
+/// Under what a source with these lives is entered.
+fn keys(lives: &[Life], source: SourceId) -> impl Iterator<Item = (usize, u64, SourceId)> {
+    let hashes = lives.iter().flat_map(|life| life.head.hashes().iter().copied().enumerate());
+    hashes.map(move |(level, hash)| (level, hash, source))
 }
 
 impl Life {

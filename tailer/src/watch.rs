@@ -75,7 +75,7 @@ pub struct Watch {
     roads_by_dir: HashMap<PathBuf, RoadId>,
     next_road: u32,
     /// What was added, to be taken back.
-    marks: HashMap<Who, Vec<Mark>>,
+    marks: HashMap<Who, Box<[Mark]>>,
     files: Files,
     shortage: Shortage,
 }
@@ -288,7 +288,7 @@ impl Watch {
             }
         }
         if !marks.is_empty() {
-            self.marks.insert(who, marks);
+            self.marks.insert(who, marks.into_boxed_slice());
         }
     }
 

@@ -56,6 +56,7 @@ impl Source {
             }
             if let Some(generation) = self.chain.remove(index) {
                 self.finish(&generation, now);
+                self.chain.shrink_to_fit();
             }
         }
     }

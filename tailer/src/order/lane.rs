@@ -1,12 +1,10 @@
-//! What the window holds of one source: lines in the order of the file, each with its key; or in that of their keys, see
-//! [`Sorting`].
-
-use std::collections::VecDeque;
+//! A source in the window: the keys of its lines, and what it counts for the others.
 
 use memchr::memchr;
 
 use super::Oddity;
-use crate::lines::{End, GenerationId, Lines, SourceId};
+use super::held::{Held, Line};
+use crate::lines::{Lines, SourceId};
 use crate::output::Standing;
 use crate::timestamp::Parser;
 
@@ -45,10 +43,7 @@ pub(super) struct Run<'a> {
 #[derive(Debug)]
 pub(super) struct Lane {
     parser: Parser,
-    chunks: VecDeque<Chunk>,
-    /// Number of the first of `chunks`.
-    first_chunk: u64,
-    held_bytes: usize,
+    held: Held,
     standing: Option<Standing>,
     /// Of the last line that was put and said its time.
     key: i64,
@@ -68,7 +63,7 @@ pub(super) struct Lane {
 /// So those of a file are in order that are no further apart than what is held; the rest comes late.
 #[derive(Clone, Copy, Debug)]
 struct Sorting {
-    /// How many bytes are gathered.
+    /// How much memory is taken for that.
     bytes_max: usize,
     /// The greatest time that was put.
     top: i64,
@@ -88,28 +83,8 @@ enum Untimed {
     Told,
 }
 
-/// What was put at once.
-#[derive(Debug)]
-struct Chunk {
-    bytes: Vec<u8>,
-    lines: Vec<Line>,
-    /// How many of `lines`, and of `bytes`, went on.
-    gone: usize,
-    gone_bytes: usize,
-    /// All but `bytes` as it was put.
-    frame: Lines<'static>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Line {
-    key: i64,
-    /// Behind its newline, in the bytes of the chunk.
-    end: u32,
-    kind: Kind,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// With a time of its own.
     Timed,
     /// With one that is less than that of a line before.
@@ -124,9 +99,7 @@ impl Lane {
     pub(super) fn new(parser: Parser) -> Lane {
         Lane {
             parser,
-            chunks: VecDeque::new(),
-            first_chunk: 0,
-            held_bytes: 0,
+            held: Held::default(),
             standing: None,
             key: NO_KEY,
             is_open: false,
@@ -144,12 +117,12 @@ impl Lane {
         self
     }
 
-    /// How many bytes it is to hold; gathers no more if it has them.
+    /// How much it is to hold; gathers no more if it has that.
     pub(super) fn gather(&mut self, bytes_max: usize) {
-        let held_bytes = self.held_bytes;
+        let memory = self.held.memory();
         if let Some(sorting) = &mut self.sorting {
             sorting.bytes_max = bytes_max;
-            if held_bytes >= bytes_max && !std::mem::replace(&mut sorting.is_ready, true) {
+            if memory >= bytes_max && !std::mem::replace(&mut sorting.is_ready, true) {
                 self.sort();
             }
         }
@@ -160,22 +133,11 @@ impl Lane {
         self.sorting.is_some_and(|sorting| !sorting.is_ready)
     }
 
-    /// Puts what is held in the order of its keys. Lines with the same key keep theirs, so records stay whole.
+    /// Puts what is held in the order of its keys.
     fn sort(&mut self) {
-        if !self.sorting.as_mut().is_some_and(|sorting| std::mem::take(&mut sorting.is_unsorted)) {
-            return;
+        if self.sorting.as_mut().is_some_and(|sorting| std::mem::take(&mut sorting.is_unsorted)) {
+            self.held.sort();
         }
-        let mut order: Vec<(i64, usize, usize)> = Vec::new();
-        for (index, chunk) in self.chunks.iter().enumerate() {
-            order.extend((chunk.gone..chunk.lines.len()).map(|line| (chunk.lines[line].key, index, line)));
-        }
-        order.sort_by_key(|(key, ..)| *key);
-        let follows = |one: &(i64, usize, usize), next: &(i64, usize, usize)| one.1 == next.1 && one.2 + 1 == next.2;
-        let runs = order.chunk_by(follows);
-        let mut chunks: VecDeque<Chunk> = runs.map(|run| self.chunks[run[0].1].part(run[0].2, run.len())).collect();
-        self.first_chunk += self.chunks.len() as u64;
-        set_safe_ends(&mut chunks);
-        self.chunks = chunks;
     }
 
     pub(super) fn set_parser(&mut self, parser: Parser) {
@@ -206,27 +168,33 @@ impl Lane {
         self.standing = Some(standing);
     }
 
+    /// Of its lines.
     pub(super) fn held_bytes(&self) -> usize {
-        self.held_bytes
+        self.held.bytes()
+    }
+
+    /// The same, with what else is in memory because of them.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.held.memory()
     }
 
     pub(super) fn has_lines(&self) -> bool {
-        !self.chunks.is_empty()
+        !self.held.is_empty()
     }
 
     /// Of the first line. [`NO_KEY`] if there is none.
     pub(super) fn head_key(&self) -> i64 {
-        self.head().map_or(NO_KEY, |line| line.key)
+        self.held.head().map_or(NO_KEY, |line| line.key)
     }
 
     /// Whether the first line belongs to the last that went on.
     pub(super) fn goes_on(&self) -> bool {
-        self.head().is_some_and(|line| line.kind == Kind::Follows)
+        self.held.head().is_some_and(|line| line.kind == Kind::Follows)
     }
 
     /// Whether lines of this chunk are held still.
     pub(super) fn holds(&self, chunk: u64) -> bool {
-        chunk >= self.first_chunk
+        self.held.holds(chunk)
     }
 
     pub(super) fn take_oddity(&mut self, source: SourceId) -> Option<Oddity> {
@@ -236,10 +204,6 @@ impl Lane {
             self.untimed = Untimed::Told;
         }
         (late + backward > 0 || is_untimed).then_some(Oddity { source, late, backward, is_untimed })
-    }
-
-    fn head(&self) -> Option<Line> {
-        self.chunks.front().map(|chunk| chunk.lines[chunk.gone])
     }
 
     /// Takes lines; gives the number of their chunk. `reads_times`: lines of a source of which no time is known go by
@@ -253,8 +217,9 @@ impl Lane {
             let newline = memchr(b'\n', rest);
             let line = &rest[..newline.unwrap_or(rest.len())];
             let (key, kind) = self.key_of(line, lines, untimed);
+            let from = at as u32;
             at += newline.map_or(rest.len(), |newline| newline + 1);
-            split.push(Line { key, end: at as u32, kind });
+            split.push(Line { key, from, end: at as u32, kind });
             self.is_open = newline.is_none();
             self.is_grouped = lines.record.is_some_and(|record| !record.is_stop);
         }
@@ -264,10 +229,8 @@ impl Lane {
             split[..first].iter_mut().for_each(|line| line.key = key);
         }
         self.standing.get_or_insert(Standing::Behind);
-        self.held_bytes += lines.bytes.len();
-        let frame = Lines { bytes: &[], ..*lines };
-        self.chunks.push_back(Chunk { bytes: lines.bytes.to_vec(), lines: split, gone: 0, gone_bytes: 0, frame });
-        self.first_chunk + self.chunks.len() as u64 - 1
+        split.shrink_to_fit();
+        self.held.put(lines, split)
     }
 
     fn key_of(&mut self, line: &[u8], lines: &Lines<'_>, untimed: i64) -> (i64, Kind) {
@@ -298,94 +261,28 @@ impl Lane {
 
     /// The lines that come before `limit`, the next of all others; at least the first, with what follows it.
     pub(super) fn run(&self, source: SourceId, limit: (i64, u32), room: Room) -> Option<Run<'_>> {
-        let chunk = self.chunks.front()?;
-        let from = chunk.gone_bytes;
-        let (Room::Now(bytes_max) | Room::Final(bytes_max)) = room;
-        let mut count = 0;
-        for (index, line) in chunk.lines[chunk.gone..].iter().enumerate() {
-            let is_before = index == 0 || line.kind == Kind::Follows || (line.key, source.0) < limit;
-            if !is_before || line.end as usize - from > bytes_max + chunk.added(line) {
-                break;
-            }
-            count += 1;
-        }
-        match room {
-            _ if count > 0 => {
-                Some(Run { lines: chunk.lines(from, chunk.lines[chunk.gone + count - 1].end as usize), count })
-            }
-            Room::Final(bytes_max) if bytes_max > 0 => {
-                Some(Run { lines: chunk.lines(from, from + bytes_max), count: 0 })
-            }
-            _ => None,
-        }
+        self.held.run(source, limit, room)
     }
 
     /// What a run had went on. `newest` is the greatest key of all that went on before; gives the key of the last.
     pub(super) fn take(&mut self, count: usize, len: usize, newest: i64) -> i64 {
-        let Some(chunk) = self.chunks.front_mut() else { return NO_KEY };
-        let lines = &chunk.lines[chunk.gone..chunk.gone + count.max(1)];
+        if !self.has_lines() {
+            return NO_KEY;
+        }
+        let lines = self.held.first(count.max(1));
         let key = lines[lines.len() - 1].key;
         for line in &lines[..count] {
             self.late += u64::from(line.key < newest && line.key != NO_KEY);
             self.backward += u64::from(line.kind == Kind::Backward);
         }
-        chunk.gone += count;
-        chunk.gone_bytes += len;
-        self.held_bytes -= len;
-        if let Some(sorting) = &mut self.sorting {
-            sorting.is_ready &= self.standing == Some(Standing::Ended) || self.held_bytes >= sorting.bytes_max / 2;
-        }
-        if chunk.gone == chunk.lines.len() {
-            self.chunks.pop_front();
-            self.first_chunk += 1;
+        self.held.take(count, len);
+        let is_ended = self.standing == Some(Standing::Ended);
+        let gathers_again =
+            |sorting: &&mut Sorting| sorting.is_ready && !is_ended && self.held.bytes() < sorting.bytes_max / 2;
+        if let Some(sorting) = self.sorting.as_mut().filter(gathers_again) {
+            sorting.is_ready = false;
+            self.held.compact();
         }
         key
-    }
-}
-
-impl Chunk {
-    /// 1 for a last line whose newline was added.
-    fn added(&self, line: &Line) -> usize {
-        usize::from(self.frame.ends == End::Added && line.end as usize == self.bytes.len())
-    }
-
-    /// The bytes from one place to another, as lines of their file.
-    fn lines(&self, from: usize, to: usize) -> Lines<'_> {
-        let is_last = to == self.bytes.len();
-        let ends = match self.frame.ends {
-            ends if is_last => ends,
-            _ if self.bytes[to - 1] == b'\n' => End::Line,
-            _ => End::Open,
-        };
-        // Of what was put in order, its own end may be before it: there the first stands that comes later.
-        let end = if is_last { self.frame.end } else { self.frame.end.min(self.frame.start + to as u64) };
-        Lines { start: self.frame.start + from as u64, end, bytes: &self.bytes[from..to], ends, ..self.frame }
-    }
-    /// Some of its lines as a chunk.
-    fn part(&self, line: usize, count: usize) -> Chunk {
-        let from = line.checked_sub(1).map_or(0, |before| self.lines[before].end as usize);
-        let to = self.lines[line + count - 1].end as usize;
-        let frame = Lines { bytes: &[], ..self.lines(from, to) };
-        let lines = self.lines[line..line + count].iter().map(|line| Line { end: line.end - from as u32, ..*line });
-        Chunk { bytes: self.bytes[from..to].to_vec(), lines: lines.collect(), gone: 0, gone_bytes: 0, frame }
-    }
-}
-
-/// Of chunks in another order than that of their files: each ends for a checkpoint where the first begins that comes
-/// after it, for what stands before that is delivered then.
-fn set_safe_ends(chunks: &mut VecDeque<Chunk>) {
-    // By generation: how far it was read, and the least start of those that come later.
-    let mut generations: Vec<(GenerationId, u64)> = Vec::new();
-    for chunk in chunks.iter() {
-        match generations.iter_mut().find(|(generation, _)| *generation == chunk.frame.generation) {
-            Some((_, end)) => *end = chunk.frame.end.max(*end),
-            None => generations.push((chunk.frame.generation, chunk.frame.end)),
-        }
-    }
-    for chunk in chunks.iter_mut().rev() {
-        if let Some((_, safe)) = generations.iter_mut().find(|(generation, _)| *generation == chunk.frame.generation) {
-            chunk.frame.end = *safe;
-            *safe = chunk.frame.start.min(*safe);
-        }
     }
 }

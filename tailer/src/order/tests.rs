@@ -19,6 +19,8 @@ struct Sink {
     room_max: usize,
     room: usize,
     delivered: Vec<Delivered>,
+    /// Whether a turn makes no room.
+    is_stuck: bool,
     /// Whether lines keep the order of their file, so that offsets go with bytes.
     is_straight: bool,
 }
@@ -44,7 +46,9 @@ impl Output for Sink {
 
     fn turn(&mut self, _: Instant, _: i64, delivered: &mut Vec<Delivered>) -> Result<Waits> {
         delivered.append(&mut self.delivered);
-        self.room = self.room_max;
+        if !self.is_stuck {
+            self.room = self.room_max;
+        }
         Ok(Waits::default())
     }
 
@@ -71,6 +75,7 @@ impl Bench {
             room_max: room,
             room,
             delivered: Vec::new(),
+            is_stuck: false,
             is_straight: patience != Patience::Sorted,
         };
         let mut window = Window::new(sink, patience, TimeZone::UTC);
@@ -481,4 +486,46 @@ fn a_file_that_is_larger_than_what_can_be_held_is_sorted_as_far_as_that_goes() {
     assert_eq!(lines.len(), 8000);
     assert!(lines.is_sorted());
     assert!(most <= SORTED_BYTES / 64 + SORTED_ROOM, "{most}");
+}
+
+#[test]
+fn what_is_sorted_has_a_limit_and_records_stay_whole_however_slowly_it_goes_on() {
+    const SOURCES: u32 = (SORTED_BYTES / HELD_BYTES_MIN) as u32;
+    for seed in 1..=5 {
+        let mut random = Random(0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(seed));
+        let mut bench = Bench::new(Patience::Sorted, 1000, SOURCES);
+        (1..SOURCES).for_each(|source| bench.note(source, Standing::Ended));
+        bench.window.inner().is_stuck = true;
+        let mut records = Vec::new();
+        let mut text = String::new();
+        while records.len() < 2000 || !text.is_empty() || !bench.window.is_empty() {
+            if text.is_empty() && records.len() < 2000 {
+                text = (0..=random.below(9)).map(|_| random_record(&mut random, &mut records)).collect();
+            }
+            if text.is_empty() {
+                bench.note(0, Standing::Ended);
+            } else if bench.window.room(SourceId(0)) > text.len() {
+                bench.put(0, &std::mem::take(&mut text), 0);
+            }
+            let memory = bench.window.lanes[0].memory_bytes();
+            assert!(memory < HELD_BYTES_MIN + (64 << 10), "seed {seed}: {memory}");
+            bench.window.turn(bench.start, 0, &mut Vec::new()).unwrap();
+            bench.window.inner().room = 1000;
+        }
+        records.sort_by_key(|record| record.0);
+        let expected: String = records.into_iter().map(|record| record.1).collect();
+        let text: Vec<u8> = bench.given.borrow().iter().flat_map(|given| given.3.clone()).collect();
+        assert!(String::from_utf8(text).unwrap() == expected, "seed {seed}");
+    }
+}
+
+/// Some are far ahead of the others, some are longer than what goes on at once, some have lines more.
+fn random_record(random: &mut Random, records: &mut Vec<(i64, String)>) -> String {
+    let second = records.len() as i64 + if random.below(50) == 0 { 10_000 } else { random.below(8) as i64 };
+    let len = if random.below(40) == 0 { 5000 } else { random.below(200) as usize };
+    let time = jiff::Timestamp::from_second(BASE_S + second).unwrap();
+    let more = "  more\n".repeat(random.below(3) as usize);
+    let record = format!("{time} {} {}\n{more}", records.len(), "x".repeat(len));
+    records.push((second, record.clone()));
+    record
 }

@@ -129,6 +129,7 @@ impl Tailer {
             descriptors,
             open_max: 0,
             count_at: now,
+            open_beside: None,
             open: 0,
             starved: Vec::new(),
             open_starved: 0,

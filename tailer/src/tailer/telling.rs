@@ -58,7 +58,7 @@ impl Tailer {
 
     /// What happened to a source since the last time.
     pub(super) fn tell_of(&mut self, id: SourceId) {
-        let is_only = self.roster.iter().count() == 1 && self.spools.iter().next().is_none();
+        let is_only = self.roster.len() == 1 && self.spools.iter().next().is_none();
         let Some(followed) = self.roster.get(id) else { return };
         let happenings = followed.source.take_happenings();
         if happenings.is_empty() {

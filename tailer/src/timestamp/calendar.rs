@@ -83,6 +83,18 @@ pub(super) fn iso8601(line: &[u8], at: usize) -> Option<Stamp<'_>> {
     is_end(line, end).then_some(Stamp { date: Date::Days(date), second, fraction, zone, start: at, end })
 }
 
+/// The same for `28/Nov/2026:10:00:00 +0000`, as web servers write it.
+pub(super) fn common_log(line: &[u8], at: usize) -> Option<Stamp<'_>> {
+    if !is(line, at + 2, b'/') || !is(line, at + 6, b'/') || !is(line, at + 11, b':') {
+        return None;
+    }
+    let date = days(digits(line, at + 7, 4)?, month(line, at + 3)?, digits(line, at, 2)?)?;
+    let second = clock(line, at + 12)?;
+    let (fraction, end) = fraction(line, at + 20);
+    let (zone, end) = zone(line, end);
+    is_end(line, end).then_some(Stamp { date: Date::Days(date), second, fraction, zone, start: at, end })
+}
+
 /// svlogd names no zone, and writes UTC: with `_`, or as nobody else with five digits.
 fn of_svlogd(between: u8, fraction: Fraction, zone: Zone<'_>) -> Zone<'_> {
     let is_svlogd = between == b'_' || (between == b'T' && fraction.digits == 5);
@@ -112,8 +124,7 @@ pub(super) fn written(line: &[u8], at: usize) -> Option<Stamp<'_>> {
 
 /// `Sat `, `Sat, `
 fn behind_weekday(line: &[u8], at: usize) -> usize {
-    const NAMES: [&[u8]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
-    if !line.get(at..at + 3).is_some_and(|name| NAMES.contains(&name)) {
+    if !matches!(line.get(at..at + 3), Some(b"Mon" | b"Tue" | b"Wed" | b"Thu" | b"Fri" | b"Sat" | b"Sun")) {
         return at;
     }
     let comma = usize::from(is(line, at + 3, b','));
@@ -256,10 +267,9 @@ fn half_of_day(line: &[u8], at: usize, second: i64) -> Option<(i64, bool, usize)
     let spaces: [&[u8]; 3] = ["\u{202f}".as_bytes(), "\u{a0}".as_bytes(), b" "];
     let space = spaces.iter().find(|space| rest.starts_with(space)).map_or(0, |space| space.len());
     let half_at = at + space;
-    let half = line.get(half_at..half_at + 2).map(<[u8]>::to_ascii_uppercase);
-    let is_pm = match half.as_deref() {
-        Some(b"AM") => false,
-        Some(b"PM") => true,
+    let is_pm = match line.get(half_at..half_at + 2) {
+        Some([b'A' | b'a', b'M' | b'm']) => false,
+        Some([b'P' | b'p', b'M' | b'm']) => true,
         _ => return Some((second, false, at)),
     };
     if !is_end(line, half_at + 2) {

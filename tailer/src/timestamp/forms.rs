@@ -2,7 +2,7 @@
 
 use memchr::{memchr_iter, memmem};
 
-use super::calendar::{Date, Stamp, Zone, iso8601, written};
+use super::calendar::{Date, Stamp, Zone, common_log, iso8601, written};
 use super::scan::{Fraction, behind_priority, clock, days, digits, fraction, hex, is, is_end, run};
 use super::{Form, keyed};
 use crate::level;
@@ -131,8 +131,10 @@ fn clf_bracket(line: &[u8], start: usize) -> Option<Stamp<'_>> {
     if !is(line, start + 3, b'/') || !is(line, start + 7, b'/') {
         return None;
     }
-    let stamp = written(line, start + 1)?;
-    is(line, stamp.end, b']').then_some(Stamp { start, end: stamp.end + 1, ..stamp })
+    let is_whole = |stamp: &Stamp<'_>| is(line, stamp.end, b']');
+    let usual = common_log(line, start + 1).filter(is_whole);
+    let stamp = usual.or_else(|| written(line, start + 1).filter(is_whole))?;
+    Some(Stamp { start, end: stamp.end + 1, ..stamp })
 }
 
 /// A written time at the start, or behind what usually stands there.

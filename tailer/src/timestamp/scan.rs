@@ -81,10 +81,22 @@ pub(super) fn digits_of_fraction(text: &[u8]) -> u8 {
 
 /// `Jan` to `Dec`, whatever their case, as 1 to 12.
 pub(super) fn month(line: &[u8], at: usize) -> Option<i64> {
-    const NAMES: [&[u8; 3]; 12] =
-        [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
-    let name = line.get(at..at + 3)?;
-    NAMES.iter().position(|month| month.eq_ignore_ascii_case(name)).map(|index| index as i64 + 1)
+    let name: [u8; 3] = line.get(at..at + 3)?.try_into().ok()?;
+    Some(match &name.map(|letter| letter.to_ascii_lowercase()) {
+        b"jan" => 1,
+        b"feb" => 2,
+        b"mar" => 3,
+        b"apr" => 4,
+        b"may" => 5,
+        b"jun" => 6,
+        b"jul" => 7,
+        b"aug" => 8,
+        b"sep" => 9,
+        b"oct" => 10,
+        b"nov" => 11,
+        b"dec" => 12,
+        _ => return None,
+    })
 }
 
 /// `<34>`: the place behind it, or `at` if there is none.

@@ -5,53 +5,6 @@
 
 const HOUR: i64 = 3600;
 
-/// Abbreviations, and seconds east of UTC.
-const ABBREVIATIONS: [(&[u8], i64); 43] = [
-    (b"UTC", 0),
-    (b"GMT", 0),
-    (b"Z", 0),
-    (b"WET", 0),
-    (b"WEST", HOUR),
-    (b"BST", HOUR),
-    (b"CET", HOUR),
-    (b"MEZ", HOUR),
-    (b"CEST", 2 * HOUR),
-    (b"MESZ", 2 * HOUR),
-    (b"EET", 2 * HOUR),
-    (b"SAST", 2 * HOUR),
-    (b"EEST", 3 * HOUR),
-    (b"MSK", 3 * HOUR),
-    (b"TRT", 3 * HOUR),
-    (b"PKT", 5 * HOUR),
-    (b"IST", 5 * HOUR + HOUR / 2),
-    (b"WIB", 7 * HOUR),
-    (b"HKT", 8 * HOUR),
-    (b"SGT", 8 * HOUR),
-    (b"AWST", 8 * HOUR),
-    (b"PHT", 8 * HOUR),
-    (b"JST", 9 * HOUR),
-    (b"KST", 9 * HOUR),
-    (b"ACST", 9 * HOUR + HOUR / 2),
-    (b"ACDT", 10 * HOUR + HOUR / 2),
-    (b"AEST", 10 * HOUR),
-    (b"AEDT", 11 * HOUR),
-    (b"NZST", 12 * HOUR),
-    (b"NZDT", 13 * HOUR),
-    (b"BRT", -3 * HOUR),
-    (b"NST", -3 * HOUR - HOUR / 2),
-    (b"NDT", -2 * HOUR - HOUR / 2),
-    (b"AST", -4 * HOUR),
-    (b"ADT", -3 * HOUR),
-    (b"EST", -5 * HOUR),
-    (b"EDT", -4 * HOUR),
-    (b"CST", -6 * HOUR),
-    (b"CDT", -5 * HOUR),
-    (b"MST", -7 * HOUR),
-    (b"MDT", -6 * HOUR),
-    (b"PST", -8 * HOUR),
-    (b"PDT", -7 * HOUR),
-];
-
 /// What names of places begin with.
 const AREAS: [&[u8]; 11] = [
     b"Africa/",
@@ -69,13 +22,41 @@ const AREAS: [&[u8]; 11] = [
 
 /// Seconds east of UTC, if `name` is an abbreviation that is known.
 pub(super) fn abbreviation(name: &[u8]) -> Option<i64> {
-    ABBREVIATIONS.iter().find(|(known, _)| *known == name).map(|(_, offset)| *offset)
+    Some(match name {
+        b"UTC" | b"GMT" | b"Z" | b"WET" => 0,
+        b"WEST" | b"BST" | b"CET" | b"MEZ" => HOUR,
+        b"CEST" | b"MESZ" | b"EET" | b"SAST" => 2 * HOUR,
+        b"EEST" | b"MSK" | b"TRT" => 3 * HOUR,
+        b"PKT" => 5 * HOUR,
+        b"IST" => 5 * HOUR + HOUR / 2,
+        b"WIB" => 7 * HOUR,
+        b"HKT" | b"SGT" | b"AWST" | b"PHT" => 8 * HOUR,
+        b"JST" | b"KST" => 9 * HOUR,
+        b"ACST" => 9 * HOUR + HOUR / 2,
+        b"ACDT" => 10 * HOUR + HOUR / 2,
+        b"AEST" => 10 * HOUR,
+        b"AEDT" => 11 * HOUR,
+        b"NZST" => 12 * HOUR,
+        b"NZDT" => 13 * HOUR,
+        b"BRT" | b"ADT" => -3 * HOUR,
+        b"NST" => -3 * HOUR - HOUR / 2,
+        b"NDT" => -2 * HOUR - HOUR / 2,
+        b"AST" | b"EDT" => -4 * HOUR,
+        b"EST" | b"CDT" => -5 * HOUR,
+        b"CST" | b"MDT" => -6 * HOUR,
+        b"MST" | b"PDT" => -7 * HOUR,
+        b"PST" => -8 * HOUR,
+        _ => return None,
+    })
 }
 
 /// The end of the name of a zone that begins at `at`.
 pub(super) fn name_end(line: &[u8], at: usize) -> Option<usize> {
     let rest = line.get(at..)?;
-    let is_place = AREAS.iter().any(|area| rest.starts_with(area));
+    if !rest.first()?.is_ascii_uppercase() {
+        return None;
+    }
+    let is_place = rest.get(1).is_some_and(u8::is_ascii_lowercase) && AREAS.iter().any(|area| rest.starts_with(area));
     let belongs = |byte: &u8| {
         if is_place { byte.is_ascii_alphanumeric() || b"/_+-".contains(byte) } else { byte.is_ascii_uppercase() }
     };

@@ -56,7 +56,7 @@ impl Names {
         let beginning = want.beginning();
         let known = self.beginnings.entry(beginning.to_os_string()).or_insert_with(|| {
             *self.lengths.entry(beginning.len()).or_default() += 1;
-            Vec::new()
+            Vec::with_capacity(1)
         });
         if !known.iter().any(|(known, by)| *by == who && known == want) {
             known.push((want.clone(), who));
