@@ -123,23 +123,33 @@ pub fn zeros(bytes: &[u8]) -> usize {
 /// Where the zeros begin that the first `size` bytes of a file end in.
 pub fn content_end(file: &File, from: u64, size: u64) -> io::Result<u64> {
     let mut bytes = vec![0; CHUNK_BYTES];
-    let mut end = size;
+    let mut end = data_end(file, from, size);
     while end > from {
         let start = end.saturating_sub(CHUNK_BYTES as u64).max(from);
-        let is_hole = match lseek(file.as_fd(), start as i64, Whence::SeekData) {
-            Err(errno) => errno == Errno::ENXIO,
-            Ok(data) => data as u64 >= end,
-        };
-        if !is_hole {
-            let read = read_up_to(file, &mut bytes[..(end - start) as usize], start)?;
-            let content = without_blank(&bytes[..read]).len() as u64;
-            if content > 0 {
-                return Ok(start + content);
-            }
+        let read = read_up_to(file, &mut bytes[..(end - start) as usize], start)?;
+        let content = without_blank(&bytes[..read]).len() as u64;
+        if content > 0 {
+            return Ok(start + content);
         }
-        end = start;
+        end = data_end(file, from, start);
     }
     Ok(from)
+}
+
+/// Where the hole begins in front of `end`, if there is one: it is found by halves, for it may be as long as a file can be.
+fn data_end(file: &File, from: u64, end: u64) -> u64 {
+    let (mut least, mut most) = (from, end);
+    let mut at = end.saturating_sub(1);
+    while least < most {
+        match lseek(file.as_fd(), at as i64, Whence::SeekData) {
+            Ok(data) if (data as u64) < end => least = data as u64 + 1,
+            Ok(_) | Err(Errno::ENXIO) => most = at,
+            // Where holes are not known everything is data.
+            Err(_) => return end,
+        }
+        at = least + most.saturating_sub(least) / 2;
+    }
+    most
 }
 
 /// Without the zeros that they end in.
@@ -192,6 +202,18 @@ mod tests {
             assert_eq!(content_end(&file, 0, size).unwrap(), content, "{name}");
             assert_eq!(content_end(&file, 5, 6).unwrap(), 5, "{name}");
         }
+    }
+
+    #[test]
+    fn a_hole_as_long_as_a_file_can_be_is_passed_at_once() {
+        let size = 15 << 40;
+        let began = std::time::Instant::now();
+        for data in [0, 1, 4095, 4096, (7 << 40) + 4097, size - 1] {
+            let file = file(&[(data, b"!")], size);
+            assert_eq!(content_end(&file, 0, size).unwrap(), data + 1);
+        }
+        assert_eq!(content_end(&file(&[], size), 5, size).unwrap(), 5);
+        assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
     }
 
     #[test]
