@@ -30,8 +30,8 @@ const EVENTS_MAX: usize = 64;
 const TICK: Duration = Duration::from_millis(2);
 /// How often a test clock is looked at.
 const TEST_CLOCK_SPAN: Duration = Duration::from_millis(10);
-/// How long the end may take.
-const STOP_SPAN: Duration = Duration::from_millis(1800);
+/// How long the end may take, but for its last state.
+const STOP_SPAN: Duration = Duration::from_millis(1500);
 /// How much of that is left for what was held back to be put in order.
 const HURRY_SPAN: Duration = Duration::from_millis(300);
 
