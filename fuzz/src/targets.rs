@@ -21,7 +21,7 @@ use standpipe_tailer::config::{self, Overrides, Records};
 use standpipe_tailer::identity::Origin;
 use standpipe_tailer::lines::{End, GenerationId, Lines, SourceId};
 use standpipe_tailer::output::{Delivered, Output, Standing, Waits};
-use standpipe_tailer::packed::{Packed, Packing};
+use standpipe_tailer::packed::{Packed, Packing, goes_on};
 use standpipe_tailer::stage::file::{RecordFile, Setting};
 use standpipe_tailer::stage::message::Messages;
 use standpipe_tailer::status as tailer_status;
@@ -347,9 +347,9 @@ fn records(input: &[u8]) {
 
 fn unpack(packing: Packing, input: &[u8]) {
     let (file, _) = open("app.log.1", input);
-    if let Ok(packed) = Packed::open(file, packing) {
-        io::copy(&mut packed.take(UNPACKED_BYTES_MAX), &mut io::sink()).ok();
-    }
+    let Ok(packed) = Packed::open(file, packing) else { return };
+    let mut packed = packed.take(UNPACKED_BYTES_MAX);
+    while io::copy(&mut packed, &mut io::sink()).is_err_and(|error| goes_on(&error)) {}
 }
 
 fn gzip(input: &[u8]) {

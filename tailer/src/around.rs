@@ -81,6 +81,8 @@ pub struct Around<'a> {
     pub taken: &'a Taken,
     /// The names of our state.
     pub config: &'a Config,
+    /// How many bytes may still be unpacked in this look. `None`: all.
+    pub unpack_left: Option<u64>,
     /// The last list lacks what no descriptor was left for.
     pub was_short: bool,
     /// And what stands in this directory.
@@ -99,7 +101,8 @@ impl<'a> Around<'a> {
         taken: &'a Taken,
         config: &'a Config,
     ) -> Around<'a> {
-        Around { source, siblings, also, directories, taken, config, was_short: false, unlisted: None, met: None }
+        let (unpack_left, was_short, unlisted, met) = (None, false, None, None);
+        Around { source, siblings, also, directories, taken, config, unpack_left, was_short, unlisted, met }
     }
 }
 
@@ -138,6 +141,10 @@ impl Surroundings for Around<'_> {
     fn unpack(&mut self, file: File, path: &Path) -> io::Result<Box<dyn Read>> {
         let packing = Packing::of_file(&file).or_else(|| packing(path)).ok_or(io::ErrorKind::InvalidInput)?;
         Ok(Box::new(Packed::open(file, packing)?))
+    }
+
+    fn unpack_left(&mut self) -> Option<&mut u64> {
+        self.unpack_left.as_mut()
     }
 
     fn is_ours(&self, identity: &Identity) -> bool {

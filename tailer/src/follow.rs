@@ -8,7 +8,7 @@
 //! - [`finish`]: when such a life is over, and when the next one may be read. Pure;
 //! - [`outside`]: what of a source waits, and why it is not read;
 //! - [`sample`]: whether a file is a copy of another; `candidate`: a file beside the live one that is not known yet;
-//!   `choice`: which is read on where several fit;
+//!   `walk`: the way through a packed one; `choice`: which is read on where several fit;
 //! - `names`, `truncation`, `siblings`, `copies`, `replaced`, `twin`, `search`, `restore`, `done`: the steps of a look,
 //!   each a part of [`Source`](crate::source::Source).
 
@@ -35,3 +35,4 @@ mod siblings;
 pub mod trouble;
 mod truncation;
 pub(crate) mod twin;
+pub(crate) mod walk;

@@ -41,6 +41,7 @@ pub mod run;
 pub mod share;
 pub mod siblings;
 pub mod signals;
+pub mod slices;
 pub mod source;
 pub mod sources;
 pub mod spool;

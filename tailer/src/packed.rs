@@ -1,13 +1,14 @@
 //! Rotated generations that were compressed: reads gzip and zstd, recognises the other usual ones.
 //!
 //! All members and frames are read, one after the other. Of one that is cut off or damaged everything before the damage
-//! is given first, then the error. Not here: whether it is the same as a file that was read before; an archive has no
-//! identity in common with what was packed.
+//! is given first, then the error. One read takes little of the file, whether that gives anything or not: a file of
+//! nothing but empty members is as long as its owner likes. Not here: whether it is the same as a file that was read
+//! before; an archive has no identity in common with what was packed.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileExt;
 
@@ -39,6 +40,11 @@ const BEGINNINGS: [(&[u8], &str); 11] = [
     (b"\xff\x06\0\0sNaPpY", "snappy"),
     (b"Rar!\x1a\x07", "RAR"),
 ];
+
+/// What one read takes of the file, about: so much may give nothing.
+const TAKEN_BYTES: usize = 1 << 10;
+/// What that costs at most, in bytes that are unpacked: an empty member is short, and takes a whole new beginning.
+pub const TAKE_COST_BYTES: usize = 32 << 10;
 
 /// Longest beginning that says that a file is packed.
 pub const BEGINNING_BYTES: usize = 10;
@@ -112,8 +118,41 @@ impl fmt::Display for Packing {
 pub struct Packed(Unpacker);
 
 enum Unpacker {
-    Gzip(MultiGzDecoder<BufReader<File>>),
-    Zstd(Decoder<'static, BufReader<File>>),
+    Gzip(MultiGzDecoder<Portions>),
+    Zstd(Decoder<'static, Portions>),
+}
+
+/// A file of which [`TAKEN_BYTES`] are given, and more when that is allowed again.
+struct Portions {
+    file: BufReader<File>,
+    is_allowed: bool,
+}
+
+impl Portions {
+    fn of(file: File) -> Portions {
+        Portions { file: BufReader::with_capacity(TAKEN_BYTES, file), is_allowed: false }
+    }
+}
+
+impl BufRead for Portions {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.file.buffer().is_empty() && !std::mem::take(&mut self.is_allowed) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.file.fill_buf()
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.file.consume(bytes);
+    }
+}
+
+impl Read for Portions {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(buffer)?;
+        self.consume(read);
+        Ok(read)
+    }
 }
 
 impl Packed {
@@ -126,8 +165,8 @@ impl Packed {
             return Err(io::Error::other("it is no regular file"));
         }
         let unpacker = match packing {
-            Packing::Gzip => Unpacker::Gzip(MultiGzDecoder::new(BufReader::new(file))),
-            Packing::Zstd => Unpacker::Zstd(Decoder::new(file)?),
+            Packing::Gzip => Unpacker::Gzip(MultiGzDecoder::new(Portions::of(file))),
+            Packing::Zstd => Unpacker::Zstd(Decoder::with_buffer(Portions::of(file))?),
             Packing::Other(_) => {
                 return Err(io::Error::new(io::ErrorKind::Unsupported, format!("{packing} files are not unpacked")));
             }
@@ -138,20 +177,32 @@ impl Packed {
 
 impl Read for Packed {
     /// # Errors
-    /// `UnexpectedEof`: it is cut off here, or still being written. `InvalidData`: it is damaged.
+    /// `WouldBlock`: what was taken of the file gave nothing; the next call goes on. `UnexpectedEof`: it is cut off here,
+    /// or still being written. `InvalidData`: it is damaged.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = match &mut self.0 {
-            Unpacker::Gzip(unpacker) => unpacker.read(buffer),
-            Unpacker::Zstd(unpacker) => unpacker.read(buffer),
+            Unpacker::Gzip(unpacker) => {
+                unpacker.get_mut().is_allowed = true;
+                unpacker.read(buffer)
+            }
+            Unpacker::Zstd(unpacker) => {
+                unpacker.get_mut().is_allowed = true;
+                unpacker.read(buffer)
+            }
         };
         read.map_err(in_our_words)
     }
 }
 
+/// Whether a read of a packed file gave nothing yet, and the next one goes on.
+pub fn goes_on(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock && error.raw_os_error().is_none()
+}
+
 fn in_our_words(error: io::Error) -> io::Error {
     match error.kind() {
         _ if error.raw_os_error().is_some() => error,
-        io::ErrorKind::Interrupted => error,
+        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => error,
         io::ErrorKind::UnexpectedEof => io::Error::new(io::ErrorKind::UnexpectedEof, "the archive is cut off"),
         _ => io::Error::new(io::ErrorKind::InvalidData, format!("the archive is damaged: {error}")),
     }
@@ -188,6 +239,20 @@ mod tests {
         file.write_all(archive).unwrap();
         file.rewind().unwrap();
         Packed::open(file, packing).unwrap()
+    }
+
+    /// Reads an archive to its end, or to where it is damaged, and says how often a read gave nothing.
+    fn read(archive: &[u8], packing: Packing) -> (Vec<u8>, usize, io::Result<()>) {
+        let mut packed = open(archive, packing);
+        let (mut content, mut buffer, mut vain) = (Vec::new(), [0; 4096], 0);
+        loop {
+            match packed.read(&mut buffer) {
+                Ok(0) => return (content, vain, Ok(())),
+                Ok(read) => content.extend_from_slice(&buffer[..read]),
+                Err(error) if goes_on(&error) => vain += 1,
+                Err(error) => return (content, vain, Err(error)),
+            }
+        }
     }
 
     #[test]
@@ -230,8 +295,8 @@ mod tests {
         let content = text(10_000);
         for packing in [Packing::Gzip, Packing::Zstd] {
             let archive: Vec<u8> = content.chunks(3000).flat_map(|chunk| pack(chunk, packing)).collect();
-            let mut read = Vec::new();
-            open(&archive, packing).read_to_end(&mut read).unwrap();
+            let (read, _, end) = read(&archive, packing);
+            end.unwrap();
             assert!(read == content, "{packing}");
         }
     }
@@ -241,21 +306,38 @@ mod tests {
         let content = text(400_000);
         for packing in [Packing::Gzip, Packing::Zstd] {
             let archive: Vec<u8> = content.chunks(200_000).flat_map(|chunk| pack(chunk, packing)).collect();
-            let mut read = Vec::new();
-            let error = open(&archive[..archive.len() - 5], packing).read_to_end(&mut read).unwrap_err();
+            let (begun, _, end) = read(&archive[..archive.len() - 5], packing);
+            let error = end.unwrap_err();
             assert_eq!(
                 (error.kind(), error.to_string()),
                 (io::ErrorKind::UnexpectedEof, "the archive is cut off".into())
             );
-            assert!(read.len() >= 200_000 && content.starts_with(&read), "{packing} {}", read.len());
+            assert!(begun.len() >= 200_000 && content.starts_with(&begun), "{packing} {}", begun.len());
 
             let mut damaged = archive;
             damaged.extend_from_slice(b"no archive at all");
-            let mut read = Vec::new();
-            let error = open(&damaged, packing).read_to_end(&mut read).unwrap_err();
+            let (whole, _, end) = read(&damaged, packing);
+            let error = end.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
             assert!(error.to_string().starts_with("the archive is damaged: "), "{error}");
+            assert!(whole == content, "{packing} {}", whole.len());
+        }
+    }
+
+    #[test]
+    fn members_that_give_nothing_are_not_gone_through_in_one_read() {
+        let content = text(100_000);
+        let skipped = [b"\x50\x2a\x4d\x18\x08\0\0\0", &[0; 8][..]].concat();
+        for (empty, packing) in [
+            (gzip(b""), Packing::Gzip),
+            (zstd::encode_all(&b""[..], 1).unwrap(), Packing::Zstd),
+            (skipped, Packing::Zstd),
+        ] {
+            let many = empty.repeat(10 * TAKEN_BYTES / empty.len());
+            let (read, vain, end) = read(&[&many, &pack(&content, packing)[..], &many].concat(), packing);
+            end.unwrap();
             assert!(read == content, "{packing} {}", read.len());
+            assert!((15..=25).contains(&vain), "{packing} {vain}");
         }
     }
 

@@ -22,6 +22,7 @@ use crate::follow::reading::Hands;
 use crate::follow::replaced::Before;
 use crate::follow::settings::{Hints, Settings, Surroundings};
 use crate::follow::trouble::Trouble;
+use crate::follow::walk::Walks;
 use crate::identity::Identity;
 use crate::lease::Writers;
 use crate::lines::{GenerationId, SourceId};
@@ -49,6 +50,9 @@ pub struct Source {
     pub(crate) copies: Vec<Copy>,
     /// Packed files that end too early: they may still be written.
     pub(crate) torn: Vec<Torn>,
+    /// Packed files that are gone through, and with what the list was begun that waits for them.
+    pub(crate) walks: Walks,
+    postponed: Option<(bool, Option<SourceState>)>,
     /// The directory of which it was said that it cannot be listed.
     pub(crate) unlisted: Option<Unlisted>,
     /// Files of which it was said that they cannot be read.
@@ -94,6 +98,8 @@ impl Source {
             before: None,
             copies: Vec::new(),
             torn: Vec::new(),
+            walks: Walks::default(),
+            postponed: None,
             unlisted: None,
             told: HashSet::new(),
             restored: None,
@@ -191,7 +197,12 @@ impl Source {
         self.truncated_at = (is_sought && restored.is_none()).then_some(now);
         lists |= is_sought;
         if lists {
+            let (is_first, restored) = self.postponed.take().unwrap_or((is_first, restored));
             self.list(is_first, restored.as_ref(), now, around);
+            if self.is_comparing() {
+                self.postponed = Some((is_first, restored));
+                return;
+            }
         }
         self.place_live(now, around);
         self.wake(false, now);
@@ -211,6 +222,11 @@ impl Source {
         now: Instant,
         now_ns: i64,
     ) -> Standing {
+        if self.is_comparing() {
+            // What is compared may come first. Others do not wait for it.
+            output.note(self.id, Standing::AtEnd);
+            return Standing::AtEnd;
+        }
         let settings = Arc::clone(&self.settings);
         let mut hands = Hands {
             source: self.id,
@@ -338,6 +354,7 @@ impl Source {
     /// Whether a read found what only a look can deal with: a truncation, or a generation that is done with.
     pub fn wants_look(&self) -> bool {
         self.truncated_at.is_some()
+            || self.is_comparing()
             || self.chain.iter().any(|generation| {
                 let is_to_go = generation.is_over() && !generation.is_live();
                 is_to_go || generation.wants_peek() || matches!(generation.phase, Phase::Truncated(_))
@@ -362,7 +379,8 @@ impl Source {
     /// How many files it has open.
     pub fn descriptors_open(&self) -> usize {
         let before = self.before.iter().filter(|before| before.file.is_some()).count();
-        self.chain.iter().filter(|generation| generation.is_open()).count() + before
+        let compared = usize::from(self.walks.is_open());
+        self.chain.iter().filter(|generation| generation.is_open()).count() + before + compared
     }
 
     /// Closes the files that were read to their ends and delivered, to be opened again when they grew, and those of

@@ -38,6 +38,7 @@ use crate::outputs::Outputs;
 use crate::roster::{Followed, Roster};
 use crate::share::Lots;
 use crate::siblings::directories::Directories;
+use crate::slices::Slices;
 use crate::source::Source;
 use crate::sources::globs::Globs;
 use crate::spool::set::Spools;
@@ -86,6 +87,8 @@ pub struct Tailer {
     /// Sources that wait for a descriptor, and how many files were open when the last of them began to.
     starved: Vec<SourceId>,
     open_starved: usize,
+    /// How much of packed files is gone through in this round.
+    slices: Slices,
     /// The last round gave some of them one.
     has_fed: bool,
     /// Whose turn it is where priorities differ.
@@ -275,6 +278,7 @@ impl Tailer {
     /// Looks at all that is due. Whether a list of generations changed.
     fn look(&mut self, now: Instant) -> bool {
         let mut is_changed = false;
+        self.slices.begin();
         for id in self.roster.take_due(now, LOOKS_MAX) {
             if !self.must_wait(id) {
                 is_changed |= self.look_at(id, now);
@@ -306,7 +310,10 @@ impl Tailer {
         hints.names |= followed.siblings.changed(&mut self.directories);
         let Followed { source, siblings, also, .. } = followed;
         let mut around = Around::new(id, siblings, also, &mut self.directories, &self.taken, &self.config);
+        let slice = self.slices.next();
+        around.unpack_left = Some(slice);
         source.look(now, hints, &mut around);
+        self.slices.took(slice - around.unpack_left.unwrap_or_default(), source.is_comparing());
         let met = around.met;
         let is_changed = source.take_changed();
         let head_level = source.head_level();

@@ -5,14 +5,18 @@ mod support_c;
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::unix::fs::lchown;
+use std::iter;
+use std::os::unix::fs::{FileExt, lchown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use nix::sys::signal::Signal;
 use standpipe_tests::deadline::within;
 use standpipe_tests::privilege::{is_root, needs_tool};
 use standpipe_tests::process::{Process, command};
@@ -24,8 +28,12 @@ use support_c::{Owner, Tailing};
 
 /// Within what the lines of the honest one come.
 const LATENCY_MAX: Duration = Duration::from_secs(1);
-/// Within what the tailer ends: two seconds, and one for a machine that has other things to do.
-const STOP_MAX: Duration = Duration::from_secs(3);
+/// Within what the tailer ends, but for the time for which others kept it from a processor.
+const STOP_MAX: Duration = Duration::from_secs(2);
+/// Several times as many as one round unpacks, about 20 MB.
+const LARGE_LINES: u64 = 200_000;
+/// Members that give nothing, of which so many take a second or more.
+const EMPTY: usize = 100_000;
 const PROBES: usize = 20;
 /// The user whom nobody trusts, where there are rights to be him.
 const TENANT: u32 = 12_345;
@@ -85,16 +93,35 @@ impl House {
         assert!(latest < LATENCY_MAX, "a line took {latest:?}:\n{}", self.stand.daemon().stderr());
     }
 
-    /// Ends the tailer in time, with each honest line delivered once; what it said.
+    /// Ends the tailer in time; what it said.
+    fn end(&mut self) -> String {
+        let pid = self.stand.daemon().pid();
+        let (began, before) = (Instant::now(), queued(pid).unwrap());
+        let mut after = before;
+        self.stand.daemon().signal(Signal::SIGTERM);
+        let is_over = within(10 * STOP_MAX, || {
+            after = queued(pid).unwrap_or(after);
+            !self.stand.is_running()
+        });
+        let (took, queued, said) = (began.elapsed(), after.saturating_sub(before), self.stand.daemon().stderr());
+        assert!(is_over && took < STOP_MAX + queued, "after {took:?}, {queued:?} of it without a processor:\n{said}");
+        assert_eq!(self.stand.wait_exit(), 0, "{said}");
+        said
+    }
+
+    /// The same, with each honest line delivered once.
     fn stop(mut self) -> String {
-        let began = Instant::now();
-        let said = self.stand.stop();
-        let took = began.elapsed();
-        assert!(took < STOP_MAX, "it took {took:?} to end:\n{said}");
+        let said = self.end();
         let tally = self.stand.tally(&[&self.honest]);
         assert!(tally.is_whole(), "{tally:?}\n{said}");
         said
     }
+}
+
+/// For how long a process could have run so far, and others did.
+fn queued(pid: u32) -> Option<Duration> {
+    let schedstat = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
+    schedstat.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
 }
 
 fn give_all(path: &Path) {
@@ -171,12 +198,6 @@ fn lease(paths: &[PathBuf]) -> Process {
     process
 }
 
-/// Packs a file and removes it, as rotators do.
-fn pack(path: &Path) -> PathBuf {
-    assert!(command("gzip").arg(path).status().unwrap().success());
-    PathBuf::from(format!("{}.gz", path.display()))
-}
-
 #[test]
 fn who_has_leases_on_his_files_delays_his_own_lines_alone() {
     needs_tool("perl", || {
@@ -194,14 +215,14 @@ fn who_has_leases_on_his_files_delays_his_own_lines_alone() {
         let configured = |house: &mut House| house.start(&keys, &tables);
         configured(&mut house);
         house.stand.wait_delivered(&[&his]);
-        house.stand.stop();
+        house.end();
         // What was rotated meanwhile: twice, and packed once.
         for _ in 0..2 {
             his.write(10);
             rename_and_create(&mut his);
             his.write(10);
         }
-        let packed = pack(&numbered(&path, 2));
+        let packed = pack_with(&numbered(&path, 2), gzip, ".gz");
         fs::write(spool.join("whole"), "spooled\n").unwrap();
         // A lease is for a file that nobody else has open.
         drop(his.reopen_elsewhere(&house.at("unfollowed")));
@@ -209,9 +230,7 @@ fn who_has_leases_on_his_files_delays_his_own_lines_alone() {
         let holder = lease(&[path.clone(), numbered(&path, 1), packed, spool.join("whole")]);
         configured(&mut house);
         house.probe();
-        let began = Instant::now();
-        house.stand.stop();
-        assert!(began.elapsed() < STOP_MAX, "it took {:?} to end", began.elapsed());
+        house.end();
         configured(&mut house);
         house.probe();
         drop(holder);
@@ -222,4 +241,182 @@ fn who_has_leases_on_his_files_delays_his_own_lines_alone() {
         assert!(tally.is_whole(), "{tally:?}\n{}", house.stand.daemon().stderr());
         house.stand.stop();
     });
+}
+
+/// How a file is packed, of which each part may stand alone.
+type Packer = fn(&[u8]) -> Vec<u8>;
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, 1).unwrap()
+}
+
+/// Packs a file as rotators do: the packed one has its times, and it is gone.
+fn pack_with(path: &Path, pack: impl Fn(&[u8]) -> Vec<u8>, end: &str) -> PathBuf {
+    let packed = PathBuf::from(format!("{}{end}", path.display()));
+    let mut file = File::create(&packed).unwrap();
+    file.write_all(&pack(&fs::read(path).unwrap())).unwrap();
+    file.set_modified(fs::metadata(path).unwrap().modified().unwrap()).unwrap();
+    fs::remove_file(path).unwrap();
+    packed
+}
+
+/// What a bomb has behind its beginning: about 11 MB.
+#[derive(Clone, Copy, Debug)]
+enum Bomb {
+    /// 300 GB.
+    Frames,
+    /// 11 GB.
+    Members,
+    EmptyFrames,
+    EmptyMembers,
+    /// Frames of 4 GB that are to be skipped, of nothing but holes.
+    Skipped,
+    /// As the first, with its end cut off.
+    CutOff,
+}
+
+const BOMBS: [Bomb; 6] =
+    [Bomb::Frames, Bomb::Members, Bomb::EmptyFrames, Bomb::EmptyMembers, Bomb::Skipped, Bomb::CutOff];
+
+impl Bomb {
+    fn end(self) -> &'static str {
+        if matches!(self, Bomb::Members | Bomb::EmptyMembers) { ".gz" } else { ".zst" }
+    }
+
+    /// Writes files of this kind that begin like `begin`.
+    fn write(self, paths: &[PathBuf], begin: &[u8]) {
+        let pack: Packer = if self.end() == ".gz" { gzip } else { zstd };
+        let begin = pack(begin);
+        let part = match self {
+            Bomb::EmptyFrames | Bomb::EmptyMembers => pack(b""),
+            Bomb::Skipped => b"\x50\x2a\x4d\x18\xff\xff\xff\xff".to_vec(),
+            Bomb::Frames | Bomb::Members | Bomb::CutOff => pack(&vec![b'x'; 64 << 20]),
+        };
+        // How many parts there are, and what is skipped behind each.
+        let (parts, gap) = match self {
+            Bomb::Skipped => (200, u64::from(u32::MAX)),
+            _ => ((11 << 20) / part.len() as u64, 0),
+        };
+        let together = if gap == 0 { part.repeat(parts as usize) } else { Vec::new() };
+        for path in paths {
+            let file = File::create(path).unwrap();
+            file.write_all_at(&[&begin[..], &together].concat(), 0).unwrap();
+            let at = |number: u64| begin.len() as u64 + number * (part.len() as u64 + gap);
+            for number in 0..if gap == 0 { 0 } else { parts } {
+                file.write_all_at(&part, at(number)).unwrap();
+            }
+            file.set_len(at(parts) - u64::from(matches!(self, Bomb::CutOff))).unwrap();
+        }
+    }
+}
+
+#[test]
+fn packed_files_without_end_delay_their_own_log_alone() {
+    let mut house = House::new();
+    let logs = house.stand.scratch.make_dir("tenant/logs");
+    let named = |bomb: Bomb| format!("{bomb:?}.log");
+    let mut his: Vec<Log> =
+        (2..).zip(BOMBS).map(|(writer, bomb)| Log::open(&logs.join(named(bomb)), writer, Owner::Tailer)).collect();
+    for log in &mut his {
+        log.write(200);
+    }
+    house.give();
+    let names = BOMBS.map(|bomb| format!("../tenant/logs/{}", named(bomb)));
+    let tables: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
+    house.start("", &tables);
+    house.stand.wait_delivered(&his.iter().collect::<Vec<_>>());
+    house.end();
+    for bomb in BOMBS {
+        let path = logs.join(named(bomb));
+        let begin = fs::read(&path).unwrap();
+        let siblings = [1, 2, 3].map(|number| format!("{}{}", numbered(&path, number).display(), bomb.end()));
+        bomb.write(&siblings.map(PathBuf::from), &begin);
+        // As long as what they may be copies of.
+        File::options().write(true).open(&path).unwrap().set_len(400 << 30).unwrap();
+    }
+    house.give();
+    for _ in 0..2 {
+        house.start("", &tables);
+        house.probe();
+        house.end();
+    }
+    house.start("", &tables);
+    house.probe();
+    let said = house.end();
+    let logs: Vec<&Log> = iter::once(&house.honest).chain(&his).collect();
+    let tally = house.stand.tally(&logs);
+    assert!(tally.is_whole(), "{tally:?}\n{said}");
+}
+
+#[test]
+fn members_that_give_nothing_delay_their_own_log_alone() {
+    let mut house = House::new();
+    let path = house.stand.scratch.make_dir("tenant/logs").join("app.log");
+    let mut his = Log::open(&path, 2, Owner::Tailer);
+    his.write(200);
+    house.give();
+    let tables = [("../tenant/logs/app.log", "")];
+    house.start("", &tables);
+    house.stand.wait_delivered(&[&his]);
+    house.end();
+    his.write(200);
+    rename_and_create(&mut his);
+    his.write(200);
+    // They stand between lines that are read on behind what was read.
+    let halves = |bytes: &[u8]| {
+        let (begin, end) = bytes.split_at(bytes.len() * 3 / 4);
+        [gzip(begin), gzip(b"").repeat(EMPTY), gzip(end)].concat()
+    };
+    pack_with(&numbered(&path, 1), halves, ".gz");
+    house.give();
+    house.start("", &tables);
+    house.probe();
+    house.end();
+    house.start("", &tables);
+    house.probe();
+    house.stand.finish(&[&house.honest, &his]);
+}
+
+#[test]
+fn a_log_that_was_packed_is_gone_through_bit_by_bit_and_delivered_in_order() {
+    for (pack, end) in [(gzip as Packer, ".gz"), (zstd, ".zst")] {
+        let mut house = House::new();
+        let path = house.stand.scratch.make_dir("tenant/logs").join("app.log");
+        let mut his = Log::open(&path, 2, Owner::Tailer);
+        his.write(200);
+        house.give();
+        let tables = [("../tenant/logs/app.log", "")];
+        house.start("", &tables);
+        house.stand.wait_delivered(&[&his]);
+        house.end();
+        for lines in [LARGE_LINES, 1000] {
+            his.write(lines);
+            rename_and_create(&mut his);
+        }
+        for number in 1..=2 {
+            pack_with(&numbered(&path, number), pack, end);
+        }
+        his.write(1000);
+        house.give();
+        // It takes seconds to go through it: they are not gone through when the tailer ends, in order or not.
+        let begin = gzip(&house.stand.delivered());
+        fs::write(format!("{}.gz", numbered(&path, 3).display()), [begin, gzip(b"").repeat(EMPTY)].concat()).unwrap();
+        let before = house.stand.lines_delivered();
+        house.start("", &tables);
+        house.stand.daemon().wait_line("watching");
+        house.end();
+        house.start("", &tables);
+        house.stand.daemon().wait_line("watching");
+        house.stand.kill9();
+        assert_eq!(house.stand.lines_delivered(), before);
+        house.start("", &tables);
+        house.probe();
+        house.stand.finish(&[&house.honest, &his]);
+    }
 }

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use crate::follow::generation::Generation;
-use crate::follow::memory::Memory;
-use crate::follow::sample::{Sample, Sampler};
+use crate::follow::sample::Sample;
 use crate::follow::settings::Surroundings;
+use crate::follow::walk::{Aim, Samples, Walks};
 use crate::guard::{GUARD_BYTES_MAX, Guard, Head};
 use crate::identity::{Identity, Origin};
 use crate::open::{At, Found, Opened, look};
@@ -36,7 +36,7 @@ pub(crate) struct Candidate {
     /// Open, unless it is packed or could not be opened.
     pub(crate) file: Option<File>,
     /// Of a packed file that was unpacked.
-    pub(crate) unpacked: Option<Unpacked>,
+    pub(crate) unpacked: Option<Samples>,
     pub(crate) obstacle: Option<Obstacle>,
 }
 
@@ -58,15 +58,6 @@ impl fmt::Display for Obstacle {
     }
 }
 
-/// What a packed file holds, as far as that was of interest.
-#[derive(Debug)]
-pub(crate) struct Unpacked {
-    /// By offset; the first is of its beginning.
-    samples: Vec<Sample>,
-    /// The last is of its end.
-    is_whole: bool,
-}
-
 impl Candidate {
     /// A file that stands at `path`, not opened.
     pub(crate) fn found(path: PathBuf, found: &Found) -> Candidate {
@@ -82,46 +73,59 @@ impl Candidate {
         }
     }
 
-    /// Unpacks it as far as it matters: `ends` says where, for a file that begins like this. `is_torn`: where it cannot
-    /// be unpacked any further it ends.
+    /// A packed file that is known.
+    pub(crate) fn known(path: &Path, identity: Identity) -> Candidate {
+        Candidate {
+            path: path.to_path_buf(),
+            identity,
+            size: 0,
+            changed_ns: 0,
+            is_packed: true,
+            file: None,
+            unpacked: None,
+            obstacle: None,
+        }
+    }
+
+    /// Unpacks it as far as it matters: `ends` says where, for a file that begins like this, and the last of them is
+    /// behind all that it may be a copy of. `is_torn`: where it cannot be unpacked any further it ends.
     ///
     /// # Errors
-    /// It cannot be opened, or not be unpacked up to there.
+    /// `WouldBlock`: not before the next look. Else it cannot be opened, or not be unpacked up to there.
     pub(crate) fn unpack(
         &mut self,
         ends: impl Fn(&[u8]) -> Vec<u64>,
         is_torn: bool,
+        walks: &mut Walks,
         around: &mut dyn Surroundings,
     ) -> io::Result<()> {
-        let stream = open_packed(&self.path, &self.identity, around)?;
-        let mut sampler = Sampler::new(if is_torn { Box::new(Torn(stream)) } else { stream });
-        let begin = sampler.at(GUARD_BYTES_MAX as u64)?;
-        let mut ends = ends(&begin.head);
-        ends.sort_unstable();
-        ends.dedup();
-        let mut unpacked = Unpacked { is_whole: begin.at < GUARD_BYTES_MAX as u64, samples: vec![begin] };
-        if !ends.is_empty() {
-            ends.push(u64::MAX);
-            // A guard that stands before the end of the head is taken from it.
-            for end in ends.into_iter().filter(|end| *end > GUARD_BYTES_MAX as u64) {
-                unpacked.samples.push(sampler.at(end)?);
-            }
-            unpacked.is_whole = true;
-        }
-        self.unpacked = Some(unpacked);
+        self.unpacked = Some(walks.samples(self, Aim::Compare { is_torn }, ends, around)?);
         Ok(())
     }
 
     /// Its first bytes. `None`: they cannot be read, or not yet.
     pub(crate) fn head(&self) -> Option<Vec<u8>> {
         match &self.unpacked {
-            Some(unpacked) => unpacked.samples.first().map(|begin| begin.head.clone()),
+            Some(unpacked) => unpacked.all.first().map(|begin| begin.head.clone()),
             None => Some(Sample::of_file(self.file.as_ref()?, self.size, 0).ok()?.head),
         }
     }
 
+    /// Its size and its last change: with others it is not what it was.
+    pub(crate) fn stamp(&self) -> (u64, i64) {
+        (self.size, self.changed_ns)
+    }
+
+    /// Its head, and its end, if all of it was gone through.
+    pub(crate) fn all(&self) -> Option<Sample> {
+        match &self.unpacked {
+            Some(unpacked) => unpacked.all.last().filter(|_| unpacked.is_whole).cloned(),
+            None => Sample::of_file(self.file.as_ref()?, self.size, self.size).ok(),
+        }
+    }
+
     /// Its head, and what stands before `offset`. `None`: it cannot be read, or not yet.
-    pub(crate) fn sample(&self, offset: u64, around: &mut dyn Surroundings) -> Option<Sample> {
+    pub(crate) fn sample(&self, offset: u64, walks: &mut Walks, around: &mut dyn Surroundings) -> Option<Sample> {
         if !self.is_packed {
             return Sample::of_file(self.file.as_ref()?, self.size, offset).ok();
         }
@@ -129,7 +133,7 @@ impl Candidate {
         if let Some(sample) = known.sample(offset) {
             return Some(sample);
         }
-        Sampler::new(open_packed(&self.path, &self.identity, around).ok()?).at(offset).ok()
+        walks.samples(self, Aim::At(offset), |_| vec![offset], around).ok()?.all.pop()
     }
 
     /// Whether it may be a copy of a generation, by their times; `all` is what it holds. A copy is born after what it is a
@@ -179,12 +183,8 @@ impl Candidate {
     /// It as a file that never was ours, with what tells a copy of it; of a packed one that is known if it was unpacked
     /// to its end.
     pub(crate) fn as_done(&self) -> DoneState {
-        let whole = match &self.unpacked {
-            Some(unpacked) => unpacked.sample(u64::MAX),
-            None => self.file.as_ref().and_then(|file| Sample::of_file(file, self.size, self.size).ok()),
-        };
         let origin = Origin { identity: self.identity, epoch: 0 };
-        match whole {
+        match self.all() {
             Some(Sample { head, at, before }) => {
                 let guard = Some(Guard::of_end(&before));
                 let (head, changed_ns) = (Head::of(&head), self.changed_ns);
@@ -195,29 +195,20 @@ impl Candidate {
     }
 }
 
-impl Unpacked {
-    fn sample(&self, offset: u64) -> Option<Sample> {
-        if let Some(sample) = self.samples.iter().find(|sample| sample.at == offset) {
-            return Some(sample.clone());
-        }
-        let begin = self.samples.first()?;
-        if offset <= begin.head.len() as u64 {
-            return Some(Sample { at: offset, before: begin.head[..offset as usize].to_vec(), ..begin.clone() });
-        }
-        self.samples.last().filter(|last| self.is_whole && last.at < offset).cloned()
-    }
-}
-
 /// A stream that ends where it is damaged.
-struct Torn(Box<dyn Read>);
+pub(crate) struct Torn(pub(crate) Box<dyn Read>);
 
 impl Read for Torn {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.0.read(buffer) {
-            Err(error) if error.raw_os_error().is_none() && error.kind() != io::ErrorKind::Interrupted => Ok(0),
+            Err(error) if error.raw_os_error().is_none() && !is_for_later(error.kind()) => Ok(0),
             other => other,
         }
     }
+}
+
+fn is_for_later(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
 }
 
 /// The content of the packed file that stands at `path`, if that is the one that is meant.
@@ -236,17 +227,4 @@ pub(crate) fn open_packed(
         Opened::Failed(errno) => Err(errno.into()),
         Opened::Refused(_) => Err(io::ErrorKind::InvalidInput.into()),
     }
-}
-
-/// The unpacked stream of a file from `seen` on, and what stands before `read` in it.
-pub(crate) fn unpacked(
-    candidate: &Candidate,
-    read: u64,
-    seen: u64,
-    around: &mut dyn Surroundings,
-) -> Option<(Memory, Box<dyn Read>)> {
-    let mut sampler = Sampler::new(open_packed(&candidate.path, &candidate.identity, around).ok()?);
-    let sample = sampler.at(read).ok()?;
-    sampler.at(seen).ok()?;
-    Some((Memory::Bytes { head: sample.head, tail: sample.before }, sampler.into_stream()))
 }

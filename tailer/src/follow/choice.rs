@@ -5,6 +5,7 @@ use crate::follow::candidate::Candidate;
 use crate::follow::happening::Why;
 use crate::follow::sample::Fit;
 use crate::follow::settings::Surroundings;
+use crate::follow::walk::Walks;
 
 /// A file that was chosen.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,7 @@ pub(crate) struct Choice {
 pub(crate) fn choose(
     fits: &[(Fit, u64, usize)],
     candidates: &[Candidate],
+    walks: &mut Walks,
     around: &mut dyn Surroundings,
 ) -> Option<Choice> {
     let best = fits.iter().map(|(fit, reach, _)| (*fit, *reach)).max()?;
@@ -29,8 +31,8 @@ pub(crate) fn choose(
     let born_ns = |at: usize| candidates[at].identity.born_ns;
     by_age.sort_by_key(|at| born_ns(*at));
     let oldest = by_age[0];
-    let at = by_age.iter().copied().fold(oldest, |chosen, other| {
-        if is_more(&candidates[chosen], &candidates[other], around) { other } else { chosen }
+    let at = by_age[1..].iter().copied().fold(oldest, |chosen, other| {
+        if is_more(&candidates[chosen], &candidates[other], walks, around) { other } else { chosen }
     });
     let is_alone = by_age[1..].iter().all(|other| born_ns(*other) > born_ns(oldest));
     let why = match at {
@@ -42,10 +44,10 @@ pub(crate) fn choose(
 }
 
 /// Whether the other one has all that this one has, and more.
-fn is_more(one: &Candidate, other: &Candidate, around: &mut dyn Surroundings) -> bool {
-    let Some(all) = one.sample(u64::MAX, around) else { return false };
-    let goes_on = other.sample(all.at + 1, around).is_some_and(|more| more.at > all.at);
-    goes_on && other.sample(all.at, around).is_some_and(|same| same.begins_with(&all))
+fn is_more(one: &Candidate, other: &Candidate, walks: &mut Walks, around: &mut dyn Surroundings) -> bool {
+    let Some(all) = one.sample(u64::MAX, walks, around) else { return false };
+    let goes_on = other.sample(all.at + 1, walks, around).is_some_and(|more| more.at > all.at);
+    goes_on && other.sample(all.at, walks, around).is_some_and(|same| same.begins_with(&all))
 }
 
 #[cfg(test)]
@@ -91,7 +93,7 @@ mod tests {
         };
         let candidates: Vec<Candidate> = files.iter().enumerate().map(candidate).collect();
         let fits: Vec<_> = (0..files.len()).map(|at| (Fit::Full, 3, at)).collect();
-        let choice = choose(&fits, &candidates, &mut Nothing).unwrap();
+        let choice = choose(&fits, &candidates, &mut Walks::default(), &mut Nothing).unwrap();
         assert_eq!(choice.files, files.len());
         (choice.at, choice.why)
     }
@@ -110,6 +112,6 @@ mod tests {
         ] {
             assert_eq!(chosen(files), expected, "{files:?}");
         }
-        assert!(choose(&[], &[], &mut Nothing).is_none());
+        assert!(choose(&[], &[], &mut Walks::default(), &mut Nothing).is_none());
     }
 }

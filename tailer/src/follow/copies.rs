@@ -11,14 +11,16 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 
-use crate::follow::candidate::{Candidate, Obstacle, open_packed};
-use crate::follow::generation::{Generation, Place};
-use crate::follow::sample::{Fit, Sample, Sampler};
+use crate::follow::candidate::{Candidate, Obstacle};
+use crate::follow::generation::{Generation, Phase, Place};
+use crate::follow::sample::{Fit, Sample};
 use crate::follow::settings::Surroundings;
+use crate::follow::walk::{Aim, Walks};
 use crate::guard::GUARD_BYTES_MAX;
 use crate::identity::Identity;
 use crate::lines::GenerationId;
 use crate::open::{Found, errno, is_out_of_descriptors};
+use crate::packed::goes_on;
 use crate::source::Source;
 use crate::state::DoneState;
 
@@ -42,7 +44,7 @@ pub(crate) struct Torn {
 
 impl Copy {
     pub(crate) fn new(candidate: &Candidate, of: GenerationId) -> Copy {
-        Copy { of, file: candidate.as_done(), stamp: (candidate.size, candidate.changed_ns) }
+        Copy { of, file: candidate.as_done(), stamp: candidate.stamp() }
     }
 
     pub(crate) fn identity(&self) -> Identity {
@@ -69,20 +71,25 @@ impl Source {
     ) {
         self.torn.retain(|torn| candidates.iter().any(|candidate| candidate.identity == torn.identity));
         for candidate in candidates.iter_mut().filter(|candidate| candidate.is_packed) {
-            let stamp = (candidate.size, candidate.changed_ns);
+            let stamp = candidate.stamp();
             let torn = self.torn.iter().find(|torn| torn.identity == candidate.identity && torn.stamp == stamp);
             let patience = if self.settings.is_batch { std::time::Duration::ZERO } else { self.settings.reconcile };
             let is_final = torn.is_some_and(|torn| now.saturating_duration_since(torn.since) >= patience);
-            if torn.is_some() && !is_final {
+            if self.walks.end_changed(candidate) || (torn.is_some() && !is_final) {
                 self.list_again(now);
                 continue;
             }
             let changed = candidate.changed();
+            let mut walks = std::mem::take(&mut self.walks);
             let ends = |head: &[u8]| {
                 if self.was_plain(head, &changed, here).is_some() { Vec::new() } else { self.ends_of(head) }
             };
-            let unpacked = candidate.unpack(ends, is_final, around);
+            let unpacked = candidate.unpack(ends, is_final, &mut walks, around);
+            self.walks = walks;
             let Err(error) = unpacked else { continue };
+            if goes_on(&error) {
+                continue;
+            }
             if is_out_of_descriptors(errno(&error)) {
                 self.wants_descriptor = true;
             } else if error.kind() == ErrorKind::Unsupported {
@@ -118,18 +125,30 @@ impl Source {
 
     /// Where a file with this beginning is to be looked at: at the ends of all that it may be a copy of, and behind.
     fn ends_of(&self, head: &[u8]) -> Vec<u64> {
-        let of_chain = self.chain.iter().filter(|generation| generation.may_begin_with(head)).map(Generation::seen);
-        let of_done = self.done.iter().filter(|done| done.may_begin_with(head)).map(|done| done.size);
-        of_chain.chain(of_done).flat_map(|end| [end, end + 1]).collect()
+        let of_one = |generation: &Generation| {
+            let seen = generation.seen();
+            let size = if let Phase::Sought { size: Some(size), .. } = generation.phase { size } else { seen };
+            // What is longer than it is no copy of it.
+            [seen, seen + 1, size, size.saturating_add(1), generation.bytes_max().saturating_add(1)]
+        };
+        let of_chain = self.chain.iter().filter(|generation| generation.may_begin_with(head)).flat_map(of_one);
+        let of_done = self.done.iter().filter(|done| done.may_begin_with(head));
+        of_chain.chain(of_done.flat_map(|done| [done.size, done.size.saturating_add(1)])).collect()
     }
 
     /// The generation that begins with all that a file holds.
-    pub(crate) fn copy_of(&self, candidate: &Candidate, around: &mut dyn Surroundings) -> Option<usize> {
+    pub(crate) fn copy_of(
+        &self,
+        candidate: &Candidate,
+        walks: &mut Walks,
+        around: &mut dyn Surroundings,
+    ) -> Option<usize> {
         let head = candidate.head()?;
         if !self.chain.iter().any(|generation| generation.may_begin_with(&head)) {
             return None;
         }
-        let all = candidate.sample(u64::MAX, around)?;
+        // What is longer than all that it may be a copy of is none, and was not gone through to its end.
+        let all = candidate.all()?;
         self.chain.iter().rposition(|generation| {
             if !generation.may_begin_with(&head) || !candidate.may_be_copy_of(generation, &all) {
                 return false;
@@ -140,14 +159,15 @@ impl Source {
                     size.and_then(|size| Sample::of_file(file, size, all.at).ok())
                 }
                 Place::Packed(_) => {
-                    let stream = open_packed(&generation.path, &generation.inode, around);
-                    stream.ok().and_then(|stream| Sampler::new(stream).at(all.at).ok())
+                    let original = Candidate::known(&generation.path, generation.inode);
+                    let samples = walks.samples(&original, Aim::At(all.at), |_| vec![all.at], around);
+                    samples.ok().and_then(|mut samples| samples.all.pop())
                 }
                 Place::Away => None,
             };
             // Of one that cannot be opened now it is a copy as far as is remembered of it.
             let mut seems_copy = || {
-                let sample = candidate.sample(generation.seen(), around).filter(|_| generation.is_parked());
+                let sample = candidate.sample(generation.seen(), walks, around).filter(|_| generation.is_parked());
                 sample.is_some_and(|sample| sample.fit(generation) != Fit::No)
             };
             let is_same = |copy: &Copy| copy.of == generation.id && copy.identity() == candidate.identity;
@@ -157,14 +177,19 @@ impl Source {
     }
 
     /// What is done with and of which a file is a copy, as far as that was read.
-    pub(crate) fn done_copied_by(&self, candidate: &Candidate, around: &mut dyn Surroundings) -> Option<&DoneState> {
+    pub(crate) fn done_copied_by(
+        &self,
+        candidate: &Candidate,
+        walks: &mut Walks,
+        around: &mut dyn Surroundings,
+    ) -> Option<&DoneState> {
         let head = candidate.head()?;
         let may_be = |done: &&DoneState| done.may_begin_with(&head);
         self.done.iter().filter(may_be).find(|done| {
             if !candidate.is_packed && candidate.size != done.size {
                 return false;
             }
-            candidate.sample(done.size, around).is_some_and(|sample| sample.is_copy_of(done))
+            candidate.sample(done.size, walks, around).is_some_and(|sample| sample.is_copy_of(done))
         })
     }
 }

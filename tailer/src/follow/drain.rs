@@ -7,6 +7,7 @@ use crate::follow::generation::{Asked, Generation, Phase, Place};
 use crate::follow::happening::Happening;
 use crate::follow::reading::{Hands, Step, conclude, step};
 use crate::follow::settings::Settings;
+use crate::packed::TAKE_COST_BYTES;
 
 /// What it came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +39,8 @@ pub fn drain(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Sett
         match step(generation, hands) {
             Step::Went(bytes) => {
                 generation.recover(hands.happenings);
-                *left = left.saturating_sub(bytes);
+                let taken = if matches!(generation.place, Place::Packed(_)) { TAKE_COST_BYTES } else { 0 };
+                *left = left.saturating_sub(bytes + taken);
                 if *left == 0 {
                     return Outcome::Behind;
                 }

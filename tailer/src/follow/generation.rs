@@ -125,6 +125,8 @@ pub struct Generation {
     pub skipped: Option<u64>,
     /// The zeros behind `seen`.
     pub blank: Blank,
+    /// How much was taken of a packed file that gave nothing.
+    pub unyielding: u64,
     /// When the file was last looked at before a read that found its end.
     pub at_end: Option<Stamp>,
     /// How long the file was at the last look.
@@ -184,6 +186,7 @@ impl Generation {
             zeros_until: 0,
             skipped: None,
             blank: Blank::default(),
+            unyielding: 0,
             at_end: None,
             size: 0,
             longest: 0,
@@ -217,6 +220,15 @@ impl Generation {
     /// Offset behind the last byte that was read.
     pub fn seen(&self) -> u64 {
         self.read + self.held.len() as u64
+    }
+
+    /// Longer it is not.
+    pub fn bytes_max(&self) -> u64 {
+        match &self.place {
+            Place::Open(file) => file.metadata().map_or(u64::MAX, |metadata| metadata.len()),
+            Place::Packed(_) => u64::MAX,
+            Place::Away => self.size.max(self.longest).max(self.seen()),
+        }
     }
 
     /// Whether it has the live name.

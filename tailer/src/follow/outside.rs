@@ -30,9 +30,14 @@ impl Source {
         self.chain.iter().map(Generation::blank_bytes).max().unwrap_or(0)
     }
 
-    /// How far the zeros were looked at that its files end in.
+    /// How far the zeros were looked at that its files end in, and how much of packed ones gave nothing.
     pub fn looked_at_bytes(&self) -> u64 {
-        self.chain.iter().map(|generation| generation.blank.until()).sum()
+        self.chain.iter().map(|generation| generation.blank.until() + generation.unyielding).sum()
+    }
+
+    /// Whether packed files are gone through before anything is decided, and read.
+    pub fn is_comparing(&self) -> bool {
+        self.walks.are_under_way()
     }
 
     /// Whether its name is a mount of its own, in which a rotation by renaming cannot be seen.

@@ -23,7 +23,7 @@ use crate::guard::GUARD_BYTES_MAX;
 use crate::lines::{End, Lines, SourceId};
 use crate::open::{Refusal, Stamp, errno};
 use crate::output::Output;
-use crate::packed::{BEGINNING_BYTES, packer};
+use crate::packed::{BEGINNING_BYTES, TAKE_COST_BYTES, goes_on, packer};
 
 /// Most bytes that one step reads.
 pub const READ_BYTES_MAX: usize = 256 << 10;
@@ -128,6 +128,10 @@ pub fn step(generation: &mut Generation, hands: &mut Hands<'_>) -> Step {
             Step::Full
         }
         Fetched::End => Step::AtEnd,
+        Fetched::Nothing => {
+            generation.unyielding += TAKE_COST_BYTES as u64;
+            Step::Went(TAKE_COST_BYTES)
+        }
         Fetched::Truncated(truncation) => Step::Truncated(truncation),
         Fetched::Failed(errno) => {
             generation.at_end = None;
@@ -211,6 +215,8 @@ pub fn verify(generation: &Generation) -> Result<Option<Truncation>, Errno> {
 
 enum Fetched {
     Bytes(Range<usize>),
+    /// What was taken of a packed file gave nothing yet.
+    Nothing,
     End,
     Truncated(Truncation),
     Failed(Errno),
@@ -222,6 +228,7 @@ fn fetch(generation: &mut Generation, buffer: &mut [u8], most: usize) -> Fetched
         return match stream.read(&mut buffer[..most]) {
             Ok(0) => Fetched::End,
             Ok(read) => Fetched::Bytes(0..read),
+            Err(error) if goes_on(&error) => Fetched::Nothing,
             Err(error) => Fetched::Failed(errno(&error)),
         };
     }

@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use crate::follow::generation::Generation;
 use crate::follow::memory::{Memory, read_up_to};
 use crate::guard::GUARD_BYTES_MAX;
+use crate::packed::{TAKE_COST_BYTES, goes_on};
 use crate::state::DoneState;
 
 /// What a file has at its beginning and before an offset.
@@ -97,20 +98,27 @@ impl Sampler {
         Sampler { stream, memory: Memory::default(), at: 0, buffer: vec![0; 64 << 10] }
     }
 
-    /// The sample at `offset`, which is not before the last one.
+    /// The sample at `offset`, which is not before the last one. Of `left` what it cost is taken: what was read, and
+    /// what each read took of the file.
     ///
     /// # Errors
-    /// Those of the stream.
-    pub fn at(&mut self, offset: u64) -> io::Result<Sample> {
-        debug_assert!(offset >= self.at, "a stream does not go back");
+    /// `WouldBlock`: it is further away than that; the next call goes on. Else those of the stream.
+    pub fn at_within(&mut self, offset: u64, left: &mut u64) -> io::Result<Sample> {
         while self.at < offset {
+            if *left == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
             let most = (offset - self.at).min(self.buffer.len() as u64) as usize;
-            match self.stream.read(&mut self.buffer[..most])? {
-                0 => break,
-                read => {
+            let read = self.stream.read(&mut self.buffer[..most]);
+            *left = left.saturating_sub((read.as_ref().map_or(0, |read| *read) + TAKE_COST_BYTES) as u64);
+            match read {
+                Ok(0) => break,
+                Ok(read) => {
                     self.memory.push(&self.buffer[..read]);
                     self.at += read as u64;
                 }
+                Err(error) if goes_on(&error) => {}
+                Err(error) => return Err(error),
             }
         }
         let Memory::Bytes { head, tail: before } = self.memory.clone() else {

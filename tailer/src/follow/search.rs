@@ -80,12 +80,19 @@ impl Source {
                 candidate.file = Some(file).filter(|_| !candidate.is_packed);
             }
             let seen = generation.seen();
-            if !candidate.is_packed || candidate.unpack(|_| vec![seen, seen + 1], false, around).is_ok() {
+            let size = if let Phase::Sought { size, .. } = generation.phase { size.unwrap_or(0) } else { 0 };
+            let stops = [seen, seen + 1, size, size.saturating_add(1)];
+            let ends = |head: &[u8]| if generation.may_begin_with(head) { stops.to_vec() } else { Vec::new() };
+            if !candidate.is_packed || candidate.unpack(ends, false, &mut self.walks, around).is_ok() {
                 candidates.push(candidate);
             }
         }
-        let (fits, _) = judge(&self.chain[index], &mut candidates, self.settings.writers, around);
-        let choice = choose(&fits, &candidates, around).filter(|choice| choice.fit == Fit::Full);
+        let (fits, _) = judge(&self.chain[index], &mut candidates, self.settings.writers, &mut self.walks, around);
+        let choice = choose(&fits, &candidates, &mut self.walks, around).filter(|choice| choice.fit == Fit::Full);
+        if self.walks.are_under_way() {
+            // It may be in one that is not gone through yet.
+            return true;
+        }
         let Some(choice) = choice else { return false };
         let candidate = candidates.swap_remove(choice.at);
         self.go_on_in(index, candidate, choice, now, around);

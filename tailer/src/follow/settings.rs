@@ -121,6 +121,11 @@ pub trait Surroundings {
     /// `Unsupported`: it is packed in a way that is not read.
     fn unpack(&mut self, file: File, path: &Path) -> io::Result<Box<dyn Read>>;
 
+    /// How many bytes may still be unpacked in this look to be compared. `None`: all.
+    fn unpack_left(&mut self) -> Option<&mut u64> {
+        None
+    }
+
     /// Whether we write this file ourselves.
     fn is_ours(&self, identity: &Identity) -> bool;
 

@@ -9,13 +9,14 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 
-use crate::follow::candidate::{Candidate, Obstacle, open_packed, unpacked};
+use crate::follow::candidate::{Candidate, Obstacle, open_packed};
 use crate::follow::copies::Copy;
 use crate::follow::done::DONE_MAX;
 use crate::follow::generation::{Generation, Phase, Place};
 use crate::follow::happening::Happening;
 use crate::follow::memory::Memory;
 use crate::follow::settings::Surroundings;
+use crate::follow::walk::Walks;
 use crate::identity::{Identity, Origin};
 use crate::lease::Writers;
 use crate::open::{At, Found, Opened, Stamp, errno, is_out_of_descriptors, look};
@@ -64,6 +65,7 @@ impl Source {
     ) {
         self.list_at = None;
         self.chain.iter_mut().for_each(|generation| generation.seek_again(now));
+        self.walks.begin();
         let (mut candidates, here) = self.unknown(now, around);
         // A closed file is opened under the name that it has by now: a copy of it is told by its content.
         let sought = self.sought();
@@ -73,13 +75,24 @@ impl Source {
             return self.list(is_first, restored, now, around);
         }
         self.unpack(&mut candidates, &here, now, around);
+        if self.is_postponed(now) {
+            return;
+        }
         self.find_rests(&mut candidates, now, around);
+        if self.is_postponed(now) {
+            return;
+        }
         if self.sought() > 0 {
             // It may be in one that cannot be unpacked yet.
             candidates.retain(|candidate| !candidate.is_packed);
         }
-        let verdicts: Vec<Verdict> =
-            candidates.iter().map(|candidate| self.judge(candidate, &here, is_first, restored, around)).collect();
+        let mut walks = std::mem::take(&mut self.walks);
+        let mut judge = |candidate| self.judge(candidate, &here, is_first, restored, &mut walks, around);
+        let verdicts: Vec<Verdict> = candidates.iter().map(&mut judge).collect();
+        self.walks = walks;
+        if self.is_postponed(now) {
+            return;
+        }
         if self.verify() {
             // A file was truncated while others were compared with it: a copy of it may be taken for something else, or
             // is not among them yet.
@@ -124,6 +137,19 @@ impl Source {
             // Not before: what is gone may have been packed.
             self.forget_gone(&here);
         }
+        if !self.is_postponed(now) {
+            self.walks.end();
+        }
+    }
+
+    /// Whether nothing is to be decided before the next look, for a packed file is not gone through yet.
+    fn is_postponed(&mut self, now: Instant) -> bool {
+        let is_postponed = self.walks.are_under_way();
+        if is_postponed {
+            self.walks.end();
+            self.list_at = Some(now);
+        }
+        is_postponed
     }
 
     /// Rotated files by their names, oldest first. Most rotators give the newest the smallest number. Where files tell
@@ -265,6 +291,7 @@ impl Source {
         here: &HashSet<Identity>,
         is_first: bool,
         restored: Option<&SourceState>,
+        walks: &mut Walks,
         around: &mut dyn Surroundings,
     ) -> Verdict {
         if candidate.obstacle.is_some() {
@@ -282,7 +309,7 @@ impl Source {
                 return if is_written && (is_copy || !is_first) { Verdict::Undecided } else { Verdict::Missed };
             }
         }
-        if let Some(index) = self.copy_of(candidate, around) {
+        if let Some(index) = self.copy_of(candidate, walks, around) {
             return Verdict::CopyOf(index);
         }
         // What was forgotten is older than all that is not. Else a file that could not be opened yet may be older than
@@ -298,9 +325,10 @@ impl Source {
         if let Some(done) = candidate.head().filter(|_| candidate.is_packed).and_then(was_plain) {
             return Verdict::Moved(done);
         }
-        if let Some(done) = self.done_copied_by(candidate, around) {
-            let mut has_more = || candidate.sample(done.size + 1, around).is_some_and(|sample| sample.at > done.size);
-            let goes_on = done.offset.is_some() && candidate.is_packed && has_more();
+        if let Some(done) = self.done_copied_by(candidate, walks, around) {
+            let mut more =
+                || candidate.sample(done.size + 1, walks, around).is_some_and(|sample| sample.at > done.size);
+            let goes_on = done.offset.is_some() && candidate.is_packed && more();
             let identity = done.origin.identity;
             return if goes_on { Verdict::GoesOn(identity) } else { Verdict::Moved(identity) };
         }
@@ -369,7 +397,9 @@ impl Source {
     fn go_on_behind(&mut self, done: Identity, candidate: Candidate, now: Instant, around: &mut dyn Surroundings) {
         let Some(index) = self.done.iter().position(|other| other.origin.identity == done) else { return };
         let offset = self.done[index].offset.unwrap_or_default();
-        let Some((memory, stream)) = unpacked(&candidate, offset, offset, around) else { return self.list_again(now) };
+        let Ok((memory, stream)) = self.walks.stream(&candidate, offset, offset, around) else {
+            return self.list_again(now);
+        };
         self.done.remove(index);
         let id = self.new_id();
         let origin = Origin { identity: candidate.identity, epoch: 0 };

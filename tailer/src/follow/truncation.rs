@@ -8,7 +8,7 @@ use std::fs::File;
 use std::time::Instant;
 
 use crate::follow::blank::Blank;
-use crate::follow::candidate::{Candidate, Obstacle, unpacked};
+use crate::follow::candidate::{Candidate, Obstacle};
 use crate::follow::choice::{Choice, choose};
 use crate::follow::generation::{Generation, Phase, Place};
 use crate::follow::happening::{Happening, Truncation};
@@ -18,6 +18,7 @@ use crate::follow::reading::verify;
 use crate::follow::replaced::Doubt;
 use crate::follow::sample::{Fit, Sample};
 use crate::follow::settings::Surroundings;
+use crate::follow::walk::Walks;
 use crate::guard::GUARD_BYTES_MAX;
 use crate::identity::{Identity, Origin};
 use crate::lease::Writers;
@@ -47,6 +48,8 @@ impl Source {
         while index < self.chain.len() {
             if let Phase::Truncated(truncation) = self.chain[index].phase {
                 is_sought |= self.end_one(index, truncation, now);
+                // From here on other places of other files matter.
+                self.walks = Walks::default();
                 self.is_changed = true;
             }
             index += 1;
@@ -124,8 +127,13 @@ impl Source {
         if self.find_renamed(index, now, around) {
             return;
         }
-        let (fits, is_undecided) = judge(&self.chain[index], candidates, self.settings.writers, around);
-        let Some(choice) = choose(&fits, candidates, around) else {
+        let (fits, is_undecided) =
+            judge(&self.chain[index], candidates, self.settings.writers, &mut self.walks, around);
+        let choice = choose(&fits, candidates, &mut self.walks, around);
+        if self.walks.are_under_way() {
+            return;
+        }
+        let Some(choice) = choice else {
             if self.truncated_at.is_some() {
                 // It is looked for once more before it is missed.
             } else if self.lacks_descriptor(around)
@@ -233,8 +241,9 @@ impl Source {
         let seen = generation.seen();
         let mut had = candidate.size;
         let bytes = if candidate.is_packed {
-            had = candidate.sample(size.unwrap_or(0), around).map_or(u64::MAX, |sample| sample.at);
-            let Some((memory, stream)) = unpacked(&candidate, generation.read, seen, around) else {
+            let end = candidate.sample(size.unwrap_or(0), &mut self.walks, around);
+            had = end.map_or(u64::MAX, |sample| sample.at);
+            let Ok((memory, stream)) = self.walks.stream(&candidate, generation.read, seen, around) else {
                 return self.list_again(now);
             };
             generation.memory = memory;
@@ -310,6 +319,7 @@ pub(crate) fn judge(
     generation: &Generation,
     candidates: &mut [Candidate],
     writers: fn(&File) -> Writers,
+    walks: &mut Walks,
     around: &mut dyn Surroundings,
 ) -> (Vec<(Fit, u64, usize)>, bool) {
     let mut fits = Vec::new();
@@ -321,7 +331,7 @@ pub(crate) fn judge(
         if candidate.head().is_some_and(|head| !generation.may_begin_with(&head)) {
             continue;
         }
-        let Some(sample) = candidate.sample(generation.seen(), around) else {
+        let Some(sample) = candidate.sample(generation.seen(), walks, around) else {
             // What is packed in a way that is not read stays so.
             is_undecided |= !matches!(candidate.obstacle, Some(Obstacle::Packing(_)));
             continue;
@@ -331,7 +341,7 @@ pub(crate) fn judge(
         if fit == Fit::Short && is_written() {
             is_undecided = true;
         } else if fit != Fit::No {
-            let more = if fit == Fit::Full { candidate.sample(generation.seen() + 1, around) } else { None };
+            let more = if fit == Fit::Full { candidate.sample(generation.seen() + 1, walks, around) } else { None };
             fits.push((fit, more.unwrap_or(sample).at, index));
         }
     }

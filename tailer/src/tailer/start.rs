@@ -31,6 +31,7 @@ use crate::outputs::{Kind, Outputs};
 use crate::roster::Roster;
 use crate::share::Lots;
 use crate::siblings::directories::Directories;
+use crate::slices::Slices;
 use crate::sources::Found;
 use crate::sources::globs::Globs;
 use crate::spool::set::Spools;
@@ -133,6 +134,7 @@ impl Tailer {
             open: 0,
             starved: Vec::new(),
             open_starved: 0,
+            slices: Slices::default(),
             has_fed: false,
             failures: 0,
             lots: Lots::default(),

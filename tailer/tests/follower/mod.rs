@@ -91,6 +91,8 @@ pub struct Beside {
     pub others: Vec<PathBuf>,
     /// Another log that is followed begins with all that any file has.
     pub has_twin: bool,
+    /// What a look may still unpack to compare it. `None`: all.
+    pub unpack_left: Option<u64>,
 }
 
 impl Surroundings for Beside {
@@ -126,6 +128,10 @@ impl Surroundings for Beside {
 
     fn unpack(&mut self, file: File, _path: &Path) -> io::Result<Box<dyn Read>> {
         Ok(Box::new(flate2::read::MultiGzDecoder::new(file)))
+    }
+
+    fn unpack_left(&mut self) -> Option<&mut u64> {
+        self.unpack_left.as_mut()
     }
 
     fn is_ours(&self, identity: &Identity) -> bool {
@@ -228,17 +234,24 @@ impl Follower {
 
     /// One look and reads until nothing is behind.
     pub fn turn_with(&mut self, hints: Hints) -> Standing {
-        self.source.look(self.now, hints, &mut self.beside);
+        self.look(hints);
         for _ in 0..10_000 {
             let standing = self.read();
             if self.source.wants_look() {
-                self.source.look(self.now, Hints::default(), &mut self.beside);
+                self.look(Hints::default());
             } else if standing != Standing::Behind || !self.delivers {
                 self.happenings.extend(self.source.take_happenings());
                 return standing;
             }
         }
         panic!("it never comes to rest");
+    }
+
+    /// Packed files are gone through in as many looks as it takes reads.
+    fn look(&mut self, hints: Hints) {
+        self.beside.unpack_left = Some(1);
+        self.source.look(self.now, hints, &mut self.beside);
+        self.beside.unpack_left = None;
     }
 
     pub fn read(&mut self) -> Standing {

@@ -231,6 +231,8 @@ impl Follower {
         let mut directories = Directories::new(self.now);
         let (taken, config, also) = (Taken::default(), Config::default(), BTreeSet::new());
         let mut around = Around::new(ID, &mut self.siblings, &also, &mut directories, &taken, &config);
+        // Packed files are gone through in as many looks as it takes reads.
+        around.unpack_left = Some(1);
         // Root can open everything.
         let before = setfsuid(Uid::from_raw(NOBODY));
         source.look(self.now, hints, &mut around);
