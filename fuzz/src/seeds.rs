@@ -13,7 +13,7 @@ use standpipe_tailer::stage::file::{RecordFile, Setting};
 use standpipe_tailer::stage::message::Messages;
 use standpipe_tailer::state::{GenerationState, SourceState};
 
-use crate::targets::{AREA_BYTES, BOOT};
+use crate::targets::{AREA_BYTES, BASE, BOOT};
 
 const START_NS: i64 = 1_795_255_200_000_000_000;
 
@@ -109,7 +109,8 @@ pub(crate) fn log_states() -> Vec<Vec<u8>> {
     vec![text.into_bytes(), b"standpipe 1\n".to_vec(), Vec::new()]
 }
 
-pub(crate) fn checkpoints() -> Vec<Vec<u8>> {
+/// What a state file says.
+pub(crate) fn states() -> Vec<SourceState> {
     let origin = Origin { identity: Identity { dev: 1, ino: 2, born_ns: START_NS }, epoch: 3 };
     let generation = GenerationState {
         origin,
@@ -124,9 +125,27 @@ pub(crate) fn checkpoints() -> Vec<Vec<u8>> {
         generations: vec![generation.clone(), GenerationState { copy: Some(origin.identity), ..generation.clone() }],
         ..SourceState::default()
     };
-    [vec![], vec![state("/l/a.log")], vec![state("/l/a.log"), state("/l/b\u{fc}.log")]]
-        .map(|states| form::render(&states))
-        .to_vec()
+    vec![state("/l/a.log"), state("/l/b\u{fc}.log")]
+}
+
+pub(crate) fn checkpoints() -> Vec<Vec<u8>> {
+    let states = states();
+    [&states[..0], &states[..1], &states].map(form::render).to_vec()
+}
+
+/// Changes of [`states`].
+pub(crate) fn changes() -> Vec<Vec<u8>> {
+    let states = states();
+    let mut bytes = form::changes::head(BASE);
+    let mut seeds = vec![bytes.clone()];
+    let mut sum = BASE;
+    for (changed, gone) in [(&states[..1], None), (&states[..0], Some(states[1].path.as_path())), (&states, None)] {
+        let (line, next) = form::changes::line(sum, changed, gone);
+        bytes.extend(line);
+        seeds.push(bytes.clone());
+        sum = next;
+    }
+    seeds
 }
 
 pub(crate) fn stages() -> Vec<Vec<u8>> {

@@ -37,6 +37,8 @@ const NOW_NS: i64 = 1_795_255_200_000_000_000;
 const UNPACKED_BYTES_MAX: u64 = 64 << 20;
 /// How large the areas of a stage record are here.
 pub(crate) const AREA_BYTES: usize = 4096;
+/// The checksum of the state file that changes belong to here.
+pub(crate) const BASE: u64 = 0x0123_4567_89ab_cdef;
 pub(crate) const BOOT: &str = "11111111-2222-3333-4444-555555555555";
 
 const TOML: &[&[u8]] =
@@ -101,6 +103,14 @@ pub const ALL: &[Target] = &[
         mend: sum_of_checkpoint,
         read: checkpoint,
         memory_max: 16 * MIB,
+    },
+    Target {
+        name: "changes",
+        seeds: seeds::changes,
+        words: JSON,
+        mend: sums_of_changes,
+        read: changes,
+        memory_max: 8 * MIB,
     },
     Target { name: "stage", seeds: seeds::stages, words: &[], mend: as_it_is, read: stage, memory_max: 4 * MIB },
     Target {
@@ -170,6 +180,18 @@ fn sum_of_checkpoint(input: &mut [u8]) {
     let sum = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&input[line + 1..]));
     let end = line - 2;
     input[end - HEX..end].copy_from_slice(sum.as_bytes());
+}
+
+/// Each line but the first has the XXH3 of what is behind it, seeded with that of the line before.
+fn sums_of_changes(input: &mut [u8]) {
+    const BEFORE_SUM: usize = b"{\"checksum\":\"xxh3-64:".len();
+    const HEX: usize = 16;
+    let mut seed = BASE;
+    for line in input.split_inclusive_mut(|byte| *byte == b'\n').skip(1) {
+        let Some((begin, covered)) = line.split_at_mut_checked(BEFORE_SUM + HEX) else { continue };
+        seed = xxhash_rust::xxh3::xxh3_64_with_seed(covered, seed);
+        begin[BEFORE_SUM..].copy_from_slice(format!("{seed:016x}").as_bytes());
+    }
 }
 
 thread_local! {
@@ -257,6 +279,17 @@ fn log_state(input: &[u8]) {
 fn checkpoint(input: &[u8]) {
     if let Ok(states) = form::parse(input) {
         assert_eq!(form::parse(&form::render(&states)).as_ref(), Ok(&states), "what is read can be written");
+    }
+}
+
+fn changes(input: &[u8]) {
+    let mut states = seeds::states();
+    if let Ok(Some(end)) = form::changes::apply(input, BASE, &mut states) {
+        assert!(end.bytes <= input.len(), "no more counts than is there");
+        let written = [form::changes::head(BASE), form::changes::line(BASE, &states, []).0].concat();
+        let mut again = Vec::new();
+        let whole = form::changes::apply(&written, BASE, &mut again).expect("our own version").expect("our own head");
+        assert_eq!((again, whole.bytes), (states, written.len()), "what is read can be written");
     }
 }
 

@@ -52,6 +52,7 @@ table! {
     status_of_the_tailer: "tailer-status";
     states_of_logs: "log-state";
     checkpoints: "checkpoint";
+    changes_of_checkpoints: "changes";
     stage_records: "stage";
     policies: "policy";
     configurations_in_toml: "tailer-toml";

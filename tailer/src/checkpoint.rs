@@ -2,13 +2,14 @@
 //! next run goes on where this one ended.
 //!
 //! Invariants:
-//! - one tailer a state file, by the lock `FILE.lock` (rooms below: [`form`], `files`, `lock`);
+//! - one tailer a state file, by the lock `FILE.lock` (rooms below: [`form`], `files`, `journal`, `lock`);
 //! - from the first save on, whatever fails or is killed, `FILE` or the generation before it, `FILE.1`, is whole. Only
 //!   what is durable becomes `FILE.1`, and it does before it is replaced: power loss may take what was saved without a
 //!   sync, never both;
 //! - what cannot be read is never passed over in silence: the previous generation is used and a finding says so, or the
 //!   declared policy decides. What a newer version wrote is never replaced.
-//! - every save writes everything anew, so nothing that a failed sync may have lost is ever relied on;
+//! - a save writes everything anew, so nothing that a failed sync may have lost is ever relied on; where that is much, it adds
+//!   what changed to the journal of a `FILE` that is durable ([`journal`]), and of that the same holds;
 //! - where `FILE` is a mount of its own, which nothing can be renamed over, it is written in place: after the same bytes
 //!   are durable as `FILE.1`.
 //!
@@ -18,6 +19,7 @@
 pub mod durable;
 mod files;
 pub mod form;
+mod journal;
 mod lock;
 mod spelling;
 #[cfg(test)]
@@ -30,8 +32,9 @@ use standpipe_common::error::{Error, Result};
 use standpipe_common::shown::Shown as _;
 
 use crate::state::SourceState;
-use files::{Files, Found};
-use form::{EMPTY, VERSION};
+use files::{Files, Found, newer};
+use form::EMPTY;
+use journal::{Journal, SMALL_BYTES};
 
 /// What is done when neither the state file nor the generation before it can be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,6 +76,7 @@ pub struct Opened {
 #[derive(Debug)]
 pub struct Checkpoint {
     files: Files,
+    journal: Journal,
     /// What stands at `FILE`.
     current: Current,
     _lock: File,
@@ -102,8 +106,15 @@ impl Checkpoint {
         files.require_safe_way()?;
         let lock = lock::take(path, &files.lock)?;
         files.try_out()?;
-        let current = files::read(&files.file);
-        let previous = if matches!(current, Found::Whole(_)) { Found::Absent } else { files::read(&files.previous) };
+        let mut journal = Journal::of(path);
+        journal.require_own()?;
+        let mut current = files::read(&files.file);
+        let mut previous =
+            if matches!(current, Found::Whole(_)) { Found::Absent } else { files::read(&files.previous) };
+        let lost = match (&mut current, &mut previous) {
+            (Found::Whole(saved), _) | (_, Found::Whole(saved)) => journal.take_up(saved)?,
+            _ => None,
+        };
         // A file that somebody made beforehand is no state; where there was one before, it has lost it.
         let is_new = current == Found::Damaged(EMPTY.to_owned()) && previous == Found::Absent;
         let current = if is_new { Found::Absent } else { current };
@@ -115,6 +126,7 @@ impl Checkpoint {
             (_, previous) => Current::Damaged { previous_is_whole: matches!(previous, Found::Whole(_)) },
         };
         let (start, mut findings) = choose(&files, current, previous, on_corrupt)?;
+        findings.extend(lost);
         if files.is_mount {
             findings.push(format!(
                 "{} is a mount of its own and is written in place; what stands beside it is outside of that mount: \
@@ -122,7 +134,7 @@ impl Checkpoint {
                 path.shown()
             ));
         }
-        Ok(Opened { checkpoint: Checkpoint { files, current: standing, _lock: lock }, start, findings })
+        Ok(Opened { checkpoint: Checkpoint { files, journal, current: standing, _lock: lock }, start, findings })
     }
 
     /// Replaces what was saved by these states, whose paths differ. A durable save survives power loss, any other the
@@ -131,14 +143,28 @@ impl Checkpoint {
     /// # Errors
     /// The disk's. What was saved before still stands; the next save is to be durable again if this one was to be.
     pub fn save(&mut self, states: &[SourceState], durable: bool) -> Result<()> {
-        let saved = self.replace(&form::render(states), durable);
+        if self.current == Current::Durable && !self.files.is_mount && self.journal.append(states.iter(), durable)? {
+            return Ok(());
+        }
+        let bytes = form::render(states);
+        // What changes are added to, or takes the place of changes that may be durable, is durable. Both are seldom.
+        let is_durable = durable || bytes.len() > SMALL_BYTES || self.journal.may_be_there();
+        let saved = self.replace(&bytes, is_durable).and_then(|()| self.journal.begin(&bytes, states));
         // What is left of a failure takes the room that may be what is missing.
         saved.inspect_err(|_| self.files.remove_new())
+    }
+
+    /// The next save leaves everything in one file: so a tailer that knows of no journal can go on.
+    pub fn write_all_next(&mut self) {
+        self.journal.write_all_next();
     }
 
     fn replace(&mut self, bytes: &[u8], durable: bool) -> Result<()> {
         if self.files.is_mount {
             return self.replace_in_place(bytes);
+        }
+        if !self.files.is_there() {
+            self.current = Current::Absent;
         }
         // What replaces nothing or damage may be all that is whole.
         let sync = durable || !matches!(self.current, Current::Whole | Current::Durable);
@@ -180,25 +206,21 @@ impl Checkpoint {
 fn choose(files: &Files, current: Found, previous: Found, on_corrupt: OnCorrupt) -> Result<(Start, Vec<String>)> {
     let file = files.file.shown();
     let before = files.previous.shown();
-    let newer = |path: &Path, version| {
-        let use_newer = format!("it has version {version} and this tailer knows {VERSION}: start a newer tailer");
-        Err(Error::because("use", path, use_newer))
-    };
     let (why, why_before) = match (current, previous) {
-        (Found::Whole(states), _) => return Ok((Start::Known(states), Vec::new())),
+        (Found::Whole(saved), _) => return Ok((Start::Known(saved.states), Vec::new())),
         (Found::Absent, Found::Absent) => return Ok((Start::First, Vec::new())),
-        (Found::Newer(version), _) => return newer(&files.file, version),
-        (_, Found::Newer(version)) => return newer(&files.previous, version),
-        (Found::Absent, Found::Whole(states)) => {
+        (Found::Newer(version), _) => return Err(newer(&files.file, version)),
+        (_, Found::Newer(version)) => return Err(newer(&files.previous, version)),
+        (Found::Absent, Found::Whole(saved)) => {
             let finding = format!("{file} is not there, going on from the state before it, {before}");
-            return Ok((Start::Known(states), vec![finding]));
+            return Ok((Start::Known(saved.states), vec![finding]));
         }
-        (Found::Damaged(why), Found::Whole(states)) => {
+        (Found::Damaged(why), Found::Whole(saved)) => {
             let finding = format!(
                 "{file} is damaged ({why}), going on from the state before it, {before}; the damaged one is kept as {}",
                 files.damaged.shown(),
             );
-            return Ok((Start::Known(states), vec![finding]));
+            return Ok((Start::Known(saved.states), vec![finding]));
         }
         (Found::Absent, Found::Damaged(why)) => ("it is not there".to_owned(), why),
         (Found::Damaged(why), Found::Absent) => (why, "it is not there".to_owned()),

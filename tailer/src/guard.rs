@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 pub const GUARD_BYTES_MAX: usize = 4096;
 
 /// How many bytes, and their xxh3-64.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Guard {
     /// At most [`GUARD_BYTES_MAX`]. 0 says nothing.
     pub len: u32,
@@ -37,7 +37,7 @@ pub const HEAD_LENGTHS: [usize; 5] = [16, 64, 256, 1024, GUARD_BYTES_MAX];
 
 /// What a file begins with: a hash for each of [`HEAD_LENGTHS`] that it is known to have. A copy may end anywhere; it is
 /// known by the longest that it has, so by a quarter of its bytes at least.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Head {
     hashes: [u64; HEAD_LENGTHS.len()],
     known: usize,

@@ -181,6 +181,12 @@ impl Keeper {
         }
     }
 
+    /// The next save is the last of this run: it leaves one file each.
+    pub fn write_all_next(&mut self) {
+        self.checkpoint.iter_mut().for_each(Checkpoint::write_all_next);
+        self.durable.iter_mut().for_each(Durable::write_all_next);
+    }
+
     /// The run ends in order, and all that it delivered was taken.
     ///
     /// # Errors

@@ -34,7 +34,7 @@ impl SourceState {
 }
 
 /// A file that is done with.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct DoneState {
     /// Which life of which inode.
     pub origin: Origin,
@@ -59,7 +59,7 @@ impl DoneState {
 }
 
 /// How far a generation is delivered.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct GenerationState {
     /// Which life of which inode.
     pub origin: Origin,

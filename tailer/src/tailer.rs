@@ -246,6 +246,7 @@ impl Tailer {
     pub fn keep_last(&mut self, now: Instant) -> Result<()> {
         let repeated = |error| format!("{error}; the next run repeats what was delivered since the last save");
         let stored = |unsaved: Unsaved| Error::because("store", "the last state", repeated(unsaved.error));
+        self.keeper.write_all_next();
         self.save(true, now).map_err(stored)?;
         if within_a_moment(|| self.outputs.flows().iter().all(|flow| flow.taken == flow.delivered)) {
             self.keeper.end()?;

@@ -6,14 +6,15 @@
 //! another boot goes back to it, unless the run before ended in order, which the whole machine then did.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use standpipe_common::error::{Cannot, Result};
+use standpipe_common::error::Result;
 
-use super::files::{Found, read, remove_own, rename, write_anew};
+use super::files::{Found, beside, read, remove_own, rename, sync_dir_of, write_anew};
 use super::form::{self, Run};
+use super::journal::Journal;
 use crate::identity::Origin;
 use crate::state::SourceState;
 
@@ -33,6 +34,7 @@ pub struct Flow {
 #[derive(Debug)]
 pub struct Durable {
     path: PathBuf,
+    journal: Journal,
     run: Run,
     span: Duration,
     kept: BTreeMap<PathBuf, SourceState>,
@@ -65,20 +67,33 @@ impl Durable {
         let of_paths =
             |states: &[SourceState]| states.iter().map(|state| (state.path.clone(), state.clone())).collect();
         let run = Run { boot, has_ended: false };
-        let mut durable =
-            Durable { path, run, span, kept: of_paths(known), next: None, is_changed: true, is_there: false };
+        let mut durable = Durable {
+            journal: Journal::of(&path),
+            path,
+            run,
+            span,
+            kept: of_paths(known),
+            next: None,
+            is_changed: true,
+            is_there: false,
+        };
         let before = fs::read(&durable.path).ok().and_then(|bytes| form::run_of(&bytes));
-        let (Some(before), Found::Whole(states)) = (before, read(&durable.path)) else { return (durable, None) };
+        let (Some(before), Found::Whole(mut saved)) = (before, read(&durable.path)) else { return (durable, None) };
         if known.is_empty() {
             // The state was removed, to begin as for the first time.
             return (durable, None);
         }
+        // What of its journal does not count is a reason to go back further, which is told.
+        durable.journal.take_up(&mut saved).ok();
         (durable.is_changed, durable.is_there) = (before != durable.run, true);
+        if durable.is_changed {
+            durable.journal.write_all_next();
+        }
         if before.boot != durable.run.boot && before.has_ended {
             return (durable, None);
         }
         let is_cut = before.boot != durable.run.boot;
-        durable.kept.extend(of_paths(&states));
+        durable.kept.extend(of_paths(&saved.states));
         let back = is_cut.then(|| durable.kept.values().cloned().collect());
         (durable, back)
     }
@@ -127,6 +142,13 @@ impl Durable {
     pub fn end(&mut self) {
         self.run.has_ended = true;
         self.is_changed = true;
+        self.journal.write_all_next();
+    }
+
+    /// The next save leaves everything in one file.
+    pub fn write_all_next(&mut self) {
+        self.is_changed |= self.journal.may_be_there();
+        self.journal.write_all_next();
     }
 
     /// Writes it down if it changed, before anything is delivered, and else with a checkpoint that is durable.
@@ -134,12 +156,14 @@ impl Durable {
         if !self.is_changed || self.is_there && !is_durable {
             return Ok(());
         }
-        let states: Vec<SourceState> = self.kept.values().cloned().collect();
-        let fresh = with_ending(&self.path, ".new");
-        write_anew(&fresh, &form::render_of(Some(&self.run), &states), true)?;
-        rename("state-durable", &fresh, &self.path)?;
-        let dir = self.path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(dir).and_then(|dir| dir.sync_all()).cannot("sync", dir)?;
+        if !self.is_there || !self.journal.append(self.kept.values(), true)? {
+            let fresh = beside(&self.path, ".new");
+            let bytes = form::render_of(Some(&self.run), self.kept.values());
+            write_anew(&fresh, &bytes, true)?;
+            rename("state-durable", &fresh, &self.path)?;
+            sync_dir_of(&self.path)?;
+            self.journal.begin(&bytes, self.kept.values())?;
+        }
         (self.is_changed, self.is_there) = (false, true);
         Ok(())
     }
@@ -147,18 +171,15 @@ impl Durable {
 
 /// Where it is.
 pub fn path_of(state: &Path) -> PathBuf {
-    with_ending(state, ".durable")
+    beside(state, ".durable")
 }
 
 /// Removes it where nothing is delivered into a pipe: it would grow old.
 pub fn remove(state: &Path) -> Result<()> {
-    remove_own(&path_of(state))
-}
-
-fn with_ending(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
+    let path = path_of(state);
+    // Without what it belongs to it says nothing.
+    remove_own(&path)?;
+    Journal::of(&path).remove()
 }
 
 /// How many bytes are delivered again by going back from `known` to `before`, at most.
@@ -230,5 +251,52 @@ mod tests {
         assert_eq!(back, None);
         again.save(true).unwrap();
         assert_eq!(open("two", 60).1, Some(states(50)));
+    }
+    #[test]
+    fn of_many_sources_it_writes_what_changed_and_ends_as_one_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state.json");
+        let path = path_of(&state);
+        let changes = dir.path().join("state.json.durable.changes");
+        let many = |offset: u64| {
+            let template = states(7).remove(0);
+            let quiet =
+                (0..1000).map(|number| SourceState { path: format!("/b/{number:03}").into(), ..template.clone() });
+            let mut all = states(offset);
+            all.extend(quiet);
+            all.sort_by(|a, b| a.path.cmp(&b.path));
+            all
+        };
+        let start = Instant::now();
+        let open = |boot: &str| Durable::open(&state, boot.to_owned(), SPAN, &many(99));
+        let (mut durable, _) = Durable::open(&state, "one".to_owned(), SPAN, &many(1));
+        durable.begin().unwrap();
+        let file = || Identity::from(&fs::metadata(&path).unwrap());
+        let (mut base, mut bases) = (file(), 0);
+        let kept = |durable: &Durable| Some(durable.kept.values().cloned().collect::<Vec<_>>());
+        for round in 1..30u64 {
+            let now = start + SPAN * round as u32;
+            durable.note(&many(round), &[Flow { delivered: round, taken: round }], now);
+            durable.save(true).unwrap();
+            assert_eq!(open("two").1, kept(&durable), "{round}");
+            bases += u32::from(file() != base);
+            base = file();
+            if round == 10 {
+                // The next run puts it in one file.
+                durable = open("one").0;
+            }
+        }
+        assert_eq!(bases, 1);
+        assert!(fs::metadata(&changes).unwrap().len() < 10_000);
+        durable.write_all_next();
+        durable.save(true).unwrap();
+        assert!(!changes.exists());
+        assert_eq!(open("two").1, kept(&durable));
+        assert!(durable.kept[Path::new("/a")].generations[0].offset > 20, "it went on");
+        durable.end();
+        durable.save(true).unwrap();
+        assert_eq!(open("two").1, None);
+        remove(&state).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

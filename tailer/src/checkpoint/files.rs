@@ -1,10 +1,11 @@
 //! The files of a state: what is read from them, and the steps in which they are replaced.
 //!
 //! All of them lie in one directory: `FILE`, `FILE.1` (the generation before), `FILE.damaged` (one that could not be
-//! read; `FILE.damaged-2` and so on where there is one), `FILE.lock`, and `FILE.new` and `FILE.1.new` for the time of a
-//! save. What stands under one of these names and is not ours is never replaced or removed. Only [`super::Checkpoint`] knows
-//! in which order the steps are safe. No step leaves a file half written under a name that is read, but for
-//! [`Files::overwrite`], which is for a `FILE` that is a mount of its own: nothing can be renamed over that.
+//! read; `FILE.damaged-2` and so on where there is one), `FILE.lock`, `FILE.new` and `FILE.1.new` for the time of a
+//! save, and `FILE.changes`, which is the [journal](super::journal)'s. What stands under one of these names and is not ours
+//! is never replaced or removed. Only [`super::Checkpoint`] knows in which order the steps are safe. No step leaves a file
+//! half written under a name that is read, but for [`Files::overwrite`], which is for a `FILE` that is a mount of its own:
+//! nothing can be renamed over that.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -19,13 +20,13 @@ use standpipe_common::rename::rename_new;
 use standpipe_common::way::{self, Use, Way};
 use standpipe_common::{own, seam, sys};
 
-use super::form::{self, Flaw};
+use super::form::{self, Base, Flaw, VERSION};
 use crate::state::SourceState;
 
 /// Most files that are set aside under one name: with these there is something else to mend.
 const DAMAGED_MAX: u64 = 100;
 /// Positions and paths are nobody else's business.
-const MODE: u32 = 0o600;
+pub(super) const MODE: u32 = 0o600;
 
 /// What stands under a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,11 +34,19 @@ pub(super) enum Found {
     /// No such name.
     Absent,
     /// A generation.
-    Whole(Vec<SourceState>),
+    Whole(Saved),
     /// Something that cannot be read or is not what was written, and why.
     Damaged(String),
     /// A generation of this newer version.
     Newer(u64),
+}
+
+/// What a generation says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Saved {
+    pub(super) states: Vec<SourceState>,
+    /// What changes of it are known by. `None`: it has no checksum.
+    pub(super) base: Option<Base>,
 }
 
 /// Their paths.
@@ -56,12 +65,7 @@ pub(super) struct Files {
 
 impl Files {
     pub(super) fn new(path: &Path) -> Files {
-        let beside = |ending: &str| {
-            let mut name = path.as_os_str().to_owned();
-            name.push(ending);
-            PathBuf::from(name)
-        };
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let beside = |ending: &str| beside(path, ending);
         Files {
             file: path.to_owned(),
             previous: beside(".1"),
@@ -70,7 +74,7 @@ impl Files {
             is_mount: is_mount(path),
             next: beside(".new"),
             next_previous: beside(".1.new"),
-            dir: dir.to_owned(),
+            dir: dir_of(path).to_owned(),
         }
     }
 
@@ -113,6 +117,11 @@ impl Files {
     pub(super) fn remove_new(&self) {
         remove_own(&self.next).ok();
         remove_own(&self.next_previous).ok();
+    }
+
+    /// Whether something stands at `FILE`.
+    pub(super) fn is_there(&self) -> bool {
+        fs::symlink_metadata(&self.file).is_ok()
     }
 
     /// `FILE`, which is durable, becomes `FILE.1` as well. The first `FILE.1` of all is made durable at once: there is
@@ -185,8 +194,7 @@ impl Files {
 
     /// Makes the names durable.
     pub(super) fn sync_dir(&self) -> Result<()> {
-        seam::pass("state-sync-dir").cannot("sync", &self.dir)?;
-        File::open(&self.dir).and_then(|dir| dir.sync_all()).cannot("sync", &self.dir)
+        sync_dir_of(&self.file)
     }
 }
 
@@ -205,11 +213,35 @@ pub(super) fn read(path: &Path) -> Found {
     match opened.and_then(|mut file| seam::pass("state-read").and_then(|()| file.read_to_end(&mut bytes))) {
         Err(error) => Found::Damaged(cause(&error)),
         Ok(_) => match form::parse(&bytes) {
-            Ok(states) => Found::Whole(states),
+            Ok(states) => Found::Whole(Saved { states, base: form::base_of(&bytes) }),
             Err(Flaw::Newer(version)) => Found::Newer(version),
             Err(Flaw::Damaged(why)) => Found::Damaged(why),
         },
     }
+}
+
+/// The name of what stands beside a state file.
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+fn dir_of(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes the names durable that stand beside `path`.
+pub(super) fn sync_dir_of(path: &Path) -> Result<()> {
+    let dir = dir_of(path);
+    seam::pass("state-sync-dir").cannot("sync", dir)?;
+    File::open(dir).and_then(|dir| dir.sync_all()).cannot("sync", dir)
+}
+
+/// The refusal to use what a newer tailer wrote.
+pub(super) fn newer(path: &Path, version: u64) -> Error {
+    let use_newer = format!("it has version {version} and this tailer knows {VERSION}: start a newer tailer");
+    Error::because("use", path, use_newer)
 }
 
 /// Whether `path` itself, and not what a link there leads to, is a mount.

@@ -26,11 +26,13 @@
 //! A version above ours is taken at its word even where the checksum does not fit: that version may have another, and
 //! to refuse a damaged file by mistake costs less than to replace a newer one.
 
+pub mod changes;
 mod entry;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
+use std::marker::PhantomData;
 
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -50,6 +52,15 @@ pub const EMPTY: &str = "it is empty";
 pub const BEFORE_SUM: &[u8] = b"{\"checksum\":\"";
 const BEHIND_SUM: &[u8] = b"\",\n";
 
+/// A state file, as the changes that go with it name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// The checksum in its first line.
+    pub sum: u64,
+    /// Its length.
+    pub bytes: u64,
+}
+
 /// Why bytes are no state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Flaw {
@@ -63,13 +74,13 @@ pub enum Flaw {
 ///
 /// # Panics
 /// Two states have the same path (in debug builds; such a file could not be read).
-pub fn render(states: &[SourceState]) -> Vec<u8> {
+pub fn render<'a>(states: impl IntoIterator<Item = &'a SourceState>) -> Vec<u8> {
     render_of(None, states)
 }
 
 /// The same with what it says of a run.
-pub fn render_of(run: Option<&Run>, states: &[SourceState]) -> Vec<u8> {
-    let mut sorted: Vec<&SourceState> = states.iter().collect();
+pub fn render_of<'a>(run: Option<&Run>, states: impl IntoIterator<Item = &'a SourceState>) -> Vec<u8> {
+    let mut sorted: Vec<&SourceState> = states.into_iter().collect();
     sorted.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     debug_assert!(sorted.is_sorted_by(|a, b| a.path < b.path), "two states of one path");
     let mut bytes = first_line(0);
@@ -83,9 +94,7 @@ pub fn render_of(run: Option<&Run>, states: &[SourceState]) -> Vec<u8> {
     bytes.extend_from_slice(b"\"files\":{");
     for (at, state) in sorted.into_iter().enumerate() {
         bytes.extend_from_slice(if at == 0 { b"\n" } else { b",\n" });
-        json(&mut bytes, &spelling::of(&state.path));
-        bytes.push(b':');
-        json(&mut bytes, &Entry::of_source(state));
+        write_entry(&mut bytes, state);
     }
     bytes.extend_from_slice(b"\n}}\n");
     let sum = xxh3_64(&bytes[first_line_bytes..]);
@@ -126,6 +135,13 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<SourceState>, Flaw> {
     Ok(states)
 }
 
+/// Which state file these bytes are. `None`: none that has a checksum.
+pub fn base_of(bytes: &[u8]) -> Option<Base> {
+    let (line, rest) = bytes.split_at_checked(first_line(0).len())?;
+    let sum = xxh3_64(rest);
+    (line == first_line(sum)).then_some(Base { sum, bytes: bytes.len() as u64 })
+}
+
 /// What bytes that are whole say of a run.
 pub fn run_of(bytes: &[u8]) -> Option<Run> {
     serde_json::from_slice::<Header>(bytes).ok()?.run
@@ -149,25 +165,25 @@ struct Header {
 
 #[derive(Deserialize)]
 struct Content {
-    files: Entries,
+    files: Entries<Entry>,
 }
 
 /// By spelled path, each of them once: of two entries either could be the right one.
-struct Entries(BTreeMap<String, Entry>);
+struct Entries<T>(BTreeMap<String, T>);
 
-impl<'de> Deserialize<'de> for Entries {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Entries, D::Error> {
-        struct Each;
-        impl<'de> Visitor<'de> for Each {
-            type Value = Entries;
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Entries<T>, D::Error> {
+        struct Each<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Each<T> {
+            type Value = Entries<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("files by path")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<T>, A::Error> {
                 let mut entries = BTreeMap::new();
-                while let Some((path, entry)) = map.next_entry::<String, Entry>()? {
+                while let Some((path, entry)) = map.next_entry::<String, T>()? {
                     if entries.contains_key(&path) {
                         return Err(serde::de::Error::custom(format_args!("{path} is there twice")));
                     }
@@ -176,7 +192,7 @@ impl<'de> Deserialize<'de> for Entries {
                 Ok(Entries(entries))
             }
         }
-        deserializer.deserialize_map(Each)
+        deserializer.deserialize_map(Each(PhantomData))
     }
 }
 
@@ -204,6 +220,13 @@ impl Sum {
 
 fn first_line(sum: u64) -> Vec<u8> {
     [BEFORE_SUM, entry::Hash(sum).to_string().as_bytes(), BEHIND_SUM].concat()
+}
+
+/// A source by its path.
+fn write_entry(bytes: &mut Vec<u8>, state: &SourceState) {
+    json(bytes, &spelling::of(&state.path));
+    bytes.push(b':');
+    json(bytes, &Entry::of_source(state));
 }
 
 fn json(bytes: &mut Vec<u8>, value: &impl serde::Serialize) {

@@ -13,6 +13,7 @@ use crate::state::{DoneState, GenerationState};
 
 use standpipe_common::shown::Shown as _;
 
+mod journal;
 mod kills;
 
 /// What a run saved as its N-th.
@@ -234,6 +235,17 @@ fn a_state_that_is_not_there_gives_the_one_before_it_and_says_so() {
     assert_eq!(opened.start, Start::Known(states(1)));
     opened.checkpoint.save(&states(3), false).unwrap();
     assert_eq!(stand.content("state.json"), Some(states(3)));
+}
+
+#[test]
+fn a_state_that_somebody_removes_meanwhile_is_written_again() {
+    let stand = Stand::with_two();
+    let mut checkpoint = stand.open().checkpoint;
+    for (offset, is_durable) in [(3, true), (4, false), (5, true)] {
+        fs::remove_file(stand.state()).unwrap();
+        checkpoint.save(&states(offset), is_durable).unwrap();
+        assert_eq!(stand.content("state.json"), Some(states(offset)));
+    }
 }
 
 #[test]

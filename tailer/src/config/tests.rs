@@ -212,6 +212,8 @@ fn our_own_state_is_known_by_its_name() {
         ("/s/state.json", true),
         ("/s/state.json.1", true),
         ("/s/state.json.lock", true),
+        ("/s/state.json.changes", true),
+        ("/s/state.json.durable.changes", true),
         ("/s/state.json.stage-0123", true),
         ("/s/state.jsonl", false),
         ("/s/other.json", false),
