@@ -116,8 +116,8 @@ impl Surroundings for Around<'_> {
         self.also.iter().cloned().chain(named.filter(|path| !self.also.contains(path))).collect()
     }
 
-    fn others(&mut self) -> Vec<PathBuf> {
-        let mut others = self.siblings.others(self.directories);
+    fn others(&mut self, file: Option<&Identity>) -> Vec<PathBuf> {
+        let mut others = self.siblings.others(self.directories, file);
         others.retain(|path| !self.config.is_state(path));
         others
     }

@@ -51,6 +51,9 @@ const LOCAL: [u32; 27] = [
     0xF15F,      // ecryptfs
 ];
 
+/// Ext, xfs, btrfs, tmpfs, f2fs.
+const NUMBERED: [u32; 5] = [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0xF2F5_2010];
+
 const NETWORK: [(u32, &str); 24] = [
     (0x6969, "NFS"),
     (0x517B, "SMB"),
@@ -122,9 +125,19 @@ pub fn is_local(path: &Path) -> bool {
     is_local(path) && path.parent().is_none_or(is_local)
 }
 
+/// Whether a directory gives the inode number of each file beside its name. Where file systems lie over others, or
+/// programs make them up, it may be another.
+pub fn is_numbered(dir: &Path) -> bool {
+    statfs(dir).is_ok_and(|statfs| NUMBERED.contains(&magic(statfs.filesystem_type())))
+}
+
 /// The number has 32 bits whatever the type that carries it; where that one is narrow its sign would tell nothing.
-fn of_type(FsType(magic): FsType) -> Kind {
-    kind(magic as u32)
+fn magic(FsType(magic): FsType) -> u32 {
+    magic as u32
+}
+
+fn of_type(file_system: FsType) -> Kind {
+    kind(magic(file_system))
 }
 
 #[cfg(test)]

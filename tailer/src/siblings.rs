@@ -19,6 +19,7 @@ use glob::Pattern;
 use nix::errno::Errno;
 use standpipe_common::error::{Error, Result};
 
+use crate::identity::Identity;
 use crate::packed::Packing;
 use crate::siblings::dated::Dated;
 use crate::siblings::directories::Directories;
@@ -165,13 +166,14 @@ impl Siblings {
         Listed { siblings, unlisted }
     }
 
-    /// All other files where they are looked for, but the followed one.
-    pub fn others(&self, directories: &mut Directories) -> Vec<PathBuf> {
+    /// All other files where they are looked for, but the followed one; or only those that may be this one, as far as
+    /// their directories tell.
+    pub fn others(&self, directories: &mut Directories, file: Option<&Identity>) -> Vec<PathBuf> {
         let mut others = Vec::new();
         for place in self.places(directories).all {
             let Ok((listing, _)) = directories.list(&place.dir) else { continue };
             let is_other = |name: &&OsStr| *name != place.live && place.rank(name).is_none();
-            others.extend(listing.beginning(OsStr::new("")).filter(is_other).map(|name| place.dir.join(name)));
+            others.extend(listing.that_may_be(file).filter(is_other).map(|name| place.dir.join(name)));
         }
         others.sort_unstable();
         others.dedup();

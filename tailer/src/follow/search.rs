@@ -29,7 +29,7 @@ impl Source {
             return false;
         }
         let is_this = |found: &Found| found.identity == inode;
-        for path in around.others() {
+        for path in around.others(Some(&inode)) {
             let At::File(found) = look(&path) else { continue };
             if !is_this(&found) {
                 continue;
@@ -61,7 +61,7 @@ impl Source {
     /// Its rest may stand in a file whose name says nothing; `true`: it does, and is read on there.
     pub(crate) fn find_elsewhere(&mut self, index: usize, now: Instant, around: &mut dyn Surroundings) -> bool {
         let mut candidates = Vec::new();
-        for path in around.others() {
+        for path in around.others(None) {
             let At::File(found) = look(&path) else { continue };
             let identity = &found.identity;
             if self.knows(identity) || around.is_ours(identity) || around.is_anothers(identity) {

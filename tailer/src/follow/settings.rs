@@ -94,8 +94,8 @@ pub trait Surroundings {
     /// among them.
     fn candidates(&mut self) -> Vec<PathBuf>;
 
-    /// The other files where those are.
-    fn others(&mut self) -> Vec<PathBuf> {
+    /// The other files where those are: all, or only what may be this one as far as directories tell.
+    fn others(&mut self, _file: Option<&Identity>) -> Vec<PathBuf> {
         Vec::new()
     }
 

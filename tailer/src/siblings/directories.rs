@@ -9,12 +9,15 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirEntry, FileType};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use standpipe_common::error::{Cannot, Result};
+
+use crate::identity::Identity;
+use crate::network;
 
 /// The coarsest grain of a time of change, and a little.
 const GRAIN: Duration = Duration::from_millis(2100);
@@ -54,24 +57,42 @@ impl From<FileType> for Kind {
 
 /// The names in a directory, sorted.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Listing(Vec<(OsString, Kind)>);
+pub struct Listing {
+    entries: Vec<Entry>,
+    /// The numbers that stand beside names are those of the inodes.
+    is_numbered: bool,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    name: OsString,
+    kind: Kind,
+    ino: u64,
+}
 
 impl Listing {
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (&OsStr, Kind)> {
-        self.0.iter().map(|(name, kind)| (name.as_os_str(), *kind))
+        self.entries.iter().map(|entry| (entry.name.as_os_str(), entry.kind))
+    }
+
+    /// All that may be this file, or all.
+    pub fn that_may_be(&self, file: Option<&Identity>) -> impl Iterator<Item = &OsStr> {
+        let number = file.filter(|_| self.is_numbered).map(|file| file.ino);
+        let may_be = move |entry: &&Entry| number.is_none_or(|number| number == entry.ino);
+        self.entries.iter().filter(may_be).map(|entry| entry.name.as_os_str())
     }
 
     /// Those that begin with `prefix`.
     pub fn beginning<'a>(&'a self, prefix: &'a OsStr) -> impl Iterator<Item = &'a OsStr> {
-        let from = self.0.partition_point(|(name, _)| name.as_os_str() < prefix);
-        let names = self.0[from..].iter().map(|(name, _)| name.as_os_str());
+        let from = self.entries.partition_point(|entry| entry.name.as_os_str() < prefix);
+        let names = self.entries[from..].iter().map(|entry| entry.name.as_os_str());
         names.take_while(move |name| name.as_bytes().starts_with(prefix.as_bytes()))
     }
 
     /// Whether this name is there.
     pub fn contains(&self, name: &OsStr) -> bool {
-        self.0.binary_search_by(|(other, _)| other.as_os_str().cmp(name)).is_ok()
+        self.entries.binary_search_by(|other| other.name.as_os_str().cmp(name)).is_ok()
     }
 }
 
@@ -153,11 +174,11 @@ impl Directories {
         }
         known.read_at = now;
         known.round = round;
-        if *known.listing != listing {
-            known.listing = Rc::new(listing);
+        if !known.listing.iter().eq(listing.iter()) {
             // A round, so that it grows also over a time in which the directory was forgotten.
             known.version = round;
         }
+        known.listing = Rc::new(listing);
         (known.listing.clone(), known.version)
     }
 }
@@ -181,10 +202,10 @@ fn read(dir: &Path) -> io::Result<Listing> {
     };
     // Where directories do not say it, each is asked; what went meanwhile is as good as any file.
     let kind = |entry: &DirEntry| entry.file_type().map_or(Kind::File, Kind::from);
-    let names = entries.map(|entry| entry.map(|entry| (entry.file_name(), kind(&entry))));
-    let mut names = names.collect::<io::Result<Vec<_>>>()?;
-    names.sort_unstable();
-    Ok(Listing(names))
+    let numbered = |entry: DirEntry| Entry { name: entry.file_name(), kind: kind(&entry), ino: entry.ino() };
+    let mut entries = entries.map(|entry| entry.map(numbered)).collect::<io::Result<Vec<_>>>()?;
+    entries.sort_unstable();
+    Ok(Listing { entries, is_numbered: network::is_numbered(dir) })
 }
 
 fn is_missing(error: &io::Error) -> bool {
@@ -210,6 +231,10 @@ mod tests {
         assert_eq!(names(&listing, "").len(), 6);
         assert!(names(&listing, "d").is_empty());
         assert!(listing.contains(OsStr::new("b")) && !listing.contains(OsStr::new("b.l")));
+        let file = Identity::from(&fs::metadata(dir.path().join("c.log")).unwrap());
+        let that_may_be = |listing: &Listing| listing.that_may_be(Some(&file)).map(OsStr::to_owned).collect::<Vec<_>>();
+        assert!(!listing.is_numbered || that_may_be(&listing) == ["c.log"]);
+        assert_eq!(that_may_be(&Listing { entries: read(dir.path()).unwrap().entries, is_numbered: false }).len(), 6);
     }
 
     #[test]

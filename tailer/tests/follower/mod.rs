@@ -114,7 +114,7 @@ impl Surroundings for Beside {
         paths
     }
 
-    fn others(&mut self) -> Vec<PathBuf> {
+    fn others(&mut self, _file: Option<&Identity>) -> Vec<PathBuf> {
         self.others.clone()
     }
 
