@@ -5,7 +5,7 @@ use crate::identity::Origin;
 use crate::timestamp::Time;
 
 /// A source, by its place in the list of sources. Never given to another source in one run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SourceId(pub u32);
 
 /// A generation of a source: one life of an inode, for as long as this process knows of it. Never given twice.

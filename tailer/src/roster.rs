@@ -2,17 +2,19 @@
 //!
 //! Deliberately without a system call of its own: whoever runs the loop looks, reads, and says so here.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::config::FileConfig;
+use crate::fair::Fair;
 use crate::follow::settings::Hints;
 use crate::identity::Identity;
 use crate::lines::{GenerationId, SourceId};
 use crate::rate::Throttle;
 use crate::siblings::Siblings;
 use crate::source::Source;
+use crate::spacing::Spacing;
 use crate::status::format::Counts;
 use crate::unwrap::Unwrapper;
 
@@ -26,7 +28,9 @@ pub struct Followed {
     pub source: Source,
     /// What it is called.
     pub name: String,
-    /// What the configuration says of it.
+    /// By which entry of the configuration it is followed.
+    pub entry: usize,
+    /// What that says of it.
     pub file: FileConfig,
     /// Where its rotated generations are looked for.
     pub siblings: Siblings,
@@ -68,11 +72,12 @@ pub struct Followed {
     pub is_utf16_said: bool,
     /// It was told that its file ends in zeros.
     pub is_blank_said: bool,
+    /// What is said of it, and how often.
+    pub spacing: Spacing,
     /// What it held at first sight was skipped, for it was too old.
     pub was_too_old: bool,
     hints: Hints,
     next_look: Option<Instant>,
-    is_ready: bool,
 }
 
 impl Followed {
@@ -83,8 +88,15 @@ impl Followed {
     }
 
     /// One that was not looked at yet.
-    pub fn new(source: Source, name: String, file: FileConfig, siblings: Siblings, output: usize) -> Followed {
+    pub fn new(
+        source: Source,
+        name: String,
+        (entry, file): (usize, FileConfig),
+        siblings: Siblings,
+        output: usize,
+    ) -> Followed {
         Followed {
+            entry,
             unwrapper: Unwrapper::new(file.format),
             is_utf16_said: false,
             is_blank_said: false,
@@ -108,10 +120,10 @@ impl Followed {
             blocked_ns: None,
             counts: Counts::default(),
             throttle: None,
+            spacing: Spacing::default(),
             was_too_old: false,
             hints: Hints { names: true, ..Hints::default() },
             next_look: None,
-            is_ready: false,
         }
     }
 
@@ -148,9 +160,10 @@ pub struct Roster {
     /// In boxes: half of what the map has room for may be empty.
     followed: BTreeMap<SourceId, Box<Followed>>,
     agenda: BTreeSet<(Instant, SourceId)>,
-    due: BTreeSet<SourceId>,
+    /// To be looked at.
+    due: Fair,
     /// To be read, in turn.
-    ready: VecDeque<SourceId>,
+    ready: Fair,
     /// Kept by their limits until then.
     rested: BTreeSet<(Instant, SourceId)>,
     made: u32,
@@ -166,8 +179,8 @@ impl Roster {
     /// Adds one, due at once.
     pub fn add(&mut self, followed: Followed) {
         let id = followed.source.id();
+        self.due.push(followed.entry, id);
         self.followed.insert(id, Box::new(followed));
-        self.due.insert(id);
     }
 
     /// Takes one off.
@@ -209,7 +222,7 @@ impl Roster {
         let Some(followed) = self.followed.get_mut(&id) else { return };
         followed.hints.names |= hints.names;
         followed.hints.content |= hints.content;
-        self.due.insert(id);
+        self.due.push(followed.entry, id);
     }
 
     /// Something tells that all are due for a look.
@@ -228,18 +241,27 @@ impl Roster {
         self.agenda.insert((at, id));
     }
 
-    /// Those that are due for a look, in order; they are due no longer. Of those without a hint it takes so many only,
-    /// for ten thousand looks at once would make lines wait.
-    pub fn take_due(&mut self, now: Instant, unhinted_max: usize) -> Vec<SourceId> {
-        for _ in 0..unhinted_max {
-            let Some((at, id)) = self.agenda.first().copied().filter(|(at, _)| *at <= now) else { break };
+    /// Those whose time has come are due for a look, as long as no more than so many are.
+    pub fn wake_due(&mut self, now: Instant, max: usize) {
+        while self.due.len() < max
+            && let Some((at, id)) = self.agenda.first().copied().filter(|(at, _)| *at <= now)
+        {
             self.agenda.remove(&(at, id));
             if let Some(followed) = self.followed.get_mut(&id) {
                 followed.next_look = None;
+                self.due.push(followed.entry, id);
             }
-            self.due.insert(id);
         }
-        std::mem::take(&mut self.due).into_iter().collect()
+    }
+
+    /// Who is looked at next; it is due no longer. `is_pressed`: not all are in this round.
+    pub fn take_due(&mut self, is_pressed: bool) -> Option<SourceId> {
+        if is_pressed { self.due.pop_fair() } else { self.due.pop_oldest() }
+    }
+
+    /// How many are due for a look.
+    pub fn due_count(&self) -> usize {
+        self.due.len()
     }
 
     /// When the next one is due. `None`: never.
@@ -252,10 +274,8 @@ impl Roster {
 
     /// It may have something to read.
     pub fn make_ready(&mut self, id: SourceId) {
-        if let Some(followed) = self.followed.get_mut(&id)
-            && !std::mem::replace(&mut followed.is_ready, true)
-        {
-            self.ready.push_back(id);
+        if let Some(followed) = self.followed.get(&id) {
+            self.ready.push(followed.entry, id);
         }
     }
 
@@ -287,10 +307,10 @@ impl Roster {
         self.ready.len()
     }
 
-    /// Those that are to be read next, at most so many, in turn.
+    /// Those that are to be read next, at most so many.
     pub fn take_ready(&mut self, max: usize) -> Vec<SourceId> {
-        let mut taken: Vec<SourceId> = self.ready.drain(..max.min(self.ready.len())).collect();
-        taken.retain(|id| self.followed.get_mut(id).map(|followed| followed.is_ready = false).is_some());
-        taken
+        let is_pressed = self.ready.len() > max;
+        let next = || if is_pressed { self.ready.pop_fair() } else { self.ready.pop_first() };
+        std::iter::from_fn(next).take(max).collect()
     }
 }

@@ -30,6 +30,8 @@ const EVENTS_MAX: usize = 64;
 const TICK: Duration = Duration::from_millis(2);
 /// How often a test clock is looked at.
 const TEST_CLOCK_SPAN: Duration = Duration::from_millis(10);
+/// How long it takes to be ready at most, where names come and go all the time.
+const START_SPAN: Duration = Duration::from_secs(10);
 /// How long the end may take, but for its last state.
 const STOP_SPAN: Duration = Duration::from_millis(1500);
 /// How much of that is left for what was held back to be put in order.
@@ -59,8 +61,14 @@ pub fn run(cli: &Cli) -> std::result::Result<(), Stop> {
 }
 
 fn serve(cli: &Cli, tailer: &mut Tailer, wakes: &mut Wakes) -> Result<()> {
-    // Each file was looked at before we are ready: what is renamed from then on is known.
-    tailer.round(Instant::now(), clock::now_ns())?;
+    // Each file was looked at before we are ready, if that can be had: what is renamed from then on is known.
+    let end = Instant::now() + START_SPAN;
+    loop {
+        tailer.round(Instant::now(), clock::now_ns())?;
+        if !tailer.is_looking() || Instant::now() >= end {
+            break;
+        }
+    }
     ready(cli.notify_fd)?;
     if cli.batch {
         return batch(tailer, wakes);

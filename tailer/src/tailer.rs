@@ -14,7 +14,7 @@ mod showing;
 mod start;
 mod telling;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::os::fd::RawFd;
 use std::thread;
@@ -40,7 +40,9 @@ use crate::share::Lots;
 use crate::siblings::directories::Directories;
 use crate::slices::Slices;
 use crate::source::Source;
+use crate::sources::Found;
 use crate::sources::globs::Globs;
+use crate::spacing::Spacing;
 use crate::spool::set::Spools;
 use crate::stage::Position;
 use crate::status::board::Board;
@@ -53,8 +55,13 @@ use hearing::{add_names, watch_files};
 pub const FEED_SPAN: Duration = Duration::from_millis(2);
 /// How long readers may take, at the end, for what was delivered last.
 const TAKEN_SPAN: Duration = Duration::from_millis(200);
-/// Looks without a hint in one round.
+/// With so many to be looked at, nobody who was not hinted at is added.
 const LOOKS_MAX: usize = 512;
+/// So many are looked at in a round, however long that takes.
+const LOOKS_MIN: usize = 8;
+/// How long a round looks before it reads, and how long it takes up new files before it looks: a directory of fifty
+/// thousand takes seconds, and others have lines that wait.
+const LOOK_SPAN: Duration = Duration::from_millis(20);
 /// Positions that pipes may know, or twice as many as there are generations, before those of finished ones are dropped.
 const SLOTS_MAX: usize = 128;
 
@@ -66,6 +73,10 @@ pub struct Tailer {
     is_batch: bool,
     is_debug: bool,
     roster: Roster,
+    /// The last round had no time to look at all that were due.
+    is_pressed: bool,
+    /// New files that are still to be followed.
+    arrivals: VecDeque<Found>,
     spools: Spools,
     outputs: Outputs,
     taken: Taken,
@@ -73,6 +84,8 @@ pub struct Tailer {
     watch: Option<Watch>,
     /// It has more to tell than could be heard in one go, and nothing will say so.
     has_more_hints: bool,
+    /// What is said of what it could not tell.
+    overflows: Spacing,
     keeper: Keeper,
     board: Board,
     printer: Printer,
@@ -175,9 +188,14 @@ impl Tailer {
         self.watch.as_ref().map(Watch::raw_fd)
     }
 
-    /// Whether there is something to be read, and room for it.
+    /// Whether there is something to be read, and room for it, or to be looked at.
     pub fn is_behind(&self) -> bool {
-        self.roster.ready_count() > 0 || self.spools.is_behind()
+        self.roster.ready_count() > 0 || self.spools.is_behind() || self.is_looking()
+    }
+
+    /// Whether the last round had no time for all that was to be looked at.
+    pub fn is_looking(&self) -> bool {
+        self.is_pressed || !self.arrivals.is_empty()
     }
 
     /// Whether everything is delivered that was read, or could not be for want of room.
@@ -276,15 +294,25 @@ impl Tailer {
         here.chain(others).sum()
     }
 
-    /// Looks at all that is due. Whether a list of generations changed.
+    /// Looks at what is due, as far as its time goes. Whether a list of generations changed.
     fn look(&mut self, now: Instant) -> bool {
-        let mut is_changed = false;
         self.slices.begin();
-        for id in self.roster.take_due(now, LOOKS_MAX) {
+        self.roster.wake_due(now, LOOKS_MAX);
+        let end = Instant::now() + LOOK_SPAN;
+        let (mut is_changed, mut looks, mut left) = (false, 0, self.roster.due_count());
+        while left > 0
+            && let Some(id) = self.roster.take_due(self.is_pressed)
+        {
             if !self.must_wait(id) {
                 is_changed |= self.look_at(id, now);
             }
+            left -= 1;
+            looks += 1;
+            if looks >= LOOKS_MIN && Instant::now() >= end {
+                break;
+            }
         }
+        self.is_pressed = left > 0;
         self.recount_descriptors(now);
         if self.open > self.open_max {
             self.park(self.open - self.open_max);
@@ -303,6 +331,7 @@ impl Tailer {
         {
             let interval = followed.interval(self.config.poll_interval);
             self.roster.look_at(id, now + interval);
+            self.tell_of(id);
             return false;
         }
         if hints.names {

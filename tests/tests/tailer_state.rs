@@ -4,6 +4,8 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use standpipe_tests::daemon::{Launch, Output};
@@ -113,8 +115,10 @@ fn a_kill_while_a_mount_is_written_loses_and_repeats_nothing() {
             for pass in 2..5 {
                 stand.faults(&format!("half state-overwrite {pass}"));
                 stand.start();
+                // As much as can be followed: the state is written once a second.
                 while stand.is_running() {
                     log.write(20);
+                    thread::sleep(Duration::from_millis(1));
                 }
             }
             stand.faults("");

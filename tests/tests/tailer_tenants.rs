@@ -420,3 +420,62 @@ fn a_log_that_was_packed_is_gone_through_bit_by_bit_and_delivered_in_order() {
         house.stand.finish(&[&house.honest, &his]);
     }
 }
+
+#[test]
+fn who_has_thousands_of_files_delays_his_own_lines_alone() {
+    const FILES: usize = 1000;
+    let mut house = House::new();
+    let (fifo, many) = (house.at("T"), house.stand.scratch.make_dir("tenant/many"));
+    make_fifo(&fifo, 0o660);
+    house.give();
+    let drain = Drain::start(&fifo);
+    house.start("", &[("../tenant/many/*.log", &format!("pipe = {fifo:?}\n"))]);
+    let name = |number: usize| many.join(format!("{number}.log"));
+    let lines = |wanted: usize| {
+        let is_there = within(60 * LATENCY_MAX, || drain.bytes().len() == 4 * wanted);
+        assert!(is_there, "{wanted} lines");
+    };
+    for number in 0..FILES {
+        fs::write(name(number), "one\n").unwrap();
+    }
+    house.give();
+    house.probe();
+    lines(FILES);
+    for number in 0..FILES {
+        File::options().append(true).open(name(number)).unwrap().write_all(b"two\n").unwrap();
+    }
+    house.probe();
+    for number in 0..FILES {
+        fs::rename(name(number), numbered(&name(number), 1)).unwrap();
+    }
+    house.probe();
+    lines(2 * FILES);
+    fs::remove_dir_all(&many).unwrap();
+    house.probe();
+    house.stop();
+}
+
+#[test]
+fn who_makes_holes_without_end_is_told_of_once_a_second() {
+    const HOLES: u64 = 2000;
+    let mut house = House::new();
+    let (fifo, log) = (house.at("T"), house.at("T.log"));
+    make_fifo(&fifo, 0o660);
+    fs::write(&log, "").unwrap();
+    house.give();
+    let drain = Drain::start(&fifo);
+    house.start("", &[("../tenant/T.log", &format!("pipe = {fifo:?}\n"))]);
+    let (file, began) = (File::options().write(true).open(&log).unwrap(), Instant::now());
+    for hole in 1..=HOLES {
+        file.write_all_at(b"line\n", hole << 16).unwrap();
+    }
+    let is_there = within(60 * LATENCY_MAX, || drain.bytes().len() as u64 == 5 * HOLES);
+    assert!(is_there, "{} bytes", drain.bytes().len());
+    house.probe();
+    let seconds = began.elapsed().as_secs_f64();
+    let said = house.stop();
+    let told = said.lines().filter(|line| line.contains("has a hole")).count();
+    // A few at once, and what is held back at the end.
+    assert!((2..=6 + seconds as usize).contains(&told), "{told} in {seconds} s:\n{said}");
+    assert!(said.contains("more messages like this were left out"), "{said}");
+}

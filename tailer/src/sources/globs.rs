@@ -27,6 +27,8 @@ pub struct Globs {
     hinted: BTreeSet<usize>,
     /// When all are looked through though nothing tells of a change.
     all_at: Option<Instant>,
+    /// None is before that.
+    rests_until: Option<Instant>,
     /// Something that was found is to be taken up once more, although nothing changes.
     is_again: bool,
     /// What could not be looked into, as it was told.
@@ -49,7 +51,7 @@ impl Globs {
         let before = std::mem::take(&mut self.known);
         self.known = globs.map(|(index, file)| (index, fresh(Glob::of(file)))).collect();
         self.hinted = self.known.keys().copied().collect();
-        (self.all_at, self.is_again) = (None, false);
+        (self.all_at, self.rests_until, self.is_again) = (None, None, false);
         self.said.clear();
         let Some(watch) = watch else { return };
         for index in before.into_keys().filter(|index| !self.known.contains_key(index)) {
@@ -78,9 +80,15 @@ impl Globs {
         self.is_again = true;
     }
 
+    /// None is to be looked through before that.
+    pub fn rest(&mut self, until: Instant) {
+        self.rests_until = Some(until);
+    }
+
     /// When the next one is to be looked through.
     pub fn due(&self, now: Instant) -> Option<Instant> {
-        if self.hinted.is_empty() { self.all_at } else { Some(now) }
+        let due = if self.hinted.is_empty() { self.all_at } else { Some(now) };
+        due.max(self.rests_until.filter(|_| due.is_some()))
     }
 
     /// Looks through those that are due. Whether there may be sources that were not there before.

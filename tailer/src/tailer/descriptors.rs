@@ -117,7 +117,8 @@ impl Tailer {
         if self.starved.is_empty() {
             return;
         }
-        if !std::mem::replace(&mut self.is_starving_said, true) {
+        // Once it is known how many they are.
+        if !self.is_pressed && !std::mem::replace(&mut self.is_starving_said, true) {
             let name = self.first_starved();
             self.printer.print(&Event::Waiting { name, more: self.starved.len() - 1 });
         }

@@ -167,6 +167,6 @@ impl Tailer {
             (Backlog::Ended(after), _) => Event::BacklogOver { name, after },
             (Backlog::Began, None) => return,
         };
-        self.printer.print(&event);
+        self.say(id, event);
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use standpipe_common::error::{Result, Stop};
 
-use super::Tailer;
+use super::{LOOK_SPAN, Tailer};
 use crate::cli::Cli;
 use crate::config::keys::listed;
 use crate::config::{Config, FileConfig, StartAt};
@@ -27,6 +27,10 @@ use crate::stage::Position;
 use crate::state::{GenerationState, SourceState};
 use crate::timestamp::Format;
 
+/// For so many times as long as a search under globs took, none is made: names that come without end, in a directory of
+/// fifty thousand, take a fifth of the time at most.
+const REST_RATIO: u32 = 4;
+
 /// When a file was found.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Occasion {
@@ -42,14 +46,30 @@ impl Tailer {
         if self.unfollowed.due().is_some_and(|due| due <= now) {
             self.roll(now);
         }
-        if !self.look_through_globs(now) {
-            return;
+        let began = Instant::now();
+        if self.look_through_globs(now) {
+            let mut found = self.find();
+            let here: HashSet<&Path> = self.roster.iter().map(|followed| followed.source.path()).collect();
+            found.retain(|found| !here.contains(found.path.as_path()));
+            // As `enroll_new` wants them.
+            found.sort_by_key(|found| !self.keeper.knows(&found.path));
+            self.arrivals = found.into();
+            self.globs.rest(Instant::now() + REST_RATIO * began.elapsed());
         }
-        let found = self.find();
-        let here: HashSet<PathBuf> = self.roster.iter().map(|followed| followed.source.path().to_path_buf()).collect();
-        for stop in self.enroll_new(found.iter().filter(|found| !here.contains(&found.path)), Occasion::Appeared) {
-            self.complain(&stop);
-            self.globs.again();
+        self.take_up_arrivals();
+    }
+
+    /// Follows files that are new, as far as its time goes.
+    fn take_up_arrivals(&mut self) {
+        let end = Instant::now() + LOOK_SPAN;
+        while let Some(found) = self.arrivals.pop_front() {
+            for stop in self.enroll_new(std::iter::once(&found), Occasion::Appeared) {
+                self.complain(&stop);
+                self.globs.again();
+            }
+            if Instant::now() >= end {
+                break;
+            }
         }
     }
 
@@ -102,6 +122,8 @@ impl Tailer {
     /// stays as it was, and is tried again.
     fn roll(&mut self, now: Instant) {
         let found = self.find();
+        // All that is new is among these.
+        self.arrivals.clear();
         let mut is_whole = true;
         let paths: HashMap<&Path, &Found> = found.iter().map(|found| (found.path.as_path(), found)).collect();
         let mut here = HashSet::new();
@@ -219,7 +241,7 @@ impl Tailer {
         self.outputs.introduce(output, id, &found.name, form_of(&entry)?);
         // Whoever puts lines in order waits for those of this one.
         self.outputs.get(output).note(id, Standing::Behind);
-        let mut followed = Followed::new(source, found.name.clone(), entry, siblings, output);
+        let mut followed = Followed::new(source, found.name.clone(), (found.file, entry), siblings, output);
         followed.limit(self.is_batch, Instant::now());
         self.taken.set(id, followed.source.inodes());
         if self.has_globs {
@@ -231,11 +253,12 @@ impl Tailer {
 
     /// A source under other settings, if they are others.
     fn change(&mut self, id: SourceId, found: &Found) -> std::result::Result<(), Stop> {
-        let file = self.config.files[found.file].clone();
+        let (entry, file) = (found.file, self.config.files[found.file].clone());
         let output = self.output_for(file.pipe.as_deref())?;
         let settings = Arc::new(self.settings(&file, Occasion::Named));
         let Some(followed) = self.roster.get(id) else { return Ok(()) };
         followed.source.set_settings(settings);
+        followed.entry = entry;
         let was_leaving = std::mem::take(&mut followed.is_leaving);
         if followed.file == file && followed.name == found.name && !was_leaving {
             return Ok(());
@@ -291,7 +314,8 @@ impl Tailer {
     }
 
     fn take_off(&mut self, id: SourceId) -> Option<SourceState> {
-        let followed = self.roster.remove(id)?;
+        let mut followed = self.roster.remove(id)?;
+        followed.spacing.take_all().iter().for_each(|event| self.printer.print(event));
         self.board.release(id);
         self.sate(id);
         self.open -= followed.open;

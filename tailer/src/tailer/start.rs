@@ -1,6 +1,6 @@
 //! The start: everything is opened, and what the last run left is taken up.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs;
 use std::io::IsTerminal;
 use std::os::unix::fs::MetadataExt;
@@ -34,6 +34,7 @@ use crate::siblings::directories::Directories;
 use crate::slices::Slices;
 use crate::sources::Found;
 use crate::sources::globs::Globs;
+use crate::spacing::Spacing;
 use crate::spool::set::Spools;
 use crate::stage::{Position, Stage};
 use crate::state::SourceState;
@@ -114,12 +115,15 @@ impl Tailer {
             is_debug: cli.debug,
             has_color: has_color(cli),
             roster: Roster::default(),
+            is_pressed: false,
+            arrivals: VecDeque::new(),
             spools: Spools::default(),
             outputs: Outputs::default(),
             taken: Taken::new(ours()),
             directories: Directories::new(now),
             watch,
             has_more_hints: false,
+            overflows: Spacing::default(),
             is_watching_said: false,
             are_leases_said: false,
             has_globs: has_globs(&config) && !cli.batch,

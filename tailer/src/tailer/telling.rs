@@ -1,7 +1,7 @@
 //! What is told of all that happens: from the words of sources and outputs into events.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Tailer;
 use super::showing::count;
@@ -62,7 +62,7 @@ impl Tailer {
         let Some(followed) = self.roster.get(id) else { return };
         let happenings = followed.source.take_happenings();
         if happenings.is_empty() {
-            return;
+            return self.tell_held_back(id);
         }
         let name = followed.name.clone();
         let path = followed.source.path().to_path_buf();
@@ -81,7 +81,7 @@ impl Tailer {
                 self.tell_watching();
             }
             self.failures += usize::from(matches!(happening, Happening::OpenError { .. }));
-            self.printer.print(&event(happening, &name, &path, identity, is_only));
+            self.say(id, event(happening, &name, &path, identity, is_only));
         }
         if self.is_debug
             && let Some(followed) = self.roster.get(id)
@@ -91,6 +91,19 @@ impl Tailer {
                 self.printer.print(&Event::Debug { name: name.clone(), identity, read, delivered });
             }
         }
+    }
+
+    /// Says something of a source, if it does not say so all the time.
+    pub(super) fn say(&mut self, id: SourceId, event: Event) {
+        let now = Instant::now();
+        let admitted = self.roster.get(id).map(|followed| followed.spacing.admit(event, now));
+        admitted.into_iter().flatten().for_each(|event| self.printer.print(&event));
+    }
+
+    /// What was not said of a source when it happened, if it may be by now.
+    fn tell_held_back(&mut self, id: SourceId) {
+        let Some(followed) = self.roster.get(id).filter(|followed| followed.spacing.is_holding()) else { return };
+        followed.spacing.take(Instant::now()).iter().for_each(|event| self.printer.print(event));
     }
 
     /// What a read showed of what stands in its file.
@@ -139,13 +152,17 @@ impl Tailer {
                 self.printer.print(&Event::Warning(format!("no times found in {name}: its lines {what}")));
             }
             if oddity.late > 0 {
-                self.printer.print(&Event::Late { name, count: oddity.late });
+                self.say(oddity.source, Event::Late { name, count: oddity.late });
             }
         }
     }
 
     /// What stays behind at the end, file by file.
     pub fn farewell(&mut self) {
+        for id in self.roster.ids() {
+            let held = self.roster.get(id).map(|followed| followed.spacing.take_all());
+            held.into_iter().flatten().for_each(|event| self.printer.print(&event));
+        }
         let left = self.left();
         if left.is_empty() && self.is_delivered() && !self.roster.has_rested() && !self.is_starved() {
             return;
