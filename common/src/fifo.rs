@@ -102,13 +102,27 @@ pub fn claims<K: Copy + Ord>(
     links: impl IntoIterator<Item = (K, impl AsRef<Path>)>,
     has: impl Fn(K, Identity) -> bool,
 ) -> HashMap<Identity, K> {
-    let mut best: HashMap<Identity, (bool, Track, K)> = HashMap::new();
+    let mut ends: HashMap<Identity, Vec<_>> = HashMap::new();
     for (key, link) in links {
-        let Ok(Found { identity, track, .. }) = find(link.as_ref()) else { continue };
-        let claim = (!has(key, identity), track, key);
-        best.entry(identity).and_modify(|best| *best = claim.min(*best)).or_insert(claim);
+        let Ok(metadata) = fs::metadata(link.as_ref()) else { continue };
+        ends.entry(Identity::from(&metadata)).or_default().push((key, link));
     }
-    best.into_iter().map(|(identity, (_, _, key))| (identity, key)).collect()
+    let mut claims = HashMap::new();
+    for (end, links) in ends {
+        // Who comes alone is asked for no way: there are ten thousand of them.
+        if let [(key, _)] = links[..] {
+            claims.insert(end, key);
+            continue;
+        }
+        let claim = |(key, link): (K, _)| {
+            let Found { identity, track, .. } = find(AsRef::<Path>::as_ref(&link)).ok()?;
+            (identity == end).then(|| (!has(key, end), track, key))
+        };
+        if let Some((_, _, key)) = links.into_iter().filter_map(claim).min() {
+            claims.insert(end, key);
+        }
+    }
+    claims
 }
 
 /// What `path` itself is, without opening it. A link is no FIFO, wherever it leads.
