@@ -33,11 +33,17 @@ pub struct Parts<'a> {
 impl<'a> Parts<'a> {
     /// Those that are there now, from the oldest on.
     pub fn of(dir: &'a Dir) -> Result<Parts<'a>> {
-        let mut names = BTreeSet::new();
-        // Twice: a part that becomes an archive in the middle of a long listing may be missing in it.
-        for _ in 0..2 {
+        let look = || -> Result<BTreeSet<PartName>> {
             let parts = Listing::read(dir)?.parts.into_iter();
-            names.extend(parts.filter(|(_, files)| files.segment || files.archive).map(|(name, _)| name));
+            Ok(parts.filter(|(_, files)| files.segment || files.archive).map(|(name, _)| name).collect())
+        };
+        let mut names = look()?;
+        // A long listing may have a part that was begun in its middle and lack the one before, so none is newer than the
+        // newest of the first; and it may lack one that became an archive in its middle, which the next one has.
+        if let Some(newest) = names.last().cloned() {
+            for _ in 0..2 {
+                names.extend(look()?.into_iter().filter(|name| *name <= newest));
+            }
         }
         Ok(Parts { dir, names: names.into_iter() })
     }
