@@ -31,8 +31,8 @@ use super::form::{self, Base, changes};
 use crate::identity::Identity;
 use crate::state::SourceState;
 
-/// A state file up to this length is always written whole: a few hundred files.
-pub(super) const SMALL_BYTES: usize = 64 << 10;
+/// A state file up to this length is always written whole: a few hundred files. Tests save a thousand times.
+pub(super) const SMALL_BYTES: usize = if cfg!(test) { 16 << 10 } else { 64 << 10 };
 
 /// That of one state file.
 #[derive(Debug)]
