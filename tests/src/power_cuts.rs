@@ -268,6 +268,8 @@ impl Stand {
         let server = Writer::start(&self.scratch.run("app"), 1, None, PAUSE);
         let is_over = Arc::new(AtomicBool::new(false));
         let followed = follow(self.source(), Arc::clone(&is_over));
+        let is_there = within(CONDITION_SPAN, || !self.durable().is_empty());
+        assert!(is_there, "no archive: {}", reader.stderr());
         let mut chance = self.plan.seed;
         let cuts = (0..self.plan.cuts).map(|number| {
             thread::sleep(Duration::from_millis(100 + next(&mut chance) % 400));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use standpipe_tests::daemon::Daemon;
-use standpipe_tests::deadline::{until, within};
+use standpipe_tests::deadline::{CONDITION_SPAN, until, within};
 use standpipe_tests::privilege::{give, needs_seams};
 use standpipe_tests::scratch::{KEEP_ALL, set_mode};
 use standpipe_tests::stored::stream_of;
@@ -54,14 +54,18 @@ fn leave(stand: &Stand, reader: &Daemon, name: &str, pipe: File) {
 }
 
 /// Until what no link leads to may expire, and an hour more.
-fn let_a_day_pass(stand: &Stand, clock: &Clock) {
-    clock.pass(&stand.scratch, &["2026-11-21T11:30:00Z", "2026-11-22T10:00:00Z"]);
+fn let_a_day_pass(stand: &Stand, clock: &Clock, reader: &Daemon) {
+    clock.pass(&stand.scratch, &["2026-11-21T11:30:00Z"]);
+    // It is noted by the clock of that moment.
+    reader.wait_line("gone: no link leads to this log any more");
+    clock.pass(&stand.scratch, &["2026-11-22T10:00:00Z"]);
     clock.set("2026-11-22T11:31:00Z");
 }
 
 /// Waits for the round that takes the orphan's archive, and checks that this log is as it was.
-fn outlives_a_round(orphan: &Path, log: &Path, expected: &[u8]) {
-    until("the orphan's archive is gone", || archives(orphan).is_empty());
+fn outlives_a_round(reader: &Daemon, orphan: &Path, log: &Path, expected: &[u8]) {
+    let is_gone = within(CONDITION_SPAN, || archives(orphan).is_empty());
+    assert!(is_gone, "the orphan has its archive:\n{}", reader.stderr());
     assert!(!within(MOMENT, || stream_of(log) != expected), "{:?}", names(log));
 }
 
@@ -76,8 +80,8 @@ fn a_link_in_the_root_to_the_log_of_a_pipe_makes_it_no_orphan() {
         rotate(&stand, &reader, "archived\n");
         stand.write_and_wait("active\n");
         symlink("app", stand.scratch.logs().join("old")).unwrap();
-        let_a_day_pass(&stand, &clock);
-        outlives_a_round(&orphan, &stand.log_dir(), b"archived\nactive\n");
+        let_a_day_pass(&stand, &clock, &reader);
+        outlives_a_round(&reader, &orphan, &stand.log_dir(), b"archived\nactive\n");
     });
 }
 
@@ -91,8 +95,8 @@ fn a_log_directory_that_is_renamed_under_a_lane_at_work_is_no_orphan() {
         stand.write_and_wait("one\n");
         let old = stand.scratch.logs().join("app.old");
         fs::rename(stand.log_dir(), &old).unwrap();
-        let_a_day_pass(&stand, &clock);
-        outlives_a_round(&orphan, &old, b"one\n");
+        let_a_day_pass(&stand, &clock, &reader);
+        outlives_a_round(&reader, &orphan, &old, b"one\n");
     });
 }
 
@@ -109,8 +113,8 @@ fn the_archiver_knows_the_active_segment_of_a_directory_that_was_made_anew() {
         until("the lane rests", || !has_log());
         fs::remove_dir_all(stand.log_dir()).unwrap();
         stand.write_and_wait("precious\n");
-        let_a_day_pass(&stand, &clock);
-        outlives_a_round(&orphan, &stand.log_dir(), b"precious\n");
+        let_a_day_pass(&stand, &clock, &reader);
+        outlives_a_round(&reader, &orphan, &stand.log_dir(), b"precious\n");
     });
 }
 
