@@ -19,7 +19,7 @@ use standpipe_tests::privilege::is_root;
 use standpipe_tests::scratch::Scratch;
 
 /// Builds that are not for release may take longer.
-const SLOWER: u32 = if cfg!(debug_assertions) { 6 } else { 1 };
+const SLOWER: u32 = if cfg!(debug_assertions) { 10 } else { 1 };
 
 fn holder(scratch: &Scratch) -> Launch {
     Launch::new("holder").arg(scratch.pipes())
