@@ -31,7 +31,8 @@ fn cross(policy: &str, birth: &str, just_before: &str, due: &str, later: &str) {
     // Nobody writes for some days: nothing is sealed, and the next part is named after its first byte.
     clock.set(later);
     stand.write_and_wait("three\n");
-    assert_eq!(part_names(&stand), [format!("{}.log.zst", stem(birth)), format!("{}.log", stem(later))], "{policy}");
+    // A part that is renamed in the middle of a listing may have both names there.
+    until(policy, || part_names(&stand) == [format!("{}.log.zst", stem(birth)), format!("{}.log", stem(later))]);
 }
 
 /// The name of a part that was born at that second.

@@ -355,14 +355,14 @@ enum Gap {
     Here(u64),
     /// From here to the end of the file: room that was made in advance, or a truncation that made it longer.
     Tail,
-    /// So many more were looked at, and that is not known yet.
+    /// So many more were looked at, and that is not known yet, or other bytes stand there by now.
     Unknown(u64),
 }
 
 fn gap(generation: &mut Generation, new: &[u8]) -> Gap {
     let seen = generation.seen();
     let Place::Open(file) = &generation.place else { return Gap::None };
-    let mut from = 0;
+    let (mut from, mut is_confirmed) = (0, false);
     while let Some(zero) = memchr(0, &new[from..]).map(|zero| from + zero) {
         let run = zeros(&new[zero..]) as u64;
         let is_last = zero + run as usize == new.len();
@@ -374,6 +374,10 @@ fn gap(generation: &mut Generation, new: &[u8]) -> Gap {
             }
         } else if is_last {
             return Gap::At(zero);
+        }
+        // What stands behind them was seen later than they were: a line may have been written over them in between.
+        if !std::mem::replace(&mut is_confirmed, true) && !stands_there(file, seen + zero as u64, &new[zero..]) {
+            return if zero > 0 { Gap::At(zero) } else { Gap::Unknown(run) };
         }
         let hole = hole_in(file, seen + zero as u64, run, generation.size);
         let is_left = generation.skipped.is_some() || seen < generation.zeros_until;
@@ -389,6 +393,12 @@ fn gap(generation: &mut Generation, new: &[u8]) -> Gap {
         }
     }
     Gap::None
+}
+
+/// Whether these bytes are there still. What cannot be read shows in the next read.
+fn stands_there(file: &File, at: u64, bytes: &[u8]) -> bool {
+    let mut now = vec![0; bytes.len()];
+    read_up_to(file, &mut now, at).map_or(true, |read| now[..read] == *bytes)
 }
 
 /// Where a hole begins within a run of zeros; the end of the file is none.
