@@ -116,7 +116,7 @@ fn cut(text: &mut String) {
     }
 }
 
-/// A description of standard error of our own that never waits, where there can be one: see [`Output`].
+/// A description of standard error of our own that never waits, where there can be one: see `Output`.
 pub fn own_stderr() -> Option<File> {
     match Output::stderr() {
         Output::Own(file) => Some(file),

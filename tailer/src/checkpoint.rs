@@ -9,7 +9,7 @@
 //! - what cannot be read is never passed over in silence: the previous generation is used and a finding says so, or the
 //!   declared policy decides. What a newer version wrote is never replaced.
 //! - a save writes everything anew, so nothing that a failed sync may have lost is ever relied on; where that is much, it adds
-//!   what changed to the journal of a `FILE` that is durable ([`journal`]), and of that the same holds;
+//!   what changed to the journal of a `FILE` that is durable (`journal`), and of that the same holds;
 //! - where `FILE` is a mount of its own, which nothing can be renamed over, it is written in place: after the same bytes
 //!   are durable as `FILE.1`.
 //!
