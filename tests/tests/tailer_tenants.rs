@@ -35,6 +35,8 @@ const LARGE_LINES: u64 = 200_000;
 /// Members that give nothing, of which so many take a second or more.
 const EMPTY: usize = 100_000;
 const PROBES: usize = 20;
+/// By which the hostile one's log is followed.
+const HIS_LOG: [(&str, &str); 1] = [("../tenant/logs/app.log", "")];
 /// The user whom nobody trusts, where there are rights to be him.
 const TENANT: u32 = 12_345;
 
@@ -68,6 +70,18 @@ impl House {
         if is_root() {
             give_all(&self.at(""));
         }
+    }
+
+    /// A log of the hostile one with 200 lines that a run before delivered.
+    fn with_his_log(&mut self) -> (PathBuf, Log) {
+        let path = self.stand.scratch.make_dir("tenant/logs").join("app.log");
+        let mut his = Log::open(&path, 2, Owner::Tailer);
+        his.write(200);
+        self.give();
+        self.start("", &HIS_LOG);
+        self.stand.wait_delivered(&[&his]);
+        self.end();
+        (path, his)
     }
 
     /// Follows the honest log, and what a table says of the hostile ones.
@@ -211,7 +225,7 @@ fn who_has_leases_on_his_files_delays_his_own_lines_alone() {
         his.write(10);
         house.give();
         let keys = format!("[[spool]]\ndir = {spool:?}\npipe = {fifo:?}\n");
-        let tables = [("../tenant/logs/app.log", "")];
+        let tables = HIS_LOG;
         let configured = |house: &mut House| house.start(&keys, &tables);
         configured(&mut house);
         house.stand.wait_delivered(&[&his]);
@@ -357,14 +371,7 @@ fn packed_files_without_end_delay_their_own_log_alone() {
 #[test]
 fn members_that_give_nothing_delay_their_own_log_alone() {
     let mut house = House::new();
-    let path = house.stand.scratch.make_dir("tenant/logs").join("app.log");
-    let mut his = Log::open(&path, 2, Owner::Tailer);
-    his.write(200);
-    house.give();
-    let tables = [("../tenant/logs/app.log", "")];
-    house.start("", &tables);
-    house.stand.wait_delivered(&[&his]);
-    house.end();
+    let (path, mut his) = house.with_his_log();
     his.write(200);
     rename_and_create(&mut his);
     his.write(200);
@@ -375,10 +382,10 @@ fn members_that_give_nothing_delay_their_own_log_alone() {
     };
     pack_with(&numbered(&path, 1), halves, ".gz");
     house.give();
-    house.start("", &tables);
+    house.start("", &HIS_LOG);
     house.probe();
     house.end();
-    house.start("", &tables);
+    house.start("", &HIS_LOG);
     house.probe();
     house.stand.finish(&[&house.honest, &his]);
 }
@@ -387,14 +394,7 @@ fn members_that_give_nothing_delay_their_own_log_alone() {
 fn a_log_that_was_packed_is_gone_through_bit_by_bit_and_delivered_in_order() {
     for (pack, end) in [(gzip as Packer, ".gz"), (zstd, ".zst")] {
         let mut house = House::new();
-        let path = house.stand.scratch.make_dir("tenant/logs").join("app.log");
-        let mut his = Log::open(&path, 2, Owner::Tailer);
-        his.write(200);
-        house.give();
-        let tables = [("../tenant/logs/app.log", "")];
-        house.start("", &tables);
-        house.stand.wait_delivered(&[&his]);
-        house.end();
+        let (path, mut his) = house.with_his_log();
         for lines in [LARGE_LINES, 1000] {
             his.write(lines);
             rename_and_create(&mut his);
@@ -408,14 +408,14 @@ fn a_log_that_was_packed_is_gone_through_bit_by_bit_and_delivered_in_order() {
         let begin = gzip(&house.stand.delivered());
         fs::write(format!("{}.gz", numbered(&path, 3).display()), [begin, gzip(b"").repeat(EMPTY)].concat()).unwrap();
         let before = house.stand.lines_delivered();
-        house.start("", &tables);
+        house.start("", &HIS_LOG);
         house.stand.daemon().wait_line("watching");
         house.end();
-        house.start("", &tables);
+        house.start("", &HIS_LOG);
         house.stand.daemon().wait_line("watching");
         house.stand.kill9();
         assert_eq!(house.stand.lines_delivered(), before);
-        house.start("", &tables);
+        house.start("", &HIS_LOG);
         house.probe();
         house.stand.finish(&[&house.honest, &his]);
     }
