@@ -155,6 +155,11 @@ impl Printer {
         Printer { form, stderr: Stderr::open(), dropped: 0 }
     }
 
+    /// Tells these, one after the other.
+    pub fn print_all(&mut self, events: impl IntoIterator<Item = Event>) {
+        events.into_iter().for_each(|event| self.print(&event));
+    }
+
     /// Tells one event.
     pub fn print(&mut self, event: &Event) {
         let mut lines = String::new();

@@ -33,7 +33,7 @@ impl Tailer {
         self.globs.hint(&hints.globs);
         self.spools.hint(&hints.globs);
         if hints.overflow {
-            self.overflows.admit(Event::Overflow, now).iter().for_each(|event| self.printer.print(event));
+            self.printer.print_all(self.overflows.admit(Event::Overflow, now));
             self.spools.hint_all();
             self.roster.hint_all(Hints { names: true, content: true });
             self.globs.hint_all(now);

@@ -315,7 +315,7 @@ impl Tailer {
 
     fn take_off(&mut self, id: SourceId) -> Option<SourceState> {
         let mut followed = self.roster.remove(id)?;
-        followed.spacing.take_all().iter().for_each(|event| self.printer.print(event));
+        self.printer.print_all(followed.spacing.take_all());
         self.board.release(id);
         self.sate(id);
         self.open -= followed.open;

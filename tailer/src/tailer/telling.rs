@@ -97,13 +97,13 @@ impl Tailer {
     pub(super) fn say(&mut self, id: SourceId, event: Event) {
         let now = Instant::now();
         let admitted = self.roster.get(id).map(|followed| followed.spacing.admit(event, now));
-        admitted.into_iter().flatten().for_each(|event| self.printer.print(&event));
+        self.printer.print_all(admitted.into_iter().flatten());
     }
 
     /// What was not said of a source when it happened, if it may be by now.
     fn tell_held_back(&mut self, id: SourceId) {
         let Some(followed) = self.roster.get(id).filter(|followed| followed.spacing.is_holding()) else { return };
-        followed.spacing.take(Instant::now()).iter().for_each(|event| self.printer.print(event));
+        self.printer.print_all(followed.spacing.take(Instant::now()));
     }
 
     /// What a read showed of what stands in its file.
@@ -161,7 +161,7 @@ impl Tailer {
     pub fn farewell(&mut self) {
         for id in self.roster.ids() {
             let held = self.roster.get(id).map(|followed| followed.spacing.take_all());
-            held.into_iter().flatten().for_each(|event| self.printer.print(&event));
+            self.printer.print_all(held.into_iter().flatten());
         }
         let left = self.left();
         if left.is_empty() && self.is_delivered() && !self.roster.has_rested() && !self.is_starved() {
