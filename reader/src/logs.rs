@@ -8,6 +8,7 @@
 //! It needs read permission only, takes no lock and writes nothing.
 
 pub mod parts;
+pub mod pattern;
 pub mod print;
 pub mod select;
 pub mod waiting;
