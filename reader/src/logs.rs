@@ -12,6 +12,7 @@ pub mod pattern;
 pub mod print;
 pub mod select;
 pub mod waiting;
+pub mod when;
 
 use std::io::{self, Write};
 

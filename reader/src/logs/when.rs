@@ -1,0 +1,700 @@
+//! A moment as people type it: the forms that journalctl, docker and kubectl accept, read in the zone of `now`.
+//!
+//! ```text
+//! 2026-11-28T10:00:00+01:00             RFC 3339
+//! 2026-11-28, "2026-11-28 10:00:00.5"   a date, or a date and a time
+//! 10:00                                 that time today
+//! today, yesterday, tomorrow, now       the midnight of a day, this moment; also "yesterday 10:00"
+//! -1h, +5min                            before now, after now
+//! 1h30m, 2 hours, 2 hours ago           before now
+//! @1795255200.5                         seconds since 1970
+//! ```
+//! A zone may follow any of them: `UTC` or a name such as `Europe/Berlin`; an offset may follow a date or a time of day.
+//! Days, weeks, months and years are those of the calendar in that zone. A time of day that the clocks show twice is the
+//! first of the two; one that they skip is as much later as they skip.
+//!
+//! Sources: `systemd.time(7)`; docker's `GetTimestamp`; Go's `time.ParseDuration`.
+
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use jiff::civil::{Date, Time, Weekday};
+use jiff::tz::{Offset, TimeZone};
+use jiff::{Span, Timestamp, ToSpan as _, Zoned};
+
+const ACCEPTED: &str = "2026-11-28, \"2026-11-28 10:00\", 10:00, today, yesterday, -1h, 1h30m, \"2 hours ago\", \
+                        @1795255200 or 2026-11-28T10:00:00Z";
+
+/// From so many digits on a bare number is seconds since 1970, as docker takes it; a shorter one lacks its unit.
+const EPOCH_DIGITS_MIN: usize = 9;
+
+const SECOND_NS: i64 = 1_000_000_000;
+const DAY_NS: i64 = 86_400 * SECOND_NS;
+
+/// What `text` means at `now`, nanoseconds since the epoch. What lies before 1677 or after 2262 is the first or the last
+/// moment that can be told: no line arrived beyond it.
+///
+/// # Errors
+/// A sentence with what is accepted.
+pub fn parse(text: &str, now: &Zoned) -> Result<i64, String> {
+    let refused = |why: &str| format!("`{}` is not a time: {why}write {ACCEPTED}", text.escape_debug());
+    match moment(text.trim(), now) {
+        Ok(Some(time)) => {
+            let ns = time.as_nanosecond();
+            Ok(i64::try_from(ns).unwrap_or(if ns < 0 { i64::MIN } else { i64::MAX }))
+        }
+        Ok(None) => Err(refused("")),
+        Err(why) => Err(refused(&format!("{why}; "))),
+    }
+}
+
+/// `None`: it looks like none of the forms. An error: like one of them, but for this.
+fn moment(text: &str, now: &Zoned) -> Result<Option<Timestamp>, String> {
+    let (text, zone) = split_zone(text)?;
+    let now = zone.as_ref().map_or_else(|| now.clone(), |zone| now.with_time_zone(zone.clone()));
+    if let Some(time) = since_epoch(text)? {
+        return Ok(Some(time));
+    }
+    match relative(text, &now)? {
+        Some(time) => Ok(Some(time)),
+        None => calendar(text, &now, zone.is_some()),
+    }
+}
+
+/// The zone that a last word names, and the text before it.
+fn split_zone(text: &str) -> Result<(&str, Option<TimeZone>), String> {
+    let Some((before, name)) = text.rsplit_once(char::is_whitespace) else { return Ok((text, None)) };
+    match TimeZone::get(name) {
+        Ok(zone) => Ok((before.trim_end(), Some(zone))),
+        Err(_) if name.contains('/') => Err(format!("there is no time zone {} here", name.escape_debug())),
+        Err(_) => Ok((text, None)),
+    }
+}
+
+/// `@1795255200.5`, `1795255200`.
+fn since_epoch(text: &str) -> Result<Option<Timestamp>, String> {
+    let marked = text.strip_prefix('@');
+    let (is_negative, number) = match marked.and_then(|number| number.strip_prefix('-')) {
+        Some(number) => (true, number),
+        None => (false, marked.unwrap_or(text)),
+    };
+    let Some(number) = Number::of(number).filter(|number| marked.is_some() || number.digits >= EPOCH_DIGITS_MIN) else {
+        return Ok(None);
+    };
+    let ns = number.whole.map(|whole| i128::from(whole) * i128::from(SECOND_NS) + number.fraction_of(SECOND_NS));
+    let time = ns.and_then(|ns| Timestamp::from_nanosecond(if is_negative { -ns } else { ns }).ok());
+    time.ok_or_else(|| "so many seconds since 1970 lie beyond the year 9999".to_owned()).map(Some)
+}
+
+/// A decimal number without sign.
+struct Number {
+    digits: usize,
+    /// `None`: more than can be counted.
+    whole: Option<i64>,
+    billionths: i32,
+}
+
+impl Number {
+    fn of(text: &str) -> Option<Number> {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        let is_number = !whole.is_empty() && whole.bytes().all(|byte| byte.is_ascii_digit());
+        let billionths = billionths(fraction)?;
+        is_number.then(|| Number { digits: whole.len(), whole: whole.parse().ok(), billionths })
+    }
+
+    fn fraction_of(&self, ns: i64) -> i128 {
+        i128::from(self.billionths) * i128::from(ns) / 1_000_000_000
+    }
+}
+
+/// The digits of a fraction as a whole number of 10⁻⁹; what is less is dropped.
+fn billionths(digits: &str) -> Option<i32> {
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let with_digit = |sum: i32, byte: u8| sum * 10 + i32::from(byte - b'0');
+    is_number.then(|| digits.bytes().chain([b'0'; 9]).take(9).fold(0, with_digit))
+}
+
+/// `-1h`, `+5min`, `1h30m`, `2 hours ago`, `5min left`.
+fn relative(text: &str, now: &Zoned) -> Result<Option<Timestamp>, String> {
+    let before_word = |word| {
+        let (span, last) = text.rsplit_once(char::is_whitespace)?;
+        last.eq_ignore_ascii_case(word).then_some(span)
+    };
+    let ahead = text.strip_prefix('+').or_else(|| before_word("left"));
+    let back = text.strip_prefix('-').or_else(|| before_word("ago"));
+    let marked = ahead.or(back);
+    let Some(length) = Length::read(marked.unwrap_or(text), marked.is_some())? else { return Ok(None) };
+    length.away_from(now, ahead.is_some()).ok_or_else(too_long).map(Some)
+}
+
+fn too_long() -> String {
+    "that is beyond the year 9999".to_owned()
+}
+
+/// Units by every name that systemd.time and Go have for them.
+const UNITS: [(Unit, &[&str]); 10] = [
+    (Unit::Ns(1), &["ns", "nsec", "nsecs", "nanosecond", "nanoseconds"]),
+    (Unit::Ns(1000), &["us", "\u{b5}s", "\u{3bc}s", "usec", "usecs", "microsecond", "microseconds"]),
+    (Unit::Ns(1_000_000), &["ms", "msec", "msecs", "millisecond", "milliseconds"]),
+    (Unit::Ns(SECOND_NS), &["s", "sec", "secs", "second", "seconds"]),
+    (Unit::Ns(60 * SECOND_NS), &["m", "min", "mins", "minute", "minutes"]),
+    (Unit::Ns(3600 * SECOND_NS), &["h", "hr", "hrs", "hour", "hours"]),
+    (Unit::Days(1), &["d", "day", "days"]),
+    (Unit::Days(7), &["w", "week", "weeks"]),
+    (Unit::Months(1), &["M", "month", "months"]),
+    (Unit::Months(12), &["y", "year", "years"]),
+];
+
+/// A unit of a length, and how many of what it is.
+#[derive(Clone, Copy)]
+enum Unit {
+    Ns(i64),
+    Days(i64),
+    Months(i64),
+}
+
+impl Unit {
+    /// A word counts in upper case as well, a letter only as it stands: `m` and `M` are two units.
+    fn named(name: &str) -> Result<Unit, String> {
+        let is_it = |known: &&str| *known == name || (known.len() > 1 && known.eq_ignore_ascii_case(name));
+        let found = UNITS.iter().find(|(_, names)| names.iter().any(is_it)).map(|(unit, _)| *unit);
+        found.ok_or_else(|| format!("`{name}` is not a unit (ns, us, ms, s, m, h, d, w, M for months, y)"))
+    }
+
+    /// What a fraction is a fraction of. The mean month and year are those of systemd.time.
+    fn ns(self) -> i64 {
+        match self {
+            Unit::Ns(ns) => ns,
+            Unit::Days(days) => days * DAY_NS,
+            Unit::Months(12) => DAY_NS / 100 * 36_525,
+            Unit::Months(months) => months * (DAY_NS / 100 * 3044),
+        }
+    }
+}
+
+/// A sum of units. Those of the calendar differ in length, so they are kept apart.
+#[derive(Default)]
+struct Length {
+    months: i64,
+    days: i64,
+    exact_ns: i128,
+}
+
+impl Length {
+    /// `None`: it is no length. If it `is_marked` as one, by a sign or a word, its last number may lack the unit and
+    /// is seconds then, as for systemd.
+    fn read(text: &str, is_marked: bool) -> Result<Option<Length>, String> {
+        let mut length = Length::default();
+        let mut rest = text.trim();
+        loop {
+            let (digits, after) = split_while(rest, |c| c.is_ascii_digit() || c == '.');
+            let (name, after) = split_while(after.trim_start(), char::is_alphabetic);
+            let Some(number) = Number::of(digits) else { return Ok(None) };
+            rest = after.trim_start();
+            let unit = match name {
+                "" if !rest.is_empty() => return Ok(None),
+                "" if !is_marked => return Err(format!("{digits} of what, as in {digits}m or {digits}h")),
+                "" => Unit::Ns(SECOND_NS),
+                // `28T10:00` and the like are not meant as spans.
+                _ if !rest.is_empty() && !rest.starts_with(|c: char| c.is_ascii_digit()) => return Ok(None),
+                name => Unit::named(name)?,
+            };
+            length = length.plus(&number, unit).ok_or_else(too_long)?;
+            if rest.is_empty() {
+                return Ok(Some(length));
+            }
+        }
+    }
+
+    /// `None`: more than can be counted.
+    fn plus(self, number: &Number, unit: Unit) -> Option<Length> {
+        let Length { mut months, mut days, mut exact_ns } = self;
+        let whole = number.whole?;
+        match unit {
+            Unit::Ns(each) => exact_ns += i128::from(whole) * i128::from(each),
+            Unit::Days(each) => days = days.checked_add(whole.checked_mul(each)?)?,
+            Unit::Months(each) => months = months.checked_add(whole.checked_mul(each)?)?,
+        }
+        exact_ns += number.fraction_of(unit.ns());
+        Some(Length { months, days, exact_ns })
+    }
+
+    /// `None`: beyond the calendar.
+    fn away_from(&self, now: &Zoned, ahead: bool) -> Option<Timestamp> {
+        let sign = if ahead { 1 } else { -1 };
+        let calendar = Span::new().try_months(sign * self.months).ok()?.try_days(sign * self.days).ok()?;
+        let ns = now.checked_add(calendar).ok()?.timestamp().as_nanosecond() + i128::from(sign) * self.exact_ns;
+        Timestamp::from_nanosecond(ns).ok()
+    }
+}
+
+fn split_while(text: &str, belongs: impl Fn(char) -> bool) -> (&str, &str) {
+    text.split_at(text.find(|c| !belongs(c)).unwrap_or(text.len()))
+}
+
+/// `[WEEKDAY] DATE`, `TIME`, or both, and an offset.
+fn calendar(text: &str, now: &Zoned, has_zone: bool) -> Result<Option<Timestamp>, String> {
+    if text == "now" {
+        return Ok(Some(now.timestamp()));
+    }
+    let (weekday, rest) = weekday(text);
+    let (day, rest) = day(rest)?;
+    let (time, rest) = time_of_day(rest, day.is_some())?;
+    let (offset, rest) = offset(rest);
+    if !rest.is_empty() || (day.is_none() && (time.is_none() || weekday.is_some())) {
+        return Ok(None);
+    }
+    if offset.is_some() && has_zone {
+        return Err("it names two zones".to_owned());
+    }
+    let zone = offset.map_or_else(|| now.time_zone().clone(), TimeZone::fixed);
+    let date = match day.unwrap_or(Day::FromToday(0)) {
+        Day::On(date) => date,
+        Day::FromToday(days) => now.with_time_zone(zone.clone()).date().saturating_add(days.days()),
+    };
+    if let Some(weekday) = weekday.filter(|weekday| *weekday != date.weekday()) {
+        return Err(format!("{date} is a {:?}, not a {weekday:?}", date.weekday()));
+    }
+    let zoned = zone.to_ambiguous_zoned(date.to_datetime(time.unwrap_or_default())).compatible();
+    zoned.map(|zoned| Some(zoned.timestamp())).map_err(|_| too_long())
+}
+
+/// `Sat` or `Saturday`, and what follows the blanks behind it.
+fn weekday(text: &str) -> (Option<Weekday>, &str) {
+    use Weekday::{Friday, Monday, Saturday, Sunday, Thursday, Tuesday, Wednesday};
+    let (word, rest) = split_while(text, char::is_alphabetic);
+    let is_it = |day: &Weekday| {
+        let name = format!("{day:?}");
+        word.eq_ignore_ascii_case(&name) || word.eq_ignore_ascii_case(&name[..3])
+    };
+    match [Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday].into_iter().find(is_it) {
+        Some(day) => (Some(day), rest.trim_start_matches(',').trim_start()),
+        None => (None, text),
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Day {
+    On(Date),
+    FromToday(i64),
+}
+
+/// `2026-11-28`, `26-11-28`, `today`.
+fn day(text: &str) -> Result<(Option<Day>, &str), String> {
+    for (word, days) in [("today", 0), ("yesterday", -1), ("tomorrow", 1)] {
+        if let Some(rest) = text.strip_prefix(word) {
+            return Ok((Some(Day::FromToday(days)), rest));
+        }
+    }
+    let Some((year, month, day, rest)) = date_numbers(text) else { return Ok((None, text)) };
+    match Date::new(year, month, day) {
+        Ok(date) => Ok((Some(Day::On(date)), rest)),
+        Err(_) => Err(format!("the calendar has no day {year:04}-{month:02}-{day:02}")),
+    }
+}
+
+/// Year, month, day, and the rest. A year of two digits lies from 1969 to 2068, as for systemd.
+fn date_numbers(text: &str) -> Option<(i16, i8, i8, &str)> {
+    let (year, rest) = match number::<i16>(text, 4..=4) {
+        Some(found) => found,
+        None => number::<i16>(text, 2..=2).map(|(year, rest)| (year + if year < 69 { 2000 } else { 1900 }, rest))?,
+    };
+    let (month, rest) = number(rest.strip_prefix('-')?, 1..=2)?;
+    let (day, rest) = number(rest.strip_prefix('-')?, 1..=2)?;
+    Some((year, month, day, rest))
+}
+
+/// The whole number of so many digits at the beginning, and the rest.
+fn number<T: FromStr>(text: &str, digits: RangeInclusive<usize>) -> Option<(T, &str)> {
+    let (number, rest) = split_while(text, |c| c.is_ascii_digit());
+    let number = Some(number).filter(|number| digits.contains(&number.len()))?;
+    Some((number.parse().ok()?, rest))
+}
+
+/// `10:00`, `10:00:00`, `10:00:00.5` or `,5`; after a date blanks or a `T` come first.
+fn time_of_day(text: &str, follows_date: bool) -> Result<(Option<Time>, &str), String> {
+    let digits = match text.strip_prefix(['T', 't', ' ']) {
+        Some(rest) if follows_date => rest.trim_start(),
+        _ => text,
+    };
+    let Some((hour, minute, second, ns, rest)) = time_numbers(digits) else { return Ok((None, text)) };
+    // In a leap second the clocks show the second before it once more.
+    let second = if second == 60 { 59 } else { second };
+    match Time::new(hour, minute, second, ns) {
+        Ok(time) => Ok((Some(time), rest)),
+        Err(_) => Err("a day goes from 00:00:00 to 23:59:59".to_owned()),
+    }
+}
+
+/// Hour, minute, second, nanosecond, and the rest.
+fn time_numbers(text: &str) -> Option<(i8, i8, i8, i32, &str)> {
+    let (hour, rest) = number(text, 1..=2)?;
+    let (minute, rest) = number(rest.strip_prefix(':')?, 2..=2)?;
+    let Some(seconds) = rest.strip_prefix(':') else { return Some((hour, minute, 0, 0, rest)) };
+    let (second, rest) = number(seconds, 2..=2)?;
+    let Some(fraction) = rest.strip_prefix(['.', ',']) else { return Some((hour, minute, second, 0, rest)) };
+    let (digits, rest) = split_while(fraction, |c| c.is_ascii_digit());
+    Some((hour, minute, second, billionths(digits)?, rest))
+}
+
+/// `Z`, `+01:00`, `+0100`, `+01`, after blanks or none.
+fn offset(text: &str) -> (Option<Offset>, &str) {
+    offset_numbers(text.trim_start()).map_or((None, text), |(offset, rest)| (Some(offset), rest))
+}
+
+fn offset_numbers(text: &str) -> Option<(Offset, &str)> {
+    if let Some(rest) = text.strip_prefix(['Z', 'z']) {
+        return Some((Offset::UTC, rest));
+    }
+    let digits = text.strip_prefix(['+', '-'])?;
+    let (hours, minutes, rest) = if let Some((both, rest)) = number::<i32>(digits, 4..=4) {
+        (both / 100, both % 100, rest)
+    } else {
+        let (hours, rest) = number(digits, 2..=2)?;
+        let (minutes, rest) = rest.strip_prefix(':').map_or(Some((0, rest)), |rest| number(rest, 2..=2))?;
+        (hours, minutes, rest)
+    };
+    let seconds = Some(hours * 3600 + minutes * 60).filter(|_| minutes < 60)?;
+    Some((Offset::from_seconds(if text.starts_with('-') { -seconds } else { seconds }).ok()?, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(now: &str) -> Zoned {
+        now.parse().unwrap()
+    }
+
+    fn berlin() -> Zoned {
+        at("2026-11-28T12:34:56.789+01:00[Europe/Berlin]")
+    }
+
+    /// Each text at `now`, against what it means as RFC 3339.
+    fn check(now: &Zoned, cases: &[(&str, &str)]) {
+        for (text, expected) in cases {
+            let expected: Timestamp = expected.parse().unwrap();
+            let found = parse(text, now).map(|ns| Timestamp::from_nanosecond(ns.into()).unwrap());
+            assert_eq!(found, Ok(expected), "{text} at {now}");
+        }
+    }
+
+    #[test]
+    fn dates_and_times_are_those_of_the_zone() {
+        check(
+            &berlin(),
+            &[
+                ("2026-11-28T10:00:00Z", "2026-11-28T10:00:00Z"),
+                ("2026-11-28t10:00:00z", "2026-11-28T10:00:00Z"),
+                ("2026-11-28T10:00:00+05:30", "2026-11-28T04:30:00Z"),
+                ("2026-11-28T10:00:00.123456789-0800", "2026-11-28T18:00:00.123456789Z"),
+                ("2026-11-28T10:00:00.1234567899Z", "2026-11-28T10:00:00.123456789Z"),
+                ("2026-11-28T10:00:00,5+01", "2026-11-28T09:00:00.5Z"),
+                ("2026-11-28T10:00Z", "2026-11-28T10:00:00Z"),
+                ("2026-11-28T10:00:00", "2026-11-28T09:00:00Z"),
+                ("2026-11-28T10:00", "2026-11-28T09:00:00Z"),
+                ("2026-11-28 10:00", "2026-11-28T09:00:00Z"),
+                ("2026-11-28 10:00:00", "2026-11-28T09:00:00Z"),
+                ("2026-11-28 10:00:00.123", "2026-11-28T09:00:00.123Z"),
+                ("2026-11-28  10:00:00 +0000", "2026-11-28T10:00:00Z"),
+                ("2026-11-28 10:00:00 -01:30", "2026-11-28T11:30:00Z"),
+                ("2026-11-28 10:00 UTC", "2026-11-28T10:00:00Z"),
+                ("2026-11-28 10:00:00 America/New_York", "2026-11-28T15:00:00Z"),
+                ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59Z"),
+                ("2026-11-28", "2026-11-27T23:00:00Z"),
+                ("2026-11-28 UTC", "2026-11-28T00:00:00Z"),
+                ("2026-11-28Z", "2026-11-28T00:00:00Z"),
+                ("2026-11-28+01:00", "2026-11-27T23:00:00Z"),
+                ("2026-7-1", "2026-06-30T22:00:00Z"),
+                ("26-11-28", "2026-11-27T23:00:00Z"),
+                ("70-01-02 00:00 UTC", "1970-01-02T00:00:00Z"),
+                ("Sat 2026-11-28 10:00:00", "2026-11-28T09:00:00Z"),
+                ("saturday, 2026-11-28", "2026-11-27T23:00:00Z"),
+                ("  2026-11-28\n", "2026-11-27T23:00:00Z"),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_time_alone_and_a_word_are_counted_from_today() {
+        let cases = [
+            ("10:00", "2026-11-28T09:00:00Z"),
+            ("9:05", "2026-11-28T08:05:00Z"),
+            ("23:59:59.999", "2026-11-28T22:59:59.999Z"),
+            ("10:00 UTC", "2026-11-28T10:00:00Z"),
+            ("10:00Z", "2026-11-28T10:00:00Z"),
+            ("10:00-05:00", "2026-11-28T15:00:00Z"),
+            ("now", "2026-11-28T11:34:56.789Z"),
+            ("now UTC", "2026-11-28T11:34:56.789Z"),
+            ("today", "2026-11-27T23:00:00Z"),
+            ("today UTC", "2026-11-28T00:00:00Z"),
+            ("yesterday", "2026-11-26T23:00:00Z"),
+            ("tomorrow", "2026-11-28T23:00:00Z"),
+            ("tomorrow Pacific/Auckland", "2026-11-29T11:00:00Z"),
+            ("yesterday 23:00", "2026-11-27T22:00:00Z"),
+            ("today 06:30:00", "2026-11-28T05:30:00Z"),
+        ];
+        check(&berlin(), &cases);
+        // The day is that of the zone, not of UTC.
+        check(
+            &at("2026-11-29T00:30:00+01:00[Europe/Berlin]"),
+            &[
+                ("today", "2026-11-28T23:00:00Z"),
+                ("12:00", "2026-11-29T11:00:00Z"),
+                ("12:00 UTC", "2026-11-28T12:00:00Z"),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_span_is_counted_from_now() {
+        check(
+            &at("2026-11-28T12:00:00Z[UTC]"),
+            &[
+                ("-1h", "2026-11-28T11:00:00Z"),
+                ("+5min", "2026-11-28T12:05:00Z"),
+                ("+3h30min", "2026-11-28T15:30:00Z"),
+                ("- 90 s", "2026-11-28T11:58:30Z"),
+                ("-5", "2026-11-28T11:59:55Z"),
+                ("5 ago", "2026-11-28T11:59:55Z"),
+                ("-1h 5", "2026-11-28T10:59:55Z"),
+                ("1h30m", "2026-11-28T10:30:00Z"),
+                ("1h30m5s", "2026-11-28T10:29:55Z"),
+                ("90s", "2026-11-28T11:58:30Z"),
+                ("1.5h", "2026-11-28T10:30:00Z"),
+                ("0s", "2026-11-28T12:00:00Z"),
+                ("300ms", "2026-11-28T11:59:59.7Z"),
+                ("5us", "2026-11-28T11:59:59.999995Z"),
+                ("5\u{b5}s", "2026-11-28T11:59:59.999995Z"),
+                ("5\u{3bc}s", "2026-11-28T11:59:59.999995Z"),
+                ("7ns", "2026-11-28T11:59:59.999999993Z"),
+                ("55s500ms", "2026-11-28T11:59:04.5Z"),
+                ("300ms20s 5day", "2026-11-23T11:59:39.7Z"),
+                ("2 hours", "2026-11-28T10:00:00Z"),
+                ("2hours", "2026-11-28T10:00:00Z"),
+                ("2 Hours Ago", "2026-11-28T10:00:00Z"),
+                ("48hr", "2026-11-26T12:00:00Z"),
+                ("2 hours ago", "2026-11-28T10:00:00Z"),
+                ("1 day 2h ago", "2026-11-27T10:00:00Z"),
+                ("11min ago", "2026-11-28T11:49:00Z"),
+                ("5min left", "2026-11-28T12:05:00Z"),
+                ("2 months 5 days ago", "2026-09-23T12:00:00Z"),
+                ("1m", "2026-11-28T11:59:00Z"),
+                ("1M", "2026-10-28T12:00:00Z"),
+                ("1w", "2026-11-21T12:00:00Z"),
+                ("1y 12month", "2024-11-28T12:00:00Z"),
+                ("0.5d", "2026-11-28T00:00:00Z"),
+                ("1.5M ago", "2026-10-13T06:43:12Z"),
+                ("-1d UTC", "2026-11-27T12:00:00Z"),
+            ],
+        );
+    }
+
+    #[test]
+    fn seconds_since_1970_need_no_unit_if_there_are_enough() {
+        check(
+            &berlin(),
+            &[
+                ("@1795255200", "2026-11-21T10:00:00Z"),
+                ("@1795255200.5", "2026-11-21T10:00:00.5Z"),
+                ("1795255200", "2026-11-21T10:00:00Z"),
+                ("1136073600.000000001", "2006-01-01T00:00:00.000000001Z"),
+                ("@0", "1970-01-01T00:00:00Z"),
+                ("@5", "1970-01-01T00:00:05Z"),
+                ("@-1.5", "1969-12-31T23:59:58.5Z"),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_day_is_one_of_the_calendar_and_an_hour_one_of_the_clock() {
+        // Clocks went back from 3 to 2 on October 25.
+        check(
+            &at("2026-10-26T12:00:00+01:00[Europe/Berlin]"),
+            &[
+                ("1d", "2026-10-25T11:00:00Z"),
+                ("24h", "2026-10-25T11:00:00Z"),
+                ("2d", "2026-10-24T10:00:00Z"),
+                ("48h", "2026-10-24T11:00:00Z"),
+                ("1w", "2026-10-19T10:00:00Z"),
+                ("2d 1h", "2026-10-24T09:00:00Z"),
+            ],
+        );
+        check(
+            &at("2026-10-25T12:00:00+01:00[Europe/Berlin]"),
+            &[("today", "2026-10-24T22:00:00Z"), ("tomorrow", "2026-10-25T23:00:00Z")],
+        );
+        // They went ahead from 2 to 3 on March 29.
+        check(
+            &at("2026-03-30T02:30:00+02:00[Europe/Berlin]"),
+            &[
+                ("-1d", "2026-03-29T01:30:00Z"),
+                ("-24h", "2026-03-29T00:30:00Z"),
+                ("yesterday", "2026-03-28T23:00:00Z"),
+                ("today", "2026-03-29T22:00:00Z"),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_time_shown_twice_is_the_first_and_one_never_shown_is_moved_on() {
+        check(
+            &berlin(),
+            &[
+                ("2026-10-25 02:30", "2026-10-25T00:30:00Z"),
+                ("2026-10-25T02:30:00+01:00", "2026-10-25T01:30:00Z"),
+                ("2026-03-29 02:30", "2026-03-29T01:30:00Z"),
+            ],
+        );
+        let zones = [
+            ("2026-03-08 02:30 America/New_York", "2026-03-08T07:30:00Z"),
+            ("2026-11-01 01:30 America/New_York", "2026-11-01T05:30:00Z"),
+            // Half an hour.
+            ("2026-04-05 01:45 Australia/Lord_Howe", "2026-04-04T14:45:00Z"),
+            ("2026-10-04 02:10 Australia/Lord_Howe", "2026-10-03T15:40:00Z"),
+            // Midnight itself is skipped, or comes twice, or a whole day is missing.
+            ("2026-04-24 Africa/Cairo", "2026-04-23T22:00:00Z"),
+            ("2026-11-01 America/Havana", "2026-11-01T04:00:00Z"),
+            ("2011-12-30 Pacific/Apia", "2011-12-30T10:00:00Z"),
+        ];
+        check(&berlin(), &zones);
+    }
+
+    #[test]
+    fn a_month_back_from_a_long_one_ends_on_its_last_day() {
+        check(
+            &at("2026-03-31T12:00:00Z[UTC]"),
+            &[
+                ("1 month ago", "2026-02-28T12:00:00Z"),
+                ("-1M 1d", "2026-02-27T12:00:00Z"),
+                ("+1month", "2026-04-30T12:00:00Z"),
+                ("25 months ago", "2024-02-29T12:00:00Z"),
+            ],
+        );
+        check(
+            &at("2024-02-29T12:00:00Z[UTC]"),
+            &[("1y", "2023-02-28T12:00:00Z"), ("4y", "2020-02-29T12:00:00Z"), ("12M", "2023-02-28T12:00:00Z")],
+        );
+    }
+
+    #[test]
+    fn what_is_too_far_to_be_told_is_before_or_after_every_line() {
+        for (text, expected) in [
+            ("9999-12-30", i64::MAX),
+            ("2263-01-01", i64::MAX),
+            ("+5000y", i64::MAX),
+            ("@253402207200", i64::MAX),
+            ("0000-01-01", i64::MIN),
+            ("1000-01-01 00:00 UTC", i64::MIN),
+            ("2000 years ago", i64::MIN),
+            ("-1000y", i64::MIN),
+        ] {
+            assert_eq!(parse(text, &berlin()), Ok(expected), "{text}");
+        }
+        check(
+            &berlin(),
+            &[
+                ("2262-04-11T23:47:16.854775807Z", "2262-04-11T23:47:16.854775807Z"),
+                ("1700-03-01 UTC", "1700-03-01T00:00:00Z"),
+            ],
+        );
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_what_is_accepted() {
+        for text in [
+            "",
+            " ",
+            "x",
+            "-",
+            "+",
+            "@",
+            "ago",
+            " ago",
+            "-ago",
+            "left",
+            "T",
+            "Z",
+            "UTC",
+            "today yesterday",
+            "nowish",
+            "todayx",
+            "2026",
+            "2026-11",
+            "2026-11-28T",
+            "2026-11-28T10",
+            "2026-11-28 10",
+            "2026-11-28x",
+            "2026-11-28 10:00x",
+            "2026-11-28T10:00:00+1",
+            "2026-11-28 10:00:0",
+            "10:",
+            "10:0",
+            "10:00:",
+            "10:00:00.",
+            ":30",
+            "-10:00",
+            "-1h ago",
+            "+1h left",
+            "--1h",
+            "+-1h",
+            "1h-30m",
+            "1h,30m",
+            "1..5h",
+            ".5h",
+            "5.h",
+            "@1.",
+            "@1.x",
+            "@x",
+            "@1h",
+            "@ 5",
+            "2026/11/28",
+            "28.11.2026",
+            "11/28/2026",
+            "20261128T100000Z",
+            "Sat",
+            "Sat 10:00",
+            "Sat today x",
+            "Xyz 2026-11-28",
+            "2026-11-28T10:00:00Z+01:00",
+            "10:00 + 1h",
+            "\u{0661}h",
+            "2026\u{2010}11\u{2010}28",
+            "12026-11-28",
+            "a minute ago",
+        ] {
+            let refusal = parse(text, &berlin()).unwrap_err();
+            assert!(refusal.contains("is not a time: ") && refusal.ends_with(ACCEPTED), "{text}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn what_is_nearly_a_time_is_told_why_it_is_none() {
+        for (text, why) in [
+            ("2026-02-29", "the calendar has no day 2026-02-29; write"),
+            ("2026-13-01", "no day 2026-13-01"),
+            ("2026-00-10 10:00", "no day 2026-00-10"),
+            ("2026-11-31T00:00:00Z", "no day 2026-11-31"),
+            ("24:00", "from 00:00:00 to 23:59:59"),
+            ("2026-11-28 10:60", "from 00:00:00 to 23:59:59"),
+            ("10:00:61", "from 00:00:00 to 23:59:59"),
+            ("Fri 2026-11-28", "2026-11-28 is a Saturday, not a Friday"),
+            ("5", "5 of what, as in 5m or 5h"),
+            ("1h 30", "30 of what"),
+            ("20261128", "20261128 of what"),
+            ("5 fortnights ago", "`fortnights` is not a unit (ns, us, ms, s, m, h, d, w, M for months, y)"),
+            ("1H30", "`H` is not a unit"),
+            ("10:00 Mars/Phobos", "no time zone Mars/Phobos"),
+            ("2026-11-28T10:00:00Z Europe/Berlin", "it names two zones"),
+            ("@1795255200123", "seconds since 1970"),
+            ("1795255200123", "seconds since 1970"),
+            ("@99999999999999999999", "seconds since 1970"),
+            ("-99999999999999999999h", "beyond the year 9999"),
+            ("+9999y", "beyond the year 9999"),
+            ("\u{1b}[31mx", "`\\u{1b}[31mx` is not a time"),
+        ] {
+            let refusal = parse(text, &berlin()).unwrap_err();
+            assert!(refusal.contains(why) && refusal.ends_with(ACCEPTED), "{text}: {refusal}");
+        }
+    }
+}
