@@ -72,7 +72,7 @@ pub fn run(dir: Option<&Path>, plan: Plan) -> Result<()> {
 }
 
 /// In which order the rows have their turns: from another one on in each round, and every other round backwards.
-fn order(round: u32, rows: usize) -> Vec<usize> {
+pub fn order(round: u32, rows: usize) -> Vec<usize> {
     let forwards = (0..rows).map(|place| (place + round as usize * 3) % rows);
     if round.is_multiple_of(2) { forwards.collect() } else { forwards.rev().collect() }
 }

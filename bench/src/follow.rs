@@ -4,6 +4,7 @@
 //! ([`catch_up`], [`live`]); what many files cost ([`crowd`]). A follower that does not run has a row without numbers
 //! and one line below that says why.
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -83,14 +84,26 @@ pub struct Failures(Vec<String>);
 impl Failures {
     /// What was measured. `None`: it could not be, which is noted.
     pub fn note<T>(&mut self, label: &str, measured: Result<T>) -> Option<T> {
-        measured.map_err(|error| self.0.push(format!("{label}: {error}"))).ok()
+        let failure = match measured {
+            Ok(measured) => return Some(measured),
+            Err(error) => format!("{label}: {error}"),
+        };
+        // One that was tried twice has one line.
+        if !self.0.contains(&failure) {
+            self.0.push(failure);
+        }
+        None
     }
 
     /// Prints them below their table.
     pub fn print(&self) {
-        for failure in &self.0 {
-            println!("- {failure}");
-        }
+        print!("{self}");
+    }
+}
+
+impl fmt::Display for Failures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|failure| writeln!(f, "- {failure}"))
     }
 }
 

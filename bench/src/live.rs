@@ -26,7 +26,8 @@ use crate::table::{Bound, Figure, Table, number};
 use crate::tally;
 
 const LOOK_SPAN: Duration = Duration::from_micros(50);
-const TIMER_SLACK_NS: u64 = 1000;
+/// So that a rest of 50 µs is not twice as long.
+pub const TIMER_SLACK_NS: u64 = 1000;
 const REST_MS: (u64, u64) = (20, 50);
 /// A line that is not there by then will not come.
 const DELAY_MAX: Duration = Duration::from_secs(10);
@@ -85,7 +86,8 @@ fn begin(path: &Path) -> Result<File> {
     File::options().append(true).open(path).cannot("open", path)
 }
 
-fn delays(mut source: File, mut output: File, span: Duration, process: &mut Process) -> Result<Vec<f64>> {
+/// Delays of numbered lines that are written into `source` for `span`, until they can be read from `output`, ms.
+pub fn delays(mut source: File, mut output: File, span: Duration, process: &mut Process) -> Result<Vec<f64>> {
     let (start, mut delays) = (Instant::now(), Vec::new());
     let mut seen = Vec::new();
     // The first one shows that it follows, and is not counted.

@@ -17,6 +17,10 @@ const PEERS: [(&str, &str); 5] = [
 /// The same of the followers.
 const FOLLOWERS: [(&str, &str); 3] = [("tail", "coreutils"), ("rsyslogd", "rsyslog"), ("syslog-ng", "syslog-ng-core")];
 
+/// The same of what searches.
+const SEARCHERS: [(&str, &str); 5] =
+    [("zstdgrep", "zstd"), ("rg", "ripgrep"), ("ugrep", "ugrep"), ("grep", "grep"), ("tail", "coreutils")];
+
 /// The lines that stand before a table.
 pub fn describe(dir: &Path) -> String {
     describe_beside(dir, &PEERS)
@@ -25,6 +29,11 @@ pub fn describe(dir: &Path) -> String {
 /// The same before those of followers.
 pub fn describe_followers(dir: &Path) -> String {
     describe_beside(dir, &FOLLOWERS)
+}
+
+/// The same before those of what searches.
+pub fn describe_searchers(dir: &Path) -> String {
+    describe_beside(dir, &SEARCHERS)
 }
 
 fn describe_beside(dir: &Path, peers: &[(&'static str, &str)]) -> String {

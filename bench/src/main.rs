@@ -1,7 +1,7 @@
 //! Measurements of standpipe, beside its peers. Each subcommand prints one table, as the README has it.
 //!
 //! Flags only. Behind them: [`drain`], [`cost`], [`latency`] with [`burst`], [`scale`] and [`kill`] measure the reader,
-//! [`follow`] with [`catch_up`], [`live`] and [`crowd`] the tailer; [`sinks`], [`followers`], [`rotations`], [`tally`],
+//! [`follow`] with [`catch_up`], [`live`] and [`crowd`] the tailer, [`search`] reading back; [`sinks`], [`followers`], [`rotations`], [`tally`],
 //! [`process`], [`writers`], [`stream`] and [`probe`] are what they measure with; [`usage`], [`stats`], [`table`] and
 //! [`machine`] make numbers and text of it; [`stage`] cleans up after them.
 
@@ -32,6 +32,7 @@ mod probe;
 mod process;
 mod rotations;
 mod scale;
+mod search;
 mod shares;
 mod sinks;
 mod stage;
@@ -124,8 +125,43 @@ enum Command {
         #[arg(long, conflicts_with_all = ["mb", "files", "seconds"])]
         quick: bool,
     },
+    /// Reading back: searching, printing, the last lines, a minute, merging, following, memory.
+    Search(SearchArgs),
     /// The crash tests with their full counts: exit 1 if a single line is not where it belongs.
     Soak(SoakArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct SearchArgs {
+    /// The tables to be made [default: all].
+    #[arg(long, value_delimiter = ',', value_name = "TABLE")]
+    tables: Vec<search::Part>,
+    /// Size of the logs that are made, MB.
+    #[arg(long, default_value_t = 1024)]
+    mb: u64,
+    /// A log to search instead of them: plain text.
+    #[arg(long, value_name = "FILE", conflicts_with = "mb", requires = "word")]
+    file: Option<PathBuf>,
+    /// A word of some of its lines, which are printed [default: one of a hundred lines that are made].
+    #[arg(long = "match", id = "word", value_name = "WORD")]
+    word: Option<String>,
+    /// Where the logs stay for the next run; an empty directory the first time.
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+    /// Rounds, in each of which every command has its turn.
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
+    /// How long a pipe is followed.
+    #[arg(long, default_value_t = 10.0)]
+    seconds: f64,
+}
+
+impl From<SearchArgs> for search::Plan {
+    fn from(args: SearchArgs) -> search::Plan {
+        let SearchArgs { tables, mb, file, word, keep, rounds, seconds } = args;
+        let bytes = mb.max(1) * MB;
+        search::Plan { tables, bytes, file, word, kept: keep, rounds: rounds.max(1), span: span(seconds) }
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -170,6 +206,7 @@ fn main() -> ExitCode {
         Command::Follow { tables, mb, files, seconds, quick: false } => {
             follow::run(dir, &follow::Plan { tables, bytes: mb * MB, files, span: span(seconds) })
         }
+        Command::Search(args) => search::run(dir, &args.into()),
         Command::Soak(args) => return soak(dir, &args),
     };
     done.map_or_else(complain, |()| ExitCode::SUCCESS)

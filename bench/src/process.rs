@@ -100,12 +100,18 @@ impl Process {
     }
 
     /// Waits for its end. An end by TERM is as good as one with 0: some programs know no other.
-    pub fn wait(mut self) -> Result<Ended> {
+    pub fn wait(self) -> Result<Ended> {
+        self.wait_for(&[0])
+    }
+
+    /// The same of one that may as well end with other codes.
+    pub fn wait_for(mut self, codes: &[i32]) -> Result<Ended> {
         let before = usage::cpu_of_ended();
         let status = self.child.wait().cannot("wait for", &self.name)?;
         let at = Instant::now();
         self.ended = true;
-        if !status.success() && status.signal() != Some(Signal::SIGTERM as i32) {
+        let is_fine = status.code().is_some_and(|code| codes.contains(&code));
+        if !is_fine && status.signal() != Some(Signal::SIGTERM as i32) {
             return Err(self.complaint(&status.to_string()));
         }
         Ok(Ended { at, cpu: usage::cpu_of_ended().saturating_sub(before) })
@@ -118,7 +124,10 @@ impl Process {
 
     fn complaint(&self, what: &str) -> Error {
         let said = self.said();
-        let last = said.lines().rfind(|line| !line.is_empty()).unwrap_or("it said nothing");
+        let mut lines = said.lines().filter(|line| !line.is_empty());
+        // What comes behind it are hints.
+        let error = lines.clone().rfind(|line| line.contains("error: "));
+        let last = error.or(lines.next_back()).unwrap_or("it said nothing");
         Error::because("go on with", &self.name, format!("{what}: {last}"))
     }
 }

@@ -62,6 +62,11 @@ impl Memory {
     }
 }
 
+/// The most that a living process ever had in memory, its program's and libraries' pages included, bytes. 0: it is gone.
+pub fn high_water(pid: u32) -> u64 {
+    fs::read_to_string(format!("/proc/{pid}/status")).map_or(0, |status| field(&status, "VmHWM:"))
+}
+
 impl Add for Memory {
     type Output = Memory;
 
@@ -123,13 +128,15 @@ fn first_number(text: &str) -> Option<u64> {
     text.split_whitespace().next()?.parse().ok()
 }
 
-/// Takes `/proc/PID/status` apart, which counts in kB and means KiB.
+/// Takes `/proc/PID/status` apart.
 fn parse(status: &str) -> Memory {
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(first_number).map_or(0, |kib| kib * 1024)
-    };
-    Memory { anon: field("RssAnon:"), shmem: field("RssShmem:") }
+    Memory { anon: field(status, "RssAnon:"), shmem: field(status, "RssShmem:") }
+}
+
+/// A field of `/proc/PID/status`, which counts in kB and means KiB.
+fn field(status: &str, name: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(first_number).map_or(0, |kib| kib * 1024)
 }
 
 #[cfg(test)]
