@@ -28,7 +28,12 @@ use print::Printer;
 pub fn run(args: &LogsArgs) -> std::result::Result<u8, Stop> {
     let mut printer = Printer::to_stdout()?;
     let mut troubled = false;
-    for dir in select::log_dirs(args)? {
+    let selection = select::log_dirs(&args.what, args.logs.as_deref())?;
+    for error in &selection.closed {
+        complain(format_args!("reader: error: {error}"));
+        troubled = true;
+    }
+    for dir in selection.dirs {
         match print_dir(&dir, &mut printer) {
             Ok(whole) => troubled |= !whole,
             Err(Trouble::Reading(error)) => {

@@ -19,7 +19,7 @@ use super::format::{SICK, Slot, UNCOUNTED, WELL};
 use super::snapshot::{Seen, Snapshot};
 use crate::cli::StatusArgs;
 use crate::listing::SELF;
-use crate::logs::select::{is_path, log_root};
+use crate::logs::select::{is_path, log_root, offered};
 
 /// Exit code of a finding.
 const EXIT_FINDING: u8 = 1;
@@ -64,12 +64,9 @@ fn pick(snapshot: &mut Snapshot, root: &Path, names: &[OsString]) -> Result<(), 
     Ok(())
 }
 
-/// The sentence on a name that is no lane's. Of many lanes only some are offered.
+/// The sentence on a name that is no lane's.
 pub fn unknown_name(root: &Path, name: &OsStr, known: &[String]) -> String {
-    const OFFERED_MAX: usize = 20;
-    let more = if known.len() > OFFERED_MAX { ", …" } else { "" };
-    let list = if known.is_empty() { "none".to_owned() } else { known[..known.len().min(OFFERED_MAX)].join(", ") };
-    format!("the reader of {} drains no pipe {}; there are: {list}{more}", root.shown(), name.shown())
+    format!("the reader of {} drains no pipe {}; there are: {}", root.shown(), name.shown(), offered(known))
 }
 
 /// Something to be said under the table.
