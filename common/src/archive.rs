@@ -23,5 +23,5 @@ pub use copy::{Copied, Gap};
 pub use format::TableFault;
 pub use index::{FrameIndex, Index, IndexFault};
 pub use marks::Mark;
-pub use read::{Archive, Frame};
+pub use read::{Archive, Decoder, Frame};
 pub use write::{Spec, Summary, Writer};

@@ -4,7 +4,7 @@ mod archive_support;
 
 use archive_support::{MIB, Random, START_NS, archive_of, log_lines, open};
 use standpipe_common::archive::format::{Entry, SeekTable, TableFault};
-use standpipe_common::archive::{Archive, Copied, IndexFault, Mark};
+use standpipe_common::archive::{Archive, Copied, Decoder, IndexFault, Mark};
 
 /// Three frames in a few hundred bytes: a short line, 1 MiB of a longer one, and the rest.
 fn small_data() -> Vec<u8> {
@@ -213,7 +213,7 @@ fn no_bytes_make_the_reader_panic() {
             assert_eq!(copied.gaps.len(), 1, "round {round}");
         }
         for number in 0..archive.frames().len().min(4) {
-            let read = archive.read_frame(number, &mut raw);
+            let read = archive.read_frame(number, &mut Decoder::new().unwrap(), &mut raw);
             assert_eq!(raw.len(), read.map_or(0, |()| archive.frames()[number].raw as usize), "round {round}");
         }
     }

@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use archive_support::{GUESS, MIB, Random, START_NS, archive_of, log_lines, open};
 use standpipe_common::archive::format::FRAME_BYTES;
-use standpipe_common::archive::{Guess, Mark, Spec, Writer};
+use standpipe_common::archive::{Decoder, Guess, Mark, Spec, Writer};
 
 /// Gives a few bytes at a time, and is interrupted now and then.
 struct Trickle<'a>(&'a [u8], Random);
@@ -77,7 +77,7 @@ fn frames_hold_the_stream_in_order_and_end_at_line_ends_where_there_are_any() {
         let mut raw = Vec::new();
         let mut at = 0;
         for (number, (frame, said)) in archive.frames().iter().zip(&index.frames).enumerate() {
-            archive.read_frame(number, &mut raw).unwrap();
+            archive.read_frame(number, &mut Decoder::new().unwrap(), &mut raw).unwrap();
             assert_eq!((frame.raw_offset, frame.raw as usize), (at as u64, raw.len()), "{name} {number}");
             assert!(raw[..] == data[at..at + raw.len()], "{name} {number}");
             assert_eq!(said.begins_inside, at > 0 && data[at - 1] != b'\n', "{name} {number}");
@@ -89,7 +89,7 @@ fn frames_hold_the_stream_in_order_and_end_at_line_ends_where_there_are_any() {
         }
         assert_eq!(at, data.len(), "{name}");
         let last = archive.frames().len();
-        assert!(archive.read_frame(last, &mut raw).is_err() && raw.is_empty(), "{name}");
+        assert!(archive.read_frame(last, &mut Decoder::new().unwrap(), &mut raw).is_err() && raw.is_empty(), "{name}");
     }
 }
 
@@ -243,7 +243,7 @@ fn the_example_of_the_specification_is_an_archive_as_described_there() {
     let archive = open(&bytes);
     archive.complete().unwrap();
     let mut raw = Vec::new();
-    archive.read_frame(0, &mut raw).unwrap();
+    archive.read_frame(0, &mut Decoder::new().unwrap(), &mut raw).unwrap();
     assert_eq!(raw, b"one\ntwo\nthree");
     let (first, third) = (START_NS, START_NS + 60_000_000_000);
     let index = archive.index().unwrap();

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use jiff::tz::TimeZone;
 use standpipe_common::archive::format::{FOOTER_BYTES, Footer, SeekTable};
-use standpipe_common::archive::{Archive, Index, marks};
+use standpipe_common::archive::{Archive, Decoder, Index, marks};
 use standpipe_common::error::Result;
 use standpipe_common::policy::{self, Kind};
 use standpipe_reader::disk::Dir;
@@ -218,7 +218,7 @@ fn archive(input: &[u8]) {
     let Ok(archive) = Archive::open(file, &path) else { return };
     let mut raw = Vec::new();
     for number in 0..archive.frames().len() {
-        archive.read_frame(number, &mut raw).ok();
+        archive.read_frame(number, &mut Decoder::new().unwrap(), &mut raw).ok();
     }
     archive.copy_to(&mut io::sink()).ok();
 }

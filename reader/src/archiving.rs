@@ -167,7 +167,7 @@ fn archive_part(
         return Err(Error::because("archive", path, "another program is writing to it"));
     }
     let marks = if files.marks { read_marks(dir, name, metadata.len()) } else { Vec::new() };
-    let last_ns = metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec();
+    let last_ns = disk::modified_ns(&metadata);
     let made_ns = if name.is_exact() { None } else { disk::birth_ns(&metadata) };
     let guess = Guess { birth_ns: made_ns.unwrap_or_else(|| name.birth_ns()), last_ns };
     let level = match how.level {

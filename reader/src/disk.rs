@@ -26,8 +26,8 @@ use standpipe_common::way::{self, Use};
 use standpipe_common::{own, rename, seam};
 
 pub use self::file::{
-    allocate, allocate_range, append, birth_ns, is_locked, is_written, reserve, set_len, set_modified, sync, sync_data,
-    try_lock, write_at,
+    allocate, allocate_range, append, birth_ns, is_locked, is_written, modified_ns, reserve, set_len, set_modified,
+    sync, sync_data, try_lock, write_at,
 };
 
 /// Mode of log root and log directories: the group may read, new files take the directory's group.

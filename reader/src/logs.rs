@@ -1,93 +1,62 @@
 //! `reader logs`: prints active segments and archives alike, in order, byte for byte.
 //!
-//! - [`select`]: which log directories are meant;
-//! - [`parts`]: the parts of one, opened in order of time while the reader works on them;
-//! - [`mod@print`]: bytes to standard output, made harmless if that is a terminal;
+//! In the order in which bytes travel; a module uses only what stands above it:
+//! - [`ask`], [`when`], [`select`]: what is asked for, from when to when, of which log directories;
+//! - [`part`]: an open part and its blocks; [`log`]: the parts of one pipe, and places in it;
+//! - [`pattern`], [`scan`]: which lines of a block are meant; [`pool`]: the threads that look;
+//! - [`forward`], [`backward`]: the lines of one log, from a place on or from the end;
+//! - [`batch`], [`context`]: lines with the bytes they stand in, and those around them;
+//! - [`merge`]: several logs as one;
+//! - [`render`], [`show`], [`print`], [`pager`]: how lines look, how many there are, where they go;
+//! - [`cursor`]: how far that got; [`follow`]: waiting for more;
 //! - [`waiting`]: what the mailbox of a dead reader still holds.
 //!
-//! It needs read permission only, takes no lock and writes nothing.
+//! It needs read permission only, takes no lock and writes nothing but the cursor file it is given.
 
-pub mod parts;
+pub mod ask;
+pub mod backward;
+pub mod batch;
+pub mod context;
+pub mod cursor;
+pub mod follow;
+pub mod forward;
+pub mod log;
+pub mod merge;
+pub mod pager;
+pub mod part;
 pub mod pattern;
+pub mod pool;
 pub mod print;
+pub mod render;
+pub mod scan;
 pub mod select;
+pub mod session;
+pub mod show;
 pub mod waiting;
 pub mod when;
 
-use std::io::{self, Write};
-
-use standpipe_common::error::{EXIT_IO, Error, Result, Stop};
-use standpipe_common::standard::complain;
+use jiff::Zoned;
+use jiff::tz::TimeZone;
+use standpipe_common::clock;
+use standpipe_common::error::Stop;
 
 use crate::cli::LogsArgs;
-use crate::disk::Dir;
-use parts::{Part, Parts};
-use print::Printer;
+use ask::Ask;
+use session::Session;
 
-/// Prints what was asked for. The exit code: 3 if some of it could not be read.
-pub fn run(args: &LogsArgs) -> std::result::Result<u8, Stop> {
-    let mut printer = Printer::to_stdout()?;
-    let mut troubled = false;
-    let selection = select::log_dirs(&args.what, args.logs.as_deref())?;
-    for error in &selection.closed {
-        complain(format_args!("reader: error: {error}"));
-        troubled = true;
-    }
-    for dir in selection.dirs {
-        match print_dir(&dir, &mut printer) {
-            Ok(whole) => troubled |= !whole,
-            Err(Trouble::Reading(error)) => {
-                complain(format_args!("reader: error: {error}"));
-                troubled = true;
-            }
-            // Whoever read us has seen enough.
-            Err(Trouble::Printing(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(0),
-            Err(Trouble::Printing(error)) => return Err(Error::new("write", "standard output", error).into()),
-        }
-        if let Some(sentence) = waiting::sentence(&dir) {
-            printer.flush().ok();
-            complain(format_args!("reader: warning: {sentence}"));
-        }
-    }
-    match printer.flush() {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::new("write", "standard output", error).into())
-        }
-        _ => Ok(if troubled { EXIT_IO } else { 0 }),
-    }
+/// Prints what was asked for. The exit code is that of grep: 1 if no line was found, 2 if something could not be read.
+pub fn run(args: &LogsArgs) -> Result<u8, Stop> {
+    let searches = !(args.grep.is_empty() && args.and.is_empty() && args.exclude.is_empty());
+    print(args).map_err(|stop| if searches { Stop::Usage(stop.to_string()) } else { stop })
 }
 
-enum Trouble {
-    Reading(Error),
-    Printing(io::Error),
-}
-
-/// Prints all parts of a log directory. `false`: some could not be read, which was said.
-fn print_dir(dir: &Dir, printer: &mut Printer) -> std::result::Result<bool, Trouble> {
-    let mut whole = true;
-    let mut parts = Parts::of(dir).map_err(Trouble::Reading)?;
-    while let Some(part) = parts.open_next() {
-        let gaps = print_part(part, printer)?;
-        for gap in &gaps {
-            printer.flush().map_err(Trouble::Printing)?;
-            complain(format_args!("reader: error: {gap}"));
-        }
-        whole &= gaps.is_empty();
-    }
-    Ok(whole)
-}
-
-/// Prints one part; what could not be read of it comes back as sentences.
-fn print_part(part: Result<Part>, printer: &mut Printer) -> std::result::Result<Vec<String>, Trouble> {
-    match part {
-        Ok(Part::Segment(mut file)) => {
-            io::copy(&mut file, printer).map_err(Trouble::Printing)?;
-            Ok(Vec::new())
-        }
-        Ok(Part::Archive(archive)) => {
-            let copied = archive.copy_to(printer).map_err(Trouble::Printing)?;
-            Ok(copied.gaps.iter().map(ToString::to_string).collect())
-        }
-        Err(error) => Ok(vec![error.to_string()]),
-    }
+fn print(args: &LogsArgs) -> Result<u8, Stop> {
+    let now = Zoned::new(render::timestamp(clock::now_ns()), TimeZone::system());
+    let ask = Ask::new(args, &now)?;
+    let selection =
+        select::log_dirs(&ask.what, ask.logs.as_deref()).map_err(|stop| match ask::hint_for_names(args) {
+            Some(hint) if matches!(stop, Stop::Usage(_)) => Stop::Usage(format!("{stop} ({hint})")),
+            _ => stop,
+        })?;
+    Session::new(ask, selection)?.run()
 }

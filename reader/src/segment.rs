@@ -163,7 +163,7 @@ impl Segment {
             && metadata.len() == self.len
         {
             disk::set_len(&self.file, self.len).ok();
-            let written_ns = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
+            let written_ns = disk::modified_ns(&metadata);
             disk::set_modified(&self.file, written_ns).ok();
         }
         self.reserved = 0;
@@ -301,7 +301,7 @@ impl Segment {
 
 /// The first moment that a part knows of and that can be, as the clock stands: an arrival, its making, its last write.
 fn begun_ns(dir: &Dir, name: &PartName, metadata: &Metadata, now_ns: i64) -> Option<i64> {
-    let written_ns = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
+    let written_ns = disk::modified_ns(metadata);
     let times = [first_mark_ns(dir, name, now_ns), disk::birth_ns(metadata), Some(written_ns)];
     times.into_iter().flatten().find(|time_ns| is_plausible(*time_ns, now_ns))
 }

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::Signal;
-use standpipe_common::archive::{Archive, Index};
+use standpipe_common::archive::{Archive, Decoder, Index};
 use standpipe_tests::deadline::until;
 use standpipe_tests::privilege::needs_seams;
 
@@ -56,7 +56,7 @@ fn check_marks(index: &Index, sent: &[u8], first_ns: i64, last_ns: i64) {
 fn check_frames(archive: &Archive, index: &Index, sent: &[u8]) {
     let mut bytes = Vec::new();
     for (number, frame) in index.frames.iter().enumerate() {
-        archive.read_frame(number, &mut bytes).unwrap();
+        archive.read_frame(number, &mut Decoder::new().unwrap(), &mut bytes).unwrap();
         let at = archive.frames()[number].raw_offset as usize;
         assert!(bytes == sent[at..at + bytes.len()] && bytes.ends_with(b"\n") && bytes.len() <= 1 << 20);
         assert_eq!(frame.lines as usize, bytes.split(|byte| *byte == b'\n').count() - 1);

@@ -25,7 +25,13 @@ fn log(dir: &Path) -> PathBuf {
 }
 
 fn logs(scratch: &Scratch, what: &[&str]) -> Output {
-    Launch::new("reader").arg("logs").arg("--logs").arg(scratch.logs()).args(what).cwd(scratch.logs()).run()
+    Launch::new("reader")
+        .args(["logs", "--no-prefix"])
+        .arg("--logs")
+        .arg(scratch.logs())
+        .args(what)
+        .cwd(scratch.logs())
+        .run()
 }
 
 /// What is printed, which must be all there is to say.

@@ -12,7 +12,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 
 use super::format::TableFault;
-use super::read::{Archive, Frame};
+use super::read::{Archive, Decoder, Frame};
 use crate::error::Error;
 
 /// Window that a decoder accepts, as a power of two: what the `zstd` tool accepts without being asked, 128 MiB.
@@ -63,7 +63,7 @@ pub struct Copied {
 
 impl Copied {
     /// Adds the gap of one frame: to the last one if it goes on with that, or if there are many.
-    fn add(&mut self, gap: Gap) {
+    pub fn add(&mut self, gap: Gap) {
         let is_full = self.gaps.len() == GAPS_MAX;
         match self.gaps.last_mut() {
             Some(last) if is_full || last.frame.map(|frame| frame + last.frames) == gap.frame => {
@@ -84,11 +84,20 @@ impl Archive {
         }
     }
 
+    /// Its raw bytes as one stream, whatever its tables say, up to where that fails. A frame that needs a larger window
+    /// than 2 to the power `window_log_max` is an error.
+    pub fn stream(&self, window_log_max: u32) -> io::Result<impl Read + Send + use<>> {
+        let mut decoder = zstd::stream::read::Decoder::new(FromStart { file: self.file.try_clone()?, offset: 0 })?;
+        decoder.window_log_max(window_log_max)?;
+        Ok(decoder)
+    }
+
     fn copy_frames(&self, out: &mut dyn Write) -> io::Result<Copied> {
         let mut copied = Copied::default();
         let mut raw = Vec::new();
+        let mut decoder = Decoder::new()?;
         for (number, &Frame { raw_offset, raw: bytes, .. }) in self.frames().iter().enumerate() {
-            match self.read_frame(number, &mut raw) {
+            match self.read_frame(number, &mut decoder, &mut raw) {
                 Ok(()) => {
                     out.write_all(&raw)?;
                     copied.raw_bytes += raw.len() as u64;
@@ -102,8 +111,7 @@ impl Archive {
     }
 
     fn copy_stream(&self, out: &mut dyn Write, fault: TableFault) -> io::Result<Copied> {
-        let mut decoder = zstd::stream::read::Decoder::new(FromStart { file: &self.file, offset: 0 })?;
-        decoder.window_log_max(WINDOW_LOG_MAX)?;
+        let mut decoder = self.stream(WINDOW_LOG_MAX)?;
         let mut raw = vec![0; STREAM_BUFFER_BYTES];
         let mut raw_bytes = 0;
         let cause = loop {
@@ -123,12 +131,12 @@ impl Archive {
 }
 
 /// Reads a file from its start without moving its offset, which others may share.
-struct FromStart<'a> {
-    file: &'a File,
+struct FromStart {
+    file: File,
     offset: u64,
 }
 
-impl Read for FromStart<'_> {
+impl Read for FromStart {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let bytes = self.file.read_at(buffer, self.offset)?;
         self.offset += bytes as u64;

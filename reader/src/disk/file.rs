@@ -4,7 +4,7 @@
 use std::fs::{File, TryLockError};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::thread;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -161,6 +161,11 @@ pub fn is_written(file: &File) -> bool {
 pub fn birth_ns(metadata: &std::fs::Metadata) -> Option<i64> {
     let since = metadata.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
     i64::try_from(since.as_nanos()).ok()
+}
+
+/// When a file was last written, ns since the epoch.
+pub fn modified_ns(metadata: &std::fs::Metadata) -> i64 {
+    metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec())
 }
 
 fn first_byte(kind: i32) -> libc::flock {

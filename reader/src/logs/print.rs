@@ -1,74 +1,153 @@
-//! Bytes to standard output.
+//! Bytes to standard output or a pager, and what of them was accepted.
 //!
-//! Byte for byte, unless that is a terminal: there control characters, escape sequences and characters that change
-//! the direction of writing are made visible.
+//! Invariant: a place of a log that [`Printer::accepted`] gives has behind it only lines that were not taken yet, and
+//! before it only lines of which `write(2)` took the last byte. What a pipe holds counts as taken: whether whoever
+//! reads it has used it, nobody here can know.
 
-use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use standpipe_common::error::Result;
-use standpipe_common::shown::push_visible;
-use standpipe_common::standard;
+use nix::errno::Errno;
+use nix::unistd;
 
-/// Buffer before the system call.
+use super::log::Position;
+
+/// Bytes that are gathered before a system call.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// Standard output.
+/// Whoever read us has seen enough.
+#[derive(Debug)]
+pub enum Failed {
+    /// Nobody reads any more.
+    Closed,
+    /// The output cannot be written.
+    Io(io::Error),
+}
+
+/// Writes lines out.
 pub struct Printer {
-    out: BufWriter<StdoutLock<'static>>,
-    is_terminal: bool,
-    /// The end of the last write, if it stopped inside a character.
-    rest: Vec<u8>,
+    out: OwnedFd,
+    buffer: Vec<u8>,
+    /// Bytes that were given to it.
+    given: u64,
+    /// Bytes that the output took.
+    taken: u64,
+    /// Places of which the line ends with this byte, if they are kept.
+    places: Option<VecDeque<Place>>,
+    accepted: Vec<Option<Position>>,
+}
+
+struct Place {
+    end: u64,
+    log: usize,
+    position: Position,
 }
 
 impl Printer {
-    /// To standard output.
-    ///
-    /// # Errors
-    /// It is closed.
-    pub fn to_stdout() -> Result<Printer> {
-        let out = standard::output()?.lock();
-        let is_terminal = out.is_terminal();
-        Ok(Printer { out: BufWriter::with_capacity(BUFFER_BYTES, out), is_terminal, rest: Vec::new() })
-    }
-}
-
-impl Write for Printer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.is_terminal {
-            self.rest.extend_from_slice(bytes);
-            let end = self.rest.len() - unfinished(&self.rest);
-            let mut shown = Vec::new();
-            push_visible(&self.rest[..end], &mut shown);
-            self.rest.drain(..end);
-            self.out.write_all(&shown)?;
-        } else {
-            self.out.write_all(bytes)?;
+    /// Writes to `out`. `keeps_places`: how far it got is asked later.
+    pub fn new(out: OwnedFd, keeps_places: bool) -> Printer {
+        Printer {
+            out,
+            buffer: Vec::with_capacity(BUFFER_BYTES),
+            given: 0,
+            taken: 0,
+            places: keeps_places.then(VecDeque::new),
+            accepted: Vec::new(),
         }
-        Ok(bytes.len())
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+    /// What it writes to.
+    pub fn out(&self) -> BorrowedFd<'_> {
+        self.out.as_fd()
+    }
+
+    /// Whether places are kept.
+    pub fn keeps_places(&self) -> bool {
+        self.places.is_some()
+    }
+
+    /// Writes bytes, now or later.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Failed> {
+        self.given += bytes.len() as u64;
+        if self.buffer.len() + bytes.len() <= BUFFER_BYTES {
+            self.buffer.extend_from_slice(bytes);
+            return Ok(());
+        }
+        self.write_out()?;
+        if bytes.len() < BUFFER_BYTES {
+            self.buffer.extend_from_slice(bytes);
+            return Ok(());
+        }
+        put(&self.out, bytes, &mut self.taken)
+    }
+
+    /// Says that everything up to `position` of a log has been given.
+    pub fn reach(&mut self, log: usize, position: Position) {
+        let end = self.given;
+        match &mut self.places {
+            Some(places) if end > self.taken => places.push_back(Place { end, log, position }),
+            Some(_) => self.accept(log, position),
+            None => {}
+        }
+    }
+
+    /// Writes what has gathered.
+    pub fn flush(&mut self) -> Result<(), Failed> {
+        self.write_out()
+    }
+
+    /// How far the lines of a log were taken.
+    pub fn accepted(&mut self, log: usize) -> Option<Position> {
+        while let Some(places) = &mut self.places
+            && places.front().is_some_and(|place| place.end <= self.taken)
+            && let Some(place) = places.pop_front()
+        {
+            self.accept(place.log, place.position);
+        }
+        self.accepted.get(log).cloned().flatten()
+    }
+
+    fn accept(&mut self, log: usize, position: Position) {
+        if self.accepted.len() <= log {
+            self.accepted.resize(log + 1, None);
+        }
+        self.accepted[log] = Some(position);
+    }
+
+    fn write_out(&mut self) -> Result<(), Failed> {
+        let done = put(&self.out, &self.buffer, &mut self.taken);
+        self.buffer.clear();
+        done?;
+        // What is long taken need not be remembered.
+        if self.places.is_some() {
+            self.accepted(0);
+        }
+        Ok(())
     }
 }
 
-/// Bytes at the end that may be the beginning of a character of which the rest comes later.
-fn unfinished(bytes: &[u8]) -> usize {
-    let last = bytes.utf8_chunks().last();
-    match last.map(|chunk| chunk.invalid()) {
-        Some(invalid) if std::str::from_utf8(invalid).is_err_and(|error| error.error_len().is_none()) => invalid.len(),
-        _ => 0,
+fn put(out: &OwnedFd, mut bytes: &[u8], taken: &mut u64) -> Result<(), Failed> {
+    while !bytes.is_empty() {
+        match unistd::write(out, bytes) {
+            Ok(count) => {
+                *taken += count as u64;
+                bytes = &bytes[count..];
+            }
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => wait(out.as_fd()).map_err(Failed::Io)?,
+            Err(Errno::EPIPE) => return Err(Failed::Closed),
+            Err(errno) => return Err(Failed::Io(errno.into())),
+        }
     }
+    Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_character_cut_in_two_is_waited_for() {
-        assert_eq!(unfinished("a\u{e4}".as_bytes()), 0);
-        assert_eq!(unfinished(&"a\u{e4}".as_bytes()[..2]), 1);
-        assert_eq!(unfinished(b"a\xff"), 0);
+/// Waits until an output takes more: somebody may have set it not to block.
+fn wait(out: BorrowedFd<'_>) -> io::Result<()> {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    match poll(&mut [PollFd::new(out, PollFlags::POLLOUT)], PollTimeout::NONE) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(errno.into()),
     }
 }

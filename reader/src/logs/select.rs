@@ -59,6 +59,15 @@ pub fn log_dirs(what: &[PathBuf], logs: Option<&Path>) -> std::result::Result<Se
     Ok(selection)
 }
 
+/// The log roots in which pipes may appear that are meant as well.
+pub fn growing_roots(what: &[PathBuf], logs: Option<&Path>) -> Vec<PathBuf> {
+    let is_root = |path: &Path| Dir::open(path).and_then(|dir| has_logs(&dir)).is_ok_and(|has_logs| !has_logs);
+    let named = what.iter().filter(|what| is_path(what)).cloned();
+    let is_pattern = |what: &PathBuf| !is_path(what) && what.to_string_lossy().contains(['*', '?', '[']);
+    let chosen = (what.is_empty() || what.iter().any(is_pattern)).then(|| log_root(logs).ok()).flatten();
+    named.chain(chosen).filter(|path| is_root(path)).collect()
+}
+
 impl Selection {
     /// A log directory, or all of a log root.
     fn add_path(&mut self, path: &Path) -> std::result::Result<(), Stop> {

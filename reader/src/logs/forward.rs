@@ -1,0 +1,291 @@
+//! One log from a place on, in order.
+//!
+//! Invariants: every line is given once, whole, by the block in which it begins; a line that goes over the end of a
+//! block or of a part is joined. Blocks in which nothing can be wanted are not read, unless a line that is wanted ends
+//! there. What cannot be read is a gap, and the lines that it tears are given as far as they are there.
+//!
+//! A line longer than [`LINE_BYTES_MAX`] is given in pieces.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use standpipe_common::archive::{Copied, Gap};
+use standpipe_common::error::Result;
+
+use super::batch::{Batch, Line};
+use super::log::{Log, Position};
+use super::part::Part;
+use super::pool::{Job, Pool, Ticket};
+use super::scan::{Scan, Scanned};
+
+/// A longer line is searched, and printed, piece by piece.
+pub const LINE_BYTES_MAX: usize = 8 << 20;
+
+/// How the reading of a log goes.
+pub struct Forward {
+    scan: Arc<Scan>,
+    from: Option<Position>,
+    /// Blocks that are asked for at a time.
+    ahead: usize,
+    /// As many now: it begins with one, since the first may be enough.
+    width: usize,
+    /// A line at the end that has no newline yet is kept back.
+    holds: bool,
+    plan: Plan,
+    asked: VecDeque<Asked>,
+    ready: VecDeque<Batch>,
+    /// A line whose end was not read yet.
+    open: Option<Line>,
+    /// The line before was torn.
+    torn: bool,
+    gaps: Gaps,
+}
+
+/// What is read next.
+struct Plan {
+    number: usize,
+    part: Option<Arc<Part>>,
+    block: usize,
+    head: Head,
+    /// A line that is wanted goes on in the next block.
+    inside: bool,
+    reached: Option<Position>,
+    counts: Counts,
+}
+
+/// How many blocks there were.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// In all.
+    pub total: u64,
+    /// In which something could be wanted.
+    pub wanted: u64,
+}
+
+impl Counts {
+    /// The sum.
+    #[must_use]
+    pub fn plus(self, other: Counts) -> Counts {
+        Counts { total: self.total + other.total, wanted: self.wanted + other.wanted }
+    }
+}
+
+/// What to do with the end of a line that began in an earlier block.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Head {
+    /// It is joined to its beginning.
+    Joins,
+    /// Its line is not wanted.
+    Dropped,
+    /// Its beginning is lost.
+    Torn,
+}
+
+enum Asked {
+    Block {
+        ticket: Ticket,
+        head: Head,
+        only_head: bool,
+    },
+    /// What stood here cannot be read.
+    Lost(Option<Gap>),
+    /// So much for this part.
+    End,
+}
+
+/// Gaps of one part, on the way to sentences.
+#[derive(Default)]
+struct Gaps {
+    found: Copied,
+    sentences: Vec<String>,
+}
+
+impl Gaps {
+    fn end_part(&mut self) {
+        let found = std::mem::take(&mut self.found);
+        self.sentences.extend(found.gaps.iter().map(ToString::to_string));
+    }
+}
+
+impl Forward {
+    /// The log from `from` on, or from its beginning. `holds`: a line at the end without a newline is kept back.
+    pub fn new(log: &Log, scan: Arc<Scan>, from: Option<Position>, ahead: usize, holds: bool) -> Forward {
+        let number = from.as_ref().map_or(0, |from| log.number_of(&from.part));
+        let head = if from.is_some() { Head::Dropped } else { Head::Torn };
+        let reached = from.clone();
+        let counts = Counts::default();
+        let plan = Plan { number, part: None, block: 0, head, inside: false, reached, counts };
+        Forward {
+            scan,
+            from,
+            ahead,
+            width: 1,
+            holds,
+            plan,
+            asked: VecDeque::new(),
+            ready: VecDeque::new(),
+            open: None,
+            torn: false,
+            gaps: Gaps::default(),
+        }
+    }
+
+    /// The next lines; in a batch there may be none that are wanted. `None`: that was all.
+    pub fn next(&mut self, log: &mut Log, pool: &mut Pool) -> Result<Option<Batch>> {
+        loop {
+            if let Some(batch) = self.ready.pop_front() {
+                return Ok(Some(batch));
+            }
+            while self.asked.len() < self.width {
+                let Some(asked) = self.plan(log, pool)? else { break };
+                self.asked.push_back(asked);
+            }
+            self.width = (self.width * 2).min(self.ahead);
+            let Some(asked) = self.asked.pop_front() else {
+                self.gaps.end_part();
+                return Ok(if self.holds { None } else { self.close_line() });
+            };
+            match asked {
+                Asked::Block { ticket, head, only_head } => match pool.wait(ticket) {
+                    Some(scanned) => self.take(scanned, head, only_head, pool),
+                    None => self.torn = true,
+                },
+                Asked::Lost(gap) => self.lose(gap),
+                Asked::End => self.gaps.end_part(),
+            }
+        }
+    }
+
+    /// Sentences on what could not be read, once each.
+    pub fn take_sentences(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.gaps.sentences)
+    }
+
+    /// Behind the last line that was given, or is not wanted, once all was read.
+    pub fn end(&self) -> Option<Position> {
+        let open = self.open.as_ref();
+        let before = |line: &Line| Position { part: line.part.name().clone(), offset: line.start };
+        open.map(before).or_else(|| self.plan.reached.clone())
+    }
+
+    /// How many blocks there were.
+    pub fn counts(&self) -> Counts {
+        self.plan.counts
+    }
+
+    /// Asks for the next block in which something can be wanted.
+    fn plan(&mut self, log: &mut Log, pool: &mut Pool) -> Result<Option<Asked>> {
+        loop {
+            let Some(part) = self.plan.part.clone() else {
+                if self.plan.number == log.parts() {
+                    return Ok(None);
+                }
+                match log.part(self.plan.number) {
+                    Some(Ok(part)) => self.begin_part(part),
+                    None => return Ok(Some(self.pass_part())),
+                    Some(Err(error)) => {
+                        self.gaps.sentences.push(error.to_string());
+                        return Ok(Some(self.pass_part()));
+                    }
+                }
+                continue;
+            };
+            if self.plan.block == part.blocks() {
+                self.plan.part = None;
+                self.plan.number += 1;
+                return Ok(Some(part.gap_at_end().map_or(Asked::End, |gap| Asked::Lost(Some(gap)))));
+            }
+            let number = self.plan.block;
+            let block = part.block(number);
+            self.plan.block += 1;
+            self.plan.counts.total += 1;
+            self.plan.reached = Some(Position { part: part.name().clone(), offset: block.end() });
+            let only_head = !self.scan.overlaps(block.lowest_ns, block.highest_ns);
+            if only_head && !self.plan.inside {
+                self.plan.head = Head::Dropped;
+                continue;
+            }
+            let head = self.plan.head;
+            self.plan.inside = block.ends_inside && (!only_head || block.unbroken);
+            self.plan.head = if only_head && !self.plan.inside { Head::Dropped } else { Head::Joins };
+            self.plan.counts.wanted += 1;
+            let from = self.from.as_ref().filter(|from| from.part == *part.name()).map_or(0, |from| from.offset);
+            let job = Job { scan: self.scan.clone(), part, number, bounds: from..u64::MAX };
+            let alone = self.width == 1;
+            return Ok(Some(Asked::Block { ticket: pool.ask(job, alone)?, head, only_head }));
+        }
+    }
+
+    fn begin_part(&mut self, part: Arc<Part>) {
+        let from = self.from.as_ref().filter(|from| from.part == *part.name());
+        self.plan.block = from.map_or(0, |from| part.block_at(from.offset));
+        self.plan.part = Some(part);
+    }
+
+    /// Goes on behind a part that cannot be read.
+    fn pass_part(&mut self) -> Asked {
+        self.plan.number += 1;
+        self.plan.head = Head::Torn;
+        self.plan.inside = false;
+        Asked::Lost(None)
+    }
+
+    fn lose(&mut self, gap: Option<Gap>) {
+        self.give_line();
+        self.torn = true;
+        if let Some(gap) = gap {
+            self.gaps.found.add(gap);
+        }
+        self.gaps.end_part();
+    }
+
+    fn take(&mut self, mut scanned: Scanned, head: Head, only_head: bool, pool: &Pool) {
+        if let Some(cause) = scanned.trouble.take() {
+            self.give_line();
+            self.gaps.found.add(scanned.part.gap(scanned.number, cause));
+            self.torn = true;
+            return pool.give_back(scanned.raw);
+        }
+        let torn = std::mem::take(&mut self.torn);
+        if !scanned.head().is_empty() {
+            match &mut self.open {
+                Some(line) => {
+                    line.raw.extend_from_slice(scanned.head());
+                    line.after.part = scanned.part.name().clone();
+                    line.after.offset = scanned.base + scanned.whole.start as u64;
+                }
+                None if torn || head == Head::Torn => self.open = Some(Line::of(&scanned, 0..scanned.whole.start)),
+                None => {}
+            }
+        }
+        if let Some(line) = self.open.as_ref().filter(|line| line.is_whole() || line.raw.len() > LINE_BYTES_MAX) {
+            // The next piece is given for itself.
+            self.torn = !line.is_whole();
+            self.give_line();
+        }
+        if only_head {
+            return pool.give_back(scanned.raw);
+        }
+        if !scanned.tail().is_empty() {
+            self.open = Some(Line::of(&scanned, scanned.whole.end..scanned.limit));
+        }
+        if scanned.timed.is_empty() {
+            pool.give_back(scanned.raw);
+        } else {
+            self.ready.push_back(Batch::of_block(scanned));
+        }
+    }
+
+    fn give_line(&mut self) {
+        let line = self.close_line();
+        self.ready.extend(line);
+    }
+
+    /// The open line, whole or not, if it is wanted.
+    fn close_line(&mut self) -> Option<Batch> {
+        let line = self.open.take()?;
+        let in_time = !self.scan.has_times() || self.scan.overlaps(line.time_ns, line.time_ns);
+        let wanted = in_time && self.scan.patterns.as_ref().is_none_or(|patterns| patterns.is_match(&line.raw));
+        in_time.then(|| Batch::of_line(line, in_time, wanted))
+    }
+}

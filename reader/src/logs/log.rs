@@ -1,0 +1,171 @@
+//! The log of one pipe: its parts in order, and places in it.
+//!
+//! Invariants: which parts there are is looked up once, and again only by [`Log::refresh`]; each is opened by the name
+//! it has when its turn comes. The newest is opened at once, so what is written to it later is not seen before the next
+//! refresh, and two readings in between give the same.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use standpipe_common::error::Result;
+use standpipe_common::part::PartName;
+use standpipe_common::shown::Shown as _;
+
+use super::part::{Part, Scratch};
+use crate::disk::Dir;
+use crate::listing::Listing;
+
+/// A place in a log, between two lines: what stands before it and what behind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// The part.
+    pub part: PartName,
+    /// Raw bytes of the part that stand before it.
+    pub offset: u64,
+}
+
+/// The log of a pipe.
+pub struct Log {
+    name: String,
+    dir: Dir,
+    names: Vec<PartName>,
+    newest: Option<Arc<Part>>,
+    /// The times of its lines are wanted.
+    timed: bool,
+    /// Parts that were there when it was looked at and not any more when they were to be read.
+    removed: u64,
+}
+
+impl Log {
+    /// The log that stands in `dir` now.
+    pub fn open(dir: Dir, timed: bool) -> Result<Log> {
+        let path = dir.path().canonicalize().ok();
+        let name = path.as_deref().unwrap_or(dir.path()).file_name().unwrap_or_default();
+        let name = name.shown().to_string();
+        let mut log = Log { name, dir, names: Vec::new(), newest: None, timed, removed: 0 };
+        log.names = log.look()?.into_iter().collect();
+        log.open_newest(0);
+        Ok(log)
+    }
+
+    /// What its pipe is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its directory.
+    pub fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
+    /// How many parts there are.
+    pub fn parts(&self) -> usize {
+        self.names.len()
+    }
+
+    /// The number of the first part that is not older than this one.
+    pub fn number_of(&self, part: &PartName) -> usize {
+        self.names.partition_point(|name| name < part)
+    }
+
+    /// Whether it has a part of this name.
+    pub fn has(&self, part: &PartName) -> bool {
+        self.names.binary_search(part).is_ok()
+    }
+
+    /// The name of a part.
+    pub fn name_of(&self, number: usize) -> &PartName {
+        &self.names[number]
+    }
+
+    /// From now on it is called by its path, as others have its name.
+    pub fn call_by_path(&mut self) {
+        self.name = self.dir.path().shown().to_string();
+    }
+
+    /// How many parts were removed while it was read, since this was asked last.
+    pub fn take_removed(&mut self) -> u64 {
+        std::mem::take(&mut self.removed)
+    }
+
+    /// Opens a part. `None`: it has been removed.
+    pub fn part(&mut self, number: usize) -> Option<Result<Arc<Part>>> {
+        let name = &self.names[number];
+        if let Some(newest) = &self.newest
+            && newest.name() == name
+        {
+            return Some(Ok(newest.clone()));
+        }
+        match Part::open(&self.dir, name, 0, self.timed) {
+            Ok(part) => Some(Ok(Arc::new(part))),
+            Err(error) if error.errno() == Some(Errno::ENOENT) => {
+                self.removed += 1;
+                None
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Behind the last line. `holds`: one that has no newline is none yet.
+    pub fn end(&mut self, holds: bool, scratch: &mut Scratch) -> Result<Option<Position>> {
+        let Some(part) = self.newest.clone() else { return Ok(None) };
+        let at = |offset| Some(Position { part: part.name().clone(), offset });
+        let mut number = part.blocks();
+        if !holds || number == 0 || !part.block(number - 1).ends_inside {
+            return Ok(at(part.len()));
+        }
+        let mut raw = Vec::new();
+        while number > 0 {
+            number -= 1;
+            part.read(number, scratch, &mut raw)?;
+            if let Some(newline) = memchr::memrchr(b'\n', &raw) {
+                return Ok(at(part.block(number).offset + newline as u64 + 1));
+            }
+        }
+        Ok(at(part.block(0).offset))
+    }
+
+    /// Looks again: what has come behind `seen` is there now, and what stands before its part is forgotten.
+    pub fn refresh(&mut self, seen: Option<&Position>) -> Result<()> {
+        let names = self.look()?;
+        self.names = names.into_iter().filter(|name| seen.is_none_or(|seen| *name >= seen.part)).collect();
+        if let Some(seen) = seen
+            && self.names.first() != Some(&seen.part)
+        {
+            // Its rest has been removed, or what was seen of it is all that it had.
+            self.names.insert(0, seen.part.clone());
+        }
+        self.grow(seen);
+        Ok(())
+    }
+
+    /// The same where no part has come or gone: the newest may have got longer.
+    pub fn grow(&mut self, seen: Option<&Position>) {
+        let from = seen.filter(|seen| self.names.last() == Some(&seen.part)).map_or(0, |seen| seen.offset);
+        self.open_newest(from);
+    }
+
+    fn open_newest(&mut self, from: u64) {
+        // One that cannot be opened is said when its turn comes.
+        self.newest =
+            self.names.last().and_then(|name| Part::open(&self.dir, name, from, self.timed).ok()).map(Arc::new);
+    }
+
+    /// The parts that have anything to read.
+    fn look(&self) -> Result<BTreeSet<PartName>> {
+        let look = || -> Result<BTreeSet<PartName>> {
+            let parts = Listing::read(&self.dir)?.parts.into_iter();
+            Ok(parts.filter(|(_, files)| files.segment || files.archive).map(|(name, _)| name).collect())
+        };
+        let mut names = look()?;
+        // A long listing may have a part that was begun in its middle and lack the one before, so none is newer than the
+        // newest of the first; and it may lack one that became an archive in its middle, which the next one has.
+        if let Some(newest) = names.last().cloned() {
+            for _ in 0..2 {
+                names.extend(look()?.into_iter().filter(|name| *name <= newest));
+            }
+        }
+        Ok(names)
+    }
+}

@@ -1,0 +1,229 @@
+//! Several logs as one, by the time of arrival.
+//!
+//! Invariants: the lines of one log keep their order, whatever its clock did; of lines that arrived at the same time
+//! those of the log named first come first. Backwards it is the same order turned round.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
+
+use standpipe_common::error::Result;
+
+use super::backward::Backward;
+use super::batch::{Batch, Chunk};
+use super::context::Context;
+use super::forward::{Counts, Forward};
+use super::log::{Log, Position};
+use super::pool::Pool;
+use super::scan::Scan;
+
+/// Blocks that are asked for at a time, beside as many as there are threads.
+const AHEAD: usize = 2;
+
+/// Which way a log is read.
+enum Way {
+    Forward(Forward),
+    Backward(Backward),
+}
+
+/// A log that is being read.
+pub struct Source {
+    way: Way,
+    context: Option<Context>,
+    /// Lines before it only stand around others.
+    matches_from: Option<Position>,
+    batches: VecDeque<Batch>,
+    batch: Option<Batch>,
+    chunks: VecDeque<Chunk>,
+}
+
+impl Source {
+    /// Reads forwards.
+    pub fn forward(forward: Forward, context: Option<Context>, matches_from: Option<Position>) -> Source {
+        Source::new(Way::Forward(forward), context, matches_from)
+    }
+
+    /// Reads backwards.
+    pub fn backward(backward: Backward) -> Source {
+        Source::new(Way::Backward(backward), None, None)
+    }
+
+    fn new(way: Way, context: Option<Context>, matches_from: Option<Position>) -> Source {
+        Source { way, context, matches_from, batches: VecDeque::new(), batch: None, chunks: VecDeque::new() }
+    }
+
+    /// The lines that are next.
+    pub fn batch(&self) -> &Batch {
+        self.batch.as_ref().expect("there are lines that are next")
+    }
+
+    /// Behind the last line that was given, or is not wanted, once all was read forwards.
+    pub fn end(&self) -> Option<Position> {
+        match &self.way {
+            Way::Forward(forward) => forward.end(),
+            Way::Backward(_) => None,
+        }
+    }
+
+    /// How many blocks there were.
+    pub fn counts(&self) -> Counts {
+        match &self.way {
+            Way::Forward(forward) => forward.counts(),
+            Way::Backward(backward) => backward.counts(),
+        }
+    }
+
+    fn take_sentences(&mut self) -> Vec<String> {
+        match &mut self.way {
+            Way::Forward(forward) => forward.take_sentences(),
+            Way::Backward(backward) => backward.take_sentences(),
+        }
+    }
+
+    /// When the lines arrived that are next. `None`: that was all.
+    fn look(&mut self, log: &mut Log, pool: &mut Pool) -> Result<Option<i64>> {
+        while self.chunks.is_empty() {
+            if let Some(old) = self.batch.take() {
+                pool.give_back(old.raw);
+            }
+            let batch = if let Some(batch) = self.batches.pop_front() {
+                batch
+            } else {
+                let next = match &mut self.way {
+                    Way::Forward(forward) => forward.next(log, pool)?,
+                    Way::Backward(backward) => backward.next(log, pool)?,
+                };
+                let Some(mut batch) = next else { return Ok(None) };
+                if let Some(from) = &self.matches_from {
+                    batch.forget_before(from);
+                }
+                if let Some(context) = &mut self.context {
+                    self.batches = context.around(batch).into();
+                    continue;
+                }
+                batch
+            };
+            self.chunks = match self.way {
+                Way::Forward(_) => batch.chunks().into(),
+                Way::Backward(_) => batch.chunks().into_iter().rev().collect(),
+            };
+            self.batch = Some(batch);
+        }
+        Ok(self.chunks.front().map(|chunk| chunk.time_ns))
+    }
+}
+
+/// Logs that are read as one.
+pub struct Merge {
+    sources: Vec<Source>,
+    order: Order,
+    /// Whose lines were given last: what it has next is looked at when more is wanted.
+    last: Vec<usize>,
+}
+
+enum Order {
+    Forward(BinaryHeap<Reverse<(i64, usize)>>),
+    Backward(BinaryHeap<(i64, usize)>),
+}
+
+/// Sentences on what could not be read.
+pub type Sentences = Vec<String>;
+
+impl Merge {
+    /// All of them forwards.
+    pub fn forward(sources: Vec<Source>) -> Merge {
+        let last = (0..sources.len()).collect();
+        Merge { sources, order: Order::Forward(BinaryHeap::new()), last }
+    }
+
+    /// All of them backwards.
+    pub fn backward(sources: Vec<Source>) -> Merge {
+        let last = (0..sources.len()).collect();
+        Merge { sources, order: Order::Backward(BinaryHeap::new()), last }
+    }
+
+    /// Lines that arrived at one time, and the number of their log. `None`: that was all.
+    pub fn next(
+        &mut self,
+        logs: &mut [Log],
+        pool: &mut Pool,
+        sentences: &mut Sentences,
+    ) -> Result<Option<(usize, Chunk)>> {
+        for number in std::mem::take(&mut self.last) {
+            let source = &mut self.sources[number];
+            let time = source.look(&mut logs[number], pool);
+            sentences.extend(source.take_sentences());
+            if let Some(time_ns) = time? {
+                match &mut self.order {
+                    Order::Forward(heap) => heap.push(Reverse((time_ns, number))),
+                    Order::Backward(heap) => heap.push((time_ns, number)),
+                }
+            }
+        }
+        let next = match &mut self.order {
+            Order::Forward(heap) => heap.pop().map(|Reverse(next)| next),
+            Order::Backward(heap) => heap.pop(),
+        };
+        let Some((_, number)) = next else { return Ok(None) };
+        self.last.push(number);
+        let chunk = self.sources[number].chunks.pop_front().expect("it has just been looked at");
+        Ok(Some((number, chunk)))
+    }
+
+    /// A log that is read.
+    pub fn source(&self, number: usize) -> &Source {
+        &self.sources[number]
+    }
+
+    /// How many blocks there were in all of them.
+    pub fn counts(&self) -> Counts {
+        self.sources.iter().map(Source::counts).fold(Counts::default(), Counts::plus)
+    }
+}
+
+/// How many blocks of one of several logs are asked for at a time.
+pub fn ahead(logs: usize, pool: &Pool) -> usize {
+    match (logs, pool.threads()) {
+        (_, 1) => 1,
+        (1, threads) => threads + AHEAD,
+        _ => AHEAD,
+    }
+}
+
+/// Where the last `count` lines of all logs begin in each of them. `None` for a log of which all is among them.
+pub fn starts_of_last(
+    count: u64,
+    logs: &mut [Log],
+    froms: &[Option<Position>],
+    scan: &Arc<Scan>,
+    holds: bool,
+    pool: &mut Pool,
+) -> Result<(Vec<Option<Position>>, Counts)> {
+    let many = logs.len();
+    let ahead = ahead(many, pool);
+    let sources = logs
+        .iter()
+        .zip(froms)
+        .map(|(log, from)| Source::backward(Backward::new(log, scan.clone(), (from.clone(), None), ahead, holds)));
+    let mut merge = Merge::backward(sources.collect());
+    let mut starts: Vec<Option<Position>> = vec![None; many];
+    let mut left = count;
+    // Trouble is told when it is met on the way that prints.
+    let mut untold = Sentences::new();
+    while left > 0 {
+        let Some((number, chunk)) = merge.next(logs, pool, &mut untold)? else {
+            return Ok((froms.to_vec(), merge.counts()));
+        };
+        let batch = merge.source(number).batch();
+        let most = usize::try_from(left).unwrap_or(usize::MAX);
+        let (start, found) = super::batch::last_lines(&batch.raw, chunk.run.range, most);
+        starts[number] = Some(batch.before(start));
+        left -= found as u64;
+    }
+    for (number, start) in starts.iter_mut().enumerate() {
+        if start.is_none() {
+            *start = logs[number].end(holds, pool.scratch())?;
+        }
+    }
+    Ok((starts, merge.counts()))
+}

@@ -1,0 +1,476 @@
+//! An open part, and its blocks: what is read of it at a time.
+//!
+//! Invariants: the blocks of a part lie behind one another and cover what it had when it was opened, whatever happens
+//! to its name or its end later; each is at most [`BLOCK_BYTES_MAX`] long. What a block says of itself is true if the
+//! archive's index is, and that has a checksum.
+//!
+//! An archive of ours has its frames for blocks. A segment is cut into such blocks when it is opened. Any other zstd
+//! file, one without our index or with larger frames, is read once to cut it, and then in order.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use memchr::{memchr, memchr_iter, memrchr};
+use standpipe_common::archive::marks::{self, MARK_BYTES, Mark};
+use standpipe_common::archive::{Archive, Decoder, Frame, FrameIndex, Gap};
+use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::part::{PartKind, PartName};
+
+use crate::disk::Dir;
+
+/// A block is so long, if it can end with a line.
+const BLOCK_BYTES: u64 = 1 << 20;
+/// The largest frame that is a block; larger ones are decompressed piece by piece.
+const BLOCK_BYTES_MAX: u32 = 4 << 20;
+/// Window that a part may need which is not ours, as a power of two: 8 MiB.
+const WINDOW_LOG_MAX: u32 = 23;
+/// The end of a line is looked for so far at a time.
+const LOOK_BYTES: u64 = 64 << 10;
+
+/// What is known of a block before it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Where it begins in the part.
+    pub offset: u64,
+    /// Raw bytes.
+    pub bytes: u64,
+    /// No line in it arrived earlier, ns since the epoch.
+    pub lowest_ns: i64,
+    /// No line in it arrived later.
+    pub highest_ns: i64,
+    /// Its first byte continues a line.
+    pub begins_inside: bool,
+    /// Its last line goes on in the next block.
+    pub ends_inside: bool,
+    /// It has no newline.
+    pub unbroken: bool,
+}
+
+impl Block {
+    /// Where the next one begins.
+    pub fn end(&self) -> u64 {
+        self.offset + self.bytes
+    }
+}
+
+/// An open part.
+pub struct Part {
+    name: PartName,
+    path: PathBuf,
+    body: Body,
+    /// Newlines before each block, as far as they have been counted.
+    lines_before: Mutex<Vec<u64>>,
+}
+
+enum Body {
+    /// Compressed, with an index of ours.
+    Archive(Archive),
+    /// Plain text.
+    Segment { file: File, blocks: Vec<Block>, marks: Option<File>, birth_ns: i64 },
+    /// A zstd file of somebody else, or the rest of one of ours.
+    Stream {
+        archive: Archive,
+        blocks: Vec<Block>,
+        reading: Mutex<Option<Stream>>,
+        birth_ns: i64,
+        fault: Option<String>,
+    },
+}
+
+/// Where a stream has got to.
+struct Stream {
+    decoder: Box<dyn Read + Send>,
+    offset: u64,
+}
+
+/// What a thread reads parts with.
+pub struct Scratch {
+    decoder: Decoder,
+}
+
+impl Scratch {
+    /// Fails only for want of memory.
+    pub fn new() -> Result<Scratch> {
+        Ok(Scratch { decoder: Decoder::new().cannot("start", "zstd")? })
+    }
+}
+
+impl Part {
+    /// Opens a part by whichever name it has now. A complete archive counts, whatever stands beside it. Of a segment
+    /// only what stands from `from` on is cut into blocks. `timed`: the times of its blocks are wanted.
+    pub fn open(dir: &Dir, name: &PartName, from: u64, timed: bool) -> Result<Part> {
+        if let Ok(archive) = open_archive(dir, name)
+            && archive.complete().is_ok()
+        {
+            return Part::of_archive(name, archive);
+        }
+        match dir.open_read(name.file(PartKind::Segment)) {
+            Ok(file) => {
+                // One that is not there: it became an archive's, or nothing could be written.
+                let marks = if timed { dir.open_read(name.file(PartKind::Marks)).ok() } else { None };
+                Part::of_segment(name, dir.path_of(name.file(PartKind::Segment)), file, marks, from)
+            }
+            Err(error) if error.errno() == Some(nix::errno::Errno::ENOENT) => {
+                Part::of_archive(name, open_archive(dir, name)?)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// An open segment, from `from` on.
+    pub fn of_segment(name: &PartName, path: PathBuf, file: File, marks: Option<File>, from: u64) -> Result<Part> {
+        let metadata = file.metadata().cannot("look at", &path)?;
+        let birth_ns = name.birth_ns();
+        let last_ns = crate::disk::modified_ns(&metadata).max(birth_ns);
+        let mut blocks = cut(&file, from, metadata.len()).cannot("read", &path)?;
+        match &marks {
+            Some(marks) => {
+                for block in &mut blocks {
+                    let times = marks_between(marks, block.offset, block.end()).cannot("read marks of", &path)?;
+                    let time = |mark: &Mark| mark.time_ns;
+                    block.lowest_ns = times.iter().map(time).min().unwrap_or(birth_ns);
+                    block.highest_ns = times.iter().map(time).max().unwrap_or(last_ns);
+                }
+            }
+            None => {
+                for block in &mut blocks {
+                    (block.lowest_ns, block.highest_ns) = (birth_ns, last_ns);
+                }
+            }
+        }
+        let body = Body::Segment { file, blocks, marks, birth_ns };
+        Ok(Part { name: name.clone(), path, body, lines_before: Mutex::default() })
+    }
+
+    fn of_archive(name: &PartName, archive: Archive) -> Result<Part> {
+        let path = archive.path().to_path_buf();
+        let is_ours = archive.index().is_ok() && archive.frames().iter().all(|frame| frame.raw <= BLOCK_BYTES_MAX);
+        let body = if is_ours {
+            Body::Archive(archive)
+        } else {
+            let birth_ns = name.birth_ns();
+            let (blocks, fault) = survey(&archive, birth_ns).cannot("read", &path)?;
+            Body::Stream { archive, blocks, reading: Mutex::default(), birth_ns, fault }
+        };
+        Ok(Part { name: name.clone(), path, body, lines_before: Mutex::default() })
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &PartName {
+        &self.name
+    }
+
+    /// The path of its file, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it is plain text, which may grow.
+    pub fn is_segment(&self) -> bool {
+        matches!(self.body, Body::Segment { .. })
+    }
+
+    /// Whether its blocks are best read in order, by one thread.
+    pub fn is_stream(&self) -> bool {
+        matches!(self.body, Body::Stream { .. })
+    }
+
+    /// How many blocks it has.
+    pub fn blocks(&self) -> usize {
+        match &self.body {
+            Body::Archive(archive) => archive.frames().len(),
+            Body::Segment { blocks, .. } | Body::Stream { blocks, .. } => blocks.len(),
+        }
+    }
+
+    /// One of them.
+    pub fn block(&self, number: usize) -> Block {
+        match &self.body {
+            Body::Archive(archive) => {
+                let index = archive.index().expect("an archive that is read by block has an index");
+                of_frame(archive.frames()[number], index.frames[number])
+            }
+            Body::Segment { blocks, .. } | Body::Stream { blocks, .. } => blocks[number],
+        }
+    }
+
+    /// The block that has this byte; the number of blocks if none has.
+    pub fn block_at(&self, offset: u64) -> usize {
+        let (mut low, mut high) = (0, self.blocks());
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.block(middle).end() <= offset { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+
+    /// Raw bytes.
+    pub fn len(&self) -> u64 {
+        self.blocks().checked_sub(1).map_or(0, |last| self.block(last).end())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.blocks() == 0
+    }
+
+    /// Whether its first line began in the part before it, as far as is known.
+    pub fn begins_inside(&self) -> Option<bool> {
+        match &self.body {
+            Body::Archive(archive) => archive.index().ok().map(|index| index.begins_inside),
+            _ => None,
+        }
+    }
+
+    /// What is known to be missing at its end.
+    pub fn gap_at_end(&self) -> Option<Gap> {
+        let Body::Stream { fault: Some(fault), .. } = &self.body else { return None };
+        let cause = Error::because("read all of", &self.path, fault);
+        Some(Gap { frame: None, frames: 0, raw_offset: self.len(), bytes: None, cause })
+    }
+
+    /// Reads a block into `raw`, which is empty after an error.
+    pub fn read(&self, number: usize, scratch: &mut Scratch, raw: &mut Vec<u8>) -> Result<()> {
+        raw.clear();
+        let block = self.block(number);
+        match &self.body {
+            Body::Archive(archive) => archive.read_frame(number, &mut scratch.decoder, raw),
+            Body::Segment { file, .. } => {
+                raw.resize(block.bytes as usize, 0);
+                file.read_exact_at(raw, block.offset).map_err(|cause| {
+                    raw.clear();
+                    Error::new("read", &self.path, cause)
+                })
+            }
+            Body::Stream { archive, reading, .. } => {
+                let mut reading = reading.lock().unwrap_or_else(PoisonError::into_inner);
+                read_stream(archive, &mut reading, block, raw).map_err(|cause| {
+                    raw.clear();
+                    *reading = None;
+                    Error::new("read", &self.path, cause)
+                })
+            }
+        }
+    }
+
+    /// The gap that a block leaves which could not be read.
+    pub fn gap(&self, number: usize, cause: Error) -> Gap {
+        let block = self.block(number);
+        Gap { frame: Some(number), frames: 1, raw_offset: block.offset, bytes: Some(block.bytes), cause }
+    }
+
+    /// The marks in force in a block, in order, the first at or before its beginning.
+    pub fn marks(&self, number: usize) -> Result<Vec<Mark>> {
+        let block = self.block(number);
+        let guessed = |time_ns| vec![Mark { offset: block.offset, time_ns }];
+        match &self.body {
+            Body::Archive(archive) => {
+                let index = archive.index().expect("an archive that is read by block has an index");
+                let start = index.marks.partition_point(|mark| mark.offset <= block.offset);
+                let end = index.marks.partition_point(|mark| mark.offset < block.end());
+                let mut marks = guessed(index.arrival_ns(block.offset));
+                marks.extend(&index.marks[start..end]);
+                Ok(marks)
+            }
+            Body::Segment { marks, birth_ns, .. } => match marks {
+                Some(file) => {
+                    let marks = marks_between(file, block.offset, block.end()).cannot("read marks of", &self.path)?;
+                    Ok(if marks.is_empty() { guessed(*birth_ns) } else { marks })
+                }
+                None => Ok(guessed(*birth_ns)),
+            },
+            Body::Stream { birth_ns, .. } => Ok(guessed(*birth_ns)),
+        }
+    }
+
+    /// Newlines before a block.
+    pub fn lines_before(&self, number: usize, scratch: &mut Scratch) -> Result<u64> {
+        if let Body::Archive(archive) = &self.body {
+            let index = archive.index().expect("an archive that is read by block has an index");
+            return Ok(index.frames[..number].iter().map(|frame| u64::from(frame.lines)).sum());
+        }
+        let mut known = self.lines_before.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_empty() {
+            known.push(0);
+        }
+        let mut raw = Vec::new();
+        while known.len() <= number {
+            let block = known.len() - 1;
+            self.read(block, scratch, &mut raw)?;
+            let lines = known[block] + memchr_iter(b'\n', &raw).count() as u64;
+            known.push(lines);
+        }
+        Ok(known[number])
+    }
+}
+
+fn open_archive(dir: &Dir, name: &PartName) -> Result<Archive> {
+    let archive = name.file(PartKind::Archive);
+    Archive::open(dir.open_read(&archive)?, &dir.path_of(&archive))
+}
+
+fn of_frame(frame: Frame, index: FrameIndex) -> Block {
+    Block {
+        offset: frame.raw_offset,
+        bytes: frame.raw.into(),
+        lowest_ns: index.lowest_ns,
+        highest_ns: index.highest_ns,
+        begins_inside: index.begins_inside,
+        ends_inside: index.ends_inside,
+        unbroken: index.lines == 0,
+    }
+}
+
+/// Cuts the bytes `from..len` of a segment into blocks that end with a line where they can.
+fn cut(file: &File, from: u64, len: u64) -> io::Result<Vec<Block>> {
+    let mut blocks = Vec::new();
+    let mut begins_inside = from > 0 && byte_at(file, from - 1)? != b'\n';
+    let mut offset = from;
+    while offset < len {
+        let limit = len.min(offset + BLOCK_BYTES);
+        let line_end = line_end_before(file, offset, limit)?;
+        let end = if limit == len { len } else { line_end.unwrap_or(limit) };
+        let ends_inside = line_end != Some(end);
+        let unbroken = line_end.is_none();
+        blocks.push(Block {
+            offset,
+            bytes: end - offset,
+            lowest_ns: i64::MIN,
+            highest_ns: i64::MAX,
+            begins_inside,
+            ends_inside,
+            unbroken,
+        });
+        begins_inside = ends_inside;
+        offset = end;
+    }
+    Ok(blocks)
+}
+
+/// Where the last line that ends in `start..limit` ends.
+fn line_end_before(file: &File, start: u64, limit: u64) -> io::Result<Option<u64>> {
+    let mut end = limit;
+    let mut bytes = Vec::new();
+    while end > start {
+        let at = start.max(end.saturating_sub(LOOK_BYTES));
+        bytes.resize((end - at) as usize, 0);
+        file.read_exact_at(&mut bytes, at)?;
+        if let Some(newline) = memrchr(b'\n', &bytes) {
+            return Ok(Some(at + newline as u64 + 1));
+        }
+        end = at;
+    }
+    Ok(None)
+}
+
+fn byte_at(file: &File, offset: u64) -> io::Result<u8> {
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, offset)?;
+    Ok(byte[0])
+}
+
+/// The marks in force in `start..end` by the file beside a segment, in order. A record that does not rise is none.
+fn marks_between(file: &File, start: u64, end: u64) -> io::Result<Vec<Mark>> {
+    let record = |number: u64| -> io::Result<Mark> {
+        let mut bytes = [0; MARK_BYTES];
+        file.read_exact_at(&mut bytes, number * MARK_BYTES as u64)?;
+        Ok(Mark::from_bytes(bytes))
+    };
+    let count = file.metadata()?.len() / MARK_BYTES as u64;
+    let (mut low, mut high) = (0, count);
+    while low < high {
+        let middle = low.midpoint(high);
+        if record(middle)?.offset <= start { low = middle + 1 } else { high = middle }
+    }
+    let first = low.saturating_sub(1);
+    let mut found: Vec<Mark> = Vec::new();
+    let mut bytes = vec![0; MARK_BYTES * 4096];
+    let mut number = first;
+    while number < count {
+        let records = (count - number).min(4096);
+        let bytes = &mut bytes[..records as usize * MARK_BYTES];
+        file.read_exact_at(bytes, number * MARK_BYTES as u64)?;
+        for record in bytes.as_chunks::<MARK_BYTES>().0 {
+            let mark = Mark::from_bytes(*record);
+            if mark.offset >= end && !found.is_empty() {
+                return Ok(found);
+            }
+            if found.last().is_none_or(|last| last.offset < mark.offset) {
+                found.push(mark);
+            }
+        }
+        number += records;
+    }
+    Ok(found)
+}
+
+/// Reads a zstd file through to cut it into blocks, and says why it ends where it does not.
+fn survey(archive: &Archive, birth_ns: i64) -> io::Result<(Vec<Block>, Option<String>)> {
+    let mut stream = archive.stream(WINDOW_LOG_MAX)?;
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut buffer = vec![0; BLOCK_BYTES as usize];
+    let mut held = 0;
+    let mut offset = 0;
+    let mut begins_inside = false;
+    let trouble = loop {
+        let read = stream.read(&mut buffer[held..]);
+        let (read, trouble) = match read {
+            Ok(read) => (read, None),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => (0, Some(error)),
+        };
+        held += read;
+        if read > 0 && held < buffer.len() {
+            continue;
+        }
+        let line_end = memrchr(b'\n', &buffer[..held]).map(|newline| newline + 1);
+        let end = if read == 0 { held } else { line_end.unwrap_or(held) };
+        if end > 0 {
+            let ends_inside = line_end != Some(end);
+            blocks.push(Block {
+                offset,
+                bytes: end as u64,
+                lowest_ns: birth_ns,
+                highest_ns: birth_ns,
+                begins_inside,
+                ends_inside,
+                unbroken: memchr(b'\n', &buffer[..end]).is_none(),
+            });
+            begins_inside = ends_inside;
+            offset += end as u64;
+            buffer.copy_within(end..held, 0);
+            held -= end;
+        }
+        if read == 0 {
+            break trouble;
+        }
+    };
+    let fault = match (archive.complete(), trouble) {
+        (Ok(()), None) => None,
+        (Ok(()), Some(error)) => Some(error.to_string()),
+        (Err(fault), None) => Some(fault.to_string()),
+        (Err(fault), Some(error)) => Some(format!("{fault}: {error}")),
+    };
+    Ok((blocks, fault))
+}
+
+fn read_stream(archive: &Archive, reading: &mut Option<Stream>, block: Block, raw: &mut Vec<u8>) -> io::Result<()> {
+    if reading.as_ref().is_none_or(|stream| stream.offset > block.offset) {
+        *reading = Some(Stream { decoder: Box::new(archive.stream(WINDOW_LOG_MAX)?), offset: 0 });
+    }
+    let stream = reading.as_mut().expect("it was begun");
+    let passed = io::copy(&mut stream.decoder.by_ref().take(block.offset - stream.offset), &mut io::sink())?;
+    stream.offset += passed;
+    raw.resize(block.bytes as usize, 0);
+    stream.decoder.read_exact(raw)?;
+    stream.offset = block.end();
+    Ok(())
+}
+
+/// The arrival time of the line that begins at `offset`, by the marks of its block.
+pub fn time_at(marks: &[Mark], offset: u64) -> i64 {
+    marks::time_at(marks, offset).unwrap_or(i64::MIN)
+}

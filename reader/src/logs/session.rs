@@ -1,0 +1,479 @@
+//! One run of `reader logs`: logs are opened, lines found, merged and shown.
+
+use std::io::IsTerminal;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::libc::{SIGINT, SIGTERM};
+use standpipe_common::error::{Cannot, EXIT_USAGE, Error, Result, Stop};
+use standpipe_common::standard::{self, complain};
+
+use super::ask::{Ask, Which};
+use super::backward::Backward;
+use super::batch::{count as count_lines, last_lines};
+use super::context::Context;
+use super::cursor::{Cursor, Place};
+use super::follow::{Follow, Wake};
+use super::forward::{Counts, Forward};
+use super::log::{Log, Position};
+use super::merge::{Merge, Sentences, Source, ahead, starts_of_last};
+use super::pager::{self, Pager};
+use super::pool::Pool;
+use super::print::Printer;
+use super::render::{Form, Look};
+use super::scan::Scan;
+use super::select::Selection;
+use super::show::{Flow, Halt, Limits, Show};
+use super::{select, waiting};
+
+/// Exit code where no line was found, or none in time.
+const EXIT_NONE: u8 = 1;
+
+/// One run.
+pub struct Session {
+    ask: Ask,
+    scan: Arc<Scan>,
+    logs: Vec<Log>,
+    pool: Pool,
+    show: Show,
+    pager: Option<Pager>,
+    /// Where the lines begin that are shown, or what is read next, of each log.
+    places: Vec<Option<Position>>,
+    counts: Counts,
+    sentences: Sentences,
+    /// TERM and INT, if a cursor is to be kept when they come.
+    told_to_end: Arc<AtomicBool>,
+}
+
+/// How lines came to an end.
+enum End {
+    /// There were no more.
+    Read,
+    /// There may be more, but not of these.
+    Stopped,
+    /// The output would have become too long.
+    Full,
+}
+
+impl Session {
+    /// Opens the logs that were asked for, and the output.
+    pub fn new(ask: Ask, selection: Selection) -> std::result::Result<Session, Stop> {
+        let Selection { dirs, closed } = selection;
+        let stdout = standard::output()?;
+        let is_terminal = stdout.is_terminal();
+        let several = dirs.len() > 1 || ask.follow && !select::growing_roots(&ask.what, ask.logs.as_deref()).is_empty();
+        let look = Look {
+            form: ask.form,
+            prefix: ask.form == Form::Short && several && !ask.no_prefix,
+            time: ask.time,
+            zone: ask.zone.clone(),
+            color: has_color(&ask.color, is_terminal),
+            visible: is_terminal && !ask.raw_control,
+            line_bytes_max: ask.line_bytes_max,
+            completes: several || ask.scan.patterns.is_some() || ask.form == Form::Json || ask.time || ask.reverse,
+        };
+        let mut ask = ask;
+        let mut scan = std::mem::take(&mut ask.scan);
+        scan.timed = several || look.is_timed();
+        let timed = scan.timed || scan.has_times();
+        let mut sentences: Sentences = closed.iter().map(ToString::to_string).collect();
+        let mut logs = Vec::with_capacity(dirs.len());
+        for dir in dirs {
+            match Log::open(dir, timed) {
+                Ok(log) => logs.push(log),
+                Err(error) if !several => return Err(error.into()),
+                Err(error) => sentences.push(error.to_string()),
+            }
+        }
+        tell_apart(&mut logs);
+        let (pager, out) =
+            if is_terminal && !ask.no_pager { pager::start(ask.pager_end).unzip() } else { (None, None) };
+        let out: OwnedFd = match out {
+            Some(out) => out,
+            None => stdout.as_fd().try_clone_to_owned().cannot("open", standard::OUTPUT)?,
+        };
+        let told_to_end = Arc::new(AtomicBool::new(false));
+        let keeps_places = ask.cursor_file.is_some() || ask.show_cursor || ask.bytes_max.is_some();
+        if pager.is_some() || keeps_places {
+            signal_hook::flag::register(SIGINT, told_to_end.clone()).cannot("handle", "signal INT")?;
+            signal_hook::flag::register(SIGTERM, told_to_end.clone()).cannot("handle", "signal TERM")?;
+        }
+        let first = if let Which::First(count) = ask.span { Some(count) } else { None };
+        let limits = Limits {
+            lines: [first, ask.count_max].into_iter().flatten().min(),
+            trailing: ask.context.map_or(0, |(_, after)| after),
+            bytes: ask.bytes_max,
+        };
+        let limits = match ask.span {
+            Which::Last(count) if ask.reverse => {
+                Limits { lines: Some(limits.lines.map_or(count, |lines| lines.min(count))), ..limits }
+            }
+            _ => limits,
+        };
+        let places = vec![None; logs.len()];
+        let pool = Pool::new(ask.threads)?;
+        Ok(Session {
+            scan: Arc::new(scan),
+            logs,
+            pool,
+            show: Show::new(Printer::new(out, keeps_places), look, limits),
+            pager,
+            places,
+            counts: Counts::default(),
+            sentences,
+            told_to_end,
+            ask,
+        })
+    }
+
+    /// Shows what was asked for. The exit code.
+    pub fn run(mut self) -> std::result::Result<u8, Stop> {
+        let code = match self.lines() {
+            Ok(code) => code,
+            Err(Halt::Closed) => self.code(),
+            Err(Halt::Stop(stop)) => return Err(stop),
+        };
+        self.keep_cursor()?;
+        if self.ask.tells_frames {
+            let Counts { total, wanted } = self.counts;
+            let read = self.pool.read();
+            complain(format_args!("reader: frames: {total} total, {wanted} by time, {read} decompressed"));
+        }
+        if self.ask.show_cursor {
+            complain(self.cursor().text());
+        }
+        let Session { show, pager, .. } = self;
+        drop(show);
+        if let Some(pager) = pager {
+            pager.wait();
+        }
+        Ok(code)
+    }
+
+    fn lines(&mut self) -> std::result::Result<u8, Halt> {
+        self.begin();
+        if self.scan.counts {
+            self.count()?;
+            return Ok(self.code());
+        }
+        let end = if self.ask.reverse { self.read_backward()? } else { self.read_forward()? };
+        self.say_removed();
+        let code = match end {
+            End::Read if self.ask.follow => self.follow()?,
+            _ => None,
+        };
+        if self.ask.follow {
+            self.show.printer().flush()?;
+        } else {
+            self.show.end()?;
+            self.say_waiting();
+        }
+        if matches!(end, End::Full) {
+            self.say_full();
+        }
+        Ok(code.unwrap_or_else(|| self.code()))
+    }
+
+    fn code(&self) -> u8 {
+        let is_search = self.scan.patterns.is_some();
+        if self.show.is_troubled() {
+            EXIT_USAGE
+        } else if is_search && self.show.found() == 0 {
+            EXIT_NONE
+        } else {
+            0
+        }
+    }
+
+    /// Finds where reading begins in each log.
+    fn begin(&mut self) {
+        if let Some(cursor) = self.ask.cursor.clone() {
+            for (log, place) in self.logs.iter().zip(&mut self.places) {
+                *place = cursor.pipes.get(log.name()).and_then(|at| resume(log, at));
+            }
+        }
+    }
+
+    fn read_forward(&mut self) -> std::result::Result<End, Halt> {
+        let froms = self.places.clone();
+        let mut matches_from: Vec<Option<Position>> = vec![None; self.logs.len()];
+        if let Which::Last(count) = self.ask.span {
+            let (scan, holds) = (self.scan.clone(), self.ask.follow);
+            let (starts, counts) = starts_of_last(count, &mut self.logs, &froms, &scan, holds, &mut self.pool)?;
+            self.counts = counts;
+            self.places = starts;
+            if let Some((before, _)) = self.ask.context {
+                matches_from = self.places.clone();
+                self.step_back(before, &froms)?;
+            }
+        }
+        self.read(&matches_from)
+    }
+
+    /// Reads on from its places, and shows what is there.
+    fn read(&mut self, matches_from: &[Option<Position>]) -> std::result::Result<End, Halt> {
+        let ahead = ahead(self.logs.len(), &self.pool);
+        let holds = self.ask.follow;
+        let mut sources = Vec::with_capacity(self.logs.len());
+        for ((log, place), matches_from) in self.logs.iter().zip(&self.places).zip(matches_from) {
+            let forward = Forward::new(log, self.scan.clone(), place.clone(), ahead, holds);
+            let context = self.ask.context.map(|(before, after)| Context::new(before, after));
+            sources.push(Source::forward(forward, context, matches_from.clone()));
+        }
+        let mut merge = Merge::forward(sources);
+        let end = loop {
+            let next = merge.next(&mut self.logs, &mut self.pool, &mut self.sentences);
+            self.show.say(&mut self.sentences)?;
+            let Some((number, chunk)) = next? else { break End::Read };
+            if self.told_to_end.load(Ordering::Relaxed) {
+                break End::Stopped;
+            }
+            let batch = merge.source(number).batch();
+            let name = self.logs[number].name();
+            let shown = self.show.chunk((number, name), batch, &chunk, &self.scan, self.pool.scratch())?;
+            match shown {
+                Flow::More => {}
+                Flow::Enough => break End::Stopped,
+                Flow::Full => break End::Full,
+            }
+        };
+        let counts = merge.counts();
+        self.counts =
+            Counts { total: self.counts.total.max(counts.total), wanted: self.counts.wanted.max(counts.wanted) };
+        if matches!(end, End::Read) {
+            for (number, place) in self.places.iter_mut().enumerate() {
+                *place = merge.source(number).end();
+                if let Some(place) = place {
+                    self.show.printer().reach(number, place.clone());
+                }
+            }
+        }
+        Ok(end)
+    }
+
+    fn read_backward(&mut self) -> std::result::Result<End, Halt> {
+        let ahead = ahead(self.logs.len(), &self.pool);
+        let sources = self.logs.iter().zip(&self.places).map(|(log, from)| {
+            Source::backward(Backward::new(log, self.scan.clone(), (from.clone(), None), ahead, false))
+        });
+        let mut merge = Merge::backward(sources.collect());
+        let end = loop {
+            let next = merge.next(&mut self.logs, &mut self.pool, &mut self.sentences);
+            self.show.say(&mut self.sentences)?;
+            let Some((number, chunk)) = next? else { break End::Read };
+            let batch = merge.source(number).batch();
+            let name = self.logs[number].name();
+            match self.show.chunk_reversed((number, name), batch, &chunk, &self.scan, self.pool.scratch())? {
+                Flow::More => {}
+                Flow::Enough => break End::Stopped,
+                Flow::Full => break End::Full,
+            }
+        };
+        self.counts = merge.counts();
+        Ok(end)
+    }
+
+    /// Moves the places back by so many lines, as far as they arrived in time.
+    fn step_back(&mut self, lines: usize, froms: &[Option<Position>]) -> Result<()> {
+        let scan = Arc::new(self.scan.without_patterns());
+        for (number, place) in self.places.iter_mut().enumerate() {
+            let Some(until) = place.clone() else { continue };
+            let log = &mut self.logs[number];
+            let bounds = (froms[number].clone(), Some(until));
+            let mut backward = Backward::new(log, scan.clone(), bounds, 1, false);
+            let mut left = lines;
+            while left > 0
+                && let Some(batch) = backward.next(log, &mut self.pool)?
+            {
+                for run in batch.runs.iter().rev() {
+                    let (start, found) = last_lines(&batch.raw, run.range.clone(), left);
+                    *place = Some(batch.before(start));
+                    left -= found;
+                    if left == 0 {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Prints how many lines there are.
+    fn count(&mut self) -> std::result::Result<(), Halt> {
+        let ahead = ahead(1, &self.pool);
+        let several = self.logs.len() > 1;
+        for number in 0..self.logs.len() {
+            let log = &mut self.logs[number];
+            let mut forward = Forward::new(log, self.scan.clone(), self.places[number].clone(), ahead, false);
+            let mut lines = 0;
+            while let Some(batch) = forward.next(log, &mut self.pool)? {
+                lines += batch.runs.iter().map(|run| count_lines(&batch.raw[run.range.clone()])).sum::<u64>();
+                self.pool.give_back(batch.raw);
+                self.sentences.extend(forward.take_sentences());
+                if self.ask.count_max.is_some_and(|max| lines >= max) {
+                    break;
+                }
+            }
+            self.sentences.extend(forward.take_sentences());
+            self.counts = self.counts.plus(forward.counts());
+            let lines = self.ask.count_max.map_or(lines, |max| lines.min(max));
+            let name = self.logs[number].name().to_owned();
+            self.show.counted(lines, &name, several)?;
+            self.show.say(&mut self.sentences)?;
+        }
+        Ok(self.show.printer().flush()?)
+    }
+
+    /// Waits for more, and shows it. An exit code: it decides.
+    fn follow(&mut self) -> std::result::Result<Option<u8>, Halt> {
+        self.show.printer().flush()?;
+        let roots = select::growing_roots(&self.ask.what, self.ask.logs.as_deref());
+        let until_ns = (self.scan.until_ns < i64::MAX).then_some(self.scan.until_ns);
+        let mut follow = Follow::new(&roots, until_ns, self.ask.timeout)?;
+        for (number, log) in self.logs.iter().enumerate() {
+            follow.watch(number, log.dir().path());
+        }
+        loop {
+            self.keep_cursor().map_err(Halt::Stop)?;
+            match follow.wait(self.show.printer().out(), &self.told_to_end)? {
+                Wake::Closed => return Err(Halt::Closed),
+                Wake::Ended => return Ok(None),
+                Wake::TimedOut => return Ok(Some(EXIT_NONE)),
+                Wake::Logs => {}
+            }
+            self.take_new_logs(&mut follow)?;
+            for (number, has_new_names) in follow.take_touched() {
+                let place = self.places[number].clone();
+                let log = &mut self.logs[number];
+                if has_new_names { log.refresh(place.as_ref())? } else { log.grow(place.as_ref()) }
+            }
+            let none = vec![None; self.logs.len()];
+            let end = self.read(&none)?;
+            self.say_removed();
+            self.show.printer().flush()?;
+            if matches!(end, End::Full) {
+                self.say_full();
+            }
+            if !matches!(end, End::Read) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Takes up the logs of pipes that have appeared.
+    fn take_new_logs(&mut self, follow: &mut Follow) -> Result<()> {
+        if !follow.take_new_logs() {
+            return Ok(());
+        }
+        for dir in select::log_dirs(&self.ask.what, self.ask.logs.as_deref()).unwrap_or_default().dirs {
+            let is_new = self.logs.iter().all(|log| log.dir().path() != dir.path());
+            if is_new {
+                // What came before it is watched counts as new.
+                follow.watch(self.logs.len(), dir.path());
+                self.logs.push(Log::open(dir, self.scan.timed || self.scan.has_times())?);
+                self.places.push(None);
+            }
+        }
+        Ok(())
+    }
+
+    fn say_removed(&mut self) {
+        for log in &mut self.logs {
+            let removed = log.take_removed();
+            if removed > 0 {
+                let (parts, were) = if removed == 1 { ("part", "was") } else { ("parts", "were") };
+                complain(format_args!(
+                    "reader: warning: {}: {removed} {parts} of the selection {were} removed by retention meanwhile",
+                    log.name()
+                ));
+            }
+        }
+    }
+
+    fn say_waiting(&self) {
+        for log in &self.logs {
+            if let Some(sentence) = waiting::sentence(log.dir()) {
+                complain(format_args!("reader: warning: {sentence}"));
+            }
+        }
+    }
+
+    fn say_full(&mut self) {
+        let bytes = self.ask.bytes_max.unwrap_or(0);
+        let size = standpipe_common::units::ByteSize(bytes);
+        let how = match &self.ask.cursor_file {
+            Some(_) => "run it again for the next lines".to_owned(),
+            None => {
+                format!("choose fewer (--since, -g, -n), or continue with --after-cursor '{}'", self.cursor().text())
+            }
+        };
+        complain(format_args!("reader: output limit of {size} reached; {how}"));
+    }
+
+    fn cursor(&mut self) -> Cursor {
+        let mut cursor = self.ask.cursor.clone().unwrap_or_default();
+        for (number, log) in self.logs.iter().enumerate() {
+            let place = self.show.printer().accepted(number).or_else(|| self.places[number].clone());
+            if let Some(Position { part, offset }) = place {
+                cursor.pipes.insert(log.name().to_owned(), Place { part: part.stem().to_owned(), offset });
+            }
+        }
+        cursor
+    }
+
+    fn keep_cursor(&mut self) -> std::result::Result<(), Stop> {
+        let Some(file) = self.ask.cursor_file.clone() else { return Ok(()) };
+        let cursor = self.cursor();
+        if self.ask.cursor.as_ref() != Some(&cursor) {
+            cursor.write(&file)?;
+            self.ask.cursor = Some(cursor);
+        }
+        Ok(())
+    }
+}
+
+/// The place in a log that a cursor gives.
+fn resume(log: &Log, at: &Place) -> Option<Position> {
+    let number = (0..log.parts()).find(|number| log.name_of(*number).stem() >= at.part.as_str())?;
+    let part = log.name_of(number).clone();
+    if part.stem() == at.part {
+        return Some(Position { part, offset: at.offset });
+    }
+    complain(format_args!(
+        "reader: warning: {}: the part of the cursor, {}, was removed; continuing with {part}, the oldest that is left",
+        log.name(),
+        at.part
+    ));
+    (number > 0).then_some(Position { part, offset: 0 })
+}
+
+/// Logs of the same name are called by their paths.
+fn tell_apart(logs: &mut [Log]) {
+    let names: Vec<String> = logs.iter().map(|log| log.name().to_owned()).collect();
+    for log in logs {
+        if names.iter().filter(|name| *name == log.name()).count() > 1 {
+            log.call_by_path();
+        }
+    }
+}
+
+fn has_color(when: &str, is_terminal: bool) -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
+    match when {
+        "always" => true,
+        "never" => false,
+        _ if is_set("NO_COLOR") => false,
+        _ => is_terminal || is_set("CLICOLOR_FORCE"),
+    }
+}
+
+/// An error of reading, as it ends a session.
+impl From<Halt> for Stop {
+    fn from(halt: Halt) -> Stop {
+        match halt {
+            Halt::Closed => Error::because("write to", standard::OUTPUT, "nobody reads it").into(),
+            Halt::Stop(stop) => stop,
+        }
+    }
+}
