@@ -43,7 +43,7 @@ fn record() -> PathBuf {
     program::profile_dir().join("tests-not-run").join(program::starter().1)
 }
 
-/// `holder_check::a_test`.
+/// `holder::check::a_test`.
 fn test() -> String {
     let name = program::test_name();
     let thread = thread::current();

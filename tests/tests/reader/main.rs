@@ -1,0 +1,47 @@
+//! The reader from outside: one program, so that its tests run side by side.
+
+#[path = "../support_a/mod.rs"]
+mod support_a;
+#[path = "../support_b/mod.rs"]
+mod support_b;
+
+mod archives;
+mod archives_index;
+mod archives_logs;
+mod bytes;
+mod bytes_restarts;
+mod clock;
+mod congestion;
+mod control;
+mod crash;
+mod crash_recovery;
+mod faults;
+mod faults_cut;
+mod filename;
+mod full;
+mod full_start;
+mod fuse;
+mod hands;
+mod hands_archives;
+mod hook;
+mod hostile_files;
+mod hup;
+mod keep;
+mod mailbox_dir;
+mod meddling;
+mod others;
+mod pipes;
+mod pipes_stdin;
+mod pipes_stop;
+mod power;
+mod refusals;
+mod refusals_root;
+mod rotation;
+mod rotation_time;
+mod signals;
+mod status;
+mod sync;
+mod turns;
+mod unlinked;
+mod unpacked;
+mod unsafe_paths;

@@ -1,0 +1,293 @@
+//! What the README tells people to paste, install or copy does what it says.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use nix::sys::signal::Signal;
+use standpipe_tests::daemon::{Launch, Output};
+use standpipe_tests::deadline::until;
+use standpipe_tests::privilege::{give, needs_root, needs_tool};
+use standpipe_tests::process::command;
+use standpipe_tests::program;
+use standpipe_tests::scratch::{Scratch, set_mode};
+
+const README: &str = include_str!("../../../README.md");
+
+/// The blocks of code in a language, in their order.
+fn blocks(language: &str) -> Vec<&'static str> {
+    let fenced = README.split("```").skip(1).step_by(2);
+    fenced.filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n')).collect()
+}
+
+/// The one that has this in it.
+fn block(language: &str, part: &str) -> &'static str {
+    let mut found = blocks(language).into_iter().filter(|block| block.contains(part));
+    let (Some(block), None) = (found.next(), found.next()) else { panic!("not one {language} block with {part}") };
+    block
+}
+
+/// Where the programs under test lie, all three.
+fn programs() -> PathBuf {
+    let dirs = ["holder", "reader", "tailer"].map(|name| program::path(name).parent().unwrap().to_owned());
+    assert!(dirs.iter().all(|dir| *dir == dirs[0]));
+    dirs[0].clone()
+}
+
+/// Runs a script as an ordinary user would, with `more` and our programs on the PATH.
+fn run(script: &str, dir: &Path, more: &Path) -> Output {
+    let path = format!("{}:{}:/usr/bin:/bin", more.display(), programs().display());
+    Launch::new("reader").under(["bash", "-c", script]).cwd(dir).env("PATH", path).run()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn a_first_pipe_by_hand_is_read_and_archived_as_pasted() {
+    let scratch = Scratch::new();
+    let pasted = block("sh", "mkfifo -m 0660 ../run/app");
+    let (build, rest) = pasted.split_once('\n').unwrap();
+    assert_eq!(build, "cargo build --release && export PATH=$PWD/target/release:$PATH");
+    assert!(README.contains("`kill %1 %2` stops both"));
+    let script = format!(
+        "{rest}\nfor _ in $(seq 200); do ls ../logs/app | grep -q zst && break; sleep 0.1; done
+         echo then; ls ../logs/app; holder check >/dev/null; echo check $?
+         kill %1 %2; wait; reader logs app; ls -A ../.."
+    );
+    let output = run(&script, scratch.path(), Path::new("/usr/bin"));
+    let shown = text(&output);
+    let (pasted, then) = shown.split_once("then\n").unwrap();
+    assert!(pasted.starts_with("hello from a server\n"), "{output:?}");
+    assert!(then.contains(".log.zst\n") && then.contains("\ncurrent\ncheck 0\nhello from a server\n"), "{output:?}");
+    assert!(then.ends_with("\ntry\n"), "all of it lies in one directory: {output:?}");
+    let ignored = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.gitignore");
+    assert!(fs::read_to_string(ignored).unwrap().lines().any(|line| line == "/try"));
+}
+
+#[test]
+fn what_reads_and_follows_runs_line_by_line() {
+    let scratch = Scratch::new();
+    let logs = scratch.make_dir("log");
+    for (name, line) in [("app.log", "2026-11-28T10:00:00Z INFO app"), ("nginx/access.log", "a request")] {
+        fs::create_dir_all(logs.join(name).parent().unwrap()).unwrap();
+        fs::write(logs.join(name), format!("{line}\n")).unwrap();
+    }
+    let fill = "for _ in 1 2; do echo an error | reader stdin log/standpipe/app; done; mkdir -p some/log
+                cp -r log/standpipe/app some/log/directory; cp log/app.log a.log; cp log/app.log b.log";
+    let output = run(&format!("mkdir log/standpipe && {fill}"), scratch.path(), Path::new("/usr/bin"));
+    assert_eq!(output.code, 0, "{output:?}");
+    let reading = block("sh", "reader logs app     ").lines();
+    for line in reading.chain(block("sh", "tailer --batch").lines()) {
+        // What follows does so until it is stopped.
+        let quoted = line.replace("/var/log", &logs.display().to_string()).replace('\'', "'\\''");
+        let script = format!("export STANDPIPE_LOGS={}/standpipe; timeout 1 bash -c '{quoted}'", logs.display());
+        let output = run(&script, scratch.path(), Path::new("/usr/bin"));
+        let is_following = line.starts_with("tailer ") && !line.contains("--batch");
+        assert_eq!(output.code, if is_following { 124 } else { 0 }, "{line}: {output:?}");
+        assert!(!output.stdout.is_empty() || is_following, "{line}: {output:?}");
+    }
+}
+
+/// `current` is a link that each rotation swaps, here as often as the tailer gets to look.
+#[test]
+fn the_tailer_follows_current_through_rotations() {
+    const PARTS: usize = 20;
+    const LINES: usize = 1500;
+    let scratch = Scratch::new();
+    let fifo = scratch.pipe("app");
+    block("sh", "tailer --output raw /var/log/standpipe/app/current");
+    let _holder = Launch::new("holder").arg(scratch.pipes()).start();
+    let reader = Launch::new("reader").arg(scratch.pipes()).arg("--logs").arg(scratch.logs()).start();
+    until("the log is there", || scratch.logs().join("app/current").exists());
+    let out = scratch.path().join("out");
+    let follow = "exec \"$0\" \"$@\" >out";
+    let args = ["--output", "raw", "--follow-from-start", "logs/app/current"];
+    let tailer = Launch::new("tailer").args(args).under(["sh", "-c", follow]).cwd(scratch.path()).start();
+    tailer.wait_line("watching 1 file");
+    let mut writer = fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+    let current = scratch.logs().join("app/current");
+    let read = || fs::metadata(&out).map_or(0, |is| is.len());
+    let mut expected = String::new();
+    for part in 0..PARTS {
+        let text = format!("of part {part}\n").repeat(LINES);
+        let sealed = expected.len() as u64;
+        expected.push_str(&text);
+        writer.write_all(text.as_bytes()).unwrap();
+        until("the tailer has found this part", || read() > sealed);
+        let before = fs::read_link(&current).unwrap();
+        reader.signal(Signal::SIGALRM);
+        until("it rotates", || fs::read_link(&current).is_ok_and(|link| link != before));
+    }
+    until("every line came", || read() >= expected.len() as u64);
+    assert!(fs::read_to_string(&out).unwrap() == expected, "in their order, none twice");
+}
+
+/// Instead of building it takes what the tests have built, and shows its progress as cargo does.
+const CARGO: &str = r#"#!/bin/sh
+case " $* " in *" --quiet "*) ;; *) echo '   Compiling standpipe' >&2 ;; esac
+mkdir -p target/release && ln -s "$PROGRAMS"/* target/release
+"#;
+
+#[test]
+fn the_quickstart_says_what_it_builds_shows_progress_and_counts_every_line() {
+    let scratch = Scratch::new();
+    let [examples, tools] = ["examples", "tools"].map(|name| scratch.make_dir(name));
+    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/quickstart.sh"), examples.join("quickstart.sh"))
+        .unwrap();
+    fs::write(tools.join("cargo"), CARGO).unwrap();
+    set_mode(&tools.join("cargo"), 0o755);
+    assert!(block("sh", "cargo test --workspace").starts_with("examples/quickstart.sh "));
+    let script = format!(
+        "export PROGRAMS={} LINES_PER_WRITER=2000; examples/quickstart.sh && ls target/release/tailer",
+        programs().display()
+    );
+    let output = run(&script, scratch.path(), &tools);
+    let shown = text(&output);
+    assert!(shown.starts_with("building holder, reader and tailer, which takes "), "{output:?}");
+    assert!(output.stderr.contains("Compiling"), "{output:?}");
+    for line in ["lines found     10000\n", "lost            0\n", "repeated        0\n", "release/tailer\n"] {
+        assert!(shown.contains(line), "{line}: {output:?}");
+    }
+    assert_eq!(output.code, 0, "{output:?}");
+}
+
+/// A program that keeps what it is given below `remote` and overwrites nothing, as `rclone copyto --immutable` does.
+const RCLONE: &str = r#"#!/bin/sh
+[ "$1 $2" = "copyto --immutable" ] || exit 9
+to=remote/${4#remote:}
+[ ! -e "$to" ] || exec cmp "$3" "$to"
+mkdir -p "${to%/*}" && cp "$3" "$to"
+"#;
+
+#[test]
+fn the_hook_gives_no_two_archives_one_key_and_each_archive_only_one() {
+    let scratch = Scratch::new();
+    let tools = scratch.make_dir("tools");
+    for (name, script) in [("rclone", RCLONE), ("upload.sh", block("sh", "exec rclone"))] {
+        fs::write(tools.join(name), script).unwrap();
+        set_mode(&tools.join(name), 0o755);
+    }
+    let [program, remote] = ["./upload.sh", "remote:logs"];
+    assert!(block("toml", "hook = ").contains(&format!("hook = [\"{program}\", \"{remote}\"]")));
+    // Two machines of one name, whose archives are called alike.
+    let reader = format!("reader stdin --filename %Y --hook {0}/upload.sh --hook {remote}", tools.display());
+    let script = format!("echo one | {reader} first/app; echo two | {reader} second/app; ls first/app second/app");
+    for dir in ["first", "second"] {
+        scratch.make_dir(dir);
+    }
+    let output = run(&script, scratch.path(), &tools);
+    assert_eq!(output.code, 0, "{output:?}");
+    let shown = text(&output);
+    let names: Vec<_> = shown.lines().filter(|line| line.contains(".log.zst")).collect();
+    assert!(names.len() == 2 && names[0] == names[1], "called alike: {output:?}");
+    let stored = || {
+        let found = run("find remote -type f | sort | xargs zstdcat; find remote -type f", scratch.path(), &tools);
+        text(&found).lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let lines = stored();
+    assert!(lines.len() == 4 && lines.contains(&"one".to_owned()) && lines.contains(&"two".to_owned()), "{lines:?}");
+    let host = nix::sys::utsname::uname().unwrap().nodename().to_owned();
+    let dir = format!("remote/logs/{}/app/", host.display());
+    assert!(lines[2..].iter().all(|path| path.starts_with(&dir) && path.contains(".log.zst")), "{lines:?}");
+    // Handed over once more, as after a crash, it is the same one.
+    let again =
+        format!("STANDPIPE_PIPE=app STANDPIPE_ARCHIVE=$(echo first/app/*.zst) {}/upload.sh {remote}", tools.display());
+    assert_eq!(run(&again, scratch.path(), &tools).code, 0);
+    assert_eq!(stored(), lines);
+}
+
+/// The files of the systemd block, by their paths.
+fn units() -> BTreeMap<&'static str, String> {
+    let mut files: BTreeMap<&str, String> = BTreeMap::new();
+    let mut path = "";
+    for line in block("ini", "Type=notify").lines() {
+        match line.strip_prefix("# ") {
+            Some(comment) => path = comment.split(';').next().unwrap_or(comment),
+            None => files.entry(path).or_default().extend([line, "\n"]),
+        }
+    }
+    files
+}
+
+#[test]
+fn the_units_are_what_systemd_takes() {
+    needs_tool("systemd-analyze", || {
+        let scratch = Scratch::new();
+        let units: Vec<_> = units()
+            .into_iter()
+            .filter(|(path, _)| path.starts_with("/etc/systemd/system/") && !path.contains(".d/"))
+            .collect();
+        assert_eq!(units.len(), 3);
+        let mut paths = Vec::new();
+        for (path, unit) in units {
+            let unit = unit.replace("/usr/local/bin", &programs().display().to_string());
+            for line in ["Type=notify", "User=standpipe", "WantedBy=multi-user.target"] {
+                assert!(unit.contains(&format!("\n{line}\n")), "{path}: {line}");
+            }
+            paths.push(scratch.path().join(Path::new(path).file_name().unwrap()));
+            fs::write(paths.last().unwrap(), unit).unwrap();
+        }
+        let output = command("systemd-analyze").args(["verify", "--man=no"]).args(&paths).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        let ours: Vec<_> = said.lines().filter(|line| line.contains(scratch.path().to_str().unwrap())).collect();
+        assert!(output.status.success() && ours.is_empty(), "{said}");
+    });
+}
+
+#[test]
+fn the_files_of_tmpfiles_d_leave_each_fifo_to_its_server_also_the_second_time() {
+    needs_root(|| {
+        needs_tool("systemd-tmpfiles", || {
+            let scratch = Scratch::new();
+            let etc = scratch.make_dir("etc");
+            fs::create_dir_all(scratch.path().join("etc/tmpfiles.d")).unwrap();
+            let user = |name: &str, id: u32| format!("{name}:x:{id}:{id}::/:/bin/sh\n");
+            fs::write(etc.join("passwd"), user("root", 0) + &user("standpipe", 990) + &user("app", 991)).unwrap();
+            fs::write(etc.join("group"), "root:x:0:\nstandpipe:x:990:\napp:x:991:\n").unwrap();
+            fs::write(etc.join("tmpfiles.d/standpipe.conf"), &units()["/etc/tmpfiles.d/standpipe.conf"]).unwrap();
+            // Owned by root, as a system's are: systemd-tmpfiles distrusts others.
+            for dir in ["", "etc", "etc/tmpfiles.d", "run"] {
+                std::os::unix::fs::chown(scratch.path().join(dir), Some(0), Some(0)).unwrap();
+            }
+            for _ in 0..2 {
+                let root = format!("--root={}", scratch.path().display());
+                let output = command("systemd-tmpfiles").args(["--create", &root, "standpipe.conf"]).output().unwrap();
+                assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+                let is = |path: &str| {
+                    let is = fs::metadata(scratch.path().join(path)).unwrap();
+                    let (uid, gid) =
+                        (std::os::unix::fs::MetadataExt::uid(&is), std::os::unix::fs::MetadataExt::gid(&is));
+                    (is.permissions().mode() & 0o7777, uid, gid)
+                };
+                assert_eq!(is("run/standpipe"), (0o755, 990, 990));
+                assert_eq!(is("run/standpipe/app"), (0o660, 991, 990));
+            }
+        });
+    });
+}
+
+#[test]
+fn scripts_have_the_shell_s_grammar_and_configurations_are_taken() {
+    for script in blocks("sh").into_iter().filter(|script| !script.contains("execlineb")) {
+        let checked = command("bash").args(["-n", "-c", script]).stdin(Stdio::null()).output().unwrap();
+        assert!(checked.status.success() && checked.stderr.is_empty(), "{script}\n{checked:?}");
+    }
+    let scratch = Scratch::new();
+    let stateless = block("toml", "[[spool]]");
+    let config = format!("{}\n{stateless}", block("toml", "state_file"));
+    for dir in ["var/lib/standpipe", "var/spool/standpipe/jobs/done", "run/standpipe"] {
+        fs::create_dir_all(scratch.path().join(dir)).unwrap();
+    }
+    let here = scratch.path().display().to_string();
+    let moved = config.replace("\"/var/", &format!("\"{here}/var/")).replace("\"/run/", &format!("\"{here}/run/"));
+    let path = scratch.path().join("tailer.toml");
+    fs::write(&path, moved).unwrap();
+    give(&path);
+    let output = Launch::new("tailer").arg("--check-config").arg("--config").arg(&path).run();
+    assert_eq!(output.code, 0, "{output:?}");
+}
