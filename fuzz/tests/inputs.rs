@@ -1,7 +1,8 @@
 //! Each reader of what others can write bears whatever it is given: for a moment here; the program of this crate tries it
 //! for as long as one likes.
 
-use std::sync::{Mutex, PoisonError};
+use std::env;
+use std::process::Command;
 use std::time::Duration;
 
 use standpipe_common::shown::Shown;
@@ -11,14 +12,24 @@ use standpipe_fuzz::{Until, run};
 /// CPU time for which each target is tried.
 const SPAN: Duration = Duration::from_millis(1500);
 
-/// Memory is counted of the whole process: one at a time.
-static ALONE: Mutex<()> = Mutex::new(());
+/// Tells this test program, started again, that it is the one that tries.
+const TRIES: &str = "STANDPIPE_FUZZ_TRIES";
 
-fn bears(name: &str) {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+/// Memory is counted of a whole process: each target has one of its own, and they run side by side.
+fn bears(test: &str, name: &str) {
+    if env::var_os(TRIES).is_some() {
+        return tries(name);
+    }
+    let mut own = Command::new(env::current_exe().expect("a test knows its own path"));
+    let own = own.args(["--exact", "--nocapture", test]).env(TRIES, "1").output().expect("this program starts again");
+    let [stdout, stderr] = [&own.stdout, &own.stderr].map(|said| String::from_utf8_lossy(said));
+    assert!(own.status.success() && stdout.contains("1 passed"), "{name}: {}\n{stdout}\n{stderr}", own.status);
+}
+
+fn tries(name: &str) {
     let target = ALL.iter().find(|target| target.name == name).expect("a target of that name");
     if let Err(failure) = run(target, 1, Until::Time(SPAN)) {
-        let path = std::env::temp_dir().join(format!("standpipe-fuzz-{name}"));
+        let path = env::temp_dir().join(format!("standpipe-fuzz-{name}"));
         std::fs::write(&path, &failure.input).expect("a place for the input");
         panic!("{}; the input is in {}", failure.what, path.shown());
     }
@@ -29,7 +40,7 @@ macro_rules! table {
         $(
             #[test]
             fn $test() {
-                bears($name);
+                bears(stringify!($test), $name);
             }
         )*
 
