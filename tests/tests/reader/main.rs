@@ -38,6 +38,7 @@ mod refusals;
 mod refusals_root;
 mod rotation;
 mod rotation_time;
+mod selection;
 mod signals;
 mod status;
 mod sync;
