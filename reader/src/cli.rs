@@ -29,6 +29,9 @@ pub enum Command {
     Stdin(StdinArgs),
     /// Print logs: active segment and archives alike, in order.
     Logs(LogsArgs),
+    /// List the parts of logs: times, lines, sizes, state.
+    #[command(after_help = LIST_HELP)]
+    List(ListArgs),
     /// Show what the reader of a log root is doing, or did last. Exit 0: all is well; 1: something is not.
     Status(StatusArgs),
     /// Ask the reader of a log root to begin a new part of some pipes, or of all.
@@ -216,6 +219,43 @@ fn span(text: &str) -> Result<Duration, String> {
 fn byte_size(text: &str) -> Result<u64, String> {
     ByteSize::from_text(text).map(|size| size.0)
 }
+
+/// Which logs: the same words for every command that reads back.
+#[derive(Debug, Args)]
+pub struct SelectionArgs {
+    /// Pipes by name or pattern; with a `/` a log directory or a log root [default: all].
+    #[arg(value_name = "NAME|LOGDIR|LOGS")]
+    pub what: Vec<PathBuf>,
+    /// The log root [default: as for `reader logs`].
+    #[arg(long, value_name = "LOGS", env = "STANDPIPE_LOGS")]
+    pub logs: Option<PathBuf>,
+}
+
+/// `reader list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Which logs.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+    /// Show times in UTC instead of local time.
+    #[arg(long)]
+    pub utc: bool,
+}
+
+const LIST_HELP: &str = "\
+States: active (being written), sealed (complete, still plain text), archived,
+incomplete (an archive without its end), damaged, unreadable.
+A ~ before a time marks an estimate.
+
+Exit codes: 0 success; 2 usage error; 3 something could not be read.
+
+Examples:
+  reader list                     every part of every pipe
+  reader list 'nginx-*' --utc     some pipes, times in UTC
+  reader list --json | jq '.pipes[] | {pipe, lines: .total.lines}'";
 
 /// `reader status`.
 #[derive(Debug, Args)]

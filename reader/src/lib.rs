@@ -22,7 +22,8 @@
 //! - [`title`]: what a lane is called in messages;
 //! - [`disk`]: the seam to the file system.
 //!
-//! [`logs`] is the way back, and uses nothing but the listing. [`status`] is what is seen of all this from outside.
+//! [`logs`] is the way back, and uses nothing but the listing; [`list`] shows what there is to read, by [`inventory`] and
+//! [`moments`]. [`status`] is what is seen of all this from outside.
 
 pub mod agenda;
 pub mod archiver;
@@ -38,14 +39,17 @@ pub mod expire;
 pub mod glance;
 pub mod hook;
 pub mod hooks;
+pub mod inventory;
 pub mod lane;
 pub mod leap;
 pub mod line_end;
+pub mod list;
 pub mod listing;
 pub mod log_dir;
 pub mod logs;
 pub mod mailbox;
 pub mod mailboxes;
+pub mod moments;
 pub mod nuls;
 pub mod others;
 pub mod output;

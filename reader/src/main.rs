@@ -6,7 +6,7 @@ use clap::Parser;
 use standpipe_common::file_limit;
 use standpipe_common::standard::complain;
 use standpipe_reader::cli::{Cli, Command};
-use standpipe_reader::{logs, rotate, run, status, stdin};
+use standpipe_reader::{list, logs, rotate, run, status, stdin};
 
 fn main() -> ExitCode {
     file_limit::outlive();
@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         None => run::run(&cli.daemon),
         Some(Command::Stdin(args)) => stdin::run(&args),
         Some(Command::Logs(args)) => logs::run(&args),
+        Some(Command::List(args)) => list::run(&args),
         Some(Command::Status(args)) => status::show::run(&args),
         Some(Command::Rotate(args)) => rotate::run(&args),
     };

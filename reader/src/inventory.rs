@@ -1,0 +1,196 @@
+//! The parts of a log directory one after the other, each opened, with what it says of itself.
+//!
+//! Invariants: parts come in order of time, each once; one that expires in between is left out. What is read of a part
+//! is its index or its marks, never its lines.
+//!
+//! Not here: judging what is in a part, and printing it ([`crate::logs`]).
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use standpipe_common::archive::{Archive, Mark, marks};
+use standpipe_common::error::{Cannot, Error, Result, Stop};
+use standpipe_common::part::{PartKind, PartName};
+use standpipe_common::standard::complain;
+
+use crate::cli::SelectionArgs;
+use crate::disk::Dir;
+use crate::line_end::ends_inside_line;
+use crate::listing::Listing;
+use crate::logs::select;
+
+/// Bytes of a segment that are read at a time.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// A part, opened.
+#[derive(Debug)]
+pub struct Item {
+    /// Its name.
+    pub name: PartName,
+    /// The name of the file that was opened.
+    pub file: String,
+    /// What is in it.
+    pub content: Content,
+}
+
+/// What a part turned out to be.
+#[derive(Debug)]
+pub enum Content {
+    /// The segment that is written, or was last.
+    Active(Segment),
+    /// A segment that is complete.
+    Sealed(Segment),
+    /// An archive, complete or not, and its bytes on disk.
+    Archive(Box<Archive>, u64),
+    /// It cannot be opened.
+    Closed(Error),
+}
+
+/// An open segment: plain text.
+#[derive(Debug)]
+pub struct Segment {
+    file: File,
+    path: PathBuf,
+    /// Its length when it was opened.
+    pub bytes: u64,
+    /// When what arrived; empty if that was lost.
+    pub marks: Vec<Mark>,
+    /// When it was begun, by its name, ns since the epoch.
+    pub birth_ns: i64,
+    /// When it was last written to, ns since the epoch.
+    pub written_ns: i64,
+}
+
+impl Segment {
+    fn open(dir: &Dir, name: &PartName) -> Result<Segment> {
+        let file_name = name.file(PartKind::Segment);
+        let path = dir.path_of(&file_name);
+        let file = dir.open_read(&file_name)?;
+        let metadata = file.metadata().cannot("look at", &path)?;
+        let bytes = metadata.len();
+        let written_ns = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
+        // A part has no marks yet, or lost them: that costs resolution alone.
+        let times = dir.open_read(name.file(PartKind::Marks)).ok();
+        let marks = times.and_then(|mut times| marks::read_records(&mut times, bytes).ok()).unwrap_or_default();
+        Ok(Segment { file, path, bytes, marks, birth_ns: name.birth_ns(), written_ns })
+    }
+
+    /// Lowest and highest arrival time; without marks a guess, without bytes none.
+    pub fn span(&self) -> Option<(i64, i64)> {
+        let times = || self.marks.iter().map(|mark| mark.time_ns);
+        let guess = (self.birth_ns.min(self.written_ns), self.birth_ns.max(self.written_ns));
+        (self.bytes > 0).then(|| times().min().zip(times().max()).unwrap_or(guess))
+    }
+
+    /// Whether the last byte is no line end.
+    pub fn ends_inside(&self) -> Result<bool> {
+        ends_inside_line(&self.file, self.bytes).cannot("read", &self.path)
+    }
+
+    /// Hands all bytes over, in pieces of no particular ends.
+    pub fn read(&self, mut take: impl FnMut(&[u8])) -> Result<()> {
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut offset = 0;
+        while offset < self.bytes {
+            let wanted = usize::try_from(self.bytes - offset).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
+            match self.file.read_at(&mut piece[..wanted], offset) {
+                // Somebody cut it.
+                Ok(0) => return Err(Error::because("read all of", &self.path, "it has become shorter")),
+                Ok(bytes) => {
+                    take(&piece[..bytes]);
+                    offset += bytes as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::new("read", &self.path, error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The parts of a directory.
+pub struct Inventory<'a> {
+    dir: &'a Dir,
+    names: std::vec::IntoIter<PartName>,
+    active: Option<PartName>,
+}
+
+impl<'a> Inventory<'a> {
+    /// Those that are there now.
+    pub fn of(dir: &'a Dir) -> Result<Inventory<'a>> {
+        let listing = Listing::read(dir)?;
+        let active = listing.active().cloned();
+        let mut names = parts_of(listing);
+        // A long listing may lack a part that became an archive in its middle; the next one has it.
+        if let Some(newest) = names.last().cloned() {
+            names.extend(parts_of(Listing::read(dir)?).into_iter().filter(|name| *name <= newest));
+        }
+        Ok(Inventory { dir, names: names.into_iter().collect::<Vec<_>>().into_iter(), active })
+    }
+
+    /// A complete archive counts, whatever stands beside it. `None`: the part is gone.
+    fn open(&self, name: &PartName) -> Option<Item> {
+        let archive = self.open_archive(name);
+        let is_complete = matches!(&archive, Ok(Content::Archive(archive, _)) if archive.complete().is_ok());
+        let is_absent = |error: &Error| error.errno() == Some(Errno::ENOENT);
+        let (kind, content) = match Segment::open(self.dir, name) {
+            _ if is_complete => (PartKind::Archive, archive),
+            Ok(segment) if Some(name) == self.active.as_ref() => (PartKind::Segment, Ok(Content::Active(segment))),
+            Ok(segment) => (PartKind::Segment, Ok(Content::Sealed(segment))),
+            // It may have become an archive between the two.
+            Err(error) if is_absent(&error) => (PartKind::Archive, archive.or_else(|_| self.open_archive(name))),
+            Err(error) => (PartKind::Segment, Err(error)),
+        };
+        let content = match content {
+            Err(error) if is_absent(&error) => return None,
+            content => content.unwrap_or_else(Content::Closed),
+        };
+        Some(Item { name: name.clone(), file: name.file(kind), content })
+    }
+
+    fn open_archive(&self, name: &PartName) -> Result<Content> {
+        let file_name = name.file(PartKind::Archive);
+        let path = self.dir.path_of(&file_name);
+        let file = self.dir.open_read(&file_name)?;
+        let bytes = file.metadata().cannot("look at", &path)?.len();
+        Ok(Content::Archive(Box::new(Archive::open(file, &path)?), bytes))
+    }
+}
+
+impl Iterator for Inventory<'_> {
+    type Item = Item;
+
+    fn next(&mut self) -> Option<Item> {
+        loop {
+            let name = self.names.next()?;
+            if let Some(item) = self.open(&name) {
+                return Some(item);
+            }
+        }
+    }
+}
+
+fn parts_of(listing: Listing) -> BTreeSet<PartName> {
+    let parts = listing.parts.into_iter().filter(|(_, files)| files.segment || files.archive);
+    parts.map(|(name, _)| name).collect()
+}
+
+/// What was selected, and the sentences on directories that cannot be opened, which are said here as well.
+pub fn select(args: &SelectionArgs) -> std::result::Result<(Vec<Dir>, Vec<String>), Stop> {
+    let selection = select::log_dirs(&args.what, args.logs.as_deref())?;
+    let closed: Vec<String> = selection.closed.iter().map(ToString::to_string).collect();
+    for sentence in &closed {
+        complain(format_args!("reader: error: {sentence}"));
+    }
+    Ok((selection.dirs, closed))
+}
+
+/// What a log directory is called: its own name, whatever path led there.
+pub fn pipe_name(dir: &Dir) -> String {
+    let name = dir.path().canonicalize().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+    name.unwrap_or_else(|| dir.path().to_string_lossy().into_owned())
+}
