@@ -18,7 +18,7 @@ pub mod marks;
 pub mod read;
 pub mod write;
 
-pub use build::Guess;
+pub use build::{Guess, Times};
 pub use copy::{Copied, Gap};
 pub use format::TableFault;
 pub use index::{FrameIndex, Index, IndexFault};

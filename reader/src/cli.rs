@@ -32,6 +32,9 @@ pub enum Command {
     /// List the parts of logs: times, lines, sizes, state.
     #[command(after_help = LIST_HELP)]
     List(ListArgs),
+    /// Check everything that is stored: checksums, index, order, gaps.
+    #[command(after_help = VERIFY_HELP)]
+    Verify(VerifyArgs),
     /// Show what the reader of a log root is doing, or did last. Exit 0: all is well; 1: something is not.
     Status(StatusArgs),
     /// Ask the reader of a log root to begin a new part of some pipes, or of all.
@@ -256,6 +259,27 @@ Examples:
   reader list                     every part of every pipe
   reader list 'nginx-*' --utc     some pipes, times in UTC
   reader list --json | jq '.pipes[] | {pipe, lines: .total.lines}'";
+
+/// `reader verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Which logs.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+const VERIFY_HELP: &str = "\
+Prints one line for each finding, and a summary on standard error. Changes nothing.
+
+Exit codes: 0 no findings; 1 findings; 2 usage error; 3 something could not be read.
+
+Examples:
+  reader verify                   every part of every pipe
+  reader verify app               one pipe
+  reader verify --json /mnt/backup/logs/ | jq -r '.findings[].text'";
 
 /// `reader status`.
 #[derive(Debug, Args)]

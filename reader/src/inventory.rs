@@ -115,7 +115,7 @@ impl Segment {
 /// The parts of a directory.
 pub struct Inventory<'a> {
     dir: &'a Dir,
-    names: std::vec::IntoIter<PartName>,
+    names: Vec<PartName>,
     active: Option<PartName>,
 }
 
@@ -129,11 +129,21 @@ impl<'a> Inventory<'a> {
         if let Some(newest) = names.last().cloned() {
             names.extend(parts_of(Listing::read(dir)?).into_iter().filter(|name| *name <= newest));
         }
-        Ok(Inventory { dir, names: names.into_iter().collect::<Vec<_>>().into_iter(), active })
+        Ok(Inventory { dir, names: names.into_iter().collect(), active })
+    }
+
+    /// Their names, in order.
+    pub fn names(&self) -> &[PartName] {
+        &self.names
+    }
+
+    /// All that are still there.
+    pub fn items(&self) -> impl Iterator<Item = Item> {
+        self.names.iter().filter_map(|name| self.open(name))
     }
 
     /// A complete archive counts, whatever stands beside it. `None`: the part is gone.
-    fn open(&self, name: &PartName) -> Option<Item> {
+    pub fn open(&self, name: &PartName) -> Option<Item> {
         let archive = self.open_archive(name);
         let is_complete = matches!(&archive, Ok(Content::Archive(archive, _)) if archive.complete().is_ok());
         let is_absent = |error: &Error| error.errno() == Some(Errno::ENOENT);
@@ -158,19 +168,6 @@ impl<'a> Inventory<'a> {
         let file = self.dir.open_read(&file_name)?;
         let bytes = file.metadata().cannot("look at", &path)?.len();
         Ok(Content::Archive(Box::new(Archive::open(file, &path)?), bytes))
-    }
-}
-
-impl Iterator for Inventory<'_> {
-    type Item = Item;
-
-    fn next(&mut self) -> Option<Item> {
-        loop {
-            let name = self.names.next()?;
-            if let Some(item) = self.open(&name) {
-                return Some(item);
-            }
-        }
     }
 }
 

@@ -22,7 +22,7 @@
 //! - [`title`]: what a lane is called in messages;
 //! - [`disk`]: the seam to the file system.
 //!
-//! [`logs`] is the way back, and uses nothing but the listing; [`list`] shows what there is to read, by [`inventory`] and
+//! [`logs`] is the way back, and uses nothing but the listing; [`list`] shows what there is to read, [`verify`] checks it, by [`inventory`] and
 //! [`moments`]. [`status`] is what is seen of all this from outside.
 
 pub mod agenda;
@@ -77,3 +77,4 @@ pub mod stdin;
 pub mod stock;
 pub mod title;
 pub mod upkeep;
+pub mod verify;

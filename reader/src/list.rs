@@ -218,7 +218,7 @@ struct Pipe {
 
 impl Pipe {
     fn of(dir: &Dir) -> Result<Pipe, Stop> {
-        let rows = Inventory::of(dir)?.map(Row::of).collect();
+        let rows = Inventory::of(dir)?.items().map(Row::of).collect();
         Ok(Pipe { name: pipe_name(dir), dir: dir.path().to_string_lossy().into_owned(), rows })
     }
 }

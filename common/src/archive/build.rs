@@ -3,6 +3,8 @@
 //! Invariant: what is kept of a frame is its size, its lines and whether it begins or ends inside a line; never its
 //! bytes.
 //!
+//! [`Times`] tells what an index must say of a frame; whoever checks one asks the same.
+//!
 //! Not here: where frames end, and the index's layout.
 
 use super::index::{FrameIndex, Index};
@@ -79,17 +81,22 @@ impl Builder {
     }
 }
 
-/// The arrival times of a frame.
-struct Times {
-    first: i64,
-    lowest: i64,
-    highest: i64,
-    goes_back: bool,
+/// The arrival times of a frame, as a [`FrameIndex`] has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// In force at its first byte.
+    pub first: i64,
+    /// The lowest.
+    pub lowest: i64,
+    /// The highest.
+    pub highest: i64,
+    /// They fall somewhere.
+    pub goes_back: bool,
 }
 
 impl Times {
-    /// Of the bytes from `start` to before `end`: the time in force at `start` and the marks inside.
-    fn between(marks: &[Mark], start: u64, end: u64) -> Option<Times> {
+    /// Of the bytes from `start` to before `end`: the time in force at `start` and the marks inside. `None` without marks.
+    pub fn between(marks: &[Mark], start: u64, end: u64) -> Option<Times> {
         let first = marks::time_at(marks, start)?;
         let inside = marks.partition_point(|mark| mark.offset < start)..marks.partition_point(|mark| mark.offset < end);
         let mut times = Times { first, lowest: first, highest: first, goes_back: false };

@@ -14,7 +14,7 @@ use std::io;
 /// Raw bytes of a frame at most. One such frame decompresses in well under a millisecond; smaller ones compress worse.
 pub const FRAME_BYTES: usize = 1 << 20;
 /// Raw bytes of a frame that a reader accepts: far more than we write, little enough to allocate.
-pub const FRAME_RAW_BYTES_MAX: u32 = 128 << 20;
+pub const FRAME_RAW_BYTES_MAX: u32 = 64 << 20;
 /// Entries of a seek table at most, so that the list of frames stays near 100 MiB. It stands for more than 2 TiB of
 /// raw log in one part; the format itself allows `0x0800_0000`.
 pub const ENTRIES_MAX: u32 = 1 << 22;

@@ -144,9 +144,10 @@ pub fn pack(marks: &[Mark], base_ns: i64) -> Vec<u8> {
     bytes
 }
 
-/// Unpacks exactly `count` marks of a part of `part_bytes`; `None` if that is not what the bytes hold.
+/// Unpacks exactly `count` marks of a part of `part_bytes`; `None` if that is not what the bytes hold, or more than
+/// [`MARKS_MAX`], which nobody writes.
 pub fn unpack(mut bytes: &[u8], count: u64, base_ns: i64, part_bytes: u64) -> Option<Vec<Mark>> {
-    if count > bytes.len() as u64 / PACKED_BYTES_MIN {
+    if count > (bytes.len() as u64 / PACKED_BYTES_MIN).min(MARKS_MAX as u64) {
         return None;
     }
     let mut marks = Vec::with_capacity(count as usize);
@@ -288,6 +289,8 @@ mod tests {
         assert_eq!(unpack(&bytes, 1, 0, 100), None, "too many");
         assert_eq!(unpack(&bytes, u64::MAX, 0, 100), None, "absurdly many");
         assert_eq!(unpack(&bytes, 2, 0, 5), None, "outside the part");
+        let many = [1, 0].repeat(MARKS_MAX + 1);
+        assert_eq!(unpack(&many, MARKS_MAX as u64 + 1, 0, u64::MAX), None, "more than anybody writes");
         assert_eq!(unpack(&bytes[..3], 2, 0, 100), None, "cut short");
         assert_eq!(unpack(&[5, 0, 0, 0], 2, 0, 100), None, "an offset that does not rise");
     }

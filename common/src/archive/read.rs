@@ -83,6 +83,18 @@ impl Archive {
         &self.path
     }
 
+    /// Whether a frame, counted from 0, ends in a checksum of its content: each of ours does.
+    ///
+    /// # Errors
+    /// Its header cannot be read.
+    pub fn has_checksum(&self, number: usize) -> Result<bool> {
+        // Magic number and descriptor: `Frame_Header_Descriptor` of zstd_compression_format.md.
+        const CHECKSUM_FLAG: u8 = 1 << 2;
+        let mut header = [0; 5];
+        self.file.read_exact_at(&mut header, self.frames[number].offset).cannot("read", &self.path)?;
+        Ok(header[4] & CHECKSUM_FLAG != 0)
+    }
+
     /// Puts the raw bytes of a frame, counted from 0, into `raw`. After an error `raw` is empty.
     pub fn read_frame(&self, number: usize, decoder: &mut Decoder, raw: &mut Vec<u8>) -> Result<()> {
         raw.clear();
