@@ -20,10 +20,14 @@ pub fn ends_inside_line(file: &File, len: u64) -> io::Result<bool> {
 
 /// Whether the part before `name` did. What cannot be told counts as a whole line.
 pub fn part_before_is_open(dir: &Dir, listing: &Listing, name: &PartName) -> bool {
-    let Some((before, _)) = listing.parts.range(..name).next_back() else { return false };
+    listing.parts.range(..name).next_back().is_some_and(|(before, _)| is_open(dir, before))
+}
+
+/// Whether a part ended inside a line. What cannot be told counts as a whole line.
+pub fn is_open(dir: &Dir, name: &PartName) -> bool {
     // It may become an archive between two looks.
-    let archived = || archive_is_open(dir, before);
-    archived().or_else(|| segment_is_open(dir, before)).or_else(archived).unwrap_or(false)
+    let archived = || archive_is_open(dir, name);
+    archived().or_else(|| segment_is_open(dir, name)).or_else(archived).unwrap_or(false)
 }
 
 /// `None`: there is no complete archive.

@@ -14,6 +14,7 @@ use standpipe_common::shown::Shown as _;
 
 use super::part::{Part, Scratch};
 use crate::disk::Dir;
+use crate::line_end;
 use crate::listing::Listing;
 
 /// A place in a log, between two lines: what stands before it and what behind.
@@ -97,7 +98,7 @@ impl Log {
         {
             return Some(Ok(newest.clone()));
         }
-        match Part::open(&self.dir, name, 0, self.timed) {
+        match self.open_part(number, 0) {
             Ok(part) => Some(Ok(Arc::new(part))),
             Err(error) if error.errno() == Some(Errno::ENOENT) => {
                 self.removed += 1;
@@ -148,8 +149,20 @@ impl Log {
 
     fn open_newest(&mut self, from: u64) {
         // One that cannot be opened is said when its turn comes.
-        self.newest =
-            self.names.last().and_then(|name| Part::open(&self.dir, name, from, self.timed).ok()).map(Arc::new);
+        let last = self.names.len().checked_sub(1);
+        self.newest = last.and_then(|last| self.open_part(last, from).ok()).map(Arc::new);
+    }
+
+    fn open_part(&self, number: usize, from: u64) -> Result<Part> {
+        let mut part = Part::open(&self.dir, &self.names[number], from, self.timed)?;
+        if from == 0
+            && !part.has_index()
+            && let Some(before) = number.checked_sub(1)
+            && line_end::is_open(&self.dir, &self.names[before])
+        {
+            part.begin_inside();
+        }
+        Ok(part)
     }
 
     /// The parts that have anything to read.

@@ -4,8 +4,9 @@
 //! to its name or its end later; each is at most [`BLOCK_BYTES_MAX`] long. What a block says of itself is true if the
 //! archive's index is, and that has a checksum.
 //!
-//! An archive of ours has its frames for blocks. A segment is cut into such blocks when it is opened. Any other zstd
-//! file, one without our index or with larger frames, is read once to cut it, and then in order.
+//! An archive of ours has its frames for blocks; without its index they are read once more. A segment is cut into such
+//! blocks when it is opened. Any other zstd file, one without a seek table or with larger frames, is read once to cut it,
+//! and then in order.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -68,6 +69,8 @@ pub struct Part {
 enum Body {
     /// Compressed, with an index of ours.
     Archive(Archive),
+    /// The same without an index that can be used: what it would tell was found by reading.
+    Frames { archive: Archive, blocks: Vec<Block>, birth_ns: i64 },
     /// Plain text.
     Segment { file: File, blocks: Vec<Block>, marks: Option<File>, birth_ns: i64 },
     /// A zstd file of somebody else, or the rest of one of ours.
@@ -147,15 +150,35 @@ impl Part {
 
     fn of_archive(name: &PartName, archive: Archive) -> Result<Part> {
         let path = archive.path().to_path_buf();
-        let is_ours = archive.index().is_ok() && archive.frames().iter().all(|frame| frame.raw <= BLOCK_BYTES_MAX);
-        let body = if is_ours {
+        let birth_ns = name.birth_ns();
+        let has_blocks =
+            archive.complete().is_ok() && archive.frames().iter().all(|frame| frame.raw <= BLOCK_BYTES_MAX);
+        let body = if has_blocks && archive.index().is_ok() {
             Body::Archive(archive)
+        } else if has_blocks {
+            let blocks = survey_frames(&archive, birth_ns).cannot("read", &path)?;
+            Body::Frames { archive, blocks, birth_ns }
         } else {
-            let birth_ns = name.birth_ns();
             let (blocks, fault) = survey(&archive, birth_ns).cannot("read", &path)?;
             Body::Stream { archive, blocks, reading: Mutex::default(), birth_ns, fault }
         };
         Ok(Part { name: name.clone(), path, body, lines_before: Mutex::default() })
+    }
+
+    /// Says that its first line began in the part before it. An index knows that itself.
+    pub fn begin_inside(&mut self) {
+        let (Body::Segment { blocks, .. } | Body::Frames { blocks, .. } | Body::Stream { blocks, .. }) = &mut self.body
+        else {
+            return;
+        };
+        if let Some(first) = blocks.first_mut().filter(|first| first.offset == 0) {
+            first.begins_inside = true;
+        }
+    }
+
+    /// Whether it has an index, which knows how it begins.
+    pub fn has_index(&self) -> bool {
+        matches!(self.body, Body::Archive(_))
     }
 
     /// What it is called.
@@ -168,11 +191,6 @@ impl Part {
         &self.path
     }
 
-    /// Whether it is plain text, which may grow.
-    pub fn is_segment(&self) -> bool {
-        matches!(self.body, Body::Segment { .. })
-    }
-
     /// Whether its blocks are best read in order, by one thread.
     pub fn is_stream(&self) -> bool {
         matches!(self.body, Body::Stream { .. })
@@ -182,7 +200,7 @@ impl Part {
     pub fn blocks(&self) -> usize {
         match &self.body {
             Body::Archive(archive) => archive.frames().len(),
-            Body::Segment { blocks, .. } | Body::Stream { blocks, .. } => blocks.len(),
+            Body::Segment { blocks, .. } | Body::Frames { blocks, .. } | Body::Stream { blocks, .. } => blocks.len(),
         }
     }
 
@@ -193,7 +211,7 @@ impl Part {
                 let index = archive.index().expect("an archive that is read by block has an index");
                 of_frame(archive.frames()[number], index.frames[number])
             }
-            Body::Segment { blocks, .. } | Body::Stream { blocks, .. } => blocks[number],
+            Body::Segment { blocks, .. } | Body::Frames { blocks, .. } | Body::Stream { blocks, .. } => blocks[number],
         }
     }
 
@@ -217,14 +235,6 @@ impl Part {
         self.blocks() == 0
     }
 
-    /// Whether its first line began in the part before it, as far as is known.
-    pub fn begins_inside(&self) -> Option<bool> {
-        match &self.body {
-            Body::Archive(archive) => archive.index().ok().map(|index| index.begins_inside),
-            _ => None,
-        }
-    }
-
     /// What is known to be missing at its end.
     pub fn gap_at_end(&self) -> Option<Gap> {
         let Body::Stream { fault: Some(fault), .. } = &self.body else { return None };
@@ -237,7 +247,9 @@ impl Part {
         raw.clear();
         let block = self.block(number);
         match &self.body {
-            Body::Archive(archive) => archive.read_frame(number, &mut scratch.decoder, raw),
+            Body::Archive(archive) | Body::Frames { archive, .. } => {
+                archive.read_frame(number, &mut scratch.decoder, raw)
+            }
             Body::Segment { file, .. } => {
                 raw.resize(block.bytes as usize, 0);
                 file.read_exact_at(raw, block.offset).map_err(|cause| {
@@ -282,7 +294,7 @@ impl Part {
                 }
                 None => Ok(guessed(*birth_ns)),
             },
-            Body::Stream { birth_ns, .. } => Ok(guessed(*birth_ns)),
+            Body::Frames { birth_ns, .. } | Body::Stream { birth_ns, .. } => Ok(guessed(*birth_ns)),
         }
     }
 
@@ -405,6 +417,29 @@ fn marks_between(file: &File, start: u64, end: u64) -> io::Result<Vec<Mark>> {
         number += records;
     }
     Ok(found)
+}
+
+/// Reads every frame to tell what an index would. A damaged one may be anything.
+fn survey_frames(archive: &Archive, birth_ns: i64) -> io::Result<Vec<Block>> {
+    let mut decoder = Decoder::new()?;
+    let mut raw = Vec::new();
+    let mut begins_inside = false;
+    let mut blocks = Vec::with_capacity(archive.frames().len());
+    for (number, frame) in archive.frames().iter().enumerate() {
+        let is_sound = archive.read_frame(number, &mut decoder, &mut raw).is_ok();
+        let ends_inside = raw.last() != Some(&b'\n');
+        blocks.push(Block {
+            offset: frame.raw_offset,
+            bytes: frame.raw.into(),
+            lowest_ns: birth_ns,
+            highest_ns: birth_ns,
+            begins_inside,
+            ends_inside,
+            unbroken: memchr(b'\n', &raw).is_none(),
+        });
+        begins_inside = is_sound && ends_inside;
+    }
+    Ok(blocks)
 }
 
 /// Reads a zstd file through to cut it into blocks, and says why it ends where it does not.
