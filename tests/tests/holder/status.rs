@@ -156,7 +156,7 @@ fn a_descriptor_that_cannot_be_examined_makes_nothing_else_unknown() {
              {as_nobody} bindfs --no-allow-other hidden mounted || exit; \
              \"$0\" --notify-fd 3 \"$1\" 3>ready 2>/dev/null & holder=$!; until [ -s ready ]; do sleep 0.01; done; \
              {as_nobody} sh -c 'exec sleep 1000 3<mounted/file 4>run/app' & other=$!; \
-             until [ -e /proc/$other/fd/4 ]; do sleep 0.01; done; stat -L /proc/$other/fd/3 2>&1; \
+             until [ /proc/$other/fd/4 -ef run/app ]; do sleep 0.01; done; stat -L /proc/$other/fd/3 2>&1; \
              \"$0\" status --json \"$1\"; echo $?; kill $other $holder",
             scratch.path().display(),
         );
