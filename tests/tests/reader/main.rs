@@ -4,6 +4,8 @@
 mod support_a;
 #[path = "../support_b/mod.rs"]
 mod support_b;
+#[path = "../support_d/mod.rs"]
+mod support_d;
 
 mod archives;
 mod archives_index;
@@ -27,6 +29,7 @@ mod hook;
 mod hostile_files;
 mod hup;
 mod keep;
+mod list;
 mod logs_cases;
 mod logs_follow;
 mod logs_model;
@@ -49,3 +52,4 @@ mod turns;
 mod unlinked;
 mod unpacked;
 mod unsafe_paths;
+mod verify;

@@ -13,13 +13,8 @@ use standpipe_tests::process::command;
 use standpipe_tests::program;
 use standpipe_tests::scratch::{Scratch, set_mode};
 
-#[allow(dead_code)] // Each test program uses some of it.
-mod support_a;
-#[allow(dead_code)]
-mod support_d;
-
-use support_a::{Stand, lines};
-use support_d::{TEN_NS, archive, log_dir, marks, object, reader, segment, stem, text};
+use crate::support_a::{Stand, lines};
+use crate::support_d::{TEN_NS, archive, log_dir, marks, object, reader, segment, stem, text};
 
 const MIB: usize = 1 << 20;
 

@@ -7,13 +7,8 @@ use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
 use standpipe_tests::scratch::{Scratch, set_mode};
 
-#[allow(dead_code)] // Each test program uses some of it.
-mod support_a;
-#[allow(dead_code)]
-mod support_d;
-
-use support_a::{Stand, lines};
-use support_d::{archive, log_dir, marks, object, reader, segment, stem, text};
+use crate::support_a::{Stand, lines};
+use crate::support_d::{archive, log_dir, marks, object, reader, segment, stem, text};
 
 /// A log with a part of each state, and one of a single segment without marks.
 fn mixed() -> Scratch {
@@ -58,7 +53,7 @@ fn programs_get_every_part_and_the_sums() {
         assert_eq!(*stored, fs::metadata(scratch.logs().join("app").join(part)).unwrap().len());
     }
     let first = &app["parts"][0];
-    assert_eq!(first["first"], json!({ "time": "2026-11-21T10:00:00.000000000Z", "ns": support_d::TEN_NS }));
+    assert_eq!(first["first"], json!({ "time": "2026-11-21T10:00:00.000000000Z", "ns": crate::support_d::TEN_NS }));
     assert_eq!(first["last"]["time"], "2026-11-21T10:00:59.000000000Z");
     let ratio = first["ratio"].as_f64().unwrap();
     assert!((ratio - 8000.0 / stored[0].as_f64().unwrap()).abs() < 0.01, "{ratio}");
