@@ -45,6 +45,7 @@ mod refusals_root;
 mod rotation;
 mod rotation_time;
 mod selection;
+mod ship;
 mod signals;
 mod status;
 mod sync;
