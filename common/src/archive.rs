@@ -3,7 +3,7 @@
 //! In the order in which the bytes travel:
 //! - [`mod@format`]: skippable frames and the official seek table, as bytes;
 //! - [`marks`]: when which byte arrived;
-//! - [`index`], [`build`]: what we know of each frame, and the marks, in one skippable frame;
+//! - [`packed`], [`index`], [`build`]: what we know of each frame, and the marks, in one skippable frame;
 //! - [`mod@write`]: a segment goes in, an archive comes out;
 //! - [`read`], [`copy`]: an archive is opened, and read by frame or whole.
 //!
@@ -15,6 +15,7 @@ pub mod copy;
 pub mod format;
 pub mod index;
 pub mod marks;
+pub mod packed;
 pub mod read;
 pub mod write;
 
@@ -23,5 +24,6 @@ pub use copy::{Copied, Gap};
 pub use format::TableFault;
 pub use index::{FrameIndex, Index, IndexFault};
 pub use marks::Mark;
+pub use packed::Marks;
 pub use read::{Archive, Decoder, Frame};
 pub use write::{Spec, Summary, Writer};

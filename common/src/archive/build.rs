@@ -76,7 +76,7 @@ impl Builder {
             lines: self.frames.iter().map(|tally| u64::from(tally.lines)).sum(),
             base_ns: marks.first().map_or(guess.birth_ns, |mark| mark.time_ns),
             frames,
-            marks,
+            marks: marks.into(),
         }
     }
 }

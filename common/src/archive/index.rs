@@ -1,7 +1,7 @@
 //! Our index of an archive: which frame holds which arrival times and how many lines, and all marks.
 //!
 //! Invariants of an [`Index`] that was built or decoded: its frames' lines sum to its lines, its marks are as
-//! [`super::marks`] promises, and its flags about the part are those of its first and last frame.
+//! [`super::marks`] promises, or none, and its flags about the part are those of its first and last frame.
 //!
 //! Versions: name and version stand first and the CRC-32 last in every version. A later version may append fields or
 //! change all others, so a reader that meets a higher version refuses the index and still reads the data.
@@ -11,7 +11,8 @@
 use std::fmt;
 
 use super::format::Fields;
-use super::marks::{self, Mark};
+use super::marks;
+use super::packed::Marks;
 
 /// The first eight bytes of the payload: the frame's magic number is free for everybody and proves nothing.
 pub const NAME: [u8; 8] = *b"standpip";
@@ -88,8 +89,8 @@ pub struct Index {
     pub base_ns: i64,
     /// One for each data frame, in order.
     pub frames: Vec<FrameIndex>,
-    /// All marks.
-    pub marks: Vec<Mark>,
+    /// All marks, unpacked when they are first asked for.
+    pub marks: Marks,
 }
 
 impl Index {
@@ -110,7 +111,7 @@ impl Index {
 
     /// The payload of the index frame.
     pub fn encode(&self) -> Vec<u8> {
-        let packed = marks::pack(&self.marks, self.base_ns);
+        let packed = self.marks.pack(self.base_ns);
         let frames_bytes = self.frames.len() * FRAME_ENTRY_BYTES;
         let mut bytes = Vec::with_capacity(HEADER_BYTES + frames_bytes + packed.len() + CRC_BYTES);
         bytes.extend(NAME);
@@ -175,7 +176,7 @@ impl Index {
             lines,
             base_ns,
             frames,
-            marks: marks::unpack(packed, marks_count, base_ns, raw_bytes)?,
+            marks: Marks::packed(packed, marks_count, base_ns, raw_bytes)?,
         })
     }
 
@@ -215,6 +216,7 @@ impl FrameIndex {
 
 #[cfg(test)]
 mod tests {
+    use super::super::marks::Mark;
     use super::*;
 
     fn index() -> Index {
@@ -235,7 +237,7 @@ mod tests {
             lines: 4,
             base_ns: 7,
             frames: vec![frame, FrameIndex { lines: 1, begins_inside: false, ends_inside: true, ..frame }],
-            marks: vec![Mark { offset: 4, time_ns: 7 }, Mark { offset: 50, time_ns: -5 }],
+            marks: vec![Mark { offset: 4, time_ns: 7 }, Mark { offset: 50, time_ns: -5 }].into(),
         }
     }
 
@@ -283,17 +285,13 @@ mod tests {
     #[test]
     fn a_sound_checksum_does_not_vouch_for_nonsense() {
         assert_eq!(changed(|bytes| bytes[0] = b'S'), Err(IndexFault::Missing));
-        let cases: [(&str, usize, u8); 6] = [
-            ("frames", 15, 0xFF),
-            ("raw bytes", 16, 5),
-            ("lines", 24, 9),
-            ("marks", 40, 9),
-            ("marks", 47, 0xFF),
-            ("packed", 48, 9),
-        ];
+        let cases: [(&str, usize, u8); 5] =
+            [("frames", 15, 0xFF), ("lines", 24, 9), ("marks", 40, 9), ("marks", 47, 0xFF), ("packed", 48, 9)];
         for (what, at, value) in cases {
             assert!(matches!(changed(|bytes| bytes[at] = value), Err(IndexFault::Damaged(_))), "{what} at {at}");
         }
+        let outside = changed(|bytes| bytes[16] = 5).unwrap();
+        assert!(!outside.marks.is_sound() && outside.arrival_ns(4) == outside.base_ns);
         assert!(matches!(changed(|bytes| bytes.truncate(9)), Err(IndexFault::Damaged(_))));
         assert!(matches!(changed(|bytes| bytes.push(0)), Err(IndexFault::Damaged(_))));
     }
