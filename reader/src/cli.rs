@@ -35,6 +35,9 @@ pub enum Command {
     /// Check everything that is stored: checksums, index, order, gaps.
     #[command(after_help = VERIFY_HELP)]
     Verify(VerifyArgs),
+    /// Count lines per interval of arrival time, as a chart.
+    #[command(after_help = HISTOGRAM_HELP)]
+    Histogram(HistogramArgs),
     /// Show what the reader of a log root is doing, or did last. Exit 0: all is well; 1: something is not.
     Status(StatusArgs),
     /// Ask the reader of a log root to begin a new part of some pipes, or of all.
@@ -280,6 +283,46 @@ Examples:
   reader verify                   every part of every pipe
   reader verify app               one pipe
   reader verify --json /mnt/backup/logs/ | jq -r '.findings[].text'";
+
+/// `reader histogram`.
+#[derive(Debug, Args)]
+pub struct HistogramArgs {
+    /// Which logs.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+    /// Lines that arrived at that time or later, as for `reader logs`.
+    #[arg(short = 'S', long, value_name = "TIME", allow_hyphen_values = true)]
+    pub since: Option<String>,
+    /// Lines that arrived at that time or earlier.
+    #[arg(short = 'U', long, value_name = "TIME", allow_hyphen_values = true)]
+    pub until: Option<String>,
+    /// Length of an interval, such as 5m or 1h [default: one that gives at most about 40].
+    #[arg(long, value_name = "SPAN")]
+    pub interval: Option<Span>,
+    /// Count only lines that match a regular expression; repeat it for one of several.
+    #[arg(short, long, value_name = "PATTERN", allow_hyphen_values = true)]
+    pub grep: Vec<OsString>,
+    /// Patterns are fixed strings.
+    #[arg(short = 'F', long, requires = "grep")]
+    pub fixed_strings: bool,
+    /// Ignore case.
+    #[arg(short, long, requires = "grep")]
+    pub ignore_case: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+    /// Show times in UTC instead of local time.
+    #[arg(long)]
+    pub utc: bool,
+}
+
+const HISTOGRAM_HELP: &str = "\
+Exit codes: 0 success, also without any line; 2 usage error; 3 something could not be read.
+
+Examples:
+  reader histogram                          all pipes, from the first line to the last
+  reader histogram app -S today --interval 1h
+  reader histogram 'nginx-*' -S -1h -F -g ' 502 ' --json";
 
 /// `reader status`.
 #[derive(Debug, Args)]

@@ -22,8 +22,9 @@
 //! - [`title`]: what a lane is called in messages;
 //! - [`disk`]: the seam to the file system.
 //!
-//! [`logs`] is the way back, and uses nothing but the listing; [`list`] shows what there is to read, [`verify`] checks it, by [`inventory`] and
-//! [`moments`]. [`status`] is what is seen of all this from outside.
+//! [`logs`] is the way back, and uses nothing but the listing; [`histogram`] counts what it finds. [`list`] shows what there is
+//! to read, [`verify`] checks it, both by [`inventory`]; [`moments`] is how they show times.
+//! [`status`] is what is seen of all this from outside.
 
 pub mod agenda;
 pub mod archiver;
@@ -37,6 +38,7 @@ pub mod due;
 pub mod durable;
 pub mod expire;
 pub mod glance;
+pub mod histogram;
 pub mod hook;
 pub mod hooks;
 pub mod inventory;

@@ -6,7 +6,7 @@ use clap::Parser;
 use standpipe_common::file_limit;
 use standpipe_common::standard::complain;
 use standpipe_reader::cli::{Cli, Command};
-use standpipe_reader::{list, logs, rotate, run, status, stdin, verify};
+use standpipe_reader::{histogram, list, logs, rotate, run, status, stdin, verify};
 
 fn main() -> ExitCode {
     file_limit::outlive();
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Some(Command::Logs(args)) => logs::run(&args),
         Some(Command::List(args)) => list::run(&args),
         Some(Command::Verify(args)) => verify::run(&args),
+        Some(Command::Histogram(args)) => histogram::run(&args),
         Some(Command::Status(args)) => status::show::run(&args),
         Some(Command::Rotate(args)) => rotate::run(&args),
     };

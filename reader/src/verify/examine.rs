@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use standpipe_common::archive::{Archive, Copied, Decoder, FrameIndex, Gap, Index, IndexFault, TableFault, Times};
+use standpipe_common::archive::{Archive, Copied, Decoder, FrameIndex, Gap, Index, TableFault, Times};
 use standpipe_common::error::{Cannot, Result};
 use standpipe_common::part::PartKind;
 use standpipe_common::shown::Shown as _;
@@ -192,9 +192,9 @@ impl Examined {
     fn frames(&mut self, archive: &Archive, beside: Option<&Beside>, tools: &mut Tools, done: &AtomicU64) {
         let index = archive.index();
         match index {
-            Ok(index) if index.marks.is_sound() => {}
-            Ok(_) => self.add(Kind::Index, None, IndexFault::Damaged("its marks do not hold together")),
             Err(fault) => self.add(Kind::Index, None, fault),
+            Ok(index) if !index.marks.is_sound() => self.add(Kind::Index, None, "the marks in its index are damaged"),
+            Ok(_) => {}
         }
         let mut damaged = Copied::default();
         let (mut unchecked, mut differs) = (0_u64, false);

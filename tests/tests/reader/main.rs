@@ -25,6 +25,7 @@ mod full_start;
 mod fuse;
 mod hands;
 mod hands_archives;
+mod histogram;
 mod hook;
 mod hostile_files;
 mod hup;
