@@ -183,13 +183,13 @@ fn claiming(raw: u32, content_size: bool) -> Archive {
 fn a_frame_of_another_size_than_the_seek_table_claims_is_a_gap() {
     for content_size in [true, false] {
         assert_eq!(copy(&claiming(10, content_size)).0, b"ten bytes\n");
-        for raw in [9, 11, 100 << 20, 128 << 20 | 1, u32::MAX] {
+        for raw in [9, 11, 50 << 20, 64 << 20 | 1, u32::MAX] {
             let (out, copied) = copy(&claiming(raw, content_size));
             assert_eq!((out.len(), copied.gaps.len()), (0, 1), "{raw} {content_size}");
             assert_eq!(copied.gaps[0].bytes, Some(raw.into()));
         }
     }
-    let said = copy(&claiming(100 << 20, true)).1.gaps[0].to_string();
+    let said = copy(&claiming(50 << 20, true)).1.gaps[0].to_string();
     assert!(said.contains("its size is not the one in the seek table"), "{said}");
 }
 
