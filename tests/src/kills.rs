@@ -250,8 +250,11 @@ impl Stage {
 }
 
 impl Snapshot {
-    /// Whether the part, plain or archived by now, still begins with these bytes.
+    /// Whether the part, plain or archived by now, still begins with these bytes. An empty one may go.
     fn is_kept(&self) -> bool {
+        if self.bytes.is_empty() {
+            return true;
+        }
         let part = stored::parts(&self.log_dir).into_iter().find(|part| stem(part) == self.stem);
         part.and_then(|part| stored::content(&part).ok()).is_some_and(|now| now.starts_with(&self.bytes))
     }
