@@ -86,62 +86,61 @@ pub struct StdinArgs {
 #[derive(Debug, Args)]
 #[command(after_help = LOGS_HELP)]
 pub struct LogsArgs {
-    /// Pipes by name or pattern; with a `/` a log directory, or a log root meaning all its pipes [default: all pipes].
+    /// Pipes by name or 'patt*'; with a `/`: log directory or root [default: all].
     #[arg(value_name = "NAME|LOGDIR|LOGS")]
     pub what: Vec<PathBuf>,
-    /// The same as NAME.
+    /// Same as NAME.
     #[arg(short = 'u', long = "unit", value_name = "NAME")]
     pub unit: Vec<PathBuf>,
-    /// The log root [default: `logs` in defaults.toml of `STANDPIPE_DIR`, the current directory or
-    /// /etc/standpipe/pipes.d; else /var/log/standpipe].
+    /// Log root [default: from defaults.toml, else /var/log/standpipe].
     #[arg(long, value_name = "LOGS", env = "STANDPIPE_LOGS")]
     pub logs: Option<PathBuf>,
-    /// Lines that arrived at that time or later: 2026-11-28 10:00, 10:00, today, yesterday, -1h, 1h30m, "2 hours ago", @1795255200.
+    /// Arrived at or after: 10:00, today, -1h, "2 hours ago", 2026-11-28 10:00.
     #[arg(short = 'S', long, value_name = "TIME", allow_hyphen_values = true, help_heading = "Selection")]
     pub since: Option<String>,
-    /// Lines that arrived at that time or earlier.
+    /// Arrived at or before.
     #[arg(short = 'U', long, value_name = "TIME", allow_hyphen_values = true, help_heading = "Selection")]
     pub until: Option<String>,
-    /// The last N lines; +N: the first N.
+    /// Last N lines; +N: first N.
     #[arg(short = 'n', long, value_name = "N", allow_hyphen_values = true, help_heading = "Selection")]
     pub lines: Option<String>,
-    /// Newest line first.
+    /// Newest first.
     #[arg(short, long, help_heading = "Selection", conflicts_with_all = ["follow", "after_context", "before_context", "context", "cursor_file", "show_cursor"])]
     pub reverse: bool,
-    /// Show the end first, in the pager; the last 1,000 lines without -n.
+    /// Start the pager at the end (last 1,000 lines).
     #[arg(short = 'e', long, help_heading = "Selection", conflicts_with = "follow")]
     pub pager_end: bool,
-    /// Continue behind the cursor in FILE, and keep there how far standard output took the lines.
+    /// Continue after the cursor in FILE, then update it.
     #[arg(long, value_name = "FILE", help_heading = "Selection")]
     pub cursor_file: Option<PathBuf>,
-    /// Continue behind a cursor that --show-cursor printed.
+    /// Continue after a cursor from --show-cursor.
     #[arg(long, value_name = "CURSOR", help_heading = "Selection", conflicts_with = "cursor_file")]
     pub after_cursor: Option<String>,
-    /// Print the cursor on standard error at the end.
+    /// Print the final cursor on standard error.
     #[arg(long, help_heading = "Selection")]
     pub show_cursor: bool,
-    /// Lines that match a regular expression; repeat it for one of several. Case matters.
+    /// Lines that match this regex; repeat for "or".
     #[arg(short, long, value_name = "PATTERN", allow_hyphen_values = true, help_heading = "Search")]
     pub grep: Vec<OsString>,
-    /// Only lines that also match this; may be repeated.
+    /// Only lines that also match this.
     #[arg(long, value_name = "PATTERN", allow_hyphen_values = true, help_heading = "Search")]
     pub and: Vec<OsString>,
-    /// Only lines that do not match this; may be repeated.
+    /// Drop lines that match this.
     #[arg(long, value_name = "PATTERN", allow_hyphen_values = true, help_heading = "Search")]
     pub exclude: Vec<OsString>,
-    /// Patterns are fixed strings.
+    /// Patterns are fixed strings, not regexes.
     #[arg(short = 'F', long, help_heading = "Search")]
     pub fixed_strings: bool,
     /// Ignore case.
     #[arg(short, long, help_heading = "Search")]
     pub ignore_case: bool,
-    /// Ignore case unless the pattern has upper case letters, as journalctl does.
+    /// Ignore case unless the pattern has capitals.
     #[arg(long, help_heading = "Search")]
     pub smart_case: bool,
     /// Match whole words only.
     #[arg(short, long, help_heading = "Search")]
     pub word_regexp: bool,
-    /// Lines that do not match -g and --and; -vv: say on standard error how many frames were read.
+    /// Lines that do not match; -vv: report frames read.
     #[arg(short = 'v', long, action = clap::ArgAction::Count, help_heading = "Search")]
     pub invert_match: u8,
     /// Show N lines after each match.
@@ -153,22 +152,22 @@ pub struct LogsArgs {
     /// Show N lines before and after each match.
     #[arg(short = 'C', long, value_name = "N", help_heading = "Search")]
     pub context: Option<usize>,
-    /// Print only the number of lines, for each pipe.
+    /// Print only the number of lines per pipe.
     #[arg(short, long, help_heading = "Search", conflicts_with_all = ["follow", "reverse", "lines", "cursor_file", "show_cursor"])]
     pub count: bool,
     /// Stop after N lines that match.
     #[arg(short, long, value_name = "N", help_heading = "Search")]
     pub max_count: Option<u64>,
-    /// Wait for new lines, after the last 10.
+    /// Print the last 10 lines, then new ones.
     #[arg(short, long, help_heading = "Following")]
     pub follow: bool,
-    /// Stop following after this time, with exit code 1.
+    /// Stop following after SPAN, exit code 1.
     #[arg(long, value_name = "SPAN", value_parser = span, requires = "follow", help_heading = "Following")]
     pub timeout: Option<Duration>,
     /// Show when each line arrived.
     #[arg(short, long, help_heading = "Output")]
     pub timestamps: bool,
-    /// Format of lines: short, json (one object a line), cat, raw.
+    /// Format: short, json (one object a line), cat, raw.
     #[arg(short, long, value_name = "FORMAT", default_value = "short", help_heading = "Output")]
     pub output: String,
     /// Times in UTC.
@@ -177,7 +176,7 @@ pub struct LogsArgs {
     /// No name of the pipe before each line.
     #[arg(long, help_heading = "Output")]
     pub no_prefix: bool,
-    /// Use colors: auto, always, never.
+    /// Colors.
     #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = ["auto", "always", "never"], help_heading = "Output")]
     pub color: String,
     /// Do not start a pager on a terminal.
@@ -186,13 +185,13 @@ pub struct LogsArgs {
     /// Send control characters to a terminal unchanged.
     #[arg(long, help_heading = "Output")]
     pub raw_control: bool,
-    /// Stop before the line with which the output would pass SIZE.
+    /// Stop at a line end before exceeding SIZE.
     #[arg(long, value_name = "SIZE", env = "STANDPIPE_MAX_OUTPUT", value_parser = byte_size, help_heading = "Output")]
     pub max_bytes: Option<u64>,
-    /// Cut lines after BYTES, and say how much is left out.
+    /// Cut longer lines and mark the cut.
     #[arg(long, value_name = "BYTES", value_parser = byte_size, help_heading = "Output")]
     pub max_line: Option<u64>,
-    /// Threads that read and search [default: one for each core, at most 8].
+    /// Search threads [default: cores, at most 8].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64), help_heading = "Output")]
     pub threads: Option<u8>,
     #[arg(short = 'p', hide = true, value_name = "PRIORITY")]
@@ -204,19 +203,19 @@ pub struct LogsArgs {
 }
 
 const LOGS_HELP: &str = "\
-Exit codes: 0 success; 1 no line matched -g, or --timeout; 2 usage error, or something could not be read;
+Exit codes: 0 success; 1 no match, or --timeout; 2 usage error or unreadable part;
 3 nothing could be read (with -g: 2)
 
--c -m -F -i -w -v -A -B -C mean what they mean for grep, -n -r -e -g -S -U -o what they mean for journalctl, -t what it
-means for docker.
+Options mean what they mean in grep (-c -m -F -i -w -v -A -B -C), journalctl
+(-n -r -e -g -S -U -o) and docker (-t). Case matters, unlike in journalctl -g.
 
 Examples:
-  reader list --json                            which logs there are, from when to when, how large
-  reader logs app -n 50 -t                      the last 50 lines, with the times of arrival
-  reader logs app -S -1h -g 'error|panic' -C 3  the last hour's errors, with three lines around each
-  reader logs 'nginx-*' -S today -F -g ' 502 ' -c   how many today, for each pipe
-  reader logs -f -g started -m 1 --timeout 30s  wait for a line
-  reader logs app --max-bytes 16KiB --cursor-file c    16 KiB; again: the next 16 KiB";
+  reader list --json                        what there is: pipes, times, sizes
+  reader logs app -n 50 -t                  last 50 lines with arrival times
+  reader logs app -S -1h -g 'error|panic' -C 3         errors of the last hour
+  reader logs 'nginx-*' -S today -Fg ' 502 ' -c       how many today, per pipe
+  reader logs -f -g started -m 1 --timeout 30s                 wait for a line
+  reader logs app --max-bytes 16K --cursor-file c    16 KiB; again: next 16 KiB";
 
 fn span(text: &str) -> Result<Duration, String> {
     Span::from_text(text).map(|span| span.0)
