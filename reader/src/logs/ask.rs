@@ -102,6 +102,9 @@ impl Ask {
         let patterns = patterns(args)?;
         let context = context(args, patterns.is_some())?;
         let form = form(&args.output)?;
+        if args.timestamps && matches!(form, Form::Cat | Form::Raw) {
+            return Err(usage("-t: cat and raw print lines as they are; use -o short or -o json for times"));
+        }
         let cursor = match (&args.cursor_file, &args.after_cursor) {
             (Some(file), _) => Cursor::read(file).map_err(|error| Stop::Usage(error.to_string()))?,
             (None, Some(text)) => {
@@ -132,7 +135,7 @@ impl Ask {
             context,
             count_max: args.max_count,
             form,
-            time: args.timestamps && matches!(form, Form::Short),
+            time: args.timestamps && form == Form::Short,
             zone: if args.utc { TimeZone::UTC } else { now.time_zone().clone() },
             no_prefix: args.no_prefix,
             color: args.color.clone(),

@@ -79,7 +79,9 @@ impl Printer {
             self.buffer.extend_from_slice(bytes);
             return Ok(());
         }
-        put(&self.out, bytes, &mut self.taken)
+        let done = put(&self.out, bytes, &mut self.taken);
+        self.settle();
+        done
     }
 
     /// Says that everything up to `position` of a log has been given.
@@ -98,14 +100,18 @@ impl Printer {
     }
 
     /// How far the lines of a log were taken.
-    pub fn accepted(&mut self, log: usize) -> Option<Position> {
+    pub fn accepted(&self, log: usize) -> Option<Position> {
+        self.accepted.get(log).cloned().flatten()
+    }
+
+    /// Notes the places up to which everything was taken.
+    fn settle(&mut self) {
         while let Some(places) = &mut self.places
             && places.front().is_some_and(|place| place.end <= self.taken)
-            && let Some(place) = places.pop_front()
+            && let Some(Place { log, position, .. }) = places.pop_front()
         {
-            self.accept(place.log, place.position);
+            self.accept(log, position);
         }
-        self.accepted.get(log).cloned().flatten()
     }
 
     fn accept(&mut self, log: usize, position: Position) {
@@ -118,12 +124,8 @@ impl Printer {
     fn write_out(&mut self) -> Result<(), Failed> {
         let done = put(&self.out, &self.buffer, &mut self.taken);
         self.buffer.clear();
-        done?;
-        // What is long taken need not be remembered.
-        if self.places.is_some() {
-            self.accepted(0);
-        }
-        Ok(())
+        self.settle();
+        done
     }
 }
 
