@@ -132,7 +132,11 @@ pub fn part(dir: &Dir, item: Item, tools: &mut Tools, done: &AtomicU64) -> Exami
     let path = dir.path_of(&item.file);
     let mut examined = Examined { path, findings: Vec::new(), edges: Edges::default(), raw_bytes: 0, closed: None };
     match item.content {
-        Content::Active(segment) | Content::Sealed(segment) => examined.segment(&segment, done),
+        Content::Active(segment) | Content::Sealed(segment) => {
+            examined.segment(&segment, done);
+            let archive = item.name.file(PartKind::Archive);
+            examined.findings.extend(broken_beside(dir, &archive));
+        }
         Content::Archive(archive, bytes) if archive.complete().is_ok() => {
             let segment = item.name.file(PartKind::Segment);
             let beside = dir.open_read(&segment).ok().map(|file| Beside { file, path: dir.path_of(&segment) });
@@ -172,7 +176,6 @@ impl Examined {
     /// An archive without a seek table that can be used: how much of it can be read.
     fn stream(&mut self, archive: &Archive) {
         let Err(fault) = archive.complete() else { return };
-        let kind = if fault == TableFault::Missing { Kind::Incomplete } else { Kind::SeekTable };
         let mut piece = vec![0; PIECE_BYTES];
         let ended = archive.stream(STREAM_WINDOW_LOG_MAX).and_then(|mut stream| {
             loop {
@@ -186,7 +189,7 @@ impl Examined {
         });
         let why = ended.err().map_or_else(String::new, |error| format!(" ({error})"));
         let bytes = self.raw_bytes;
-        self.add(kind, Some(bytes), format!("{fault}; {bytes} bytes of the log can be read{why}"));
+        self.add(kind_of(fault), Some(bytes), format!("{fault}; {bytes} bytes of the log can be read{why}"));
     }
 
     fn frames(&mut self, archive: &Archive, beside: Option<&Beside>, tools: &mut Tools, done: &AtomicU64) {
@@ -234,6 +237,17 @@ impl Examined {
             };
         }
     }
+}
+
+/// An archive that does not count, because it has not all of its segment. Ours get their name when they are complete.
+fn broken_beside(dir: &Dir, file_name: &str) -> Option<Finding> {
+    let path = dir.path_of(file_name);
+    let fault = Archive::open(dir.open_read(file_name).ok()?, &path).ok()?.complete().err()?;
+    Some(Finding::of(kind_of(fault), &path, None, format!("{fault}; its segment is still there, and counts")))
+}
+
+fn kind_of(fault: TableFault) -> Kind {
+    if fault == TableFault::Missing { Kind::Incomplete } else { Kind::SeekTable }
 }
 
 /// What the index says of a frame that is not so. `None`: all of it is.

@@ -182,6 +182,24 @@ fn a_segment_beside_its_archive_may_have_less_but_nothing_else() {
     }
 }
 
+#[test]
+fn a_broken_archive_beside_its_segment_is_found() {
+    let (scratch, app) = sound();
+    let whole = fs::read(file(&app, 0)).unwrap();
+    for minute in [3, 4] {
+        segment(&app, &stem(minute), b"a\nb\n", &marks(&[(0, 200)]));
+        let broken = file(&app, minute);
+        fs::write(&broken, &whole[..whole.len() - 1]).unwrap();
+        give(&broken);
+    }
+    let found = findings(&scratch);
+    assert_eq!(found.len(), 2, "{found:#?}");
+    for (found, minute) in found.iter().zip([3, 4]) {
+        let expected = "it has no seek table, so it is incomplete; its segment is still there, and counts";
+        assert_eq!(*found, format!("{}: {expected}", file(&app, minute).display()));
+    }
+}
+
 /// An archive of frames that this makes of each piece.
 fn by_hand(path: &Path, pieces: &[&[u8]], checksums: bool) {
     let mut compressor = zstd::bulk::Compressor::new(1).unwrap();
