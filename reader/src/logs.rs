@@ -7,7 +7,7 @@
 //! - [`forward`], [`backward`]: the lines of one log, from a place on or from the end;
 //! - [`batch`], [`context`]: lines with the bytes they stand in, and those around them;
 //! - [`merge`]: several logs as one;
-//! - [`render`], [`show`], [`print`], [`pager`]: how lines look, how many there are, where they go;
+//! - [`render`], [`show`], [`mod@print`], [`pager`]: how lines look, how many there are, where they go;
 //! - [`cursor`]: how far that got; [`follow`]: waiting for more;
 //! - [`waiting`]: what the mailbox of a dead reader still holds.
 //!

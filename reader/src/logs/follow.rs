@@ -1,7 +1,7 @@
 //! Waits until a log may have more lines.
 //!
 //! By inotify on the log directories, and on the log roots in which pipes may appear; a directory that cannot be
-//! watched is looked at every [`UNWATCHED_MS`]. An event is a hint: whoever waits looks again. That nobody reads
+//! watched is looked at every `UNWATCHED_MS`. An event is a hint: whoever waits looks again. That nobody reads
 //! standard output any more ends the wait at once, and so do the ends that were asked for.
 
 use std::collections::{BTreeMap, HashMap};

@@ -1,7 +1,7 @@
 //! An open part, and its blocks: what is read of it at a time.
 //!
 //! Invariants: the blocks of a part lie behind one another and cover what it had when it was opened, whatever happens
-//! to its name or its end later; each is at most [`BLOCK_BYTES_MAX`] long. What a block says of itself is true if the
+//! to its name or its end later; each is at most `BLOCK_BYTES_MAX` long. What a block says of itself is true if the
 //! archive's index is, and that has a checksum.
 //!
 //! An archive of ours has its frames for blocks; without its index they are read once more. A segment is cut into such
