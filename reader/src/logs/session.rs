@@ -75,7 +75,7 @@ impl Session {
         };
         let mut ask = ask;
         let mut scan = std::mem::take(&mut ask.scan);
-        scan.timed = several || look.is_timed();
+        scan.timed = !scan.counts && (several || look.is_timed());
         let timed = scan.timed || scan.has_times();
         let mut sentences: Sentences = closed.iter().map(ToString::to_string).collect();
         let mut logs = Vec::with_capacity(dirs.len());
