@@ -1,6 +1,6 @@
 //! The start: everything is opened, and what the last run left is taken up.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs;
 use std::io::IsTerminal;
 use std::os::unix::fs::MetadataExt;
@@ -25,7 +25,6 @@ use crate::follow::reading::BUFFER_BYTES;
 use crate::format::{self, Formatter};
 use crate::held_back::HeldBack;
 use crate::identity::Origin;
-use crate::intake::Intake;
 use crate::keeper::Keeper;
 use crate::order::{Patience, Window};
 use crate::outputs::{Kind, Outputs};
@@ -116,7 +115,8 @@ impl Tailer {
             is_debug: cli.debug,
             has_color: has_color(cli),
             roster: Roster::default(),
-            intake: Intake::new(now),
+            is_pressed: false,
+            arrivals: VecDeque::new(),
             spools: Spools::default(),
             outputs: Outputs::default(),
             taken: Taken::new(ours()),

@@ -14,6 +14,5 @@ mod rotation;
 mod rounds;
 mod several;
 mod stage_kill;
-mod stage_output;
 mod truncation;
 mod world;
