@@ -16,7 +16,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, PoisonError, RwLock};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -77,6 +77,16 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// Read: a process is being started, and has our descriptors until it is.
+static STARTS: RwLock<()> = RwLock::new(());
+
+/// Does something while no process is being started. Who closes the last reader of a pipe does it so: a copy in a process
+/// that another test starts at this moment would take what is written to it, and lose it.
+pub fn between_starts<T>(act: impl FnOnce() -> T) -> T {
+    let _no_start = STARTS.write().unwrap_or_else(PoisonError::into_inner);
+    act()
+}
+
 /// A process of a test, to be used as the [`Child`] that it is. It is killed, with its group, when this is dropped.
 #[derive(Debug)]
 pub struct Process(Child);
@@ -84,7 +94,9 @@ pub struct Process(Child);
 impl Process {
     /// Starts what [`command`] made.
     pub fn start(command: &mut Command) -> Process {
+        let starting = STARTS.read().unwrap_or_else(PoisonError::into_inner);
         let started = command.process_group(0).spawn();
+        drop(starting);
         Process(started.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}")))
     }
 

@@ -46,7 +46,8 @@ fn more_files_than_descriptors_lose_nothing_and_are_told_in_one_line() {
         assert_eq!(waiting.len(), 1, "{said}");
         let words: Vec<&str> = waiting[0].split(' ').collect();
         let (name, more) = (words[1], words[3].parse::<u32>().unwrap());
-        assert!(name.contains(".log") && (100..199).contains(&more), "{}", waiting[0]);
+        // It is said when it is noticed, by which time not all may have been found.
+        assert!(name.contains(".log") && (1..199).contains(&more), "{}", waiting[0]);
         let tally = stand.tally(&logs.iter().collect::<Vec<_>>());
         assert_eq!((tally.lost, tally.repeated, tally.torn), (0, 0, 0), "{tally:?}\n{said}");
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::{until, within};
 use standpipe_tests::pipe::{capacity, open_reader, open_writer, queued};
+use standpipe_tests::process::between_starts;
 use standpipe_tests::scratch::make_fifo;
 use standpipe_tests::traffic::{Check, LINE_BYTES_MIN, Tally, Writer, line};
 
@@ -135,7 +136,7 @@ fn without_a_holder_it_waits_says_so_once_and_loses_nothing() {
     wait_tally(&stand, &drain, &log);
     stand.daemon().wait_line("delivering again");
     // The reader goes, and another one comes.
-    drop(drain);
+    between_starts(|| drop(drain));
     log.write(500);
     stand.daemon().wait_lines("nobody reads or holds it", 2);
     let said = stand.daemon().lines_with("nobody reads or holds it").len();
