@@ -112,11 +112,11 @@ impl Tally<'_> {
                 gaps.add(part.gap(number, cause));
             }
         }
-        if let Some(gap) = part.gap_at_end() {
+        if part.ends_torn() {
             self.end_line(open);
-            gaps.add(gap);
         }
         self.sentences.extend(gaps.gaps.iter().map(ToString::to_string));
+        self.sentences.extend(part.damage());
     }
 
     /// A block whose lines all lie in one row, or in none.

@@ -149,6 +149,13 @@ impl Ask {
     }
 }
 
+impl Ask {
+    /// Whether a line at the end that has no newline yet is kept back, for another run or a later moment goes on there.
+    pub fn holds(&self) -> bool {
+        self.follow || self.cursor_file.is_some() || self.show_cursor
+    }
+}
+
 fn usage(sentence: impl Into<String>) -> Stop {
     Stop::Usage(sentence.into())
 }

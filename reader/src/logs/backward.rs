@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use standpipe_common::archive::{Copied, Gap};
+use standpipe_common::archive::Copied;
 use standpipe_common::error::Result;
 
 use super::batch::{Batch, Line};
@@ -41,8 +41,10 @@ struct Plan {
     part: Option<(usize, Arc<Part>)>,
     /// Blocks of it that are left.
     blocks: usize,
-    /// The block behind the next one is asked for.
-    joined: bool,
+    /// What stands behind the next block.
+    behind: Behind,
+    /// Where the block behind the next one begins, if that is in the same part.
+    next_offset: Option<u64>,
     counts: Counts,
 }
 
@@ -51,11 +53,22 @@ enum Asked {
         ticket: Ticket,
         /// The number of its part.
         part: usize,
-        /// The block behind it was asked for just before.
-        joined: bool,
+        behind: Behind,
     },
-    Lost(Option<Gap>),
+    /// A part that stood here cannot be read, or what is missing of one.
+    Lost(Vec<String>),
     End,
+}
+
+/// What stands behind a block.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Behind {
+    /// The one that was asked for just before.
+    Asked,
+    /// One in which nothing can be wanted.
+    Passed,
+    /// One that is damaged.
+    Damaged,
 }
 
 /// The end of a line of which the beginning was not read yet.
@@ -82,7 +95,8 @@ impl Backward {
         let (from, until) = bounds;
         let parts =
             until.as_ref().map_or(log.parts(), |until| log.number_of(&until.part) + usize::from(log.has(&until.part)));
-        let plan = Plan { parts, part: None, blocks: 0, joined: true, counts: Counts::default() };
+        let plan =
+            Plan { parts, part: None, blocks: 0, behind: Behind::Asked, next_offset: None, counts: Counts::default() };
         let rest = if until.is_some() { Rest::None } else { Rest::End };
         Backward {
             scan,
@@ -118,11 +132,14 @@ impl Backward {
                     let torn = std::mem::replace(&mut self.rest, Rest::Lost);
                     return Ok(if first { self.torn_line(torn) } else { None });
                 }
-                Some(Asked::Block { ticket, part, joined }) => match pool.wait(ticket) {
-                    Some(scanned) => self.take(scanned, part, joined, log, pool),
+                Some(Asked::Block { ticket, part, behind }) => match pool.wait(ticket) {
+                    Some(scanned) => self.take(scanned, part, behind, log, pool),
                     None => self.rest = Rest::Lost,
                 },
-                Some(Asked::Lost(gap)) => self.lose(gap),
+                Some(Asked::Lost(damage)) => {
+                    self.lose();
+                    self.sentences.extend(damage);
+                }
                 Some(Asked::End) => self.end_part(),
             }
         }
@@ -148,15 +165,14 @@ impl Backward {
                 self.plan.parts = number;
                 match log.part(number) {
                     Some(Ok(part)) => {
-                        let gap = self.begin_part(number, part);
-                        if gap.is_some() {
-                            return Ok(Some(Asked::Lost(gap)));
+                        let damage = self.begin_part(number, part);
+                        if !damage.is_empty() {
+                            return Ok(Some(Asked::Lost(damage)));
                         }
                     }
-                    None => return Ok(Some(Asked::Lost(None))),
+                    None => return Ok(Some(Asked::Lost(Vec::new()))),
                     Some(Err(error)) => {
-                        self.sentences.push(error.to_string());
-                        return Ok(Some(Asked::Lost(None)));
+                        return Ok(Some(Asked::Lost(vec![error.to_string()])));
                     }
                 }
                 continue;
@@ -164,45 +180,55 @@ impl Backward {
             let from = self.from.as_ref().filter(|from| from.part == *part.name()).map_or(0, |from| from.offset);
             let next = self.plan.blocks.checked_sub(1).filter(|number| part.block(*number).end() > from);
             let Some(number) = next else {
+                if part.begins_torn() {
+                    self.plan.behind = Behind::Damaged;
+                }
                 self.plan.part = None;
                 return Ok(Some(Asked::End));
             };
             self.plan.blocks = number;
             self.plan.counts.total += 1;
             let block = part.block(number);
+            if self.plan.next_offset.replace(block.offset).is_some_and(|next| next > block.end()) {
+                self.plan.behind = Behind::Damaged;
+            }
             if !self.scan.overlaps(block.lowest_ns, block.highest_ns) {
-                self.plan.joined = false;
+                self.plan.behind = Behind::Passed;
                 continue;
             }
-            let joined = std::mem::replace(&mut self.plan.joined, true);
+            let behind = std::mem::replace(&mut self.plan.behind, Behind::Asked);
             self.plan.counts.wanted += 1;
             let until = self.until.as_ref().filter(|until| until.part == *part.name());
             let bounds = from..until.map_or(u64::MAX, |until| until.offset);
             let job = Job { scan: self.scan.clone(), part, number, bounds };
             let alone = self.width == 1;
-            return Ok(Some(Asked::Block { ticket: pool.ask(job, alone)?, part: part_number, joined }));
+            return Ok(Some(Asked::Block { ticket: pool.ask(job, alone)?, part: part_number, behind }));
         }
     }
 
     /// Begins with the end of a part, and gives what is missing there.
-    fn begin_part(&mut self, number: usize, part: Arc<Part>) -> Option<Gap> {
+    fn begin_part(&mut self, number: usize, part: Arc<Part>) -> Vec<String> {
         let until = self.until.as_ref().filter(|until| until.part == *part.name());
         self.plan.blocks = match until {
             Some(until) => (until.offset.checked_sub(1)).map_or(0, |last| (part.block_at(last) + 1).min(part.blocks())),
             None => part.blocks(),
         };
-        let gap = if until.is_none() { part.gap_at_end() } else { None };
+        let damage = part.damage();
+        let ends_torn = part.ends_torn();
         self.plan.part = Some((number, part));
-        gap
+        self.plan.next_offset = None;
+        if ends_torn {
+            return damage;
+        }
+        self.sentences.extend(damage);
+        Vec::new()
     }
 
-    fn lose(&mut self, gap: Option<Gap>) {
+    /// Gives what is left of a line whose beginning cannot be read.
+    fn lose(&mut self) {
         let torn = std::mem::replace(&mut self.rest, Rest::Lost);
         let line = self.torn_line(torn);
         self.ready.extend(line);
-        if let Some(gap) = gap {
-            self.found.add(gap);
-        }
     }
 
     fn end_part(&mut self) {
@@ -210,14 +236,16 @@ impl Backward {
         self.sentences.extend(found.gaps.iter().map(ToString::to_string));
     }
 
-    fn take(&mut self, mut scanned: Scanned, part: usize, joined: bool, log: &mut Log, pool: &mut Pool) {
+    fn take(&mut self, mut scanned: Scanned, part: usize, behind: Behind, log: &mut Log, pool: &mut Pool) {
         if let Some(cause) = scanned.trouble.take() {
-            let gap = scanned.part.gap(scanned.number, cause);
-            self.lose(Some(gap));
+            self.lose();
+            self.found.add(scanned.part.gap(scanned.number, cause));
             return pool.give_back(scanned.raw);
         }
-        if !joined {
-            self.rest = Rest::Lost;
+        match behind {
+            Behind::Asked => {}
+            Behind::Passed => self.rest = Rest::Lost,
+            Behind::Damaged => self.lose(),
         }
         // All of it belongs to a line that began before.
         let is_middle = scanned.whole.start == scanned.limit && !scanned.head().ends_with(b"\n");
@@ -232,7 +260,7 @@ impl Backward {
             match std::mem::replace(&mut self.rest, Rest::Lost) {
                 Rest::End if self.holds => line.raw.clear(),
                 Rest::Line(rest) => line.join(rest),
-                Rest::Lost if !joined => finish(&mut line, part, log, pool),
+                Rest::Lost if behind == Behind::Passed => finish(&mut line, part, log, pool),
                 Rest::End | Rest::None | Rest::Lost => {}
             }
             let batch = self.batch_of(line);
@@ -291,7 +319,8 @@ fn finish(line: &mut Line, mut number: usize, log: &mut Log, pool: &mut Pool) {
             (part, block) = (next, 0);
             continue;
         }
-        if part.read(block, pool.scratch(), &mut raw).is_err() {
+        let is_next = block == 0 || part.block(block - 1).end() == part.block(block).offset;
+        if !is_next || part.read(block, pool.scratch(), &mut raw).is_err() {
             return;
         }
         let end = memchr::memchr(b'\n', &raw).map_or(raw.len(), |newline| newline + 1);

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use standpipe_common::archive::{Copied, Gap};
+use standpipe_common::archive::Copied;
 use standpipe_common::error::Result;
 
 use super::batch::{Batch, Line};
@@ -87,10 +87,13 @@ enum Asked {
         head: Head,
         only_head: bool,
     },
-    /// What stood here cannot be read.
-    Lost(Option<Gap>),
-    /// So much for this part.
-    End,
+    /// A part that stood here cannot be read.
+    Lost,
+    /// So much for a part, and what is missing of it; its last line may be torn.
+    End {
+        damage: Vec<String>,
+        torn: bool,
+    },
 }
 
 /// Gaps of one part, on the way to sentences.
@@ -150,8 +153,19 @@ impl Forward {
                     Some(scanned) => self.take(scanned, head, only_head, pool),
                     None => self.torn = true,
                 },
-                Asked::Lost(gap) => self.lose(gap),
-                Asked::End => self.gaps.end_part(),
+                Asked::Lost => {
+                    self.give_line();
+                    self.torn = true;
+                    self.gaps.end_part();
+                }
+                Asked::End { damage, torn } => {
+                    if torn {
+                        self.give_line();
+                        self.torn = true;
+                    }
+                    self.gaps.end_part();
+                    self.gaps.sentences.extend(damage);
+                }
             }
         }
     }
@@ -193,12 +207,17 @@ impl Forward {
             if self.plan.block == part.blocks() {
                 self.plan.part = None;
                 self.plan.number += 1;
-                return Ok(Some(part.gap_at_end().map_or(Asked::End, |gap| Asked::Lost(Some(gap)))));
+                let damage = part.damage();
+                let torn = part.ends_torn();
+                return Ok(Some(Asked::End { damage, torn }));
             }
             let number = self.plan.block;
             let block = part.block(number);
             self.plan.block += 1;
             self.plan.counts.total += 1;
+            if self.is_behind_damage(&part, block.offset) {
+                (self.plan.head, self.plan.inside) = (Head::Torn, false);
+            }
             self.plan.reached = Some(Position { part: part.name().clone(), offset: block.end() });
             let only_head = !self.scan.overlaps(block.lowest_ns, block.highest_ns);
             if only_head && !self.plan.inside {
@@ -216,6 +235,14 @@ impl Forward {
         }
     }
 
+    /// Whether something of `part` is missing before `offset`.
+    fn is_behind_damage(&self, part: &Part, offset: u64) -> bool {
+        match &self.plan.reached {
+            Some(reached) if reached.part == *part.name() => reached.offset < offset,
+            _ => offset > 0 && part.begins_torn(),
+        }
+    }
+
     fn begin_part(&mut self, part: Arc<Part>) {
         let from = self.from.as_ref().filter(|from| from.part == *part.name());
         self.plan.block = from.map_or(0, |from| part.block_at(from.offset));
@@ -227,16 +254,7 @@ impl Forward {
         self.plan.number += 1;
         self.plan.head = Head::Torn;
         self.plan.inside = false;
-        Asked::Lost(None)
-    }
-
-    fn lose(&mut self, gap: Option<Gap>) {
-        self.give_line();
-        self.torn = true;
-        if let Some(gap) = gap {
-            self.gaps.found.add(gap);
-        }
-        self.gaps.end_part();
+        Asked::Lost
     }
 
     fn take(&mut self, mut scanned: Scanned, head: Head, only_head: bool, pool: &Pool) {
@@ -245,6 +263,9 @@ impl Forward {
             self.gaps.found.add(scanned.part.gap(scanned.number, cause));
             self.torn = true;
             return pool.give_back(scanned.raw);
+        }
+        if head == Head::Torn {
+            self.give_line();
         }
         let torn = std::mem::take(&mut self.torn);
         if !scanned.head().is_empty() {

@@ -12,9 +12,8 @@ use standpipe_common::error::Result;
 use standpipe_common::part::PartName;
 use standpipe_common::shown::Shown as _;
 
-use super::part::{Part, Scratch};
+use super::part::{self, Part, Scratch};
 use crate::disk::Dir;
-use crate::line_end;
 use crate::listing::Listing;
 
 /// A place in a log, between two lines: what stands before it and what behind.
@@ -32,6 +31,9 @@ pub struct Log {
     dir: Dir,
     names: Vec<PartName>,
     newest: Option<Arc<Part>>,
+    /// The part that was the newest when it was looked at before: what came to it then can be read, though it may have
+    /// been removed since.
+    seen: Option<Arc<Part>>,
     /// The times of its lines are wanted.
     timed: bool,
     /// Parts that were there when it was looked at and not any more when they were to be read.
@@ -44,7 +46,7 @@ impl Log {
         let path = dir.path().canonicalize().ok();
         let name = path.as_deref().unwrap_or(dir.path()).file_name().unwrap_or_default();
         let name = name.shown().to_string();
-        let mut log = Log { name, dir, names: Vec::new(), newest: None, timed, removed: 0 };
+        let mut log = Log { name, dir, names: Vec::new(), newest: None, seen: None, timed, removed: 0 };
         log.names = log.look()?.into_iter().collect();
         log.open_newest(0);
         Ok(log)
@@ -101,8 +103,9 @@ impl Log {
         match self.open_part(number, 0) {
             Ok(part) => Some(Ok(Arc::new(part))),
             Err(error) if error.errno() == Some(Errno::ENOENT) => {
-                self.removed += 1;
-                None
+                let kept = self.seen.as_ref().filter(|seen| seen.name() == name).and_then(|seen| seen.again(0));
+                self.removed += u64::from(kept.is_none());
+                kept.map(|part| part.map(Arc::new))
             }
             Err(error) => Some(Err(error)),
         }
@@ -131,11 +134,14 @@ impl Log {
     pub fn refresh(&mut self, seen: Option<&Position>) -> Result<()> {
         let names = self.look()?;
         self.names = names.into_iter().filter(|name| seen.is_none_or(|seen| *name >= seen.part)).collect();
-        if let Some(seen) = seen
-            && self.names.first() != Some(&seen.part)
+        // An archive does not grow: what was seen of it is all.
+        let is_segment_of = |part: &Arc<Part>, seen: &Position| part.is_segment() && *part.name() == seen.part;
+        self.seen =
+            self.newest.take().or(self.seen.take()).filter(|part| seen.is_some_and(|seen| is_segment_of(part, seen)));
+        if let Some(part) = &self.seen
+            && self.names.first() != Some(part.name())
         {
-            // Its rest has been removed, or what was seen of it is all that it had.
-            self.names.insert(0, seen.part.clone());
+            self.names.insert(0, part.name().clone());
         }
         self.grow(seen);
         Ok(())
@@ -158,7 +164,7 @@ impl Log {
         if from == 0
             && !part.has_index()
             && let Some(before) = number.checked_sub(1)
-            && line_end::is_open(&self.dir, &self.names[before])
+            && part::ends_inside(&self.dir, &self.names[before])
         {
             part.begin_inside();
         }

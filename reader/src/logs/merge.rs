@@ -186,7 +186,8 @@ pub fn ahead(logs: usize, pool: &Pool) -> usize {
     match (logs, pool.threads()) {
         (_, 1) => 1,
         (1, threads) => threads + AHEAD,
-        _ => AHEAD,
+        // One is looked through while another is printed.
+        _ => 1,
     }
 }
 

@@ -1,7 +1,8 @@
 //! An open part, and its blocks: what is read of it at a time.
 //!
 //! Invariants: the blocks of a part lie behind one another and cover what it had when it was opened, whatever happens
-//! to its name or its end later; each is at most `BLOCK_BYTES_MAX` long. What a block says of itself is true if the
+//! to its name or its end later; each is at most `BLOCK_BYTES_MAX` long. Between two there is nothing, or what was
+//! found damaged when it was opened. What a block says of itself is true if the
 //! archive's index is, and that has a checksum.
 //!
 //! An archive of ours has its frames for blocks; without its index they are read once more. A segment is cut into such
@@ -16,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 
 use memchr::{memchr, memchr_iter, memrchr};
 use standpipe_common::archive::marks::{self, MARK_BYTES, Mark};
-use standpipe_common::archive::{Archive, Decoder, Frame, FrameIndex, Gap};
+use standpipe_common::archive::{Archive, Copied, Decoder, Frame, FrameIndex, Gap};
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::part::{PartKind, PartName};
 
@@ -70,7 +71,7 @@ enum Body {
     /// Compressed, with an index of ours.
     Archive(Archive),
     /// The same without an index that can be used: what it would tell was found by reading.
-    Frames { archive: Archive, blocks: Vec<Block>, birth_ns: i64 },
+    Frames { archive: Archive, sound: Sound, birth_ns: i64 },
     /// Plain text.
     Segment { file: File, blocks: Vec<Block>, marks: Option<File>, birth_ns: i64 },
     /// A zstd file of somebody else, or the rest of one of ours.
@@ -81,6 +82,14 @@ enum Body {
         birth_ns: i64,
         fault: Option<String>,
     },
+}
+
+/// The frames of an archive that can be read.
+struct Sound {
+    numbers: Vec<usize>,
+    blocks: Vec<Block>,
+    /// The others.
+    damage: Copied,
 }
 
 /// Where a stream has got to.
@@ -156,8 +165,8 @@ impl Part {
         let body = if has_blocks && archive.index().is_ok() {
             Body::Archive(archive)
         } else if has_blocks {
-            let blocks = survey_frames(&archive, birth_ns).cannot("read", &path)?;
-            Body::Frames { archive, blocks, birth_ns }
+            let sound = survey_frames(&archive, birth_ns).cannot("read", &path)?;
+            Body::Frames { archive, sound, birth_ns }
         } else {
             let (blocks, fault) = survey(&archive, birth_ns).cannot("read", &path)?;
             Body::Stream { archive, blocks, reading: Mutex::default(), birth_ns, fault }
@@ -165,9 +174,21 @@ impl Part {
         Ok(Part { name: name.clone(), path, body, lines_before: Mutex::default() })
     }
 
+    /// The same segment as it stands now, from `from` on, whatever has become of its name.
+    pub fn again(&self, from: u64) -> Option<Result<Part>> {
+        let Body::Segment { file, marks, .. } = &self.body else { return None };
+        let files = || {
+            let marks = marks.as_ref().map(File::try_clone).transpose();
+            Ok((file.try_clone().cannot("open", &self.path)?, marks.cannot("open marks of", &self.path)?))
+        };
+        Some(files().and_then(|(file, marks)| Part::of_segment(&self.name, self.path.clone(), file, marks, from)))
+    }
+
     /// Says that its first line began in the part before it. An index knows that itself.
     pub fn begin_inside(&mut self) {
-        let (Body::Segment { blocks, .. } | Body::Frames { blocks, .. } | Body::Stream { blocks, .. }) = &mut self.body
+        let (Body::Segment { blocks, .. }
+        | Body::Frames { sound: Sound { blocks, .. }, .. }
+        | Body::Stream { blocks, .. }) = &mut self.body
         else {
             return;
         };
@@ -191,6 +212,11 @@ impl Part {
         &self.path
     }
 
+    /// Whether it is plain text, which may grow.
+    pub fn is_segment(&self) -> bool {
+        matches!(self.body, Body::Segment { .. })
+    }
+
     /// Whether its blocks are best read in order, by one thread.
     pub fn is_stream(&self) -> bool {
         matches!(self.body, Body::Stream { .. })
@@ -200,7 +226,9 @@ impl Part {
     pub fn blocks(&self) -> usize {
         match &self.body {
             Body::Archive(archive) => archive.frames().len(),
-            Body::Segment { blocks, .. } | Body::Frames { blocks, .. } | Body::Stream { blocks, .. } => blocks.len(),
+            Body::Segment { blocks, .. }
+            | Body::Frames { sound: Sound { blocks, .. }, .. }
+            | Body::Stream { blocks, .. } => blocks.len(),
         }
     }
 
@@ -211,7 +239,9 @@ impl Part {
                 let index = archive.index().expect("an archive that is read by block has an index");
                 of_frame(archive.frames()[number], index.frames[number])
             }
-            Body::Segment { blocks, .. } | Body::Frames { blocks, .. } | Body::Stream { blocks, .. } => blocks[number],
+            Body::Segment { blocks, .. }
+            | Body::Frames { sound: Sound { blocks, .. }, .. }
+            | Body::Stream { blocks, .. } => blocks[number],
         }
     }
 
@@ -235,11 +265,31 @@ impl Part {
         self.blocks() == 0
     }
 
-    /// What is known to be missing at its end.
-    pub fn gap_at_end(&self) -> Option<Gap> {
-        let Body::Stream { fault: Some(fault), .. } = &self.body else { return None };
-        let cause = Error::because("read all of", &self.path, fault);
-        Some(Gap { frame: None, frames: 0, raw_offset: self.len(), bytes: None, cause })
+    /// Whether its beginning is damaged.
+    pub fn begins_torn(&self) -> bool {
+        let Body::Frames { sound, .. } = &self.body else { return false };
+        sound.blocks.first().map_or(!sound.damage.gaps.is_empty(), |first| first.offset > 0)
+    }
+
+    /// Whether its end is damaged.
+    pub fn ends_torn(&self) -> bool {
+        match &self.body {
+            Body::Frames { archive, .. } => self.len() < archive.raw_bytes(),
+            Body::Stream { fault, .. } => fault.is_some(),
+            _ => false,
+        }
+    }
+
+    /// What was found missing when it was opened.
+    pub fn damage(&self) -> Vec<String> {
+        match &self.body {
+            Body::Stream { fault: Some(fault), .. } => {
+                let cause = Error::because("read all of", &self.path, fault);
+                vec![Gap { frame: None, frames: 0, raw_offset: self.len(), bytes: None, cause }.to_string()]
+            }
+            Body::Frames { sound, .. } => sound.damage.gaps.iter().map(ToString::to_string).collect(),
+            _ => Vec::new(),
+        }
     }
 
     /// Reads a block into `raw`, which is empty after an error.
@@ -247,9 +297,8 @@ impl Part {
         raw.clear();
         let block = self.block(number);
         match &self.body {
-            Body::Archive(archive) | Body::Frames { archive, .. } => {
-                archive.read_frame(number, &mut scratch.decoder, raw)
-            }
+            Body::Archive(archive) => archive.read_frame(number, &mut scratch.decoder, raw),
+            Body::Frames { archive, sound, .. } => archive.read_frame(sound.numbers[number], &mut scratch.decoder, raw),
             Body::Segment { file, .. } => {
                 raw.resize(block.bytes as usize, 0);
                 file.read_exact_at(raw, block.offset).map_err(|cause| {
@@ -281,10 +330,11 @@ impl Part {
         match &self.body {
             Body::Archive(archive) => {
                 let index = archive.index().expect("an archive that is read by block has an index");
-                let start = index.marks.partition_point(|mark| mark.offset <= block.offset);
-                let end = index.marks.partition_point(|mark| mark.offset < block.end());
-                let mut marks = guessed(index.arrival_ns(block.offset));
-                marks.extend(&index.marks[start..end]);
+                let mut marks = index.marks.between(block.offset, block.end());
+                if marks.first().is_none_or(|first| first.offset > block.offset) {
+                    // What stands before the first mark has its time.
+                    marks.splice(..0, guessed(marks.first().map_or(index.base_ns, |first| first.time_ns)));
+                }
                 Ok(marks)
             }
             Body::Segment { marks, birth_ns, .. } => match marks {
@@ -328,6 +378,25 @@ impl Part {
         }
         Ok(known[number])
     }
+}
+
+/// Whether the last line of a part goes on in the next one. What cannot be told counts as a whole line.
+pub fn ends_inside(dir: &Dir, name: &PartName) -> bool {
+    if let Ok(archive) = open_archive(dir, name)
+        && archive.complete().is_ok()
+    {
+        if let Ok(index) = archive.index() {
+            return index.ends_inside;
+        }
+        let mut raw = Vec::new();
+        let last = archive.frames().len().wrapping_sub(1);
+        let decoder = Decoder::new().cannot("start", "zstd");
+        let read = decoder.and_then(|mut decoder| archive.read_frame(last, &mut decoder, &mut raw));
+        return read.is_ok() && raw.last() != Some(&b'\n');
+    }
+    let last = |part: &Part| part.blocks().checked_sub(1).map(|last| part.block(last));
+    Part::open(dir, name, 0, false)
+        .is_ok_and(|part| !part.ends_torn() && last(&part).is_some_and(|last| last.ends_inside))
 }
 
 fn open_archive(dir: &Dir, name: &PartName) -> Result<Archive> {
@@ -430,16 +499,22 @@ fn marks_between(file: &File, start: u64, end: u64) -> io::Result<Vec<Mark>> {
     Ok(found)
 }
 
-/// Reads every frame to tell what an index would. A damaged one may be anything.
-fn survey_frames(archive: &Archive, birth_ns: i64) -> io::Result<Vec<Block>> {
+/// Reads every frame to tell what an index would, and which are damaged.
+fn survey_frames(archive: &Archive, birth_ns: i64) -> io::Result<Sound> {
     let mut decoder = Decoder::new()?;
     let mut raw = Vec::new();
     let mut begins_inside = false;
-    let mut blocks = Vec::with_capacity(archive.frames().len());
+    let mut sound = Sound { numbers: Vec::new(), blocks: Vec::new(), damage: Copied::default() };
     for (number, frame) in archive.frames().iter().enumerate() {
-        let is_sound = archive.read_frame(number, &mut decoder, &mut raw).is_ok();
+        if let Err(cause) = archive.read_frame(number, &mut decoder, &mut raw) {
+            let (raw_offset, bytes) = (frame.raw_offset, Some(frame.raw.into()));
+            sound.damage.add(Gap { frame: Some(number), frames: 1, raw_offset, bytes, cause });
+            begins_inside = false;
+            continue;
+        }
         let ends_inside = raw.last() != Some(&b'\n');
-        blocks.push(Block {
+        sound.numbers.push(number);
+        sound.blocks.push(Block {
             offset: frame.raw_offset,
             bytes: frame.raw.into(),
             lowest_ns: birth_ns,
@@ -448,9 +523,9 @@ fn survey_frames(archive: &Archive, birth_ns: i64) -> io::Result<Vec<Block>> {
             ends_inside,
             unbroken: memchr(b'\n', &raw).is_none(),
         });
-        begins_inside = is_sound && ends_inside;
+        begins_inside = ends_inside;
     }
-    Ok(blocks)
+    Ok(sound)
 }
 
 /// Reads a zstd file through to cut it into blocks, and says why it ends where it does not.

@@ -1,12 +1,13 @@
 //! Threads that look through blocks.
 //!
 //! Invariants: what is asked for is answered, in whatever order the threads finish; each answer is waited for by its
-//! own ticket, so the order of what is printed never depends on them. With one thread there is no other: whoever waits
-//! for an answer works it out. Buffers come back and are used again.
+//! own ticket, so the order of what is printed never depends on them. Whoever waits works meanwhile on what is asked
+//! for, so with one thread there is no other. Buffers come back and are used again.
 
+use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{self, Receiver, SyncSender, TryRecvError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
 use standpipe_common::error::{Cannot, Result};
@@ -16,6 +17,11 @@ use super::scan::{Scan, Scanned};
 
 /// Threads at most, if nobody says how many: more are not faster, since one prints.
 pub const THREADS_MAX: usize = 8;
+
+/// A smaller buffer was one line's and is not kept.
+const BUFFER_BYTES_MIN: usize = 256 << 10;
+/// Buffers that are kept for later.
+const BUFFERS_MAX: usize = 12;
 
 /// A block to look through.
 pub struct Job {
@@ -29,9 +35,16 @@ pub struct Job {
     pub bounds: Range<u64>,
 }
 
+impl Job {
+    fn work(self, scratch: &mut Scratch, buffers: &Buffers) -> Scanned {
+        let Job { scan, part, number, bounds } = self;
+        scan.block(part, number, bounds, scratch, buffers.take())
+    }
+}
+
 /// Someone waits for it.
 pub enum Ticket {
-    /// A thread has it.
+    /// It is among the orders, or a thread has it.
     Given(Receiver<Scanned>),
     /// It is done when it is waited for.
     Later(Job),
@@ -39,10 +52,39 @@ pub enum Ticket {
 
 type Order = (Job, SyncSender<Scanned>);
 
+/// What nobody works on yet.
+#[derive(Default)]
+struct Orders {
+    waiting: Mutex<VecDeque<Order>>,
+    more: Condvar,
+}
+
+impl Orders {
+    fn put(&self, order: Order) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push_back(order);
+        self.more.notify_one();
+    }
+
+    fn try_take(&self) -> Option<Order> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    fn take(&self) -> Order {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match waiting.pop_front() {
+                Some(order) => return order,
+                None => waiting = self.more.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+}
+
 /// The threads.
 pub struct Pool {
     threads: usize,
-    orders: Option<mpsc::Sender<Order>>,
+    started: bool,
+    orders: Arc<Orders>,
     buffers: Arc<Buffers>,
     scratch: Scratch,
     /// Blocks that were decompressed or read.
@@ -58,14 +100,18 @@ impl Buffers {
     }
 
     fn put(&self, buffer: Vec<u8>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
+        let mut buffers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if buffer.capacity() >= BUFFER_BYTES_MIN && buffers.len() < BUFFERS_MAX {
+            buffers.push(buffer);
+        }
     }
 }
 
 impl Pool {
     /// One of so many threads; they begin with the first block that can be looked through beside another.
     pub fn new(threads: usize) -> Result<Pool> {
-        Ok(Pool { threads, orders: None, buffers: Arc::default(), scratch: Scratch::new()?, read: 0 })
+        let scratch = Scratch::new()?;
+        Ok(Pool { threads, started: false, orders: Arc::default(), buffers: Arc::default(), scratch, read: 0 })
     }
 
     /// How many threads there are.
@@ -89,23 +135,32 @@ impl Pool {
         if self.threads < 2 || alone || job.part.is_stream() {
             return Ok(Ticket::Later(job));
         }
-        if self.orders.is_none() {
-            self.orders = Some(self.start()?);
+        if !self.started {
+            self.started = true;
+            for _ in 1..self.threads {
+                self.start()?;
+            }
         }
         let (answer, ticket) = mpsc::sync_channel(1);
-        let orders = self.orders.as_ref().expect("they have just begun");
-        // The threads live as long as the pool.
-        orders.send((job, answer)).ok();
+        self.orders.put((job, answer));
         Ok(Ticket::Given(ticket))
     }
 
     /// Waits for an answer. `None`: the thread that had it is gone.
     pub fn wait(&mut self, ticket: Ticket) -> Option<Scanned> {
-        match ticket {
-            Ticket::Given(answer) => answer.recv().ok(),
-            Ticket::Later(Job { scan, part, number, bounds }) => {
-                Some(scan.block(part, number, bounds, &mut self.scratch, self.buffers.take()))
+        let ticket = match ticket {
+            Ticket::Given(ticket) => ticket,
+            Ticket::Later(job) => return Some(job.work(&mut self.scratch, &self.buffers)),
+        };
+        loop {
+            match ticket.try_recv() {
+                Ok(scanned) => return Some(scanned),
+                Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) => {}
             }
+            let Some((job, answer)) = self.orders.try_take() else { return ticket.recv().ok() };
+            // Nobody may want it any more.
+            answer.send(job.work(&mut self.scratch, &self.buffers)).ok();
         }
     }
 
@@ -114,23 +169,17 @@ impl Pool {
         self.buffers.put(buffer);
     }
 
-    fn start(&self) -> Result<mpsc::Sender<Order>> {
-        let (orders, queue) = mpsc::channel::<Order>();
-        let queue = Arc::new(Mutex::new(queue));
-        for _ in 0..self.threads {
-            let queue = queue.clone();
-            let buffers = self.buffers.clone();
-            let mut scratch = Scratch::new()?;
-            let work = move || {
-                loop {
-                    let order = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let Ok((Job { scan, part, number, bounds }, answer)) = order else { return };
-                    // Nobody may want it any more.
-                    answer.send(scan.block(part, number, bounds, &mut scratch, buffers.take())).ok();
-                }
-            };
-            thread::Builder::new().name("search".to_owned()).spawn(work).cannot("start", "a thread")?;
-        }
-        Ok(orders)
+    /// The threads end with the process.
+    fn start(&self) -> Result<()> {
+        let (orders, buffers) = (self.orders.clone(), self.buffers.clone());
+        let mut scratch = Scratch::new()?;
+        let work = move || {
+            loop {
+                let (job, answer) = orders.take();
+                answer.send(job.work(&mut scratch, &buffers)).ok();
+            }
+        };
+        thread::Builder::new().name("search".to_owned()).spawn(work).cannot("start", "a thread")?;
+        Ok(())
     }
 }

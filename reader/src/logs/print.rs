@@ -62,6 +62,11 @@ impl Printer {
         self.out.as_fd()
     }
 
+    /// Whether anything was given to it.
+    pub fn has_any(&self) -> bool {
+        self.given > 0
+    }
+
     /// Whether places are kept.
     pub fn keeps_places(&self) -> bool {
         self.places.is_some()

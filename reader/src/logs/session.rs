@@ -199,7 +199,7 @@ impl Session {
         let froms = self.places.clone();
         let mut matches_from: Vec<Option<Position>> = vec![None; self.logs.len()];
         if let Which::Last(count) = self.ask.span {
-            let (scan, holds) = (self.scan.clone(), self.ask.follow);
+            let (scan, holds) = (self.scan.clone(), self.ask.holds());
             let (starts, counts) = starts_of_last(count, &mut self.logs, &froms, &scan, holds, &mut self.pool)?;
             self.counts = counts;
             self.places = starts;
@@ -214,7 +214,7 @@ impl Session {
     /// Reads on from its places, and shows what is there.
     fn read(&mut self, matches_from: &[Option<Position>]) -> std::result::Result<End, Halt> {
         let ahead = ahead(self.logs.len(), &self.pool);
-        let holds = self.ask.follow;
+        let holds = self.ask.holds();
         let mut sources = Vec::with_capacity(self.logs.len());
         for ((log, place), matches_from) in self.logs.iter().zip(&self.places).zip(matches_from) {
             let forward = Forward::new(log, self.scan.clone(), place.clone(), ahead, holds);
@@ -399,6 +399,7 @@ impl Session {
         }
     }
 
+    /// Says how to go on.
     fn say_full(&mut self) {
         let bytes = self.ask.bytes_max.unwrap_or(0);
         let size = standpipe_common::units::ByteSize(bytes);
@@ -408,6 +409,9 @@ impl Session {
                 format!("choose fewer (--since, -g, -n), or continue with --after-cursor '{}'", self.cursor().text())
             }
         };
+        let has_printed = self.show.has_printed();
+        let how =
+            if has_printed { how } else { "the next line alone is longer; raise it, or use --max-line".to_owned() };
         complain(format_args!("reader: output limit of {size} reached; {how}"));
     }
 

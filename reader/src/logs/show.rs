@@ -89,6 +89,11 @@ impl Show {
         self.found
     }
 
+    /// Whether anything was printed.
+    pub fn has_printed(&self) -> bool {
+        self.printer.has_any()
+    }
+
     /// Whether something was said.
     pub fn is_troubled(&self) -> bool {
         self.troubled
@@ -117,7 +122,7 @@ impl Show {
             self.complete()?;
             self.plain(&batch.raw[range.clone()])?;
             self.open = !batch.raw[range.clone()].ends_with(b"\n");
-            self.printer.reach(log, batch.after(range.end));
+            self.reach(log, batch, range.end);
         } else {
             for line in lines(&batch.raw, range.clone()) {
                 if self.line((log, name), batch, line, scan, scratch)? == Flow::Full {
@@ -228,8 +233,14 @@ impl Show {
         self.complete()?;
         self.printer.write(&self.line)?;
         self.open = !self.line.ends_with(b"\n");
-        self.printer.reach(log, batch.after(line.end));
+        self.reach(log, batch, line.end);
         Ok(Flow::More)
+    }
+
+    fn reach(&mut self, log: usize, batch: &Batch, end: usize) {
+        if self.printer.keeps_places() {
+            self.printer.reach(log, batch.after(end));
+        }
     }
 
     fn plain(&mut self, bytes: &[u8]) -> Result<(), Halt> {

@@ -157,3 +157,21 @@ fn a_pipe_without_lines_is_waited_for() {
     stand.write(b"at last\n");
     following.wait("at last\n");
 }
+
+#[test]
+fn a_cursor_never_stands_inside_a_line() {
+    let stand = Stand::new("");
+    let _reader = stand.reader().start();
+    stand.write(b"one\ntwo\nhal");
+    until("it is stored", || standpipe_tests::stored::stream_of(&stand.log_dir()).ends_with(b"hal"));
+    let cursor = stand.scratch.path().join("cursor");
+    let next = |more: &[&str]| {
+        let output = stand.logs().args(["app", "--cursor-file"]).arg(&cursor).args(more).run();
+        assert_eq!(output.stderr, "");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(next(&["-n", "1"]), "two\n");
+    assert_eq!(next(&[]), "");
+    stand.write_and_wait("f\nthree\n");
+    assert_eq!(next(&[]), "half\nthree\n");
+}

@@ -7,12 +7,14 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use standpipe_common::archive::Archive;
 use standpipe_common::archive::build::{Builder, Guess};
 use standpipe_common::archive::format::{Entry, INDEX_MAGIC, SeekTable, skippable_header};
 use standpipe_common::archive::marks::Mark;
 use standpipe_tests::daemon::Launch;
 use standpipe_tests::privilege::give;
 use standpipe_tests::scratch::Scratch;
+use standpipe_tests::stored::{content, parts};
 
 const START_NS: i64 = 1_795_255_200_000_000_000;
 const WORDS: [&str; 8] = ["error", "ok", "GET", "timeout", "a.b", "axb", "\u{e4}", "x"];
@@ -483,9 +485,15 @@ fn in_pieces(model: &Model, cursor: &Path, bytes: usize, more: &[&str]) -> Vec<u
 #[test]
 fn a_cursor_goes_on_behind_the_last_line_whatever_is_asked() {
     let mut random = Random(0x00C0_FFEE);
-    for round in 0..4 {
+    for round in 0..8 {
         let pipes = 1 + random.below(3);
         let model = Model::new(&mut random, pipes);
+        // A line that has no end yet is kept back for the next run.
+        let is_open =
+            |pipe| model.lines.iter().rfind(|line| line.pipe == pipe).is_some_and(|line| !line.text.ends_with(b"\n"));
+        if (0..pipes).any(is_open) {
+            continue;
+        }
         for (number, more) in [&[][..], &["-g", "error"], &["-g", "ok", "-t"], &["-o", "json"]].into_iter().enumerate()
         {
             let whole = model.run(&more.iter().map(ToString::to_string).collect::<Vec<_>>()).1;
@@ -499,4 +507,76 @@ fn a_cursor_goes_on_behind_the_last_line_whatever_is_asked() {
             );
         }
     }
+}
+
+/// Changes a byte in the middle of a frame; gives the raw bytes of the part that are lost by it.
+fn damage(random: &mut Random, path: &Path) -> std::ops::Range<usize> {
+    let archive = Archive::open(fs::File::open(path).unwrap(), path).unwrap();
+    let frames = archive.frames();
+    let frame = frames[random.below(frames.len())];
+    let mut bytes = fs::read(path).unwrap();
+    bytes[frame.offset as usize + frame.compressed as usize / 2] ^= 0xFF;
+    if random.one_in(3) {
+        // Then the index is of no use either.
+        let at = bytes.len() - 9 - 8 - 8 * (frames.len() + 1) - 1;
+        bytes[at] ^= 0xFF;
+    }
+    fs::write(path, bytes).unwrap();
+    frame.raw_offset as usize..frame.raw_offset as usize + frame.raw as usize
+}
+
+#[test]
+fn what_is_damaged_is_said_and_everything_else_is_shown() {
+    let mut random = Random(0x00DA_4A6E);
+    for round in 0..60 {
+        let model = Model::new(&mut random, 1);
+        let dir = model.scratch.logs().join("p0");
+        let archives = crate::support_a::archives(&dir);
+        if archives.is_empty() {
+            continue;
+        }
+        let whole = model.run(&[]).1;
+        let path = &archives[random.below(archives.len())];
+        let before: usize =
+            parts(&dir).iter().take_while(|part| *part != path).map(|part| content(part).unwrap().len()).sum();
+        let lost = damage(&mut random, path);
+        let lost = before + lost.start..before + lost.end;
+        let expected = [&whole[..lost.start], &whole[lost.end..]].concat();
+        let (code, printed, stderr) = model.run(&[]);
+        let context = format!("round {round}, {} of {}: {stderr}", path.display(), dir.display());
+        assert!(code == 2 && stderr.lines().count() == 1 && stderr.contains("damaged"), "exit {code}, {context}");
+        assert!(printed == expected, "{context}\n{}\nnot\n{}", chars(&printed), chars(&expected));
+        // A line is a piece of the whole that no damage lies in.
+        let mut sound: Vec<String> = Vec::new();
+        let mut at = 0;
+        for line in whole.split_inclusive(|byte| *byte == b'\n') {
+            let end = at + line.len();
+            if end <= lost.start || at >= lost.end {
+                sound.push(chars(line));
+            }
+            at = end;
+        }
+        for word in ["", "o", "error"] {
+            let find = |more: &[&str]| {
+                let mut arguments = vec!["-g".to_owned(), word.to_owned()];
+                arguments.extend(more.iter().map(ToString::to_string));
+                let (code, stdout, stderr) = model.run(&arguments);
+                assert!(code == 2 && stderr.contains("damaged"), "exit {code}, {context}: {stderr}");
+                let mut lines: Vec<String> = chars(&stdout).lines().map(str::to_owned).collect();
+                lines.sort();
+                lines
+            };
+            let (forward, backward) = (find(&[]), find(&["-r"]));
+            assert_eq!(forward, backward, "{context}");
+            let mut missing: Vec<&str> = sound.iter().map(|line| line.trim_end_matches('\n')).collect();
+            missing.retain(|line| line.contains(word) && !forward.iter().any(|found| found == line));
+            assert!(missing.is_empty(), "{word}: {missing:?} of {forward:?}, {context}");
+            let wanted = sound.iter().filter(|line| line.contains(word)).count();
+            assert!(forward.len() <= wanted + 2, "{word}: {forward:?}, {context}");
+        }
+    }
+}
+
+fn chars(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| char::from(*byte)).collect()
 }

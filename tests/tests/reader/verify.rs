@@ -132,6 +132,18 @@ fn an_index_that_says_something_else_than_the_content_is_found() {
 }
 
 #[test]
+fn marks_that_a_sound_checksum_does_not_vouch_for_are_found() {
+    let (scratch, app) = sound();
+    change_index(&file(&app, 0), |index| {
+        let mut marks = index.marks.to_vec();
+        marks[1].offset = 6000;
+        index.marks = marks.into();
+    });
+    let found = findings(&scratch);
+    assert_eq!(found, [format!("{}: the marks in its index are damaged", file(&app, 0).display())]);
+}
+
+#[test]
 fn a_part_that_is_missing_inside_a_line_is_a_gap() {
     let (scratch, app) = sound();
     fs::remove_file(file(&app, 1)).unwrap();
