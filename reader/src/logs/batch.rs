@@ -90,11 +90,16 @@ impl Batch {
     /// The lines that are wanted, by the time of their arrival if that matters.
     pub fn chunks(&self) -> Vec<Chunk> {
         let mut chunks = Vec::with_capacity(self.runs.len());
+        // The first mark behind where we are.
+        let mut next = 0;
         for run in &self.runs {
             let mut start = run.range.start;
             while start < run.range.end {
-                let time_ns = if self.marks.is_empty() { 0 } else { self.time_ns(start) };
-                let end = self.end_of_time(start).min(run.range.end);
+                let offset = self.base + start as u64;
+                next += self.marks[next..].iter().take_while(|mark| mark.offset <= offset).count();
+                let time_ns = if self.marks.is_empty() { 0 } else { self.marks[next.saturating_sub(1)].time_ns };
+                let other = self.marks[next..].iter().find(|mark| mark.time_ns != time_ns);
+                let end = other.map_or(run.range.end, |mark| self.line_end_at(mark.offset, run.range.end));
                 let opens_group = run.opens_group && start == run.range.start;
                 chunks.push(Chunk { time_ns, run: Run { range: start..end, is_match: run.is_match, opens_group } });
                 start = end;
@@ -134,15 +139,13 @@ impl Batch {
         Position { part: self.part.name().clone(), offset: self.base + start as u64 }
     }
 
-    /// Up to where lines arrived at the same time as the one that begins at `start`.
-    fn end_of_time(&self, start: usize) -> usize {
-        let offset = self.base + start as u64;
-        let next = self.marks.partition_point(|mark| mark.offset <= offset);
-        let time_ns = self.time_ns(start);
-        let Some(other) = self.marks[next..].iter().find(|mark| mark.time_ns != time_ns) else { return self.raw.len() };
-        let at = ((other.offset - self.base) as usize).min(self.raw.len());
-        // It should be a line's beginning.
-        memchr(b'\n', &self.raw[at - 1..]).map_or(self.raw.len(), |newline| at + newline)
+    /// Where the line ends before `offset`, which should be a line's beginning; `limit` at most.
+    fn line_end_at(&self, offset: u64, limit: usize) -> usize {
+        let at = usize::try_from(offset - self.base).unwrap_or(limit).min(limit);
+        if self.raw[at - 1] == b'\n' {
+            return at;
+        }
+        memchr(b'\n', &self.raw[at..limit]).map_or(limit, |newline| at + newline + 1)
     }
 }
 

@@ -117,13 +117,37 @@ impl Source {
 pub struct Merge {
     sources: Vec<Source>,
     order: Order,
-    /// Whose lines were given last: what it has next is looked at when more is wanted.
-    last: Vec<usize>,
+    /// Whose lines were given last: what it has next is looked at when more is wanted. `None`: nothing was given yet.
+    last: Option<usize>,
 }
 
 enum Order {
     Forward(BinaryHeap<Reverse<(i64, usize)>>),
     Backward(BinaryHeap<(i64, usize)>),
+}
+
+impl Order {
+    fn push(&mut self, time_ns: i64, number: usize) {
+        match self {
+            Order::Forward(heap) => heap.push(Reverse((time_ns, number))),
+            Order::Backward(heap) => heap.push((time_ns, number)),
+        }
+    }
+
+    fn pop(&mut self) -> Option<usize> {
+        match self {
+            Order::Forward(heap) => heap.pop().map(|Reverse((_, number))| number),
+            Order::Backward(heap) => heap.pop().map(|(_, number)| number),
+        }
+    }
+
+    /// Whether it comes before all that wait.
+    fn is_first(&self, time_ns: i64, number: usize) -> bool {
+        match self {
+            Order::Forward(heap) => heap.peek().is_none_or(|Reverse(first)| (time_ns, number) < *first),
+            Order::Backward(heap) => heap.peek().is_none_or(|first| (time_ns, number) > *first),
+        }
+    }
 }
 
 /// Sentences on what could not be read.
@@ -132,14 +156,12 @@ pub type Sentences = Vec<String>;
 impl Merge {
     /// All of them forwards.
     pub fn forward(sources: Vec<Source>) -> Merge {
-        let last = (0..sources.len()).collect();
-        Merge { sources, order: Order::Forward(BinaryHeap::new()), last }
+        Merge { sources, order: Order::Forward(BinaryHeap::new()), last: None }
     }
 
     /// All of them backwards.
     pub fn backward(sources: Vec<Source>) -> Merge {
-        let last = (0..sources.len()).collect();
-        Merge { sources, order: Order::Backward(BinaryHeap::new()), last }
+        Merge { sources, order: Order::Backward(BinaryHeap::new()), last: None }
     }
 
     /// Lines that arrived at one time, and the number of their log. `None`: that was all.
@@ -149,25 +171,40 @@ impl Merge {
         pool: &mut Pool,
         sentences: &mut Sentences,
     ) -> Result<Option<(usize, Chunk)>> {
-        for number in std::mem::take(&mut self.last) {
-            let source = &mut self.sources[number];
-            let time = source.look(&mut logs[number], pool);
-            sentences.extend(source.take_sentences());
-            if let Some(time_ns) = time? {
-                match &mut self.order {
-                    Order::Forward(heap) => heap.push(Reverse((time_ns, number))),
-                    Order::Backward(heap) => heap.push((time_ns, number)),
+        match self.last {
+            None => {
+                for number in 0..self.sources.len() {
+                    if let Some(time_ns) = self.look(number, logs, pool, sentences)? {
+                        self.order.push(time_ns, number);
+                    }
+                }
+            }
+            Some(number) => {
+                if let Some(time_ns) = self.look(number, logs, pool, sentences)? {
+                    if self.order.is_first(time_ns, number) {
+                        return Ok(Some(self.give(number)));
+                    }
+                    self.order.push(time_ns, number);
                 }
             }
         }
-        let next = match &mut self.order {
-            Order::Forward(heap) => heap.pop().map(|Reverse(next)| next),
-            Order::Backward(heap) => heap.pop(),
-        };
-        let Some((_, number)) = next else { return Ok(None) };
-        self.last.push(number);
-        let chunk = self.sources[number].chunks.pop_front().expect("it has just been looked at");
-        Ok(Some((number, chunk)))
+        let next = self.order.pop();
+        Ok(next.map(|number| self.give(number)))
+    }
+
+    fn give(&mut self, number: usize) -> (usize, Chunk) {
+        self.last = Some(number);
+        (number, self.sources[number].chunks.pop_front().expect("it has just been looked at"))
+    }
+
+    fn look(&mut self, number: usize, logs: &mut [Log], pool: &mut Pool, said: &mut Sentences) -> Result<Option<i64>> {
+        let source = &mut self.sources[number];
+        if let Some(chunk) = source.chunks.front() {
+            return Ok(Some(chunk.time_ns));
+        }
+        let time_ns = source.look(&mut logs[number], pool);
+        said.extend(source.take_sentences());
+        time_ns
     }
 
     /// A log that is read.
