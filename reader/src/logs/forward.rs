@@ -27,7 +27,7 @@ pub struct Forward {
     from: Option<Position>,
     /// Blocks that are asked for at a time.
     ahead: usize,
-    /// As many now: it begins with one, since the first may be enough.
+    /// As many now, beside the one that is used.
     width: usize,
     /// A line at the end that has no newline yet is kept back.
     holds: bool,
@@ -122,7 +122,7 @@ impl Forward {
             scan,
             from,
             ahead,
-            width: 1,
+            width: 0,
             holds,
             plan,
             asked: VecDeque::new(),
@@ -139,15 +139,21 @@ impl Forward {
             if let Some(batch) = self.ready.pop_front() {
                 return Ok(Some(batch));
             }
-            while self.asked.len() < self.width {
-                let Some(asked) = self.plan(log, pool)? else { break };
+            if self.asked.is_empty()
+                && let Some(asked) = self.plan(log, pool)?
+            {
                 self.asked.push_back(asked);
             }
-            self.width = (self.width * 2).min(self.ahead);
             let Some(asked) = self.asked.pop_front() else {
                 self.gaps.end_part();
                 return Ok(if self.holds { None } else { self.close_line() });
             };
+            // The first block may be enough. Beside each later one others are looked through.
+            while self.asked.len() < self.width {
+                let Some(asked) = self.plan(log, pool)? else { break };
+                self.asked.push_back(asked);
+            }
+            self.width = (self.width * 2).clamp(1, self.ahead);
             match asked {
                 Asked::Block { ticket, head, only_head } => match pool.wait(ticket) {
                     Some(scanned) => self.take(scanned, head, only_head, pool),
@@ -230,7 +236,7 @@ impl Forward {
             self.plan.counts.wanted += 1;
             let from = self.from.as_ref().filter(|from| from.part == *part.name()).map_or(0, |from| from.offset);
             let job = Job { scan: self.scan.clone(), part, number, bounds: from..u64::MAX };
-            let alone = self.width == 1;
+            let alone = self.width == 0;
             return Ok(Some(Asked::Block { ticket: pool.ask(job, alone)?, head, only_head }));
         }
     }
