@@ -66,7 +66,7 @@ fn each_line_is_shown_once_through_rotations_archiving_and_restarts() {
     stand.write(b"and the end\n");
     expected.push_str("the beginning and the end\n");
     following.wait(&expected);
-    assert!(stand.archives().len() > 5, "it was rotated");
+    until("it was rotated and archived", || stand.archives().len() > 5);
     assert_eq!(reader.terminate(), 0);
 }
 
