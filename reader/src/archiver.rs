@@ -29,13 +29,16 @@ pub fn start(queue: &ArchiveQueue, root: Dir) -> Result<()> {
     look_at_clock(queue, &root);
     let queue = queue.clone();
     let path = root.path().to_path_buf();
+    // Before a lane can fill the disk.
+    let mut spare = Spare::default();
+    spare.put_by(&root);
     let work = move || {
         sys::lower_thread_priority();
         match Writer::new() {
             Ok(writer) => {
                 let tools = Tools { writer, pairs: Pairs::default() };
                 let expirer = Expirer::new(queue.clone());
-                Archiver { expirer, queue, root, tools, spare: Spare::default(), looked: BTreeSet::new() }.work();
+                Archiver { expirer, queue, root, tools, spare, looked: BTreeSet::new() }.work();
             }
             Err(error) => log::error!("{}", Error::new("archive in", root.path(), error)),
         }
