@@ -12,7 +12,6 @@ pub mod tally;
 
 use std::io::{IsTerminal, stdout};
 use std::sync::Arc;
-use std::thread;
 
 use jiff::Zoned;
 use serde_json::json;
@@ -24,7 +23,7 @@ use crate::cli::HistogramArgs;
 use crate::inventory::select;
 use crate::logs::log::Log;
 use crate::logs::pattern::{Asked, Patterns, Style};
-use crate::logs::pool::{Pool, THREADS_MAX};
+use crate::logs::pool::{Pool, usual_threads};
 use crate::logs::scan::Scan;
 use crate::logs::when;
 use crate::moments;
@@ -37,7 +36,7 @@ const JSON_VERSION: u32 = 1;
 /// Counts what was asked for. The exit code.
 pub fn run(args: &HistogramArgs) -> Result<u8, Stop> {
     let zone = moments::zone(args.utc);
-    let scan = Arc::new(scan(args, &Zoned::now().with_time_zone(zone.clone()))?);
+    let scan = Arc::new(scan(args, &moments::now(zone.clone()))?);
     let (dirs, mut errors) = select(&args.selection)?;
     let mut logs = dirs.into_iter().map(|dir| Log::open(dir, true)).collect::<Result<Vec<_>, _>>()?;
     let spans = logs.iter_mut().filter_map(|log| tally::span(log, &scan));
@@ -47,8 +46,8 @@ pub fn run(args: &HistogramArgs) -> Result<u8, Stop> {
         Some(span) => Rows::new(span, step, &zone).map_err(Stop::Usage)?,
         None => Rows::default(),
     };
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
-    let mut tally = Tally { scan, rows: &mut rows, pool: Pool::new(threads)?, sentences: Vec::new(), raw: Vec::new() };
+    let mut tally =
+        Tally { scan, rows: &mut rows, pool: Pool::new(usual_threads())?, sentences: Vec::new(), raw: Vec::new() };
     for log in &mut logs {
         tally.count(log)?;
     }
@@ -68,19 +67,11 @@ pub fn run(args: &HistogramArgs) -> Result<u8, Stop> {
 
 /// Which lines are counted.
 fn scan(args: &HistogramArgs, now: &Zoned) -> Result<Scan, Stop> {
-    let time = |text: &Option<String>, option: &str| {
-        let parsed = text.as_ref().map(|text| when::parse(text, now)).transpose();
-        parsed.map_err(|why| Stop::Usage(format!("{option}: {why}")))
-    };
-    let (since, until) = (time(&args.since, "--since")?, time(&args.until, "--until")?);
-    let (since_ns, until_ns) = (since.unwrap_or(i64::MIN), until.unwrap_or(i64::MAX));
-    if since_ns > until_ns {
-        return Err(Stop::Usage("--since is later than --until, so no line can be in between".to_owned()));
-    }
+    let times = when::range(args.since.as_deref(), args.until.as_deref(), now).map_err(Stop::Usage)?;
     let style = Style { fixed: args.fixed_strings, ignore_case: args.ignore_case, ..Style::default() };
     let asked = Asked { any: args.grep.clone(), style, ..Asked::default() };
     let patterns = Patterns::new(&asked).map_err(Stop::Usage)?;
-    Ok(Scan { patterns, since_ns, until_ns, counts: false, timed: true })
+    Ok(Scan { patterns, since_ns: *times.start(), until_ns: *times.end(), timed: true })
 }
 
 fn json_text(rows: &Rows, errors: &[String]) -> String {

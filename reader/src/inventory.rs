@@ -5,10 +5,9 @@
 //!
 //! Not here: judging what is in a part, and printing it ([`crate::logs`]).
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
@@ -18,7 +17,7 @@ use standpipe_common::part::{PartKind, PartName};
 use standpipe_common::standard::complain;
 
 use crate::cli::SelectionArgs;
-use crate::disk::Dir;
+use crate::disk::{self, Dir};
 use crate::line_end::ends_inside_line;
 use crate::listing::Listing;
 use crate::logs::select;
@@ -72,7 +71,7 @@ impl Segment {
         let file = dir.open_read(&file_name)?;
         let metadata = file.metadata().cannot("look at", &path)?;
         let bytes = metadata.len();
-        let written_ns = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
+        let written_ns = disk::modified_ns(&metadata);
         // A part has no marks yet, or lost them: that costs resolution alone.
         let times = dir.open_read(name.file(PartKind::Marks)).ok();
         let marks = times.and_then(|mut times| marks::read_records(&mut times, bytes).ok()).unwrap_or_default();
@@ -124,12 +123,7 @@ impl<'a> Inventory<'a> {
     pub fn of(dir: &'a Dir) -> Result<Inventory<'a>> {
         let listing = Listing::read(dir)?;
         let active = listing.active().cloned();
-        let mut names = parts_of(listing);
-        // A long listing may lack a part that became an archive in its middle; the next one has it.
-        if let Some(newest) = names.last().cloned() {
-            names.extend(parts_of(Listing::read(dir)?).into_iter().filter(|name| *name <= newest));
-        }
-        Ok(Inventory { dir, names: names.into_iter().collect(), active })
+        Ok(Inventory { dir, names: listing.readable(dir)?, active })
     }
 
     /// Their names, in order.
@@ -169,11 +163,6 @@ impl<'a> Inventory<'a> {
         let bytes = file.metadata().cannot("look at", &path)?.len();
         Ok(Content::Archive(Box::new(Archive::open(file, &path)?), bytes))
     }
-}
-
-fn parts_of(listing: Listing) -> BTreeSet<PartName> {
-    let parts = listing.parts.into_iter().filter(|(_, files)| files.segment || files.archive);
-    parts.map(|(name, _)| name).collect()
 }
 
 /// What was selected, and the sentences on directories that cannot be opened, which are said here as well.

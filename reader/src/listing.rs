@@ -76,6 +76,23 @@ impl Listing {
         Ok(listing)
     }
 
+    /// The parts of `dir` that have anything to read, in order, where this is a look at it and the reader goes on
+    /// meanwhile. A long listing may have a part that was begun in its middle and lack the one before, so none is newer
+    /// than the newest of this one; and it may lack one that became an archive in its middle, which the next one has.
+    pub fn readable(self, dir: &Dir) -> Result<Vec<PartName>> {
+        let names = |listing: Listing| {
+            let parts = listing.parts.into_iter().filter(|(_, files)| files.segment || files.archive);
+            parts.map(|(name, _)| name)
+        };
+        let mut found: BTreeSet<PartName> = names(self).collect();
+        if let Some(newest) = found.last().cloned() {
+            for _ in 0..2 {
+                found.extend(names(Listing::read(dir)?).filter(|name| *name <= newest));
+            }
+        }
+        Ok(found.into_iter().collect())
+    }
+
     /// The newest part that has anything.
     pub fn newest(&self) -> Option<&PartName> {
         self.parts.keys().next_back()

@@ -35,12 +35,10 @@ pub mod show;
 pub mod waiting;
 pub mod when;
 
-use jiff::Zoned;
-use jiff::tz::TimeZone;
-use standpipe_common::clock;
 use standpipe_common::error::Stop;
 
 use crate::cli::LogsArgs;
+use crate::moments;
 use ask::Ask;
 use session::Session;
 
@@ -51,8 +49,7 @@ pub fn run(args: &LogsArgs) -> Result<u8, Stop> {
 }
 
 fn print(args: &LogsArgs) -> Result<u8, Stop> {
-    let now = Zoned::new(render::timestamp(clock::now_ns()), TimeZone::system());
-    let ask = Ask::new(args, &now)?;
+    let ask = Ask::new(args, &moments::now(moments::zone(false)))?;
     let selection =
         select::log_dirs(&ask.what, ask.logs.as_deref()).map_err(|stop| match ask::hint_for_names(args) {
             Some(hint) if matches!(stop, Stop::Usage(_)) => Stop::Usage(format!("{stop} ({hint})")),

@@ -1,13 +1,19 @@
 //! Arrival times as the commands that read back show them: RFC 3339 for people, in a zone, and both forms for programs.
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
 use serde_json::{Value, json};
+use standpipe_common::clock;
 use standpipe_common::shown::UNKNOWN;
 
 /// The zone of this machine, or UTC.
 pub fn zone(utc: bool) -> TimeZone {
     if utc { TimeZone::UTC } else { TimeZone::system() }
+}
+
+/// What the clock says, in a zone.
+pub fn now(zone: TimeZone) -> Zoned {
+    Timestamp::from_nanosecond(clock::now_ns().into()).expect("64 bits of nanoseconds are in range").to_zoned(zone)
 }
 
 /// To the second, with the offset of the zone.

@@ -27,6 +27,7 @@ use standpipe_common::standard::{self, complain};
 use crate::cli::VerifyArgs;
 use crate::disk::Dir;
 use crate::inventory::{Inventory, pipe_name, select};
+use crate::logs::pool::usual_threads;
 use chain::Chain;
 use examine::{Examined, Finding, Tools};
 use progress::Progress;
@@ -35,8 +36,6 @@ use progress::Progress;
 const EXIT_FINDING: u8 = 1;
 /// Version of the JSON object.
 const JSON_VERSION: u32 = 1;
-/// Threads at most: what they read has to come from somewhere.
-const THREADS_MAX: usize = 8;
 /// How often the progress is shown.
 const PROGRESS_SPAN: Duration = Duration::from_millis(200);
 
@@ -80,7 +79,7 @@ impl Job<'_> {
 
 /// Examines the parts on several threads, and takes what they find in the order of the parts.
 fn verify(jobs: &[Job<'_>], is_for_programs: bool, report: &mut Report) -> Result<(), Stop> {
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX).min(jobs.len());
+    let threads = usual_threads().min(jobs.len());
     let tools = (0..threads).map(|_| Tools::new()).collect::<Result<Vec<_>, _>>()?;
     let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
     let (results, found) = mpsc::channel();

@@ -13,12 +13,10 @@ use super::rows::Rows;
 use crate::logs::batch::{Batch, count};
 use crate::logs::forward::Forward;
 use crate::logs::log::Log;
+use crate::logs::merge::ahead;
 use crate::logs::part::Part;
 use crate::logs::pool::Pool;
 use crate::logs::scan::Scan;
-
-/// Blocks that are asked for at a time, beside as many as there are threads.
-const AHEAD: usize = 2;
 
 /// The lowest and the highest time at which lines of a log arrived, as far as they are wanted.
 pub fn span(log: &mut Log, scan: &Scan) -> Option<(i64, i64)> {
@@ -62,7 +60,7 @@ impl Tally<'_> {
     }
 
     fn count_matches(&mut self, log: &mut Log) -> Result<()> {
-        let ahead = self.pool.threads() + AHEAD;
+        let ahead = ahead(1, &self.pool);
         let mut forward = Forward::new(log, self.scan.clone(), None, ahead, false);
         while let Some(batch) = forward.next(log, &mut self.pool)? {
             self.add_batch(&batch);

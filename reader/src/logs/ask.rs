@@ -1,7 +1,6 @@
 //! What was asked for, checked: no option is left that does nothing, none that contradicts another.
 
 use std::path::PathBuf;
-use std::thread;
 use std::time::Duration;
 
 use jiff::Zoned;
@@ -11,7 +10,7 @@ use standpipe_common::shown::Shown as _;
 
 use super::cursor::Cursor;
 use super::pattern::{Asked, Patterns, Style};
-use super::pool::THREADS_MAX;
+use super::pool::usual_threads;
 use super::render::Form;
 use super::scan::Scan;
 use super::when;
@@ -32,6 +31,8 @@ pub struct Ask {
     pub scan: Scan,
     /// Which of the lines that were found are shown.
     pub span: Which,
+    /// Only how many lines there are is shown.
+    pub counts: bool,
     /// Newest first.
     pub reverse: bool,
     /// The pager shows the end first.
@@ -89,16 +90,7 @@ impl Ask {
     /// Checks the command line.
     pub fn new(args: &LogsArgs, now: &Zoned) -> Result<Ask, Stop> {
         refuse_other_meanings(args)?;
-        let time = |text: &Option<String>, option: &str| {
-            let parsed = text.as_ref().map(|text| when::parse(text, now)).transpose();
-            parsed.map_err(|why| Stop::Usage(format!("{option}: {why}")))
-        };
-        let (since, until) = (time(&args.since, "--since")?, time(&args.until, "--until")?);
-        if let (Some(since), Some(until)) = (since, until)
-            && since > until
-        {
-            return Err(usage("--since is later than --until, so no line can be in between"));
-        }
+        let times = when::range(args.since.as_deref(), args.until.as_deref(), now).map_err(usage)?;
         let patterns = patterns(args)?;
         let context = context(args, patterns.is_some())?;
         let form = form(&args.output)?;
@@ -112,19 +104,18 @@ impl Ask {
             }
             (None, None) => None,
         };
-        let span = which(args, since.is_some() || cursor.is_some())?;
-        let cores = || thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+        let span = which(args, args.since.is_some() || cursor.is_some())?;
         Ok(Ask {
             what: args.what.iter().chain(&args.unit).cloned().collect(),
             logs: args.logs.clone(),
             scan: Scan {
                 patterns,
-                since_ns: since.unwrap_or(i64::MIN),
-                until_ns: until.unwrap_or(i64::MAX),
-                counts: args.count,
+                since_ns: *times.start(),
+                until_ns: *times.end(),
                 timed: args.timestamps || form == Form::Json,
             },
             span,
+            counts: args.count,
             reverse: args.reverse,
             pager_end: args.pager_end,
             follow: args.follow,
@@ -143,7 +134,7 @@ impl Ask {
             raw_control: args.raw_control,
             bytes_max: args.max_bytes,
             line_bytes_max: args.max_line.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
-            threads: args.threads.map_or_else(cores, usize::from),
+            threads: args.threads.map_or_else(usual_threads, usize::from),
             tells_frames: args.invert_match >= 2,
         })
     }

@@ -263,7 +263,7 @@ impl Backward {
                 Rest::Lost if behind == Behind::Passed => finish(&mut line, part, log, pool),
                 Rest::End | Rest::None | Rest::Lost => {}
             }
-            let batch = self.batch_of(line);
+            let batch = Batch::of_line(line, &self.scan);
             self.ready.extend(batch);
         }
         let has_head = !scanned.head().is_empty();
@@ -284,7 +284,7 @@ impl Backward {
             Rest::End | Rest::None | Rest::Lost => {}
         }
         self.rest = if line.raw.len() > LINE_BYTES_MAX {
-            let batch = self.batch_of(line);
+            let batch = Batch::of_line(line, &self.scan);
             self.ready.extend(batch);
             Rest::None
         } else {
@@ -294,13 +294,7 @@ impl Backward {
 
     /// What is left of a line whose beginning cannot be read.
     fn torn_line(&self, rest: Rest) -> Option<Batch> {
-        if let Rest::Line(line) = rest { self.batch_of(line) } else { None }
-    }
-
-    fn batch_of(&self, line: Line) -> Option<Batch> {
-        let in_time = !self.scan.has_times() || self.scan.overlaps(line.time_ns, line.time_ns);
-        let wanted = in_time && self.scan.patterns.as_ref().is_none_or(|patterns| patterns.is_match(&line.raw));
-        (in_time && !line.raw.is_empty()).then(|| Batch::of_line(line, in_time, wanted))
+        if let Rest::Line(line) = rest { Batch::of_line(line, &self.scan) } else { None }
     }
 }
 

@@ -8,7 +8,7 @@ use standpipe_common::archive::Mark;
 
 use super::log::Position;
 use super::part::{Part, time_at};
-use super::scan::Scanned;
+use super::scan::{Scan, Scanned};
 
 /// Lines of one part, in order.
 pub struct Batch {
@@ -71,20 +71,24 @@ impl Batch {
         }
     }
 
-    /// One line that was put together.
-    pub fn of_line(line: Line, in_time: bool, wanted: bool) -> Batch {
-        let Line { part, block, start, raw, time_ns, after } = line;
-        let all = 0..raw.len();
-        Batch {
-            part,
-            block,
-            base: start,
-            marks: vec![Mark { offset: start, time_ns }],
-            timed: if in_time { vec![all.clone()] } else { Vec::new() },
-            runs: if wanted { vec![Run::of_match(all)] } else { Vec::new() },
-            raw,
-            after: Some(after),
+    /// One line that was put together, wanted or not. `None`: it did not arrive in time.
+    pub fn of_line(line: Line, scan: &Scan) -> Option<Batch> {
+        if line.raw.is_empty() || !scan.overlaps(line.time_ns, line.time_ns) {
+            return None;
         }
+        let wanted = scan.patterns.as_ref().is_none_or(|patterns| patterns.is_match(&line.raw));
+        let all = 0..line.raw.len();
+        let mut batch = Batch::beside(line);
+        batch.runs.extend(wanted.then(|| Run::of_match(all)));
+        Some(batch)
+    }
+
+    /// One line that is not wanted itself.
+    pub fn beside(line: Line) -> Batch {
+        let Line { part, block, start, raw, time_ns, after } = line;
+        let marks = vec![Mark { offset: start, time_ns }];
+        let all = 0..raw.len();
+        Batch { part, block, base: start, raw, marks, timed: vec![all], runs: Vec::new(), after: Some(after) }
     }
 
     /// The lines that are wanted, by the time of their arrival if that matters.

@@ -4,34 +4,21 @@
 //! does with `--`. Only lines that arrived in time are shown.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use super::batch::{Batch, Line, Run, first_lines, last_lines, lines};
-use super::log::Position;
-use super::part::Part;
 
 /// Shows lines around others, in the log of one pipe.
 pub struct Context {
     before: usize,
     after: usize,
     /// The last lines that were not shown, at most `before` of them.
-    last: VecDeque<Kept>,
+    last: VecDeque<Line>,
     /// So many lines are still to be shown.
     due: usize,
     /// Something was left out since the last line that was shown, or nothing was shown yet.
     apart: bool,
     /// Something was shown.
     shown: bool,
-}
-
-/// A line that may be shown before another.
-struct Kept {
-    part: Arc<Part>,
-    block: usize,
-    start: u64,
-    raw: Vec<u8>,
-    time_ns: i64,
-    after: Position,
 }
 
 impl Context {
@@ -83,10 +70,9 @@ impl Context {
         if passed > 0 {
             self.apart = true;
         }
-        for Kept { part, block, start, raw, time_ns, after } in std::mem::take(&mut self.last).into_iter().skip(passed)
-        {
-            let all = 0..raw.len();
-            let mut batch = Batch::of_line(Line { part, block, start, raw, time_ns, after }, true, false);
+        for line in std::mem::take(&mut self.last).into_iter().skip(passed) {
+            let all = 0..line.raw.len();
+            let mut batch = Batch::beside(line);
             self.push(&mut batch, all, false);
             earlier.push(batch);
         }
@@ -109,7 +95,7 @@ impl Context {
             self.last.clear();
         }
         for line in lines(&batch.raw, start..end) {
-            self.last.push_back(Kept {
+            self.last.push_back(Line {
                 part: batch.part.clone(),
                 block: batch.block,
                 start: batch.base + line.start as u64,

@@ -310,9 +310,6 @@ impl Forward {
 
     /// The open line, whole or not, if it is wanted.
     fn close_line(&mut self) -> Option<Batch> {
-        let line = self.open.take()?;
-        let in_time = !self.scan.has_times() || self.scan.overlaps(line.time_ns, line.time_ns);
-        let wanted = in_time && self.scan.patterns.as_ref().is_none_or(|patterns| patterns.is_match(&line.raw));
-        in_time.then(|| Batch::of_line(line, in_time, wanted))
+        Batch::of_line(self.open.take()?, &self.scan)
     }
 }

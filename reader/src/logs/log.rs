@@ -4,7 +4,6 @@
 //! it has when its turn comes. The newest is opened at once, so what is written to it later is not seen before the next
 //! refresh, and two readings in between give the same.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use nix::errno::Errno;
@@ -47,7 +46,7 @@ impl Log {
         let name = path.as_deref().unwrap_or(dir.path()).file_name().unwrap_or_default();
         let name = name.shown().to_string();
         let mut log = Log { name, dir, names: Vec::new(), newest: None, seen: None, timed, removed: 0 };
-        log.names = log.look()?.into_iter().collect();
+        log.names = log.look()?;
         log.open_newest(0);
         Ok(log)
     }
@@ -132,8 +131,8 @@ impl Log {
 
     /// Looks again: what has come behind `seen` is there now, and what stands before its part is forgotten.
     pub fn refresh(&mut self, seen: Option<&Position>) -> Result<()> {
-        let names = self.look()?;
-        self.names = names.into_iter().filter(|name| seen.is_none_or(|seen| *name >= seen.part)).collect();
+        self.names = self.look()?;
+        self.names.retain(|name| seen.is_none_or(|seen| *name >= seen.part));
         // An archive does not grow: what was seen of it is all.
         let is_segment_of = |part: &Arc<Part>, seen: &Position| part.is_segment() && *part.name() == seen.part;
         self.seen =
@@ -171,20 +170,7 @@ impl Log {
         Ok(part)
     }
 
-    /// The parts that have anything to read.
-    fn look(&self) -> Result<BTreeSet<PartName>> {
-        let look = || -> Result<BTreeSet<PartName>> {
-            let parts = Listing::read(&self.dir)?.parts.into_iter();
-            Ok(parts.filter(|(_, files)| files.segment || files.archive).map(|(name, _)| name).collect())
-        };
-        let mut names = look()?;
-        // A long listing may have a part that was begun in its middle and lack the one before, so none is newer than the
-        // newest of the first; and it may lack one that became an archive in its middle, which the next one has.
-        if let Some(newest) = names.last().cloned() {
-            for _ in 0..2 {
-                names.extend(look()?.into_iter().filter(|name| *name <= newest));
-            }
-        }
-        Ok(names)
+    fn look(&self) -> Result<Vec<PartName>> {
+        Listing::read(&self.dir)?.readable(&self.dir)
     }
 }

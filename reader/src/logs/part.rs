@@ -12,7 +12,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use memchr::{memchr, memchr_iter, memrchr};
@@ -28,7 +28,7 @@ const BLOCK_BYTES: u64 = 1 << 20;
 /// The largest frame that is a block; larger ones are decompressed piece by piece.
 const BLOCK_BYTES_MAX: u32 = 4 << 20;
 /// Window that a part may need which is not ours, as a power of two: 8 MiB.
-const WINDOW_LOG_MAX: u32 = 23;
+pub const WINDOW_LOG_MAX: u32 = 23;
 /// The end of a line is looked for so far at a time.
 const LOOK_BYTES: u64 = 64 << 10;
 
@@ -205,11 +205,6 @@ impl Part {
     /// What it is called.
     pub fn name(&self) -> &PartName {
         &self.name
-    }
-
-    /// The path of its file, for messages.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Whether it is plain text, which may grow.

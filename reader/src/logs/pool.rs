@@ -15,8 +15,14 @@ use standpipe_common::error::{Cannot, Result};
 use super::part::{Part, Scratch};
 use super::scan::{Scan, Scanned};
 
-/// Threads at most, if nobody says how many: more are not faster, since one prints.
-pub const THREADS_MAX: usize = 8;
+/// Threads at most, if nobody says how many: more are not faster, since what they read has to come from somewhere, and
+/// one prints.
+const THREADS_MAX: usize = 8;
+
+/// Threads that read, if nobody says how many: one for each core, but not too many.
+pub fn usual_threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX)
+}
 
 /// A smaller buffer was one line's and is not kept.
 const BUFFER_BYTES_MIN: usize = 256 << 10;

@@ -5,7 +5,6 @@
 
 use std::io::Write as _;
 use std::ops::Range;
-use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -208,6 +207,3 @@ impl Look {
 pub fn timestamp(time_ns: i64) -> Timestamp {
     Timestamp::from_nanosecond(time_ns.into()).unwrap_or(if time_ns < 0 { Timestamp::MIN } else { Timestamp::MAX })
 }
-
-/// What lines look like is shared between those who print them.
-pub type Shared = Arc<Look>;

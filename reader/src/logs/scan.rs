@@ -9,7 +9,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use memchr::{memchr, memchr_iter, memrchr};
+use memchr::{memchr, memrchr};
 use standpipe_common::archive::Mark;
 use standpipe_common::error::Error;
 
@@ -25,15 +25,13 @@ pub struct Scan {
     pub since_ns: i64,
     /// No line that arrived later.
     pub until_ns: i64,
-    /// Only how many lines there are is asked.
-    pub counts: bool,
     /// The time of each line is asked.
     pub timed: bool,
 }
 
 impl Default for Scan {
     fn default() -> Scan {
-        Scan { patterns: None, since_ns: i64::MIN, until_ns: i64::MAX, counts: false, timed: false }
+        Scan { patterns: None, since_ns: i64::MIN, until_ns: i64::MAX, timed: false }
     }
 }
 
@@ -44,24 +42,19 @@ impl Scan {
         Scan { since_ns: self.since_ns, until_ns: self.until_ns, ..Scan::default() }
     }
 
-    /// Whether every line is wanted.
-    pub fn is_all(&self) -> bool {
-        self.patterns.is_none() && !self.has_times()
-    }
-
     /// Whether lines are chosen by time.
     pub fn has_times(&self) -> bool {
         self.since_ns > i64::MIN || self.until_ns < i64::MAX
     }
 
+    /// Whether anybody asks when lines arrived.
+    pub fn needs_marks(&self) -> bool {
+        self.timed || self.has_times()
+    }
+
     /// Whether anything between these times can be wanted.
     pub fn overlaps(&self, lowest_ns: i64, highest_ns: i64) -> bool {
         lowest_ns <= self.until_ns && highest_ns >= self.since_ns
-    }
-
-    /// Whether a line is wanted that arrived then.
-    pub fn is_wanted(&self, line: &[u8], time_ns: i64) -> bool {
-        self.overlaps(time_ns, time_ns) && self.patterns.as_ref().is_none_or(|patterns| patterns.is_match(line))
     }
 
     /// Reads a block of `part` and looks through it, as far as it lies in `bounds`, which begin and end with lines.
@@ -75,8 +68,7 @@ impl Scan {
     ) -> Scanned {
         let block = part.block(number);
         let read = part.read(number, scratch, &mut raw);
-        let needs_marks = self.timed || self.has_times();
-        let marks = if needs_marks { part.marks(number) } else { Ok(Vec::new()) };
+        let marks = if self.needs_marks() { part.marks(number) } else { Ok(Vec::new()) };
         let (marks, trouble) = match (read, marks) {
             (Ok(()), Ok(marks)) => (marks, None),
             (Err(error), _) | (_, Err(error)) => {
@@ -102,7 +94,6 @@ impl Scan {
             whole: start.min(until)..end,
             timed: Vec::new(),
             runs: Vec::new(),
-            count: 0,
             raw,
             marks,
             trouble,
@@ -132,8 +123,6 @@ pub struct Scanned {
     pub timed: Vec<Range<usize>>,
     /// Those that are wanted.
     pub runs: Vec<Range<usize>>,
-    /// How many these are, if that is asked.
-    pub count: u64,
     /// It could not be read.
     pub trouble: Option<Error>,
 }
@@ -167,9 +156,6 @@ impl Scanned {
                     });
                 }
             }
-        }
-        if scan.counts {
-            self.count = self.runs.iter().map(|run| memchr_iter(b'\n', &self.raw[run.clone()]).count() as u64).sum();
         }
     }
 

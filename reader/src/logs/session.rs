@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::libc::{SIGINT, SIGTERM};
-use standpipe_common::error::{Cannot, EXIT_USAGE, Error, Result, Stop};
+use standpipe_common::error::{Cannot, EXIT_USAGE, Result, Stop};
 use standpipe_common::standard::{self, complain};
 
 use super::ask::{Ask, Which};
@@ -58,7 +58,7 @@ enum End {
 
 impl Session {
     /// Opens the logs that were asked for, and the output.
-    pub fn new(ask: Ask, selection: Selection) -> std::result::Result<Session, Stop> {
+    pub fn new(mut ask: Ask, selection: Selection) -> std::result::Result<Session, Stop> {
         let Selection { dirs, closed } = selection;
         let stdout = standard::output()?;
         let is_terminal = stdout.is_terminal();
@@ -73,14 +73,12 @@ impl Session {
             line_bytes_max: ask.line_bytes_max,
             completes: several || ask.scan.patterns.is_some() || ask.form == Form::Json || ask.time || ask.reverse,
         };
-        let mut ask = ask;
         let mut scan = std::mem::take(&mut ask.scan);
-        scan.timed = !scan.counts && (several || look.is_timed());
-        let timed = scan.timed || scan.has_times();
+        scan.timed = !ask.counts && (several || look.is_timed());
         let mut sentences: Sentences = closed.iter().map(ToString::to_string).collect();
         let mut logs = Vec::with_capacity(dirs.len());
         for dir in dirs {
-            match Log::open(dir, timed) {
+            match Log::open(dir, scan.needs_marks()) {
                 Ok(log) => logs.push(log),
                 Err(error) if !several => return Err(error.into()),
                 Err(error) => sentences.push(error.to_string()),
@@ -153,7 +151,7 @@ impl Session {
 
     fn lines(&mut self) -> std::result::Result<u8, Halt> {
         self.begin();
-        if self.scan.counts {
+        if self.ask.counts {
             self.count()?;
             return Ok(self.code());
         }
@@ -179,7 +177,7 @@ impl Session {
         let is_search = self.scan.patterns.is_some();
         if self.show.is_troubled() {
             EXIT_USAGE
-        } else if is_search && self.show.found() == 0 {
+        } else if is_search && !self.show.has_found() {
             EXIT_NONE
         } else {
             0
@@ -222,22 +220,7 @@ impl Session {
             sources.push(Source::forward(forward, context, matches_from.clone()));
         }
         let mut merge = Merge::forward(sources);
-        let end = loop {
-            let next = merge.next(&mut self.logs, &mut self.pool, &mut self.sentences);
-            self.show.say(&mut self.sentences)?;
-            let Some((number, chunk)) = next? else { break End::Read };
-            if self.told_to_end.load(Ordering::Relaxed) {
-                break End::Stopped;
-            }
-            let batch = merge.source(number).batch();
-            let name = self.logs[number].name();
-            let shown = self.show.chunk((number, name), batch, &chunk, &self.scan, self.pool.scratch())?;
-            match shown {
-                Flow::More => {}
-                Flow::Enough => break End::Stopped,
-                Flow::Full => break End::Full,
-            }
-        };
+        let end = self.pour(&mut merge)?;
         let counts = merge.counts();
         self.counts =
             Counts { total: self.counts.total.max(counts.total), wanted: self.counts.wanted.max(counts.wanted) };
@@ -252,24 +235,38 @@ impl Session {
         Ok(end)
     }
 
+    /// Shows what comes out, until there is no more or it is enough.
+    fn pour(&mut self, merge: &mut Merge) -> std::result::Result<End, Halt> {
+        loop {
+            let next = merge.next(&mut self.logs, &mut self.pool, &mut self.sentences);
+            self.show.say(&mut self.sentences)?;
+            let Some((number, chunk)) = next? else { return Ok(End::Read) };
+            if self.told_to_end.load(Ordering::Relaxed) {
+                return Ok(End::Stopped);
+            }
+            let batch = merge.source(number).batch();
+            let log = (number, self.logs[number].name());
+            let scratch = self.pool.scratch();
+            let flow = if self.ask.reverse {
+                self.show.chunk_reversed(log, batch, &chunk, &self.scan, scratch)?
+            } else {
+                self.show.chunk(log, batch, &chunk, &self.scan, scratch)?
+            };
+            match flow {
+                Flow::More => {}
+                Flow::Enough => return Ok(End::Stopped),
+                Flow::Full => return Ok(End::Full),
+            }
+        }
+    }
+
     fn read_backward(&mut self) -> std::result::Result<End, Halt> {
         let ahead = ahead(self.logs.len(), &self.pool);
         let sources = self.logs.iter().zip(&self.places).map(|(log, from)| {
             Source::backward(Backward::new(log, self.scan.clone(), (from.clone(), None), ahead, false))
         });
         let mut merge = Merge::backward(sources.collect());
-        let end = loop {
-            let next = merge.next(&mut self.logs, &mut self.pool, &mut self.sentences);
-            self.show.say(&mut self.sentences)?;
-            let Some((number, chunk)) = next? else { break End::Read };
-            let batch = merge.source(number).batch();
-            let name = self.logs[number].name();
-            match self.show.chunk_reversed((number, name), batch, &chunk, &self.scan, self.pool.scratch())? {
-                Flow::More => {}
-                Flow::Enough => break End::Stopped,
-                Flow::Full => break End::Full,
-            }
-        };
+        let end = self.pour(&mut merge)?;
         self.counts = merge.counts();
         Ok(end)
     }
@@ -371,7 +368,7 @@ impl Session {
             if is_new {
                 // What came before it is watched counts as new.
                 follow.watch(self.logs.len(), dir.path());
-                self.logs.push(Log::open(dir, self.scan.timed || self.scan.has_times())?);
+                self.logs.push(Log::open(dir, self.scan.needs_marks())?);
                 self.places.push(None);
             }
         }
@@ -469,15 +466,5 @@ fn has_color(when: &str, is_terminal: bool) -> bool {
         "never" => false,
         _ if is_set("NO_COLOR") => false,
         _ => is_terminal || is_set("CLICOLOR_FORCE"),
-    }
-}
-
-/// An error of reading, as it ends a session.
-impl From<Halt> for Stop {
-    fn from(halt: Halt) -> Stop {
-        match halt {
-            Halt::Closed => Error::because("write to", standard::OUTPUT, "nobody reads it").into(),
-            Halt::Stop(stop) => stop,
-        }
     }
 }

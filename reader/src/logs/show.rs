@@ -55,8 +55,8 @@ pub struct Show {
     limits: Limits,
     /// What was printed last has no newline.
     open: bool,
-    /// Lines that were found.
-    found: u64,
+    /// A line was found.
+    found: bool,
     /// Something was said.
     troubled: bool,
     line: Vec<u8>,
@@ -76,7 +76,7 @@ pub struct Limits {
 impl Show {
     /// Shows lines in this way, within limits.
     pub fn new(printer: Printer, look: Look, limits: Limits) -> Show {
-        Show { printer, look, limits, open: false, found: 0, troubled: false, line: Vec::new() }
+        Show { printer, look, limits, open: false, found: false, troubled: false, line: Vec::new() }
     }
 
     /// Where it prints.
@@ -84,8 +84,8 @@ impl Show {
         &mut self.printer
     }
 
-    /// How many lines were found.
-    pub fn found(&self) -> u64 {
+    /// Whether a line was found.
+    pub fn has_found(&self) -> bool {
         self.found
     }
 
@@ -171,7 +171,7 @@ impl Show {
 
     /// Shows how many lines there are in a log.
     pub fn counted(&mut self, lines: u64, name: &str, several: bool) -> Result<(), Halt> {
-        self.found += lines;
+        self.found |= lines > 0;
         let text = match (self.look.form, several) {
             (Form::Json, _) => format!("{}\n", serde_json::json!({ "schema": 1, "pipe": name, "count": lines })),
             (_, true) => format!("{name}: {lines}\n"),
@@ -200,13 +200,13 @@ impl Show {
             return Some(range);
         }
         let Some(left) = &mut self.limits.lines else {
-            self.found += 1;
+            self.found = true;
             return Some(range);
         };
         let most = usize::try_from(*left).unwrap_or(usize::MAX);
         let (end, count) = first_lines(&batch.raw, range.clone(), most);
         *left -= count as u64;
-        self.found += count as u64;
+        self.found |= count > 0;
         Some(range.start..end)
     }
 

@@ -31,6 +31,22 @@ const EPOCH_DIGITS_MIN: usize = 9;
 const SECOND_NS: i64 = 1_000_000_000;
 const DAY_NS: i64 = 86_400 * SECOND_NS;
 
+/// From when to when, as `--since` and `--until` say it at `now`; without them from the first moment to the last.
+///
+/// # Errors
+/// A sentence with the option, and what is accepted.
+pub fn range(since: Option<&str>, until: Option<&str>, now: &Zoned) -> Result<RangeInclusive<i64>, String> {
+    let time = |text: Option<&str>, option: &str| {
+        text.map(|text| parse(text, now)).transpose().map_err(|why| format!("{option}: {why}"))
+    };
+    let (since, until) = (time(since, "--since")?, time(until, "--until")?);
+    let range = since.unwrap_or(i64::MIN)..=until.unwrap_or(i64::MAX);
+    if range.is_empty() {
+        return Err("--since is later than --until, so no line can be in between".to_owned());
+    }
+    Ok(range)
+}
+
 /// What `text` means at `now`, nanoseconds since the epoch. What lies before 1677 or after 2262 is the first or the last
 /// moment that can be told: no line arrived beyond it.
 ///

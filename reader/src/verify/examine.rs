@@ -16,9 +16,8 @@ use standpipe_common::shown::Shown as _;
 
 use crate::disk::Dir;
 use crate::inventory::{Content, Item, Segment};
+use crate::logs::part::WINDOW_LOG_MAX;
 
-/// Window that a file may need whose frames nobody lists, as a power of two: 8 MiB.
-const STREAM_WINDOW_LOG_MAX: u32 = 23;
 /// Bytes of such a file that are decompressed at a time.
 const PIECE_BYTES: usize = 128 << 10;
 
@@ -177,7 +176,7 @@ impl Examined {
     fn stream(&mut self, archive: &Archive) {
         let Err(fault) = archive.complete() else { return };
         let mut piece = vec![0; PIECE_BYTES];
-        let ended = archive.stream(STREAM_WINDOW_LOG_MAX).and_then(|mut stream| {
+        let ended = archive.stream(WINDOW_LOG_MAX).and_then(|mut stream| {
             loop {
                 match stream.read(&mut piece) {
                     Ok(0) => return Ok(()),
