@@ -111,11 +111,14 @@ impl Listing {
 
     /// Whether power may have been cut while a part was written.
     pub fn is_of_earlier_boot(&self, name: &PartName) -> bool {
-        let newest = self.state.rebooted.as_ref().and_then(|stem| {
-            let file = format!("{stem}{}", PartKind::Segment.suffix());
-            PartName::parse(OsStr::new(&file), &self.state.patterns)
-        });
-        newest.is_some_and(|(newest, _)| *name <= newest)
+        let newest = self.state.rebooted.as_ref().and_then(|stem| self.part_of_stem(stem));
+        newest.is_some_and(|newest| *name <= newest)
+    }
+
+    /// The part of this stem, there or not. `None`: none of the patterns gives it.
+    pub fn part_of_stem(&self, stem: &str) -> Option<PartName> {
+        let file = format!("{stem}{}", PartKind::Segment.suffix());
+        PartName::parse(OsStr::new(&file), &self.state.patterns).map(|(part, _)| part)
     }
 
     /// Parts that have both segment and archive.

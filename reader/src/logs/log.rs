@@ -76,6 +76,11 @@ impl Log {
         self.names.binary_search(part).is_ok()
     }
 
+    /// The part of this stem, there or not. `None`: no part of this log was ever called so.
+    pub fn part_of_stem(&self, stem: &str) -> Result<Option<PartName>> {
+        Ok(Listing::read(&self.dir)?.part_of_stem(stem))
+    }
+
     /// The name of a part.
     pub fn name_of(&self, number: usize) -> &PartName {
         &self.names[number]

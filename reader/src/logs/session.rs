@@ -150,7 +150,7 @@ impl Session {
     }
 
     fn lines(&mut self) -> std::result::Result<u8, Halt> {
-        self.begin();
+        self.begin()?;
         if self.ask.counts {
             self.count()?;
             return Ok(self.code());
@@ -185,12 +185,13 @@ impl Session {
     }
 
     /// Finds where reading begins in each log.
-    fn begin(&mut self) {
-        if let Some(cursor) = self.ask.cursor.clone() {
+    fn begin(&mut self) -> Result<()> {
+        if let Some(cursor) = &self.ask.cursor {
             for (log, place) in self.logs.iter().zip(&mut self.places) {
-                *place = cursor.pipes.get(log.name()).and_then(|at| resume(log, at));
+                *place = cursor.pipes.get(log.name()).map(|at| resume(log, at)).transpose()?.flatten();
             }
         }
+        Ok(())
     }
 
     fn read_forward(&mut self) -> std::result::Result<End, Halt> {
@@ -434,19 +435,22 @@ impl Session {
     }
 }
 
-/// The place in a log that a cursor gives.
-fn resume(log: &Log, at: &Place) -> Option<Position> {
-    let number = (0..log.parts()).find(|number| log.name_of(*number).stem() >= at.part.as_str())?;
-    let part = log.name_of(number).clone();
-    if part.stem() == at.part {
-        return Some(Position { part, offset: at.offset });
+/// The place in a log that a cursor gives. `None`: the beginning of what is left.
+fn resume(log: &Log, at: &Place) -> Result<Option<Position>> {
+    let part = log.part_of_stem(&at.part)?;
+    let place = part.map(|part| Position { part, offset: at.offset });
+    if place.as_ref().is_some_and(|place| log.has(&place.part)) {
+        return Ok(place);
     }
-    complain(format_args!(
-        "reader: warning: {}: the part of the cursor, {}, was removed; continuing with {part}, the oldest that is left",
-        log.name(),
-        at.part
-    ));
-    (number > 0).then_some(Position { part, offset: 0 })
+    let next = place.as_ref().map_or(0, |place| log.number_of(&place.part));
+    let goes_on = if next < log.parts() {
+        format!("continuing with {}, the oldest that is left", log.name_of(next))
+    } else {
+        "nothing behind it is there".to_owned()
+    };
+    let (name, part) = (log.name(), &at.part);
+    complain(format_args!("reader: warning: {name}: the part of the cursor, {part}, was removed; {goes_on}"));
+    Ok(place.filter(|_| next > 0))
 }
 
 /// Logs of the same name are called by their paths.

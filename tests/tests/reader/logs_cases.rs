@@ -132,6 +132,25 @@ fn a_cursor_that_was_printed_is_taken_back() {
 }
 
 #[test]
+fn a_cursor_knows_the_order_of_parts_whatever_they_are_called() {
+    let root = Root::new(&[("app", LINES)]);
+    let dir = root.0.logs().join("app");
+    fs::write(dir.join("app-2025-000.log"), "old\n").unwrap();
+    fs::write(dir.join(".standpipe"), "standpipe 1\npattern app-%Y\npattern %Y-%m-%dT%H-%M-%S.%6fZ\n").unwrap();
+    for entry in fs::read_dir(&dir).unwrap() {
+        give(&entry.unwrap().path());
+    }
+    assert_eq!(root.printed(&["app", "-n", "+2"]).1, "old a0");
+    let cursor = root.logs(&["app", "-n", "+3", "--show-cursor"]).stderr;
+    assert_eq!(root.printed(&["app", "-n", "+1", "--after-cursor", cursor.trim()]).1, "a2");
+    // What was behind it is gone, and nothing has come: that is no reason to begin anew.
+    fs::remove_file(dir.join("2026-11-21T10-00-00.000000Z.log")).unwrap();
+    let output = root.logs(&["app", "--after-cursor", cursor.trim()]);
+    assert_eq!((output.code, output.stdout.len()), (0, 0), "{output:?}");
+    assert!(output.stderr.contains("nothing behind it is there"), "{}", output.stderr);
+}
+
+#[test]
 fn output_is_bounded_at_the_end_of_a_line_and_says_how_to_go_on() {
     let root = Root::new(&[("app", LINES)]);
     let output = root.logs(&["app", "--max-bytes", "8"]);
