@@ -136,9 +136,13 @@ fn t3_six_truncations_under_a_writer_lose_no_more_than_the_rotator_destroyed() {
         let said = stand.stop();
         let tally = stand.tally(&[&log]);
         let files = (1..=6).map(|number| numbered(&path, number)).chain([path.clone()]);
-        let kept: usize = files.map(|file| count_lines(&fs::read(file).unwrap())).sum();
+        let left: Vec<Vec<u8>> = files.map(|file| fs::read(file).unwrap()).collect();
+        let kept: usize = left.iter().map(|bytes| count_lines(bytes)).sum();
+        // A copy that was taken in the middle of a `write(2)` ends inside a line.
+        let cut = left.iter().filter(|bytes| bytes.last().is_some_and(|byte| *byte != b'\n')).count();
         assert!(tally.found as usize >= kept, "{kept} lines are left, {tally:?}\n{said}");
-        assert_eq!((tally.repeated, tally.disordered, tally.torn, tally.foreign), (0, 0, 0, 0), "{tally:?}\n{said}");
+        assert!(tally.torn as usize <= cut, "{cut} copies end inside a line, {tally:?}\n{said}");
+        assert_eq!((tally.repeated, tally.disordered, tally.foreign), (0, 0, 0), "{tally:?}\n{said}");
         assert_eq!(tally.found + tally.lost, log.written().1);
     }
 }
