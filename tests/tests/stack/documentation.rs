@@ -1,0 +1,159 @@
+//! The pages say what the programs say, their links lead somewhere, and what they tell people to paste works.
+//!
+//! `UPDATE_DOCS=1 cargo test -p standpipe-tests --test stack documentation` rewrites what the programs print.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use standpipe_tests::daemon::{Launch, Output};
+use standpipe_tests::privilege::needs_tool;
+use standpipe_tests::program;
+use standpipe_tests::scratch::Scratch;
+
+/// The pages that show what `--help` prints, each for the program of its name.
+const MANUALS: [&str; 3] = ["holder", "reader", "tailer"];
+
+fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
+}
+
+/// Every page for people, by its path.
+pub(crate) fn pages() -> Vec<(PathBuf, String)> {
+    let top = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "pipes.d/README.md"].map(|path| project().join(path));
+    let docs = fs::read_dir(project().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<_> =
+        top.into_iter().chain(docs).filter(|path| path.extension().is_some_and(|e| e == "md")).collect();
+    paths.sort();
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        (path, text)
+    };
+    paths.into_iter().map(read).collect()
+}
+
+/// What `reader logs --help` prints, for `reader logs`.
+fn help(command: &str) -> String {
+    let mut words = command.split(' ');
+    let program = words.next().unwrap_or_default();
+    let output = Launch::new(program).args(words).arg("--help").run();
+    assert_eq!(output.code, 0, "{command}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// `reader` and each of its commands, `help` aside.
+fn commands(program: &str) -> BTreeSet<String> {
+    let text = help(program);
+    let (_, listed) = text.split_once("\nCommands:\n").expect("its commands");
+    let names = listed.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next());
+    let commands = names.filter(|name| *name != "help").map(|name| format!("{program} {name}"));
+    commands.chain([program.to_owned()]).collect()
+}
+
+#[test]
+fn the_manuals_show_what_each_command_prints() {
+    const BEGIN: &str = "<!-- help: ";
+    const END: &str = "<!-- end of help -->";
+    for program in MANUALS {
+        let page = project().join("docs").join(program).with_extension("md");
+        let text = fs::read_to_string(&page).unwrap();
+        let mut pieces = text.split(BEGIN);
+        let mut expected = pieces.next().unwrap_or_default().to_owned();
+        let mut shown = BTreeSet::new();
+        for piece in pieces {
+            let (command, rest) = piece.split_once(" -->\n").expect("a command");
+            let (_, after) = rest.split_once(END).expect("the end of its help");
+            write!(expected, "{BEGIN}{command} -->\n```text\n{}\n```\n{END}{after}", help(command).trim_end()).unwrap();
+            shown.insert(command.to_owned());
+        }
+        assert_eq!(shown, commands(program), "the commands of {}", page.display());
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            fs::write(&page, expected).unwrap();
+        } else {
+            assert!(text == expected, "{} is out of date: run UPDATE_DOCS=1 cargo test", page.display());
+        }
+    }
+}
+
+/// The text without its code.
+fn prose(text: &str) -> String {
+    let blocks: String = text.split("```").step_by(2).collect();
+    blocks.split('`').step_by(2).collect()
+}
+
+/// The name by which a link reaches a heading.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
+}
+
+fn anchors(text: &str) -> BTreeSet<String> {
+    let outside: String = text.split("```").step_by(2).collect();
+    let headings = outside.lines().filter(|line| line.starts_with('#'));
+    headings.map(|line| anchor(line.trim_start_matches('#').trim())).collect()
+}
+
+#[test]
+fn every_link_leads_to_a_file_and_a_heading_that_are_there() {
+    for (page, text) in pages() {
+        for link in prose(&text).split("](").skip(1) {
+            let target = link.split(')').next().unwrap_or_default();
+            if target.starts_with("https://") {
+                continue;
+            }
+            let (path, heading) = target.split_once('#').unwrap_or((target, ""));
+            let file = if path.is_empty() { page.clone() } else { page.parent().unwrap().join(path) };
+            assert!(file.exists(), "{} links to {target}", page.display());
+            if !heading.is_empty() {
+                let text = fs::read_to_string(&file).unwrap();
+                assert!(anchors(&text).contains(heading), "{} links to {target}", page.display());
+            }
+        }
+    }
+}
+
+fn run(script: &str, dir: &Path) -> Output {
+    let programs = program::path("reader").parent().unwrap().display().to_string();
+    let path = format!("{programs}:/usr/bin:/bin:/usr/sbin");
+    Launch::new("reader").under(["bash", "-c", script]).cwd(dir).env("PATH", path).run()
+}
+
+/// What three loggers and logrotate left, brought along as the page has it.
+#[test]
+fn old_logs_come_first_and_in_their_order_in_the_new_log() {
+    needs_tool("multilog", || {
+        needs_tool("logrotate", || {
+            let page = fs::read_to_string(project().join("docs/migrating.md")).unwrap();
+            let (_, block) = page.split_once("```sh\ncd /var/log/old/app\n").expect("its commands");
+            let imports: Vec<_> = block.split("```").next().unwrap_or_default().lines().collect();
+            assert_eq!(imports.len(), 2, "{imports:?}");
+            let rotated = "log/old/app/app.log { rotate 9\n create\n compress\n delaycompress\n }";
+            let left = [
+                "seq -w 2000 | multilog s4096 n99 ./log/old/app; ls log/old/app/@*.s".to_owned(),
+                format!(
+                    "printf '%s\\n' \"$PWD/{rotated}\" >conf; umask 022
+                     for i in $(seq 12); do seq -w $((i * 100)) $((i * 100 + 99)) >>log/old/app/app.log
+                     [ $i = 12 ] || logrotate -f -s \"$PWD/state\" conf; done; ls log/old/app"
+                ),
+            ];
+            let expected = [
+                "seq -w 2000".to_owned(),
+                // Nine are kept, and the one that is written.
+                "for i in $(seq 3 12); do seq -w $((i * 100)) $((i * 100 + 99)); done".to_owned(),
+            ];
+            for ((leave, import), expected) in left.iter().zip(imports).zip(expected) {
+                let scratch = Scratch::new();
+                let import = import.replace("/var/log", "../../../log");
+                let script = format!(
+                    "set -eo pipefail; mkdir -p log/old/app log/standpipe; {leave}; (cd log/old/app; {import}
+                     )
+                     echo new | reader stdin log/standpipe/app
+                     {{ {expected}; echo new; }} | cmp - <(reader logs --logs log/standpipe app)"
+                );
+                let output = run(&script, scratch.path());
+                assert_eq!(output.code, 0, "{import}: {output:?}");
+            }
+        });
+    });
+}
