@@ -39,12 +39,21 @@ pub fn needs_root(test: impl FnOnce()) {
     run_if(is_root(), "root", test);
 }
 
-/// Runs a test that needs a tool on the PATH.
+/// Runs a test that needs a tool on the PATH, or by its path.
 pub fn needs_tool(tool: &str, test: impl FnOnce()) {
-    let mut asked = command(tool);
-    asked.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let is_found = asked.status().is_ok_and(|status| status.code() != Some(127));
-    run_if(is_found, tool, test);
+    needs_tools(&[tool], test);
+}
+
+/// Runs a test that needs all these tools.
+pub fn needs_tools(tools: &[&str], test: impl FnOnce()) {
+    let is_missing = |tool: &&&str| {
+        let mut asked = command(tool);
+        asked.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // 126: nowhere on the PATH either, of which a directory is closed to this user.
+        !asked.status().is_ok_and(|status| !matches!(status.code(), Some(126 | 127)))
+    };
+    let missing = tools.iter().find(is_missing);
+    run_if(missing.is_none(), missing.unwrap_or(&""), test);
 }
 
 /// Runs a test that mounts a file system by FUSE. A kernel that has none excuses it, a device that is closed does not.

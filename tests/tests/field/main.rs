@@ -1,0 +1,4 @@
+//! The examples, run as they stand, with the real supervisors and servers: nothing here is mocked, and every line counts.
+
+mod example;
+mod systemd;

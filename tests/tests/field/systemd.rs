@@ -1,0 +1,271 @@
+//! `examples/systemd`: systemd takes the units, calls them well confined, and boots with them.
+
+use std::fs;
+use std::os::unix::fs::{chown, symlink};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::example::{BIN, example, programs, read};
+use standpipe_tests::daemon::Launch;
+use standpipe_tests::deadline::within;
+use standpipe_tests::privilege::{needs_root, needs_tool, needs_tools};
+use standpipe_tests::process::{Process, command};
+use standpipe_tests::scratch::{Scratch, set_mode};
+use standpipe_tests::{not_run, program};
+
+const UNITS: [&str; 3] = ["holder", "reader", "tailer"];
+/// The servers' drop-ins, by the units that they are for.
+const SERVERS: [&str; 4] = ["nginx", "postgresql@", "redis-server", "apache2"];
+/// What `systemd-analyze security` may give a unit, in tenths: 10 is "SAFE", a unit without any care has 92.
+const EXPOSURE_MAX: &str = "--threshold=10";
+
+fn said(command: &mut Command) -> (bool, String) {
+    let output = command.stdin(Stdio::null()).output().expect("a program");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[test]
+fn systemd_takes_the_units_and_the_servers_drop_ins() {
+    needs_tool("systemd-analyze", || {
+        let scratch = Scratch::new();
+        let mut names = Vec::new();
+        for unit in UNITS {
+            let text = read(&format!("systemd/{unit}.service"));
+            assert!(text.contains(&format!("\nExecStart={BIN}/{unit} ")), "{unit}");
+            names.push(scratch.path().join(format!("{unit}.service")));
+            fs::write(names.last().expect("a name"), text.replace(BIN, &programs())).expect("a unit");
+        }
+        for (unit, dir) in SERVERS.map(|unit| (unit, format!("{unit}.service.d"))) {
+            let drop_in = read(&format!("systemd/{dir}/standpipe.conf"));
+            assert!(drop_in.contains(&format!("/etc/systemd/system/{dir}/standpipe.conf")), "{unit}");
+            fs::create_dir(scratch.path().join(&dir)).expect("a directory");
+            fs::write(scratch.path().join(&dir).join("standpipe.conf"), drop_in).expect("a drop-in");
+            names.push(scratch.path().join(format!("{unit}.service").replace('@', "@15-main")));
+            fs::write(scratch.path().join(format!("{unit}.service")), "[Service]\nExecStart=/bin/true\n")
+                .expect("a unit");
+        }
+        let dir = scratch.path().join("reader.service.d");
+        fs::create_dir(&dir).expect("a directory");
+        fs::copy(example("systemd/reader.service.d/hooks-with-network.conf"), dir.join("hooks.conf")).expect("a copy");
+        let mut verify = command("systemd-analyze");
+        verify.args(["verify", "--man=no"]).args(&names);
+        let (ok, said) = said(verify.env("SYSTEMD_UNIT_PATH", format!("{}:", scratch.path().display())));
+        let ours: Vec<_> = said.lines().filter(|line| line.contains(&scratch.path().display().to_string())).collect();
+        assert!(ok && ours.is_empty(), "{said}");
+    });
+}
+
+#[test]
+fn the_units_are_well_confined() {
+    needs_tool("systemd-analyze", || {
+        let scratch = Scratch::new();
+        for unit in UNITS {
+            // Alone in its directory: drop-ins beside it would count.
+            let path = scratch.path().join(format!("{unit}.service"));
+            fs::copy(example(&format!("systemd/{unit}.service")), &path).expect("a copy");
+            let mut security = command("systemd-analyze");
+            let (ok, said) = said(security.args(["security", "--offline=true", "--no-pager", EXPOSURE_MAX]).arg(&path));
+            assert!(ok && said.contains("Overall exposure level"), "{said}");
+        }
+    });
+}
+
+/// What runs in the container once all is up. Each part is killed, and restarted in order, while nginx is under load.
+const JOB: &str = r#"
+set -eu
+main_pid() { systemctl show --property=MainPID --value "$1"; }
+stat -c '%n %U:%G %a' /run/standpipe/* /var/log/standpipe/*
+ab -q -k -n "$REQUESTS" -c 4 http://127.0.0.1/ >/load 2>&1 &
+for unit in holder reader tailer; do
+    echo "before $unit" >>/var/log/app.log
+    before=$(main_pid $unit)
+    systemctl kill --signal=KILL $unit
+    until after=$(main_pid $unit); [ "$after" != "$before" ] && systemctl is-active --quiet $unit; do sleep 0.02; done
+    systemctl reload $unit
+    systemctl restart $unit
+done
+kill -USR1 "$(cat /run/nginx.pid)"
+wait
+grep -E '^(Complete|Failed|Non-2xx)' /load
+systemctl kill --signal=ALRM reader
+until ls /var/log/standpipe/nginx-access/.hooked-* >/dev/null 2>&1; do sleep 0.02; done
+"#;
+
+const REQUESTS: usize = 20_000;
+/// How long it may take from its start to its end.
+const BOOT_SPAN: Duration = Duration::from_secs(120);
+
+/// The directory that is booted: what is not below `/usr`, which is this machine's.
+struct Root(Scratch);
+
+impl Root {
+    fn new() -> Root {
+        let scratch = Scratch::new();
+        scratch.give_to(0);
+        let root = Root(scratch);
+        for link in ["bin", "sbin", "lib", "lib64"] {
+            symlink(format!("usr/{link}"), root.0.path().join(link)).expect("a link");
+        }
+        for dir in ["usr", "proc", "sys", "dev", "tmp", "root", "var/lib/nginx", "var/log/nginx"] {
+            root.make_dir(dir);
+        }
+        let bin = format!("over{BIN}");
+        for unit in UNITS {
+            root.copy(&program::path(unit), &format!("{bin}/{unit}"));
+            set_mode(&root.0.path().join(format!("{bin}/{unit}")), 0o755);
+        }
+        root.copy(Path::new("/etc/os-release"), "etc/os-release");
+        // Not the first boot, at which systemd enables whatever a distribution has.
+        root.write("etc/machine-id", "0123456789abcdef0123456789abcdef\n");
+        root.write("etc/passwd", "root:x:0:0::/root:/bin/sh\nwww-data:x:33:33::/:/bin/sh\n");
+        root.write("etc/group", "root:x:0:\nadm:x:4:\nwww-data:x:33:\n");
+        root
+    }
+
+    fn make_dir(&self, name: &str) {
+        fs::create_dir_all(self.0.path().join(name)).expect("a directory");
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.0.path().join(name);
+        fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+        fs::write(&path, text).unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
+    }
+
+    fn copy(&self, from: &Path, name: &str) {
+        let text = fs::read(from).unwrap_or_else(|error| panic!("cannot read {}: {error}", from.display()));
+        self.write(name, "");
+        fs::write(self.0.path().join(name), text).expect("a file");
+    }
+
+    fn lines(&self, pipe: &str) -> Vec<String> {
+        let root = self.0.path().join("var/log/standpipe");
+        let output = Launch::new("reader").as_tests().args(["logs", pipe, "--logs"]).arg(root).run();
+        assert!(output.stderr.is_empty(), "{}", output.stderr);
+        String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+    }
+
+    fn said(&self, name: &str) -> String {
+        String::from_utf8_lossy(&fs::read(self.0.path().join(name)).unwrap_or_default()).into_owned()
+    }
+
+    /// systemd-nspawn with this directory.
+    fn nspawn(&self) -> Command {
+        let mut nspawn = command("systemd-nspawn");
+        nspawn.args(["--quiet", "--register=no", "--keep-unit", "--private-network", "--directory"]).arg(self.0.path());
+        nspawn.arg(format!("--overlay-ro=/usr:{}/over/usr:/usr", self.0.path().display()));
+        nspawn.stdin(Stdio::null());
+        nspawn
+    }
+
+    /// The examples as their README installs them, for nginx and for a file that the tailer follows.
+    fn install(&self) {
+        for unit in UNITS {
+            self.copy(&example(&format!("systemd/{unit}.service")), &format!("etc/systemd/system/{unit}.service"));
+        }
+        let drop_in = "nginx.service.d/standpipe.conf";
+        self.copy(&example(&format!("systemd/{drop_in}")), &format!("etc/systemd/system/{drop_in}"));
+        self.copy(&example("systemd/standpipe.sysusers"), "etc/sysusers.d/standpipe.conf");
+        self.copy(&example("systemd/standpipe.sysctl"), "etc/sysctl.d/standpipe.conf");
+        let tmpfiles =
+            read("systemd/standpipe.tmpfiles").replace("\n#p /run/standpipe/nginx", "\np /run/standpipe/nginx");
+        let app = "p /run/standpipe/app 0660 root standpipe -\n";
+        self.write("etc/tmpfiles.d/standpipe.conf", &format!("{tmpfiles}{app}"));
+        self.make_dir("etc/standpipe/pipes.d");
+        for pipe in ["nginx-access", "nginx-error", "app"] {
+            let link = self.0.path().join("etc/standpipe/pipes.d").join(pipe);
+            symlink(format!("/run/standpipe/{pipe}"), link).expect("a link");
+        }
+        let hook =
+            "hook = [\"/bin/sh\", \"-c\", \"cd /var/log/standpipe/$STANDPIPE_PIPE && : >.hooked-$STANDPIPE_LINES\"]\n";
+        self.write(
+            "etc/standpipe/pipes.d/defaults.toml",
+            &format!("logs = \"/var/log/standpipe\"\nkeep_free = \"off\"\n{hook}"),
+        );
+        self.write("etc/standpipe/pipes.d/app.toml", "stage = true\n");
+        self.write(
+            "etc/standpipe/tailer.toml",
+            "state_file = \"/var/lib/standpipe/tailer.json\"\n[[files]]\npath = \"/var/log/app.log\"\n\
+             pipe = \"/run/standpipe/app\"\nstart_at = \"beginning\"\n",
+        );
+        self.write("var/log/app.log", "");
+        let log = self.0.path().join("var/log/app.log");
+        chown(&log, Some(0), Some(4)).expect("a file of the group adm");
+        set_mode(&log, 0o640);
+        self.copy(&example("servers/nginx.conf"), "etc/nginx/nginx.conf");
+        self.write("var/www/html/index.html", "hello\n");
+        self.write(
+            "etc/systemd/system/job.target",
+            "[Unit]\nRequires=sysinit.target\nAfter=sysinit.target\nAllowIsolate=yes\n\
+             Wants=holder.service reader.service tailer.service nginx.service job.service\n",
+        );
+        self.write("job.sh", JOB);
+        self.write(
+            "etc/systemd/system/job.service",
+            &format!(
+                "[Unit]\nAfter=nginx.service tailer.service\n[Service]\nType=oneshot\nEnvironment=REQUESTS={REQUESTS}\n\
+                 ExecStart=/bin/sh /job.sh\nExecStopPost=/bin/systemctl exit\n\
+                 StandardOutput=file:/said\nStandardError=file:/said\n"
+            ),
+        );
+    }
+}
+
+/// Runs a test that boots a container. Where the machine is itself a container that may not mount, it is excused.
+fn needs_container(test: impl FnOnce(Root)) {
+    needs_root(|| {
+        needs_tool("systemd-nspawn", || {
+            let root = Root::new();
+            let (ok, said) = said(root.nspawn().arg("/bin/true"));
+            if ok {
+                test(root);
+            } else {
+                not_run::note(&format!("a machine that starts a container: {}", said.trim()));
+            }
+        });
+    });
+}
+
+#[test]
+fn a_machine_boots_with_them_and_loses_no_line_though_each_is_killed_and_all_is_shut_down() {
+    needs_tools(&["nginx", "ab"], || needs_container(boot));
+}
+
+fn boot(root: Root) {
+    root.install();
+    let out = fs::File::create(root.0.path().join("console")).expect("a file");
+    let mut boot = root.nspawn();
+    boot.args(["--boot", "systemd.unit=job.target"]).stdout(out.try_clone().expect("a descriptor")).stderr(out);
+    let mut boot = Process::start(&mut boot);
+    let ended = within(BOOT_SPAN, || boot.try_wait().is_ok_and(|status| status.is_some()));
+    let (job, console) = (root.said("said"), root.said("console"));
+    assert!(ended, "it does not shut down:\n{job}\n{console}");
+    for line in [
+        "/run/standpipe/nginx-access www-data:standpipe 660",
+        "/run/standpipe/app root:standpipe 660",
+        "/run/standpipe/app.stage standpipe:standpipe 660",
+        "/var/log/standpipe/nginx-access standpipe:standpipe 2750",
+        "Failed requests:        0",
+    ] {
+        assert!(job.lines().any(|said| said == line), "{line}:\n{job}\n{console}");
+    }
+    let mut access = root.lines("nginx-access");
+    assert_eq!(access.len(), REQUESTS, "{job}");
+    access.sort_unstable();
+    access.dedup();
+    assert_eq!(access.len(), REQUESTS, "each line is there once");
+    assert_eq!(root.lines("app"), ["before holder", "before reader", "before tailer"], "{job}");
+}
+
+#[test]
+fn what_a_user_has_to_choose_is_commented_out() {
+    let active = |name: &str| {
+        let text = read(name);
+        let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(active("systemd/standpipe.sysctl"), [] as [&str; 0]);
+    assert_eq!(active("systemd/standpipe.tmpfiles"), ["d /run/standpipe 0755 standpipe standpipe -"]);
+}
