@@ -1,4 +1,5 @@
 //! The examples, run as they stand, with the real supervisors and servers: nothing here is mocked, and every line counts.
 
 mod example;
+mod supervised;
 mod systemd;

@@ -1,0 +1,209 @@
+//! `examples/s6` and `examples/runit` under the real supervisors: a service with its logger, and a FIFO with holder and
+//! reader. Each is restarted and killed again and again, and not a line is lost or repeated.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::example::{copy, example, read, rounds};
+use standpipe_tests::deadline::until;
+use standpipe_tests::not_run;
+use standpipe_tests::privilege::{give, needs_tools};
+use standpipe_tests::process::{Process, command};
+use standpipe_tests::scratch::{KEEP_ALL, Scratch, set_mode};
+use standpipe_tests::stored::stream_of;
+use standpipe_tests::traffic::{Check, Writer};
+
+/// A service that numbers its lines. TERM ends it after a line; the next one continues the count.
+const SERVICE: &str = r#"#!/bin/sh
+cd "${0%/*}"
+line=$(cat count)
+trap 'stop=yes' TERM
+while [ -z "$stop" ]; do
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        echo "line $line"
+        line=$((line + 1))
+    done
+    sleep 0.002
+done
+echo "$line" >count
+"#;
+
+#[derive(Clone, Copy, Debug)]
+enum Supervisor {
+    S6,
+    Runit,
+}
+
+/// A supervision tree with the example's services.
+struct Tree {
+    supervisor: Supervisor,
+    scratch: Scratch,
+    services: PathBuf,
+    process: Process,
+}
+
+impl Tree {
+    fn start(supervisor: Supervisor) -> Tree {
+        let scratch = Scratch::new();
+        scratch.pipe("app");
+        scratch.write_policy("defaults.toml", &format!("logs = \"{}\"\n{KEEP_ALL}", scratch.logs().display()));
+        let [bin, _log] = ["bin", "log"].map(|name| scratch.make_dir(name));
+        for (name, text) in [("myservice", SERVICE), ("count", "0\n")] {
+            fs::write(bin.join(name), text).expect("a file");
+            give(&bin.join(name));
+        }
+        set_mode(&bin.join("myservice"), 0o755);
+        let services = scratch.path().join("service");
+        let (examples, program) = match supervisor {
+            Supervisor::S6 => ("s6/service", "s6-svscan"),
+            Supervisor::Runit => ("runit", "runsvdir"),
+        };
+        copy(examples, &services, &scratch);
+        let said = fs::File::create(scratch.path().join("said")).expect("a file");
+        let mut scan = command(program);
+        scan.arg(&services).stdin(Stdio::null()).stdout(said.try_clone().expect("a descriptor")).stderr(said);
+        let process = Process::start(&mut scan);
+        let tree = Tree { supervisor, scratch, services, process };
+        for service in ["holder", "reader", "myservice/log"] {
+            until(&format!("{service} is ready:\n{}", tree.said()), || tree.is_ready(service));
+        }
+        tree
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(self.scratch.path().join("said")).unwrap_or_default()
+    }
+
+    /// Runs a tool of the supervisor to its end, which is success.
+    fn run(&self, tool: &str, args: &[&str], service: &str) {
+        let mut control = command(tool);
+        let output = control.args(args).arg(self.services.join(service)).output().expect("a tool");
+        assert!(output.status.success(), "{tool} {args:?} {service}: {output:?}\n{}", self.said());
+    }
+
+    fn is_ready(&self, service: &str) -> bool {
+        let (tool, args) = match self.supervisor {
+            Supervisor::S6 => ("s6-svwait", ["-U", "-t", "1000"].as_slice()),
+            // Not `check`, which is content with a service that is down.
+            Supervisor::Runit => ("sv", ["-w", "1", "start"].as_slice()),
+        };
+        let mut asked = command(tool);
+        asked.args(args).arg(self.services.join(service)).stdout(Stdio::null()).stderr(Stdio::null());
+        asked.status().is_ok_and(|status| status.success())
+    }
+
+    /// Ends it by TERM, and waits for the next one.
+    fn restart(&self, service: &str) {
+        match self.supervisor {
+            Supervisor::S6 if service == "myservice" => self.run("s6-svc", &["-wr", "-T", "60000", "-r"], service),
+            Supervisor::S6 => self.run("s6-svc", &["-wR", "-T", "60000", "-r"], service),
+            Supervisor::Runit => self.run("sv", &["-w", "60", "restart"], service),
+        }
+    }
+
+    /// Kills it, and waits until the next one is ready.
+    fn kill(&self, service: &str) {
+        match self.supervisor {
+            Supervisor::S6 => self.run("s6-svc", &["-wR", "-T", "60000", "-k"], service),
+            Supervisor::Runit => {
+                let pid = || fs::read_to_string(self.services.join(service).join("supervise/pid")).unwrap_or_default();
+                until(&format!("{service} runs"), || !pid().trim().is_empty());
+                let before = pid();
+                let killed: i32 = before.trim().parse().expect("a service that runs");
+                kill(Pid::from_raw(killed), Signal::SIGKILL).expect("a process of ours");
+                let is_next = || !pid().trim().is_empty() && pid() != before && self.is_ready(service);
+                until(&format!("{service} is there again"), is_next);
+            }
+        }
+    }
+
+    /// Ends all of it as a machine does that goes down: the service first, then its logger at the end of its input.
+    fn stop(mut self) -> Scratch {
+        match self.supervisor {
+            Supervisor::S6 => self.run("s6-svscanctl", &["-t"], ""),
+            Supervisor::Runit => {
+                kill(Pid::from_raw(self.process.id() as i32), Signal::SIGHUP).expect("a process of ours");
+            }
+        }
+        until("all has ended", || self.process.try_wait().is_ok_and(|status| status.is_some()));
+        self.scratch
+    }
+}
+
+fn numbers(log: &Path) -> Vec<u64> {
+    let stream = String::from_utf8(stream_of(log)).expect("ASCII");
+    let number = |line: &str| line.split_once(" line ").and_then(|(_stamp, number)| number.parse().ok());
+    stream.lines().map(|line| number(line).unwrap_or_else(|| panic!("{line} is torn"))).collect()
+}
+
+fn each_is_restarted_and_killed(supervisor: Supervisor) {
+    let tree = Tree::start(supervisor);
+    let writer = Writer::start(&tree.scratch.run("app"), 1, None, Duration::from_micros(200));
+    thread::scope(|scope| {
+        scope.spawn(|| (0..rounds()).for_each(|_| tree.restart("myservice")));
+        scope.spawn(|| {
+            for _ in 0..rounds() {
+                tree.restart("myservice/log");
+                tree.kill("myservice/log");
+            }
+        });
+        for _ in 0..rounds() {
+            tree.kill("reader");
+            tree.kill("holder");
+        }
+    });
+    // The server first, then reader and holder.
+    let written = writer.stop();
+    assert!(written.error.is_none(), "{written:?}");
+    let scratch = tree.stop();
+    let count: u64 =
+        fs::read_to_string(scratch.path().join("bin/count")).expect("a count").trim().parse().expect("a number");
+    let numbers = numbers(&scratch.path().join("log/myservice"));
+    assert!(numbers.iter().copied().eq(0..count), "{} lines of {count}", numbers.len());
+    let mut check = Check::new();
+    check.feed(&stream_of(&scratch.logs().join("app")));
+    let tally = check.finish(&[(1, written.lines)]);
+    assert!(tally.is_whole() && tally.found == written.lines, "{tally:?} of {}", written.lines);
+    println!("{supervisor:?}: {} rounds, {count} lines by a logger, {} through a FIFO", rounds(), written.lines);
+}
+
+#[test]
+fn under_s6_no_line_is_lost_or_repeated_though_each_part_is_restarted_and_killed() {
+    needs_tools(&["s6-svscan", "execlineb"], || each_is_restarted_and_killed(Supervisor::S6));
+}
+
+#[test]
+fn under_runit_no_line_is_lost_or_repeated_though_each_part_is_restarted_and_killed() {
+    needs_tools(&["runsvdir"], || each_is_restarted_and_killed(Supervisor::Runit));
+}
+
+/// s6-rc is in no Debian 12: what its compiler would check first is checked here.
+#[test]
+fn the_s6_rc_sources_are_consistent_and_compile_where_s6_rc_is() {
+    let content = |name: &str| read(&format!("s6/rc/{name}")).trim().to_owned();
+    for service in ["holder", "reader", "myservice", "myservice-log"] {
+        assert_eq!(content(&format!("{service}/type")), "longrun");
+        if service != "myservice" {
+            assert_eq!(content(&format!("{service}/notification-fd")), "3", "{service}");
+        }
+    }
+    assert_eq!(content("myservice/producer-for"), "myservice-log");
+    assert_eq!(content("myservice-log/consumer-for"), "myservice");
+    assert!(example("s6/rc/reader/dependencies.d/holder").exists());
+    for (same, as_this) in [("holder", "holder"), ("myservice", "myservice"), ("myservice-log", "myservice/log")] {
+        assert_eq!(read(&format!("s6/rc/{same}/run")), read(&format!("s6/service/{as_this}/run")), "{same}");
+    }
+    let scratch = Scratch::new();
+    let mut compile = command("s6-rc-compile");
+    let output = compile.arg(scratch.path().join("db")).arg(example("s6/rc")).output().expect("a program");
+    match output.status.code() {
+        Some(126 | 127) => not_run::note("s6-rc-compile, which Debian 12 lacks, to compile the sources"),
+        code => assert_eq!(code, Some(0), "{output:?}"),
+    }
+}
