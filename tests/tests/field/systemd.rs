@@ -214,13 +214,13 @@ impl Root {
 }
 
 /// Runs a test that boots a container. Where the machine is itself a container that may not mount, it is excused.
-fn needs_container(test: impl FnOnce(Root)) {
+fn needs_container(test: impl FnOnce(&Root)) {
     needs_root(|| {
         needs_tool("systemd-nspawn", || {
             let root = Root::new();
             let (ok, said) = said(root.nspawn().arg("/bin/true"));
             if ok {
-                test(root);
+                test(&root);
             } else {
                 not_run::note(&format!("a machine that starts a container: {}", said.trim()));
             }
@@ -233,7 +233,7 @@ fn a_machine_boots_with_them_and_loses_no_line_though_each_is_killed_and_all_is_
     needs_tools(&["nginx", "ab"], || needs_container(boot));
 }
 
-fn boot(root: Root) {
+fn boot(root: &Root) {
     root.install();
     let out = fs::File::create(root.0.path().join("console")).expect("a file");
     let mut boot = root.nspawn();
