@@ -1,4 +1,4 @@
-//! Measurements of standpipe, beside its peers. Each subcommand prints one table, as the README has it.
+//! Measurements of standpipe, beside its peers. Each subcommand prints one table, as docs/measured.md has it.
 //!
 //! Flags only. Behind them: [`drain`], [`cost`], [`latency`] with [`burst`], [`scale`] and [`kill`] measure the reader,
 //! [`follow`] with [`catch_up`], [`live`] and [`crowd`] the tailer, [`search`] reading back; [`sinks`], [`followers`], [`rotations`], [`tally`],

@@ -1,4 +1,4 @@
-//! Tables and figures as a README takes them: Markdown, aligned, whole in one piece.
+//! Tables and figures as docs/measured.md takes them: Markdown, aligned, whole in one piece.
 
 use std::fmt;
 

@@ -1,6 +1,5 @@
-//! What the README tells people to paste, install or copy does what it says.
+//! What README and the pages of docs/ tell people to paste, install or copy does what it says.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -15,16 +14,24 @@ use standpipe_tests::process::command;
 use standpipe_tests::program;
 use standpipe_tests::scratch::{Scratch, set_mode};
 
-const README: &str = include_str!("../../../README.md");
+use crate::documentation::pages;
 
-/// The blocks of code in a language, in their order.
-fn blocks(language: &str) -> Vec<&'static str> {
-    let fenced = README.split("```").skip(1).step_by(2);
-    fenced.filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n')).collect()
+const README: &str = include_str!("../../../README.md");
+const TMPFILES: &str = include_str!("../../../examples/systemd/standpipe.tmpfiles");
+/// A newcomer reads it to its end.
+const README_WORDS_MAX: usize = 2500;
+
+/// The blocks of code in a language, of all pages, in their order.
+fn blocks(language: &str) -> Vec<String> {
+    let of_page = |(_, text): (PathBuf, String)| -> Vec<String> {
+        let fenced = text.split("```").skip(1).step_by(2);
+        fenced.filter_map(|block| Some(block.strip_prefix(language)?.strip_prefix('\n')?.to_owned())).collect()
+    };
+    pages().into_iter().flat_map(of_page).collect()
 }
 
 /// The one that has this in it.
-fn block(language: &str, part: &str) -> &'static str {
+fn block(language: &str, part: &str) -> String {
     let mut found = blocks(language).into_iter().filter(|block| block.contains(part));
     let (Some(block), None) = (found.next(), found.next()) else { panic!("not one {language} block with {part}") };
     block
@@ -48,12 +55,19 @@ fn text(output: &Output) -> String {
 }
 
 #[test]
+fn the_readme_is_short() {
+    let words = README.split_whitespace().count();
+    assert!(words <= README_WORDS_MAX, "README.md has {words} words");
+}
+
+#[test]
 fn a_first_pipe_by_hand_is_read_and_archived_as_pasted() {
     let scratch = Scratch::new();
     let pasted = block("sh", "mkfifo -m 0660 ../run/app");
     let (build, rest) = pasted.split_once('\n').unwrap();
     assert_eq!(build, "cargo build --release && export PATH=$PWD/target/release:$PATH");
-    assert!(README.contains("`kill %1 %2` stops both"));
+    let told = README.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(told.contains("`kill %1 %2` stops both"));
     let script = format!(
         "{rest}\nfor _ in $(seq 200); do ls ../logs/app | grep -q zst && break; sleep 0.1; done
          echo then; ls ../logs/app; holder check >/dev/null; echo check $?
@@ -82,8 +96,10 @@ fn what_reads_and_follows_runs_line_by_line() {
                 cp -r log/standpipe/app some/log/directory; cp log/app.log a.log; cp log/app.log b.log";
     let output = run(&format!("mkdir log/standpipe && {fill}"), scratch.path(), Path::new("/usr/bin"));
     assert_eq!(output.code, 0, "{output:?}");
-    let reading = block("sh", "reader logs app     ").lines();
-    for line in reading.chain(block("sh", "tailer --batch").lines()) {
+    let can_run = |line: &str| ["reader logs ", "tailer ", "zstdcat "].iter().any(|begin| line.starts_with(begin));
+    let reading: Vec<_> = blocks("sh").into_iter().filter(|block| block.lines().all(can_run)).collect();
+    assert!(reading.len() >= 3, "{reading:?}");
+    for line in reading.iter().flat_map(|block| block.lines()) {
         // What follows does so until it is stopped.
         let quoted = line.replace("/var/log", &logs.display().to_string()).replace('\'', "'\\''");
         let script = format!("export STANDPIPE_LOGS={}/standpipe; timeout 1 bash -c '{quoted}'", logs.display());
@@ -173,7 +189,7 @@ mkdir -p "${to%/*}" && cp "$3" "$to"
 fn the_hook_gives_no_two_archives_one_key_and_each_archive_only_one() {
     let scratch = Scratch::new();
     let tools = scratch.make_dir("tools");
-    for (name, script) in [("rclone", RCLONE), ("upload.sh", block("sh", "exec rclone"))] {
+    for (name, script) in [("rclone", RCLONE), ("upload.sh", &block("sh", "exec rclone"))] {
         fs::write(tools.join(name), script).unwrap();
         set_mode(&tools.join(name), 0o755);
     }
@@ -206,44 +222,6 @@ fn the_hook_gives_no_two_archives_one_key_and_each_archive_only_one() {
     assert_eq!(stored(), lines);
 }
 
-/// The files of the systemd block, by their paths.
-fn units() -> BTreeMap<&'static str, String> {
-    let mut files: BTreeMap<&str, String> = BTreeMap::new();
-    let mut path = "";
-    for line in block("ini", "Type=notify").lines() {
-        match line.strip_prefix("# ") {
-            Some(comment) => path = comment.split(';').next().unwrap_or(comment),
-            None => files.entry(path).or_default().extend([line, "\n"]),
-        }
-    }
-    files
-}
-
-#[test]
-fn the_units_are_what_systemd_takes() {
-    needs_tool("systemd-analyze", || {
-        let scratch = Scratch::new();
-        let units: Vec<_> = units()
-            .into_iter()
-            .filter(|(path, _)| path.starts_with("/etc/systemd/system/") && !path.contains(".d/"))
-            .collect();
-        assert_eq!(units.len(), 3);
-        let mut paths = Vec::new();
-        for (path, unit) in units {
-            let unit = unit.replace("/usr/local/bin", &programs().display().to_string());
-            for line in ["Type=notify", "User=standpipe", "WantedBy=multi-user.target"] {
-                assert!(unit.contains(&format!("\n{line}\n")), "{path}: {line}");
-            }
-            paths.push(scratch.path().join(Path::new(path).file_name().unwrap()));
-            fs::write(paths.last().unwrap(), unit).unwrap();
-        }
-        let output = command("systemd-analyze").args(["verify", "--man=no"]).args(&paths).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        let ours: Vec<_> = said.lines().filter(|line| line.contains(scratch.path().to_str().unwrap())).collect();
-        assert!(output.status.success() && ours.is_empty(), "{said}");
-    });
-}
-
 #[test]
 fn the_files_of_tmpfiles_d_leave_each_fifo_to_its_server_also_the_second_time() {
     needs_root(|| {
@@ -252,9 +230,10 @@ fn the_files_of_tmpfiles_d_leave_each_fifo_to_its_server_also_the_second_time() 
             let etc = scratch.make_dir("etc");
             fs::create_dir_all(scratch.path().join("etc/tmpfiles.d")).unwrap();
             let user = |name: &str, id: u32| format!("{name}:x:{id}:{id}::/:/bin/sh\n");
-            fs::write(etc.join("passwd"), user("root", 0) + &user("standpipe", 990) + &user("app", 991)).unwrap();
-            fs::write(etc.join("group"), "root:x:0:\nstandpipe:x:990:\napp:x:991:\n").unwrap();
-            fs::write(etc.join("tmpfiles.d/standpipe.conf"), &units()["/etc/tmpfiles.d/standpipe.conf"]).unwrap();
+            fs::write(etc.join("passwd"), user("root", 0) + &user("standpipe", 990) + &user("www-data", 991)).unwrap();
+            fs::write(etc.join("group"), "root:x:0:\nstandpipe:x:990:\nwww-data:x:991:\n").unwrap();
+            let nginx = TMPFILES.replace("#p /run/standpipe/nginx-access", "p /run/standpipe/nginx-access");
+            fs::write(etc.join("tmpfiles.d/standpipe.conf"), nginx).unwrap();
             // Owned by root, as a system's are: systemd-tmpfiles distrusts others.
             for dir in ["", "etc", "etc/tmpfiles.d", "run"] {
                 std::os::unix::fs::chown(scratch.path().join(dir), Some(0), Some(0)).unwrap();
@@ -270,7 +249,7 @@ fn the_files_of_tmpfiles_d_leave_each_fifo_to_its_server_also_the_second_time() 
                     (is.permissions().mode() & 0o7777, uid, gid)
                 };
                 assert_eq!(is("run/standpipe"), (0o755, 990, 990));
-                assert_eq!(is("run/standpipe/app"), (0o660, 991, 990));
+                assert_eq!(is("run/standpipe/nginx-access"), (0o660, 991, 990));
             }
         });
     });
@@ -279,12 +258,12 @@ fn the_files_of_tmpfiles_d_leave_each_fifo_to_its_server_also_the_second_time() 
 #[test]
 fn scripts_have_the_shell_s_grammar_and_configurations_are_taken() {
     for script in blocks("sh").into_iter().filter(|script| !script.contains("execlineb")) {
-        let checked = command("bash").args(["-n", "-c", script]).stdin(Stdio::null()).output().unwrap();
+        let checked = command("bash").args(["-n", "-c", &script]).stdin(Stdio::null()).output().unwrap();
         assert!(checked.status.success() && checked.stderr.is_empty(), "{script}\n{checked:?}");
     }
     let scratch = Scratch::new();
     let stateless = block("toml", "[[spool]]");
-    let config = format!("{}\n{stateless}", block("toml", "state_file"));
+    let config = format!("{}\n{stateless}", block("toml", "# /etc/standpipe/tailer.toml"));
     for dir in ["var/lib/standpipe", "var/spool/standpipe/jobs/done", "run/standpipe"] {
         fs::create_dir_all(scratch.path().join(dir)).unwrap();
     }
