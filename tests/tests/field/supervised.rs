@@ -35,21 +35,22 @@ echo "$line" >count
 "#;
 
 #[derive(Clone, Copy, Debug)]
-enum Supervisor {
+pub enum Supervisor {
     S6,
     Runit,
 }
 
-/// A supervision tree with the example's services.
-struct Tree {
+/// A supervision tree with the example's services, and the pipe `app`.
+pub struct Tree {
     supervisor: Supervisor,
-    scratch: Scratch,
-    services: PathBuf,
+    pub scratch: Scratch,
+    pub services: PathBuf,
     process: Process,
 }
 
 impl Tree {
-    fn start(supervisor: Supervisor) -> Tree {
+    /// Starts it and waits until all are ready.
+    pub fn start(supervisor: Supervisor) -> Tree {
         let scratch = Scratch::new();
         scratch.pipe("app");
         scratch.write_policy("defaults.toml", &format!("logs = \"{}\"\n{KEEP_ALL}", scratch.logs().display()));
@@ -124,7 +125,7 @@ impl Tree {
     }
 
     /// Ends all of it as a machine does that goes down: the service first, then its logger at the end of its input.
-    fn stop(mut self) -> Scratch {
+    pub fn stop(mut self) -> Scratch {
         match self.supervisor {
             Supervisor::S6 => self.run("s6-svscanctl", &["-t"], ""),
             Supervisor::Runit => {
@@ -132,6 +133,15 @@ impl Tree {
             }
         }
         until("all has ended", || self.process.try_wait().is_ok_and(|status| status.is_some()));
+        // runsvdir does not wait for its children, which have been sent TERM.
+        let has_ended = |service: &str| {
+            let mut status = command("sv");
+            let output = status.arg("status").arg(self.services.join(service)).output().expect("a tool");
+            !output.status.success()
+        };
+        if matches!(self.supervisor, Supervisor::Runit) {
+            until("each has ended", || ["myservice", "reader", "holder"].into_iter().all(has_ended));
+        }
         self.scratch
     }
 }
