@@ -161,7 +161,8 @@ fn the_logs_of_svlogd_s6_log_and_multilog_are_brought_along_packed_or_not() {
                 input.write_all(line.as_bytes()).expect("it reads");
                 expected.push_str(&line);
             }
-            until("it runs", || fs::metadata(dir.join("current")).is_ok_and(|current| current.len() > 0));
+            let has_rotated = || files(&dir).iter().any(|name| name.starts_with('@'));
+            until("it is at work", has_rotated);
             refused(as_logger(script("migrate").arg(&dir)), "another logger is running");
             drop(input);
             until("it has ended", || logger.try_wait().is_ok_and(|status| status.is_some()));
