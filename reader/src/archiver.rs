@@ -36,7 +36,7 @@ pub fn start(queue: &ArchiveQueue, root: Dir) -> Result<()> {
         sys::lower_thread_priority();
         match Writer::new() {
             Ok(writer) => {
-                let tools = Tools { writer, pairs: Pairs::default() };
+                let tools = Tools { writer, pairs: Pairs::default(), room: None };
                 let expirer = Expirer::new(queue.clone());
                 Archiver { expirer, queue, root, tools, spare, looked: BTreeSet::new() }.work();
             }
@@ -108,8 +108,15 @@ impl Archiver {
     /// Archives the oldest sealed segment of a log, and lets go what the limits ask for. What waits still.
     fn tend_log(&mut self, lane: &OsStr, dir: &Dir, order: &Order, archive: bool) -> Result<Backlog> {
         let mut done = self.archive(dir, order, archive);
-        if is_no_room(&done) && self.spare.let_go() {
+        if is_no_room(&done)
+            && let Some(room) = self.spare.take_for(dir, order.upkeep.mode)
+        {
+            // What the archive leaves room for is put by again first.
+            let _claim = self.queue.claim_room();
+            self.tools.room = Some(room);
             done = self.archive(dir, order, archive);
+            self.tools.room = None;
+            self.spare.put_by(&self.root);
         }
         self.spare.put_by(&self.root);
         // Those that readers before us left to do, too.

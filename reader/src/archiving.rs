@@ -52,6 +52,8 @@ pub struct Tools {
     pub writer: Writer,
     /// Knows the parts that have both files.
     pub pairs: Pairs,
+    /// A file without a name that has room for the next archive.
+    pub room: Option<File>,
 }
 
 /// One turn: archives the oldest segment before `active` that waits. What waited, that one included, and still does.
@@ -79,7 +81,7 @@ pub fn archive_next(
         let tells_nuls = listing.is_of_earlier_boot(name);
         let how = How { others_wait: how.others_wait || left.parts > 0, tells_nuls, ..how };
         let begins_inside = line_end::part_before_is_open(dir, &listing, name);
-        match archive_part(dir, name, *files, begins_inside, how, &mut tools.writer) {
+        match archive_part(dir, name, *files, begins_inside, how, tools) {
             // Somebody writes this one; the next need not wait for that.
             Err(error) if error.errno().is_none() => refused = refused.or(Some(error)),
             Err(error) => return Err(error),
@@ -157,7 +159,7 @@ fn archive_part(
     files: Files,
     begins_inside: bool,
     how: How,
-    writer: &mut Writer,
+    tools: &mut Tools,
 ) -> Result<()> {
     let segment_name = name.file(PartKind::Segment);
     let path = dir.path_of(&segment_name);
@@ -174,15 +176,22 @@ fn archive_part(
         Level::Auto => auto_level(metadata.len(), guess.last_ns.saturating_sub(guess.birth_ns), how.others_wait),
         Level::Fixed(level) => level,
     };
-    let (file, unfinished) = new_file(dir, name, how.mode)?;
+    let (file, unfinished) = match tools.room.take() {
+        Some(file) => (file, None),
+        None => new_file(dir, name, how.mode)?,
+    };
     let mut out = Out { file: &file, at: 0 };
     let mut source = Source { file: &segment, nuls: how.tells_nuls.then(Runs::default) };
     let spec = Spec { level, begins_inside, marks, guess };
-    let summary = writer.write(&mut source, &mut out, spec).cannot("archive", &path)?;
+    let summary = tools.writer.write(&mut source, &mut out, spec).cannot("archive", &path)?;
+    let archive_bytes = out.at;
     let now = segment.metadata().cannot("look at", &path)?;
     let is_same = |now: &Metadata| now.len() == metadata.len() && now.modified().ok() == metadata.modified().ok();
     if summary.raw_bytes != metadata.len() || !is_same(&now) || disk::is_written(&segment) {
         return Err(Error::because("archive", path, "it changed meanwhile"));
+    }
+    if file.metadata().cannot("look at the archive of", &path)?.len() > archive_bytes {
+        disk::set_len(&file, archive_bytes).cannot("cut the archive of", &path)?;
     }
     disk::set_modified(&file, summary.last_ns).cannot("set the time of the archive of", &path)?;
     if how.has_hook {

@@ -359,6 +359,10 @@ impl Drain {
         match self.slots[index].lane.retry_at() {
             None => return true,
             Some(at) if at > now => return false,
+            Some(_) if self.slots[index].lane.leaves_room(now) => {
+                self.agenda.wake_at(self.slots[index].lane.retry_at(), index);
+                return false;
+            }
             Some(_) => {}
         }
         match self.attach(index).and_then(|()| self.slots[index].lane.settle_held()) {

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -85,6 +86,18 @@ struct Shared {
     pipes: Mutex<Option<Pipes>>,
     /// Whether ages can be told.
     clock: Mutex<ClockWatch>,
+    /// The archiver needs what room there is.
+    is_room_claimed: AtomicBool,
+}
+
+/// As long as it is held, no lane that waits for room tries again.
+#[derive(Debug)]
+pub struct RoomClaim(Arc<Shared>);
+
+impl Drop for RoomClaim {
+    fn drop(&mut self) {
+        self.0.is_room_claimed.store(false, Ordering::Release);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -191,6 +204,17 @@ impl ArchiveQueue {
         }
         drop(state);
         self.shared.changed.notify_all();
+    }
+
+    /// Claims the room that is let go next for the archiver.
+    pub fn claim_room(&self) -> RoomClaim {
+        self.shared.is_room_claimed.store(true, Ordering::Release);
+        RoomClaim(Arc::clone(&self.shared))
+    }
+
+    /// Whether whoever waits for room is to wait longer.
+    pub fn is_room_claimed(&self) -> bool {
+        self.shared.is_room_claimed.load(Ordering::Acquire)
     }
 
     /// Says which pipes there are, held or not. Logs in the root of no such name, and of no lane, go on expiring as

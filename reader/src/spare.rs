@@ -1,15 +1,16 @@
 //! A little room put by for the archiver.
 //!
 //! Lanes fill a disk to its last byte with plain segments, and then there would be no room for the archives that would
-//! make plenty. So some of it lies in a file without a name, which is let go when an archive does not fit: lanes that
-//! wait for room try again so much later that the archiver comes first. A convenience: where it cannot be had, the
-//! archiver waits for room like everybody else.
+//! make plenty. So some of it lies in a file without a name: where an archive does not fit it is written into that file,
+//! so that nobody takes the room meanwhile. Lanes that wait for room do not try again before as much is put by again. A
+//! convenience: where it cannot be had, the archiver waits for room like everybody else.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 
 use nix::fcntl::{FallocateFlags, fallocate};
 
-use crate::disk::{Dir, FileMode};
+use crate::disk::{self, Dir, FileMode};
 
 /// Most of it: enough for the archive of a segment of 64 MiB, as logs go.
 const SPARE_BYTES_MAX: u64 = 8 << 20;
@@ -30,9 +31,12 @@ impl Spare {
         }
     }
 
-    /// Lets it go. `false`: there was none.
-    pub fn let_go(&mut self) -> bool {
-        self.file.take().is_some()
+    /// The file, for an archive in `dir`. `None`: there is none, or it is none for that directory.
+    pub fn take_for(&mut self, dir: &Dir, mode: FileMode) -> Option<File> {
+        let is_beside = |file: &File| Some(file.metadata().ok()?.dev() == dir.identity().ok()?.dev);
+        let file = self.file.take_if(|file| is_beside(file) == Some(true))?;
+        disk::set_mode(&file, mode).ok()?;
+        Some(file)
     }
 }
 

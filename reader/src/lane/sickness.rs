@@ -15,12 +15,16 @@ const RETRY_SPAN: Duration = Duration::from_secs(1);
 const RETRY_SPAN_MAX: Duration = Duration::from_secs(30);
 /// The wait for room: the archiver has been asked to make some, and a try costs little.
 const ROOM_SPAN: Duration = Duration::from_millis(500);
+/// The same while the archiver needs what there is.
+const CLAIM_SPAN: Duration = Duration::from_millis(50);
 
 /// A failure that lasts.
 #[derive(Debug)]
 pub(super) struct Sick {
     retry_at: Instant,
     wait: Duration,
+    /// What it waits for is room.
+    lacks_room: bool,
     /// The mailbox with the chunk that could not be put.
     holding: Option<Mailbox>,
 }
@@ -29,6 +33,12 @@ impl Lane {
     /// When it is worth trying again. `None`: it is well.
     pub fn retry_at(&self) -> Option<Instant> {
         self.sick.as_ref().map(|sick| sick.retry_at)
+    }
+
+    /// Waits on if it waits for room that the archiver needs first; `false`: it does not.
+    pub fn leaves_room(&mut self, now: Instant) -> bool {
+        let waits_on = |sick: &&mut Sick| sick.lacks_room && self.queue.is_room_claimed();
+        self.sick.as_mut().filter(waits_on).map(|sick| sick.retry_at = now + CLAIM_SPAN).is_some()
     }
 
     /// A chunk waits to be put; until then the part must stay as it is.
@@ -54,7 +64,7 @@ impl Lane {
             // The next try begins with the log directory as it is then: this one may have been removed.
             self.log = None;
         }
-        self.sick = Some(Sick { retry_at: now + wait, wait, holding });
+        self.sick = Some(Sick { retry_at: now + wait, wait, lacks_room: error.is_no_room(), holding });
     }
 
     /// Tries again to put the chunk that is held. Gives back its mailbox, settled.

@@ -2,6 +2,7 @@
 //! it goes on by itself when there is room.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use standpipe_tests::daemon::Daemon;
 use standpipe_tests::deadline::{until, within};
 use standpipe_tests::mounts::Mounted;
 use standpipe_tests::pipe::queued;
-use standpipe_tests::privilege::needs_root;
+use standpipe_tests::privilege::{needs_root, needs_seams};
 use standpipe_tests::scratch::set_mode;
 use standpipe_tests::stored::stream_of;
 use standpipe_tests::traffic::{Check, Tally, Writer, length, line};
@@ -94,6 +95,36 @@ fn r41_with_the_default_limits_a_full_disk_keeps_the_newest_and_tells_what_went(
         assert!(kept < LINES && !reader.lines_with(": removed ").is_empty(), "{kept}: {}", reader.stderr());
         assert!(reader.lines_with(": removed ").iter().all(|line| line.contains("(keep_free ")));
         stop(reader);
+    });
+}
+
+#[test]
+fn the_room_put_by_for_archives_is_taken_by_nobody_else() {
+    const LINES: u64 = 40_000;
+    needs_root(|| {
+        needs_seams(|| {
+            let bench = Bench::new();
+            bench.scratch.write_policy("defaults.toml", "rotate_size = \"256KiB\"");
+            bench.faults("ENOSPC archive-read 1 1\ndelay archive-read 300\n");
+            let _disk = Mounted::tmpfs(&bench.scratch.logs(), "size=4m");
+            let fifo = bench.scratch.pipe("app");
+            let _pipe = hold(&fifo);
+            let reader = bench.traced_reader().start();
+            let writer = Writer::start(&fifo, 1, Some(LINES), Duration::ZERO);
+            until("the first archive is begun", || bench.passes("archive-read") > 0);
+            let others = bench.scratch.logs().join(".others");
+            let mut filler = fs::File::create(&others).unwrap();
+            until("an archive, although others fill the disk", || {
+                while filler.write_all(&[0; 4096]).is_ok() {}
+                !files_ending(&bench.log("app"), ".zst").is_empty()
+            });
+            bench.faults("");
+            fs::remove_file(others).unwrap();
+            drop(filler);
+            let written = writer.join();
+            assert!(written.error.is_none() && written.lines == LINES, "{written:?}");
+            stop(reader);
+        });
     });
 }
 
