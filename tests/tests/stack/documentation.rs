@@ -3,12 +3,16 @@
 //! `UPDATE_DOCS=1 cargo test -p standpipe-tests --test stack documentation` rewrites what the programs print.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
+use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use nix::sys::signal::Signal;
 use standpipe_tests::daemon::{Launch, Output};
-use standpipe_tests::privilege::needs_tool;
+use standpipe_tests::deadline::until;
+use standpipe_tests::pipe::open_writer;
+use standpipe_tests::privilege::{give, needs_tool};
 use standpipe_tests::program;
 use standpipe_tests::scratch::Scratch;
 
@@ -156,4 +160,57 @@ fn old_logs_come_first_and_in_their_order_in_the_new_log() {
             }
         });
     });
+}
+
+/// The commands of a page that begin so, with the paths of a scratch directory, and without those that signal by name.
+fn commands_of(page: &str, begin: &str, scratch: &Scratch) -> String {
+    let text = fs::read_to_string(project().join("docs").join(page)).unwrap();
+    let (_, rest) = text.split_once(&format!("```sh\n{begin}")).expect(begin);
+    let block = format!("set -e\n{begin}{}", rest.split("```").next().unwrap_or_default());
+    let commands = block.lines().filter(|line| !line.starts_with("pkill ")).collect::<Vec<_>>().join("\n");
+    let (pipes, logs) = (scratch.pipes().display().to_string(), scratch.logs().display().to_string());
+    let commands = commands.replace("/etc/standpipe/pipes.d", &pipes).replace("/var/log/standpipe", &logs);
+    commands.replace("/srv/logs", &scratch.path().join("moved").display().to_string())
+}
+
+#[test]
+fn a_pipe_is_renamed_with_its_log_and_a_log_root_moved_while_servers_write_on() {
+    let scratch = Scratch::new();
+    let fifo = scratch.pipe("app");
+    let logs = format!("logs = \"{}\"\n", scratch.logs().display());
+    for (file, toml) in [("defaults.toml", logs.as_str()), ("app.toml", "rotate_size = \"1KiB\"\n")] {
+        give(&scratch.write_policy(file, toml));
+    }
+    let holder = Launch::new("holder").arg(scratch.pipes()).start();
+    let mut reader = Launch::new("reader").arg(scratch.pipes()).start();
+    let mut server = open_writer(&fifo, 0).unwrap();
+    let mut written = String::new();
+    let mut write = |lines: std::ops::Range<u32>| {
+        let text = lines.map(|line| format!("line {line}\n")).collect::<Vec<_>>().concat();
+        server.write_all(text.as_bytes()).unwrap();
+        written += &text;
+        written.clone()
+    };
+    let read = |root: &Path, name: &str| Launch::new("reader").args(["logs", name, "--logs"]).arg(root).run().stdout;
+    let all = write(0..500);
+    until("it is logged", || read(&scratch.logs(), "app") == all.as_bytes());
+
+    assert_eq!(reader.terminate(), 0);
+    write(500..600);
+    let output = run(&commands_of("operations.md", "cd /etc/standpipe/pipes.d", &scratch), scratch.path());
+    assert_eq!(output.code, 0, "{output:?}");
+    holder.signal(Signal::SIGHUP);
+    let mut reader = Launch::new("reader").arg(scratch.pipes()).start();
+    let all = write(600..700);
+    until("the old log goes on under the new name", || read(&scratch.logs(), "api") == all.as_bytes());
+
+    assert_eq!(reader.terminate(), 0);
+    write(700..800);
+    let output = run(&commands_of("operations.md", "cp -a /var/log/standpipe", &scratch), scratch.path());
+    assert_eq!(output.code, 0, "{output:?}");
+    let _reader = Launch::new("reader").arg(scratch.pipes()).start();
+    let all = write(800..900);
+    let moved = scratch.path().join("moved");
+    until("it goes on in the new root", || read(&moved, "api") == all.as_bytes());
+    assert!(read(&scratch.logs(), "api") != all.as_bytes(), "the old root is left as it was");
 }
