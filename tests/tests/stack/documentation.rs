@@ -9,6 +9,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
+use standpipe_common::policy::keys::KEYS;
 use standpipe_tests::daemon::{Launch, Output};
 use standpipe_tests::deadline::until;
 use standpipe_tests::pipe::open_writer;
@@ -213,4 +214,42 @@ fn a_pipe_is_renamed_with_its_log_and_a_log_root_moved_while_servers_write_on() 
     let moved = scratch.path().join("moved");
     until("it goes on in the new root", || read(&moved, "api") == all.as_bytes());
     assert!(read(&scratch.logs(), "api") != all.as_bytes(), "the old root is left as it was");
+}
+
+#[test]
+fn every_setting_that_a_page_recommends_is_accepted() {
+    let scratch = Scratch::new();
+    let is_ours = |span: &&str| {
+        let key = span.split_once(" = ").map_or("", |(key, _)| key);
+        KEYS.iter().any(|known| known.table.is_empty() && known.name == key)
+    };
+    let mut settings = BTreeSet::new();
+    for (_, text) in pages() {
+        let outside: Vec<_> = text.split("```").step_by(2).collect();
+        let spans = outside.iter().flat_map(|text| text.split('`').skip(1).step_by(2));
+        settings.extend(spans.filter(is_ours).map(str::to_owned));
+    }
+    assert!(settings.len() > 15, "{settings:?}");
+    for setting in settings {
+        let policy = scratch.write_policy("defaults.toml", &format!("{setting}\n"));
+        give(&policy);
+        let checked = Launch::new("reader").args(["--check-config", "--logs", "/logs"]).arg(scratch.pipes()).run();
+        assert_eq!(checked.code, 0, "{setting}: {checked:?}");
+    }
+}
+
+#[test]
+fn the_lines_for_log_run_take_a_service_s_output() {
+    let page = fs::read_to_string(project().join("docs/migrating.md")).unwrap();
+    let blocks = page.split("```sh\n").skip(1).filter_map(|block| block.split("```").next());
+    let lines = blocks.flat_map(str::lines).filter(|line| line.contains("reader stdin --") && !line.contains(" | "));
+    let mut count = 0;
+    for line in lines {
+        let scratch = Scratch::new();
+        let line = line.replace("/var/log/app", "./main");
+        let output = run(&format!("echo hello | ({line} 3>&1); reader logs ./main/"), scratch.path());
+        assert!(output.code == 0 && output.stdout.ends_with(b"hello\n"), "{line}: {output:?}");
+        count += 1;
+    }
+    assert!(count >= 3, "{count} loggers");
 }
