@@ -14,14 +14,17 @@
 //! - [`error`], [`cure`], [`logger`], [`standard`], [`ready`]: one sentence an error, what helps, a log that never blocks, standard output,
 //!   readiness;
 //! - [`mapped_text`], [`shown`], [`table`], [`shell`]: what a status file can hold, and how it and commands are shown;
+//! - [`called`], [`command_line`]: the name that a program was called by, and what it was asked for;
 //! - [`account`], [`capability`], [`descriptors`], [`sys`]: who there is, what we may, how much of it, and the few calls
 //!   that need `unsafe`.
 
 pub mod account;
 pub mod archive;
 pub mod boot;
+pub mod called;
 pub mod capability;
 pub mod clock;
+pub mod command_line;
 pub mod config_text;
 pub mod cure;
 pub mod descriptors;

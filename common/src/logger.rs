@@ -19,6 +19,7 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd;
 
+use crate::called;
 use crate::shown::push_escaped;
 
 /// Most bytes of one message: what a pipe takes in one piece, and what it has room for when it polls writable.
@@ -26,9 +27,11 @@ pub const LINE_MAX: usize = 4096;
 
 const STDERR: &str = "/proc/self/fd/2";
 
-/// Sends what the `log` macros say to standard error, as `program: [warning: |error: ]message`. To be called once.
-pub fn init(program: &'static str) {
-    let logger = Logger { program, journal: is_journal(), output: Output::stderr(), dropped: Mutex::new(0) };
+/// Sends what the `log` macros say to standard error, as `NAME: [warning: |error: ]message` by the name that the program
+/// was called by. To be called once.
+pub fn init() {
+    let logger =
+        Logger { program: called::name(), journal: is_journal(), output: Output::stderr(), dropped: Mutex::new(0) };
     if log::set_boxed_logger(Box::new(logger)).is_ok() {
         log::set_max_level(LevelFilter::Info);
     }

@@ -5,6 +5,7 @@
 //! of them lead to the same one, is seen by whoever opens them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::env;
 use std::fmt;
 use std::fs::{self, FileType};
 use std::os::fd::AsRawFd;
@@ -112,6 +113,20 @@ impl Scan {
     pub fn log_findings(&self) {
         self.findings.iter().for_each(Finding::log);
     }
+}
+
+/// The pipes directory of the machine.
+pub const SYSTEM_DIR: &str = "/etc/standpipe/pipes.d";
+
+/// Where pipes are looked for when no directory is named: `STANDPIPE_DIR`, the current one, that of the machine.
+pub fn usual_dirs() -> impl Iterator<Item = PathBuf> {
+    let named = env::var_os("STANDPIPE_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    named.into_iter().chain([PathBuf::from("."), PathBuf::from(SYSTEM_DIR)])
+}
+
+/// The first of them that has something of ours, read.
+pub fn scan_usual() -> Option<Scan> {
+    usual_dirs().find_map(|dir| scan(&dir).ok().filter(|scan| !scan.nothing_of_ours()))
 }
 
 /// Reads a pipes directory and its policy files. Fails only if the directory itself cannot be listed.

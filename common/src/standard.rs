@@ -9,6 +9,7 @@ use std::io::{self, ErrorKind, Write};
 
 use nix::libc::STDOUT_FILENO;
 
+use crate::called;
 use crate::error::{Cannot, Error, Result};
 use crate::shown::{push_escaped, visible_json};
 use crate::sys;
@@ -51,6 +52,21 @@ fn write(text: &str) -> Result<()> {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).cannot("write to", OUTPUT),
         _ => Ok(()),
     }
+}
+
+/// Says a sentence in the name of this program, as it was called: `reader: error: ...`.
+pub fn error(sentence: impl Display) {
+    say(format_args!("error: {sentence}"));
+}
+
+/// The same: `reader: warning: ...`.
+pub fn warning(sentence: impl Display) {
+    say(format_args!("warning: {sentence}"));
+}
+
+/// The same: `reader: ...`.
+pub fn say(sentence: impl Display) {
+    complain(format_args!("{}: {sentence}", called::name()));
 }
 
 /// Says one sentence on standard error, if anybody reads it.

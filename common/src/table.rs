@@ -32,6 +32,9 @@ pub struct Screen {
 }
 
 impl Screen {
+    /// That of a file.
+    pub const UNBOUNDED: Screen = Screen { width: None, is_utf8: true };
+
     /// Standard output as it is: `COLUMNS`, the terminal's width, or no limit; `LC_ALL`, `LC_CTYPE`, `LANG`.
     pub fn of_stdout() -> Screen {
         let columns = env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());

@@ -1,10 +1,8 @@
-//! Commands for whoever asks: by full path, so that another shell or `sudo` finds them, and with `sudo` only where
-//! whoever asks lacks the right.
+//! Commands for whoever asks, with `sudo` only where whoever asks lacks the right.
 //!
 //! Nothing here ends a process: a program that a supervisor runs would come back, or stay away for good. In a directory
 //! of somebody else a command is run as that user, who could lead root's elsewhere by a link.
 
-use std::env;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -18,22 +16,6 @@ use crate::openers::Process;
 
 /// So many processes are named, more are counted.
 const NAMED_MAX: usize = 3;
-
-/// The path of `holder` as it was called, or of another program beside it.
-pub fn program(name: &str) -> String {
-    let called = PathBuf::from(env::args_os().next().unwrap_or_default());
-    let found = match called.parent() {
-        Some(dir) if dir != Path::new("") => std::path::absolute(&called).ok(),
-        _ => in_search_path(&called),
-    };
-    let beside = found.and_then(|called| Some(called.parent()?.join(name))).filter(|path| path.is_file());
-    beside.or_else(|| in_search_path(Path::new(name))).map_or_else(|| name.to_owned(), |path| quoted(&path))
-}
-
-fn in_search_path(name: &Path) -> Option<PathBuf> {
-    let dirs = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&dirs).map(|dir| dir.join(name)).find(|path| path.is_absolute() && path.is_file())
-}
 
 /// A command that only root can run.
 pub fn as_root(command: &str) -> String {

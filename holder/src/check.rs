@@ -2,20 +2,24 @@
 //!
 //! - [`finding`]: one thing found, and how it is shown;
 //! - [`facts`]: what is asked of the system beside the survey;
-//! - [`links`], [`access`], [`traffic`], [`sizes`], [`stage`]: the rules, which only decide.
+//! - [`links`], [`access`], [`traffic`], [`sizes`], [`stage`], [`logrotate`]: the rules, which only decide;
+//! - [`bundle`]: all of it, and more, for whoever helps.
 //!
 //! It changes nothing and opens no FIFO that our own programs do not have open.
 
 pub mod access;
+pub mod bundle;
 pub mod facts;
 pub mod finding;
 pub mod links;
+pub mod logrotate;
 pub mod sizes;
 pub mod stage;
 pub mod traffic;
 
 use std::collections::HashMap;
 
+use standpipe_common::called::typed;
 use standpipe_common::error::Stop;
 use standpipe_common::name::Printable;
 use standpipe_common::pipes;
@@ -23,18 +27,31 @@ use standpipe_common::standard;
 use standpipe_common::table::Screen;
 
 use crate::advice;
-use crate::cli::LookArgs;
+use crate::cli::CheckArgs;
 use crate::print;
+use crate::status;
 use crate::survey::{Survey, survey};
 use facts::Facts;
 use finding::{Finding, Report, Severity};
 
 /// Prints what was found. The exit code: 1 if that is more than hints.
-pub fn run(args: &LookArgs) -> Result<u8, Stop> {
-    let survey = survey(args.dir.as_deref(), "check")?;
+pub fn run(args: &CheckArgs) -> Result<u8, Stop> {
+    let survey = survey(args.look.dir.as_deref(), "check")?;
     let findings = findings(&survey, &Facts::of(&survey));
-    if args.json {
-        standard::print_json(&print::json(&Report::of(&survey.dir, &findings))?)?;
+    let object = print::json(&Report::of(&survey.dir, &findings))?;
+    if let Some(bundle) = &args.bundle {
+        let (status, status_object) = status::shown(&survey, Screen::UNBOUNDED)?;
+        let findings = text(&survey, &findings, Screen::UNBOUNDED);
+        let texts = [
+            ("findings.txt", findings),
+            ("findings.json", object.clone()),
+            ("holder-status.txt", status),
+            ("holder-status.json", status_object),
+        ];
+        bundle::write(bundle, &survey, &texts)?;
+    }
+    if args.look.json {
+        standard::print_json(&object)?;
     } else {
         standard::print(&text(&survey, &findings, Screen::of_stdout()))?;
     }
@@ -53,6 +70,7 @@ fn findings(survey: &Survey, facts: &Facts) -> Vec<Finding> {
         findings.extend(traffic::of_pipe(pipe, survey, facts));
         findings.extend(sizes::of_pipe(pipe, survey, facts));
         findings.extend(stage::of_pipe(pipe, survey, facts));
+        findings.extend(logrotate::of_pipe(pipe, facts));
     }
     findings
 }
@@ -77,7 +95,7 @@ fn of_scan(found: &pipes::Finding, survey: &Survey) -> Finding {
         what: found.to_string(),
         path: survey.dir.clone(),
         why: why.to_owned(),
-        mend: format!("{} --check-config {dir}", advice::program("holder")),
+        mend: format!("{} --check-config {dir}", typed("holder", "")),
     }
 }
 

@@ -31,7 +31,7 @@ pub enum Command {
     /// Report problems, present and likely, with a fix for each
     #[command(after_help = "Exit codes: 0 nothing found, hints aside; 1 a finding; 2 asked wrongly; 3 DIR cannot be \
         read.")]
-    Check(LookArgs),
+    Check(CheckArgs),
 }
 
 /// `holder [DIR]`.
@@ -58,4 +58,16 @@ pub struct LookArgs {
     /// For scripts: one JSON object, in which unknown is null
     #[arg(long)]
     pub json: bool,
+}
+
+/// `holder check [DIR]`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// What is looked at, and how it is shown
+    #[command(flatten)]
+    pub look: LookArgs,
+
+    /// Write findings, configuration, status and the last 1,000 lines of each pipe to FILE (.tar.zst), for whoever helps
+    #[arg(long, value_name = "FILE")]
+    pub bundle: Option<PathBuf>,
 }

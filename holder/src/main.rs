@@ -2,17 +2,15 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use standpipe_common::error::Stop;
-use standpipe_common::standard::complain;
-use standpipe_common::{file_limit, logger};
+use standpipe_common::{command_line, file_limit, logger, standard};
 use standpipe_holder::cli::{Cli, Command};
 use standpipe_holder::{check, run, status};
 
 fn main() -> ExitCode {
     file_limit::outlive();
-    let cli = Cli::parse();
-    logger::init("holder");
+    let cli = command_line::parse::<Cli>("holder");
+    logger::init();
     let done = match &cli.command {
         None => run::run(&cli.daemon).map(|()| 0),
         Some(Command::Status(args)) => status::run(args),
@@ -23,7 +21,7 @@ fn main() -> ExitCode {
         Err(stop) => stop,
     };
     match &stop {
-        Stop::Usage(answer) => complain(format_args!("holder: {answer}")),
+        Stop::Usage(answer) => standard::say(answer),
         Stop::Io(sentence) => log::error!("{sentence}"),
     }
     ExitCode::from(stop.code())

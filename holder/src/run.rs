@@ -6,19 +6,19 @@ use std::io;
 use std::path::Path;
 use std::time::Instant;
 
-use clap::CommandFactory;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use nix::unistd::Uid;
 use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_mio::v1_0::Signals;
+use standpipe_common::command_line;
 use standpipe_common::descriptors::Descriptors;
 use standpipe_common::error::{Cannot, Result, Stop};
 use standpipe_common::name::PipeName;
 use standpipe_common::pipes::{Finding, Scan, scan};
 use standpipe_common::ready::ready;
 use standpipe_common::shown::Shown as _;
-use standpipe_common::standard::complain;
+use standpipe_common::standard;
 use standpipe_common::watch::Watch;
 
 use crate::cli::{Cli, DaemonArgs};
@@ -58,7 +58,7 @@ pub fn run(args: &DaemonArgs) -> std::result::Result<(), Stop> {
 fn check_config(scan: &Scan) -> std::result::Result<(), Stop> {
     for finding in &scan.findings {
         let level = if matches!(finding, Finding::Error(_)) { "error" } else { "warning" };
-        complain(format_args!("holder: {level}: {finding}"));
+        standard::say(format_args!("{level}: {finding}"));
     }
     if scan.check() {
         return Ok(());
@@ -69,7 +69,7 @@ fn check_config(scan: &Scan) -> std::result::Result<(), Stop> {
 fn scan_or_usage(args: &DaemonArgs, dir: &Path) -> std::result::Result<Scan, Stop> {
     let scan = scan(dir)?;
     if args.dir.is_none() && scan.nothing_of_ours() {
-        let usage = Cli::command().render_help();
+        let usage = command_line::help::<Cli>("holder", None);
         return Err(Stop::Usage(format!("there is no link to a FIFO in the current directory\n\n{usage}")));
     }
     Ok(scan)

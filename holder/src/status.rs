@@ -8,6 +8,7 @@ use std::path::Path;
 
 use nix::unistd::Uid;
 use serde::Serialize;
+use standpipe_common::called::typed;
 use standpipe_common::error::Stop;
 use standpipe_common::name::Printable;
 use standpipe_common::standard;
@@ -34,12 +35,18 @@ const TITLES: [&str; 8] = ["PIPE", "TARGET", "HELD", "READERS", "WRITERS", "QUEU
 /// Prints it. The exit code: 0 if every pipe is held, and read where it is full; 1 if not, or if that cannot be known.
 pub fn run(args: &LookArgs) -> Result<u8, Stop> {
     let survey = survey(args.dir.as_deref(), "status")?;
+    let (text, object) = shown(&survey, Screen::of_stdout())?;
     if args.json {
-        standard::print_json(&print::json(&Report::of(&survey))?)?;
+        standard::print_json(&object)?;
     } else {
-        standard::print(&table(&survey, Screen::of_stdout()))?;
+        standard::print(&text)?;
     }
     Ok(u8::from(!survey.pipes.iter().all(is_good)))
+}
+
+/// The table, and the object for scripts.
+pub fn shown(survey: &Survey, screen: Screen) -> Result<(String, String), Stop> {
+    Ok((table(survey, screen), print::json(&Report::of(survey))?))
 }
 
 fn is_good(pipe: &Pipe) -> bool {
@@ -67,7 +74,7 @@ fn table(survey: &Survey, screen: Screen) -> String {
 
 /// Who may have a pipe open unseen, and how they can be seen.
 fn unseen(survey: &Survey) -> String {
-    let command = || advice::as_root(&format!("{} status {}", advice::program("holder"), advice::quoted(&survey.dir)));
+    let command = || advice::as_root(&format!("{} {}", typed("holder", "status"), advice::quoted(&survey.dir)));
     let cure = if Uid::effective().is_root() { String::new() } else { format!("; as root: {}", command()) };
     format!("{}{cure}", survey.unseen())
 }

@@ -8,13 +8,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use clap::CommandFactory;
 use nix::unistd::Uid;
 use standpipe_common::account;
+use standpipe_common::command_line;
 use standpipe_common::error::{Error, Stop};
 use standpipe_common::fifo::{self, Identity};
 use standpipe_common::name::PipeName;
-use standpipe_common::pipes::{Entry, Finding, scan};
+use standpipe_common::pipes::{Entry, Finding, SYSTEM_DIR, scan, scan_usual};
 use standpipe_common::way::{self, Pass};
 
 use crate::advice;
@@ -30,6 +30,8 @@ use crate::openers::{Opener, Openers, Process, Role};
 pub struct Survey {
     /// The directory, as it was named.
     pub dir: PathBuf,
+    /// The log root that it names.
+    pub logs: Option<PathBuf>,
     /// Its links, sorted by name.
     pub pipes: Vec<Pipe>,
     /// What is wrong with its files.
@@ -151,17 +153,19 @@ pub fn answer(found: usize, all_seen: bool) -> Answer {
     }
 }
 
-/// Looks at the pipes directory that the command line names, or at the current one.
+/// Looks at the pipes directory that the command line names, or at the usual one.
 ///
 /// # Errors
 /// None is named and nothing here is ours; or it cannot be read.
 pub fn survey(dir: Option<&Path>, command: &str) -> Result<Survey, Stop> {
     let _walks = Pass::begin();
-    let scan = scan(dir.unwrap_or(Path::new(".")))?;
-    if dir.is_none() && scan.nothing_of_ours() {
-        let usage = usage(command);
-        return Err(Stop::Usage(format!("there is no link to a FIFO in the current directory\n\n{usage}")));
-    }
+    let scan = match dir {
+        Some(dir) => scan(dir)?,
+        None => scan_usual().ok_or_else(|| {
+            let usage = command_line::help::<Cli>("holder", Some(command));
+            Stop::Usage(format!("there is no link to a FIFO in the current directory, nor in {SYSTEM_DIR}\n\n{usage}"))
+        })?,
+    };
     let ends: Vec<End> = scan.entries.iter().map(|entry| end(&entry.link)).collect();
     let beside = scan.entries.iter().zip(&ends).map(|(entry, end)| match end {
         End::Fifo(..) => beside::look(&target(&entry.link), entry.policy.stage),
@@ -178,11 +182,12 @@ pub fn survey(dir: Option<&Path>, command: &str) -> Result<Survey, Stop> {
     let each = scan.entries.into_iter().zip(ends).zip(beside);
     let pipes = each.map(|((entry, end), beside)| pipe(entry, end, beside, &openers, &mut first, holder)).collect();
     let (hidden, is_proc_hidden) = (openers.hidden().to_vec(), openers.is_proc_hidden());
-    Ok(Survey { dir: scan.dir, pipes, findings: scan.findings, hidden, is_proc_hidden })
+    Ok(Survey { dir: scan.dir, logs: scan.logs, pipes, findings: scan.findings, hidden, is_proc_hidden })
 }
 
 impl End {
-    fn identity(&self) -> Option<Identity> {
+    /// The FIFO that stands there.
+    pub fn identity(&self) -> Option<Identity> {
         if let End::Fifo(identity, _) = self { Some(*identity) } else { None }
     }
 }
@@ -242,12 +247,6 @@ fn target(link: &Path) -> PathBuf {
         dir.zip(end.file_name()).map(|(dir, name)| dir.join(name)).unwrap_or(end)
     };
     fs::canonicalize(link).unwrap_or_else(|_| missing())
-}
-
-fn usage(command: &str) -> String {
-    let mut holder = Cli::command();
-    holder.build();
-    holder.find_subcommand_mut(command).map(|found| found.render_help().to_string()).unwrap_or_default()
 }
 
 #[cfg(test)]

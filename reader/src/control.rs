@@ -23,6 +23,7 @@ use mio::{Interest, Registry, Token};
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, umask};
 use nix::unistd::geteuid;
+use standpipe_common::called;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::seam;
 use standpipe_common::shown::Shown as _;
@@ -228,7 +229,10 @@ impl Answer {
         let Answer::Rotating(names) = self else { return true };
         let left = drain.rotating(names);
         if let Some((name, _)) = left.iter().find(|(_, rotation)| *rotation == Rotation::Sick) {
-            let sentence = format!("{}: its log cannot be written now: see `reader status`", name.shown());
+            let sentence = {
+                let status = called::short("reader", "status");
+                format!("{}: its log cannot be written now: see `{status}`", name.shown())
+            };
             *self = Answer::Refused(sentence);
             return true;
         }

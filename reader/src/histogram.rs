@@ -16,7 +16,7 @@ use std::sync::Arc;
 use jiff::Zoned;
 use serde_json::json;
 use standpipe_common::error::{EXIT_IO, Stop};
-use standpipe_common::standard::{self, complain};
+use standpipe_common::standard;
 use standpipe_common::table::Screen;
 
 use crate::cli::HistogramArgs;
@@ -52,7 +52,7 @@ pub fn run(args: &HistogramArgs) -> Result<u8, Stop> {
         tally.count(log)?;
     }
     for sentence in tally.sentences {
-        complain(format_args!("reader: error: {sentence}"));
+        standard::error(&sentence);
         errors.push(sentence);
     }
     if args.json {

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use standpipe_common::archive::{Archive, Mark, marks};
 use standpipe_common::error::{Cannot, Error, Result, Stop};
 use standpipe_common::part::{PartKind, PartName};
-use standpipe_common::standard::complain;
+use standpipe_common::standard;
 
 use crate::cli::SelectionArgs;
 use crate::disk::{self, Dir};
@@ -170,7 +170,7 @@ pub fn select(args: &SelectionArgs) -> std::result::Result<(Vec<Dir>, Vec<String
     let selection = select::log_dirs(&args.what, args.logs.as_deref())?;
     let closed: Vec<String> = selection.closed.iter().map(ToString::to_string).collect();
     for sentence in &closed {
-        complain(format_args!("reader: error: {sentence}"));
+        standard::error(sentence);
     }
     Ok((selection.dirs, closed))
 }

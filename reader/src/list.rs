@@ -26,7 +26,7 @@ pub fn run(args: &ListArgs) -> Result<u8, Stop> {
     for dir in &dirs {
         let pipe = Pipe::of(dir)?;
         for error in pipe.rows.iter().filter(|row| row.state == State::Unreadable).filter_map(|row| row.error.clone()) {
-            standard::complain(format_args!("reader: error: {error}"));
+            standard::error(&error);
             errors.push(error);
         }
         pipes.push(pipe);

@@ -1,7 +1,8 @@
 //! `reader logs`: prints active segments and archives alike, in order, byte for byte.
 //!
 //! In the order in which bytes travel; a module uses only what stands above it:
-//! - [`ask`], [`when`], [`select`]: what is asked for, from when to when, of which log directories;
+//! - [`ask`], [`when`], [`log_root`], [`select`]: what is asked for, from when to when, in which log root, of which log
+//!   directories;
 //! - [`part`]: an open part and its blocks; [`log`]: the parts of one pipe, and places in it;
 //! - [`pattern`], [`scan`]: which lines of a block are meant; [`pool`]: the threads that look;
 //! - [`forward`], [`backward`]: the lines of one log, from a place on or from the end;
@@ -21,6 +22,7 @@ pub mod cursor;
 pub mod follow;
 pub mod forward;
 pub mod log;
+pub mod log_root;
 pub mod merge;
 pub mod pager;
 pub mod part;

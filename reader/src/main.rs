@@ -2,15 +2,13 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use standpipe_common::file_limit;
-use standpipe_common::standard::complain;
+use standpipe_common::{command_line, file_limit, standard};
 use standpipe_reader::cli::{Cli, Command};
 use standpipe_reader::{histogram, list, logs, rotate, run, status, stdin, verify};
 
 fn main() -> ExitCode {
     file_limit::outlive();
-    let cli = Cli::parse();
+    let cli = command_line::parse::<Cli>("reader");
     let done = match cli.command {
         None => run::run(&cli.daemon),
         Some(Command::Stdin(args)) => stdin::run(&args),
@@ -24,7 +22,7 @@ fn main() -> ExitCode {
     match done {
         Ok(code) => ExitCode::from(code),
         Err(stop) => {
-            complain(format_args!("reader: error: {stop}"));
+            standard::error(&stop);
             ExitCode::from(stop.code())
         }
     }

@@ -18,7 +18,7 @@ use standpipe_common::shown::Shown as _;
 use crate::cli::RotateArgs;
 use crate::control::{BEGUN, CALL_SPAN_MAX, CONTROL, DONE, REFUSED, line_of, short_path};
 use crate::disk::{self, Dir};
-use crate::logs::select::log_root;
+use crate::logs::log_root::{LogRoot, hinted};
 use crate::status::show::unknown_name;
 use crate::status::snapshot::lane_names;
 
@@ -30,15 +30,19 @@ pub fn run(args: &RotateArgs) -> std::result::Result<u8, Stop> {
     if let Some(name) = args.names.iter().find(|name| !is_sayable(name)) {
         return Err(Stop::Usage(format!("`{}` cannot be the name of a pipe", name.as_bytes().escape_ascii())));
     }
-    let path = log_root(args.logs.as_deref())?;
-    let root = Dir::open(&path)?;
+    let root = LogRoot::find(args.logs.as_deref()).map_err(|stop| hinted(stop, &args.names))?;
+    rotate(&root.path, &args.names).map_err(|stop| hinted(root.explain(stop), &args.names))
+}
+
+fn rotate(path: &Path, names: &[OsString]) -> std::result::Result<u8, Stop> {
+    let root = Dir::open(path)?;
     let stream = call(&root)?;
-    refuse_unknown(&root, &path, &args.names)?;
-    let lines: Vec<Vec<u8>> = match &args.names[..] {
+    refuse_unknown(&root, path, names)?;
+    let lines: Vec<Vec<u8>> = match names {
         [] => vec![line_of(None)],
         names => names.iter().map(|name| line_of(Some(name))).collect(),
     };
-    let answers = ask(stream, &lines.concat()).cannot("rotate logs in", &path)?;
+    let answers = ask(stream, &lines.concat()).cannot("rotate logs in", path)?;
     let refused = answers.iter().find_map(|answer| answer.strip_prefix(REFUSED));
     if let Some(sentence) = refused {
         return Err(Error::because("rotate logs in", path, sentence).into());

@@ -19,7 +19,7 @@ use standpipe_common::policy::Policy;
 use standpipe_common::ready;
 use standpipe_common::shown::Shown as _;
 use standpipe_common::watch::Watch;
-use standpipe_common::{clock, logger};
+use standpipe_common::{called, clock, logger};
 
 use crate::archiver;
 use crate::cli::DaemonArgs;
@@ -47,12 +47,12 @@ pub const TEST_CLOCK_SPAN: Duration = Duration::from_millis(10);
 
 /// Runs until TERM. The exit code.
 pub fn run(args: &DaemonArgs) -> Result<u8, Stop> {
-    logger::init("reader");
+    logger::init();
     let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from("."));
     let scan = scan(&dir)?;
     if args.dir.is_none() && scan.nothing_of_ours() {
-        let hint = "there are no pipes here; usage: reader [DIR] --logs LOGS (see reader --help)";
-        return Err(Stop::Usage(hint.to_owned()));
+        let us = called::short("reader", "");
+        return Err(Stop::Usage(format!("there are no pipes here; usage: {us} [DIR] --logs LOGS (see {us} --help)")));
     }
     scan.log_findings();
     if args.check_config {

@@ -13,7 +13,7 @@ use signal_hook::flag;
 use signal_hook_mio::v1_0::Signals;
 use standpipe_common::error::{Cannot, EXIT_IO, Result};
 use standpipe_common::shown::Shown as _;
-use standpipe_common::{logger, sys};
+use standpipe_common::{called, logger, sys};
 
 /// What somebody asked by a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +70,8 @@ impl Inbox {
                 flag::register_conditional_shutdown(SIGINT, 0, Arc::clone(&stopping))?;
             }
         }
-        let sentence = format!("reader: error: cannot write a mailbox in {}: its disk failed\n", root.shown());
+        let sentence =
+            format!("{}: error: cannot write a mailbox in {}: its disk failed\n", called::name(), root.shown());
         sys::exit_on_bus_error(sentence, logger::own_stderr(), i32::from(EXIT_IO))?;
         Ok(Inbox { source: Signals::new(signals)?, role, stopping, is_interrupted: false })
     }

@@ -15,7 +15,7 @@ use standpipe_common::error::{Cannot, EXIT_IO, Error, Stop};
 use standpipe_common::fifo::Fifo;
 use standpipe_common::policy::Policy;
 use standpipe_common::shown::Shown as _;
-use standpipe_common::{clock, logger, ready};
+use standpipe_common::{called, clock, logger, ready};
 
 use crate::archiver;
 use crate::cli::StdinArgs;
@@ -44,9 +44,10 @@ const LAST_ARCHIVE_SPAN: Duration = Duration::from_secs(60);
 
 /// Runs until the end of input, TERM, or a second INT. The exit code.
 pub fn run(args: &StdinArgs) -> Result<u8, Stop> {
-    logger::init("reader");
+    logger::init();
     let Some(input) = Fifo::inherited(io::stdin().as_fd()).cannot("look at", "standard input")? else {
-        let hint = format!("standard input is no pipe; try: cat FILE | reader stdin {}", args.log_dir.shown());
+        let (us, log_dir) = (called::short("reader", "stdin"), args.log_dir.shown());
+        let hint = format!("standard input is no pipe; try: cat FILE | {us} {log_dir}");
         return Err(Stop::Usage(hint));
     };
     let policy = Policy::from_flags(&args.policy);

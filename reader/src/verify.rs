@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use standpipe_common::error::{Cannot, EXIT_IO, Stop};
 use standpipe_common::part::{PartKind, PartName};
 use standpipe_common::shown::{push_escaped, size};
-use standpipe_common::standard::{self, complain};
+use standpipe_common::standard;
 
 use crate::cli::VerifyArgs;
 use crate::disk::Dir;
@@ -51,7 +51,7 @@ pub fn run(args: &VerifyArgs) -> Result<u8, Stop> {
     if args.json {
         standard::print_json(&report.json())?;
     } else {
-        complain(format_args!("reader: {}", report.summary()));
+        standard::say(report.summary());
     }
     Ok(match (report.count, report.errors.is_empty()) {
         (0, true) => 0,
@@ -156,7 +156,7 @@ impl Report {
         pipe.parts += 1;
         pipe.raw_bytes += examined.raw_bytes;
         if let Some(error) = examined.closed {
-            complain(format_args!("reader: error: {error}"));
+            standard::error(&error);
             self.errors.push(error);
         }
         self.count += examined.findings.len();

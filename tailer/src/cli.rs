@@ -64,6 +64,9 @@ pub struct StatusArgs {
     /// The state file, in place of what the configuration says.
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
+    /// Every tailer that can be seen: those that run, and that of /etc/standpipe/tailer.toml
+    #[arg(long, conflicts_with_all = ["config", "state"])]
+    pub all: bool,
     /// For programs: one object.
     #[arg(long)]
     pub json: bool,

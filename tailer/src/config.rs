@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf, absolute};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use standpipe_common::called;
 use standpipe_common::config_text::{self, Flaw};
 use standpipe_common::error::{Cannot, Error, Stop};
 use standpipe_common::shown::Shown as _;
@@ -349,10 +350,11 @@ impl Language {
 /// Words of the command line that others give a meaning which they do not have here.
 fn refuse_unfollowable(path: &Path) -> Result<(), ConfigError> {
     if path == Path::new("-") {
-        return Err(ConfigError::of(
-            "cannot follow -: standard input is no file that rotates; `reader stdin DIR` stores it, and a file of that \
-             name is ./-",
-        ));
+        let stdin = called::short("reader", "stdin");
+        return Err(ConfigError::of(format!(
+            "cannot follow -: standard input is no file that rotates; `{stdin} DIR` stores it, and a file of that name \
+             is ./-"
+        )));
     }
     let is_pattern = path.as_os_str().as_encoded_bytes().iter().any(|byte| b"*?[".contains(byte));
     if is_pattern && fs::symlink_metadata(path).is_err() {

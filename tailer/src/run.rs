@@ -14,7 +14,7 @@ use nix::libc::STDOUT_FILENO;
 use standpipe_common::clock;
 use standpipe_common::error::{Cannot, Result, Stop};
 use standpipe_common::ready::ready;
-use standpipe_common::standard::complain;
+use standpipe_common::standard;
 
 use crate::cli::Cli;
 use crate::signals::{Ask, Inbox};
@@ -55,7 +55,7 @@ pub fn run(cli: &Cli) -> std::result::Result<(), Stop> {
     // Also where an output failed: what it took is not to be repeated.
     let kept = tailer.keep_last(Instant::now());
     if let (Err(_), Err(error)) = (&ended, &kept) {
-        complain(format_args!("tailer: error: {error}"));
+        standard::error(error);
     }
     Ok(ended.and(kept)?)
 }

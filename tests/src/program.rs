@@ -46,7 +46,7 @@ fn build(program: &str) -> PathBuf {
     let (Some(target), Some(profile)) = (target, profile) else { panic!("no target directory: {}", dir.display()) };
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = command(cargo)
-        .args(["build", "--quiet", "--bins", "--package", &format!("standpipe-{program}")])
+        .args(["build", "--quiet", "--bins", "--package", &package(program)])
         .args(["--profile", if profile == "debug" { "dev" } else { profile }])
         .arg("--target-dir")
         .arg(target)
@@ -55,6 +55,11 @@ fn build(program: &str) -> PathBuf {
     assert!(status.as_ref().is_ok_and(std::process::ExitStatus::success), "cannot build {program}: {status:?}");
     fs::write(record, format!("{built}{program}\n")).ok();
     dir.join(program)
+}
+
+/// The package that has a program.
+fn package(program: &str) -> String {
+    format!("standpipe-{}", if program == "standpipe" { "front" } else { program })
 }
 
 /// Who started this process: its name, and `4242-987654`, its number and when it was started, which tell one
@@ -89,7 +94,8 @@ fn reachable(program: PathBuf) -> PathBuf {
         return program;
     }
     let mut hasher = DefaultHasher::new();
-    program.hash(&mut hasher);
+    // In one place, for they look for each other beside themselves.
+    program.parent().hash(&mut hasher);
     let dir = env::temp_dir().join(format!("standpipe-tests-{}-{:016x}", Uid::effective(), hasher.finish()));
     let copied = fs::create_dir(&dir).or_else(|error| if dir.is_dir() { Ok(()) } else { Err(error) }).and_then(|()| {
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755))?;

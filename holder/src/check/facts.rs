@@ -11,6 +11,7 @@ use std::str::FromStr;
 use nix::unistd::{Uid, User, getgrouplist};
 use standpipe_common::{account, capability};
 
+use super::logrotate::{self, Rotated};
 use crate::openers::{Process, Role};
 use crate::survey::Survey;
 
@@ -39,6 +40,8 @@ pub struct Facts {
     pub holder: Option<Rc<Process>>,
     /// A reader that has.
     pub reader: Option<Rc<Process>>,
+    /// What logrotate would do to one of the FIFOs.
+    pub rotated: Vec<Rotated>,
     /// `fs.protected_fifos`.
     pub protected_fifos: u32,
     /// `fs.pipe-user-pages-soft`; 0: no limit.
@@ -59,6 +62,7 @@ impl Facts {
             account: holder.as_ref().and_then(|holder| of_process(holder.pid)).or_else(of_asker),
             holder,
             reader: of_role(Role::Reader),
+            rotated: logrotate::rotated(&survey.pipes.iter().filter_map(|pipe| pipe.end.identity()).collect()),
             protected_fifos: setting("protected_fifos").unwrap_or(0),
             pages_soft: setting("pipe-user-pages-soft").unwrap_or(0),
             pipe_bytes_max: setting("pipe-max-size").unwrap_or(u64::MAX),

@@ -119,6 +119,7 @@ mod tests {
             account: None,
             holder: None,
             reader: None,
+            rotated: Vec::new(),
             protected_fifos: 1,
             pages_soft,
             pipe_bytes_max: 1 << 20,

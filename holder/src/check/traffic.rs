@@ -4,11 +4,12 @@
 //! comes with a word on how else it is started.
 
 use nix::unistd::Uid;
+use standpipe_common::called::typed;
 use standpipe_common::name::Printable;
 
 use super::facts::{Facts, user_name};
 use super::finding::{Finding, Severity};
-use crate::advice::{as_root, hang_up, program, quoted, who};
+use crate::advice::{as_root, hang_up, quoted, who};
 use crate::openers::{Opener, Process, Role};
 use crate::survey::{Answer, End, Pipe, Survey};
 
@@ -37,7 +38,7 @@ pub fn unseen(survey: &Survey) -> Option<Finding> {
         path: "/proc".into(),
         why: format!("whether others hold or read these pipes cannot be told: {}{cause}", names(&pipes)),
         mend: match is_root {
-            false => as_root(&format!("{} check {}", program("holder"), quoted(&survey.dir))),
+            false => as_root(&format!("{} {}", typed("holder", "check"), quoted(&survey.dir))),
             true if survey.is_proc_hidden => "findmnt /proc".to_owned(),
             true => who(survey.hidden.iter().map(|process| &**process)),
         },
@@ -129,7 +130,7 @@ pub fn start_or_tell(name: &str, survey: &Survey, facts: &Facts) -> String {
     if let Some(process) = running {
         return hang_up(process);
     }
-    let start = format!("{} {}", program(name), quoted(&survey.dir));
+    let start = format!("{} {}", typed(name, ""), quoted(&survey.dir));
     match &facts.account {
         Some(account) if Uid::effective().is_root() && account.uid != 0 => {
             format!("runuser -u {} -- {start}", account.name)

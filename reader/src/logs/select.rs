@@ -6,8 +6,6 @@
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -15,14 +13,11 @@ use glob::Pattern;
 use nix::errno::Errno;
 use nix::sys::stat::SFlag;
 use standpipe_common::error::{Error, Result, Stop};
-use standpipe_common::pipes::scan;
 use standpipe_common::shown::Shown as _;
 
 use crate::disk::{self, Dir};
 use crate::listing::{LOCK, Listing, STATE_FILE};
-
-const FALLBACK_ROOT: &str = "/var/log/standpipe";
-const SYSTEM_PIPES_DIR: &str = "/etc/standpipe/pipes.d";
+use crate::logs::log_root::{LogRoot, hinted};
 
 /// Every file system made by mkfs.ext4 has it, and only root may look inside: no log directory of ours.
 const LOST_AND_FOUND: &str = "lost+found";
@@ -44,15 +39,21 @@ pub struct Selection {
 /// # Errors
 /// A word means nothing, or a directory that was named cannot be read.
 pub fn log_dirs(what: &[PathBuf], logs: Option<&Path>) -> std::result::Result<Selection, Stop> {
+    select(what, logs).map_err(|stop| hinted(stop, what))
+}
+
+fn select(what: &[PathBuf], logs: Option<&Path>) -> std::result::Result<Selection, Stop> {
     let mut selection = Selection::default();
     if what.is_empty() {
-        selection.add_path(&log_root(logs)?)?;
+        let root = LogRoot::find(logs)?;
+        selection.add_path(&root.path).map_err(|stop| root.explain(stop))?;
     }
     for what in what {
         if is_path(what) {
             selection.add_path(what)?;
         } else {
-            selection.add_named(&log_root(logs)?, what.as_os_str())?;
+            let root = LogRoot::find(logs)?;
+            selection.add_named(&root.path, what.as_os_str()).map_err(|stop| root.explain(stop))?;
         }
     }
     selection.leave_each_once()?;
@@ -64,8 +65,8 @@ pub fn growing_roots(what: &[PathBuf], logs: Option<&Path>) -> Vec<PathBuf> {
     let is_root = |path: &Path| Dir::open(path).and_then(|dir| has_logs(&dir)).is_ok_and(|has_logs| !has_logs);
     let named = what.iter().filter(|what| is_path(what)).cloned();
     let is_pattern = |what: &PathBuf| !is_path(what) && what.to_string_lossy().contains(['*', '?', '[']);
-    let chosen = (what.is_empty() || what.iter().any(is_pattern)).then(|| log_root(logs).ok()).flatten();
-    named.chain(chosen).filter(|path| is_root(path)).collect()
+    let chosen = (what.is_empty() || what.iter().any(is_pattern)).then(|| LogRoot::find(logs).ok()).flatten();
+    named.chain(chosen.map(|root| root.path)).filter(|path| is_root(path)).collect()
 }
 
 impl Selection {
@@ -141,29 +142,6 @@ impl Selection {
 /// Whether an argument is a path, not a pipe's name.
 pub fn is_path(what: &Path) -> bool {
     what.as_os_str().as_bytes().contains(&b'/') || what == Path::new(".") || what == Path::new("..")
-}
-
-/// The log root, first found: the one that was given, or the one of a pipes directory.
-///
-/// # Errors
-/// Nothing names one, and the usual one is not there.
-pub fn log_root(given: Option<&Path>) -> std::result::Result<PathBuf, Stop> {
-    let configured = || {
-        let from_env = std::env::var_os("STANDPIPE_DIR").map(PathBuf::from);
-        let mut places = from_env.into_iter().chain([PathBuf::from("."), PathBuf::from(SYSTEM_PIPES_DIR)]);
-        places.find_map(|place| scan(&place).ok()?.logs)
-    };
-    if let Some(root) = given.map(Path::to_path_buf).or_else(configured) {
-        return Ok(root);
-    }
-    let root = PathBuf::from(FALLBACK_ROOT);
-    if fs::symlink_metadata(&root).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
-        return Err(Stop::Io(format!(
-            "there is no log root {FALLBACK_ROOT} (the default): give one with --logs or STANDPIPE_LOGS, or as `logs` \
-             in defaults.toml of the pipes directory that STANDPIPE_DIR names"
-        )));
-    }
-    Ok(root)
 }
 
 /// Some of these names, for a sentence.

@@ -136,7 +136,7 @@ impl Session {
         if self.ask.tells_frames {
             let Counts { total, wanted } = self.counts;
             let read = self.pool.read();
-            complain(format_args!("reader: frames: {total} total, {wanted} by time, {read} decompressed"));
+            standard::say(format_args!("frames: {total} total, {wanted} by time, {read} decompressed"));
         }
         if self.ask.show_cursor {
             complain(self.cursor().text());
@@ -381,8 +381,8 @@ impl Session {
             let removed = log.take_removed();
             if removed > 0 {
                 let (parts, were) = if removed == 1 { ("part", "was") } else { ("parts", "were") };
-                complain(format_args!(
-                    "reader: warning: {}: {removed} {parts} of the selection {were} removed by retention meanwhile",
+                standard::warning(format_args!(
+                    "{}: {removed} {parts} of the selection {were} removed by retention meanwhile",
                     log.name()
                 ));
             }
@@ -392,7 +392,7 @@ impl Session {
     fn say_waiting(&self) {
         for log in &self.logs {
             if let Some(sentence) = waiting::sentence(log.dir()) {
-                complain(format_args!("reader: warning: {sentence}"));
+                standard::warning(sentence);
             }
         }
     }
@@ -410,7 +410,7 @@ impl Session {
         let has_printed = self.show.has_printed();
         let how =
             if has_printed { how } else { "the next line alone is longer; raise it, or use --max-line".to_owned() };
-        complain(format_args!("reader: output limit of {size} reached; {how}"));
+        standard::say(format_args!("output limit of {size} reached; {how}"));
     }
 
     fn cursor(&mut self) -> Cursor {
@@ -449,7 +449,7 @@ fn resume(log: &Log, at: &Place) -> Result<Option<Position>> {
         "nothing behind it is there".to_owned()
     };
     let (name, part) = (log.name(), &at.part);
-    complain(format_args!("reader: warning: {name}: the part of the cursor, {part}, was removed; {goes_on}"));
+    standard::warning(format_args!("{name}: the part of the cursor, {part}, was removed; {goes_on}"));
     Ok(place.filter(|_| next > 0))
 }
 

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use standpipe_common::error::{Error, Stop};
-use standpipe_common::standard::{OUTPUT, complain};
+use standpipe_common::standard::{self, OUTPUT};
 
 use super::batch::{Batch, Chunk, first_lines, lines};
 use super::part::Scratch;
@@ -164,7 +164,7 @@ impl Show {
         self.printer.flush()?;
         self.troubled = true;
         for sentence in sentences.drain(..) {
-            complain(format_args!("reader: error: {sentence}"));
+            standard::error(sentence);
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::shown::Shown as _;
 use standpipe_common::sys::{self, Words};
 use standpipe_common::units::Limit;
-use standpipe_common::{boot, clock, mapped_text};
+use standpipe_common::{boot, called, clock, mapped_text};
 
 use super::STATUS;
 use super::format::{self, HEADER_BYTES, SLOT_BYTES, SLOTS_MAX};
@@ -59,7 +59,7 @@ impl Board {
     pub fn make(dir: &Dir) -> Board {
         let kept = dir.try_clone().and_then(Kept::make);
         if let Err(error) = &kept {
-            log::warn!("{error}; reader status will know nothing of this reader");
+            log::warn!("{error}; {} will know nothing of this reader", called::short("reader", "status"));
             // One of the reader before us would be taken for that of this one.
             dir.remove_own(STATUS, format::is_beginning).ok();
         }
@@ -70,7 +70,7 @@ impl Board {
     pub fn slot(&mut self, name: &OsStr) -> Gauge {
         let Some(kept) = &mut self.kept else { return Gauge::default() };
         kept.slot(name).unwrap_or_else(|error| {
-            log::warn!("{error}; reader status will know nothing of {}", name.shown());
+            log::warn!("{error}; {} will know nothing of {}", called::short("reader", "status"), name.shown());
             Gauge::default()
         })
     }

@@ -4,7 +4,7 @@
 //! one JSON object with the same.
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -19,7 +19,8 @@ use super::format::{SICK, Slot, UNCOUNTED, WELL};
 use super::snapshot::{Seen, Snapshot};
 use crate::cli::StatusArgs;
 use crate::listing::SELF;
-use crate::logs::select::{is_path, log_root, offered};
+use crate::logs::log_root::{LogRoot, hinted};
+use crate::logs::select::{is_path, offered};
 
 /// Exit code of a finding.
 const EXIT_FINDING: u8 = 1;
@@ -28,10 +29,8 @@ const JSON_VERSION: u32 = 1;
 
 /// Shows what was asked for. The exit code.
 pub fn run(args: &StatusArgs) -> Result<u8, Stop> {
-    let (root, names) = split(args)?;
-    let mut snapshot = Snapshot::of(&root)?;
-    pick(&mut snapshot, &root, &names)?;
-    let report = Report { snapshot: &snapshot, root: &root, now_ns: clock::now_ns() };
+    let (root, snapshot) = look(args).map_err(|stop| hinted(stop, &args.what))?;
+    let report = Report { snapshot: &snapshot, root: &root.path, now_ns: clock::now_ns() };
     let findings = report.findings();
     if args.json {
         standard::print_json(&report.json(&findings))?;
@@ -41,13 +40,24 @@ pub fn run(args: &StatusArgs) -> Result<u8, Stop> {
     Ok(if findings.iter().any(|finding| finding.is_trouble) { EXIT_FINDING } else { 0 })
 }
 
+/// The log root, and what was asked for in it.
+fn look(args: &StatusArgs) -> Result<(LogRoot, Snapshot), Stop> {
+    let (root, names) = split(args)?;
+    let picked = Snapshot::of(&root.path).map_err(Stop::from).and_then(|mut snapshot| {
+        pick(&mut snapshot, &root.path, &names)?;
+        Ok(snapshot)
+    });
+    let snapshot = picked.map_err(|stop| root.explain(stop))?;
+    Ok((root, snapshot))
+}
+
 /// The log root and the names among the arguments.
-fn split(args: &StatusArgs) -> Result<(PathBuf, Vec<OsString>), Stop> {
+fn split(args: &StatusArgs) -> Result<(LogRoot, Vec<OsString>), Stop> {
     let (paths, names): (Vec<_>, Vec<_>) = args.what.iter().partition(|what| is_path(what));
     let names = names.into_iter().map(|name| name.clone().into_os_string()).collect();
     match paths[..] {
-        [] => Ok((log_root(args.logs.as_deref())?, names)),
-        [root] => Ok((root.clone(), names)),
+        [] => Ok((LogRoot::find(args.logs.as_deref())?, names)),
+        [root] => Ok((LogRoot::find(Some(root))?, names)),
         _ => Err(Stop::Usage("one log root at a time".to_owned())),
     }
 }

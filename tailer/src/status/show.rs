@@ -11,13 +11,14 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use standpipe_common::clock;
-use standpipe_common::error::Stop;
+use standpipe_common::error::{EXIT_IO, Stop};
 use standpipe_common::shown::Shown as _;
 use standpipe_common::shown::{UNKNOWN, age, harmless, number, passed_ns, size};
 use standpipe_common::standard;
 use standpipe_common::table::{Screen, render};
 
 use super::format::{Counts, Figures};
+use super::found;
 use super::snapshot::{Seen, Snapshot};
 use crate::cli::StatusArgs;
 use crate::config::{Overrides, load};
@@ -31,16 +32,54 @@ const BEHIND_NS: u64 = 5_000_000_000;
 
 /// Shows what was asked for. The exit code.
 pub fn run(args: &StatusArgs) -> Result<u8, Stop> {
+    if args.all {
+        return run_all(args.json);
+    }
     let state = state_file(args)?;
     let snapshot = Snapshot::of(&state)?;
     let report = Report { snapshot: &snapshot, state: &state, now_ns: clock::now_ns() };
     let findings = report.findings();
     if args.json {
-        standard::print_json(&report.json(&findings))?;
+        standard::print_json(&format!("{:#}\n", report.json(&findings)))?;
     } else {
         standard::print(&report.text(&findings, Screen::of_stdout()))?;
     }
-    Ok(if findings.iter().any(|finding| finding.is_trouble) { EXIT_FINDING } else { 0 })
+    Ok(exit_code(&findings))
+}
+
+/// Every tailer that can be seen, one below the other. That there is none is nothing wrong.
+fn run_all(is_json: bool) -> Result<u8, Stop> {
+    let (mut texts, mut objects, mut worst) = (Vec::new(), Vec::new(), 0);
+    for state in found::state_files()? {
+        let snapshot = match Snapshot::of(&state) {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                standard::error(error);
+                worst = EXIT_IO;
+                continue;
+            }
+        };
+        let report = Report { snapshot: &snapshot, state: &state, now_ns: clock::now_ns() };
+        let findings = report.findings();
+        worst = worst.max(exit_code(&findings));
+        if is_json {
+            objects.push(report.json(&findings));
+        } else {
+            texts.push(report.text(&findings, Screen::of_stdout()));
+        }
+    }
+    if is_json {
+        standard::print_json(&format!("{:#}\n", json!({ "version": JSON_VERSION, "tailers": objects })))?;
+    } else if texts.is_empty() && worst == 0 {
+        standard::print("no tailers\n")?;
+    } else {
+        standard::print(&texts.join("\n"))?;
+    }
+    Ok(worst)
+}
+
+fn exit_code(findings: &[Finding]) -> u8 {
+    if findings.iter().any(|finding| finding.is_trouble) { EXIT_FINDING } else { 0 }
 }
 
 fn state_file(args: &StatusArgs) -> Result<PathBuf, Stop> {
@@ -48,7 +87,7 @@ fn state_file(args: &StatusArgs) -> Result<PathBuf, Stop> {
         return Ok(state.clone());
     }
     let Some(config) = &args.config else {
-        return Err(Stop::Usage("of which tailer? say --config FILE, or --state FILE".to_owned()));
+        return Err(Stop::Usage("of which tailer? give --config FILE, --state FILE, or --all".to_owned()));
     };
     let no_state = || {
         let config = config.shown();
@@ -195,12 +234,12 @@ impl Report<'_> {
         said
     }
 
-    fn json(&self, findings: &[Finding]) -> String {
+    fn json(&self, findings: &[Finding]) -> Value {
         let sentences = |is_trouble| -> Vec<&str> {
             let wanted = findings.iter().filter(|finding| finding.is_trouble == is_trouble);
             wanted.map(|finding| finding.sentence.as_str()).collect()
         };
-        let object = json!({
+        json!({
             "version": JSON_VERSION,
             "state_file": self.state.to_string_lossy(),
             "running": self.snapshot.running,
@@ -210,8 +249,7 @@ impl Report<'_> {
             "sources": self.snapshot.sources.iter().map(|source| self.json_source(source)).collect::<Vec<_>>(),
             "findings": sentences(true),
             "remarks": sentences(false),
-        });
-        format!("{object:#}\n")
+        })
     }
 
     fn json_source(&self, source: &Seen) -> Value {

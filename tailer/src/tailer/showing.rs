@@ -2,6 +2,9 @@
 
 use std::time::Instant;
 
+use standpipe_common::called;
+use standpipe_common::error::Error;
+
 use super::Tailer;
 use crate::events::Event;
 use crate::follow::blank::TOLD_BYTES_MIN;
@@ -27,7 +30,7 @@ impl Tailer {
                 continue;
             };
             if let Err(error) = stored {
-                self.printer.print(&Event::Error(format!("{error}; tailer status will know nothing of this run")));
+                self.printer.print(&Event::Error(unseen(&error)));
             }
         }
     }
@@ -68,6 +71,11 @@ fn figures(followed: &mut Followed, is_full: bool, now_ns: i64) -> (Figures, Str
         blocked_ns,
     };
     (figures, source.complaint().unwrap_or_default())
+}
+
+/// What is said of a status file that cannot be kept.
+pub(super) fn unseen(error: &Error) -> String {
+    format!("{error}; {} will know nothing of this run", called::short("tailer", "status"))
 }
 
 /// Counts what happened.

@@ -44,6 +44,7 @@ use crate::steady::Steady;
 use crate::watch::Watch;
 
 use super::roll::{Occasion, has_globs};
+use super::showing::unseen;
 
 /// What there is too little of where no inotify can be had; the errno does not tell it from too few descriptors.
 const INSTANCES: &str = "fs.inotify.max_user_instances";
@@ -165,8 +166,7 @@ impl Tailer {
         match Board::make(state, clock::now_ns()) {
             Ok(board) => self.board = board,
             Err(error) => {
-                let sentence = format!("{error}; tailer status will know nothing of this run");
-                self.printer.print(&Event::Warning(sentence));
+                self.printer.print(&Event::Warning(unseen(&error)));
             }
         }
     }

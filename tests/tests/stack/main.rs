@@ -1,8 +1,10 @@
 //! All programs together, and what holds for each of them: one program, so that its tests run side by side.
 
 mod documentation;
+mod front;
 mod harness;
 mod kill;
+mod names;
 mod power_cuts;
 mod printable;
 mod readme;

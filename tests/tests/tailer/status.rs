@@ -191,7 +191,7 @@ fn what_cannot_be_shown_is_one_sentence() {
         assert!(code == 3 && said.contains(complaint) && said.lines().count() == 1, "{case}: {code} {said}");
     }
     let (code, said) = run(without(&[]));
-    assert!(code == 2 && said.contains("say --config FILE, or --state FILE"), "{code} {said}");
+    assert!(code == 2 && said.contains("give --config FILE, --state FILE, or --all"), "{code} {said}");
     let (code, said) = run(without(&["--config", "/none.toml"]));
     assert!(code == 2 && said.contains("/none.toml"), "{code} {said}");
 }

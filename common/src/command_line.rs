@@ -1,0 +1,175 @@
+//! How each program takes its command line: help that speaks of it by the name it was called by, and a word that was
+//! taken for a file or directory although a command was meant.
+//!
+//! A program takes a path where it takes no command, so that `reader stats` would look for a directory. Invariant: what
+//! is there under that name, has a `/` in it, or stands behind `--`, is a path and nothing else.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::Path;
+use std::process;
+
+use clap::error::ErrorKind;
+use clap::{ArgMatches, Command, CommandFactory, Parser};
+
+use crate::called;
+use crate::error::EXIT_USAGE;
+use crate::standard;
+
+/// Fewer letters are the beginning of no command.
+const BEGINNING_MIN: usize = 3;
+
+/// What `program` was asked for. Ends the process where that was answered already, or cannot be understood.
+pub fn parse<C: Parser + CommandFactory>(program: &str) -> C {
+    let mut command = command::<C>(program);
+    let args: Vec<OsString> = env::args_os().collect();
+    let asked = command.try_get_matches_from_mut(&args);
+    let is_answered = |kind| matches!(kind, ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if !asked.as_ref().is_err_and(|error| is_answered(error.kind()))
+        && let Some(sentence) = mistake(program, &command, &args, asked.as_ref().ok())
+    {
+        standard::error(sentence);
+        process::exit(EXIT_USAGE.into());
+    }
+    let parsed = asked.and_then(|mut matches| C::from_arg_matches_mut(&mut matches));
+    parsed.unwrap_or_else(|error| error.format(&mut command).exit())
+}
+
+/// The command line of `program`, in whose help each command is called as it would be typed now.
+pub fn command<C: CommandFactory>(program: &str) -> Command {
+    let command = C::command();
+    if called::name() == program {
+        return command;
+    }
+    let known = commands(&command);
+    renamed(command, &|text| called::renamed(text, program, &known))
+}
+
+/// The help of `program`, or of one of its commands.
+pub fn help<C: CommandFactory>(program: &str, of: Option<&str>) -> String {
+    let mut command = command::<C>(program).bin_name(called::name());
+    command.build();
+    let of = of.and_then(|name| command.find_subcommand_mut(name).map(Command::render_help));
+    of.unwrap_or_else(|| command.render_help()).to_string()
+}
+
+fn renamed(mut command: Command, rename: &dyn Fn(&str) -> String) -> Command {
+    if let Some(about) = command.get_about().map(|text| rename(&text.to_string())) {
+        command = command.about(about);
+    }
+    if let Some(help) = command.get_after_help().map(|text| rename(&text.to_string())) {
+        command = command.after_help(help);
+    }
+    command = command.mut_args(|arg| match arg.get_help().map(|text| rename(&text.to_string())) {
+        Some(help) => arg.help(help),
+        None => arg,
+    });
+    command.mut_subcommands(|command| renamed(command, rename))
+}
+
+fn commands(command: &Command) -> Vec<String> {
+    let mut known: Vec<String> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    known.push("help".to_owned());
+    known
+}
+
+/// What is to be said of a path that is not there and looks like a command. `None`: all is well, or clap says it.
+fn mistake(program: &str, command: &Command, args: &[OsString], asked: Option<&ArgMatches>) -> Option<String> {
+    let known = commands(command);
+    let is_command = args.get(1).is_some_and(|first| known.iter().any(|known| first == known.as_str()));
+    if is_command || args.iter().any(|arg| arg == "--") {
+        return None;
+    }
+    let is_word = |arg: &&OsString| !arg.is_empty() && !arg.to_string_lossy().starts_with('-');
+    // What was not understood tells at least that.
+    let partly = || command.clone().ignore_errors(true).try_get_matches_from(args).ok();
+    let first = args.get(1).filter(is_word).cloned();
+    let word = first.or_else(|| first_path(command, &asked.cloned().or_else(partly)?))?;
+    let word = word.to_str().filter(|word| is_free(word))?;
+    let meant = called::short(program, meant(word, &known)?);
+    let otherwise = format!("(for a path of that name write ./{word})");
+    Some(if known.iter().any(|known| known == word) {
+        format!("`{word}` must be the first word, as in `{meant}` {otherwise}")
+    } else {
+        format!("{word}: no such command, file or directory; did you mean `{meant}`? {otherwise}")
+    })
+}
+
+fn first_path(command: &Command, asked: &ArgMatches) -> Option<OsString> {
+    let mut given = command.get_positionals().filter_map(|arg| asked.get_raw(arg.get_id().as_str())?.next());
+    given.next().map(OsStr::to_owned)
+}
+
+fn is_free(word: &str) -> bool {
+    !word.contains('/') && fs::symlink_metadata(Path::new(word)).is_err()
+}
+
+/// The command that a word was meant for: the word itself, its beginning, or one or two slips away.
+fn meant<'a>(word: &str, known: &'a [String]) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    let is_beginning = |command: &str| word.len() >= BEGINNING_MIN && command.starts_with(&word);
+    let slips_max = if word.chars().count() < 5 { 1 } else { 2 };
+    let far = |command: &&String| if is_beginning(command) { 0 } else { slips(&word, command) };
+    known.iter().filter(|command| far(command) <= slips_max).min_by_key(far).map(String::as_str)
+}
+
+/// How many letters were left out, added, mistaken, or swapped with the next one, to make the one word of the other.
+fn slips(word: &str, command: &str) -> usize {
+    let (word, command): (Vec<char>, Vec<char>) = (word.chars().collect(), command.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=command.len()).collect()];
+    for (at, letter) in word.iter().enumerate() {
+        let mut row = vec![at + 1];
+        for (column, wanted) in command.iter().enumerate() {
+            let mistaken = rows[at][column] + usize::from(letter != wanted);
+            let mut least = mistaken.min(rows[at][column + 1] + 1).min(row[column] + 1);
+            if at > 0 && column > 0 && *letter == command[column - 1] && word[at - 1] == *wanted {
+                least = least.min(rows[at - 1][column - 1] + 1);
+            }
+            row.push(least);
+        }
+        rows.push(row);
+    }
+    rows[word.len()][command.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_meant_for_the_command_that_it_nearly_is() {
+        let known: Vec<String> =
+            ["stdin", "logs", "list", "verify", "histogram", "status", "rotate", "help"].map(str::to_owned).to_vec();
+        for (word, expected) in [
+            ("stats", Some("status")),
+            ("stat", Some("status")),
+            ("statsu", Some("status")),
+            ("STATUS", Some("status")),
+            ("state", Some("status")),
+            ("status", Some("status")),
+            ("log", Some("logs")),
+            ("lsit", Some("list")),
+            ("verfy", Some("verify")),
+            ("hist", Some("histogram")),
+            ("histgoram", Some("histogram")),
+            ("rotation", None),
+            ("pipes.d", None),
+            ("lo", None),
+            ("app", None),
+            ("web.log", None),
+            ("", None),
+        ] {
+            assert_eq!(meant(word, &known), expected, "{word}");
+        }
+    }
+
+    #[test]
+    fn slips_are_counted() {
+        for (word, command, expected) in
+            [("status", "status", 0), ("statsu", "status", 1), ("tats", "status", 2), ("", "abc", 3), ("äb", "ab", 1)]
+        {
+            assert_eq!(slips(word, command), expected, "{word}");
+        }
+    }
+}
