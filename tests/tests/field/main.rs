@@ -1,6 +1,10 @@
 //! The examples, run as they stand, with the real supervisors and servers: nothing here is mocked, and every line counts.
 
+mod applications;
+mod databases;
 mod example;
 mod ops;
+mod stack;
 mod supervised;
 mod systemd;
+mod web;

@@ -170,7 +170,7 @@ fn each_is_restarted_and_killed(supervisor: Supervisor) {
     });
     // The server first, then reader and holder.
     let written = writer.stop();
-    assert!(written.error.is_none(), "{written:?}");
+    assert!(written.error.is_none(), "{written:?}\n{}", tree.said());
     let scratch = tree.stop();
     let count: u64 =
         fs::read_to_string(scratch.path().join("bin/count")).expect("a count").trim().parse().expect("a number");
