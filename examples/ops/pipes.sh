@@ -27,10 +27,20 @@ wait_for() {
     done
 }
 
-# daemons NAME: the processes called NAME that serve PIPES, which is an argument or their current directory.
+# program PROC: what runs there, ours by its short name. The kernel keeps 15 bytes of a name.
+program() {
+    case $(cat "$1/comm" 2>/dev/null) in
+    holder | standpipe-holde) echo holder ;;
+    reader | standpipe-reade) echo reader ;;
+    tailer | standpipe-taile) echo tailer ;;
+    *) cat "$1/comm" 2>/dev/null || echo gone ;;
+    esac
+}
+
+# daemons NAME: the programs NAME that serve PIPES, which is an argument or their current directory.
 daemons() {
     for proc in /proc/[0-9]*; do
-        [ "$(cat "$proc/comm" 2>/dev/null)" = "$1" ] || continue
+        [ "$(program "$proc")" = "$1" ] || continue
         tr '\0' '\n' <"$proc/cmdline" 2>/dev/null | sed 1d >"$work/words" || continue
         # A command, such as `reader logs -f`, is no daemon.
         ! grep -qxE 'status|check|stdin|logs|list|verify|histogram|rotate' "$work/words" || continue
@@ -60,7 +70,7 @@ openers() {
     for fd in /proc/[0-9]*/fd/*; do
         [ "$fd" -ef "$1" ] || continue
         proc=${fd%/fd/*}
-        echo "$(cat "$proc/comm" 2>/dev/null) ${proc#/proc/}"
+        echo "$(program "$proc") ${proc#/proc/}"
     done | sort -u
 }
 

@@ -118,6 +118,32 @@ fn a_log_root_moves_within_its_file_system_and_to_another_while_servers_write() 
     });
 }
 
+/// A package may give the programs longer names, of which the kernel keeps 15 bytes; and what only reads is left alone.
+#[test]
+fn the_programs_of_a_pipes_directory_are_found_by_either_name_and_no_others() {
+    let scratch = Scratch::new();
+    scratch.pipe("app");
+    let pipes = scratch.pipes().display().to_string();
+    let long = scratch.path().join("standpipe-holder");
+    std::os::unix::fs::symlink(format!("{}/holder", programs()), &long).expect("a link");
+    let quiet = |command: &mut Command| Process::start(command.stdin(Stdio::null()).stderr(Stdio::null()));
+    let short = quiet(as_logger(command(format!("{}/holder", programs())).current_dir(scratch.pipes())));
+    let long = quiet(as_logger(command(long).arg(scratch.pipes())));
+    let _other = quiet(as_logger(command(format!("{}/holder", programs())).arg(scratch.make_dir("other"))));
+    let find = || {
+        let mut shell = command("sh");
+        let find = format!(". {}; daemons holder", example("ops/pipes.sh").display());
+        let output = shell.args(["-c", &find]).env("PIPES", &pipes).output().expect("a shell");
+        let mut found: Vec<u32> =
+            String::from_utf8_lossy(&output.stdout).lines().map(|pid| pid.parse().expect("a number")).collect();
+        found.sort_unstable();
+        found
+    };
+    let mut both = [short.id(), long.id()];
+    both.sort_unstable();
+    until("both are found", || find() == both);
+}
+
 /// A logger that people come from, with small files, and what packs them.
 fn logger(tool: &str, dir: &Path, packed: bool) -> Command {
     let mut logger = command(tool);
