@@ -88,6 +88,7 @@ for unit in holder reader tailer; do
 done
 kill -USR1 "$(cat /run/nginx.pid)"
 wait
+redis-cli ping
 grep -E '^(Complete|Failed|Non-2xx)' /load
 systemctl kill --signal=ALRM reader
 until ls /var/log/standpipe/nginx-access/.hooked-* >/dev/null 2>&1; do sleep 0.02; done
@@ -119,8 +120,11 @@ impl Root {
         root.copy(Path::new("/etc/os-release"), "etc/os-release");
         // Not the first boot, at which systemd enables whatever a distribution has.
         root.write("etc/machine-id", "0123456789abcdef0123456789abcdef\n");
-        root.write("etc/passwd", "root:x:0:0::/root:/bin/sh\nwww-data:x:33:33::/:/bin/sh\n");
-        root.write("etc/group", "root:x:0:\nadm:x:4:\nwww-data:x:33:\n");
+        root.write(
+            "etc/passwd",
+            "root:x:0:0::/root:/bin/sh\nwww-data:x:33:33::/:/bin/sh\nredis:x:120:120::/:/bin/sh\n",
+        );
+        root.write("etc/group", "root:x:0:\nadm:x:4:\nwww-data:x:33:\nredis:x:120:\n");
         root
     }
 
@@ -180,16 +184,19 @@ impl Root {
         for unit in UNITS {
             self.copy(&example(&format!("systemd/{unit}.service")), &format!("etc/systemd/system/{unit}.service"));
         }
-        let drop_in = "nginx.service.d/standpipe.conf";
-        self.copy(&example(&format!("systemd/{drop_in}")), &format!("etc/systemd/system/{drop_in}"));
+        for server in ["nginx", "redis-server"] {
+            let drop_in = format!("{server}.service.d/standpipe.conf");
+            self.copy(&example(&format!("systemd/{drop_in}")), &format!("etc/systemd/system/{drop_in}"));
+        }
         self.copy(&example("systemd/standpipe.sysusers"), "etc/sysusers.d/standpipe.conf");
         self.copy(&example("systemd/standpipe.sysctl"), "etc/sysctl.d/standpipe.conf");
-        let tmpfiles =
-            read("systemd/standpipe.tmpfiles").replace("\n#p /run/standpipe/nginx", "\np /run/standpipe/nginx");
+        let tmpfiles = ["nginx", "redis"].iter().fold(read("systemd/standpipe.tmpfiles"), |text, server| {
+            text.replace(&format!("\n#p /run/standpipe/{server}"), &format!("\np /run/standpipe/{server}"))
+        });
         let app = "p /run/standpipe/app 0660 root standpipe -\n";
         self.write("etc/tmpfiles.d/standpipe.conf", &format!("{tmpfiles}{app}"));
         self.make_dir("etc/standpipe/pipes.d");
-        for pipe in ["nginx-access", "nginx-error", "app"] {
+        for pipe in ["nginx-access", "nginx-error", "redis", "app"] {
             let link = self.0.path().join("etc/standpipe/pipes.d").join(pipe);
             symlink(format!("/run/standpipe/{pipe}"), link).expect("a link");
         }
@@ -211,16 +218,20 @@ impl Root {
         set_mode(&log, 0o640);
         self.copy(&example("servers/nginx.conf"), "etc/nginx/nginx.conf");
         self.write("var/www/html/index.html", "hello\n");
+        let dir = "dir /var/lib/redis\nsave \"\"\n";
+        self.write("etc/redis/redis.conf", &format!("{}{dir}", read("servers/redis.conf")));
+        self.make_dir("var/lib/redis");
+        chown(self.0.path().join("var/lib/redis"), Some(120), Some(120)).expect("a directory of redis");
         self.write(
             "etc/systemd/system/job.target",
             "[Unit]\nRequires=sysinit.target\nAfter=sysinit.target\nAllowIsolate=yes\n\
-             Wants=holder.service reader.service tailer.service nginx.service job.service\n",
+             Wants=holder.service reader.service tailer.service nginx.service redis-server.service job.service\n",
         );
         self.write("job.sh", JOB);
         self.write(
             "etc/systemd/system/job.service",
             &format!(
-                "[Unit]\nAfter=nginx.service tailer.service\n[Service]\nType=oneshot\nEnvironment=REQUESTS={REQUESTS}\n\
+                "[Unit]\nAfter=nginx.service redis-server.service tailer.service\n[Service]\nType=oneshot\nEnvironment=REQUESTS={REQUESTS}\n\
                  ExecStart=/bin/sh /job.sh\nExecStopPost=/bin/systemctl exit\n\
                  StandardOutput=file:/said\nStandardError=file:/said\n"
             ),
@@ -245,7 +256,7 @@ fn needs_container(test: impl FnOnce(&Root)) {
 
 #[test]
 fn a_machine_boots_with_them_and_loses_no_line_though_each_is_killed_and_all_is_shut_down() {
-    needs_tools(&["nginx", "ab"], || needs_container(boot));
+    needs_tools(&["nginx", "ab", "redis-server", "redis-cli"], || needs_container(boot));
 }
 
 fn boot(root: &Root) {
@@ -255,6 +266,7 @@ fn boot(root: &Root) {
     assert!(ended, "it does not shut down:\n{job}\n{console}");
     for line in [
         "/run/standpipe/nginx-access www-data:standpipe 660",
+        "/run/standpipe/redis redis:standpipe 660",
         "/run/standpipe/app root:standpipe 660",
         "/run/standpipe/app.stage standpipe:standpipe 660",
         "/var/log/standpipe/nginx-access standpipe:standpipe 2750",
@@ -267,6 +279,9 @@ fn boot(root: &Root) {
     access.sort_unstable();
     access.dedup();
     assert_eq!(access.len(), REQUESTS, "each line is there once");
+    // What it writes while the machine goes down.
+    let redis = root.lines("redis");
+    assert!(redis.last().is_some_and(|line| line.contains("bye bye")), "{redis:?}");
     assert_eq!(root.lines("app"), ["before holder", "before reader", "before tailer"], "{job}");
 }
 
