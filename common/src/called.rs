@@ -59,15 +59,6 @@ pub fn find(program: &str) -> Option<PathBuf> {
     beside.into_iter().chain([packaged]).find(|path| is_program(path)).or_else(|| in_search_path(Path::new(program)))
 }
 
-/// `text` with what it says of commands of `program` as it would be typed now.
-pub fn renamed(text: &str, program: &str, commands: &[String]) -> String {
-    let mut text = text.to_owned();
-    for command in commands {
-        text = text.replace(&format!("{program} {command}"), &short(program, command));
-    }
-    text
-}
-
 fn in_front(front: &str, program: &str, command: &str) -> String {
     let own = PROGRAMS.iter().find(|(name, _)| *name == program).map_or(program, |(_, own)| own);
     format!("{front} {}", if command.is_empty() { own } else { command })

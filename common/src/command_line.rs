@@ -38,12 +38,21 @@ pub fn parse<C: Parser + CommandFactory>(program: &str) -> C {
 
 /// The command line of `program`, in whose help each command is called as it would be typed now.
 pub fn command<C: CommandFactory>(program: &str) -> Command {
-    let command = C::command();
     if called::name() == program {
-        return command;
+        return C::command();
     }
+    typed::<C>(program, &|command| called::short(program, command))
+}
+
+/// The same, where `type_` says what to type for each command of `program`.
+pub fn typed<C: CommandFactory>(program: &str, type_: &dyn Fn(&str) -> String) -> Command {
+    let command = C::command();
     let known = commands(&command);
-    renamed(command, &|text| called::renamed(text, program, &known))
+    let rename = |text: &str| {
+        let named = |text: String, command: &String| text.replace(&format!("{program} {command}"), &type_(command));
+        known.iter().fold(text.to_owned(), named)
+    };
+    renamed(command, &rename)
 }
 
 /// The help of `program`, or of one of its commands.

@@ -124,9 +124,18 @@ pub fn usual_dirs() -> impl Iterator<Item = PathBuf> {
     named.into_iter().chain([PathBuf::from("."), PathBuf::from(SYSTEM_DIR)])
 }
 
-/// The first of them that has something of ours, read.
+/// The first of them that is a pipes directory for certain, or else the first that may be one.
 pub fn scan_usual() -> Option<Scan> {
-    usual_dirs().find_map(|dir| scan(&dir).ok().filter(|scan| !scan.nothing_of_ours()))
+    let mut scans: Vec<Scan> = usual_dirs().filter_map(|dir| scan(&dir).ok()).collect();
+    scans.retain(|scan| !scan.nothing_of_ours());
+    let first = scans.iter().position(is_certain).unwrap_or(0);
+    scans.into_iter().nth(first)
+}
+
+/// Links alone are in many a directory, such as `/`.
+fn is_certain(scan: &Scan) -> bool {
+    let leads_to_fifo = |entry: &Entry| fs::metadata(&entry.link).is_ok_and(|is| is.file_type().is_fifo());
+    scan.dir.join(DEFAULTS).is_file() || scan.entries.iter().any(leads_to_fifo)
 }
 
 /// Reads a pipes directory and its policy files. Fails only if the directory itself cannot be listed.
@@ -419,6 +428,21 @@ mod tests {
         assert!(sentence.ends_with("/a\\nb as a pipe: it contains a control character"), "{sentence}");
         assert!(scan.findings.iter().all(|finding| !finding.to_string().contains('\n')));
         assert!(!scan.nothing_of_ours());
+    }
+
+    #[test]
+    fn a_directory_is_certain_by_its_defaults_or_a_link_that_leads_to_a_fifo() {
+        let dir = directory(&[], &[("Cargo.toml", "")]);
+        let is_certain = || super::is_certain(&scan(dir.path()).unwrap());
+        std::os::unix::fs::symlink("/usr/bin", dir.path().join("bin")).unwrap();
+        assert!(!is_certain());
+        mkfifo(&dir.path().join("fifo"), Mode::S_IRWXU).unwrap();
+        std::os::unix::fs::symlink("fifo", dir.path().join("app")).unwrap();
+        assert!(is_certain());
+        fs::remove_file(dir.path().join("fifo")).unwrap();
+        assert!(!is_certain());
+        fs::write(dir.path().join("defaults.toml"), "").unwrap();
+        assert!(is_certain());
     }
 
     #[test]

@@ -4,6 +4,9 @@
 //! is opened and closed again kills a server that came in; recover; archive; drain. A bad pipe or policy is one line,
 //! and every good pipe runs on.
 
+use std::env;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,7 +62,7 @@ pub fn run(args: &DaemonArgs) -> Result<u8, Stop> {
         scan.log_remarks();
         return Ok(if scan.check() { 0 } else { standpipe_common::error::EXIT_USAGE });
     }
-    let Some(logs) = args.logs.clone().or_else(|| scan.logs.clone()) else {
+    let Some(logs) = args.logs.clone().or_else(|| declared(&scan)) else {
         let hint = format!("no log root: give --logs LOGS, or set logs in {}/defaults.toml", dir.shown());
         return Err(Stop::Usage(hint));
     };
@@ -67,6 +70,16 @@ pub fn run(args: &DaemonArgs) -> Result<u8, Stop> {
     ready::ready(args.notify_fd)?;
     daemon.serve()?;
     Ok(0)
+}
+
+/// The log root that the pipes directory names, or else systemd, by `LogsDirectory=`.
+fn declared(scan: &Scan) -> Option<PathBuf> {
+    let of_unit = || {
+        let dirs = env::var_os("LOGS_DIRECTORY")?;
+        let first = dirs.as_bytes().split(|byte| *byte == b':').next().filter(|first| !first.is_empty())?;
+        Some(PathBuf::from(OsStr::from_bytes(first)))
+    };
+    scan.logs.clone().or_else(of_unit)
 }
 
 struct Daemon {
@@ -233,8 +246,8 @@ impl Daemon {
 
     /// Says what HUP does not take up. What pipes say is taken up by them.
     fn tell_kept(&self, scan: &Scan) {
-        let Scan { logs, mailbox_dir, dir: _, entries: _, unlinked: _, findings: _, ours: _ } = scan;
-        if self.logs_are_declared && logs.as_ref() != Some(&self.logs) {
+        let Scan { logs: _, mailbox_dir, dir: _, entries: _, unlinked: _, findings: _, ours: _ } = scan;
+        if self.logs_are_declared && declared(scan).as_ref() != Some(&self.logs) {
             log::warn!("{} stays the log root until a restart", self.logs.shown());
         }
         if *mailbox_dir != self.mailbox_dir {

@@ -1,5 +1,6 @@
 //! All programs together, and what holds for each of them: one program, so that its tests run side by side.
 
+mod bundle;
 mod documentation;
 mod front;
 mod harness;
@@ -9,3 +10,4 @@ mod power_cuts;
 mod printable;
 mod readme;
 mod standard_descriptors;
+mod version;

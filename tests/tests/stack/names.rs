@@ -92,3 +92,23 @@ fn an_error_in_a_log_root_that_nobody_typed_says_where_it_came_from() {
         assert!(said.code > 1 && said.stderr.contains(meant), "{words}: {said:?}");
     }
 }
+
+#[test]
+fn a_reader_started_by_a_unit_takes_the_log_root_of_the_unit_unless_the_pipes_directory_names_one() {
+    let scratch = Scratch::new();
+    scratch.pipe("app");
+    let start = || {
+        let logs = format!("{}:/elsewhere", scratch.logs().display());
+        Launch::new("reader").arg(scratch.pipes()).env("LOGS_DIRECTORY", logs).start()
+    };
+    let mut reader = start();
+    assert!(scratch.logs().join("app").is_dir(), "{}", reader.stderr());
+    reader.hang_up("after HUP");
+    assert!(!reader.stderr().contains("stays the log root"), "{}", reader.stderr());
+    scratch.write_policy("defaults.toml", "logs = \"../other\"\n");
+    reader.hang_up("stays the log root until a restart");
+    reader.terminate();
+    let mut reader = start();
+    assert!(scratch.path().join("other/app").is_dir(), "{}", reader.stderr());
+    reader.terminate();
+}
