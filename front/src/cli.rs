@@ -81,7 +81,7 @@ pub fn command() -> Command {
     });
     Command::new(FRONT)
         .about("Logs through named pipes: what holder, reader and tailer do, in one command")
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(env!("STANDPIPE_VERSION"))
         .after_help(HELP)
         .subcommand_required(true)
         .arg_required_else_help(true)

@@ -7,7 +7,7 @@ use standpipe_common::ready::NotifyFd;
 
 /// Keeps named pipes open, so that writers never get SIGPIPE and readers never get end-of-file.
 #[derive(Debug, Parser)]
-#[command(name = "holder", version, args_conflicts_with_subcommands = true)]
+#[command(name = "holder", version = env!("STANDPIPE_VERSION"), args_conflicts_with_subcommands = true)]
 #[command(after_help = "Signals: HUP reads DIR again and reopens every FIFO; TERM and INT end it.\n\
     Exit codes: 0; 2 asked wrongly, or --check-config found an error; 3 DIR cannot be read.\n\
     A directory that is called like a command is ./status.")]

@@ -11,7 +11,7 @@ use standpipe_common::units::{ByteSize, Span, Value};
 
 /// Drains named pipes into rotated, compressed logs, and reads them back.
 #[derive(Debug, Parser)]
-#[command(name = "reader", version, args_conflicts_with_subcommands = true)]
+#[command(name = "reader", version = env!("STANDPIPE_VERSION"), args_conflicts_with_subcommands = true)]
 pub struct Cli {
     /// Without a subcommand: the daemon.
     #[command(flatten)]

@@ -9,7 +9,7 @@ use crate::config::{Config, ConfigError, Overrides, load};
 
 /// Follows log files through every kind of rotation, into a pipe or to standard output.
 #[derive(Debug, Parser)]
-#[command(name = "tailer", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(name = "tailer", version = env!("STANDPIPE_VERSION"), args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "Signals: HUP reads the configuration again; TERM and INT end it, within 2 s.\n\
     A file called `status` is followed as ./status.\n\
     Exit codes: 0; 2 asked wrongly, or the configuration has an error; 3 an I/O error that nothing mends.")]

@@ -39,7 +39,7 @@ fn a_bundle_has_what_whoever_helps_asks_for() {
     scratch.write_policy("app.toml", "prefix = \"> \"\n");
     let _holder = Launch::new("holder").arg(scratch.pipes()).start();
     let reader = Launch::new("reader").arg(scratch.pipes()).start();
-    let lines: String = (1..=1500).map(|number| format!("line {number}\n")).collect();
+    let lines = (1..=1500).map(|number| format!("line {number}\n")).collect::<Vec<_>>().concat();
     std::io::Write::write_all(&mut open_writer(&fifo, 0).unwrap(), lines.as_bytes()).unwrap();
     let all = || Launch::new("reader").args(["logs", "app", "--logs"]).arg(scratch.logs()).run().stdout;
     until("all is stored", || all().ends_with(b"> line 1500\n"));

@@ -1,0 +1,115 @@
+//! `standpipe-packaging DIR`: makes what a package has beside the programs, in `man`, `bash`, `zsh`, `fish` and `links`
+//! below DIR. All of it comes from the command lines themselves, so nothing here is to be kept in step with them.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Command, CommandFactory};
+use clap_complete::{Shell, generate};
+use standpipe_common::called::{FRONT, PACKAGED};
+use standpipe_common::command_line::typed;
+use standpipe_front::cli::{HANDED, Handed};
+
+/// Links on the search path to programs whose own names are too general for it.
+const LINKS: [(&str, &str); 3] =
+    [("standpipe-holder", "holder"), ("standpipe-reader", "reader"), ("standpipe-tailer", "tailer")];
+
+fn main() -> ExitCode {
+    let Some(dir) = std::env::args_os().nth(1) else {
+        eprintln!("usage: standpipe-packaging DIR");
+        return ExitCode::from(2);
+    };
+    match make(&PathBuf::from(dir)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("standpipe-packaging: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn make(dir: &Path) -> io::Result<()> {
+    for sub in ["man", "bash", "zsh", "fish", "links"] {
+        fs::create_dir_all(dir.join(sub))?;
+    }
+    let linked = LINKS.map(|(link, program)| linked(link, program));
+    for command in [front()].into_iter().chain(linked) {
+        let name = command.get_name().to_owned();
+        clap_mangen::generate_to(command.clone(), dir.join("man"))?;
+        for (shell, file) in [
+            (Shell::Bash, format!("bash/{name}")),
+            (Shell::Zsh, format!("zsh/_{name}")),
+            (Shell::Fish, format!("fish/{name}.fish")),
+        ] {
+            let mut script = Vec::new();
+            generate(shell, &mut command.clone(), &name, &mut script);
+            fs::write(dir.join(file), script)?;
+        }
+    }
+    for (link, program) in LINKS {
+        let link = dir.join("links").join(link);
+        fs::remove_file(&link).or_else(|error| if link.is_symlink() { Err(error) } else { Ok(()) })?;
+        symlink(
+            Path::new("..").join(Path::new(PACKAGED).strip_prefix("/usr").unwrap_or(Path::new(""))).join(program),
+            link,
+        )?;
+    }
+    Ok(())
+}
+
+/// A program as it is called by a link on the search path.
+fn linked(link: &'static str, program: &str) -> Command {
+    of_program(program, &|command| format!("{link} {command}")).name(link).bin_name(link)
+}
+
+/// `standpipe`, with the options that its commands have where they come from.
+fn front() -> Command {
+    HANDED.into_iter().fold(standpipe_front::cli::command(), |front, handed| {
+        front.mut_subcommand(handed.name, |stand_in| as_in_front(&stand_in, handed))
+    })
+}
+
+fn as_in_front(stand_in: &Command, handed: Handed) -> Command {
+    let program = of_program(handed.program, &|command| format!("{FRONT} {command}"));
+    let of = match handed.command {
+        Some(name) => program.find_subcommand(name).expect("a command of that program").clone(),
+        None => program,
+    };
+    let mut command = Command::new(handed.name).args(of.get_arguments().cloned());
+    if let Some(help) = of.get_after_help() {
+        command = command.after_help(help.clone());
+    }
+    command.about(stand_in.get_about().cloned().unwrap_or_default())
+}
+
+fn of_program(program: &str, type_: &dyn Fn(&str) -> String) -> Command {
+    fn of<C: CommandFactory>(program: &str, type_: &dyn Fn(&str) -> String) -> Command {
+        typed::<C>(program, type_)
+    }
+    match program {
+        "holder" => of::<standpipe_holder::cli::Cli>(program, type_),
+        "reader" => of::<standpipe_reader::cli::Cli>(program, type_),
+        _ => of::<standpipe_tailer::cli::Cli>(program, type_),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_front_has_every_option_of_the_programs_it_hands_over_to() {
+        let front = front();
+        front.clone().debug_assert();
+        for handed in HANDED {
+            let command = front.find_subcommand(handed.name).unwrap();
+            let options = command.get_arguments().count();
+            assert!(options >= 2 && command.get_arguments().all(|arg| arg.get_id() != "args"), "{}", handed.name);
+        }
+        let help = front.find_subcommand("logs").unwrap().get_after_help().unwrap().to_string();
+        assert!(help.contains("standpipe logs app") && !help.contains("reader logs"), "{help}");
+    }
+}
