@@ -27,11 +27,12 @@ mod tests;
 
 use std::fs::File;
 use std::path::Path;
+use std::rc::Rc;
 
 use standpipe_common::error::{Error, Result};
 use standpipe_common::shown::Shown as _;
 
-use crate::state::SourceState;
+use crate::state::{SourceState, States};
 use files::{Files, Found, newer};
 use form::EMPTY;
 use journal::{Journal, SMALL_BYTES};
@@ -137,16 +138,21 @@ impl Checkpoint {
         Ok(Opened { checkpoint: Checkpoint { files, journal, current: standing, _lock: lock }, start, findings })
     }
 
-    /// Replaces what was saved by these states, whose paths differ. A durable save survives power loss, any other the
-    /// end of this process only, and takes no sync.
+    /// The source at this path says something else than at the last save, or is gone.
+    pub fn touch(&mut self, path: &Path) {
+        self.journal.touch(path);
+    }
+
+    /// Replaces what was saved by these states, of which those that changed were [touched](Checkpoint::touch). A durable
+    /// save survives power loss, any other the end of this process only, and takes no sync.
     ///
     /// # Errors
     /// The disk's. What was saved before still stands; the next save is to be durable again if this one was to be.
-    pub fn save(&mut self, states: &[SourceState], durable: bool) -> Result<()> {
-        if self.current == Current::Durable && !self.files.is_mount && self.journal.append(states.iter(), durable)? {
+    pub fn save(&mut self, states: &States, durable: bool) -> Result<()> {
+        if self.current == Current::Durable && !self.files.is_mount && self.journal.append(states, durable)? {
             return Ok(());
         }
-        let bytes = form::render(states);
+        let bytes = form::render(states.values().map(Rc::as_ref));
         // What changes are added to, or takes the place of changes that may be durable, is durable. Both are seldom.
         let is_durable = durable || bytes.len() > SMALL_BYTES || self.journal.may_be_there();
         let saved = self.replace(&bytes, is_durable).and_then(|()| self.journal.begin(&bytes, states));

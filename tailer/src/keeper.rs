@@ -5,11 +5,12 @@
 //! until they are followed again, or for a week if they are gone; logs under globs of which no file was left are
 //! remembered for this run only, the last of them. A disk that refuses stops nothing: it is said once, and tried again.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use standpipe_common::error::Error;
@@ -18,7 +19,7 @@ use crate::backoff::Backoff;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::durable::{Durable, Flow};
 use crate::identity::Identity;
-use crate::state::SourceState;
+use crate::state::{SourceState, States};
 
 /// How often positions are made durable while they change.
 const SAVE_SPAN: Duration = Duration::from_secs(1);
@@ -38,6 +39,9 @@ const GONE_MAX: usize = 1024;
 pub struct Keeper {
     /// `None`: it is remembered for this run only.
     checkpoint: Option<Checkpoint>,
+    /// What the next checkpoint says, and of whom it says something else than the last one.
+    states: States,
+    changed: BTreeSet<PathBuf>,
     /// Of files that are not followed now.
     others: BTreeMap<PathBuf, SourceState>,
     /// Of logs under globs of which nothing was left, oldest first.
@@ -63,17 +67,23 @@ pub struct Unsaved {
 impl Keeper {
     /// Begins with what was loaded.
     pub fn new(checkpoint: Option<Checkpoint>, known: Vec<SourceState>, now: Instant) -> Keeper {
-        let others = known.into_iter().map(|state| (state.path.clone(), state)).collect();
-        Keeper {
+        let mut keeper = Keeper {
             checkpoint,
-            others,
+            states: States::new(),
+            changed: BTreeSet::new(),
+            others: BTreeMap::new(),
             gone: VecDeque::new(),
             forget_at: now,
             durable: None,
             is_changed: false,
             saved: now,
             trouble: Backoff::default(),
+        };
+        for state in known {
+            keeper.set(state.clone());
+            keeper.others.insert(state.path.clone(), state);
         }
+        keeper
     }
 
     /// Keeps as well what a run after a power cut goes back to, and writes down whose run this is.
@@ -106,6 +116,7 @@ impl Keeper {
             self.gone.remove(at)?
         } else {
             let before = self.others.values().find(|state| has_read(state))?.path.clone();
+            self.unset(&before);
             self.others.remove(&before)?
         };
         Some(SourceState { path: path.to_path_buf(), left_ns: 0, ..state })
@@ -114,12 +125,14 @@ impl Keeper {
     /// A file is followed no longer.
     pub fn give_back(&mut self, state: SourceState) {
         self.is_changed = true;
+        self.set(state.clone());
         self.others.insert(state.path.clone(), state);
     }
 
     /// The same of a log under a glob of which nothing is left.
     pub fn give_back_gone(&mut self, state: SourceState) {
         self.is_changed = true;
+        self.unset(&state.path);
         self.gone.push_back(state);
         self.gone.drain(..self.gone.len().saturating_sub(GONE_MAX));
     }
@@ -141,7 +154,8 @@ impl Keeper {
         (self.is_changed && self.has_file()).then_some(next).or(durable)
     }
 
-    /// Writes everything; `flows` says what went through pipes. `now_ns`: by the wall clock, for what is not followed is remembered across runs.
+    /// Writes what changed: `states` is what followed sources say to which something happened since the last save, and
+    /// `flows` what went through pipes. `now_ns`: by the wall clock, for what is not followed is remembered across runs.
     ///
     /// # Errors
     /// The disk's; it is tried again when it is [due](Keeper::due).
@@ -154,16 +168,20 @@ impl Keeper {
         now_ns: i64,
     ) -> Result<(), Unsaved> {
         self.forget(now, now_ns);
+        for state in states {
+            self.set(state);
+        }
+        let changed = std::mem::take(&mut self.changed);
         let Some(checkpoint) = &mut self.checkpoint else { return Ok(()) };
-        let mut all = states;
-        all.extend(self.others.values().cloned());
         let is_kept = self.durable.as_mut().map_or(Ok(()), |durable| {
-            all.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-            durable.note(&all, flows, now);
+            let state = |path: PathBuf| {
+                self.states.get(&path).cloned().map_or((path.clone(), None), |state| (path, Some(state)))
+            };
+            durable.note(changed.into_iter().map(state), flows, now);
             // First: what is durable must not run ahead of it.
             durable.save(is_durable)
         });
-        match is_kept.and_then(|()| checkpoint.save(&all, is_durable)) {
+        match is_kept.and_then(|()| checkpoint.save(&self.states, is_durable)) {
             Ok(()) => {
                 self.is_changed = !is_durable;
                 if is_durable {
@@ -197,14 +215,49 @@ impl Keeper {
         durable.save(true)
     }
 
+    /// Whether the checkpoint says of a source that it is as far as this. What files begin with may be known since.
+    pub fn says(&self, state: &SourceState) -> bool {
+        let far = |state: &SourceState| -> Vec<_> {
+            state.generations.iter().map(|saved| (saved.origin, saved.copy, saved.offset)).collect()
+        };
+        self.states.get(&state.path).is_some_and(|said| far(said) == far(state) && said.done.len() == state.done.len())
+    }
+
+    fn set(&mut self, state: SourceState) {
+        let Some(checkpoint) = &mut self.checkpoint else { return };
+        if self.states.get(&state.path).is_some_and(|said| **said == state) {
+            return;
+        }
+        checkpoint.touch(&state.path);
+        self.changed.insert(state.path.clone());
+        self.states.insert(state.path.clone(), Rc::new(state));
+    }
+
+    fn unset(&mut self, path: &Path) {
+        if self.states.remove(path).is_some() {
+            self.checkpoint.iter_mut().for_each(|checkpoint| checkpoint.touch(path));
+            self.changed.insert(path.to_owned());
+        }
+    }
+
     fn forget(&mut self, now: Instant, now_ns: i64) {
-        self.others.values_mut().filter(|state| state.left_ns == 0).for_each(|state| state.left_ns = now_ns);
+        let left = self.others.values_mut().filter(|state| state.left_ns == 0);
+        let left: Vec<_> = left.map(|state| SourceState { left_ns: now_ns, ..std::mem::take(state) }).collect();
+        for state in left {
+            self.set(state.clone());
+            self.others.insert(state.path.clone(), state);
+        }
         if self.forget_at <= now {
             self.forget_at = now + FORGET_SPAN;
             // Ten thousand of them may have been in one directory: it is read once.
             let mut listed = Listed::new();
             let is_recent = |state: &SourceState| now_ns - state.left_ns < FORGET_AFTER_NS;
-            self.others.retain(|_, state| is_recent(state) || !is_gone(state, &mut listed));
+            let mut is_over = |state: &SourceState| !is_recent(state) && is_gone(state, &mut listed);
+            let over = self.others.iter().filter(|(_, state)| is_over(state)).map(|(path, _)| path.clone());
+            for path in over.collect::<Vec<_>>() {
+                self.others.remove(&path);
+                self.unset(&path);
+            }
         }
     }
 }
@@ -281,6 +334,25 @@ mod tests {
         assert_eq!(kept_after(168), ["again", "rotated", "there"]);
         // It was followed in between.
         assert_eq!(kept_after(270), ["rotated", "there"].map(std::ffi::OsString::from));
+    }
+
+    #[test]
+    fn a_save_is_told_of_those_to_whom_something_happened_and_says_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state.json");
+        let start = Instant::now();
+        let mut keeper = keeper(&state, Vec::new(), start);
+        let source = |name: &str, since_ns| SourceState { path: dir.path().join(name), since_ns, ..Default::default() };
+        let mut save = |states: &[SourceState]| keeper.save(states.to_vec(), &[], true, start, 1).unwrap();
+        save(&[source("a", 1), source("b", 1), source("c", 1)]);
+        save(&[source("b", 2)]);
+        save(&[]);
+        keeper.give_back(source("c", 3));
+        keeper.give_back_gone(source("a", 3));
+        keeper.save(vec![source("b", 3)], &[], true, start, 7).unwrap();
+        drop(keeper);
+        let Start::Known(known) = Checkpoint::open(&state, OnCorrupt::Fail).unwrap().start else { panic!() };
+        assert_eq!(known, [source("b", 3), SourceState { left_ns: 7, ..source("c", 3) }]);
     }
 
     #[test]

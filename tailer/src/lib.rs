@@ -25,6 +25,7 @@ pub mod format;
 pub mod guard;
 pub mod held_back;
 pub mod identity;
+pub mod intake;
 pub mod keeper;
 pub mod lease;
 pub mod level;

@@ -164,6 +164,8 @@ pub struct Roster {
     due: Fair,
     /// To be read, in turn.
     ready: Fair,
+    /// Something happened to them since it was last asked who these are.
+    touched: BTreeSet<SourceId>,
     /// Kept by their limits until then.
     rested: BTreeSet<(Instant, SourceId)>,
     made: u32,
@@ -180,6 +182,7 @@ impl Roster {
     pub fn add(&mut self, followed: Followed) {
         let id = followed.source.id();
         self.due.push(followed.entry, id);
+        self.touch(id);
         self.followed.insert(id, Box::new(followed));
     }
 
@@ -215,6 +218,22 @@ impl Roster {
     /// Which there are.
     pub fn ids(&self) -> Vec<SourceId> {
         self.followed.keys().copied().collect()
+    }
+
+    /// It may have something else to remember than before.
+    pub fn touch(&mut self, id: SourceId) {
+        self.touched.insert(id);
+    }
+
+    /// All may have.
+    pub fn touch_all(&mut self) {
+        self.touched.extend(self.followed.keys());
+    }
+
+    /// Those that may, once.
+    pub fn take_touched(&mut self) -> impl Iterator<Item = &Followed> {
+        let touched = std::mem::take(&mut self.touched);
+        touched.into_iter().filter_map(|id| self.followed.get(&id)).map(Box::as_ref)
     }
 
     /// Something tells that it is due for a look.

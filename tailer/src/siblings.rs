@@ -121,7 +121,7 @@ impl Siblings {
     /// Whether the directories of the last listing are as they were. What else links and patterns lead to by now is not
     /// looked for: for a live name that is no link, and usual names beside it.
     pub fn is_unchanged(&self, directories: &mut Directories) -> bool {
-        let is_same = |(dir, seen): &(PathBuf, u64)| directories.list(dir).is_ok_and(|(_, version)| version == *seen);
+        let is_same = |(dir, seen): &(PathBuf, u64)| directories.version(dir).is_ok_and(|version| version == *seen);
         self.configured.is_none() && !self.seen.is_empty() && self.seen.iter().all(is_same)
     }
 
@@ -129,7 +129,7 @@ impl Siblings {
     pub fn changed(&self, directories: &mut Directories) -> bool {
         let mut now = Vec::new();
         for place in self.places(directories).all {
-            if let Ok((_, version)) = directories.list(&place.dir) {
+            if let Ok(version) = directories.version(&place.dir) {
                 now.push((place.dir, version));
             }
         }

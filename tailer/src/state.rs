@@ -1,9 +1,14 @@
 //! What a source remembers from one run to the next: the content of a checkpoint, whatever its form on disk.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use crate::guard::{Guard, Head};
 use crate::identity::{Identity, Origin};
+
+/// All sources, by their paths. What did not change is shared by those who know it.
+pub type States = BTreeMap<PathBuf, Rc<SourceState>>;
 
 /// One source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -14,7 +14,7 @@ mod showing;
 mod start;
 mod telling;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::fd::RawFd;
 use std::thread;
@@ -31,6 +31,7 @@ use crate::events::{Event, Printer};
 use crate::follow::settings::Hints;
 use crate::held_back::HeldBack;
 use crate::identity::Origin;
+use crate::intake::Intake;
 use crate::keeper::{Keeper, Unsaved};
 use crate::lines::{GenerationId, SourceId};
 use crate::output::{Delivered, Waits};
@@ -40,7 +41,6 @@ use crate::share::Lots;
 use crate::siblings::directories::Directories;
 use crate::slices::Slices;
 use crate::source::Source;
-use crate::sources::Found;
 use crate::sources::globs::Globs;
 use crate::spacing::Spacing;
 use crate::spool::set::Spools;
@@ -59,9 +59,6 @@ const TAKEN_SPAN: Duration = Duration::from_millis(200);
 const LOOKS_MAX: usize = 512;
 /// So many are looked at in a round, however long that takes.
 const LOOKS_MIN: usize = 8;
-/// How long a round looks before it reads, and how long it takes up new files before it looks: a directory of fifty
-/// thousand takes seconds, and others have lines that wait.
-const LOOK_SPAN: Duration = Duration::from_millis(20);
 /// Positions that pipes may know, or twice as many as there are generations, before those of finished ones are dropped.
 const SLOTS_MAX: usize = 128;
 
@@ -73,10 +70,7 @@ pub struct Tailer {
     is_batch: bool,
     is_debug: bool,
     roster: Roster,
-    /// The last round had no time to look at all that were due.
-    is_pressed: bool,
-    /// New files that are still to be followed.
-    arrivals: VecDeque<Found>,
+    intake: Intake,
     spools: Spools,
     outputs: Outputs,
     taken: Taken,
@@ -146,6 +140,7 @@ impl Tailer {
         if !self.is_batch {
             self.clock.follow(now, now_ns);
         }
+        self.intake.begin_round();
         self.directories.begin_round(now);
         self.hear(now);
         self.expand(now);
@@ -162,6 +157,7 @@ impl Tailer {
             self.keep(true, now);
         }
         self.show(now, now_ns);
+        self.intake.end_round();
         Ok(())
     }
 
@@ -195,7 +191,7 @@ impl Tailer {
 
     /// Whether the last round had no time for all that was to be looked at.
     pub fn is_looking(&self) -> bool {
-        self.is_pressed || !self.arrivals.is_empty()
+        self.intake.is_left()
     }
 
     /// Whether everything is delivered that was read, or could not be for want of room.
@@ -226,10 +222,10 @@ impl Tailer {
         self.roster.rest_end().is_some_and(|until| until < end)
     }
 
-    /// Everything is looked at once more.
+    /// Everything is looked at once more; a file that is as it was when it was read to its end costs a glance.
     pub fn last_look(&mut self) {
         self.spools.hint_all();
-        self.roster.hint_all(Hints { content: true, ..Hints::default() });
+        self.roster.hint_all(Hints::default());
     }
 
     /// Last lines of files without a name are not left for a run that cannot find them; `true`: there was one.
@@ -276,15 +272,28 @@ impl Tailer {
         if !self.keeper.has_file() {
             return Ok(());
         }
-        let known = self.roster.iter().map(|followed| &followed.source).filter(|source| source.is_known());
-        let mut states: Vec<_> = known.map(Source::state).collect();
+        let touched = self.roster.take_touched().map(|followed| &followed.source);
+        let mut states: Vec<_> = touched.filter(|source| source.is_known()).map(Source::state).collect();
         self.held_back.apply(&mut states);
         let flows = self.outputs.flows();
         self.keeper.save(states, &flows, is_durable, now, clock::now_ns())?;
         if is_durable {
+            debug_assert!(!self.held_back.is_empty() || self.is_all_said(), "to whom something happens is touched");
             self.forget_finished();
         }
         Ok(())
+    }
+
+    /// Whether the checkpoint knows how far each source is.
+    fn is_all_said(&self) -> bool {
+        let mut known = self.roster.iter().map(|followed| &followed.source).filter(|source| source.is_known());
+        known.all(|source| self.keeper.says(&source.state()))
+    }
+
+    /// Something happened to a source: that is shown and remembered.
+    fn touch(&mut self, id: SourceId) {
+        self.board.mark(id);
+        self.roster.touch(id);
     }
 
     /// How many are on their way or may be.
@@ -298,21 +307,22 @@ impl Tailer {
     fn look(&mut self, now: Instant) -> bool {
         self.slices.begin();
         self.roster.wake_due(now, LOOKS_MAX);
-        let end = Instant::now() + LOOK_SPAN;
+        let step = self.intake.begin();
         let (mut is_changed, mut looks, mut left) = (false, 0, self.roster.due_count());
         while left > 0
-            && let Some(id) = self.roster.take_due(self.is_pressed)
+            && let Some(id) = self.roster.take_due(self.intake.is_pressed)
         {
             if !self.must_wait(id) {
                 is_changed |= self.look_at(id, now);
             }
             left -= 1;
             looks += 1;
-            if looks >= LOOKS_MIN && Instant::now() >= end {
+            if looks >= LOOKS_MIN && step.is_over() {
                 break;
             }
         }
-        self.is_pressed = left > 0;
+        self.intake.is_pressed = left > 0;
+        self.intake.end(step);
         self.recount_descriptors(now);
         if self.open > self.open_max {
             self.park(self.open - self.open_max);
@@ -367,7 +377,7 @@ impl Tailer {
         } else {
             self.sate(id);
         }
-        self.board.mark(id);
+        self.touch(id);
         self.roster.make_ready(id);
         self.tell_of(id);
         if let Some(owner) = met {
@@ -385,6 +395,7 @@ impl Tailer {
         let has_arrived = !self.held_back.is_empty() && !self.outputs.are_recovering();
         if has_arrived {
             self.held_back.clear();
+            self.roster.touch_all();
         }
         if has_arrived || !delivered.is_empty() {
             self.keeper.note();
@@ -398,10 +409,10 @@ impl Tailer {
                 continue;
             }
             let id = owner(generation);
+            self.touch(id);
             let Some(followed) = self.roster.get(id) else { continue };
             followed.source.delivered(generation, offset);
             followed.blocked_ns = None;
-            self.board.mark(id);
             if followed.is_leaving && followed.is_delivered() {
                 left.push(id);
             }

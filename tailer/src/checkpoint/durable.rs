@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use standpipe_common::error::Result;
@@ -16,7 +17,7 @@ use super::files::{Found, beside, read, remove_own, rename, sync_dir_of, write_a
 use super::form::{self, Run};
 use super::journal::Journal;
 use crate::identity::Origin;
-use crate::state::SourceState;
+use crate::state::{SourceState, States};
 
 /// How often it is asked whether readers have taken what was delivered.
 const ASK_SPAN: Duration = Duration::from_secs(1);
@@ -37,18 +38,23 @@ pub struct Durable {
     journal: Journal,
     run: Run,
     span: Duration,
-    kept: BTreeMap<PathBuf, SourceState>,
+    kept: States,
     next: Option<Next>,
+    /// What changed since then.
+    later: Changes,
     /// What is kept is not in the file.
     is_changed: bool,
     /// The file is one of ours.
     is_there: bool,
 }
 
+/// What sources say instead of what is kept, by their paths; `None`: they are gone.
+type Changes = BTreeMap<PathBuf, Option<Rc<SourceState>>>;
+
 /// What is kept next.
 #[derive(Debug)]
 struct Next {
-    states: Vec<SourceState>,
+    changes: Changes,
     /// Bytes that every pipe had been given then.
     delivered: Vec<u64>,
     /// When all of them had been taken.
@@ -65,7 +71,7 @@ impl Durable {
     ) -> (Durable, Option<Vec<SourceState>>) {
         let path = path_of(state);
         let of_paths =
-            |states: &[SourceState]| states.iter().map(|state| (state.path.clone(), state.clone())).collect();
+            |states: &[SourceState]| states.iter().map(|state| (state.path.clone(), Rc::new(state.clone()))).collect();
         let run = Run { boot, has_ended: false };
         let mut durable = Durable {
             journal: Journal::of(&path),
@@ -74,6 +80,7 @@ impl Durable {
             span,
             kept: of_paths(known),
             next: None,
+            later: Changes::new(),
             is_changed: true,
             is_there: false,
         };
@@ -94,7 +101,7 @@ impl Durable {
         }
         let is_cut = before.boot != durable.run.boot;
         durable.kept.extend(of_paths(&saved.states));
-        let back = is_cut.then(|| durable.kept.values().cloned().collect());
+        let back = is_cut.then(|| durable.kept.values().map(|state| state.as_ref().clone()).collect());
         (durable, back)
     }
 
@@ -103,16 +110,23 @@ impl Durable {
         if self.kept.is_empty() && !self.path.exists() { Ok(()) } else { self.save(true) }
     }
 
-    /// Takes in what all sources say now, in the order of their paths, and how much went through the pipes.
-    pub fn note(&mut self, states: &[SourceState], flows: &[Flow], now: Instant) {
+    /// Takes in what sources say that changed since this was last called, `None` of those that are gone, and how much went
+    /// through the pipes.
+    pub fn note(
+        &mut self,
+        changes: impl IntoIterator<Item = (PathBuf, Option<Rc<SourceState>>)>,
+        flows: &[Flow],
+        now: Instant,
+    ) {
+        for (path, state) in changes {
+            if let Some(state) = state.as_ref().filter(|_| !self.kept.contains_key(&path)) {
+                self.keep(path, Some(state.clone()));
+            } else {
+                self.later.insert(path, state);
+            }
+        }
         if flows.is_empty() {
             return;
-        }
-        for state in states {
-            if !self.kept.contains_key(&state.path) {
-                self.kept.insert(state.path.clone(), state.clone());
-                self.is_changed = true;
-            }
         }
         if let Some(next) = &mut self.next
             && next.taken.is_none()
@@ -121,16 +135,25 @@ impl Durable {
             next.taken = Some(now);
         }
         if let Some(next) = self.next.take_if(|next| next.taken.is_some_and(|taken| now >= taken + self.span)) {
-            let fresh: BTreeMap<_, _> = next.states.into_iter().map(|state| (state.path.clone(), state)).collect();
-            self.kept.retain(|path, _| states.binary_search_by(|state| state.path.cmp(path)).is_ok());
-            self.kept.extend(fresh);
-            self.is_changed = true;
+            for (path, state) in next.changes {
+                self.keep(path, state);
+            }
         }
-        let is_other = || !states.iter().eq(self.kept.values());
-        if self.next.is_none() && is_other() {
+        if self.next.is_none() {
+            let mut changes = std::mem::take(&mut self.later);
+            changes.retain(|path, state| self.kept.get(path) != state.as_ref());
             let delivered = flows.iter().map(|flow| flow.delivered).collect();
-            self.next = Some(Next { states: states.to_vec(), delivered, taken: None });
+            self.next = (!changes.is_empty()).then_some(Next { changes, delivered, taken: None });
         }
+    }
+
+    fn keep(&mut self, path: PathBuf, state: Option<Rc<SourceState>>) {
+        self.journal.touch(&path);
+        self.is_changed = true;
+        match state {
+            Some(state) => self.kept.insert(path, state),
+            None => self.kept.remove(&path),
+        };
     }
 
     /// When it is to be noted again. `None`: what is kept is all there is.
@@ -156,13 +179,13 @@ impl Durable {
         if !self.is_changed || self.is_there && !is_durable {
             return Ok(());
         }
-        if !self.is_there || !self.journal.append(self.kept.values(), true)? {
+        if !self.is_there || !self.journal.append(&self.kept, true)? {
             let fresh = beside(&self.path, ".new");
-            let bytes = form::render_of(Some(&self.run), self.kept.values());
+            let bytes = form::render_of(Some(&self.run), self.kept.values().map(Rc::as_ref));
             write_anew(&fresh, &bytes, true)?;
             rename("state-durable", &fresh, &self.path)?;
             sync_dir_of(&self.path)?;
-            self.journal.begin(&bytes, self.kept.values())?;
+            self.journal.begin(&bytes, &self.kept)?;
         }
         (self.is_changed, self.is_there) = (false, true);
         Ok(())
@@ -215,6 +238,10 @@ mod tests {
         vec![SourceState { path: "/a".into(), generations, is_live: true, ..SourceState::default() }]
     }
 
+    fn all(states: Vec<SourceState>) -> impl Iterator<Item = (PathBuf, Option<Rc<SourceState>>)> {
+        states.into_iter().map(|state| (state.path.clone(), Some(Rc::new(state))))
+    }
+
     #[test]
     fn what_was_taken_a_span_ago_is_gone_back_to_after_a_cut_and_never_in_the_same_boot() {
         let dir = tempfile::tempdir().unwrap();
@@ -235,7 +262,7 @@ mod tests {
             (32, 50, flow(50, 50), 10),
             (42, 50, flow(50, 50), 50),
         ] {
-            durable.note(&states(offset), &flow, at(secs));
+            durable.note(all(states(offset)), &flow, at(secs));
             durable.save(true).unwrap();
             assert_eq!(open("one", 60).1, None);
             assert_eq!(open("two", 60).1, Some(states(kept)), "{secs}");
@@ -273,10 +300,11 @@ mod tests {
         durable.begin().unwrap();
         let file = || Identity::from(&fs::metadata(&path).unwrap());
         let (mut base, mut bases) = (file(), 0);
-        let kept = |durable: &Durable| Some(durable.kept.values().cloned().collect::<Vec<_>>());
+        let kept =
+            |durable: &Durable| Some(durable.kept.values().map(|state| state.as_ref().clone()).collect::<Vec<_>>());
         for round in 1..30u64 {
             let now = start + SPAN * round as u32;
-            durable.note(&many(round), &[Flow { delivered: round, taken: round }], now);
+            durable.note(all(many(round)), &[Flow { delivered: round, taken: round }], now);
             durable.save(true).unwrap();
             assert_eq!(open("two").1, kept(&durable), "{round}");
             bases += u32::from(file() != base);

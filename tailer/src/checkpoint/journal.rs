@@ -4,6 +4,7 @@
 //! Invariants:
 //! - it belongs to exactly one base, by that one's checksum; beside any other it says nothing, and the next save that
 //!   writes everything removes it;
+//! - a save costs in proportion to what was touched since the last one, whatever the number of sources;
 //! - it only grows, by one line a save, and never beyond the length of its base: then everything is written anew, so a
 //!   byte that changed costs about two that are written;
 //! - a base of up to [`SMALL_BYTES`] has none. A longer one is durable before it has one;
@@ -12,13 +13,14 @@
 //! - what stands under its name and is not ours is neither followed, replaced nor removed: everything is written at each
 //!   save then.
 
-use std::collections::{HashMap, HashSet};
-use std::ffi::{OsStr, OsString};
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::hash::{Hash, Hasher};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use nix::libc;
 use standpipe_common::error::{Cannot, Result};
@@ -29,7 +31,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::files::{MODE, Saved, beside, newer, sync_dir_of};
 use super::form::{self, Base, changes};
 use crate::identity::Identity;
-use crate::state::SourceState;
+use crate::state::{SourceState, States};
 
 /// A state file up to this length is always written whole: a few hundred files. Tests save a thousand times.
 pub(super) const SMALL_BYTES: usize = if cfg!(test) { 16 << 10 } else { 64 << 10 };
@@ -44,6 +46,8 @@ pub(super) struct Journal {
     may_be_there: bool,
     /// Where the next line goes. `None`: everything is to be written.
     tip: Option<Tip>,
+    /// Paths of sources that may say something else than what is on disk, or are gone.
+    touched: BTreeSet<PathBuf>,
 }
 
 /// What is on disk, as far as it matters to who goes on there.
@@ -66,7 +70,13 @@ struct Tip {
 impl Journal {
     /// That of the state file at `state`.
     pub(super) fn of(state: &Path) -> Journal {
-        Journal { state: state.to_owned(), path: beside(state, ".changes"), may_be_there: true, tip: None }
+        Journal {
+            state: state.to_owned(),
+            path: beside(state, ".changes"),
+            may_be_there: true,
+            tip: None,
+            touched: BTreeSet::new(),
+        }
     }
 
     /// Fails where what stands under its name is not ours.
@@ -111,18 +121,25 @@ impl Journal {
         Ok(bytes)
     }
 
-    /// Writes what of these states, whose paths differ, is not on disk yet; `false`: everything is to be written instead.
+    /// The source at this path says something else, or is gone.
+    pub(super) fn touch(&mut self, path: &Path) {
+        self.touched.insert(path.to_owned());
+    }
+
+    /// All that is on disk may be gone.
+    #[cfg(test)]
+    pub(super) fn touch_all_known(&mut self) {
+        self.touched.extend(self.tip.iter().flat_map(|tip| tip.known.keys()).map(PathBuf::from));
+    }
+
+    /// Writes what of these states was touched and is not on disk yet; `false`: everything is to be written instead.
     ///
     /// # Errors
     /// The disk's.
-    pub(super) fn append<'a>(
-        &mut self,
-        states: impl Iterator<Item = &'a SourceState> + Clone,
-        is_durable: bool,
-    ) -> Result<bool> {
+    pub(super) fn append(&mut self, states: &States, is_durable: bool) -> Result<bool> {
         // It is put back where all went well.
         let Some(mut tip) = self.tip.take() else { return Ok(false) };
-        let (changed, gone) = tip.differences(states);
+        let (changed, gone) = tip.differences(states, std::mem::take(&mut self.touched));
         let has_changed = !changed.is_empty() || !gone.is_empty();
         if !has_changed && (tip.is_synced || !is_durable) {
             self.tip = Some(tip);
@@ -140,6 +157,7 @@ impl Journal {
             (tip.bytes, tip.sum, tip.is_synced) = (tip.bytes + bytes.len() as u64, sum, false);
             tip.take_in(&changed, &gone);
         }
+        debug_assert_eq!(tip.known.len(), states.len(), "who comes or goes is touched");
         if is_durable {
             seam::pass("changes-sync").and_then(|()| file.sync_data()).cannot("sync", &self.path)?;
             tip.is_synced = true;
@@ -198,15 +216,16 @@ impl Journal {
     ///
     /// # Errors
     /// The disk's.
-    pub(super) fn begin<'a>(&mut self, base: &[u8], states: impl IntoIterator<Item = &'a SourceState>) -> Result<()> {
+    pub(super) fn begin(&mut self, base: &[u8], states: &States) -> Result<()> {
         self.tip = None;
+        self.touched.clear();
         if self.may_be_there {
             if self.require_own().is_err() {
                 return Ok(());
             }
             self.remove()?;
         }
-        self.tip = form::base_of(base).and_then(|base| self.tip_of(base, states));
+        self.tip = form::base_of(base).and_then(|base| self.tip_of(base, states.values().map(Rc::as_ref)));
         Ok(())
     }
 
@@ -241,40 +260,40 @@ impl Tip {
         })
     }
 
-    /// Which of these states are not what is known, with their hashes, and which paths are none of theirs.
+    /// Which of the touched states are not what is known, with their hashes, and which paths are none of theirs any more.
     fn differences<'a>(
         &self,
-        states: impl Iterator<Item = &'a SourceState> + Clone,
-    ) -> (Vec<(&'a SourceState, u64)>, Vec<OsString>) {
-        let (mut scratch, mut changed, mut still_there) = (Bytes::default(), Vec::new(), 0);
-        for state in states.clone() {
-            let (known, hash) = (self.known.get(state.path.as_os_str()), scratch.hash_of(state));
-            still_there += usize::from(known.is_some());
-            if known != Some(&hash) {
-                changed.push((state, hash));
+        states: &'a States,
+        touched: BTreeSet<PathBuf>,
+    ) -> (Vec<(&'a SourceState, u64)>, Vec<PathBuf>) {
+        let (mut scratch, mut changed, mut gone) = (Bytes::default(), Vec::new(), Vec::new());
+        for path in touched {
+            let known = self.known.get(path.as_os_str());
+            if let Some(state) = states.get(&path) {
+                let hash = scratch.hash_of(state);
+                if known != Some(&hash) {
+                    changed.push((state.as_ref(), hash));
+                }
+            } else if known.is_some() {
+                gone.push(path);
             }
         }
-        debug_assert!(still_there <= self.known.len(), "two states of one path");
-        if still_there == self.known.len() {
-            return (changed, Vec::new());
-        }
-        let paths: HashSet<&OsStr> = states.map(|state| state.path.as_os_str()).collect();
-        (changed, self.known.keys().filter(|path| !paths.contains(path.as_os_str())).cloned().collect())
+        (changed, gone)
     }
 
     /// What says these changes, behind the head if it is the first; and its checksum.
-    fn line(&self, changed: &[(&SourceState, u64)], gone: &[OsString]) -> (Vec<u8>, u64) {
+    fn line(&self, changed: &[(&SourceState, u64)], gone: &[PathBuf]) -> (Vec<u8>, u64) {
         let head = if self.identity.is_none() { changes::head(self.base.sum) } else { Vec::new() };
         let states = changed.iter().map(|(state, _)| *state);
-        let (line, sum) = changes::line(self.sum, states, gone.iter().map(Path::new));
+        let (line, sum) = changes::line(self.sum, states, gone.iter().map(PathBuf::as_path));
         ([head, line].concat(), sum)
     }
 
     /// These are on their way to the disk.
-    fn take_in(&mut self, changed: &[(&SourceState, u64)], gone: &[OsString]) {
+    fn take_in(&mut self, changed: &[(&SourceState, u64)], gone: &[PathBuf]) {
         assert!(self.bytes <= self.base.bytes, "a journal is no longer than its base");
         for path in gone {
-            self.known.remove(path);
+            self.known.remove(path.as_os_str());
         }
         self.known.extend(changed.iter().map(|(state, hash)| (state.path.clone().into_os_string(), *hash)));
     }

@@ -44,6 +44,18 @@ fn states(offset: u64) -> Vec<SourceState> {
     vec![source("/var/log/app.log", &[11, 12]), source("/var/log/b.log", &[13])]
 }
 
+impl Checkpoint {
+    /// Saves these states in place of all others.
+    fn put(&mut self, states: &[SourceState], durable: bool) -> Result<()> {
+        self.journal.touch_all_known();
+        for state in states {
+            self.touch(&state.path);
+        }
+        let states = states.iter().map(|state| (state.path.clone(), Rc::new(state.clone()))).collect();
+        self.save(&states, durable)
+    }
+}
+
 struct Stand {
     dir: TempDir,
 }
@@ -83,8 +95,8 @@ impl Stand {
     fn with_two() -> Stand {
         let stand = Stand::new();
         let mut checkpoint = stand.open().checkpoint;
-        checkpoint.save(&states(1), true).unwrap();
-        checkpoint.save(&states(2), true).unwrap();
+        checkpoint.put(&states(1), true).unwrap();
+        checkpoint.put(&states(2), true).unwrap();
         stand
     }
 
@@ -103,7 +115,7 @@ fn the_first_start_finds_nothing_and_the_next_what_was_saved() {
     let Opened { mut checkpoint, start, findings } = stand.open();
     assert_eq!((start, findings), (Start::First, Vec::new()));
     for offset in 1..4 {
-        checkpoint.save(&states(offset), false).unwrap();
+        checkpoint.put(&states(offset), false).unwrap();
     }
     drop(checkpoint);
     let opened = stand.open();
@@ -129,13 +141,13 @@ fn only_what_is_durable_becomes_the_previous_generation() {
         (7, true, Some(5)),
     ];
     for (offset, durable, previous) in cases {
-        checkpoint.save(&states(offset), durable).unwrap();
+        checkpoint.put(&states(offset), durable).unwrap();
         assert_eq!(stand.content("state.json"), Some(states(offset)));
         assert_eq!(stand.content("state.json.1"), previous.map(states), "after {offset}");
     }
     // What is loaded is durable from then on.
     drop(checkpoint);
-    stand.open().checkpoint.save(&states(8), false).unwrap();
+    stand.open().checkpoint.put(&states(8), false).unwrap();
     assert_eq!(stand.content("state.json.1"), Some(states(7)));
 }
 
@@ -147,7 +159,7 @@ fn a_seed_loads_and_the_next_save_keeps_it_as_the_previous_generation() {
     let Opened { mut checkpoint, start, findings } = stand.open();
     let Start::Known(found) = start else { panic!("{start:?}") };
     assert_eq!((found[0].generations[0].offset, findings), (123_456, Vec::new()));
-    checkpoint.save(&found, false).unwrap();
+    checkpoint.put(&found, false).unwrap();
     assert_eq!(fs::read(stand.path("state.json.1")).unwrap(), seed);
     drop(checkpoint);
     assert_eq!(stand.open().start, Start::Known(found));
@@ -216,10 +228,10 @@ fn damage_of_any_kind_gives_the_one_before_it_and_is_kept_aside() {
         assert_eq!(stand.findings(&opened), finding);
         assert_eq!(opened.start, Start::Known(states(1)));
         let mut checkpoint = opened.checkpoint;
-        checkpoint.save(&states(3), false).unwrap();
+        checkpoint.put(&states(3), false).unwrap();
         assert_eq!(fs::symlink_metadata(stand.path("state.json.damaged")).unwrap().file_type(), kind, "{why}");
         assert_eq!(stand.content("state.json.1"), Some(states(1)), "damage never becomes the previous generation");
-        checkpoint.save(&states(4), false).unwrap();
+        checkpoint.put(&states(4), false).unwrap();
         drop(checkpoint);
         assert_eq!(stand.open().start, Start::Known(states(4)));
         assert_eq!(stand.content("state.json.1"), Some(states(4 - 1)));
@@ -233,7 +245,7 @@ fn a_state_that_is_not_there_gives_the_one_before_it_and_says_so() {
     let mut opened = stand.open();
     assert_eq!(stand.findings(&opened), "state.json is not there, going on from the state before it, state.json.1");
     assert_eq!(opened.start, Start::Known(states(1)));
-    opened.checkpoint.save(&states(3), false).unwrap();
+    opened.checkpoint.put(&states(3), false).unwrap();
     assert_eq!(stand.content("state.json"), Some(states(3)));
 }
 
@@ -243,7 +255,7 @@ fn a_state_that_somebody_removes_meanwhile_is_written_again() {
     let mut checkpoint = stand.open().checkpoint;
     for (offset, is_durable) in [(3, true), (4, false), (5, true)] {
         fs::remove_file(stand.state()).unwrap();
-        checkpoint.save(&states(offset), is_durable).unwrap();
+        checkpoint.put(&states(offset), is_durable).unwrap();
         assert_eq!(stand.content("state.json"), Some(states(offset)));
     }
 }
@@ -254,7 +266,7 @@ fn a_file_that_was_made_beforehand_and_is_empty_is_a_first_start() {
     fs::write(stand.state(), "").unwrap();
     let Opened { mut checkpoint, start, findings } = stand.open();
     assert_eq!((start, findings), (Start::First, Vec::new()));
-    checkpoint.save(&states(1), false).unwrap();
+    checkpoint.put(&states(1), false).unwrap();
     assert_eq!(stand.content("state.json"), Some(states(1)));
 }
 
@@ -266,9 +278,9 @@ fn a_file_that_is_written_in_place_is_cut_anywhere_without_loss() {
     checkpoint.files.is_mount = true;
     // Longer, then shorter than what stands there.
     let long = [states(30), vec![SourceState { path: "/var/log/c.log".into(), ..SourceState::default() }]].concat();
-    checkpoint.save(&long, false).unwrap();
+    checkpoint.put(&long, false).unwrap();
     let before = fs::read(stand.state()).unwrap();
-    checkpoint.save(&states(4), false).unwrap();
+    checkpoint.put(&states(4), false).unwrap();
     drop(checkpoint);
     let after = fs::read(stand.state()).unwrap();
     assert_eq!(fs::metadata(stand.state()).unwrap().ino(), inode);
@@ -312,7 +324,7 @@ fn where_both_are_damaged_the_policy_decides() {
             assert_eq!(stand.findings(&opened), finding);
         }
         let mut checkpoint = stand.open_with(OnCorrupt::End).unwrap().checkpoint;
-        checkpoint.save(&states(5), false).unwrap();
+        checkpoint.put(&states(5), false).unwrap();
         assert_eq!(fs::read(stand.path("state.json.damaged")).unwrap(), b"{");
         assert_eq!(stand.content("state.json.1"), Some(states(5)));
         assert_ne!(fs::metadata(stand.state()).unwrap().ino(), fs::metadata(stand.path("state.json.1")).unwrap().ino());
@@ -374,7 +386,7 @@ fn what_a_killed_save_left_behind_is_no_obstacle() {
     fs::hard_link(stand.path("state.json.1"), stand.path("state.json.1.new")).unwrap();
     let mut opened = stand.open();
     assert_eq!(opened.start, Start::Known(states(2)));
-    opened.checkpoint.save(&states(3), false).unwrap();
+    opened.checkpoint.put(&states(3), false).unwrap();
     assert_eq!(stand.content("state.json.1"), Some(states(2)));
     assert_eq!(stand.names(), BTreeSet::from(["state.json", "state.json.1", "state.json.lock"].map(str::to_owned)));
 }
@@ -393,11 +405,11 @@ fn ten_thousand_sources_are_saved_at_once() {
         .collect();
     let stand = Stand::new();
     let mut checkpoint = stand.open().checkpoint;
-    checkpoint.save(&many, true).unwrap();
+    checkpoint.put(&many, true).unwrap();
     let spans: Vec<Duration> = (0..10)
         .map(|_| {
             let before = Instant::now();
-            checkpoint.save(&many, false).unwrap();
+            checkpoint.put(&many, false).unwrap();
             before.elapsed()
         })
         .collect();

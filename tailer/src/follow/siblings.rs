@@ -187,9 +187,13 @@ impl Source {
             // the one that had it.
             self.look_at_name(false, now, around);
             let candidates = self.unknown_at_once(now, around);
-            // Where there is nothing but the live name, nothing can have been shifted: a directory of ten thousand
-            // logs is not listed again for each of them.
-            if before.len() == 1 && self.sought() == 0 {
+            // A directory of ten thousand logs is not listed again for each of them: not where there is nothing but the
+            // live name, for nothing can have been shifted then; nor where nothing has that name, and all others are
+            // known, for then nothing is decided.
+            let is_alone = before.len() == 1;
+            let is_away = before.last().is_some_and(|(_, live)| live.is_none()) && self.live().is_none();
+            let is_all_known = candidates.0.is_empty() && self.is_all_here(&candidates.1);
+            if (is_alone || is_away && is_all_known) && self.sought() == 0 {
                 return candidates;
             }
             around.refresh();
@@ -198,6 +202,12 @@ impl Source {
             }
         }
         self.unknown_at_once(now, around)
+    }
+
+    /// Whether every file that it knows is `here`.
+    fn is_all_here(&self, here: &HashSet<Identity>) -> bool {
+        let done = self.done.iter().map(|done| done.origin.identity);
+        self.chain.iter().map(|generation| generation.inode).chain(done).all(|file| here.contains(&file))
     }
 
     fn unknown_at_once(&mut self, now: Instant, around: &mut dyn Surroundings) -> (Vec<Candidate>, HashSet<Identity>) {

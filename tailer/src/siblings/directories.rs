@@ -22,6 +22,10 @@ use crate::network;
 /// The coarsest grain of a time of change, and a little.
 const GRAIN: Duration = Duration::from_millis(2100);
 
+/// For so many times as long as a directory took to be listed it is not asked whether its names are others: names that come
+/// without end, in one of fifty thousand, take a tenth of the time at most.
+const REST_RATIO: u32 = 10;
+
 /// A directory that nobody asks for is forgotten after so many rounds.
 const UNUSED_ROUNDS_MAX: u64 = 100;
 
@@ -112,8 +116,11 @@ struct Known {
     since: Instant,
     /// When the names were last read.
     read_at: Instant,
-    /// In which round it was last looked at.
+    /// In which round it was last looked at, and last asked for.
     round: u64,
+    used: u64,
+    /// Until when its names may be others unnoticed.
+    rests_until: Instant,
     listing: Rc<Listing>,
     /// Grows whenever the names are others.
     version: u64,
@@ -131,7 +138,7 @@ impl Directories {
         self.now = now;
         if self.round.is_multiple_of(UNUSED_ROUNDS_MAX) {
             let oldest = self.round - UNUSED_ROUNDS_MAX;
-            self.known.retain(|_, known| known.round >= oldest);
+            self.known.retain(|_, known| known.used >= oldest);
         }
     }
 
@@ -145,26 +152,56 @@ impl Directories {
     /// # Errors
     /// It cannot be read.
     pub fn list(&mut self, dir: &Path) -> Result<(Rc<Listing>, u64)> {
-        if let Some(known) = self.known.get(dir).filter(|known| known.round == self.round) {
+        if let Some(known) = self.known.get_mut(dir).filter(|known| known.round == self.round) {
+            known.used = self.round;
             return Ok((known.listing.clone(), known.version));
         }
         // The stamp comes first: a change after it is seen next time.
         let stamp = stamp(dir).cannot("look at", dir)?;
         if let Some(known) = self.known.get_mut(dir).filter(|known| known.stamp == stamp) {
-            known.round = self.round;
+            (known.round, known.used) = (self.round, self.round);
             if known.read_at.duration_since(known.since) >= GRAIN {
                 return Ok((known.listing.clone(), known.version));
             }
         }
+        let began = Instant::now();
         let listing = read(dir).cannot("read", dir)?;
-        Ok(self.remember(dir, stamp, listing))
+        Ok(self.remember(dir, stamp, listing, self.now + REST_RATIO * began.elapsed()))
     }
 
-    fn remember(&mut self, dir: &Path, stamp: Option<[i64; 4]>, listing: Listing) -> (Rc<Listing>, u64) {
+    /// How often the names in a directory were seen to change, for one who asks only whether they did: where listing it
+    /// takes long that is not seen at once.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn version(&mut self, dir: &Path) -> Result<u64> {
+        if let Some(known) = self.known.get_mut(dir).filter(|known| self.now < known.rests_until) {
+            known.used = self.round;
+            return Ok(known.version);
+        }
+        self.list(dir).map(|(_, version)| version)
+    }
+
+    fn remember(
+        &mut self,
+        dir: &Path,
+        stamp: Option<[i64; 4]>,
+        listing: Listing,
+        rests_until: Instant,
+    ) -> (Rc<Listing>, u64) {
         let (round, now) = (self.round, self.now);
         let Some(known) = self.known.get_mut(dir) else {
             let listing = Rc::new(listing);
-            let known = Known { stamp, since: now, read_at: now, round, listing: listing.clone(), version: round };
+            let known = Known {
+                stamp,
+                since: now,
+                read_at: now,
+                round,
+                used: round,
+                rests_until,
+                listing: listing.clone(),
+                version: round,
+            };
             self.known.insert(dir.to_path_buf(), known);
             return (listing, round);
         };
@@ -173,7 +210,7 @@ impl Directories {
             known.since = now;
         }
         known.read_at = now;
-        known.round = round;
+        (known.round, known.used, known.rests_until) = (round, round, rests_until);
         if !known.listing.iter().eq(listing.iter()) {
             // A round, so that it grows also over a time in which the directory was forgotten.
             known.version = round;
@@ -274,6 +311,37 @@ mod tests {
         fs::File::open(dir.path()).unwrap().set_modified(modified).unwrap();
         directories.begin_round(start + Duration::from_millis(6010));
         assert_eq!(names(&directories.list(dir.path()).unwrap().0, "app"), ["app.log.1", "app.log.2"]);
+    }
+
+    #[test]
+    fn one_that_takes_long_to_be_listed_rests_for_who_asks_whether_it_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (large, small) = (dir.path().join("large"), dir.path().join("small"));
+        let start = Instant::now();
+        let mut directories = Directories::new(start);
+        let at = |round: u64| start + Duration::from_secs(1) + Duration::from_millis(10) * round as u32;
+        for dir in [&large, &small] {
+            fs::create_dir(dir).unwrap();
+            directories.list(dir).unwrap();
+        }
+        let mut listings = 0;
+        directories.known.get_mut(&large).unwrap().rests_until = at(50);
+        for round in 0..100 {
+            directories.begin_round(at(round));
+            for dir in [&large, &small] {
+                fs::write(dir.join(round.to_string()), "").unwrap();
+                directories.version(dir).unwrap();
+            }
+            if directories.known[&large].read_at == at(round) {
+                // As if it took 5 ms.
+                listings += 1;
+                directories.known.get_mut(&large).unwrap().rests_until = at(round + 5);
+            }
+            assert_eq!(directories.known[&small].version, directories.round, "others notice nothing");
+            directories.known.get_mut(&small).unwrap().rests_until = at(round);
+        }
+        assert_eq!(listings, 10);
+        assert_eq!(directories.list(&large).unwrap().0.iter().count(), 100, "who decides knows all");
     }
 
     #[test]

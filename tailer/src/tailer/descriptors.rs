@@ -118,7 +118,7 @@ impl Tailer {
             return;
         }
         // Once it is known how many they are.
-        if !self.is_pressed && !std::mem::replace(&mut self.is_starving_said, true) {
+        if !self.intake.is_pressed && !std::mem::replace(&mut self.is_starving_said, true) {
             let name = self.first_starved();
             self.printer.print(&Event::Waiting { name, more: self.starved.len() - 1 });
         }

@@ -15,7 +15,7 @@ use crate::outputs::Waiting;
 use crate::rate::Backlog;
 use crate::share::{Shares, Turn, Who};
 
-/// Sources that are read in one round.
+/// Sources that share the room of their outputs, one after the other.
 const READS_MAX: usize = 64;
 
 /// What a read of a source came to.
@@ -33,6 +33,18 @@ impl Tailer {
     /// Reads what there is, each source and spool in its turn, as far as its output has room and its limit allows.
     pub(super) fn read(&mut self, now: Instant, now_ns: i64) {
         self.roster.wake_rested(now);
+        let step = self.intake.begin();
+        // Who is ready again by then is read in the next round.
+        for _ in 0..self.roster.ready_count().div_ceil(READS_MAX).max(1) {
+            self.read_some(now, now_ns);
+            if step.is_over() {
+                break;
+            }
+        }
+        self.intake.end(step);
+    }
+
+    fn read_some(&mut self, now: Instant, now_ns: i64) {
         let mut turns = self.turns(now);
         self.lots.order(&mut turns);
         let mut shares = Shares::of(&turns);
@@ -48,7 +60,7 @@ impl Tailer {
         }
     }
 
-    /// Who is read in this round.
+    /// Who is read next.
     fn turns(&mut self, now: Instant) -> Vec<Turn> {
         let mut turns = Vec::new();
         for id in self.roster.take_ready(READS_MAX) {
@@ -79,7 +91,7 @@ impl Tailer {
         let outcome = self.take_from(id, room, share, now);
         let Some(outcome) = outcome else { return };
         self.go_on(id, &outcome, now);
-        self.board.mark(id);
+        self.touch(id);
         self.tell_backlog(id, outcome.backlog);
         self.tell_of_content(id);
         self.tell_of(id);

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use standpipe_common::error::{Result, Stop};
 
-use super::{LOOK_SPAN, Tailer};
+use super::Tailer;
 use crate::cli::Cli;
 use crate::config::keys::listed;
 use crate::config::{Config, FileConfig, StartAt};
@@ -53,7 +53,7 @@ impl Tailer {
             found.retain(|found| !here.contains(found.path.as_path()));
             // As `enroll_new` wants them.
             found.sort_by_key(|found| !self.keeper.knows(&found.path));
-            self.arrivals = found.into();
+            self.intake.arrivals = found.into();
             self.globs.rest(Instant::now() + REST_RATIO * began.elapsed());
         }
         self.take_up_arrivals();
@@ -61,16 +61,17 @@ impl Tailer {
 
     /// Follows files that are new, as far as its time goes.
     fn take_up_arrivals(&mut self) {
-        let end = Instant::now() + LOOK_SPAN;
-        while let Some(found) = self.arrivals.pop_front() {
+        let step = self.intake.begin();
+        while let Some(found) = self.intake.arrivals.pop_front() {
             for stop in self.enroll_new(std::iter::once(&found), Occasion::Appeared) {
                 self.complain(&stop);
                 self.globs.again();
             }
-            if Instant::now() >= end {
+            if step.is_over() {
                 break;
             }
         }
+        self.intake.end(step);
     }
 
     /// Whether there may be sources under globs that were not there before.
@@ -123,7 +124,7 @@ impl Tailer {
     fn roll(&mut self, now: Instant) {
         let found = self.find();
         // All that is new is among these.
-        self.arrivals.clear();
+        self.intake.arrivals.clear();
         let mut is_whole = true;
         let paths: HashMap<&Path, &Found> = found.iter().map(|found| (found.path.as_path(), found)).collect();
         let mut here = HashSet::new();

@@ -1,6 +1,6 @@
 //! The start: everything is opened, and what the last run left is taken up.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io::IsTerminal;
 use std::os::unix::fs::MetadataExt;
@@ -25,6 +25,7 @@ use crate::follow::reading::BUFFER_BYTES;
 use crate::format::{self, Formatter};
 use crate::held_back::HeldBack;
 use crate::identity::Origin;
+use crate::intake::Intake;
 use crate::keeper::Keeper;
 use crate::order::{Patience, Window};
 use crate::outputs::{Kind, Outputs};
@@ -116,8 +117,7 @@ impl Tailer {
             is_debug: cli.debug,
             has_color: has_color(cli),
             roster: Roster::default(),
-            is_pressed: false,
-            arrivals: VecDeque::new(),
+            intake: Intake::new(now),
             spools: Spools::default(),
             outputs: Outputs::default(),
             taken: Taken::new(ours()),

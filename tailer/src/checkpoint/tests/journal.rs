@@ -26,7 +26,7 @@ impl Stand {
         let stand = Stand::new();
         let mut checkpoint = stand.open().checkpoint;
         for offset in 1..=last {
-            checkpoint.save(&many(offset), offset == last).unwrap();
+            checkpoint.put(&many(offset), offset == last).unwrap();
         }
         stand
     }
@@ -53,16 +53,16 @@ fn standing(path: &Path) -> Option<(u64, u64)> {
 fn a_save_of_many_sources_writes_what_changed() {
     let stand = Stand::new();
     let mut checkpoint = stand.open().checkpoint;
-    checkpoint.save(&many(1), false).unwrap();
+    checkpoint.put(&many(1), false).unwrap();
     let base = standing(&stand.state());
     assert!(base.unwrap().1 > SMALL_BYTES as u64 && standing(&stand.journal()).is_none());
     for offset in 2..20 {
         let before = standing(&stand.journal()).map_or(0, |(_, bytes)| bytes);
-        checkpoint.save(&many(offset), offset % 3 == 0).unwrap();
+        checkpoint.put(&many(offset), offset % 3 == 0).unwrap();
         let (_, after) = standing(&stand.journal()).unwrap();
         assert!(after - before < 2000, "{offset}: {before} to {after}");
         // Nothing changed.
-        checkpoint.save(&many(offset), offset % 2 == 0).unwrap();
+        checkpoint.put(&many(offset), offset % 2 == 0).unwrap();
         assert_eq!(standing(&stand.journal()).unwrap().1, after);
         assert_eq!(standing(&stand.state()), base);
     }
@@ -71,7 +71,7 @@ fn a_save_of_many_sources_writes_what_changed() {
     assert_eq!(stand.known(), sorted(many(19)));
     // The next run puts it in one.
     let mut checkpoint = stand.open().checkpoint;
-    checkpoint.save(&many(20), false).unwrap();
+    checkpoint.put(&many(20), false).unwrap();
     drop(checkpoint);
     assert_eq!((standing(&stand.journal()), stand.known()), (None, sorted(many(20))));
 }
@@ -83,23 +83,23 @@ fn sources_that_come_and_go_are_known_and_forgotten() {
     let (mut fewer, odd) = (many(2), std::ffi::OsString::from_vec(b"/caf\xe9 \"1\"\n.log".to_vec()));
     fewer.retain(|state| !state.path.ends_with("quiet-007.log") && !state.path.ends_with("b.log"));
     fewer.push(SourceState { path: odd.into(), ..states(3).remove(0) });
-    checkpoint.save(&fewer, false).unwrap();
+    checkpoint.put(&fewer, false).unwrap();
     assert_eq!(stand.known_meanwhile(), sorted(fewer.clone()));
     fewer.pop();
-    checkpoint.save(&fewer, false).unwrap();
+    checkpoint.put(&fewer, false).unwrap();
     assert_eq!(stand.known_meanwhile(), sorted(fewer));
-    checkpoint.save(&many(3), false).unwrap();
+    checkpoint.put(&many(3), false).unwrap();
     assert_eq!(stand.known_meanwhile(), sorted(many(3)));
     // Until few are left.
     for _ in 0..2 {
-        checkpoint.save(&states(4), false).unwrap();
+        checkpoint.put(&states(4), false).unwrap();
         assert_eq!(stand.known_meanwhile(), states(4));
     }
     let mut all = many(5);
     for state in &mut all {
         state.since_ns += 1;
     }
-    checkpoint.save(&all, false).unwrap();
+    checkpoint.put(&all, false).unwrap();
     assert_eq!(stand.known_meanwhile(), sorted(all));
 }
 
@@ -109,7 +109,7 @@ fn a_journal_never_outgrows_its_base_and_small_states_have_none() {
     let mut checkpoint = stand.open().checkpoint;
     let (mut bases, mut base, mut written) = (0, standing(&stand.state()), 0);
     for offset in 2..600 {
-        checkpoint.save(&many(offset), false).unwrap();
+        checkpoint.put(&many(offset), false).unwrap();
         let journal = standing(&stand.journal()).map_or(0, |(_, bytes)| bytes);
         assert!(journal <= base.unwrap().1);
         if standing(&stand.state()) != base {
@@ -122,16 +122,16 @@ fn a_journal_never_outgrows_its_base_and_small_states_have_none() {
     assert!(written < 600 * 2000, "{written}");
     assert!(stand.content("state.json.1").is_some());
     let mut all = many(600);
-    checkpoint.save(&all, false).unwrap();
+    checkpoint.put(&all, false).unwrap();
     checkpoint.write_all_next();
-    checkpoint.save(&all, false).unwrap();
+    checkpoint.put(&all, false).unwrap();
     assert_eq!(stand.content("state.json"), Some(sorted(all.clone())), "a run that ended leaves one file");
     assert_eq!(standing(&stand.journal()), None);
     all.truncate(10);
     for offset in 1..9 {
         all[0].since_ns = offset;
         checkpoint.write_all_next();
-        checkpoint.save(&all, false).unwrap();
+        checkpoint.put(&all, false).unwrap();
         assert_eq!((stand.content("state.json"), standing(&stand.journal())), (Some(all.clone()), None));
     }
 }
@@ -207,7 +207,7 @@ fn what_does_not_count_is_written_over_and_told_if_it_did_before() {
         assert_eq!(stand.findings(&opened).starts_with("state.json.changes is damaged behind its first "), is_told);
         let mut checkpoint = opened.checkpoint;
         for offset in 7..9 {
-            checkpoint.save(&many(offset), false).unwrap();
+            checkpoint.put(&many(offset), false).unwrap();
             assert_eq!(stand.known_meanwhile(), sorted(many(offset)), "{at}");
         }
     }
@@ -224,7 +224,7 @@ fn changes_of_another_state_say_nothing_and_those_of_the_one_before_help_it() {
     let opened = stand.open();
     assert_eq!(opened.start, Start::Known(sorted(many(3))));
     let mut checkpoint = opened.checkpoint;
-    checkpoint.save(&many(4), false).unwrap();
+    checkpoint.put(&many(4), false).unwrap();
     assert_eq!(stand.known_meanwhile(), sorted(many(4)));
     drop(checkpoint);
     // By hand.
@@ -249,14 +249,14 @@ fn what_is_not_ours_is_refused_at_the_start_and_left_alone_later() {
             fs::write(stand.path("elsewhere"), "precious\n").unwrap();
             let mut checkpoint = stand.open().checkpoint;
             if had_one {
-                checkpoint.save(&many(2), true).unwrap();
+                checkpoint.put(&many(2), true).unwrap();
                 fs::remove_file(stand.journal()).unwrap();
             }
             put(&stand.journal());
             let kind = fs::symlink_metadata(stand.journal()).unwrap().file_type();
             for offset in 3..6 {
                 // The first of them may fail; from then on everything is written.
-                let saved = checkpoint.save(&many(offset), true);
+                let saved = checkpoint.put(&many(offset), true);
                 assert!(saved.is_ok() || offset == 3, "{saved:?}");
                 assert!(saved.is_err() || stand.content("state.json") == Some(sorted(many(offset))));
             }
@@ -297,9 +297,9 @@ fn what_somebody_removed_or_replaced_meanwhile_is_written_anew() {
     for (at, meddle) in meddles.into_iter().enumerate() {
         let stand = Stand::with_many(1);
         let mut checkpoint = stand.open().checkpoint;
-        checkpoint.save(&many(2), true).unwrap();
+        checkpoint.put(&many(2), true).unwrap();
         meddle(&stand);
-        checkpoint.save(&many(3), true).unwrap();
+        checkpoint.put(&many(3), true).unwrap();
         assert_eq!(stand.known_meanwhile(), sorted(many(3)), "{at}");
     }
 }
@@ -310,7 +310,7 @@ fn a_mount_is_written_in_place_however_long_it_is() {
     let mut checkpoint = stand.open().checkpoint;
     checkpoint.files.is_mount = true;
     for offset in 3..5 {
-        checkpoint.save(&many(offset), false).unwrap();
+        checkpoint.put(&many(offset), false).unwrap();
         assert_eq!(stand.content("state.json"), Some(sorted(many(offset))));
         assert_eq!(standing(&stand.journal()), None);
     }

@@ -54,7 +54,7 @@ fn child() {
             if offset == 10 {
                 checkpoint.write_all_next();
             }
-            match checkpoint.save(&size.states(offset), offset % 2 == 0) {
+            match checkpoint.put(&size.states(offset), offset % 2 == 0) {
                 Ok(()) => {
                     println!("\nsaved {offset}");
                     break;
