@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -183,6 +184,19 @@ impl Server {
     pub fn stop(mut self, signal: Signal) {
         self.signal(signal);
         until("the server ends", || !self.is_running());
+    }
+
+    /// The same once a second, for a server that forgets a signal that comes while it restarts.
+    pub fn insist(mut self, signal: Signal) {
+        let mut asked: Option<Instant> = None;
+        until("the server ends", || {
+            let is_running = self.is_running();
+            if is_running && asked.is_none_or(|asked| asked.elapsed() > Duration::from_secs(1)) {
+                self.signal(signal);
+                asked = Some(Instant::now());
+            }
+            !is_running
+        });
     }
 
     /// Waits until it has ended by itself, which is success.

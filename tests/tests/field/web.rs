@@ -179,7 +179,7 @@ fn apache_logs_every_request_through_graceful_restarts_and_kills() {
         let mut load = ab(&stack.scratch, port, "", requests, false);
         stack.shake_while(|| load.is_running(), || server.signal(Signal::SIGUSR1));
         check_load(&load.finish(), requests);
-        server.stop(Signal::SIGTERM);
+        server.insist(Signal::SIGTERM);
         let logs = stack.stop();
         let plain = plain(Path::new(&format!("{here}/plain.log")));
         assert!(logs.sorted("apache-access") == plain, "{} of {}", logs.lines("apache-access").len(), plain.len());
