@@ -3,7 +3,7 @@
 //! Log lines and configuration can hold secrets, so the file is for its owner alone, and it is said what is in it. It
 //! replaces nothing. What cannot be had is a line in `problems.txt`, not the end of it.
 //!
-//! - [`ask`]: what reader and tailer say;
+//! - [`mod@ask`]: what reader and tailer say;
 //! - [`tar`]: the archive.
 
 pub mod ask;

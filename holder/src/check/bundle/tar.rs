@@ -1,6 +1,6 @@
 //! A tar archive (POSIX ustar) of small regular files that only their owner may read.
 //!
-//! Invariant: each header stands at a multiple of [`BLOCK`], as the format has it; a name that is too long for a header is
+//! Invariant: each header stands at a multiple of 512 bytes, as the format has it; a name that is too long for a header is
 //! cut, and numbered so that no two are alike.
 
 use std::io::{self, Write};
