@@ -9,10 +9,11 @@
 //! Not here: where the index stands in the file, the frames' sizes (the seek table has them), compression.
 
 use std::fmt;
+use std::io;
 
 use super::format::Fields;
 use super::marks;
-use super::packed::Marks;
+use super::packed::{Count, Marks, Payload};
 
 /// The first eight bytes of the payload: the frame's magic number is free for everybody and proves nothing.
 pub const NAME: [u8; 8] = *b"standpip";
@@ -89,7 +90,7 @@ pub struct Index {
     pub base_ns: i64,
     /// One for each data frame, in order.
     pub frames: Vec<FrameIndex>,
-    /// All marks, unpacked when they are first asked for.
+    /// All marks, read and unpacked when they are first asked for.
     pub marks: Marks,
 }
 
@@ -133,50 +134,62 @@ impl Index {
 
     /// Reads the payload of an index frame.
     pub fn decode(payload: &[u8]) -> Result<Index, IndexFault> {
-        if !payload.starts_with(&NAME) {
-            return Err(IndexFault::Missing);
+        Index::read(Payload::Memory(payload)).expect("memory can be read")
+    }
+
+    /// The same where it stands. All of it is read once, for the checksum; the marks, its largest part by far, are left
+    /// where they are.
+    pub(super) fn read(payload: Payload<'_>) -> io::Result<Result<Index, IndexFault>> {
+        let Some(body_bytes) = payload.size().checked_sub(CRC_BYTES) else { return Ok(Err(IndexFault::Missing)) };
+        let mut head = vec![0; body_bytes.min(HEADER_BYTES)];
+        payload.read(0, &mut head)?;
+        if !head.starts_with(&NAME) {
+            return Ok(Err(IndexFault::Missing));
         }
-        let (body, crc) = payload.split_last_chunk::<CRC_BYTES>().ok_or(IndexFault::Missing)?;
-        if crc32fast::hash(body) != u32::from_le_bytes(*crc) {
-            return Err(IndexFault::Damaged("its checksum is wrong"));
+        // By a number that is not known to be sound yet: what it says is looked at once it is.
+        let frames = Header::decode(&head).map_or(0, |header| header.frames_bytes());
+        head.resize(body_bytes.min(HEADER_BYTES.saturating_add(frames)), 0);
+        payload.read(0, &mut head)?;
+        let packed = Count::of(&payload, head.len()..body_bytes)?;
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&head);
+        crc.combine(packed.crc());
+        let mut said = [0; CRC_BYTES];
+        payload.read(body_bytes, &mut said)?;
+        if crc.finalize() != u32::from_le_bytes(said) {
+            return Ok(Err(IndexFault::Damaged("its checksum is wrong")));
         }
+        let is_all = |header: &Header| header.packed_bytes == (body_bytes - head.len()) as u64;
+        Ok(Index::of_sound(&head, |header| {
+            let of = |packed| Marks::packed(payload, packed, header.marks, header.base_ns, header.raw_bytes);
+            of(packed).filter(|_| is_all(header))
+        }))
+    }
+
+    /// By the beginning of a payload whose checksum is right. `marks` are what follows; `None`: they cannot be those.
+    fn of_sound(head: &[u8], marks: impl FnOnce(&Header) -> Option<Marks>) -> Result<Index, IndexFault> {
         let too_short = IndexFault::Damaged("it is too short");
-        let mut fields = Fields(body.get(NAME.len()..).ok_or(too_short)?);
-        let version = fields.u16().ok_or(too_short)?;
+        let incoherent = IndexFault::Damaged("it does not hold together");
+        let version = Fields(&head[NAME.len()..]).u16().ok_or(too_short)?;
         if version > VERSION {
             return Err(IndexFault::Newer(version));
         }
-        let index = Index::decode_fields(&mut fields).ok_or(IndexFault::Damaged("it does not hold together"))?;
-        if index.frames.iter().map(|frame| u64::from(frame.lines)).sum::<u64>() == index.lines {
-            Ok(index)
-        } else {
-            Err(IndexFault::Damaged("its lines do not add up"))
+        let header = Header::decode(head).ok_or(incoherent)?;
+        let mut entries = Fields(&head[HEADER_BYTES..]);
+        let frames: Option<Vec<_>> = (0..header.frames).map(|_| FrameIndex::decode(&mut entries)).collect();
+        let frames = frames.ok_or(incoherent)?;
+        if frames.iter().map(|frame| u64::from(frame.lines)).sum::<u64>() != header.lines {
+            return Err(IndexFault::Damaged("its lines do not add up"));
         }
-    }
-
-    fn decode_fields(fields: &mut Fields<'_>) -> Option<Index> {
-        let flags = fields.u16()?;
-        let frames_count = fields.u32()? as usize;
-        let raw_bytes = fields.u64()?;
-        let lines = fields.u64()?;
-        let base_ns = fields.i64()?;
-        let marks_count = fields.u64()?;
-        let packed_bytes = usize::try_from(fields.u64()?).ok()?;
-        let frames_bytes = frames_count.checked_mul(FRAME_ENTRY_BYTES)?;
-        let (mut entries, packed) = fields.0.split_at_checked(frames_bytes).map(|(a, b)| (Fields(a), b))?;
-        if packed.len() != packed_bytes {
-            return None;
-        }
-        let frames = (0..frames_count).map(|_| FrameIndex::decode(&mut entries)).collect::<Option<_>>()?;
-        Some(Index {
-            begins_inside: flags & PART_BEGINS_INSIDE != 0,
-            ends_inside: flags & PART_ENDS_INSIDE != 0,
-            guessed: flags & PART_GUESSED != 0,
-            raw_bytes,
-            lines,
-            base_ns,
+        Ok(Index {
+            begins_inside: header.flags & PART_BEGINS_INSIDE != 0,
+            ends_inside: header.flags & PART_ENDS_INSIDE != 0,
+            guessed: header.flags & PART_GUESSED != 0,
+            raw_bytes: header.raw_bytes,
+            lines: header.lines,
+            base_ns: header.base_ns,
             frames,
-            marks: Marks::packed(packed, marks_count, base_ns, raw_bytes)?,
+            marks: marks(&header).ok_or(incoherent)?,
         })
     }
 
@@ -184,6 +197,36 @@ impl Index {
         (u16::from(self.begins_inside) * PART_BEGINS_INSIDE)
             | (u16::from(self.ends_inside) * PART_ENDS_INSIDE)
             | (u16::from(self.guessed) * PART_GUESSED)
+    }
+}
+
+/// What stands before the entries of the frames.
+struct Header {
+    flags: u16,
+    frames: u32,
+    raw_bytes: u64,
+    lines: u64,
+    base_ns: i64,
+    marks: u64,
+    packed_bytes: u64,
+}
+
+impl Header {
+    fn decode(head: &[u8]) -> Option<Header> {
+        let mut fields = Fields(head.get(NAME.len() + size_of::<u16>()..)?);
+        Some(Header {
+            flags: fields.u16()?,
+            frames: fields.u32()?,
+            raw_bytes: fields.u64()?,
+            lines: fields.u64()?,
+            base_ns: fields.i64()?,
+            marks: fields.u64()?,
+            packed_bytes: fields.u64()?,
+        })
+    }
+
+    fn frames_bytes(&self) -> usize {
+        (self.frames as usize).saturating_mul(FRAME_ENTRY_BYTES)
     }
 }
 

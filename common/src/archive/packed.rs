@@ -1,14 +1,17 @@
-//! The marks of an index, packed as they stand there until somebody asks for one.
+//! The marks of an index, packed and left where they stand until somebody asks for one.
 //!
 //! A part of 64 MiB may have hundreds of thousands, and most readers look at none: whoever searches without times, and
 //! whoever asks for a minute that other parts have.
 //!
 //! Invariant: as a slice it is what [`super::marks`] promises of every list. Marks that do not hold together in spite of
-//! the index's checksum are none; [`Marks::is_sound`] tells.
+//! the index's checksum, or are not what they were when that was right, are none; [`Marks::is_sound`] tells.
 
 use std::fmt;
-use std::ops::Deref;
-use std::sync::OnceLock;
+use std::fs::File;
+use std::io;
+use std::ops::{Deref, Range};
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, OnceLock};
 
 use super::marks::{MARKS_MAX, Mark, Unpacking, pack, unpack};
 
@@ -34,21 +37,148 @@ struct Stop {
 
 #[derive(Clone, Default)]
 struct Packed {
-    bytes: Vec<u8>,
+    place: Place,
     count: u64,
     base_ns: i64,
     part_bytes: u64,
 }
 
+/// Where packed marks are.
+#[derive(Clone)]
+enum Place {
+    Memory(Vec<u8>),
+    File {
+        file: Arc<File>,
+        offset: u64,
+        bytes: usize,
+        crc: u32,
+        /// `None` inside: they are not there any more.
+        read: OnceLock<Option<Vec<u8>>>,
+    },
+}
+
+/// The payload of an index frame.
+#[derive(Clone, Copy)]
+pub enum Payload<'a> {
+    /// All of it.
+    Memory(&'a [u8]),
+    /// So many bytes from `offset` on.
+    File {
+        /// What it stands in.
+        file: &'a Arc<File>,
+        /// Where it begins.
+        offset: u64,
+        /// How long it is.
+        bytes: usize,
+    },
+}
+
+/// Bytes that are read at a time: they stay in the processor's cache.
+const PIECE_BYTES: usize = 64 << 10;
+
+impl Payload<'_> {
+    /// How many bytes it has.
+    pub fn size(&self) -> usize {
+        match self {
+            Payload::Memory(payload) => payload.len(),
+            Payload::File { bytes, .. } => *bytes,
+        }
+    }
+
+    /// Fills `bytes` with what stands from `at` on.
+    ///
+    /// # Errors
+    /// The kernel's; it has no so many bytes.
+    pub fn read(&self, at: usize, bytes: &mut [u8]) -> io::Result<()> {
+        match self {
+            Payload::Memory(payload) => {
+                let found = payload.get(at..at + bytes.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+                bytes.copy_from_slice(found);
+                Ok(())
+            }
+            Payload::File { file, offset, .. } => file.read_exact_at(bytes, offset + at as u64),
+        }
+    }
+}
+
+/// What one pass over packed marks tells of them.
+pub struct Count {
+    range: Range<usize>,
+    crc: crc32fast::Hasher,
+    varints: u64,
+    is_whole: bool,
+}
+
+impl Count {
+    /// Of those that stand there.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn of(payload: &Payload<'_>, range: Range<usize>) -> io::Result<Count> {
+        let (mut crc, mut varints, mut is_whole) = (crc32fast::Hasher::new(), 0, true);
+        let mut buffer = vec![0; PIECE_BYTES.min(range.len())];
+        let mut at = range.start;
+        while at < range.end {
+            let piece = &mut buffer[..PIECE_BYTES.min(range.end - at)];
+            payload.read(at, piece)?;
+            crc.update(piece);
+            // The last byte of a varint, and no other, is below 0x80. So many at a time as a byte can count, which is
+            // several times faster.
+            let ends = |bytes: &[u8]| bytes.iter().fold(0_u8, |ends, &byte| ends + u8::from(byte < 0x80));
+            varints += piece.chunks(u8::MAX.into()).map(|some| u64::from(ends(some))).sum::<u64>();
+            is_whole = piece.last().is_none_or(|&last| last < 0x80);
+            at += piece.len();
+        }
+        Ok(Count { range, crc, varints, is_whole })
+    }
+
+    /// Of their bytes.
+    pub fn crc(&self) -> &crc32fast::Hasher {
+        &self.crc
+    }
+}
+
+impl Place {
+    fn of(payload: Payload<'_>, range: Range<usize>, crc: u32) -> Place {
+        match payload {
+            Payload::Memory(payload) => Place::Memory(payload[range].to_vec()),
+            Payload::File { file, offset, .. } => Place::File {
+                file: file.clone(),
+                offset: offset + range.start as u64,
+                bytes: range.len(),
+                crc,
+                read: OnceLock::new(),
+            },
+        }
+    }
+
+    /// The bytes; `None` if they are not there any more.
+    fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Place::Memory(bytes) => Some(bytes),
+            Place::File { file, offset, bytes, crc, read } => {
+                let again = || {
+                    let mut found = vec![0; *bytes];
+                    file.read_exact_at(&mut found, *offset).ok()?;
+                    (crc32fast::hash(&found) == *crc).then_some(found)
+                };
+                read.get_or_init(again).as_deref()
+            }
+        }
+    }
+}
+
+impl Default for Place {
+    fn default() -> Place {
+        Place::Memory(Vec::new())
+    }
+}
+
 impl Marks {
-    /// Those that `bytes` hold: see [`unpack`]. `None`: so many can never be in them.
-    pub fn packed(bytes: &[u8], count: u64, base_ns: i64, part_bytes: u64) -> Option<Marks> {
-        // The last byte of a varint, and no other, is below 0x80.
-        let ends = |bytes: &[u8]| bytes.iter().fold(0_u8, |ends, &byte| ends + u8::from(byte < 0x80));
-        // So many at a time as a byte can count, which is several times faster.
-        let varints: u64 = bytes.chunks(u8::MAX.into()).map(|some| u64::from(ends(some))).sum();
-        let is_whole = bytes.last().is_none_or(|&last| last < 0x80);
-        let packed = Packed { bytes: bytes.to_vec(), count, base_ns, part_bytes };
+    /// Those that a payload holds where they were counted: see [`unpack`]. `None`: so many can never be there.
+    pub fn packed(payload: Payload<'_>, counted: Count, count: u64, base_ns: i64, part_bytes: u64) -> Option<Marks> {
+        let Count { range, crc, varints, is_whole } = counted;
+        let packed = Packed { place: Place::of(payload, range, crc.finalize()), count, base_ns, part_bytes };
         (is_whole && count.checked_mul(2) == Some(varints)).then_some(Marks {
             packed,
             unpacked: OnceLock::new(),
@@ -75,12 +205,11 @@ impl Marks {
             let last = marks.partition_point(|mark| mark.offset < end).max(first);
             return marks[first..last].to_vec();
         }
-        let Some(stops) = self.stops.get_or_init(|| self.packed.stops()) else { return Vec::new() };
+        let (Some(stops), Some(mut rest)) = (self.stops(), self.packed.unpacking()) else { return Vec::new() };
         let Some(stop) = stops.get(stops.partition_point(|stop| stop.mark.offset <= start).saturating_sub(1)) else {
             return Vec::new();
         };
-        let mut rest = self.packed.unpacking();
-        rest.bytes = &self.packed.bytes[stop.next..];
+        rest.bytes = &rest.bytes[stop.next..];
         rest.previous = Some(stop.mark);
         let mut found = vec![stop.mark];
         while let Some(mark) = rest.take().filter(|mark| mark.offset < end) {
@@ -94,19 +223,24 @@ impl Marks {
     }
 
     fn unpacked(&self) -> Option<&[Mark]> {
-        let Packed { bytes, count, base_ns, part_bytes } = &self.packed;
-        self.unpacked.get_or_init(|| unpack(bytes, *count, *base_ns, *part_bytes)).as_deref()
+        let Packed { place, count, base_ns, part_bytes } = &self.packed;
+        self.unpacked.get_or_init(|| unpack(place.bytes()?, *count, *base_ns, *part_bytes)).as_deref()
+    }
+
+    fn stops(&self) -> Option<&[Stop]> {
+        self.stops.get_or_init(|| self.packed.stops()).as_deref()
     }
 }
 
 impl Packed {
-    fn unpacking(&self) -> Unpacking<'_> {
-        Unpacking::new(&self.bytes, self.base_ns, self.part_bytes)
+    fn unpacking(&self) -> Option<Unpacking<'_>> {
+        Some(Unpacking::new(self.place.bytes()?, self.base_ns, self.part_bytes))
     }
 
     /// `None`: they do not hold together.
     fn stops(&self) -> Option<Vec<Stop>> {
-        let mut rest = self.unpacking();
+        let mut rest = self.unpacking()?;
+        let all_bytes = rest.bytes.len();
         let mut stops = Vec::new();
         if self.count > MARKS_MAX as u64 {
             return None;
@@ -114,7 +248,7 @@ impl Packed {
         for number in 0..self.count {
             let mark = rest.take()?;
             if number.is_multiple_of(STOP_MARKS) {
-                stops.push(Stop { mark, next: self.bytes.len() - rest.bytes.len() });
+                stops.push(Stop { mark, next: all_bytes - rest.bytes.len() });
             }
         }
         rest.bytes.is_empty().then_some(stops)
@@ -153,46 +287,72 @@ impl fmt::Debug for Marks {
 mod tests {
     use super::*;
 
+    fn packed(bytes: &[u8], count: u64, base_ns: i64, part_bytes: u64) -> Option<Marks> {
+        let payload = Payload::Memory(bytes);
+        let counted = Count::of(&payload, 0..bytes.len()).unwrap();
+        Marks::packed(payload, counted, count, base_ns, part_bytes)
+    }
+
     const MARKS: [Mark; 3] =
         [Mark { offset: 0, time_ns: 10 }, Mark { offset: 500, time_ns: -5 }, Mark { offset: 501, time_ns: 7 }];
 
     #[test]
     fn packed_marks_are_the_same_as_those_they_were_made_of() {
         let made = Marks::from(MARKS.to_vec());
-        let found = Marks::packed(&made.pack(77), 3, 77, 502).unwrap();
+        let found = packed(&made.pack(77), 3, 77, 502).unwrap();
         assert_eq!((&found, found.is_sound(), &found[1..]), (&made, true, &MARKS[1..]));
         assert_eq!(found.pack(3), made.pack(3));
-        assert!(Marks::packed(&[], 0, 77, 0).unwrap().is_empty());
+        assert!(packed(&[], 0, 77, 0).unwrap().is_empty());
     }
 
     #[test]
     fn a_few_marks_are_found_without_unpacking_all() {
         let all: Vec<Mark> = (0..5000_u64).map(|n| Mark { offset: 10 + 3 * n, time_ns: -(n as i64) }).collect();
-        let packed = Marks::from(all.clone()).pack(77);
+        let bytes = Marks::from(all.clone()).pack(77);
         let bounds = [0, 9, 10, 11, 3081, 3082, 3083, 3085, 6200, 15_006, 15_007, 15_008, 20_000];
         let pairs = bounds.iter().flat_map(|start| bounds.iter().map(move |end| (*start, *end)));
         for (start, end) in pairs.filter(|(start, end)| start < end) {
-            let found = Marks::packed(&packed, 5000, 77, 20_000).unwrap();
+            let found = packed(&bytes, 5000, 77, 20_000).unwrap();
             let first = all.iter().rposition(|mark| mark.offset <= start).unwrap_or(0);
             let expected: Vec<Mark> = all[first..].iter().copied().filter(|mark| mark.offset < end).collect();
             assert_eq!(found.between(start, end), expected, "packed, {start} to {end}");
             assert!(found.is_sound());
             assert_eq!(found.between(start, end), expected, "unpacked, {start} to {end}");
         }
-        assert_eq!(Marks::packed(&packed, 5000, 77, 12_000).unwrap().between(0, 100), [], "one lies outside the part");
+        assert_eq!(packed(&bytes, 5000, 77, 12_000).unwrap().between(0, 100), [], "one lies outside the part");
         assert_eq!(Marks::from(Vec::new()).between(0, 100), []);
+    }
+
+    #[test]
+    fn marks_in_a_file_are_read_when_they_are_asked_for_and_are_none_if_they_changed() {
+        let all: Vec<Mark> = (0..100_000_u64).map(|n| Mark { offset: 3 * n, time_ns: n as i64 * 1_000_003 }).collect();
+        let bytes = Marks::from(all.clone()).pack(77);
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&bytes, 50).unwrap();
+        let file = Arc::new(file);
+        let marks = || {
+            let payload = Payload::File { file: &file, offset: 40, bytes: bytes.len() + 10 };
+            let counted = Count::of(&payload, 10..bytes.len() + 10).unwrap();
+            Marks::packed(payload, counted, 100_000, 77, 300_000).unwrap()
+        };
+        assert!(bytes.len() > 4 * PIECE_BYTES);
+        let (some, changed) = (marks(), marks());
+        assert_eq!((some.between(3000, 3006), &*marks()), (all[1000..1002].to_vec(), &*all));
+        file.write_all_at(&[bytes[70] ^ 1], 50 + 70).unwrap();
+        assert_eq!((changed.between(3000, 3006), changed.is_sound()), (Vec::new(), false));
+        assert_eq!(some.between(0, 1), [all[0]], "they were read");
     }
 
     #[test]
     fn what_cannot_be_so_many_marks_is_refused_and_what_is_nonsense_is_none() {
         let bytes = Marks::from(MARKS.to_vec()).pack(77);
         for count in [0, 2, 4, u64::MAX] {
-            assert!(Marks::packed(&bytes, count, 77, 502).is_none(), "{count}");
+            assert!(packed(&bytes, count, 77, 502).is_none(), "{count}");
         }
-        assert!(Marks::packed(&bytes[..bytes.len() - 1], 3, 77, 502).is_none(), "cut short");
-        let outside = Marks::packed(&bytes, 3, 77, 501).unwrap();
+        assert!(packed(&bytes[..bytes.len() - 1], 3, 77, 502).is_none(), "cut short");
+        let outside = packed(&bytes, 3, 77, 501).unwrap();
         assert!(outside.is_empty() && !outside.is_sound());
-        let endless = Marks::packed(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1, 0], 1, 0, 9);
+        let endless = packed(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1, 0], 1, 0, 9);
         assert!(!endless.unwrap().is_sound());
     }
 }

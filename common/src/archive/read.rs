@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use zstd::zstd_safe::{compress_bound, get_frame_content_size};
 
@@ -18,6 +19,7 @@ use super::format::{
     skippable_payload_bytes,
 };
 use super::index::{INDEX_BYTES_MAX, Index, IndexFault};
+use super::packed::Payload;
 use crate::error::{Cannot, Error, Result};
 
 /// Frames, counted from the end, that are looked at for the index: later versions may put others after it.
@@ -39,7 +41,7 @@ pub struct Frame {
 /// An open archive.
 #[derive(Debug)]
 pub struct Archive {
-    pub(super) file: File,
+    pub(super) file: Arc<File>,
     path: PathBuf,
     table: std::result::Result<(), TableFault>,
     index: std::result::Result<Index, IndexFault>,
@@ -50,6 +52,7 @@ impl Archive {
     /// Reads seek table and index. Fails only if the kernel does: damage is told by [`Archive::complete`] and
     /// [`Archive::index`]. `path` is for messages.
     pub fn open(file: File, path: &Path) -> Result<Archive> {
+        let file = Arc::new(file);
         let (table, index) = read_tables(&file).cannot("read", path)?;
         let (table, frames) = match table {
             Ok(table) => (Ok(()), data_frames(&table)),
@@ -110,7 +113,7 @@ type Tables = (std::result::Result<SeekTable, TableFault>, std::result::Result<I
 
 /// Reads the seek table and, through it, the index. Where a sound index contradicts the table, the table is damaged:
 /// the index has a checksum and the table has none.
-fn read_tables(file: &File) -> io::Result<Tables> {
+fn read_tables(file: &Arc<File>) -> io::Result<Tables> {
     let table = match read_seek_table(file)? {
         Ok(table) => table,
         Err(fault) => return Ok((Err(fault), Err(IndexFault::Missing))),
@@ -145,7 +148,7 @@ fn read_seek_table(file: &File) -> io::Result<std::result::Result<SeekTable, Tab
 }
 
 /// Finds our index among the last frames, by its magic number: raw sizes in the table may be what is damaged.
-fn read_index(file: &File, table: &SeekTable) -> io::Result<std::result::Result<Index, IndexFault>> {
+fn read_index(file: &Arc<File>, table: &SeekTable) -> io::Result<std::result::Result<Index, IndexFault>> {
     let mut end = table.compressed_bytes();
     for entry in table.entries.iter().rev().take(INDEX_SEARCH_MAX) {
         end -= u64::from(entry.compressed);
@@ -157,7 +160,7 @@ fn read_index(file: &File, table: &SeekTable) -> io::Result<std::result::Result<
     Ok(Err(IndexFault::Missing))
 }
 
-fn read_index_at(file: &File, offset: u64, entry: Entry) -> io::Result<std::result::Result<Index, IndexFault>> {
+fn read_index_at(file: &Arc<File>, offset: u64, entry: Entry) -> io::Result<std::result::Result<Index, IndexFault>> {
     let Some(payload_bytes) = (entry.compressed as usize).checked_sub(SKIPPABLE_HEADER_BYTES) else {
         return Ok(Err(IndexFault::Missing));
     };
@@ -169,9 +172,7 @@ fn read_index_at(file: &File, offset: u64, entry: Entry) -> io::Result<std::resu
         Some(_) => {}
         None => return Ok(Err(IndexFault::Missing)),
     }
-    let mut payload = vec![0; payload_bytes];
-    file.read_exact_at(&mut payload, offset + SKIPPABLE_HEADER_BYTES as u64)?;
-    Ok(Index::decode(&payload))
+    Index::read(Payload::File { file, offset: offset + SKIPPABLE_HEADER_BYTES as u64, bytes: payload_bytes })
 }
 
 /// The entries with raw bytes, and where they stand.
