@@ -55,12 +55,12 @@ pub fn typed<C: CommandFactory>(program: &str, type_: &dyn Fn(&str) -> String) -
     renamed(command, &rename)
 }
 
-/// The help of `program`, or of one of its commands.
-pub fn help<C: CommandFactory>(program: &str, of: Option<&str>) -> String {
+/// How to call `program`, or one of its commands.
+pub fn usage<C: CommandFactory>(program: &str, of: Option<&str>) -> String {
     let mut command = command::<C>(program).bin_name(called::name());
     command.build();
-    let of = of.and_then(|name| command.find_subcommand_mut(name).map(Command::render_help));
-    of.unwrap_or_else(|| command.render_help()).to_string()
+    let of = of.and_then(|name| command.find_subcommand_mut(name).map(Command::render_usage));
+    of.unwrap_or_else(|| command.render_usage()).to_string()
 }
 
 fn renamed(mut command: Command, rename: &dyn Fn(&str) -> String) -> Command {

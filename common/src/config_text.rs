@@ -26,14 +26,14 @@ pub fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
 fn read_regular(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     let (look, metadata) = way::open(path, Use::Read)?;
     if !metadata.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
+        return Err(io::Error::other("not a regular file"));
     }
     let mut bytes = Vec::new();
     let itself = format!("/proc/self/fd/{}", look.as_raw_fd());
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(itself)?;
     file.take(bytes_max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > bytes_max {
-        return Err(io::Error::other(format!("it is larger than {bytes_max} bytes")));
+        return Err(io::Error::other(format!("larger than {bytes_max} bytes")));
     }
     Ok(bytes)
 }
@@ -41,7 +41,7 @@ fn read_regular(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
 /// Where a text that has to be UTF-8 is not.
 pub fn not_utf8(bytes: &[u8]) -> Option<Flaw> {
     let at = str::from_utf8(bytes).err()?.valid_up_to();
-    Some(Flaw { message: "this is not UTF-8".to_string(), span: at..at })
+    Some(Flaw { message: "not valid UTF-8".to_string(), span: at..at })
 }
 
 /// What is wrong with a text, and at which of its bytes.

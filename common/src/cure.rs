@@ -32,14 +32,14 @@ fn permission(action: &str, path: &Path) -> Option<String> {
         return who_may(closed, 0o010, &us);
     }
     let parent = above.last().copied().unwrap_or(Path::new("."));
-    let changes_name = ["make", "create", "remove", "rename", "link"].iter().any(|verb| action.starts_with(verb));
+    let changes_name = ["create", "remove", "rename", "link"].iter().any(|verb| action.starts_with(verb));
     if changes_name || fs::symlink_metadata(path).is_err() {
         if may(parent, AccessFlags::W_OK) {
             return None;
         }
         let owner = user_name(Uid::from_raw(fs::metadata(parent).ok()?.uid()));
-        let refused = format!("user {us} may not write in {}, which belongs to {owner}", parent.shown());
-        if !action.starts_with("make directory") {
+        let refused = format!("user {us} cannot write in {}, which belongs to user {owner}", parent.shown());
+        if !action.starts_with("create directory") {
             return Some(refused);
         }
         let full = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
@@ -55,9 +55,11 @@ fn who_may(path: &Path, bit: u32, us: &str) -> Option<String> {
     let mode = stat.permissions().mode() & 0o7777;
     let shown = path.shown();
     if mode & bit == 0 || stat.gid() == 0 {
-        return Some(format!("{shown} is for user {owner} only (mode {mode:04o}), and this runs as {us}"));
+        return Some(format!("only user {owner} has access to {shown} (mode {mode:04o}), and this runs as user {us}"));
     }
-    Some(format!("{shown} is for user {owner} and group {group}: usermod -aG {group} {us}, then log in again"))
+    Some(format!(
+        "only user {owner} and group {group} have access to {shown}: run usermod -aG {group} {us}, then log in again"
+    ))
 }
 
 #[cfg(test)]
@@ -79,7 +81,7 @@ mod tests {
             // Nobody is to join the group of root.
             std::os::unix::fs::chown(dir.path(), None, Some(65534)).unwrap();
         }
-        for (mode, expected) in [(0o750, "usermod -aG"), (0o700, "only (mode 0700)")] {
+        for (mode, expected) in [(0o750, "usermod -aG"), (0o700, "has access to")] {
             fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
             assert!(who_may(dir.path(), 0o010, "app").unwrap().contains(expected));
         }

@@ -18,7 +18,7 @@ pub struct Descriptors {
 impl Descriptors {
     /// Raises the soft limit to the hard one. `reserve` of them can be kept back.
     pub fn raise(reserve: u64) -> Result<Descriptors> {
-        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).cannot("ask for", NOFILE)?;
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).cannot("read", NOFILE)?;
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).cannot("raise", NOFILE)?;
         Ok(Descriptors { hard, reserve })
     }

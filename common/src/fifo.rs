@@ -92,7 +92,7 @@ pub fn look(link: &Path) -> Result<Identity> {
 pub fn look_from_outside(link: &Path) -> Result<fs::Metadata> {
     let place = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(link);
     let place = place.map_err(|error| unopened(link, Follow::Links, error))?;
-    require_fifo(link, Follow::Links, place.metadata().cannot("look at", link)?)
+    require_fifo(link, Follow::Links, place.metadata().cannot("inspect", link)?)
 }
 
 /// Of the FIFOs at the ends of several links, each is whose link has it already, else whose way there is the straightest
@@ -290,7 +290,7 @@ fn dangling(link: &Path) -> Error {
     if target.is_relative() {
         let start = link.parent().map_or_else(PathBuf::new, Path::to_path_buf);
         let seen_from_here = start.join(&target);
-        cause = format!("{cause} (a relative link starts at its own directory: {})", seen_from_here.shown());
+        cause = format!("{cause} (a relative link starts at the directory it is in: {})", seen_from_here.shown());
     }
     Error::because("open", link, cause)
 }

@@ -126,23 +126,23 @@ fn is_leftover(name: &[u8]) -> bool {
 
 fn refusal(name: &[u8]) -> Option<&'static str> {
     if name.is_empty() {
-        Some("it is empty")
+        Some("the name is empty")
     } else if name.starts_with(b".") {
-        Some("it starts with a dot")
+        Some("the name starts with a dot")
     } else if name.starts_with(b"-") {
-        Some("it starts with a dash, as options do")
+        Some("the name starts with a dash, like an option")
     } else if name.contains(&b'/') {
-        Some("it contains a slash")
+        Some("the name contains a slash")
     } else if has_control(name) {
-        Some("it contains a control character")
+        Some("the name contains a control character")
     } else if name == b"defaults" {
-        Some("its policy file would be the defaults.toml of all pipes")
+        Some("its policy file would be defaults.toml, which applies to all pipes")
     } else if name.ends_with(b".toml") {
-        Some("a name that ends in .toml is a policy file's")
+        Some("names ending in .toml are policy files")
     } else if name.ends_with(b".stage") {
-        Some("a name that ends in .stage is a staging pipe's")
+        Some("names ending in .stage are staging pipes")
     } else if name.len() > NAME_MAX {
-        Some("it is longer than 200 bytes")
+        Some("the name is longer than 200 bytes")
     } else {
         None
     }

@@ -40,7 +40,7 @@ pub fn begins_with(begin: &[u8]) -> impl FnOnce(&[u8]) -> bool {
 
 /// The refusal to touch `path`.
 pub fn refusal(path: &Path) -> Error {
-    Error::because("replace", path, "it is not ours; move it elsewhere")
+    Error::because("replace", path, "not one of our files; move it elsewhere")
 }
 
 /// Refuses to go on if something stands at `path` that is not ours.
@@ -107,7 +107,7 @@ mod tests {
             fs::write(&path, content).unwrap();
             assert_eq!(require(&path, begins_with(b"magic")).is_ok(), expected, "{content:?}");
         }
-        let sentence = format!("cannot replace {}: it is not ours; move it elsewhere", path.shown());
+        let sentence = format!("cannot replace {}: not one of our files; move it elsewhere", path.shown());
         assert_eq!(remove(&path, begins_with(b"magic")).unwrap_err().to_string(), sentence);
         assert_eq!(fs::read(&path).unwrap(), b"\0\0precious");
         let mut long = vec![0; HEAD_BYTES_MAX];

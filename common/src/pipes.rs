@@ -171,8 +171,10 @@ pub fn scan(dir: &Path) -> Result<Scan> {
     let mut unlinked = Unlinked { own: BTreeMap::new(), others };
     for name in listing.policies.difference(&listing.links) {
         let file = dir.join(name.policy_file());
-        findings
-            .push(Finding::Warning(format!("{} belongs to no pipe: there is no link {name} beside it", file.shown())));
+        findings.push(Finding::Warning(format!(
+            "{} belongs to no pipe: add the link {name}, or remove the file",
+            file.shown()
+        )));
         let own = read_own(name, &mut findings).zip(defaults.clone());
         unlinked.own.insert(name.clone(), own.map(|(own, defaults)| Policy::of_unlinked(&own.over(defaults))));
     }
@@ -262,7 +264,7 @@ fn no_link(dir: &Path, name: &PipeName, kind: FileType) -> String {
     let what = match kind {
         kind if kind.is_fifo() => {
             return format!(
-                "{dir}/{name} is a FIFO itself, but must be a link to one: move it, as to /run/standpipe/{name}, and run \
+                "{dir}/{name} is a FIFO, but must be a link to one: move it to /run/standpipe/{name}, for example, and run \
                  `ln -s /run/standpipe/{name} {dir}/{name}`",
                 dir = dir.shown()
             );
@@ -272,7 +274,7 @@ fn no_link(dir: &Path, name: &PipeName, kind: FileType) -> String {
         kind if kind.is_file() => "a regular file",
         _ => "a device",
     };
-    format!("{}/{name} is {what}, neither a link to a FIFO nor a policy named *.toml: it is left alone", dir.shown())
+    format!("{}/{name} is {what}, neither a link to a FIFO nor a policy file (*.toml); ignored", dir.shown())
 }
 
 #[cfg(test)]
@@ -339,10 +341,8 @@ mod tests {
         assert_eq!((app.sound, &*app.policy), (false, &Policy::default()));
         assert!(web.sound && !web.policy.stamper.is_plain());
         let sentence = scan.findings[0].to_string();
-        let expected = format!(
-            "cannot use {}: line 1, column 12: no line fits into 0 bytes",
-            app.link.with_extension("toml").shown()
-        );
+        let expected =
+            format!("cannot use {}: line 1, column 12: 0 bytes hold no line", app.link.with_extension("toml").shown());
         assert!(sentence.starts_with(&expected), "{sentence}");
         assert!(errors(&scan) == 1 && !scan.check());
     }
@@ -371,7 +371,8 @@ mod tests {
     #[test]
     fn a_policy_without_its_link_is_one_warning() {
         let scan = scanned(&[], &[("app.toml", "stamp = \"iso\"")]);
-        let expected = format!("{}/app.toml belongs to no pipe: there is no link app beside it", scan.dir.shown());
+        let expected =
+            format!("{}/app.toml belongs to no pipe: add the link app, or remove the file", scan.dir.shown());
         assert_eq!(scan.findings, [Finding::Warning(expected)]);
         assert!(scan.check() && scan.entries.is_empty());
         assert!(!scanned(&[], &[("app.toml", "stamp = 3")]).check(), "what is wrong is said before the link is there");
@@ -404,12 +405,12 @@ mod tests {
             .iter()
             .map(|finding| finding.to_string().replace(dir.path().to_str().unwrap(), "D"))
             .collect();
-        let left_alone = "neither a link to a FIFO nor a policy named *.toml: it is left alone";
+        let left_alone = "neither a link to a FIFO nor a policy file (*.toml); ignored";
         assert_eq!(
             sentences,
             [
                 format!("D/README is a directory, {left_alone}"),
-                "D/app is a FIFO itself, but must be a link to one: move it, as to /run/standpipe/app, and run \
+                "D/app is a FIFO, but must be a link to one: move it to /run/standpipe/app, for example, and run \
                  `ln -s /run/standpipe/app D/app`"
                     .to_string(),
                 format!("D/notes.txt is a regular file, {left_alone}"),
@@ -425,7 +426,7 @@ mod tests {
         let scan = scan(dir.path()).unwrap();
         assert_eq!((scan.entries.len(), scan.findings.len(), errors(&scan)), (0, 4, 4));
         let sentence = scan.findings[0].to_string();
-        assert!(sentence.ends_with("/a\\nb as a pipe: it contains a control character"), "{sentence}");
+        assert!(sentence.ends_with("/a\\nb as a pipe: the name contains a control character"), "{sentence}");
         assert!(scan.findings.iter().all(|finding| !finding.to_string().contains('\n')));
         assert!(!scan.nothing_of_ours());
     }

@@ -53,54 +53,54 @@ pub struct Raw {
     pipe_size: Option<PipeSize>,
     #[arg(skip)]
     stage: Option<bool>,
-    #[arg(long, value_name = "STAMP", help = help("stamp"))]
+    #[arg(long, value_name = "STAMP", help = help("stamp"), help_heading = "Lines")]
     stamp: Option<Stamp>,
-    #[arg(long, value_name = "TEXT", help = help("prefix"))]
+    #[arg(long, value_name = "TEXT", help = help("prefix"), help_heading = "Lines")]
     prefix: Option<Prefix>,
-    #[arg(long, value_name = "ZONE", help = help("zone"))]
+    #[arg(long, value_name = "ZONE", help = help("zone"), help_heading = "Lines")]
     zone: Option<Zone>,
-    #[arg(long, value_name = "PATTERN", help = help("filename"))]
+    #[arg(long, value_name = "PATTERN", help = help("filename"), help_heading = "Rotation")]
     filename: Option<Pattern>,
-    #[arg(long, value_name = "ZONE", help = help("filename_zone"))]
+    #[arg(long, value_name = "ZONE", help = help("filename_zone"), help_heading = "Rotation")]
     filename_zone: Option<Zone>,
-    #[arg(long, value_name = "SIZE", help = help("rotate_size"))]
+    #[arg(long, value_name = "SIZE", help = help("rotate_size"), help_heading = "Rotation")]
     rotate_size: Option<RotateSize>,
-    #[arg(long, value_name = "SPAN", help = help("rotate_age"))]
+    #[arg(long, value_name = "SPAN", help = help("rotate_age"), help_heading = "Rotation")]
     rotate_age: Option<RotateAge>,
-    #[arg(long, value_name = "TIME,...", help = help("rotate_at"))]
+    #[arg(long, value_name = "TIME,...", help = help("rotate_at"), help_heading = "Rotation")]
     rotate_at: Option<RotateAt>,
-    #[arg(long, value_name = "SIZE", help = help("max_line"))]
+    #[arg(long, value_name = "SIZE", help = help("max_line"), help_heading = "Rotation")]
     max_line: Option<MaxLine>,
-    #[arg(long, value_name = "zstd|none", help = help("compress"))]
+    #[arg(long, value_name = "zstd|none", help = help("compress"), help_heading = "Archives")]
     compress: Option<Compress>,
-    #[arg(long, value_name = "LEVEL", help = help("level"))]
+    #[arg(long, value_name = "LEVEL", help = help("level"), help_heading = "Archives")]
     level: Option<Level>,
-    #[arg(long, value_name = "SIZE", help = help("keep_size"))]
+    #[arg(long, value_name = "SIZE", help = help("keep_size"), help_heading = "Retention")]
     keep_size: Option<KeepSize>,
-    #[arg(long, value_name = "NUMBER", help = help("keep_files"))]
+    #[arg(long, value_name = "NUMBER", help = help("keep_files"), help_heading = "Retention")]
     keep_files: Option<KeepFiles>,
-    #[arg(long, value_name = "SPAN", help = help("keep_age"))]
+    #[arg(long, value_name = "SPAN", help = help("keep_age"), help_heading = "Retention")]
     keep_age: Option<KeepAge>,
-    #[arg(long, value_name = "FREE", help = help("keep_free"))]
+    #[arg(long, value_name = "FREE", help = help("keep_free"), help_heading = "Retention")]
     keep_free: Option<KeepFree>,
-    #[arg(long, value_name = "NUMBER", help = help("keep_min"))]
+    #[arg(long, value_name = "NUMBER", help = help("keep_min"), help_heading = "Retention")]
     keep_min: Option<KeepMin>,
-    #[arg(long, value_name = "none|seal|SPAN", help = help("sync"))]
+    #[arg(long, value_name = "none|seal|SPAN", help = help("sync"), help_heading = "Files")]
     sync: Option<Durability>,
-    #[arg(long, value_name = "WORD", allow_hyphen_values = true, help = help("hook"))]
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true, help = help("hook"), help_heading = "Archives")]
     #[serde(deserialize_with = "hook::words")]
     hook: Option<Vec<HookArg>>,
-    #[arg(long, value_name = "SPAN", help = help("hook_timeout"))]
+    #[arg(long, value_name = "SPAN", help = help("hook_timeout"), help_heading = "Archives")]
     hook_timeout: Option<HookTimeout>,
-    #[arg(long, value_name = "MODE", help = help("file_mode"))]
+    #[arg(long, value_name = "MODE", help = help("file_mode"), help_heading = "Files")]
     file_mode: Option<FileMode>,
-    #[arg(long, value_name = "GROUP", help = help("file_group"))]
+    #[arg(long, value_name = "GROUP", help = help("file_group"), help_heading = "Files")]
     file_group: Option<Account>,
-    #[arg(long, value_name = "SPAN", help = help("tick"))]
+    #[arg(long, value_name = "SPAN", help = help("tick"), help_heading = "Pipe")]
     tick: Option<Tick>,
-    #[arg(long, value_name = "PART", help = help("warn_fill"))]
+    #[arg(long, value_name = "FRACTION", help = help("warn_fill"), help_heading = "Pipe")]
     warn_fill: Option<WarnFill>,
-    #[arg(long, value_name = "SPAN", help = help("warn_after"))]
+    #[arg(long, value_name = "SPAN", help = help("warn_after"), help_heading = "Pipe")]
     warn_after: Option<WarnAfter>,
     #[arg(skip)]
     fifo: RawFifo,

@@ -20,9 +20,9 @@ impl FromStr for NotifyFd {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<NotifyFd, String> {
-        let number: i32 = text.parse().map_err(|_| format!("`{text}` is not the number of a descriptor"))?;
+        let number: i32 = text.parse().map_err(|_| format!("`{text}` is not a descriptor number"))?;
         if number <= 2 {
-            return Err(format!("descriptor {number} cannot be it: write 3 or more"));
+            return Err(format!("descriptor {number} is a standard stream: write 3 or more"));
         }
         symlink_metadata(proc_path(number)).map_err(|_| format!("descriptor {number} is not open"))?;
         Ok(NotifyFd(number))
@@ -59,8 +59,8 @@ mod tests {
     #[test]
     fn a_descriptor_that_cannot_be_meant_is_a_wrong_question() {
         for (text, complaint) in [
-            ("", "not the number"),
-            ("three", "not the number"),
+            ("", "not a descriptor number"),
+            ("three", "not a descriptor number"),
             ("-1", "write 3 or more"),
             ("0", "write 3 or more"),
             ("2", "write 3 or more"),

@@ -60,20 +60,20 @@ impl Value for Stamp {
     }
 
     fn from_integer(number: u64) -> Result<Self, String> {
-        Err(format!("{number} is no stamp: write {}", Self::EXPECTED))
+        Err(format!("{number} is not a stamp: write {}", Self::EXPECTED))
     }
 }
 
 /// Renders once, in UTC, what renders longest.
 fn check_pattern(pattern: &str) -> Result<(), String> {
     let time = timestamp(LONGEST_NS).to_zoned(TimeZone::UTC);
-    let text = strtime::format(pattern, &time).map_err(|cause| format!("no strftime pattern: {cause}"))?;
+    let text = strtime::format(pattern, &time).map_err(|cause| format!("not a strftime pattern: {cause}"))?;
     if text.contains(|c: char| c.is_control() && c != '\t') {
-        return Err("a stamp stays on the line it stands before: no newline and no other control character".into());
+        return Err("a stamp cannot contain a newline or another control character".into());
     }
     let longest = text.len() + pattern.matches(['Q', 'Z']).count() * ZONE_MARGIN;
     if longest > STAMP_MAX {
-        return Err(format!("a stamp of up to {longest} bytes; at most {STAMP_MAX} are allowed"));
+        return Err(format!("the stamp would have up to {longest} bytes; at most {STAMP_MAX} are allowed"));
     }
     Ok(())
 }
@@ -235,9 +235,9 @@ mod tests {
             ("is0", "unknown stamp `is0`"),
             ("", "unknown stamp"),
             ("ISO", "unknown stamp"),
-            ("%F %&", "no strftime pattern"),
-            ("%", "no strftime pattern"),
-            ("%T%n", "no newline"),
+            ("%F %&", "not a strftime pattern"),
+            ("%", "not a strftime pattern"),
+            ("%T%n", "cannot contain a newline"),
             ("%T\u{1b}", "control character"),
             ("%500d", ""),
         ] {

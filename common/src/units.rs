@@ -63,7 +63,7 @@ impl<T: Value> Visitor<'_> for TextOrInteger<T> {
     }
 
     fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<T, E> {
-        let number = u64::try_from(number).map_err(|_| E::custom(format!("{number} is less than nothing")))?;
+        let number = u64::try_from(number).map_err(|_| E::custom(format!("{number} is negative")))?;
         self.visit_u64(number)
     }
 }
@@ -105,7 +105,7 @@ impl Value for ByteSize {
         if digits.is_empty() {
             return Err(format!("`{text}` is not a size: write 64MiB, 64M or 67108864"));
         }
-        let too_large = || format!("`{text}` is more bytes than can be counted");
+        let too_large = || format!("`{text}` is too large");
         let count: u64 = digits.parse().map_err(|_| too_large())?;
         if unit.is_empty() {
             return Ok(ByteSize(count));
@@ -183,14 +183,14 @@ impl Value for Span {
 
 fn unit_refused(text: &str, unit: &str) -> String {
     if SPAN_UNITS.iter().any(|(name, _)| *name == unit) {
-        format!("`{text}` names its units out of order: write the larger unit first, each once, as in 1h30m")
+        format!("`{text}` has its units out of order: write larger units first, each once, as in 1h30m")
     } else {
         format!("unknown unit `{unit}` in `{text}`: write ms, s, m, h, d or w")
     }
 }
 
 fn span_too_long(text: &str) -> String {
-    format!("`{text}` is more than a hundred years")
+    format!("`{text}` is too long: write at most a hundred years")
 }
 
 impl fmt::Display for Span {
@@ -385,7 +385,7 @@ mod tests {
         let good: Sample = toml::from_str("size = 1024\nspan = \"1m\"").unwrap();
         assert_eq!(good, Sample { size: Limit::At(ByteSize(1024)), span: Span(Duration::from_secs(60)) });
         for (text, complaint) in [
-            ("size = -1\nspan = \"1m\"", "-1 is less than nothing"),
+            ("size = -1\nspan = \"1m\"", "-1 is negative"),
             ("size = \"off\"\nspan = 5", "5 of what?"),
             ("size = true\nspan = \"1m\"", "invalid type: boolean `true`, expected a size such as"),
         ] {

@@ -71,13 +71,13 @@ impl fmt::Display for Turn {
         let (by, of) = (user_name(self.by), user_name(self.of));
         let (at, to) = (self.at.shown(), self.to.shown());
         if !self.is_link {
-            return write!(f, "the directory {at} belongs to user {by}, but {to} in it to {of}");
+            return write!(f, "the directory {at} belongs to user {by}, but {to} in it belongs to user {of}");
         }
-        write!(f, "the link {at} is under the control of user {by}, but ")?;
+        write!(f, "user {by} controls the link {at}, but ")?;
         if self.is_missing {
-            write!(f, "{to} would belong to {of}")
+            write!(f, "{to} would belong to user {of}")
         } else {
-            write!(f, "it leads to {to}, which belongs to {of}")
+            write!(f, "its target {to} belongs to user {of}")
         }
     }
 }

@@ -18,7 +18,7 @@ fn page() -> PathBuf {
 
 /// One table of the reference.
 fn reference(table: &str) -> String {
-    let mut text = String::from("| key | default | takes | what and why | flag |\n|---|---|---|---|---|\n");
+    let mut text = String::from("| key | default | values | what and why | flag |\n|---|---|---|---|---|\n");
     for Key { name, default, takes, meaning, reason, flag, .. } in KEYS.iter().filter(|key| key.table == table) {
         let default = match default {
             Default::Is(value) => format!("`{value}`"),

@@ -19,23 +19,24 @@ fn sample() -> PathBuf {
 /// The sample file: prose behind `# `, keys behind a bare `#`.
 fn defaults() -> String {
     let mut text = String::from(
-        "# The policy of all pipes of this directory. NAME.toml, with the same keys but for logs and\n\
-         # mailbox_dir, is the policy of the pipe NAME alone.\n\
-         # Each key stands here with its built-in default: take the # away to change it.\n\
+        "# The policy of all pipes in this directory. NAME.toml takes the same keys, except logs and\n\
+         # mailbox_dir, and applies to the pipe NAME only.\n\
+         # Every key is shown with its built-in default. Remove the # to change one.\n\
+         # A part is one file of a log: a segment (plain text) or an archive (compressed).\n\
          # Sizes: K M G T are powers of 1024. Spans: ms s m h d w. Limits and triggers can be \"off\".\n",
     );
     let mut table = "";
     for key in KEYS {
         if key.table != table {
             table = key.table;
-            write!(text, "\n# A FIFO that is missing. Take this # away, too, for any of the keys below.\n#[{table}]\n")
+            write!(text, "\n# Creating a missing FIFO. Remove this # too, to set any of the keys below.\n#[{table}]\n")
                 .unwrap();
         }
         text.push('\n');
         wrap(&format!("{} {}", key.meaning, key.reason), &mut text);
-        wrap(&format!("Takes {}.", key.takes), &mut text);
+        wrap(&format!("Values: {}.", key.takes), &mut text);
         if let Default::NoneSuchAs(_) = key.default {
-            wrap("There is no default.", &mut text);
+            wrap("No default.", &mut text);
         }
         writeln!(text, "#{} = {}", key.name, key.default.sample()).unwrap();
     }
@@ -115,5 +116,5 @@ fn keys_that_hardly_go_together_are_one_warning_for_each_pipe() {
     let scan = scan(dir.path()).unwrap();
     let told: Vec<_> = scan.findings.iter().map(ToString::to_string).collect();
     assert!(scan.check() && told.len() == 1, "{told:?}");
-    assert!(told[0].contains("/app: keep_size 1MiB is no more than rotate_size 64MiB"), "{told:?}");
+    assert!(told[0].contains("/app: keep_size 1MiB is not larger than rotate_size 64MiB"), "{told:?}");
 }

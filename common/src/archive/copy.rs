@@ -44,10 +44,12 @@ impl fmt::Display for Gap {
         match self.bytes {
             Some(bytes) if self.frames > 1 => {
                 let more = self.frames - 1;
-                write!(f, "{cause}, nor {more} more; {bytes} bytes from offset {raw_offset} of the log on are missing")
+                let frames = if more == 1 { "frame" } else { "frames" };
+                write!(f, "{cause} ({more} more damaged {frames} after it); ")?;
+                write!(f, "{bytes} bytes of the log are missing from offset {raw_offset}")
             }
-            Some(bytes) => write!(f, "{cause}; {bytes} bytes from offset {raw_offset} of the log are missing"),
-            None => write!(f, "{cause}; whatever followed offset {raw_offset} of the log is missing"),
+            Some(bytes) => write!(f, "{cause}; {bytes} bytes of the log are missing from offset {raw_offset}"),
+            None => write!(f, "{cause}; everything in the log after offset {raw_offset} is missing"),
         }
     }
 }

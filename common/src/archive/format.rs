@@ -69,7 +69,7 @@ pub enum TableFault {
 impl fmt::Display for TableFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            TableFault::Missing => f.write_str("it has no seek table, so it is incomplete"),
+            TableFault::Missing => f.write_str("incomplete: it has no seek table"),
             TableFault::Damaged(why) => write!(f, "its seek table is damaged ({why})"),
         }
     }
@@ -154,7 +154,7 @@ impl SeekTable {
         if tail.len() as u64 != footer.table_bytes()
             || payload.map(|n| u64::from(n) + SKIPPABLE_HEADER_BYTES as u64) != Some(footer.table_bytes())
         {
-            return Err(TableFault::Damaged("its header and its end disagree"));
+            return Err(TableFault::Damaged("its header contradicts its end"));
         }
         let entries = tail[SKIPPABLE_HEADER_BYTES..tail.len() - FOOTER_BYTES]
             .chunks_exact(footer.entry_bytes() as usize)
@@ -165,12 +165,12 @@ impl SeekTable {
             .collect();
         let table = SeekTable { entries };
         if table.entries.iter().any(|entry| (entry.compressed as usize) < SKIPPABLE_HEADER_BYTES) {
-            return Err(TableFault::Damaged("it has a frame that is shorter than any"));
+            return Err(TableFault::Damaged("a frame is too short"));
         }
         if table.compressed_bytes() + footer.table_bytes() == file_bytes {
             Ok(table)
         } else {
-            Err(TableFault::Damaged("it does not describe a file of this length"))
+            Err(TableFault::Damaged("it describes a file of another length"))
         }
     }
 
@@ -258,7 +258,7 @@ mod tests {
         assert!(matches!(flipped(0, 1), Err(TableFault::Damaged(_))), "magic number");
         assert!(matches!(flipped(4, 1), Err(TableFault::Damaged(_))), "payload length");
         assert!(matches!(flipped(8, 1), Err(TableFault::Damaged(_))), "compressed size");
-        assert_eq!(SeekTable::parse(&good[1..], 65), Err(TableFault::Damaged("its header and its end disagree")));
+        assert_eq!(SeekTable::parse(&good[1..], 65), Err(TableFault::Damaged("its header contradicts its end")));
         assert_eq!(SeekTable::parse(&good[good.len() - 8..], 65), Err(TableFault::Missing));
     }
 }

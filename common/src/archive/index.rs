@@ -49,7 +49,7 @@ impl fmt::Display for IndexFault {
         match self {
             IndexFault::Missing => f.write_str("it has no index"),
             IndexFault::Damaged(why) => write!(f, "its index is damaged ({why})"),
-            IndexFault::Newer(version) => write!(f, "its index is of version {version}, known is {VERSION}"),
+            IndexFault::Newer(version) => write!(f, "its index has version {version}; this program knows {VERSION}"),
         }
     }
 }
@@ -169,7 +169,7 @@ impl Index {
     /// By the beginning of a payload whose checksum is right. `marks` are what follows; `None`: they cannot be those.
     fn of_sound(head: &[u8], marks: impl FnOnce(&Header) -> Option<Marks>) -> Result<Index, IndexFault> {
         let too_short = IndexFault::Damaged("it is too short");
-        let incoherent = IndexFault::Damaged("it does not hold together");
+        let incoherent = IndexFault::Damaged("it is inconsistent");
         let version = Fields(&head[NAME.len()..]).u16().ok_or(too_short)?;
         if version > VERSION {
             return Err(IndexFault::Newer(version));
@@ -179,7 +179,7 @@ impl Index {
         let frames: Option<Vec<_>> = (0..header.frames).map(|_| FrameIndex::decode(&mut entries)).collect();
         let frames = frames.ok_or(incoherent)?;
         if frames.iter().map(|frame| u64::from(frame.lines)).sum::<u64>() != header.lines {
-            return Err(IndexFault::Damaged("its lines do not add up"));
+            return Err(IndexFault::Damaged("its line counts do not add up"));
         }
         Ok(Index {
             begins_inside: header.flags & PART_BEGINS_INSIDE != 0,

@@ -44,8 +44,8 @@ impl Mark {
     pub fn from_bytes(record: [u8; MARK_BYTES]) -> Mark {
         let (offset, time) = record.split_at(8);
         Mark {
-            offset: u64::from_le_bytes(offset.try_into().expect("half a record")),
-            time_ns: i64::from_le_bytes(time.try_into().expect("half a record")),
+            offset: u64::from_le_bytes(offset.try_into().expect("incomplete record")),
+            time_ns: i64::from_le_bytes(time.try_into().expect("incomplete record")),
         }
     }
 }

@@ -101,7 +101,7 @@ impl Archive {
     /// Puts the raw bytes of a frame, counted from 0, into `raw`. After an error `raw` is empty.
     pub fn read_frame(&self, number: usize, decoder: &mut Decoder, raw: &mut Vec<u8>) -> Result<()> {
         raw.clear();
-        let read = self.frames.get(number).ok_or_else(|| io::Error::other("there is no such frame"));
+        let read = self.frames.get(number).ok_or_else(|| io::Error::other("no such frame"));
         read.and_then(|&frame| decoder.decompress(&self.file, frame, raw)).map_err(|cause| {
             raw.clear();
             Error::new(format!("read frame {number} of"), &self.path, cause)
@@ -140,7 +140,7 @@ fn read_seek_table(file: &File) -> io::Result<std::result::Result<SeekTable, Tab
         Err(fault) => return Ok(Err(fault)),
     };
     let Some(table_offset) = file_bytes.checked_sub(footer.table_bytes()) else {
-        return Ok(Err(TableFault::Damaged("it would be longer than the file")));
+        return Ok(Err(TableFault::Damaged("longer than the file")));
     };
     let mut tail = vec![0; footer.table_bytes() as usize];
     file.read_exact_at(&mut tail, table_offset)?;
@@ -205,17 +205,17 @@ impl Decoder {
         let damaged = |why: &str| io::Error::new(io::ErrorKind::InvalidData, format!("it is damaged ({why})"));
         let compressed_bytes_max = compress_bound(FRAME_RAW_BYTES_MAX as usize);
         if frame.raw > FRAME_RAW_BYTES_MAX || frame.compressed as usize > compressed_bytes_max {
-            return Err(damaged("it would be larger than a reader accepts"));
+            return Err(damaged("too large"));
         }
         self.compressed.resize(frame.compressed as usize, 0);
         file.read_exact_at(&mut self.compressed, frame.offset)?;
-        let content_bytes = get_frame_content_size(&self.compressed).map_err(|_| damaged("it has no sound header"))?;
+        let content_bytes = get_frame_content_size(&self.compressed).map_err(|_| damaged("damaged header"))?;
         if content_bytes.is_some_and(|bytes| bytes != u64::from(frame.raw)) {
-            return Err(damaged("its size is not the one in the seek table"));
+            return Err(damaged("its size differs from the seek table"));
         }
         raw.reserve_exact(frame.raw as usize);
         let bytes =
             self.zstd.decompress_to_buffer(&self.compressed, raw).map_err(|error| damaged(&error.to_string()))?;
-        if bytes == frame.raw as usize { Ok(()) } else { Err(damaged("it holds fewer bytes than the seek table says")) }
+        if bytes == frame.raw as usize { Ok(()) } else { Err(damaged("shorter than the seek table says")) }
     }
 }

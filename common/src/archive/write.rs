@@ -117,7 +117,7 @@ fn frame_bytes(window: &[u8], source_ended: bool) -> usize {
 fn write_index(index: &Index, out: &mut dyn Write) -> io::Result<u32> {
     let payload = index.encode();
     if payload.len() > INDEX_BYTES_MAX {
-        return Err(io::Error::other("the index would be larger than a reader accepts"));
+        return Err(io::Error::other("the index would be too large"));
     }
     out.write_all(&skippable_header(INDEX_MAGIC, payload.len())?)?;
     out.write_all(&payload)?;

@@ -21,8 +21,8 @@ use crate::units::{Value, parses_as_value};
 /// Longest name without its counter: with that, `.log.zst` and what marks unfinished files a file name has room for it.
 const STEM_MAX: usize = 160;
 
-const ALLOWED: &str = "the fields are %Y, then %m and %d, or %j, then %H, %M, %S, %3f or %6f, in this order and as far \
-                       as wanted; or %s, then %3f or %6f";
+const ALLOWED: &str = "the fields are %Y, then %m and %d, or %j, then %H, %M, %S, %3f or %6f, in this order, as many as \
+                       needed; or %s, then %3f or %6f";
 
 /// A pattern of which every name sorts. Two are the same if they give the same names; which local time it is does not
 /// show in them.
@@ -118,10 +118,10 @@ impl Value for Pattern {
 
     fn from_text(text: &str) -> Result<Self, String> {
         if text.starts_with(['.', '-']) {
-            return Err("a name begins with neither `.` nor `-`".to_string());
+            return Err("a name cannot begin with `.` or `-`".to_string());
         }
         if [".log", ".zst"].iter().any(|suffix| text.ends_with(suffix)) {
-            return Err("`.log` is added to each name, `.log.zst` once it is an archive: leave it out".to_string());
+            return Err("leave out the ending: parts get `.log`, archives `.log.zst`".to_string());
         }
         let pieces = pieces(text)?;
         let last = pieces.iter().rev().find_map(|piece| match piece {
@@ -129,12 +129,12 @@ impl Value for Pattern {
             Piece::Text(_) => None,
         });
         let Some(last) = last else {
-            return Err(format!("there is no time in it: {ALLOWED}"));
+            return Err(format!("it contains no time: {ALLOWED}"));
         };
         let pattern = Pattern { text: text.to_string(), pieces, last, zone: None };
         let bytes = pattern.render(0).len();
         if bytes > STEM_MAX {
-            return Err(format!("names of {bytes} bytes; at most {STEM_MAX} are allowed"));
+            return Err(format!("names would have {bytes} bytes; at most {STEM_MAX} are allowed"));
         }
         Ok(pattern)
     }
@@ -150,10 +150,10 @@ fn pieces(text: &str) -> Result<Vec<Piece>, String> {
             let Some((spelling, field, _)) = FIELDS.iter().find(|(spelling, ..)| rest.starts_with(spelling)) else {
                 let end = rest[1..].find(|c: char| !c.is_ascii_digit()).map_or(rest.len(), |at| at + 2);
                 let shown = rest.get(..end).unwrap_or("%");
-                return Err(format!("`{}` is no field of a name: {ALLOWED}", shown.escape_debug()));
+                return Err(format!("`{}` is not a time field: {ALLOWED}", shown.escape_debug()));
             };
             if !field.may_follow(before) {
-                return Err(format!("a name with `{spelling}` in that place does not sort by time: {ALLOWED}"));
+                return Err(format!("names with `{spelling}` in this place would not sort by time: {ALLOWED}"));
             }
             before = Some(*field);
             pieces.push(Piece::Field(*field));
@@ -164,9 +164,7 @@ fn pieces(text: &str) -> Result<Vec<Piece>, String> {
         let literal = &rest[..end];
         if let Some(odd) = literal.chars().find(|c| !c.is_ascii_alphanumeric() && !"-_.+@".contains(*c)) {
             let shown = odd.escape_debug();
-            return Err(format!(
-                "`{shown}` may not stand in a name: beside the fields there may be A-Z a-z 0-9 - _ . + @"
-            ));
+            return Err(format!("names cannot contain `{shown}`: beside the fields use A-Z a-z 0-9 - _ . + @"));
         }
         pieces.push(Piece::Text(literal.to_string()));
         rest = &rest[end..];

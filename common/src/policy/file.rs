@@ -136,7 +136,8 @@ fn parse(text: &str, kind: Kind) -> Result<Raw, Flaw> {
     for (key, value) in table.get_ref() {
         match (key.get_ref().as_ref(), value.get_ref()) {
             (key_name @ ("logs" | "mailbox_dir"), _) if kind == Kind::Pipe => {
-                let message = format!("`{key_name}` may stand in defaults.toml only, for there is one log root");
+                let message =
+                    format!("`{key_name}` is allowed in defaults.toml only, because all pipes share one log root");
                 return Err(Flaw { message, span: key.span() });
             }
             ("file_mode", mode) => refuse_decimal(mode, value.span())?,
@@ -154,7 +155,7 @@ fn refuse_decimal(mode: &DeValue<'_>, span: Range<usize>) -> Result<(), Flaw> {
     let Some(digits) = mode.as_integer().filter(|number| number.radix() == 10).map(DeInteger::as_str) else {
         return Ok(());
     };
-    let message = format!("{digits} is a decimal number: write permissions in octal, as in \"0640\" or 0o640");
+    let message = format!("{digits} is decimal: write permissions in octal, as in \"0640\" or 0o640");
     if digits.len() > 1 { Err(Flaw { message, span }) } else { Ok(()) }
 }
 
@@ -224,21 +225,21 @@ mod tests {
     fn each_mistake_is_shown_at_its_place() {
         for (text, place, complaint) in [
             ("rotate_size = \"10MB\"", "line 1, column 15", "1000 or 1024? write 10M"),
-            ("stamp = \"iso\"\n\tlevel = 20", "line 2, column 10", "`20` is no level"),
+            ("stamp = \"iso\"\n\tlevel = 20", "line 2, column 10", "`20` is not a level"),
             ("[fifo]\nmode = 9999", "line 2, column 8", "in octal"),
-            ("[fifo]\nmode = 440", "line 2, column 8", "440 is a decimal number"),
-            ("file_mode = 384", "line 1, column 13", "384 is a decimal number"),
+            ("[fifo]\nmode = 440", "line 2, column 8", "440 is decimal: write permissions in octal"),
+            ("file_mode = 384", "line 1, column 13", "384 is decimal: write permissions in octal"),
             ("[fifo]\nsize = 1", "line 2, column 1", "unknown key `size`, expected one of `create`, `mode`"),
             ("fifo = true", "line 1, column 8", "expected the table [fifo]"),
             ("create = true", "line 1, column 1", "unknown key `create`"),
             ("keep_sice = \"1GiB\"", "line 1, column 1", "unknown key `keep_sice`"),
             ("keep_files = 0", "line 1, column 14", "0 would keep nothing"),
-            ("keep_free = \"5% or so\"", "line 1, column 13", "write 5%, or 5%, at most 4GiB"),
+            ("keep_free = \"5% or so\"", "line 1, column 13", "write \"5%\" or \"5%, at most 4GiB\""),
             ("rotate_age = true", "line 1, column 14", "expected a span such as"),
             ("rotate_age = 3600", "line 1, column 14", "3600 of what?"),
-            ("prefix = \"a\\nb\"", "line 1, column 10", "no newline"),
-            ("filename = \"%d-%m-%Y\"", "line 1, column 12", "a name with `%d` in that place does not sort by time"),
-            ("filename = 2026", "line 1, column 12", "there is no time in it"),
+            ("prefix = \"a\\nb\"", "line 1, column 10", "cannot contain a newline"),
+            ("filename = \"%d-%m-%Y\"", "line 1, column 12", "names with `%d` in this place would not sort by time"),
+            ("filename = 2026", "line 1, column 12", "it contains no time"),
             ("stamp = iso", "line 1, column 9", "string values must be quoted"),
             ("stamp = none", "line 1, column 9", "string values must be quoted"),
             ("rotate_size = 64MiB", "line 1, column 15", "string values must be quoted"),
@@ -260,13 +261,13 @@ mod tests {
     fn logs_stands_in_defaults_only() {
         let text = "stamp = \"iso\"\nlogs = \"x\"";
         let shown = refusal(text, Kind::Pipe);
-        assert!(shown.starts_with("line 2, column 1: `logs` may stand in defaults.toml only"), "{shown}");
+        assert!(shown.starts_with("line 2, column 1: `logs` is allowed in defaults.toml only"), "{shown}");
         let raw = parse(text, Kind::Defaults).unwrap();
         assert_eq!(raw.directories(Path::new("/etc/pipes.d/defaults.toml")).logs, Some("/etc/pipes.d/x".into()));
         assert_eq!(raw.directories(Path::new("defaults.toml")).logs, Some("x".into()));
         let text = "mailbox_dir = \"m\"";
         let shown = refusal(text, Kind::Pipe);
-        assert!(shown.starts_with("line 1, column 1: `mailbox_dir` may stand in defaults.toml only"), "{shown}");
+        assert!(shown.starts_with("line 1, column 1: `mailbox_dir` is allowed in defaults.toml only"), "{shown}");
         let raw = parse(text, Kind::Defaults).unwrap();
         assert_eq!(raw.directories(Path::new("/etc/pipes.d/defaults.toml")).mailbox_dir, Some("/etc/pipes.d/m".into()));
     }
@@ -302,12 +303,12 @@ mod tests {
         let shown = path.shown();
         assert_eq!(load_error(&path), format!("cannot read {shown}: No such file or directory"));
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert_eq!(load_error(&path), format!("cannot read {shown}: it is not a regular file"));
+        assert_eq!(load_error(&path), format!("cannot read {shown}: not a regular file"));
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "#".repeat(FILE_BYTES_MAX as usize + 1)).unwrap();
-        assert_eq!(load_error(&path), format!("cannot read {shown}: it is larger than 262144 bytes"));
+        assert_eq!(load_error(&path), format!("cannot read {shown}: larger than 262144 bytes"));
         std::fs::write(&path, b"prefix = \"caf\xe9\"\nlogs = \"l\"\n").unwrap();
-        assert!(load_error(&path).starts_with(&format!("cannot use {shown}: line 1, column 14: this is not UTF-8")));
+        assert!(load_error(&path).starts_with(&format!("cannot use {shown}: line 1, column 14: not valid UTF-8")));
         let logs = dir.path().join("l");
         assert_eq!(load(&path, Kind::Defaults).unwrap_err().directories().logs, Some(logs));
         assert_eq!(load(&path, Kind::Pipe).unwrap_err().directories(), &Directories::default());

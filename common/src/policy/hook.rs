@@ -24,7 +24,7 @@ impl Value for HookArg {
 
     fn from_text(text: &str) -> Result<Self, String> {
         if text.contains('\0') {
-            return Err("no program takes an argument with a NUL in it".to_string());
+            return Err("an argument cannot contain a NUL byte".to_string());
         }
         Ok(HookArg(text.to_string()))
     }
@@ -45,7 +45,7 @@ impl<'de> Visitor<'de> for Words {
     }
 
     fn visit_str<E: serde::de::Error>(self, _text: &str) -> Result<Vec<HookArg>, E> {
-        Err(E::custom(format!("no shell takes a hook apart: write {}", HookArg::EXPECTED)))
+        Err(E::custom(format!("hooks run without a shell: write {}", HookArg::EXPECTED)))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<HookArg>, A::Error> {
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn a_hook_in_one_string_is_refused_with_the_list_that_is_wanted() {
         let refusal = toml::from_str::<crate::policy::Raw>("hook = \"upload --quiet\"").unwrap_err().to_string();
-        assert!(refusal.contains("no shell takes a hook apart: write a list of words such as ["), "{refusal}");
+        assert!(refusal.contains("hooks run without a shell: write a list of words such as ["), "{refusal}");
         assert!(toml::from_str::<crate::policy::Raw>("hook = [\"upload\", \"--quiet\"]").is_ok());
     }
 }

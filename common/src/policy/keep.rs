@@ -70,7 +70,7 @@ impl Value for KeepFiles {
         match text.parse() {
             Ok(0) => Err("0 would keep nothing: write 1 or more, or off".to_string()),
             Ok(files) => Ok(KeepFiles(Limit::At(files))),
-            Err(_) => Err(format!("`{text}` is no number of files: write 1 or more, or off")),
+            Err(_) => Err(format!("`{text}` is not a number of files: write 1 or more, or off")),
         }
     }
 }
@@ -139,19 +139,21 @@ impl Value for KeepFree {
             return Ok(KeepFree(Limit::At(Floor::Bytes(bytes))));
         };
         let percent = percent.trim_end().parse().ok().filter(|percent| (1..=99).contains(percent));
-        let percent = percent.ok_or_else(|| format!("`{text}` is no share: write 1% to 99%, or off"))?;
+        let percent = percent.ok_or_else(|| format!("`{text}` is not a share: write 1% to 99%, or off"))?;
         if rest.is_empty() {
             return Ok(KeepFree(Limit::At(Floor::Percent(percent))));
         }
         let most = rest.strip_prefix(',').and_then(|rest| rest.trim_start().strip_prefix("at most "));
-        let most = most.ok_or_else(|| format!("`{text}` is neither: write {percent}%, or {percent}%, at most 4GiB"))?;
+        let most = most.ok_or_else(|| {
+            format!("`{text}` is not a limit on free space: write \"{percent}%\" or \"{percent}%, at most 4GiB\"")
+        })?;
         Ok(KeepFree(Limit::At(Floor::PercentAtMost(percent, some_bytes(most.trim_start())?))))
     }
 }
 
 fn some_bytes(text: &str) -> Result<u64, String> {
     match ByteSize::from_text(text)? {
-        ByteSize(0) => Err("0 bytes are always free: write off to turn it off".to_string()),
+        ByteSize(0) => Err("0 bytes are always free: write off to turn keep_free off".to_string()),
         ByteSize(bytes) => Ok(bytes),
     }
 }
@@ -166,7 +168,7 @@ impl Value for KeepMin {
     fn from_text(text: &str) -> Result<Self, String> {
         match text {
             "off" => Ok(KeepMin(0)),
-            _ => text.parse().map(KeepMin).map_err(|_| format!("`{text}` is no number of files: write 0 or more")),
+            _ => text.parse().map(KeepMin).map_err(|_| format!("`{text}` is not a number of files: write 0 or more")),
         }
     }
 }
@@ -195,9 +197,9 @@ mod tests {
         takes(&[("off", KeepAge(Limit::Off)), ("1s", KeepAge(Limit::At(Duration::from_secs(1))))]);
         takes(&[("off", KeepMin(0)), ("0", KeepMin(0)), ("10", KeepMin(10))]);
         refuses::<KeepSize>(&[("0", "would keep nothing"), ("1GB", "1000 or 1024?"), ("x", "or off")]);
-        refuses::<KeepFiles>(&[("0", "would keep nothing"), ("-1", "no number"), ("1K", "no number")]);
+        refuses::<KeepFiles>(&[("0", "would keep nothing"), ("-1", "not a number"), ("1K", "not a number")]);
         refuses::<KeepAge>(&[("0s", "would keep nothing"), ("999ms", "would keep nothing"), ("30", "30 of what?")]);
-        refuses::<KeepMin>(&[("-1", "no number"), ("many", "no number")]);
+        refuses::<KeepMin>(&[("-1", "not a number"), ("many", "not a number")]);
     }
 
     #[test]
@@ -216,8 +218,8 @@ mod tests {
             ("100%", "1% to 99%"),
             ("%", "1% to 99%"),
             ("5.5%", "1% to 99%"),
-            ("5% or 4GiB", "write 5%, or 5%, at most 4GiB"),
-            ("5%, at most", "write 5%, or 5%, at most 4GiB"),
+            ("5% or 4GiB", "write \"5%\" or \"5%, at most 4GiB\""),
+            ("5%, at most", "write \"5%\" or \"5%, at most 4GiB\""),
             ("5%, at most 4GB", "1000 or 1024?"),
             ("5%, at most 0", "always free"),
             ("0", "always free"),

@@ -80,7 +80,7 @@ impl Value for Moment {
 }
 
 fn no_moment(text: &str) -> String {
-    format!("`{}` is no time of the calendar: write {ALLOWED}", text.escape_debug())
+    format!("`{}` is not a time to rotate: write {ALLOWED}", text.escape_debug())
 }
 
 fn minutes(span: &str) -> Result<i8, String> {
@@ -88,7 +88,7 @@ fn minutes(span: &str) -> Result<i8, String> {
     let minutes = digits.and_then(|digits| number(digits, 1..=60)).filter(|minutes| 60 % minutes == 0);
     minutes.ok_or_else(|| {
         format!(
-            "every `{}` does not come at the same minutes of each hour: write every with 1m, 2m, 3m, 4m, 5m, 6m, 10m, \
+            "every `{}` does not divide an hour: write every with 1m, 2m, 3m, 4m, 5m, 6m, 10m, \
              12m, 15m, 20m, 30m or 60m",
             span.escape_debug()
         )
@@ -167,7 +167,7 @@ impl<'de> Visitor<'de> for Moments {
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<RotateAt, A::Error> {
         let moments = Vec::deserialize(SeqAccessDeserializer::new(list))?;
         match moments.len() {
-            0 => Err(serde::de::Error::custom("no time in the list: write off to rotate at none")),
+            0 => Err(serde::de::Error::custom("the list is empty: write off for no times")),
             count if count > MOMENTS_MAX => Err(serde::de::Error::custom(too_many())),
             _ => Ok(RotateAt(moments)),
         }
@@ -206,7 +206,7 @@ mod tests {
         for text in ["24:00", "12:60", "6:30", "06:30:00", "+6:30", "", ":", "06.30", "15m", "monthly 0", "monthly 32"]
         {
             let refusal = text.parse::<Moment>().unwrap_err();
-            assert!(refusal.contains("is no time of the calendar: write hourly, daily"), "{text}: {refusal}");
+            assert!(refusal.contains("is not a time to rotate: write hourly, daily"), "{text}: {refusal}");
         }
         for text in ["weekly day", "weekly mo", "weekly monday 6", "weekly monday 06:30 x", "monthly first"] {
             assert!(text.parse::<Moment>().unwrap_err().contains("weekly with a day"), "{text}");
@@ -231,11 +231,11 @@ mod tests {
         assert_eq!("06:30,monthly 1".parse(), Ok(RotateAt(both)));
         assert_eq!(file("at = \"off\"").unwrap(), []);
         for (text, column, complaint) in [
-            ("at = [\"06:30\", \"6:30\"]", 15, "`6:30` is no time"),
-            ("at = [\"06:30\", \"off\"]", 15, "`off` is no time"),
+            ("at = [\"06:30\", \"6:30\"]", 15, "`6:30` is not a time to rotate"),
+            ("at = [\"06:30\", \"off\"]", 15, "`off` is not a time to rotate"),
             ("at = []", 5, "write off"),
-            ("at = 6", 5, "`6` is no time"),
-            ("at = [6]", 6, "`6` is no time"),
+            ("at = 6", 5, "`6` is not a time to rotate"),
+            ("at = [6]", 6, "`6` is not a time to rotate"),
             ("at = true", 5, "expected \"hourly\""),
         ] {
             let error = file(text).unwrap_err();

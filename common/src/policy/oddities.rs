@@ -14,8 +14,8 @@ impl Policy {
         {
             let (keep, rotate) = (ByteSize(keep), ByteSize(rotate));
             odd.push(format!(
-                "keep_size {keep} is no more than rotate_size {rotate}: a segment that grows to that size leaves no \
-                 room for archives"
+                "keep_size {keep} is not larger than rotate_size {rotate}: the part being written could use all of it and \
+                 leave no archives"
             ));
         }
         if self.hook.is_some() && self.compress == Compress::None {
@@ -32,7 +32,7 @@ impl Policy {
         if self.zone != TimeZone::UTC && self.filename.is_utc() {
             let zone = self.zone.iana_name().unwrap_or("another one");
             remarks.push(format!(
-                "parts are named in UTC, but zone is {zone}: add filename_zone = \"{zone}\" to name them in that time"
+                "names of parts are in UTC, but zone is {zone}: to name them in that zone, add filename_zone = \"{zone}\""
             ));
         }
         remarks

@@ -66,14 +66,14 @@ impl Value for Mode {
         let octal = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         match u32::from_str_radix(digits, 8) {
             Ok(bits) if octal && bits <= 0o777 => Ok(Mode(bits)),
-            _ => Err(format!("`{text}` are no permissions: write them in octal, 0000 to 0777, as in 0640")),
+            _ => Err(format!("`{text}` is not a mode: write permissions in octal, 0000 to 0777, as in 0640")),
         }
     }
 
     fn from_integer(number: u64) -> Result<Self, String> {
         match u32::try_from(number) {
             Ok(bits) if bits <= 0o777 => Ok(Mode(bits)),
-            _ => Err(format!("{number} are no permissions: write them in octal, as in \"0640\" or 0o640")),
+            _ => Err(format!("{number} is not a mode: write permissions in octal, as in \"0640\" or 0o640")),
         }
     }
 }
@@ -87,7 +87,7 @@ impl FileMode {
         if bits & 0o600 == 0o600 {
             Ok(FileMode(bits))
         } else {
-            Err(format!("{bits:04o} shuts out the reader itself: the owner must read and write, as in 0640"))
+            Err(format!("{bits:04o} locks out reader itself: the owner must be able to read and write, as in 0640"))
         }
     }
 }
@@ -109,7 +109,7 @@ impl Value for FileMode {
 pub struct Account(pub Option<String>);
 
 impl Value for Account {
-    const EXPECTED: &'static str = "a name or a number, \"\" for the program's own";
+    const EXPECTED: &'static str = "a name or a number, or \"\" for the default";
 
     fn from_text(text: &str) -> Result<Self, String> {
         let odd = |c: char| c.is_whitespace() || c.is_control() || c == ':' || c == '/';
@@ -117,7 +117,7 @@ impl Value for Account {
             return Err(format!("`{}` is not the name or number of a user or group", text.escape_debug()));
         }
         if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() && text.parse::<u32>().is_err() {
-            return Err(format!("{text} is more than a user or group number can be"));
+            return Err(format!("{text} is too large for a user or group number"));
         }
         Ok(Account((!text.is_empty()).then(|| text.to_string())))
     }
@@ -132,13 +132,13 @@ impl Value for DirPath {
 
     fn from_text(text: &str) -> Result<Self, String> {
         if text.is_empty() || text.contains('\0') {
-            return Err(format!("no path: write {}", Self::EXPECTED));
+            return Err(format!("an empty path: write {}", Self::EXPECTED));
         }
         Ok(DirPath(PathBuf::from(text)))
     }
 
     fn from_integer(number: u64) -> Result<Self, String> {
-        Err(format!("{number} is no path: write {}", Self::EXPECTED))
+        Err(format!("{number} is not a path: write {}", Self::EXPECTED))
     }
 }
 
@@ -151,10 +151,10 @@ impl Value for Prefix {
 
     fn from_text(text: &str) -> Result<Self, String> {
         if text.contains('\n') {
-            return Err("a prefix stays on the line it stands before: no newline".to_string());
+            return Err("a prefix cannot contain a newline".to_string());
         }
         if text.len() > PREFIX_MAX {
-            return Err(format!("a prefix of {} bytes; at most {PREFIX_MAX} are allowed", text.len()));
+            return Err(format!("the prefix has {} bytes; at most {PREFIX_MAX} are allowed", text.len()));
         }
         Ok(Prefix(text.to_string()))
     }
@@ -187,7 +187,7 @@ impl Value for RotateSize {
     fn from_text(text: &str) -> Result<Self, String> {
         match Limit::<ByteSize>::from_text(text)? {
             Limit::At(size) if size.0 < ROTATE_BYTES_MIN => {
-                Err(format!("{size} is too little: write 1KiB or more, or off"))
+                Err(format!("{size} is too small: write 1KiB or more, or off"))
             }
             limit => Ok(RotateSize(limit.map(|size| size.0))),
         }
@@ -219,7 +219,7 @@ impl Value for MaxLine {
     fn from_text(text: &str) -> Result<Self, String> {
         match Limit::<ByteSize>::from_text(text)? {
             Limit::Off => Ok(MaxLine(MAX_LINE_OFF)),
-            Limit::At(ByteSize(0)) => Err("no line fits into 0 bytes: write 1 or more, or off".to_string()),
+            Limit::At(ByteSize(0)) => Err("0 bytes hold no line: write 1 or more, or off".to_string()),
             Limit::At(ByteSize(bytes)) => Ok(MaxLine(bytes.min(MAX_LINE_OFF))),
         }
     }
@@ -263,7 +263,7 @@ impl Value for Level {
             return Ok(Level::Auto);
         }
         let level = text.parse().ok().filter(|level| (1..=LEVEL_MAX).contains(level));
-        level.map(Level::Fixed).ok_or_else(|| format!("`{text}` is no level: write auto or 1 to {LEVEL_MAX}"))
+        level.map(Level::Fixed).ok_or_else(|| format!("`{text}` is not a level: write auto or 1 to {LEVEL_MAX}"))
     }
 }
 
@@ -288,7 +288,7 @@ impl Value for Tick {
 pub struct WarnFill(pub Limit<f64>);
 
 impl Value for WarnFill {
-    const EXPECTED: &'static str = "a part such as 0.75 or \"75%\", or \"off\"";
+    const EXPECTED: &'static str = "a fraction such as 0.75 or \"75%\", or \"off\"";
 
     fn from_text(text: &str) -> Result<Self, String> {
         if text == "off" {
@@ -297,7 +297,7 @@ impl Value for WarnFill {
         let (digits, whole) = text.strip_suffix('%').map_or((text, 1.0), |digits| (digits, 100.0));
         let plain = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
         let fill = digits.parse::<f64>().ok().filter(|_| plain).map(|number| number / whole);
-        let fill = fill.ok_or_else(|| format!("`{text}` is no part of a whole: write 0.75, 75%, or off"))?;
+        let fill = fill.ok_or_else(|| format!("`{text}` is not a fraction: write 0.75, 75%, or off"))?;
         if fill > 0.0 && fill <= 1.0 {
             Ok(WarnFill(Limit::At(fill)))
         } else {

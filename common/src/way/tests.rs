@@ -108,7 +108,7 @@ fn a_link_of_a_stranger_leads_to_nothing_of_others() {
         }
         for to in [Use::Read, Use::Change] {
             let said = refused(&path, to);
-            assert!(said.contains("under the control of user") && said.contains("root"), "{said}");
+            assert!(said.contains("controls the link") && said.contains("root"), "{said}");
         }
     }
     let said = refused(&stranger.top.path().join("secret"), Use::Read);
@@ -147,7 +147,7 @@ fn what_stands_in_a_strangers_directory_is_his_or_for_everybody_to_read() {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(is_safe(&path, Use::Read), is_open, "{mode:o}");
             let said = refused(&path, Use::Change);
-            assert!(said.contains("the directory") && said.ends_with("in it to root"), "{said}");
+            assert!(said.contains("the directory") && said.ends_with("in it belongs to user root"), "{said}");
         }
     }
     // A directory of another that was moved there does not hide what is in it.

@@ -46,7 +46,7 @@ fn permissions_are_octal_and_nothing_else() {
 #[test]
 fn a_file_mode_never_shuts_out_the_reader() {
     takes(&[("0640", FileMode(0o640)), ("0600", FileMode(0o600)), ("0664", FileMode(0o664))]);
-    refuses::<FileMode>(&[("0440", "the reader itself"), ("0000", "the reader itself"), ("9999", "octal")]);
+    refuses::<FileMode>(&[("0440", "locks out reader itself"), ("0000", "locks out reader itself"), ("9999", "octal")]);
     assert_eq!(FileMode::from_integer(0o640), Ok(FileMode(0o640)));
 }
 
@@ -63,7 +63,7 @@ fn an_account_is_a_name_or_a_number_or_left_alone() {
         ("a b", "not the name"),
         ("a:b", "not the name"),
         ("a\nb", "`a\\nb`"),
-        ("4294967296", "more than"),
+        ("4294967296", "too large"),
     ]);
     refuses::<Account>(&[(&"x".repeat(257), "not the name")]);
     assert_eq!(Account::from_integer(33), Ok(named("33")));
@@ -72,14 +72,14 @@ fn an_account_is_a_name_or_a_number_or_left_alone() {
 #[test]
 fn a_directory_is_a_path() {
     takes(&[("/var/log/x", DirPath("/var/log/x".into())), ("../logs", DirPath("../logs".into()))]);
-    refuses::<DirPath>(&[("", "no path"), ("a\0b", "no path")]);
+    refuses::<DirPath>(&[("", "path"), ("a\0b", "path")]);
     assert!(DirPath::from_integer(7).is_err());
 }
 
 #[test]
 fn a_prefix_is_verbatim_but_one_line_and_short() {
     takes(&[("", Prefix::default()), (" web1:\t", Prefix(" web1:\t".to_string()))]);
-    refuses::<Prefix>(&[("a\nb", "no newline"), (&"x".repeat(513), "at most 512")]);
+    refuses::<Prefix>(&[("a\nb", "cannot contain a newline"), (&"x".repeat(513), "at most 512")]);
     assert!(Prefix::from_text(&"x".repeat(512)).is_ok());
 }
 
@@ -102,7 +102,7 @@ fn rotation_is_by_size_or_age_and_each_can_be_off() {
 fn max_line_is_a_size_and_off_is_more_than_any_file_holds() {
     takes(&[("1MiB", MaxLine(1 << 20)), ("1", MaxLine(1)), ("off", MaxLine(MAX_LINE_OFF))]);
     takes(&[("18446744073709551615", MaxLine(MAX_LINE_OFF))]);
-    refuses::<MaxLine>(&[("0", "no line fits")]);
+    refuses::<MaxLine>(&[("0", "0 bytes hold no line")]);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_fill_is_a_part_of_the_whole_and_so_is_a_percentage() {
     takes(&[("off", WarnFill(Limit::Off)), ("12.5%", WarnFill(Limit::At(0.125))), ("100%", WarnFill(Limit::At(1.0)))]);
     refuses::<WarnFill>(&[("0", "out of range"), ("75", "or 75%"), ("101%", "out of range"), ("0.0", "out of range")]);
     for text in ["", "%", "-0.5", "nan", "inf", "1e-3", "0,75", "half", "0.7.5"] {
-        refuses::<WarnFill>(&[(text, "no part of a whole")]);
+        refuses::<WarnFill>(&[(text, "not a fraction")]);
     }
     assert_eq!(WarnFill::from_float(0.5), Ok(WarnFill(Limit::At(0.5))));
     assert_eq!(WarnFill::from_integer(1), Ok(WarnFill(Limit::At(1.0))));
