@@ -20,14 +20,19 @@ pub struct Handed {
 /// All of them, in the order in which they are listed.
 pub const HANDED: [Handed; 10] = [
     handed("check", "holder", Some("check"), "Report problems, present and likely, with a fix for each"),
-    handed("logs", "reader", Some("logs"), "Print logs: search, follow, choose by time"),
-    handed("list", "reader", Some("list"), "List the parts of logs: times, lines, sizes, state"),
-    handed("verify", "reader", Some("verify"), "Check everything that is stored"),
-    handed("histogram", "reader", Some("histogram"), "Count lines per interval of arrival time"),
-    handed("rotate", "reader", Some("rotate"), "Begin a new part of some logs, or of all"),
-    handed("stdin", "reader", Some("stdin"), "Log standard input, as the log service of s6 or runit"),
-    handed("hold", "holder", None, "The daemon that keeps pipes open (holder)"),
-    handed("read", "reader", None, "The daemon that drains pipes into logs (reader)"),
+    handed("logs", "reader", Some("logs"), "Print, search and follow logs, compressed or not"),
+    handed("list", "reader", Some("list"), "List the parts of logs with their times, lines, sizes and states"),
+    handed("verify", "reader", Some("verify"), "Check stored logs: checksums, indexes, order, gaps"),
+    handed("histogram", "reader", Some("histogram"), "Chart the number of lines by arrival time"),
+    handed("rotate", "reader", Some("rotate"), "Start a new part of some or all pipes now"),
+    handed(
+        "stdin",
+        "reader",
+        Some("stdin"),
+        "Log standard input: `log/run` of s6 or runit, or the end of a shell pipe",
+    ),
+    handed("hold", "holder", None, "Run the daemon that holds pipes open (holder)"),
+    handed("read", "reader", None, "Run the daemon that reads pipes into logs (reader)"),
     handed("tail", "tailer", None, "Follow log files, into a pipe or to standard output (tailer)"),
 ];
 
@@ -43,18 +48,18 @@ const fn handed(
 /// `standpipe status`.
 #[derive(Args, Debug)]
 pub struct StatusArgs {
-    /// The pipes directory [default: `STANDPIPE_DIR`, the current directory or /etc/standpipe/pipes.d, if it has pipes]
+    /// Pipes directory [default: `STANDPIPE_DIR`, current directory or /etc/standpipe/pipes.d]
     pub dir: Option<PathBuf>,
 
-    /// The log root [default: `logs` in DIR/defaults.toml, else as for `standpipe logs`]
+    /// Log root [default: `logs` in DIR/defaults.toml, else as for `standpipe logs`]
     #[arg(long, value_name = "LOGS")]
     pub logs: Option<PathBuf>,
 
-    /// The tailer with this configuration; repeat it for several [default: every tailer that can be seen]
+    /// Configuration of a tailer; repeat for several [default: every tailer in sight]
     #[arg(long, value_name = "FILE")]
     pub config: Vec<PathBuf>,
 
-    /// The tailer with this state file; repeat it for several
+    /// State file of a tailer; repeat for several
     #[arg(long, value_name = "FILE")]
     pub state: Vec<PathBuf>,
 
@@ -69,7 +74,7 @@ const HELP: &str = "\
 Exit codes: those of the command; 2 usage error; 3 its program is missing.";
 
 const STATUS_HELP: &str = "\
-Exit codes: 0 healthy; 1 problems found; 2 usage error; 3 something could not be read. The worst of the three counts.";
+Exit codes: 0 healthy; 1 problems found; 2 usage error; 3 something could not be read. The worst of the three.";
 
 /// The command line, in which nothing is said of the flags that others have.
 pub fn command() -> Command {
@@ -80,7 +85,7 @@ pub fn command() -> Command {
         Command::new(handed.name).about(handed.about).disable_help_flag(true).arg(rest)
     });
     Command::new(FRONT)
-        .about("Logs through named pipes: what holder, reader and tailer do, in one command")
+        .about("Logs through named pipes: one command for holder, reader and tailer")
         .version(env!("STANDPIPE_VERSION"))
         .after_help(HELP)
         .subcommand_required(true)

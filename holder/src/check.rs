@@ -78,13 +78,11 @@ fn findings(survey: &Survey, facts: &Facts) -> Vec<Finding> {
 /// A mistake of a policy, or a file that is neither link nor policy.
 fn of_scan(found: &pipes::Finding, survey: &Survey) -> Finding {
     let (severity, kind, why) = match found {
-        pipes::Finding::Error(_) => (
-            Severity::Error,
-            "config",
-            "what stands there does not count: built-in defaults, or what was in force before, do",
-        ),
+        pipes::Finding::Error(_) => {
+            (Severity::Error, "config", "it is not used: the built-in defaults apply, or after HUP the previous values")
+        }
         pipes::Finding::Warning(_) => {
-            (Severity::Warning, "stray_file", "it has no effect, and somebody may think it has")
+            (Severity::Warning, "stray_file", "it has no effect, although someone may rely on it")
         }
     };
     let dir = advice::quoted(&survey.dir);

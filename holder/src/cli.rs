@@ -5,17 +5,15 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use standpipe_common::ready::NotifyFd;
 
-/// Keeps named pipes open, so that writers never get SIGPIPE and readers never get end-of-file.
+/// Holds named pipes open, so that writers never get SIGPIPE and readers never get end-of-file.
 #[derive(Debug, Parser)]
 #[command(name = "holder", version = env!("STANDPIPE_VERSION"), args_conflicts_with_subcommands = true)]
-#[command(after_help = "Signals: HUP reads DIR again and reopens every FIFO; TERM and INT end it.\n\
-    Exit codes: 0; 2 asked wrongly, or --check-config found an error; 3 DIR cannot be read.\n\
-    A directory that is called like a command is ./status.")]
+#[command(after_help = HELP)]
 pub struct Cli {
-    /// Without a subcommand: the daemon
+    /// The daemon, without a subcommand
     #[command(flatten)]
     pub daemon: DaemonArgs,
-    /// What else it does
+    /// Everything else
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -23,28 +21,58 @@ pub struct Cli {
 /// What `holder` does beside holding.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show each pipe: who holds, reads and writes it, and how full it is
-    #[command(after_help = "What cannot be seen is `?`.\n\
-        Exit codes: 0 all are held; 1 one is not held or full and not read, or that cannot be known; 2 asked wrongly; \
-        3 DIR cannot be read.")]
+    /// Show who holds, reads and writes each pipe, and how full it is
+    #[command(after_help = STATUS_HELP)]
     Status(LookArgs),
     /// Report problems, present and likely, with a fix for each
-    #[command(after_help = "Exit codes: 0 nothing found, hints aside; 1 a finding; 2 asked wrongly; 3 DIR cannot be \
-        read.")]
+    #[command(after_help = CHECK_HELP)]
     Check(CheckArgs),
 }
+
+const HELP: &str = "\
+Signals: HUP reads DIR again and reopens every FIFO; TERM and INT stop holder.
+Exit codes: 0 success; 2 usage error, or an error in the configuration;
+3 DIR cannot be read.
+To use a directory named `status`, write `./status`.
+
+Examples:
+  holder /etc/standpipe/pipes.d                  hold every FIFO that is linked there
+  holder --notify-fd 3 /etc/standpipe/pipes.d    the same in an s6 service
+  holder --check-config /etc/standpipe/pipes.d   find mistakes before a restart";
+
+const STATUS_HELP: &str = "\
+`?` means unknown: other users' processes are visible to root only.
+
+Exit codes: 0 all pipes are held, and none is full without a reader; 1 one is not,
+or it is unknown; 2 usage error; 3 DIR cannot be read.
+
+Examples:
+  holder status                             the current directory
+  sudo holder status /etc/standpipe/pipes.d   with the processes of all users
+  holder status --json | jq '.pipes[] | select(.held != true)'";
+
+const CHECK_HELP: &str = "\
+Changes nothing. Each finding has a reason and a command that fixes it or shows more.
+
+Exit codes: 0 no findings, except hints; 1 findings; 2 usage error; 3 DIR cannot be
+read.
+
+Examples:
+  holder check                              the current directory
+  sudo holder check /etc/standpipe/pipes.d    with the processes of all users
+  holder check --json | jq -r '.findings[].what'";
 
 /// `holder [DIR]`.
 #[derive(Debug, Args)]
 pub struct DaemonArgs {
-    /// The pipes directory, with a link to each FIFO [default: the current directory]
+    /// Pipes directory, with a link to each FIFO [default: current directory]
     pub dir: Option<PathBuf>,
 
-    /// Write a newline to this descriptor, and close it, when every FIFO has been tried
+    /// Write a newline to descriptor N when ready (s6 readiness notification)
     #[arg(long, value_name = "N")]
     pub notify_fd: Option<NotifyFd>,
 
-    /// Read everything, print every error, open no FIFO
+    /// Check all policy files, print every error, and exit
     #[arg(long)]
     pub check_config: bool,
 }
@@ -52,10 +80,10 @@ pub struct DaemonArgs {
 /// `holder status [DIR]`, `holder check [DIR]`.
 #[derive(Debug, Args)]
 pub struct LookArgs {
-    /// The pipes directory [default: the current directory]
+    /// Pipes directory [default: `STANDPIPE_DIR`, current directory or /etc/standpipe/pipes.d]
     pub dir: Option<PathBuf>,
 
-    /// For scripts: one JSON object, in which unknown is null
+    /// Print one JSON object; unknown is null
     #[arg(long)]
     pub json: bool,
 }
@@ -63,11 +91,11 @@ pub struct LookArgs {
 /// `holder check [DIR]`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// What is looked at, and how it is shown
+    /// The same as of `status`
     #[command(flatten)]
     pub look: LookArgs,
 
-    /// Write findings, configuration, status and the last 1,000 lines of each pipe to FILE (.tar.zst), for whoever helps
+    /// Write a report for support, with 1,000 lines per pipe, to FILE (.tar.zst)
     #[arg(long, value_name = "FILE")]
     pub bundle: Option<PathBuf>,
 }

@@ -100,7 +100,7 @@ pub fn make(spot: &Spot, name: &OsStr, mode: u32) -> Result<File> {
     let place = File::from(openat(&spot.dir, name, flags, Mode::empty()).cannot(ACTION, &path)?);
     let is = place.metadata().cannot(ACTION, &path)?;
     if !is.file_type().is_fifo() || is.uid() != Uid::effective().as_raw() || is.nlink() != 1 {
-        return Err(Error::because(ACTION, path, "somebody else put another file there"));
+        return Err(Error::because(ACTION, path, "another process put a file there"));
     }
     Ok(place)
 }
@@ -117,14 +117,14 @@ pub fn end_of(link: &Path) -> Result<PathBuf> {
 
 fn owner(policy: &FifoPolicy, target: &Path) -> Result<Option<Uid>> {
     let Some(owner) = &policy.owner else { return Ok(None) };
-    let user = account::user(owner).cannot("look up the owner of", target)?;
-    user.map(Some).ok_or_else(|| Error::because(ACTION, target, format!("there is no user {owner}")))
+    let user = account::user(owner).cannot("find the owner of", target)?;
+    user.map(Some).ok_or_else(|| Error::because(ACTION, target, format!("no user {owner}")))
 }
 
 fn group(policy: &FifoPolicy, target: &Path) -> Result<Option<Gid>> {
     let Some(group) = &policy.group else { return Ok(None) };
-    let found = account::group(group).cannot("look up the group of", target)?;
-    found.map(Some).ok_or_else(|| Error::because(ACTION, target, format!("there is no group {group}")))
+    let found = account::group(group).cannot("find the group of", target)?;
+    found.map(Some).ok_or_else(|| Error::because(ACTION, target, format!("no group {group}")))
 }
 
 /// Whether the kernel will let us: to ourselves and our groups always, to others with a capability alone.
@@ -139,6 +139,6 @@ fn refused(policy: &FifoPolicy, target: &Path) -> Error {
     let path = std::path::absolute(target).unwrap_or_else(|_| target.to_path_buf());
     let (owner, group) = (policy.owner.as_deref().unwrap_or("-"), policy.group.as_deref().unwrap_or("-"));
     let line = format!("p {} {:04o} {owner} {group} -", path.shown(), policy.mode);
-    let cause = format!("without root its owner and group can only be the holder's own; a line for tmpfiles.d: {line}");
+    let cause = format!("only root can give it to another owner or group; this line in tmpfiles.d creates it: {line}");
     Error::because(ACTION, target, cause)
 }

@@ -79,9 +79,9 @@ impl Held {
         } else if self.fifo.is_some() {
             let keys = self.entry.policy.only_for_new_fifos(&before.policy);
             if !keys.is_empty() {
-                let (keys, count) = (keys.join(", "), if keys.len() == 1 { "counts" } else { "count" });
+                let (keys, apply) = (keys.join(", "), if keys.len() == 1 { "applies" } else { "apply" });
                 let name = &self.entry.name;
-                log::warn!("{name}: {keys} {count} for a FIFO that is made from now on, not for the one that is there");
+                log::warn!("{name}: {keys} {apply} only to FIFOs created from now on, not to this one");
             }
         }
         // Who asks anew is told anew.
@@ -187,11 +187,11 @@ impl Held {
             Err(error) => match error.raw_os_error().map(Errno::from_raw) {
                 Some(Errno::EBUSY) => self.resize_pending = true,
                 Some(Errno::EPERM) => log::warn!(
-                    "{}: its pipe has {now} bytes instead of {bytes}: that is beyond what this user may have by {}",
+                    "{}: the pipe has {now} bytes, not {bytes}: this user is limited by {}",
                     self.entry.name,
                     limit(wanted)
                 ),
-                _ => log::warn!("{}: its pipe has {now} bytes instead of {bytes}: {error}", self.entry.name),
+                _ => log::warn!("{}: the pipe has {now} bytes, not {bytes}: {error}", self.entry.name),
             },
         }
     }

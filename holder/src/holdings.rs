@@ -83,7 +83,7 @@ impl Holdings {
             match change {
                 Change::None | Change::Back | Change::Taken(None) => {}
                 Change::Taken(Some(fifo)) => {
-                    log::info!("{name}: another FIFO is held now");
+                    log::info!("{name}: FIFO was replaced; now holding the new one");
                     left.push(Left { name: name.clone(), kind: Kind::Target, fifo, reason: Reason::Replaced });
                 }
                 Change::Bad(error) => {
@@ -122,14 +122,14 @@ impl Holdings {
             taken.extend(held.identity().map(|identity| (identity, name.clone())));
             match change {
                 Change::None => {}
-                Change::Back => log::info!("{name}: its FIFO is back and was held all the time"),
+                Change::Back => log::info!("{name}: FIFO reappeared; it was kept open throughout"),
                 Change::Bad(error) => say(held, &error),
                 Change::Taken(old) => {
                     held.fit(self.auto);
                     match old {
-                        None => log::info!("{name}: its FIFO has come and is held"),
+                        None => log::info!("{name}: FIFO appeared; now holding it open"),
                         Some(fifo) => {
-                            log::info!("{name}: another FIFO has come and is held");
+                            log::info!("{name}: FIFO was replaced; now holding the new one");
                             left.push(Left { name: name.clone(), kind: Kind::Target, fifo, reason: Reason::Replaced });
                         }
                     }
@@ -168,12 +168,9 @@ impl Holdings {
         for (name, kind, fifo) in held.chain(staged).chain(retired) {
             let bytes = kind.data_bytes(fifo);
             if bytes > 0 {
-                let (noun, verb, it) =
-                    if bytes == 1 { ("byte", "stays", "it goes") } else { ("bytes", "stay", "they go") };
+                let (noun, lost) = if bytes == 1 { ("byte", "it is lost") } else { ("bytes", "they are lost") };
                 let pipe = kind.noun();
-                log::warn!(
-                    "{name}: {bytes} {noun} {verb} in the {pipe}; {it} with it unless somebody else has it open"
-                );
+                log::warn!("{name}: {bytes} {noun} left in the {pipe}; {lost} unless another process has it open");
             }
         }
     }
@@ -190,11 +187,11 @@ impl Holdings {
         let bytes = self.auto.bytes();
         if self.auto != before && bytes < sizing::KERNEL_DEFAULT_BYTES {
             log::warn!(
-                "each of {pipes} pipes gets {bytes} bytes, for this user may have {} pages for all of them: \
-                 `sysctl fs.pipe-user-pages-soft={}` or more, and HUP then, lets each have {}",
+                "each of {pipes} pipes has only {bytes} bytes, because all pipes of this user share {} pages; to give \
+                 each {} bytes, run `sysctl fs.pipe-user-pages-soft={}` and send HUP",
                 pages.unwrap_or(0),
-                sizing::mending_pages(pipes + staging),
-                sizing::KERNEL_DEFAULT_BYTES
+                sizing::KERNEL_DEFAULT_BYTES,
+                sizing::mending_pages(pipes + staging)
             );
         }
         if self.auto != Auto::Full {
@@ -268,17 +265,17 @@ enum Beside {
 fn look_beside(name: &PipeName, held: &mut Held, left: &mut Vec<Left>) -> Beside {
     let looked = held.look_beside();
     if looked.is_made {
-        log::info!("{name}: its staging pipe {} is made and held", held.staged().path().shown());
+        log::info!("{name}: created staging pipe {} and holding it", held.staged().path().shown());
     }
     left.extend(looked.left.map(|(fifo, reason)| Left { name: name.clone(), kind: Kind::Staging, fifo, reason }));
     let Some(error) = looked.error else { return Beside::Settled };
-    log::error!("{error}; {name} itself is held all the same");
+    log::error!("{error}; still holding {name}");
     if error.is_out_of_descriptors() { Beside::Starved } else { Beside::Settled }
 }
 
 fn say(held: &Held, error: &Error) {
     if held.is_troubled() && held.fifo().is_some() {
-        log::error!("{error}; the FIFO that was there before stays held");
+        log::error!("{error}; still holding the previous FIFO");
     } else {
         log::error!("{error}");
     }

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         Err(stop) => stop,
     };
     match &stop {
-        Stop::Usage(answer) => standard::say(answer),
+        Stop::Usage(answer) => standard::error(answer),
         Stop::Io(sentence) => log::error!("{sentence}"),
     }
     ExitCode::from(stop.code())

@@ -26,9 +26,9 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Reason::Replaced => "another FIFO took its place",
-            Reason::LinkGone => "its link is gone",
-            Reason::Removed => "it was removed",
+            Reason::Replaced => "FIFO replaced",
+            Reason::LinkGone => "link removed",
+            Reason::Removed => "FIFO removed",
         })
     }
 }
@@ -126,9 +126,9 @@ impl Retired {
     pub fn let_go(self) {
         let (name, reason, noun) = (&self.name, self.reason, self.kind.noun());
         match self.bytes() {
-            0 => log::info!("{name}: {reason}; its {noun} is let go, empty"),
+            0 => log::info!("{name}: {reason}; closed its {noun}, which was empty"),
             bytes => log::error!(
-                "{name}: {reason}; its {noun} is let go with {bytes} {}, lost unless somebody else has it open",
+                "{name}: {reason}; closed its {noun} with {bytes} {} in it, lost unless another process has it open",
                 if bytes == 1 { "byte" } else { "bytes" }
             ),
         }

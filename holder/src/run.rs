@@ -43,7 +43,7 @@ pub fn run(args: &DaemonArgs) -> std::result::Result<(), Stop> {
     let scan = scan_or_usage(args, dir)?;
     descriptors.keep_back();
     if Uid::effective().is_root() {
-        log::warn!("runs as root; an unprivileged user such as standpipe is enough");
+        log::warn!("running as root is unnecessary: run it as user `standpipe`");
     }
     let watch = watch(&poll)?;
     let mut holder = Holder { poll, watch, holdings: Holdings::default(), descriptors };
@@ -63,14 +63,14 @@ fn check_config(scan: &Scan) -> std::result::Result<(), Stop> {
     if scan.check() {
         return Ok(());
     }
-    Err(Stop::Usage(format!("the pipes directory {} has errors", scan.dir.shown())))
+    Err(Stop::Usage(format!("pipes directory {} has errors", scan.dir.shown())))
 }
 
 fn scan_or_usage(args: &DaemonArgs, dir: &Path) -> std::result::Result<Scan, Stop> {
     let scan = scan(dir)?;
     if args.dir.is_none() && scan.nothing_of_ours() {
-        let usage = command_line::help::<Cli>("holder", None);
-        return Err(Stop::Usage(format!("there is no link to a FIFO in the current directory\n\n{usage}")));
+        let usage = command_line::usage::<Cli>("holder", None);
+        return Err(Stop::Usage(format!("no pipes in the current directory: name the pipes directory\n\n{usage}")));
     }
     Ok(scan)
 }
@@ -133,7 +133,7 @@ impl Holder {
         self.descriptors.keep_back();
         match scan {
             Ok(scan) => self.reconcile(scan),
-            Err(error) => log::error!("{error}; everything stays as it was"),
+            Err(error) => log::error!("{error}; keeping the previous configuration"),
         }
     }
 
@@ -144,8 +144,8 @@ impl Holder {
         self.watch.leave(before);
         if !starved.is_empty() {
             log::error!(
-                "{} of the pipes cannot be opened, for at most {} files may be open: raise that limit \
-                 (`ulimit -n`, LimitNOFILE=) and restart",
+                "cannot open {} of the pipes: at most {} files may be open; raise that limit (`ulimit -n`, \
+                 LimitNOFILE=) and restart",
                 starved.len(),
                 self.descriptors.hard()
             );

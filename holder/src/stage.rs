@@ -32,7 +32,7 @@ const MODE_BEFORE: u32 = 0o600;
 /// We are not in the group of `target`; then the sentence carries the line of tmpfiles.d that makes it. Or what the
 /// kernel says; or a stranger's directory is on the way.
 pub fn make(path: &Path, target: &Path) -> Result<bool> {
-    let reached = way::reach_itself(target, Use::Keep).cannot("look at", target)?;
+    let reached = way::reach_itself(target, Use::Keep).cannot("inspect", target)?;
     let group = Gid::from_raw(reached.metadata.gid());
     if !create::may_give(None, Some(group)) {
         return Err(refused(path, group));
@@ -93,7 +93,8 @@ fn refused(path: &Path, group: Gid) -> Error {
     let user = account::user_name(Uid::effective());
     let line = format!("p {} {:04o} {user} {name} -", path.shown(), staging::MODE);
     let cause = format!(
-        "it must have the group of its target, {name}, which the holder is not in; a line for tmpfiles.d: {line}"
+        "it needs the group of its target, {name}, and holder is not in that group; this line in tmpfiles.d creates it: \
+         {line}"
     );
     Error::because(ACTION, path, cause)
 }

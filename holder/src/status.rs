@@ -152,8 +152,8 @@ fn stuck(pipe: &Pipe) -> Option<&'static str> {
     pipe.level.filter(|level| level.is_full)?;
     match pipe.read() {
         Answer::Yes => None,
-        Answer::No => Some("it is full and nobody reads it: its server waits in its next write"),
-        Answer::Unknown => Some("it is full and no reader can be seen: its server waits in its next write"),
+        Answer::No => Some("the pipe is full and nobody reads it; its server waits in its next write"),
+        Answer::Unknown => Some("the pipe is full and no reader is visible; its server waits in its next write"),
     }
 }
 

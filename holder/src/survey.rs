@@ -140,7 +140,7 @@ impl Survey {
         if self.is_proc_hidden {
             return "/proc does not list other users' processes".to_owned();
         }
-        format!("cannot look into {}", advice::listed(self.hidden.iter().map(|process| &**process)))
+        format!("cannot inspect {}", advice::listed(self.hidden.iter().map(|process| &**process)))
     }
 }
 
@@ -162,8 +162,10 @@ pub fn survey(dir: Option<&Path>, command: &str) -> Result<Survey, Stop> {
     let scan = match dir {
         Some(dir) => scan(dir)?,
         None => scan_usual().ok_or_else(|| {
-            let usage = command_line::help::<Cli>("holder", Some(command));
-            Stop::Usage(format!("there is no link to a FIFO in the current directory, nor in {SYSTEM_DIR}\n\n{usage}"))
+            let usage = command_line::usage::<Cli>("holder", Some(command));
+            Stop::Usage(format!(
+                "no pipes in the current directory, nor in {SYSTEM_DIR}: name the pipes directory\n\n{usage}"
+            ))
         })?,
     };
     let ends: Vec<End> = scan.entries.iter().map(|entry| end(&entry.link)).collect();

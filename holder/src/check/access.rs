@@ -39,9 +39,9 @@ pub fn of_directory(survey: &Survey, _: &Facts) -> Option<Finding> {
         pipe: None,
         severity: if rights.mode & 0o002 != 0 { Severity::Error } else { Severity::Warning },
         kind: "open_directory",
-        what: format!("{who} may write it (mode {:04o})", rights.mode),
+        what: format!("{who} can write to it (mode {:04o})", rights.mode),
         path: survey.dir.clone(),
-        why: "who writes it chooses what is held and where lines go".to_owned(),
+        why: "whoever can write to it decides which pipes are held and where lines go".to_owned(),
         mend: chmod("go-w", &survey.dir),
     })
 }
@@ -77,11 +77,16 @@ fn foreign(pipe: &Pipe, fifo: Rights, dir: &Path, rights: Rights, facts: &Facts)
         return None;
     }
     let owner = user_name(rights.owner);
-    let what =
-        format!("{owner} owns {}, and the FIFO belongs to {}", Printable(dir.as_os_str()), user_name(fifo.owner));
+    let what = format!(
+        "user {owner} owns {}, but the FIFO belongs to user {}",
+        Printable(dir.as_os_str()),
+        user_name(fifo.owner)
+    );
     Some(
         Finding::of(pipe, Severity::Warning, "foreign_directory", what)
-            .why(format!("{owner} may put another FIFO in its place, and gets its lines or puts lines into its log"))
+            .why(format!(
+                "user {owner} can put another FIFO in its place, and so read its lines or add lines to its log"
+            ))
             .mend(move_away(pipe, facts))
             .at(dir),
     )
@@ -90,13 +95,11 @@ fn foreign(pipe: &Pipe, fifo: Rights, dir: &Path, rights: Rights, facts: &Facts)
 fn others(pipe: &Pipe, fifo: Rights) -> Option<Finding> {
     let (what, why) = match fifo.mode & 0o006 {
         0 => return None,
-        0o002 => ("write to", "everybody may put lines into the log, or fill the pipe so that its server waits"),
-        0o004 => ("read from", "everybody may take lines away"),
-        _ => {
-            ("use", "everybody may put lines into the log, take lines away, or fill the pipe so that its server waits")
-        }
+        0o002 => ("write to", "anybody can add lines to the log, or fill the pipe so that its server waits"),
+        0o004 => ("read from", "anybody can take lines away"),
+        _ => ("use", "anybody can add lines to the log, take lines away, or fill the pipe so that its server waits"),
     };
-    let what = format!("everybody may {what} it (mode {:04o})", fifo.mode);
+    let what = format!("everybody can {what} it (mode {:04o})", fifo.mode);
     Some(Finding::of(pipe, Severity::Warning, "open_to_others", what).why(why).mend(chmod("o-rw", &pipe.target)))
 }
 
@@ -108,7 +111,7 @@ fn server(pipe: &Pipe, fifo: Rights) -> Option<Finding> {
     let what = format!("its owner {} cannot write to it (mode {:04o})", user_name(fifo.owner), fifo.mode);
     Some(
         Finding::of(pipe, Severity::Error, "server_shut_out", what)
-            .why("that should be its server's user, which cannot open its log")
+            .why("the owner should be its server's user, which cannot open its log like this")
             .mend(chmod("u+w", &pipe.target)),
     )
 }
@@ -129,7 +132,7 @@ fn ours(pipe: &Pipe, fifo: Rights, facts: &Facts) -> Option<Finding> {
         _ => chmod("g+rw"),
     };
     let what = format!(
-        "{} cannot read and write it (mode {:04o}, owner {}, group {})",
+        "user {} cannot read and write it (mode {:04o}, owner {}, group {})",
         account.name,
         fifo.mode,
         user_name(fifo.owner),
@@ -137,15 +140,15 @@ fn ours(pipe: &Pipe, fifo: Rights, facts: &Facts) -> Option<Finding> {
     );
     Some(
         Finding::of(pipe, Severity::Error, "shut_out", what)
-            .why("holder and reader run as that user, and open it for both")
+            .why("holder and reader run as that user, and open it for reading and writing")
             .mend(mend),
     )
 }
 
 fn place(pipe: &Pipe, facts: &Facts) -> Option<Finding> {
     pipe.target.starts_with(READ_BY_PEOPLE).then(|| {
-        Finding::of(pipe, Severity::Hint, "among_logs", format!("it stands in {READ_BY_PEOPLE}"))
-            .why("people read there with cat and tail, and who reads a FIFO takes lines away; let its server reopen its log afterwards")
+        Finding::of(pipe, Severity::Hint, "among_logs", format!("it is in {READ_BY_PEOPLE}"))
+            .why("people use cat and tail there, and whoever reads a FIFO takes lines away; make its server reopen its log afterwards")
             .mend(move_away(pipe, facts))
     })
 }
@@ -154,26 +157,22 @@ fn directory(pipe: &Pipe, fifo: Rights, dir: &Path, rights: Rights, facts: &Fact
     let shown = Printable(dir.as_os_str());
     if rights.mode & STICKY == 0 {
         return (rights.mode & 0o002 != 0).then(|| {
-            Finding::of(pipe, Severity::Warning, "replaceable", format!("everybody may write {shown}"))
-                .why("everybody may put another FIFO or a file in its place")
+            Finding::of(pipe, Severity::Warning, "replaceable", format!("everybody can write to {shown}"))
+                .why("anybody can put another FIFO or a file in its place")
                 .mend(chmod("o-w", dir))
                 .at(dir)
         });
     }
     is_protected(fifo, rights, facts.protected_fifos).then(|| {
         let what =
-            format!("it stands in the sticky directory {shown}, and fs.protected_fifos is {}", facts.protected_fifos);
+            format!("it is in the sticky directory {shown}, and fs.protected_fifos is {}", facts.protected_fifos);
         Finding::of(pipe, Severity::Warning, "sticky", what)
             .why(format!(
-                "a server that opens its log with O_CREAT, as most do, gets EACCES unless it runs as {}, root included; \
-                 let it reopen its log afterwards",
+                "a server that opens its log with O_CREAT, as most do, gets EACCES unless it runs as {}, even as root; \
+                 make it reopen its log afterwards",
                 user_name(fifo.owner)
             ))
-            .mend(if dir == Path::new(HOME) {
-                chmod("-t", dir)
-            } else {
-                move_away(pipe, facts)
-            })
+            .mend(if dir == Path::new(HOME) { chmod("-t", dir) } else { move_away(pipe, facts) })
     })
 }
 

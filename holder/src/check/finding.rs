@@ -96,7 +96,7 @@ pub fn block(title: &str, findings: &[Finding], screen: Screen) -> String {
             text.push_str(&print::shown(&format!("    {line}\n"), screen));
         }
         text.push_str(&print::wrapped(&finding.why, "    why:  ", "          ", screen));
-        text.push_str(&print::command(&finding.mend, "    mend: ", "          ", screen));
+        text.push_str(&print::command(&finding.mend, "    fix:  ", "          ", screen));
     }
     text + "\n"
 }
@@ -154,7 +154,7 @@ mod tests {
         };
         let text = block("title", &[finding], Screen { width: Some(40), is_utf8: true });
         let expected = "title\n  error: cannot use x: line 1\n     | key = 3\n     | ^^^\n    \
-                        why:  because of this and that and\n          whatever\n    mend: rm x\n\n";
+                        why:  because of this and that and\n          whatever\n    fix:  rm x\n\n";
         assert_eq!(text, expected);
     }
 }

@@ -12,7 +12,7 @@ pub fn of_pipe(pipe: &Pipe) -> Vec<Finding> {
     let target = quoted(&pipe.target);
     if let Some(turn) = &pipe.turn {
         let finding = Finding::of(pipe, Severity::Error, "unsafe_path", turn.to_string())
-            .why("whoever controls that step could put another's FIFO or file in its place, so it is not held")
+            .why("whoever controls that step could put another FIFO or file in its place, so holder does not open it")
             .mend(format!("namei -l {}", quoted(&pipe.entry.link)))
             .at(&pipe.entry.link);
         return vec![finding];
@@ -21,14 +21,14 @@ pub fn of_pipe(pipe: &Pipe) -> Vec<Finding> {
         End::Fifo(..) => twin(pipe),
         End::Missing(error) => Some(
             Finding::of(pipe, Severity::Error, "dangling", error.to_string())
-                .why("a server that opens it gets an error, or makes a regular file that nobody reads")
+                .why("a server that opens it gets an error, or creates a regular file that nobody reads")
                 .mend(make(pipe, &target))
                 .at(&pipe.entry.link),
         ),
         End::Other(error) => Some(other(pipe, &error.to_string(), &target)),
         End::Hidden(error) => Some(
             Finding::of(pipe, Severity::Warning, "unreachable", error.to_string())
-                .why("nobody without that permission, the holder included, can hold or read it")
+                .why("without that permission, neither holder nor reader can open it")
                 .mend(format!("namei -l {target}"))
                 .at(&pipe.entry.link),
         ),
@@ -69,13 +69,15 @@ fn other(pipe: &Pipe, what: &str, target: &str) -> Finding {
         let mend = format!("{moved} && {}{owner}", make(pipe, target));
         return finding
             .why(
-                "its server logs into that file and no reader sees it: a rotating logger or logrotate put it there, or \
-                 the server was first; let it reopen its log afterwards",
+                "its server logs into that file, which reader does not read; a rotating logger or logrotate created it, or \
+                 the server started before the FIFO existed; make the server reopen its log afterwards",
             )
             .mend(mend);
     }
     let linked = format!("ln -sfn /run/standpipe/{} {}", name(pipe), quoted(&pipe.entry.link));
-    finding.why("it is never opened, so this link does nothing").mend(as_writer(&[&pipe.entry.link], &linked))
+    finding
+        .why("holder and reader open FIFOs only, so this link has no effect")
+        .mend(as_writer(&[&pipe.entry.link], &linked))
 }
 
 /// A name beside it that is free: `.aside`, `.aside.1` and so on.
@@ -98,7 +100,7 @@ fn twin(pipe: &Pipe) -> Option<Finding> {
     let twin = pipe.twin.as_ref()?;
     Some(
         Finding::of(pipe, Severity::Error, "twin", format!("it leads to the same FIFO as {twin}"))
-            .why("a line has one log only: this name is left alone by holder and reader")
+            .why("each line goes to one log only, so holder and reader ignore this name")
             .mend(as_writer(&[&pipe.entry.link], &format!("rm {}", quoted(&pipe.entry.link))))
             .at(&pipe.entry.link),
     )

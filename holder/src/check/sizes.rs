@@ -24,14 +24,14 @@ pub fn of_shares(survey: &Survey, facts: &Facts) -> Option<Finding> {
         severity: Severity::Warning,
         kind: "small_share",
         what: format!(
-            "{} pipes have less than {}, the least {least} bytes: {}",
+            "{} pipes have less than {} (the smallest {least} bytes): {}",
             small.len(),
             bytes(KERNEL_DEFAULT_BYTES),
             names(&small)
         ),
         path: survey.dir.clone(),
         why: format!(
-            "they fill up sooner, and full pipes make servers wait; pipes of one user share fs.pipe-user-pages-soft = {} pages",
+            "they fill up sooner, and a full pipe makes its server wait; all pipes of a user share fs.pipe-user-pages-soft = {} pages",
             facts.pages_soft
         ),
         mend: raise("pipe-user-pages-soft", mending_pages(pipes).max(facts.pages_soft as usize), facts),
@@ -46,16 +46,16 @@ pub fn of_pipe(pipe: &Pipe, survey: &Survey, facts: &Facts) -> Option<Finding> {
     let is_unlimited = facts.account.as_ref().is_some_and(|account| account.is_unlimited);
     let (cause, mend) = match limit(wanted, is_unlimited, facts) {
         Limit::One => (
-            format!("without CAP_SYS_RESOURCE no pipe may have more than fs.pipe-max-size = {}", facts.pipe_bytes_max),
+            format!("without CAP_SYS_RESOURCE a pipe is limited to fs.pipe-max-size = {}", facts.pipe_bytes_max),
             raise("pipe-max-size", wanted, facts),
         ),
         Limit::All => (
-            format!("pipes of one user share fs.pipe-user-pages-soft = {} pages", facts.pages_soft),
+            format!("all pipes of a user share fs.pipe-user-pages-soft = {} pages", facts.pages_soft),
             raise("pipe-user-pages-soft", facts.pages_soft as usize + pages(survey), facts),
         ),
-        Limit::None => ("the holder has not been told of the size".to_owned(), start_or_tell("holder", survey, facts)),
+        Limit::None => ("holder has not read this setting yet".to_owned(), start_or_tell("holder", survey, facts)),
     };
-    let what = format!("it has {} instead of the {} of pipe_size", bytes(granted), bytes(wanted));
+    let what = format!("it has {}, less than its pipe_size of {}", bytes(granted), bytes(wanted));
     let why = format!("it fills up sooner, and a full pipe makes its server wait; {cause}");
     Some(Finding::of(pipe, Severity::Warning, "small", what).why(why).mend(mend))
 }

@@ -16,7 +16,7 @@ use crate::advice::{as_owner, as_root, as_writer, chmod, hang_up, quoted};
 use crate::beside::{Beside, There};
 use crate::survey::{Answer, End, Pipe, Survey};
 
-const WITHOUT: &str = "without it a tailer that is killed may deliver some lines twice";
+const WITHOUT: &str = "without a staging pipe, a tailer that is killed may repeat some lines";
 
 /// What is wrong with the staging pipe of a pipe.
 pub fn of_pipe(pipe: &Pipe, survey: &Survey, facts: &Facts) -> Option<Finding> {
@@ -49,7 +49,7 @@ fn missing(pipe: &Pipe, beside: &Beside, target: &fs::Metadata, survey: &Survey,
         }
         _ => start_or_tell("holder", survey, facts),
     };
-    let what = format!("stage = true, but there is no {}", beside.path.shown());
+    let what = format!("stage = true, but {} does not exist", beside.path.shown());
     Finding::of(pipe, Severity::Warning, "stage_missing", what).why(WITHOUT).mend(mend)
 }
 
@@ -57,9 +57,9 @@ fn other(pipe: &Pipe, beside: &Beside, facts: &Facts) -> Finding {
     let (path, aside) = (quoted(&beside.path), quoted(&aside(&beside.path)));
     let moved = as_writer(&[&beside.path], &format!("mv -n {path} {aside}"));
     let tell = facts.holder.as_ref().map_or_else(String::new, |holder| format!(" && {}", hang_up(holder)));
-    let what = format!("stage = true, but {} is no FIFO", beside.path.shown());
+    let what = format!("stage = true, but {} is not a FIFO", beside.path.shown());
     Finding::of(pipe, Severity::Warning, "stage_no_fifo", what)
-        .why(format!("it is never opened; {WITHOUT}"))
+        .why(format!("holder opens FIFOs only; {WITHOUT}"))
         .mend(moved + &tell)
 }
 
@@ -67,16 +67,16 @@ fn rights(pipe: &Pipe, beside: &Beside, target: &fs::Metadata, staging: &fs::Met
     let mode = staging.mode() & 0o7777;
     let what = match (staging.gid() == target.gid(), mode & 0o007) {
         (true, 0) => return None,
-        (true, _) => format!("everybody may use {} (mode {mode:04o})", beside.path.shown()),
+        (true, _) => format!("everybody can use {} (mode {mode:04o})", beside.path.shown()),
         (false, _) => {
             let [is, should] = [staging.gid(), target.gid()].map(|gid| account::group_name(Gid::from_raw(gid)));
-            format!("{} has the group {is}, its pipe {should}", beside.path.shown())
+            format!("{} has group {is}, but its pipe has group {should}", beside.path.shown())
         }
     };
     let path = quoted(&beside.path);
     Some(
         Finding::of(pipe, Severity::Warning, "stage_rights", what)
-            .why("the tailer refuses it, for whoever may not use the pipe could read or change its lines on their way")
+            .why("tailer refuses it, because users without access to the pipe could read or change lines in it")
             .mend(format!(
                 "{} && {}",
                 as_owner(&beside.path, &format!("chgrp -h {} {path}", target.gid())),
@@ -91,7 +91,7 @@ fn unheld(pipe: &Pipe, beside: &Beside, survey: &Survey, facts: &Facts) -> Optio
     is_forgotten.then(|| {
         let what = format!("nobody holds {}", beside.path.shown());
         Finding::of(pipe, Severity::Warning, "stage_not_held", what)
-            .why("what is in it goes with a tailer that is killed, which then may deliver some lines twice")
+            .why("what is in it is lost if tailer is killed, and tailer may then repeat some lines")
             .mend(start_or_tell("holder", survey, facts))
     })
 }

@@ -29,14 +29,14 @@ pub fn unseen(survey: &Survey) -> Option<Finding> {
         return None;
     }
     let is_root = Uid::effective().is_root();
-    let cause = if is_root { "; not even this root may look into that" } else { "" };
+    let cause = if is_root { "; not even root can see that here" } else { "" };
     Some(Finding {
         pipe: None,
         severity: Severity::Hint,
         kind: "unseen",
         what: survey.unseen(),
         path: "/proc".into(),
-        why: format!("whether others hold or read these pipes cannot be told: {}{cause}", names(&pipes)),
+        why: format!("other processes may hold or read these pipes: {}{cause}", names(&pipes)),
         mend: match is_root {
             false => as_root(&format!("{} {}", typed("holder", "check"), quoted(&survey.dir))),
             true if survey.is_proc_hidden => "findmnt /proc".to_owned(),
@@ -66,7 +66,7 @@ pub fn of_pipe(pipe: &Pipe, survey: &Survey, facts: &Facts) -> Vec<Finding> {
 
 fn held(pipe: &Pipe, survey: &Survey, facts: &Facts) -> Option<Finding> {
     (pipe.held() == Answer::No).then(|| {
-        let why = "a server that opens it waits for a reader, and gets SIGPIPE or an error when its reader goes";
+        let why = "a server that opens it waits for a reader, and gets SIGPIPE or an error when that reader stops";
         Finding::of(pipe, Severity::Error, "not_held", "nobody holds it")
             .why(format!("{why}{}", how_to_start(facts.holder.as_deref())))
             .mend(start_or_tell("holder", survey, facts))
@@ -76,15 +76,17 @@ fn held(pipe: &Pipe, survey: &Survey, facts: &Facts) -> Option<Finding> {
 fn read(pipe: &Pipe, survey: &Survey, facts: &Facts) -> Option<Finding> {
     let ours: Vec<_> = pipe.readers().filter(|opener| opener.process.role == Role::Reader).collect();
     if let [first, .., last] = &ours[..] {
-        let what = format!("{} readers drain it, {} and {}", ours.len(), first.process.pid, last.process.pid);
+        let what = format!("{} readers read it, pid {} and pid {}", ours.len(), first.process.pid, last.process.pid);
         return Some(
             Finding::of(pipe, Severity::Error, "two_readers", what)
-                .why(format!("each line comes to one of them, and pieces of it to both; stop one the way {STARTED}"))
+                .why(format!(
+                    "each gets only some of the lines, and a line can be split between them; stop one the way {STARTED}"
+                ))
                 .mend(who(ours.iter().map(|opener| &*opener.process))),
         );
     }
     (pipe.readers().count() == 0 && pipe.read() == Answer::No).then(|| {
-        let why = "when it is full its server waits; what it holds is lost when the last process that has it open ends";
+        let why = "once it is full, its server waits; its bytes are lost when the last process that has it open ends";
         Finding::of(pipe, Severity::Warning, "not_read", "nobody reads it")
             .why(format!("{why}{}", how_to_start(facts.reader.as_deref())))
             .mend(start_or_tell("reader", survey, facts))
@@ -99,18 +101,18 @@ fn stranger(pipe: &Pipe, opener: &Opener) -> Option<Finding> {
     let name = format!("{} (pid {}, user {})", Printable(&process.command), process.pid, user_name(process.uid));
     Some(if opener.writes {
         Finding::of(pipe, Severity::Hint, "could_read", format!("{name} has it open for reading and writing"))
-            .why("if that is its server, all is well; if it reads, it takes lines away")
+            .why("fine if this is its server; if it reads, it takes lines away")
             .mend(who([&**process]))
     } else {
         Finding::of(pipe, Severity::Error, "stranger_reads", format!("{name} reads it"))
-            .why(format!("what it reads is missing from the log; stop it the way {STARTED}"))
+            .why(format!("the lines it reads are missing from the log; stop it the way {STARTED}"))
             .mend(who([&**process]))
     })
 }
 
 fn full(pipe: &Pipe, survey: &Survey, facts: &Facts) -> Option<Finding> {
     let level = pipe.level.filter(|level| level.is_full)?;
-    let what = format!("it is full now, with {} of {} bytes", level.queued, level.capacity);
+    let what = format!("it is full, with {} of {} bytes", level.queued, level.capacity);
     let finding = Finding::of(pipe, Severity::Error, "full", what);
     let why = "its server waits in its next write";
     let reader = pipe.readers().find(|opener| opener.process.role == Role::Reader);

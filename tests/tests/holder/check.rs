@@ -250,7 +250,7 @@ fn a_full_pipe_is_told_with_what_is_in_it() {
     while server.write(&[b'x'; 2100]).is_ok() {}
     let (code, findings) = report(&scratch);
     assert_eq!(code, 1);
-    assert_eq!(find(&findings, "full")["what"], "it is full now, with 8400 of 16384 bytes", "{findings:#?}");
+    assert_eq!(find(&findings, "full")["what"], "it is full, with 8400 of 16384 bytes", "{findings:#?}");
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn a_pipe_smaller_than_its_policy_is_told_with_the_setting_that_mends_it() {
     let holder = holder(&scratch).start();
     let (code, findings) = report(&scratch);
     let small = find(&findings, "small");
-    assert_eq!((code, &small["what"]), (1, &Value::from("it has 64KiB instead of the 64MiB of pipe_size")));
+    assert_eq!((code, &small["what"]), (1, &Value::from("it has 64KiB, less than its pipe_size of 64MiB")));
     let sudo = if is_root() { "" } else { "sudo " };
     let expected = format!("{sudo}sysctl fs.pipe-max-size=67108864 && kill -HUP {}", holder.pid());
     assert_eq!(small["mend"], expected);
@@ -322,7 +322,7 @@ fn the_text_fits_its_screen() {
             let words = line.trim().split(' ').filter(|word| *word != "\\").count();
             line.chars().count() > width && words > 1 && !line.contains('\'')
         };
-        let words = |line: &str| line.trim_start().starts_with("mend:") || line.trim_start().starts_with("why:");
+        let words = |line: &str| line.trim_start().starts_with("fix:") || line.trim_start().starts_with("why:");
         let too_long = shown.lines().filter(|line| !words(line)).find(is_too_long);
         assert_eq!(too_long, None, "{columns} {locale}\n{shown}");
         assert_eq!(shown.is_ascii(), locale == "C", "{shown}");
@@ -387,7 +387,7 @@ fn the_commands_fit_whoever_asks() {
             let program = standpipe_tests::program::path("holder");
             let again = format!("sudo {} check {}", program.display(), scratch.pipes().display());
             assert!(if user == 0 { !mend.contains("sudo") } else { mend == again }, "{user}: {mend}");
-            let pid = unseen.map(|finding| finding["what"].as_str().unwrap().starts_with("cannot look into pid "));
+            let pid = unseen.map(|finding| finding["what"].as_str().unwrap().starts_with("cannot inspect pid "));
             assert_ne!(pid, Some(false), "{findings:#?}");
         }
     });

@@ -26,18 +26,18 @@ fn h5_a_fifo_made_anew_is_held_at_once_and_the_old_one_until_it_is_empty_and_lef
     server.write_all(b"old\n").unwrap();
     fs::remove_file(&fifo).unwrap();
     make_fifo(&fifo, 0o666);
-    holder.wait_line("app: another FIFO has come and is held");
+    holder.wait_line("app: FIFO was replaced; now holding the new one");
     assert!(is_held(&fifo));
     server.write_all(b"more\n").expect("the old one is held as well");
     assert_eq!(read_all(&mut reader), b"old\nmore\n");
     holder.hang_up("holds 1 pipe of");
     server.write_all(b"last\n").expect("and after a HUP");
     assert_eq!(read_all(&mut reader), b"last\n");
-    assert!(holder.lines_with("let go").is_empty(), "{}", holder.stderr());
+    assert!(holder.lines_with("closed its ").is_empty(), "{}", holder.stderr());
     drop(server);
-    assert_eq!(holder.wait_line("let go"), "holder: app: another FIFO took its place; its pipe is let go, empty");
+    assert_eq!(holder.wait_line("closed its "), "holder: app: FIFO replaced; closed its pipe, which was empty");
     assert!(is_held(&fifo));
-    assert_eq!(holder.lines_with("is held").len(), 1, "{}", holder.stderr());
+    assert_eq!(holder.lines_with("now holding").len(), 1, "{}", holder.stderr());
 }
 
 #[test]
@@ -51,11 +51,11 @@ fn h5_bytes_that_go_with_a_replaced_fifo_are_counted_as_an_error() {
         // In one step, so that there is no moment without a FIFO.
         make_fifo(&scratch.run("new"), 0o666);
         fs::rename(scratch.run("new"), &fifo).unwrap();
-        let line = holder.wait_line("let go");
+        let line = holder.wait_line("closed its ");
         assert_eq!(
             line,
-            "holder: error: app: another FIFO took its place; its pipe is let go with 100 bytes, lost unless somebody \
-             else has it open"
+            "holder: error: app: FIFO replaced; closed its pipe with 100 bytes in it, lost unless another process has it \
+             open"
         );
         let error = server.write_all(b"x").unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe, "it was indeed let go");
@@ -72,13 +72,13 @@ fn a_pipe_without_its_link_is_let_go_when_it_is_empty() {
     fs::remove_file(scratch.pipes().join("app")).unwrap();
     fs::remove_file(scratch.pipes().join("web")).unwrap();
     holder.hang_up("holds 0 pipes of");
-    holder.wait_line("holder: web: its link is gone; its pipe is let go, empty");
+    holder.wait_line("holder: web: link removed; closed its pipe, which was empty");
     assert!(!is_held(&web));
     assert!(is_held(&app), "somebody may come to read it");
     let mut line = [0; 11];
     open_reader(&app).read_exact(&mut line).unwrap();
     assert_eq!(&line, b"to be read\n");
-    holder.wait_line("holder: app: its link is gone; its pipe is let go, empty");
+    holder.wait_line("holder: app: link removed; closed its pipe, which was empty");
     until("nobody holds it", || !is_held(&app));
 }
 
@@ -89,7 +89,7 @@ fn wait_until_time_is_up(scratch: &Scratch, holder: &Daemon) {
     let _server = open_writer(&marker, 0).unwrap();
     fs::remove_file(scratch.pipes().join("marker")).unwrap();
     holder.hang_up("holds ");
-    holder.wait_line("marker: its link is gone; its pipe is let go");
+    holder.wait_line("marker: link removed; closed its pipe");
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn a_link_that_comes_back_finds_its_pipe_with_all_its_bytes() {
         holder.hang_up("holds 1 pipe of");
         wait_until_time_is_up(&scratch, &holder);
         assert_eq!(read_all(&mut open_reader(&fifo)), b"kept\n");
-        assert_eq!(holder.lines_with("let go").len(), 1, "{}", holder.stderr());
+        assert_eq!(holder.lines_with("closed its ").len(), 1, "{}", holder.stderr());
     });
 }
 
@@ -128,7 +128,7 @@ fn links_that_swap_their_fifos_or_their_names_lose_nothing() {
         wait_until_time_is_up(&scratch, &holder);
         assert_eq!(read_all(&mut open_reader(&app)), b"app\n");
         assert_eq!(read_all(&mut open_reader(&web)), b"web\n");
-        assert_eq!(holder.lines_with("let go").len(), 1, "{}", holder.stderr());
+        assert_eq!(holder.lines_with("closed its ").len(), 1, "{}", holder.stderr());
     });
 }
 
@@ -159,7 +159,7 @@ fn bad_entries(scratch: &Scratch) -> Vec<(&'static str, String)> {
             cannot(
                 "relative",
                 format!(
-                    "run/app does not exist (a relative link starts at its own directory: {}/run/app)",
+                    "run/app does not exist (a relative link starts at the directory it is in: {}/run/app)",
                     pipes.display()
                 ),
             ),
@@ -173,7 +173,7 @@ fn bad_entries(scratch: &Scratch) -> Vec<(&'static str, String)> {
         (
             "two",
             format!(
-                "holder: error: cannot use {}/two\\nlines as a pipe: it contains a control character",
+                "holder: error: cannot use {}/two\\nlines as a pipe: the name contains a control character",
                 pipes.display()
             ),
         ),
@@ -182,7 +182,7 @@ fn bad_entries(scratch: &Scratch) -> Vec<(&'static str, String)> {
             cannot(
                 "denied",
                 format!(
-                    "Permission denied ({}/denied is for user {user} only (mode 0000), and this runs as {user})",
+                    "Permission denied (only user {user} has access to {}/denied (mode 0000), and this runs as user {user})",
                     pipes.display()
                 ),
             ),
@@ -246,10 +246,10 @@ fn h6_a_dangling_link_is_held_when_its_target_appears_however_deep() {
     scratch.make_dir("run/a");
     scratch.make_dir("run/a/b");
     make_fifo(&deep, 0o666);
-    holder.wait_line("holder: app: its FIFO has come and is held");
+    holder.wait_line("holder: app: FIFO appeared; now holding it open");
     symlink(scratch.run("web"), scratch.run("middle")).unwrap();
     make_fifo(&scratch.run("web"), 0o666);
-    holder.wait_line("holder: web: its FIFO has come and is held");
+    holder.wait_line("holder: web: FIFO appeared; now holding it open");
     assert!(is_held(&deep) && is_held(&scratch.run("web")));
 }
 
@@ -262,10 +262,10 @@ fn a_fifo_that_becomes_accessible_is_held() {
     let holder = holder(&scratch).start();
     holder.wait_line("app: Permission denied");
     set_mode(&fifo, 0o660);
-    holder.wait_line("holder: app: its FIFO has come and is held");
+    holder.wait_line("holder: app: FIFO appeared; now holding it open");
     set_mode(&fifo, 0o000);
     let expected = holder.hang_up("Permission denied");
-    assert!(!expected.contains("stays held"), "{expected}");
+    assert!(!expected.contains("still holding"), "{expected}");
     holder.wait_lines("holds 1 pipe of", 1);
 }
 
@@ -279,11 +279,14 @@ fn h7_a_regular_file_in_the_place_of_a_fifo_is_one_alarm_and_the_fifo_stays_held
     fs::rename(&fifo, scratch.run("app.1")).unwrap();
     fs::write(&fifo, "from a rotating logger\n").unwrap();
     let alarm = holder.wait_line("pipes.d/app: it leads to a regular file, not to a FIFO");
-    assert!(alarm.starts_with("holder: error: cannot open ") && alarm.ends_with("stays held"), "{alarm}");
+    assert!(
+        alarm.starts_with("holder: error: cannot open ") && alarm.ends_with("; still holding the previous FIFO"),
+        "{alarm}"
+    );
     set_mode(&fifo, 0o600);
     set_mode(&fifo, 0o644);
     make_fifo(&scratch.run("later"), 0o666);
-    holder.wait_line("later: its FIFO has come and is held");
+    holder.wait_line("later: FIFO appeared; now holding it open");
     assert_eq!(holder.lines_with("it leads to a regular file").len(), 1, "{}", holder.stderr());
     server.write_all(b"still\n").expect("the server knows of nothing");
     holder.hang_up("holds 1 pipe of");
@@ -291,7 +294,7 @@ fn h7_a_regular_file_in_the_place_of_a_fifo_is_one_alarm_and_the_fifo_stays_held
     assert_eq!(fs::read(&fifo).unwrap(), b"from a rotating logger\n");
     server.write_all(b"alive\n").expect("nor after a HUP");
     fs::rename(scratch.run("app.1"), &fifo).unwrap();
-    holder.wait_line("holder: app: its FIFO is back and was held all the time");
+    holder.wait_line("holder: app: FIFO reappeared; it was kept open throughout");
     assert_eq!(read_all(&mut open_reader(&fifo)), b"still\nalive\n");
     holder.hang_up("holds 2 pipes of");
 }
@@ -308,12 +311,12 @@ fn the_second_of_two_links_to_one_fifo_takes_over_when_the_first_leaves_it() {
     open_writer(&fifo, 0).unwrap().write_all(b"kept\n").unwrap();
     fs::remove_file(&fifo).unwrap();
     make_fifo(&fifo, 0o666);
-    holder.wait_line("holder: app: another FIFO has come and is held");
-    holder.wait_line("holder: web: its FIFO has come and is held");
+    holder.wait_line("holder: app: FIFO was replaced; now holding the new one");
+    holder.wait_line("holder: web: FIFO appeared; now holding it open");
     assert_eq!(queued(&reader), 5);
     drop(reader);
     assert_eq!(read_all(&mut open_reader(&scratch.run("app-too"))), b"kept\n");
-    assert!(holder.lines_with("let go").is_empty(), "{}", holder.stderr());
+    assert!(holder.lines_with("closed its ").is_empty(), "{}", holder.stderr());
 }
 
 #[test]
@@ -323,7 +326,7 @@ fn a_directory_that_goes_leaves_everything_held() {
     let mut holder = holder(&scratch).start();
     fs::rename(scratch.pipes(), scratch.path().join("away")).unwrap();
     let line = holder.hang_up("cannot read pipes directory");
-    assert!(line.ends_with("No such file or directory; everything stays as it was"), "{line}");
+    assert!(line.ends_with("No such file or directory; keeping the previous configuration"), "{line}");
     assert!(is_held(&fifo));
     fs::rename(scratch.path().join("away"), scratch.pipes()).unwrap();
     holder.hang_up("holds 1 pipe of");
@@ -342,10 +345,10 @@ fn a_directory_on_the_way_that_is_made_anew_is_followed() {
         // While somebody has it open, a directory that was removed does not tell so itself.
         let _open = fs::File::open(&dir).unwrap();
         fs::remove_dir_all(&dir).unwrap();
-        holder.wait_lines("does not exist; the FIFO that was there before stays held", round);
+        holder.wait_lines("does not exist; still holding the previous FIFO", round);
         scratch.make_dir("run/x");
         make_fifo(&fifo, 0o666);
-        holder.wait_lines("app: another FIFO has come and is held", round);
+        holder.wait_lines("app: FIFO was replaced; now holding the new one", round);
         assert!(is_held(&fifo));
     }
 }

@@ -54,7 +54,7 @@ fn h19_a_policy_that_goes_bad_leaves_the_one_in_force_and_the_pipe_held() {
         // A new pipe shows what is in force.
         make_fifo(&scratch.run("new"), 0o666);
         fs::rename(scratch.run("new"), &fifo).unwrap();
-        holder.wait_lines("app: another FIFO has come and is held", round + 1);
+        holder.wait_lines("app: FIFO was replaced; now holding the new one", round + 1);
         assert_eq!(capacity(&fifo), 32 << 10, "after {file}");
         scratch.write_policy("app.toml", "pipe_size = \"32KiB\"\n");
     }
@@ -113,7 +113,7 @@ fn a_fifo_is_made_with_its_mode_whatever_the_umask() {
     assert_eq!(is.mode() & 0o7777, 0o626);
     assert!(is_held(&fifo));
     fs::remove_file(&fifo).unwrap();
-    holder.wait_line("app: another FIFO has come and is held");
+    holder.wait_line("app: FIFO was replaced; now holding the new one");
     assert_eq!(fs::metadata(&fifo).unwrap().mode() & 0o7777, 0o626);
     assert!(is_held(&fifo));
 }
@@ -126,11 +126,11 @@ fn keys_of_a_fifo_that_is_there_are_named_at_hup() {
     scratch.write_policy("app.toml", "[fifo]\ncreate = true\nmode = \"0626\"\n");
     let holder = holder(&scratch).start();
     scratch.write_policy("app.toml", "stage = true\n[fifo]\ncreate = true\nmode = \"0620\"\n");
-    holder.hang_up("app: fifo.mode counts for a FIFO that is made from now on");
+    holder.hang_up("app: fifo.mode applies only to FIFOs created from now on");
     assert_eq!(fs::metadata(&fifo).unwrap().mode() & 0o7777, 0o626);
     until("the staging pipe", || scratch.run("app.stage").exists());
     fs::remove_file(&fifo).unwrap();
-    holder.wait_line("app: another FIFO has come and is held");
+    holder.wait_line("app: FIFO was replaced; now holding the new one");
     assert_eq!(fs::metadata(&fifo).unwrap().mode() & 0o7777, 0o620);
 }
 
@@ -149,7 +149,7 @@ fn what_exists_is_never_changed_by_create() {
     assert!(!scratch.run("no").exists());
     scratch.make_dir("run/no");
     scratch.make_dir("run/no/dir");
-    holder.wait_line("nowhere: its FIFO has come and is held");
+    holder.wait_line("nowhere: FIFO appeared; now holding it open");
     assert_eq!(fs::metadata(scratch.run("no/dir/app")).unwrap().mode() & 0o7777, 0o600);
 }
 
@@ -167,7 +167,7 @@ fn without_root_a_foreign_owner_is_an_error_with_the_line_that_helps_and_nothing
         scratch.write_policy("app.toml", &format!("[fifo]\ncreate = true\n{accounts}\n"));
         let before = fs::metadata(scratch.run("")).unwrap().modified().unwrap();
         let holder = holder(&scratch).start();
-        let expected = format!("a line for tmpfiles.d: p {} {line}", fifo.display());
+        let expected = format!("this line in tmpfiles.d creates it: p {} {line}", fifo.display());
         assert!(holder.wait_line(&expected).ends_with(&expected), "{}", holder.stderr());
         assert!(!fifo.exists() && is_held(&good));
         let after = fs::metadata(scratch.run("")).unwrap().modified().unwrap();
@@ -183,8 +183,8 @@ fn an_account_that_does_not_exist_is_named() {
     scratch.write_policy("app.toml", "[fifo]\ncreate = true\nowner = \"no-such-user\"\n");
     scratch.write_policy("web.toml", "[fifo]\ncreate = true\ngroup = \"no-such-group\"\n");
     let holder = holder(&scratch).start();
-    holder.wait_line("run/app: there is no user no-such-user");
-    holder.wait_line("run/web: there is no group no-such-group");
+    holder.wait_line("run/app: no user no-such-user");
+    holder.wait_line("run/web: no group no-such-group");
     assert!(!scratch.run("app").exists() && !scratch.run("web").exists());
 }
 
@@ -224,7 +224,7 @@ fn a_fifo_that_cannot_be_given_away_is_removed_again() {
         make_fifo(&scratch.run("new"), 0o666);
         chown(scratch.run("new"), Some(0), Some(0)).unwrap();
         fs::rename(scratch.run("new"), scratch.run("later")).unwrap();
-        holder.wait_line("later: its FIFO has come and is held");
+        holder.wait_line("later: FIFO appeared; now holding it open");
         assert!(!fifo.exists());
         let touched = || fs::metadata(scratch.run("")).unwrap().modified().unwrap();
         let before = touched();

@@ -76,7 +76,7 @@ fn h21_it_is_made_once_beside_the_fifo_that_the_link_leads_to() {
         holder.hang_up("holds 2 pipes of");
     }
     assert_eq!((inode(&stage), is_held(&stage)), (before, true));
-    assert_eq!(holder.lines_with("is made and held").len(), 1, "{}", holder.stderr());
+    assert_eq!(holder.lines_with("and holding it").len(), 1, "{}", holder.stderr());
     assert_eq!(capacity(&stage), 512 << 10, "it takes a block of the tailer at once");
 }
 
@@ -91,7 +91,7 @@ fn h21_it_is_made_when_its_target_appears_and_when_the_policy_comes() {
     let holder = holder(&scratch).start();
     assert_eq!(names(&scratch), ["made", "made.stage", "told"]);
     scratch.fifo("late");
-    holder.wait_line("late: its FIFO has come and is held");
+    holder.wait_line("late: FIFO appeared; now holding it open");
     until("its staging pipe is held", || is_held(&scratch.run("late.stage")));
     scratch.write_policy("told.toml", STAGE);
     holder.hang_up("holds 3 pipes of");
@@ -100,7 +100,7 @@ fn h21_it_is_made_when_its_target_appears_and_when_the_policy_comes() {
     fs::remove_file(scratch.run("told.stage")).unwrap();
     holder.hang_up("holds 3 pipes of");
     assert!(is_held(&scratch.run("told.stage")));
-    holder.wait_line("told: another FIFO took its place; its staging pipe is let go, empty");
+    holder.wait_line("told: FIFO replaced; closed its staging pipe, which was empty");
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn h21_one_that_is_there_is_held_without_the_key_and_left_as_it_is() {
     assert_eq!((is_held(&stage), inode(&stage), rights(&stage).1), (true, before, 0o600));
     fs::remove_file(&stage).unwrap();
     holder.hang_up("holds 1 pipe of");
-    holder.wait_line("app: it was removed; its staging pipe is let go, empty");
+    holder.wait_line("app: FIFO removed; closed its staging pipe, which was empty");
     assert!(!stage.exists());
 }
 
@@ -167,13 +167,13 @@ fn h21_with_another_target_it_is_let_go_when_it_is_empty() {
     scratch.link("app", &other);
     holder.hang_up("holds 1 pipe of");
     assert!(is_held(&scratch.run("other.stage")));
-    holder.wait_line("app: another FIFO took its place; its pipe is let go, empty");
+    holder.wait_line("app: FIFO replaced; closed its pipe, which was empty");
     assert!(is_held(&stage), "a line is in it");
-    assert!(holder.lines_with("staging pipe is let go").is_empty(), "{}", holder.stderr());
+    assert!(holder.lines_with("closed its staging pipe").is_empty(), "{}", holder.stderr());
     let mut tailer = open_reader(&stage);
     assert_eq!(read_all(&mut tailer), b"one line\nc");
     drop(tailer);
-    holder.wait_line("app: another FIFO took its place; its staging pipe is let go, empty");
+    holder.wait_line("app: FIFO replaced; closed its staging pipe, which was empty");
     assert!(!is_held(&stage));
 }
 
@@ -184,7 +184,7 @@ fn h21_without_its_link_it_is_let_go_with_the_canary_in_it() {
     let _tailer = tailer(&stage, b"c");
     fs::remove_file(scratch.pipes().join("app")).unwrap();
     holder.hang_up("holds 0 pipes of");
-    holder.wait_line("app: its link is gone; its staging pipe is let go, empty");
+    holder.wait_line("app: link removed; closed its staging pipe, which was empty");
     assert!(!is_held(&stage));
 }
 
@@ -198,7 +198,7 @@ fn h21_what_nobody_empties_goes_when_its_time_is_up_and_is_counted() {
         tailer(&scratch.run("app.stage"), b"line\nc");
         fs::remove_file(scratch.pipes().join("app")).unwrap();
         holder.hang_up("holds 0 pipes of");
-        holder.wait_line("app: its link is gone; its staging pipe is let go with 5 bytes");
+        holder.wait_line("app: link removed; closed its staging pipe with 5 bytes in it");
     });
 }
 
@@ -210,14 +210,14 @@ fn h21_a_target_made_anew_at_its_place_keeps_it() {
     let before = inode(&stage);
     fs::remove_file(scratch.run("app")).unwrap();
     scratch.fifo("app");
-    holder.wait_line("app: another FIFO has come and is held");
+    holder.wait_line("app: FIFO was replaced; now holding the new one");
     assert_eq!((inode(&stage), is_held(&stage)), (before, true));
     // While nothing is there, both stay.
     fs::remove_file(scratch.run("app")).unwrap();
-    holder.wait_line("the FIFO that was there before stays held");
+    holder.wait_line("still holding the previous FIFO");
     holder.hang_up("holds 0 pipes of");
     assert!(is_held(&stage));
-    assert!(holder.lines_with("staging pipe is let go").is_empty(), "{}", holder.stderr());
+    assert!(holder.lines_with("closed its staging pipe").is_empty(), "{}", holder.stderr());
 }
 
 #[test]
@@ -265,7 +265,7 @@ fn h21_what_is_no_fifo_is_never_opened_and_the_pipe_is_held_without() {
         scratch.write_policy(&format!("{name}.toml"), STAGE);
     }
     let holder = holder(&scratch).start();
-    let lines = holder.lines_with("itself is held all the same");
+    let lines = holder.lines_with("; still holding ");
     assert_eq!(lines.len(), 3, "{}", holder.stderr());
     for what in ["it is a regular file, not a FIFO", "it is a directory, not a FIFO", "it is a link, not a FIFO"] {
         assert!(lines.iter().any(|line| line.contains(what)), "{lines:?}");

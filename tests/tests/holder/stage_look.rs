@@ -90,7 +90,7 @@ fn h21_status_and_the_last_words_leave_the_canary_out() {
     holder.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(holder.wait_exit(), 0);
     let last = holder.lines_with("in the staging pipe");
-    assert!(last.len() == 1 && last[0].contains("app: 5 bytes stay in the staging pipe"), "{last:?}");
+    assert!(last.len() == 1 && last[0].contains("app: 5 bytes left in the staging pipe"), "{last:?}");
     let app = status_of(&scratch, "app");
     assert_ne!(app["stage"]["held"], true, "{app}");
     assert_eq!((shown().0, &app["stage"]["queued_bytes"]), (1, &Value::Null), "nobody looks into what nobody holds");
@@ -102,7 +102,7 @@ fn h21_the_canary_alone_is_not_worth_a_last_word() {
     let (mut holder, stage) = staged(&scratch);
     let _tailer = tailer(&stage, b"c");
     assert_eq!(holder.terminate(), 0);
-    assert!(holder.lines_with("stay").is_empty(), "{}", holder.stderr());
+    assert!(holder.lines_with("left in").is_empty(), "{}", holder.stderr());
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn h21_a_group_that_the_holder_is_not_in_is_one_line_and_root_can_make_it() {
         chown(&fifo, Some(NOBODY), Some(4)).unwrap();
         scratch.write_policy("defaults.toml", STAGE);
         let holder = holder(&scratch).start();
-        let line = holder.wait_line("app.stage: it must have the group of its target, adm");
+        let line = holder.wait_line("app.stage: it needs the group of its target, adm");
         assert!(line.contains(&format!("p {} 0660 nobody adm -", scratch.run("app.stage").display())), "{line}");
         assert_eq!((is_held(&fifo), names(&scratch)), (true, vec!["app".to_owned()]));
         // A look for another reason says nothing again, one that was asked for does.
@@ -145,13 +145,13 @@ fn h21_check_finds_what_is_wrong_with_it_and_the_command_mends_it() {
     set_mode(&stage, 0o666);
     let found = finding(&scratch).unwrap();
     assert_eq!((&found["kind"], &found["path"]), (&json!("stage_rights"), &json!(stage.canonicalize().unwrap())));
-    assert!(found["what"].as_str().unwrap().contains("everybody may use"), "{found}");
+    assert!(found["what"].as_str().unwrap().contains("everybody can use"), "{found}");
     mend(&found);
     assert_eq!((finding(&scratch), rights(&stage).1), (None, 0o660));
     if is_root() {
         chown(&stage, None, Some(4)).unwrap();
         let found = finding(&scratch).unwrap();
-        assert!(found["what"].as_str().unwrap().contains("has the group adm, its pipe nogroup"), "{found}");
+        assert!(found["what"].as_str().unwrap().contains("has group adm, but its pipe has group nogroup"), "{found}");
         mend(&found);
         assert_eq!(finding(&scratch), None);
     }

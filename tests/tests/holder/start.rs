@@ -20,7 +20,7 @@ fn the_command_line_decides_whether_nothing_is_an_error() {
     let run = |launch: Launch| launch.cwd(&empty).run();
     let usage = run(Launch::new("holder"));
     assert_eq!(usage.code, 2);
-    assert!(usage.stderr.contains("no link to a FIFO in the current directory"), "{}", usage.stderr);
+    assert!(usage.stderr.contains("no pipes in the current directory"), "{}", usage.stderr);
     assert!(usage.stderr.contains("Usage: holder [OPTIONS] [DIR]"), "{}", usage.stderr);
     for (wrong, code, complaint) in [
         (&["--nonsense"][..], 2, "unexpected argument '--nonsense'"),
@@ -58,7 +58,7 @@ fn a_fifo_itself_and_other_strangers_are_warned_of_and_left_alone() {
     fs::write(scratch.pipes().join("notes"), "").unwrap();
     fs::write(scratch.pipes().join("app.dpkg-old"), "").unwrap();
     let holder = holder(&scratch).start();
-    holder.wait_line("direct is a FIFO itself, but must be a link to one");
+    holder.wait_line("direct is a FIFO, but must be a link to one");
     holder.wait_line("notes is a regular file");
     assert_eq!(holder.lines_with("warning").len(), 2, "{}", holder.stderr());
     let direct = open_writer(&scratch.pipes().join("direct"), 0).unwrap_err();
@@ -72,7 +72,7 @@ fn as_root_it_works_and_says_once_that_it_should_not_be_root() {
         let fifo = scratch.pipe("app");
         let holder = holder(&scratch).as_tests().start();
         holder.hang_up("holds 1 pipe of");
-        assert_eq!(holder.lines_with("warning: runs as root").len(), 1, "{}", holder.stderr());
+        assert_eq!(holder.lines_with("warning: running as root is unnecessary").len(), 1, "{}", holder.stderr());
         assert!(is_held(&fifo));
     });
 }

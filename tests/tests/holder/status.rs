@@ -130,11 +130,11 @@ fn a_full_pipe_that_nobody_reads_is_a_problem_and_one_that_a_reader_is_at_is_not
     assert_eq!(row(&full, "web")["problem"], Value::Null);
     let shown = text(&ask(&scratch).as_tests().run());
     let line = shown.lines().find(|line| line.starts_with("app ")).unwrap();
-    assert!(line.ends_with("yes, not read") && shown.contains("\napp: it is full and no"), "{shown}");
+    assert!(line.ends_with("yes, not read") && shown.contains("\napp: the pipe is full and no"), "{shown}");
     // A server that has it open for reading, too, is no reader.
     let both = fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(&app).unwrap();
     let (code, full) = report(&scratch);
-    assert!(code == 1 && problem(&full).contains("no reader can be seen"), "{full}");
+    assert!(code == 1 && problem(&full).contains("no reader is visible"), "{full}");
     drop(both);
     let _reader = Stranger::start("sh", &["-c", "exec sleep 1000 <\"$0\""].map(OsStr::new), &app);
     until("a reader is found", || row(&self::report(&scratch).1, "app")["readers"] != Value::Null);
@@ -270,7 +270,7 @@ fn what_an_ordinary_user_cannot_see_is_unknown_and_never_no() {
         let shown = shown();
         let path = standpipe_tests::program::path("holder");
         let cure = format!("; as root: sudo {} status {}", path.display(), scratch.pipes().display());
-        assert!(shown.contains("\n?: cannot look into pid ") && shown.contains(&cure), "{shown}");
+        assert!(shown.contains("\n?: cannot inspect pid ") && shown.contains(&cure), "{shown}");
     });
 }
 

@@ -56,7 +56,7 @@ fn messages_and_advice_name_what_was_typed() {
     scratch.write_policy("defaults.toml", "no_such_key = 1\n");
     let path = program::path("standpipe");
     let output = front().arg("check").arg(scratch.pipes()).run();
-    let advice = format!("mend: {} hold --check-config {}", path.display(), scratch.pipes().display());
+    let advice = format!("fix:  {} hold --check-config {}", path.display(), scratch.pipes().display());
     assert!(output.code == 1 && text(&output).contains(&advice), "{output:?}");
     let output = front().args(["hold", "--check-config"]).arg(scratch.pipes()).run();
     assert!(output.code == 2 && output.stderr.starts_with("standpipe hold: error: "), "{output:?}");
@@ -64,7 +64,10 @@ fn messages_and_advice_name_what_was_typed() {
     assert!(output.code == 2 && output.stderr.contains("did you mean `standpipe status`"), "{output:?}");
     // Nothing of a word is the front's business.
     let output = front().args(["stdin", "--", "--odd"]).cwd(scratch.path()).run();
-    assert!(output.stderr.contains("standard input is no pipe; try: cat FILE | standpipe stdin --odd"), "{output:?}");
+    assert!(
+        output.stderr.contains("standard input is not a pipe; try: cat FILE | standpipe stdin --odd"),
+        "{output:?}"
+    );
 }
 
 #[test]
@@ -79,7 +82,7 @@ fn a_link_to_a_program_is_what_its_messages_and_advice_name() {
     // The program itself is the shell's `$0`, and not run.
     let output = Launch::new("holder").under(["sh", "-c", "link=$1; shift; exec \"$link\" \"$@\""]);
     let output = output.arg(&linked).arg("check").arg(scratch.pipes()).run();
-    let advice = format!("mend: {} --check-config {}", linked.display(), scratch.pipes().display());
+    let advice = format!("fix:  {} --check-config {}", linked.display(), scratch.pipes().display());
     assert!(output.code == 1 && text(&output).contains(&advice), "{output:?}");
 }
 
