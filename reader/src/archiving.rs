@@ -164,7 +164,7 @@ fn archive_part(
     let segment_name = name.file(PartKind::Segment);
     let path = dir.path_of(&segment_name);
     let segment = dir.open_read(&segment_name)?;
-    let metadata = segment.metadata().cannot("look at", &path)?;
+    let metadata = segment.metadata().cannot("inspect", &path)?;
     if disk::is_written(&segment) {
         return Err(Error::because("archive", path, "another program is writing to it"));
     }
@@ -185,15 +185,15 @@ fn archive_part(
     let spec = Spec { level, begins_inside, marks, guess };
     let summary = tools.writer.write(&mut source, &mut out, spec).cannot("archive", &path)?;
     let archive_bytes = out.at;
-    let now = segment.metadata().cannot("look at", &path)?;
+    let now = segment.metadata().cannot("inspect", &path)?;
     let is_same = |now: &Metadata| now.len() == metadata.len() && now.modified().ok() == metadata.modified().ok();
     if summary.raw_bytes != metadata.len() || !is_same(&now) || disk::is_written(&segment) {
-        return Err(Error::because("archive", path, "it changed meanwhile"));
+        return Err(Error::because("archive", path, "it changed while being compressed"));
     }
-    if file.metadata().cannot("look at the archive of", &path)?.len() > archive_bytes {
-        disk::set_len(&file, archive_bytes).cannot("cut the archive of", &path)?;
+    if file.metadata().cannot("inspect the archive of", &path)?.len() > archive_bytes {
+        disk::set_len(&file, archive_bytes).cannot("truncate the archive of", &path)?;
     }
-    disk::set_modified(&file, summary.last_ns).cannot("set the time of the archive of", &path)?;
+    disk::set_modified(&file, summary.last_ns).cannot("set the modification time of the archive of", &path)?;
     if how.has_hook {
         note_todo(dir, name, how.mode)?;
     }
@@ -242,7 +242,7 @@ fn read_marks(dir: &Dir, name: &PartName, part_bytes: u64) -> Vec<Mark> {
         .open_read(&file_name)
         .and_then(|mut file| marks::read_records(&mut file, part_bytes).cannot("read", dir.path_of(&file_name)));
     read.unwrap_or_else(|error| {
-        log::warn!("{error}; arrival times of {name} are guessed");
+        log::warn!("{error}; estimating the arrival times of {name}");
         Vec::new()
     })
 }

@@ -9,14 +9,15 @@ use standpipe_common::policy::Raw;
 use standpipe_common::ready::NotifyFd;
 use standpipe_common::units::{ByteSize, Span, Value};
 
-/// Drains named pipes into rotated, compressed logs, and reads them back.
+/// Reads named pipes into rotated, compressed logs, and searches those logs.
 #[derive(Debug, Parser)]
 #[command(name = "reader", version = env!("STANDPIPE_VERSION"), args_conflicts_with_subcommands = true)]
+#[command(after_help = HELP)]
 pub struct Cli {
-    /// Without a subcommand: the daemon.
+    /// The daemon, without a subcommand.
     #[command(flatten)]
     pub daemon: DaemonArgs,
-    /// What else it does.
+    /// Everything else.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -25,80 +26,110 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 #[allow(clippy::large_enum_variant)] // Made once.
 pub enum Command {
-    /// Drain standard input, as the log service of s6 or runit, or at the end of a shell pipe.
+    /// Log standard input: `log/run` of s6 or runit, or the end of a shell pipe.
+    #[command(after_help = STDIN_HELP)]
     Stdin(StdinArgs),
-    /// Print logs: active segment and archives alike, in order.
+    /// Print, search and follow logs, compressed or not.
     Logs(LogsArgs),
-    /// List the parts of logs: times, lines, sizes, state.
+    /// List the parts of logs with their times, lines, sizes and states.
     #[command(after_help = LIST_HELP)]
     List(ListArgs),
-    /// Check everything that is stored: checksums, index, order, gaps.
+    /// Check stored logs: checksums, indexes, order, gaps.
     #[command(after_help = VERIFY_HELP)]
     Verify(VerifyArgs),
-    /// Count lines per interval of arrival time, as a chart.
+    /// Chart the number of lines by arrival time.
     #[command(after_help = HISTOGRAM_HELP)]
     Histogram(HistogramArgs),
-    /// Show what the reader of a log root is doing, or did last. Exit 0: all is well; 1: something is not.
+    /// Show what reader is doing, pipe by pipe, and its problems.
+    #[command(after_help = STATUS_HELP)]
     Status(StatusArgs),
-    /// Ask the reader of a log root to begin a new part of some pipes, or of all.
+    /// Start a new part of some or all pipes now.
+    #[command(after_help = ROTATE_HELP)]
     Rotate(RotateArgs),
 }
+
+const HELP: &str = "\
+A part is one file of a log: a segment (plain text) or an archive (compressed).
+
+Signals: HUP reads DIR again; ALRM starts a new part of every pipe; TERM and INT
+stop reader within 2 s, a second one at once. Nothing is lost; the rest waits in
+the pipes.
+Exit codes: 0 success; 2 usage error, or an error in the configuration; 3 DIR or the
+log root cannot be used.
+Environment: STANDPIPE_LOGS and STANDPIPE_DIR (pipes directory) locate the logs for
+the commands that read them. To use a directory named `logs`, write `./logs`.
+
+Examples:
+  reader /etc/standpipe/pipes.d --logs /var/log/standpipe   log every pipe
+  reader --check-config /etc/standpipe/pipes.d   find mistakes before a restart
+  reader logs app -n 50                          show the last 50 lines of a pipe";
 
 /// `reader [DIR]`.
 #[derive(Debug, Args)]
 pub struct DaemonArgs {
-    /// The pipes directory: a symbolic link to a FIFO for each pipe [default: the current directory].
+    /// Pipes directory, with a link to each FIFO [default: current directory].
     pub dir: Option<PathBuf>,
-    /// The log root: each pipe gets a directory in it [default: `logs` in DIR/defaults.toml].
+    /// Log root, with a directory for each pipe [default: `logs` in DIR/defaults.toml].
     #[arg(long, value_name = "LOGS")]
     pub logs: Option<PathBuf>,
-    /// Write a newline to this descriptor when every pipe has been opened, as s6 wants it.
+    /// Write a newline to descriptor N when ready (s6 readiness notification).
     #[arg(long, value_name = "N")]
     pub notify_fd: Option<NotifyFd>,
-    /// Read all policies, print every error, open nothing.
+    /// Check all policy files, print every error, and exit.
     #[arg(long)]
     pub check_config: bool,
 }
 
+const STDIN_HELP: &str = "\
+Signals: ALRM starts a new part; TERM stops after what the pipe holds; the first INT
+is ignored until the input ends, a second one stops; HUP is ignored.
+Exit codes: 0 success; 2 usage error; 3 I/O error, or the last archive or hook did
+not finish in time (repeated at the next start).
+
+Examples:
+  exec reader stdin /var/log/app                      log/run of runit
+  exec reader stdin --notify-fd 3 --continue /var/log/app   log/run of s6
+  make 2>&1 | reader stdin --stamp iso ./build-log    a log with times";
+
 /// `reader stdin`.
 #[derive(Debug, Args)]
 pub struct StdinArgs {
-    /// The log directory.
+    /// Log directory; its parent must exist.
     pub log_dir: PathBuf,
-    /// At the end of input leave the segment to be continued by the next run, instead of sealing and archiving it.
-    #[arg(long = "continue")]
+    /// Let the next run continue the part, instead of archiving it [default: off].
+    #[arg(long = "continue", help_heading = "Input")]
     pub leave_open: bool,
-    /// Read until the end of input even after TERM, as `s6-log -p` does.
-    #[arg(long)]
+    /// Read until the end of input even after TERM, like `s6-log -p` [default: off].
+    #[arg(long, help_heading = "Input")]
     pub ignore_term: bool,
-    /// Write a newline to this descriptor when reading begins, as s6 wants it.
-    #[arg(long, value_name = "N")]
+    /// Write a newline to descriptor N when ready (s6 readiness notification) [default: none].
+    #[arg(long, value_name = "N", help_heading = "Input")]
     pub notify_fd: Option<NotifyFd>,
-    /// Where the mailboxes lie, for a log directory on a file system without shared mappings [default: LOGDIR].
-    #[arg(long, value_name = "DIR")]
-    pub mailbox_dir: Option<PathBuf>,
     /// The policy.
     #[command(flatten)]
     pub policy: Raw,
+    /// Directory for mailboxes, if `LOG_DIR` has no shared mappings [default: `LOG_DIR`].
+    #[arg(long, value_name = "DIR", help_heading = "Files")]
+    pub mailbox_dir: Option<PathBuf>,
 }
 
 /// `reader logs`.
 #[derive(Debug, Args)]
 #[command(after_help = LOGS_HELP)]
 pub struct LogsArgs {
-    /// Pipes by name or 'patt*'; with a `/`: log directory or root [default: all].
+    /// Names or patterns of pipes; with a `/`, a log directory or log root [default: all].
     #[arg(value_name = "NAME|LOGDIR|LOGS")]
     pub what: Vec<PathBuf>,
     /// Same as NAME.
     #[arg(short = 'u', long = "unit", value_name = "NAME")]
     pub unit: Vec<PathBuf>,
-    /// Log root [default: from defaults.toml, else /var/log/standpipe].
+    /// Log root [default: `logs` in defaults.toml, else /var/log/standpipe].
     #[arg(long, value_name = "LOGS", env = "STANDPIPE_LOGS")]
     pub logs: Option<PathBuf>,
-    /// Arrived at or after: 10:00, today, -1h, "2 hours ago", 2026-11-28 10:00.
+    /// Lines from TIME on: 10:00, today, -1h, "2 hours ago", 2026-11-28 10:00.
     #[arg(short = 'S', long, value_name = "TIME", allow_hyphen_values = true, help_heading = "Selection")]
     pub since: Option<String>,
-    /// Arrived at or before.
+    /// Lines up to TIME.
     #[arg(short = 'U', long, value_name = "TIME", allow_hyphen_values = true, help_heading = "Selection")]
     pub until: Option<String>,
     /// Last N lines; +N: first N.
@@ -128,7 +159,7 @@ pub struct LogsArgs {
     /// Drop lines that match this.
     #[arg(long, value_name = "PATTERN", allow_hyphen_values = true, help_heading = "Search")]
     pub exclude: Vec<OsString>,
-    /// Patterns are fixed strings, not regexes.
+    /// Take patterns as fixed strings, not regexes.
     #[arg(short = 'F', long, help_heading = "Search")]
     pub fixed_strings: bool,
     /// Ignore case.
@@ -170,13 +201,13 @@ pub struct LogsArgs {
     /// Format: short, json (one object a line), cat, raw.
     #[arg(short, long, value_name = "FORMAT", default_value = "short", help_heading = "Output")]
     pub output: String,
-    /// Times in UTC.
+    /// Show times in UTC instead of local time.
     #[arg(long, help_heading = "Output")]
     pub utc: bool,
-    /// No name of the pipe before each line.
+    /// Omit the name of the pipe before each line.
     #[arg(long, help_heading = "Output")]
     pub no_prefix: bool,
-    /// Colors.
+    /// Use color.
     #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = ["auto", "always", "never"], help_heading = "Output")]
     pub color: String,
     /// Do not start a pager on a terminal.
@@ -228,10 +259,10 @@ fn byte_size(text: &str) -> Result<u64, String> {
 /// Which logs: the same words for every command that reads back.
 #[derive(Debug, Args)]
 pub struct SelectionArgs {
-    /// Pipes by name or pattern; with a `/` a log directory or a log root [default: all].
+    /// Names or patterns of pipes; with a `/`, a log directory or log root [default: all].
     #[arg(value_name = "NAME|LOGDIR|LOGS")]
     pub what: Vec<PathBuf>,
-    /// The log root [default: as for `reader logs`].
+    /// Log root [default: `logs` in defaults.toml, else /var/log/standpipe].
     #[arg(long, value_name = "LOGS", env = "STANDPIPE_LOGS")]
     pub logs: Option<PathBuf>,
 }
@@ -251,7 +282,8 @@ pub struct ListArgs {
 }
 
 const LIST_HELP: &str = "\
-States: active (being written), sealed (complete, still plain text), archived,
+A part is one file of a log: a segment (plain text) or an archive (compressed).
+States: active (being written), sealed (finished, still plain text), archived,
 incomplete (an archive without its end), damaged, unreadable.
 A ~ before a time marks an estimate.
 
@@ -289,29 +321,29 @@ pub struct HistogramArgs {
     /// Which logs.
     #[command(flatten)]
     pub selection: SelectionArgs,
-    /// Lines that arrived at that time or later, as for `reader logs`.
-    #[arg(short = 'S', long, value_name = "TIME", allow_hyphen_values = true)]
+    /// Lines from TIME on: 10:00, today, -1h, "2 hours ago", 2026-11-28 10:00.
+    #[arg(short = 'S', long, value_name = "TIME", allow_hyphen_values = true, help_heading = "Selection")]
     pub since: Option<String>,
-    /// Lines that arrived at that time or earlier.
-    #[arg(short = 'U', long, value_name = "TIME", allow_hyphen_values = true)]
+    /// Lines up to TIME.
+    #[arg(short = 'U', long, value_name = "TIME", allow_hyphen_values = true, help_heading = "Selection")]
     pub until: Option<String>,
-    /// Length of an interval, such as 5m or 1h [default: one that gives at most about 40].
-    #[arg(long, value_name = "SPAN")]
+    /// Length of a bar, such as 5m or 1h [default: about 40 bars].
+    #[arg(long, value_name = "SPAN", help_heading = "Output")]
     pub interval: Option<Span>,
-    /// Count only lines that match a regular expression; repeat it for one of several.
-    #[arg(short, long, value_name = "PATTERN", allow_hyphen_values = true)]
+    /// Lines that match this regex; repeat for "or".
+    #[arg(short, long, value_name = "PATTERN", allow_hyphen_values = true, help_heading = "Search")]
     pub grep: Vec<OsString>,
-    /// Patterns are fixed strings.
-    #[arg(short = 'F', long, requires = "grep")]
+    /// Take patterns as fixed strings, not regexes.
+    #[arg(short = 'F', long, requires = "grep", help_heading = "Search")]
     pub fixed_strings: bool,
     /// Ignore case.
-    #[arg(short, long, requires = "grep")]
+    #[arg(short, long, requires = "grep", help_heading = "Search")]
     pub ignore_case: bool,
     /// Print one JSON object.
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub json: bool,
     /// Show times in UTC instead of local time.
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub utc: bool,
 }
 
@@ -323,16 +355,37 @@ Examples:
   reader histogram app -S today --interval 1h
   reader histogram 'nginx-*' -S -1h -F -g ' 502 ' --json";
 
+const STATUS_HELP: &str = "\
+Works without a running reader, which it reports.
+
+Exit codes: 0 healthy; 1 problems found; 2 usage error; 3 the status cannot be read.
+
+Examples:
+  reader status                       every pipe
+  reader status app --logs /srv/logs  one pipe of another log root
+  reader status --json | jq -r '.findings[]'";
+
+const ROTATE_HELP: &str = "\
+Waits until the new parts have begun, at most 15 s. ALRM to reader does the same for
+all pipes, without waiting.
+
+Exit codes: 0 success; 2 usage error; 3 no reader is running, or it did not rotate.
+
+Examples:
+  reader rotate                       all pipes
+  reader rotate app web               two pipes
+  reader rotate --logs /srv/logs      all pipes of another log root";
+
 /// `reader status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// Pipes by name [default: all]; one with a `/` is the log root.
+    /// Names of pipes; with a `/`, the log root [default: all pipes].
     #[arg(value_name = "LOGS|NAME")]
     pub what: Vec<PathBuf>,
-    /// The log root [default: as for `reader logs`].
+    /// Log root [default: `logs` in defaults.toml, else /var/log/standpipe].
     #[arg(long, value_name = "LOGS", env = "STANDPIPE_LOGS")]
     pub logs: Option<PathBuf>,
-    /// For programs: one object.
+    /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
 }
@@ -340,10 +393,10 @@ pub struct StatusArgs {
 /// `reader rotate`.
 #[derive(Debug, Args)]
 pub struct RotateArgs {
-    /// Pipes by name [default: all].
+    /// Names of pipes [default: all].
     #[arg(value_name = "NAME")]
     pub names: Vec<OsString>,
-    /// The log root [default: as for `reader logs`].
+    /// Log root [default: `logs` in defaults.toml, else /var/log/standpipe].
     #[arg(long, value_name = "LOGS", env = "STANDPIPE_LOGS")]
     pub logs: Option<PathBuf>,
 }

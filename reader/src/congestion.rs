@@ -94,11 +94,11 @@ impl Congestion {
         let name = title::of(lane.name());
         match verdict {
             Verdict::Warn(span) => log::warn!(
-                "{name}: the pipe has been full or nearly full for {}, {queued} of {} bytes wait in it",
+                "{name}: the pipe has been full or nearly full for {}; {queued} of {} bytes are waiting in it",
                 seconds(span),
                 lane.pipes().capacity()
             ),
-            Verdict::Over(span) => log::info!("{name}: the pipe has room again, after {}", seconds(span)),
+            Verdict::Over(span) => log::info!("{name}: the pipe has room again after {}", seconds(span)),
             Verdict::Calm | Verdict::Pending => {}
         }
         lane.gauge().blocked(self.episode.map(|episode| episode.since_ns), warn_after);

@@ -105,7 +105,9 @@ impl Control {
             let watched = registry.register(&mut SourceFd(&fd), token, Interest::READABLE);
             watched.cannot("watch", dir.path_of(CONTROL)).map(|()| listener)
         });
-        let listener = listener.map_err(|error| log::error!("{error}; the reader runs without commands")).ok();
+        let listener = listener
+            .map_err(|error| log::error!("{error}; `{}` will not work", called::short("reader", "rotate")))
+            .ok();
         Control { listener, calls: Vec::new(), is_called: false, looked: None }
     }
 
@@ -231,7 +233,7 @@ impl Answer {
         if let Some((name, _)) = left.iter().find(|(_, rotation)| *rotation == Rotation::Sick) {
             let sentence = {
                 let status = called::short("reader", "status");
-                format!("{}: its log cannot be written now: see `{status}`", name.shown())
+                format!("{}: its log cannot be written at present; see `{status}`", name.shown())
             };
             *self = Answer::Refused(sentence);
             return true;
@@ -247,7 +249,7 @@ impl Answer {
             Answer::Rotating(names) => match names.first() {
                 None => format!("{DONE}\n"),
                 Some(name) => format!(
-                    "{REFUSED}{}: not rotated after {} s, and still to be: its line has no end yet\n",
+                    "{REFUSED}{}: not rotated within {} s, because its last line is still open; it will rotate once the line ends\n",
                     name.shown(),
                     CALL_SPAN_MAX.as_secs()
                 ),
@@ -267,7 +269,7 @@ fn listen(dir: &Dir) -> Result<UnixListener> {
     let path = dir.path_of(CONTROL);
     match dir.stat(CONTROL) {
         Ok(stat) if stat.st_uid != geteuid().as_raw() => {
-            return Err(Error::because("use", path, format!("user {} owns it", stat.st_uid)));
+            return Err(Error::because("use", path, format!("it belongs to user {}", stat.st_uid)));
         }
         Ok(stat) if disk::is_kind(&stat, SFlag::S_IFSOCK) || disk::is_kind(&stat, SFlag::S_IFIFO) => {
             dir.remove(CONTROL)?;
@@ -286,7 +288,7 @@ fn listen(dir: &Dir) -> Result<UnixListener> {
         listener.set_nonblocking(true)?;
         Ok::<_, std::io::Error>(listener)
     };
-    bind().cannot("make socket", path)
+    bind().cannot("create socket", path)
 }
 
 #[cfg(test)]
@@ -319,7 +321,10 @@ mod tests {
     #[test]
     fn what_is_not_done_in_time_is_named() {
         let line = Answer::Rotating(["app".into(), "db".into()].into()).line();
-        assert_eq!(line, "error app: not rotated after 15 s, and still to be: its line has no end yet\n");
+        assert_eq!(
+            line,
+            "error app: not rotated within 15 s, because its last line is still open; it will rotate once the line ends\n"
+        );
         assert_eq!(Answer::Rotating(BTreeSet::new()).line(), "done\n");
     }
 

@@ -65,10 +65,10 @@ impl Dir {
             Err(error) if error.errno() == Some(Errno::ENOENT) => {}
             opened => return opened,
         }
-        let spot = way::place(path, geteuid()).cannot("make directory", path)?;
+        let spot = way::place(path, geteuid()).cannot("create directory", path)?;
         match make_dir(&spot.dir, Path::new(&spot.name)) {
             Ok(()) | Err(Errno::EEXIST) => {}
-            Err(errno) => return Err(Error::new("make directory", path, errno)),
+            Err(errno) => return Err(Error::new("create directory", path, errno)),
         }
         Dir::open(path)
     }
@@ -104,7 +104,7 @@ impl Dir {
         let path = self.path.join(name);
         match make_dir(&self.file, Path::new(name)) {
             Ok(()) | Err(Errno::EEXIST) => {}
-            Err(errno) => return Err(Error::new("make directory", &path, errno)),
+            Err(errno) => return Err(Error::new("create directory", &path, errno)),
         }
         self.existing_sub(name)
     }
@@ -112,9 +112,10 @@ impl Dir {
     /// The same, where a missing directory is an error.
     pub fn existing_sub(&self, name: &OsStr) -> Result<Dir> {
         let path = self.path.join(name);
-        let found = self.stat(name).cannot("look at", &path)?;
+        let found = self.stat(name).cannot("inspect", &path)?;
         if is_kind(&found, SFlag::S_IFLNK) && !is_trusted(&found) {
-            let cause = format!("it is a link that user {} made; only root or the reader may", found.st_uid);
+            let cause =
+                format!("a link made by user {}; reader follows links of root and its own user only", found.st_uid);
             return Err(Error::because("open directory", path, cause));
         }
         let at = std::path::absolute(&self.path).cannot("find", &self.path)?;
@@ -122,7 +123,10 @@ impl Dir {
         let (place, metadata) = below.cannot("open directory", &path)?;
         let is_ours = |uid| uid == geteuid().as_raw() || way::is_trusted(uid).unwrap_or(false);
         if !is_ours(metadata.uid()) && metadata.uid() != self.metadata()?.uid() {
-            let cause = format!("user {} owns it, but neither the reader nor who owns the log root", metadata.uid());
+            let cause = format!(
+                "it belongs to user {}, who is neither the user of reader nor the owner of the log root",
+                metadata.uid()
+            );
             return Err(Error::because("use directory", path, cause));
         }
         Dir::at(&place, &path)
@@ -146,7 +150,7 @@ impl Dir {
 
     /// Device, inode, owner and mode.
     pub fn metadata(&self) -> Result<std::fs::Metadata> {
-        self.file.metadata().cannot("look at", &self.path)
+        self.file.metadata().cannot("inspect", &self.path)
     }
 
     /// Device and inode.
@@ -198,8 +202,8 @@ impl Dir {
         let flags = access | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let path = self.path_of(name);
         let file: File = fcntl::openat(&self.file, name, flags, Mode::empty()).cannot("open", &path)?.into();
-        if !file.metadata().cannot("look at", &path)?.is_file() {
-            return Err(Error::because("open", path, "it is not a regular file"));
+        if !file.metadata().cannot("inspect", &path)?.is_file() {
+            return Err(Error::because("open", path, "not a regular file"));
         }
         Ok(file)
     }
@@ -229,9 +233,9 @@ impl Dir {
         let path = self.path_of(name);
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let file: File = fcntl::openat(&self.file, name, flags, bits(0o640)).cannot("open", &path)?.into();
-        let metadata = file.metadata().cannot("look at", &path)?;
+        let metadata = file.metadata().cannot("inspect", &path)?;
         if !metadata.is_file() || metadata.uid() != geteuid().as_raw() || metadata.nlink() != 1 {
-            return Err(Error::because("write", path, "it is not a regular file of ours with one name"));
+            return Err(Error::because("write", path, "not a regular file owned by this user with a single link"));
         }
         let written = file.write_all_at(text.as_bytes(), 0).and_then(|()| file.set_len(text.len() as u64));
         written.cannot("write", path)
@@ -317,7 +321,7 @@ impl Dir {
                 own::is_ours(&self.open_read(&name)?, begins).map(|ours| !ours).cannot("read", &path)
             }
             Ok(_) => Ok(true),
-            Err(errno) => Err(Error::new("look at", path, errno)),
+            Err(errno) => Err(Error::new("inspect", path, errno)),
         }
     }
 
@@ -400,9 +404,9 @@ pub fn refuse_if_others_may_write(dir: &Dir) -> Result<()> {
         return Ok(());
     }
     let cause = if metadata.uid() != 0 {
-        format!("user {} owns it, and the reader runs as root", metadata.uid())
+        format!("it belongs to user {}, but reader runs as root", metadata.uid())
     } else if metadata.mode() & 0o022 != 0 {
-        format!("its mode {:04o} lets others write, and the reader runs as root", metadata.mode() & 0o7777)
+        format!("its mode {:04o} lets others write, but reader runs as root", metadata.mode() & 0o7777)
     } else {
         return Ok(());
     };

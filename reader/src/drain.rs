@@ -73,7 +73,7 @@ impl Drain {
     /// A thread without lanes. Tokens of the poll set from 0 on are lanes. Log directories may use `descriptors`.
     pub fn new(root: Root, registry: Registry, mut mailboxes: Mailboxes, descriptors: usize) -> Result<Drain> {
         let mailbox = mailboxes.take_ready();
-        let glance = Glance::new().cannot("make", "a pipe to look into others")?;
+        let glance = Glance::new().cannot("create", "a pipe to inspect others")?;
         let (agenda, board) = (Agenda::new(Instant::now()), Board::make(root.dir()));
         let awake_max = awake_max(descriptors);
         let (slots, awake) = (Slots::default(), VecDeque::new());
@@ -215,7 +215,7 @@ impl Drain {
         for slot in self.slots.iter() {
             let left = slot.lane.pipes().queued();
             if left > 0 {
-                log::info!("{}: {left} bytes stay in the pipe", title::of(slot.lane.name()));
+                log::info!("{}: {left} bytes left in the pipe", title::of(slot.lane.name()));
             }
         }
     }
@@ -238,7 +238,7 @@ impl Drain {
         if lane.pipes().has_retired() {
             let lost = lane.pipes_mut().release(now);
             if lost > 0 {
-                log::error!("{}: {lost} bytes went with the pipe that was replaced", title::of(lane.name()));
+                log::error!("{}: lost {lost} bytes that were still in the replaced pipe", title::of(lane.name()));
             }
         }
         if let Some(until) = slot.leaving()

@@ -155,7 +155,7 @@ impl SyncQueue {
         let next = sealed.find(|(part, _)| done.as_ref().is_none_or(|done| *part > done));
         if let Some((part, _)) = next {
             if let Err(error) = sync_segment(&dir, part) {
-                log::error!("{error}; what it holds may be gone if the power goes");
+                log::error!("{error}; recent lines may be lost in a power failure");
             }
             self.note(name, |lane| lane.done = Some(part.clone()));
             if sealed.next().is_some() {
@@ -166,7 +166,7 @@ impl SyncQueue {
             && let Err(error) = sync_segment(&dir, active)
         {
             self.note(name, |lane| lane.is_distrusted = true);
-            log::error!("{error}; what it holds may be gone if the power goes, and the next part begins");
+            log::error!("{error}; recent lines may be lost in a power failure; starting the next part");
         }
         if let Err(error) = dir.sync() {
             log::error!("{error}");
@@ -219,7 +219,7 @@ impl Lane {
         let was_late = std::mem::replace(&mut self.is_late, late > span);
         match (was_late, self.is_late) {
             (false, true) => log::warn!(
-                "{}: the disk is too slow for `sync`: lines are durable {:.1} s after they came, not within {:.1} s",
+                "{}: the disk is too slow for `sync`: lines are durable {:.1} s after they arrive, not within {:.1} s",
                 title::of(name),
                 (span + late).as_secs_f64(),
                 (2 * span).as_secs_f64(),

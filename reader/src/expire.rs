@@ -126,7 +126,7 @@ impl Expirer {
         let note = || write_unlinked(dir, state.clone(), Some(now_ns));
         self.queue.while_orphan(name, note).unwrap_or(Ok(()))?;
         self.unlinked.remove(name);
-        log::warn!("{}: no link leads to this log any more; all of it is kept for a day", name.shown());
+        log::warn!("{}: no link leads to this log any more; keeping all of it for a day", name.shown());
         Ok(false)
     }
 
@@ -156,7 +156,7 @@ impl Expirer {
     /// All logs of one file system.
     fn free_disk(&mut self, stocks: &[Stock], lanes: &[OsString]) -> Result<()> {
         let dir = stocks[0].dir();
-        let space = dir.space().cannot("look at the free space of", dir.path())?;
+        let space = dir.space().cannot("read the free space of", dir.path())?;
         let floor = |stock: &Stock| stock.keep.free.at().unwrap_or(Floor::Bytes(0));
         let views: Vec<_> = stocks
             .iter()
@@ -189,7 +189,7 @@ impl Expirer {
         if !std::mem::replace(is_announced, true) {
             let (lane, since) = (lane.shown(), shown(*since_ns));
             log::warn!(
-                "{lane}: no link has led to this log since {since}; from now on its limits remove its oldest parts"
+                "{lane}: no link has led to this log since {since}; now removing its oldest parts by its limits"
             );
         }
     }
@@ -211,12 +211,12 @@ impl Expirer {
 
 /// Since when no link leads to a log; its state file stays as readable as it is.
 fn write_unlinked(dir: &Dir, state: State, unlinked_ns: Option<i64>) -> Result<()> {
-    let mode = dir.stat(STATE_FILE).cannot("look at", dir.path_of(STATE_FILE))?.st_mode & 0o777;
+    let mode = dir.stat(STATE_FILE).cannot("inspect", dir.path_of(STATE_FILE))?.st_mode & 0o777;
     State { unlinked_ns, ..state }.write(dir, FileMode { mode, group: None })
 }
 
 fn told(error: &Error) -> String {
-    format!("{error}; old parts stay there")
+    format!("{error}; keeping old parts there")
 }
 
 fn is_short(dir: &Dir, order: &Order) -> Option<bool> {

@@ -82,17 +82,17 @@ pub fn run(hook: &Hook, timeout: Duration, umask: u32, facts: &Facts) -> Result<
         .process_group(0)
         .spawn()
         .cannot("run hook", program)?;
-    let failed = |cause: String| Err(Error::because("hand over to hook", program, cause));
+    let failed = |cause: String| Err(Error::because("pass an archive to hook", program, cause));
     if !has_ended(&child, timeout) {
         end_group(&child);
         child.wait().cannot("wait for hook", program)?;
-        return failed(format!("it took longer than {} s and was ended", timeout.as_secs_f32()));
+        return failed(format!("it was ended because it took longer than {} s", timeout.as_secs_f32()));
     }
     let status = child.wait().cannot("wait for hook", program)?;
     match (status.code(), status.signal()) {
         (Some(0), _) => Ok(()),
-        (Some(code), _) => failed(format!("it exited with {code}")),
-        (None, signal) => failed(format!("signal {} ended it", signal.unwrap_or_default())),
+        (Some(code), _) => failed(format!("its exit code was {code}")),
+        (None, signal) => failed(format!("it was killed by signal {}", signal.unwrap_or_default())),
     }
 }
 

@@ -255,7 +255,7 @@ fn hand_over_next(root: &Dir, name: &OsStr, order: &Order, after: Option<&PartNa
             Ok(Outcome::Done)
         }
         Err(error) => {
-            log::error!("{}: {}: {error}; tried again later", title::of(name), part.file(PartKind::Archive));
+            log::error!("{}: {}: {error}; retrying later", title::of(name), part.file(PartKind::Archive));
             Ok(Outcome::Failed(part.clone()))
         }
     }

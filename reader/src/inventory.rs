@@ -69,7 +69,7 @@ impl Segment {
         let file_name = name.file(PartKind::Segment);
         let path = dir.path_of(&file_name);
         let file = dir.open_read(&file_name)?;
-        let metadata = file.metadata().cannot("look at", &path)?;
+        let metadata = file.metadata().cannot("inspect", &path)?;
         let bytes = metadata.len();
         let written_ns = disk::modified_ns(&metadata);
         // A part has no marks yet, or lost them: that costs resolution alone.
@@ -98,7 +98,7 @@ impl Segment {
             let wanted = usize::try_from(self.bytes - offset).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
             match self.file.read_at(&mut piece[..wanted], offset) {
                 // Somebody cut it.
-                Ok(0) => return Err(Error::because("read all of", &self.path, "it has become shorter")),
+                Ok(0) => return Err(Error::because("read all of", &self.path, "it became shorter while being read")),
                 Ok(bytes) => {
                     take(&piece[..bytes]);
                     offset += bytes as u64;
@@ -160,7 +160,7 @@ impl<'a> Inventory<'a> {
         let file_name = name.file(PartKind::Archive);
         let path = self.dir.path_of(&file_name);
         let file = self.dir.open_read(&file_name)?;
-        let bytes = file.metadata().cannot("look at", &path)?.len();
+        let bytes = file.metadata().cannot("inspect", &path)?.len();
         Ok(Content::Archive(Box::new(Archive::open(file, &path)?), bytes))
     }
 }

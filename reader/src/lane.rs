@@ -159,7 +159,7 @@ impl Lane {
         if self.told.is_none()
             && let Some(refusal) = log.refusal()
         {
-            log::error!("{refusal}; parts are named as before");
+            log::error!("{refusal}; keeping the previous names of parts");
         }
         self.log = Some(log);
         if news {
@@ -225,7 +225,7 @@ impl Lane {
 
     /// Takes one chunk, as much as waits and belongs to one part.
     pub fn turn(&mut self, tools: &mut Tools<'_>) -> std::result::Result<Turn, Halt> {
-        let (source, queued) = self.pipes.source().cannot("look into pipe", &self.name).map_err(Halt::Before)?;
+        let (source, queued) = self.pipes.source().cannot("inspect pipe", &self.name).map_err(Halt::Before)?;
         if queued == 0 {
             return Ok(Turn::default());
         }
@@ -295,7 +295,7 @@ impl Lane {
                 Verdict::Rotate => self.rotate(now_ns)?,
                 Verdict::Look => {
                     let fifo = self.pipes.at(source);
-                    let head = tools.glance.look(fifo, queued).cannot("look into pipe", &self.name)?;
+                    let head = tools.glance.look(fifo, queued).cannot("inspect pipe", &self.name)?;
                     if head.is_empty() {
                         // Somebody else took what was there.
                         return Ok(0);

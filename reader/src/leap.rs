@@ -80,7 +80,7 @@ impl ClockWatch {
         let read = root.open_read(CLOCK_FILE).map(|file| file.take(FILE_BYTES_MAX).read_to_string(&mut text).ok());
         let is_newer = text.strip_prefix(BEGIN).is_some_and(|version| !version.starts_with("1\n"));
         if is_newer {
-            log::warn!("{} is of a later version; this reader leaves it alone", root.path_of(CLOCK_FILE).shown());
+            log::warn!("{} has a later version; this reader ignores it", root.path_of(CLOCK_FILE).shown());
         }
         ClockWatch { known: read.ok().and_then(|_| text.parse().ok()).filter(|_| !is_newer), is_newer, written: None }
     }
@@ -92,7 +92,7 @@ impl ClockWatch {
         let (known, leap) = judge(self.known.as_ref(), look, &boot);
         if let Some(from_ns) = leap {
             log::warn!(
-                "the clock leapt from {} to {}; no part is removed by age before it has run on from there for an hour",
+                "the clock jumped from {} to {}; removing no part by age until it has run steadily for an hour",
                 shown(from_ns),
                 shown(look.wall_ns)
             );

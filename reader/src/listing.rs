@@ -169,7 +169,7 @@ pub fn has_reader(dir: &Dir) -> Result<bool> {
     if dir.stat(LOCK).is_err() {
         return Ok(false);
     }
-    disk::is_locked(&dir.open_read(LOCK)?).cannot("look at lock", dir.path_of(LOCK))
+    disk::is_locked(&dir.open_read(LOCK)?).cannot("inspect lock", dir.path_of(LOCK))
 }
 
 /// Name of an archive that is being written, where the file system has no files without a name.

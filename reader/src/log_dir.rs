@@ -157,7 +157,7 @@ impl LogDir {
     /// of others goes on from its end as it is; for one that was removed the next takes its place.
     pub fn look(&mut self, now_ns: i64) -> Result<Option<String>> {
         let path = self.dir.path_of(self.segment.name().file(PartKind::Segment));
-        let Some(meddling) = self.segment.look(&self.dir, self.mode).cannot("look at", &path)? else {
+        let Some(meddling) = self.segment.look(&self.dir, self.mode).cannot("inspect", &path)? else {
             return Ok(None);
         };
         let path = path.shown();
@@ -166,14 +166,14 @@ impl LogDir {
             Meddling::Cut { from } => {
                 let to = self.segment.len();
                 Some(format!(
-                    "{path} was truncated from {from} to {to} bytes while it was written; writing goes on there"
+                    "{path} was truncated from {from} to {to} bytes while being written; continuing at its new end"
                 ))
             }
             Meddling::Grown(_) if self.is_grown => None,
             Meddling::Grown(bytes) => {
                 self.is_grown = true;
                 Some(format!(
-                    "{path} got {bytes} bytes from another program while it was written; they stay in the log"
+                    "another program added {bytes} bytes to {path} while it was being written; they stay in the log"
                 ))
             }
         })
@@ -204,7 +204,7 @@ impl LogDir {
         self.segment = self.next_segment(now_ns, self.segment.is_open())?;
         self.is_grown = false;
         self.point_current();
-        Ok(format!("{} was {what} while it was written; {} goes on", path.shown(), self.segment.name()))
+        Ok(format!("{} was {what} while being written; continuing in {}", path.shown(), self.segment.name()))
     }
 
     fn next_segment(&self, now_ns: i64, open: bool) -> Result<Segment> {
@@ -246,8 +246,8 @@ fn list_pattern(dir: &Dir, listing: &mut Listing, filename: &Pattern, boot: &str
     if let Some((name, _)) = dir.entries()?.into_iter().find(|(name, is_file)| *is_file && foreign(name)) {
         let name = name.shown();
         return refuse(format!(
-            "{name} in it is not ours, but is named as filename = \"{filename}\" names parts; move such files \
-             elsewhere, or add the line `pattern {}` to {STATE_FILE} there if they are ours after all",
+            "{name} in it is not one of our parts, but its name fits filename = \"{filename}\"; move such files elsewhere, \
+             or if reader wrote them, add the line `pattern {}` to {STATE_FILE} there",
             filename.listed()
         ));
     }
@@ -262,7 +262,7 @@ fn list_pattern(dir: &Dir, listing: &mut Listing, filename: &Pattern, boot: &str
         state.patterns.retain(|pattern| files.iter().any(|file| pattern.gives(OsStr::new(file))));
     }
     if state.patterns.len() >= PATTERNS_MAX {
-        return refuse(format!("its parts are named by {PATTERNS_MAX} patterns already; that is the most"));
+        return refuse(format!("its parts already use {PATTERNS_MAX} patterns of names, the maximum"));
     }
     state.patterns.push(filename.clone());
     state.write(dir, mode)?;
@@ -309,7 +309,7 @@ fn cut_nuls(dir: &Dir, listing: &Listing, now_ns: i64) -> Result<()> {
         let cut = segment.cut_nuls().cannot("cut", dir.path_of(&file_name))?;
         if cut > 0 {
             let path = dir.path_of(&file_name);
-            log::warn!("{}: {cut} NUL bytes at its end were never written before the power went; cut", path.shown());
+            log::warn!("{}: removed {cut} NUL bytes at its end, left by a power failure", path.shown());
         }
     }
     Ok(())

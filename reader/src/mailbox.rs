@@ -103,9 +103,9 @@ impl fmt::Display for Unfit {
         match self {
             Unfit::Unfinished => f.write_str("it was never finished"),
             Unfit::Damaged => f.write_str("it is damaged"),
-            Unfit::Version(version) => write!(f, "it is of version {version}, this reader knows {VERSION}"),
+            Unfit::Version(version) => write!(f, "it has version {version}; this reader knows {VERSION}"),
             Unfit::OtherRoot => f.write_str("it belongs to another log root"),
-            Unfit::OtherBoot => f.write_str("it is of another boot"),
+            Unfit::OtherBoot => f.write_str("it is from another boot"),
         }
     }
 }
@@ -133,7 +133,7 @@ impl Mailbox {
             disk::allocate(file, FILE_BYTES as u64).map_err(|error| no_room(dir, &path, error))?;
             let mut mailbox = Mailbox { name: name.to_owned(), map: map(dir, &path, file)? };
             mailbox.map.populate(0..FILE_BYTES).map_err(|error| no_room(dir, &path, error))?;
-            mailbox.write_header(home).cannot("make mailbox", &path)?;
+            mailbox.write_header(home).cannot("create mailbox", &path)?;
             Ok(mailbox)
         })(&fresh);
         if made.is_err() {
@@ -384,10 +384,10 @@ fn no_room(dir: &Dir, path: &Path, error: io::Error) -> Error {
         _ => false,
     };
     if !is_no_room {
-        return Error::new("make mailbox", path, error);
+        return Error::new("create mailbox", path, error);
     }
     let free = free.map_or_else(|_| "?".to_owned(), |free| free.to_string());
-    Error::no_room("make mailbox", path, format!("a mailbox takes {FILE_BYTES} bytes, and {free} are free"))
+    Error::no_room("create mailbox", path, format!("a mailbox needs {FILE_BYTES} bytes, but only {free} are free"))
 }
 
 fn map(dir: &Dir, path: &Path, file: &File) -> Result<Mapping> {
@@ -396,7 +396,7 @@ fn map(dir: &Dir, path: &Path, file: &File) -> Result<Mapping> {
             Some(Errno::ENODEV | Errno::EINVAL | Errno::EACCES) => {
                 let magic = dir.file_system().unwrap_or(0);
                 let cause = format!(
-                    "its file system (type {magic:#x}) has no shared mappings; mailbox_dir can lead to another"
+                    "its file system (type {magic:#x}) has no shared mappings; set mailbox_dir to a directory on another one"
                 );
                 Error::because("map mailbox", path, cause)
             }

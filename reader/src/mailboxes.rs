@@ -44,7 +44,7 @@ impl Mailboxes {
         let is_new = names.is_empty() && !has_logs(mailboxes.shelf.root());
         for name in names {
             let Some(place) = mailboxes.shelf.place(&name)? else {
-                told(mailboxes.set_aside(&name, "it leads to a file that is not there"));
+                told(mailboxes.set_aside(&name, "its target does not exist"));
                 continue;
             };
             match Mailbox::open(&place.dir, &place.file, &name, &mailboxes.home)? {
@@ -67,7 +67,7 @@ impl Mailboxes {
             match self.shelf.make(&self.home) {
                 Ok(fresh) => self.ready.push(fresh),
                 Err(error) if error.is_no_room() && !is_new => {
-                    log::warn!("{error}; pipes are read when there is room for one");
+                    log::warn!("{error}; reading starts once there is room for it");
                     break;
                 }
                 Err(error) => return Err(error),

@@ -92,13 +92,13 @@ impl Runs {
             return;
         }
         let runs: Vec<String> =
-            self.first.iter().map(|run| format!("{} from byte {} on", run.end - run.start, run.start)).collect();
+            self.first.iter().map(|run| format!("{} from byte {}", run.end - run.start, run.start)).collect();
         let more = match self.count - self.first.len() as u64 {
             0 => String::new(),
             more => format!(", and {more} more runs"),
         };
         log::warn!(
-            "{}: {} NUL bytes within it stand where the power went before the disk had the data: {}{more}; they stay in the log",
+            "{}: {} NUL bytes stand for data that a power failure kept from the disk: {}{more}; they stay in the log",
             path.shown(),
             self.bytes,
             runs.join(", "),

@@ -21,16 +21,17 @@ use crate::listing::{CURRENT, Listing, STATE_FILE, THEIR_LOCK};
 pub fn refuse(dir: &Dir, listing: &Listing) -> Result<()> {
     let refuse = |cause: String| Err(Error::because("use log directory", dir.path(), cause));
     if listing.has_their_lock && is_locked(dir)? {
-        return refuse(format!(
-            "another logger is running there and holds its file {THEIR_LOCK}; stop that logger first"
-        ));
+        return refuse(format!("another logger is running there and has locked {THEIR_LOCK}; stop that logger first"));
     }
     if let Some(kind) = foreign_current(dir, &listing.state.patterns)? {
-        return refuse(format!("{CURRENT} in it is {kind}, not ours; to keep it, move it aside: {}", aside(dir)?));
+        return refuse(format!(
+            "{CURRENT} in it is {kind}, not one of our links; move it aside to keep it: {}",
+            aside(dir)?
+        ));
     }
     match listing.foreign_logs.first().filter(|_| !listing.has_state) {
         Some(name) => refuse(format!(
-            "{} in it is not ours; move such files elsewhere, or make an empty file {STATE_FILE} there to keep them",
+            "{} in it is not one of our files; move such files elsewhere, or create an empty file {STATE_FILE} there to keep them",
             name.shown()
         )),
         None => Ok(()),
@@ -48,12 +49,12 @@ fn foreign_current(dir: &Dir, patterns: &[Pattern]) -> Result<Option<&'static st
     match dir.read_link(CURRENT) {
         Err(Errno::ENOENT) => return Ok(None),
         Ok(target) if leads_to_segment(&target, patterns) => return Ok(None),
-        Ok(_) => return Ok(Some("a link that leads elsewhere")),
+        Ok(_) => return Ok(Some("a link to another place")),
         // Not a link.
         Err(Errno::EINVAL) => {}
-        Err(errno) => return Err(Error::new("look at", path, errno)),
+        Err(errno) => return Err(Error::new("inspect", path, errno)),
     }
-    let found = dir.stat(CURRENT).cannot("look at", path)?;
+    let found = dir.stat(CURRENT).cannot("inspect", path)?;
     let is = |kind| disk::is_kind(&found, kind);
     Ok(Some(if is(SFlag::S_IFREG) {
         "a regular file"
@@ -87,13 +88,13 @@ fn is_locked(dir: &Dir) -> Result<bool> {
         opened => opened?,
     };
     let path = dir.path_of(THEIR_LOCK);
-    if disk::is_locked(&file).cannot("look at lock", &path)? {
+    if disk::is_locked(&file).cannot("inspect lock", &path)? {
         return Ok(true);
     }
     // Nobody can be asked about this kind of lock: it is taken for an instant, shared.
     match file.try_lock_shared() {
         Ok(()) => Ok(false),
         Err(std::fs::TryLockError::WouldBlock) => Ok(true),
-        Err(std::fs::TryLockError::Error(error)) => Err(Error::new("look at lock", path, error)),
+        Err(std::fs::TryLockError::Error(error)) => Err(Error::new("inspect lock", path, error)),
     }
 }

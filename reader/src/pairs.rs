@@ -57,37 +57,35 @@ impl Pairs {
             (Compared::Same | Compared::Held, Origin::Ours | Origin::Unsure) => {
                 self.known.remove(&key);
                 remove_segment(dir, name)?;
-                log::info!("{}: removed, a kill or a power cut had left it; {archive} has all of it", path.shown());
+                log::info!("{}: removed, a leftover of a kill or power failure; {archive} is complete", path.shown());
             }
             (Compared::Same, Origin::Theirs) => {
                 say(format!(
-                    "{}: an unpacked copy of {archive}, left alone; remove it when it is of no use",
+                    "{}: an unpacked copy of {archive}; ignored, delete it once you no longer need it",
                     path.shown()
                 ));
             }
             (Compared::Other { is_longer: true }, Origin::Ours) => {
                 self.known.remove(&key);
-                set_aside(dir, &archive, "holds less than its segment, and something else; that is archived instead")?;
+                set_aside(dir, &archive, "is shorter than its part and differs from it", " and compressed again")?;
                 return Ok(true);
             }
             (Compared::Other { is_longer: false }, Origin::Ours) => {
                 self.known.remove(&key);
-                set_aside(dir, &segment, &format!("is not what {archive} holds, which is complete and counts"))?;
+                set_aside(dir, &segment, &format!("does not match {archive}, which is complete and in use"), "")?;
                 remove_marks(dir, name)?;
             }
-            (Compared::Held | Compared::Other { .. }, _) => say(format!(
-                "{}: not what {archive} holds, which is complete and counts; the file is left alone",
-                path.shown()
-            )),
+            (Compared::Held | Compared::Other { .. }, _) => {
+                say(format!("{}: differs from {archive}, which is complete and in use; ignored", path.shown()));
+            }
             // Asked again at the next look.
             (Compared::Written, _) => drop(self.known.remove(&key)),
-            (Compared::ArchiveHasMore, _) => say(format!(
-                "{}: {archive} is damaged, but holds more than this file; both are left alone",
-                path.shown()
-            )),
+            (Compared::ArchiveHasMore, _) => {
+                say(format!("{}: {archive} is damaged, but contains more than this file; keeping both", path.shown()));
+            }
             (Compared::SegmentHasMore, _) => {
                 self.known.remove(&key);
-                set_aside(dir, &archive, "is not the whole of its segment, which is archived again")?;
+                set_aside(dir, &archive, "does not match its part", " and compressed again")?;
                 return Ok(true);
             }
         }
@@ -113,7 +111,7 @@ impl Pairs {
 
 fn look(dir: &Dir, name: &PartName, kind: PartKind) -> Result<Look> {
     let file = name.file(kind);
-    let stat: FileStat = dir.stat(&file).cannot("look at", dir.path_of(&file))?;
+    let stat: FileStat = dir.stat(&file).cannot("inspect", dir.path_of(&file))?;
     Ok((stat.st_ino, stat.st_size, stat.st_mtime, stat.st_mtime_nsec))
 }
 
@@ -174,7 +172,7 @@ fn compare(dir: &Dir, name: &PartName) -> Result<Compared> {
     if disk::is_written(&segment) || disk::is_written(&archive_file) {
         return Ok(Compared::Written);
     }
-    let len = segment.metadata().cannot("look at", &segment_path)?.len();
+    let len = segment.metadata().cannot("inspect", &segment_path)?.len();
     let archive = Archive::open(archive_file, &path)?;
     let mut held = Matcher { segment: &segment, at: 0, len, is_same: true, is_held: true };
     let copied = archive.copy_to(&mut held).cannot("read", &path)?;
@@ -223,8 +221,8 @@ impl Write for Matcher<'_> {
     }
 }
 
-/// Puts a file out of the way, under a name that is free, and says why.
-fn set_aside(dir: &Dir, file: &str, why: &str) -> Result<()> {
+/// Puts a file out of the way, under a name that is free, and says why, and what happens then.
+fn set_aside(dir: &Dir, file: &str, why: &str, then: &str) -> Result<()> {
     let mut aside = format!("{file}.damaged");
     let mut number = 2;
     while dir.stat(&aside).is_ok() {
@@ -232,6 +230,6 @@ fn set_aside(dir: &Dir, file: &str, why: &str) -> Result<()> {
         number += 1;
     }
     dir.rename_new(file, &aside)?;
-    log::error!("{} {why}; set aside as {aside}", dir.path_of(file).shown());
+    log::error!("{} {why}; moved to {aside}{then}", dir.path_of(file).shown());
     Ok(())
 }

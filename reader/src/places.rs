@@ -172,7 +172,7 @@ impl Places {
             .collect();
         opened.retain(|(index, fifo)| {
             let Some(first) = held.get(&fifo.identity()) else { return true };
-            let cause = format!("{} has the same FIFO still", self.all[*first].entry.link.shown());
+            let cause = format!("{} still has the same FIFO", self.all[*first].entry.link.shown());
             let error = Error::because("drain", &self.all[*index].entry.link, cause);
             self.raise(*index, &error);
             false
@@ -206,7 +206,7 @@ impl Places {
         })?;
         let place = &mut self.all[index];
         if place.alarm.take().is_some() || held.is_some() {
-            log::info!("{}: takes the new FIFO", place.entry.name);
+            log::info!("{}: FIFO was replaced; now reading the new one", place.entry.name);
         }
         let Some(lane) = place.lane else { return Ok(Some(fifo)) };
         self.taken.retain(|identity, place| *place != index || *identity == fifo.identity());
@@ -249,7 +249,7 @@ impl Places {
             .models
             .settings_of(&place.entry)
             .or_else(|error| {
-                log::error!("{error}; {} is drained with built-in defaults", place.entry.name);
+                log::error!("{error}; using the built-in defaults for {}", place.entry.name);
                 Settings::from_policy(&Policy::default()).map(|settings| Arc::new(settings.harmless()))
             })
             .ok()?;
@@ -267,7 +267,7 @@ impl Places {
             // The policy in force stays.
             _ if !place.entry.sound => {}
             Ok(settings) => drain.change(lane, settings),
-            Err(error) => log::error!("{error}; the policy of {} stays as it was", place.entry.name),
+            Err(error) => log::error!("{error}; keeping the previous policy of {}", place.entry.name),
         }
     }
 }
@@ -284,7 +284,7 @@ impl Place {
         let Some(lane) = self.lane.filter(|_| is_other) else { return false };
         match models.settings_of(&self.entry) {
             Ok(settings) => drain.change(lane, settings),
-            Err(error) => log::error!("{error}; the policy of {} stays as it was", self.entry.name),
+            Err(error) => log::error!("{error}; keeping the previous policy of {}", self.entry.name),
         }
         true
     }

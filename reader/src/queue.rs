@@ -369,7 +369,7 @@ impl State {
             }
             Outcome::Tended { more } => {
                 if self.failed.remove(lane).is_some() {
-                    log::info!("{}: archived again", title::of(lane));
+                    log::info!("{}: archiving works again", title::of(lane));
                 }
                 if more {
                     self.due.put(lane, Instant::now());
@@ -386,7 +386,7 @@ impl State {
 
     fn fail(&mut self, lane: &OsStr, error: &Error) {
         let wait = self.failed.get(lane).map_or(RETRY_SPAN, |failure| (failure.wait * 2).min(RETRY_SPAN_MAX));
-        log::error!("{error}; the segment stays plain, next try in {} s", wait.as_secs());
+        log::error!("{error}; keeping the part uncompressed, retrying in {} s", wait.as_secs());
         let retry_at = Instant::now() + wait;
         self.failed.insert(lane.to_owned(), Failure { retry_at, wait });
         self.due.put(lane, retry_at);

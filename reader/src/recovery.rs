@@ -65,7 +65,7 @@ pub fn settle(mailbox: &mut Mailbox, log: &mut LogDir, fifo: Option<&Fifo>) -> R
     let n = match mailbox.phase() {
         Some(Phase::Full(n)) => n,
         Some(Phase::Armed) => {
-            let n = count_armed(mailbox, &record, fifo).cannot("look into the pipe of", log.dir().path())?;
+            let n = count_armed(mailbox, &record, fifo).cannot("inspect the pipe of", log.dir().path())?;
             if n == 0 {
                 mailbox.clear_all();
                 return Ok(Settled::Recovered(0));
@@ -101,21 +101,23 @@ fn put_again(mailbox: &Mailbox, record: &Record, n: usize, log: &mut LogDir) -> 
 fn misfit(log: &LogDir, record: &Record, chunk: &[u8]) -> Result<Option<String>> {
     let segment = log.segment();
     if segment.name().file(PartKind::Segment) != record.part {
-        return Ok(Some(format!("{} is not the segment that is written now", record.part)));
+        return Ok(Some(format!("{} is no longer the part being written", record.part)));
     }
     if segment.ino() != record.part_ino {
-        return Ok(Some(format!("{} is another file now", record.part)));
+        return Ok(Some(format!("{} was replaced by another file", record.part)));
     }
     // By its name, for somebody may have removed or truncated it while we have it open.
     match log.dir().stat(&record.part) {
-        Ok(stat) if stat.st_ino != record.part_ino => return Ok(Some(format!("{} is another file now", record.part))),
+        Ok(stat) if stat.st_ino != record.part_ino => {
+            return Ok(Some(format!("{} was replaced by another file", record.part)));
+        }
         Ok(stat) if (stat.st_size as u64) < segment.len() => return Ok(Some(format!("{} was truncated", record.part))),
         Ok(_) => {}
-        Err(Errno::ENOENT) => return Ok(Some(format!("{} is gone", record.part))),
-        Err(errno) => return Err(Error::new("look at", log.dir().path_of(&record.part), errno)),
+        Err(Errno::ENOENT) => return Ok(Some(format!("{} was removed", record.part))),
+        Err(errno) => return Err(Error::new("inspect", log.dir().path_of(&record.part), errno)),
     }
     let fits = segment.fits(record, chunk).cannot("read", log.dir().path_of(&record.part))?;
-    Ok((!fits).then(|| format!("{} does not end where it was written to", record.part)))
+    Ok((!fits).then(|| format!("{} does not end where reader stopped writing", record.part)))
 }
 
 /// How many bytes came into an ARMED mailbox.
@@ -133,11 +135,11 @@ fn count_armed(mailbox: &Mailbox, record: &Record, fifo: Option<&Fifo>) -> std::
     match beside {
         Beside::Nothing => {}
         Beside::Stopped(left) => {
-            log::warn!("{lane}: the last read was stopped after {n} bytes; {left} more were still in the pipe");
+            log::warn!("{lane}: the last read was interrupted after {n} bytes; {left} more were still in the pipe");
         }
         Beside::Taken(missing) => log::error!(
-            "{lane}: another program reads its pipe: of the {} bytes that the last read asked for {n} came, and {missing} \
-             bytes are in neither pipe nor log",
+            "{lane}: another program reads its pipe: the last read asked for {} bytes and got {n}; {missing} bytes are in \
+             neither pipe nor log",
             record.want
         ),
     }

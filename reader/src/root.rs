@@ -98,7 +98,7 @@ impl Root {
     /// Settles the chunk of a lane that we do not have: its link is gone. Its log directory tells enough.
     pub fn settle_without_lane(&self, mailbox: &mut Mailbox, record: &Record) -> Result<Settled> {
         if record.lane == SELF || self.dir.stat(&record.lane).is_err() {
-            return Ok(Settled::Misfit("its log directory is gone".to_owned()));
+            return Ok(Settled::Misfit("its log directory was removed".to_owned()));
         }
         let dir = self.lane_dir(&record.lane)?;
         let mode = FileMode { mode: 0o640, group: None };
@@ -111,7 +111,7 @@ impl Root {
 fn lock_own(dir: &Dir, name: &str, mode: u32) -> Result<Option<File>> {
     let path = dir.path_of(name);
     let file = dir.open_or_create(name, mode)?;
-    let metadata = file.metadata().cannot("look at", &path)?;
+    let metadata = file.metadata().cannot("inspect", &path)?;
     if !metadata.is_file() || metadata.uid() != Uid::effective().as_raw() {
         return Err(own::refusal(&path));
     }
@@ -132,7 +132,7 @@ fn replace_lock(dir: &Dir) -> Result<File> {
     let lock = dir.create(FRESH, FileMode { mode: 0o600, group: None })?;
     let path = dir.path_of(FRESH);
     if !disk::try_lock(&lock).cannot("lock", &path)? {
-        return Err(Error::because("lock", path, "somebody else did"));
+        return Err(Error::because("lock", path, "another process has locked it"));
     }
     lock.set_permissions(Permissions::from_mode(LOCK_MODE)).cannot("set the permissions of", &path)?;
     dir.rename_over(FRESH, LOCK)?;
@@ -140,7 +140,7 @@ fn replace_lock(dir: &Dir) -> Result<File> {
 }
 
 fn is_taken(path: &Path) -> Error {
-    Error::because("use", path, "another reader has it")
+    Error::because("use", path, "another reader is using it")
 }
 
 /// Refuses a directory that a reader of the other kind has.

@@ -28,7 +28,7 @@ const LISTEN_SPAN: Duration = Duration::from_secs(2);
 /// Gives the commands. The exit code.
 pub fn run(args: &RotateArgs) -> std::result::Result<u8, Stop> {
     if let Some(name) = args.names.iter().find(|name| !is_sayable(name)) {
-        return Err(Stop::Usage(format!("`{}` cannot be the name of a pipe", name.as_bytes().escape_ascii())));
+        return Err(Stop::Usage(format!("no pipe named `{}`", name.as_bytes().escape_ascii())));
     }
     let root = LogRoot::find(args.logs.as_deref()).map_err(|stop| hinted(stop, &args.names))?;
     rotate(&root.path, &args.names).map_err(|stop| hinted(root.explain(stop), &args.names))
@@ -48,7 +48,7 @@ fn rotate(path: &Path, names: &[OsString]) -> std::result::Result<u8, Stop> {
         return Err(Error::because("rotate logs in", path, sentence).into());
     }
     if answers.len() != lines.len() || answers.iter().any(|answer| answer != DONE) {
-        return Err(Error::because("rotate logs in", path, "the reader stopped before it was done").into());
+        return Err(Error::because("rotate logs in", path, "reader stopped before the rotation was done").into());
     }
     Ok(0)
 }
@@ -63,13 +63,15 @@ fn call(root: &Dir) -> Result<UnixStream> {
     // A link there could lead to anybody's socket.
     let found = root.stat(CONTROL).ok().filter(|stat| !disk::is_kind(stat, SFlag::S_IFSOCK));
     if found.is_some() {
-        return Err(Error::because("call the reader at", path, "not a socket"));
+        return Err(Error::because("connect to reader at", path, "not a socket"));
     }
     UnixStream::connect(short_path(root)).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            Error::because("rotate logs in", root.path(), "no reader runs on it")
+            let path = root.path();
+            let cause = "no reader is running on it; start it with its supervisor, or by hand: reader DIR --logs";
+            Error::because("rotate logs in", path, format!("{cause} {}", path.shown()))
         }
-        _ => Error::new("call the reader at", &path, error),
+        _ => Error::new("connect to reader at", &path, error),
     })
 }
 
@@ -89,7 +91,7 @@ fn refuse_unknown(root: &Dir, path: &Path, names: &[OsString]) -> std::result::R
 /// Sends the commands, and waits for a line for each.
 fn ask(mut stream: UnixStream, lines: &[u8]) -> io::Result<Vec<String>> {
     let late = |error: io::Error| match error.kind() {
-        io::ErrorKind::WouldBlock => io::Error::other("the reader does not answer"),
+        io::ErrorKind::WouldBlock => io::Error::other("reader does not answer"),
         _ => error,
     };
     stream.set_read_timeout(Some(LISTEN_SPAN))?;

@@ -55,7 +55,8 @@ pub fn run(args: &DaemonArgs) -> Result<u8, Stop> {
     let scan = scan(&dir)?;
     if args.dir.is_none() && scan.nothing_of_ours() {
         let us = called::short("reader", "");
-        return Err(Stop::Usage(format!("there are no pipes here; usage: {us} [DIR] --logs LOGS (see {us} --help)")));
+        let hint = format!("no pipes in the current directory; usage: {us} [DIR] --logs LOGS (see {us} --help)");
+        return Err(Stop::Usage(hint));
     }
     scan.log_findings();
     if args.check_config {
@@ -102,16 +103,16 @@ impl Daemon {
         // Files get exactly the mode that the policy says.
         let inherited = umask(Mode::empty());
         let descriptors = Descriptors::raise(RESERVE)?;
-        let poll = Poll::new().cannot("make", "the poll set")?;
+        let poll = Poll::new().cannot("create", "the poll set")?;
         let root = Root::open(logs)?;
         if nix::unistd::geteuid().is_root() {
-            log::warn!("running as root; an unprivileged user such as standpipe is enough");
+            log::warn!("running as root is unnecessary: run it as user `standpipe`");
         }
         let mut inbox = Inbox::new(logs, Role::Daemon)?;
         poll.registry().register(&mut inbox.source, SIGNALS, Interest::READABLE).cannot("watch", "signals")?;
         let shelf = Shelf::open(root.dir().try_clone()?, scan.mailbox_dir.as_deref())?;
         let (mailboxes, holding) = Mailboxes::take_up(shelf, root.home().clone())?;
-        let registry = poll.registry().try_clone().cannot("make", "the poll set")?;
+        let registry = poll.registry().try_clone().cannot("create", "the poll set")?;
         let for_logs = descriptors.beside(scan.entries.len());
         let control = Control::make(root.dir(), poll.registry(), CONTROL);
         let drain = Drain::new(root, registry, mailboxes, for_logs)?;
@@ -150,8 +151,8 @@ impl Daemon {
         let done = self.places.take(scan.entries, &mut self.drain, Instant::now());
         if done.0.starved > 0 {
             log::error!(
-                "{} of the pipes cannot be opened, for at most {} files may be open: raise that limit \
-                 (`ulimit -n`, LimitNOFILE=) and restart",
+                "cannot open {} of the pipes: at most {} files may be open; raise that limit (`ulimit -n`, \
+                 LimitNOFILE=) and restart",
                 done.0.starved,
                 self.descriptors.hard()
             );
@@ -222,7 +223,7 @@ impl Daemon {
                 Ask::Rotate => drop(self.drain.ask_rotation()),
                 Ask::Reread => {
                     if let Err(stop) = self.reread() {
-                        log::error!("{stop}; everything stays as it was");
+                        log::error!("{stop}; keeping the previous configuration");
                     }
                 }
                 Ask::Stop | Ask::EndWithInput => {}
@@ -248,11 +249,11 @@ impl Daemon {
     fn tell_kept(&self, scan: &Scan) {
         let Scan { logs: _, mailbox_dir, dir: _, entries: _, unlinked: _, findings: _, ours: _ } = scan;
         if self.logs_are_declared && declared(scan).as_ref() != Some(&self.logs) {
-            log::warn!("{} stays the log root until a restart", self.logs.shown());
+            log::warn!("{} remains the log root until reader restarts", self.logs.shown());
         }
         if *mailbox_dir != self.mailbox_dir {
             let place = self.mailbox_dir.as_ref().unwrap_or(&self.logs).shown();
-            log::warn!("mailbox_dir takes effect at the next start; until then mailboxes are in {place}");
+            log::warn!("mailbox_dir takes effect when reader restarts; until then mailboxes stay in {place}");
         }
     }
 

@@ -66,7 +66,7 @@ impl Segment {
     /// Makes a new, empty one. `open`: it continues a line of the part before it.
     pub fn create(dir: &Dir, name: PartName, mode: FileMode, open: bool) -> Result<Segment> {
         let file = dir.create(name.file(PartKind::Segment), mode)?;
-        let ino = file.metadata().cannot("look at", dir.path_of(name.file(PartKind::Segment)))?.ino();
+        let ino = file.metadata().cannot("inspect", dir.path_of(name.file(PartKind::Segment)))?.ino();
         let begun_ns = None;
         Ok(Segment { name, file, ino, len: 0, open, begun_ns, marks: None, opened_len: 0, reserved: 0 })
     }
@@ -75,7 +75,7 @@ impl Segment {
     pub fn resume(dir: &Dir, name: PartName, open_before: bool, now_ns: i64) -> Result<Segment> {
         let file_name = name.file(PartKind::Segment);
         let file = dir.open_write(&file_name)?;
-        let metadata = file.metadata().cannot("look at", dir.path_of(&file_name))?;
+        let metadata = file.metadata().cannot("inspect", dir.path_of(&file_name))?;
         let len = metadata.len();
         let open = if len == 0 {
             open_before
@@ -357,7 +357,7 @@ impl Marks {
         dir.require_own(name, marks::is_beginning)?;
         let file = if dir.stat(name).is_ok() { dir.open_write(name)? } else { dir.create(name, mode)? };
         let mut marks = Marks { file, count: 0, last_ns: 0, last_offset: None };
-        let bytes = marks.file.metadata().cannot("look at", dir.path_of(name))?.len();
+        let bytes = marks.file.metadata().cannot("inspect", dir.path_of(name))?.len();
         marks.count = bytes / MARK_BYTES as u64;
         let last = marks.last().cannot("read", dir.path_of(name))?;
         marks.note_last(last);

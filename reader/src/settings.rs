@@ -88,7 +88,11 @@ fn within_file_limit(size: Limit<u64>, file_bytes_max: Option<u64>) -> Limit<u64
 
 fn find_group(name: &str) -> Result<Gid> {
     let group = account::group(name).cannot("find group", name)?;
-    let group = group.ok_or_else(|| Error::because("find group", name, "there is none of that name"))?;
+    let group = group.ok_or_else(|| Error::because("find group", name, "no group of that name"))?;
     let is_ours = geteuid().is_root() || getegid() == group || getgroups().is_ok_and(|ours| ours.contains(&group));
-    if is_ours { Ok(group) } else { Err(Error::because("give files to group", name, "the reader is not in it")) }
+    if is_ours {
+        Ok(group)
+    } else {
+        Err(Error::because("give files to group", name, "the user of reader is not in it"))
+    }
 }

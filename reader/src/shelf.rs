@@ -27,7 +27,7 @@ const TARGET_PREFIX: &str = "standpipe-mailbox-";
 /// Start of the name of a link whose target is being made or removed.
 const UNFINISHED_PREFIX: &str = ".unfinished-mailbox-";
 
-const NOT_OURS: &str = "it is no regular file of ours with one name; move it elsewhere";
+const NOT_OURS: &str = "not a regular file owned by this user with a single link; move it elsewhere";
 
 /// The place of all mailboxes of a log root.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Shelf {
         }
         let name = format!("{NAME_PREFIX}{number}");
         let Some(dir) = &self.elsewhere else { return Mailbox::create(&self.root, &name, &name, home) };
-        let file = target_name().cannot("make mailbox in", dir.path())?;
+        let file = target_name().cannot("create mailbox in", dir.path())?;
         let unfinished = unfinished_name(&name);
         self.root.symlink(dir.path_of(&file).as_os_str(), &unfinished)?;
         let made = Mailbox::create(dir, &file, &name, home);
@@ -104,7 +104,7 @@ impl Shelf {
     pub fn place(&self, name: &str) -> Result<Option<Place>> {
         let Some(place) = place(&self.root, OsStr::new(name))? else { return Ok(None) };
         let path = place.dir.path_of(&place.file);
-        let found = place.dir.stat(&place.file).cannot("look at mailbox", &path)?;
+        let found = place.dir.stat(&place.file).cannot("inspect mailbox", &path)?;
         if disk::is_ours(&found) { Ok(Some(place)) } else { Err(Error::because("open mailbox", path, NOT_OURS)) }
     }
 
@@ -153,12 +153,12 @@ pub fn open_read(root: &Dir, name: &OsStr) -> Result<File> {
 
 fn place(root: &Dir, name: &OsStr) -> Result<Option<Place>> {
     let path = root.path_of(name);
-    let found = root.stat(name).cannot("look at mailbox", &path)?;
+    let found = root.stat(name).cannot("inspect mailbox", &path)?;
     if !disk::is_kind(&found, SFlag::S_IFLNK) {
         return Ok(Some(Place { dir: root.try_clone()?, file: name.into() }));
     }
     if !disk::is_trusted(&found) {
-        let cause = format!("it is a link that user {} made; only root or the reader may", found.st_uid);
+        let cause = format!("a link made by user {}; reader follows links of root and its own user only", found.st_uid);
         return Err(Error::because("open mailbox", path, cause));
     }
     let target = root.path().join(root.read_link(name).cannot("read link", &path)?);
@@ -169,7 +169,7 @@ fn place(root: &Dir, name: &OsStr) -> Result<Option<Place>> {
     };
     match dir.stat(file) {
         Err(Errno::ENOENT) => Ok(None),
-        Err(errno) => Err(Error::new("look at mailbox", target, errno)),
+        Err(errno) => Err(Error::new("inspect mailbox", target, errno)),
         Ok(stat) if disk::is_ours(&stat) => Ok(Some(Place { file: file.into(), dir })),
         Ok(_) => Err(Error::because("open mailbox", target, NOT_OURS)),
     }

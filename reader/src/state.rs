@@ -69,7 +69,7 @@ impl State {
         let text = String::from_utf8_lossy(&bytes);
         match version_of(&text) {
             Some(version) if version > VERSION => {
-                let cause = format!("{STATE_FILE} in it is of version {version}, this reader knows {VERSION}");
+                let cause = format!("{STATE_FILE} in it has version {version}; this reader knows {VERSION}");
                 Err(Error::because("use log directory", dir.path(), cause))
             }
             _ => Ok(State::parse(&text)),

@@ -45,9 +45,9 @@ const LAST_ARCHIVE_SPAN: Duration = Duration::from_secs(60);
 /// Runs until the end of input, TERM, or a second INT. The exit code.
 pub fn run(args: &StdinArgs) -> Result<u8, Stop> {
     logger::init();
-    let Some(input) = Fifo::inherited(io::stdin().as_fd()).cannot("look at", "standard input")? else {
+    let Some(input) = Fifo::inherited(io::stdin().as_fd()).cannot("inspect", "standard input")? else {
         let (us, log_dir) = (called::short("reader", "stdin"), args.log_dir.shown());
-        let hint = format!("standard input is no pipe; try: cat FILE | {us} {log_dir}");
+        let hint = format!("standard input is not a pipe; try: cat FILE | {us} {log_dir}");
         return Err(Stop::Usage(hint));
     };
     let policy = Policy::from_flags(&args.policy);
@@ -80,7 +80,7 @@ impl Service {
     fn start(args: &StdinArgs, input: Fifo, settings: Settings) -> Result<Service, Stop> {
         // Files get exactly the mode that the policy says.
         let inherited = umask(Mode::empty());
-        let poll = Poll::new().cannot("make", "the poll set")?;
+        let poll = Poll::new().cannot("create", "the poll set")?;
         let root = Root::open_log_dir(&args.log_dir)?;
         title::set_log_dir(&args.log_dir);
         let mut inbox = Inbox::new(&args.log_dir, Role::Filter { ignores_term: args.ignore_term })?;
@@ -91,7 +91,7 @@ impl Service {
         if input.capacity().is_ok_and(|capacity| capacity < DATA_BYTES) && is_privileged_for_pipes() {
             input.set_capacity(DATA_BYTES).ok();
         }
-        let registry = poll.registry().try_clone().cannot("make", "the poll set")?;
+        let registry = poll.registry().try_clone().cannot("create", "the poll set")?;
         let control = Control::make(root.dir(), poll.registry(), CONTROL);
         let mut drain = Drain::new(root, registry, mailboxes, LOG_DIR_DESCRIPTORS)?;
         let queue = ArchiveQueue::default();
@@ -145,7 +145,7 @@ impl Service {
             self.drain.ask_rotation();
         }
         if asked.contains(&Ask::EndWithInput) {
-            log::info!("interrupted; reading on until the input ends, or a second interrupt");
+            log::info!("interrupted; reading until the input ends, or a second interrupt");
         }
         asked.contains(&Ask::Stop)
     }
@@ -155,11 +155,14 @@ impl Service {
         self.drain.seal(LANE)?;
         let deadline = Instant::now() + LAST_ARCHIVE_SPAN;
         if !self.queue.wait_idle(LAST_ARCHIVE_SPAN) {
-            log::error!("{}: the last segment stays plain, its archive is not ready", args.log_dir.shown());
+            log::error!("{}: the last part stays uncompressed, because its archive is not ready", args.log_dir.shown());
             return Ok(EXIT_IO);
         }
         if !self.queue.hooks().wait_idle(deadline.saturating_duration_since(Instant::now())) {
-            log::error!("{}: the hook has not had all archives; it gets them at the next start", args.log_dir.shown());
+            log::error!(
+                "{}: the hook has not processed all archives; it gets the rest at the next start",
+                args.log_dir.shown()
+            );
             return Ok(EXIT_IO);
         }
         Ok(0)

@@ -134,12 +134,14 @@ impl Drain {
         slot.lane.queue().forget(slot.lane.name());
         let name = slot.lane.name().shown();
         match slot.lane.pipes().queued() {
-            0 => log::info!("{name}: is drained no more, its link is gone"),
-            left if slot.leaving().is_some() => log::error!("{name}: its link is gone, and {left} bytes with its pipe"),
-            _ => log::info!("{name}: its pipe is that of another link now"),
+            0 => log::info!("{name}: link removed; stopped reading it"),
+            left if slot.leaving().is_some() => {
+                log::error!("{name}: link removed; lost {left} bytes that were still in its pipe");
+            }
+            _ => log::info!("{name}: its FIFO is now used by another link"),
         }
         if slot.lane.holds_chunk() {
-            log::error!("{name}: its last bytes could not be written and wait for the next start");
+            log::error!("{name}: its last bytes could not be written; they will be at the next start");
         }
     }
 
@@ -162,7 +164,7 @@ impl Drain {
             Err(error) => {
                 match index {
                     Some(index) => self.fall_sick(index, &error, Some(mailbox)),
-                    None => log::error!("{error}; {} waits for the next start", mailbox.name()),
+                    None => log::error!("{error}; trying {} again at the next start", mailbox.name()),
                 }
                 0
             }

@@ -90,7 +90,7 @@ impl Rows {
         let step = step.unwrap_or_else(|| Step::fitting(span));
         if span / step.0 >= ROWS_MAX as i64 {
             return Err(format!(
-                "--interval gives {} intervals, more than {ROWS_MAX}: choose a longer one, or less time by --since",
+                "--interval gives {} intervals, more than {ROWS_MAX}: choose a longer interval, or a later --since",
                 span / step.0 + 1
             ));
         }

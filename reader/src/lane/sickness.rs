@@ -51,7 +51,7 @@ impl Lane {
     pub fn fall_sick(&mut self, error: &Error, holding: Option<Mailbox>, now: Instant) {
         let before = self.sick.take();
         if before.is_none() {
-            log::error!("{error}; {} is not read until this is mended", title::of(&self.name));
+            log::error!("{error}; not reading {} until this is fixed", title::of(&self.name));
         }
         let mut wait = before.as_ref().map_or(RETRY_SPAN, |sick| (sick.wait * 2).min(RETRY_SPAN_MAX));
         if error.is_no_room() {
@@ -91,7 +91,7 @@ impl Lane {
     pub fn be_well(&mut self) {
         if self.sick.take().is_some() {
             self.gauge.well();
-            log::info!("{}: is read again", title::of(&self.name));
+            log::info!("{}: recovered; reading again", title::of(&self.name));
         }
     }
 

@@ -161,11 +161,11 @@ fn refuse_other_meanings(args: &LogsArgs) -> Result<(), Stop> {
         return Err(usage("-b: logs are not kept by boot; choose by time, as in --since today"));
     }
     if args.dmesg {
-        return Err(usage("-k: kernel messages are in no pipe; use journalctl -k"));
+        return Err(usage("-k: no pipe has kernel messages; use journalctl -k"));
     }
     let is_cursor = |what: &PathBuf| what.to_str().is_some_and(|what| what.starts_with("s="));
     if args.count && args.what.iter().any(is_cursor) {
-        return Err(usage("-c counts lines; to continue behind a cursor use --after-cursor or --cursor-file"));
+        return Err(usage("-c counts lines; to continue after a cursor use --after-cursor or --cursor-file"));
     }
     Ok(())
 }
@@ -251,5 +251,5 @@ fn which(args: &LogsArgs, has_start: bool) -> Result<Which, Stop> {
 
 /// Whether a name that no pipe has was meant for `-t` of journalctl.
 pub fn hint_for_names(args: &LogsArgs) -> Option<&'static str> {
-    args.timestamps.then_some("-t shows times, as for docker; a pipe is chosen by its name alone, or by -u NAME")
+    args.timestamps.then_some("-t shows times, as in docker; select a pipe by NAME or -u NAME")
 }

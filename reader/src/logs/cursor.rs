@@ -48,7 +48,7 @@ impl Cursor {
             serde_json::from_str(text.trim()).map_err(|_| "not a cursor that --show-cursor printed".to_owned())?;
         match cursor.standpipe_cursor {
             VERSION => Ok(cursor),
-            other => Err(format!("a cursor of version {other}, and this reader knows {VERSION}")),
+            other => Err(format!("a cursor of version {other}; this reader knows {VERSION}")),
         }
     }
 

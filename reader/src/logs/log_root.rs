@@ -42,7 +42,7 @@ impl LogRoot {
         let path = PathBuf::from(FALLBACK);
         if fs::symlink_metadata(&path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
             return Err(Stop::Io(format!(
-                "there is no log root {FALLBACK} (the default): give one with --logs or {VARIABLE}, or as `logs` in \
+                "no log root {FALLBACK} (the default): give one with --logs or {VARIABLE}, or as `logs` in \
                  {DEFAULTS} of the pipes directory that STANDPIPE_DIR names"
             )));
         }

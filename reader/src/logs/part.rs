@@ -134,7 +134,7 @@ impl Part {
 
     /// An open segment, from `from` on.
     pub fn of_segment(name: &PartName, path: PathBuf, file: File, marks: Option<File>, from: u64) -> Result<Part> {
-        let metadata = file.metadata().cannot("look at", &path)?;
+        let metadata = file.metadata().cannot("inspect", &path)?;
         let birth_ns = name.birth_ns();
         let last_ns = crate::disk::modified_ns(&metadata).max(birth_ns);
         let mut blocks = cut(&file, from, metadata.len()).cannot("read", &path)?;

@@ -80,7 +80,7 @@ impl Patterns {
             inverted: asked.inverted,
         };
         if patterns.inverted && patterns.any.is_none() && patterns.all.is_empty() {
-            return Err("-v needs a pattern to turn round: give one with -g".to_owned());
+            return Err("-v needs a pattern to invert: give one with -g".to_owned());
         }
         let is_empty = patterns.any.is_none() && patterns.all.is_empty() && patterns.none.is_none();
         Ok((!is_empty).then_some(patterns))
@@ -217,7 +217,7 @@ fn compile(patterns: &[OsString], style: Style) -> Result<Regex, String> {
         if error.size_limit().is_some() {
             format!("the pattern {shown} is too large when compiled: use fewer or smaller repetitions")
         } else {
-            format!("cannot use the pattern {shown}: {error}")
+            format!("cannot use pattern {shown}: {error}")
         }
     })
 }

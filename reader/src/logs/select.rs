@@ -80,8 +80,7 @@ impl Selection {
         let before = self.dirs.len() + self.closed.len();
         self.add_all(path, |_| true)?;
         if self.dirs.len() + self.closed.len() == before && dir.stat(LOCK).is_err() {
-            let sentence =
-                format!("{} is neither a log directory nor a log root: no log was found there", path.shown());
+            let sentence = format!("{}: no log and no log directory of reader found there", path.shown());
             return Err(Stop::Usage(sentence));
         }
         Ok(())
@@ -107,7 +106,7 @@ impl Selection {
         }
         if self.dirs.len() + self.closed.len() == before {
             return Err(Stop::Usage(format!(
-                "{} has no logs of {}; there are: {}",
+                "{} has no log named {}; there are: {}",
                 root.shown(),
                 name.shown(),
                 offered(&known_names(root)?)

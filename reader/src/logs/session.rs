@@ -444,9 +444,9 @@ fn resume(log: &Log, at: &Place) -> Result<Option<Position>> {
     }
     let next = place.as_ref().map_or(0, |place| log.number_of(&place.part));
     let goes_on = if next < log.parts() {
-        format!("continuing with {}, the oldest that is left", log.name_of(next))
+        format!("continuing with {}, the oldest part left", log.name_of(next))
     } else {
-        "nothing behind it is there".to_owned()
+        "no later part is left".to_owned()
     };
     let (name, part) = (log.name(), &at.part);
     standard::warning(format_args!("{name}: the part of the cursor, {part}, was removed; {goes_on}"));

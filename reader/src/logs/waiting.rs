@@ -21,11 +21,11 @@ pub fn sentence(dir: &Dir) -> Option<String> {
     let bytes = own.bytes + above.bytes;
     if bytes > 0 {
         words.push(format!(
-            "{bytes} bytes more wait in the mailbox of a reader that died; they come into the log when it starts again"
+            "{bytes} more bytes are in the mailbox of a reader that died; they reach the log when it starts again"
         ));
     }
     for name in own.salvaged.iter().chain(&above.salvaged) {
-        words.push(format!("{name} holds bytes that did not fit into the log"));
+        words.push(format!("{name} contains bytes that did not fit into the log"));
     }
     (!words.is_empty()).then(|| format!("{}: {}", lane.shown(), words.join("; ")))
 }

@@ -99,7 +99,7 @@ fn since_epoch(text: &str) -> Result<Option<Timestamp>, String> {
     };
     let ns = number.whole.map(|whole| i128::from(whole) * i128::from(SECOND_NS) + number.fraction_of(SECOND_NS));
     let time = ns.and_then(|ns| Timestamp::from_nanosecond(if is_negative { -ns } else { ns }).ok());
-    time.ok_or_else(|| "so many seconds since 1970 lie beyond the year 9999".to_owned()).map(Some)
+    time.ok_or_else(|| "that many seconds since 1970 is beyond the year 9999".to_owned()).map(Some)
 }
 
 /// A decimal number without sign.

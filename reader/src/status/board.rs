@@ -59,7 +59,7 @@ impl Board {
     pub fn make(dir: &Dir) -> Board {
         let kept = dir.try_clone().and_then(Kept::make);
         if let Err(error) = &kept {
-            log::warn!("{error}; {} will know nothing of this reader", called::short("reader", "status"));
+            log::warn!("{error}; `{}` cannot show this reader", called::short("reader", "status"));
             // One of the reader before us would be taken for that of this one.
             dir.remove_own(STATUS, format::is_beginning).ok();
         }
@@ -70,7 +70,7 @@ impl Board {
     pub fn slot(&mut self, name: &OsStr) -> Gauge {
         let Some(kept) = &mut self.kept else { return Gauge::default() };
         kept.slot(name).unwrap_or_else(|error| {
-            log::warn!("{error}; {} will know nothing of {}", called::short("reader", "status"), name.shown());
+            log::warn!("{error}; `{}` cannot show {}", called::short("reader", "status"), name.shown());
             Gauge::default()
         })
     }
@@ -92,7 +92,7 @@ impl Kept {
         let path = dir.path_of(STATUS);
         // A help on btrfs only, where a full disk could make a store fail after all.
         sys::set_no_copy_on_write(&file).ok();
-        let sheet = map(&file, 0, STEP_MIN).cannot("make", &path)?;
+        let sheet = map(&file, 0, STEP_MIN).cannot("create", &path)?;
         for (at, word) in [
             (0, format::MAGIC),
             (format::VERSION_AT, format::VERSION),
@@ -134,7 +134,7 @@ impl Kept {
             let path = self.dir.path_of(STATUS);
             let slots = self.slots + self.slots.clamp(STEP_MIN, STEP_MAX);
             if slots > SLOTS_MAX {
-                return Err(Error::because("grow", path, format!("it has {} slots already", self.slots)));
+                return Err(Error::because("grow", path, format!("all of its {} slots are in use", self.slots)));
             }
             self.sheet = map(&self.file, self.slots, slots).cannot("grow", path)?;
             self.sheet.words.store(format::SLOTS_AT, slots as u64);

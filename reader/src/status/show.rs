@@ -58,7 +58,7 @@ fn split(args: &StatusArgs) -> Result<(LogRoot, Vec<OsString>), Stop> {
     match paths[..] {
         [] => Ok((LogRoot::find(args.logs.as_deref())?, names)),
         [root] => Ok((LogRoot::find(Some(root))?, names)),
-        _ => Err(Stop::Usage("one log root at a time".to_owned())),
+        _ => Err(Stop::Usage("give exactly one log root".to_owned())),
     }
 }
 
@@ -76,7 +76,7 @@ fn pick(snapshot: &mut Snapshot, root: &Path, names: &[OsString]) -> Result<(), 
 
 /// The sentence on a name that is no lane's.
 pub fn unknown_name(root: &Path, name: &OsStr, known: &[String]) -> String {
-    format!("the reader of {} drains no pipe {}; there are: {}", root.shown(), name.shown(), offered(known))
+    format!("no pipe named `{}` in {}; there are: {}", name.shown(), root.shown(), offered(known))
 }
 
 /// Something to be said under the table.
@@ -114,10 +114,10 @@ impl Report<'_> {
         let (pid, since) = (number(self.snapshot.pid), self.age(self.snapshot.start_ns));
         match self.snapshot.running {
             Some(true) => {
-                format!("{root}: reader {pid} has been running for {since}; BYTES and LINES came in since then")
+                format!("{root}: reader {pid} has been running for {since}; BYTES and LINES count from its start")
             }
             Some(false) => format!("{root}: no reader is running; the last one, {pid}, started {since} ago"),
-            None => format!("{root}: reader {pid} started {since} ago; whether it is running cannot be seen"),
+            None => format!("{root}: reader {pid} started {since} ago; cannot see whether it is still running"),
         }
     }
 
@@ -147,17 +147,20 @@ impl Report<'_> {
         let mut findings = Vec::new();
         let mut say = |is_trouble, sentence| findings.push(Finding { sentence, is_trouble });
         if self.snapshot.running == Some(false) {
-            say(true, format!("no reader runs on {}: what servers write waits in their pipes", self.root.shown()));
+            say(
+                true,
+                format!(
+                    "no reader is running on {}: servers can write until their pipes are full, then they wait",
+                    self.root.shown()
+                ),
+            );
         }
         for lane in &self.snapshot.lanes {
             let (slot, name) = (&lane.slot, shown_name(lane, self.root));
             let runs = self.snapshot.running != Some(false);
             let error = text(slot.error.as_deref());
             if slot.state == SICK && runs {
-                say(
-                    true,
-                    format!("{name} is not read since {}: {error}; {}", self.age(slot.error_ns), self.retry(slot)),
-                );
+                say(true, format!("{name}: not read for {}: {error}; {}", self.age(slot.error_ns), self.retry(slot)));
             } else if slot.error_ns != 0 {
                 say(false, format!("{name}: the last error, {} ago: {error}", self.age(slot.error_ns)));
             }
@@ -165,26 +168,31 @@ impl Report<'_> {
                 let is_trouble = self.span_ns(slot.blocked_ns).is_some_and(|span| span >= slot.warn_after_ns);
                 let (queued, capacity) = (number(slot.queued), number(slot.capacity));
                 let since = self.age(slot.blocked_ns);
-                let fill = format!("{queued} of {capacity} bytes wait in it");
-                say(is_trouble, format!("{name}: the pipe has been full or nearly full for {since}, {fill}"));
+                let fill = format!("{queued} of {capacity} bytes are waiting in it");
+                say(is_trouble, format!("{name}: the pipe has been full or nearly full for {since}; {fill}"));
             }
             for path in &lane.damaged {
                 say(
                     true,
-                    format!("{path} was set aside: another file of that part counts; delete it once it is of no use"),
+                    format!(
+                        "{path} was set aside: another file of that part is in use; delete it once you no longer need it"
+                    ),
                 );
             }
         }
         for path in &self.snapshot.salvaged {
-            say(true, format!("{path} holds bytes that did not fit into the log; remove it when they are of no use"));
+            say(
+                true,
+                format!("{path} contains bytes that did not fit into the log; delete it once you no longer need it"),
+            );
         }
         findings
     }
 
     fn retry(&self, slot: &Slot) -> String {
         match i64::try_from(slot.retry_ns).ok().and_then(|at| u64::try_from(at.checked_sub(self.now_ns)?).ok()) {
-            Some(left) => format!("tried again in {}", span(left)),
-            None => "tried again now".to_owned(),
+            Some(left) => format!("retrying in {}", span(left)),
+            None => "retrying now".to_owned(),
         }
     }
 

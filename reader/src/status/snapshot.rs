@@ -93,11 +93,11 @@ fn read(root: &Dir) -> Result<format::Content> {
     let path = root.path_of(STATUS);
     match root.stat(STATUS) {
         Err(nix::errno::Errno::ENOENT) => {
-            let cause = format!("{} has none: it is no log root, or no reader ran there yet", root.path().shown());
+            let cause = format!("{} has none: not a log root, or no reader has run there yet", root.path().shown());
             return Err(Error::because("read", path, cause));
         }
         Ok(stat) if !disk::is_kind(&stat, SFlag::S_IFREG) => {
-            return Err(Error::because("read", path, "it is not a regular file"));
+            return Err(Error::because("read", path, "not a regular file"));
         }
         _ => {}
     }
@@ -108,7 +108,7 @@ fn read(root: &Dir) -> Result<format::Content> {
         let cause = match unreadable {
             Unreadable::Damaged => "it is damaged".to_owned(),
             Unreadable::Version(version) => {
-                format!("it is of version {version}, this program knows {}", format::VERSION)
+                format!("it has version {version}; this program knows {}", format::VERSION)
             }
         };
         Error::because("read", path, cause)

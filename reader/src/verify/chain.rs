@@ -31,19 +31,19 @@ fn between(before: &Edges, this: &Edges) -> Option<(Kind, &'static str)> {
         (Some(true), Some(false)) => {
             return Some((
                 Kind::Gap,
-                "the part before it ends inside a line that does not go on here: bytes are missing",
+                "the previous part ends inside a line that does not continue here: bytes are missing",
             ));
         }
         (Some(false), Some(true)) => {
             return Some((
                 Kind::Gap,
-                "it begins inside a line whose beginning is not in the part before it: bytes are missing",
+                "it begins inside a line whose beginning is not in the previous part: bytes are missing",
             ));
         }
         _ => {}
     }
     let is_earlier = this.span.zip(before.span).is_some_and(|(this, before)| this.1 < before.0);
-    let text = "its lines arrived before those of the part before it: a file was renamed, or the clock was set back";
+    let text = "its lines arrived before those of the previous part: a file was renamed, or the clock was set back";
     is_earlier.then_some((Kind::Order, text))
 }
 

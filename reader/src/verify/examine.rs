@@ -209,7 +209,7 @@ impl Examined {
                     differs = differs || beside.is_some_and(|beside| beside.differs(frame.raw_offset, raw));
                     if let Some(said) = index.ok().and_then(|index| disagreement(index, number, frame.raw_offset, raw))
                     {
-                        let text = format!("its index says of frame {number} {said}");
+                        let text = format!("its index contradicts frame {number}: {said}");
                         self.add(Kind::Content, Some(frame.raw_offset), text);
                     }
                 }
@@ -222,10 +222,15 @@ impl Examined {
         }
         self.findings.extend(damaged.gaps.iter().map(|gap| Finding::of_gap(&self.path, gap)));
         if unchecked > 0 {
-            self.add(Kind::Checksum, None, format!("{unchecked} frames have no checksum: damage in them goes unseen"));
+            self.add(
+                Kind::Checksum,
+                None,
+                format!("{unchecked} frames have no checksum: damage in them cannot be detected"),
+            );
         }
         if let Some(beside) = beside.filter(|beside| differs || beside.is_longer(archive.raw_bytes())) {
-            let text = format!("it has bytes that its archive, which counts, has not: {}", self.path.shown());
+            let text =
+                format!("it has bytes that are missing from its archive, which is in use: {}", self.path.shown());
             self.findings.push(Finding::of(Kind::Segment, &beside.path, None, text));
         }
         if let Ok(index) = index {
@@ -242,7 +247,7 @@ impl Examined {
 fn broken_beside(dir: &Dir, file_name: &str) -> Option<Finding> {
     let path = dir.path_of(file_name);
     let fault = Archive::open(dir.open_read(file_name).ok()?, &path).ok()?.complete().err()?;
-    Some(Finding::of(kind_of(fault), &path, None, format!("{fault}; its segment is still there, and counts")))
+    Some(Finding::of(kind_of(fault), &path, None, format!("{fault}; its segment is still there and is used instead")))
 }
 
 fn kind_of(fault: TableFault) -> Kind {
@@ -254,22 +259,22 @@ fn disagreement(index: &Index, number: usize, offset: u64, raw: &[u8]) -> Option
     let said = &index.frames[number];
     let lines = memchr::memchr_iter(b'\n', raw).count() as u64;
     if u64::from(said.lines) != lines {
-        return Some(format!("that it has {} lines; it has {lines}", said.lines));
+        return Some(format!("{} lines in the index, {lines} in the frame", said.lines));
     }
     let ends_inside = raw.last() != Some(&b'\n');
     if said.ends_inside != ends_inside {
         let is = |inside| if inside { "inside a line" } else { "with a line" };
-        return Some(format!("that it ends {}; it ends {}", is(said.ends_inside), is(ends_inside)));
+        return Some(format!("the index says it ends {}, but it ends {}", is(said.ends_inside), is(ends_inside)));
     }
     let begins_inside = number.checked_sub(1).map_or(index.begins_inside, |before| index.frames[before].ends_inside);
     if said.begins_inside != begins_inside {
-        return Some("that it begins otherwise than the one before it ends".to_owned());
+        return Some("it begins differently from how the previous frame ends".to_owned());
     }
     let times = Times::between(&index.marks, offset, offset + raw.len() as u64);
     let FrameIndex { first_ns, lowest_ns, highest_ns, goes_back, .. } = *said;
     let said = Times { first: first_ns, lowest: lowest_ns, highest: highest_ns, goes_back };
     let differs = times.is_some_and(|times| times != said);
-    differs.then(|| "other arrival times than its marks".to_owned())
+    differs.then(|| "its arrival times differ from those of its marks".to_owned())
 }
 
 /// The segment beside a complete archive, which the reader has not removed yet, or somebody unpacked.

@@ -130,7 +130,7 @@ fn r3_the_end_of_input_waits_for_an_archiver_that_failed_before() {
         writer.write_all(b"first\n").unwrap();
         until("it is stored", || stream_of(&log_dir) == b"first\n");
         reader.signal(Signal::SIGALRM);
-        reader.wait_line("the segment stays plain");
+        reader.wait_line("keeping the part uncompressed");
         writer.write_all(b"last\n").unwrap();
         drop(writer);
         assert_eq!(reader.wait_exit(), 0, "{}", reader.stderr());
@@ -254,13 +254,13 @@ fn r10_a_second_reader_is_refused_and_reads_nothing() {
     other.write(b"not to be read\n");
     let refused = Launch::new("reader").arg(other.scratch.pipes()).arg("--logs").arg(stand.scratch.logs()).run();
     assert_eq!(refused.code, 3);
-    assert!(refused.stderr.contains("another reader has it"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("another reader is using it"), "{}", refused.stderr);
     assert_eq!(queued(&other.pipe), 15);
     let (input, mut writer) = std::io::pipe().unwrap();
     writer.write_all(b"not to be read\n").unwrap();
     let refused = stdin_reader(&stand.log_dir()).stdin(input.try_clone().unwrap()).run();
     assert_eq!(refused.code, 3);
-    assert!(refused.stderr.contains("another reader has it"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("another reader is using it"), "{}", refused.stderr);
     assert_eq!(standpipe_common::sys::bytes_queued(&input).unwrap(), 15);
     stand.write(b"two\n");
     stand.wait_stored(b"one\ntwo\n");
@@ -273,7 +273,7 @@ fn r10_a_log_directory_that_a_reader_of_standard_input_has_is_left_to_it() {
     let mut first = stdin_reader(&stand.log_dir()).stdin(input).start();
     let (_, other) = add_pipe(&stand.scratch, "other");
     let reader = stand.reader().start();
-    reader.wait_line("another reader has it");
+    reader.wait_line("another reader is using it");
     stand.write(b"waits\n");
     write_all(&other, b"goes on\n");
     wait_stored(&stand.scratch.logs().join("other"), b"goes on\n");
@@ -282,7 +282,7 @@ fn r10_a_log_directory_that_a_reader_of_standard_input_has_is_left_to_it() {
     drop(writer);
     assert_eq!(first.wait_exit(), 0, "{}", first.stderr());
     stand.wait_stored(b"input\nwaits\n");
-    reader.wait_line("app: is read again");
+    reader.wait_line("app: recovered; reading again");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use standpipe_tests::stored::{parts, stream_of};
 use crate::support_a::{Clock, Stand, name, names, raw};
 
 const WEEK: &str = "keep_size = \"off\"\nkeep_free = \"off\"\nkeep_age = \"7d\"\n";
-const LEAPT: &str = "the clock leapt from ";
+const LEAPT: &str = "the clock jumped from ";
 
 /// Writes a line, rotates and waits for the archive.
 fn rotate(stand: &Stand, reader: &Daemon, line: &str) {

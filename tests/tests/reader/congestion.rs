@@ -45,7 +45,7 @@ fn r45_a_pipe_that_stays_full_is_said_once_and_so_is_the_end_of_it() {
             done.store(true, Ordering::Relaxed);
             assert!(output.code == 1 && text.contains("blocked ") && text.contains(WARNING), "{text}");
         });
-        reader.wait_line("app: the pipe has room again, after");
+        reader.wait_line("app: the pipe has room again after");
         assert_eq!(reader.lines_with(WARNING).len(), 1, "{}", reader.stderr());
         bench.faults("");
         until("all is well", || status(&bench).0.code == 0);
@@ -66,19 +66,19 @@ fn r45_a_sick_lane_is_looked_at_too_and_fill_can_be_off() {
         for pipe in &pipes {
             put(pipe, b"first\n");
         }
-        reader.wait_lines("is not read until this is mended", 2);
+        reader.wait_lines("until this is fixed", 2);
         for pipe in &pipes {
             for _ in 0..13 {
                 put(pipe, &[b'y'; 4096]);
             }
         }
         let line = reader.wait_line(WARNING);
-        assert!(line.contains("on: the pipe") && line.contains("53248 of 65536 bytes wait in it"), "{line}");
+        assert!(line.contains("on: the pipe") && line.contains("53248 of 65536 bytes are waiting in it"), "{line}");
         let (output, text) = status(&bench);
         assert!(output.code == 1 && text.contains(&format!("on: {WARNING}")), "{text}");
         assert!(!text.contains(&format!("off: {WARNING}")), "{text}");
         bench.faults("");
-        reader.wait_line("on: the pipe has room again, after");
+        reader.wait_line("on: the pipe has room again after");
         assert_eq!(reader.lines_with(WARNING).len(), 1, "{}", reader.stderr());
         stop(reader);
     });
@@ -96,7 +96,7 @@ fn no_warning_where_it_is_off() {
         for pipe in &pipes {
             put(pipe, b"first\n");
         }
-        reader.wait_lines("is not read until this is mended", 2);
+        reader.wait_lines("until this is fixed", 2);
         for mut pipe in &pipes {
             while pipe.write(&[b'y'; 4096]).is_ok() {}
         }

@@ -172,17 +172,25 @@ fn a_command_to_nobody_or_for_nobody_is_refused() {
         assert!(output.code == code && output.stderr.contains(sentence), "{} {}", output.code, output.stderr);
         assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
     };
-    refused(rotate(&logs), 3, "no reader runs on it");
+    refused(
+        rotate(&logs),
+        3,
+        "no reader is running on it; start it with its supervisor, or by hand: reader DIR --logs ",
+    );
     let mut reader = two_pipes(&bench);
     refused(rotate(&logs).arg("ap"), 2, "there are: app, db");
-    refused(rotate(&logs).arg("app\nrotate db"), 2, "cannot be the name of a pipe");
-    refused(rotate(&logs).arg(""), 2, "cannot be the name of a pipe");
+    refused(rotate(&logs).arg("app\nrotate db"), 2, "no pipe named `");
+    refused(rotate(&logs).arg(""), 2, "no pipe named `");
     reader.kill9();
-    refused(rotate(&logs), 3, "no reader runs on it");
+    refused(
+        rotate(&logs),
+        3,
+        "no reader is running on it; start it with its supervisor, or by hand: reader DIR --logs ",
+    );
     refused(rotate(&logs.join("nowhere")), 3, "No such file");
     let reader = bench.reader().start();
     reader.signal(Signal::SIGSTOP);
-    refused(rotate(&logs), 3, "the reader does not answer");
+    refused(rotate(&logs), 3, "reader does not answer");
     reader.signal(Signal::SIGCONT);
     stop(reader);
     assert_eq!(parts(&bench.log("db")).len(), 1, "nothing of what was refused was done");
@@ -198,9 +206,13 @@ fn a_log_that_cannot_be_written_is_the_answer() {
         bench.wait_stored("app", b"one\n");
         bench.faults("EIO write 1 1000000\n");
         put(&pipe, b"two\n");
-        reader.wait_line("app is not read until this is mended");
+        reader.wait_line("not reading app until this is fixed");
         let output = rotate(&bench.scratch.logs()).arg("app").run();
-        assert!(output.code == 3 && output.stderr.contains("app: its log cannot be written now"), "{}", output.stderr);
+        assert!(
+            output.code == 3 && output.stderr.contains("app: its log cannot be written at present"),
+            "{}",
+            output.stderr
+        );
         bench.faults("");
         stop(reader);
     });
@@ -224,7 +236,7 @@ fn what_other_readers_left_in_its_place_goes_and_nothing_else() {
     fs::write(control(&bench), "precious\n").unwrap();
     give(&control(&bench));
     let reader = bench.reader().start();
-    reader.wait_line(".control: not a socket of reader: move it aside; the reader runs without commands");
+    reader.wait_line(".control: not a socket of reader: move it aside; `reader rotate` will not work");
     stop(reader);
     assert_eq!(fs::read_to_string(control(&bench)).unwrap(), "precious\n");
 }
@@ -236,7 +248,7 @@ fn a_control_that_cannot_be_had_is_one_error_and_the_reader_runs_without() {
         fs::write(control(&bench), "").unwrap();
         let reader = two_pipes(&bench);
         let errors = reader.lines_with("error");
-        assert!(errors.len() == 1 && errors[0].contains(".control: user 0 owns it"), "{errors:?}");
+        assert!(errors.len() == 1 && errors[0].contains(".control: it belongs to user 0"), "{errors:?}");
         assert_eq!(fs::metadata(control(&bench)).unwrap().len(), 0);
         stop(reader);
     });

@@ -160,7 +160,7 @@ fn killed_in_a_stopped_read(layout: &[usize], offset: usize, words: usize, later
     let reader = bench.plain_reader().start();
     bench.wait_stored("app", &bytes);
     let said = stop(reader);
-    let mended = said.contains("the last read was stopped after");
+    let mended = said.contains("the last read was interrupted after");
     assert_eq!(mended, stopped && offset > 0, "{layout:?} at {offset}:\n{said}");
 }
 
@@ -189,7 +189,7 @@ fn stopped_while_alive(layout: &[usize], offset: usize) {
     let mut reader = bench.reader().env("STANDPIPE_TEST_STOP", offset.to_string()).start();
     if offset == 0 {
         // It brings nothing, and is a failure; the next reader has better luck.
-        reader.wait_line("cannot read pipe app: Bad address; app is not read until this is mended");
+        reader.wait_line("cannot read pipe app: Bad address; not reading app until this is fixed");
         stop(reader);
         reader = bench.reader().start();
     }
@@ -281,10 +281,10 @@ fn bytes_that_another_program_took_while_the_reader_was_dead_are_said_and_no_fil
             let expected = [&bytes[..len - left], &bytes[len - left + taken..len], later.as_bytes()].concat();
             bench.wait_stored("app", &expected);
             assert!(
-                said.contains(&format!("of the {len} bytes that the last read asked for {} came", len - left)),
+                said.contains(&format!("the last read asked for {len} bytes and got {}", len - left)),
                 "{what}: {said}"
             );
-            assert!(said.contains(&format!("and {} bytes are in neither", taken - later.len())), "{what}: {said}");
+            assert!(said.contains(&format!("; {} bytes are in neither", taken - later.len())), "{what}: {said}");
             stop(reader);
         }
     });

@@ -77,8 +77,8 @@ fn r48_each_mailbox_found_is_recovered_or_set_aside_with_one_line() {
         reader.wait_line("18 bytes recovered");
         assert_eq!(reader.lines_with("set aside as").len(), 4, "{}", reader.stderr());
         assert_eq!(reader.lines_with("it is damaged").len(), 2, "{}", reader.stderr());
-        reader.wait_line("it is of version 2, this reader knows 1");
-        let boot = reader.wait_line("it is of another boot");
+        reader.wait_line("it has version 2; this reader knows 1");
+        let boot = reader.wait_line("it is from another boot");
         assert!(boot.contains("error: a: 9 bytes for 20") && boot.contains("/.salvaged-"), "{boot}");
         assert_eq!(bench.root_files(".salvaged-").len(), 4);
         assert!(bench.root_files(".mailbox-").len() <= 3, "{:?}", bench.root_files(".mailbox-"));
@@ -135,11 +135,11 @@ fn a_lane_whose_log_cannot_be_opened_keeps_its_chunk_until_it_can() {
             put(&pipe, b"two\n");
             put(&other, b"other\n");
             let reader = bench.plain_reader().start();
-            reader.wait_line("app is not read until this is mended");
+            reader.wait_line("not reading app until this is fixed");
             bench.wait_stored("other", b"other\n");
             set_mode(&bench.log("app"), 0o750);
             bench.wait_stored("app", b"one\ntwo\n");
-            assert_eq!(reader.wait_lines("app: is read again", 1).len(), 1);
+            assert_eq!(reader.wait_lines("app: recovered; reading again", 1).len(), 1);
             assert_eq!(reader.lines_with("error").len(), 1, "{}", reader.stderr());
             stop(reader);
         }
@@ -154,7 +154,7 @@ fn a_chunk_whose_segment_was_changed_while_its_log_was_out_of_reach_is_set_aside
         leave_in_mailbox(&bench, &pipe, b"one\n", "kill write 2");
         set_mode(&bench.log("app"), 0);
         let reader = bench.plain_reader().start();
-        reader.wait_line("app is not read until this is mended");
+        reader.wait_line("not reading app until this is fixed");
         // Only root could change it while nobody can enter it.
         reader.signal(Signal::SIGSTOP);
         until("the reader stands still", || state_of(reader.pid()) == 'T');
@@ -275,7 +275,7 @@ fn r52_after_another_boot_nuls_are_cut_the_part_is_sealed_and_the_mailbox_set_as
         let reader = booted("second").start();
         let part_name = part.file_name().expect("a name").to_string_lossy().into_owned();
         let cut = reader.wait_lines("NUL bytes at its end", 1);
-        assert!(cut.len() == 1 && cut[0].contains(&part_name) && cut[0].contains(": 1048576 NUL"), "{cut:?}");
+        assert!(cut.len() == 1 && cut[0].contains(&part_name) && cut[0].contains(": removed 1048576 NUL"), "{cut:?}");
         let aside = reader.wait_lines("set aside as", 1);
         assert!(aside.len() == 1 && aside[0].contains("app: 6 bytes for 20"), "{aside:?}");
         put(&pipe, b"four\n");

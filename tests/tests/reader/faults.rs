@@ -67,14 +67,14 @@ fn a_chunk_that_cannot_be_written_waits_in_its_mailbox_and_delays_no_other_lane(
             let two = Two::new("");
             two.fail(errno, "write", 1);
             put(&two.sick, b"second\n");
-            two.reader.wait_line("sick is not read until this is mended");
+            two.reader.wait_line("not reading sick until this is fixed");
             put(&two.sick, b"third\n");
             put(&two.well, b"second\n");
             two.bench.wait_stored("well", b"first\nsecond\n");
             assert_same(&stream_of(&two.bench.log("sick")), b"first\n", "before it is tried again");
             assert_eq!(queued(&two.sick), b"third\n".len(), "a sick lane is not read");
             two.bench.wait_stored("sick", b"first\nsecond\nthird\n");
-            two.said_twice("sick is not read until this is mended", "sick: is read again");
+            two.said_twice("not reading sick until this is fixed", "sick: recovered; reading again");
             stop(two.reader);
         }
     });
@@ -87,7 +87,7 @@ fn a_failure_that_lasts_is_said_once_and_its_chunk_survives_term_and_kill() {
             let mut two = Two::new("");
             two.fail("ENOSPC", "write", 1000);
             put(&two.sick, b"second\n");
-            two.reader.wait_line("sick is not read until this is mended");
+            two.reader.wait_line("not reading sick until this is fixed");
             until("it was tried again", || two.bench.passes("write") >= 8);
             assert_eq!(two.reader.lines_with("error").len(), 1, "{}", two.reader.stderr());
             put(&two.sick, b"third\n");
@@ -95,7 +95,7 @@ fn a_failure_that_lasts_is_said_once_and_its_chunk_survives_term_and_kill() {
                 two.reader.kill9();
             } else {
                 assert_eq!(two.reader.terminate(), 0);
-                two.reader.wait_line("sick: 6 bytes stay in the pipe");
+                two.reader.wait_line("sick: 6 bytes left in the pipe");
             }
             two.bench.faults("");
             let reader = two.bench.reader().start();
@@ -113,12 +113,12 @@ fn a_part_that_cannot_be_begun_holds_its_lane_only() {
         let second = [vec![b'2'; 1020], b"\n".to_vec()].concat();
         two.fail("ENOSPC", "create", 1);
         put(&two.sick, &second);
-        two.reader.wait_line("sick is not read until this is mended");
+        two.reader.wait_line("not reading sick until this is fixed");
         assert_eq!(queued(&two.sick), second.len(), "nothing is taken that has no place");
         put(&two.well, b"second\n");
         two.bench.wait_stored("well", b"first\nsecond\n");
         two.bench.wait_stored("sick", &[b"first\n", &second[..]].concat());
-        two.said_twice("sick is not read until this is mended", "sick: is read again");
+        two.said_twice("not reading sick until this is fixed", "sick: recovered; reading again");
         assert_eq!(parts(&two.bench.log("sick")).len(), 2);
         stop(two.reader);
     });
@@ -130,12 +130,12 @@ fn room_that_cannot_be_had_for_a_read_leaves_the_bytes_in_the_pipe() {
         let two = Two::new("");
         two.fail("ENOSPC", "populate", 1);
         put(&two.sick, b"second\n");
-        two.reader.wait_line("sick is not read until this is mended");
+        two.reader.wait_line("not reading sick until this is fixed");
         assert_eq!(queued(&two.sick), 7);
         put(&two.well, b"second\n");
         two.bench.wait_stored("well", b"first\nsecond\n");
         two.bench.wait_stored("sick", b"first\nsecond\n");
-        two.said_twice("sick is not read until this is mended", "sick: is read again");
+        two.said_twice("not reading sick until this is fixed", "sick: recovered; reading again");
         stop(two.reader);
     });
 }
@@ -170,7 +170,7 @@ fn an_archive_fails_at(errno: &str, point: &str) {
     two.bench.faults(&format!("delay sync 50\n{errno} {point} {next} {times}\n"));
     two.reader.signal(nix::sys::signal::Signal::SIGALRM);
     let began = two.reader.wait_line("error: cannot ");
-    assert!(began.contains("; the segment stays plain, next try in 1 s"), "{point}: {began}");
+    assert!(began.contains("; keeping the part uncompressed, retrying in 1 s"), "{point}: {began}");
     put(&two.sick, b"second\n");
     put(&two.well, b"second\n");
     two.bench.wait_stored("sick", b"first\nsecond\n");
@@ -180,7 +180,7 @@ fn an_archive_fails_at(errno: &str, point: &str) {
         until("it is archived", || archives().len() == 1);
         assert_eq!(content(&archives()[0]).expect("an archive"), b"first\n", "{point}");
     }
-    two.said_twice("the segment stays plain", "archived again");
+    two.said_twice("keeping the part uncompressed", "archiving works again");
     two.bench.wait_stored("sick", b"first\nsecond\n");
     stop(two.reader);
 }
@@ -195,17 +195,17 @@ fn without_a_mailbox_left_a_lane_waits_until_another_gives_its_own_back() {
         bench.faults(&format!("ENOSPC write {} 1000\nENOSPC allocate {} 1000\n", next("write"), next("allocate")));
         for (pipe, name) in pipes.iter().zip(["a", "b"]) {
             put(pipe, b"one\n");
-            reader.wait_line(&format!("{name} is not read until this is mended"));
+            reader.wait_line(&format!("not reading {name} until this is fixed"));
             wait_empty(pipe);
         }
         put(&pipes[2], b"one\n");
-        let said = reader.wait_line("c is not read until this is mended");
-        assert!(said.contains("a mailbox takes 1056768 bytes, and "), "{said}");
+        let said = reader.wait_line("not reading c until this is fixed");
+        assert!(said.contains("a mailbox needs 1056768 bytes, but only "), "{said}");
         assert_eq!(queued(&pipes[2]), 4);
         bench.faults("");
         for name in ["a", "b", "c"] {
             bench.wait_stored(name, b"one\n");
-            reader.wait_line(&format!("{name}: is read again"));
+            reader.wait_line(&format!("{name}: recovered; reading again"));
         }
         assert_eq!(reader.lines_with("error").len(), 3, "{}", reader.stderr());
         assert_eq!(bench.root_files(".salvaged-").len(), 0);
@@ -217,8 +217,8 @@ fn without_a_mailbox_left_a_lane_waits_until_another_gives_its_own_back() {
 fn a_reader_that_finds_no_room_for_mailboxes_is_refused_before_it_opens_a_pipe() {
     needs_seams(|| {
         for (fault, sentence) in [
-            ("ENOSPC allocate 1", "a mailbox takes 1056768 bytes, and "),
-            ("ENOSPC allocate 2", "a mailbox takes 1056768 bytes, and "),
+            ("ENOSPC allocate 1", "a mailbox needs 1056768 bytes, but only "),
+            ("ENOSPC allocate 2", "a mailbox needs 1056768 bytes, but only "),
             ("ENODEV map 1 99", "has no shared mappings"),
             ("EIO create 1", "cannot open "),
         ] {
@@ -246,7 +246,7 @@ fn a_kill_in_the_middle_of_a_failure_loses_nothing() {
             let next = two.bench.passes("write") + 1;
             two.bench.faults(&format!("ENOSPC write {next} 1"));
             put(&two.sick, b"second\n");
-            two.reader.wait_line("sick is not read until this is mended");
+            two.reader.wait_line("not reading sick until this is fixed");
             let again = two.bench.passes(point) + 1;
             two.bench.faults(&format!("ENOSPC write {next} 1\nkill {point} {again}"));
             assert_eq!(two.reader.wait_exit_within(Duration::from_secs(10)), KILLED);

@@ -125,7 +125,7 @@ impl Run {
             }
         }
         assert!(!self.said.contains(" bytes for "), "{what}: a chunk was set aside:\n{}", self.said);
-        assert!(!self.said.contains("is not the whole of its segment"), "{what}:\n{}", self.said);
+        assert!(!self.said.contains("does not match its part"), "{what}:\n{}", self.said);
     }
 }
 

@@ -312,7 +312,7 @@ fn files_of_others_are_not_taken_for_ours_by_a_new_pattern() {
     let reader = bench.reader().start();
     let said = reader.wait_line("cannot use log directory");
     assert!(
-        said.contains("2020-000.log.zst in it is not ours, but is named as filename = \"%Y\" names parts"),
+        said.contains("2020-000.log.zst in it is not one of our parts, but its name fits filename = \"%Y\""),
         "{said}"
     );
     fs::remove_file(foreign).expect("a file");
@@ -328,16 +328,16 @@ fn a_pattern_that_does_not_sort_is_refused_with_its_place() {
     let checked = Launch::new("reader").arg(bench.scratch.pipes()).arg("--check-config").run();
     assert_eq!(checked.code, 2);
     assert!(
-        checked.stderr.contains("line 2, column 12: a name with `%d` in that place does not sort by time"),
+        checked.stderr.contains("line 2, column 12: names with `%d` in this place would not sort by time"),
         "{}",
         checked.stderr
     );
     assert!(checked.stderr.contains("2 | filename = \"%d-%m-%Y\"\n  |            ^^^^^^^^^^"), "{}", checked.stderr);
     for (pattern, complaint) in [
-        ("%H-%M", "a name with `%H` in that place does not sort by time: the fields are %Y, then %m and %d"),
-        ("app", "there is no time in it"),
-        ("%Y/%m", "`/` may not stand in a name"),
-        ("%Y.log", "`.log` is added to each name"),
+        ("%H-%M", "names with `%H` in this place would not sort by time: the fields are %Y, then %m and %d"),
+        ("app", "it contains no time"),
+        ("%Y/%m", "names cannot contain `/`"),
+        ("%Y.log", "leave out the ending: parts get `.log`"),
     ] {
         let log = bench.log("flags");
         let fifo = bench.scratch.run("app");
@@ -433,5 +433,5 @@ fn names_in_utc_beside_another_zone_are_told_by_check_config() {
     let stand = Stand::new("zone = \"Europe/Berlin\"\nfilename = \"%Y-%m-%d\"\n");
     let checked = Launch::new("reader").arg(stand.scratch.pipes()).arg("--check-config").run();
     assert_eq!(checked.code, 0, "{}", checked.stderr);
-    assert!(checked.stderr.contains("parts are named in UTC, but zone is Europe/Berlin"), "{}", checked.stderr);
+    assert!(checked.stderr.contains("names of parts are in UTC, but zone is Europe/Berlin"), "{}", checked.stderr);
 }

@@ -57,14 +57,14 @@ fn r40_on_a_full_disk_the_writer_waits_memory_stays_flat_and_nothing_is_lost() {
         let pipe = hold(&fifo);
         let reader = bench.plain_reader().start();
         let writer = Writer::start(&fifo, 1, Some(100_000), Duration::ZERO);
-        reader.wait_line("app is not read until this is mended");
+        reader.wait_line("not reading app until this is fixed");
         wait_blocked(&writer);
         assert!(anonymous_kib(&reader) < MEMORY_KIB_MAX, "{} KiB", anonymous_kib(&reader));
         disk.remount("size=256m");
         let written = writer.join();
         assert!(written.error.is_none() && written.lines == 100_000, "{written:?}");
         until("the pipe is empty", || queued(&pipe) == 0);
-        reader.wait_line("app: is read again");
+        reader.wait_line("app: recovered; reading again");
         let found = tally(&bench.log("app"), written.lines);
         assert!(found.is_whole() && found.found == written.lines, "{found:?}");
         assert!(anonymous_kib(&reader) < MEMORY_KIB_MAX, "{} KiB", anonymous_kib(&reader));
@@ -138,13 +138,13 @@ fn r42_term_on_a_full_disk_ends_in_time_and_says_what_stays_in_the_pipe() {
         let pipe = hold(&fifo);
         let mut reader = bench.plain_reader().start();
         let writer = Writer::start(&fifo, 1, Some(100_000), Duration::ZERO);
-        reader.wait_line("app is not read until this is mended");
+        reader.wait_line("not reading app until this is fixed");
         wait_blocked(&writer);
         let left = queued(&pipe);
         let before = Instant::now();
         assert_eq!(reader.terminate(), 0, "{}", reader.stderr());
         assert!(before.elapsed() < Duration::from_secs(10), "{:?}", before.elapsed());
-        assert_eq!(reader.lines_with(&format!("app: {left} bytes stay in the pipe")).len(), 1, "{}", reader.stderr());
+        assert_eq!(reader.lines_with(&format!("app: {left} bytes left in the pipe")).len(), 1, "{}", reader.stderr());
         disk.remount("size=256m");
         let reader = bench.plain_reader().start();
         let written = writer.join();
@@ -165,11 +165,11 @@ fn r32_a_log_directory_that_is_removed_or_read_only_comes_back_by_itself() {
     // Read-only: the next part cannot be made, and its bytes wait.
     set_mode(&bench.log("app"), 0o500);
     reader.signal(nix::sys::signal::Signal::SIGALRM);
-    reader.wait_line("app is not read until this is mended");
+    reader.wait_line("not reading app until this is fixed");
     put(&pipe, b"two\n");
     set_mode(&bench.log("app"), 0o750);
     bench.wait_stored("app", b"one\ntwo\n");
-    reader.wait_line("app: is read again");
+    reader.wait_line("app: recovered; reading again");
     // Removed: what is written while nobody has noticed goes with it, and then a new one takes its place.
     // The archiver may put a file into it in between.
     until("it is removed", || fs::remove_dir_all(bench.log("app")).is_ok());
@@ -235,7 +235,7 @@ fn a_lane_whose_disk_is_broken_delays_none_of_fifty_others() {
         };
         let before = delays();
         let writer = Writer::start(&sick, 1, Some(20_000), Duration::ZERO);
-        reader.wait_line("sick is not read until this is mended");
+        reader.wait_line("not reading sick until this is fixed");
         let meanwhile = delays();
         println!("median and longest delay {before:?} before, {meanwhile:?} meanwhile");
         assert!(meanwhile.0 < before.0 * 3 + Duration::from_millis(5), "{before:?} {meanwhile:?}");
@@ -294,7 +294,7 @@ fn pipes_beyond_the_descriptors_are_named_and_the_others_drained() {
     let bench = Bench::new();
     let held: Vec<_> = (0..60).map(|number| hold(&bench.scratch.pipe(&format!("app{number:02}")))).collect();
     let reader = bench.plain_reader().prelude("ulimit -n 100").start();
-    reader.wait_line(" of the pipes cannot be opened, for at most 100 files may be open");
+    reader.wait_line(" of the pipes: at most 100 files may be open");
     let missing = reader.lines_with("Too many open files");
     assert!(!missing.is_empty() && missing.iter().all(|line| line.contains("app")), "{}", reader.stderr());
     for (number, pipe) in held.iter().enumerate().take(60 - missing.len()) {

@@ -43,7 +43,7 @@ fn a_full_disk_with_a_held_chunk_is_mended_by_retention_at_the_next_start() {
         let pipe = hold(&fifo);
         let mut reader = bench.plain_reader().start();
         let writer = Writer::start(&fifo, 1, Some(LINES), Duration::ZERO);
-        reader.wait_line("app is not read until this is mended");
+        reader.wait_line("not reading app until this is fixed");
         reader.signal(Signal::SIGKILL);
         reader.wait_exit();
         fill(&bench.scratch.logs().join("of others"));
@@ -85,13 +85,13 @@ fn a_start_without_room_for_mailboxes_recovers_and_reads_when_there_is_some() {
         // No room for the held chunk, for mailboxes, nor for a part.
         bench.faults("ENOSPC write 1 1000\nENOSPC allocate 1 1000");
         let reader = bench.reader().start();
-        reader.wait_line("a mailbox takes 1056768 bytes");
-        reader.wait_line("app is not read until this is mended");
-        reader.wait_line("other is not read until this is mended");
+        reader.wait_line("a mailbox needs 1056768 bytes");
+        reader.wait_line("not reading app until this is fixed");
+        reader.wait_line("not reading other until this is fixed");
         bench.faults("");
         bench.wait_stored("app", b"one\n");
         bench.wait_stored("other", b"two\n");
-        reader.wait_line("other: is read again");
+        reader.wait_line("other: recovered; reading again");
         put(&pipes[0], b"three\n");
         bench.wait_stored("app", b"one\nthree\n");
         assert_eq!(bench.root_files(".salvaged-").len(), 0);
@@ -121,7 +121,7 @@ fn a_log_that_cannot_be_taken_up_for_want_of_room_still_expires() {
         let creates = creates_of(&bench, booted("first"));
         bench.faults(&format!("ENOSPC create {} 1000", creates + 1));
         let reader = booted("second").start();
-        reader.wait_line("app is not read until this is mended");
+        reader.wait_line("not reading app until this is fixed");
         until("an old part is removed", || files_ending(&bench.log("app"), ".log.zst").len() == 1);
         bench.faults("");
         put(&pipe, b"four\n");
@@ -155,7 +155,7 @@ fn standard_input_waits_for_room_at_its_start() {
         }
         bench.faults(&format!("ENOSPC create {} 1000\nENOSPC allocate 1 1000", creates + 1));
         let reader = stdin("second", &read).start();
-        reader.wait_line("is not read until this is mended");
+        reader.wait_line("until this is fixed");
         write.write_all(b"two\n").expect("room");
         bench.faults("");
         until("it is stored", || stream_of(&log_dir) == b"one\ntwo\n");

@@ -81,7 +81,7 @@ fn a_fifo_whose_link_leads_to_nothing_now_gets_no_second_lane_by_another_link() 
     bench.scratch.link("web", &app);
     reader.hang_up(REREAD);
     assert_eq!(times_open(reader.pid(), &app), 1, "{}", reader.stderr());
-    assert_eq!(reader.lines_with("has the same FIFO still").len(), 1, "{}", reader.stderr());
+    assert_eq!(reader.lines_with("still has the same FIFO").len(), 1, "{}", reader.stderr());
     put(&server, b"two\n");
     bench.wait_stored("app", b"one\ntwo\n");
     assert!(!bench.log("web").exists());
@@ -113,12 +113,12 @@ fn harm_under_a_held_chunk(harm: impl Fn(&Path)) -> (Bench, Daemon) {
     let (bench, _, server, reader) = with_one_line();
     bench.faults("EIO write 1 1000000\n");
     put(&server, b"precious\n");
-    reader.wait_line("app is not read until this is mended");
+    reader.wait_line("not reading app until this is fixed");
     for file in files_ending(&bench.log("app"), ".log") {
         harm(&file);
     }
     bench.faults("");
-    reader.wait_line("app: is read again");
+    reader.wait_line("app: recovered; reading again");
     put(&server, b"three\n");
     until("it goes on", || stream_of(&bench.log("app")).ends_with(b"three\n"));
     (bench, reader)
@@ -154,7 +154,7 @@ fn a_lane_that_holds_a_chunk_outstays_its_link_and_goes_on_when_that_is_back() {
         bench.wait_stored("app", b"one\n");
         bench.faults("EIO write 1 1000000\n");
         put(&server, b"held\n");
-        reader.wait_line("app is not read until");
+        reader.wait_line("not reading app until");
         for name in ["app", "web"] {
             fs::remove_file(bench.scratch.pipes().join(name)).unwrap();
         }
@@ -195,11 +195,11 @@ fn a_filename_changed_while_a_chunk_is_held_counts_for_the_next_part() {
         let (bench, _, server, reader) = with_one_line();
         bench.faults("EIO write 1 1000000\n");
         put(&server, b"held\n");
-        reader.wait_line("app is not read until");
+        reader.wait_line("not reading app until");
         bench.scratch.write_policy("defaults.toml", &format!("{KEEP_ALL}filename = \"new-%Y\"\n"));
         reader.hang_up(REREAD);
         bench.faults("");
-        reader.wait_line("app: is read again");
+        reader.wait_line("app: recovered; reading again");
         put(&server, b"two\n");
         bench.wait_stored("app", b"one\nheld\ntwo\n");
         reader.signal(Signal::SIGALRM);
@@ -216,7 +216,7 @@ fn a_group_that_the_reader_is_not_in_undrains_no_pipe() {
     let reader = stand.reader().start();
     stand.write(b"one\n");
     stand.wait_stored(b"one\n");
-    reader.wait_line("cannot give files to group root: the reader is not in it");
+    reader.wait_line("cannot give files to group root: the user of reader is not in it");
 }
 
 #[test]
@@ -233,6 +233,6 @@ fn a_filename_that_foreign_files_have_undrains_no_pipe() {
     let is_ours = |part: &PathBuf| !name(part).starts_with("x-");
     let own = || parts(&stand.log_dir()).into_iter().filter(is_ours).map(|part| content(&part).unwrap());
     until("it is stored in a part of ours", || own().collect::<Vec<_>>().concat() == b"one\ntwo\n");
-    reader.wait_line("; parts are named as before");
+    reader.wait_line("; keeping the previous names of parts");
     assert_eq!(fs::read(&foreign).unwrap(), b"foreign");
 }

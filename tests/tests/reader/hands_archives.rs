@@ -47,7 +47,7 @@ fn leave(stand: &Stand, reader: &Daemon, name: &str, pipe: File) {
     fs::remove_file(stand.scratch.pipes().join(name)).unwrap();
     reader.hang_up(REREAD);
     drop(pipe);
-    reader.wait_line(&format!("{name}: is drained no more"));
+    reader.wait_line(&format!("{name}: link removed; stopped reading it"));
 }
 
 /// Until what no link leads to may expire, and an hour more.
@@ -225,7 +225,7 @@ fn a_hook_that_was_taken_out_of_the_policy_is_not_tried_again() {
     let reader = stand.reader().start();
     let runs = |name: &str| had(&stand).iter().filter(|had| *had == name).count();
     rotate(&stand, &reader, "line\n");
-    reader.wait_line("it exited with 1");
+    reader.wait_line("its exit code was 1");
     stand.scratch.write_policy("app.toml", "");
     reader.hang_up(REREAD);
     // The hook of the other pipe fails later, and so its next try is later as well.

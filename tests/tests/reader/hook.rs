@@ -127,7 +127,7 @@ fn a_hook_that_fails_is_tried_again_until_it_succeeds_one_at_a_time_and_nothing_
         seal(&stand, &reader, &format!("line {number}\n"));
     }
     until("all are archived", || stand.archives().len() == 3);
-    reader.wait_line("it exited with 1; tried again later");
+    reader.wait_line("its exit code was 1; retrying later");
     assert_eq!(todos(&stand).len(), 3);
     fs::write(stand.scratch.path().join("good"), "").unwrap();
     wait_nothing_to_do(&stand, 3);
@@ -136,7 +136,7 @@ fn a_hook_that_fails_is_tried_again_until_it_succeeds_one_at_a_time_and_nothing_
     for archive in stand.archives() {
         assert!(said.contains(&name(&archive)), "{said:?}");
     }
-    assert_eq!(said.len(), 3 + reader.lines_with("it exited with 1").len(), "{said:?}");
+    assert_eq!(said.len(), 3 + reader.lines_with("its exit code was 1").len(), "{said:?}");
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn a_hook_that_hangs_is_ended_with_all_that_it_started() {
     let stand = with_script(script, "hook_timeout = \"200ms\"\n");
     let reader = stand.reader().start();
     seal(&stand, &reader, "line\n");
-    reader.wait_line("it took longer than 0.2 s and was ended");
+    reader.wait_line("it was ended because it took longer than 0.2 s");
     let pids = said(&stand, "pids");
     until("both are gone", || pids.iter().take(2).all(|pid| !is_alive(pid)));
     fs::write(stand.scratch.path().join("good"), "").unwrap();
@@ -246,7 +246,7 @@ fn no_hook_runs_while_a_policy_is_wrong() {
     let stand = with_script("echo ran >> said; exit 1", "");
     let mut reader = stand.reader().start();
     seal(&stand, &reader, "line 1\n");
-    reader.wait_line("it exited with 1");
+    reader.wait_line("its exit code was 1");
     assert_eq!(reader.terminate(), 0);
     fs::remove_file(stand.scratch.path().join("said")).unwrap();
     stand.scratch.write_policy("app.toml", "hook_timeout = \"0s\"\n");

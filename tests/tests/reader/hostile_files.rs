@@ -29,14 +29,14 @@ fn a_state_file_of_a_later_version_is_left_alone_and_its_lane_with_it() {
     put(&web, b"two\n");
     let reader = bench.plain_reader().start();
     bench.wait_stored("web", b"two\n");
-    let said = reader.wait_line(".standpipe in it is of version 2, this reader knows 1");
-    assert!(said.contains("app is not read until this is mended"), "{said}");
+    let said = reader.wait_line(".standpipe in it has version 2; this reader knows 1");
+    assert!(said.contains("not reading app until this is fixed"), "{said}");
     assert_eq!(queued(&app), 4);
     stop(reader);
     assert_eq!(fs::read_to_string(&state).unwrap(), later);
     assert_eq!(fs::read_to_string(&clock).unwrap(), "standpipe clock 2\n");
     let shown = Launch::new("reader").args(["logs", "app", "--logs"]).arg(bench.scratch.logs()).run();
-    assert!(shown.code == 3 && shown.stderr.contains("is of version 2"), "{shown:?}");
+    assert!(shown.code == 3 && shown.stderr.contains("has version 2"), "{shown:?}");
     fs::write(&state, "standpipe 1\n").unwrap();
     let reader = bench.plain_reader().start();
     bench.wait_stored("app", b"one\ntwo\n");
@@ -71,7 +71,7 @@ fn whoever_may_read_the_lock_keeps_no_reader_out_and_makes_nobody_believe_that_o
     let mode = |name: &str| fs::metadata(bench.scratch.logs().join(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(".lock"), mode(".exclusive")), (0o640, 0o600));
     let second = bench.plain_reader().run();
-    assert!(second.code == 3 && second.stderr.contains("another reader has it"), "{second:?}");
+    assert!(second.code == 3 && second.stderr.contains("another reader is using it"), "{second:?}");
     stop(reader);
 }
 
@@ -86,7 +86,7 @@ fn a_lock_file_of_another_is_not_used() {
             chown(&lock, Some(61_001), Some(61_001)).unwrap();
             set_mode(&lock, 0o666);
             let output = bench.plain_reader().run();
-            assert!(output.code == 3 && output.stderr.contains("it is not ours"), "{output:?}");
+            assert!(output.code == 3 && output.stderr.contains("not one of our files"), "{output:?}");
         }
     });
 }

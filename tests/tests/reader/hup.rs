@@ -78,7 +78,7 @@ fn a_removed_link_is_drained_to_its_end_and_its_part_sealed() {
     put(&server, b"two\n");
     bench.wait_stored("app", b"one\ntwo\n");
     drop(server);
-    reader.wait_line("app: is drained no more, its link is gone");
+    reader.wait_line("app: link removed; stopped reading it");
     until("its part is archived", || files_ending(&bench.log("app"), ".log.zst").len() == 1);
     assert_eq!(stream_of(&bench.log("app")), b"one\ntwo\n");
     assert!(!has_open(reader.pid(), &app) && has_open(reader.pid(), &other));
@@ -96,7 +96,7 @@ fn a_server_that_never_lets_go_is_waited_for_no_longer_than_the_span() {
         bench.wait_stored("app", b"one\n");
         fs::remove_file(bench.scratch.pipes().join("app")).expect("a link");
         reread(&reader);
-        reader.wait_line("app: is drained no more");
+        reader.wait_line("app: link removed; stopped reading it");
         put(&server, b"two\n");
         until("its part is archived", || files_ending(&bench.log("app"), ".log.zst").len() == 1);
         assert_eq!((queued(&server), stream_of(&bench.log("app"))), (4, b"one\n".to_vec()));
@@ -131,7 +131,7 @@ fn a_link_that_was_renamed_takes_its_pipe_along() {
         bench.wait_stored("web", &b"two\n".repeat(round));
     }
     assert_eq!(stream_of(&bench.log("app")), b"one\n");
-    reader.wait_line("app: is drained no more");
+    reader.wait_line("app: link removed; stopped reading it");
     stop(reader);
 }
 
@@ -207,7 +207,7 @@ fn a_directory_that_cannot_be_read_changes_nothing() {
     let pipes = bench.scratch.pipes();
     let mode = fs::metadata(&pipes).expect("a directory").permissions().mode();
     set_mode(&pipes, 0);
-    reader.hang_up("; everything stays as it was");
+    reader.hang_up("; keeping the previous configuration");
     put(&app, b"one\n");
     bench.wait_stored("app", b"one\n");
     set_mode(&pipes, mode & 0o7777);
@@ -223,12 +223,12 @@ fn another_log_root_takes_a_restart_and_that_is_said() {
     let reader = Launch::new("reader").arg(bench.scratch.pipes()).start();
     bench.scratch.write_policy("defaults.toml", "logs = \"../elsewhere\"");
     reread(&reader);
-    reader.wait_line(" stays the log root until a restart");
+    reader.wait_line(" remains the log root until reader restarts");
     let mailboxes = bench.scratch.path().join("mailboxes");
     fs::create_dir(&mailboxes).expect("a directory of our own");
     bench.scratch.write_policy("defaults.toml", &format!("logs = \"../logs\"\nmailbox_dir = {mailboxes:?}"));
     reread(&reader);
-    reader.wait_line("mailbox_dir takes effect at the next start; until then mailboxes are in ");
+    reader.wait_line("mailbox_dir takes effect when reader restarts; until then mailboxes stay in ");
     put(&app, b"one\n");
     bench.wait_stored("app", b"one\n");
     stop(reader);

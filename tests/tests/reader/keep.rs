@@ -238,15 +238,15 @@ fn cannot_compress(fault: &str) {
         sent.extend(line.into_bytes());
         reader.signal(Signal::SIGALRM);
         until("it is sealed", || stand.segments().last().is_some_and(|part| raw(part).is_empty()));
-        reader.wait_line("the segment stays plain, next try in 1 s");
+        reader.wait_line("keeping the part uncompressed, retrying in 1 s");
         assert_eq!((stand.archives().len(), stand.segments().len()), (0, number + 2), "{fault}");
         stand.wait_stored(&sent);
     }
-    reader.wait_line("the segment stays plain, next try in 2 s");
+    reader.wait_line("keeping the part uncompressed, retrying in 2 s");
     stand.set_faults("");
     until("all is archived", || stand.segments().len() == 1);
     stand.wait_stored(&sent);
-    reader.wait_line("app: archived again");
+    reader.wait_line("app: archiving works again");
 }
 
 #[test]

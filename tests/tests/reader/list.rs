@@ -57,7 +57,7 @@ fn programs_get_every_part_and_the_sums() {
     assert_eq!(first["last"]["time"], "2026-11-21T10:00:59.000000000Z");
     let ratio = first["ratio"].as_f64().unwrap();
     assert!((ratio - 8000.0 / stored[0].as_f64().unwrap()).abs() < 0.01, "{ratio}");
-    assert_eq!(app["parts"][1]["error"], "it has no seek table, so it is incomplete");
+    assert_eq!(app["parts"][1]["error"], "incomplete: it has no seek table");
     let total = &app["total"];
     assert_eq!((&total["parts"], &total["lines"], &total["raw_bytes"]), (&json!(5), &json!(1003), &json!(8010)));
     assert_eq!(total["last"]["time"], "2026-11-21T10:04:00.000000000Z");
@@ -77,7 +77,7 @@ fn people_get_a_table_in_their_zone() {
     assert_eq!((rows[6][..3].join(" ").as_str(), rows[6].last()), ("app 5 parts", Some(&"total")));
     assert_eq!(rows[7][..5], ["web", &stem(0), "-", "-", "0"]);
     assert_eq!((rows[8][..4].join(" ").as_str(), rows[8].last()), ("2 pipes 6 parts", Some(&"total")));
-    assert!(local.contains(&format!("{}.log.zst: it has no seek table, so it is incomplete\n", stem(1))), "{local}");
+    assert!(local.contains(&format!("{}.log.zst: incomplete: it has no seek table\n", stem(1))), "{local}");
     let utc = text(&reader("list", &scratch).args(["--utc", "app"]).env("TZ", "Europe/Berlin").run());
     assert!(utc.contains("  2026-11-21T10:00:59+00:00  1000 "), "{utc}");
     assert!(utc.ends_with('\n') && !utc.contains("web") && !utc.contains("pipes"), "{utc}");

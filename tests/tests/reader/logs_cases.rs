@@ -147,7 +147,7 @@ fn a_cursor_knows_the_order_of_parts_whatever_they_are_called() {
     fs::remove_file(dir.join("2026-11-21T10-00-00.000000Z.log")).unwrap();
     let output = root.logs(&["app", "--after-cursor", cursor.trim()]);
     assert_eq!((output.code, output.stdout.len()), (0, 0), "{output:?}");
-    assert!(output.stderr.contains("nothing behind it is there"), "{}", output.stderr);
+    assert!(output.stderr.contains("no later part is left"), "{}", output.stderr);
 }
 
 #[test]

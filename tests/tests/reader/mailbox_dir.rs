@@ -164,7 +164,7 @@ fn a_mailbox_that_is_set_aside_stays_where_it_is_and_is_not_used_again() {
         run_to_kill(bench.reader());
         bench.faults("");
         let output = Launch::new("reader").arg("logs").arg("--logs").arg(bench.scratch.logs()).run();
-        assert!(output.stderr.contains("10 bytes more wait in the mailbox"), "{}", output.stderr);
+        assert!(output.stderr.contains("10 more bytes are in the mailbox"), "{}", output.stderr);
         for entry in fs::read_dir(bench.log("app")).expect("a log").flatten() {
             fs::remove_file(entry.path()).expect("a file of the log");
         }
@@ -231,7 +231,7 @@ fn a_planted_link_is_refused() {
         lchown(&link, Some(1234), Some(1234)).expect("root may");
         let output = bench.plain_reader().run();
         assert_eq!(output.code, 3, "{}", output.stderr);
-        assert!(output.stderr.contains("it is a link that user 1234 made"), "{}", output.stderr);
+        assert!(output.stderr.contains("a link made by user 1234"), "{}", output.stderr);
         assert!(!is_held(&bench.scratch.run("app")));
     });
     // By ourselves, to what is no file of ours with one name.
@@ -247,7 +247,10 @@ fn a_planted_link_is_refused() {
         }
         let output = bench.plain_reader().run();
         assert_eq!(output.code, 3, "{}", output.stderr);
-        let sentence = format!("cannot open mailbox {}: it is no regular file of ours with one name", target.display());
+        let sentence = format!(
+            "cannot open mailbox {}: not a regular file owned by this user with a single link",
+            target.display()
+        );
         assert!(output.stderr.contains(&sentence), "{}", output.stderr);
         assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
         fs::remove_file(&link).expect("a link");
@@ -283,7 +286,7 @@ fn a_mailbox_dir_that_cannot_be_used_is_refused_before_a_pipe_is_opened() {
     bench.scratch.write_policy("app.toml", "mailbox_dir = \"x\"\n");
     let output = bench.plain_reader().arg("--check-config").run();
     assert_eq!(output.code, 2);
-    assert!(output.stderr.contains("`mailbox_dir` may stand in defaults.toml only"), "{}", output.stderr);
+    assert!(output.stderr.contains("`mailbox_dir` is allowed in defaults.toml only"), "{}", output.stderr);
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn a_replaced_fifo_is_drained_beside_the_new_one_until_its_last_writer_has_left(
     put(&old_server, b"old one\n");
     bench.wait_stored("app", b"old one\n");
     let old = replace(&fifo);
-    reader.wait_line("app: takes the new FIFO");
+    reader.wait_line("app: FIFO was replaced; now reading the new one");
     let new_server = server(&fifo);
     put(&new_server, b"new one\n");
     bench.wait_stored("app", b"old one\nnew one\n");
@@ -78,7 +78,7 @@ fn bytes_that_wait_in_a_replaced_fifo_come_before_those_of_the_new_one() {
         replace(&fifo);
         put(&hold(&fifo), b"");
     });
-    reader.wait_line("app: takes the new FIFO");
+    reader.wait_line("app: FIFO was replaced; now reading the new one");
     put(&server(&fifo), &text("new"));
     expected.extend(text("new"));
     bench.wait_stored("app", &expected);
@@ -93,7 +93,7 @@ fn term_takes_what_waits_in_a_replaced_fifo_too() {
         let mut reader = bench.plain_reader().start();
         let old_server = server(&fifo);
         replace(&fifo);
-        reader.wait_line("app: takes the new FIFO");
+        reader.wait_line("app: FIFO was replaced; now reading the new one");
         unnoticed(&reader, || {
             put(&old_server, b"old\n");
             put(&server(&fifo), new);
@@ -141,7 +141,7 @@ fn a_fifo_that_appears_late_is_drained_at_once() {
     bench.scratch.make_dir("later");
     bench.scratch.make_dir("later/run");
     appear(&fifo);
-    reader.wait_line("app: takes the new FIFO");
+    reader.wait_line("app: FIFO was replaced; now reading the new one");
     put(&server(&fifo), b"one\n");
     bench.wait_stored("app", b"one\n");
     let errors = reader.lines_with("error");
@@ -168,7 +168,7 @@ fn a_regular_file_in_the_place_of_a_fifo_is_one_alarm_and_stays_untouched() {
     assert_eq!(fs::read(&fifo).expect("the file"), b"written by a rotator\n");
     fs::remove_file(&fifo).expect("the file");
     appear(&fifo);
-    reader.wait_line("app: takes the new FIFO");
+    reader.wait_line("app: FIFO was replaced; now reading the new one");
     put(&server(&fifo), b"new\n");
     bench.wait_stored("app", b"old\nnew\n");
     assert_eq!(reader.lines_with("it leads to a regular file").len(), 1, "{}", reader.stderr());

@@ -181,7 +181,7 @@ fn the_second_interrupt_ends_a_reader_whose_input_goes_on() {
     put(&server, b"one\n");
     until("it is stored", || stream_of(&log) == b"one\n");
     reader.signal(Signal::SIGINT);
-    reader.wait_line("interrupted; reading on until the input ends");
+    reader.wait_line("interrupted; reading until the input ends");
     put(&server, b"two\n");
     until("it is stored", || stream_of(&log) == b"one\ntwo\n");
     put(&server, b"thr");

@@ -33,7 +33,7 @@ fn term_takes_all_that_the_pipes_hold_at_that_moment() {
         assert_same(&stream_of(&bench.log(name)), &bytes, name);
         assert_eq!(queued(pipe), 0);
     }
-    assert!(reader.lines_with("stay in the pipe").is_empty(), "{}", reader.stderr());
+    assert!(reader.lines_with("left in the pipe").is_empty(), "{}", reader.stderr());
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn term_under_a_writer_that_never_stops_ends_in_time_and_loses_nothing() {
         assert!(before.elapsed() < STOP_SPAN_MAX, "{:?}", before.elapsed());
         assert!(reader.lines_with("app: ").len() <= 1, "{}", reader.stderr());
         for line in reader.lines_with("app: ") {
-            assert!(line.ends_with(" bytes stay in the pipe"), "{line}");
+            assert!(line.ends_with(" bytes left in the pipe"), "{line}");
         }
     }
     let reader = bench.plain_reader().start();

@@ -111,7 +111,7 @@ fn a_segment_that_a_power_cut_gave_back_goes_where_its_archive_holds_all_of_it()
             let what = format!("{what}, marks of {:?} bytes", marks.map(<[u8]>::len));
             let reader = cut.come_back(segment, *marks);
             until(&format!("it is gone: {what}: {}", reader.stderr()), || !cut.segment().exists());
-            reader.wait_line("removed, a kill or a power cut had left it");
+            reader.wait_line("removed, a leftover of a kill or power failure");
             stop(reader);
             assert!(fs::read(&cut.archive).expect("the archive") == cut.archived, "{what}");
             assert!(stream_of(&cut.log()) == whole, "{what}");
@@ -136,7 +136,7 @@ fn of_a_segment_and_an_archive_that_differ_the_shorter_is_set_aside() {
         for len in [5000, whole.len()] {
             let cut = Cut::new();
             let reader = cut.come_back(&other(len), Some(&cut.marks));
-            reader.wait_line(", which is complete and counts; set aside as ");
+            reader.wait_line(", which is complete and in use; moved to ");
             until("its marks are gone", || files_ending(&cut.log(), ".times").is_empty());
             stop(reader);
             assert!(fs::read(&cut.damaged()[0]).expect("the segment") == other(len), "{len}");
@@ -162,7 +162,7 @@ fn what_somebody_unpacked_and_changed_is_left_alone_after_another_boot_too() {
         for edited in [whole[500..].to_vec(), [&whole[..], b"and more\n"].concat()] {
             let cut = Cut::new();
             let reader = cut.come_back(&edited, None);
-            reader.wait_line("the file is left alone");
+            reader.wait_line(", which is complete and in use; ignored");
             stop(reader);
             assert!(fs::read(cut.segment()).expect("the copy") == edited);
             assert!(fs::read(&cut.archive).expect("the archive") == cut.archived);
@@ -180,14 +180,14 @@ fn a_damaged_archive_gives_way_to_no_segment_with_less_than_it_was_made_of() {
         damaged[100..200].fill(0);
         write(&cut.archive, &damaged);
         let reader = cut.come_back(&text()[..100_000], Some(&cut.marks));
-        reader.wait_line("is damaged, but holds more than this file; both are left alone");
+        reader.wait_line("is damaged, but contains more than this file; keeping both");
         stop(reader);
         assert!(fs::read(&cut.archive).expect("the archive") == damaged);
         assert_eq!((cut.handed_over().len(), cut.damaged().len()), (1, 0));
         // All of it is there again.
         write(&cut.segment(), &text());
         let reader = cut.bench.plain_reader().env("STANDPIPE_TEST_BOOT", "after").start();
-        until("it is archived again", || cut.handed_over().len() == 2 && !cut.segment().exists());
+        until("it is archiving works again", || cut.handed_over().len() == 2 && !cut.segment().exists());
         stop(reader);
         assert!(stream_of(&cut.log()) == text());
     });
@@ -236,13 +236,13 @@ fn nul_bytes_within_a_part_are_told_with_their_places_after_another_boot() {
             cut.extend([0; 100]);
             write(&segment, &cut);
             let reader = booted("after");
-            let said = reader.wait_line("NUL bytes within it");
+            let said = reader.wait_line("NUL bytes stand for data");
             assert!(
-                said.contains("4097 NUL bytes") && said.contains("4096 from byte 4096 on, 1 from byte 20000 on;"),
+                said.contains("4097 NUL bytes") && said.contains("4096 from byte 4096, 1 from byte 20000;"),
                 "{said}"
             );
             assert!(said.contains(&segment.file_name().expect("a name").to_string_lossy().into_owned()), "{said}");
-            assert!(reader.wait_line("NUL bytes at its end").contains(": 100 NUL"), "{}", reader.stderr());
+            assert!(reader.wait_line("NUL bytes at its end").contains(": removed 100 NUL"), "{}", reader.stderr());
             // NUL bytes of this boot are data.
             put(&pipe, b"a\0b\n");
             until("it is stored", || stream_of(&bench.log("app")) == [&kept[..], b"a\0b\n"].concat());
@@ -250,7 +250,7 @@ fn nul_bytes_within_a_part_are_told_with_their_places_after_another_boot() {
             assert_eq!(rotated.code, 0, "{}", rotated.stderr);
             let parts = || files_ending(&bench.log("app"), if compress == "none" { ".log" } else { ".zst" });
             until("it is sealed", || parts().len() >= 2);
-            assert_eq!(reader.lines_with("NUL bytes within it").len(), 1, "{}", reader.stderr());
+            assert_eq!(reader.lines_with("NUL bytes stand for data").len(), 1, "{}", reader.stderr());
             stop(reader);
         }
     });

@@ -90,7 +90,7 @@ fn bad_links(bench: &Bench) -> Vec<(&'static str, &'static str)> {
         ("pipes.d/socket: ", "it leads to a socket, not to a FIFO"),
         ("pipes.d/loop: ", "Too many"),
         ("pipes.d/dangling: ", "/nowhere/fifo does not exist"),
-        ("pipes.d/relative: ", "(a relative link starts at its own directory: "),
+        ("pipes.d/relative: ", "(a relative link starts at the directory it is in: "),
         ("pipes.d/line\\nbreak ", "control character"),
         ("pipes.d/twin: ", "it leads to the same FIFO as "),
         ("pipes.d/private: ", "Permission denied"),
@@ -130,7 +130,7 @@ fn a_link_that_another_user_planted_among_the_logs_is_not_followed() {
         put(&bad, b"one\n");
         put(&good, b"one\n");
         let reader = bench.plain_reader().start();
-        let said = reader.wait_line("it is a link that user 1 made; only root or the reader may");
+        let said = reader.wait_line("a link made by user 1; reader follows links of root and its own user only");
         assert!(said.contains(&format!("cannot open directory {}: ", bench.log("bad").display())), "{said}");
         bench.wait_stored("good", b"one\n");
         assert_eq!(stream_of(&other_disk), b"one\n");
@@ -155,7 +155,9 @@ fn a_link_planted_as_an_own_file_of_a_log_directory_is_not_followed() {
         symlink(&victim, log.join(name)).expect("a link");
         put(&pipe, b"one\n");
         let mut reader = bench.plain_reader().start();
-        until("it is drained or refused", || queued(&pipe) == 0 || !reader.lines_with("is not read").is_empty());
+        until("it is drained or refused", || {
+            queued(&pipe) == 0 || !reader.lines_with("not reading app until").is_empty()
+        });
         assert_eq!(fs::read(&victim).expect("the victim"), b"precious\n", "{name}");
         assert_eq!(reader.terminate(), 0);
     }
@@ -170,8 +172,8 @@ fn a_directory_with_logs_of_others_is_not_written_to() {
     put(&foreign, b"one\n");
     put(&good, b"one\n");
     let reader = bench.plain_reader().start();
-    let said = reader.wait_line("access.log in it is not ours");
-    let sentence = "move such files elsewhere, or make an empty file .standpipe there to keep them";
+    let said = reader.wait_line("access.log in it is not one of our files");
+    let sentence = "move such files elsewhere, or create an empty file .standpipe there to keep them";
     assert!(
         said.contains(&format!("cannot use log directory {}: ", log.display())) && said.contains(sentence),
         "{said}"
@@ -182,7 +184,7 @@ fn a_directory_with_logs_of_others_is_not_written_to() {
     File::create(log.join(".standpipe")).expect("a file");
     give(&log.join(".standpipe"));
     wait_empty(&foreign);
-    reader.wait_line("foreign: is read again");
+    reader.wait_line("foreign: recovered; reading again");
     assert_eq!(fs::read(log.join("access.log")).expect("a file"), b"theirs\n");
     stop(reader);
 }
@@ -196,13 +198,13 @@ fn without_permission_on_its_own_log_directory_a_lane_waits() {
     put(&shut, b"one\n");
     put(&good, b"one\n");
     let reader = bench.plain_reader().start();
-    let said = reader.wait_line("shut is not read until this is mended");
+    let said = reader.wait_line("not reading shut until this is fixed");
     assert!(said.contains(&log.display().to_string()) && said.contains("Permission denied"), "{said}");
     bench.wait_stored("good", b"one\n");
     assert_eq!(queued(&shut), 4);
     set_mode(&log, 0o700);
     bench.wait_stored("shut", b"one\n");
-    reader.wait_line("shut: is read again");
+    reader.wait_line("shut: recovered; reading again");
     stop(reader);
 }
 
@@ -228,7 +230,7 @@ fn what_cannot_be_begun_ends_with_one_sentence_and_its_exit_code() {
     let (pipes, logs) = (bench.scratch.pipes(), bench.scratch.logs());
     let (missing, logs_flag) = (bench.scratch.path().join("missing"), Path::new("--logs"));
     let cases: [(&[&Path], u8, &str); 8] = [
-        (&[], 2, "there are no pipes here; usage: reader [DIR] --logs LOGS"),
+        (&[], 2, "no pipes in the current directory; usage: reader [DIR] --logs LOGS"),
         (&[&pipes], 2, "no log root: give --logs LOGS, or set logs in "),
         (&[&missing, logs_flag, &logs], 3, "missing: No such file or directory"),
         (&[&shut, logs_flag, &logs], 3, "shut: Permission denied"),
@@ -254,8 +256,7 @@ fn a_log_root_that_nothing_names_is_said_to_be_the_usual_one() {
         for args in [&["logs"][..], &["logs", "app"], &["status"], &["rotate"]] {
             let launch = Launch::new("reader").args(args).cwd(bench.scratch.path()).env("STANDPIPE_DIR", "/nowhere");
             let output = launch.as_tests().under(["unshare", "-m", "sh", "-c", empty]).run();
-            let expected =
-                "there is no log root /var/log/standpipe (the default): give one with --logs or STANDPIPE_LOGS";
+            let expected = "no log root /var/log/standpipe (the default): give one with --logs or STANDPIPE_LOGS";
             assert!(output.code == 3 && output.stderr.contains(expected), "{args:?}: {}", output.stderr);
         }
     });
@@ -269,7 +270,7 @@ fn a_refusal_says_what_helps() {
     let user = user_name(Uid::from_raw(ordinary_user().unwrap_or_else(|| geteuid().as_raw())));
     set_mode(&closed, 0o000);
     let output = Launch::new("reader").arg("logs").arg("--logs").arg(&logs).run();
-    let who = format!("{} is for user {user} only (mode 0000), and this runs as {user}", closed.display());
+    let who = format!("only user {user} has access to {} (mode 0000), and this runs as user {user}", closed.display());
     let expected = format!("cannot open directory {}: Permission denied ({who})", logs.display());
     assert!(output.code == 3 && output.stderr.contains(&expected), "{} {}", output.code, output.stderr);
     set_mode(&closed, 0o555);
@@ -304,9 +305,9 @@ fn standard_input_is_called_by_its_log_directory() {
         let reader = launch.env("STANDPIPE_TEST_FAULTS", bench.scratch.path().join("faults")).start();
         bench.faults("EIO write 1 1000000\n");
         output.write_all(b"one\n").expect("room in the pipe");
-        reader.wait_line(&format!("{} is not read until this is mended", log.display()));
+        reader.wait_line(&format!("not reading {} until this is fixed", log.display()));
         bench.faults("");
-        reader.wait_line(&format!("{}: is read again", log.display()));
+        reader.wait_line(&format!("{}: recovered; reading again", log.display()));
         stop(reader);
     });
 }

@@ -30,7 +30,7 @@ fn a_log_root_too_small_for_a_mailbox_is_refused_with_the_bytes_needed() {
             bench.scratch.pipe("app");
             let _small = Mounted::tmpfs(&bench.scratch.logs(), &format!("size={kib}k,mode=755"));
             let output = bench.plain_reader().run();
-            assert_refused(&bench, &output, &bench.scratch.logs(), "a mailbox takes 1056768 bytes, and ");
+            assert_refused(&bench, &output, &bench.scratch.logs(), "a mailbox needs 1056768 bytes, but only ");
             assert!(output.stderr.contains(" are free"), "{}", output.stderr);
         }
     });
@@ -74,7 +74,7 @@ fn a_reader_as_root_warns_and_refuses_directories_of_others() {
         let bench = Bench::new();
         bench.scratch.pipe("app");
         let output = bench.plain_reader().as_tests().run();
-        assert_refused(&bench, &output, &bench.scratch.logs(), "user 65534 owns it, and the reader runs as root");
+        assert_refused(&bench, &output, &bench.scratch.logs(), "it belongs to user 65534, but reader runs as root");
         chown(bench.scratch.logs(), Some(0), Some(0)).expect("root may");
         set_mode(&bench.scratch.logs(), 0o777);
         let output = bench.plain_reader().as_tests().run();
@@ -98,7 +98,8 @@ fn r10_a_second_reader_is_refused_and_reads_nothing() {
     put(&other, b"not for the second\n");
     let second = Launch::new("reader").arg(&others).arg("--logs").arg(bench.scratch.logs()).run();
     assert_eq!(second.code, 3, "{}", second.stderr);
-    let sentence = format!("reader: error: cannot use {}: another reader has it\n", bench.scratch.logs().display());
+    let sentence =
+        format!("reader: error: cannot use {}: another reader is using it\n", bench.scratch.logs().display());
     assert_eq!(second.stderr, sentence);
     assert_eq!(queued(&other), 19);
     put(&pipe, b"one\n");
@@ -114,7 +115,7 @@ fn a_daemon_and_a_reader_of_standard_input_never_share_a_log_directory() {
         Launch::new("reader").arg("stdin").arg(bench.log("app")).stdin(fifo.try_clone().expect("a descriptor"))
     };
     let input = hold(&bench.scratch.fifo("input"));
-    let sentence = format!("cannot use {}: another reader has it", bench.log("app").display());
+    let sentence = format!("cannot use {}: another reader is using it", bench.log("app").display());
 
     // The daemon is first.
     let daemon = bench.plain_reader().start();
@@ -132,13 +133,13 @@ fn a_daemon_and_a_reader_of_standard_input_never_share_a_log_directory() {
     put(&app, b"two\n");
     put(&web, b"two\n");
     let daemon = bench.plain_reader().start();
-    let said = daemon.wait_line("app is not read until this is mended");
+    let said = daemon.wait_line("not reading app until this is fixed");
     assert!(said.contains(&sentence), "{said}");
     bench.wait_stored("web", b"two\n");
     assert_eq!(queued(&app), 4);
     stop(service);
     bench.wait_stored("app", b"one\nnever taken\ntwo\n");
-    daemon.wait_line("app: is read again");
+    daemon.wait_line("app: recovered; reading again");
     stop(daemon);
 }
 

@@ -212,7 +212,7 @@ fn r31_a_directory_with_logs_of_others_is_refused_with_a_sentence() {
     }
     let (_, other) = add_pipe(&stand.scratch, "other");
     let reader = stand.reader().start();
-    let said = reader.wait_line("not ours");
+    let said = reader.wait_line("not one of our files");
     assert!(said.contains(&log_dir.display().to_string()) && said.contains("move such files elsewhere"), "{said}");
     stand.write(b"waits\n");
     write_all(&other, b"goes on\n");
@@ -220,7 +220,7 @@ fn r31_a_directory_with_logs_of_others_is_refused_with_a_sentence() {
     assert_eq!((queued(&stand.pipe), names(&log_dir).len()), (6, 2), "{:?}", names(&log_dir));
     fs::write(log_dir.join(".standpipe"), "").unwrap();
     give(&log_dir.join(".standpipe"));
-    reader.wait_line("app: is read again");
+    reader.wait_line("app: recovered; reading again");
     until("it is read", || queued(&stand.pipe) == 0);
     stand.write(&lines(0, 100, 100));
     until("it is archived", || stand.archives().len() >= 9);

@@ -56,7 +56,7 @@ fn a_pattern_means_every_pipe_that_matches_it() {
     assert_eq!(printed(&scratch, &["[an]*-error", "app"]), "nginx-error\napp\n");
     assert_eq!(printed(&scratch, &["[odd]"]), "[odd]\n", "a name comes before a pattern");
     let refusal = refused(&scratch, &["db-*"]);
-    assert!(refusal.contains("has no logs of db-*; there are: [odd], app, nginx-access, nginx-error"), "{refusal}");
+    assert!(refusal.contains("has no log named db-*; there are: [odd], app, nginx-access, nginx-error"), "{refusal}");
     let refusal = refused(&scratch, &["app["]);
     assert!(refusal.contains("bad pattern app["), "{refusal}");
 }
@@ -77,8 +77,9 @@ fn a_word_that_is_no_log_is_refused_with_some_of_the_names() {
     fs::write(scratch.logs().join("file"), "").unwrap();
     for word in ["p", "empty", "file", ".standpipe", &"x".repeat(300)] {
         let refusal = refused(&scratch, &["p10", word]);
-        let expected =
-            format!("has no logs of {word}; there are: p10, p11, p12, p13, p14, p15, p16, p17, p18, p19 and 12 more\n");
+        let expected = format!(
+            "has no log named {word}; there are: p10, p11, p12, p13, p14, p15, p16, p17, p18, p19 and 12 more\n"
+        );
         assert!(refusal.ends_with(&expected), "{refusal}");
     }
 }
@@ -89,7 +90,7 @@ fn a_directory_without_logs_is_refused() {
     let other = scratch.make_dir("other");
     for path in ["../other", "../run/"] {
         let refusal = refused(&scratch, &[path]);
-        assert!(refusal.contains(&format!("{path} is neither a log directory nor a log root")), "{refusal}");
+        assert!(refusal.contains(&format!("{path}: no log and no log directory of reader found there")), "{refusal}");
     }
     assert_eq!(printed(&scratch, &["../logs"]), "app\n");
     let above = Launch::new("reader").args(["logs", ".."]).cwd(scratch.logs().join("app")).run();

@@ -101,7 +101,7 @@ fn the_file_survives_its_reader_and_each_start_makes_a_new_one() {
     assert_eq!(output.code, 1);
     let app_row = row(&output, "app");
     assert_eq!((app_row[1].as_str(), app_row[6].as_str()), ("14 B", "not running"));
-    assert!(stdout(&output).contains("no reader runs on"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("no reader is running on"), "{}", stdout(&output));
     let reader = bench.reader().start();
     put(&app, b"four\n");
     bench.wait_stored("app", b"> one\n> two\n> three\n> four\n");
@@ -119,13 +119,13 @@ fn a_sick_lane_is_a_finding_with_its_error_and_a_healed_one_is_none() {
         let (app, reader) = one_pipe(&bench);
         bench.faults(&format!("ENOSPC write {} 1000", bench.passes("write") + 1));
         put(&app, b"four\n");
-        reader.wait_line("is not read until this is mended");
+        reader.wait_line("until this is fixed");
         let output = status(&bench.scratch.logs()).run();
         assert_eq!((output.code, row(&output, "app")[6].as_str()), (1, "sick"));
-        let sentence = "app is not read since 0s: cannot write ";
+        let sentence = "app: not read for 0s: cannot write ";
         assert!(stdout(&output).contains(sentence) && stdout(&output).contains("No space left"), "{}", stdout(&output));
         bench.faults("");
-        reader.wait_line("app: is read again");
+        reader.wait_line("app: recovered; reading again");
         let output = status(&bench.scratch.logs()).run();
         assert_eq!((output.code, row(&output, "app")[6].as_str()), (0, "ok"));
         assert!(stdout(&output).contains("app: the last error, "), "{}", stdout(&output));
@@ -162,9 +162,9 @@ fn a_status_file_that_finds_no_room_is_one_warning_and_the_log_goes_on() {
         bench.wait_stored("app", b"one\n");
         let warnings = reader.lines_with("warning");
         assert_eq!(warnings.len(), 1, "{}", reader.stderr());
-        assert!(warnings[0].contains("cannot make ") && warnings[0].contains("No space left"), "{warnings:?}");
+        assert!(warnings[0].contains("cannot create ") && warnings[0].contains("No space left"), "{warnings:?}");
         let output = status(&bench.scratch.logs()).run();
-        assert!(output.code == 3 && output.stderr.contains("no reader ran there yet"), "{}", output.stderr);
+        assert!(output.code == 3 && output.stderr.contains("no reader has run there yet"), "{}", output.stderr);
         assert!(bench.root_files(".status").iter().all(|path| !path.ends_with(".status")));
         stop(reader);
     });
@@ -194,7 +194,11 @@ fn whoever_may_read_may_look() {
         set_mode(&logs, 0o755);
         set_mode(&logs.join(".status"), 0o644);
         let cannot_lock = status(&logs).as_user(12345).run();
-        assert!(cannot_lock.code == 0 && stdout(&cannot_lock).contains("cannot be seen"), "{}", stdout(&cannot_lock));
+        assert!(
+            cannot_lock.code == 0 && stdout(&cannot_lock).contains("cannot see whether it is still running"),
+            "{}",
+            stdout(&cannot_lock)
+        );
         set_mode(&logs.join(".lock"), 0o644);
         let output = status(&logs).as_user(12345).run();
         assert!(output.code == 0 && stdout(&output).contains("has been running for"), "{}", stdout(&output));
@@ -231,7 +235,7 @@ fn what_cannot_be_read_is_one_sentence() {
         (&good[..100], ".status: it is damaged"),
         (&good[..good.len() - 1], ".status: it is damaged"),
         (&b"no status file\n".repeat(1000), ".status: it is damaged"),
-        (&newer, ".status: it is of version 2, this program knows 1"),
+        (&newer, ".status: it has version 2; this program knows 1"),
     ] {
         let output = status(&with_file(bytes).scratch.logs()).run();
         assert_eq!((output.code, output.stdout.len(), output.stderr.lines().count()), (3, 0, 1), "{}", output.stderr);
@@ -240,7 +244,7 @@ fn what_cannot_be_read_is_one_sentence() {
     let fifo = Bench::new();
     mkfifo(&status_file(&fifo), Mode::from_bits_truncate(0o644)).unwrap();
     let output = status(&fifo.scratch.logs()).run();
-    assert!(output.code == 3 && output.stderr.contains("it is not a regular file"), "{}", output.stderr);
+    assert!(output.code == 3 && output.stderr.contains("not a regular file"), "{}", output.stderr);
     for path in [fifo.scratch.path().join("nowhere"), fifo.scratch.pipes()] {
         let output = status(&path).run();
         assert!(output.code == 3 && output.stderr.lines().count() == 1, "{}", output.stderr);

@@ -117,7 +117,7 @@ fn a_part_whose_fsync_failed_is_sealed_and_the_next_begins() {
         until("it is synced", || synced(&stand) > 0);
         stand.set_faults(&format!("EIO sync-data {} 1\n", synced(&stand) + 1));
         stand.write_and_wait("line 2\n");
-        reader.wait_line("may be gone if the power goes, and the next part begins");
+        reader.wait_line("may be lost in a power failure; starting the next part");
         stand.write_and_wait("line 3\n");
         let stored: Vec<_> = parts(&stand.log_dir()).iter().map(|part| raw(part)).collect();
         assert_eq!(stored, [&b"line 1\nline 2\n"[..], b"line 3\n"]);

@@ -55,7 +55,7 @@ fn a_log_without_a_link_expires_after_a_day_by_its_own_file_or_the_defaults() {
         }
         let mut reader = clock.steer(stand.reader()).start();
         for name in ["app", "web"] {
-            reader.wait_line(&format!("{name}: no link leads to this log any more; all of it is kept for a day"));
+            reader.wait_line(&format!("{name}: no link leads to this log any more; keeping all of it for a day"));
         }
         clock.pass(&stand.scratch, &["2026-11-21T20:00:00Z"]);
         assert_eq!(reader.terminate(), 0);

@@ -95,7 +95,7 @@ fn a_copy_beside_its_archive_stays_whatever_it_holds_and_the_archive_counts() {
     let archive = fs::read(&stand.archive).expect("an archive");
     let mut expected = whole.clone();
     for (content, sentence) in
-        [(&whole, "an unpacked copy of")].into_iter().chain(odd.iter().map(|odd| (odd, "not what ")))
+        [(&whole, "an unpacked copy of")].into_iter().chain(odd.iter().map(|odd| (odd, "differs from ")))
     {
         write(&stand.copy(), content);
         for _ in 0..2 {
@@ -188,7 +188,7 @@ fn what_a_kill_leaves_beside_an_archive_goes_with_one_line() {
         assert_eq!((segments(), files_ending(&bench.log("app"), ".log.zst").len()), (2, 1));
         let reader = bench.plain_reader().start();
         until("it is gone", || segments() == 1);
-        reader.wait_line("removed, a kill or a power cut had left it");
+        reader.wait_line("removed, a leftover of a kill or power failure");
         assert_eq!(files_ending(&bench.log("app"), ".times"), [] as [PathBuf; 0]);
         stop(reader);
         assert!(stream_of(&bench.log("app")) == text());
@@ -204,7 +204,7 @@ fn an_archive_that_is_not_whole_gives_way_to_more_and_not_to_less() {
     write(&stand.archive, &whole[..whole.len() - 1]);
     write(&stand.copy(), &text()[..1000]);
     let reader = stand.bench.plain_reader().start();
-    reader.wait_line("is damaged, but holds more than this file; both are left alone");
+    reader.wait_line("is damaged, but contains more than this file; keeping both");
     assert_eq!(fs::read(stand.copy()).expect("the copy").len(), 1000);
     // The whole segment: the archive is made anew, whatever was set aside before.
     write(&PathBuf::from(format!("{}.damaged", stand.archive.display())), b"before");

@@ -111,7 +111,7 @@ fn no_log_root_is_used_or_made_where_a_tenants_link_leads() {
                 let output = house.reader(user, &logs).run();
                 let said: Vec<_> = output.stderr.lines().filter(|line| line.contains("error")).collect();
                 assert_eq!((output.code, said.len()), (3, 1), "{case}: {output:?}");
-                assert!(said[0].contains("under the control of user"), "{case}: {said:?}");
+                assert!(said[0].contains("controls the link"), "{case}: {said:?}");
                 assert!(names(&roots).is_empty(), "{case}");
             }
         }
@@ -155,7 +155,7 @@ fn in_a_log_root_of_a_group_a_mailbox_or_log_directory_of_another_is_not_used() 
         }
         house.scratch.pipe("bad");
         let output = house.reader(READER, &logs).run();
-        let said = format!("cannot open mailbox {}: it is no regular file of ours", mailbox.display());
+        let said = format!("cannot open mailbox {}: not a regular file owned by this user", mailbox.display());
         assert!(output.code == 3 && output.stderr.contains(&said), "{output:?}");
         assert!(fs::read(&mailbox).unwrap().iter().all(|byte| *byte == 0));
         fs::remove_file(&mailbox).unwrap();
@@ -164,7 +164,7 @@ fn in_a_log_root_of_a_group_a_mailbox_or_log_directory_of_another_is_not_used() 
         put(&bad, b"precious\n");
         let reader = house.reader(READER, &logs).start();
         until("it is drained", || fs::read(logs.join("good/current")).is_ok_and(|log| log == b"good\n"));
-        reader.wait_line(&format!("user {TENANT} owns it"));
+        reader.wait_line(&format!("it belongs to user {TENANT}"));
         assert!(names(&theirs).is_empty());
         assert_eq!(queued(&bad), 9);
         stop(reader);
@@ -189,7 +189,7 @@ fn no_hook_is_run_where_a_tenants_link_leads() {
         until("it is drained", || fs::read(&log).is_ok_and(|log| log == b"good\n"));
         reader.signal(nix::sys::signal::Signal::SIGALRM);
         let said = reader.wait_line("cannot run hook");
-        assert!(said.contains("under the control of user") && !ran.exists(), "{said}");
+        assert!(said.contains("controls the link") && !ran.exists(), "{said}");
         stop(reader);
     });
 }
@@ -211,7 +211,7 @@ fn reader_logs_follows_no_link_of_a_tenant_to_others() {
             vec!["rotate".into(), "--logs".into(), link.clone()],
         ] {
             let output = Launch::new("reader").args(&args).as_user(0).run();
-            assert!(output.code != 0 && output.stderr.contains("under the control of user"), "{args:?} {output:?}");
+            assert!(output.code != 0 && output.stderr.contains("controls the link"), "{args:?} {output:?}");
             assert!(!String::from_utf8_lossy(&output.stdout).contains("precious"), "{args:?}");
         }
         stop(reader);

@@ -88,7 +88,7 @@ fn damage_is_found_in_order_and_ends_nothing() {
     let index = memchr::memmem::rfind(&fs::read(&third).unwrap(), b"standpip").unwrap();
     flip(&third, index + 30);
     let expected = [
-        format!("{}: it has no seek table, so it is incomplete; 5000 bytes of the log can be read", first.display()),
+        format!("{}: incomplete: it has no seek table; 5000 bytes of the log can be read", first.display()),
         format!("cannot read frame 1 of {}: it is damaged (", second.display()),
         format!("{}: its index is damaged (its checksum is wrong)", third.display()),
     ];
@@ -111,17 +111,17 @@ fn damage_is_found_in_order_and_ends_nothing() {
 fn an_index_that_says_something_else_than_the_content_is_found() {
     type Change = fn(&mut Index);
     let cases: [(&str, Change); 5] = [
-        ("says of frame 0 that it has 10486 lines; it has 10485", |index| {
+        ("contradicts frame 0: 10486 lines in the index, 10485 in the frame", |index| {
             index.frames[0].lines += 1;
             index.frames[1].lines -= 1;
         }),
-        ("says of frame 0 that it ends inside a line; it ends with a line", |index| {
+        ("contradicts frame 0: the index says it ends inside a line, but it ends with a line", |index| {
             index.frames[0].ends_inside = true;
             index.frames[1].begins_inside = true;
         }),
-        ("says of frame 1 that it begins otherwise than", |index| index.frames[1].begins_inside = true),
-        ("says of frame 1 other arrival times", |index| index.frames[1].highest_ns += 1),
-        ("says of frame 0 other arrival times", |index| index.frames[0].goes_back = false),
+        ("contradicts frame 1: it begins differently from how", |index| index.frames[1].begins_inside = true),
+        ("contradicts frame 1: its arrival times", |index| index.frames[1].highest_ns += 1),
+        ("contradicts frame 0: its arrival times", |index| index.frames[0].goes_back = false),
     ];
     for (expected, change) in cases {
         let (scratch, app) = sound();
@@ -156,7 +156,7 @@ fn a_part_that_is_missing_inside_a_line_is_a_gap() {
     fs::remove_file(file(&app, 2)).unwrap();
     archive(&app, &stem(2), b"fresh\n", marks(&[(0, 120)]), false);
     let found = findings(&scratch);
-    assert!(found.len() == 1 && found[0].contains("ends inside a line that does not go on here"), "{found:#?}");
+    assert!(found.len() == 1 && found[0].contains("ends inside a line that does not continue here"), "{found:#?}");
     // The oldest part goes first, which is no gap.
     let (scratch, app) = sound();
     fs::remove_file(file(&app, 0)).unwrap();
@@ -189,7 +189,7 @@ fn a_segment_beside_its_archive_may_have_less_but_nothing_else() {
         let beside = segment(&app, &stem(0), &content, &[]);
         let output = reader("verify", &scratch).run();
         assert_eq!(output.code, i32::from(is_found), "{output:?}");
-        let expected = format!("{}: it has bytes that its archive, which counts, has not", beside.display());
+        let expected = format!("{}: it has bytes that are missing from its archive, which is in use", beside.display());
         assert_eq!(text(&output).starts_with(&expected), is_found, "{output:?}");
     }
 }
@@ -207,7 +207,7 @@ fn a_broken_archive_beside_its_segment_is_found() {
     let found = findings(&scratch);
     assert_eq!(found.len(), 2, "{found:#?}");
     for (found, minute) in found.iter().zip([3, 4]) {
-        let expected = "it has no seek table, so it is incomplete; its segment is still there, and counts";
+        let expected = "incomplete: it has no seek table; its segment is still there and is used instead";
         assert_eq!(*found, format!("{}: {expected}", file(&app, minute).display()));
     }
 }
@@ -266,11 +266,11 @@ fn files_of_others_and_nonsense_are_findings_in_little_memory() {
     assert_eq!(output.code, 1, "{output:?}");
     let found: Vec<String> = text(&output).lines().map(str::to_owned).collect();
     let expected = [
-        (0, "incomplete; 8 bytes of the log can be read"),
-        (1, "incomplete; 0 bytes of the log can be read ("),
-        (2, "incomplete; 0 bytes of the log can be read"),
-        (4, "it would be larger than a reader accepts"),
-        (5, "incomplete; 0 bytes of the log can be read ("),
+        (0, "incomplete: it has no seek table; 8 bytes of the log can be read"),
+        (1, "incomplete: it has no seek table; 0 bytes of the log can be read ("),
+        (2, "incomplete: it has no seek table; 0 bytes of the log can be read"),
+        (4, "too large"),
+        (5, "incomplete: it has no seek table; 0 bytes of the log can be read ("),
     ];
     assert_eq!(found.len(), expected.len(), "{found:#?}");
     for (found, (minute, expected)) in found.iter().zip(expected) {

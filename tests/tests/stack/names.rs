@@ -104,9 +104,9 @@ fn a_reader_started_by_a_unit_takes_the_log_root_of_the_unit_unless_the_pipes_di
     let mut reader = start();
     assert!(scratch.logs().join("app").is_dir(), "{}", reader.stderr());
     reader.hang_up("after HUP");
-    assert!(!reader.stderr().contains("stays the log root"), "{}", reader.stderr());
+    assert!(!reader.stderr().contains("remains the log root"), "{}", reader.stderr());
     scratch.write_policy("defaults.toml", "logs = \"../other\"\n");
-    reader.hang_up("stays the log root until a restart");
+    reader.hang_up("remains the log root until reader restarts");
     reader.terminate();
     let mut reader = start();
     assert!(scratch.path().join("other/app").is_dir(), "{}", reader.stderr());
