@@ -130,8 +130,8 @@ impl Checkpoint {
         findings.extend(lost);
         if files.is_mount {
             findings.push(format!(
-                "{} is a mount of its own and is written in place; what stands beside it is outside of that mount: \
-                 mount its directory instead",
+                "{} is a separate mount and is written in place; files beside it are outside that mount: mount its \
+                 directory instead",
                 path.shown()
             ));
         }
@@ -218,25 +218,25 @@ fn choose(files: &Files, current: Found, previous: Found, on_corrupt: OnCorrupt)
         (Found::Newer(version), _) => return Err(newer(&files.file, version)),
         (_, Found::Newer(version)) => return Err(newer(&files.previous, version)),
         (Found::Absent, Found::Whole(saved)) => {
-            let finding = format!("{file} is not there, going on from the state before it, {before}");
+            let finding = format!("{file} is missing; using the previous state, {before}");
             return Ok((Start::Known(saved.states), vec![finding]));
         }
         (Found::Damaged(why), Found::Whole(saved)) => {
             let finding = format!(
-                "{file} is damaged ({why}), going on from the state before it, {before}; the damaged one is kept as {}",
+                "{file} is damaged ({why}); using the previous state, {before}; the damaged file is kept as {}",
                 files.damaged.shown(),
             );
             return Ok((Start::Known(saved.states), vec![finding]));
         }
-        (Found::Absent, Found::Damaged(why)) => ("it is not there".to_owned(), why),
-        (Found::Damaged(why), Found::Absent) => (why, "it is not there".to_owned()),
+        (Found::Absent, Found::Damaged(why)) => ("it is missing".to_owned(), why),
+        (Found::Damaged(why), Found::Absent) => (why, "it is missing".to_owned()),
         (Found::Damaged(why), Found::Damaged(why_before)) => (why, why_before),
     };
     let (start, place) = match on_corrupt {
         OnCorrupt::Fail => {
             let what_to_do = format!(
                 "damaged ({why}), and so is {before} ({why_before}): restore one of them, or set on_corrupt to \
-                 \"beginning\" or \"end\", or remove both to start as for the first time"
+                 \"beginning\" or \"end\", or remove both to start from scratch"
             );
             return Err(Error::because("use", &files.file, what_to_do));
         }
@@ -244,7 +244,7 @@ fn choose(files: &Files, current: Found, previous: Found, on_corrupt: OnCorrupt)
         OnCorrupt::End => (Start::End, "end"),
     };
     let finding = format!(
-        "{file} is damaged ({why}), and so is {before} ({why_before}): every file is read from its {place}, as \
+        "{file} is damaged ({why}), and so is {before} ({why_before}): reading every file from its {place}, as \
          on_corrupt says"
     );
     Ok((start, vec![finding]))

@@ -9,65 +9,85 @@ use crate::config::{Config, ConfigError, Overrides, load};
 
 /// Follows log files through every kind of rotation, into a pipe or to standard output.
 #[derive(Debug, Parser)]
-#[command(name = "tailer", version = env!("STANDPIPE_VERSION"), args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-#[command(after_help = "Signals: HUP reads the configuration again; TERM and INT end it, within 2 s.\n\
-    A file called `status` is followed as ./status.\n\
-    Exit codes: 0; 2 asked wrongly, or the configuration has an error; 3 an I/O error that nothing mends.")]
+#[command(name = "tailer", version = env!("STANDPIPE_VERSION"), args_conflicts_with_subcommands = true)]
+#[command(subcommand_negates_reqs = true, after_help = HELP)]
 pub struct Cli {
-    /// The files to follow, without a configuration.
+    /// Files to follow, instead of --config
     #[arg(value_name = "PATH", required_unless_present = "config", conflicts_with = "config")]
     pub paths: Vec<PathBuf>,
-    /// The configuration: FILE.toml, FILE.yaml or FILE.yml.
-    #[arg(long, value_name = "FILE")]
+    /// Configuration: FILE.toml, FILE.yaml or FILE.yml [default: none]
+    #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub config: Option<PathBuf>,
-    /// Deliver into this pipe instead of to standard output; needs --state.
-    #[arg(long, value_name = "FIFO", conflicts_with = "config")]
+    /// Deliver into this pipe; needs --state [default: standard output]
+    #[arg(long, value_name = "FIFO", conflicts_with = "config", help_heading = "Output")]
     pub pipe: Option<PathBuf>,
-    /// What counts in place of the configuration's word.
+    /// Settings that override the configuration.
     #[command(flatten)]
     pub given: Overrides,
-    /// Color on standard output; without WHEN: always.
+    /// Use color: auto, always (the same as no WHEN), or never
     #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_value = "auto",
-        default_missing_value = "always")]
+        default_missing_value = "always", hide_possible_values = true, help_heading = "Output")]
     pub color: Color,
-    /// Read everything there is, put it in order, and exit.
-    #[arg(long)]
+    /// Read everything there is, in order, and exit
+    #[arg(long, help_heading = "Input")]
     pub batch: bool,
-    /// Show identities and offsets of every file at each change.
+    /// Show identities and offsets of every file at each change
     #[arg(long)]
     pub debug: bool,
-    /// Write a newline to this descriptor when following begins, as s6 wants it.
+    /// Write a newline to descriptor N when ready (s6 readiness notification)
     #[arg(long, value_name = "N")]
     pub notify_fd: Option<NotifyFd>,
-    /// Read the configuration, print every error, open nothing.
+    /// Check the configuration, print every error, and exit
     #[arg(long)]
     pub check_config: bool,
-    /// What else it does.
+    /// Everything else.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
+const HELP: &str = "\
+Signals: HUP reads the configuration again; TERM and INT stop tailer within 2 s.
+Exit codes: 0 success; 2 usage error, or an error in the configuration; 3 an I/O error
+that cannot be recovered from.
+To follow a file named `status`, write `./status`.
+
+Examples:
+  tailer /var/log/nginx/access.log                 follow one file, new lines only
+  tailer --config /etc/standpipe/tailer.toml       follow many, deliver into pipes
+  tailer --batch --order timestamp a.log b.log     merge two files by their times";
+
 /// What `tailer` does beside following.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Show what the tailer with a state file is doing, or did last. Exit 0: all is well; 1: something is behind, cannot
-    /// be read, or does not run.
+    /// Show what tailer is doing, file by file, and its problems
+    #[command(after_help = STATUS_HELP)]
     Status(StatusArgs),
 }
+
+const STATUS_HELP: &str = "\
+Works without a running tailer, which it reports. Give --config or --state.
+
+Exit codes: 0 healthy; 1 a file is behind or unreadable, or no tailer is running;
+2 usage error; 3 the status cannot be read.
+
+Examples:
+  tailer status --config /etc/standpipe/tailer.toml
+  tailer status --state /var/lib/standpipe/state.json
+  tailer status --state state.json --json | jq -r '.findings[]'";
 
 /// `tailer status`.
 #[derive(Clone, Debug, Args)]
 pub struct StatusArgs {
-    /// The configuration, which names the state file.
+    /// Configuration that names the state file [default: none]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The state file, in place of what the configuration says.
+    /// State file, instead of the one in the configuration [default: none]
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
-    /// Every tailer that can be seen: those that run, and that of /etc/standpipe/tailer.toml
+    /// Every tailer in sight: all that run, and that of /etc/standpipe/tailer.toml
     #[arg(long, conflicts_with_all = ["config", "state"])]
     pub all: bool,
-    /// For programs: one object.
+    /// Print one JSON object
     #[arg(long)]
     pub json: bool,
 }
@@ -85,11 +105,11 @@ impl Cli {
 /// When standard output gets color.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Color {
-    /// On a terminal, unless `NO_COLOR` is set.
+    /// On a terminal, unless `NO_COLOR` is set
     Auto,
-    /// In any case.
+    /// Always
     Always,
-    /// In no case.
+    /// Never
     Never,
 }
 
@@ -139,8 +159,8 @@ mod tests {
     #[test]
     fn what_others_take_for_more_than_a_file_is_refused_with_a_sentence() {
         for (words, sentence) in [
-            ("tailer -", "cannot follow -: standard input is no file that rotates"),
-            ("tailer /nowhere/*.log", "cannot follow /nowhere/*.log: no file has that name, and patterns"),
+            ("tailer -", "cannot follow -: standard input does not rotate"),
+            ("tailer /nowhere/*.log", "cannot follow /nowhere/*.log: no such file; to use a pattern"),
         ] {
             let refusal = parse(words).unwrap().configuration().unwrap_err().to_string();
             assert!(refusal.starts_with(sentence), "{refusal}");

@@ -108,7 +108,7 @@ pub enum Order {
 /// What lines look like on standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Time, source, level, message.
+    /// Time, source, level, message
     Text,
     /// An object a line.
     Json,
@@ -151,17 +151,17 @@ pub enum StartAt {
 /// What flags say in place of a file.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Overrides {
-    /// Put lines of several files in the order in which they were read, or in that of their timestamps.
-    #[arg(long, value_name = "ORDER")]
+    /// Order of the lines of several files: read, or timestamp (by their times) [default: read]
+    #[arg(long, value_name = "ORDER", hide_possible_values = true, help_heading = "Output")]
     pub order: Option<Order>,
-    /// Where it is remembered how far each file was delivered.
-    #[arg(long, value_name = "FILE")]
+    /// File that records how far each file was delivered [default: none]
+    #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub state: Option<PathBuf>,
-    /// Begin with the first line of each file that is not known yet, not behind its last.
-    #[arg(long)]
+    /// Read files new to the state file from their beginning, not from their end
+    #[arg(long, help_heading = "Input")]
     pub follow_from_start: bool,
-    /// What lines look like on standard output.
-    #[arg(long, value_name = "FORMAT")]
+    /// Format on standard output: text (time, source, level, line), json, or raw [default: text]
+    #[arg(long, value_name = "FORMAT", hide_possible_values = true, help_heading = "Output")]
     pub output: Option<Format>,
 }
 
@@ -325,10 +325,9 @@ impl Language {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("toml") => Ok(Language::Toml),
             Some("yaml" | "yml") => Ok(Language::Yaml),
-            _ => Err(ConfigError::of(format!(
-                "cannot use {}: its name must end in .toml, .yaml or .yml, which says what it is written in",
-                path.shown()
-            ))),
+            _ => {
+                Err(ConfigError::of(format!("cannot use {}: its name must end in .toml, .yaml or .yml", path.shown())))
+            }
         }
     }
 
@@ -352,15 +351,15 @@ fn refuse_unfollowable(path: &Path) -> Result<(), ConfigError> {
     if path == Path::new("-") {
         let stdin = called::short("reader", "stdin");
         return Err(ConfigError::of(format!(
-            "cannot follow -: standard input is no file that rotates; `{stdin} DIR` stores it, and a file of that name \
-             is ./-"
+            "cannot follow -: standard input does not rotate; store it with `{stdin} DIR`, or follow a file of that name \
+             as `./-`"
         )));
     }
     let is_pattern = path.as_os_str().as_encoded_bytes().iter().any(|byte| b"*?[".contains(byte));
     if is_pattern && fs::symlink_metadata(path).is_err() {
         return Err(ConfigError::of(format!(
-            "cannot follow {}: no file has that name, and patterns on the command line are for the shell: write it \
-             without quotes, or as `path` in a configuration, which finds later files too",
+            "cannot follow {}: no such file; to use a pattern, write it without quotes, or as `path` in a configuration, \
+             which also finds later files",
             path.shown()
         )));
     }

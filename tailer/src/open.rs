@@ -46,21 +46,21 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Refusal::Packed(packer) = self {
-            return write!(f, "it is compressed ({packer}): its bytes are not lines; unpack it to read it");
+            return write!(f, "compressed ({packer}): its bytes are not lines; unpack it to read it");
         }
         f.write_str(match self {
-            Refusal::Fifo => "it is a FIFO: reader drains it, tailer does not open it",
-            Refusal::Socket => "it is a socket, not a regular file",
-            Refusal::Device => "it is a device, not a regular file",
-            Refusal::Directory => "it is a directory, not a regular file",
-            Refusal::Kernel => "it is a file of the kernel: its size says nothing",
-            Refusal::Ours => "tailer writes it itself",
-            Refusal::Followed => "it is followed already under another name, and is delivered once",
+            Refusal::Fifo => "a FIFO, which tailer never opens; use reader to read it",
+            Refusal::Socket => "a socket, not a regular file",
+            Refusal::Device => "a device, not a regular file",
+            Refusal::Directory => "a directory, not a regular file",
+            Refusal::Kernel => "a kernel pseudo-file, which has no size to follow",
+            Refusal::Ours => "written by this tailer",
+            Refusal::Followed => "already followed under another name",
             Refusal::Turned => {
-                "another user's link or directory leads to it, and it does not belong to that user: \
+                "another user's link or directory leads to it, but that user does not own it: \
                  use a path that root or tailer's user controls"
             }
-            Refusal::Packed(_) => "it is compressed",
+            Refusal::Packed(_) => "compressed",
         })
     }
 }

@@ -162,13 +162,16 @@ impl Packed {
     /// It is no regular file, or packed in a way that is not read.
     pub fn open(file: File, packing: Packing) -> io::Result<Packed> {
         if !file.metadata()?.is_file() {
-            return Err(io::Error::other("it is no regular file"));
+            return Err(io::Error::other("not a regular file"));
         }
         let unpacker = match packing {
             Packing::Gzip => Unpacker::Gzip(MultiGzDecoder::new(Portions::of(file))),
             Packing::Zstd => Unpacker::Zstd(Decoder::with_buffer(Portions::of(file))?),
             Packing::Other(_) => {
-                return Err(io::Error::new(io::ErrorKind::Unsupported, format!("{packing} files are not unpacked")));
+                return Err(io::Error::new(
+                    io::ErrorKind::Unsupported,
+                    format!("tailer does not unpack {packing} files"),
+                ));
             }
         };
         Ok(Packed(unpacker))
@@ -203,7 +206,7 @@ fn in_our_words(error: io::Error) -> io::Error {
     match error.kind() {
         _ if error.raw_os_error().is_some() => error,
         io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => error,
-        io::ErrorKind::UnexpectedEof => io::Error::new(io::ErrorKind::UnexpectedEof, "the archive is cut off"),
+        io::ErrorKind::UnexpectedEof => io::Error::new(io::ErrorKind::UnexpectedEof, "the archive is incomplete"),
         _ => io::Error::new(io::ErrorKind::InvalidData, format!("the archive is damaged: {error}")),
     }
 }
@@ -310,7 +313,7 @@ mod tests {
             let error = end.unwrap_err();
             assert_eq!(
                 (error.kind(), error.to_string()),
-                (io::ErrorKind::UnexpectedEof, "the archive is cut off".into())
+                (io::ErrorKind::UnexpectedEof, "the archive is incomplete".into())
             );
             assert!(begun.len() >= 200_000 && content.starts_with(&begun), "{packing} {}", begun.len());
 
@@ -344,8 +347,11 @@ mod tests {
     #[test]
     fn a_directory_and_what_cannot_be_unpacked_are_refused() {
         let directory = File::open("/").unwrap();
-        assert_eq!(Packed::open(directory, Packing::Gzip).err().unwrap().to_string(), "it is no regular file");
+        assert_eq!(Packed::open(directory, Packing::Gzip).err().unwrap().to_string(), "not a regular file");
         let file = tempfile::tempfile().unwrap();
-        assert_eq!(Packed::open(file, Packing::Other(".xz")).err().unwrap().to_string(), ".xz files are not unpacked");
+        assert_eq!(
+            Packed::open(file, Packing::Other(".xz")).err().unwrap().to_string(),
+            "tailer does not unpack .xz files"
+        );
     }
 }

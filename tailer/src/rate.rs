@@ -53,14 +53,12 @@ impl FromStr for Rate {
 
     fn from_str(text: &str) -> Result<Rate, String> {
         let (rate, burst) = text.split_once(',').map_or((text, None), |(rate, burst)| (rate, Some(burst)));
-        let no_rate = || format!("`{}` is no rate: write {}", text.escape_debug(), Rate::EXPECTED);
+        let no_rate = || format!("`{}` is not a rate: write {}", text.escape_debug(), Rate::EXPECTED);
         let (per_second, unit) = amount(rate.trim().strip_suffix("/s").ok_or_else(no_rate)?)?;
         let Some(burst) = burst else { return Ok(Rate { unit, per_second, burst: per_second }) };
         let (burst, unit_of_burst) = amount(burst.trim().strip_prefix("burst ").ok_or_else(no_rate)?)?;
         if unit_of_burst != unit {
-            return Err(
-                "the rate and its burst count different things: write both in lines or both in bytes".to_owned()
-            );
+            return Err("the rate and its burst have different units: write both in lines or both in bytes".to_owned());
         }
         Ok(Rate { unit, per_second, burst })
     }
@@ -243,15 +241,15 @@ mod tests {
     #[test]
     fn what_is_no_rate_is_refused_with_what_to_write() {
         for (text, complaint) in [
-            ("", "`` is no rate: write a rate such as \"1MiB/s\""),
-            ("1MiB", "`1MiB` is no rate"),
-            ("1MiB/min", "is no rate"),
+            ("", "`` is not a rate: write a rate such as \"1MiB/s\""),
+            ("1MiB", "`1MiB` is not a rate"),
+            ("1MiB/min", "is not a rate"),
             ("1000/s", "1000 of what? write 1000 lines or 1000 bytes"),
             ("1MB/s", "1000 or 1024? write 1M (1 × 1048576) or 1000000 bytes"),
             ("4kB/s", "1000 or 1024? write 4K (4 × 1024) or 4000 bytes"),
             ("0 lines/s", "`0 lines` would let nothing through"),
             ("9T/s", "is out of range"),
-            ("1M/s, 2M", "is no rate"),
+            ("1M/s, 2M", "is not a rate"),
             ("1M/s, burst 20 lines", "both in lines or both in bytes"),
             ("1M/s, burst 2", "2 of what?"),
             ("fast/s", "`fast` is not a size"),

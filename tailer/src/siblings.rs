@@ -284,7 +284,7 @@ impl Names {
     fn parse(beside: &Path, pattern: &str) -> Result<Names> {
         let path = Path::new(pattern);
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        let because = |cause: &str| Error::because("use the pattern", pattern, cause);
+        let because = |cause: &str| Error::because("use pattern", pattern, cause);
         if name.is_empty() || pattern.ends_with('/') {
             return Err(because("it names no file"));
         }
@@ -414,7 +414,7 @@ mod tests {
         assert_eq!(Siblings::new(&live, None).unwrap().watched(), None);
         for pattern in ["olddir/", "", "app.log[", ".."] {
             let error = Siblings::new(&live, Some(&[pattern.to_string()])).unwrap_err();
-            assert!(error.to_string().starts_with("cannot use the pattern"), "{error}");
+            assert!(error.to_string().starts_with("cannot use pattern"), "{error}");
         }
     }
 

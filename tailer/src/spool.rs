@@ -284,7 +284,7 @@ impl Spool {
         let mut found = match scan::scan(&place.dir, place.done.as_deref(), files, |name| self.begun.contains(name)) {
             Ok(found) => found,
             Err(error) => {
-                self.trouble(&Error::new("look into the spool", &self.config.dir, error).to_string());
+                self.trouble(&Error::new("inspect spool", &self.config.dir, error).to_string());
                 return;
             }
         };
@@ -347,7 +347,7 @@ impl Spool {
         let Some(path) = &self.config.done else { return Ok(Place { dir, done: None }) };
         let done = choose(dir.open_other(path), path, before.and_then(|place| place.done.as_ref()))?;
         match place::refuse_markers(&dir, &done) {
-            Some(cause) => Err(Error::because("use the spool", &dir.path, cause).to_string()),
+            Some(cause) => Err(Error::because("use spool", &dir.path, cause).to_string()),
             None => Ok(Place { dir, done: Some(done) }),
         }
     }
@@ -356,7 +356,7 @@ impl Spool {
     fn trouble(&mut self, sentence: &str) {
         self.shown.is_changed = true;
         if self.said.is_new_trouble(sentence) {
-            self.events.push(Event::Error(format!("{sentence}; trying again")));
+            self.events.push(Event::Error(format!("{sentence}; retrying")));
         }
     }
 
@@ -369,7 +369,7 @@ impl Spool {
             self.refuse(done, name, what, "not a marker, which is an empty file");
         }
         if self.said.is_newly_full() {
-            let sentence = format!("{}: what is wrong with more files in it is not told", self.config.dir.shown());
+            let sentence = format!("{}: further problems in it are not reported", self.config.dir.shown());
             self.events.push(Event::Warning(sentence));
         }
     }
@@ -377,15 +377,16 @@ impl Spool {
     /// Told once of a name.
     fn refuse(&mut self, path: PathBuf, name: &OsStr, what: &'static str, wanted: &str) {
         if self.said.is_new(name, what) {
-            self.events.push(Event::Refused { path, reason: format!("it is {what}, {wanted}; it stays where it is") });
+            self.events.push(Event::Refused { path, reason: format!("{what}, {wanted}; left in place") });
         }
     }
 
     fn tell_orphans(&mut self) {
         let more = self.orphans - std::mem::replace(&mut self.orphans_told, self.orphans);
         if more > 0 {
-            let (name, all) = (self.name(), self.orphans);
-            self.events.push(Event::Note(format!("{name}: removed {more} old markers without a file, {all} in all")));
+            let (name, all, markers) = (self.name(), self.orphans, if more == 1 { "marker" } else { "markers" });
+            self.events
+                .push(Event::Note(format!("{name}: removed {more} old {markers} without a file, {all} in total")));
         }
     }
 

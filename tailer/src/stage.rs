@@ -121,7 +121,7 @@ impl Stage {
         let word = record.word();
         if word.phase == Phase::Direct {
             let bytes = pieces::next(&record.block()[record.moved()..]);
-            said.warning(format!("without a staging pipe a piece of {bytes} bytes may be repeated"));
+            said.warning(format!("without a staging pipe, up to {bytes} bytes may be repeated"));
         }
         let slots = (0..record.slot_count()).filter_map(|slot| Some((record.origin(slot)?, slot))).collect();
         let canary = canary_of(&record_path);

@@ -65,7 +65,7 @@ impl Stdout {
     /// It is not open, or not for writing.
     pub fn new(formatter: Formatter) -> Result<Stdout> {
         let file = standard::output()?.as_fd().try_clone_to_owned().cannot("open", OUTPUT)?;
-        let flags = fcntl(&file, FcntlArg::F_GETFL).cannot("look at", OUTPUT)?;
+        let flags = fcntl(&file, FcntlArg::F_GETFL).cannot("inspect", OUTPUT)?;
         if OFlag::from_bits_retain(flags) & OFlag::O_ACCMODE == OFlag::O_RDONLY {
             return Err(Error::because("write to", OUTPUT, "it is open for reading only"));
         }
@@ -77,7 +77,7 @@ impl Stdout {
     /// # Errors
     /// It cannot be asked what it is.
     pub fn over(file: File, mut formatter: Formatter) -> Result<Stdout> {
-        let asks = !file.metadata().cannot("look at", OUTPUT)?.is_file();
+        let asks = !file.metadata().cannot("inspect", OUTPUT)?.is_file();
         if file.is_terminal() {
             formatter.show_to_terminal();
         }

@@ -248,7 +248,7 @@ impl Tailer {
     /// Writes the checkpoint. What fails is said once, and tried again.
     fn keep(&mut self, is_durable: bool, now: Instant) {
         if let Err(Unsaved { error, is_first: true }) = self.save(is_durable, now) {
-            let sentence = format!("{error}; a crash would repeat what is delivered from now on");
+            let sentence = format!("{error}; a crash repeats lines delivered from now on");
             self.printer.print(&Event::Error(sentence));
         }
     }
@@ -258,7 +258,7 @@ impl Tailer {
     /// # Errors
     /// It cannot be written: that run repeats what was delivered since the last one that could.
     pub fn keep_last(&mut self, now: Instant) -> Result<()> {
-        let repeated = |error| format!("{error}; the next run repeats what was delivered since the last save");
+        let repeated = |error| format!("{error}; the next run repeats lines delivered since the last save");
         let stored = |unsaved: Unsaved| Error::because("store", "the last state", repeated(unsaved.error));
         self.keeper.write_all_next();
         self.save(true, now).map_err(stored)?;

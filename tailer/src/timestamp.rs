@@ -96,7 +96,7 @@ impl FromStr for Format {
             "tai64n" => Format::Form(Form::Tai64n),
             "tai64n-s6" => Format::Form(Form::Tai64nS6),
             _ if text.contains('%') => Format::Pattern(text.to_string()),
-            _ => return Err(format!("`{text}` is no form of a timestamp")),
+            _ => return Err(format!("`{text}` is not a timestamp format")),
         })
     }
 }

@@ -151,7 +151,7 @@ fn a_full_target_is_waited_for_and_the_next_process_goes_on() {
     place.turn(&mut stage);
     assert!(stage.is_empty());
     let said = said(&mut stage);
-    assert!(said.iter().all(|text| text.contains("nobody holds")), "{said:?}");
+    assert!(said.iter().all(|text| text.contains("no holder has")), "{said:?}");
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn a_second_tailer_waits_and_a_staging_pipe_of_everybody_is_refused() {
     place.turn(&mut second);
     assert!(!second.is_empty());
     let refusals = said(&mut second);
-    let expected = "T.stage: another tailer or another program has its lock; waiting";
+    let expected = "T.stage: another tailer or another program has locked it; waiting";
     assert!(refusals.len() == 1 && refusals[0].ends_with(expected), "{refusals:?}");
     drop(first);
     assert_eq!(place.read(), b"one\n");
@@ -197,7 +197,7 @@ fn a_second_tailer_waits_and_a_staging_pipe_of_everybody_is_refused() {
     place.turn(&mut stage);
     assert!(stage.is_empty());
     let said = said(&mut stage);
-    assert!(said.len() == 1 && said[0].contains("others may open it (mode 0666); a crash may repeat"), "{said:?}");
+    assert!(said.len() == 1 && said[0].contains("other users can open it (mode 0666); a crash may repeat"), "{said:?}");
     assert_eq!(place.read(), b"two\n");
 }
 
@@ -237,7 +237,7 @@ fn nobody_at_the_target_is_said_once_and_nothing_is_lost() {
     let messages = stage.take_messages();
     let errors: Vec<_> = messages.iter().filter(|message| message.severity == Severity::Error).collect();
     assert_eq!(errors.len(), 1, "{messages:?}");
-    assert!(errors[0].text.ends_with("nobody reads or holds it; waiting"));
+    assert!(errors[0].text.ends_with("no reader or holder has it open; waiting"));
     place.target = OpenOptions::new().read(true).write(true).open(path).unwrap();
     place.now += Duration::from_secs(60);
     let mut after = Vec::new();

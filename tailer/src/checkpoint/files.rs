@@ -206,7 +206,7 @@ pub(super) fn read(path: &Path) -> Found {
         Err(error) => return Found::Damaged(cause(&error)),
     };
     if !is_file {
-        return Found::Damaged("it is not a regular file".to_owned());
+        return Found::Damaged("not a regular file".to_owned());
     }
     let mut bytes = Vec::new();
     let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
@@ -240,7 +240,7 @@ pub(super) fn sync_dir_of(path: &Path) -> Result<()> {
 
 /// The refusal to use what a newer tailer wrote.
 pub(super) fn newer(path: &Path, version: u64) -> Error {
-    let use_newer = format!("it has version {version} and this tailer knows {VERSION}: start a newer tailer");
+    let use_newer = format!("it has version {version}, but this tailer knows {VERSION}: use a newer tailer");
     Error::because("use", path, use_newer)
 }
 
@@ -262,14 +262,14 @@ pub(super) fn refused(path: &Path, what: &str, error: &io::Error) -> Error {
     Error::because(
         "use",
         path,
-        format!("{what} cannot be written ({cause}): a state file needs a directory of its user"),
+        format!("{what} is not writable ({cause}): the state file needs a directory that tailer can write to"),
     )
 }
 
 /// A new file of these bytes, in place of one that a killed process left behind.
 pub(super) fn write_anew(path: &Path, bytes: &[u8], durable: bool) -> Result<()> {
     remove_own(path)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path).cannot("make", path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path).cannot("create", path)?;
     let allowed = seam::pass_write("state-write", bytes.len()).cannot("write", path)?;
     file.write_all(&bytes[..allowed]).cannot("write", path)?;
     if allowed < bytes.len() {

@@ -82,7 +82,7 @@ pub fn render<'a>(states: impl IntoIterator<Item = &'a SourceState>) -> Vec<u8> 
 pub fn render_of<'a>(run: Option<&Run>, states: impl IntoIterator<Item = &'a SourceState>) -> Vec<u8> {
     let mut sorted: Vec<&SourceState> = states.into_iter().collect();
     sorted.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    debug_assert!(sorted.is_sorted_by(|a, b| a.path < b.path), "two states of one path");
+    debug_assert!(sorted.is_sorted_by(|a, b| a.path < b.path), "two entries for one path");
     let mut bytes = first_line(0);
     let first_line_bytes = bytes.len();
     write(&mut bytes, format_args!("\"version\":{VERSION},"));
@@ -111,24 +111,26 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<SourceState>, Flaw> {
     if bytes.is_empty() {
         return Err(damaged(EMPTY.to_owned()));
     }
-    let header: Header = serde_json::from_slice(bytes).map_err(|error| damaged(format!("not a state: {error}")))?;
+    let header: Header =
+        serde_json::from_slice(bytes).map_err(|error| damaged(format!("not a state file: {error}")))?;
     if header.version > VERSION {
         return Err(Flaw::Newer(header.version));
     }
     if header.version != VERSION {
-        return Err(damaged(format!("there is no version {}", header.version)));
+        return Err(damaged(format!("unknown version {}", header.version)));
     }
     let sum = Sum::of(bytes);
     if sum == Sum::Differs {
-        return Err(damaged("its checksum does not fit".to_owned()));
+        return Err(damaged("its checksum is wrong".to_owned()));
     }
-    let content: Content = serde_json::from_slice(bytes).map_err(|error| damaged(format!("not a state: {error}")))?;
+    let content: Content =
+        serde_json::from_slice(bytes).map_err(|error| damaged(format!("not a state file: {error}")))?;
     if sum == Sum::Missing && content.files.0.values().any(Entry::has_fields_of_ours) {
         return Err(damaged("it has no checksum".to_owned()));
     }
     let mut states = Vec::with_capacity(content.files.0.len());
     for (text, entry) in content.files.0 {
-        let path = spelling::path(&text).ok_or_else(|| damaged(format!("{text} is no path")))?;
+        let path = spelling::path(&text).ok_or_else(|| damaged(format!("{text} is not a path")))?;
         states.push(entry.into_source(path).map_err(|why| damaged(format!("{text}: {why}")))?);
     }
     states.sort_unstable_by(|a, b| a.path.cmp(&b.path));
@@ -185,7 +187,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {
                 let mut entries = BTreeMap::new();
                 while let Some((path, entry)) = map.next_entry::<String, T>()? {
                     if entries.contains_key(&path) {
-                        return Err(serde::de::Error::custom(format_args!("{path} is there twice")));
+                        return Err(serde::de::Error::custom(format_args!("{path} appears twice")));
                     }
                     entries.insert(path, entry);
                 }

@@ -104,11 +104,11 @@ impl Journal {
         let applied = changes::apply(&bytes, base.sum, &mut saved.states);
         let Some(end) = applied.map_err(|version| newer(&self.path, version))? else { return Ok(None) };
         let place = end.bytes;
-        Ok(end.is_damaged.then(|| self.lost(&format!("is damaged behind its first {place} bytes"))))
+        Ok(end.is_damaged.then(|| self.lost(&format!("is damaged after its first {place} bytes"))))
     }
 
     fn lost(&self, why: &str) -> String {
-        format!("{} {why}: what was delivered after what it says until there may be repeated", self.path.shown())
+        format!("{} {why}: lines delivered after that point may be repeated", self.path.shown())
     }
 
     /// Its bytes, of which there are `most` at most.

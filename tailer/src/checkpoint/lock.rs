@@ -24,7 +24,7 @@ pub(super) fn take(path: &Path, lock: &Path) -> Result<File> {
     options.write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
     let file = match options.open(lock) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Err(Error::because("use", path, "there is no such directory"));
+            return Err(Error::because("use", path, "no such directory"));
         }
         Err(error) if is_forbidden(&error) => return Err(refused(path, "its directory", &error)),
         opened => opened.cannot("open", lock)?,
@@ -35,7 +35,7 @@ pub(super) fn take(path: &Path, lock: &Path) -> Result<File> {
             Ok(()) => return Ok(file),
             Err(TryLockError::Error(error)) => return Err(Error::new("lock", lock, error)),
             Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
-                return Err(Error::because("use", path, "another tailer has it"));
+                return Err(Error::because("use", path, "another tailer is using it"));
             }
             Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(10)),
         }

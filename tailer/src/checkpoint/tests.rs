@@ -194,16 +194,16 @@ fn damage_of_any_kind_gives_the_one_before_it_and_is_kept_aside() {
     type Spoil = fn(&Stand);
     let cases: [(&str, Spoil); 7] = [
         ("it is empty", |stand| fs::write(stand.state(), "").unwrap()),
-        ("not a state: expected value at line 1 column 1", |stand| fs::write(stand.state(), "oh").unwrap()),
-        ("its checksum does not fit", |stand| {
+        ("not a state file: expected value at line 1 column 1", |stand| fs::write(stand.state(), "oh").unwrap()),
+        ("its checksum is wrong", |stand| {
             let text = fs::read_to_string(stand.state()).unwrap().replace("\"offset\":2", "\"offset\":3");
             fs::write(stand.state(), text).unwrap();
         }),
-        ("it is not a regular file", |stand| {
+        ("not a regular file", |stand| {
             fs::remove_file(stand.state()).unwrap();
             fs::create_dir(stand.state()).unwrap();
         }),
-        ("it is not a regular file", |stand| {
+        ("not a regular file", |stand| {
             fs::remove_file(stand.state()).unwrap();
             nix::unistd::mkfifo(&stand.state(), nix::sys::stat::Mode::S_IRWXU).unwrap();
         }),
@@ -222,7 +222,7 @@ fn damage_of_any_kind_gives_the_one_before_it_and_is_kept_aside() {
         let kind = fs::symlink_metadata(stand.state()).unwrap().file_type();
         let opened = stand.open();
         let finding = format!(
-            "state.json is damaged ({why}), going on from the state before it, state.json.1; the damaged one is kept \
+            "state.json is damaged ({why}); using the previous state, state.json.1; the damaged file is kept \
              as state.json.damaged"
         );
         assert_eq!(stand.findings(&opened), finding);
@@ -243,7 +243,7 @@ fn a_state_that_is_not_there_gives_the_one_before_it_and_says_so() {
     let stand = Stand::with_two();
     fs::remove_file(stand.state()).unwrap();
     let mut opened = stand.open();
-    assert_eq!(stand.findings(&opened), "state.json is not there, going on from the state before it, state.json.1");
+    assert_eq!(stand.findings(&opened), "state.json is missing; using the previous state, state.json.1");
     assert_eq!(opened.start, Start::Known(states(1)));
     opened.checkpoint.put(&states(3), false).unwrap();
     assert_eq!(stand.content("state.json"), Some(states(3)));
@@ -304,23 +304,23 @@ fn where_both_are_damaged_the_policy_decides() {
             "it is empty"
         } else {
             fs::remove_file(stand.path("state.json.1")).unwrap();
-            "it is not there"
+            "it is missing"
         };
         let broken = format!(
-            "damaged (not a state: EOF while parsing an object at line 1 column 1), and so is state.json.1 ({why})"
+            "damaged (not a state file: EOF while parsing an object at line 1 column 1), and so is state.json.1 ({why})"
         );
         assert_eq!(
             stand.refusal(),
             format!(
                 "cannot use state.json: {broken}: restore one of them, or set on_corrupt to \"beginning\" or \"end\", \
-                 or remove both to start as for the first time"
+                 or remove both to start from scratch"
             )
         );
         let cases = [(OnCorrupt::Beginning, Start::Beginning, "beginning"), (OnCorrupt::End, Start::End, "end")];
         for (policy, start, place) in cases {
             let opened = stand.open_with(policy).unwrap();
             assert_eq!(opened.start, start);
-            let finding = format!("state.json is {broken}: every file is read from its {place}, as on_corrupt says");
+            let finding = format!("state.json is {broken}: reading every file from its {place}, as on_corrupt says");
             assert_eq!(stand.findings(&opened), finding);
         }
         let mut checkpoint = stand.open_with(OnCorrupt::End).unwrap().checkpoint;
@@ -341,7 +341,7 @@ fn a_newer_version_is_refused_and_left_as_it_is() {
         }
         fs::write(stand.path(name), newer).unwrap();
         let before = stand.names();
-        let sentence = format!("cannot use {name}: it has version 2 and this tailer knows 1: start a newer tailer");
+        let sentence = format!("cannot use {name}: it has version 2, but this tailer knows 1: use a newer tailer");
         assert_eq!(stand.refusal(), sentence);
         for policy in [OnCorrupt::Beginning, OnCorrupt::End] {
             assert!(stand.open_with(policy).is_err(), "the policy is for damage");
@@ -355,7 +355,7 @@ fn a_newer_version_is_refused_and_left_as_it_is() {
 fn a_second_tailer_is_refused_as_long_as_the_first_lives() {
     let stand = Stand::new();
     let first = stand.open();
-    assert_eq!(stand.refusal(), "cannot use state.json: another tailer has it");
+    assert_eq!(stand.refusal(), "cannot use state.json: another tailer is using it");
     let inode = |stand: &Stand| fs::metadata(stand.path("state.json.lock")).unwrap().ino();
     let before = inode(&stand);
     let last_breath = thread::spawn(move || {
@@ -372,7 +372,7 @@ fn a_place_where_nothing_can_be_made_is_refused() {
     let stand = Stand::new();
     let path = stand.path("no/such/state.json");
     let error = Checkpoint::open(&path, OnCorrupt::End).unwrap_err();
-    assert_eq!(error.to_string(), format!("cannot use {}: there is no such directory", path.shown()));
+    assert_eq!(error.to_string(), format!("cannot use {}: no such directory", path.shown()));
     fs::create_dir(stand.path("state.json.lock")).unwrap();
     assert_eq!(stand.refusal(), "cannot open state.json.lock: Is a directory");
 }

@@ -58,7 +58,8 @@ pub(super) fn check(root: &Node, dir: &Path, language: Language, given: &Overrid
     config.take(given);
     for file in config.files.iter().filter(|file| !file.is_glob && config.is_state(&file.path)) {
         let span = seen.paths.get(&file.path).cloned().unwrap_or_default();
-        flaws.push(Flaw { message: "this is a file of our own state: it cannot be followed".to_string(), span });
+        flaws
+            .push(Flaw { message: "this file belongs to tailer's own state and cannot be followed".to_string(), span });
     }
     if config.state_file.is_none()
         && let Some(span) = default_pipe.map(|(_, span)| span.clone()).or(seen.pipe).or(pipe_of(top.nodes("spool")))
@@ -88,23 +89,23 @@ impl Seen {
         if let Some((path, span)) = path
             && self.paths.insert(beside(dir, path), span.clone()).is_some()
         {
-            flaws.push(Flaw { message: format!("`{path}` is followed already: write it once"), span: span.clone() });
+            flaws.push(Flaw { message: format!("`{path}` is listed twice: remove one"), span: span.clone() });
         }
         if let (Some((path, _)), Some((_, span))) = (path, name)
             && is_glob(path)
         {
-            let message = "one name for all that match a glob: leave it out, each is called by its file name";
+            let message = "a glob cannot have one `name` for all its files: leave it out to use the file names";
             flaws.push(Flaw { message: message.to_string(), span: span.clone() });
         } else if let Some((name, span)) = name
             && self.names.insert(name.to_string(), span.clone()).is_some()
         {
-            flaws.push(Flaw { message: format!("another file is called `{name}` already"), span: span.clone() });
+            flaws.push(Flaw { message: format!("another file already has the name `{name}`"), span: span.clone() });
         }
         if let (Some((path, _)), Some(exclude)) = (path, table.get("exclude"))
             && !is_glob(path)
             && !table.nodes("exclude").is_empty()
         {
-            let message = format!("`exclude` leaves out what matches a glob, but `{path}` is one file: leave it out");
+            let message = format!("`exclude` applies to globs, but `{path}` is a single file: leave it out");
             flaws.push(Flaw { message, span: exclude.span.clone() });
         }
         self.pipe = self.pipe.take().or_else(|| table.text("pipe").map(|(_, span)| span.clone()));

@@ -30,11 +30,11 @@ pub enum AtHup {
 }
 
 impl Key {
-    /// What it does, why, and from when on.
+    /// What it does, why, and when a change takes effect.
     pub fn meaning(&self) -> String {
         match self.at_hup {
             AtHup::TakenUp => self.meaning.to_string(),
-            AtHup::Kept => format!("{} Takes effect at the next start, not at HUP.", self.meaning),
+            AtHup::Kept => format!("{} A change takes effect at the next start, not at HUP.", self.meaning),
         }
     }
 }
@@ -77,9 +77,9 @@ impl Kind {
             Kind::Number(min, max) => format!("a number from {min} to {max}"),
             Kind::Word(words) => listed(words, "or"),
             Kind::Flag => "`true` or `false`".to_string(),
-            Kind::Path => "a path; a relative one starts at this file's directory".to_string(),
-            Kind::PathOrGlob => "a path or a glob; a relative one starts at this file's directory".to_string(),
-            Kind::Name => format!("a name of 1 to {NAME_BYTES_MAX} bytes without blanks"),
+            Kind::Path => "a path; a relative one starts at the directory of this file".to_string(),
+            Kind::PathOrGlob => "a path or a glob; a relative one starts at the directory of this file".to_string(),
+            Kind::Name => format!("a name of 1 to {NAME_BYTES_MAX} bytes without spaces"),
             Kind::Globs => "a list of globs such as [\"old/app.log*\"]".to_string(),
             Kind::Timestamp => format!("{}, or a strptime pattern such as \"%d.%m.%Y %H:%M:%S\"", named()),
             Kind::PathInDir => "a path; a relative one starts at `dir`".to_string(),
@@ -112,92 +112,92 @@ pub const TOP: &[Key] = &[
     Key {
         name: "files",
         kind: Kind::Files,
-        default: "none: there must be one, or a spool",
+        default: "none: a file or a spool is required",
         at_hup: AtHup::TakenUp,
-        meaning: "The files that are followed; `[[files]]` in TOML, a list in YAML.",
+        meaning: "Files to follow; `[[files]]` in TOML, a list in YAML.",
     },
     Key {
         name: "spool",
         kind: Kind::Spools,
         default: "none",
         at_hup: AtHup::TakenUp,
-        meaning: "Directories into which short-lived processes write a file each; `[[spool]]` in TOML, a list in YAML.",
+        meaning: "Directories where short-lived processes write a file each; `[[spool]]` in TOML, a list in YAML.",
     },
     Key {
         name: "order",
         kind: Kind::Word(&["read", "timestamp"]),
         default: "\"read\"",
         at_hup: AtHup::Kept,
-        meaning: "The order of lines of several files: as they were read, or by the time in each line.",
+        meaning: "Order of the lines of several files: as read, or by the time in each line.",
     },
     Key {
         name: "window_ms",
         kind: Kind::Number(0, 60_000),
         default: "200",
         at_hup: AtHup::Kept,
-        meaning: "How long a line waits for earlier ones of other files, with `order = \"timestamp\"`. What comes later \
-                  than that is delivered all the same, and counted.",
+        meaning: "Time a line waits for earlier lines of other files, with `order = \"timestamp\"`. Later ones are \
+                  delivered anyway, and counted.",
     },
     Key {
         name: "state_file",
         kind: Kind::Path,
         default: "none",
         at_hup: AtHup::Kept,
-        meaning: "Where it is remembered how far each file was delivered. Needed for delivery into a pipe; without it, \
-                  each start begins anew. Files beside it whose names begin with its name and a dot belong to it.",
+        meaning: "File that records how far each file was delivered. Delivery into a pipe needs it. Without it, each \
+                  start begins anew. Files beside it whose names begin with its name and a dot belong to it.",
     },
     Key {
         name: "pipe",
         kind: Kind::Path,
         default: "none: standard output",
         at_hup: AtHup::TakenUp,
-        meaning: "The pipe into which lines are delivered.",
+        meaning: "Pipe to deliver lines into.",
     },
     Key {
         name: "output",
         kind: Kind::Word(&["text", "json", "raw"]),
         default: "\"text\"",
         at_hup: AtHup::Kept,
-        meaning: "What lines look like on standard output; `raw` is each line as it stands in its file.",
+        meaning: "Format of lines on standard output; `raw` is each line as in its file.",
     },
     Key {
         name: "poll_interval_ms",
         kind: Kind::Number(10, 60_000),
         default: "250",
         at_hup: AtHup::TakenUp,
-        meaning: "How often files are looked at for which inotify does not tell of changes.",
+        meaning: "Interval between checks of files whose changes inotify does not report.",
     },
     Key {
         name: "inotify",
         kind: Kind::Flag,
         default: "true",
         at_hup: AtHup::Kept,
-        meaning: "Whether inotify is used where it tells of all changes; `false` looks at every file each interval.",
+        meaning: "Use inotify where it reports all changes; `false` checks every file at each interval.",
     },
     Key {
         name: "late_writer_max_ms",
         kind: Kind::Number(0, 3_600_000),
         default: "10000",
         at_hup: AtHup::TakenUp,
-        meaning: "How long a new file waits for writers that still write into the one that was rotated away. Lines that \
-                  come into that one even later are delivered, and counted as late.",
+        meaning: "Time a new file waits for processes that still write into the rotated one. Lines written there even \
+                  later are delivered, and counted as late.",
     },
     Key {
         name: "durable_ms",
         kind: Kind::Number(0, 3_600_000),
         default: "70000",
         at_hup: AtHup::Kept,
-        meaning: "How long a power failure may take lines that were delivered into a pipe: twice the `sync` of that pipe's \
-                  policy where that is a span, else what the kernel needs. After a power failure delivery goes on from \
-                  where it was that long before; what may be repeated is reported.",
+        meaning: "Time during which a power failure may lose lines delivered into a pipe: twice the `sync` of its \
+                  policy if that is a span, else what the kernel needs. After a power failure, delivery continues \
+                  from that long before. Lines that may be repeated are reported.",
     },
     Key {
         name: "on_corrupt",
         kind: Kind::Word(&["fail", "beginning", "end"]),
         default: "\"fail\"",
         at_hup: AtHup::Kept,
-        meaning: "What to do where the state file and the one before it are both damaged: end with an error, deliver \
-                  everything again, or deliver only what is new.",
+        meaning: "What to do if the state file and the one before it are both damaged: stop with an error, deliver \
+                  everything again, or deliver only new lines.",
     },
 ];
 
@@ -206,98 +206,100 @@ pub const FILE: &[Key] = &[
     Key {
         name: "path",
         kind: Kind::PathOrGlob,
-        default: "none: it must be there",
+        default: "none: required",
         at_hup: AtHup::TakenUp,
-        meaning: "The file; with `*`, `?`, `[a-z]` or `**` all that match, also later. It need not exist yet.",
+        meaning: "File to follow; a glob with `*`, `?`, `[a-z]` or `**` means all files that match, now or later. The \
+                  file need not exist yet.",
     },
     Key {
         name: "exclude",
         kind: Kind::Globs,
         default: "[]",
         at_hup: AtHup::TakenUp,
-        meaning: "Files that are left out although they match `path`, and what was rotated of them. A glob without a slash is \
-                  compared with the file name, another one with the whole path; a relative one starts at this file's \
-                  directory.",
+        meaning: "Files to leave out although they match `path`, with their rotated files. A glob without a slash is \
+                  matched against the file name, any other against the whole path. Relative ones start at the \
+                  directory of this configuration.",
     },
     Key {
         name: "name",
         kind: Kind::Name,
         default: "the file name",
         at_hup: AtHup::TakenUp,
-        meaning: "What the source is called in the output. Under a glob each is called by its file name, and several of \
-                  one file name by the path below the part of the glob that is fixed.",
+        meaning: "Name of the source in the output. With a glob, each source has its file name; if several have the \
+                  same, the path below the fixed part of the glob is added.",
     },
     Key {
         name: "pipe",
         kind: Kind::Path,
         default: "the `pipe` at the top",
         at_hup: AtHup::TakenUp,
-        meaning: "The pipe into which lines of this file are delivered.",
+        meaning: "Pipe to deliver the lines of this file into.",
     },
     Key {
         name: "priority",
         kind: Kind::Number(i32::MIN as i64, i32::MAX as i64),
         default: "0",
         at_hup: AtHup::TakenUp,
-        meaning: "Where an output has no room for all that waits, files of a higher priority go first, and those of one \
-                  priority share it; in every sixteenth round all share it alike, so none waits for ever. Where descriptors \
-                  are too few for all files, those of the lowest priority wait.",
+        meaning: "If an output has no room for everything, files with a higher priority go first, and those with the \
+                  same priority share it. Every sixteenth round is shared by all, so that none waits forever. If \
+                  there are too few descriptors for all files, those with the lowest priority wait.",
     },
     Key {
         name: "rate_limit",
         kind: Kind::Rate,
         default: "none",
         at_hup: AtHup::TakenUp,
-        meaning: "How fast this file is read, each of them under a glob. What is faster waits in the file and is never \
-                  lost. The burst is what may go at once after a rest; without it, a second's worth.",
+        meaning: "Maximum reading speed of this file, or of each file under a glob. The rest waits in the file and is \
+                  never lost. The burst is the amount that may go at once after a pause; by default one second's \
+                  worth.",
     },
     Key {
         name: "start_at",
         kind: Kind::Word(&["end", "beginning"]),
         default: "\"end\"",
         at_hup: AtHup::TakenUp,
-        meaning: "Where to begin in a file that is there at the first start. One that appears later is read from its \
-                  beginning, and one that the state file knows from where it was left.",
+        meaning: "Where to start in a file that exists at the first start. Files that appear later are read from \
+                  their beginning, and files in the state file from where they were left.",
     },
     Key {
         name: "ignore_older",
         kind: Kind::Span,
         default: "none: no file is too old",
         at_hup: AtHup::TakenUp,
-        meaning: "What a file holds whose last change is longer ago than this when it is seen for the first time is skipped; \
-                  what is appended to it later is read. A file that the state file knows goes on where it was left.",
+        meaning: "Skip the content of a file that has not changed for this long when it is first seen. Lines added \
+                  later are read. A file in the state file continues where it was left.",
     },
     Key {
         name: "rotated",
         kind: Kind::Globs,
         default: "[]",
         at_hup: AtHup::TakenUp,
-        meaning: "Where rotated files of this one are found, instead of by the names that rotators usually give; relative globs start at the \
-                  directory of the followed file.",
+        meaning: "Where to find rotated files of this one, instead of by the names that rotators usually give. \
+                  Relative globs start at the directory of the followed file.",
     },
     Key {
         name: "format",
         kind: Kind::Word(&["plain", "docker", "cri"]),
         default: "\"plain\"",
         at_hup: AtHup::TakenUp,
-        meaning: "What the lines of the file are: lines, records of Docker's json-file, or of containerd and CRI-O. Of a record \
-                  its line is delivered, with its time, and put together from its pieces. A line that is no such record \
-                  passes as it is, and is told once.",
+        meaning: "Format of the file: plain lines, records of Docker's json-file, or records of containerd and CRI-O. \
+                  The line in a record is delivered, with its time, joined from its pieces. Lines that are no such \
+                  records are delivered unchanged, and reported once.",
     },
     Key {
         name: "timestamp",
         kind: Kind::Timestamp,
         default: "\"auto\"",
         at_hup: AtHup::TakenUp,
-        meaning: "How times stand in the lines; `auto` finds out by itself.",
+        meaning: "Format of the times in the lines; `auto` detects it.",
     },
     Key {
         name: "max_idle_ms",
         kind: Kind::Number(10, 86_400_000),
         default: "5000",
         at_hup: AtHup::TakenUp,
-        meaning: "How long a rotated file that still has a name may stay idle before it is closed, where the kernel does \
-                  not tell whether anybody writes into it. If it grows later it is opened again.",
+        meaning: "Idle time after which a rotated file that still has a name is closed, where the kernel does not \
+                  show whether anybody writes into it. It is reopened if it grows later.",
     },
 ];
 
@@ -306,53 +308,54 @@ pub const SPOOL: &[Key] = &[
     Key {
         name: "dir",
         kind: Kind::Path,
-        default: "none: it must be there",
+        default: "none: required",
         at_hup: AtHup::TakenUp,
-        meaning: "The directory. Each regular file in it is delivered whole once it is complete, and then removed; \
-                  names that begin with a dot are passed over. It need not exist yet.",
+        meaning: "Directory to watch. Each regular file in it is delivered whole once it is complete, and then \
+                  removed. Names that begin with a dot are ignored. The directory need not exist yet.",
     },
     Key {
         name: "done",
         kind: Kind::PathInDir,
-        default: "none: a file is complete when nobody writes it any more",
+        default: "none: a file is complete once nobody writes it",
         at_hup: AtHup::TakenUp,
-        meaning: "The directory of the markers: a file is complete when an empty file of its name is there. Needed \
-                  where the kernel does not tell whether anybody writes a file.",
+        meaning: "Directory of the markers: a file is complete once an empty file of the same name is there. Needed \
+                  where the kernel does not show whether anybody writes a file.",
     },
     Key {
         name: "pipe",
         kind: Kind::Path,
         default: "the `pipe` at the top",
         at_hup: AtHup::TakenUp,
-        meaning: "The pipe into which the files are delivered.",
+        meaning: "Pipe to deliver the files into.",
     },
     Key {
         name: "priority",
         kind: Kind::Number(i32::MIN as i64, i32::MAX as i64),
         default: "0",
         at_hup: AtHup::TakenUp,
-        meaning: "Whether files of this spool go before or after those of others into one output, as for `[[files]]`.",
+        meaning: "Priority of this spool among the sources of an output, as for `[[files]]`.",
     },
     Key {
         name: "rate_limit",
         kind: Kind::Rate,
         default: "none",
         at_hup: AtHup::TakenUp,
-        meaning: "How fast this spool is read. What is faster waits in it. A file that was begun is not held back while \
-                  others wait for their output: what it took too much is paid back before the next one.",
+        meaning: "Maximum reading speed of this spool. The rest waits in it. A file that has begun is finished while \
+                  other sources wait for their output; its excess is made up for before the next file.",
     },
     Key {
         name: "max_age",
         kind: Kind::Span,
         default: "\"1d\"",
         at_hup: AtHup::TakenUp,
-        meaning: "How long after its last write a file without a marker, or a marker without its file, is left alone.",
+        meaning: "Time after the last write during which a file without a marker, or a marker without its file, is \
+                  left alone.",
     },
     Key {
         name: "stale",
         kind: Kind::Word(&["deliver", "remove"]),
         default: "\"deliver\"",
         at_hup: AtHup::TakenUp,
-        meaning: "What becomes of a file that got no marker within `max_age`, and that nobody writes.",
+        meaning: "What to do with a file that got no marker within `max_age` and that nobody writes.",
     },
 ];

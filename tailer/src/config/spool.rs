@@ -78,11 +78,11 @@ pub(super) fn check(
         let spool = spool(&table, dir, default_pipe, base);
         if spool.done.as_ref() == Some(&spool.dir) {
             let span = table.get("done").map_or(span.clone(), |node| node.span.clone());
-            let message = "markers cannot stand among the files: write a directory of their own, such as \"done\"";
+            let message = "markers need a directory of their own: write another one, such as \"done\"";
             flaws.push(Flaw { message: message.to_string(), span });
         }
         if !dirs.insert(spool.dir.clone()) {
-            let message = format!("`{dir}` is a spool already: write it once");
+            let message = format!("`{dir}` is listed twice: remove one");
             flaws.push(Flaw { message, span: span.clone() });
         }
         spools.push(spool);

@@ -26,7 +26,7 @@ impl<'n> Table<'n> {
             Value::Table(entries) => entries.as_slice(),
             Value::Other("nothing") => &[],
             value => {
-                let message = format!("{value} cannot stand here: write {}", expected(keys));
+                let message = format!("{value} is not allowed here: write {}", expected(keys));
                 flaws.push(Flaw { message, span: node.span.clone() });
                 &[]
             }
@@ -92,7 +92,7 @@ fn expected(keys: &[Key]) -> String {
 fn refusal(key: &Key, node: &Node) -> Option<Flaw> {
     let (value, span) = (&node.value, node.span.clone());
     let wrong = |cause: String| Some(Flaw { message: cause, span: span.clone() });
-    let not_that = || wrong(format!("{value} cannot be `{}`: write {}", key.name, key.kind.takes()));
+    let not_that = || wrong(format!("`{}` cannot be {value}: write {}", key.name, key.kind.takes()));
     match (key.kind, value) {
         (Kind::Number(min, max), Value::Integer(number)) if !(min..=max).contains(number) => {
             wrong(format!("{number} is out of range: write {min} to {max}"))
@@ -116,7 +116,7 @@ fn refusal(key: &Key, node: &Node) -> Option<Flaw> {
         (Kind::Rate, Value::Text(text)) => text.parse::<Rate>().err().and_then(wrong),
         (Kind::Globs, Value::List(nodes)) => nodes.iter().find_map(|node| match &node.value {
             Value::Text(text) if !text.is_empty() => glob_refusal(text, &node.span),
-            value => Some(Flaw { message: format!("{value} is no glob: write a text"), span: node.span.clone() }),
+            value => Some(Flaw { message: format!("{value} is not a glob: write a string"), span: node.span.clone() }),
         }),
         (Kind::Number(..), Value::Integer(_))
         | (Kind::Word(_) | Kind::Name | Kind::Path | Kind::PathInDir, Value::Text(_))
@@ -125,7 +125,7 @@ fn refusal(key: &Key, node: &Node) -> Option<Flaw> {
         (
             Kind::Name | Kind::Path | Kind::PathInDir | Kind::PathOrGlob | Kind::Span | Kind::Timestamp | Kind::Word(_),
             Value::Integer(_),
-        ) => wrong(format!("{value} is a number, but `{}` takes a text: write it in quotes", key.name)),
+        ) => wrong(format!("{value} is a number, but `{}` needs a string: write it in quotes", key.name)),
         _ => not_that(),
     }
 }
@@ -137,6 +137,6 @@ fn is_name(text: &str) -> bool {
 
 fn glob_refusal(text: &str, span: &Range<usize>) -> Option<Flaw> {
     let error = Pattern::new(text).err()?;
-    let message = format!("`{}` is no glob: {} at its character {}", text.escape_debug(), error.msg, error.pos + 1);
+    let message = format!("`{}` is not a glob: {} at character {}", text.escape_debug(), error.msg, error.pos + 1);
     Some(Flaw { message, span: span.clone() })
 }

@@ -169,7 +169,7 @@ fn what_is_not_utf_8_is_told_at_its_place() {
         let path = dir.path().join(name);
         std::fs::write(&path, b"# caf\xe9\n").unwrap();
         let error = load(&path, &Overrides::default()).unwrap_err().to_string();
-        assert!(error.contains("line 1, column 6: this is not UTF-8"), "{error}");
+        assert!(error.contains("line 1, column 6: not valid UTF-8"), "{error}");
     }
 }
 

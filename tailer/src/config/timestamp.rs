@@ -18,11 +18,11 @@ pub fn refusal(text: &str) -> Option<String> {
     if !text.contains('%') {
         let names = NAMES.map(|name| format!("`{name}`")).join(", ");
         return Some(format!(
-            "`{}` is no form of a timestamp: write one of {names}, or a strptime pattern such as \"%Y-%m-%d %H:%M:%S\"",
+            "`{}` is not a timestamp format: write one of {names}, or a strptime pattern such as \"%Y-%m-%d %H:%M:%S\"",
             text.escape_debug()
         ));
     }
-    impossible(text).map(|cause| format!("no time can be read with `{}`: {cause}", text.escape_debug()))
+    impossible(text).map(|cause| format!("cannot read times with `{}`: {cause}", text.escape_debug()))
 }
 
 /// Writes a time with the pattern, and reads it back.
@@ -73,16 +73,16 @@ mod tests {
     #[test]
     fn anything_else_is_refused_with_the_reason() {
         for (text, complaint) in [
-            ("", "is no form of a timestamp: write one of `auto`, `iso8601`"),
-            ("Auto", "is no form"),
-            ("iso", "is no form"),
+            ("", "is not a timestamp format: write one of `auto`, `iso8601`"),
+            ("Auto", "is not a timestamp format"),
+            ("iso", "is not a timestamp format"),
             ("YYYY-MM-DD", "or a strptime pattern such as"),
             ("%Y-%m-%d", "no time of day"),
             ("%H:%M:%S%.3f", "it has no date: add %Y-%m-%d"),
             ("%Y %H:%M", "it has no date"),
             ("100%%", "no time of day"),
-            ("%H:%M:%", "no time can be read with `%H:%M:%`"),
-            ("%H:%M:%K", "no time can be read"),
+            ("%H:%M:%", "cannot read times with `%H:%M:%`"),
+            ("%H:%M:%K", "cannot read times with"),
         ] {
             let sentence = refusal(text).unwrap();
             assert!(sentence.contains(complaint), "{text}: {sentence}");

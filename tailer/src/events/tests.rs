@@ -68,28 +68,28 @@ fn sentences_do_not_change() {
 [tailer] error opening /tmp/missing.log: ENOENT
 [tailer] retry in 1s (backoff)
 [tailer] retry in 4s (backoff): /tmp/missing.log
-[tailer] app.log goes on in its copy /l/app.log.1 at offset 10, 1 byte
+[tailer] app.log continues in its copy /l/app.log.1 at offset 10, 1 byte
 [tailer] app.log lost 12 bytes that were destroyed before they were read
 [tailer] app.log lost an unknown number of bytes that were destroyed before they were read
-[tailer] app.log lost an unknown number of bytes: files that were rotated since the last run are gone
-[tailer] app.log: cannot list /l: EACCES; files that were rotated there are looked for until it can be listed
-[tailer] app.log has a hole, 8192 bytes passed
+[tailer] app.log lost an unknown number of bytes: files rotated since the last run were removed
+[tailer] app.log: cannot list /l: EACCES; looking for files rotated there until it can be listed
+[tailer] app.log: skipped a hole of 8192 bytes
 [tailer] app.log ends in 16777216 zero bytes: they are not delivered until something is written over or after them
-[tailer] /l/app.log is a mount of its own: a rotation that renames the file is not visible here; mount its directory instead
+[tailer] /l/app.log is a separate mount: rotation by renaming is not visible here; mount its directory instead
 [tailer] app.log ended without a newline, added one to its last line of 5 bytes
 [tailer] /l/x opened after all
 [tailer] /l/x refused: a FIFO is read by `reader`
-[tailer] a.log and 1 more file wait for a descriptor: raise RLIMIT_NOFILE
-[tailer] leases tell when rotated files are finished
-[tailer] no leases (needs CAP_LEASE or ownership), rotated files are finished after max_idle_ms
+[tailer] a.log and 1 more file are waiting for file descriptors; raise the limit on open files: `ulimit -n`, LimitNOFILE=
+[tailer] using file leases to detect when a rotated file has no writer
+[tailer] file leases unavailable (need CAP_LEASE or file ownership); rotated files are closed after max_idle_ms of silence
 [tailer] inotify limit reached, polling instead: raise fs.inotify.max_user_watches
-[tailer] inotify queue overflowed, looking at all files
-[tailer] app.log waits for its rate_limit (1MiB/s) with 5000000 bytes to be read
-[tailer] app.log no longer waits for its rate_limit, after 7s
-[tailer] app.log: 1 line late, put out behind later ones
-[tailer] app.log: 2 files begin with what was read of it; chose /l/app.log.2, the oldest
-[tailer] app.log: 3 files begin with what was read of it; chose /l/app.log.1, which has all that the oldest has and more
-[tailer] app.log: 2 files begin with what was read of it; chose /l/app.log.2, listed first, because none is older
+[tailer] inotify queue overflowed, checking all files
+[tailer] app.log is held back by its rate_limit (1MiB/s); 5000000 bytes still to be read
+[tailer] app.log is no longer held back by its rate_limit, after 7s
+[tailer] app.log: 1 line arrived too late and was written out of order
+[tailer] app.log: 2 copies match equally; using /l/app.log.2, the oldest
+[tailer] app.log: 3 copies match equally; using /l/app.log.1, which contains the oldest and more
+[tailer] app.log: 2 copies match equally; using /l/app.log.2, the first listed, because none is older
 [tailer] app.log inode=9 finished
 [tailer] app.log dev=3 inode=9 read=20 delivered=10
 [tailer] hello

@@ -22,29 +22,29 @@ pub(super) fn sentence(event: &Event) -> String {
         Event::Truncated { name, how, .. } => format!("{name} truncated ({}), reset offset", how.text()),
         Event::CopyMatched { name, path, offset, bytes } => {
             let length = bytes.map_or(String::new(), |bytes| format!(", {}", plural(bytes, "byte")));
-            format!("{name} goes on in its copy {} at offset {offset}{length}", path.shown())
+            format!("{name} continues in its copy {} at offset {offset}{length}", path.shown())
         }
         Event::Lost { name, bytes } => {
             format!("{name} lost {} that were destroyed before they were read", some(*bytes))
         }
         Event::GenerationsMissing { name, bytes } => {
-            format!("{name} lost {}: files that were rotated since the last run are gone", some(*bytes))
+            format!("{name} lost {}: files rotated since the last run were removed", some(*bytes))
         }
         Event::Unlisted { name, dir, errno } => format!(
-            "{name}: cannot list {}: {errno:?}; files that were rotated there are looked for until it can be listed",
+            "{name}: cannot list {}: {errno:?}; looking for files rotated there until it can be listed",
             dir.shown()
         ),
         Event::Unreadable { name, path, bytes, why } => {
             let bytes = plural(*bytes, "byte");
             format!("{name}: {} ({bytes}) may hold lines that were not delivered: {why}", path.shown())
         }
-        Event::Hole { name, bytes } => format!("{name} has a hole, {} passed", plural(*bytes, "byte")),
+        Event::Hole { name, bytes } => format!("{name}: skipped a hole of {}", plural(*bytes, "byte")),
         Event::Preallocated { name, bytes } => format!(
             "{name} ends in {}: they are not delivered until something is written over or after them",
             plural(*bytes, "zero byte")
         ),
         Event::Mount { path, .. } => format!(
-            "{} is a mount of its own: a rotation that renames the file is not visible here; mount its directory instead",
+            "{} is a separate mount: rotation by renaming is not visible here; mount its directory instead",
             path.shown()
         ),
         Event::Unfinished { name, bytes } => {
@@ -55,25 +55,26 @@ pub(super) fn sentence(event: &Event) -> String {
         Event::Retry { path, after, .. } => format!("retry in {}s (backoff): {}", after.as_secs(), path.shown()),
         Event::Recovered { path } => format!("{} opened after all", path.shown()),
         Event::Refused { path, reason } => format!("{} refused: {reason}", path.shown()),
-        Event::Waiting { name, more: 0 } => format!("{name} waits for a descriptor: raise RLIMIT_NOFILE"),
+        Event::Waiting { name, more: 0 } => format!("{name} is waiting for a file descriptor; raise the limit on open files: `ulimit -n`, LimitNOFILE="),
         Event::Waiting { name, more } => {
-            format!("{name} and {} wait for a descriptor: raise RLIMIT_NOFILE", plural(*more as u64, "more file"))
+            format!("{name} and {} are waiting for file descriptors; raise the limit on open files: `ulimit -n`, LimitNOFILE=", plural(*more as u64, "more file"))
         }
         Event::Backlog { name, rate, bytes } => {
-            format!("{name} waits for its rate_limit ({rate}) with {} to be read", plural(*bytes, "byte"))
+            format!("{name} is held back by its rate_limit ({rate}); {} still to be read", plural(*bytes, "byte"))
         }
         Event::BacklogOver { name, after } => {
-            format!("{name} no longer waits for its rate_limit, after {}s", after.as_secs())
+            format!("{name} is no longer held back by its rate_limit, after {}s", after.as_secs())
         }
-        Event::Leases { available: true } => "leases tell when rotated files are finished".to_string(),
+        Event::Leases { available: true } => "using file leases to detect when a rotated file has no writer".to_string(),
         Event::Leases { available: false } => {
-            "no leases (needs CAP_LEASE or ownership), rotated files are finished after max_idle_ms".to_string()
+            "file leases unavailable (need CAP_LEASE or file ownership); rotated files are closed after max_idle_ms of silence".to_string()
         }
         Event::InotifyLimit { sysctl } => format!("inotify limit reached, polling instead: raise {sysctl}"),
-        Event::Overflow => "inotify queue overflowed, looking at all files".to_string(),
-        Event::Late { name, count } => format!("{name}: {} late, put out behind later ones", plural(*count, "line")),
+        Event::Overflow => "inotify queue overflowed, checking all files".to_string(),
+        Event::Late { name, count: 1 } => format!("{name}: 1 line arrived too late and was written out of order"),
+        Event::Late { name, count } => format!("{name}: {count} lines arrived too late and were written out of order"),
         Event::Ambiguous { name, path, files, why } => {
-            format!("{name}: {files} files begin with what was read of it; chose {}, {}", path.shown(), why.text())
+            format!("{name}: {files} copies match equally; using {}, {}", path.shown(), why.text())
         }
         Event::Finished { name, identity } => format!("{name} inode={} finished", identity.ino),
         Event::Debug { name, identity, read, delivered } => {
@@ -98,8 +99,8 @@ impl Why {
     fn text(self) -> &'static str {
         match self {
             Why::Oldest => "the oldest",
-            Why::Longer => "which has all that the oldest has and more",
-            Why::First => "listed first, because none is older",
+            Why::Longer => "which contains the oldest and more",
+            Why::First => "the first listed, because none is older",
         }
     }
 }

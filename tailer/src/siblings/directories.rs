@@ -157,7 +157,7 @@ impl Directories {
             return Ok((known.listing.clone(), known.version));
         }
         // The stamp comes first: a change after it is seen next time.
-        let stamp = stamp(dir).cannot("look at", dir)?;
+        let stamp = stamp(dir).cannot("inspect", dir)?;
         if let Some(known) = self.known.get_mut(dir).filter(|known| known.stamp == stamp) {
             (known.round, known.used) = (self.round, self.round);
             if known.read_at.duration_since(known.since) >= GRAIN {

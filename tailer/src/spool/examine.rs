@@ -121,7 +121,7 @@ impl Spool {
         }
         if decision == Decision::DeliverStale && offset < end {
             let path = flight.place.dir.path_of(&flight.name).shown().to_string();
-            self.events.push(Event::Warning(format!("{path} never got a marker; it is delivered as it is")));
+            self.events.push(Event::Warning(format!("{path} has no marker after its max_age; delivering it anyway")));
         }
         if let Some(before) = before {
             // From now on only the new life counts.
@@ -182,11 +182,11 @@ impl Spool {
         let dir = place.dir.path.shown();
         self.events.push(if place.done.is_some() {
             Event::Note(format!(
-                "no leases (needs CAP_LEASE or ownership): markers alone tell when files of {dir} are complete"
+                "file leases unavailable (need CAP_LEASE or file ownership): only markers show when files in {dir} are complete"
             ))
         } else {
             let cause =
-                "no leases (needs CAP_LEASE or ownership): set `done`, so that markers tell when it is complete";
+                "file leases unavailable (need CAP_LEASE or file ownership): set `done`, so that markers show when a file is complete";
             Event::Error(Error::because("deliver", place.dir.path_of(name), cause).to_string())
         });
     }
@@ -195,7 +195,7 @@ impl Spool {
     pub(super) fn tell_removal(&mut self, dir: &Rc<Dir>, name: &OsStr, error: io::Error) {
         if self.said.is_new_removal() {
             let sentence = Error::new("remove", dir.path_of(name), error);
-            self.events.push(Event::Error(format!("{sentence}; it is delivered once all the same, and so are others")));
+            self.events.push(Event::Error(format!("{sentence}; delivering it anyway, like others in this state")));
         }
     }
 }

@@ -157,7 +157,7 @@ impl Spool {
         let Flight { place, name, origin, .. } = current.flight;
         if self.said.is_new(&name, "read") {
             let sentence = Error::new("read", place.dir.path_of(&name), error);
-            self.events.push(Event::Error(format!("{sentence}; trying again")));
+            self.events.push(Event::Error(format!("{sentence}; retrying")));
         }
         let Current { offset, memory, .. } = current;
         self.known.insert(origin.identity, Progress { epoch: origin.epoch, offset, memory: memory.as_guards() });

@@ -101,11 +101,10 @@ fn inode(dir: &Path) -> Option<(u64, u64)> {
 /// # Errors
 /// It is not there, or may not be one: a sentence.
 pub fn judge(opened: io::Result<Dir>, path: &Path, neighbours: &[Neighbour]) -> Result<Dir, String> {
-    let dir = opened.map_err(|error| Error::new("use the spool", path, error).to_string())?;
-    let refused =
-        refusal(&dir, neighbours).map_err(|error| Error::new("look at the spool", path, error).to_string())?;
+    let dir = opened.map_err(|error| Error::new("use spool", path, error).to_string())?;
+    let refused = refusal(&dir, neighbours).map_err(|error| Error::new("inspect spool", path, error).to_string())?;
     match refused {
-        Some(cause) => Err(Error::because("use the spool", path, cause).to_string()),
+        Some(cause) => Err(Error::because("use spool", path, cause).to_string()),
         None => Ok(dir),
     }
 }
@@ -121,28 +120,28 @@ pub fn refuse_markers(dir: &Dir, done: &Dir) -> Option<String> {
     {
         let [one, other] = [one, other].map(|uid| user_name(Uid::from_raw(uid)));
         let markers = done.path.shown();
-        return Some(format!("user {one} owns it, and user {other} its markers in {markers}; one user must own both"));
+        return Some(format!(
+            "user {one} owns it, but user {other} owns its markers in {markers}; one user must own both"
+        ));
     }
     None
 }
 
 fn refusal(dir: &Dir, neighbours: &[Neighbour]) -> io::Result<Option<String>> {
     if let Kind::Network(name) | Kind::Pseudo(name) = network::at(&dir.path)? {
-        return Ok(Some(format!("it is on {name}: nobody can tell there whether a file is complete")));
+        return Ok(Some(format!("it is on {name}, where nothing shows whether a file is complete")));
     }
     let metadata = dir.metadata()?;
     if metadata.mode() & 0o1002 == 0o002 {
         let path = dir.path.shown();
-        return Ok(Some(format!(
-            "everybody may remove files in it; `chmod +t {path}` or `chmod o-w {path}` ends that"
-        )));
+        return Ok(Some(format!("anybody can remove files in it; run `chmod +t {path}` or `chmod o-w {path}`")));
     }
     if metadata.created().is_err() {
-        return Ok(Some("its file system does not tell when a file was born".to_owned()));
+        return Ok(Some("its file system does not record when a file was created".to_owned()));
     }
     let whole = fs::canonicalize(&dir.path)?;
     if let Some(logs) = logs_around(&whole)? {
-        return Ok(Some(format!("{} has the logs of a reader: choose another directory", logs.shown())));
+        return Ok(Some(format!("{} contains logs of reader: choose another directory", logs.shown())));
     }
     for neighbour in neighbours {
         // What is not there cannot be around it.
@@ -154,7 +153,7 @@ fn refusal(dir: &Dir, neighbours: &[Neighbour]) -> io::Result<Option<String>> {
         };
         if is_too_near {
             let (what, other) = (neighbour.what, other.shown());
-            return Ok(Some(format!("{what} lives in {other}: choose another directory")));
+            return Ok(Some(format!("{what} is in {other}: choose another directory")));
         }
     }
     Ok(None)
@@ -196,7 +195,7 @@ mod tests {
         fs::create_dir(&dir).unwrap();
         for (mode, is_refused) in [(0o755, false), (0o777, true), (0o1777, false), (0o703, true), (0o770, false)] {
             fs::set_permissions(&dir, fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(sentence(&dir, &[]).contains("everybody may remove files"), is_refused, "{mode:o}");
+            assert_eq!(sentence(&dir, &[]).contains("anybody can remove files"), is_refused, "{mode:o}");
         }
         assert!(sentence(Path::new("/proc/self"), &[]).contains("it is on proc"));
     }
@@ -222,7 +221,7 @@ mod tests {
             ("logs/app/spool/done", Apart::NotAround, true),
         ] {
             let said = sentence(&dir, &neighbour(name, apart));
-            assert_eq!(said.contains("another spool lives in"), is_refused, "{name} {apart:?}: {said}");
+            assert_eq!(said.contains("another spool is in"), is_refused, "{name} {apart:?}: {said}");
         }
         assert_eq!(sentence(&dir, &[]), "");
         for (file, at) in [
@@ -233,7 +232,7 @@ mod tests {
         ] {
             let mark = top.path().join(at).join(file);
             fs::write(&mark, "").unwrap();
-            assert!(sentence(&dir, &[]).contains("has the logs of a reader"), "{at}");
+            assert!(sentence(&dir, &[]).contains("contains logs of reader"), "{at}");
             fs::remove_file(mark).unwrap();
         }
     }

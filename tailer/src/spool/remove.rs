@@ -85,7 +85,7 @@ impl Spool {
     pub(super) fn remove_stale(&mut self, flight: &Flight) {
         let path = flight.place.dir.path_of(&flight.name);
         if self.remove(flight) == After::Removed {
-            let sentence = format!("{} was never complete; removed, {} bytes", path.shown(), flight.end);
+            let sentence = format!("{} was never complete; removed it, {} bytes", path.shown(), flight.end);
             self.events.push(Event::Warning(sentence));
         }
     }

@@ -162,7 +162,7 @@ impl Stage {
         }
         if let Err(error) = self.target.open() {
             let reason = match error.errno() {
-                Some(Errno::ENXIO) => "nobody reads or holds it; waiting".to_owned(),
+                Some(Errno::ENXIO) => "no reader or holder has it open; waiting".to_owned(),
                 _ => error.to_string(),
             };
             if self.target_retry.failed(now, &reason) {
@@ -199,15 +199,15 @@ impl Stage {
                 }
                 if !is_held {
                     let path = path.shown();
-                    self.said.warning(format!("nobody holds {path}: a crash may repeat what is in it"));
+                    self.said.warning(format!("no holder has {path} open: a crash may repeat what is in it"));
                 } else if was_told && !was_locked_out {
-                    self.said.note(format!("{} is there now: nothing is repeated after a crash", path.shown()));
+                    self.said.note(format!("{} exists now: a crash no longer repeats lines", path.shown()));
                 }
             }
             Ok(Found::Missing(path)) => {
                 let reason = format!(
-                    "there is no {}: a crash may repeat a piece; `stage = true` in the policy of this pipe makes the \
-                     holder make it",
+                    "{} does not exist: a crash may repeat a few lines; set `stage = true` in the policy of this pipe so \
+                     that holder creates it",
                     path.shown()
                 );
                 if self.pipe_retry.failed(now, &reason) {
@@ -216,7 +216,7 @@ impl Stage {
             }
             Err(error) => {
                 let is_locked_out = self.target.is_locked_out();
-                let what_comes = if is_locked_out { "waiting" } else { "a crash may repeat a piece" };
+                let what_comes = if is_locked_out { "waiting" } else { "a crash may repeat a few lines" };
                 let reason = format!("{error}; {what_comes}");
                 if self.pipe_retry.failed(now, &reason) {
                     self.said.error(reason);
@@ -369,7 +369,7 @@ impl Stage {
         let (word, moved) = (record.word(), record.moved());
         let line_start = memrchr(b'\n', &record.block()[..moved]).map_or(0, |last| last + 1);
         if line_start < moved {
-            self.said.note("it was replaced inside a line; the line is sent again, to the new one");
+            self.said.note("it was replaced inside a line; sending the line again to the new one");
             match word.phase {
                 Phase::Moving => self.steps.resend(record, &mut self.target, line_start)?,
                 _ => record.store_moved(line_start),
@@ -387,7 +387,7 @@ impl Stage {
         }
         if errno.is_none() && self.target.stage().is_some() {
             // Our own sentence about a staging pipe that does not work.
-            let reason = format!("cannot use the staging pipe: {error}; a crash may repeat a piece");
+            let reason = format!("cannot use the staging pipe: {error}; a crash may repeat a few lines");
             if self.pipe_retry.failed(now, &reason) {
                 self.said.error(reason);
             }
@@ -395,9 +395,9 @@ impl Stage {
             return;
         }
         let reason = match errno {
-            Some(Errno::EPIPE | Errno::ENXIO) => "nobody reads or holds it; waiting".to_owned(),
-            Some(errno) => format!("cannot deliver: {}; trying again", errno.desc()),
-            None => format!("cannot deliver: {error}; trying again"),
+            Some(Errno::EPIPE | Errno::ENXIO) => "no reader or holder has it open; waiting".to_owned(),
+            Some(errno) => format!("cannot deliver: {}; retrying", errno.desc()),
+            None => format!("cannot deliver: {error}; retrying"),
         };
         if self.target_retry.failed(now, &reason) {
             self.said.error(reason);
@@ -414,7 +414,7 @@ impl Stage {
             return Some(until);
         }
         open.awaited = None;
-        self.said.warning("a long line is not finished; lines of other sources may come before its end");
+        self.said.warning("a long line is unfinished; lines of other sources may come before its end");
         None
     }
 }

@@ -74,8 +74,8 @@ impl RecordFile {
                 Verdict::Unfit(cause) => set_aside(path, setting.now_ns, &cause, said)?,
             }
         }
-        seam::pass("stage-make").cannot("make", path)?;
-        let file = options().create_new(true).mode(0o600).open(path).cannot("make", path)?;
+        seam::pass("stage-make").cannot("create", path)?;
+        let file = options().create_new(true).mode(0o600).open(path).cannot("create", path)?;
         let made = RecordFile::make(&file, path, setting);
         match made {
             Ok(record) => Ok(RecordFile { record, path: path.to_path_buf(), file }),
@@ -93,7 +93,7 @@ impl RecordFile {
     pub fn grow(&mut self) -> Result<()> {
         let count = self.record.slot_count() * 2;
         if count > SLOTS_MAX {
-            return Err(Error::because("write", &self.path, format!("it has {SLOTS_MAX} positions, all in use")));
+            return Err(Error::because("write", &self.path, format!("all of its {SLOTS_MAX} positions are in use")));
         }
         let area_bytes = self.record.area_bytes();
         seam::pass("stage-grow")
@@ -109,9 +109,9 @@ impl RecordFile {
             sys::set_no_copy_on_write(file).ok();
         }
         let bytes = slots_start(setting.area_bytes) + SLOTS_MIN * SLOT_BYTES;
-        seam::pass("stage-allocate").and_then(|()| allocate(file, bytes)).cannot("make", path)?;
+        seam::pass("stage-allocate").and_then(|()| allocate(file, bytes)).cannot("create", path)?;
         let mut map = map(file, path)?;
-        map.populate(0..bytes).cannot("make", path)?;
+        map.populate(0..bytes).cannot("create", path)?;
         let header = map.bytes_mut();
         put_u32(header, VERSION_AT, VERSION);
         put_u32(header, AREA_BYTES_AT, setting.area_bytes as u32);
@@ -131,7 +131,7 @@ impl RecordFile {
         }
         let word = self.record.word();
         if word.phase != Phase::Idle {
-            said.note(format!("{}: the block in flight is of another boot; it is read again", self.path.shown()));
+            said.note(format!("{}: the block in flight is from another boot; reading it again", self.path.shown()));
         }
         self.record.store_word(Word::idle(word.area));
         self.record.release_all();
@@ -167,7 +167,7 @@ fn judge(file: &File) -> io::Result<Verdict> {
     Ok(match &header[MAGIC_AT..MAGIC_AT + 8] {
         [0, 0, 0, 0, 0, 0, 0, 0] if is_own && is_blank(file, &header)? => Verdict::Unfinished,
         magic if magic != MAGIC => Verdict::Unfit("it is damaged".to_owned()),
-        _ if version != VERSION => Verdict::Unfit(format!("it is of version {version}, this tailer knows {VERSION}")),
+        _ if version != VERSION => Verdict::Unfit(format!("it has version {version}; this tailer knows {VERSION}")),
         _ if !is_sized => Verdict::Unfit("it is damaged".to_owned()),
         _ => Verdict::Fit(area_bytes),
     })
@@ -202,7 +202,7 @@ fn set_aside(path: &Path, now_ns: i64, cause: &str, said: &mut Messages) -> Resu
     // One that was set aside within the same second stays.
     rename_new(AT_FDCWD, path, &aside).cannot("set aside", path)?;
     said.error(format!(
-        "cannot use {}: {cause}; it is {} now, and what was delivered since the last checkpoint, up to a second, may be \
+        "cannot use {}: {cause}; moved it to {}; lines delivered since the last checkpoint, up to a second, may be \
          repeated",
         path.shown(),
         aside.shown()
@@ -226,7 +226,7 @@ fn options() -> OpenOptions {
 }
 
 fn map(file: &File, path: &Path) -> Result<Mapping> {
-    let len = file.metadata().cannot("look at", path)?.len() as usize;
+    let len = file.metadata().cannot("inspect", path)?.len() as usize;
     Mapping::shared(file, len).cannot("map", path)
 }
 

@@ -266,7 +266,7 @@ impl Steps {
             Phase::Moving => format!("; up to {} bytes may be repeated", word.upto - from),
             _ => String::new(),
         };
-        said.warning(format!("somebody else used the staging pipe; it is emptied{repeated}"));
+        said.warning(format!("another program used the staging pipe; emptied it{repeated}"));
         self.resend(record, pipes, from)?;
         Ok(Went::On)
     }
@@ -286,7 +286,7 @@ impl Steps {
             half += pieces::next(&round[half..]);
         }
         if half == round.len() {
-            return Err(io::Error::other("it does not take one piece"));
+            return Err(io::Error::other("it does not accept a whole block"));
         }
         pipes.pass("stage-drain")?;
         // Read away before the word changes: a kill in between leaves what `verify` finds out.
@@ -321,7 +321,7 @@ fn go_direct<P: Pipes>(record: &mut Record, pipes: &mut P, said: &mut Messages) 
         _ => word.from,
     };
     if word.phase == Phase::Moving {
-        said.warning(format!("the staging pipe is gone: up to {} bytes may be repeated", word.upto - from));
+        said.warning(format!("the staging pipe was removed: up to {} bytes may be repeated", word.upto - from));
     }
     pipes.pass("stage-moved")?;
     record.store_moved(from);
@@ -334,7 +334,7 @@ fn go_direct<P: Pipes>(record: &mut Record, pipes: &mut P, said: &mut Messages) 
 fn shorten<P: Pipes>(record: &mut Record, pipes: &mut P, at: usize) -> io::Result<Went> {
     let word = record.word();
     if at == word.from {
-        return Err(io::Error::other("it does not take one piece"));
+        return Err(io::Error::other("it does not accept a whole block"));
     }
     pipes.pass("stage-word")?;
     record.store_word(Word { upto: at, ..word });

@@ -141,13 +141,13 @@ impl Target {
         }
         self.stage = None;
         self.is_locked_out = false;
-        let path = staging::beside(&fs::canonicalize(&self.path).cannot("look at", &self.path)?);
+        let path = staging::beside(&fs::canonicalize(&self.path).cannot("inspect", &self.path)?);
         if fs::symlink_metadata(&path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             return Ok(Found::Missing(path));
         }
         let (stage, metadata) = Fifo::open(&path, libc::O_RDWR)?;
         self.check(&stage, &metadata)?;
-        let is_held = locker(&stage.file, staging::HOLDER_LOCK_BYTE).cannot("look at", &path)?;
+        let is_held = locker(&stage.file, staging::HOLDER_LOCK_BYTE).cannot("inspect", &path)?;
         self.stage = Some(stage);
         Ok(Found::Opened { path, is_held })
     }
@@ -164,26 +164,26 @@ impl Target {
 
     fn check(&mut self, stage: &Fifo, metadata: &Metadata) -> Result<()> {
         let refuse = |cause: String| Err(Error::because("use", &stage.path, cause));
-        let target = fs::metadata(&self.path).cannot("look at", &self.path)?;
+        let target = fs::metadata(&self.path).cannot("inspect", &self.path)?;
         if metadata.gid() != target.gid() {
             return refuse(format!(
-                "its group is {}, that of {} is {}",
+                "its group is {}, but that of {} is {}",
                 metadata.gid(),
                 self.path.shown(),
                 target.gid()
             ));
         }
         if metadata.mode() & 0o007 != 0 {
-            return refuse(format!("others may open it (mode {:04o})", metadata.mode() & 0o7777));
+            return refuse(format!("other users can open it (mode {:04o})", metadata.mode() & 0o7777));
         }
-        if pages(&stage.file).cannot("look at", &stage.path)? < STAGE_PAGES_MIN {
+        if pages(&stage.file).cannot("inspect", &stage.path)? < STAGE_PAGES_MIN {
             return refuse(format!("it holds less than {} bytes", STAGE_PAGES_MIN * PAGE_BYTES));
         }
         match fcntl(&stage.file, FcntlArg::F_OFD_SETLK(&byte(staging::TAILER_LOCK_BYTE, libc::F_WRLCK))) {
             Ok(_) => Ok(()),
             Err(Errno::EAGAIN | Errno::EACCES) => {
                 self.is_locked_out = true;
-                refuse("another tailer or another program has its lock".to_owned())
+                refuse("another tailer or another program has locked it".to_owned())
             }
             Err(errno) => Err(Error::new("lock", &stage.path, errno)),
         }

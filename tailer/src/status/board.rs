@@ -144,7 +144,7 @@ impl Kept {
         let file = options.read(true).write(true).create_new(true).mode(0o600).open(&fresh).cannot("make", &fresh)?;
         // A help on btrfs only, where a full disk could make a store fail after all.
         sys::set_no_copy_on_write(&file).ok();
-        let words = map(&file, STEP_MIN).cannot("make", path)?;
+        let words = map(&file, STEP_MIN).cannot("create", path)?;
         for (at, word) in [
             (0, format::MAGIC),
             (format::VERSION_AT, format::VERSION),
@@ -155,7 +155,7 @@ impl Kept {
         ] {
             words.store(at, word);
         }
-        fs::rename(&fresh, path).cannot("make", path)?;
+        fs::rename(&fresh, path).cannot("create", path)?;
         let path = path.to_path_buf();
         Ok(Kept { path, file, words, room: STEP_MIN, used: 0, free: Vec::new(), slots: HashMap::new() })
     }
@@ -200,7 +200,7 @@ impl Kept {
         if self.used == self.room {
             let room = self.room + self.room.clamp(STEP_MIN, STEP_MAX);
             if room > SLOTS_MAX {
-                return Err(Error::because("grow", &self.path, format!("it has {} slots already", self.room)));
+                return Err(Error::because("grow", &self.path, format!("all of its {} slots are in use", self.room)));
             }
             self.words = map(&self.file, room).cannot("grow", &self.path)?;
             self.words.store(format::SLOTS_AT, room as u64);

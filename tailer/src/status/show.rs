@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use standpipe_common::called;
 use standpipe_common::clock;
 use standpipe_common::error::{EXIT_IO, Stop};
 use standpipe_common::shown::Shown as _;
@@ -87,11 +88,11 @@ fn state_file(args: &StatusArgs) -> Result<PathBuf, Stop> {
         return Ok(state.clone());
     }
     let Some(config) = &args.config else {
-        return Err(Stop::Usage("of which tailer? give --config FILE, --state FILE, or --all".to_owned()));
+        return Err(Stop::Usage("give --config FILE, --state FILE, or --all".to_owned()));
     };
     let no_state = || {
         let config = config.shown();
-        Stop::Usage(format!("{config} names no state_file, and beside that is where a tailer can be seen"))
+        Stop::Usage(format!("{config} has no `state_file`, which `{}` needs", called::short("tailer", "status")))
     };
     load(config, &Overrides::default())?.state_file.ok_or_else(no_state)
 }
@@ -130,9 +131,9 @@ impl Report<'_> {
         let state = harmless(&self.state.to_string_lossy());
         let (pid, since) = (number(self.snapshot.pid), age(self.snapshot.start_ns, self.now_ns));
         match self.snapshot.running {
-            Some(true) => format!("{state}: tailer {pid} is running since {since}"),
+            Some(true) => format!("{state}: tailer {pid} has been running for {since}"),
             Some(false) => format!("{state}: no tailer is running; the last one, {pid}, started {since} ago"),
-            None => format!("{state}: tailer {pid} started {since} ago; whether it is running cannot be seen"),
+            None => format!("{state}: tailer {pid} started {since} ago; cannot see whether it is still running"),
         }
     }
 
@@ -180,7 +181,7 @@ impl Report<'_> {
         let runs = self.snapshot.running != Some(false);
         if !runs {
             let state = harmless(&self.state.to_string_lossy());
-            let sentence = format!("no tailer runs with {state}: what is written waits in the files");
+            let sentence = format!("no tailer is running with {state}: lines wait in the files until one is started");
             findings.push(Finding { sentence, is_trouble: true });
         }
         for source in &self.snapshot.sources {
@@ -207,27 +208,31 @@ impl Report<'_> {
             Some(error) => said.push((true, format!(" is not read: {}", harmless(error)))),
         }
         if figures.wants_descriptor && runs {
-            said.push((true, " waits for a descriptor: raise RLIMIT_NOFILE".to_owned()));
+            said.push((
+                true,
+                " is waiting for a file descriptor; raise the limit on open files: `ulimit -n`, LimitNOFILE="
+                    .to_owned(),
+            ));
         }
         if self.is_behind(source) {
             let since = age(figures.behind_ns, self.now_ns);
-            let why = if figures.is_limited && runs { ", kept by its rate_limit" } else { "" };
-            said.push((true, format!(" is behind since {since}: {} wait{why}", waiting(figures))));
+            let why = if figures.is_limited && runs { ", limited by its rate_limit" } else { "" };
+            said.push((true, format!(" is behind for {since}, {} waiting{why}", waiting(figures))));
         }
         if runs && self.has_waited(figures.blocked_ns) {
             let since = age(figures.blocked_ns, self.now_ns);
-            said.push((true, format!(" is blocked: its output took nothing for {since}")));
+            said.push((true, format!(" is blocked: its output has accepted nothing for {since}")));
         }
         if figures.was_too_old {
-            said.push((false, " was older than its `ignore_older`: what it held then was skipped".to_owned()));
+            said.push((false, " had not changed within its `ignore_older`: its content was skipped".to_owned()));
         }
         if figures.is_blank {
             let sentence = " ends in zero bytes: they are not delivered until something is written over or after them";
             said.push((false, sentence.to_owned()));
         }
         if figures.is_mount {
-            let sentence = " is a mount of its own: a rotation that renames the file is not visible here; mount its \
-                            directory instead";
+            let sentence = " is a separate mount: rotation by renaming is not visible here; mount its directory \
+                            instead";
             said.push((false, sentence.to_owned()));
         }
         said.extend(remarks(&source.figures.counts).into_iter().map(|remark| (false, remark)));
@@ -321,15 +326,19 @@ fn waiting(figures: &Figures) -> String {
 /// What happened to a source since the tailer started, in words.
 fn remarks(counts: &Counts) -> Vec<String> {
     let times = |count: u64| if count == 1 { "once".to_owned() } else { format!("{} times", number(count)) };
+    let counted = |count: u64, noun: &str| format!("{} {noun}{}", number(count), if count == 1 { "" } else { "s" });
     let Counts { truncations, copies, lost_bytes, lost_unknown, late_lines, late_bytes, orphans } = *counts;
     let remarks = [
         (truncations, format!(" was truncated {}", times(truncations))),
-        (copies, format!(" was read on in a copy of it {}", times(copies))),
+        (copies, format!(" continued in a copy of it {}", times(copies))),
         (lost_bytes, format!(" lost {} that were destroyed before they were read", size(lost_bytes))),
-        (lost_unknown, format!(" lost an unknown number of bytes {}: rotated files were gone", times(lost_unknown))),
-        (late_lines, format!(" had {} lines that came out behind later ones", number(late_lines))),
-        (late_bytes, format!(" had {} come late, from a rotated file", size(late_bytes))),
-        (orphans, format!(" had {} old markers without a file removed", number(orphans))),
+        (
+            lost_unknown,
+            format!(" lost an unknown number of bytes {}: rotated files had been removed", times(lost_unknown)),
+        ),
+        (late_lines, format!(" had {} written out of order", counted(late_lines, "line"))),
+        (late_bytes, format!(" had {} arrive late in a rotated file", size(late_bytes))),
+        (orphans, format!(" had {} without a file removed", counted(orphans, "old marker"))),
     ];
     remarks.into_iter().filter(|(count, _)| *count > 0).map(|(_, remark)| remark).collect()
 }
@@ -362,25 +371,25 @@ mod tests {
         for (figures, error, state, sentences) in [
             (Figures::default(), "", "ok", vec![]),
             (behind(BEHIND_NS - 1), "", "ok", vec![]),
-            (behind(long), "", "behind", vec![" is behind since 5s: 2.0 KiB wait"]),
+            (behind(long), "", "behind", vec![" is behind for 5s, 2.0 KiB waiting"]),
             (
                 Figures { is_limited: true, ..behind(long) },
                 "",
                 "limited",
-                vec![" is behind since 5s: 2.0 KiB wait, kept by its rate_limit"],
+                vec![" is behind for 5s, 2.0 KiB waiting, limited by its rate_limit"],
             ),
             (
                 Figures { blocked_ns: NOW_NS as u64 - long, ..behind(long) },
                 "",
                 "blocked",
-                vec![" is behind since 5s: 2.0 KiB wait", " is blocked: its output took nothing for 5s"],
+                vec![" is behind for 5s, 2.0 KiB waiting", " is blocked: its output has accepted nothing for 5s"],
             ),
             (Figures::default(), "E\x1b", "unreadable", vec![" is not read: E\\x1b"]),
             (
                 Figures { wants_descriptor: true, ..Figures::default() },
                 "",
                 "no descriptor",
-                vec![" waits for a descriptor: raise RLIMIT_NOFILE"],
+                vec![" is waiting for a file descriptor; raise the limit on open files: `ulimit -n`, LimitNOFILE="],
             ),
         ] {
             let sources = vec![source(figures, error)];
@@ -400,7 +409,7 @@ mod tests {
         let expected = [
             " was truncated once",
             " lost 7 B that were destroyed before they were read",
-            " lost an unknown number of bytes 2 times: rotated files were gone",
+            " lost an unknown number of bytes 2 times: rotated files had been removed",
         ];
         assert_eq!(remarks(&counts), expected);
         let sources = vec![source(Figures { counts, ..Figures::default() }, "")];

@@ -82,22 +82,22 @@ fn read(state: &Path) -> Result<Content> {
     let path = path_beside(state);
     let file = match open(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            let cause = format!("there is none: no tailer ran with {} yet", state.shown());
+            let cause = format!("there is none: no tailer has run with {} yet", state.shown());
             return Err(Error::because("read", path, cause));
         }
         opened => opened.cannot("read", &path)?,
     };
     if !file.metadata().cannot("read", &path)?.is_file() {
-        return Err(Error::because("read", path, "it is not a regular file"));
+        return Err(Error::because("read", path, "not a regular file"));
     }
     let mut bytes = Vec::new();
     let bytes_max = (HEADER_BYTES + SLOTS_MAX * SLOT_BYTES) as u64;
     file.take(bytes_max).read_to_end(&mut bytes).cannot("read", &path)?;
     format::decode(&bytes).map_err(|unreadable| {
         let cause = match unreadable {
-            Unreadable::Damaged => "it is damaged; the next start of tailer makes it anew".to_owned(),
+            Unreadable::Damaged => "it is damaged; the next start of tailer replaces it".to_owned(),
             Unreadable::Version(version) => {
-                format!("it is of version {version}, this program knows {}", format::VERSION)
+                format!("it has version {version}; this program knows {}", format::VERSION)
             }
         };
         Error::because("read", path, cause)

@@ -159,7 +159,12 @@ impl Tailer {
             && self.roster.next_due(now).is_none_or(|due| due > now)
             && !self.waits.iter().any(waits)
             && self.roster.iter().all(|followed| followed.source.parkable(may_break(true, followed)) == 0);
-        let cause = || format!("{} of them wait for a descriptor: raise RLIMIT_NOFILE", self.starved.len());
+        let cause = || {
+            format!(
+                "{} of them are waiting for file descriptors; raise the limit on open files: `ulimit -n`, LimitNOFILE=",
+                self.starved.len()
+            )
+        };
         if is_stuck { Err(io::Error::other(cause())).cannot("read", "all files") } else { Ok(()) }
     }
 }

@@ -98,14 +98,14 @@ impl Tailer {
                 for sentence in error.sentences() {
                     self.printer.print(&Event::Error(sentence.clone()));
                 }
-                self.printer.print(&Event::Note("everything stays as it was".to_owned()));
+                self.printer.print(&Event::Note("keeping the previous configuration".to_owned()));
                 return;
             }
         };
         let kept = config.keep(&self.config);
         if !kept.is_empty() {
             let (keys, takes) = (listed(&kept, "and"), if kept.len() == 1 { "takes" } else { "take" });
-            self.printer.print(&Event::Warning(format!("{keys} {takes} effect at the next start")));
+            self.printer.print(&Event::Warning(format!("{keys} {takes} effect when tailer restarts")));
         }
         self.config = config;
         self.has_globs = has_globs(&self.config) && !self.is_batch;

@@ -75,7 +75,7 @@ fn figures(followed: &mut Followed, is_full: bool, now_ns: i64) -> (Figures, Str
 
 /// What is said of a status file that cannot be kept.
 pub(super) fn unseen(error: &Error) -> String {
-    format!("{error}; {} will know nothing of this run", called::short("tailer", "status"))
+    format!("{error}; `{}` cannot show this run", called::short("tailer", "status"))
 }
 
 /// Counts what happened.

@@ -50,7 +50,7 @@ use super::showing::unseen;
 /// What there is too little of where no inotify can be had; the errno does not tell it from too few descriptors.
 const INSTANCES: &str = "fs.inotify.max_user_instances";
 
-const AS_ROOT: &str = "running as root; an unprivileged user that may read the logs is enough";
+const AS_ROOT: &str = "running as root is unnecessary: run it as user `standpipe`";
 
 /// What a checkpoint starts with, taken apart.
 struct Begin {
@@ -269,7 +269,7 @@ fn begin(config: &Config, now: Instant) -> Result<Begin> {
     let first = known.iter().map(|state| state.since_ns).filter(|since| *since > 0).min();
     let mut keeper = Keeper::new(Some(opened.checkpoint), known, now);
     keeper.keep_durable(durable).unwrap_or_else(|error| {
-        findings.push(format!("{error}; after a power failure lines may be missing at the other end of a pipe"));
+        findings.push(format!("{error}; a power failure may lose lines at the other end of a pipe"));
     });
     Ok(Begin { keeper, start_at, since_ns: first.unwrap_or(since_ns), findings })
 }
@@ -291,8 +291,8 @@ fn take_up_durable(
     // What was delivered behind the last checkpoint nobody can count.
     let bytes = durable::repeated_bytes(&known, &back);
     findings.push(format!(
-        "the machine stopped without shutting down: what may not have reached the disk is delivered again; up to {bytes} \
-         bytes, and what was delivered within the last second before, may be repeated"
+        "the machine stopped without shutting down: delivering again what may not have reached the disk; up to {bytes} \
+         bytes, and lines of the last second before, may be repeated"
     ));
     Ok((Some(durable), back))
 }

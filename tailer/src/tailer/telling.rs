@@ -113,7 +113,7 @@ impl Tailer {
         if let Some(offset) = followed.unwrapper.take_odd() {
             let kind = if followed.file.format == Records::Docker { "Docker" } else { "CRI" };
             sentences.push(format!(
-                "{}: the line at offset {offset} is not a {kind} record; such lines are delivered as they are",
+                "{}: the line at offset {offset} is not a {kind} record; delivering such lines unchanged",
                 followed.name
             ));
         }
@@ -121,7 +121,7 @@ impl Tailer {
         if !followed.is_utf16_said && followed.source.generations().any(is_utf16) {
             followed.is_utf16_said = true;
             sentences.push(format!(
-                "{} is UTF-16: its bytes are delivered as they are, but no times or levels are found in it",
+                "{} is UTF-16: delivering its bytes unchanged, without finding times or levels",
                 followed.name
             ));
         }
@@ -148,7 +148,7 @@ impl Tailer {
             followed.counts.late_lines += oddity.late;
             let name = followed.name.clone();
             if oddity.is_untimed {
-                let what = if self.is_batch { "come first" } else { "are put in order by when they were read" };
+                let what = if self.is_batch { "come first" } else { "are ordered by the time they were read" };
                 self.printer.print(&Event::Warning(format!("no times found in {name}: its lines {what}")));
             }
             if oddity.late > 0 {
@@ -168,17 +168,17 @@ impl Tailer {
             return;
         }
         let then = if self.keeper.has_file() {
-            "the next run goes on with it"
+            "the next run continues"
         } else {
-            "without a state file no run will know of it"
+            "without a state file the next run cannot know"
         };
         self.printer.print(&Event::Warning(format!("not everything could be delivered; {then}")));
         for (name, bytes) in left.iter().take(LEFT_MAX) {
-            self.printer.print(&Event::Warning(format!("{name}: {bytes} bytes are left")));
+            self.printer.print(&Event::Warning(format!("{name}: {bytes} bytes left")));
         }
         if let Some(rest) = left.get(LEFT_MAX..).filter(|rest| !rest.is_empty()) {
             let bytes: u64 = rest.iter().map(|(_, bytes)| bytes).sum();
-            self.printer.print(&Event::Warning(format!("{} more files: {bytes} bytes are left", rest.len())));
+            self.printer.print(&Event::Warning(format!("{} more files: {bytes} bytes left", rest.len())));
         }
     }
 
@@ -206,13 +206,14 @@ fn event(happening: Happening, name: &str, live: &Path, identity: Identity, is_o
             Event::Truncated { name, identity, how }
         }
         Happening::CopyMatched { path, offset, bytes } => Event::CopyMatched { name, path, offset, bytes },
-        Happening::Ignored { path, bytes } => Event::Note(format!(
-            "{} was last changed before its ignore_older; skipped the {bytes} bytes that it has",
-            path.shown()
-        )),
+        Happening::Ignored { path, bytes } => {
+            Event::Note(format!("{} has not changed within its ignore_older; skipped its {bytes} bytes", path.shown()))
+        }
         Happening::Replaced { path, offset } => {
             let path = path.shown();
-            Event::Note(format!("{path} was replaced or trimmed; skipped its first {offset} bytes, delivered before"))
+            Event::Note(format!(
+                "{path} was replaced or trimmed; skipped its first {offset} bytes, which were delivered before"
+            ))
         }
         Happening::KeptBack { path } => Event::Note(format!(
             "{} is a copy of the beginning of another followed file; not delivering it unless it changes",
@@ -238,7 +239,7 @@ fn event(happening: Happening, name: &str, live: &Path, identity: Identity, is_o
         Happening::Recovered { path } => Event::Recovered { path },
         Happening::Refused { path, refusal } => Event::Refused { path, reason: refusal.to_string() },
         Happening::Ambiguous { path, files, why } => Event::Ambiguous { name, path, files, why },
-        Happening::Late { bytes } => Event::Note(format!("{name}: {bytes} bytes of a rotated file came late")),
+        Happening::Late { bytes } => Event::Note(format!("{name}: {bytes} bytes arrived late in a rotated file")),
         Happening::Finished { identity, .. } => Event::Finished { name, identity },
     }
 }

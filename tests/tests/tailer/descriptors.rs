@@ -128,7 +128,7 @@ fn without_descriptors_for_a_while_it_rests_and_then_goes_on_as_before() {
         let mut writer = File::create(&log).unwrap();
         let mut write = |line: &str| std::io::Write::write_all(&mut writer, line.as_bytes()).unwrap();
         write("one\n");
-        tailer.wait_line("waits for a descriptor");
+        tailer.wait_line("is waiting for a file descriptor");
         let before = runs(tailer.pid());
         // The span is what is measured.
         thread::sleep(Duration::from_secs(1));

@@ -94,7 +94,7 @@ fn files_beyond_retention_are_gone_and_that_is_said() {
     }
     stand.start();
     until("what is left", || stand.tally(&[&log]).found == 100 + 150);
-    stand.daemon().wait_line("files that were rotated since the last run are gone");
+    stand.daemon().wait_line("files rotated since the last run were removed");
     stand.stop();
     assert_eq!(stand.tally(&[&log]), Tally { found: 250, lost: 100, ..Tally::default() });
 }

@@ -13,7 +13,7 @@ use crate::support_c::log::{numbered, rename_and_create, shift};
 use crate::support_c::{Owner, Tailing, owners};
 
 const WATCHING: &str = "[tailer] watching 1 file with poll() interval=250ms (inotify)\n";
-const LEASES: &str = "[tailer] leases tell when rotated files are finished";
+const LEASES: &str = "[tailer] using file leases to detect when a rotated file has no writer";
 
 /// What was said so far: the directory of the logs as `LOGS`, the inode of each of `files` as a letter.
 fn masked(stand: &Tailing, files: &[u64]) -> String {
@@ -74,8 +74,8 @@ fn rotations_and_truncations_are_told_in_these_words() {
 [tailer] watching 2 files with poll() interval=250ms (inotify)
 [tailer] LOGS/app.log inode=A
 [tailer] LOGS/a.log inode=D
-[tailer] warning: no times found in app.log: its lines are put in order by when they were read
-[tailer] warning: no times found in a.log: its lines are put in order by when they were read
+[tailer] warning: no times found in app.log: its lines are ordered by the time they were read
+[tailer] warning: no times found in a.log: its lines are ordered by the time they were read
 [tailer] app.log rotated (inode changed A -> B), reopening
 [tailer] app.log rotated (inode changed B -> C), reopening
 [tailer] a.log truncated (size decreased), reset offset
@@ -106,7 +106,7 @@ fn a_missing_file_is_told_with_its_retries_and_found_at_once() {
         "\
 {golden}{WATCHING}[tailer] LOGS/missing.log inode=A
 [tailer] LOGS/missing.log opened after all
-[tailer] warning: no times found in missing.log: its lines are put in order by when they were read
+[tailer] warning: no times found in missing.log: its lines are ordered by the time they were read
 "
     );
     assert_eq!(masked(&stand, &[inode(&log.path)]), rest);
@@ -148,7 +148,7 @@ fn which_way_finished_files_are_known_is_told_once() {
         let expected = match owner {
             Owner::Tailer => LEASES,
             Owner::Other => {
-                "[tailer] no leases (needs CAP_LEASE or ownership), rotated files are finished after max_idle_ms"
+                "[tailer] file leases unavailable (need CAP_LEASE or file ownership); rotated files are closed after max_idle_ms of silence"
             }
         };
         assert_eq!(stand.daemon().lines_with("leases"), [expected]);

@@ -134,8 +134,8 @@ fn of_several_copies_the_one_that_is_read_on_is_named_with_the_reason() {
         log.write(5);
         stand.daemon().signal(Signal::SIGCONT);
         stand.wait_delivered(&[&log]);
-        let why = "which has all that the oldest has and more";
-        let said = format!("app.log: 2 files begin with what was read of it; chose {}, {why}", newer.display());
+        let why = "which contains the oldest and more";
+        let said = format!("app.log: 2 copies match equally; using {}, {why}", newer.display());
         stand.daemon().wait_line(&said);
         stand.finish(&[&log]);
     }
@@ -221,7 +221,7 @@ fn what_cannot_be_unpacked_is_named_with_its_size_and_never_called_gone() {
                 stand.daemon().signal(Signal::SIGCONT);
             }
             let path: PathBuf = stand.log_path(&format!("app.log.1.{end}"));
-            wait_named(&stand, &path, &format!("{packer} files are not unpacked"));
+            wait_named(&stand, &path, &format!("tailer does not unpack {packer} files"));
             // What came after it is read.
             let last = log.written().1 - 1;
             let line = standpipe_tests::traffic::line(1, last, standpipe_tests::traffic::length(1, last));
@@ -356,7 +356,7 @@ fn what_stands_in_a_directory_that_cannot_be_listed_is_not_called_gone() {
         log.write(20);
         set_mode(&stand.logs(), 0o311);
         let sentence =
-            format!("app.log: cannot list {}: EACCES; files that were rotated there", stand.logs().display());
+            format!("app.log: cannot list {}: EACCES; looking for files rotated there", stand.logs().display());
         for _ in 0..2 {
             // What came later is read, and a restart changes nothing.
             stand.start();
@@ -373,7 +373,7 @@ fn what_stands_in_a_directory_that_cannot_be_listed_is_not_called_gone() {
         }
         set_mode(&stand.logs(), 0o755);
         if is_gone {
-            stand.daemon().wait_line("files that were rotated since the last run are gone");
+            stand.daemon().wait_line("files rotated since the last run were removed");
         } else {
             stand.wait_delivered(&[&log]);
         }

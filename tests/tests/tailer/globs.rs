@@ -172,7 +172,7 @@ fn lines_of_several_files_come_in_the_order_of_their_times_and_late_ones_are_cou
     fs::write(stand.log_path("late.log"), format!("{text}{late}")).unwrap();
     until("the late ones", || stand.lines_delivered() == 13);
     stand.stop();
-    let said = stand.daemon().lines_with(" late, put out behind later ones");
+    let said = stand.daemon().lines_with(" arrived too late and were written out of order");
     assert!(!said.is_empty(), "{}", stand.daemon().stderr());
 }
 
@@ -246,7 +246,7 @@ fn what_is_excluded_or_too_old_is_not_read_and_the_status_says_so() {
     }
     stand.start();
     until("what is new enough", || stand.tally(&[&app]).found == 10);
-    stand.daemon().wait_line("old.log was last changed before its ignore_older; skipped the ");
+    stand.daemon().wait_line("old.log has not changed within its ignore_older; skipped its ");
     old.write(3);
     until("what was appended to the old one", || stand.tally(&[&old]).found == 3);
     let status = || {
@@ -256,7 +256,7 @@ fn what_is_excluded_or_too_old_is_not_read_and_the_status_says_so() {
     };
     until("the status is calm", || status().0 == 0);
     let said = status().1;
-    assert!(said.contains("old.log was older than its `ignore_older`: what it held then was skipped"), "{said}");
+    assert!(said.contains("old.log had not changed within its `ignore_older`: its content was skipped"), "{said}");
     assert!(said.contains("3 files are left out by `exclude`") && said.contains("\"excluded\": 3"), "{said}");
     // What is known is never too old.
     stand.stop();

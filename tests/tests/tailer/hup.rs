@@ -160,13 +160,13 @@ fn a_mistake_in_the_configuration_is_told_and_changes_nothing() {
     stand.start();
     log.write(10);
     stand.configure("no_such_key = 1\n", &[("b.log", "")]);
-    stand.daemon().hang_up("[tailer] everything stays as it was");
+    stand.daemon().hang_up("[tailer] keeping the previous configuration");
     let said = stand.daemon().stderr();
     assert!(said.contains("tailer.toml: line 3, column 1: "), "{said}");
     log.write(10);
     stand.wait_delivered(&[&log]);
     fs::remove_file(stand.work("tailer.toml")).unwrap();
-    stand.daemon().hang_up("[tailer] everything stays as it was");
+    stand.daemon().hang_up("[tailer] keeping the previous configuration");
     log.write(10);
     stand.finish(&[&log]);
 }
@@ -178,12 +178,12 @@ fn what_cannot_change_at_once_is_said() {
     let mut log = stand.log("a.log", 1);
     stand.start();
     stand.configure("order = \"timestamp\"\n", &[("a.log", "")]);
-    stand.daemon().hang_up("`order` takes effect at the next start");
+    stand.daemon().hang_up("`order` takes effect when tailer restarts");
     stand.configure("inotify = false\non_corrupt = \"end\"\n", &[("a.log", "")]);
-    stand.daemon().hang_up("`inotify` and `on_corrupt` take effect at the next start");
+    stand.daemon().hang_up("`inotify` and `on_corrupt` take effect when tailer restarts");
     stand.configure("late_writer_max_ms = 0\n", &[("a.log", "")]);
     stand.daemon().hang_up("watching");
-    assert_eq!(stand.daemon().lines_with("at the next start").len(), 2, "{}", stand.daemon().stderr());
+    assert_eq!(stand.daemon().lines_with("when tailer restarts").len(), 2, "{}", stand.daemon().stderr());
     log.write(10);
     stand.finish(&[&log]);
 }

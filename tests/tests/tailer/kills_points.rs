@@ -119,10 +119,10 @@ fn a_disk_that_refuses_the_checkpoint_stops_no_line() {
                 rename_and_create(&mut log);
                 log.write(100);
                 stand.wait_delivered(&[&log]);
-                stand.daemon().wait_line("a crash would repeat");
+                stand.daemon().wait_line("a crash repeats lines");
             }
             stand.faults("");
-            let said = stand.daemon().lines_with("a crash would repeat").len();
+            let said = stand.daemon().lines_with("a crash repeats lines").len();
             assert!(said <= 3, "{}", stand.daemon().stderr());
             stand.finish(&[&log]);
             // The checkpoint is right again.
@@ -147,7 +147,7 @@ fn a_kill_while_the_disk_refuses_the_checkpoint_loses_nothing() {
         rename_and_create(&mut log);
         log.write(100);
         stand.wait_delivered(&[&log]);
-        stand.daemon().wait_line("a crash would repeat");
+        stand.daemon().wait_line("a crash repeats lines");
         stand.kill9();
         stand.faults("");
         stand.start();

@@ -42,7 +42,7 @@ fn more_files_than_descriptors_lose_nothing_and_are_told_in_one_line() {
         until("the last one", || stand.delivered().windows(13).any(|bytes| bytes == b"the last one\n"));
         until("the rotated one", || stand.tally(&[&logs[7]]).found == 25);
         let said = stand.stop();
-        let waiting: Vec<_> = said.lines().filter(|line| line.contains("for a descriptor")).collect();
+        let waiting: Vec<_> = said.lines().filter(|line| line.contains("waiting for file descriptors")).collect();
         assert_eq!(waiting.len(), 1, "{said}");
         let words: Vec<&str> = waiting[0].split(' ').collect();
         let (name, more) = (words[1], words[3].parse::<u32>().unwrap());
@@ -141,6 +141,6 @@ fn lost_events_lose_no_line() {
     stand.daemon().signal(Signal::SIGCONT);
     let done = within(Duration::from_secs(4), || stand.lines_delivered() == 40);
     assert!(done, "{}", stand.daemon().stderr());
-    stand.daemon().wait_line("[tailer] inotify queue overflowed, looking at all files");
+    stand.daemon().wait_line("[tailer] inotify queue overflowed, checking all files");
     stand.finish(&[&a, &b]);
 }

@@ -274,7 +274,7 @@ fn h17_a_server_that_waits_for_a_reader_of_its_fifo_stays_there_alive() {
     let mut server = Server::start(&fifo);
     let mut daemon = Launch::new("tailer").arg(&fifo).start_unready();
     daemon.wait_line(&format!(
-        "[tailer] {} refused: it is a FIFO: reader drains it, tailer does not open it",
+        "[tailer] {} refused: a FIFO, which tailer never opens; use reader to read it",
         fifo.display()
     ));
     thread::sleep(Duration::from_millis(600));
@@ -290,19 +290,19 @@ fn t12_what_is_no_regular_file_is_refused_and_a_file_in_its_place_is_followed() 
     stand.configure("", &[("app.log", "")]);
     make_fifo(&path, 0o666);
     stand.start();
-    stand.daemon().wait_line("app.log refused: it is a FIFO");
+    stand.daemon().wait_line("app.log refused: a FIFO");
     fs::remove_file(&path).unwrap();
     let _socket = UnixListener::bind(&path).unwrap();
-    stand.daemon().wait_line("app.log refused: it is a socket, not a regular file");
+    stand.daemon().wait_line("app.log refused: a socket, not a regular file");
     fs::remove_file(&path).unwrap();
     symlink("/dev/null", &path).unwrap();
-    stand.daemon().wait_line("app.log refused: it is a device, not a regular file");
+    stand.daemon().wait_line("app.log refused: a device, not a regular file");
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
-    stand.daemon().wait_line("app.log refused: it is a directory, not a regular file");
+    stand.daemon().wait_line("app.log refused: a directory, not a regular file");
     fs::remove_dir(&path).unwrap();
     symlink("/proc/self/status", &path).unwrap();
-    stand.daemon().wait_line("app.log refused: it is a file of the kernel: its size says nothing");
+    stand.daemon().wait_line("app.log refused: a kernel pseudo-file, which has no size to follow");
     fs::remove_file(&path).unwrap();
     let mut log = stand.log("app.log", 1);
     log.write(20);
@@ -317,7 +317,7 @@ fn what_the_tailer_writes_itself_is_refused() {
     symlink(output, stand.log_path("app.log")).unwrap();
     stand.configure("", &[("app.log", "")]);
     stand.start();
-    stand.daemon().wait_line("app.log refused: tailer writes it itself");
+    stand.daemon().wait_line("app.log refused: written by this tailer");
     stand.stop();
 }
 
@@ -336,7 +336,7 @@ fn t13_a_sparse_file_is_read_without_its_holes() {
         file.write_all_at(&text(20..30), 5 << 30).unwrap();
         until("30 lines", || stand.delivered().len() >= text(0..30).len());
         assert!(stand.delivered() == text(0..30), "{}", stand.daemon().stderr());
-        stand.daemon().wait_lines("app.log has a hole, ", 2);
+        stand.daemon().wait_lines("app.log: skipped a hole of ", 2);
         stand.stop();
     }
 }

@@ -8,8 +8,8 @@ use standpipe_tests::deadline::{until, within};
 
 use crate::support_c::{Owner, Tailing};
 
-const BEGAN: &str = ".log waits for its rate_limit";
-const ENDED: &str = "no longer waits";
+const BEGAN: &str = ".log is held back by its rate_limit";
+const ENDED: &str = "is no longer held back";
 
 #[test]
 fn a_backlog_takes_as_long_as_its_limit_says_and_is_told_as_it_begins_and_ends() {

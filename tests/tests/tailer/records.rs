@@ -70,7 +70,7 @@ fn what_is_no_record_passes_and_is_told_once() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.ends_with("\n\nno record\nand another\ncut off\n"), "{text}");
     let told =
-        format!("app.log: the line at offset {} is not a CRI record; such lines are delivered as they are", CRI.len());
+        format!("app.log: the line at offset {} is not a CRI record; delivering such lines unchanged", CRI.len());
     assert_eq!(output.stderr.matches(&told).count(), 1, "{}", output.stderr);
     assert_eq!(output.stderr.matches("not a CRI record").count(), 1, "{}", output.stderr);
 }
@@ -169,7 +169,7 @@ fn a_file_in_utf_16_is_told_and_its_bytes_are_kept() {
     for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
         let content: Vec<u8> = "\u{feff}2026-11-28 10:00:00 x\r\n".encode_utf16().flat_map(bytes).collect();
         let output = batch(&content, "order = 'timestamp'", "", "raw");
-        let told = "app.log is UTF-16: its bytes are delivered as they are, but no times or levels are found in it";
+        let told = "app.log is UTF-16: delivering its bytes unchanged, without finding times or levels";
         assert_eq!(output.stderr.matches(told).count(), 1, "{}", output.stderr);
         let ends_with_newline = content.last() == Some(&b'\n');
         let expected = if ends_with_newline { content } else { [content, b"\n".to_vec()].concat() };
@@ -196,5 +196,9 @@ fn a_file_without_times_is_told_where_times_make_the_order() {
     append(&stand.log_path("app.log"), "none either\n");
     until("both", || stand.lines_delivered() == 2);
     let said = stand.stop();
-    assert_eq!(said.matches("no times found in app.log: its lines are put in order by when").count(), 1, "{said}");
+    assert_eq!(
+        said.matches("no times found in app.log: its lines are ordered by the time they were read").count(),
+        1,
+        "{said}"
+    );
 }

@@ -105,7 +105,7 @@ fn a_pipe_that_nobody_holds_is_told_once_and_written_when_somebody_does() {
     // Over two retries.
     daemon.wait_line("inode=");
     std::thread::sleep(std::time::Duration::from_millis(2500));
-    assert_eq!(daemon.lines_with("nobody reads or holds it"), [told], "{}", daemon.stderr());
+    assert_eq!(daemon.lines_with("no reader or holder has it open"), [told], "{}", daemon.stderr());
     let mut pipe = open_reader(&fifo);
     let mut got = Vec::new();
     until("all lines", || {

@@ -123,19 +123,18 @@ fn a_file_that_is_a_mount_is_told_once_and_shown() {
     } else {
         return;
     }
-    let said =
-        format!("{} is a mount of its own: a rotation that renames the file is not visible here", inside.display());
+    let said = format!("{} is a separate mount: rotation by renaming is not visible here", inside.display());
     stand.daemon().wait_line(&said);
     log.write(10);
     stand.wait_delivered(&[&log]);
     let (source, text, code) = wait_state(&stand, "mount");
     assert_eq!((source["mount"].as_bool(), code), (Some(true), 0));
-    assert!(text.contains("/app.log is a mount of its own: a rotation that renames the file is not visible"), "{text}");
+    assert!(text.contains("/app.log is a separate mount: rotation by renaming is not visible"), "{text}");
     // The rotation is not seen: what is written to the old file is read, nothing else.
     fs::rename(&outside, stand.log_path("outside.log.1")).unwrap();
     log.write(10);
     stand.wait_delivered(&[&log]);
-    assert_eq!(stand.daemon().lines_with("is a mount").len(), 1, "{}", stand.daemon().stderr());
+    assert_eq!(stand.daemon().lines_with("is a separate mount").len(), 1, "{}", stand.daemon().stderr());
     if let Some(mounted) = mounted {
         drop(mounted);
         let (source, ..) = wait_state(&stand, "ok");

@@ -126,23 +126,23 @@ fn without_a_holder_it_waits_says_so_once_and_loses_nothing() {
     stand.configure("", &[("app.log", &format!("pipe = \"{}\"\n", fifo.display()))]);
     log.write(1000);
     stand.start();
-    stand.daemon().wait_line("nobody reads or holds it");
+    stand.daemon().wait_line("no reader or holder has it open");
     log.write(1000);
     rename_and_create(&mut log);
     log.write(1000);
     stand.kill9_and_start();
-    stand.daemon().wait_line("nobody reads or holds it");
+    stand.daemon().wait_line("no reader or holder has it open");
     let drain = Drain::start(&fifo);
     wait_tally(&stand, &drain, &log);
     stand.daemon().wait_line("delivering again");
     // The reader goes, and another one comes.
     between_starts(|| drop(drain));
     log.write(500);
-    stand.daemon().wait_lines("nobody reads or holds it", 2);
-    let said = stand.daemon().lines_with("nobody reads or holds it").len();
+    stand.daemon().wait_lines("no reader or holder has it open", 2);
+    let said = stand.daemon().lines_with("no reader or holder has it open").len();
     let second = Drain::start(&fifo);
     until("the rest", || memchr::memchr_iter(b'\n', &second.bytes()).count() >= 500);
-    assert_eq!((said, stand.daemon().lines_with("nobody").len()), (2, 2), "{}", stand.daemon().stderr());
+    assert_eq!((said, stand.daemon().lines_with("no reader or holder").len()), (2, 2), "{}", stand.daemon().stderr());
     stand.stop();
 }
 

@@ -69,7 +69,7 @@ fn without_markers_and_leases_nothing_is_delivered_and_it_is_said_once() {
         stand.put("a", b"a\n");
         stand.start();
         let said = stand.daemon().wait_line("set `done`");
-        assert!(said.contains("cannot deliver") && said.contains("no leases (needs CAP_LEASE"), "{said}");
+        assert!(said.contains("cannot deliver") && said.contains("file leases unavailable (need CAP_LEASE"), "{said}");
         stand.put("b", b"b\n");
         std::thread::sleep(std::time::Duration::from_millis(100));
         assert_eq!(stand.daemon().lines_with("set `done`").len(), 1);
@@ -167,8 +167,8 @@ fn what_cannot_be_removed_is_said_once_and_comes_once_also_after_a_restart() {
 #[test]
 fn old_files_without_markers_are_delivered_or_removed_and_old_markers_go() {
     for (stale, bytes, told) in [
-        ("deliver", "a\nb\n", "never got a marker; it is delivered as it is"),
-        ("remove", "b\n", "was never complete; removed, 2 bytes"),
+        ("deliver", "a\nb\n", "has no marker after its max_age; delivering it anyway"),
+        ("remove", "b\n", "was never complete; removed it, 2 bytes"),
     ] {
         let mut stand = Spooling::new(Owner::Tailer);
         stand.configure(&format!("{MARKERS}max_age = \"1s\"\nstale = \"{stale}\"\n"), "");
@@ -179,7 +179,7 @@ fn old_files_without_markers_are_delivered_or_removed_and_old_markers_go() {
         stand.start();
         let said = stand.daemon().wait_line(told);
         assert!(said.contains("spool/a "), "{said}");
-        stand.daemon().wait_line("removed 1 old markers without a file, 1 in all");
+        stand.daemon().wait_line("removed 1 old marker without a file, 1 in total");
         until("only what is written is left", || stand.left().0 == ["written"]);
         stand.put("b", b"b\n");
         stand.mark("b");
@@ -210,11 +210,11 @@ fn what_is_no_file_and_no_marker_is_refused_once_and_left() {
     let before = stand.left();
     stand.start();
     for (path, what) in [
-        ("spool/link", "it is a link, not a regular file"),
-        ("spool/fi\\nfo", "it is a FIFO, not a regular file"),
-        ("spool/directory", "it is a directory, not a regular file"),
-        ("done/a", "it is a link, not a marker"),
-        ("done/b", "it is a directory, not a marker"),
+        ("spool/link", "a link, not a regular file"),
+        ("spool/fi\\nfo", "a FIFO, not a regular file"),
+        ("spool/directory", "a directory, not a regular file"),
+        ("done/a", "a link, not a marker"),
+        ("done/b", "a directory, not a marker"),
     ] {
         let told = format!("{path} refused: {what}");
         stand.daemon().wait_line(&told);

@@ -34,7 +34,7 @@ fn refused(dir: &str, more: &str, cause: &str, mend: impl FnOnce(&Path)) {
     }
     stand.start();
     let said = stand.daemon().wait_line(cause);
-    assert!(said.contains("cannot use the spool"), "{said}");
+    assert!(said.contains("cannot use spool"), "{said}");
     std::thread::sleep(std::time::Duration::from_millis(60));
     assert_eq!(stand.daemon().lines_with(cause).len(), 1);
     assert_eq!(stand.drain.bytes(), b"");
@@ -53,19 +53,19 @@ fn a_directory_that_may_be_no_spool_is_told_once_and_tried_again() {
     let close = |dir: &'static str| {
         move |top: &Path| fs::set_permissions(top.join(dir), fs::Permissions::from_mode(0o755)).unwrap()
     };
-    refused("open", "", "everybody may remove files in it", close("spool"));
-    refused("open markers", "", "everybody may remove files in it", close("spool/done"));
-    refused("log", "", "has the logs of a reader", |top| fs::remove_file(top.join("spool/.standpipe")).unwrap());
-    refused("log root", "", "has the logs of a reader", |top| fs::remove_file(top.join(".status")).unwrap());
+    refused("open", "", "anybody can remove files in it", close("spool"));
+    refused("open markers", "", "anybody can remove files in it", close("spool/done"));
+    refused("log", "", "contains logs of reader", |top| fs::remove_file(top.join("spool/.standpipe")).unwrap());
+    refused("log root", "", "contains logs of reader", |top| fs::remove_file(top.join(".status")).unwrap());
     for more in ["SPOOL/app.log", "SPOOL/*.log", "SPOOL/../*/app.log", "SPOOL/../app.log"] {
         let files = format!("[[files]]\npath = \"{more}\"\n");
-        refused("neighbour", &files, "a followed file lives in", |_| {});
+        refused("neighbour", &files, "a followed file is in", |_| {});
     }
     for more in ["dir = \"SPOOL/..\"\n", "dir = \"SPOOL/../other\"\ndone = \"SPOOL/..\"\n"] {
-        refused("neighbour", &format!("[[spool]]\n{more}"), "another spool lives in", |_| {});
+        refused("neighbour", &format!("[[spool]]\n{more}"), "another spool is in", |_| {});
     }
-    refused("pipe", "[[spool]]\ndir = \"SPOOL/../elsewhere\"\npipe = \"SPOOL/pipe\"\n", "a pipe lives in", |_| {});
-    refused("logs", "", "spool/app has the logs of a reader", |top| {
+    refused("pipe", "[[spool]]\ndir = \"SPOOL/../elsewhere\"\npipe = \"SPOOL/pipe\"\n", "a pipe is in", |_| {});
+    refused("logs", "", "spool/app contains logs of reader", |top| {
         fs::remove_file(top.join("spool/app/.standpipe")).unwrap();
     });
 }
@@ -79,7 +79,7 @@ fn a_state_file_in_a_spool_is_refused_and_stays() {
     let text = fs::read_to_string(&toml).unwrap().replace("\"state.json\"", &format!("{state:?}"));
     fs::write(&toml, text).unwrap();
     stand.start();
-    stand.daemon().wait_line("the state file lives in");
+    stand.daemon().wait_line("the state file is in");
     stand.put("a", b"a\n");
     stand.mark("a");
     std::thread::sleep(std::time::Duration::from_millis(100));
@@ -100,7 +100,7 @@ fn a_spool_that_a_glob_reaches_later_is_collected_and_never_followed() {
     let text = fs::read_to_string(&toml).unwrap().replace(spool.to_str().unwrap(), dir.to_str().unwrap());
     fs::write(&toml, text).unwrap();
     stand.start();
-    stand.daemon().wait_line("cannot use the spool");
+    stand.daemon().wait_line("cannot use spool");
     fs::rename(&spool, &dir).unwrap();
     std::os::unix::fs::symlink(&dir, &spool).unwrap();
     fs::create_dir(top.join("app")).unwrap();
@@ -116,6 +116,6 @@ fn a_spool_that_a_glob_reaches_later_is_collected_and_never_followed() {
     stand.mark("2.log");
     until("both or a refusal", || {
         stand.drain.bytes().len() == "followed\none\ntwo\n".len()
-            || stand.daemon.as_ref().unwrap().stderr().contains("a followed file lives in")
+            || stand.daemon.as_ref().unwrap().stderr().contains("a followed file is in")
     });
 }

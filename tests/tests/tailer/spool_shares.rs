@@ -13,8 +13,8 @@ use crate::support_c::Owner;
 use crate::support_c::spool::Spooling;
 
 const MARKERS: &str = "done = \"done\"\n";
-const BEGAN: &str = "spool waits for its rate_limit";
-const ENDED: &str = "spool no longer waits";
+const BEGAN: &str = "spool is held back by its rate_limit";
+const ENDED: &str = "spool is no longer held back";
 
 /// So many complete files of so many bytes each.
 fn fill(stand: &Spooling, files: usize, bytes: usize) -> usize {
@@ -176,7 +176,7 @@ fn a_spool_is_shown_with_what_waits_in_it_and_since_when_it_is_blocked() {
     let toml = stand.scratch.path().join("tailer/tailer.toml");
     let output = Launch::new("tailer").arg("status").arg("--config").arg(toml).run();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(text.contains("/spool is behind since") && text.contains(" files, "), "{text}");
+    assert!(text.contains("/spool is behind for") && text.contains(" files, "), "{text}");
 
     stand.drain.set_draining(true);
     until("all is removed", || stand.left().0.is_empty());

@@ -85,7 +85,7 @@ fn a_file_that_is_a_mount_of_its_own_is_written_in_place() {
             for round in 0..3 {
                 let (output, lines) = stand.run("true");
                 assert_eq!((output.code, lines), (0, 10), "{is_filled}, {round}: {}", output.stderr);
-                assert!(output.stderr.contains("state.json is a mount of its own"), "{}", output.stderr);
+                assert!(output.stderr.contains("state.json is a separate mount"), "{}", output.stderr);
                 // A container that was replaced has the mount and nothing else.
                 for name in ["state.json.1", "state.json.lock", "state.json.status"] {
                     fs::remove_file(stand.dir.join(name)).ok();
@@ -132,8 +132,8 @@ fn a_place_where_no_state_can_be_kept_is_refused_with_the_cause() {
     let (state, dir) = (stand.state(), stand.dir.clone());
     let refused = |what: &str, cause: &str| {
         format!(
-            "tailer: error: cannot use {}: {what} cannot be written ({cause}): a state file needs a directory of its \
-             user\n",
+            "tailer: error: cannot use {}: {what} is not writable ({cause}): the state file needs a directory that tailer \
+             can write to\n",
             state.display()
         )
     };
@@ -178,7 +178,7 @@ fn a_stop_whose_state_could_not_be_stored_says_so() {
         stand.daemon().signal(Signal::SIGTERM);
         assert_eq!(stand.wait_exit(), 3, "{}", stand.daemon().stderr());
         let said = stand.daemon().stderr();
-        let end = "No space left on device; the next run repeats what was delivered since the last save\n";
+        let end = "No space left on device; the next run repeats lines delivered since the last save\n";
         assert!(said.contains("tailer: error: cannot store the last state: ") && said.ends_with(end), "{said}");
     });
 }
@@ -213,7 +213,11 @@ fn what_somebody_else_has_under_the_name_of_a_record_stays() {
     stand.start_by(stand.launch());
     assert_eq!(stand.wait_exit(), 3, "{}", stand.daemon().stderr());
     assert!(fs::symlink_metadata(&record).unwrap().file_type().is_fifo());
-    assert!(stand.daemon().stderr().contains(": it is not ours; move it elsewhere"), "{}", stand.daemon().stderr());
+    assert!(
+        stand.daemon().stderr().contains(": not one of our files; move it elsewhere"),
+        "{}",
+        stand.daemon().stderr()
+    );
     fs::remove_file(&record).unwrap();
     needs_seams(|| {
         meddle(&mut stand, &record, "stage-make", "delay stage-make 500");

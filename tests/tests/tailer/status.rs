@@ -84,9 +84,9 @@ fn a_full_pipe_shows_as_lag_and_as_blocked_and_as_neither_when_it_is_drained() {
     until("both are findings", || {
         let output = status(&stand).run();
         text(&output).clone_into(&mut said);
-        output.code == 1 && said.contains("its output took nothing")
+        output.code == 1 && said.contains("its output has accepted nothing")
     });
-    let since = said.split("app.log is behind since ").nth(1).and_then(|rest| rest.split_once("s: "));
+    let since = said.split("app.log is behind for ").nth(1).and_then(|rest| rest.split_once("s, "));
     let seconds: u64 = since.and_then(|(seconds, _)| seconds.parse().ok()).unwrap_or_else(|| panic!("{said}"));
     assert!((5..60).contains(&seconds), "{said}");
     stand.set_draining(true);
@@ -122,7 +122,7 @@ fn a_tailer_that_hangs_or_is_gone_does_not_hide_what_waits() {
     assert_eq!(output.code, 1);
     let said = text(&output);
     assert!(said.contains("no tailer is running; the last one, ") && said.contains("stopped"), "{said}");
-    assert!(said.contains("what is written waits in the files"), "{said}");
+    assert!(said.contains("lines wait in the files until one is started"), "{said}");
     assert_eq!(json(&stand).1["running"], false);
     stand.start();
     stand.finish(&[&log]);
@@ -180,9 +180,9 @@ fn what_cannot_be_shown_is_one_sentence() {
     };
     let without = |words: &[&str]| Launch::new("tailer").arg("status").args(words.iter().map(Path::new));
     for (case, content, complaint) in [
-        ("none", None, "there is none: no tailer ran with"),
+        ("none", None, "there is none: no tailer has run with"),
         ("short", Some(vec![7; 100]), "it is damaged"),
-        ("newer", Some(newer()), "it is of version 9, this program knows 1"),
+        ("newer", Some(newer()), "it has version 9; this program knows 1"),
     ] {
         if let Some(content) = content {
             fs::write(&file, content).unwrap();
@@ -211,7 +211,7 @@ fn a_status_file_that_cannot_be_made_stops_nothing() {
     let mut log = stand.log("app.log", 1);
     stand.faults("ENOSPC status-grow 1 1\n");
     stand.start();
-    assert_eq!(stand.daemon().lines_with("tailer status will know nothing").len(), 1);
+    assert_eq!(stand.daemon().lines_with("`tailer status` cannot show").len(), 1);
     log.write(100);
     stand.finish(&[&log]);
     assert!(!stand.work("state.json.status").exists());

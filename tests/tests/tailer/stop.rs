@@ -74,7 +74,7 @@ fn a_pipe_that_nobody_holds_is_not_waited_for() {
     fs::write(&log, "").unwrap();
     let launch = Launch::new("tailer").arg(&log).arg("--pipe").arg(&pipe).arg("--state").arg(&state);
     let mut tailer = launch.start_unready();
-    tailer.wait_line("nobody reads or holds it");
+    tailer.wait_line("no reader or holder has it open");
     fs::write(&log, "line\n").unwrap();
     let began = Instant::now();
     assert_eq!(tailer.terminate(), 0, "{}", tailer.stderr());
@@ -123,9 +123,8 @@ fn an_output_that_takes_nothing_does_not_hold_up_the_end_and_the_rest_comes_with
     let said = stand.stop();
     assert!(began.elapsed() < STOP_SPAN_MAX, "{:?}", began.elapsed());
     let (all, taken) = (fs::metadata(&log.path).unwrap().len(), 2 << 20);
-    assert!(said.contains("not everything could be delivered; the next run goes on with it\n"), "{said}");
-    let left =
-        said.lines().find_map(|line| line.split_once("app.log: ")?.1.strip_suffix(" bytes are left")?.parse().ok());
+    assert!(said.contains("not everything could be delivered; the next run continues\n"), "{said}");
+    let left = said.lines().find_map(|line| line.split_once("app.log: ")?.1.strip_suffix(" bytes left")?.parse().ok());
     assert!(left.is_some_and(|left: u64| left <= all && left + taken >= all), "{left:?} of {all}: {said}");
     stand.set_draining(true);
     stand.start();
@@ -150,7 +149,13 @@ fn with_too_few_descriptors_what_is_there_is_read_at_the_end() {
     assert_eq!(tailer.terminate(), 0);
     let said = tailer.stderr();
     assert_eq!((lines("first"), lines("second"), said.contains("not everything")), (80, 80, false), "{said}");
-    assert!(said.contains(".log and ") && said.contains(" wait for a descriptor: raise RLIMIT_NOFILE"), "{said}");
+    assert!(
+        said.contains(".log and ")
+            && said.contains(
+                " are waiting for file descriptors; raise the limit on open files: `ulimit -n`, LimitNOFILE="
+            ),
+        "{said}"
+    );
 }
 
 #[test]
@@ -166,7 +171,7 @@ fn what_a_limit_lets_through_in_time_is_delivered_at_the_end_and_the_rest_is_sai
         let (lines, bytes) = (stand.lines_delivered(), stand.delivered().len() as u64);
         let left = fs::metadata(&log.path).unwrap().len() - bytes;
         assert_eq!(lines == 1500, is_all, "{limit}: {lines} lines\n{said}");
-        assert_eq!(said.contains(&format!("app.log: {left} bytes are left\n")), !is_all, "{limit}: {left}\n{said}");
+        assert_eq!(said.contains(&format!("app.log: {left} bytes left\n")), !is_all, "{limit}: {left}\n{said}");
         stand.start();
         stand.stop();
     }

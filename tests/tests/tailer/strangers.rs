@@ -157,9 +157,9 @@ fn nothing_of_others_is_taken_out_of_a_spool_or_removed() {
         let tables =
             spools.map(|(dir, done)| format!("[[spool]]\ndir = \"{}\"\ndone = \"{done}\"\n{old}", dir.display()));
         let mut tailer = ground.start(&tables.concat());
-        let said = tailer.wait_lines("under the control of user", 2).concat();
+        let said = tailer.wait_lines("controls the link", 2).concat();
         for path in [at_done.display(), at_dir.display()] {
-            assert!(said.contains(&format!("the link {path} is")), "{said}");
+            assert!(said.contains(&format!("the link {path}, but")), "{said}");
         }
         until("what is honest", || ground.output() == HONEST);
         until("it is removed", || !whole.join("honest").exists() && !done.join("honest").exists());
@@ -213,7 +213,7 @@ fn no_pipe_of_others_is_written() {
             let general = format!("state_file = \"{}\"\n", state.display());
             let table = format!("{}pipe = \"{}\"\n", files(std::slice::from_ref(&log)), pipe.display());
             let mut tailer = ground.start(&format!("{general}{table}"));
-            let said = tailer.wait_line("under the control of user");
+            let said = tailer.wait_line("controls the link");
             assert!(said.contains(&pipe.display().to_string()), "{said}");
             tailer.terminate();
             let mut buffer = [0; 64];
@@ -229,7 +229,7 @@ fn no_state_is_kept_where_a_link_of_others_leads() {
         let state = ground.link("tenant/state", ground.at("victim")).join("state.json");
         let mut tailer = ground.start(&format!("state_file = \"{}\"\n{}", state.display(), files(&[log])));
         assert_ne!(tailer.wait_exit(), 0);
-        assert!(tailer.stderr().contains("under the control of user"), "{}", tailer.stderr());
+        assert!(tailer.stderr().contains("controls the link"), "{}", tailer.stderr());
         assert_eq!(fs::read_dir(ground.at("victim")).unwrap().count(), 0);
     });
 }

@@ -165,7 +165,7 @@ fn who_locks_his_staging_pipe_waits_alone() {
     let holder = File::options().read(true).write(true).open(&stage).unwrap();
     lock(&holder);
     house.start("", &[("../tenant/T.log", &format!("pipe = {fifo:?}\n"))]);
-    house.stand.daemon().wait_line("T.stage: another tailer or another program has its lock; waiting");
+    house.stand.daemon().wait_line("T.stage: another tailer or another program has locked it; waiting");
     house.probe();
     assert_eq!(drain.bytes(), b"");
     drop(holder);
@@ -180,7 +180,7 @@ fn who_locks_his_staging_pipe_waits_alone() {
     lock(&other);
     let mut log = File::options().append(true).open(house.at("T.log")).unwrap();
     log.write_all(b"another\n").unwrap();
-    house.stand.daemon().wait_lines("has its lock; waiting", 2);
+    house.stand.daemon().wait_lines("has locked it; waiting", 2);
     house.probe();
     assert_eq!(drain.bytes(), b"his own line\n");
     house.stop();
@@ -472,7 +472,7 @@ fn who_makes_holes_without_end_is_told_of_once_a_second() {
     house.probe();
     let seconds = began.elapsed().as_secs_f64();
     let said = house.stop();
-    let told = said.lines().filter(|line| line.contains("has a hole")).count();
+    let told = said.lines().filter(|line| line.contains("skipped a hole")).count();
     // A few at once, and what is held back at the end.
     assert!((2..=6 + seconds as usize).contains(&told), "{told} in {seconds} s:\n{said}");
     assert!(said.contains("more messages like this were left out"), "{said}");

@@ -134,7 +134,7 @@ impl Entry {
 
     fn into_generation(self) -> Result<GenerationState, &'static str> {
         let (Some(dev), Some(ino), Some(offset)) = (self.dev, self.ino, self.offset) else {
-            return Err("dev, ino and offset belong together");
+            return Err("dev, ino and offset must appear together");
         };
         let identity = Identity { dev, ino, born_ns: self.born_ns.unwrap_or_default() };
         Ok(GenerationState {
@@ -240,7 +240,7 @@ impl Serialize for Hash {
 impl<'de> Deserialize<'de> for Hash {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Hash, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Hash::parse(&text).ok_or_else(|| serde::de::Error::custom(format_args!("{text} is no hash")))
+        Hash::parse(&text).ok_or_else(|| serde::de::Error::custom(format_args!("{text} is not a hash")))
     }
 }
 

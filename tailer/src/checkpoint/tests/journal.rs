@@ -204,7 +204,7 @@ fn what_does_not_count_is_written_over_and_told_if_it_did_before() {
         fs::write(stand.journal(), &bytes).unwrap();
         let opened = stand.open();
         assert_eq!(opened.start, Start::Known(sorted(many(left))), "{at}");
-        assert_eq!(stand.findings(&opened).starts_with("state.json.changes is damaged behind its first "), is_told);
+        assert_eq!(stand.findings(&opened).starts_with("state.json.changes is damaged after its first "), is_told);
         let mut checkpoint = opened.checkpoint;
         for offset in 7..9 {
             checkpoint.put(&many(offset), false).unwrap();
@@ -263,14 +263,14 @@ fn what_is_not_ours_is_refused_at_the_start_and_left_alone_later() {
             assert_eq!(fs::symlink_metadata(stand.journal()).unwrap().file_type(), kind);
             assert_eq!(fs::read(stand.path("elsewhere")).unwrap(), b"precious\n");
             drop(checkpoint);
-            let sentence = "cannot replace state.json.changes: it is not ours; move it elsewhere";
+            let sentence = "cannot replace state.json.changes: not one of our files; move it elsewhere";
             assert_eq!(stand.refusal(), sentence);
         }
     }
     let stand = Stand::with_many(2);
     let newer = fs::read_to_string(stand.journal()).unwrap().replace("\"version\":1", "\"version\":2");
     fs::write(stand.journal(), &newer).unwrap();
-    let sentence = "cannot use state.json.changes: it has version 2 and this tailer knows 1: start a newer tailer";
+    let sentence = "cannot use state.json.changes: it has version 2, but this tailer knows 1: use a newer tailer";
     assert_eq!(stand.refusal(), sentence);
     assert_eq!(fs::read_to_string(stand.journal()).unwrap(), newer);
 }

@@ -20,14 +20,14 @@ fn assert_refused(text: &str, refusal: Result<Config, String>, place: &str, comp
 fn each_mistake_in_toml_is_told_at_its_place() {
     for (text, place, complaint) in [
         ("ordr = \"read\"", "line 1, column 1", "unknown key `ordr`, expected one of `files`, `spool`, `order`"),
-        ("order = \"time\"", "line 1, column 9", "`time` cannot be `order`: write `read` or `timestamp`"),
-        ("order = true", "line 1, column 9", "`true` cannot be `order`"),
+        ("order = \"time\"", "line 1, column 9", "`order` cannot be `time`: write `read` or `timestamp`"),
+        ("order = true", "line 1, column 9", "`order` cannot be `true`"),
         ("order = read", "line 1, column 9", "string values must be quoted"),
         ("output = \"xml\"", "line 1, column 10", "write `text`, `json` or `raw`"),
         ("poll_interval_ms = 9", "line 1, column 20", "9 is out of range: write 10 to 60000"),
         ("poll_interval_ms = 60001", "line 1, column 20", "60001 is out of range"),
-        ("poll_interval_ms = \"250\"", "line 1, column 20", "`250` cannot be `poll_interval_ms`: write a number"),
-        ("poll_interval_ms = 0.25", "line 1, column 20", "a fraction cannot be"),
+        ("poll_interval_ms = \"250\"", "line 1, column 20", "`poll_interval_ms` cannot be `250`: write a number"),
+        ("poll_interval_ms = 0.25", "line 1, column 20", "cannot be a fraction"),
         ("window_ms = -1", "line 1, column 13", "write 0 to 60000"),
         ("window_ms = 99999999999999999999", "line 1, column 13", "a number beyond 64 bits"),
         ("inotify = \"no\"", "line 1, column 11", "write `true` or `false`"),
@@ -45,33 +45,41 @@ fn each_mistake_in_toml_is_told_at_its_place() {
 fn each_mistake_of_a_file_is_told_at_its_place() {
     for (text, place, complaint) in [
         ("pth = 1", "line 3, column 1", "unknown key `pth`, expected one of `path`, `exclude`, `name`"),
-        ("name = \"\"", "line 3, column 8", "write a name of 1 to 200 bytes without blanks"),
-        ("name = \"a b\"", "line 3, column 8", "without blanks"),
+        ("name = \"\"", "line 3, column 8", "write a name of 1 to 200 bytes without spaces"),
+        ("name = \"a b\"", "line 3, column 8", "without spaces"),
         ("name = 7", "line 3, column 8", "write it in quotes"),
         ("priority = 2147483648", "line 3, column 12", "write -2147483648 to 2147483647"),
         ("start_at = \"start\"", "line 3, column 12", "write `end` or `beginning`"),
         ("rotated = \"old/*\"", "line 3, column 11", "write a list of globs"),
-        ("rotated = [\"a\", \"b[\"]", "line 3, column 17", "`b[` is no glob"),
-        ("rotated = [1]", "line 3, column 12", "1 is no glob"),
+        ("rotated = [\"a\", \"b[\"]", "line 3, column 17", "`b[` is not a glob"),
+        ("rotated = [1]", "line 3, column 12", "1 is not a glob"),
         ("exclude = \"*.gz\"", "line 3, column 11", "write a list of globs"),
-        ("exclude = [\"a\", \"b[\"]", "line 3, column 17", "`b[` is no glob"),
-        ("exclude = [\"b*\"]", "line 3, column 11", "`/a` is one file: leave it out"),
+        ("exclude = [\"a\", \"b[\"]", "line 3, column 17", "`b[` is not a glob"),
+        ("exclude = [\"b*\"]", "line 3, column 11", "`/a` is a single file: leave it out"),
         ("ignore_older = \"long\"", "line 3, column 16", "span"),
         ("ignore_older = 7", "line 3, column 16", "write it in quotes"),
-        ("timestamp = \"iso\"", "line 3, column 13", "is no form of a timestamp"),
-        ("timestamp = \"%Y %Q\"", "line 3, column 13", "no time can be read with"),
+        ("timestamp = \"iso\"", "line 3, column 13", "is not a timestamp format"),
+        ("timestamp = \"%Y %Q\"", "line 3, column 13", "cannot read times with"),
         ("max_idle_ms = 0", "line 3, column 15", "write 10 to 86400000"),
         ("max_idle_ms = 86400001", "line 3, column 15", "write 10 to 86400000"),
         ("[[files]]\nname = \"b\"", "line 3, column 1", "a file needs a `path`"),
-        ("[[files]]\npath = \"/a\"", "line 4, column 8", "`/a` is followed already"),
-        ("[[files]]\npath = \"/./a\"", "line 4, column 8", "is followed already"),
+        ("[[files]]\npath = \"/a\"", "line 4, column 8", "`/a` is listed twice: remove one"),
+        ("[[files]]\npath = \"/./a\"", "line 4, column 8", "is listed twice"),
         ("[[files]]\npath = \"\"", "line 4, column 8", "write a path or a glob"),
         ("[[files]]\npath = \"/b/\"", "line 4, column 8", "is a directory"),
-        ("[[files]]\npath = \"/b[a\"", "line 4, column 8", "`/b[a` is no glob"),
-        ("[[files]]\npath = \"/[b/a]\"", "line 4, column 8", "`[b` is no glob"),
-        ("[[files]]\npath = \"/*\"\nname = \"all\"", "line 5, column 8", "one name for all that match a glob"),
-        ("name = \"x\"\n[[files]]\npath = \"/b\"\nname = \"x\"", "line 6, column 8", "called `x` already"),
-        ("[[files]]\npath = \"/s.1\"", "line 4, column 8", "a file of our own state"),
+        ("[[files]]\npath = \"/b[a\"", "line 4, column 8", "`/b[a` is not a glob"),
+        ("[[files]]\npath = \"/[b/a]\"", "line 4, column 8", "`[b` is not a glob"),
+        (
+            "[[files]]\npath = \"/*\"\nname = \"all\"",
+            "line 5, column 8",
+            "a glob cannot have one `name` for all its files",
+        ),
+        (
+            "name = \"x\"\n[[files]]\npath = \"/b\"\nname = \"x\"",
+            "line 6, column 8",
+            "another file already has the name `x`",
+        ),
+        ("[[files]]\npath = \"/s.1\"", "line 4, column 8", "belongs to tailer's own state"),
         ("pipe = \"p\"", "line 3, column 8", "add `state_file = \"state.json\"` at the top, or say --state FILE"),
     ] {
         let text = format!("[[files]]\npath = \"/a\"\n{text}");
@@ -88,7 +96,7 @@ fn a_configuration_without_files_is_refused() {
         assert!(error.contains("line 1, column") && error.contains("no file to follow: add `[[files]]`"), "{error}");
     }
     let error = toml("files = [3]").unwrap_err();
-    assert!(error.contains("3 cannot stand here: write one of `path`"), "{error}");
+    assert!(error.contains("3 is not allowed here: write one of `path`"), "{error}");
     let error = toml("files = \"/a\"").unwrap_err();
     assert!(error.contains("write a table for each file"), "{error}");
 }
@@ -117,10 +125,10 @@ fn a_mistake_is_drawn() {
 fn each_mistake_in_yaml_is_told_at_its_place() {
     for (text, place, complaint) in [
         ("ordr: read", "line 3, column 1", "unknown key `ordr`, expected one of `files`"),
-        ("order: time", "line 3, column 8", "`time` cannot be `order`"),
+        ("order: time", "line 3, column 8", "`order` cannot be `time`"),
         ("poll_interval_ms: 9", "line 3, column 19", "9 is out of range: write 10 to 60000"),
         ("poll_interval_ms: fast", "line 3, column 19", "write a number from 10 to 60000"),
-        ("state_file:", "line 3, column 1", "nothing cannot be `state_file`"),
+        ("state_file:", "line 3, column 1", "`state_file` cannot be nothing"),
         ("inotify: no", "line 3, column 10", "write `true` or `false`"),
         ("pipe: p", "line 3, column 7", "add `state_file: state.json` at the top"),
         ("order: read\norder: read", "line 4, column 1", "duplicate"),
@@ -129,12 +137,12 @@ fn each_mistake_in_yaml_is_told_at_its_place() {
         ("order: &a read\noutput: *b", "line 4, column 9", ""),
         ("order: !!int read", "line 3, column 14", ""),
         ("output: text\n---\noutput: raw", "line ", ""),
-        ("  name: 'a b'", "line 3, column 9", "without blanks"),
-        ("  name: 2026", "line 3, column 9", "2026 is a number, but `name` takes a text: write it in quotes"),
+        ("  name: 'a b'", "line 3, column 9", "without spaces"),
+        ("  name: 2026", "line 3, column 9", "2026 is a number, but `name` needs a string: write it in quotes"),
         ("- pth: /b\n  path: /c", "line 3, column 3", "unknown key `pth`"),
-        ("- path: /a", "line 3, column 9", "is followed already"),
+        ("- path: /a", "line 3, column 9", "is listed twice"),
         ("- name: b", "line 3, column 3", "a file needs a `path`"),
-        ("  timestamp: '%Q'", "line 3, column 14", "no time can be read"),
+        ("  timestamp: '%Q'", "line 3, column 14", "cannot read times with"),
     ] {
         let indent = if text.starts_with("- path: /b") { "  " } else { "" };
         let text = format!("files:\n{indent}- path: /a\n{text}");

@@ -29,9 +29,9 @@ fn spools_need_no_file_and_their_markers_stand_in_their_directory() {
 fn a_wrong_spool_is_told() {
     for (text, complaint) in [
         ("[[spool]]\ndone = \"d\"", "a spool needs a `dir`"),
-        ("[[spool]]\ndir = \"/a\"\n[[spool]]\ndir = \"/a/\"", "line 4, column 7: `/a/` is a spool already"),
-        ("[[spool]]\ndir = \"/a\"\ndone = \".\"", "line 3, column 8: markers cannot stand among the files"),
-        ("[[spool]]\ndir = \"/a\"\nmax_age = 5", "5 is a number, but `max_age` takes a text"),
+        ("[[spool]]\ndir = \"/a\"\n[[spool]]\ndir = \"/a/\"", "line 4, column 7: `/a/` is listed twice: remove one"),
+        ("[[spool]]\ndir = \"/a\"\ndone = \".\"", "line 3, column 8: markers need a directory of their own"),
+        ("[[spool]]\ndir = \"/a\"\nmax_age = 5", "5 is a number, but `max_age` needs a string"),
         ("[[spool]]\ndir = \"/a\"\nmax_age = \"5\"", "5 of what? write 5s"),
         ("[[spool]]\ndir = \"/a\"\nstale = \"keep\"", "write `deliver` or `remove`"),
         ("[[spool]]\ndir = \"/a\"\npipe = \"/p\"", "line 3, column 8: delivery into a pipe needs a state file"),
