@@ -15,6 +15,8 @@ pub struct Key {
     pub default: Default,
     /// Its unit, or the values it takes.
     pub takes: &'static str,
+    /// The same for its flag, in fewer words; empty: as in a file.
+    pub flag_takes: &'static str,
     /// What it does, in one short sentence, which is also the help of its flag.
     pub meaning: &'static str,
     /// Why it exists, why this is the default, and what else there is to say.
@@ -49,15 +51,24 @@ pub(super) fn help(name: &str) -> String {
         "[]" => "none",
         value => value,
     };
-    let help = format!("{} ({}) [default: {default}]", key.meaning.trim_end_matches('.'), key.takes);
+    let takes = if key.flag_takes.is_empty() { key.takes } else { key.flag_takes };
+    let help = format!("{} ({takes}) [default: {default}]", key.meaning.trim_end_matches('.'));
     let as_flags = |help: String, key: &Key| {
         help.replace(&format!("`{}`", key.name), &format!("--{}", key.name.replace('_', "-")))
     };
     KEYS.iter().filter(|key| key.flag).fold(help, as_flags).replace('`', "")
 }
 
-const PIPE: Key =
-    Key { table: "", name: "", default: Default::Is(""), takes: "", meaning: "", reason: "", flag: false };
+const PIPE: Key = Key {
+    table: "",
+    name: "",
+    default: Default::Is(""),
+    takes: "",
+    flag_takes: "",
+    meaning: "",
+    reason: "",
+    flag: false,
+};
 const LANE: Key = Key { flag: true, ..PIPE };
 const FIFO: Key = Key { table: "fifo", ..PIPE };
 
@@ -129,6 +140,7 @@ pub const KEYS: &[Key] = &[
         default: Default::Is("\"%Y-%m-%dT%H-%M-%S.%6fZ\""),
         takes: "text with `%Y`, then `%m` and `%d`, or `%j`, then `%H`, `%M`, `%S`, `%3f` or `%6f`, in this order, as \
                 many as needed; or with `%s`, then `%3f` or `%6f`",
+        flag_takes: "%Y-%m-%d or %Y-%j, then %H %M %S %3f or %6f as needed; or %s",
         meaning: "Names of parts by time, without the ending `.log`.",
         reason: "Names coarser than a microsecond also get a counter, as in 2026-11-21-000.log. Names must sort by \
                  time, so that `ls` shows the order of parts. After a change, old parts keep their names and their \
@@ -167,6 +179,7 @@ pub const KEYS: &[Key] = &[
         takes: "`hourly`, `daily`, `HH:MM`, `weekly DAY`, `monthly DAY`, the last two with `HH:MM` if not at \
                 midnight, `every Nm` where N divides 60, a list of these, or `off`; on the command line, separate \
                 them by commas",
+        flag_takes: "hourly, daily, HH:MM, weekly DAY, monthly DAY, every 15m, or off; commas between several",
         meaning: "Start a new part at these times.",
         reason: "Write `daily` for one part a day, or a list such as `[\"06:30\", \"weekly monday\"]`. The times are \
                  in `zone`. In a month without the given day, the last day counts.",
@@ -227,6 +240,7 @@ pub const KEYS: &[Key] = &[
         default: Default::Is("\"5%, at most 4GiB\""),
         takes: "a share of the file system such as `5%`, a size such as `4GiB`, the smaller of both as in `5%, at \
                 most 4GiB`, or `off`",
+        flag_takes: "5%, 4GiB, \"5%, at most 4GiB\", or off",
         meaning: "Keep this much of the file system free.",
         reason: "Below it, the pipe that uses most space loses its oldest archives. Space reserved for root does not \
                  count as free. With `off`, a full disk makes servers wait until somebody frees space.",
@@ -255,6 +269,7 @@ pub const KEYS: &[Key] = &[
         name: "hook",
         default: Default::Is("[]"),
         takes: "a list: the program and its arguments; on the command line, one `--hook` for each word",
+        flag_takes: "one --hook for each word of the command",
         meaning: "Run this program for each archive until it succeeds.",
         reason: "It can copy archives elsewhere. It runs without a shell and finds the path of the archive in \
                  STANDPIPE_ARCHIVE.",
@@ -272,6 +287,7 @@ pub const KEYS: &[Key] = &[
         name: "file_mode",
         default: Default::Is("\"0640\""),
         takes: "octal permissions such as `0640`, quoted in TOML; the owner must be able to read and write",
+        flag_takes: "octal; the owner must be able to read and write",
         meaning: "Permissions of the files in the log directory.",
         reason: "Logs hold secrets: the group may read them, nobody else.",
         ..LANE
@@ -280,6 +296,7 @@ pub const KEYS: &[Key] = &[
         name: "file_group",
         default: Default::Is("\"\""),
         takes: "a group's name or number; empty: the group of the log directory",
+        flag_takes: "a name or number; empty: that of LOG_DIR",
         meaning: "Group of the files in the log directory.",
         reason: "Each log can be read by the people who run its server.",
         ..LANE
@@ -296,6 +313,7 @@ pub const KEYS: &[Key] = &[
         name: "warn_fill",
         default: Default::Is("0.75"),
         takes: "a fraction of the pipe such as `0.75` or `75%`, or `off`",
+        flag_takes: "0.75, 75%, or off",
         meaning: "Warn when the pipe is this full for `warn_after`.",
         reason: "A full pipe makes its server wait, and is always reported.",
         ..LANE
