@@ -177,7 +177,11 @@ fn archive_part(
         Level::Fixed(level) => level,
     };
     let (file, unfinished) = match tools.room.take() {
-        Some(file) => (file, None),
+        Some(file) => {
+            // The same step as where one is made.
+            seam::pass("unnamed").cannot("create a file in", dir.path())?;
+            (file, None)
+        }
         None => new_file(dir, name, how.mode)?,
     };
     let mut out = Out { file: &file, at: 0 };
