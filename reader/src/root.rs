@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::Uid;
 use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::shown::Shown as _;
 use standpipe_common::{boot, clock, own};
 
 use crate::disk::{self, Dir, FileMode};
@@ -66,7 +67,13 @@ impl Root {
             others::refuse(&dir, &Listing::read(&dir)?)?;
         }
         let root = Root::open(path)?;
-        refuse_if_locked(&root.dir.parent()?, path)?;
+        let above = root.dir.parent()?;
+        if has_reader(&above)? {
+            let root = above.path().canonicalize().unwrap_or_else(|_| above.path().to_owned());
+            let root = root.shown();
+            let cause = format!("another reader is using its log root {root}: choose a directory outside of that");
+            return Err(Error::because("use", path, cause));
+        }
         Ok(root)
     }
 

@@ -122,7 +122,8 @@ fn a_daemon_and_a_reader_of_standard_input_never_share_a_log_directory() {
     put(&input, b"never taken\n");
     let refused = stdin_reader(&input).run();
     assert_eq!((refused.code, queued(&input)), (3, 12), "{}", refused.stderr);
-    assert!(refused.stderr.contains(&sentence) && refused.stderr.lines().count() == 1, "{}", refused.stderr);
+    let whole = format!("{sentence}s log root {}: choose a directory outside of that", bench.scratch.logs().display());
+    assert!(refused.stderr.contains(&whole) && refused.stderr.lines().count() == 1, "{}", refused.stderr);
     put(&app, b"one\n");
     bench.wait_stored("app", b"one\n");
     stop(daemon);
