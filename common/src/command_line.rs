@@ -12,6 +12,7 @@ use std::process;
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Command, CommandFactory, Parser};
+use strsim::osa_distance;
 
 use crate::called;
 use crate::error::EXIT_USAGE;
@@ -119,27 +120,8 @@ fn meant<'a>(word: &str, known: &'a [String]) -> Option<&'a str> {
     let word = word.to_lowercase();
     let is_beginning = |command: &str| word.len() >= BEGINNING_MIN && command.starts_with(&word);
     let slips_max = if word.chars().count() < 5 { 1 } else { 2 };
-    let far = |command: &&String| if is_beginning(command) { 0 } else { slips(&word, command) };
+    let far = |command: &&String| if is_beginning(command) { 0 } else { osa_distance(&word, command) };
     known.iter().filter(|command| far(command) <= slips_max).min_by_key(far).map(String::as_str)
-}
-
-/// How many letters were left out, added, mistaken, or swapped with the next one, to make the one word of the other.
-fn slips(word: &str, command: &str) -> usize {
-    let (word, command): (Vec<char>, Vec<char>) = (word.chars().collect(), command.chars().collect());
-    let mut rows: Vec<Vec<usize>> = vec![(0..=command.len()).collect()];
-    for (at, letter) in word.iter().enumerate() {
-        let mut row = vec![at + 1];
-        for (column, wanted) in command.iter().enumerate() {
-            let mistaken = rows[at][column] + usize::from(letter != wanted);
-            let mut least = mistaken.min(rows[at][column + 1] + 1).min(row[column] + 1);
-            if at > 0 && column > 0 && *letter == command[column - 1] && word[at - 1] == *wanted {
-                least = least.min(rows[at - 1][column - 1] + 1);
-            }
-            row.push(least);
-        }
-        rows.push(row);
-    }
-    rows[word.len()][command.len()]
 }
 
 #[cfg(test)]
@@ -178,7 +160,7 @@ mod tests {
         for (word, command, expected) in
             [("status", "status", 0), ("statsu", "status", 1), ("tats", "status", 2), ("", "abc", 3), ("äb", "ab", 1)]
         {
-            assert_eq!(slips(word, command), expected, "{word}");
+            assert_eq!(osa_distance(word, command), expected, "{word}");
         }
     }
 }
