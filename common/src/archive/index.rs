@@ -148,8 +148,9 @@ impl Index {
         }
         // By a number that is not known to be sound yet: what it says is looked at once it is.
         let frames = Header::decode(&head).map_or(0, |header| header.frames_bytes());
+        let begun = head.len();
         head.resize(body_bytes.min(HEADER_BYTES.saturating_add(frames)), 0);
-        payload.read(0, &mut head)?;
+        payload.read(begun, &mut head[begun..])?;
         let packed = Count::of(&payload, head.len()..body_bytes)?;
         let mut crc = crc32fast::Hasher::new();
         crc.update(&head);
@@ -159,10 +160,11 @@ impl Index {
         if crc.finalize() != u32::from_le_bytes(said) {
             return Ok(Err(IndexFault::Damaged("its checksum is wrong")));
         }
-        let is_all = |header: &Header| header.packed_bytes == (body_bytes - head.len()) as u64;
         Ok(Index::of_sound(&head, |header| {
-            let of = |packed| Marks::packed(payload, packed, header.marks, header.base_ns, header.raw_bytes);
-            of(packed).filter(|_| is_all(header))
+            if header.packed_bytes != (body_bytes - head.len()) as u64 {
+                return None;
+            }
+            Marks::packed(payload, packed, header.marks, header.base_ns, header.raw_bytes)
         }))
     }
 
