@@ -108,17 +108,16 @@ impl Archiver {
     /// Archives the oldest sealed segment of a log, and lets go what the limits ask for. What waits still.
     fn tend_log(&mut self, lane: &OsStr, dir: &Dir, order: &Order, archive: bool) -> Result<Backlog> {
         let mut done = self.archive(dir, order, archive);
-        if is_no_room(&done)
-            && let Some(room) = self.spare.take_for(dir, order.upkeep.mode)
-        {
-            // What the archive leaves room for is put by again first.
-            let _claim = self.queue.claim_room();
-            self.tools.room = Some(room);
+        let room = if is_no_room(&done) { self.spare.take_for(dir, order.upkeep.mode) } else { None };
+        // Before any lane may try again as much is put by again.
+        let claim = room.as_ref().map(|_| self.queue.claim_room());
+        if room.is_some() {
+            self.tools.room = room;
             done = self.archive(dir, order, archive);
             self.tools.room = None;
-            self.spare.put_by(&self.root);
         }
         self.spare.put_by(&self.root);
+        drop(claim);
         // Those that readers before us left to do, too.
         self.queue.hooks().put(&self.root, lane, order);
         self.expirer.expire(&self.root, lane, dir, order);

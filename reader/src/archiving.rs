@@ -176,14 +176,9 @@ fn archive_part(
         Level::Auto => auto_level(metadata.len(), guess.last_ns.saturating_sub(guess.birth_ns), how.others_wait),
         Level::Fixed(level) => level,
     };
-    let (file, unfinished) = match tools.room.take() {
-        Some(file) => {
-            // The same step as where one is made.
-            seam::pass("unnamed").cannot("create a file in", dir.path())?;
-            (file, None)
-        }
-        None => new_file(dir, name, how.mode)?,
-    };
+    let room = tools.room.take();
+    let has_room = room.is_some();
+    let (file, unfinished) = new_file(dir, name, how.mode, room)?;
     let mut out = Out { file: &file, at: 0 };
     let mut source = Source { file: &segment, nuls: how.tells_nuls.then(Runs::default) };
     let spec = Spec { level, begins_inside, marks, guess };
@@ -194,7 +189,7 @@ fn archive_part(
     if summary.raw_bytes != metadata.len() || !is_same(&now) || disk::is_written(&segment) {
         return Err(Error::because("archive", path, "it changed while being compressed"));
     }
-    if file.metadata().cannot("inspect the archive of", &path)?.len() > archive_bytes {
+    if has_room {
         disk::set_len(&file, archive_bytes).cannot("truncate the archive of", &path)?;
     }
     disk::set_modified(&file, summary.last_ns).cannot("set the modification time of the archive of", &path)?;
@@ -227,9 +222,10 @@ fn remove_segment(dir: &Dir, name: &PartName, ino: u64) -> Result<()> {
     if is_it { pairs::remove_segment(dir, name) } else { remove_marks(dir, name) }
 }
 
-/// A file that nobody sees yet: without a name, or where the file system has no such files, with a hidden one.
-fn new_file(dir: &Dir, name: &PartName, mode: FileMode) -> Result<(File, Option<String>)> {
-    match dir.create_unnamed(mode) {
+/// A file that nobody sees yet: without a name, or where the file system has no such files, with a hidden one. `room` is
+/// one that was made before.
+fn new_file(dir: &Dir, name: &PartName, mode: FileMode, room: Option<File>) -> Result<(File, Option<String>)> {
+    match dir.create_unnamed(mode, room) {
         Ok(file) => Ok((file, None)),
         Err(error) if error.errno().is_some_and(|errno| is_unsupported(errno) || errno == Errno::EISDIR) => {
             let unfinished = unfinished_name(name);

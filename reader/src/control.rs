@@ -231,10 +231,8 @@ impl Answer {
         let Answer::Rotating(names) = self else { return true };
         let left = drain.rotating(names);
         if let Some((name, _)) = left.iter().find(|(_, rotation)| *rotation == Rotation::Sick) {
-            let sentence = {
-                let status = called::short("reader", "status");
-                format!("{}: its log cannot be written at present; see `{status}`", name.shown())
-            };
+            let status = called::short("reader", "status");
+            let sentence = format!("{}: its log cannot be written at present; see `{status}`", name.shown());
             *self = Answer::Refused(sentence);
             return true;
         }

@@ -241,10 +241,10 @@ impl Dir {
         written.cannot("write", path)
     }
 
-    /// Makes a file without a name. EOPNOTSUPP, EISDIR: this file system cannot.
-    pub fn create_unnamed(&self, mode: FileMode) -> Result<File> {
+    /// Makes a file without a name, unless one was `made` in advance. EOPNOTSUPP, EISDIR: this file system cannot.
+    pub fn create_unnamed(&self, mode: FileMode, made: Option<File>) -> Result<File> {
         seam::pass("unnamed").cannot("create a file in", &self.path)?;
-        self.unseen(mode)
+        made.map_or_else(|| self.unseen(mode), Ok)
     }
 
     /// The same for a file that never gets a name: no step that a test counts.
