@@ -21,6 +21,9 @@ const FOLLOWERS: [(&str, &str); 3] = [("tail", "coreutils"), ("rsyslogd", "rsysl
 const SEARCHERS: [(&str, &str); 5] =
     [("zstdgrep", "zstd"), ("rg", "ripgrep"), ("ugrep", "ugrep"), ("grep", "grep"), ("tail", "coreutils")];
 
+/// The same of a web server and its load.
+const SERVERS: [(&str, &str); 2] = [("nginx", "nginx"), ("wrk", "wrk")];
+
 /// The lines that stand before a table.
 pub fn describe(dir: &Path) -> String {
     describe_beside(dir, &PEERS)
@@ -34,6 +37,11 @@ pub fn describe_followers(dir: &Path) -> String {
 /// The same before those of what searches.
 pub fn describe_searchers(dir: &Path) -> String {
     describe_beside(dir, &SEARCHERS)
+}
+
+/// The same before those of servers.
+pub fn describe_servers(dir: &Path) -> String {
+    describe_beside(dir, &SERVERS)
 }
 
 fn describe_beside(dir: &Path, peers: &[(&'static str, &str)]) -> String {

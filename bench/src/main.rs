@@ -1,9 +1,10 @@
 //! Measurements of standpipe, beside its peers. Each subcommand prints one table, as docs/measured.md has it.
 //!
 //! Flags only. Behind them: [`drain`], [`cost`], [`latency`] with [`burst`], [`scale`] and [`kill`] measure the reader,
-//! [`follow`] with [`catch_up`], [`live`] and [`crowd`] the tailer, [`search`] reading back; [`sinks`], [`followers`], [`rotations`], [`tally`],
-//! [`process`], [`writers`], [`stream`] and [`probe`] are what they measure with; [`usage`], [`stats`], [`table`] and
-//! [`machine`] make numbers and text of it; [`stage`] cleans up after them.
+//! [`follow`] with [`catch_up`], [`live`] and [`crowd`] the tailer, [`search`] reading back, [`server`] what it all costs
+//! nginx; [`sinks`], [`followers`], [`rotations`], [`tally`], [`process`], [`writers`], [`stream`] and [`probe`] are what
+//! they measure with; [`usage`], [`stats`], [`table`] and [`machine`] make numbers and text of it; [`stage`] cleans up
+//! after them.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,7 @@ mod process;
 mod rotations;
 mod scale;
 mod search;
+mod server;
 mod shares;
 mod sinks;
 mod stage;
@@ -127,6 +129,15 @@ enum Command {
     },
     /// Reading back: searching, printing, the last lines, a minute, merging, following, memory.
     Search(SearchArgs),
+    /// What logging into a pipe costs a web server, beside a plain file; needs nginx and wrk.
+    Server {
+        /// Pairs, in each of which the pipe and the file have their turn.
+        #[arg(long, default_value_t = 9)]
+        rounds: u32,
+        /// How long each is measured.
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=3600))]
+        seconds: u64,
+    },
     /// The crash tests with their full counts: exit 1 if a single line is not where it belongs.
     Soak(SoakArgs),
 }
@@ -206,6 +217,7 @@ fn main() -> ExitCode {
         Command::Follow { tables, mb, files, seconds, quick: false } => {
             follow::run(dir, &follow::Plan { tables, bytes: mb * MB, files, span: span(seconds) })
         }
+        Command::Server { rounds, seconds } => server::run(dir, rounds.max(1), seconds),
         Command::Search(args) => search::run(dir, &args.into()),
         Command::Soak(args) => return soak(dir, &args),
     };

@@ -11,8 +11,8 @@
 //! - [`way`]: whether a stranger's link or directory is on the way to a file;
 //! - [`own`], [`rename`]: whether a file under a name of ours is ours, and names that take nobody's place;
 //! - [`clock`], [`boot`], [`seam`]: the wall clock, the boot, and the doors through which tests steer time and faults;
-//! - [`error`], [`cure`], [`logger`], [`standard`], [`ready`]: one sentence an error, what helps, a log that never blocks, standard output,
-//!   readiness;
+//! - [`error`], [`cure`], [`logger`], [`standard`], [`ready`], [`progress`]: one sentence an error, what helps, a log that
+//!   never blocks, standard output, readiness, how far a long run has got;
 //! - [`mapped_text`], [`shown`], [`table`], [`shell`]: what a status file can hold, and how it and commands are shown;
 //! - [`called`], [`command_line`]: the name that a program was called by, and what it was asked for;
 //! - [`account`], [`capability`], [`descriptors`], [`sys`]: who there is, what we may, how much of it, and the few calls
@@ -38,6 +38,7 @@ pub mod own;
 pub mod part;
 pub mod pipes;
 pub mod policy;
+pub mod progress;
 pub mod ready;
 pub mod rename;
 pub mod seam;

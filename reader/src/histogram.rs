@@ -46,11 +46,13 @@ pub fn run(args: &HistogramArgs) -> Result<u8, Stop> {
         Some(span) => Rows::new(span, step, &zone).map_err(Stop::Usage)?,
         None => Rows::default(),
     };
-    let mut tally =
-        Tally { scan, rows: &mut rows, pool: Pool::new(usual_threads())?, sentences: Vec::new(), raw: Vec::new() };
+    let mut pool = Pool::new(usual_threads())?;
+    pool.show_progress(logs.iter().map(Log::parts).sum());
+    let mut tally = Tally { scan, rows: &mut rows, pool, sentences: Vec::new(), raw: Vec::new() };
     for log in &mut logs {
         tally.count(log)?;
     }
+    tally.pool.end_progress();
     for sentence in tally.sentences {
         standard::error(&sentence);
         errors.push(sentence);

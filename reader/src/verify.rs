@@ -1,18 +1,16 @@
 //! `reader verify`: reads every byte that is stored and says what is wrong with it, a sentence each, in order.
 //!
 //! - [`examine`]: one part;
-//! - [`chain`]: each part against the one before it;
-//! - [`progress`]: how far it has got, on a terminal.
+//! - [`chain`]: each part against the one before it.
 //!
 //! Several threads take the parts, each from its own place on; what they find is told in the order of the parts all the
 //! same. Nothing that is found ends it.
 
 pub mod chain;
 pub mod examine;
-pub mod progress;
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, IsTerminal, Write, stderr};
+use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -21,6 +19,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use standpipe_common::error::{Cannot, EXIT_IO, Stop};
 use standpipe_common::part::{PartKind, PartName};
+use standpipe_common::progress::Progress;
 use standpipe_common::shown::{push_escaped, size};
 use standpipe_common::standard;
 
@@ -30,13 +29,12 @@ use crate::inventory::{Inventory, pipe_name, select};
 use crate::logs::pool::usual_threads;
 use chain::Chain;
 use examine::{Examined, Finding, Tools};
-use progress::Progress;
 
 /// Exit code of a finding.
 const EXIT_FINDING: u8 = 1;
 /// Version of the JSON object.
 const JSON_VERSION: u32 = 1;
-/// How often the progress is shown.
+/// How often the progress is looked at.
 const PROGRESS_SPAN: Duration = Duration::from_millis(200);
 
 /// Verifies what was asked for. The exit code.
@@ -83,7 +81,8 @@ fn verify(jobs: &[Job<'_>], is_for_programs: bool, report: &mut Report) -> Resul
     let tools = (0..threads).map(|_| Tools::new()).collect::<Result<Vec<_>, _>>()?;
     let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
     let (results, found) = mpsc::channel();
-    let mut progress = Progress::new(jobs.iter().map(Job::bytes).sum(), stderr().is_terminal());
+    let mut progress = Progress::on_terminal();
+    let total: u64 = jobs.iter().map(Job::bytes).sum();
     thread::scope(|scope| {
         for mut tools in tools {
             let (results, next, done) = (results.clone(), &next, &done);
@@ -118,9 +117,9 @@ fn verify(jobs: &[Job<'_>], is_for_programs: bool, report: &mut Report) -> Resul
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => panic!("a thread that verifies has ended early"),
             }
-            progress.show(done.load(Ordering::Relaxed));
+            let done = done.load(Ordering::Relaxed);
+            progress.show(done as f64 / total.max(1) as f64, || format!("{} of {}", size(done), size(total)));
         }
-        progress.clear();
         Ok(())
     })
 }

@@ -188,6 +188,7 @@ impl Backward {
             };
             self.plan.blocks = number;
             self.plan.counts.total += 1;
+            pool.pass(1.0 / part.blocks() as f64);
             let block = part.block(number);
             if self.plan.next_offset.replace(block.offset).is_some_and(|next| next > block.end()) {
                 self.plan.behind = Behind::Damaged;

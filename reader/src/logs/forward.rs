@@ -221,6 +221,7 @@ impl Forward {
             let block = part.block(number);
             self.plan.block += 1;
             self.plan.counts.total += 1;
+            pool.pass(1.0 / part.blocks() as f64);
             if self.is_behind_damage(&part, block.offset) {
                 (self.plan.head, self.plan.inside) = (Head::Torn, false);
             }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
 use standpipe_common::error::{Cannot, Result};
+use standpipe_common::progress::Progress;
 
 use super::part::{Part, Scratch};
 use super::scan::{Scan, Scanned};
@@ -95,6 +96,10 @@ pub struct Pool {
     scratch: Scratch,
     /// Blocks that were decompressed or read.
     read: u64,
+    progress: Progress,
+    /// Parts that are to be gone through, and how many were: blocks in which nothing can be wanted count as well.
+    parts: usize,
+    passed: f64,
 }
 
 #[derive(Default)]
@@ -116,8 +121,40 @@ impl Buffers {
 impl Pool {
     /// One of so many threads; they begin with the first block that can be looked through beside another.
     pub fn new(threads: usize) -> Result<Pool> {
-        let scratch = Scratch::new()?;
-        Ok(Pool { threads, started: false, orders: Arc::default(), buffers: Arc::default(), scratch, read: 0 })
+        Ok(Pool {
+            threads,
+            started: false,
+            orders: Arc::default(),
+            buffers: Arc::default(),
+            scratch: Scratch::new()?,
+            read: 0,
+            progress: Progress::silent(),
+            parts: 0,
+            passed: 0.0,
+        })
+    }
+
+    /// From now on it shows on a terminal how far it has got with so many parts.
+    pub fn show_progress(&mut self, parts: usize) {
+        (self.progress, self.parts, self.passed) = (Progress::on_terminal(), parts, 0.0);
+    }
+
+    /// From now on it does not.
+    pub fn end_progress(&mut self) {
+        self.progress = Progress::silent();
+    }
+
+    /// Makes room for other lines on the terminal.
+    pub fn clear_progress(&mut self) {
+        self.progress.clear();
+    }
+
+    /// So much of a part has been gone through.
+    pub fn pass(&mut self, share: f64) {
+        let (parts, passed) = (self.parts, self.passed + share);
+        self.passed = passed;
+        self.progress
+            .show(passed / parts.max(1) as f64, || format!("{} of {parts} parts", (passed as usize).min(parts)));
     }
 
     /// How many threads there are.

@@ -1,7 +1,9 @@
 //! One run of `reader logs`: logs are opened, lines found, merged and shown.
 
+use std::fs::File;
 use std::io::IsTerminal;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -110,7 +112,10 @@ impl Session {
             _ => limits,
         };
         let places = vec![None; logs.len()];
-        let pool = Pool::new(ask.threads)?;
+        let mut pool = Pool::new(ask.threads)?;
+        if ask.counts || takes_no_terminal(stdout.as_fd()) {
+            pool.show_progress(logs.iter().map(Log::parts).sum());
+        }
         Ok(Session {
             scan: Arc::new(scan),
             logs,
@@ -153,9 +158,11 @@ impl Session {
         self.begin()?;
         if self.ask.counts {
             self.count()?;
+            self.pool.end_progress();
             return Ok(self.code());
         }
         let end = if self.ask.reverse { self.read_backward()? } else { self.read_forward()? };
+        self.pool.end_progress();
         self.say_removed();
         let code = match end {
             End::Read if self.ask.follow => self.follow()?,
@@ -240,7 +247,7 @@ impl Session {
     fn pour(&mut self, merge: &mut Merge) -> std::result::Result<End, Halt> {
         loop {
             let next = merge.next(&mut self.logs, &mut self.pool, &mut self.sentences);
-            self.show.say(&mut self.sentences)?;
+            self.say_trouble()?;
             let Some((number, chunk)) = next? else { return Ok(End::Read) };
             if self.told_to_end.load(Ordering::Relaxed) {
                 return Ok(End::Stopped);
@@ -317,8 +324,9 @@ impl Session {
             self.counts = self.counts.plus(forward.counts());
             let lines = self.ask.count_max.map_or(lines, |max| lines.min(max));
             let name = self.logs[number].name().to_owned();
+            self.pool.clear_progress();
             self.show.counted(lines, &name, several)?;
-            self.show.say(&mut self.sentences)?;
+            self.say_trouble()?;
         }
         Ok(self.show.printer().flush()?)
     }
@@ -374,6 +382,13 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    fn say_trouble(&mut self) -> std::result::Result<(), Halt> {
+        if !self.sentences.is_empty() {
+            self.pool.clear_progress();
+        }
+        self.show.say(&mut self.sentences)
     }
 
     fn say_removed(&mut self) {
@@ -461,6 +476,12 @@ fn tell_apart(logs: &mut [Log]) {
             log.call_by_path();
         }
     }
+}
+
+/// Whether lines go into a file: whoever reads a pipe may have the terminal too.
+fn takes_no_terminal(out: BorrowedFd<'_>) -> bool {
+    let is = out.try_clone_to_owned().and_then(|out| File::from(out).metadata()).map(|is| is.file_type());
+    !out.is_terminal() && is.is_ok_and(|is| is.is_file() || is.is_char_device())
 }
 
 fn has_color(when: &str, is_terminal: bool) -> bool {

@@ -41,6 +41,7 @@ mod pipes;
 mod pipes_stdin;
 mod pipes_stop;
 mod power;
+mod progress;
 mod refusals;
 mod refusals_root;
 mod rotation;

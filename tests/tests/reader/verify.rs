@@ -8,9 +8,7 @@ use standpipe_common::archive::format::{Entry, SeekTable};
 use standpipe_common::archive::{Guess, Index, build::Builder};
 use standpipe_tests::daemon::{Launch, Output};
 use standpipe_tests::deadline::until;
-use standpipe_tests::privilege::{give, needs_tool};
-use standpipe_tests::process::command;
-use standpipe_tests::program;
+use standpipe_tests::privilege::give;
 use standpipe_tests::scratch::{Scratch, set_mode};
 
 use crate::support_a::{Stand, lines};
@@ -309,19 +307,6 @@ fn a_reader_at_work_is_no_finding() {
     until("parts are archived", || {
         verified();
         stand.archives().len() > 20
-    });
-}
-
-#[test]
-fn a_terminal_sees_how_far_it_is() {
-    needs_tool("script", || {
-        let (scratch, _) = sound();
-        let program = program::path("reader");
-        let line = format!("'{}' verify --logs '{}'", program.display(), scratch.logs().display());
-        let shown = command("script").args(["-qec", &line, "/dev/null"]).output().unwrap();
-        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
-        assert!(shown.contains("MiB/s\r\u{1b}[K") || shown.contains("KiB/s\r\u{1b}[K"), "{shown:?}");
-        assert!(shown.ends_with("no findings\r\n"), "{shown:?}");
     });
 }
 
