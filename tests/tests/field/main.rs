@@ -7,4 +7,5 @@ mod ops;
 mod stack;
 mod supervised;
 mod systemd;
+mod upgrade;
 mod web;
