@@ -3,8 +3,9 @@
 //! Invariants of an [`Index`] that was built or decoded: its frames' lines sum to its lines, its marks are as
 //! [`super::marks`] promises, or none, and its flags about the part are those of its first and last frame.
 //!
-//! Versions: name and version stand first and the CRC-32 last in every version. A later version may append fields or
-//! change all others, so a reader that meets a higher version refuses the index and still reads the data.
+//! Versions: name and version stand first, and the CRC-32 of the header in its place, in every version. A later version
+//! may append fields or change all others, so a reader that meets a higher version refuses the index and still reads the
+//! data. Entries and marks have checksums of their own, so that whoever needs no marks does not read them.
 //!
 //! Not here: where the index stands in the file, the frames' sizes (the seek table has them), compression.
 
@@ -13,7 +14,7 @@ use std::io;
 
 use super::format::Fields;
 use super::marks;
-use super::packed::{Count, Marks, Payload};
+use super::packed::{Marks, Payload};
 
 /// The first eight bytes of the payload: the frame's magic number is free for everybody and proves nothing.
 pub const NAME: [u8; 8] = *b"standpip";
@@ -22,9 +23,10 @@ pub const VERSION: u16 = 1;
 /// Bytes of a payload at most: room for the marks of a part at their longest and for several TiB of frames.
 pub const INDEX_BYTES_MAX: usize = 256 << 20;
 
-const HEADER_BYTES: usize = 56;
+/// Without its own checksum, which follows.
+const HEADER_BYTES: usize = 64;
+const HEAD_BYTES: usize = HEADER_BYTES + size_of::<u32>();
 const FRAME_ENTRY_BYTES: usize = 32;
-const CRC_BYTES: usize = 4;
 
 const PART_BEGINS_INSIDE: u16 = 1;
 const PART_ENDS_INSIDE: u16 = 1 << 1;
@@ -113,8 +115,11 @@ impl Index {
     /// The payload of the index frame.
     pub fn encode(&self) -> Vec<u8> {
         let packed = self.marks.pack(self.base_ns);
-        let frames_bytes = self.frames.len() * FRAME_ENTRY_BYTES;
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + frames_bytes + packed.len() + CRC_BYTES);
+        let mut entries = Vec::with_capacity(self.frames.len() * FRAME_ENTRY_BYTES);
+        for frame in &self.frames {
+            frame.encode(&mut entries);
+        }
+        let mut bytes = Vec::with_capacity(HEAD_BYTES + entries.len() + packed.len());
         bytes.extend(NAME);
         bytes.extend(VERSION.to_le_bytes());
         bytes.extend(self.flags().to_le_bytes());
@@ -124,11 +129,12 @@ impl Index {
         bytes.extend(self.base_ns.to_le_bytes());
         bytes.extend((self.marks.len() as u64).to_le_bytes());
         bytes.extend((packed.len() as u64).to_le_bytes());
-        for frame in &self.frames {
-            frame.encode(&mut bytes);
-        }
-        bytes.extend(packed);
+        bytes.extend(crc32fast::hash(&entries).to_le_bytes());
+        bytes.extend(crc32fast::hash(&packed).to_le_bytes());
+        assert_eq!(bytes.len(), HEADER_BYTES, "what follows is found by it");
         bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+        bytes.extend(entries);
+        bytes.extend(packed);
         bytes
     }
 
@@ -137,49 +143,42 @@ impl Index {
         Index::read(Payload::Memory(payload)).expect("memory can be read")
     }
 
-    /// The same where it stands. All of it is read once, for the checksum; the marks, its largest part by far, are left
-    /// where they are.
+    /// The same where it stands. The marks, its largest part by far, are left there.
     pub(super) fn read(payload: Payload<'_>) -> io::Result<Result<Index, IndexFault>> {
-        let Some(body_bytes) = payload.size().checked_sub(CRC_BYTES) else { return Ok(Err(IndexFault::Missing)) };
-        let mut head = vec![0; body_bytes.min(HEADER_BYTES)];
+        let damaged = |why| Ok(Err(IndexFault::Damaged(why)));
+        let mut head = vec![0; payload.size().min(HEAD_BYTES)];
         payload.read(0, &mut head)?;
         if !head.starts_with(&NAME) {
             return Ok(Err(IndexFault::Missing));
         }
-        // By a number that is not known to be sound yet: what it says is looked at once it is.
-        let frames = Header::decode(&head).map_or(0, |header| header.frames_bytes());
-        let begun = head.len();
-        head.resize(body_bytes.min(HEADER_BYTES.saturating_add(frames)), 0);
-        payload.read(begun, &mut head[begun..])?;
-        let packed = Count::of(&payload, head.len()..body_bytes)?;
-        let mut crc = crc32fast::Hasher::new();
-        crc.update(&head);
-        crc.combine(packed.crc());
-        let mut said = [0; CRC_BYTES];
-        payload.read(body_bytes, &mut said)?;
-        if crc.finalize() != u32::from_le_bytes(said) {
-            return Ok(Err(IndexFault::Damaged("its checksum is wrong")));
+        let Some((header, crc)) = head.split_at_checked(HEADER_BYTES) else { return damaged("it is too short") };
+        if Fields(crc).u32() != Some(crc32fast::hash(header)) {
+            return damaged("its checksum is wrong");
         }
-        Ok(Index::of_sound(&head, |header| {
-            if header.packed_bytes != (body_bytes - head.len()) as u64 {
-                return None;
-            }
-            Marks::packed(payload, packed, header.marks, header.base_ns, header.raw_bytes)
-        }))
+        let header = match Header::decode(header) {
+            Ok(header) => header,
+            Err(version) => return Ok(Err(IndexFault::Newer(version))),
+        };
+        let marks_at = (header.frames as usize).saturating_mul(FRAME_ENTRY_BYTES).saturating_add(HEAD_BYTES);
+        if payload.size().checked_sub(marks_at).map(|bytes| bytes as u64) != Some(header.packed_bytes) {
+            return damaged("it is inconsistent");
+        }
+        let mut entries = vec![0; marks_at - HEAD_BYTES];
+        payload.read(HEAD_BYTES, &mut entries)?;
+        if crc32fast::hash(&entries) != header.entries_crc {
+            return damaged("its checksum is wrong");
+        }
+        let marks = (header.base_ns, header.raw_bytes);
+        let marks = Marks::packed(payload, marks_at..payload.size(), header.packed_crc, header.marks, marks);
+        let Some(marks) = marks else { return damaged("its marks are damaged") };
+        Ok(Index::of_sound(&header, &entries, marks))
     }
 
-    /// By the beginning of a payload whose checksum is right. `marks` are what follows; `None`: they cannot be those.
-    fn of_sound(head: &[u8], marks: impl FnOnce(&Header) -> Option<Marks>) -> Result<Index, IndexFault> {
-        let too_short = IndexFault::Damaged("it is too short");
-        let incoherent = IndexFault::Damaged("it is inconsistent");
-        let version = Fields(&head[NAME.len()..]).u16().ok_or(too_short)?;
-        if version > VERSION {
-            return Err(IndexFault::Newer(version));
-        }
-        let header = Header::decode(head).ok_or(incoherent)?;
-        let mut entries = Fields(&head[HEADER_BYTES..]);
-        let frames: Option<Vec<_>> = (0..header.frames).map(|_| FrameIndex::decode(&mut entries)).collect();
-        let frames = frames.ok_or(incoherent)?;
+    /// By the header and the entries, whose checksums are right.
+    fn of_sound(header: &Header, entries: &[u8], marks: Marks) -> Result<Index, IndexFault> {
+        let mut entries = Fields(entries);
+        let frames: Vec<_> = (0..header.frames).map_while(|_| FrameIndex::decode(&mut entries)).collect();
+        assert_eq!(frames.len(), header.frames as usize, "so many bytes were read");
         if frames.iter().map(|frame| u64::from(frame.lines)).sum::<u64>() != header.lines {
             return Err(IndexFault::Damaged("its line counts do not add up"));
         }
@@ -191,7 +190,7 @@ impl Index {
             lines: header.lines,
             base_ns: header.base_ns,
             frames,
-            marks: marks(&header).ok_or(incoherent)?,
+            marks,
         })
     }
 
@@ -211,24 +210,31 @@ struct Header {
     base_ns: i64,
     marks: u64,
     packed_bytes: u64,
+    entries_crc: u32,
+    packed_crc: u32,
 }
 
 impl Header {
-    fn decode(head: &[u8]) -> Option<Header> {
-        let mut fields = Fields(head.get(NAME.len() + size_of::<u16>()..)?);
-        Some(Header {
-            flags: fields.u16()?,
-            frames: fields.u32()?,
-            raw_bytes: fields.u64()?,
-            lines: fields.u64()?,
-            base_ns: fields.i64()?,
-            marks: fields.u64()?,
-            packed_bytes: fields.u64()?,
+    /// The error is a version that we do not know.
+    fn decode(header: &[u8]) -> Result<Header, u16> {
+        assert_eq!(header.len(), HEADER_BYTES);
+        let mut fields = Fields(&header[NAME.len()..]);
+        let whole = "it has all its fields";
+        let version = fields.u16().expect(whole);
+        if version > VERSION {
+            return Err(version);
+        }
+        Ok(Header {
+            flags: fields.u16().expect(whole),
+            frames: fields.u32().expect(whole),
+            raw_bytes: fields.u64().expect(whole),
+            lines: fields.u64().expect(whole),
+            base_ns: fields.i64().expect(whole),
+            marks: fields.u64().expect(whole),
+            packed_bytes: fields.u64().expect(whole),
+            entries_crc: fields.u32().expect(whole),
+            packed_crc: fields.u32().expect(whole),
         })
-    }
-
-    fn frames_bytes(&self) -> usize {
-        (self.frames as usize).saturating_mul(FRAME_ENTRY_BYTES)
     }
 }
 
@@ -286,19 +292,24 @@ mod tests {
         }
     }
 
-    /// A payload changed by `change`, with the checksum made good again.
+    /// A payload changed by `change`, with the checksums made good again.
     fn changed(change: impl FnOnce(&mut Vec<u8>)) -> Result<Index, IndexFault> {
         let mut bytes = index().encode();
-        bytes.truncate(bytes.len() - CRC_BYTES);
         change(&mut bytes);
-        bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+        if bytes.len() >= HEAD_BYTES {
+            let marks_at = (HEAD_BYTES + 2 * FRAME_ENTRY_BYTES).min(bytes.len());
+            let crcs = [crc32fast::hash(&bytes[HEAD_BYTES..marks_at]), crc32fast::hash(&bytes[marks_at..])];
+            bytes[HEADER_BYTES - 8..HEADER_BYTES].copy_from_slice(&crcs.map(u32::to_le_bytes).concat());
+            let crc = crc32fast::hash(&bytes[..HEADER_BYTES]);
+            bytes[HEADER_BYTES..HEAD_BYTES].copy_from_slice(&crc.to_le_bytes());
+        }
         Index::decode(&bytes)
     }
 
     #[test]
     fn an_index_comes_back_as_it_was() {
         let bytes = index().encode();
-        assert_eq!(bytes.len(), HEADER_BYTES + 2 * FRAME_ENTRY_BYTES + 4 + CRC_BYTES);
+        assert_eq!(bytes.len(), HEAD_BYTES + 2 * FRAME_ENTRY_BYTES + 4);
         assert_eq!(Index::decode(&bytes), Ok(index()));
         assert_eq!(changed(|_| ()), Ok(index()));
         assert_eq!((index().lowest_ns(), index().highest_ns()), (Some(-5), Some(9)));
@@ -330,13 +341,13 @@ mod tests {
     #[test]
     fn a_sound_checksum_does_not_vouch_for_nonsense() {
         assert_eq!(changed(|bytes| bytes[0] = b'S'), Err(IndexFault::Missing));
-        let cases: [(&str, usize, u8); 5] =
-            [("frames", 15, 0xFF), ("lines", 24, 9), ("marks", 40, 9), ("marks", 47, 0xFF), ("packed", 48, 9)];
-        for (what, at, value) in cases {
+        for (what, at, value) in [("frames", 15, 0xFF), ("lines", 24, 9), ("marks", 47, 0xFF), ("packed", 48, 9)] {
             assert!(matches!(changed(|bytes| bytes[at] = value), Err(IndexFault::Damaged(_))), "{what} at {at}");
         }
-        let outside = changed(|bytes| bytes[16] = 5).unwrap();
-        assert!(!outside.marks.is_sound() && outside.arrival_ns(4) == outside.base_ns);
+        for (what, at, value) in [("more marks", 40, 1), ("a mark outside the part", 16, 5)] {
+            let unsound = changed(|bytes| bytes[at] = value).unwrap();
+            assert!(!unsound.marks.is_sound() && unsound.arrival_ns(4) == unsound.base_ns, "{what}");
+        }
         assert!(matches!(changed(|bytes| bytes.truncate(9)), Err(IndexFault::Damaged(_))));
         assert!(matches!(changed(|bytes| bytes.push(0)), Err(IndexFault::Damaged(_))));
     }

@@ -3,8 +3,8 @@
 //! A part of 64 MiB may have hundreds of thousands, and most readers look at none: whoever searches without times, and
 //! whoever asks for a minute that other parts have.
 //!
-//! Invariant: as a slice it is what [`super::marks`] promises of every list. Marks that do not hold together in spite of
-//! the index's checksum, or are not what they were when that was right, are none; [`Marks::is_sound`] tells.
+//! Invariant: as a slice it is what [`super::marks`] promises of every list. Marks that do not hold together, or whose
+//! checksum is wrong, are none; [`Marks::is_sound`] tells.
 
 use std::fmt;
 use std::fs::File;
@@ -25,6 +25,8 @@ pub struct Marks {
     stops: OnceLock<Option<Vec<Stop>>>,
 }
 
+/// A packed mark is two varints.
+const MARK_PACKED_BYTES_MIN: usize = 2;
 /// Marks between two stops.
 const STOP_MARKS: u64 = 1024;
 
@@ -52,7 +54,7 @@ enum Place {
         offset: u64,
         bytes: usize,
         crc: u32,
-        /// `None` inside: they are not there any more.
+        /// `None` inside: they are damaged.
         read: OnceLock<Option<Vec<u8>>>,
     },
 }
@@ -72,9 +74,6 @@ pub enum Payload<'a> {
         bytes: usize,
     },
 }
-
-/// Bytes that are read at a time: they stay in the processor's cache.
-const PIECE_BYTES: usize = 64 << 10;
 
 impl Payload<'_> {
     /// How many bytes it has.
@@ -101,58 +100,25 @@ impl Payload<'_> {
     }
 }
 
-/// What one pass over packed marks tells of them.
-pub struct Count {
-    range: Range<usize>,
-    crc: crc32fast::Hasher,
-    varints: u64,
-    is_whole: bool,
-}
-
-impl Count {
-    /// Of those that stand there.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn of(payload: &Payload<'_>, range: Range<usize>) -> io::Result<Count> {
-        let (mut crc, mut varints, mut is_whole) = (crc32fast::Hasher::new(), 0, true);
-        let mut buffer = vec![0; PIECE_BYTES.min(range.len())];
-        let mut at = range.start;
-        while at < range.end {
-            let piece = &mut buffer[..PIECE_BYTES.min(range.end - at)];
-            payload.read(at, piece)?;
-            crc.update(piece);
-            // The last byte of a varint, and no other, is below 0x80. So many at a time as a byte can count, which is
-            // several times faster.
-            let ends = |bytes: &[u8]| bytes.iter().fold(0_u8, |ends, &byte| ends + u8::from(byte < 0x80));
-            varints += piece.chunks(u8::MAX.into()).map(|some| u64::from(ends(some))).sum::<u64>();
-            is_whole = piece.last().is_none_or(|&last| last < 0x80);
-            at += piece.len();
-        }
-        Ok(Count { range, crc, varints, is_whole })
-    }
-
-    /// Of their bytes.
-    pub fn crc(&self) -> &crc32fast::Hasher {
-        &self.crc
-    }
-}
-
 impl Place {
-    fn of(payload: Payload<'_>, range: Range<usize>, crc: u32) -> Place {
+    /// `None`: what stands there has another checksum, as far as can be told without reading.
+    fn of(payload: Payload<'_>, range: Range<usize>, crc: u32) -> Option<Place> {
         match payload {
-            Payload::Memory(payload) => Place::Memory(payload[range].to_vec()),
-            Payload::File { file, offset, .. } => Place::File {
+            Payload::Memory(payload) => {
+                let bytes = &payload[range];
+                (crc32fast::hash(bytes) == crc).then(|| Place::Memory(bytes.to_vec()))
+            }
+            Payload::File { file, offset, .. } => Some(Place::File {
                 file: file.clone(),
                 offset: offset + range.start as u64,
                 bytes: range.len(),
                 crc,
                 read: OnceLock::new(),
-            },
+            }),
         }
     }
 
-    /// The bytes; `None` if they are not there any more.
+    /// The bytes; `None` if they are not what they were when they were written.
     fn bytes(&self) -> Option<&[u8]> {
         match self {
             Place::Memory(bytes) => Some(bytes),
@@ -175,15 +141,20 @@ impl Default for Place {
 }
 
 impl Marks {
-    /// Those that a payload holds where they were counted: see [`unpack`]. `None`: so many can never be there.
-    pub fn packed(payload: Payload<'_>, counted: Count, count: u64, base_ns: i64, part_bytes: u64) -> Option<Marks> {
-        let Count { range, crc, varints, is_whole } = counted;
-        let packed = Packed { place: Place::of(payload, range, crc.finalize()), count, base_ns, part_bytes };
-        (is_whole && count.checked_mul(2) == Some(varints)).then_some(Marks {
-            packed,
-            unpacked: OnceLock::new(),
-            stops: OnceLock::new(),
-        })
+    /// So many that stand in this range of a payload: see [`unpack`]; base time and raw bytes are the index's. `None`:
+    /// they cannot be there.
+    pub fn packed(
+        payload: Payload<'_>,
+        range: Range<usize>,
+        crc: u32,
+        count: u64,
+        (base_ns, part_bytes): (i64, u64),
+    ) -> Option<Marks> {
+        if count > (range.len() / MARK_PACKED_BYTES_MIN) as u64 {
+            return None;
+        }
+        let packed = Packed { place: Place::of(payload, range, crc)?, count, base_ns, part_bytes };
+        Some(Marks { packed, unpacked: OnceLock::new(), stops: OnceLock::new() })
     }
 
     /// Whether they hold together.
@@ -288,9 +259,8 @@ mod tests {
     use super::*;
 
     fn packed(bytes: &[u8], count: u64, base_ns: i64, part_bytes: u64) -> Option<Marks> {
-        let payload = Payload::Memory(bytes);
-        let counted = Count::of(&payload, 0..bytes.len()).unwrap();
-        Marks::packed(payload, counted, count, base_ns, part_bytes)
+        let crc = crc32fast::hash(bytes);
+        Marks::packed(Payload::Memory(bytes), 0..bytes.len(), crc, count, (base_ns, part_bytes))
     }
 
     const MARKS: [Mark; 3] =
@@ -332,10 +302,9 @@ mod tests {
         let file = Arc::new(file);
         let marks = || {
             let payload = Payload::File { file: &file, offset: 40, bytes: bytes.len() + 10 };
-            let counted = Count::of(&payload, 10..bytes.len() + 10).unwrap();
-            Marks::packed(payload, counted, 100_000, 77, 300_000).unwrap()
+            let crc = crc32fast::hash(&bytes);
+            Marks::packed(payload, 10..bytes.len() + 10, crc, 100_000, (77, 300_000)).unwrap()
         };
-        assert!(bytes.len() > 4 * PIECE_BYTES);
         let (some, changed) = (marks(), marks());
         assert_eq!((some.between(3000, 3006), &*marks()), (all[1000..1002].to_vec(), &*all));
         file.write_all_at(&[bytes[70] ^ 1], 50 + 70).unwrap();
@@ -346,10 +315,12 @@ mod tests {
     #[test]
     fn what_cannot_be_so_many_marks_is_refused_and_what_is_nonsense_is_none() {
         let bytes = Marks::from(MARKS.to_vec()).pack(77);
-        for count in [0, 2, 4, u64::MAX] {
-            assert!(packed(&bytes, count, 77, 502).is_none(), "{count}");
+        assert!(packed(&bytes, u64::MAX, 77, 502).is_none(), "so many have no room");
+        for count in [0, 2, 4] {
+            assert!(!packed(&bytes, count, 77, 502).unwrap().is_sound(), "{count}");
         }
-        assert!(packed(&bytes[..bytes.len() - 1], 3, 77, 502).is_none(), "cut short");
+        assert!(!packed(&bytes[..bytes.len() - 1], 3, 77, 502).unwrap().is_sound(), "cut short");
+        assert!(Marks::packed(Payload::Memory(&bytes), 0..bytes.len(), 1, 3, (77, 502)).is_none(), "another checksum");
         let outside = packed(&bytes, 3, 77, 501).unwrap();
         assert!(outside.is_empty() && !outside.is_sound());
         let endless = packed(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1, 0], 1, 0, 9);

@@ -326,9 +326,9 @@ impl Part {
             Body::Archive(archive) => {
                 let index = archive.index().expect("an archive that is read by block has an index");
                 let mut marks = index.marks.between(block.offset, block.end());
+                // Before the first mark, without marks, and where they are damaged, the frame tells.
                 if marks.first().is_none_or(|first| first.offset > block.offset) {
-                    // What stands before the first mark has its time.
-                    marks.splice(..0, guessed(marks.first().map_or(index.base_ns, |first| first.time_ns)));
+                    marks.splice(..0, guessed(index.frames[number].first_ns));
                 }
                 Ok(marks)
             }

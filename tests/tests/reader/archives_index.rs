@@ -8,8 +8,10 @@ use nix::sys::signal::Signal;
 use standpipe_common::archive::{Archive, Decoder, Index};
 use standpipe_tests::deadline::until;
 use standpipe_tests::privilege::needs_seams;
+use standpipe_tests::scratch::Scratch;
 
 use crate::support_a::{Clock, Stand, open_archive, raw, wait_empty};
+use crate::support_d::{archive, log_dir, marks, reader, stem, text};
 
 const LINES_A_SECOND: u64 = 200_000;
 
@@ -133,4 +135,26 @@ fn lost_marks_cost_resolution_and_no_line() {
     assert!(index.guessed && index.lines == 2 && index.marks.len() <= 2);
     assert!((first_ns..=now_ns()).contains(&index.arrival_ns(4)));
     stand.wait_stored(b"one\ntwo\n");
+}
+
+#[test]
+fn damaged_marks_cost_resolution_within_a_frame_and_no_line() {
+    let scratch = Scratch::new();
+    let app = log_dir(&scratch, "app");
+    let path = archive(&app, &stem(0), b"one\ntwo\n", marks(&[(0, 1), (4, 5)]), false);
+    let times = || {
+        let output = reader("logs", &scratch).args(["app", "-t", "--utc"]).run();
+        assert_eq!((output.code, output.stderr.as_str()), (0, ""));
+        text(&output)
+    };
+    let [first, second] = ["2026-11-21T10:00:01.000000+00:00", "2026-11-21T10:00:05.000000+00:00"];
+    assert_eq!(times(), format!("{first} one\n{second} two\n"));
+    let mut bytes = fs::read(&path).unwrap();
+    // The index ends with the marks; behind it is a seek table of two entries.
+    let last = bytes.len() - (8 + 2 * 8 + 9) - 1;
+    bytes[last] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    assert_eq!(times(), format!("{first} one\n{first} two\n"));
+    let verified = reader("verify", &scratch).run();
+    assert!(verified.code == 1 && text(&verified).ends_with(": the marks in its index are damaged\n"), "{verified:?}");
 }
