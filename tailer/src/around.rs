@@ -61,6 +61,11 @@ impl Taken {
         }
     }
 
+    /// Whether we write to a file.
+    fn is_ours(&self, file: &Identity) -> bool {
+        self.ours.contains(&(file.dev, file.ino))
+    }
+
     /// Whose a file is, or was when it was read.
     pub fn owner(&self, file: &Identity) -> Option<SourceId> {
         self.owners.get(file).copied()
@@ -117,7 +122,10 @@ impl Surroundings for Around<'_> {
     }
 
     fn others(&mut self, file: Option<&Identity>) -> Vec<PathBuf> {
-        let mut others = self.siblings.others(self.directories, file);
+        let (taken, source) = (self.taken, self.source);
+        let is_anothers =
+            |file: &Identity| taken.is_ours(file) || taken.owner(file).is_some_and(|owner| owner != source);
+        let mut others = self.siblings.others(self.directories, file, is_anothers);
         others.retain(|path| !self.config.is_state(path));
         others
     }
@@ -148,7 +156,7 @@ impl Surroundings for Around<'_> {
     }
 
     fn is_ours(&self, identity: &Identity) -> bool {
-        self.taken.ours.contains(&(identity.dev, identity.ino))
+        self.taken.is_ours(identity)
     }
 
     fn is_copy(&mut self, file: &File, size: u64) -> bool {

@@ -23,6 +23,8 @@ pub struct Intake {
     /// What its steps took so far.
     taken: Duration,
     span: Duration,
+    /// None of them goes on behind that.
+    until: Option<Instant>,
 }
 
 /// A step of a round.
@@ -43,7 +45,7 @@ impl Intake {
     /// Nothing waits.
     pub fn new(now: Instant) -> Intake {
         let (arrivals, taken) = (VecDeque::new(), Duration::ZERO);
-        Intake { arrivals, is_pressed: false, began: now, taken, span: SPAN_MIN }
+        Intake { arrivals, is_pressed: false, began: now, taken, span: SPAN_MIN, until: None }
     }
 
     /// A round begins.
@@ -56,10 +58,16 @@ impl Intake {
         self.span = self.began.elapsed().saturating_sub(self.taken).clamp(SPAN_MIN, SPAN_MAX);
     }
 
+    /// No step goes on behind that.
+    pub fn end_at(&mut self, until: Instant) {
+        self.until = Some(until);
+    }
+
     /// A step begins.
     pub fn begin(&self) -> Step {
         let began = Instant::now();
-        Step { began, end: began + self.span }
+        let end = began + self.span;
+        Step { began, end: self.until.map_or(end, |until| until.min(end)) }
     }
 
     /// It ends.

@@ -5,11 +5,11 @@
 //! nothing but empty members is as long as its owner likes. Not here: whether it is the same as a file that was read
 //! before; an archive has no identity in common with what was packed.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 
 use flate2::bufread::MultiGzDecoder;
@@ -84,12 +84,17 @@ const ENDS: [(&str, Packing); 13] = [
 
 impl Packing {
     /// A name without its end, and how the file is packed. `None`: it is not.
-    pub fn of(name: &OsStr) -> Option<(OsString, Packing)> {
+    pub fn of(name: &OsStr) -> Option<(&OsStr, Packing)> {
         let name = name.as_bytes();
         ENDS.into_iter().find_map(|(end, packing)| {
             let plain = name.strip_suffix(end.as_bytes()).filter(|plain| !plain.is_empty())?;
-            Some((OsString::from_vec(plain.to_vec()), packing))
+            Some((OsStr::from_bytes(plain), packing))
         })
+    }
+
+    /// A name without its end.
+    pub fn unpacked(name: &OsStr) -> &OsStr {
+        Packing::of(name).map_or(name, |(plain, _)| plain)
     }
 
     /// How an open file is packed, by what it begins with: some rotators give what they pack no other name.
@@ -260,9 +265,11 @@ mod tests {
 
     #[test]
     fn names_tell_how_a_file_is_packed() {
-        let of = |name: &str| Packing::of(OsStr::new(name)).map(|(plain, packing)| (plain.into_string(), packing));
-        assert_eq!(of("app.log.1.gz"), Some((Ok("app.log.1".to_string()), Packing::Gzip)));
-        assert_eq!(of("app.log.zst"), Some((Ok("app.log".to_string()), Packing::Zstd)));
+        fn of(name: &str) -> Option<(Option<&str>, Packing)> {
+            Packing::of(OsStr::new(name)).map(|(plain, packing)| (plain.to_str(), packing))
+        }
+        assert_eq!(of("app.log.1.gz"), Some((Some("app.log.1"), Packing::Gzip)));
+        assert_eq!(of("app.log.zst"), Some((Some("app.log"), Packing::Zstd)));
         assert_eq!(of("app.log.2.bz2").map(|(_, packing)| packing.to_string()), Some(".bz2".to_string()));
         assert_eq!(of("app.log.1.gz.tmp"), None);
         assert_eq!(of(".gz"), None);

@@ -22,8 +22,8 @@ use standpipe_common::error::{Error, Result};
 use crate::identity::Identity;
 use crate::packed::Packing;
 use crate::siblings::dated::Dated;
-use crate::siblings::directories::Directories;
-use crate::siblings::names::{Rank, beginnings, rank};
+use crate::siblings::directories::{Directories, Listing};
+use crate::siblings::names::{Rank, beginnings, may_be_dated_before, rank};
 
 /// Links that lead to links are followed so far, as by the kernel.
 const HOPS_MAX: usize = 40;
@@ -150,11 +150,10 @@ impl Siblings {
                     continue;
                 }
             };
-            let names = place.beginnings().into_iter().flat_map(|beginning| listing.beginning(beginning));
-            for name in names {
+            for name in place.names(&listing) {
                 let Some(rank) = place.rank(name) else { continue };
                 let (plain, packed) = Packing::of(name).unzip();
-                if plain.is_none_or(|plain| plain == place.live || !listing.contains(&plain)) {
+                if plain.is_none_or(|plain| plain == place.live || !listing.contains(plain)) {
                     siblings.push(Sibling { path: place.dir.join(name), packed, rank });
                 }
             }
@@ -166,14 +165,25 @@ impl Siblings {
         Listed { siblings, unlisted }
     }
 
-    /// All other files where they are looked for, but the followed one; or only those that may be this one, as far as
-    /// their directories tell.
-    pub fn others(&self, directories: &mut Directories, file: Option<&Identity>) -> Vec<PathBuf> {
+    /// All other names of a file where they are looked for, as far as directories tell; or, without one, of all files but
+    /// those of which `is_known` says that they are none of these.
+    pub fn others(
+        &self,
+        directories: &mut Directories,
+        file: Option<&Identity>,
+        is_known: impl Fn(&Identity) -> bool,
+    ) -> Vec<PathBuf> {
         let mut others = Vec::new();
         for place in self.places(directories).all {
             let Ok((listing, _)) = directories.list(&place.dir) else { continue };
             let is_other = |name: &&OsStr| *name != place.live && place.rank(name).is_none();
-            others.extend(listing.that_may_be(file).filter(is_other).map(|name| place.dir.join(name)));
+            let path = |name: &OsStr| place.dir.join(name);
+            if file.is_some() {
+                others.extend(listing.that_may_be(file).filter(is_other).map(path));
+            } else {
+                let unknown = listing.files(&place.dir).filter(|(_, file)| !file.is_some_and(&is_known));
+                others.extend(unknown.map(|(name, _)| name).filter(is_other).map(path));
+            }
         }
         others.sort_unstable();
         others.dedup();
@@ -263,12 +273,14 @@ fn other_name(path: &Path, this: &Metadata, directories: &mut Directories) -> Op
 }
 
 impl Place<'_> {
-    /// What the names that are looked for can begin with.
-    fn beginnings(&self) -> Vec<&OsStr> {
-        match self.names {
-            None => beginnings(&self.live).chain(self.dated.iter().map(|dated| dated.beginning())).collect(),
-            Some(names) => vec![&names.beginning],
-        }
+    /// Those that may be looked for, by how they begin and end. Some of them twice.
+    fn names<'b>(&'b self, listing: &'b Listing) -> impl Iterator<Item = &'b OsStr> {
+        let of_rotators = self.names.is_none().then(|| beginnings(&self.live)).into_iter().flatten();
+        let others = self.names.map(|names| names.beginning.as_os_str());
+        let others = others.or(self.dated.as_ref().map(|dated| dated.beginning()));
+        let is_dated = self.names.is_none() && may_be_dated_before(&self.live);
+        let dated = is_dated.then(|| listing.dated_before(&self.live)).into_iter().flatten();
+        of_rotators.chain(others).flat_map(|beginning| listing.beginning(beginning)).chain(dated)
     }
 
     fn rank(&self, name: &OsStr) -> Option<Rank> {
@@ -443,13 +455,15 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_logs_in_one_directory_are_listed_without_reading_it_as_often() {
+    fn ten_thousand_logs_in_one_directory_are_listed_without_going_through_it_as_often() {
         let dir = tempfile::tempdir().unwrap();
-        let names: Vec<String> = (0..10_000).map(|n| format!("worker-{n}.log")).collect();
+        // Half of them begin as the year does.
+        let numbers = (0..5_000).chain(200_000..205_000);
+        let names: Vec<String> = numbers.map(|n| format!("{n}.log")).collect();
         for name in &names {
             touch(dir.path(), &[name]);
         }
-        touch(dir.path(), &["worker-77.log.1"]);
+        touch(dir.path(), &["77.log.1"]);
         let mut all: Vec<_> = names.iter().map(|name| Siblings::new(&dir.path().join(name), None).unwrap()).collect();
         let mut directories = Directories::new(Instant::now());
         let start = Instant::now();

@@ -6,8 +6,8 @@
 //! may be read at all, is deliberately elsewhere.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -43,21 +43,31 @@ pub struct Sources {
     pub excluded: usize,
 }
 
+/// What is known of before.
+#[derive(Debug, Default)]
+pub struct Known<'a> {
+    /// Paths that are sources already: they are not found again.
+    pub followed: HashSet<&'a Path>,
+    /// What these are called.
+    pub names: HashSet<&'a str>,
+    /// Paths of which something is remembered, besides.
+    pub remembered: HashSet<&'a Path>,
+    /// Those of them that are found under a glob though they may not be there.
+    pub away: Vec<&'a Path>,
+}
+
+/// Paths, by their directories and names.
+#[derive(Debug, Default)]
+struct Names<'a>(HashMap<&'a Path, HashSet<&'a [u8]>>);
+
 /// Says whether the second name is that of a rotated file of the first.
 pub type IsRotation<'a> = dyn Fn(&OsStr, &OsStr) -> bool + 'a;
 
 /// Makes sources of what was found under the globs, and of the paths that are none.
 ///
-/// `known` are the paths of sources of which something is remembered: between rename and create of a rotation none of
-/// them may be there, and what was rotated is no source of its own even then. Those of them that are `away` are found
-/// under a glob nevertheless.
-pub fn expand(
-    config: &Config,
-    globs: &Globs,
-    known: &BTreeSet<PathBuf>,
-    away: &BTreeSet<PathBuf>,
-    is_rotation: &IsRotation<'_>,
-) -> Sources {
+/// Between rename and create of a rotation no path that is known may be there, and what was rotated is no source of its
+/// own even then.
+pub fn expand(config: &Config, globs: &Globs, known: &Known<'_>, is_rotation: &IsRotation<'_>) -> Sources {
     let mut sources = Sources::default();
     let mut reached: Vec<(PathBuf, usize)> = Vec::new();
     let mut seen: HashSet<PathBuf> = HashSet::new();
@@ -65,39 +75,55 @@ pub fn expand(
     for (file, entry) in config.files.iter().enumerate() {
         let paths = match globs.get(file) {
             Some((glob, found)) => {
-                let is_away = |path: &&PathBuf| glob.is_match(path) && found.binary_search(path).is_err();
-                let mut paths: Vec<PathBuf> = found.iter().filter(|path| !config.is_state(path)).cloned().collect();
-                paths.extend(away.iter().filter(is_away).cloned());
+                let is_new = |path: &&PathBuf| !known.followed.contains(path.as_path()) && !config.is_state(path);
+                let mut paths: Vec<PathBuf> = found.iter().filter(is_new).cloned().collect();
+                paths.extend(known.away.iter().filter(|path| glob.is_match(path)).map(|path| path.to_path_buf()));
                 left_out.extend(paths.extract_if(.., |path| glob.excludes().has(path)));
                 paths.sort();
+                paths.dedup();
                 paths
             }
-            None => vec![entry.path.clone()],
+            None => Vec::from_iter((!known.followed.contains(entry.path.as_path())).then(|| entry.path.clone())),
         };
         reached.extend(paths.into_iter().filter(|path| seen.insert(path.clone())).map(|path| (path, file)));
     }
-    let is_live = |path: &Path| seen.contains(path) || left_out.contains(path) || known.contains(path);
-    sources.excluded = left_out.difference(&seen).count();
-    reached.retain(|(path, file)| {
-        !config.files[*file].is_glob
-            || !possible_lives(path).any(|live| is_live(&live) && rotated_of(&live, path, is_rotation))
-    });
-    sources.found = named(&config.files, reached);
+    let is_excluded = |path: &&PathBuf| !known.followed.contains(path.as_path());
+    sources.excluded = left_out.difference(&seen).filter(is_excluded).count();
+    if reached.is_empty() {
+        return sources;
+    }
+    let mut lives = Names::default();
+    let there = seen.iter().chain(&left_out).map(PathBuf::as_path);
+    there
+        .chain(known.followed.iter().copied())
+        .chain(known.remembered.iter().copied())
+        .for_each(|path| lives.add(path));
+    reached.retain(|(path, file)| !config.files[*file].is_glob || !lives.has_live_of(path, is_rotation));
+    sources.found = named(&config.files, reached, &known.names);
     sources
 }
 
-fn rotated_of(live: &Path, candidate: &Path, is_rotation: &IsRotation<'_>) -> bool {
-    match (live.file_name(), candidate.file_name()) {
-        (Some(live), Some(candidate)) => live != candidate && is_rotation(live, candidate),
-        _ => false,
+impl<'a> Names<'a> {
+    fn add(&mut self, path: &'a Path) {
+        if let (Some(dir), Some(name)) = (path.parent(), path.file_name()) {
+            self.0.entry(dir).or_default().insert(name.as_bytes());
+        }
+    }
+
+    /// Whether one of them is that of which this path is a rotated file, beside it.
+    fn has_live_of(&self, path: &Path, is_rotation: &IsRotation<'_>) -> bool {
+        let Some((beside, name)) = path.parent().and_then(|dir| self.0.get(dir)).zip(path.file_name()) else {
+            return false;
+        };
+        let is_its = |live: &Vec<u8>| *live != name.as_bytes() && is_rotation(OsStr::from_bytes(live), name);
+        possible_lives(name.as_bytes()).any(|live| beside.contains(live.as_slice()) && is_its(&live))
     }
 }
 
 /// The names from which rotation could have made this one: it puts something behind a name (`app.log.1`), or before its
 /// extension (`app-20261121.log`, also with `.gz` behind that), or before a name (`20261121-1000-01-app.log`), or gives
 /// labels beside `current`. So no file needs to be compared with all others.
-fn possible_lives(path: &Path) -> impl Iterator<Item = PathBuf> {
-    let name = path.file_name().unwrap_or_default().as_bytes();
+fn possible_lives(name: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     let extensions: BTreeSet<&[u8]> = name.split(|byte| *byte == b'.').skip(1).collect();
     let lengths = 1..name.len();
     let lives = lengths.flat_map(move |length| {
@@ -112,12 +138,11 @@ fn possible_lives(path: &Path) -> impl Iterator<Item = PathBuf> {
     let behind = (1..plain).filter(move |at| is_dated && matches!(name[at - 1], b'-' | b'.' | b'_'));
     let behind = behind.map(move |at| name[at..plain].to_vec());
     let labelled = name.starts_with(b"@").then(|| b"current".to_vec());
-    let lives = lives.chain(behind).chain(labelled);
-    lives.map(|live| path.with_file_name(OsString::from_vec(live)))
+    lives.chain(behind).chain(labelled)
 }
 
 /// Gives each its name: its own, its file name, or where that is taken the shortest longer one.
-fn named(files: &[FileConfig], reached: Vec<(PathBuf, usize)>) -> Vec<Found> {
+fn named(files: &[FileConfig], reached: Vec<(PathBuf, usize)>, taken: &HashSet<&str>) -> Vec<Found> {
     let choices: Vec<[String; 3]> = reached.iter().map(|(path, file)| names(&files[*file], path)).collect();
     let mut level = vec![0; choices.len()];
     // Each round lengthens all names that several have; the last is the whole path, which one alone has.
@@ -127,7 +152,7 @@ fn named(files: &[FileConfig], reached: Vec<(PathBuf, usize)>) -> Vec<Found> {
             *count.entry(&choice[*level]).or_default() += 1;
         }
         let longer = |(choice, level): (&[String; 3], &usize)| match count[choice[*level].as_str()] {
-            1 => *level,
+            1 if !taken.contains(choice[*level].as_str()) => *level,
             _ => (*level + 1).min(2),
         };
         level = choices.iter().zip(&level).map(longer).collect();

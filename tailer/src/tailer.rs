@@ -57,8 +57,6 @@ pub const FEED_SPAN: Duration = Duration::from_millis(2);
 const TAKEN_SPAN: Duration = Duration::from_millis(200);
 /// With so many to be looked at, nobody who was not hinted at is added.
 const LOOKS_MAX: usize = 512;
-/// So many are looked at in a round, however long that takes.
-const LOOKS_MIN: usize = 8;
 /// Positions that pipes may know, or twice as many as there are generations, before those of finished ones are dropped.
 const SLOTS_MAX: usize = 128;
 
@@ -222,8 +220,15 @@ impl Tailer {
         self.roster.rest_end().is_some_and(|until| until < end)
     }
 
-    /// Everything is looked at once more; a file that is as it was when it was read to its end costs a glance.
-    pub fn last_look(&mut self) {
+    /// How many logs are followed.
+    pub fn sources(&self) -> usize {
+        self.roster.len()
+    }
+
+    /// Everything is looked at once more, as far as that can be done until `end`; a file that is as it was when it was
+    /// read to its end costs a glance.
+    pub fn last_look(&mut self, end: Instant) {
+        self.intake.end_at(end);
         self.spools.hint_all();
         self.roster.hint_all(Hints::default());
     }
@@ -308,7 +313,7 @@ impl Tailer {
         self.slices.begin();
         self.roster.wake_due(now, LOOKS_MAX);
         let step = self.intake.begin();
-        let (mut is_changed, mut looks, mut left) = (false, 0, self.roster.due_count());
+        let (mut is_changed, mut left) = (false, self.roster.due_count());
         while left > 0
             && let Some(id) = self.roster.take_due(self.intake.is_pressed)
         {
@@ -316,8 +321,7 @@ impl Tailer {
                 is_changed |= self.look_at(id, now);
             }
             left -= 1;
-            looks += 1;
-            if looks >= LOOKS_MIN && step.is_over() {
+            if step.is_over() {
                 break;
             }
         }

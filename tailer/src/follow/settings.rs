@@ -94,7 +94,7 @@ pub trait Surroundings {
     /// among them.
     fn candidates(&mut self) -> Vec<PathBuf>;
 
-    /// The other files where those are: all, or only what may be this one as far as directories tell.
+    /// The other files where those are: what may be this one as far as directories tell; or all that no source has.
     fn others(&mut self, _file: Option<&Identity>) -> Vec<PathBuf> {
         Vec::new()
     }

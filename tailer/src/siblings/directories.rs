@@ -4,6 +4,8 @@
 //! and may come from the clock of another machine: so a directory whose time of change is new is read again each round,
 //! until that time has stood still for longer by our own clock.
 
+use std::cell::OnceCell;
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirEntry, FileType};
@@ -18,6 +20,9 @@ use standpipe_common::error::{Cannot, Result};
 
 use crate::identity::Identity;
 use crate::network;
+use crate::open::{At, look};
+use crate::packed::Packing;
+use crate::siblings::names::begins_with_year;
 
 /// The coarsest grain of a time of change, and a little.
 const GRAIN: Duration = Duration::from_millis(2100);
@@ -59,13 +64,27 @@ impl From<FileType> for Kind {
     }
 }
 
-/// The names in a directory, sorted.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// The names in a directory, sorted; and in other orders, each made when it is asked for, once for all who look there.
+#[derive(Debug, Default)]
 pub struct Listing {
     entries: Vec<Entry>,
     /// The numbers that stand beside names are those of the inodes.
     is_numbered: bool,
+    /// Names that begin with a year, by how they end unpacked.
+    dated: OnceCell<Vec<u32>>,
+    /// All, by their numbers.
+    numbered: OnceCell<Vec<u32>>,
+    /// Which files all of them are.
+    identities: OnceCell<Vec<Option<Identity>>>,
 }
+
+impl PartialEq for Listing {
+    fn eq(&self, other: &Listing) -> bool {
+        self.entries == other.entries && self.is_numbered == other.is_numbered
+    }
+}
+
+impl Eq for Listing {}
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
@@ -83,8 +102,45 @@ impl Listing {
     /// All that may be this file, or all.
     pub fn that_may_be(&self, file: Option<&Identity>) -> impl Iterator<Item = &OsStr> {
         let number = file.filter(|_| self.is_numbered).map(|file| file.ino);
-        let may_be = move |entry: &&Entry| number.is_none_or(|number| number == entry.ino);
-        self.entries.iter().filter(may_be).map(|entry| entry.name.as_os_str())
+        let all = number.is_none().then(|| self.entries.iter()).into_iter().flatten();
+        let one = number.into_iter().flat_map(|number| {
+            let numbered = self.numbered.get_or_init(|| self.ordered(|_| true, |one, other| one.ino.cmp(&other.ino)));
+            let from = numbered.partition_point(|at| self.at(*at).ino < number);
+            numbered[from..].iter().map(|at| self.at(*at)).take_while(move |entry| entry.ino == number)
+        });
+        all.chain(one).map(|entry| entry.name.as_os_str())
+    }
+
+    /// Those that begin with a year and end, unpacked, as a name does that begins otherwise.
+    pub fn dated_before<'a>(&'a self, live: &'a OsStr) -> impl Iterator<Item = &'a OsStr> {
+        let dated = self.dated.get_or_init(|| {
+            let by_end = |one: &Entry, other: &Entry| backwards(&one.name).cmp(backwards(&other.name));
+            self.ordered(|entry| begins_with_year(&entry.name), by_end)
+        });
+        let from = dated.partition_point(|at| backwards(&self.at(*at).name).lt(live.as_bytes().iter().rev()));
+        let names = dated[from..].iter().map(|at| self.at(*at).name.as_os_str());
+        names.take_while(|name| Packing::unpacked(name).as_bytes().ends_with(live.as_bytes()))
+    }
+
+    /// All of them in `dir`, and which files they were when that was first asked, if that could be said.
+    pub fn files(&self, dir: &Path) -> impl Iterator<Item = (&OsStr, Option<&Identity>)> {
+        let identity = |entry: &Entry| match look(&dir.join(&entry.name)) {
+            At::File(found) => Some(found.identity),
+            _ => None,
+        };
+        let identities = self.identities.get_or_init(|| self.entries.iter().map(identity).collect());
+        self.entries.iter().zip(identities).map(|(entry, identity)| (entry.name.as_os_str(), identity.as_ref()))
+    }
+
+    /// Where some of the names stand, in another order.
+    fn ordered(&self, is_one: fn(&Entry) -> bool, order: impl Fn(&Entry, &Entry) -> Ordering) -> Vec<u32> {
+        let mut all: Vec<u32> = (0..self.entries.len() as u32).filter(|at| is_one(self.at(*at))).collect();
+        all.sort_unstable_by(|one, other| order(self.at(*one), self.at(*other)));
+        all
+    }
+
+    fn at(&self, at: u32) -> &Entry {
+        &self.entries[at as usize]
     }
 
     /// Those that begin with `prefix`.
@@ -205,12 +261,16 @@ impl Directories {
             self.known.insert(dir.to_path_buf(), known);
             return (listing, round);
         };
+        known.read_at = now;
+        (known.round, known.used, known.rests_until) = (round, round, rests_until);
+        if known.stamp == stamp && *known.listing == listing {
+            // With all that was found out of it.
+            return (known.listing.clone(), known.version);
+        }
         if known.stamp != stamp {
             known.stamp = stamp;
             known.since = now;
         }
-        known.read_at = now;
-        (known.round, known.used, known.rests_until) = (round, round, rests_until);
         if !known.listing.iter().eq(listing.iter()) {
             // A round, so that it grows also over a time in which the directory was forgotten.
             known.version = round;
@@ -242,7 +302,12 @@ fn read(dir: &Path) -> io::Result<Listing> {
     let numbered = |entry: DirEntry| Entry { name: entry.file_name(), kind: kind(&entry), ino: entry.ino() };
     let mut entries = entries.map(|entry| entry.map(numbered)).collect::<io::Result<Vec<_>>>()?;
     entries.sort_unstable();
-    Ok(Listing { entries, is_numbered: network::is_numbered(dir) })
+    Ok(Listing { entries, is_numbered: network::is_numbered(dir), ..Listing::default() })
+}
+
+/// From the end of a name, unpacked, to its beginning.
+fn backwards(name: &OsStr) -> impl Iterator<Item = &u8> {
+    Packing::unpacked(name).as_bytes().iter().rev()
 }
 
 fn is_missing(error: &io::Error) -> bool {
@@ -271,7 +336,52 @@ mod tests {
         let file = Identity::from(&fs::metadata(dir.path().join("c.log")).unwrap());
         let that_may_be = |listing: &Listing| listing.that_may_be(Some(&file)).map(OsStr::to_owned).collect::<Vec<_>>();
         assert!(!listing.is_numbered || that_may_be(&listing) == ["c.log"]);
-        assert_eq!(that_may_be(&Listing { entries: read(dir.path()).unwrap().entries, is_numbered: false }).len(), 6);
+        assert_eq!(
+            that_may_be(&Listing {
+                entries: read(dir.path()).unwrap().entries,
+                is_numbered: false,
+                ..Listing::default()
+            })
+            .len(),
+            6
+        );
+    }
+
+    #[test]
+    fn names_with_a_date_first_are_found_by_how_they_end() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in
+            ["20261121-a.log", "20261122-a.log.gz", "20261121-ba.log", "2000.log", "a.log", "b-a.log", "20261121-a.lo"]
+        {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let (listing, _) = Directories::new(Instant::now()).list(dir.path()).unwrap();
+        let dated = |live: &str| {
+            let mut names: Vec<_> = listing.dated_before(OsStr::new(live)).map(OsStr::to_owned).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(dated("-a.log"), ["20261121-a.log", "20261122-a.log.gz"]);
+        assert_eq!(dated("a.log").len(), 3);
+        assert_eq!(dated("b.log").len(), 0);
+        assert_eq!(dated("log").len(), 4);
+    }
+
+    #[test]
+    fn what_was_found_out_of_a_listing_is_kept_while_it_is_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a.log"), "").unwrap();
+        let mut directories = Directories::new(Instant::now());
+        let (first, _) = directories.list(dir.path()).unwrap();
+        let known = |listing: &Listing| listing.files(dir.path()).map(|(_, file)| file.copied()).collect::<Vec<_>>();
+        let file = Identity::from(&fs::metadata(dir.path().join("a.log")).unwrap());
+        assert_eq!(known(&first), [Some(file)]);
+        directories.forget_round();
+        assert!(Rc::ptr_eq(&first, &directories.list(dir.path()).unwrap().0), "read again, and the same");
+        fs::write(dir.path().join("b.log"), "").unwrap();
+        directories.forget_round();
+        let (second, _) = directories.list(dir.path()).unwrap();
+        assert!(!Rc::ptr_eq(&first, &second) && known(&second).len() == 2);
     }
 
     #[test]

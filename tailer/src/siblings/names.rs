@@ -60,7 +60,7 @@ pub fn rank(live: &OsStr, candidate: &OsStr) -> Option<Rank> {
         return None;
     }
     let plain = Packing::of(candidate).map(|(plain, _)| plain);
-    let name = plain.as_deref().unwrap_or(candidate).as_bytes();
+    let name = plain.unwrap_or(candidate).as_bytes();
     if let Some(suffix) = name.strip_prefix(live.as_bytes()) {
         // The packed live name itself is what `gzip app.log` leaves.
         return if suffix.is_empty() { plain.map(|_| Rank::Old) } else { after_the_name(suffix) };
@@ -69,12 +69,20 @@ pub fn rank(live: &OsStr, candidate: &OsStr) -> Option<Rank> {
     within_the_name(name.strip_prefix(stem)?, extension)
 }
 
-/// What the names of rotated generations of `live` can begin with.
+/// What the names of rotated generations of `live` can begin with, where no date is.
 pub fn beginnings(live: &OsStr) -> impl Iterator<Item = &OsStr> {
-    let is_dated = |name: &OsStr| YEARS.iter().any(|year| name.as_bytes().starts_with(year.as_bytes()));
-    let years = YEARS.into_iter().filter(move |_| !is_dated(live));
     let tai = TAI.into_iter().filter(move |_| live == CURRENT);
-    std::iter::once(stem(live)).chain(years.chain(tai).map(OsStr::new))
+    std::iter::once(stem(live)).chain(tai.map(OsStr::new))
+}
+
+/// Whether rotated generations of `live` may have a date before that name.
+pub fn may_be_dated_before(live: &OsStr) -> bool {
+    live != CURRENT && !begins_with_year(live)
+}
+
+/// Whether a name may have a date first.
+pub fn begins_with_year(name: &OsStr) -> bool {
+    YEARS.iter().any(|year| name.as_bytes().starts_with(year.as_bytes()))
 }
 
 /// What the names of nearly all rotated generations of `live` begin with: the name up to its last dot.
@@ -115,12 +123,10 @@ fn before_the_name(live: &OsStr, candidate: &OsStr) -> Option<Rank> {
     if live == CURRENT {
         return labelled(candidate.as_bytes());
     }
-    let is_dated = |name: &OsStr| YEARS.iter().any(|year| name.as_bytes().starts_with(year.as_bytes()));
-    if !is_dated(candidate) || is_dated(live) {
+    if !begins_with_year(candidate) || begins_with_year(live) {
         return None;
     }
-    let plain = Packing::of(candidate).map(|(plain, _)| plain);
-    let name = plain.as_deref().unwrap_or(candidate).as_bytes();
+    let name = Packing::unpacked(candidate).as_bytes();
     let (separator, label) = name.strip_suffix(live.as_bytes())?.split_last()?;
     is_separator(*separator).then(|| date(label, true)).flatten()
 }

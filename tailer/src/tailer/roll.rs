@@ -1,6 +1,6 @@
 //! Which sources there are: what paths and globs find, and what becomes of them after a HUP.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::roster::Followed;
 use crate::siblings::Siblings;
 use crate::siblings::names::is_rotation_of;
 use crate::source::Source;
-use crate::sources::{self, Found};
+use crate::sources::{self, Found, Known};
 use crate::spool::place::Spooled;
 use crate::stage::Position;
 use crate::state::{GenerationState, SourceState};
@@ -40,6 +40,15 @@ pub(super) enum Occasion {
     Appeared,
 }
 
+/// Which files are looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Among {
+    /// All that are to be sources.
+    All,
+    /// Those that are none yet.
+    New,
+}
+
 impl Tailer {
     /// Looks for new files under the globs, if that is due.
     pub(super) fn expand(&mut self, now: Instant) {
@@ -48,9 +57,7 @@ impl Tailer {
         }
         let began = Instant::now();
         if self.look_through_globs(now) {
-            let mut found = self.find();
-            let here: HashSet<&Path> = self.roster.iter().map(|followed| followed.source.path()).collect();
-            found.retain(|found| !here.contains(found.path.as_path()));
+            let mut found = self.find(Among::New);
             // As `enroll_new` wants them.
             found.sort_by_key(|found| !self.keeper.knows(&found.path));
             self.intake.arrivals = found.into();
@@ -122,7 +129,7 @@ impl Tailer {
     /// Makes the sources what the configuration says. What cannot be followed so yet, because its pipe cannot be opened,
     /// stays as it was, and is tried again.
     fn roll(&mut self, now: Instant) {
-        let found = self.find();
+        let found = self.find(Among::All);
         // All that is new is among these.
         self.intake.arrivals.clear();
         let mut is_whole = true;
@@ -159,22 +166,28 @@ impl Tailer {
         }
     }
 
-    /// All files that are sources now.
-    pub(super) fn find(&mut self) -> Vec<Found> {
-        let mut known: BTreeSet<PathBuf> =
-            self.roster.iter().map(|followed| followed.source.path().to_path_buf()).collect();
-        known.extend(self.keeper.others().map(|state| state.path.clone()));
-        let mut away: BTreeSet<PathBuf> = BTreeSet::new();
-        let is_away = |followed: &&Followed| followed.source.is_away();
-        away.extend(self.roster.iter().filter(is_away).map(|followed| followed.source.path().to_path_buf()));
-        // What was rotated before this run is read although nothing has the live name.
-        for state in self.keeper.others() {
-            let listed = Siblings::new(&state.path, None).map(|mut all| all.list(&mut self.directories));
-            if listed.is_ok_and(|listed| !listed.is_empty()) {
-                away.insert(state.path.clone());
+    /// The files that are sources now.
+    pub(super) fn find(&mut self, among: Among) -> Vec<Found> {
+        let mut known = Known::default();
+        for followed in self.roster.iter() {
+            let path = followed.source.path();
+            if among == Among::New {
+                known.followed.insert(path);
+                known.names.insert(&followed.name);
+            } else {
+                known.remembered.insert(path);
+                known.away.extend(followed.source.is_away().then_some(path));
             }
         }
-        let mut sources = sources::expand(&self.config, &self.globs, &known, &away, &is_rotation_of);
+        // What was rotated before this run is read although nothing has the live name.
+        for state in self.keeper.others() {
+            known.remembered.insert(&state.path);
+            let listed = Siblings::new(&state.path, None).map(|mut all| all.list(&mut self.directories));
+            if listed.is_ok_and(|listed| !listed.is_empty()) {
+                known.away.push(&state.path);
+            }
+        }
+        let mut sources = sources::expand(&self.config, &self.globs, &known, &is_rotation_of);
         self.board.set_excluded(sources.excluded as u64);
         let mut spooled = Spooled::of(&self.config);
         let files = &self.config.files;

@@ -44,7 +44,7 @@ use crate::stdout::Stdout;
 use crate::steady::Steady;
 use crate::watch::Watch;
 
-use super::roll::{Occasion, has_globs};
+use super::roll::{Among, Occasion, has_globs};
 use super::showing::unseen;
 
 /// What there is too little of where no inotify can be had; the errno does not tell it from too few descriptors.
@@ -83,7 +83,7 @@ impl Tailer {
         }
         tailer.set_board();
         tailer.set_globs(now);
-        let found = tailer.find();
+        let found = tailer.find(Among::All);
         if tailer.is_batch {
             tailer.clock = Steady::new(now, last_change_ns(&found));
         }
