@@ -4,7 +4,7 @@
 //! whoever keeps a checkpoint can write a changed list down before bytes of it are on their way. Time and hints come in
 //! as arguments; nothing here waits.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use crate::follow::chain::Chain;
 use crate::follow::copies::{Copy, Torn};
 use crate::follow::done::Aside;
 use crate::follow::drain::{Outcome, drain};
@@ -40,7 +41,7 @@ pub struct Source {
     pub(crate) id: SourceId,
     pub(crate) path: PathBuf,
     pub(crate) settings: Arc<Settings>,
-    pub(crate) chain: VecDeque<Generation>,
+    pub(crate) chain: Chain,
     pub(crate) done: Vec<DoneState>,
     /// The newest files that are done with: where they were when they were listed, and how far they were read.
     pub(crate) aside: Vec<Aside>,
@@ -78,9 +79,9 @@ pub struct Source {
     /// The last look found a truncation: its list of the files around may be older than the copy.
     pub(crate) truncated_at: Option<Instant>,
     pub(crate) wants_descriptor: bool,
+    /// What is done with is not what a checkpoint says of it.
     pub(crate) is_changed: bool,
     pub(crate) happenings: Vec<Happening>,
-    generations_made: u32,
 }
 
 impl Source {
@@ -91,8 +92,7 @@ impl Source {
             path,
             since_ns: settings.since_ns,
             settings,
-            // Most have one generation at nearly all times, and a deque would begin with room for four.
-            chain: VecDeque::with_capacity(1),
+            chain: Chain::new(id),
             done: Vec::new(),
             aside: Vec::new(),
             before: None,
@@ -116,7 +116,6 @@ impl Source {
             wants_descriptor: false,
             is_changed: false,
             happenings: Vec::new(),
-            generations_made: 0,
         }
     }
 
@@ -158,7 +157,7 @@ impl Source {
 
     /// A writer closed the file of a generation.
     pub fn closed(&mut self, generation: GenerationId, now: Instant) {
-        if let Some(generation) = self.chain.iter_mut().find(|other| other.id == generation) {
+        if let Some(generation) = self.chain.by_id(generation) {
             generation.closed = Some(now);
             (generation.asked.times, generation.asked.next) = (0, None);
             generation.at_end = None;
@@ -167,7 +166,7 @@ impl Source {
 
     /// Finds out what there is. Gives no bytes.
     pub fn look(&mut self, now: Instant, hints: Hints, around: &mut dyn Surroundings) {
-        for generation in &mut self.chain {
+        for generation in self.chain.iter_mut() {
             if hints.content {
                 generation.at_end = None;
                 generation.try_again(now);
@@ -187,9 +186,9 @@ impl Source {
         lists |= self.aside.iter().any(Aside::has_grown);
         lists |= self.look_at_name(is_first && restored.is_none(), now, around);
         // What was kept back and has another name is judged under that.
-        self.chain.retain(|generation| generation.twin.is_none() || generation.is_live());
+        self.chain.drop_kept_back();
         // What it had before was copied before that: the copies are found now, and come first.
-        lists |= self.chain.back_mut().is_some_and(Generation::peek);
+        lists |= self.chain.live_mut().is_some_and(Generation::peek);
         if lists {
             self.verify();
         }
@@ -243,7 +242,7 @@ impl Source {
         let mut late = 0;
         for index in 0..self.chain.len() {
             let has_successor_begun = self.chain.iter().skip(index + 1).any(|later| later.put > 0);
-            let generation = &mut self.chain[index];
+            let generation = self.chain.at(index);
             let before = generation.put;
             let outcome = drain(generation, &mut hands, &settings, &mut left);
             if has_successor_begun {
@@ -276,7 +275,7 @@ impl Source {
 
     /// An output delivered bytes of it.
     pub fn delivered(&mut self, generation: GenerationId, offset: u64) {
-        if let Some(generation) = self.chain.iter_mut().find(|other| other.id == generation) {
+        if let Some(generation) = self.chain.by_id(generation) {
             generation.deliver(offset);
         }
     }
@@ -307,7 +306,7 @@ impl Source {
     /// Whether the list of generations changed since this was last asked: a checkpoint must know of it before more
     /// bytes are read.
     pub fn take_changed(&mut self) -> bool {
-        std::mem::take(&mut self.is_changed)
+        std::mem::take(&mut self.is_changed) | self.chain.take_changed()
     }
 
     /// What happened since this was last asked.
@@ -432,7 +431,7 @@ impl Source {
 
     /// The file with the live name.
     pub fn live(&self) -> Option<&Generation> {
-        self.chain.back().filter(|generation| generation.is_live())
+        self.chain.live()
     }
 
     /// All generations, oldest first.
@@ -455,11 +454,6 @@ impl Source {
     pub fn knows(&self, identity: &Identity) -> bool {
         let is_done = self.done.iter().any(|done| done.origin.identity == *identity);
         is_done || self.chain.iter().any(|generation| generation.inode == *identity)
-    }
-
-    pub(crate) fn new_id(&mut self) -> GenerationId {
-        self.generations_made += 1;
-        GenerationId(u64::from(self.id.0) << 32 | u64::from(self.generations_made))
     }
 
     pub(crate) fn tell(&mut self, happening: Happening) {

@@ -56,7 +56,6 @@ impl Source {
             }
             if let Some(generation) = self.chain.remove(index) {
                 self.finish(&generation, now);
-                self.chain.shrink_to_fit();
             }
         }
     }
@@ -71,7 +70,6 @@ impl Source {
     }
 
     fn finish(&mut self, generation: &Generation, now: Instant) {
-        self.is_changed = true;
         let (copies, others): (Vec<Copy>, Vec<Copy>) =
             std::mem::take(&mut self.copies).into_iter().partition(|copy| copy.of == generation.id);
         self.copies = others;

@@ -8,7 +8,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use nix::errno::Errno;
@@ -328,6 +328,15 @@ impl Generation {
                 self.asked = Asked::default();
             }
             (false, Some(_)) => {}
+        }
+    }
+
+    /// It has the live name again, at this path.
+    pub fn come_back(&mut self, path: &Path, now: Instant) {
+        self.rename(true, now);
+        self.path = path.to_path_buf();
+        if self.phase == Phase::Finished {
+            self.phase = Phase::Reading;
         }
     }
 

@@ -39,7 +39,7 @@ impl Source {
                 }
             }
             At::Missing => {
-                let was_live = self.leave_live(now);
+                let was_live = self.chain.leave_live(now);
                 let since = *self.missing_since.get_or_insert(now);
                 if self.settings.may_be_missing {
                     self.settle_trouble();
@@ -68,9 +68,7 @@ impl Source {
     /// given to any other file.
     fn take_copied_up(&mut self, found: &Found, now: Instant) -> bool {
         let number = |identity: &Identity| (identity.dev, identity.ino);
-        let Some(live) = self.chain.back_mut().filter(|live| live.is_live() && live.file().is_some()) else {
-            return false;
-        };
+        let Some(live) = self.chain.live_mut().filter(|live| live.file().is_some()) else { return false };
         if number(&live.inode) != number(&found.identity) {
             return false;
         }
@@ -79,25 +77,16 @@ impl Source {
             live.fail(errno, now, &mut self.happenings);
             return true;
         }
-        live.inode = found.identity;
         self.last_live = Some(found.identity);
-        self.is_changed = true;
-        true
+        self.chain.alter_live().map(|live| live.inode = found.identity).is_some()
     }
 
     /// Another file has the live name.
     fn take_live(&mut self, found: &Found, may_start_at_end: bool, now: Instant) -> bool {
         if let Some(index) = self.chain.iter().position(|other| other.inode == found.identity) {
             // An older name was given back.
-            self.leave_live(now);
-            if let Some(mut generation) = self.chain.remove(index) {
-                generation.rename(true, now);
-                generation.path.clone_from(&self.path);
-                if generation.phase == Phase::Finished {
-                    generation.phase = Phase::Reading;
-                }
-                self.chain.push_back(generation);
-            }
+            self.chain.leave_live(now);
+            self.chain.give_back_live(index, &self.path, now);
             self.settle_trouble();
         } else {
             let file = match found.open() {
@@ -105,25 +94,24 @@ impl Source {
                 Opened::Refused(refusal) => return self.refuse(refusal, now),
                 Opened::Failed(errno) => {
                     // Whoever had the name before has it no longer, although nobody can be read in its place.
-                    let was_live = self.leave_live(now);
+                    let was_live = self.chain.leave_live(now);
                     self.fail(errno, now);
                     return was_live;
                 }
             };
-            self.leave_live(now);
+            self.chain.leave_live(now);
             let generation = self.live_generation(found, file, may_start_at_end, now);
             if self.last_live.is_none() {
                 let path = self.path.clone();
                 self.tell(Happening::Opened { path, identity: found.identity, offset: generation.read });
             }
-            self.chain.push_back(generation);
+            self.chain.push(generation);
             self.settle_trouble();
         }
         if let Some(old) = self.last_live.replace(found.identity).filter(|old| *old != found.identity) {
             self.tell(Happening::Rotated { old, new: found.identity });
         }
         self.was_there = true;
-        self.is_changed = true;
         true
     }
 
@@ -134,7 +122,7 @@ impl Source {
         may_start_at_end: bool,
         now: Instant,
     ) -> Generation {
-        let id = self.new_id();
+        let id = self.chain.new_id();
         let mut origin = Origin { identity: found.identity, epoch: 0 };
         let place = |file| Place::Open(file);
         let mut start = None;
@@ -172,18 +160,6 @@ impl Source {
         self.settings.ignore_older.is_some_and(|older| age > older)
     }
 
-    /// Nobody has the live name that had it; `true`: somebody had.
-    fn leave_live(&mut self, now: Instant) -> bool {
-        match self.chain.back_mut() {
-            Some(live) if live.is_live() => {
-                live.rename(false, now);
-                self.is_changed = true;
-                true
-            }
-            _ => false,
-        }
-    }
-
     pub(crate) fn refuse(&mut self, refusal: Refusal, now: Instant) -> bool {
         // A file that was renamed to a name under a glob goes on where it was: that is no fault.
         let is_moved = refusal == Refusal::Followed && self.settings.may_be_missing;
@@ -191,7 +167,7 @@ impl Source {
             self.tell(Happening::Refused { path: self.path.clone(), refusal });
         }
         self.trouble = Some(Trouble::after(self.trouble, Errno::EINVAL, now));
-        self.leave_live(now)
+        self.chain.leave_live(now)
     }
 
     fn fail(&mut self, errno: Errno, now: Instant) {
@@ -226,7 +202,7 @@ impl Source {
     /// A batch does not wait for what cannot be opened.
     pub(crate) fn give_up_next(&mut self) {
         let Some(index) = self.next_read() else { return };
-        let next = &mut self.chain[index];
+        let next = self.chain.at(index);
         if next.is_parked() {
             next.phase = Phase::Finished;
             let errno = next.trouble.take().map_or(Errno::ENOENT, |trouble| trouble.errno);
@@ -241,7 +217,7 @@ impl Source {
         // In a batch a file is opened when it is its turn: nobody takes it away before.
         let next = self.next_read();
         for index in 0..self.chain.len() {
-            let generation = &mut self.chain[index];
+            let generation = self.chain.at(index);
             if generation.trouble.is_some_and(|trouble| trouble.errno == Errno::ESTALE && trouble.next <= now) {
                 generation.park();
             }
@@ -286,14 +262,15 @@ impl Source {
                 Opened::Refused(_) => continue,
             };
             match resumed {
-                Ok(is_another) => self.is_changed |= is_another,
+                Ok(true) => drop(self.chain.alter(index)),
+                Ok(false) => {}
                 Err(errno) => self.cannot_wake(index, errno, now),
             }
         }
     }
 
     fn cannot_wake(&mut self, index: usize, errno: Errno, now: Instant) {
-        let generation = &mut self.chain[index];
+        let generation = self.chain.at(index);
         if is_out_of_descriptors(errno) {
             self.wants_descriptor = true;
         } else if self.settings.is_batch {

@@ -255,7 +255,7 @@ impl Source {
             self.put_live(offset, now);
         } else if !is_begun || self.has_settled(size, true, now) {
             self.before = None;
-            let Some(live) = self.chain.back_mut() else { return };
+            let Some(live) = self.chain.live_mut() else { return };
             live.is_placed = true;
             live.doubt = None;
         }
@@ -273,7 +273,7 @@ impl Source {
 
     /// Whether the live file was given time to become what it is to be. `by_size`: since it grew last.
     fn has_settled(&mut self, size: u64, by_size: bool, now: Instant) -> bool {
-        let Some(live) = self.chain.back_mut() else { return true };
+        let Some(live) = self.chain.live_mut() else { return true };
         let mut doubt = live.doubt.unwrap_or(Doubt::new(size, now));
         if doubt.size != size {
             (doubt.grown, doubt.size) = (now, size);
@@ -288,18 +288,18 @@ impl Source {
     fn put_live(&mut self, offset: u64, now: Instant) {
         self.before = None;
         let last = self.chain.len().checked_sub(2);
-        let Some(live) = self.chain.back_mut() else { return };
+        let Some(live) = self.chain.live_mut() else { return };
         live.is_placed = true;
         live.doubt = None;
         let memory = live.file().and_then(|file| Memory::of_file(file, offset).ok().flatten());
         let Some(memory) = memory.filter(|_| offset > 0) else { return };
+        let Some(live) = self.chain.alter_live() else { return };
         live.first = None;
         live.at_end = None;
         live.begin_at(offset, memory);
         live.grown = now;
-        self.is_changed = true;
         if let Some(last) = last {
-            self.chain[last].held.clear();
+            self.chain.at(last).held.clear();
         }
         // What was missed a moment ago is here.
         self.happenings.retain(|happening| !matches!(happening, Happening::GenerationMissing { .. }));

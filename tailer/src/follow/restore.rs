@@ -39,7 +39,6 @@ impl Source {
             if survey(&self.path, around) == before {
                 return;
             }
-            self.chain.clear();
             self.happenings.truncate(happened);
         }
         self.take_up_at_once(state, now, around);
@@ -53,21 +52,16 @@ impl Source {
         };
         self.was_there = !state.generations.is_empty();
         self.last_live = state.generations.last().filter(|_| state.is_live).map(|last| last.origin.identity);
+        let mut generations = Vec::new();
         for (index, saved) in state.generations.iter().enumerate() {
             let identity = saved.copy.unwrap_or(saved.origin.identity);
             let is_last_life = saved.copy.is_some()
                 || !state.generations[index + 1..].iter().any(|later| later.origin.identity == identity);
             let found = if is_last_life { Source::find(saved, identity, &files) } else { None };
-            let generation = self.take_up_one(saved, found, live, now);
-            self.chain.push_back(generation);
+            generations.push(self.take_up_one(saved, found, live, now));
         }
-        let first_ns = self.chain.front().map_or(0, |first| first.inode.born_ns);
-        // What has the live name comes last.
-        if let Some(index) = self.chain.iter().position(Generation::is_live)
-            && let Some(generation) = self.chain.remove(index)
-        {
-            self.chain.push_back(generation);
-        }
+        let first_ns = generations.first().map_or(0, |first| first.inode.born_ns);
+        self.chain.take_up(generations);
         if self.since_ns == 0 {
             let known = state.generations.first().map_or(0, |first| first.origin.identity.born_ns);
             self.since_ns = if known == 0 { first_ns } else { known };
@@ -82,7 +76,7 @@ impl Source {
         now: Instant,
     ) -> Generation {
         let memory = Memory::Guards { head: saved.head, tail: saved.guard };
-        let mut generation = Generation::new(self.new_id(), saved.origin, self.path.clone(), Place::Away, now)
+        let mut generation = Generation::new(self.chain.new_id(), saved.origin, self.path.clone(), Place::Away, now)
             .starting_at(saved.offset, memory);
         generation.last_line_hash = saved.last_line_hash;
         if let Some((path, found)) = found {

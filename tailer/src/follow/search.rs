@@ -38,7 +38,7 @@ impl Source {
             if matches!(&opened, Opened::File(file) if Packing::of_file(file).is_some()) {
                 return false;
             }
-            let generation = &mut self.chain[index];
+            let generation = self.chain.alter(index);
             generation.path = path;
             generation.phase = Phase::Reading;
             let resumed = match opened {
@@ -46,7 +46,6 @@ impl Source {
                 Opened::Failed(errno) => Err(errno),
                 Opened::Refused(_) => return false,
             };
-            self.is_changed = true;
             if let Err(errno) = resumed {
                 generation.fail(errno, now, &mut self.happenings);
             } else {
@@ -109,7 +108,7 @@ impl Source {
     ) -> bool {
         let Some(unlisted) = around.unlisted() else { return false };
         let hidden = self.chain.iter().filter(|generation| matches!(generation.phase, Phase::Hidden { .. })).count();
-        let generation = &mut self.chain[index];
+        let generation = self.chain.at(index);
         let has_rest = size.is_none_or(|size| size > generation.seen());
         if !has_rest || hidden >= HIDDEN_MAX {
             return false;

@@ -277,9 +277,9 @@ impl Source {
             return !is_another;
         };
         self.done.remove(index);
-        let id = self.new_id();
+        let id = self.chain.new_id();
         let generation = Generation::new(id, origin, path.to_path_buf(), Place::Open(file), now);
-        self.insert(generation.starting_at(offset, memory));
+        self.chain.insert_before_live(generation.starting_at(offset, memory));
         true
     }
 
@@ -411,11 +411,11 @@ impl Source {
             return self.list_again(now);
         };
         self.done.remove(index);
-        let id = self.new_id();
+        let id = self.chain.new_id();
         let origin = Origin { identity: candidate.identity, epoch: 0 };
         self.tell(Happening::CopyMatched { path: candidate.path.clone(), offset, bytes: None });
         let generation = Generation::new(id, origin, candidate.path, Place::Packed(stream), now);
-        self.insert(generation.starting_at(offset, memory));
+        self.chain.insert_before_live(generation.starting_at(offset, memory));
     }
 
     fn take_missed(&mut self, candidate: Candidate, ranks: &[PathBuf], now: Instant, around: &mut dyn Surroundings) {
@@ -429,7 +429,7 @@ impl Source {
                 }
             },
         };
-        let id = self.new_id();
+        let id = self.chain.new_id();
         let origin = Origin { identity: candidate.identity, epoch: 0 };
         self.tell(Happening::Missed { path: candidate.path.clone(), identity: candidate.identity });
         let rank = |path: &PathBuf| ranks.iter().position(|other| other == path);
@@ -441,13 +441,5 @@ impl Source {
         };
         let at = self.chain.iter().position(is_newer).unwrap_or(self.chain.len());
         self.chain.insert(at, Generation::new(id, origin, candidate.path, place, now));
-        self.is_changed = true;
-    }
-
-    /// Behind all that have lost the live name, before the one that has it.
-    fn insert(&mut self, generation: Generation) {
-        let at = self.chain.len() - usize::from(self.live().is_some());
-        self.chain.insert(at, generation);
-        self.is_changed = true;
     }
 }

@@ -50,7 +50,6 @@ impl Source {
                 is_sought |= self.end_one(index, truncation, now);
                 // From here on other places of other files matter.
                 self.walks = Walks::default();
-                self.is_changed = true;
             }
             index += 1;
         }
@@ -58,8 +57,8 @@ impl Source {
     }
 
     fn end_one(&mut self, index: usize, truncation: Truncation, now: Instant) -> bool {
-        let id = self.new_id();
-        let ended = &mut self.chain[index];
+        let id = self.chain.new_id();
+        let ended = self.chain.alter(index);
         let Place::Open(file) = std::mem::replace(&mut ended.place, Place::Away) else {
             ended.phase = Phase::Finished;
             return false;
@@ -152,7 +151,6 @@ impl Source {
         if choice.fit == Fit::Full {
             self.go_on_in(index, candidate, choice, now, around);
         } else {
-            self.is_changed = true;
             self.end_of_copy_was_passed(index, &candidate, size);
         }
     }
@@ -177,7 +175,7 @@ impl Source {
         if sought.longest > 0 || is_another_life || !is_copy {
             return false;
         }
-        let (Some(mut sought), Some(live)) = (self.chain.remove(index), self.chain.pop_back()) else { return false };
+        let (Some(live), Some(mut sought)) = (self.chain.remove_live(), self.chain.remove(index)) else { return false };
         if let Some(file) = live.file()
             && let Some((_, memory)) = same_memory(file, sought.read, &sought.memory)
         {
@@ -190,7 +188,7 @@ impl Source {
         sought.rotated = None;
         sought.phase = Phase::Reading;
         let (path, offset) = (sought.path.clone(), sought.read);
-        self.chain.push_back(sought);
+        self.chain.push(sought);
         self.tell(Happening::CopyMatched { path, offset, bytes: None });
         true
     }
@@ -199,10 +197,9 @@ impl Source {
     /// younger file may have it, and is read from its beginning.
     fn give_up(&mut self, index: usize, size: Option<u64>, candidates: &[Candidate], around: &mut dyn Surroundings) {
         let is_unread = self.tell_all_unread(index, candidates, around);
-        let generation = &mut self.chain[index];
+        let generation = self.chain.alter(index);
         generation.phase = Phase::Finished;
         generation.has_name = false;
-        self.is_changed = true;
         let (seen, identity, is_restored) = (generation.seen(), generation.origin.identity, generation.longest == 0);
         let is_unknown = seen == 0 && !generation.memory.says_something();
         let has_next = self.chain.iter().filter(|other| other.inode == identity).count() > 1;
@@ -220,7 +217,7 @@ impl Source {
     /// The copy was made before we had read as far as we did: nothing is to be fetched from it.
     fn end_of_copy_was_passed(&mut self, index: usize, candidate: &Candidate, size: Option<u64>) {
         self.set_done(candidate.as_done());
-        self.chain[index].phase = Phase::Finished;
+        self.chain.alter(index).phase = Phase::Finished;
         let seen = self.chain[index].seen();
         let path = candidate.path.clone();
         self.tell(Happening::CopyMatched { path, offset: seen, bytes: Some(0) });
@@ -236,7 +233,7 @@ impl Source {
         now: Instant,
         around: &mut dyn Surroundings,
     ) {
-        let generation = &mut self.chain[index];
+        let generation = self.chain.at(index);
         let Phase::Sought { size, .. } = generation.phase else { return };
         let seen = generation.seen();
         let mut had = candidate.size;
@@ -257,6 +254,7 @@ impl Source {
             generation.place = Place::Open(file);
             Some(candidate.size.saturating_sub(seen))
         };
+        let generation = self.chain.alter(index);
         generation.phase = Phase::Reading;
         generation.inode = candidate.identity;
         generation.path.clone_from(&candidate.path);
@@ -268,7 +266,6 @@ impl Source {
         // It was copied before it was truncated.
         generation.is_complete = size.is_some();
         generation.grown = now;
-        self.is_changed = true;
         self.tell(Happening::CopyMatched { path: candidate.path.clone(), offset: seen, bytes });
         if let Choice { files: files @ 2.., why, .. } = choice {
             self.tell(Happening::Ambiguous { path: candidate.path, files, why });

@@ -52,11 +52,11 @@ impl Source {
             return false;
         }
         let writers = self.settings.writers;
-        let Some(live) = self.chain.back_mut() else { return false };
+        let Some(live) = self.chain.live_mut() else { return false };
         let Some(file) = live.file() else { return false };
         if live.twin.is_some() && around.is_anothers(&live.inode) {
             // The one that it is a copy of goes on in it.
-            self.chain.pop_back();
+            self.chain.remove_live();
             self.refuse(Refusal::Followed, now);
             return true;
         }
@@ -83,9 +83,8 @@ impl Source {
         let origin = Origin { identity: live.inode, epoch: 0 };
         let (head, guard) = (Head::of(&sample.head), Some(Guard::of_end(&sample.before)));
         let file = DoneState { origin, offset: None, guard, head, size, ..DoneState::default() };
-        live.twin = Some(Twin { file, since: now, is_said });
-        self.is_changed = true;
-        true
+        let live = self.chain.alter_live();
+        live.map(|live| live.twin = Some(Twin { file, since: now, is_said })).is_some()
     }
 
     /// What it follows and followed, by which copies of it are told.
