@@ -56,6 +56,17 @@ pub struct Chunk {
     pub run: Run,
 }
 
+/// How far the chunks of a batch were taken.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Walk {
+    /// In which run.
+    run: usize,
+    /// Behind the last chunk.
+    start: usize,
+    /// The first mark behind where we are.
+    mark: usize,
+}
+
 impl Batch {
     /// What was found in a block.
     pub fn of_block(scanned: Scanned) -> Batch {
@@ -92,24 +103,28 @@ impl Batch {
     }
 
     /// The lines that are wanted, by the time of their arrival if that matters.
-    pub fn chunks(&self) -> Vec<Chunk> {
-        let mut chunks = Vec::with_capacity(self.runs.len());
-        // The first mark behind where we are.
-        let mut next = 0;
-        for run in &self.runs {
-            let mut start = run.range.start;
-            while start < run.range.end {
-                let offset = self.base + start as u64;
-                next += self.marks[next..].iter().take_while(|mark| mark.offset <= offset).count();
-                let time_ns = if self.marks.is_empty() { 0 } else { self.marks[next.saturating_sub(1)].time_ns };
-                let other = self.marks[next..].iter().find(|mark| mark.time_ns != time_ns);
-                let end = other.map_or(run.range.end, |mark| self.line_end_at(mark.offset, run.range.end));
-                let opens_group = run.opens_group && start == run.range.start;
-                chunks.push(Chunk { time_ns, run: Run { range: start..end, is_match: run.is_match, opens_group } });
-                start = end;
+    pub fn chunks(&self) -> impl Iterator<Item = Chunk> {
+        let mut walk = Walk::default();
+        std::iter::from_fn(move || self.next_chunk(&mut walk))
+    }
+
+    /// The next of them. `None`: there is none.
+    pub fn next_chunk(&self, walk: &mut Walk) -> Option<Chunk> {
+        let run = loop {
+            let run = self.runs.get(walk.run)?;
+            if walk.start < run.range.end {
+                break run;
             }
-        }
-        chunks
+            walk.run += 1;
+        };
+        let start = walk.start.max(run.range.start);
+        let offset = self.base + start as u64;
+        walk.mark += self.marks[walk.mark..].iter().take_while(|mark| mark.offset <= offset).count();
+        let time_ns = if self.marks.is_empty() { 0 } else { self.marks[walk.mark.saturating_sub(1)].time_ns };
+        let other = self.marks[walk.mark..].iter().find(|mark| mark.time_ns != time_ns);
+        walk.start = other.map_or(run.range.end, |mark| self.line_end_at(mark.offset, run.range.end));
+        let opens_group = run.opens_group && start == run.range.start;
+        Some(Chunk { time_ns, run: Run { range: start..walk.start, is_match: run.is_match, opens_group } })
     }
 
     /// Lines before this place are wanted no more.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use standpipe_common::error::Result;
 
 use super::backward::Backward;
-use super::batch::{Batch, Chunk};
+use super::batch::{Batch, Chunk, Walk};
 use super::context::Context;
 use super::forward::{Counts, Forward};
 use super::log::{Log, Position};
@@ -34,7 +34,12 @@ pub struct Source {
     matches_from: Option<Position>,
     batches: VecDeque<Batch>,
     batch: Option<Batch>,
-    chunks: VecDeque<Chunk>,
+    /// Of the batch, what comes next,
+    next: Option<Chunk>,
+    /// how far it was taken forwards,
+    walk: Walk,
+    /// or what is left of it backwards.
+    left: Vec<Chunk>,
 }
 
 impl Source {
@@ -49,7 +54,16 @@ impl Source {
     }
 
     fn new(way: Way, context: Option<Context>, matches_from: Option<Position>) -> Source {
-        Source { way, context, matches_from, batches: VecDeque::new(), batch: None, chunks: VecDeque::new() }
+        Source {
+            way,
+            context,
+            matches_from,
+            batches: VecDeque::new(),
+            batch: None,
+            next: None,
+            walk: Walk::default(),
+            left: Vec::new(),
+        }
     }
 
     /// The lines that are next.
@@ -82,7 +96,15 @@ impl Source {
 
     /// When the lines arrived that are next. `None`: that was all.
     fn look(&mut self, log: &mut Log, pool: &mut Pool) -> Result<Option<i64>> {
-        while self.chunks.is_empty() {
+        while self.next.is_none() {
+            self.next = match (&self.way, &self.batch) {
+                (Way::Forward(_), Some(batch)) => batch.next_chunk(&mut self.walk),
+                (Way::Backward(_), _) => self.left.pop(),
+                _ => None,
+            };
+            if self.next.is_some() {
+                break;
+            }
             if let Some(old) = self.batch.take() {
                 pool.give_back(old.raw);
             }
@@ -103,13 +125,13 @@ impl Source {
                 }
                 batch
             };
-            self.chunks = match self.way {
-                Way::Forward(_) => batch.chunks().into(),
-                Way::Backward(_) => batch.chunks().into_iter().rev().collect(),
-            };
+            self.walk = Walk::default();
+            if let Way::Backward(_) = self.way {
+                self.left = batch.chunks().collect();
+            }
             self.batch = Some(batch);
         }
-        Ok(self.chunks.front().map(|chunk| chunk.time_ns))
+        Ok(self.next.as_ref().map(|chunk| chunk.time_ns))
     }
 }
 
@@ -141,11 +163,21 @@ impl Order {
         }
     }
 
-    /// Whether it comes before all that wait.
-    fn is_first(&self, time_ns: i64, number: usize) -> bool {
+    /// Which of them comes first, if this one does not, which then takes its place.
+    fn swap(&mut self, time_ns: i64, number: usize) -> usize {
         match self {
-            Order::Forward(heap) => heap.peek().is_none_or(|Reverse(first)| (time_ns, number) < *first),
-            Order::Backward(heap) => heap.peek().is_none_or(|first| (time_ns, number) > *first),
+            Order::Forward(heap) => {
+                let Some(mut first) = heap.peek_mut().filter(|first| first.0 < (time_ns, number)) else {
+                    return number;
+                };
+                std::mem::replace(&mut *first, Reverse((time_ns, number))).0.1
+            }
+            Order::Backward(heap) => {
+                let Some(mut first) = heap.peek_mut().filter(|first| **first > (time_ns, number)) else {
+                    return number;
+                };
+                std::mem::replace(&mut *first, (time_ns, number)).1
+            }
         }
     }
 }
@@ -181,10 +213,8 @@ impl Merge {
             }
             Some(number) => {
                 if let Some(time_ns) = self.look(number, logs, pool, sentences)? {
-                    if self.order.is_first(time_ns, number) {
-                        return Ok(Some(self.give(number)));
-                    }
-                    self.order.push(time_ns, number);
+                    let next = self.order.swap(time_ns, number);
+                    return Ok(Some(self.give(next)));
                 }
             }
         }
@@ -194,12 +224,12 @@ impl Merge {
 
     fn give(&mut self, number: usize) -> (usize, Chunk) {
         self.last = Some(number);
-        (number, self.sources[number].chunks.pop_front().expect("it has just been looked at"))
+        (number, self.sources[number].next.take().expect("it has just been looked at"))
     }
 
     fn look(&mut self, number: usize, logs: &mut [Log], pool: &mut Pool, said: &mut Sentences) -> Result<Option<i64>> {
         let source = &mut self.sources[number];
-        if let Some(chunk) = source.chunks.front() {
+        if let Some(chunk) = &source.next {
             return Ok(Some(chunk.time_ns));
         }
         let time_ns = source.look(&mut logs[number], pool);
