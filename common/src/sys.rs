@@ -177,6 +177,50 @@ pub fn lower_thread_priority() {
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) };
 }
 
+/// Makes the allocator give blocks of half a megabyte and more back when they are freed, and keep a megabyte of smaller
+/// ones. Else it keeps as much as was once used, in each thread. nix has no `mallopt`.
+pub fn keep_no_large_blocks() {
+    // SAFETY: plain numbers.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 512 << 10);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 20);
+    }
+}
+
+/// Lets go of memory that is only kept for being used again: what was freed, and the pages of this program and its
+/// libraries that nobody can write to, of which most are used at the start only. Their files have them, and what is used
+/// again comes back from the page cache. nix has neither `malloc_trim` nor `dl_iterate_phdr`.
+pub fn release_memory() {
+    unsafe extern "C" fn release(
+        object: *mut libc::dl_phdr_info,
+        _: libc::size_t,
+        _: *mut libc::c_void,
+    ) -> libc::c_int {
+        // SAFETY: the C library gives a valid object, whose headers live as long as it is loaded. A segment that was
+        // mapped without the right to write has nothing that its file has not.
+        unsafe {
+            let headers = slice::from_raw_parts((*object).dlpi_phdr, usize::from((*object).dlpi_phnum));
+            for header in headers {
+                if header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0 {
+                    let start = ((*object).dlpi_addr + header.p_vaddr) as usize;
+                    let page = start / PAGE_BYTES * PAGE_BYTES;
+                    let len = start + header.p_memsz as usize - page;
+                    libc::madvise(page as *mut libc::c_void, len, libc::MADV_DONTNEED);
+                }
+            }
+        }
+        0
+    }
+    // SAFETY: the allocator gives back what it does not use. `release` keeps nothing of what it is given, and the C
+    // library holds its lock meanwhile.
+    unsafe {
+        #[cfg(target_env = "gnu")]
+        libc::malloc_trim(0);
+        libc::dl_iterate_phdr(Some(release), std::ptr::null_mut());
+    }
+}
+
 /// Makes SIGBUS, which a store into a mapping raises when its disk fails, an exit with `code` after one sentence. The
 /// sentence goes to `own`, a description of standard error that never waits; without one to standard error where that
 /// has room: it may be a pipe that nobody reads any more now.

@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
-use standpipe_common::archive::Writer;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::fifo::Identity;
 use standpipe_common::{clock, sys};
@@ -17,10 +17,11 @@ use crate::archiving::{self, Backlog, How, Tools};
 use crate::disk::Dir;
 use crate::expire::Expirer;
 use crate::leap::{CLOCK_FILE, ClockWatch};
-use crate::pairs::Pairs;
 use crate::queue::{ArchiveQueue, Outcome, Task};
-use crate::spare::Spare;
 use crate::upkeep::Order;
+
+/// After so long without work it holds nothing for the next.
+const REST_SPAN: Duration = Duration::from_millis(500);
 
 /// Starts the thread that works the queue off, in the log root `root`, and the one that makes segments durable.
 pub fn start(queue: &ArchiveQueue, root: Dir) -> Result<()> {
@@ -30,18 +31,11 @@ pub fn start(queue: &ArchiveQueue, root: Dir) -> Result<()> {
     let queue = queue.clone();
     let path = root.path().to_path_buf();
     // Before a lane can fill the disk.
-    let mut spare = Spare::default();
-    spare.put_by(&root);
+    queue.spare().put_by(&root);
     let work = move || {
         sys::lower_thread_priority();
-        match Writer::new() {
-            Ok(writer) => {
-                let tools = Tools { writer, pairs: Pairs::default(), room: None };
-                let expirer = Expirer::new(queue.clone());
-                Archiver { expirer, queue, root, tools, spare, looked: BTreeSet::new() }.work();
-            }
-            Err(error) => log::error!("{}", Error::new("archive in", root.path(), error)),
-        }
+        let expirer = Expirer::new(queue.clone());
+        Archiver { expirer, queue, root, tools: Tools::default(), looked: BTreeSet::new() }.work();
     };
     thread::Builder::new().name("archiver".to_owned()).spawn(work).map(drop).cannot("start the archiver of", path)
 }
@@ -60,7 +54,6 @@ struct Archiver {
     root: Dir,
     tools: Tools,
     expirer: Expirer,
-    spare: Spare,
     /// Logs whose plain parts of an earlier boot were looked through.
     looked: BTreeSet<Identity>,
 }
@@ -68,7 +61,7 @@ struct Archiver {
 impl Archiver {
     fn work(&mut self) {
         loop {
-            let task = self.queue.next();
+            let task = self.queue.next_within(REST_SPAN).unwrap_or_else(|| self.rest());
             look_at_clock(&self.queue, &self.root);
             match task {
                 Task::Tend { lane, order, archive } => {
@@ -91,6 +84,13 @@ impl Archiver {
         }
     }
 
+    /// Lets go of what the next archive is made with, and waits for it.
+    fn rest(&mut self) -> Task {
+        self.tools.put_down();
+        sys::release_memory();
+        self.queue.next()
+    }
+
     fn tend(&mut self, lane: &OsStr, order: &Order, archive: bool) -> Outcome {
         let done = match self.root.existing_sub(lane) {
             // Somebody removed the whole log: nothing is left to do.
@@ -108,7 +108,7 @@ impl Archiver {
     /// Archives the oldest sealed segment of a log, and lets go what the limits ask for. What waits still.
     fn tend_log(&mut self, lane: &OsStr, dir: &Dir, order: &Order, archive: bool) -> Result<Backlog> {
         let mut done = self.archive(dir, order, archive);
-        let room = if is_no_room(&done) { self.spare.take_for(dir, order.upkeep.mode) } else { None };
+        let room = if is_no_room(&done) { self.queue.spare().take_for(dir, order.upkeep.mode) } else { None };
         // Before any lane may try again as much is put by again.
         let claim = room.as_ref().map(|_| self.queue.claim_room());
         if room.is_some() {
@@ -116,7 +116,7 @@ impl Archiver {
             done = self.archive(dir, order, archive);
             self.tools.room = None;
         }
-        self.spare.put_by(&self.root);
+        self.queue.spare().put_by(&self.root);
         drop(claim);
         // Those that readers before us left to do, too.
         self.queue.hooks().put(&self.root, lane, order);

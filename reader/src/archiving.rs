@@ -47,13 +47,26 @@ pub struct How {
 }
 
 /// What every archive is made with.
+#[derive(Default)]
 pub struct Tools {
-    /// Compresses.
-    pub writer: Writer,
+    /// Compresses; made for the first archive, and megabytes large after it.
+    writer: Option<Writer>,
     /// Knows the parts that have both files.
     pub pairs: Pairs,
     /// A file without a name that has room for the next archive.
     pub room: Option<File>,
+}
+
+impl Tools {
+    /// Lets go of what the next archive can make again.
+    pub fn put_down(&mut self) {
+        self.writer = None;
+    }
+
+    fn writer(&mut self) -> io::Result<&mut Writer> {
+        let writer = self.writer.take().map_or_else(Writer::new, Ok)?;
+        Ok(self.writer.insert(writer))
+    }
 }
 
 /// One turn: archives the oldest segment before `active` that waits. What waited, that one included, and still does.
@@ -182,7 +195,8 @@ fn archive_part(
     let mut out = Out { file: &file, at: 0 };
     let mut source = Source { file: &segment, nuls: how.tells_nuls.then(Runs::default) };
     let spec = Spec { level, begins_inside, marks, guess };
-    let summary = tools.writer.write(&mut source, &mut out, spec).cannot("archive", &path)?;
+    let written = tools.writer().and_then(|writer| writer.write(&mut source, &mut out, spec));
+    let summary = written.cannot("archive", &path)?;
     let archive_bytes = out.at;
     let now = segment.metadata().cannot("inspect", &path)?;
     let is_same = |now: &Metadata| now.len() == metadata.len() && now.modified().ok() == metadata.modified().ok();

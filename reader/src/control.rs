@@ -111,6 +111,13 @@ impl Control {
         Control { listener, calls: Vec::new(), is_called: false, looked: None }
     }
 
+    /// Removes the socket, at the end of the work.
+    pub fn clear_away(&self, dir: &Dir) {
+        if self.listener.is_some() {
+            dir.remove(CONTROL).unwrap_or_else(|error| log::warn!("{error}"));
+        }
+    }
+
     /// The poll set said that somebody calls.
     pub fn on_event(&mut self) {
         self.is_called = true;

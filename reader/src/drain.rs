@@ -73,7 +73,7 @@ impl Drain {
     /// A thread without lanes. Tokens of the poll set from 0 on are lanes. Log directories may use `descriptors`.
     pub fn new(root: Root, registry: Registry, mut mailboxes: Mailboxes, descriptors: usize) -> Result<Drain> {
         let mailbox = mailboxes.take_ready();
-        let glance = Glance::new().cannot("create", "a pipe to inspect others")?;
+        let glance = Glance::with_capacity(mailboxes.data_bytes()).cannot("create", "a pipe to inspect others")?;
         let (agenda, board) = (Agenda::new(Instant::now()), Board::make(root.dir()));
         let awake_max = awake_max(descriptors);
         let (slots, awake) = (Slots::default(), VecDeque::new());
@@ -218,6 +218,15 @@ impl Drain {
                 log::info!("{}: {left} bytes left in the pipe", title::of(slot.lane.name()));
             }
         }
+    }
+
+    /// Removes what stands in the log root for the time of the work only, at the end of it. A mailbox with a chunk stays.
+    pub fn clear_away(&mut self) {
+        if let Some(mailbox) = self.mailbox.take() {
+            self.mailboxes.give_back(mailbox);
+        }
+        self.mailboxes.clear_away();
+        self.board.clear_away();
     }
 
     fn ask_rotation_at(&mut self, index: usize, now_ns: i64) {

@@ -7,8 +7,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, tee};
 
-use crate::mailbox::DATA_BYTES;
-
 /// The pipe of our own, and the buffer for what was seen.
 #[derive(Debug)]
 pub struct Glance {
@@ -18,9 +16,12 @@ pub struct Glance {
 }
 
 impl Glance {
-    /// Makes the pipe, as large as a chunk may be if this user may have that; else a look sees less.
-    pub fn new() -> io::Result<Glance> {
-        Glance::with_capacity(DATA_BYTES)
+    /// Makes the pipe, with room for `bytes` if this user may have that; else a look sees less.
+    pub fn with_capacity(bytes: usize) -> io::Result<Glance> {
+        let (from, into) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+        // A refusal leaves the default, which works as well.
+        fcntl(&into, FcntlArg::F_SETPIPE_SZ(bytes as i32)).ok();
+        Ok(Glance { from: from.into(), into, seen: Vec::new() })
     }
 
     /// One that sees only the first buffer of a pipe: what one write left in one page.
@@ -39,12 +40,5 @@ impl Glance {
             Err(Errno::EAGAIN) => Ok(&[]),
             Err(errno) => Err(errno.into()),
         }
-    }
-
-    fn with_capacity(bytes: usize) -> io::Result<Glance> {
-        let (from, into) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
-        // A refusal leaves the default, which works as well.
-        fcntl(&into, FcntlArg::F_SETPIPE_SZ(bytes as i32)).ok();
-        Ok(Glance { from: from.into(), into, seen: Vec::new() })
     }
 }

@@ -21,7 +21,7 @@ use crate::disk::Dir;
 use crate::glance::Glance;
 use crate::listing::Listing;
 use crate::log_dir::LogDir;
-use crate::mailbox::{DATA_BYTES, Mailbox};
+use crate::mailbox::Mailbox;
 use crate::pipes::{Pipes, Source};
 use crate::queue::ArchiveQueue;
 use crate::record::Record;
@@ -240,12 +240,15 @@ impl Lane {
         let now_ns = tools.now_ns;
         self.text.clear();
         self.settings.stamper.render(now_ns, &mut self.text);
-        let want = self.make_room(source, queued.min(DATA_BYTES), tools).map_err(Halt::Before)?;
+        let want = self.make_room(source, queued.min(tools.mailbox.data_bytes()), tools).map_err(Halt::Before)?;
         if want == 0 {
             return Ok(Turn::default());
         }
         let fifo = self.pipes.at(source);
         let Some(log) = &mut self.log else { return Err(Halt::Resting) };
+        if log.segment().is_busy() {
+            self.queue.spare().need(log.dir());
+        }
         let rotate_size = self.settings.triggers.size.at();
         log.reserve(want as u64, rotate_size).map_err(Halt::Before)?;
         let segment = log.segment();

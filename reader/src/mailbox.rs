@@ -35,10 +35,7 @@ use crate::disk::{self, Dir, FileMode};
 use crate::record::Record;
 
 /// Most bytes of one chunk: what a pipe holds that an unprivileged user may have.
-pub const DATA_BYTES: usize = 1 << 20;
-
-/// Bytes of a mailbox file: a page of header, the page of fill, the data area.
-pub const FILE_BYTES: usize = DATA_START + DATA_BYTES;
+pub const DATA_BYTES_MAX: usize = 1 << 20;
 
 /// Names of mailboxes in a log root: this and a number.
 pub const NAME_PREFIX: &str = ".mailbox-";
@@ -118,21 +115,24 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// Makes a new one, EMPTY, with all its room allocated: the file `file` of `dir`, called `name` in the log root.
+    /// Makes a new one, EMPTY, with room for chunks of `data_bytes`, all of it allocated: the file `file` of `dir`,
+    /// called `name` in the log root.
     ///
     /// # Errors
     /// No room; or a file system without shared mappings, which the sentence says.
-    pub fn create(dir: &Dir, file: &str, name: &str, home: &Home) -> Result<Mailbox> {
+    pub fn create(dir: &Dir, file: &str, name: &str, home: &Home, data_bytes: usize) -> Result<Mailbox> {
+        assert!(is_size(data_bytes), "a data area of {data_bytes} bytes");
         let path = dir.path_of(file);
+        let file_bytes = DATA_START + data_bytes;
         let fresh = dir.create(file, FileMode { mode: 0o600, group: None })?;
         let made = (|file: &File| {
             if dir.file_system().is_ok_and(|magic| magic == BTRFS) {
                 // A help only: without it the mailbox works until the disk is full.
                 sys::set_no_copy_on_write(file).ok();
             }
-            disk::allocate(file, FILE_BYTES as u64).map_err(|error| no_room(dir, &path, error))?;
-            let mut mailbox = Mailbox { name: name.to_owned(), map: map(dir, &path, file)? };
-            mailbox.map.populate(0..FILE_BYTES).map_err(|error| no_room(dir, &path, error))?;
+            disk::allocate(file, file_bytes as u64).map_err(|error| no_room(dir, &path, file_bytes, error))?;
+            let mut mailbox = Mailbox { name: name.to_owned(), map: map(dir, &path, file, file_bytes)? };
+            mailbox.make_writable().map_err(|error| no_room(dir, &path, file_bytes, error))?;
             mailbox.write_header(home).cannot("create mailbox", &path)?;
             Ok(mailbox)
         })(&fresh);
@@ -151,10 +151,11 @@ impl Mailbox {
     ) -> Result<std::result::Result<Mailbox, Unfit>> {
         let path = dir.path_of(&file);
         let file = dir.open_write(file)?;
-        if let Some(unfit) = judge(&file, home).cannot("read mailbox", &path)? {
-            return Ok(Err(unfit));
-        }
-        let mailbox = Mailbox { name: name.to_owned(), map: map(dir, &path, &file)? };
+        let file_bytes = match judge(&file, home).cannot("read mailbox", &path)? {
+            Ok(file_bytes) => file_bytes,
+            Err(unfit) => return Ok(Err(unfit)),
+        };
+        let mailbox = Mailbox { name: name.to_owned(), map: map(dir, &path, &file, file_bytes)? };
         Ok(if mailbox.phase().is_some() { Ok(mailbox) } else { Err(Unfit::Damaged) })
     }
 
@@ -163,14 +164,19 @@ impl Mailbox {
         &self.name
     }
 
+    /// Most bytes of a chunk of its.
+    pub fn data_bytes(&self) -> usize {
+        self.map.bytes().len() - DATA_START
+    }
+
     /// How far its chunk has come. `None`: the word is none of ours.
     pub fn phase(&self) -> Option<Phase> {
-        decode_word(self.map.load_word(WORD_AT))
+        decode_word(self.map.load_word(WORD_AT), self.data_bytes())
     }
 
     /// The record that goes with ARMED and FULL. `None`: a field is impossible.
     pub fn record(&self) -> Option<Record> {
-        Record::decode(&self.map.bytes()[RECORD_AT..FILL_AT]).filter(|record| record.want <= DATA_BYTES)
+        Record::decode(&self.map.bytes()[RECORD_AT..FILL_AT]).filter(|record| record.want <= self.data_bytes())
     }
 
     /// The first `n` bytes of the data area.
@@ -243,12 +249,12 @@ impl Mailbox {
     /// Makes all its pages writable, as far as a file system can promise that: a store into one that finds no room, as
     /// after a snapshot, is SIGBUS.
     pub fn make_writable(&self) -> io::Result<()> {
-        self.map.populate(0..FILE_BYTES)
+        self.map.populate(0..DATA_START + self.data_bytes())
     }
 
     /// Fills all of it again, whatever was there.
     pub fn clear_all(&mut self) {
-        self.clear(DATA_BYTES);
+        self.clear(self.data_bytes());
     }
 
     fn store(&mut self, phase: Phase) {
@@ -257,11 +263,11 @@ impl Mailbox {
     }
 
     fn write_header(&mut self, home: &Home) -> io::Result<()> {
-        let fill = random_fill()?;
+        let (fill, data_bytes) = (random_fill()?, self.data_bytes() as u32);
         let header = self.map.bytes_mut();
         header[FILL_AT..DATA_START].copy_from_slice(&fill);
         header[VERSION_AT..VERSION_AT + 4].copy_from_slice(&VERSION.to_le_bytes());
-        header[DATA_BYTES_AT..DATA_BYTES_AT + 4].copy_from_slice(&(DATA_BYTES as u32).to_le_bytes());
+        header[DATA_BYTES_AT..DATA_BYTES_AT + 4].copy_from_slice(&data_bytes.to_le_bytes());
         header[BOOT_AT..BOOT_AT + BOOT_ID_BYTES].copy_from_slice(&boot_bytes(&home.boot));
         header[ROOT_AT..ROOT_AT + 8].copy_from_slice(&home.root.dev.to_le_bytes());
         header[ROOT_AT + 8..ROOT_AT + 16].copy_from_slice(&home.root.ino.to_le_bytes());
@@ -280,37 +286,43 @@ impl Mailbox {
     }
 }
 
-/// What speaks against the header of a mailbox, in this home.
-fn judge(file: &File, home: &Home) -> io::Result<Option<Unfit>> {
+/// Whether a data area may have so many bytes.
+fn is_size(data_bytes: usize) -> bool {
+    (PAGE_BYTES..=DATA_BYTES_MAX).contains(&data_bytes) && data_bytes.is_multiple_of(PAGE_BYTES)
+}
+
+/// The size of a mailbox file by its header, or what speaks against that, in this home.
+fn judge(file: &File, home: &Home) -> io::Result<std::result::Result<usize, Unfit>> {
     let mut header = [0; PAGE_BYTES];
     let len = file.metadata()?.len();
     if len < PAGE_BYTES as u64 {
-        return Ok(Some(if len == 0 { Unfit::Unfinished } else { Unfit::Damaged }));
+        return Ok(Err(if len == 0 { Unfit::Unfinished } else { Unfit::Damaged }));
     }
     file.read_exact_at(&mut header, 0)?;
     let u32_at = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().unwrap_or_default());
     let u64_at = |at: usize| u64::from_le_bytes(header[at..at + 8].try_into().unwrap_or_default());
     let version = u32_at(VERSION_AT);
-    let right_size = len == FILE_BYTES as u64 && u32_at(DATA_BYTES_AT) == DATA_BYTES as u32;
+    let data_bytes = u32_at(DATA_BYTES_AT) as usize;
+    let right_size = is_size(data_bytes) && len == (DATA_START + data_bytes) as u64;
     let root = Identity { dev: u64_at(ROOT_AT), ino: u64_at(ROOT_AT + 8) };
     // The magic is written last of all, and the first record after it.
     let is_unfinished = header[MAGIC_AT..MAGIC_AT + 8] == [0; 8]
         && [0, VERSION].contains(&version)
         && header[RECORD_AT..].iter().all(|byte| *byte == 0);
     Ok(if is_unfinished {
-        Some(Unfit::Unfinished)
+        Err(Unfit::Unfinished)
     } else if &header[MAGIC_AT..MAGIC_AT + 8] != MAGIC {
-        Some(Unfit::Damaged)
+        Err(Unfit::Damaged)
     } else if version != VERSION {
-        Some(Unfit::Version(version))
+        Err(Unfit::Version(version))
     } else if !right_size {
-        Some(Unfit::Damaged)
+        Err(Unfit::Damaged)
     } else if root != home.root {
-        Some(Unfit::OtherRoot)
+        Err(Unfit::OtherRoot)
     } else if header[BOOT_AT..BOOT_AT + BOOT_ID_BYTES] != boot_bytes(&home.boot) {
-        Some(Unfit::OtherBoot)
+        Err(Unfit::OtherBoot)
     } else {
-        None
+        Ok(DATA_START + data_bytes)
     })
 }
 
@@ -323,10 +335,11 @@ pub fn peek(file: &File) -> io::Result<Option<(Record, usize)>> {
         return Ok(None);
     }
     let word = u64::from_le_bytes(header[WORD_AT..WORD_AT + 8].try_into().unwrap_or_default());
-    let Some(record) = Record::decode(&header[RECORD_AT..FILL_AT]).filter(|record| record.want <= DATA_BYTES) else {
+    let Some(record) = Record::decode(&header[RECORD_AT..FILL_AT]).filter(|record| record.want <= DATA_BYTES_MAX)
+    else {
         return Ok(None);
     };
-    let n = match decode_word(word) {
+    let n = match decode_word(word, DATA_BYTES_MAX) {
         Some(Phase::Full(n)) => n,
         Some(Phase::Armed) => {
             let mut data = vec![0; record.want];
@@ -348,12 +361,13 @@ fn encode_word(phase: Phase) -> u64 {
     }
 }
 
-fn decode_word(word: u64) -> Option<Phase> {
+/// `None`: it is none of ours, or speaks of more than `data_bytes`.
+fn decode_word(word: u64, data_bytes: usize) -> Option<Phase> {
     let n = (word >> 8) as usize;
     match (word & 0xFF, n) {
         (1, 0) => Some(Phase::Empty),
         (2, 0) => Some(Phase::Armed),
-        (3, n) if n <= DATA_BYTES => Some(Phase::Full(n)),
+        (3, n) if n <= data_bytes => Some(Phase::Full(n)),
         (4, 0) => Some(Phase::Done),
         _ => None,
     }
@@ -375,23 +389,23 @@ fn random_fill() -> io::Result<Vec<u8>> {
     Ok(fill)
 }
 
-fn no_room(dir: &Dir, path: &Path, error: io::Error) -> Error {
+fn no_room(dir: &Dir, path: &Path, file_bytes: usize, error: io::Error) -> Error {
     let free = dir.free_bytes();
     let is_no_room = match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENOSPC | Errno::EDQUOT) => true,
         // A page that cannot be had, or a disk that cannot be read.
-        Some(Errno::EFAULT) => free.as_ref().is_ok_and(|free| *free < FILE_BYTES as u64),
+        Some(Errno::EFAULT) => free.as_ref().is_ok_and(|free| *free < file_bytes as u64),
         _ => false,
     };
     if !is_no_room {
         return Error::new("create mailbox", path, error);
     }
     let free = free.map_or_else(|_| "?".to_owned(), |free| free.to_string());
-    Error::no_room("create mailbox", path, format!("a mailbox needs {FILE_BYTES} bytes, but only {free} are free"))
+    Error::no_room("create mailbox", path, format!("a mailbox needs {file_bytes} bytes, but only {free} are free"))
 }
 
-fn map(dir: &Dir, path: &Path, file: &File) -> Result<Mapping> {
-    seam::pass("map").and_then(|()| Mapping::shared(file, FILE_BYTES)).map_err(|error| {
+fn map(dir: &Dir, path: &Path, file: &File, file_bytes: usize) -> Result<Mapping> {
+    seam::pass("map").and_then(|()| Mapping::shared(file, file_bytes)).map_err(|error| {
         match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::ENODEV | Errno::EINVAL | Errno::EACCES) => {
                 let magic = dir.file_system().unwrap_or(0);

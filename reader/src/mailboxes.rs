@@ -1,9 +1,9 @@
-//! The mailbox files of a log root: found, made, kept in reserve, set aside.
+//! The mailbox files of a log root: found, made, kept in reserve, set aside, cleared away at the end.
 //!
 //! At start every one that is there is ours, for we have the lock. What is EMPTY or DONE serves again; what holds a
-//! chunk waits for its recovery; what cannot be believed is set aside with one line. One EMPTY mailbox is kept in
-//! reserve, for a lane whose disk fails keeps its own, and a full disk gives none. Where something of ours is there that
-//! may be recovered or removed, none is needed to begin with: lanes wait until there is room for one.
+//! chunk waits for its recovery; what cannot be believed is set aside with one line. Where there are many lanes one EMPTY
+//! mailbox is kept in reserve, for a lane whose disk fails keeps its own, and a full disk gives none. Where something of
+//! ours is there that may be recovered or removed, none is needed to begin with: lanes wait until there is room for one.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -15,7 +15,7 @@ use standpipe_common::shown::Shown as _;
 
 use crate::disk::Dir;
 use crate::listing::STATE_FILE;
-use crate::mailbox::{Home, Mailbox, Phase, Unfit, peek};
+use crate::mailbox::{DATA_BYTES_MAX, Home, Mailbox, Phase, Unfit, peek};
 use crate::record::Record;
 use crate::shelf::{Shelf, open_read};
 use crate::title;
@@ -23,22 +23,38 @@ use crate::title;
 /// Start of the names of mailboxes that were set aside.
 pub const SALVAGED_PREFIX: &str = ".salvaged-";
 
+/// How many mailboxes there are beside those that lanes keep, and how large new ones are.
+#[derive(Clone, Copy, Debug)]
+pub struct Stock {
+    count: usize,
+    data_bytes: usize,
+}
+
+impl Stock {
+    /// For the lanes of a pipes directory: one to work with, and one in reserve.
+    pub const MANY_LANES: Stock = Stock { count: 2, data_bytes: DATA_BYTES_MAX };
+    /// For one lane, which needs none while it keeps its own. It stands beside each service, so it is as small as it can
+    /// be without draining more slowly.
+    pub const ONE_LANE: Stock = Stock { count: 1, data_bytes: 128 << 10 };
+}
+
 /// Mailboxes that lie ready.
 #[derive(Debug)]
 pub struct Mailboxes {
     shelf: Shelf,
     home: Home,
+    stock: Stock,
     ready: Vec<Mailbox>,
 }
 
 impl Mailboxes {
-    /// Takes up those of `shelf`, and makes sure that there are two to begin with, where new ones come. The second
-    /// value holds chunks that wait for recovery.
+    /// Takes up those of `shelf`, and makes sure that all of the `stock` is there to begin with, where new ones come. The
+    /// second value holds chunks that wait for recovery.
     ///
     /// # Errors
     /// The disk's; no room for mailboxes in a log root that is new, where nothing could ever make some.
-    pub fn take_up(shelf: Shelf, home: Home) -> Result<(Mailboxes, Vec<Mailbox>)> {
-        let mut mailboxes = Mailboxes { shelf, home, ready: Vec::new() };
+    pub fn take_up(shelf: Shelf, home: Home, stock: Stock) -> Result<(Mailboxes, Vec<Mailbox>)> {
+        let mut mailboxes = Mailboxes { shelf, home, stock, ready: Vec::new() };
         let mut holding = Vec::new();
         let names = mailboxes.shelf.names()?;
         let is_new = names.is_empty() && !has_logs(mailboxes.shelf.root());
@@ -58,13 +74,15 @@ impl Mailboxes {
                 Err(unfit) => told(mailboxes.retire(&name, unfit)),
             }
         }
-        mailboxes.fill_up(is_new)?;
+        // The one of a lone lane serves it again.
+        let kept = if mailboxes.stock.count == 1 { holding.len() } else { 0 };
+        mailboxes.fill_up(kept, is_new)?;
         Ok((mailboxes, holding))
     }
 
-    fn fill_up(&mut self, is_new: bool) -> Result<()> {
-        while self.ready.len() < 2 {
-            match self.shelf.make(&self.home) {
+    fn fill_up(&mut self, kept: usize, is_new: bool) -> Result<()> {
+        while kept + self.ready.len() < self.stock.count {
+            match self.make() {
                 Ok(fresh) => self.ready.push(fresh),
                 Err(error) if error.is_no_room() && !is_new => {
                     log::warn!("{error}; reading starts once there is room for it");
@@ -76,6 +94,11 @@ impl Mailboxes {
         Ok(())
     }
 
+    /// Most bytes of a chunk.
+    pub fn data_bytes(&self) -> usize {
+        self.stock.data_bytes
+    }
+
     /// An EMPTY mailbox, if one lies ready.
     pub fn take_ready(&mut self) -> Option<Mailbox> {
         self.ready.pop()
@@ -83,17 +106,35 @@ impl Mailboxes {
 
     /// The same, made if none does.
     pub fn take(&mut self) -> Result<Mailbox> {
-        self.take_ready().map_or_else(|| self.shelf.make(&self.home), Ok)
+        self.take_ready().map_or_else(|| self.make(), Ok)
     }
 
-    /// Takes back an EMPTY mailbox; more than one in use and one in reserve are not kept, nor those that an earlier
-    /// configuration put elsewhere.
+    /// Takes back an EMPTY mailbox; more than the stock are not kept, nor those that an earlier configuration put
+    /// elsewhere, or of another size.
     pub fn give_back(&mut self, mailbox: Mailbox) {
-        if self.ready.len() < 2 && self.shelf.is_in_place(mailbox.name()) {
+        let is_of_stock = mailbox.data_bytes() == self.stock.data_bytes && self.shelf.is_in_place(mailbox.name());
+        if self.ready.len() < self.stock.count && is_of_stock {
             self.ready.push(mailbox);
-        } else if let Err(error) = self.shelf.remove(mailbox.name()) {
+        } else {
+            self.discard(&mailbox);
+        }
+    }
+
+    /// Removes those that lie ready, at the end: the next start makes its own.
+    pub fn clear_away(&mut self) {
+        for mailbox in std::mem::take(&mut self.ready) {
+            self.discard(&mailbox);
+        }
+    }
+
+    fn discard(&self, mailbox: &Mailbox) {
+        if let Err(error) = self.shelf.remove(mailbox.name()) {
             log::warn!("{error}");
         }
+    }
+
+    fn make(&self) -> Result<Mailbox> {
+        self.shelf.make(&self.home, self.stock.data_bytes)
     }
 
     /// One that was never finished, or is of another boot or root and holds nothing, goes; all else is set aside.

@@ -21,6 +21,7 @@ use crate::due::DueQueue;
 use crate::durable::SyncQueue;
 use crate::hooks::HookQueue;
 use crate::leap::ClockWatch;
+use crate::spare::Spare;
 use crate::title;
 use crate::upkeep::{Order, Upkeep};
 
@@ -86,6 +87,8 @@ struct Shared {
     pipes: Mutex<Option<Pipes>>,
     /// Whether ages can be told.
     clock: Mutex<ClockWatch>,
+    /// Room put by for the archiver.
+    spare: Spare,
     /// The archiver needs what room there is.
     is_room_claimed: AtomicBool,
 }
@@ -191,6 +194,11 @@ impl ArchiveQueue {
         &self.sync
     }
 
+    /// The room that is put by for archives.
+    pub fn spare(&self) -> &Spare {
+        &self.shared.spare
+    }
+
     /// What is to be handed over.
     pub fn hooks(&self) -> &HookQueue {
         &self.hooks
@@ -241,16 +249,27 @@ impl ArchiveQueue {
 
     /// The next thing to do; waits until there is one.
     pub fn next(&self) -> Task {
+        loop {
+            if let Some(task) = self.next_within(Duration::MAX) {
+                return task;
+            }
+        }
+    }
+
+    /// The next thing to do, if there is one within `span`.
+    pub fn next_within(&self, span: Duration) -> Option<Task> {
+        let began = Instant::now();
         let mut state = self.lock();
         loop {
             let now = Instant::now();
             let now_ns = clock::now_ns();
             if let Some(task) = state.next(now, now_ns) {
                 state.busy = true;
-                return task;
+                return Some(task);
             }
-            let span = state.rest(now, now_ns);
-            state = self.shared.changed.wait_timeout(state, span).unwrap_or_else(PoisonError::into_inner).0;
+            let left = span.checked_sub(now.duration_since(began)).filter(|left| !left.is_zero())?;
+            let rest = state.rest(now, now_ns).min(left);
+            state = self.shared.changed.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 

@@ -28,7 +28,7 @@ use crate::archiver;
 use crate::cli::DaemonArgs;
 use crate::control::Control;
 use crate::drain::Drain;
-use crate::mailboxes::Mailboxes;
+use crate::mailboxes::{Mailboxes, Stock};
 use crate::places::{Changes, Places};
 use crate::queue::{ArchiveQueue, Orphans};
 use crate::root::Root;
@@ -111,7 +111,7 @@ impl Daemon {
         let mut inbox = Inbox::new(logs, Role::Daemon)?;
         poll.registry().register(&mut inbox.source, SIGNALS, Interest::READABLE).cannot("watch", "signals")?;
         let shelf = Shelf::open(root.dir().try_clone()?, scan.mailbox_dir.as_deref())?;
-        let (mailboxes, holding) = Mailboxes::take_up(shelf, root.home().clone())?;
+        let (mailboxes, holding) = Mailboxes::take_up(shelf, root.home().clone(), Stock::MANY_LANES)?;
         let registry = poll.registry().try_clone().cannot("create", "the poll set")?;
         let for_logs = descriptors.beside(scan.entries.len());
         let control = Control::make(root.dir(), poll.registry(), CONTROL);

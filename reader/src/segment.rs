@@ -130,6 +130,11 @@ impl Segment {
         self.open
     }
 
+    /// Much came since it was opened: room is reserved for more.
+    pub fn is_busy(&self) -> bool {
+        self.len - self.opened_len >= BUSY_BYTES
+    }
+
     /// Makes sure that `bytes` more find room, as far as a file system can promise that: a busy lane reserves in large
     /// steps, but not beyond `rotate_size`, and an idle one nothing.
     ///
@@ -137,7 +142,7 @@ impl Segment {
     /// There is no room.
     pub fn reserve(&mut self, bytes: u64, rotate_size: Option<u64>) -> io::Result<()> {
         let needed = self.len + bytes;
-        if needed <= self.reserved || self.len - self.opened_len < BUSY_BYTES {
+        if needed <= self.reserved || !self.is_busy() {
             return Ok(());
         }
         let from = self.reserved.max(self.len);

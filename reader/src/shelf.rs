@@ -69,18 +69,18 @@ impl Shelf {
         self.names_with(NAME_PREFIX)
     }
 
-    /// Makes one under a name that is free.
-    pub fn make(&self, home: &Home) -> Result<Mailbox> {
+    /// Makes one for chunks of `data_bytes` under a name that is free.
+    pub fn make(&self, home: &Home, data_bytes: usize) -> Result<Mailbox> {
         let mut number = 0;
         while self.root.stat(format!("{NAME_PREFIX}{number}")).is_ok() {
             number += 1;
         }
         let name = format!("{NAME_PREFIX}{number}");
-        let Some(dir) = &self.elsewhere else { return Mailbox::create(&self.root, &name, &name, home) };
+        let Some(dir) = &self.elsewhere else { return Mailbox::create(&self.root, &name, &name, home, data_bytes) };
         let file = target_name().cannot("create mailbox in", dir.path())?;
         let unfinished = unfinished_name(&name);
         self.root.symlink(dir.path_of(&file).as_os_str(), &unfinished)?;
-        let made = Mailbox::create(dir, &file, &name, home);
+        let made = Mailbox::create(dir, &file, &name, home, data_bytes);
         match made {
             Ok(mailbox) => self.root.rename_new(&unfinished, &name).map(|()| mailbox),
             Err(error) => {

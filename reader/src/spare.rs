@@ -4,9 +4,14 @@
 //! make plenty. So some of it lies in a file without a name: where an archive does not fit it is written into that file,
 //! so that nobody takes the room meanwhile. Lanes that wait for room do not try again before as much is put by again. A
 //! convenience: where it cannot be had, the archiver waits for room like everybody else.
+//!
+//! It is put by before the first pipe is read, or, beside a service whose pipe may be quiet for ever, before the first
+//! room is reserved for a busy lane: until then no archive can be large.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::fcntl::{FallocateFlags, fallocate};
 
@@ -20,23 +25,42 @@ const SPARE_SHARE: u64 = 16;
 /// Room put by in a directory.
 #[derive(Debug, Default)]
 pub struct Spare {
-    file: Option<File>,
+    file: Mutex<Option<File>>,
+    /// No lane has been busy yet.
+    waits: AtomicBool,
 }
 
 impl Spare {
-    /// Puts it by, unless it is. No step of the seam: nobody sees the file, and nothing depends on it.
-    pub fn put_by(&mut self, dir: &Dir) {
-        if self.file.is_none() {
-            self.file = reserve(dir);
+    /// Puts nothing by before a lane is busy.
+    pub fn wait_for_need(&self) {
+        self.waits.store(true, Ordering::Relaxed);
+    }
+
+    /// A lane is busy, with its log in `dir`: puts by what waited for that.
+    pub fn need(&self, dir: &Dir) {
+        if self.waits.load(Ordering::Relaxed) && self.waits.swap(false, Ordering::Relaxed) {
+            self.put_by(dir);
+        }
+    }
+
+    /// Puts it by, unless it is, or waits. No step of the seam: nobody sees the file, and nothing depends on it.
+    pub fn put_by(&self, dir: &Dir) {
+        let mut file = self.lock();
+        if file.is_none() && !self.waits.load(Ordering::Relaxed) {
+            *file = reserve(dir);
         }
     }
 
     /// The file, for an archive in `dir`. `None`: there is none, or it is none for that directory.
-    pub fn take_for(&mut self, dir: &Dir, mode: FileMode) -> Option<File> {
+    pub fn take_for(&self, dir: &Dir, mode: FileMode) -> Option<File> {
         let is_beside = |file: &File| Some(file.metadata().ok()?.dev() == dir.identity().ok()?.dev);
-        let file = self.file.take_if(|file| is_beside(file) == Some(true))?;
+        let file = self.lock().take_if(|file| is_beside(file) == Some(true))?;
         disk::set_mode(&file, mode).ok()?;
         Some(file)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<File>> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -15,7 +15,7 @@ use standpipe_common::error::{Cannot, EXIT_IO, Error, Stop};
 use standpipe_common::fifo::Fifo;
 use standpipe_common::policy::Policy;
 use standpipe_common::shown::Shown as _;
-use standpipe_common::{called, clock, logger, ready};
+use standpipe_common::{called, clock, logger, ready, sys};
 
 use crate::archiver;
 use crate::cli::StdinArgs;
@@ -23,8 +23,8 @@ use crate::control::Control;
 use crate::drain::Drain;
 use crate::lane::Lane;
 use crate::listing::SELF;
-use crate::mailbox::DATA_BYTES;
-use crate::mailboxes::Mailboxes;
+use crate::mailbox::DATA_BYTES_MAX;
+use crate::mailboxes::{Mailboxes, Stock};
 use crate::queue::ArchiveQueue;
 use crate::root::Root;
 use crate::run::TEST_CLOCK_SPAN;
@@ -38,6 +38,9 @@ const CONTROL: Token = Token(usize::MAX - 1);
 const LANE: usize = 0;
 /// What the one log directory takes.
 const LOG_DIR_DESCRIPTORS: usize = 4;
+
+/// After so long without work memory is let go of: there is one of us beside each service, and most of them are quiet.
+const QUIET_SPAN: Duration = Duration::from_millis(250);
 
 /// How long the last archive is waited for.
 const LAST_ARCHIVE_SPAN: Duration = Duration::from_secs(60);
@@ -55,11 +58,14 @@ pub fn run(args: &StdinArgs) -> Result<u8, Stop> {
     let settings = Settings::from_policy(&policy).map_err(|error| Stop::Usage(error.to_string()))?;
     let mut service = Service::start(args, input, settings)?;
     ready::ready(args.notify_fd)?;
-    if service.serve()? == Ending::Asked || args.leave_open {
+    let code = if service.serve()? == Ending::Asked || args.leave_open {
         service.drain.finish();
-        return Ok(0);
-    }
-    service.seal(args)
+        0
+    } else {
+        service.seal(args)?
+    };
+    service.clear_away();
+    Ok(code)
 }
 
 #[derive(PartialEq, Eq)]
@@ -78,6 +84,7 @@ struct Service {
 
 impl Service {
     fn start(args: &StdinArgs, input: Fifo, settings: Settings) -> Result<Service, Stop> {
+        sys::keep_no_large_blocks();
         // Files get exactly the mode that the policy says.
         let inherited = umask(Mode::empty());
         let poll = Poll::new().cannot("create", "the poll set")?;
@@ -86,15 +93,16 @@ impl Service {
         let mut inbox = Inbox::new(&args.log_dir, Role::Filter { ignores_term: args.ignore_term })?;
         poll.registry().register(&mut inbox.source, SIGNALS, Interest::READABLE).cannot("watch", "signals")?;
         let shelf = Shelf::open(root.dir().try_clone()?, args.mailbox_dir.as_deref())?;
-        let (mailboxes, holding) = Mailboxes::take_up(shelf, root.home().clone())?;
+        let (mailboxes, holding) = Mailboxes::take_up(shelf, root.home().clone(), Stock::ONE_LANE)?;
         // A refusal is no harm: the pipe stays as it is.
-        if input.capacity().is_ok_and(|capacity| capacity < DATA_BYTES) && is_privileged_for_pipes() {
-            input.set_capacity(DATA_BYTES).ok();
+        if input.capacity().is_ok_and(|capacity| capacity < DATA_BYTES_MAX) && is_privileged_for_pipes() {
+            input.set_capacity(DATA_BYTES_MAX).ok();
         }
         let registry = poll.registry().try_clone().cannot("create", "the poll set")?;
         let control = Control::make(root.dir(), poll.registry(), CONTROL);
         let mut drain = Drain::new(root, registry, mailboxes, LOG_DIR_DESCRIPTORS)?;
         let queue = ArchiveQueue::default();
+        queue.spare().wait_for_need();
         queue.hooks().keep_umask(inherited.bits());
         drain.add_only(Lane::new(SELF.into(), input, settings.into(), queue.clone()))?;
         let recovered = drain.recover(holding);
@@ -106,16 +114,22 @@ impl Service {
 
     fn serve(&mut self) -> Result<Ending, Stop> {
         let mut events = Events::with_capacity(8);
+        let mut is_light = false;
         loop {
             let test = clock::is_test().then_some(TEST_CLOCK_SPAN);
             let now = Instant::now();
             let command = self.control.timeout(now);
-            let timeout = self.drain.timeout(now).into_iter().chain(command).chain(test).min();
+            let due = self.drain.timeout(now).into_iter().chain(command).chain(test).min();
+            let may_be_quiet = !is_light && due.is_none_or(|due| due > QUIET_SPAN);
+            let timeout = if may_be_quiet { Some(QUIET_SPAN) } else { due };
             match self.poll.poll(&mut events, timeout) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                    return Err(Error::new("wait for", "standard input", error).into());
-                }
-                _ => {}
+                Ok(()) => is_light = may_be_quiet && events.is_empty(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => is_light = false,
+                Err(error) => return Err(Error::new("wait for", "standard input", error).into()),
+            }
+            if is_light {
+                sys::release_memory();
+                continue;
             }
             let now = Instant::now();
             for event in &events {
@@ -148,6 +162,12 @@ impl Service {
             log::info!("interrupted; reading until the input ends, or a second interrupt");
         }
         asked.contains(&Ask::Stop)
+    }
+
+    /// The log alone stays.
+    fn clear_away(&mut self) {
+        self.control.clear_away(self.drain.root().dir());
+        self.drain.clear_away();
     }
 
     /// Seals the last part and waits for its archive.

@@ -66,6 +66,13 @@ impl Board {
         Board { kept: kept.ok() }
     }
 
+    /// Removes the file, at the end of the work.
+    pub fn clear_away(&self) {
+        if let Some(Kept { dir, .. }) = &self.kept {
+            dir.remove_own(STATUS, format::is_beginning).unwrap_or_else(|error| log::warn!("{error}"));
+        }
+    }
+
     /// A slot for one more lane.
     pub fn slot(&mut self, name: &OsStr) -> Gauge {
         let Some(kept) = &mut self.kept else { return Gauge::default() };

@@ -93,7 +93,7 @@ fn read(root: &Dir) -> Result<format::Content> {
     let path = root.path_of(STATUS);
     match root.stat(STATUS) {
         Err(nix::errno::Errno::ENOENT) => {
-            let cause = format!("{} has none: not a log root, or no reader has run there yet", root.path().shown());
+            let cause = format!("{} has none: not a log root, or no reader is at work there", root.path().shown());
             return Err(Error::because("read", path, cause));
         }
         Ok(stat) if !disk::is_kind(&stat, SFlag::S_IFREG) => {

@@ -56,3 +56,4 @@ mod unlinked;
 mod unpacked;
 mod unsafe_paths;
 mod verify;
+mod weight;

@@ -164,7 +164,7 @@ fn a_status_file_that_finds_no_room_is_one_warning_and_the_log_goes_on() {
         assert_eq!(warnings.len(), 1, "{}", reader.stderr());
         assert!(warnings[0].contains("cannot create ") && warnings[0].contains("No space left"), "{warnings:?}");
         let output = status(&bench.scratch.logs()).run();
-        assert!(output.code == 3 && output.stderr.contains("no reader has run there yet"), "{}", output.stderr);
+        assert!(output.code == 3 && output.stderr.contains("no reader is at work there"), "{}", output.stderr);
         assert!(bench.root_files(".status").iter().all(|path| !path.ends_with(".status")));
         stop(reader);
     });
