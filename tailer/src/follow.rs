@@ -3,6 +3,7 @@
 //! - [`settings`], [`happening`]: what it is told, and what it tells;
 //! - [`memory`]: what is remembered of the bytes that were read, by which they are known again;
 //! - [`generation`], [`reading`], [`drain`]: one life of one inode, and the way of its bytes to an output;
+//! - [`cursor`]: how far a generation is;
 //! - `chain`: the generations of a log, in their order;
 //! - `first`: what a live file begins with, before any of it was read; [`blank`]: the zeros that a file ends in;
 //! - [`trouble`]: a file that cannot be opened or read for a while;
@@ -18,6 +19,7 @@ mod candidate;
 pub(crate) mod chain;
 mod choice;
 pub(crate) mod copies;
+pub mod cursor;
 pub(crate) mod done;
 pub mod drain;
 pub mod finish;

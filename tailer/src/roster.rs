@@ -130,7 +130,7 @@ impl Followed {
     /// Whether all that was read of it is delivered, but for pieces of a line whose end is not there.
     pub fn is_delivered(&self) -> bool {
         self.source.generations().all(|generation| {
-            let is_held = |from| generation.delivered >= from;
+            let is_held = |from| generation.cursor.delivered() >= from;
             generation.is_delivered() || self.unwrapper.held_from(generation.id).is_some_and(is_held)
         })
     }

@@ -241,12 +241,12 @@ impl Source {
         let mut standing = Standing::Ended;
         let mut late = 0;
         for index in 0..self.chain.len() {
-            let has_successor_begun = self.chain.iter().skip(index + 1).any(|later| later.put > 0);
+            let has_successor_begun = self.chain.iter().skip(index + 1).any(|later| later.cursor.put() > 0);
             let generation = self.chain.at(index);
-            let before = generation.put;
+            let before = generation.cursor.put();
             let outcome = drain(generation, &mut hands, &settings, &mut left);
             if has_successor_begun {
-                late += generation.put - before;
+                late += generation.cursor.put() - before;
             }
             standing = match (outcome, standing) {
                 (Outcome::Behind, _) => Standing::Behind,
@@ -276,7 +276,7 @@ impl Source {
     /// An output delivered bytes of it.
     pub fn delivered(&mut self, generation: GenerationId, offset: u64) {
         if let Some(generation) = self.chain.by_id(generation) {
-            generation.deliver(offset);
+            generation.cursor.deliver(offset);
         }
     }
 

@@ -1,9 +1,5 @@
 //! A generation: one life of one inode, from its first byte to the truncation or the end of the file.
-//!
-//! Invariants: `delivered <= read <= seen`, where `held` are the bytes between `read` and `seen`, an unfinished line
-//! without a newline; `memory` is of the bytes before `read`.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
@@ -14,21 +10,19 @@ use std::time::Instant;
 use nix::errno::Errno;
 
 use crate::follow::blank::{Blank, without_blank};
+use crate::follow::cursor::Cursor;
 use crate::follow::finish::{Facts, ask_again_after};
 use crate::follow::happening::Truncation;
 use crate::follow::memory::{Memory, read_up_to};
 use crate::follow::replaced::Doubt;
 use crate::follow::trouble::Trouble;
 use crate::follow::twin::Twin;
-use crate::guard::{GUARD_BYTES_MAX, Guard, Head};
+use crate::guard::{GUARD_BYTES_MAX, Head};
 use crate::identity::{Identity, Origin};
 use crate::lease::Writers;
 use crate::lines::GenerationId;
 use crate::open::{Stamp, errno};
 use crate::state::GenerationState;
-
-/// Most guards of bytes on their way that are kept.
-const MARKS_MAX: usize = 1024;
 
 /// Where the bytes of a generation are.
 pub enum Place {
@@ -99,16 +93,8 @@ pub struct Generation {
     pub place: Place,
     /// What it is at.
     pub phase: Phase,
-    /// Given to the output up to here.
-    pub read: u64,
-    /// Behind the last byte that was put; `read` may be further, behind a hole.
-    pub put: u64,
-    /// Delivered up to here.
-    pub delivered: u64,
-    /// The unfinished line behind `read`.
-    pub held: Vec<u8>,
-    /// Of the bytes before `read`.
-    pub memory: Memory,
+    /// How far it is.
+    pub cursor: Cursor,
     /// What stood at its beginning when it was last looked at, as long as nothing of it was given. `None`: nothing did.
     pub first: Option<Vec<u8>>,
     /// Where it begins for us is decided.
@@ -117,12 +103,8 @@ pub struct Generation {
     pub(crate) doubt: Option<Doubt>,
     /// So far it holds nothing but what another log begins with.
     pub(crate) twin: Option<Twin>,
-    /// A piece of a line was given, and its end was not.
-    pub is_inside_line: bool,
     /// Zeros before this offset are what a truncation left.
     pub zeros_until: u64,
-    /// Zeros are being skipped: how many were.
-    pub skipped: Option<u64>,
     /// The zeros behind `seen`.
     pub blank: Blank,
     /// How much was taken of a packed file that gave nothing.
@@ -147,20 +129,6 @@ pub struct Generation {
     pub is_complete: bool,
     /// Why it cannot be read now.
     pub trouble: Option<Trouble>,
-    /// The last line before `read`, if it was given at once: its hash, newline included.
-    pub last_line_hash: Option<u64>,
-    /// Ends of what was put and is not delivered.
-    marks: VecDeque<Mark>,
-}
-
-/// An end of what was put.
-#[derive(Clone, Copy, Debug)]
-struct Mark {
-    end: u64,
-    /// Of the bytes before it.
-    guard: Guard,
-    /// Of the line before it.
-    line_hash: Option<u64>,
 }
 
 impl Generation {
@@ -173,18 +141,12 @@ impl Generation {
             path,
             place,
             phase: Phase::Reading,
-            read: 0,
-            put: 0,
-            delivered: 0,
-            held: Vec::new(),
-            memory: Memory::default(),
+            cursor: Cursor::default(),
             first: None,
             is_placed: false,
             doubt: None,
             twin: None,
-            is_inside_line: false,
             zeros_until: 0,
-            skipped: None,
             blank: Blank::default(),
             unyielding: 0,
             at_end: None,
@@ -197,29 +159,19 @@ impl Generation {
             asked: Asked::default(),
             is_complete: false,
             trouble: None,
-            last_line_hash: None,
-            marks: VecDeque::new(),
         }
     }
 
     /// The same from an offset on, of which `memory` is.
     #[must_use]
     pub fn starting_at(mut self, offset: u64, memory: Memory) -> Generation {
-        self.begin_at(offset, memory);
+        self.cursor.begin_at(offset, memory);
         self
-    }
-
-    /// What stands before this offset, of which `memory` is, is passed over.
-    pub fn begin_at(&mut self, offset: u64, memory: Memory) {
-        self.read = offset;
-        self.put = offset;
-        self.delivered = offset;
-        self.memory = memory;
     }
 
     /// Offset behind the last byte that was read.
     pub fn seen(&self) -> u64 {
-        self.read + self.held.len() as u64
+        self.cursor.seen()
     }
 
     /// Longer it is not.
@@ -250,12 +202,12 @@ impl Generation {
 
     /// Whether nothing of it is on its way.
     pub fn is_delivered(&self) -> bool {
-        self.delivered >= self.put
+        self.cursor.is_delivered()
     }
 
     /// Whether it was read to its end, all of it is put, and its end is final.
     pub fn is_concluded(&self) -> bool {
-        self.phase == Phase::Finished && self.held.is_empty() && !self.is_inside_line
+        self.phase == Phase::Finished && !self.cursor.has_open_line()
     }
 
     /// The same, and all of it is delivered.
@@ -282,7 +234,7 @@ impl Generation {
     pub fn may_park(&self, may_break: bool) -> bool {
         let is_at_rest = may_break || (self.at_end.is_some() && self.is_delivered());
         let may_come_back = self.phase == Phase::Reading && self.has_name && is_at_rest;
-        let is_read = self.phase == Phase::Finished && self.held.is_empty();
+        let is_read = self.phase == Phase::Finished && self.cursor.held().is_empty();
         self.file().is_some() && (may_come_back || is_read)
     }
 
@@ -294,28 +246,9 @@ impl Generation {
         }
     }
 
-    /// Goes on behind bytes that nobody gets.
-    pub fn skip(&mut self, bytes: u64) {
-        if self.is_delivered() {
-            self.delivered = self.read + bytes;
-        }
-        self.read += bytes;
-        self.last_line_hash = None;
-        self.memory.push(&vec![0; bytes.min(GUARD_BYTES_MAX as u64) as usize]);
-        *self.skipped.get_or_insert(0) += bytes;
-    }
-
-    /// What is remembered of the bytes before `seen`.
-    pub fn remembered(&self) -> Memory {
-        let mut memory = self.memory.clone();
-        memory.push(&self.held);
-        memory
-    }
-
     /// Gives the descriptor back; it is opened again when the file grew.
     pub fn park(&mut self) {
-        self.held = Vec::new();
-        self.memory = self.memory.as_guards();
+        self.cursor.park();
         self.place = Place::Away;
     }
 
@@ -391,7 +324,7 @@ impl Generation {
             writers: self.asked.writers,
             was_closed: self.closed.is_some_and(|closed| closed >= self.grown),
             has_name: self.has_name,
-            is_inside_line: self.put < self.size,
+            is_inside_line: self.cursor.put() < self.size,
             quiet: now.saturating_duration_since(rotated.max(self.grown)),
             rotated: now.saturating_duration_since(rotated),
         }
@@ -416,38 +349,10 @@ impl Generation {
         self.asked.next = Some(now + ask_again_after(self.asked.times, closed));
     }
 
-    /// Bytes up to here were put.
-    pub fn mark(&mut self) {
-        self.put = self.read;
-        if self.marks.len() == MARKS_MAX {
-            // Every second one will do: a mark only says where a checkpoint may stand.
-            let mut keep = false;
-            self.marks.retain(|_| {
-                keep = !keep;
-                keep
-            });
-        }
-        let (end, line_hash) = (self.read, self.last_line_hash);
-        self.marks.extend(self.memory.tail_guard().map(|guard| Mark { end, guard, line_hash }));
-    }
-
-    /// Bytes up to here are delivered.
-    pub fn deliver(&mut self, offset: u64) {
-        self.delivered = self.delivered.max(offset);
-        if self.delivered >= self.put {
-            self.delivered = self.read;
-        }
-        while self.marks.len() > 1 && self.marks[1].end <= self.delivered {
-            self.marks.pop_front();
-        }
-    }
-
     /// What a checkpoint says of it.
     pub fn state(&self) -> GenerationState {
-        let (offset, guard) = self.delivered_guard();
-        let mark = self.marks.iter().find(|mark| mark.end == offset);
-        let last_line_hash =
-            if offset == self.read { self.last_line_hash } else { mark.and_then(|mark| mark.line_hash) };
+        let (offset, guard) = self.cursor.delivered_guard(self.file());
+        let last_line_hash = self.cursor.line_hash_at(offset);
         GenerationState {
             origin: self.origin,
             copy: (self.inode != self.origin.identity).then_some(self.inode),
@@ -460,13 +365,13 @@ impl Generation {
 
     /// Whether a file that begins with these bytes may be a copy of it, as far as is known.
     pub fn may_begin_with(&self, bytes: &[u8]) -> bool {
-        let fits = self.remembered().head_fits(bytes).or_else(|| self.head().fits(bytes));
+        let fits = self.cursor.remembered().head_fits(bytes).or_else(|| self.head().fits(bytes));
         fits != Some(false)
     }
 
     /// What it begins with, also where that was not read yet: by that it is known again in a copy.
     fn head(&self) -> Head {
-        let known = self.memory.head();
+        let known = self.cursor.memory().head();
         let Place::Open(file) = &self.place else { return known };
         if known.is_whole() || self.at_end.is_some() {
             return known;
@@ -474,30 +379,7 @@ impl Generation {
         let mut bytes = vec![0; GUARD_BYTES_MAX];
         let read = read_up_to(file, &mut bytes, 0).unwrap_or_default();
         // What was truncated meanwhile is another life.
-        let is_this = self.memory.head_fits(&bytes[..read]) != Some(false);
+        let is_this = self.cursor.memory().head_fits(&bytes[..read]) != Some(false);
         if is_this { known.or(Head::of(without_blank(&bytes[..read]))) } else { known }
-    }
-
-    /// The greatest offset up to which it is delivered and whose guard is known, with that guard.
-    ///
-    /// Inside of what is on its way the file is asked, and believed if it still has what was read behind that.
-    fn delivered_guard(&self) -> (u64, Option<Guard>) {
-        if self.delivered >= self.read {
-            return (self.delivered, self.memory.tail_guard());
-        }
-        if let Some(mark) = self.marks.iter().find(|mark| mark.end == self.delivered) {
-            return (self.delivered, Some(mark.guard));
-        }
-        if let Place::Open(file) = &self.place
-            && let Ok(Some(Memory::Bytes { tail, .. })) = Memory::of_file(file, self.delivered)
-            && let Ok(Some(after)) = Memory::of_file(file, self.read)
-            && self.memory.tail_fits(after.tail()) == Some(true)
-        {
-            return (self.delivered, Some(Guard::of_end(&tail)));
-        }
-        match self.marks.iter().rev().find(|mark| mark.end <= self.delivered) {
-            Some(mark) => (mark.end, Some(mark.guard)),
-            None => (self.delivered, None),
-        }
     }
 }

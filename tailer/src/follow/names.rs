@@ -103,7 +103,7 @@ impl Source {
             let generation = self.live_generation(found, file, may_start_at_end, now);
             if self.last_live.is_none() {
                 let path = self.path.clone();
-                self.tell(Happening::Opened { path, identity: found.identity, offset: generation.read });
+                self.tell(Happening::Opened { path, identity: found.identity, offset: generation.cursor.read() });
             }
             self.chain.push(generation);
             self.settle_trouble();
@@ -236,7 +236,7 @@ impl Source {
                 _ => {
                     // Its name is gone as well: one of the others may be a copy of it, and after so long nothing is
                     // expected of it any more.
-                    let has_rest = generation.size > generation.read;
+                    let has_rest = generation.size > generation.cursor.read();
                     if (all || has_rest) && !self.settings.is_batch {
                         let size = if generation.longest > 0 { generation.known_size() } else { None };
                         generation.phase = Phase::Sought { since: now, size };
@@ -248,7 +248,7 @@ impl Source {
                 }
             };
             let is_unchanged = generation.at_end == Some(found.stamp);
-            let has_rest = generation.size > generation.read;
+            let has_rest = generation.size > generation.cursor.read();
             if is_unchanged && is_drained && !has_rest {
                 generation.phase = Phase::Finished;
             }
@@ -284,8 +284,8 @@ impl Source {
 
 /// Goes on in a file that was opened again; `true`: it is not what it was.
 pub(crate) fn resume(generation: &mut Generation, file: std::fs::File) -> Result<bool, Errno> {
-    match Memory::of_file(&file, generation.read).map_err(|error| errno(&error))? {
-        Some(memory) if generation.memory.is_same(&memory) => generation.memory = memory,
+    match Memory::of_file(&file, generation.cursor.read()).map_err(|error| errno(&error))? {
+        Some(memory) if generation.cursor.memory().is_same(&memory) => generation.cursor.know(memory),
         Some(_) => generation.phase = Phase::Truncated(Truncation::ContentChanged),
         None => generation.phase = Phase::Truncated(Truncation::SizeDecreased),
     }

@@ -12,12 +12,12 @@ use crate::source::Source;
 impl Source {
     /// Bytes of unfinished lines that are held until they are whole.
     pub fn held_bytes(&self) -> u64 {
-        self.chain.iter().map(|generation| generation.held.len() as u64).sum()
+        self.chain.iter().map(|generation| generation.cursor.held().len() as u64).sum()
     }
 
     /// Whether an output has the beginning of a line, and waits for the rest.
     pub fn is_inside_line(&self) -> bool {
-        self.chain.iter().any(|generation| generation.is_inside_line)
+        self.chain.iter().any(|generation| generation.cursor.is_inside_line())
     }
 
     /// Bytes that its files had when they were last looked at, and that were not read.
@@ -96,8 +96,8 @@ fn left_bytes(generation: &Generation) -> u64 {
         |(file, len)| content_end(file, seen, len).unwrap_or(len).saturating_sub(seen),
     );
     // What is held is an unfinished line only where nothing follows it.
-    let held = if unread > 0 { generation.held.len() as u64 } else { 0 };
-    generation.put.saturating_sub(generation.delivered) + held + unread
+    let held = if unread > 0 { generation.cursor.held().len() as u64 } else { 0 };
+    generation.cursor.on_its_way() + held + unread
 }
 
 fn unread_bytes(generation: &Generation) -> u64 {

@@ -78,10 +78,11 @@ pub fn step(generation: &mut Generation, hands: &mut Hands<'_>) -> Step {
         return Step::AtEnd;
     }
     let room = hands.output.room(hands.source);
-    let held = generation.held.len();
+    let held = generation.cursor.held().len();
     if held > 0 && held >= room.min(hands.line_bytes_max) {
-        let must_be_cut =
-            held >= hands.line_bytes_max || generation.is_inside_line || hands.output.is_room_final(hands.source);
+        let must_be_cut = held >= hands.line_bytes_max
+            || generation.cursor.is_inside_line()
+            || hands.output.is_room_final(hands.source);
         if room == 0 || !must_be_cut {
             return Step::Full;
         }
@@ -143,8 +144,8 @@ pub fn step(generation: &mut Generation, hands: &mut Hands<'_>) -> Step {
 /// What packed a plain file, by its first bytes.
 fn packed_by(generation: &Generation) -> Option<&'static str> {
     let Place::Open(file) = &generation.place else { return None };
-    if let Memory::Bytes { head, .. } = &generation.memory
-        && generation.read > 0
+    if let Memory::Bytes { head, .. } = generation.cursor.memory()
+        && generation.cursor.read() > 0
     {
         return packer(head);
     }
@@ -161,20 +162,19 @@ fn pass_over(generation: &mut Generation, hands: &mut Hands<'_>, packer: &'stati
         Ok(None) => return Step::Truncated(Truncation::SizeDecreased),
         Err(error) => return Step::Failed(errno(&error)),
     };
-    if generation.read == 0 {
+    if generation.cursor.read() == 0 {
         hands.happenings.push(Happening::Refused { path: generation.path.clone(), refusal: Refusal::Packed(packer) });
     }
     generation.first = None;
-    generation.held.clear();
-    generation.begin_at(generation.size, memory);
+    generation.cursor.begin_at(generation.size, memory);
     Step::AtEnd
 }
 
 /// Gives the unfinished line of a generation that is finished, and the newline that it lacks. `false`: no room yet.
 pub fn conclude(generation: &mut Generation, hands: &mut Hands<'_>) -> bool {
-    while !generation.held.is_empty() || generation.is_inside_line {
+    while generation.cursor.has_open_line() {
         let room = hands.output.room(hands.source);
-        let held = generation.held.len();
+        let held = generation.cursor.held().len();
         if room < held.max(1) {
             if room == 0 || !hands.output.is_room_final(hands.source) {
                 return false;
@@ -182,7 +182,7 @@ pub fn conclude(generation: &mut Generation, hands: &mut Hands<'_>) -> bool {
             give_piece(generation, hands, room);
             continue;
         }
-        let line = std::mem::take(&mut generation.held);
+        let line = generation.cursor.take_held();
         give(generation, hands, &line, End::Added);
         hands.happenings.push(Happening::Unfinished { bytes: held as u64 });
     }
@@ -250,8 +250,9 @@ fn fetch(generation: &mut Generation, buffer: &mut [u8], most: usize) -> Fetched
 
 /// The last bytes that were read, at most as many as a guard covers: those that were given, and those that are held.
 fn remembered(generation: &Generation) -> (&[u8], &[u8]) {
-    let held = &generation.held[generation.held.len().saturating_sub(GUARD_BYTES_MAX)..];
-    let tail = generation.memory.tail();
+    let held = generation.cursor.held();
+    let held = &held[held.len().saturating_sub(GUARD_BYTES_MAX)..];
+    let tail = generation.cursor.memory().tail();
     (&tail[tail.len().saturating_sub(GUARD_BYTES_MAX - held.len())..], held)
 }
 
@@ -273,28 +274,28 @@ fn take_bytes(generation: &mut Generation, hands: &mut Hands<'_>, bytes: &[u8], 
         Gap::Tail => return Step::AtEnd,
         Gap::Unknown(bytes) => return Step::Went(bytes.min(READ_BYTES_MAX as u64) as usize),
     };
-    if let Some(bytes) = generation.skipped.take() {
+    if let Some(bytes) = generation.cursor.take_skipped() {
         hands.happenings.push(Happening::Hole { bytes });
     }
     let Some(end) = memrchr(b'\n', new).map(|newline| newline + 1) else {
-        generation.held.extend_from_slice(new);
+        generation.cursor.hold(new);
         return Step::Went(new.len());
     };
-    let held = std::mem::take(&mut generation.held);
+    let held = generation.cursor.take_held();
     if held.len() <= at {
         // It was read again with the new bytes, and stands before them.
         give_lines(generation, hands, &bytes[at - held.len()..at + end]);
     } else {
         give_lines(generation, hands, &[&held, &new[..end]].concat());
     }
-    generation.held = new[end..].to_vec();
+    generation.cursor.hold(&new[end..]);
     Step::Went(new.len())
 }
 
 /// Gives whole lines; the rest of a line whose beginning was given goes first and alone.
 fn give_lines(generation: &mut Generation, hands: &mut Hands<'_>, lines: &[u8]) {
     let rest = match memchr(b'\n', lines) {
-        Some(newline) if generation.is_inside_line => newline + 1,
+        Some(newline) if generation.cursor.is_inside_line() => newline + 1,
         _ => 0,
     };
     for lines in [&lines[..rest], &lines[rest..]] {
@@ -306,14 +307,14 @@ fn give_lines(generation: &mut Generation, hands: &mut Hands<'_>, lines: &[u8]) 
 
 /// Gives as much of the unfinished line as there is room for.
 fn give_piece(generation: &mut Generation, hands: &mut Hands<'_>, room: usize) {
-    let mut line = std::mem::take(&mut generation.held);
+    let mut line = generation.cursor.take_held();
     let rest = line.split_off(room.min(line.len()));
     give(generation, hands, &line, End::Open);
-    generation.held = rest;
+    generation.cursor.hold(&rest);
 }
 
 fn give(generation: &mut Generation, hands: &mut Hands<'_>, bytes: &[u8], ends: End) {
-    let end = generation.read + bytes.len() as u64;
+    let start = generation.cursor.read();
     let with_newline;
     let given = if ends == End::Added {
         with_newline = [bytes, b"\n"].concat();
@@ -325,18 +326,14 @@ fn give(generation: &mut Generation, hands: &mut Hands<'_>, bytes: &[u8], ends: 
         source: hands.source,
         generation: generation.id,
         origin: generation.origin,
-        start: generation.read,
-        end,
+        start,
+        end: start + bytes.len() as u64,
         bytes: given,
         ends,
         read_ns: hands.now_ns,
         record: None,
     });
-    generation.read = end;
-    generation.memory.push(bytes);
-    generation.last_line_hash = if generation.is_inside_line { None } else { last_line_hash(given, ends) };
-    generation.mark();
-    generation.is_inside_line = ends == End::Open;
+    generation.cursor.put_on(bytes, last_line_hash(given, ends));
 }
 
 /// Of the last line of what was given, unless that is a piece of one. A newline of ours counts: it was delivered.
@@ -380,14 +377,14 @@ fn gap(generation: &mut Generation, new: &[u8]) -> Gap {
             return if zero > 0 { Gap::At(zero) } else { Gap::Unknown(run) };
         }
         let hole = hole_in(file, seen + zero as u64, run, generation.size);
-        let is_left = generation.skipped.is_some() || seen < generation.zeros_until;
+        let is_left = generation.cursor.is_skipping() || seen < generation.zeros_until;
         match hole {
             Some(_) if zero > 0 => return Gap::At(zero),
             Some(hole) => {
                 let Some(data) = data_after(file, hole) else { return Gap::Tail };
                 return Gap::Here(run.max(data - seen));
             }
-            None if zero == 0 && generation.skipped.is_some() => return Gap::Here(run),
+            None if zero == 0 && generation.cursor.is_skipping() => return Gap::Here(run),
             None if zero == 0 && is_left => return Gap::Here(run.min(generation.zeros_until - seen)),
             None => from = zero + run as usize,
         }
@@ -419,6 +416,6 @@ fn skip(generation: &mut Generation, hands: &mut Hands<'_>, bytes: u64) -> Step 
     if !conclude(generation, hands) {
         return Step::Full;
     }
-    generation.skip(bytes);
+    generation.cursor.skip(bytes);
     Step::Went(bytes.min(READ_BYTES_MAX as u64) as usize)
 }

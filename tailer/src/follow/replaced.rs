@@ -95,8 +95,8 @@ impl Before {
         Before {
             inode: generation.inode,
             origin: generation.origin.identity,
-            read: generation.read,
-            memory: generation.memory.clone(),
+            read: generation.cursor.read(),
+            memory: generation.cursor.memory().clone(),
             file: generation.file().and_then(|file| file.try_clone().ok()),
             has_name: generation.has_name,
             since: now,
@@ -296,10 +296,10 @@ impl Source {
         let Some(live) = self.chain.alter_live() else { return };
         live.first = None;
         live.at_end = None;
-        live.begin_at(offset, memory);
+        live.cursor.begin_at(offset, memory);
         live.grown = now;
         if let Some(last) = last {
-            self.chain.at(last).held.clear();
+            self.chain.at(last).cursor.take_held();
         }
         // What was missed a moment ago is here.
         self.happenings.retain(|happening| !matches!(happening, Happening::GenerationMissing { .. }));
@@ -311,7 +311,7 @@ impl Source {
 impl Generation {
     /// Whether it is the live one, some of its end is gone, and that may come back.
     fn is_cut(&self) -> bool {
-        self.is_live() && !self.is_placed && self.read > 0 && self.doubt.is_some()
+        self.is_live() && !self.is_placed && self.cursor.read() > 0 && self.doubt.is_some()
     }
 
     /// Whether it is the live one, has something, and where it begins for us is not decided.

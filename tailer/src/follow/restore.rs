@@ -9,6 +9,7 @@ use std::time::Instant;
 use memchr::memrchr;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::follow::cursor::Cursor;
 use crate::follow::generation::{Generation, Phase, Place};
 use crate::follow::happening::Happening;
 use crate::follow::memory::{Memory, read_up_to};
@@ -76,9 +77,8 @@ impl Source {
         now: Instant,
     ) -> Generation {
         let memory = Memory::Guards { head: saved.head, tail: saved.guard };
-        let mut generation = Generation::new(self.chain.new_id(), saved.origin, self.path.clone(), Place::Away, now)
-            .starting_at(saved.offset, memory);
-        generation.last_line_hash = saved.last_line_hash;
+        let mut generation = Generation::new(self.chain.new_id(), saved.origin, self.path.clone(), Place::Away, now);
+        generation.cursor = Cursor::restored(saved.offset, memory, saved.last_line_hash);
         if let Some((path, found)) = found {
             generation.inode = found.identity;
             generation.path = path;
@@ -92,7 +92,7 @@ impl Source {
                     generation.phase = Phase::Sought { since: now, size: None };
                 }
                 Opened::File(file) => {
-                    generation.memory = remembered(saved, &file);
+                    generation.cursor.know(remembered(saved, &file));
                     // What cannot be read now is opened again in this look, and then said.
                     resume(&mut generation, file).ok();
                     let path = generation.path.clone();

@@ -55,7 +55,7 @@ impl Sample {
 
     /// How well the file it is of fits `generation`, where it was taken at `generation.seen()`.
     pub fn fit(&self, generation: &Generation) -> Fit {
-        let memory = generation.remembered();
+        let memory = generation.cursor.remembered();
         let head_fits = memory.head_fits(&self.head);
         if !memory.says_something() || self.head.is_empty() || head_fits == Some(false) {
             return Fit::No;

@@ -49,7 +49,7 @@ impl Source {
             if let Err(errno) = resumed {
                 generation.fail(errno, now, &mut self.happenings);
             } else {
-                let (path, offset) = (generation.path.clone(), generation.read);
+                let (path, offset) = (generation.path.clone(), generation.cursor.read());
                 self.tell(Happening::Opened { path, identity: inode, offset });
             }
             return true;
@@ -114,7 +114,7 @@ impl Source {
             return false;
         }
         // Nothing goes into the middle of a line.
-        if generation.held.is_empty() && !generation.is_inside_line {
+        if !generation.cursor.has_open_line() {
             generation.phase = Phase::Hidden { size };
         }
         self.list_again(now);

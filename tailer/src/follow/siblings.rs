@@ -384,7 +384,7 @@ impl Source {
     fn is_untouched(&self, state: &SourceState) -> bool {
         // Of a file of which nothing was read, nobody can say whether it was truncated.
         let is_live = |generation: &Generation| {
-            generation.is_live() && generation.phase == Phase::Reading && generation.memory.says_something()
+            generation.is_live() && generation.phase == Phase::Reading && generation.cursor.memory().says_something()
         };
         state.is_live && self.chain.len() == 1 && self.chain.iter().all(is_live) && {
             let (saved, now) = (&state.generations[0].origin, &self.chain[0].origin);
@@ -436,7 +436,7 @@ impl Source {
         let own = rank(&candidate.path);
         // A file that was truncated, written to and rotated is older than its copies by birth, and newer by name.
         let is_newer = |generation: &Generation| {
-            let is_begun = generation.put > 0 || generation.is_sought();
+            let is_begun = generation.cursor.put() > 0 || generation.is_sought();
             generation.is_live() || (!is_begun && rank(&generation.path) > own)
         };
         let at = self.chain.iter().position(is_newer).unwrap_or(self.chain.len());

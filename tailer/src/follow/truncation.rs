@@ -64,10 +64,9 @@ impl Source {
             return false;
         };
         let cut = if truncation == Truncation::SizeDecreased { cut_end(ended, &file) } else { None };
-        if let Some(size) = cut.filter(|size| *size >= ended.read) {
+        if let Some(size) = cut.filter(|size| *size >= ended.cursor.read()) {
             // Only of the unfinished line something is gone.
-            let lost = ended.seen() - size;
-            ended.held.truncate((size - ended.read) as usize);
+            let lost = ended.cursor.cut_held(size);
             ended.phase = Phase::Reading;
             ended.place = Place::Open(file);
             ended.at_end = None;
@@ -85,7 +84,7 @@ impl Source {
         let kept = cut.and_then(|size| Some((size, Memory::of_file(&file, size).ok()??)));
         if let Some((size, memory)) = kept {
             ended.phase = Phase::Finished;
-            let held = std::mem::take(&mut ended.held);
+            let held = ended.cursor.take_held();
             next = next.starting_at(size, memory);
             // It may be on its way back, unless it is so little that it would be there by chance.
             let may_come_back = was_live && !self.settings.is_batch && gone >= CUT_BYTES_MIN;
@@ -165,7 +164,9 @@ impl Source {
     /// moved from another file system.
     fn go_on_in_live(&mut self, index: usize) -> bool {
         let sought = &self.chain[index];
-        let Some(live) = self.live().filter(|live| live.put == 0 && live.read == 0) else { return false };
+        let Some(live) = self.live().filter(|live| live.cursor.put() == 0 && live.cursor.read() == 0) else {
+            return false;
+        };
         let is_another_life = self.chain.iter().any(|other| other.inode == sought.inode && other.id != sought.id);
         let sample = live.file().map(|file| {
             let size = file.metadata().map_or(0, |metadata| metadata.len());
@@ -177,9 +178,9 @@ impl Source {
         }
         let (Some(live), Some(mut sought)) = (self.chain.remove_live(), self.chain.remove(index)) else { return false };
         if let Some(file) = live.file()
-            && let Some((_, memory)) = same_memory(file, sought.read, &sought.memory)
+            && let Some((_, memory)) = same_memory(file, sought.cursor.read(), sought.cursor.memory())
         {
-            sought.memory = memory;
+            sought.cursor.know(memory);
         }
         sought.inode = live.inode;
         sought.path = live.path;
@@ -187,7 +188,7 @@ impl Source {
         sought.blank = Blank::default();
         sought.rotated = None;
         sought.phase = Phase::Reading;
-        let (path, offset) = (sought.path.clone(), sought.read);
+        let (path, offset) = (sought.path.clone(), sought.cursor.read());
         self.chain.push(sought);
         self.tell(Happening::CopyMatched { path, offset, bytes: None });
         true
@@ -201,7 +202,7 @@ impl Source {
         generation.phase = Phase::Finished;
         generation.has_name = false;
         let (seen, identity, is_restored) = (generation.seen(), generation.origin.identity, generation.longest == 0);
-        let is_unknown = seen == 0 && !generation.memory.says_something();
+        let is_unknown = seen == 0 && !generation.cursor.memory().says_something();
         let has_next = self.chain.iter().filter(|other| other.inode == identity).count() > 1;
         let may_have_it = |candidate: &Candidate| candidate.changed_by_ns() >= identity.born_ns;
         let is_followed = is_unknown && self.chain.iter().any(|other| may_be_copy(other, identity, size));
@@ -240,16 +241,16 @@ impl Source {
         let bytes = if candidate.is_packed {
             let end = candidate.sample(size.unwrap_or(0), &mut self.walks, around);
             had = end.map_or(u64::MAX, |sample| sample.at);
-            let Ok((memory, stream)) = self.walks.stream(&candidate, generation.read, seen, around) else {
+            let Ok((memory, stream)) = self.walks.stream(&candidate, generation.cursor.read(), seen, around) else {
                 return self.list_again(now);
             };
-            generation.memory = memory;
+            generation.cursor.know(memory);
             generation.place = Place::Packed(stream);
             None
         } else {
             let Some(file) = candidate.file else { return self.list_again(now) };
-            if let Some((_, memory)) = same_memory(&file, generation.read, &generation.memory) {
-                generation.memory = memory;
+            if let Some((_, memory)) = same_memory(&file, generation.cursor.read(), generation.cursor.memory()) {
+                generation.cursor.know(memory);
             }
             generation.place = Place::Open(file);
             Some(candidate.size.saturating_sub(seen))
@@ -297,7 +298,7 @@ fn may_be_copy(other: &Generation, identity: Identity, size: Option<u64>) -> boo
 fn cut_end(generation: &Generation, file: &File) -> Option<u64> {
     let size = file.metadata().ok()?.len();
     let seen = generation.seen();
-    let memory = generation.remembered();
+    let memory = generation.cursor.remembered();
     let Memory::Bytes { head, tail } = &memory else { return None };
     let window = seen - tail.len() as u64;
     if size >= seen || size <= window || size < (seen - size).max(CUT_BYTES_MIN.min(seen / 2 + 1)) {
@@ -321,7 +322,7 @@ pub(crate) fn judge(
 ) -> (Vec<(Fit, u64, usize)>, bool) {
     let mut fits = Vec::new();
     let mut is_undecided = false;
-    if !generation.memory.says_something() && generation.held.is_empty() {
+    if !generation.cursor.memory().says_something() && generation.cursor.held().is_empty() {
         return (fits, false);
     }
     for (index, candidate) in candidates.iter_mut().enumerate() {

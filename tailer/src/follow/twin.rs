@@ -91,10 +91,10 @@ impl Source {
     pub fn lives(&self) -> Vec<Life> {
         let there = |path, identity, head| Life { head, bytes: Bytes::There { path, identity } };
         let of_one = |generation: &Generation| {
-            let known = generation.memory.head();
+            let known = generation.cursor.memory().head();
             let head = known.or(generation.first.as_ref().map_or(known, |first| Head::of(first)));
             if generation.is_sought() {
-                let (read, guard) = (generation.read, generation.memory.tail_guard());
+                let (read, guard) = (generation.cursor.read(), generation.cursor.memory().tail_guard());
                 return Life { head, bytes: Bytes::Sought { read, guard } };
             }
             there(generation.path.clone(), generation.inode, head)
@@ -111,6 +111,6 @@ impl Source {
 
     /// How much is known of what its newest file begins with.
     pub fn head_level(&self) -> usize {
-        self.chain.back().map_or(0, |last| last.memory.head_level())
+        self.chain.back().map_or(0, |last| last.cursor.memory().head_level())
     }
 }

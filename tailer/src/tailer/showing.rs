@@ -39,7 +39,7 @@ impl Tailer {
 /// What is to be said of a source, and what is wrong with it; `is_full`: its output waits for room.
 fn figures(followed: &mut Followed, is_full: bool, now_ns: i64) -> (Figures, String) {
     let source = &followed.source;
-    let on_their_way: u64 = source.generations().map(|all| all.put.saturating_sub(all.delivered)).sum();
+    let on_their_way: u64 = source.generations().map(|all| all.cursor.on_its_way()).sum();
     let lag_bytes = source.unread_bytes() + on_their_way;
     let since = |is_so: bool, since: &mut Option<i64>| {
         *since = is_so.then(|| since.unwrap_or(now_ns));
@@ -56,7 +56,7 @@ fn figures(followed: &mut Followed, is_full: bool, now_ns: i64) -> (Figures, Str
         dev: identity.dev,
         ino: identity.ino,
         born_ns: identity.born_ns as u64,
-        offset: last.map_or(0, |last| last.delivered),
+        offset: last.map_or(0, |last| last.cursor.delivered()),
         size: last.map_or(0, |last| last.size.max(last.seen())),
         lag_bytes,
         behind_ns,

@@ -87,7 +87,8 @@ impl Tailer {
             && let Some(followed) = self.roster.get(id)
         {
             for generation in followed.source.generations() {
-                let (identity, read, delivered) = (generation.inode, generation.put, generation.delivered);
+                let (identity, read, delivered) =
+                    (generation.inode, generation.cursor.put(), generation.cursor.delivered());
                 self.printer.print(&Event::Debug { name: name.clone(), identity, read, delivered });
             }
         }
@@ -117,7 +118,7 @@ impl Tailer {
                 followed.name
             ));
         }
-        let is_utf16 = |generation: &Generation| generation.memory.is_utf16();
+        let is_utf16 = |generation: &Generation| generation.cursor.memory().is_utf16();
         if !followed.is_utf16_said && followed.source.generations().any(is_utf16) {
             followed.is_utf16_said = true;
             sentences.push(format!(
