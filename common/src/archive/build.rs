@@ -55,12 +55,15 @@ impl Builder {
         let mut frames = Vec::with_capacity(self.frames.len());
         for tally in &self.frames {
             let end = start + tally.raw;
+            let own =
+                marks.partition_point(|mark| mark.offset < end) - marks.partition_point(|mark| mark.offset < start);
             let times = Times::between(&marks, start, end).unwrap_or(Times::guessed(guess));
             frames.push(FrameIndex {
                 first_ns: times.first,
                 lowest_ns: times.lowest,
                 highest_ns: times.highest,
                 lines: tally.lines,
+                marks: own as u32,
                 begins_inside: inside,
                 ends_inside: tally.ends_inside,
                 goes_back: times.goes_back,

@@ -5,7 +5,7 @@
 //!
 //! Versions: name and version stand first, and the CRC-32 of the header in its place, in every version. A later version
 //! may append fields or change all others, so a reader that meets a higher version refuses the index and still reads the
-//! data. Entries and marks have checksums of their own, so that whoever needs no marks does not read them.
+//! data. The entries and the marks of each frame have checksums of their own, so that no more marks are read than are needed.
 //!
 //! Not here: where the index stands in the file, the frames' sizes (the seek table has them), compression.
 
@@ -13,8 +13,8 @@ use std::fmt;
 use std::io;
 
 use super::format::Fields;
-use super::marks;
-use super::packed::{Marks, Payload};
+use super::marks::{self, Mark};
+use super::packed::{Marks, Payload, Piece};
 
 /// The first eight bytes of the payload: the frame's magic number is free for everybody and proves nothing.
 pub const NAME: [u8; 8] = *b"standpip";
@@ -24,9 +24,9 @@ pub const VERSION: u16 = 1;
 pub const INDEX_BYTES_MAX: usize = 256 << 20;
 
 /// Without its own checksum, which follows.
-const HEADER_BYTES: usize = 64;
+const HEADER_BYTES: usize = 44;
 const HEAD_BYTES: usize = HEADER_BYTES + size_of::<u32>();
-const FRAME_ENTRY_BYTES: usize = 32;
+const FRAME_ENTRY_BYTES: usize = 44;
 
 const PART_BEGINS_INSIDE: u16 = 1;
 const PART_ENDS_INSIDE: u16 = 1 << 1;
@@ -67,6 +67,8 @@ pub struct FrameIndex {
     pub highest_ns: i64,
     /// Newlines in it.
     pub lines: u32,
+    /// Marks in it.
+    pub marks: u32,
     /// Its first byte continues a line.
     pub begins_inside: bool,
     /// Its last byte is not a newline.
@@ -114,11 +116,14 @@ impl Index {
 
     /// The payload of the index frame.
     pub fn encode(&self) -> Vec<u8> {
-        let packed = self.marks.pack(self.base_ns);
-        let mut entries = Vec::with_capacity(self.frames.len() * FRAME_ENTRY_BYTES);
+        let (mut entries, mut packed) = (Vec::with_capacity(self.frames.len() * FRAME_ENTRY_BYTES), Vec::new());
+        let mut marks = &self.marks[..];
         for frame in &self.frames {
-            frame.encode(&mut entries);
+            let (own, others) = marks.split_at(frame.marks as usize);
+            frame.encode(own, &mut entries, &mut packed);
+            marks = others;
         }
+        assert!(marks.is_empty(), "every mark lies in a frame");
         let mut bytes = Vec::with_capacity(HEAD_BYTES + entries.len() + packed.len());
         bytes.extend(NAME);
         bytes.extend(VERSION.to_le_bytes());
@@ -127,10 +132,7 @@ impl Index {
         bytes.extend(self.raw_bytes.to_le_bytes());
         bytes.extend(self.lines.to_le_bytes());
         bytes.extend(self.base_ns.to_le_bytes());
-        bytes.extend((self.marks.len() as u64).to_le_bytes());
-        bytes.extend((packed.len() as u64).to_le_bytes());
         bytes.extend(crc32fast::hash(&entries).to_le_bytes());
-        bytes.extend(crc32fast::hash(&packed).to_le_bytes());
         assert_eq!(bytes.len(), HEADER_BYTES, "what follows is found by it");
         bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
         bytes.extend(entries);
@@ -160,7 +162,7 @@ impl Index {
             Err(version) => return Ok(Err(IndexFault::Newer(version))),
         };
         let marks_at = (header.frames as usize).saturating_mul(FRAME_ENTRY_BYTES).saturating_add(HEAD_BYTES);
-        if payload.size().checked_sub(marks_at).map(|bytes| bytes as u64) != Some(header.packed_bytes) {
+        if payload.size() < marks_at {
             return damaged("it is inconsistent");
         }
         let mut entries = vec![0; marks_at - HEAD_BYTES];
@@ -168,21 +170,17 @@ impl Index {
         if crc32fast::hash(&entries) != header.entries_crc {
             return damaged("its checksum is wrong");
         }
-        let marks = (header.base_ns, header.raw_bytes);
-        let marks = Marks::packed(payload, marks_at..payload.size(), header.packed_crc, header.marks, marks);
-        let Some(marks) = marks else { return damaged("its marks are damaged") };
-        Ok(Index::of_sound(&header, &entries, marks))
-    }
-
-    /// By the header and the entries, whose checksums are right.
-    fn of_sound(header: &Header, entries: &[u8], marks: Marks) -> Result<Index, IndexFault> {
-        let mut entries = Fields(entries);
-        let frames: Vec<_> = (0..header.frames).map_while(|_| FrameIndex::decode(&mut entries)).collect();
+        let mut entries = Fields(&entries);
+        let all = (0..header.frames).map_while(|_| FrameIndex::decode(&mut entries));
+        let (frames, pieces): (Vec<_>, Vec<_>) = all.unzip();
         assert_eq!(frames.len(), header.frames as usize, "so many bytes were read");
         if frames.iter().map(|frame| u64::from(frame.lines)).sum::<u64>() != header.lines {
-            return Err(IndexFault::Damaged("its line counts do not add up"));
+            return damaged("its line counts do not add up");
         }
-        Ok(Index {
+        let Some(marks) = Marks::packed(payload, marks_at, pieces, header.raw_bytes) else {
+            return damaged("it is inconsistent");
+        };
+        Ok(Ok(Index {
             begins_inside: header.flags & PART_BEGINS_INSIDE != 0,
             ends_inside: header.flags & PART_ENDS_INSIDE != 0,
             guessed: header.flags & PART_GUESSED != 0,
@@ -191,7 +189,7 @@ impl Index {
             base_ns: header.base_ns,
             frames,
             marks,
-        })
+        }))
     }
 
     fn flags(&self) -> u16 {
@@ -208,10 +206,7 @@ struct Header {
     raw_bytes: u64,
     lines: u64,
     base_ns: i64,
-    marks: u64,
-    packed_bytes: u64,
     entries_crc: u32,
-    packed_crc: u32,
 }
 
 impl Header {
@@ -230,44 +225,47 @@ impl Header {
             raw_bytes: fields.u64().expect(whole),
             lines: fields.u64().expect(whole),
             base_ns: fields.i64().expect(whole),
-            marks: fields.u64().expect(whole),
-            packed_bytes: fields.u64().expect(whole),
             entries_crc: fields.u32().expect(whole),
-            packed_crc: fields.u32().expect(whole),
         })
     }
 }
 
 impl FrameIndex {
-    fn encode(&self, bytes: &mut Vec<u8>) {
+    /// Appends the entry, and its marks packed.
+    fn encode(&self, marks: &[Mark], bytes: &mut Vec<u8>, packed: &mut Vec<u8>) {
+        let own = marks::pack(marks, self.first_ns);
         let flags = (u32::from(self.begins_inside) * FRAME_BEGINS_INSIDE)
             | (u32::from(self.ends_inside) * FRAME_ENDS_INSIDE)
             | (u32::from(self.goes_back) * FRAME_GOES_BACK);
-        bytes.extend(self.first_ns.to_le_bytes());
-        bytes.extend(self.lowest_ns.to_le_bytes());
-        bytes.extend(self.highest_ns.to_le_bytes());
-        bytes.extend(self.lines.to_le_bytes());
-        bytes.extend(flags.to_le_bytes());
+        for time_ns in [self.first_ns, self.lowest_ns, self.highest_ns] {
+            bytes.extend(time_ns.to_le_bytes());
+        }
+        for number in [self.lines, flags, self.marks, own.len() as u32, crc32fast::hash(&own)] {
+            bytes.extend(number.to_le_bytes());
+        }
+        packed.extend(own);
     }
 
-    fn decode(fields: &mut Fields<'_>) -> Option<FrameIndex> {
+    fn decode(fields: &mut Fields<'_>) -> Option<(FrameIndex, Piece)> {
         let [first_ns, lowest_ns, highest_ns] = [fields.i64()?, fields.i64()?, fields.i64()?];
-        let [lines, flags] = [fields.u32()?, fields.u32()?];
-        Some(FrameIndex {
+        let [lines, flags, marks, bytes, crc] =
+            [fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?];
+        let frame = FrameIndex {
             first_ns,
             lowest_ns,
             highest_ns,
             lines,
+            marks,
             begins_inside: flags & FRAME_BEGINS_INSIDE != 0,
             ends_inside: flags & FRAME_ENDS_INSIDE != 0,
             goes_back: flags & FRAME_GOES_BACK != 0,
-        })
+        };
+        Some((frame, Piece { marks, bytes, crc, base_ns: first_ns }))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::marks::Mark;
     use super::*;
 
     fn index() -> Index {
@@ -276,6 +274,7 @@ mod tests {
             lowest_ns: -5,
             highest_ns: 9,
             lines: 3,
+            marks: 1,
             begins_inside: true,
             ends_inside: false,
             goes_back: true,
@@ -298,8 +297,8 @@ mod tests {
         change(&mut bytes);
         if bytes.len() >= HEAD_BYTES {
             let marks_at = (HEAD_BYTES + 2 * FRAME_ENTRY_BYTES).min(bytes.len());
-            let crcs = [crc32fast::hash(&bytes[HEAD_BYTES..marks_at]), crc32fast::hash(&bytes[marks_at..])];
-            bytes[HEADER_BYTES - 8..HEADER_BYTES].copy_from_slice(&crcs.map(u32::to_le_bytes).concat());
+            let crc = crc32fast::hash(&bytes[HEAD_BYTES..marks_at]);
+            bytes[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
             let crc = crc32fast::hash(&bytes[..HEADER_BYTES]);
             bytes[HEADER_BYTES..HEAD_BYTES].copy_from_slice(&crc.to_le_bytes());
         }
@@ -310,6 +309,8 @@ mod tests {
     fn an_index_comes_back_as_it_was() {
         let bytes = index().encode();
         assert_eq!(bytes.len(), HEAD_BYTES + 2 * FRAME_ENTRY_BYTES + 4);
+        let index_of = |bytes: &[u8]| Index::decode(bytes).map(|index| [0, 1].map(|frame| index.marks.in_frame(frame)));
+        assert_eq!(index_of(&bytes), Ok([0, 1].map(|mark| Some(vec![index().marks[mark]]))));
         assert_eq!(Index::decode(&bytes), Ok(index()));
         assert_eq!(changed(|_| ()), Ok(index()));
         assert_eq!((index().lowest_ns(), index().highest_ns()), (Some(-5), Some(9)));
@@ -319,12 +320,14 @@ mod tests {
     #[test]
     fn every_flip_and_every_cut_of_an_index_is_noticed() {
         let good = index().encode();
+        let is_whole = |bytes: &[u8]| Index::decode(bytes).is_ok_and(|index| index.marks.is_sound());
+        assert!(is_whole(&good));
         for at in 0..good.len() {
-            assert!(Index::decode(&good[..at]).is_err(), "cut at {at}");
+            assert!(!is_whole(&good[..at]), "cut at {at}");
             for bit in 0..8 {
                 let mut bytes = good.clone();
                 bytes[at] ^= 1 << bit;
-                assert!(Index::decode(&bytes).is_err(), "bit {bit} of byte {at}");
+                assert!(!is_whole(&bytes), "bit {bit} of byte {at}");
             }
         }
     }
@@ -341,10 +344,11 @@ mod tests {
     #[test]
     fn a_sound_checksum_does_not_vouch_for_nonsense() {
         assert_eq!(changed(|bytes| bytes[0] = b'S'), Err(IndexFault::Missing));
-        for (what, at, value) in [("frames", 15, 0xFF), ("lines", 24, 9), ("marks", 47, 0xFF), ("packed", 48, 9)] {
+        let entry = HEAD_BYTES;
+        for (what, at, value) in [("frames", 15, 0xFF), ("lines", 24, 9), ("many marks", entry + 35, 0xFF)] {
             assert!(matches!(changed(|bytes| bytes[at] = value), Err(IndexFault::Damaged(_))), "{what} at {at}");
         }
-        for (what, at, value) in [("more marks", 40, 1), ("a mark outside the part", 16, 5)] {
+        for (what, at, value) in [("no mark", entry + 32, 0), ("a mark outside the part", 16, 5)] {
             let unsound = changed(|bytes| bytes[at] = value).unwrap();
             assert!(!unsound.marks.is_sound() && unsound.arrival_ns(4) == unsound.base_ns, "{what}");
         }

@@ -18,7 +18,7 @@ pub const MARKS_MAX: usize = 4 << 20;
 pub const MARK_BYTES: usize = 16;
 
 /// Bytes of a packed mark at least: two varints.
-const PACKED_BYTES_MIN: u64 = 2;
+pub const PACKED_BYTES_MIN: u64 = 2;
 /// Bits of a varint that a byte carries.
 const VARINT_BITS: u32 = 7;
 
@@ -145,48 +145,23 @@ pub fn pack(marks: &[Mark], base_ns: i64) -> Vec<u8> {
 }
 
 /// Unpacks exactly `count` marks of a part of `part_bytes`; `None` if that is not what the bytes hold.
-pub fn unpack(bytes: &[u8], count: u64, base_ns: i64, part_bytes: u64) -> Option<Vec<Mark>> {
+pub fn unpack(mut bytes: &[u8], count: u64, base_ns: i64, part_bytes: u64) -> Option<Vec<Mark>> {
     if count > MARKS_MAX as u64 || count > bytes.len() as u64 / PACKED_BYTES_MIN {
         return None;
     }
     let mut marks = Vec::with_capacity(count as usize);
-    let mut rest = Unpacking::new(bytes, base_ns, part_bytes);
-    for _ in 0..count {
-        marks.push(rest.take()?);
-    }
-    rest.bytes.is_empty().then_some(marks)
-}
-
-/// Packed marks, one after the other.
-#[derive(Clone, Copy)]
-pub struct Unpacking<'a> {
-    /// Those that are left.
-    pub bytes: &'a [u8],
-    /// The one that was taken last; at first there is none.
-    pub previous: Option<Mark>,
-    base_ns: i64,
-    part_bytes: u64,
-}
-
-impl<'a> Unpacking<'a> {
-    /// All of them.
-    pub fn new(bytes: &'a [u8], base_ns: i64, part_bytes: u64) -> Unpacking<'a> {
-        Unpacking { bytes, previous: None, base_ns, part_bytes }
-    }
-
-    /// The next one; `None` if there is none, or one that cannot be.
-    pub fn take(&mut self) -> Option<Mark> {
-        let is_first = self.previous.is_none();
-        let previous = self.previous.unwrap_or(Mark { offset: 0, time_ns: self.base_ns });
-        let rise = take_varint(&mut self.bytes)?;
-        let offset = previous.offset.checked_add(rise).filter(|&offset| offset < self.part_bytes)?;
-        if rise == 0 && !is_first {
+    let mut previous = Mark { offset: 0, time_ns: base_ns };
+    for number in 0..count {
+        let rise = take_varint(&mut bytes)?;
+        let offset = previous.offset.checked_add(rise).filter(|&offset| offset < part_bytes)?;
+        if rise == 0 && number > 0 {
             return None;
         }
-        let time_ns = previous.time_ns.wrapping_add(unzigzag(take_varint(&mut self.bytes)?));
-        self.previous = Some(Mark { offset, time_ns });
-        self.previous
+        let time_ns = previous.time_ns.wrapping_add(unzigzag(take_varint(&mut bytes)?));
+        previous = Mark { offset, time_ns };
+        marks.push(previous);
     }
+    bytes.is_empty().then_some(marks)
 }
 
 /// Small changes of either sign become small numbers: 0, -1, 1, -2 … to 0, 1, 2, 3 …

@@ -325,7 +325,7 @@ impl Part {
         match &self.body {
             Body::Archive(archive) => {
                 let index = archive.index().expect("an archive that is read by block has an index");
-                let mut marks = index.marks.between(block.offset, block.end());
+                let mut marks = index.marks.in_frame(number).unwrap_or_default();
                 // Before the first mark, without marks, and where they are damaged, the frame tells.
                 if marks.first().is_none_or(|first| first.offset > block.offset) {
                     marks.splice(..0, guessed(index.frames[number].first_ns));
