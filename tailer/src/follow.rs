@@ -3,7 +3,7 @@
 //! - [`settings`], [`happening`]: what it is told, and what it tells;
 //! - [`memory`]: what is remembered of the bytes that were read, by which they are known again;
 //! - [`generation`], [`reading`], [`drain`]: one life of one inode, and the way of its bytes to an output;
-//! - [`cursor`]: how far a generation is;
+//! - [`cursor`]: how far a generation is; [`life`]: what becomes of it;
 //! - `chain`: the generations of a log, in their order;
 //! - `first`: what a live file begins with, before any of it was read; [`blank`]: the zeros that a file ends in;
 //! - [`trouble`]: a file that cannot be opened or read for a while;
@@ -26,6 +26,7 @@ pub mod finish;
 mod first;
 pub mod generation;
 pub mod happening;
+pub mod life;
 pub mod memory;
 mod names;
 pub mod outside;

@@ -17,8 +17,9 @@ use crate::follow::copies::{Copy, Torn};
 use crate::follow::done::Aside;
 use crate::follow::drain::{Outcome, drain};
 use crate::follow::finish::may_pass;
-use crate::follow::generation::{Generation, Phase};
+use crate::follow::generation::Generation;
 use crate::follow::happening::Happening;
+use crate::follow::life::Phase;
 use crate::follow::reading::Hands;
 use crate::follow::replaced::Before;
 use crate::follow::settings::{Hints, Settings, Surroundings};
@@ -255,7 +256,7 @@ impl Source {
             };
             let may_go_on = outcome == Outcome::Finished
                 || (outcome == Outcome::AtEnd
-                    && generation.phase == Phase::Reading
+                    && generation.life.is_reading()
                     && may_pass(&generation.facts(now), &settings));
             if !may_go_on {
                 break;
@@ -327,7 +328,7 @@ impl Source {
                 return later(trouble);
             }
             let rotated = generation.rotated?;
-            if generation.phase != Phase::Reading || !generation.is_open() {
+            if !generation.life.is_reading() || !generation.is_open() {
                 return None;
             }
             let quiet = generation.grown.max(rotated);
@@ -356,7 +357,7 @@ impl Source {
             || self.is_comparing()
             || self.chain.iter().any(|generation| {
                 let is_to_go = generation.is_over() && !generation.is_live();
-                is_to_go || generation.wants_peek() || matches!(generation.phase, Phase::Truncated(_))
+                is_to_go || generation.wants_peek() || matches!(generation.life.phase(), Phase::Cut(_))
             })
     }
 
@@ -410,12 +411,12 @@ impl Source {
     /// Whether nothing of it can be read before a file is opened.
     pub fn is_shut(&self) -> bool {
         let next = self.next_read().map(|index| &self.chain[index]);
-        next.is_none_or(|next| next.is_parked() || matches!(next.phase, Phase::Sought { .. }))
+        next.is_none_or(|next| next.is_parked() || matches!(next.life.phase(), Phase::Sought { .. }))
     }
 
     /// The first generation of which something is left.
     pub(crate) fn next_read(&self) -> Option<usize> {
-        let is_passed = |generation: &Generation| matches!(generation.phase, Phase::Hidden { .. });
+        let is_passed = |generation: &Generation| matches!(generation.life.phase(), Phase::Hidden { .. });
         self.chain.iter().position(|generation| !generation.is_concluded() && !is_passed(generation))
     }
 

@@ -12,7 +12,8 @@ use std::time::Instant;
 use nix::errno::Errno;
 
 use crate::follow::candidate::{Candidate, Obstacle};
-use crate::follow::generation::{Generation, Phase, Place};
+use crate::follow::generation::Generation;
+use crate::follow::life::{Hand, Phase};
 use crate::follow::sample::{Fit, Sample};
 use crate::follow::settings::Surroundings;
 use crate::follow::walk::{Aim, Walks};
@@ -127,7 +128,7 @@ impl Source {
     fn ends_of(&self, head: &[u8]) -> Vec<u64> {
         let of_one = |generation: &Generation| {
             let seen = generation.seen();
-            let size = if let Phase::Sought { size: Some(size), .. } = generation.phase { size } else { seen };
+            let size = if let Phase::Sought { size: Some(size), .. } = generation.life.phase() { size } else { seen };
             // What is longer than it is no copy of it.
             [seen, seen + 1, size, size.saturating_add(1), generation.bytes_max().saturating_add(1)]
         };
@@ -153,17 +154,17 @@ impl Source {
             if !generation.may_begin_with(&head) || !candidate.may_be_copy_of(generation, &all) {
                 return false;
             }
-            let of = match &generation.place {
-                Place::Open(file) => {
+            let of = match generation.life.hand() {
+                Hand::Open(file) => {
                     let size = file.metadata().ok().map(|metadata| metadata.len());
                     size.and_then(|size| Sample::of_file(file, size, all.at).ok())
                 }
-                Place::Packed(_) => {
+                Hand::Unpacking(_) => {
                     let original = Candidate::known(&generation.path, generation.inode);
                     let samples = walks.samples(&original, Aim::At(all.at), |_| vec![all.at], around);
                     samples.ok().and_then(|mut samples| samples.all.pop())
                 }
-                Place::Away => None,
+                Hand::Parked => None,
             };
             // Of one that cannot be opened now it is a copy as far as is remembered of it.
             let mut seems_copy = || {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::follow::copies::Copy;
-use crate::follow::generation::{Generation, Phase, Place};
+use crate::follow::generation::Generation;
 use crate::follow::happening::Happening;
 use crate::follow::replaced::Before;
 use crate::identity::{Identity, Origin};
@@ -64,9 +64,9 @@ impl Source {
     /// still has them open. For the end of the program; `true`: there was one.
     pub fn conclude_nameless(&mut self) -> bool {
         let is_read = |generation: &&mut Generation| generation.is_open() && generation.at_end.is_some();
-        let is_nameless = |generation: &&mut Generation| !generation.has_name && generation.phase == Phase::Reading;
+        let is_nameless = |generation: &&mut Generation| !generation.has_name && generation.life.is_reading();
         let nameless = self.chain.iter_mut().filter(is_read).filter(is_nameless);
-        nameless.map(|generation| generation.phase = Phase::Finished).count() > 0
+        nameless.map(|generation| generation.life.finish()).count() > 0
     }
 
     fn finish(&mut self, generation: &Generation, now: Instant) {
@@ -90,7 +90,7 @@ impl Source {
         let GenerationState { origin, offset, guard, head, copy, .. } = generation.state();
         let origin = copy.map_or(origin, |identity| Origin { identity, epoch: 0 });
         self.tell(Happening::Finished { identity: origin.identity, offset });
-        if generation.has_name && matches!(generation.place, Place::Open(_)) {
+        if generation.has_name && generation.file().is_some() {
             self.put_aside(generation.path.clone(), generation.inode, offset, Some(generation.id));
         }
         // Where a look has just made its end uncertain again, the file itself tells whether it is as it was read.

@@ -3,8 +3,9 @@
 use nix::errno::Errno;
 
 use crate::follow::finish::{is_finished, may_close};
-use crate::follow::generation::{Asked, Generation, Phase, Place};
+use crate::follow::generation::{Asked, Generation};
 use crate::follow::happening::Happening;
+use crate::follow::life::Phase;
 use crate::follow::reading::{Hands, Step, conclude, step};
 use crate::follow::settings::Settings;
 use crate::packed::TAKE_COST_BYTES;
@@ -26,11 +27,11 @@ pub fn drain(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Sett
         return Outcome::AtEnd;
     }
     loop {
-        match generation.phase {
-            Phase::Finished => {
+        match generation.life.phase() {
+            Phase::Over => {
                 return if conclude(generation, hands) { Outcome::Finished } else { Outcome::Behind };
             }
-            Phase::Truncated(_) => return Outcome::Behind,
+            Phase::Cut(_) => return Outcome::Behind,
             Phase::Sought { .. } => return Outcome::AtEnd,
             Phase::Hidden { .. } => return Outcome::Finished,
             Phase::Reading => {}
@@ -39,17 +40,17 @@ pub fn drain(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Sett
         match step(generation, hands) {
             Step::Went(bytes) => {
                 generation.recover(hands.happenings);
-                let taken = if matches!(generation.place, Place::Packed(_)) { TAKE_COST_BYTES } else { 0 };
+                let taken = if generation.is_packed() { TAKE_COST_BYTES } else { 0 };
                 *left = left.saturating_sub(bytes + taken);
                 if *left == 0 {
                     return Outcome::Behind;
                 }
             }
             Step::Full => return Outcome::Behind,
-            Step::Truncated(truncation) => generation.phase = Phase::Truncated(truncation),
+            Step::Truncated(truncation) => generation.life.cut(truncation),
             Step::Failed(errno) => {
                 fail(generation, hands, settings, errno);
-                if generation.phase == Phase::Reading {
+                if generation.life.is_reading() {
                     return Outcome::AtEnd;
                 }
             }
@@ -78,12 +79,12 @@ fn is_over(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Settin
             generation.blank.admit(generation.size);
         }
         match step(generation, hands) {
-            Step::AtEnd => generation.phase = Phase::Finished,
-            Step::Truncated(truncation) => generation.phase = Phase::Truncated(truncation),
+            Step::AtEnd => generation.life.finish(),
+            Step::Truncated(truncation) => generation.life.cut(truncation),
             Step::Failed(errno) => fail(generation, hands, settings, errno),
             Step::Went(_) | Step::Full => generation.asked = Asked::default(),
         }
-        return !matches!(generation.phase, Phase::Reading) || generation.at_end.is_none();
+        return !generation.life.is_reading() || generation.at_end.is_none();
     }
     if may_close(&facts, settings) && generation.is_delivered() && generation.file().is_some() {
         generation.park();
@@ -93,9 +94,9 @@ fn is_over(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Settin
 
 fn fail(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Settings, errno: Errno) {
     // A damaged packed file does not heal, and its stream cannot be wound back; and a batch waits for nothing.
-    if settings.is_batch || matches!(generation.place, Place::Packed(_)) {
+    if settings.is_batch || generation.is_packed() {
         hands.happenings.push(Happening::OpenError { path: generation.path.clone(), errno });
-        generation.phase = Phase::Finished;
+        generation.life.finish();
     } else {
         generation.fail(errno, hands.now, hands.happenings);
     }

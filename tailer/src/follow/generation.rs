@@ -1,8 +1,6 @@
 //! A generation: one life of one inode, from its first byte to the truncation or the end of the file.
 
-use std::fmt;
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -12,7 +10,7 @@ use nix::errno::Errno;
 use crate::follow::blank::{Blank, without_blank};
 use crate::follow::cursor::Cursor;
 use crate::follow::finish::{Facts, ask_again_after};
-use crate::follow::happening::Truncation;
+use crate::follow::life::{Hand, Life, Phase};
 use crate::follow::memory::{Memory, read_up_to};
 use crate::follow::replaced::Doubt;
 use crate::follow::trouble::Trouble;
@@ -23,49 +21,6 @@ use crate::lease::Writers;
 use crate::lines::GenerationId;
 use crate::open::{Stamp, errno};
 use crate::state::GenerationState;
-
-/// Where the bytes of a generation are.
-pub enum Place {
-    /// In an open file.
-    Open(File),
-    /// In an open packed file, of which `seen` bytes were unpacked.
-    Packed(Box<dyn Read>),
-    /// In a file that is closed, or nowhere.
-    Away,
-}
-
-impl fmt::Debug for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Place::Open(_) => "Open",
-            Place::Packed(_) => "Packed",
-            Place::Away => "Away",
-        })
-    }
-}
-
-/// What a generation is at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// It is read.
-    Reading,
-    /// A truncation showed, and the next look deals with it.
-    Truncated(Truncation),
-    /// Its file is gone or begins anew; its rest is looked for in other files.
-    Sought {
-        /// Since when.
-        since: Instant,
-        /// How long it was when it was last seen, if that is known.
-        size: Option<u64>,
-    },
-    /// It may stand where nothing can be listed. What came later is read meanwhile, and the next list looks for it.
-    Hidden {
-        /// The same.
-        size: Option<u64>,
-    },
-    /// It was read to its end, and that is final.
-    Finished,
-}
 
 /// What the kernel was asked about its writers.
 #[derive(Clone, Copy, Debug, Default)]
@@ -89,10 +44,8 @@ pub struct Generation {
     pub inode: Identity,
     /// Where that was last seen.
     pub path: PathBuf,
-    /// Where its bytes are.
-    pub place: Place,
-    /// What it is at.
-    pub phase: Phase,
+    /// What becomes of it.
+    pub life: Life,
     /// How far it is.
     pub cursor: Cursor,
     /// What stood at its beginning when it was last looked at, as long as nothing of it was given. `None`: nothing did.
@@ -133,14 +86,13 @@ pub struct Generation {
 
 impl Generation {
     /// A generation that is read from its first byte.
-    pub fn new(id: GenerationId, origin: Origin, path: PathBuf, place: Place, now: Instant) -> Generation {
+    pub fn new(id: GenerationId, origin: Origin, path: PathBuf, hand: Hand, now: Instant) -> Generation {
         Generation {
             id,
             origin,
             inode: origin.identity,
             path,
-            place,
-            phase: Phase::Reading,
+            life: Life::new(hand),
             cursor: Cursor::default(),
             first: None,
             is_placed: false,
@@ -176,10 +128,10 @@ impl Generation {
 
     /// Longer it is not.
     pub fn bytes_max(&self) -> u64 {
-        match &self.place {
-            Place::Open(file) => file.metadata().map_or(u64::MAX, |metadata| metadata.len()),
-            Place::Packed(_) => u64::MAX,
-            Place::Away => self.size.max(self.longest).max(self.seen()),
+        match self.life.hand() {
+            Hand::Open(file) => file.metadata().map_or(u64::MAX, |metadata| metadata.len()),
+            Hand::Unpacking(_) => u64::MAX,
+            Hand::Parked => self.size.max(self.longest).max(self.seen()),
         }
     }
 
@@ -190,13 +142,13 @@ impl Generation {
 
     /// Whether its file is gone, or begins anew, and the rest is looked for.
     pub fn is_sought(&self) -> bool {
-        matches!(self.phase, Phase::Sought { .. } | Phase::Hidden { .. })
+        self.life.is_sought()
     }
 
     /// It is looked for again.
     pub(crate) fn seek_again(&mut self, now: Instant) {
-        if let Phase::Hidden { size } = self.phase {
-            self.phase = Phase::Sought { since: now, size };
+        if let Phase::Hidden { size } = self.life.phase() {
+            self.life.seek(now, size);
         }
     }
 
@@ -207,7 +159,7 @@ impl Generation {
 
     /// Whether it was read to its end, all of it is put, and its end is final.
     pub fn is_concluded(&self) -> bool {
-        self.phase == Phase::Finished && !self.cursor.has_open_line()
+        self.life.phase() == Phase::Over && !self.cursor.has_open_line()
     }
 
     /// The same, and all of it is delivered.
@@ -217,31 +169,36 @@ impl Generation {
 
     /// Whether it waits for nothing but more bytes.
     pub fn is_at_rest(&self) -> bool {
-        self.phase == Phase::Reading && self.trouble.is_none() && self.is_delivered()
+        self.life.is_reading() && self.trouble.is_none() && self.is_delivered()
     }
 
     /// Whether its file is open.
     pub fn is_open(&self) -> bool {
-        !matches!(self.place, Place::Away)
+        !matches!(self.life.hand(), Hand::Parked)
+    }
+
+    /// Whether its bytes are unpacked.
+    pub fn is_packed(&self) -> bool {
+        matches!(self.life.hand(), Hand::Unpacking(_))
     }
 
     /// Whether it was closed to be opened again.
     pub fn is_parked(&self) -> bool {
-        matches!(self.place, Place::Away) && self.phase == Phase::Reading
+        matches!(self.life.hand(), Hand::Parked) && self.life.is_reading()
     }
 
     /// Whether its file may be closed: it was read to its end, or `may_break`, and can be found again; or nothing is left.
     pub fn may_park(&self, may_break: bool) -> bool {
         let is_at_rest = may_break || (self.at_end.is_some() && self.is_delivered());
-        let may_come_back = self.phase == Phase::Reading && self.has_name && is_at_rest;
-        let is_read = self.phase == Phase::Finished && self.cursor.held().is_empty();
+        let may_come_back = self.life.is_reading() && self.has_name && is_at_rest;
+        let is_read = self.life.phase() == Phase::Over && self.cursor.held().is_empty();
         self.file().is_some() && (may_come_back || is_read)
     }
 
     /// The open file, unless its bytes are packed.
     pub fn file(&self) -> Option<&File> {
-        match &self.place {
-            Place::Open(file) => Some(file),
+        match self.life.hand() {
+            Hand::Open(file) => Some(file),
             _ => None,
         }
     }
@@ -249,7 +206,7 @@ impl Generation {
     /// Gives the descriptor back; it is opened again when the file grew.
     pub fn park(&mut self) {
         self.cursor.park();
-        self.place = Place::Away;
+        self.life.park();
     }
 
     /// It has another name, or another file has its name.
@@ -268,14 +225,12 @@ impl Generation {
     pub fn come_back(&mut self, path: &Path, now: Instant) {
         self.rename(true, now);
         self.path = path.to_path_buf();
-        if self.phase == Phase::Finished {
-            self.phase = Phase::Reading;
-        }
+        self.life.come_back();
     }
 
     /// Looks at the open file; `Ok(true)`: it changed since its end was reached.
     pub fn has_changed(&mut self, now: Instant) -> Result<bool, Errno> {
-        let Place::Open(file) = &self.place else { return Ok(true) };
+        let Hand::Open(file) = self.life.hand() else { return Ok(true) };
         let metadata = file.metadata().map_err(|error| errno(&error))?;
         let stamp = Stamp::from(&metadata);
         self.has_name = metadata.nlink() > 0;
@@ -332,8 +287,8 @@ impl Generation {
 
     /// Asks who can write to it, if that is due.
     pub fn ask(&mut self, writers: fn(&File) -> Writers, now: Instant) {
-        let Place::Open(file) = &self.place else {
-            let answer = if matches!(self.place, Place::Packed(_)) { Writers::Nobody } else { Writers::Unknown };
+        let Hand::Open(file) = self.life.hand() else {
+            let answer = if self.is_packed() { Writers::Nobody } else { Writers::Unknown };
             self.asked.writers.get_or_insert(answer);
             return;
         };
@@ -372,7 +327,7 @@ impl Generation {
     /// What it begins with, also where that was not read yet: by that it is known again in a copy.
     fn head(&self) -> Head {
         let known = self.cursor.memory().head();
-        let Place::Open(file) = &self.place else { return known };
+        let Hand::Open(file) = self.life.hand() else { return known };
         if known.is_whole() || self.at_end.is_some() {
             return known;
         }

@@ -10,8 +10,9 @@ use standpipe_common::clock;
 
 use crate::backoff::retry_after;
 use crate::follow::blank::{Blank, content_end};
-use crate::follow::generation::{Generation, Phase, Place};
+use crate::follow::generation::Generation;
 use crate::follow::happening::{Happening, Truncation};
+use crate::follow::life::Hand;
 use crate::follow::memory::Memory;
 use crate::follow::settings::{StartAt, Surroundings};
 use crate::follow::trouble::Trouble;
@@ -124,7 +125,6 @@ impl Source {
     ) -> Generation {
         let id = self.chain.new_id();
         let mut origin = Origin { identity: found.identity, epoch: 0 };
-        let place = |file| Place::Open(file);
         let mut start = None;
         if let Some(index) = self.done.iter().position(|done| done.origin.identity == found.identity) {
             let done = self.done.remove(index);
@@ -146,7 +146,7 @@ impl Source {
         {
             start = end_of_lines(&file, found.stamp.size);
         }
-        let mut generation = Generation::new(id, origin, self.path.clone(), place(file), now);
+        let mut generation = Generation::new(id, origin, self.path.clone(), Hand::Open(file), now);
         generation.rename(true, now);
         match start {
             Some((offset, memory)) => generation.starting_at(offset, memory),
@@ -204,7 +204,7 @@ impl Source {
         let Some(index) = self.next_read() else { return };
         let next = self.chain.at(index);
         if next.is_parked() {
-            next.phase = Phase::Finished;
+            next.life.finish();
             let errno = next.trouble.take().map_or(Errno::ENOENT, |trouble| trouble.errno);
             let path = next.path.clone();
             self.tell(Happening::OpenError { path, errno });
@@ -239,10 +239,10 @@ impl Source {
                     let has_rest = generation.size > generation.cursor.read();
                     if (all || has_rest) && !self.settings.is_batch {
                         let size = if generation.longest > 0 { generation.known_size() } else { None };
-                        generation.phase = Phase::Sought { since: now, size };
+                        generation.life.seek(now, size);
                         self.list_at = Some(now);
                     } else if is_drained {
-                        generation.phase = Phase::Finished;
+                        generation.life.finish();
                     }
                     continue;
                 }
@@ -250,10 +250,10 @@ impl Source {
             let is_unchanged = generation.at_end == Some(found.stamp);
             let has_rest = generation.size > generation.cursor.read();
             if is_unchanged && is_drained && !has_rest {
-                generation.phase = Phase::Finished;
+                generation.life.finish();
             }
             let has_reason = all || !is_unchanged || (is_drained && has_rest);
-            if generation.phase == Phase::Finished || !has_reason {
+            if !generation.life.is_reading() || !has_reason {
                 continue;
             }
             let resumed = match found.open() {
@@ -284,15 +284,19 @@ impl Source {
 
 /// Goes on in a file that was opened again; `true`: it is not what it was.
 pub(crate) fn resume(generation: &mut Generation, file: std::fs::File) -> Result<bool, Errno> {
+    let mut is_another = None;
     match Memory::of_file(&file, generation.cursor.read()).map_err(|error| errno(&error))? {
         Some(memory) if generation.cursor.memory().is_same(&memory) => generation.cursor.know(memory),
-        Some(_) => generation.phase = Phase::Truncated(Truncation::ContentChanged),
-        None => generation.phase = Phase::Truncated(Truncation::SizeDecreased),
+        Some(_) => is_another = Some(Truncation::ContentChanged),
+        None => is_another = Some(Truncation::SizeDecreased),
     }
     generation.at_end = None;
     generation.blank = Blank::default();
-    generation.place = Place::Open(file);
-    Ok(generation.phase != Phase::Reading)
+    generation.life.go_on(Hand::Open(file));
+    if let Some(truncation) = is_another {
+        generation.life.cut(truncation);
+    }
+    Ok(is_another.is_some())
 }
 
 /// What a file has before `offset`, if that is what is known of it.

@@ -16,8 +16,9 @@ use nix::unistd::{Whence, lseek};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::follow::blank::{Zeros, zeros};
-use crate::follow::generation::{Generation, Phase, Place};
+use crate::follow::generation::Generation;
 use crate::follow::happening::{Happening, Truncation};
+use crate::follow::life::Hand;
 use crate::follow::memory::{Memory, read_up_to};
 use crate::guard::GUARD_BYTES_MAX;
 use crate::lines::{End, Lines, SourceId};
@@ -71,7 +72,7 @@ pub enum Step {
 
 /// Reads once, and gives what can be given.
 pub fn step(generation: &mut Generation, hands: &mut Hands<'_>) -> Step {
-    if generation.phase != Phase::Reading || !generation.is_open() {
+    if !generation.life.is_reading() || !generation.is_open() {
         return Step::AtEnd;
     }
     if generation.is_live() && (generation.doubt.is_some() || generation.twin.is_some()) {
@@ -106,7 +107,7 @@ pub fn step(generation: &mut Generation, hands: &mut Hands<'_>) -> Step {
         generation.at_end = None;
         return take_bytes(generation, hands, &first[..most.min(first.len())], 0);
     }
-    if most == 0 && matches!(generation.place, Place::Packed(_)) {
+    if most == 0 && generation.is_packed() {
         // Only a read tells whether a packed file has an end here.
         return Step::Full;
     }
@@ -143,7 +144,7 @@ pub fn step(generation: &mut Generation, hands: &mut Hands<'_>) -> Step {
 
 /// What packed a plain file, by its first bytes.
 fn packed_by(generation: &Generation) -> Option<&'static str> {
-    let Place::Open(file) = &generation.place else { return None };
+    let file = generation.file()?;
     if let Memory::Bytes { head, .. } = generation.cursor.memory()
         && generation.cursor.read() > 0
     {
@@ -156,7 +157,7 @@ fn packed_by(generation: &Generation) -> Option<&'static str> {
 
 /// Packed bytes are no lines: none of them is given, and that is said once.
 fn pass_over(generation: &mut Generation, hands: &mut Hands<'_>, packer: &'static str) -> Step {
-    let Place::Open(file) = &generation.place else { return Step::AtEnd };
+    let Some(file) = generation.file() else { return Step::AtEnd };
     let memory = match Memory::of_file(file, generation.size) {
         Ok(Some(memory)) => memory,
         Ok(None) => return Step::Truncated(Truncation::SizeDecreased),
@@ -191,7 +192,7 @@ pub fn conclude(generation: &mut Generation, hands: &mut Hands<'_>) -> bool {
 
 /// Whether what was read is still there, as far as the bytes before the offset say.
 pub fn verify(generation: &Generation) -> Result<Option<Truncation>, Errno> {
-    let Place::Open(file) = &generation.place else { return Ok(None) };
+    let Some(file) = generation.file() else { return Ok(None) };
     let metadata = file.metadata().map_err(|error| errno(&error))?;
     if metadata.len() < generation.seen() {
         return Ok(Some(Truncation::SizeDecreased));
@@ -224,7 +225,7 @@ enum Fetched {
 
 fn fetch(generation: &mut Generation, buffer: &mut [u8], most: usize) -> Fetched {
     let seen = generation.seen();
-    if let Place::Packed(stream) = &mut generation.place {
+    if let Some(stream) = generation.life.unpacking() {
         return match stream.read(&mut buffer[..most]) {
             Ok(0) => Fetched::End,
             Ok(read) => Fetched::Bytes(0..read),
@@ -232,7 +233,7 @@ fn fetch(generation: &mut Generation, buffer: &mut [u8], most: usize) -> Fetched
             Err(error) => Fetched::Failed(errno(&error)),
         };
     }
-    let Place::Open(file) = &generation.place else { return Fetched::End };
+    let Some(file) = generation.file() else { return Fetched::End };
     let known = remembered(generation);
     let overlap = known.0.len() + known.1.len();
     let read = match read_up_to(file, &mut buffer[..overlap + most], seen - overlap as u64) {
@@ -358,7 +359,7 @@ enum Gap {
 
 fn gap(generation: &mut Generation, new: &[u8]) -> Gap {
     let seen = generation.seen();
-    let Place::Open(file) = &generation.place else { return Gap::None };
+    let Hand::Open(file) = generation.life.hand() else { return Gap::None };
     let (mut from, mut is_confirmed) = (0, false);
     while let Some(zero) = memchr(0, &new[from..]).map(|zero| from + zero) {
         let run = zeros(&new[zero..]) as u64;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use memchr::{memchr_iter, memmem, memrchr};
 
-use crate::follow::generation::{Generation, Place};
+use crate::follow::generation::Generation;
 use crate::follow::happening::Happening;
 use crate::follow::memory::{Memory, read_up_to};
 use crate::follow::names::same_memory;
@@ -317,7 +317,7 @@ impl Generation {
     /// Whether it is the live one, has something, and where it begins for us is not decided.
     pub(crate) fn is_unplaced(&self) -> bool {
         let has_bytes = self.first.as_ref().is_some_and(|first| !first.is_empty());
-        self.is_live() && !self.is_placed && self.seen() == 0 && has_bytes && matches!(self.place, Place::Open(_))
+        self.is_live() && !self.is_placed && self.seen() == 0 && has_bytes && self.file().is_some()
     }
 }
 

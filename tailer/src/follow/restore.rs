@@ -10,8 +10,9 @@ use memchr::memrchr;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::follow::cursor::Cursor;
-use crate::follow::generation::{Generation, Phase, Place};
+use crate::follow::generation::Generation;
 use crate::follow::happening::Happening;
+use crate::follow::life::Hand;
 use crate::follow::memory::{Memory, read_up_to};
 use crate::follow::names::resume;
 use crate::follow::settings::Surroundings;
@@ -77,7 +78,7 @@ impl Source {
         now: Instant,
     ) -> Generation {
         let memory = Memory::Guards { head: saved.head, tail: saved.guard };
-        let mut generation = Generation::new(self.chain.new_id(), saved.origin, self.path.clone(), Place::Away, now);
+        let mut generation = Generation::new(self.chain.new_id(), saved.origin, self.path.clone(), Hand::Parked, now);
         generation.cursor = Cursor::restored(saved.offset, memory, saved.last_line_hash);
         if let Some((path, found)) = found {
             generation.inode = found.identity;
@@ -89,7 +90,7 @@ impl Source {
             match found.open() {
                 // What it holds is known again, not what it is.
                 Opened::File(file) if Packing::of_file(&file).is_some() => {
-                    generation.phase = Phase::Sought { since: now, size: None };
+                    generation.life.seek(now, None);
                 }
                 Opened::File(file) => {
                     generation.cursor.know(remembered(saved, &file));
@@ -102,7 +103,7 @@ impl Source {
             }
             return generation;
         }
-        generation.phase = Phase::Sought { since: now, size: None };
+        generation.life.seek(now, None);
         generation
     }
 

@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use crate::follow::candidate::{Candidate, Obstacle};
 use crate::follow::choice::choose;
-use crate::follow::generation::{Generation, Phase};
+use crate::follow::generation::Generation;
 use crate::follow::happening::Happening;
+use crate::follow::life::{Hand, Phase};
 use crate::follow::names::resume;
 use crate::follow::sample::Fit;
 use crate::follow::settings::Surroundings;
@@ -40,7 +41,7 @@ impl Source {
             }
             let generation = self.chain.alter(index);
             generation.path = path;
-            generation.phase = Phase::Reading;
+            generation.life.go_on(Hand::Parked);
             let resumed = match opened {
                 Opened::File(file) => resume(generation, file).map(|_| ()),
                 Opened::Failed(errno) => Err(errno),
@@ -79,7 +80,7 @@ impl Source {
                 candidate.file = Some(file).filter(|_| !candidate.is_packed);
             }
             let seen = generation.seen();
-            let size = if let Phase::Sought { size, .. } = generation.phase { size.unwrap_or(0) } else { 0 };
+            let size = if let Phase::Sought { size, .. } = generation.life.phase() { size.unwrap_or(0) } else { 0 };
             let stops = [seen, seen + 1, size, size.saturating_add(1)];
             let ends = |head: &[u8]| if generation.may_begin_with(head) { stops.to_vec() } else { Vec::new() };
             if !candidate.is_packed || candidate.unpack(ends, false, &mut self.walks, around).is_ok() {
@@ -107,7 +108,8 @@ impl Source {
         around: &mut dyn Surroundings,
     ) -> bool {
         let Some(unlisted) = around.unlisted() else { return false };
-        let hidden = self.chain.iter().filter(|generation| matches!(generation.phase, Phase::Hidden { .. })).count();
+        let hidden =
+            self.chain.iter().filter(|generation| matches!(generation.life.phase(), Phase::Hidden { .. })).count();
         let generation = self.chain.at(index);
         let has_rest = size.is_none_or(|size| size > generation.seen());
         if !has_rest || hidden >= HIDDEN_MAX {
@@ -115,7 +117,7 @@ impl Source {
         }
         // Nothing goes into the middle of a line.
         if !generation.cursor.has_open_line() {
-            generation.phase = Phase::Hidden { size };
+            generation.life.hide();
         }
         self.list_again(now);
         if self.unlisted.as_ref() != Some(&unlisted) {

@@ -12,8 +12,9 @@ use nix::errno::Errno;
 use crate::follow::candidate::{Candidate, Obstacle, open_packed};
 use crate::follow::copies::Copy;
 use crate::follow::done::DONE_MAX;
-use crate::follow::generation::{Generation, Phase, Place};
+use crate::follow::generation::Generation;
 use crate::follow::happening::Happening;
+use crate::follow::life::Hand;
 use crate::follow::memory::Memory;
 use crate::follow::settings::Surroundings;
 use crate::follow::walk::Walks;
@@ -278,7 +279,7 @@ impl Source {
         };
         self.done.remove(index);
         let id = self.chain.new_id();
-        let generation = Generation::new(id, origin, path.to_path_buf(), Place::Open(file), now);
+        let generation = Generation::new(id, origin, path.to_path_buf(), Hand::Open(file), now);
         self.chain.insert_before_live(generation.starting_at(offset, memory));
         true
     }
@@ -384,7 +385,7 @@ impl Source {
     fn is_untouched(&self, state: &SourceState) -> bool {
         // Of a file of which nothing was read, nobody can say whether it was truncated.
         let is_live = |generation: &Generation| {
-            generation.is_live() && generation.phase == Phase::Reading && generation.cursor.memory().says_something()
+            generation.is_live() && generation.life.is_reading() && generation.cursor.memory().says_something()
         };
         state.is_live && self.chain.len() == 1 && self.chain.iter().all(is_live) && {
             let (saved, now) = (&state.generations[0].origin, &self.chain[0].origin);
@@ -414,15 +415,15 @@ impl Source {
         let id = self.chain.new_id();
         let origin = Origin { identity: candidate.identity, epoch: 0 };
         self.tell(Happening::CopyMatched { path: candidate.path.clone(), offset, bytes: None });
-        let generation = Generation::new(id, origin, candidate.path, Place::Packed(stream), now);
+        let generation = Generation::new(id, origin, candidate.path, Hand::Unpacking(stream), now);
         self.chain.insert_before_live(generation.starting_at(offset, memory));
     }
 
     fn take_missed(&mut self, candidate: Candidate, ranks: &[PathBuf], now: Instant, around: &mut dyn Surroundings) {
-        let place = match candidate.file {
-            Some(file) => Place::Open(file),
+        let hand = match candidate.file {
+            Some(file) => Hand::Open(file),
             None => match open_packed(&candidate.path, &candidate.identity, around) {
-                Ok(stream) => Place::Packed(stream),
+                Ok(stream) => Hand::Unpacking(stream),
                 Err(error) => {
                     self.wants_descriptor |= is_out_of_descriptors(errno(&error));
                     return self.list_again(now);
@@ -440,6 +441,6 @@ impl Source {
             generation.is_live() || (!is_begun && rank(&generation.path) > own)
         };
         let at = self.chain.iter().position(is_newer).unwrap_or(self.chain.len());
-        self.chain.insert(at, Generation::new(id, origin, candidate.path, place, now));
+        self.chain.insert(at, Generation::new(id, origin, candidate.path, hand, now));
     }
 }

@@ -65,7 +65,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::follow::generation::Place;
+    use crate::follow::life::Hand;
     use crate::identity::Origin;
     use crate::lines::GenerationId;
 
@@ -73,7 +73,7 @@ mod tests {
     fn a_failure_is_said_once_however_often_the_file_changes_meanwhile() {
         let start = Instant::now();
         let path = std::path::PathBuf::from("app.log");
-        let mut generation = Generation::new(GenerationId(0), Origin::default(), path.clone(), Place::Away, start);
+        let mut generation = Generation::new(GenerationId(0), Origin::default(), path.clone(), Hand::Parked, start);
         let mut happenings = Vec::new();
         generation.recover(&mut happenings);
         for round in 0..5 {

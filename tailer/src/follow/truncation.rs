@@ -10,8 +10,9 @@ use std::time::Instant;
 use crate::follow::blank::Blank;
 use crate::follow::candidate::{Candidate, Obstacle};
 use crate::follow::choice::{Choice, choose};
-use crate::follow::generation::{Generation, Phase, Place};
+use crate::follow::generation::Generation;
 use crate::follow::happening::{Happening, Truncation};
+use crate::follow::life::{Hand, Phase};
 use crate::follow::memory::{Memory, read_up_to};
 use crate::follow::names::same_memory;
 use crate::follow::reading::verify;
@@ -32,9 +33,9 @@ impl Source {
     /// Finds truncations before files are compared; `true`: there was one.
     pub(crate) fn verify(&mut self) -> bool {
         let mut is_truncated = false;
-        for generation in self.chain.iter_mut().filter(|generation| generation.phase == Phase::Reading) {
+        for generation in self.chain.iter_mut().filter(|generation| generation.life.is_reading()) {
             if let Ok(Some(truncation)) = verify(generation) {
-                generation.phase = Phase::Truncated(truncation);
+                generation.life.cut(truncation);
                 is_truncated = true;
             }
         }
@@ -46,8 +47,8 @@ impl Source {
         let mut is_sought = false;
         let mut index = 0;
         while index < self.chain.len() {
-            if let Phase::Truncated(truncation) = self.chain[index].phase {
-                is_sought |= self.end_one(index, truncation, now);
+            if let Some((truncation, file)) = self.chain.at(index).life.end() {
+                is_sought |= self.end_one(index, truncation, file, now);
                 // From here on other places of other files matter.
                 self.walks = Walks::default();
             }
@@ -56,19 +57,15 @@ impl Source {
         is_sought
     }
 
-    fn end_one(&mut self, index: usize, truncation: Truncation, now: Instant) -> bool {
+    /// `file` is what was read, and begins anew.
+    fn end_one(&mut self, index: usize, truncation: Truncation, file: File, now: Instant) -> bool {
         let id = self.chain.new_id();
         let ended = self.chain.alter(index);
-        let Place::Open(file) = std::mem::replace(&mut ended.place, Place::Away) else {
-            ended.phase = Phase::Finished;
-            return false;
-        };
         let cut = if truncation == Truncation::SizeDecreased { cut_end(ended, &file) } else { None };
         if let Some(size) = cut.filter(|size| *size >= ended.cursor.read()) {
             // Only of the unfinished line something is gone.
             let lost = ended.cursor.cut_held(size);
-            ended.phase = Phase::Reading;
-            ended.place = Place::Open(file);
+            ended.life.go_on(Hand::Open(file));
             ended.at_end = None;
             ended.longest = size;
             self.tell(Happening::Truncated(Truncation::EndCut));
@@ -76,14 +73,13 @@ impl Source {
             return false;
         }
         let origin = Origin { epoch: ended.origin.epoch + 1, ..ended.origin };
-        let mut next = Generation::new(id, origin, ended.path.clone(), Place::Away, now);
+        let mut next = Generation::new(id, origin, ended.path.clone(), Hand::Parked, now);
         next.rotated = ended.rotated;
         let was_live = ended.is_live();
         let gone = cut.map_or(0, |size| ended.seen() - size);
         ended.rename(false, now);
         let kept = cut.and_then(|size| Some((size, Memory::of_file(&file, size).ok()??)));
         if let Some((size, memory)) = kept {
-            ended.phase = Phase::Finished;
             let held = ended.cursor.take_held();
             next = next.starting_at(size, memory);
             // It may be on its way back, unless it is so little that it would be there by chance.
@@ -95,11 +91,11 @@ impl Source {
             }
         } else {
             let size = ended.known_size();
-            ended.phase = Phase::Sought { since: now, size };
+            ended.life.seek(now, size);
             next.zeros_until = ended.seen();
             self.tell(Happening::Truncated(truncation));
         }
-        next.place = Place::Open(file);
+        next.life.go_on(Hand::Open(file));
         self.chain.insert(index + 1, next);
         cut.is_none()
     }
@@ -121,7 +117,7 @@ impl Source {
         now: Instant,
         around: &mut dyn Surroundings,
     ) {
-        let Phase::Sought { since, size } = self.chain[index].phase else { return };
+        let Phase::Sought { since, size } = self.chain[index].life.phase() else { return };
         if self.find_renamed(index, now, around) {
             return;
         }
@@ -184,10 +180,9 @@ impl Source {
         }
         sought.inode = live.inode;
         sought.path = live.path;
-        sought.place = live.place;
+        sought.life = live.life;
         sought.blank = Blank::default();
         sought.rotated = None;
-        sought.phase = Phase::Reading;
         let (path, offset) = (sought.path.clone(), sought.cursor.read());
         self.chain.push(sought);
         self.tell(Happening::CopyMatched { path, offset, bytes: None });
@@ -199,7 +194,7 @@ impl Source {
     fn give_up(&mut self, index: usize, size: Option<u64>, candidates: &[Candidate], around: &mut dyn Surroundings) {
         let is_unread = self.tell_all_unread(index, candidates, around);
         let generation = self.chain.alter(index);
-        generation.phase = Phase::Finished;
+        generation.life.finish();
         generation.has_name = false;
         let (seen, identity, is_restored) = (generation.seen(), generation.origin.identity, generation.longest == 0);
         let is_unknown = seen == 0 && !generation.cursor.memory().says_something();
@@ -218,7 +213,7 @@ impl Source {
     /// The copy was made before we had read as far as we did: nothing is to be fetched from it.
     fn end_of_copy_was_passed(&mut self, index: usize, candidate: &Candidate, size: Option<u64>) {
         self.set_done(candidate.as_done());
-        self.chain.alter(index).phase = Phase::Finished;
+        self.chain.alter(index).life.finish();
         let seen = self.chain[index].seen();
         let path = candidate.path.clone();
         self.tell(Happening::CopyMatched { path, offset: seen, bytes: Some(0) });
@@ -235,7 +230,7 @@ impl Source {
         around: &mut dyn Surroundings,
     ) {
         let generation = self.chain.at(index);
-        let Phase::Sought { size, .. } = generation.phase else { return };
+        let Phase::Sought { size, .. } = generation.life.phase() else { return };
         let seen = generation.seen();
         let mut had = candidate.size;
         let bytes = if candidate.is_packed {
@@ -245,18 +240,17 @@ impl Source {
                 return self.list_again(now);
             };
             generation.cursor.know(memory);
-            generation.place = Place::Packed(stream);
+            generation.life.go_on(Hand::Unpacking(stream));
             None
         } else {
             let Some(file) = candidate.file else { return self.list_again(now) };
             if let Some((_, memory)) = same_memory(&file, generation.cursor.read(), generation.cursor.memory()) {
                 generation.cursor.know(memory);
             }
-            generation.place = Place::Open(file);
+            generation.life.go_on(Hand::Open(file));
             Some(candidate.size.saturating_sub(seen))
         };
         let generation = self.chain.alter(index);
-        generation.phase = Phase::Reading;
         generation.inode = candidate.identity;
         generation.path.clone_from(&candidate.path);
         generation.at_end = None;
@@ -286,11 +280,8 @@ impl Source {
 /// which had `size` bytes: it is younger, and has as many.
 fn may_be_copy(other: &Generation, identity: Identity, size: Option<u64>) -> bool {
     let is_younger = other.inode != identity && other.inode.born_ns >= identity.born_ns;
-    let has_as_many = match &other.place {
-        Place::Open(file) => file.metadata().is_ok_and(|metadata| size.is_none_or(|size| metadata.len() >= size)),
-        Place::Packed(_) | Place::Away => true,
-    };
-    is_younger && !other.is_live() && has_as_many
+    let has_as_many = |file: &File| file.metadata().is_ok_and(|all| size.is_none_or(|size| all.len() >= size));
+    is_younger && !other.is_live() && other.file().is_none_or(has_as_many)
 }
 
 /// The size of a file whose end was cut off, where what is left is what was read and is no less than what is gone: a log

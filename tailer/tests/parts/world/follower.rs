@@ -265,13 +265,13 @@ impl Follower {
 }
 
 fn brief(generation: &Generation) -> String {
-    let Generation { origin, inode, path, phase, cursor, rotated, .. } = generation;
+    let Generation { origin, inode, path, life, cursor, rotated, .. } = generation;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let (ino, epoch, copy) = (origin.identity.ino, origin.epoch, inode.ino);
     let (read, put, delivered, held) = (cursor.read(), cursor.put(), cursor.delivered(), cursor.held().len());
     let live = rotated.is_none();
     format!(
-        "{name} {ino}.{epoch} in {copy} {phase:?} read {read} put {put} delivered {delivered} held {held} live {live} \
+        "{name} {ino}.{epoch} in {copy} {life:?} read {read} put {put} delivered {delivered} held {held} live {live} \
          writers {:?}",
         generation.asked.writers
     )
