@@ -14,6 +14,7 @@
 //! - [`error`], [`cure`], [`logger`], [`standard`], [`ready`], [`progress`]: one sentence an error, what helps, a log that
 //!   never blocks, standard output, readiness, how far a long run has got;
 //! - [`mapped_text`], [`shown`], [`table`], [`shell`]: what a status file can hold, and how it and commands are shown;
+//! - [`metrics`]: numbers for a metrics system, and the file that has them;
 //! - [`called`], [`command_line`]: the name that a program was called by, and what it was asked for;
 //! - [`account`], [`capability`], [`descriptors`], [`sys`]: who there is, what we may, how much of it, and the few calls
 //!   that need `unsafe`.
@@ -33,6 +34,7 @@ pub mod fifo;
 pub mod file_limit;
 pub mod logger;
 pub mod mapped_text;
+pub mod metrics;
 pub mod name;
 pub mod own;
 pub mod part;

@@ -17,7 +17,7 @@ use nix::errno::Errno;
 
 use crate::error::{Cannot, Error, Result};
 use crate::name::{Class, DEFAULTS, PipeName, Printable, classify};
-use crate::policy::{Directories, Kind, Policy, Raw, load};
+use crate::policy::{Kind, Paths, Policy, Raw, load};
 use crate::shown::Shown as _;
 use crate::way::{self, Use};
 
@@ -32,6 +32,8 @@ pub struct Scan {
     pub logs: Option<PathBuf>,
     /// Where `defaults.toml` wants the mailboxes, in the same manner.
     pub mailbox_dir: Option<PathBuf>,
+    /// Where it wants numbers for a metrics system, in the same manner.
+    pub metrics_file: Option<PathBuf>,
     /// What the files say of logs that no link leads to.
     pub unlinked: Unlinked,
     /// What is not as it should be, sorted by name.
@@ -142,10 +144,10 @@ fn is_certain(scan: &Scan) -> bool {
 pub fn scan(dir: &Path) -> Result<Scan> {
     let listing = Listing::of(dir)?;
     let mut findings = listing.findings;
-    let (defaults, Directories { logs, mailbox_dir }) = if listing.defaults {
+    let (defaults, Paths { logs, mailbox_dir, metrics_file }) = if listing.defaults {
         read(&dir.join(DEFAULTS), Kind::Defaults, &mut findings)
     } else {
-        (Some(Raw::default()), Directories::default())
+        (Some(Raw::default()), Paths::default())
     };
 
     // Ten thousand pipes without files of their own share one policy.
@@ -178,19 +180,28 @@ pub fn scan(dir: &Path) -> Result<Scan> {
         let own = read_own(name, &mut findings).zip(defaults.clone());
         unlinked.own.insert(name.clone(), own.map(|(own, defaults)| Policy::of_unlinked(&own.over(defaults))));
     }
-    Ok(Scan { dir: dir.to_path_buf(), entries, logs, mailbox_dir, unlinked, findings, ours: listing.ours })
+    Ok(Scan {
+        dir: dir.to_path_buf(),
+        entries,
+        logs,
+        mailbox_dir,
+        metrics_file,
+        unlinked,
+        findings,
+        ours: listing.ours,
+    })
 }
 
-/// A policy file, unless it is wrong, and the directories that it names, which count even then.
-fn read(file: &Path, kind: Kind, findings: &mut Vec<Finding>) -> (Option<Raw>, Directories) {
+/// A policy file, unless it is wrong, and the paths that it names, which count even then.
+fn read(file: &Path, kind: Kind, findings: &mut Vec<Finding>) -> (Option<Raw>, Paths) {
     match load(file, kind) {
         Ok(raw) => {
-            let directories = raw.directories(file);
-            (Some(raw), directories)
+            let paths = raw.paths(file);
+            (Some(raw), paths)
         }
         Err(error) => {
             findings.extend(error.sentences().iter().cloned().map(Finding::Error));
-            (None, error.directories().clone())
+            (None, error.paths().clone())
         }
     }
 }

@@ -25,7 +25,7 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 pub use self::durability::Durability;
-pub use self::file::{Directories, Kind, PolicyError, load};
+pub use self::file::{Kind, Paths, PolicyError, load};
 pub use self::hook::Hook;
 pub use self::keep::{Floor, Keep};
 pub use self::moment::{HourMinute, Moment, RotateAt};
@@ -35,7 +35,8 @@ use self::hook::{HookArg, HookTimeout};
 use self::keep::{KeepAge, KeepFiles, KeepFree, KeepMin, KeepSize};
 use self::keys::help;
 use self::value::{
-    Account, DirPath, FileMode, MaxLine, Mode, Prefix, RotateAge, RotateSize, Tick, WarnAfter, WarnFill, Zone,
+    Account, DirPath, FileMode, MaxLine, MetricsPath, Mode, Prefix, RotateAge, RotateSize, Tick, WarnAfter, WarnFill,
+    Zone,
 };
 use crate::part::Pattern;
 use crate::stamp::{Stamp, Stamper};
@@ -49,6 +50,8 @@ pub struct Raw {
     logs: Option<DirPath>,
     #[arg(skip)]
     mailbox_dir: Option<DirPath>,
+    #[arg(skip)]
+    metrics_file: Option<MetricsPath>,
     #[arg(skip)]
     pipe_size: Option<PipeSize>,
     #[arg(skip)]
@@ -123,6 +126,7 @@ impl Raw {
         Raw {
             logs: self.logs.or(lower.logs),
             mailbox_dir: self.mailbox_dir.or(lower.mailbox_dir),
+            metrics_file: self.metrics_file.or(lower.metrics_file),
             pipe_size: self.pipe_size.or(lower.pipe_size),
             stage: self.stage.or(lower.stage),
             stamp: self.stamp.or(lower.stamp),

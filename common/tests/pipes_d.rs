@@ -19,8 +19,8 @@ fn sample() -> PathBuf {
 /// The sample file: prose behind `# `, keys behind a bare `#`.
 fn defaults() -> String {
     let mut text = String::from(
-        "# The policy of all pipes in this directory. NAME.toml takes the same keys, except logs and\n\
-         # mailbox_dir, and applies to the pipe NAME only.\n\
+        "# The policy of all pipes in this directory. NAME.toml takes the same keys, except logs,\n\
+         # mailbox_dir and metrics_file, and applies to the pipe NAME only.\n\
          # Every key is shown with its built-in default. Remove the # to change one.\n\
          # A part is one file of a log: a segment (plain text) or an archive (compressed).\n\
          # Sizes: K M G T are powers of 1024. Spans: ms s m h d w. Limits and triggers can be \"off\".\n",
@@ -81,7 +81,7 @@ fn every_key_uncommented_is_the_built_in_default() {
     std::fs::write(&file, lines.join("\n")).unwrap();
     let raw = load(&file, Kind::Defaults).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(Policy::from_raw(&raw), Policy::default());
-    assert_eq!(raw.directories(&file).logs, Some(PathBuf::from("/var/log/standpipe")));
+    assert_eq!(raw.paths(&file).logs, Some(PathBuf::from("/var/log/standpipe")));
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::disk::Dir;
 use crate::expire::Expirer;
 use crate::leap::{CLOCK_FILE, ClockWatch};
 use crate::queue::{ArchiveQueue, Outcome, Task};
+use crate::status::format::Step;
 use crate::upkeep::Order;
 
 /// After so long without work it holds nothing for the next.
@@ -68,6 +69,7 @@ impl Archiver {
                     let outcome = self.tend(&lane, &order, archive);
                     if let Outcome::Failed(error) = &outcome {
                         order.gauge.error(error, clock::now_ns());
+                        order.gauge.failed(Step::Archive);
                     }
                     self.queue.done(Some((lane, outcome)));
                 }
@@ -140,8 +142,7 @@ impl Archiver {
             has_hook: order.upkeep.hook.is_some(),
             tells_nuls: false,
         };
-        let show = |left: Backlog| order.gauge.backlog(left.parts, left.bytes);
-        archiving::archive_next(dir, &order.active, how, &mut self.tools, show)
+        archiving::archive_next(dir, &order.active, how, &mut self.tools, &order.gauge)
     }
 }
 

@@ -1,15 +1,17 @@
 //! Makes archives of the sealed segments of one log directory.
 //!
 //! Invariants: an archive is whole or absent; it is durable before its segment goes. Its file is as old as the newest
-//! arrival in it, so that its age is told without opening it. Who wants it, and when, is not known here.
+//! arrival in it, so that its age is told without opening it. Who wants it, and when, is not
+//! known here.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
+use std::time::Instant;
 
 use nix::errno::Errno;
 use standpipe_common::archive::format::is_beginning;
-use standpipe_common::archive::{Guess, Mark, Spec, Writer, marks};
+use standpipe_common::archive::{Guess, Mark, Spec, Summary, Writer, marks};
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::part::{PartKind, PartName};
 use standpipe_common::policy::Level;
@@ -21,6 +23,7 @@ use crate::line_end;
 use crate::listing::{Files, Listing, note_todo, remove_marks, unfinished_name};
 use crate::nuls::Runs;
 use crate::pairs::{self, Pairs};
+use crate::status::board::Gauge;
 
 /// What `level = "auto"` is while segments wait, or come fast.
 const LEVEL_QUICK: i32 = 1;
@@ -73,13 +76,8 @@ impl Tools {
 ///
 /// # Errors
 /// The part could not be archived; it waits as before.
-pub fn archive_next(
-    dir: &Dir,
-    active: &PartName,
-    how: How,
-    tools: &mut Tools,
-    show: impl Fn(Backlog),
-) -> Result<Backlog> {
+pub fn archive_next(dir: &Dir, active: &PartName, how: How, tools: &mut Tools, gauge: &Gauge) -> Result<Backlog> {
+    let show = |left: Backlog| gauge.backlog(left.parts, left.bytes);
     let listing = Listing::read(dir)?;
     for name in &listing.leftovers {
         dir.remove_own(name, is_beginning)?;
@@ -94,11 +92,13 @@ pub fn archive_next(
         let tells_nuls = listing.is_of_earlier_boot(name);
         let how = How { others_wait: how.others_wait || left.parts > 0, tells_nuls, ..how };
         let begins_inside = line_end::part_before_is_open(dir, &listing, name);
+        let began = Instant::now();
         match archive_part(dir, name, *files, begins_inside, how, tools) {
             // Somebody writes this one; the next need not wait for that.
             Err(error) if error.errno().is_none() => refused = refused.or(Some(error)),
             Err(error) => return Err(error),
-            Ok(()) => {
+            Ok(summary) => {
+                gauge.archived(&summary, began.elapsed());
                 show(left);
                 return Ok(left);
             }
@@ -173,7 +173,7 @@ fn archive_part(
     begins_inside: bool,
     how: How,
     tools: &mut Tools,
-) -> Result<()> {
+) -> Result<Summary> {
     let segment_name = name.file(PartKind::Segment);
     let path = dir.path_of(&segment_name);
     let segment = dir.open_read(&segment_name)?;
@@ -215,7 +215,8 @@ fn archive_part(
         nuls.tell(&dir.path_of(name.file(PartKind::Archive)));
     }
     publish(dir, name, &file, unfinished)?;
-    remove_segment(dir, name, metadata.ino())
+    remove_segment(dir, name, metadata.ino())?;
+    Ok(summary)
 }
 
 /// Gives the finished archive its name, durable before anything is removed.

@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use standpipe_common::metrics;
 use standpipe_common::policy::Raw;
 use standpipe_common::ready::NotifyFd;
 use standpipe_common::units::{ByteSize, Span, Value};
@@ -111,6 +113,9 @@ pub struct StdinArgs {
     /// Directory for mailboxes, if `LOG_DIR` has no shared mappings [default: `LOG_DIR`].
     #[arg(long, value_name = "DIR", help_heading = "Files")]
     pub mailbox_dir: Option<PathBuf>,
+    /// Write metrics for Prometheus to this *.prom file every 15 s [default: none].
+    #[arg(long, value_name = "FILE", value_parser = OsStringValueParser::new().try_map(metrics::checked), help_heading = "Files")]
+    pub metrics_file: Option<PathBuf>,
 }
 
 /// `reader logs`.

@@ -34,7 +34,7 @@ pub struct Congestion {
 struct Episode {
     since: Instant,
     since_ns: i64,
-    /// When it was found crowded last.
+    /// When it was found crowded last; the gauge has been told of the time until then.
     last: Instant,
     is_said: bool,
 }
@@ -90,6 +90,9 @@ impl Congestion {
     /// Judges, says it, and shows it. Whether something is pending.
     fn see(&mut self, lane: &Lane, queued: usize, crowded: bool, now: Instant) -> bool {
         let warn_after = lane.settings().warn_after;
+        if let Some(episode) = self.episode.filter(|_| crowded) {
+            lane.gauge().crowded(now - episode.last);
+        }
         let verdict = judge(&mut self.episode, crowded, now, warn_after);
         let name = title::of(lane.name());
         match verdict {

@@ -247,6 +247,7 @@ impl Drain {
         if lane.pipes().has_retired() {
             let lost = lane.pipes_mut().release(now);
             if lost > 0 {
+                lane.gauge().lost(lost);
                 log::error!("{}: lost {lost} bytes that were still in the replaced pipe", title::of(lane.name()));
             }
         }

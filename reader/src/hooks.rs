@@ -20,6 +20,7 @@ use crate::disk::Dir;
 use crate::due::DueQueue;
 use crate::hook::{self, Facts};
 use crate::listing::{Listing, SELF, is_todo, remove_todo};
+use crate::status::format::Step;
 use crate::title;
 use crate::upkeep::{HookCall, Order};
 
@@ -148,6 +149,7 @@ impl HookQueue {
             let (name, order, after) = self.next();
             let outcome = hand_over_next(root, &name, &order, after.as_ref(), umask).unwrap_or_else(|error| {
                 log::error!("{}: {error}", title::of(&name));
+                order.gauge.failed(Step::Hook);
                 Outcome::Idle
             });
             let mut state = self.lock();
@@ -256,6 +258,7 @@ fn hand_over_next(root: &Dir, name: &OsStr, order: &Order, after: Option<&PartNa
         }
         Err(error) => {
             log::error!("{}: {}: {error}; retrying later", title::of(name), part.file(PartKind::Archive));
+            order.gauge.failed(Step::Hook);
             Ok(Outcome::Failed(part.clone()))
         }
     }

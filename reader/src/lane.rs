@@ -149,6 +149,7 @@ impl Lane {
 
     /// Where it shows itself from now on.
     pub fn set_gauge(&mut self, gauge: Gauge) {
+        gauge.pipe(self.pipes.queued(), self.pipes.capacity());
         self.gauge = gauge;
     }
 

@@ -24,7 +24,7 @@
 //!
 //! [`logs`] is the way back, and uses nothing but the listing; [`histogram`] counts what it finds. [`list`] shows what there is
 //! to read, [`verify`] checks it, both by [`inventory`]; [`moments`] is how they show times.
-//! [`status`] is what is seen of all this from outside.
+//! [`status`] is what is seen of all this from outside, [`metrics`] the same for a metrics system.
 
 pub mod agenda;
 pub mod archiver;
@@ -51,6 +51,7 @@ pub mod log_dir;
 pub mod logs;
 pub mod mailbox;
 pub mod mailboxes;
+pub mod metrics;
 pub mod moments;
 pub mod nuls;
 pub mod others;

@@ -48,13 +48,26 @@ pub enum Because {
     Free(Floor),
 }
 
+impl Because {
+    /// The key of the limit.
+    pub fn key(self) -> &'static str {
+        match self {
+            Because::Size(_) => "keep_size",
+            Because::Files(_) => "keep_files",
+            Because::Age(_) => "keep_age",
+            Because::Free(_) => "keep_free",
+        }
+    }
+}
+
 impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = self.key();
         match *self {
-            Because::Size(bytes) => write!(f, "keep_size {}", ByteSize(bytes)),
-            Because::Files(files) => write!(f, "keep_files {files}"),
-            Because::Age(age) => write!(f, "keep_age {}", Span(age)),
-            Because::Free(floor) => write!(f, "keep_free {floor}"),
+            Because::Size(bytes) => write!(f, "{key} {}", ByteSize(bytes)),
+            Because::Files(files) => write!(f, "{key} {files}"),
+            Because::Age(age) => write!(f, "{key} {}", Span(age)),
+            Because::Free(floor) => write!(f, "{key} {floor}"),
         }
     }
 }

@@ -29,6 +29,7 @@ use crate::cli::DaemonArgs;
 use crate::control::Control;
 use crate::drain::Drain;
 use crate::mailboxes::{Mailboxes, Stock};
+use crate::metrics::Metrics;
 use crate::places::{Changes, Places};
 use crate::queue::{ArchiveQueue, Orphans};
 use crate::root::Root;
@@ -89,6 +90,7 @@ struct Daemon {
     /// `defaults.toml` named the log root, not the command line.
     logs_are_declared: bool,
     mailbox_dir: Option<PathBuf>,
+    metrics: Metrics,
     poll: Poll,
     inbox: Inbox,
     places: Places,
@@ -119,12 +121,14 @@ impl Daemon {
         let queue = ArchiveQueue::default();
         queue.hooks().keep_umask(inherited.bits());
         let places = Places::new(watch(&poll)?, queue.clone(), descriptors);
-        let (dir, logs, mailbox_dir) = (scan.dir.clone(), logs.to_path_buf(), scan.mailbox_dir.clone());
+        let (dir, logs) = (scan.dir.clone(), logs.to_path_buf());
+        let (mailbox_dir, metrics_file) = (scan.mailbox_dir.clone(), scan.metrics_file.clone());
         let mut daemon = Daemon {
             dir,
             logs,
             logs_are_declared,
             mailbox_dir,
+            metrics: Metrics::default(),
             poll,
             inbox,
             places,
@@ -138,6 +142,7 @@ impl Daemon {
         daemon.drain.start()?;
         // Last, for nobody waits for it.
         archiver::start(&daemon.queue, daemon.drain.root().dir().try_clone()?)?;
+        daemon.metrics = Metrics::start(metrics_file, daemon.drain.root().dir());
         let (dir, logs) = (daemon.dir.shown(), daemon.logs.shown());
         log::info!("{} of {dir} into {logs}, {recovered} bytes recovered", pipes(daemon.places.count()));
         Ok(daemon)
@@ -198,6 +203,7 @@ impl Daemon {
             }
             self.control.obey(&mut self.drain, now);
             self.drain.work(now);
+            self.metrics.turn(now);
         }
     }
 
@@ -206,7 +212,8 @@ impl Daemon {
         let look = self.places.watch().next_look().map(|at| at.saturating_duration_since(now));
         let test = clock::is_test().then_some(TEST_CLOCK_SPAN);
         let command = self.control.timeout(now);
-        let timeout = self.drain.timeout(now).into_iter().chain(look).chain(command).chain(test).min();
+        let metrics = self.metrics.timeout(now);
+        let timeout = self.drain.timeout(now).into_iter().chain(look).chain(command).chain(metrics).chain(test).min();
         match self.poll.poll(events, timeout) {
             Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
                 Err(Error::new("wait for", "the pipes", error).into())
@@ -247,13 +254,16 @@ impl Daemon {
 
     /// Says what HUP does not take up. What pipes say is taken up by them.
     fn tell_kept(&self, scan: &Scan) {
-        let Scan { logs: _, mailbox_dir, dir: _, entries: _, unlinked: _, findings: _, ours: _ } = scan;
+        let Scan { logs: _, mailbox_dir, metrics_file, dir: _, entries: _, unlinked: _, findings: _, ours: _ } = scan;
         if self.logs_are_declared && declared(scan).as_ref() != Some(&self.logs) {
             log::warn!("{} remains the log root until reader restarts", self.logs.shown());
         }
         if *mailbox_dir != self.mailbox_dir {
             let place = self.mailbox_dir.as_ref().unwrap_or(&self.logs).shown();
             log::warn!("mailbox_dir takes effect when reader restarts; until then mailboxes stay in {place}");
+        }
+        if metrics_file.as_deref() != self.metrics.file() {
+            log::warn!("metrics_file takes effect when reader restarts");
         }
     }
 

@@ -25,6 +25,7 @@ use crate::lane::Lane;
 use crate::listing::SELF;
 use crate::mailbox::DATA_BYTES_MAX;
 use crate::mailboxes::{Mailboxes, Stock};
+use crate::metrics::Metrics;
 use crate::queue::ArchiveQueue;
 use crate::root::Root;
 use crate::run::TEST_CLOCK_SPAN;
@@ -80,6 +81,7 @@ struct Service {
     drain: Drain,
     control: Control,
     queue: ArchiveQueue,
+    metrics: Metrics,
 }
 
 impl Service {
@@ -109,7 +111,8 @@ impl Service {
         archiver::start(&queue, drain.root().dir().try_clone()?)?;
         drain.start()?;
         log::info!("standard input into {}, {recovered} bytes recovered", args.log_dir.shown());
-        Ok(Service { poll, inbox, drain, control, queue })
+        let metrics = Metrics::start(args.metrics_file.clone(), drain.root().dir());
+        Ok(Service { poll, inbox, drain, control, queue, metrics })
     }
 
     fn serve(&mut self) -> Result<Ending, Stop> {
@@ -119,7 +122,8 @@ impl Service {
             let test = clock::is_test().then_some(TEST_CLOCK_SPAN);
             let now = Instant::now();
             let command = self.control.timeout(now);
-            let due = self.drain.timeout(now).into_iter().chain(command).chain(test).min();
+            let metrics = self.metrics.timeout(now);
+            let due = self.drain.timeout(now).into_iter().chain(command).chain(metrics).chain(test).min();
             let may_be_quiet = !is_light && due.is_none_or(|due| due > QUIET_SPAN);
             let timeout = if may_be_quiet { Some(QUIET_SPAN) } else { due };
             match self.poll.poll(&mut events, timeout) {
@@ -145,6 +149,7 @@ impl Service {
             }
             self.control.obey(&mut self.drain, now);
             self.drain.work(now);
+            self.metrics.turn(now);
             if self.drain.has_ended(LANE) {
                 self.inbox.note_end_of_input()?;
                 return Ok(Ending::EndOfInput);
@@ -164,8 +169,9 @@ impl Service {
         asked.contains(&Ask::Stop)
     }
 
-    /// The log alone stays.
+    /// The log alone stays, and the last page of metrics, which is made of what goes.
     fn clear_away(&mut self) {
+        self.metrics = Metrics::default();
         self.control.clear_away(self.drain.root().dir());
         self.drain.clear_away();
     }

@@ -13,6 +13,7 @@ use standpipe_common::policy::Keep;
 use crate::disk::{self, Dir};
 use crate::listing::{CURRENT, Files, Listing, remove_marks, remove_todo};
 use crate::retention::{Because, Going, Stored};
+use crate::status::board::Gauge;
 use crate::title;
 use crate::upkeep::Order;
 
@@ -30,6 +31,7 @@ pub struct Stock {
     pub keep: Keep,
     /// The file system that it lies on.
     pub device: u64,
+    gauge: Gauge,
     names: Vec<(PartName, Files, bool)>,
     /// Sealed parts, oldest first.
     pub stored: Vec<Stored>,
@@ -49,6 +51,7 @@ impl Stock {
             is_orphan,
             keep,
             device: dir.identity()?.dev,
+            gauge: order.gauge.clone(),
             names: Vec::new(),
             stored: Vec::new(),
             other_bytes: 0,
@@ -116,6 +119,7 @@ impl Stock {
         if self.is_orphan && place + 1 == self.names.len() && leads_here() {
             self.dir.remove(CURRENT)?;
         }
+        self.gauge.removed(because.key());
         let kind = if files.archive { PartKind::Archive } else { PartKind::Segment };
         let copy = if files.archive && files.segment { " and the copy beside it" } else { "" };
         log::info!("{}: removed {}{copy} ({because})", title::of(&self.lane), name.file(kind));

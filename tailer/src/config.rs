@@ -24,10 +24,12 @@ use std::fs;
 use std::path::{Path, PathBuf, absolute};
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use standpipe_common::called;
 use standpipe_common::config_text::{self, Flaw};
 use standpipe_common::error::{Cannot, Error, Stop};
+use standpipe_common::metrics;
 use standpipe_common::shown::Shown as _;
 
 use self::spool::SpoolConfig;
@@ -49,6 +51,8 @@ pub struct Config {
     pub window: Duration,
     /// Where positions are kept. There is one if any file or spool has a pipe.
     pub state_file: Option<PathBuf>,
+    /// Where numbers for a metrics system go. There is none without a state file.
+    pub metrics_file: Option<PathBuf>,
     /// What lines look like on standard output.
     pub output: Format,
     /// What to do where no state file can be used.
@@ -157,6 +161,10 @@ pub struct Overrides {
     /// File that records how far each file was delivered [default: none]
     #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub state: Option<PathBuf>,
+    /// Write metrics for Prometheus to this *.prom file every 15 s; needs --state [default: none]
+    #[arg(long, value_name = "FILE", value_parser = OsStringValueParser::new().try_map(metrics::checked),
+        help_heading = "Output")]
+    pub metrics_file: Option<PathBuf>,
     /// Read files new to the state file from their beginning, not from their end
     #[arg(long, help_heading = "Input")]
     pub follow_from_start: bool,
@@ -216,11 +224,16 @@ impl Config {
             }
         }
         config.take(given);
-        match pipe {
-            Some(_) if config.state_file.is_none() => Err(ConfigError::of(
-                "delivery into a pipe needs a state file: add `--state FILE`, as in --state state.json",
-            )),
-            _ => Ok(config),
+        let needs_state = match pipe {
+            _ if config.state_file.is_some() => None,
+            Some(_) => Some("delivery into a pipe needs"),
+            None => config.metrics_file.as_ref().map(|_| "a metrics file needs"),
+        };
+        match needs_state {
+            Some(needs) => {
+                Err(ConfigError::of(format!("{needs} a state file: add `--state FILE`, as in --state state.json")))
+            }
+            None => Ok(config),
         }
     }
 
@@ -241,6 +254,7 @@ impl Config {
             order,
             window,
             state_file,
+            metrics_file,
             output,
             inotify,
             durable_span,
@@ -255,6 +269,7 @@ impl Config {
             ("order", keep(order, &before.order)),
             ("window_ms", keep(window, &before.window)),
             ("state_file", keep(state_file, &before.state_file)),
+            ("metrics_file", keep(metrics_file, &before.metrics_file)),
             ("output", keep(output, &before.output)),
             ("inotify", keep(inotify, &before.inotify)),
             ("durable_ms", keep(durable_span, &before.durable_span)),
@@ -268,6 +283,8 @@ impl Config {
         self.output = given.output.unwrap_or(self.output);
         let given_state = given.state.as_ref().map(|state| absolute(state).unwrap_or_else(|_| state.clone()));
         self.state_file = given_state.or_else(|| self.state_file.take());
+        let given_file = given.metrics_file.as_ref().map(|file| absolute(file).unwrap_or_else(|_| file.clone()));
+        self.metrics_file = given_file.or_else(|| self.metrics_file.take());
         if given.follow_from_start {
             self.files.iter_mut().for_each(|file| file.start_at = StartAt::Beginning);
         }
@@ -288,6 +305,7 @@ impl Default for Config {
             order: Order::Read,
             window: Duration::from_millis(200),
             state_file: None,
+            metrics_file: None,
             output: Format::Text,
             on_corrupt: OnCorrupt::Fail,
             inotify: true,

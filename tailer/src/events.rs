@@ -155,6 +155,11 @@ impl Printer {
         Printer { form, stderr: Stderr::open(), dropped: 0 }
     }
 
+    /// What its events look like.
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
     /// Tells these, one after the other.
     pub fn print_all(&mut self, events: impl IntoIterator<Item = Event>) {
         events.into_iter().for_each(|event| self.print(&event));

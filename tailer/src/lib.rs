@@ -31,6 +31,7 @@ pub mod lease;
 pub mod level;
 pub mod lines;
 pub mod meter;
+pub mod metrics;
 pub mod network;
 pub mod open;
 pub mod order;

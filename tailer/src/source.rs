@@ -274,11 +274,12 @@ impl Source {
         standing
     }
 
-    /// An output delivered bytes of it.
-    pub fn delivered(&mut self, generation: GenerationId, offset: u64) {
-        if let Some(generation) = self.chain.by_id(generation) {
-            generation.cursor.deliver(offset);
-        }
+    /// An output delivered bytes of it. How many more than were known to be.
+    pub fn delivered(&mut self, generation: GenerationId, offset: u64) -> u64 {
+        let Some(generation) = self.chain.by_id(generation) else { return 0 };
+        let before = generation.cursor.delivered();
+        generation.cursor.deliver(offset);
+        generation.cursor.delivered() - before
     }
 
     /// Whether a checkpoint can say something of it: of a file that nobody looked at, the next run knows as little.

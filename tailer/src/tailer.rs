@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use standpipe_common::clock;
 use standpipe_common::descriptors::Descriptors;
 use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::metrics::exporter::Exporter;
 
 use crate::around::{Around, Taken};
 use crate::backoff::Backoff;
@@ -80,6 +81,7 @@ pub struct Tailer {
     overflows: Spacing,
     keeper: Keeper,
     board: Board,
+    metrics: Option<Exporter>,
     printer: Printer,
     /// How many descriptors there may be, how many of them files that are followed, and when that is counted again.
     descriptors: Descriptors,
@@ -155,6 +157,7 @@ impl Tailer {
             self.keep(true, now);
         }
         self.show(now, now_ns);
+        self.metrics.iter_mut().for_each(|metrics| metrics.turn(now));
         self.intake.end_round();
         Ok(())
     }
@@ -167,8 +170,9 @@ impl Tailer {
         let waits = self.waits.iter().filter_map(|waits| waits.until);
         let feed = (self.is_batch && !self.starved.is_empty()).then(|| now + FEED_SPAN);
         let (spools, unfollowed) = (self.spools.due(now), self.unfollowed.due());
-        let own =
-            [self.keeper.due(), self.globs.due(now), feed, spools, unfollowed, self.board.due()].into_iter().flatten();
+        let metrics = self.metrics.as_ref().map(Exporter::due);
+        let own = [self.keeper.due(), self.globs.due(now), feed, spools, unfollowed, self.board.due(), metrics];
+        let own = own.into_iter().flatten();
         waits.chain(self.roster.next_due(now)).chain(own).min()
     }
 
@@ -271,6 +275,11 @@ impl Tailer {
             self.keeper.end()?;
         }
         Ok(())
+    }
+
+    /// Writes the last page of metrics.
+    pub fn end_metrics(&mut self) {
+        self.metrics = None;
     }
 
     fn save(&mut self, is_durable: bool, now: Instant) -> std::result::Result<(), Unsaved> {
@@ -415,7 +424,7 @@ impl Tailer {
             let id = owner(generation);
             self.touch(id);
             let Some(followed) = self.roster.get(id) else { continue };
-            followed.source.delivered(generation, offset);
+            followed.counts.delivered_bytes += followed.source.delivered(generation, offset);
             followed.blocked_ns = None;
             if followed.is_leaving && followed.is_delivered() {
                 left.push(id);

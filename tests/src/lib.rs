@@ -7,6 +7,7 @@
 //! - [`program`], [`daemon`]: the programs, built once, started, watched and ended;
 //! - [`deadline`]: waiting for a condition, never for luck;
 //! - [`pipe`], [`traffic`], [`stored`]: a server's and a plain reader's view, numbered lines, and the log read back;
+//! - [`metrics`]: the numbers of a metrics file;
 //! - [`kills`], [`tailer_kills`], [`power_cuts`]: the crash tests, here with small counts and in the benchmark with full ones.
 //!
 //! No program crate is used here: what is tested is what is shipped.
@@ -14,6 +15,7 @@
 pub mod daemon;
 pub mod deadline;
 pub mod kills;
+pub mod metrics;
 pub mod mounts;
 pub mod not_run;
 pub mod pipe;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::Raw;
-use super::value::DirPath;
+use super::value::{DirPath, MetricsPath};
 use crate::config_text::{self, Flaw};
 use crate::units::Value;
 
@@ -21,11 +21,14 @@ pub const FILE_BYTES_MAX: u64 = 256 << 10;
 /// Which of the two kinds of policy file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// `defaults.toml`, where alone `logs` and `mailbox_dir` may stand.
+    /// `defaults.toml`, where alone `logs`, `mailbox_dir` and `metrics_file` may stand.
     Defaults,
     /// `NAME.toml`.
     Pipe,
 }
+
+/// How the parser begins its list of keys, with those that a `NAME.toml` does not take.
+const DEFAULTS_FIRST: &str = "expected one of `logs`, `mailbox_dir`, `metrics_file`, ";
 
 /// Mistakes of one file that are told at most.
 const FLAWS_MAX: usize = 20;
@@ -34,16 +37,18 @@ const FLAWS_MAX: usize = 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyError {
     sentences: Vec<String>,
-    directories: Directories,
+    paths: Paths,
 }
 
-/// The directories that a `defaults.toml` names; a relative path starts at the directory of that file.
+/// The paths that a `defaults.toml` names; a relative one starts at the directory of that file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Directories {
+pub struct Paths {
     /// The log root.
     pub logs: Option<PathBuf>,
     /// Where the mailboxes lie, if not in the log root.
     pub mailbox_dir: Option<PathBuf>,
+    /// Where numbers for a metrics system go.
+    pub metrics_file: Option<PathBuf>,
 }
 
 impl PolicyError {
@@ -53,8 +58,8 @@ impl PolicyError {
     }
 
     /// What stands in this `defaults.toml` all the same.
-    pub fn directories(&self) -> &Directories {
-        &self.directories
+    pub fn paths(&self) -> &Paths {
+        &self.paths
     }
 }
 
@@ -68,10 +73,8 @@ impl Error for PolicyError {}
 
 /// Reads and checks the policy file at `path`.
 pub fn load(path: &Path, kind: Kind) -> Result<Raw, PolicyError> {
-    let unread = |error: crate::error::Error| PolicyError {
-        sentences: vec![error.to_string()],
-        directories: Directories::default(),
-    };
+    let unread =
+        |error: crate::error::Error| PolicyError { sentences: vec![error.to_string()], paths: Paths::default() };
     let bytes = config_text::read(path, FILE_BYTES_MAX).map_err(unread)?;
     let text = String::from_utf8_lossy(&bytes);
     let parsed = match config_text::not_utf8(&bytes) {
@@ -83,10 +86,12 @@ pub fn load(path: &Path, kind: Kind) -> Result<Raw, PolicyError> {
         raw
     });
     let sentence = |flaw: &Flaw| flaw.sentence(path, &text);
-    let salvage = |key| salvaged(&text, key).filter(|_| kind == Kind::Defaults).map(|dir| beside(path, &dir));
+    let of_defaults = |found: Option<PathBuf>| found.filter(|_| kind == Kind::Defaults).map(|dir| beside(path, &dir));
+    let dir = |key| of_defaults(salvaged(&text, key).map(|DirPath(dir)| dir));
+    let metrics_file = of_defaults(salvaged(&text, "metrics_file").map(|MetricsPath(file)| file));
     parsed.map_err(|flaws| PolicyError {
         sentences: flaws.iter().map(sentence).collect(),
-        directories: Directories { logs: salvage("logs"), mailbox_dir: salvage("mailbox_dir") },
+        paths: Paths { logs: dir("logs"), mailbox_dir: dir("mailbox_dir"), metrics_file },
     })
 }
 
@@ -113,31 +118,33 @@ fn all_flaws(text: &str, kind: Kind, first: Flaw) -> Vec<Flaw> {
 }
 
 impl Raw {
-    /// The directories that `file`, a `defaults.toml`, names.
-    pub fn directories(&self, file: &Path) -> Directories {
-        let beside = |dir: &Option<DirPath>| dir.as_ref().map(|dir| beside(file, dir));
-        Directories { logs: beside(&self.logs), mailbox_dir: beside(&self.mailbox_dir) }
+    /// The paths that `file`, a `defaults.toml`, names.
+    pub fn paths(&self, file: &Path) -> Paths {
+        let dir = |dir: &Option<DirPath>| dir.as_ref().map(|DirPath(dir)| beside(file, dir));
+        let metrics_file = self.metrics_file.as_ref().map(|MetricsPath(path)| beside(file, path));
+        Paths { logs: dir(&self.logs), mailbox_dir: dir(&self.mailbox_dir), metrics_file }
     }
 }
 
-fn beside(file: &Path, dir: &DirPath) -> PathBuf {
-    file.parent().unwrap_or(Path::new("")).join(&dir.0)
+fn beside(file: &Path, path: &Path) -> PathBuf {
+    file.parent().unwrap_or(Path::new("")).join(path)
 }
 
 fn parse(text: &str, kind: Kind) -> Result<Raw, Flaw> {
     let raw = toml::from_str(text).map_err(|error| {
         let mut flaw = Flaw::from(error);
         if kind == Kind::Pipe {
-            flaw.message = flaw.message.replacen("expected one of `logs`, `mailbox_dir`, ", "expected one of ", 1);
+            flaw.message = flaw.message.replacen(DEFAULTS_FIRST, "expected one of ", 1);
         }
         flaw
     })?;
     let table = DeTable::parse(text)?;
     for (key, value) in table.get_ref() {
         match (key.get_ref().as_ref(), value.get_ref()) {
-            (key_name @ ("logs" | "mailbox_dir"), _) if kind == Kind::Pipe => {
+            (key_name @ ("logs" | "mailbox_dir" | "metrics_file"), _) if kind == Kind::Pipe => {
+                let shared = if key_name == "metrics_file" { "metrics file" } else { "log root" };
                 let message =
-                    format!("`{key_name}` is allowed in defaults.toml only, because all pipes share one log root");
+                    format!("`{key_name}` is allowed in defaults.toml only, because all pipes share one {shared}");
                 return Err(Flaw { message, span: key.span() });
             }
             ("file_mode", mode) => refuse_decimal(mode, value.span())?,
@@ -159,16 +166,16 @@ fn refuse_decimal(mode: &DeValue<'_>, span: Range<usize>) -> Result<(), Flaw> {
     if digits.len() > 1 { Err(Flaw { message, span }) } else { Ok(()) }
 }
 
-/// The directory under `key` in a `defaults.toml` that has an error elsewhere.
+/// The path under `key` in a `defaults.toml` that has an error elsewhere.
 ///
 /// None if an error touches a line that speaks of it: half a path is worse than none.
-fn salvaged(text: &str, key: &str) -> Option<DirPath> {
+fn salvaged<T: Value>(text: &str, key: &str) -> Option<T> {
     let (table, errors) = DeTable::parse_recoverable(text);
     let is_near = |error: &toml::de::Error| error.span().is_none_or(|span| lines_at(text, &span).contains(key));
     if errors.iter().any(is_near) {
         return None;
     }
-    DirPath::from_text(table.get_ref().get(key)?.get_ref().as_str()?).ok()
+    T::from_text(table.get_ref().get(key)?.get_ref().as_str()?).ok()
 }
 
 /// The whole lines that a span touches.
@@ -263,13 +270,21 @@ mod tests {
         let shown = refusal(text, Kind::Pipe);
         assert!(shown.starts_with("line 2, column 1: `logs` is allowed in defaults.toml only"), "{shown}");
         let raw = parse(text, Kind::Defaults).unwrap();
-        assert_eq!(raw.directories(Path::new("/etc/pipes.d/defaults.toml")).logs, Some("/etc/pipes.d/x".into()));
-        assert_eq!(raw.directories(Path::new("defaults.toml")).logs, Some("x".into()));
+        assert_eq!(raw.paths(Path::new("/etc/pipes.d/defaults.toml")).logs, Some("/etc/pipes.d/x".into()));
+        assert_eq!(raw.paths(Path::new("defaults.toml")).logs, Some("x".into()));
         let text = "mailbox_dir = \"m\"";
         let shown = refusal(text, Kind::Pipe);
         assert!(shown.starts_with("line 1, column 1: `mailbox_dir` is allowed in defaults.toml only"), "{shown}");
         let raw = parse(text, Kind::Defaults).unwrap();
-        assert_eq!(raw.directories(Path::new("/etc/pipes.d/defaults.toml")).mailbox_dir, Some("/etc/pipes.d/m".into()));
+        assert_eq!(raw.paths(Path::new("/etc/pipes.d/defaults.toml")).mailbox_dir, Some("/etc/pipes.d/m".into()));
+        let text = "metrics_file = \"m.prom\"";
+        let shown = refusal(text, Kind::Pipe);
+        assert!(shown.starts_with("line 1, column 1: `metrics_file` is allowed in defaults.toml only"), "{shown}");
+        let raw = parse(text, Kind::Defaults).unwrap();
+        let file = Some("/etc/pipes.d/m.prom".into());
+        assert_eq!(raw.paths(Path::new("/etc/pipes.d/defaults.toml")).metrics_file, file);
+        let shown = refusal("metrics_file = \"/var/lib/metrics\"", Kind::Defaults);
+        assert!(shown.contains("`/var/lib/metrics`: the name must end in .prom"), "{shown}");
     }
 
     #[test]
@@ -310,7 +325,7 @@ mod tests {
         std::fs::write(&path, b"prefix = \"caf\xe9\"\nlogs = \"l\"\n").unwrap();
         assert!(load_error(&path).starts_with(&format!("cannot use {shown}: line 1, column 14: not valid UTF-8")));
         let logs = dir.path().join("l");
-        assert_eq!(load(&path, Kind::Defaults).unwrap_err().directories().logs, Some(logs));
-        assert_eq!(load(&path, Kind::Pipe).unwrap_err().directories(), &Directories::default());
+        assert_eq!(load(&path, Kind::Defaults).unwrap_err().paths().logs, Some(logs));
+        assert_eq!(load(&path, Kind::Pipe).unwrap_err().paths(), &Paths::default());
     }
 }

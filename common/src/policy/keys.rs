@@ -94,6 +94,15 @@ pub const KEYS: &[Key] = &[
         ..PIPE
     },
     Key {
+        name: "metrics_file",
+        default: Default::NoneSuchAs("\"/var/lib/prometheus/node-exporter/standpipe.prom\""),
+        takes: "a file whose name ends in `.prom`; a relative path starts at the directory of this file",
+        meaning: "File for the textfile collector of node_exporter.",
+        reason: "reader replaces it every 15 s with its numbers for each pipe. Everybody on the machine may read it, \
+                 and so learn the names of the pipes. Allowed in defaults.toml only; it applies like `logs`.",
+        ..PIPE
+    },
+    Key {
         name: "pipe_size",
         default: Default::Is("\"auto\""),
         takes: "`auto`, or a size from 4KiB to 2GiB",

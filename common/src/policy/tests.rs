@@ -20,6 +20,7 @@ fn an_empty_file_and_no_flags_are_the_built_in_defaults() {
 const FULL: &str = r#"
     logs = "x"
     mailbox_dir = "y"
+    metrics_file = "z.prom"
     pipe_size = "64K"
     stage = true
     stamp = "iso"

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use crate::metrics;
 use crate::stamp::PREFIX_MAX;
 use crate::units::{ByteSize, Limit, Span, Value, parses_as_value};
 
@@ -27,7 +28,7 @@ const ACCOUNT_MAX: usize = 256;
 /// A `max_line` that is off: more than a file can hold, with room left to add to it.
 pub const MAX_LINE_OFF: u64 = i64::MAX as u64;
 
-parses_as_value!(PipeSize, Mode, FileMode, Account, DirPath, Prefix, Zone, RotateSize, RotateAge);
+parses_as_value!(PipeSize, Mode, FileMode, Account, DirPath, MetricsPath, Prefix, Zone, RotateSize, RotateAge);
 parses_as_value!(MaxLine, Compress, Level, Tick, WarnFill, WarnAfter);
 
 /// How large the holder makes a pipe.
@@ -135,6 +136,25 @@ impl Value for DirPath {
             return Err(format!("an empty path: write {}", Self::EXPECTED));
         }
         Ok(DirPath(PathBuf::from(text)))
+    }
+
+    fn from_integer(number: u64) -> Result<Self, String> {
+        Err(format!("{number} is not a path: write {}", Self::EXPECTED))
+    }
+}
+
+/// A file for a metrics system as it was written; a relative path starts at the directory of its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsPath(pub PathBuf);
+
+impl Value for MetricsPath {
+    const EXPECTED: &'static str = "a file such as \"/var/lib/prometheus/node-exporter/standpipe.prom\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text.contains('\0') {
+            return Err(format!("`{}` is not a path: write {}", text.escape_debug(), Self::EXPECTED));
+        }
+        metrics::checked(text).map(MetricsPath)
     }
 
     fn from_integer(number: u64) -> Result<Self, String> {

@@ -136,6 +136,7 @@ impl Drain {
         match slot.lane.pipes().queued() {
             0 => log::info!("{name}: link removed; stopped reading it"),
             left if slot.leaving().is_some() => {
+                self.board.lost(left);
                 log::error!("{name}: link removed; lost {left} bytes that were still in its pipe");
             }
             _ => log::info!("{name}: its FIFO is now used by another link"),

@@ -7,6 +7,7 @@ use standpipe_common::error::{Error, Result};
 use super::{Lane, no_log};
 use crate::mailbox::Mailbox;
 use crate::recovery::{self, Settled};
+use crate::status::format::Step;
 use crate::title;
 
 /// The first wait after a failure; it doubles up to [`RETRY_SPAN_MAX`].
@@ -52,6 +53,7 @@ impl Lane {
         let before = self.sick.take();
         if before.is_none() {
             log::error!("{error}; not reading {} until this is fixed", title::of(&self.name));
+            self.gauge.failed(Step::Drain);
         }
         let mut wait = before.as_ref().map_or(RETRY_SPAN, |sick| (sick.wait * 2).min(RETRY_SPAN_MAX));
         if error.is_no_room() {

@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use standpipe_common::archive::Summary;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::shown::Shown as _;
 use standpipe_common::sys::{self, Words};
@@ -17,13 +18,13 @@ use standpipe_common::units::Limit;
 use standpipe_common::{boot, called, clock, mapped_text};
 
 use super::STATUS;
-use super::format::{self, HEADER_BYTES, SLOT_BYTES, SLOTS_MAX};
+use super::format::{self, HEADER_BYTES, SLOT_BYTES, SLOTS_MAX, Step};
 use crate::disk::{self, Dir, FileMode};
 
 const FRESH: &str = ".status.new";
-/// Slots that a file begins with and grows by at least: four pages and more.
+/// Slots that a file begins with and grows by at least: five pages.
 const STEP_MIN: usize = 32;
-/// Slots that it grows by at most: half a MiB.
+/// Slots that it grows by at most: 640 KiB.
 const STEP_MAX: usize = 1024;
 /// Whoever may read the logs may read this.
 const MODE: FileMode = FileMode { mode: 0o640, group: None };
@@ -80,6 +81,11 @@ impl Board {
             log::warn!("{error}; `{}` cannot show {}", called::short("reader", "status"), name.shown());
             Gauge::default()
         })
+    }
+
+    /// Bytes were lost with a pipe whose lane is no more.
+    pub fn lost(&self, bytes: usize) {
+        self.kept.iter().for_each(|kept| kept.sheet.words.add(format::LOST_AT, bytes as u64));
     }
 
     /// Takes the slot of a lane back, which is no longer.
@@ -219,6 +225,36 @@ impl Gauge {
             self.add(format::BACKLOG_PARTS_AT, 1);
             self.add(format::BACKLOG_BYTES_AT, bytes);
         }
+    }
+
+    /// A part was archived, and that took so long.
+    pub fn archived(&self, summary: &Summary, span: Duration) {
+        self.add(format::ARCHIVED_PARTS_AT, 1);
+        self.add(format::ARCHIVED_BYTES_AT, summary.raw_bytes);
+        self.add(format::ARCHIVE_BYTES_AT, summary.compressed_bytes);
+        self.add(format::ARCHIVE_NS_AT, span.as_nanos() as u64);
+    }
+
+    /// A part was removed by this one of [`format::LIMITS`].
+    pub fn removed(&self, limit: &str) {
+        if let Some(index) = format::LIMITS.iter().position(|known| *known == limit) {
+            self.add(format::REMOVED_AT + 8 * index, 1);
+        }
+    }
+
+    /// Bytes were lost with a FIFO that was replaced.
+    pub fn lost(&self, bytes: usize) {
+        self.add(format::LOST_BYTES_AT, bytes as u64);
+    }
+
+    /// The pipe was crowded for so long, beside what was said before.
+    pub fn crowded(&self, span: Duration) {
+        self.add(format::CROWDED_NS_AT, span.as_nanos() as u64);
+    }
+
+    /// A step failed.
+    pub fn failed(&self, step: Step) {
+        self.add(format::FAILURES_AT + 8 * step as usize, 1);
     }
 
     /// So much waits to be archived, by the names that stand in the log directory.

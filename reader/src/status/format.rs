@@ -1,12 +1,16 @@
 //! The layout of the status file: pure, both ways.
 //!
 //! ```text
-//! 0     header, padded to a page   "status\n\0", version, pid, start (ns), slots, bytes of a slot, boot id
-//! 4096  slots of 512 bytes         numbers, name, last error
+//! 0     header, padded to a page   "status\n\0", version, pid, start (ns), slots, bytes of a slot, boot id, bytes lost
+//! 4096  slots of 640 bytes         numbers, name, last error, totals
 //! ```
+//! Version 1 had slots of 512 bytes without the totals; it is still read, for a program may be newer than the reader.
+//!
 //! All numbers are aligned 64-bit words of the machine, each whole or absent whenever it is read. A text is preceded
 //! by its length and a checksum: one that is being written is not believed. So a reader of the file needs no lock; at
 //! worst it shows `?` once. A slot of state 0 says nothing.
+
+use std::array;
 
 use standpipe_common::boot::BOOT_ID_BYTES;
 use standpipe_common::mapped_text::{text, word};
@@ -14,7 +18,7 @@ use standpipe_common::mapped_text::{text, word};
 /// First word of the file.
 pub const MAGIC: u64 = u64::from_ne_bytes(*b"status\n\0");
 /// Version of the layout.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 /// Whether a status file of any version begins so.
 pub fn is_beginning(head: &[u8]) -> bool {
     head.starts_with(&MAGIC.to_ne_bytes())
@@ -22,8 +26,10 @@ pub fn is_beginning(head: &[u8]) -> bool {
 
 /// Bytes before the first slot: a page.
 pub const HEADER_BYTES: usize = 4096;
-/// Bytes of a slot: eight of them are a page.
-pub const SLOT_BYTES: usize = 512;
+/// Bytes of a slot.
+pub const SLOT_BYTES: usize = 640;
+/// Bytes of a slot of version 1, which are the first ones of each.
+const SLOT_BYTES_V1: usize = 512;
 /// Most slots of a file: more pipes than a process may have descriptors.
 pub const SLOTS_MAX: usize = 1 << 17;
 
@@ -39,6 +45,8 @@ pub const SLOTS_AT: usize = 32;
 pub const SLOT_BYTES_AT: usize = 40;
 /// The boot, as text.
 pub const BOOT_AT: usize = 48;
+/// Bytes that were lost with pipes whose links are gone, and that no slot tells of any more.
+pub const LOST_AT: usize = 128;
 
 /// Offsets in a slot: one of [`FREE`], [`WELL`], [`SICK`].
 pub const STATE_AT: usize = 0;
@@ -73,7 +81,51 @@ pub const NAME_MAX: usize = 200;
 /// Length, checksum and bytes of the last error.
 pub const ERROR_AT: usize = NAME_AT + 16 + NAME_MAX;
 /// Most bytes of an error.
-pub const ERROR_MAX: usize = SLOT_BYTES - ERROR_AT - 16;
+pub const ERROR_MAX: usize = SLOT_BYTES_V1 - ERROR_AT - 16;
+/// Totals since the reader started: parts archived.
+pub const ARCHIVED_PARTS_AT: usize = SLOT_BYTES_V1;
+/// Bytes of the log in them.
+pub const ARCHIVED_BYTES_AT: usize = ARCHIVED_PARTS_AT + 8;
+/// Bytes of their archives.
+pub const ARCHIVE_BYTES_AT: usize = ARCHIVED_PARTS_AT + 16;
+/// How long it took to make these, ns.
+pub const ARCHIVE_NS_AT: usize = ARCHIVED_PARTS_AT + 24;
+/// How long the pipe was crowded, ns.
+pub const CROWDED_NS_AT: usize = ARCHIVED_PARTS_AT + 32;
+/// Bytes lost with a FIFO that was replaced.
+pub const LOST_BYTES_AT: usize = ARCHIVED_PARTS_AT + 40;
+/// Parts removed, by the key in [`LIMITS`].
+pub const REMOVED_AT: usize = ARCHIVED_PARTS_AT + 48;
+/// Failures, by [`Step`].
+pub const FAILURES_AT: usize = REMOVED_AT + 8 * LIMITS.len();
+
+/// The limits that remove parts, by their keys.
+pub const LIMITS: [&str; 4] = ["keep_size", "keep_files", "keep_age", "keep_free"];
+
+/// What is done for a lane, and can fail while the reader goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Its pipe is read and its log written.
+    Drain,
+    /// A part is archived.
+    Archive,
+    /// An archive is handed over.
+    Hook,
+}
+
+impl Step {
+    /// A word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Step::Drain => "drain",
+            Step::Archive => "archive",
+            Step::Hook => "hook",
+        }
+    }
+}
+
+/// All of them, in the order of their words.
+pub const STEPS: [Step; 3] = [Step::Drain, Step::Archive, Step::Hook];
 
 /// Lines of a lane whose bytes go into the log as they are.
 pub const UNCOUNTED: u64 = u64::MAX;
@@ -86,7 +138,7 @@ pub const WELL: u64 = 1;
 pub const SICK: u64 = 2;
 
 /// What a slot says of a lane, as it stands there; a text is `None` while it is being written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Slot {
     /// Name of the pipe.
     pub name: Option<Vec<u8>>,
@@ -118,6 +170,29 @@ pub struct Slot {
     pub error_ns: u64,
     /// The last error.
     pub error: Option<Vec<u8>>,
+    /// What happened since the reader started.
+    pub totals: Totals,
+}
+
+/// What happened to a lane since the reader started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Parts archived.
+    pub archived_parts: u64,
+    /// Bytes of the log in them.
+    pub archived_bytes: u64,
+    /// Bytes of their archives.
+    pub archive_bytes: u64,
+    /// How long it took to make these, ns.
+    pub archive_ns: u64,
+    /// How long the pipe was crowded, ns.
+    pub crowded_ns: u64,
+    /// Bytes lost with a FIFO that was replaced.
+    pub lost_bytes: u64,
+    /// Parts removed, in the order of [`LIMITS`].
+    pub removed: [u64; LIMITS.len()],
+    /// Failures, in the order of [`STEPS`].
+    pub failures: [u64; STEPS.len()],
 }
 
 /// What a status file says.
@@ -129,6 +204,8 @@ pub struct Content {
     pub start_ns: u64,
     /// The boot; empty where that is no text.
     pub boot: String,
+    /// Bytes lost with pipes whose links are gone.
+    pub lost_bytes: u64,
     /// Its lanes, in no order.
     pub slots: Vec<Slot>,
 }
@@ -147,14 +224,15 @@ pub fn decode(file: &[u8]) -> Result<Content, Unreadable> {
     if file.len() < HEADER_BYTES || word(file, 0) != MAGIC {
         return Err(Unreadable::Damaged);
     }
-    match word(file, VERSION_AT) {
-        VERSION => {}
+    let slot_bytes = match word(file, VERSION_AT) {
+        VERSION => SLOT_BYTES,
+        1 => SLOT_BYTES_V1,
         version if version > VERSION => return Err(Unreadable::Version(version)),
         _ => return Err(Unreadable::Damaged),
-    }
+    };
     let count = usize::try_from(word(file, SLOTS_AT)).ok().filter(|count| *count <= SLOTS_MAX);
-    let slots = count.and_then(|count| file[HEADER_BYTES..].get(..count * SLOT_BYTES));
-    let Some(slots) = slots.filter(|_| word(file, SLOT_BYTES_AT) == SLOT_BYTES as u64) else {
+    let slots = count.and_then(|count| file[HEADER_BYTES..].get(..count * slot_bytes));
+    let Some(slots) = slots.filter(|_| word(file, SLOT_BYTES_AT) == slot_bytes as u64) else {
         return Err(Unreadable::Damaged);
     };
     let boot = std::str::from_utf8(&file[BOOT_AT..BOOT_AT + BOOT_ID_BYTES]).unwrap_or_default();
@@ -162,12 +240,15 @@ pub fn decode(file: &[u8]) -> Result<Content, Unreadable> {
         pid: word(file, PID_AT),
         start_ns: word(file, START_AT),
         boot: boot.trim_end_matches('\0').to_owned(),
-        slots: slots.chunks_exact(SLOT_BYTES).filter(|slot| word(slot, STATE_AT) != FREE).map(slot).collect(),
+        lost_bytes: word(file, LOST_AT),
+        slots: slots.chunks_exact(slot_bytes).filter(|slot| word(slot, STATE_AT) != FREE).map(slot).collect(),
     })
 }
 
 fn slot(slot: &[u8]) -> Slot {
     let at = |offset| word(slot, offset);
+    // Version 1 has none.
+    let totals = if slot.len() < SLOT_BYTES { Totals::default() } else { totals(slot) };
     Slot {
         name: text(slot, NAME_AT, NAME_MAX),
         state: at(STATE_AT),
@@ -184,6 +265,21 @@ fn slot(slot: &[u8]) -> Slot {
         retry_ns: at(RETRY_AT),
         error_ns: at(ERROR_TIME_AT),
         error: text(slot, ERROR_AT, ERROR_MAX),
+        totals,
+    }
+}
+
+fn totals(slot: &[u8]) -> Totals {
+    let at = |offset| word(slot, offset);
+    Totals {
+        archived_parts: at(ARCHIVED_PARTS_AT),
+        archived_bytes: at(ARCHIVED_BYTES_AT),
+        archive_bytes: at(ARCHIVE_BYTES_AT),
+        archive_ns: at(ARCHIVE_NS_AT),
+        crowded_ns: at(CROWDED_NS_AT),
+        lost_bytes: at(LOST_BYTES_AT),
+        removed: array::from_fn(|index| at(REMOVED_AT + 8 * index)),
+        failures: array::from_fn(|index| at(FAILURES_AT + 8 * index)),
     }
 }
 
@@ -208,6 +304,8 @@ mod tests {
         put(&mut file, second, &[SICK, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]);
         put(&mut file, second + NAME_AT, &mapped_text::words("größe".as_bytes(), NAME_MAX));
         put(&mut file, second + ERROR_AT, &mapped_text::words(b"no room", ERROR_MAX));
+        put(&mut file, second + ARCHIVED_PARTS_AT, &(21..34).collect::<Vec<_>>());
+        put(&mut file, LOST_AT, &[99]);
         file
     }
 
@@ -221,6 +319,31 @@ mod tests {
         assert_eq!((slot.blocked_ns, slot.warn_after_ns, slot.backlog_parts, slot.backlog_bytes), (6, 7, 8, 9));
         assert_eq!((slot.queued, slot.capacity, slot.retry_ns, slot.error_ns), (10, 11, 12, 13));
         assert_eq!(slot.error.as_deref(), Some(&b"no room"[..]));
+        let totals = Totals {
+            archived_parts: 21,
+            archived_bytes: 22,
+            archive_bytes: 23,
+            archive_ns: 24,
+            crowded_ns: 25,
+            lost_bytes: 26,
+            removed: [27, 28, 29, 30],
+            failures: [31, 32, 33],
+        };
+        assert_eq!((&slot.totals, content.lost_bytes), (&totals, 99));
+    }
+
+    #[test]
+    fn a_reader_that_is_older_than_us_is_seen_without_its_totals() {
+        let (new, mut old) = (file(), vec![0; HEADER_BYTES]);
+        old.copy_from_slice(&new[..HEADER_BYTES]);
+        for slot in new[HEADER_BYTES..].chunks_exact(SLOT_BYTES) {
+            old.extend(&slot[..SLOT_BYTES_V1]);
+        }
+        put(&mut old, VERSION_AT, &[1]);
+        assert_eq!(decode(&old).map(drop), Err(Unreadable::Damaged), "by the bytes of its slots");
+        put(&mut old, SLOT_BYTES_AT, &[SLOT_BYTES_V1 as u64]);
+        let expected = Slot { totals: Totals::default(), ..decode(&new).unwrap().slots.remove(0) };
+        assert_eq!(decode(&old).unwrap().slots, [expected]);
     }
 
     #[test]
@@ -241,8 +364,9 @@ mod tests {
     #[test]
     fn the_layout_fills_a_slot() {
         assert_eq!(ERROR_AT % 8 + NAME_AT % 8 + ERROR_MAX % 8, 0);
-        assert_eq!(ERROR_AT + 16 + ERROR_MAX, SLOT_BYTES);
-        const { assert!(BOOT_AT + BOOT_ID_BYTES <= HEADER_BYTES && ERROR_MAX > 160) };
+        assert_eq!(ERROR_AT + 16 + ERROR_MAX, SLOT_BYTES_V1);
+        const { assert!(FAILURES_AT + 8 * STEPS.len() <= SLOT_BYTES && LOST_AT + 8 <= HEADER_BYTES) };
+        const { assert!(BOOT_AT + BOOT_ID_BYTES <= LOST_AT && ERROR_MAX > 160) };
     }
 
     #[test]
@@ -252,7 +376,7 @@ mod tests {
             put(&mut file, at, &[word]);
             decode(&file).map(drop).unwrap_err()
         };
-        assert_eq!(with(VERSION_AT, 2), Unreadable::Version(2));
+        assert_eq!(with(VERSION_AT, 3), Unreadable::Version(3));
         for (at, word) in [(0, 0), (VERSION_AT, 0), (SLOTS_AT, 3), (SLOTS_AT, u64::MAX), (SLOT_BYTES_AT, 256)] {
             assert_eq!(with(at, word), Unreadable::Damaged, "{at} {word}");
         }

@@ -53,7 +53,7 @@ impl Snapshot {
         let content = content(&root)?;
         let mut lanes: Vec<Seen> = content.slots.into_iter().map(|slot| seen(&root, slot)).collect();
         lanes.sort_by(|a, b| a.name.cmp(&b.name));
-        let salvaged = names(&root, |name| name.starts_with(SALVAGED_PREFIX.as_bytes()));
+        let salvaged = salvaged(&root);
         Ok(Snapshot { running: is_running(&root), pid: content.pid, start_ns: content.start_ns, lanes, salvaged })
     }
 
@@ -78,7 +78,8 @@ pub fn lane_names(root: &Dir) -> Result<Vec<OsString>> {
     Ok(slots.into_iter().filter_map(|slot| slot.name).map(OsString::from_vec).collect())
 }
 
-fn content(root: &Dir) -> Result<format::Content> {
+/// What the status file of a log root says. A text that is being written is waited for, but not for long.
+pub fn content(root: &Dir) -> Result<format::Content> {
     let mut content = read(root)?;
     for _ in 1..LOOKS_MAX {
         if content.slots.iter().all(|slot| slot.name.is_some() && (slot.error_ns == 0 || slot.error.is_some())) {
@@ -127,6 +128,11 @@ fn seen(root: &Dir, slot: Slot) -> Seen {
         _ => Vec::new(),
     };
     Seen { name, slot, damaged }
+}
+
+/// Paths of the files that hold bytes which did not fit into a log.
+pub fn salvaged(root: &Dir) -> Vec<String> {
+    names(root, |name| name.starts_with(SALVAGED_PREFIX.as_bytes()))
 }
 
 /// Sorted paths of the files in `dir` with such names; what we may not list is not told.

@@ -47,6 +47,7 @@ pub(super) fn check(root: &Node, dir: &Path, language: Language, given: &Overrid
         order: top.word("order").unwrap_or(defaults.order),
         window: millis(&top, "window_ms", defaults.window),
         state_file: top.text("state_file").map(|(path, _)| beside(dir, path)),
+        metrics_file: top.text("metrics_file").map(|(path, _)| beside(dir, path)),
         output: top.word("output").unwrap_or(defaults.output),
         on_corrupt: top.word("on_corrupt").unwrap_or(defaults.on_corrupt),
         inotify: top.flag("inotify").unwrap_or(defaults.inotify),
@@ -61,15 +62,15 @@ pub(super) fn check(root: &Node, dir: &Path, language: Language, given: &Overrid
         flaws
             .push(Flaw { message: "this file belongs to tailer's own state and cannot be followed".to_string(), span });
     }
-    if config.state_file.is_none()
-        && let Some(span) = default_pipe.map(|(_, span)| span.clone()).or(seen.pipe).or(pipe_of(top.nodes("spool")))
-        && lacks(root, "state_file")
-    {
-        let message = format!(
-            "delivery into a pipe needs a state file: add `{}` at the top, or say --state FILE",
-            language.sample_state()
-        );
-        flaws.push(Flaw { message, span });
+    if config.state_file.is_none() && lacks(root, "state_file") {
+        let pipe = default_pipe.map(|(_, span)| span.clone()).or(seen.pipe).or(pipe_of(top.nodes("spool")));
+        let metrics_file = top.text("metrics_file").map(|(_, span)| span.clone());
+        let needs = [("delivery into a pipe", pipe), ("a metrics file", metrics_file)];
+        for (what, span) in needs.into_iter().filter_map(|(what, span)| Some((what, span?))) {
+            let sample = language.sample_state();
+            let message = format!("{what} needs a state file: add `{sample}` at the top, or say --state FILE");
+            flaws.push(Flaw { message, span });
+        }
     }
     if flaws.is_empty() { Ok(config) } else { Err(flaws) }
 }

@@ -50,7 +50,9 @@ pub enum Kind {
     Flag,
     /// A path; a relative one starts at the configuration file.
     Path,
-    /// The same, or a glob.
+    /// The same, of a file that `node_exporter` reads.
+    MetricsPath,
+    /// A path, or a glob.
     PathOrGlob,
     /// What a source is called.
     Name,
@@ -78,6 +80,9 @@ impl Kind {
             Kind::Word(words) => listed(words, "or"),
             Kind::Flag => "`true` or `false`".to_string(),
             Kind::Path => "a path; a relative one starts at the directory of this file".to_string(),
+            Kind::MetricsPath => {
+                "a path that ends in `.prom`; a relative one starts at the directory of this file".to_string()
+            }
             Kind::PathOrGlob => "a path or a glob; a relative one starts at the directory of this file".to_string(),
             Kind::Name => format!("a name of 1 to {NAME_BYTES_MAX} bytes without spaces"),
             Kind::Globs => "a list of globs such as [\"old/app.log*\"]".to_string(),
@@ -145,6 +150,14 @@ pub const TOP: &[Key] = &[
         at_hup: AtHup::Kept,
         meaning: "File that records how far each file was delivered. Delivery into a pipe needs it. Without it, each \
                   start begins anew. Files beside it whose names begin with its name and a dot belong to it.",
+    },
+    Key {
+        name: "metrics_file",
+        kind: Kind::MetricsPath,
+        default: "none",
+        at_hup: AtHup::Kept,
+        meaning: "File for the textfile collector of node_exporter, replaced every 15 s with numbers for each followed \
+                  file. Needs a state file. Everybody on the machine may read it, and so learn the paths of the files.",
     },
     Key {
         name: "pipe",

@@ -8,6 +8,7 @@ use std::ops::Range;
 use clap::ValueEnum;
 use glob::Pattern;
 use standpipe_common::config_text::Flaw;
+use standpipe_common::metrics;
 use standpipe_common::units::Span;
 
 use super::keys::{Key, Kind, NAME_BYTES_MAX};
@@ -99,11 +100,12 @@ fn refusal(key: &Key, node: &Node) -> Option<Flaw> {
         }
         (Kind::Word(words), Value::Text(text)) if !words.contains(&text.as_str()) => not_that(),
         (Kind::Name, Value::Text(text)) if !is_name(text) => not_that(),
-        (Kind::Path | Kind::PathInDir | Kind::PathOrGlob, Value::Text(text))
+        (Kind::Path | Kind::MetricsPath | Kind::PathInDir | Kind::PathOrGlob, Value::Text(text))
             if text.is_empty() || text.contains('\0') =>
         {
             not_that()
         }
+        (Kind::MetricsPath, Value::Text(text)) => metrics::checked(text).err().and_then(wrong),
         (Kind::PathOrGlob, Value::Text(text)) if text.ends_with('/') => {
             wrong(format!("`{text}` is a directory: write a file, or `{text}*.log` for files in it"))
         }
@@ -123,7 +125,14 @@ fn refusal(key: &Key, node: &Node) -> Option<Flaw> {
         | (Kind::Flag, Value::Bool(_))
         | (Kind::Files | Kind::Spools, Value::List(_)) => None,
         (
-            Kind::Name | Kind::Path | Kind::PathInDir | Kind::PathOrGlob | Kind::Span | Kind::Timestamp | Kind::Word(_),
+            Kind::Name
+            | Kind::Path
+            | Kind::MetricsPath
+            | Kind::PathInDir
+            | Kind::PathOrGlob
+            | Kind::Span
+            | Kind::Timestamp
+            | Kind::Word(_),
             Value::Integer(_),
         ) => wrong(format!("{value} is a number, but `{}` needs a string: write it in quotes", key.name)),
         _ => not_that(),

@@ -17,7 +17,7 @@ fn loaded_as(name: &str, text: &str, given: &Overrides) -> Result<Config, String
             *path = Path::new("/DIR").join(below);
         }
     };
-    config.state_file.iter_mut().for_each(moved);
+    config.state_file.iter_mut().chain(&mut config.metrics_file).for_each(moved);
     for file in &mut config.files {
         moved(&mut file.path);
         file.pipe.iter_mut().for_each(moved);
@@ -46,6 +46,7 @@ const FULL: &str = r#"
     order = "timestamp"
     window_ms = 100
     state_file = "s/state.json"
+    metrics_file = "m/tailer.prom"
     pipe = "p"
     output = "json"
     poll_interval_ms = 1_000
@@ -74,6 +75,7 @@ fn each_key_reaches_its_field() {
         order: Order::Timestamp,
         window: Duration::from_millis(100),
         state_file: Some("/DIR/s/state.json".into()),
+        metrics_file: Some("/DIR/m/tailer.prom".into()),
         output: Format::Json,
         on_corrupt: OnCorrupt::Beginning,
         inotify: false,
@@ -180,11 +182,32 @@ fn flags_count_instead_of_the_file() {
         state: Some("/s".into()),
         follow_from_start: true,
         output: Some(Format::Raw),
+        metrics_file: Some("/m.prom".into()),
     };
     let text = "order = \"timestamp\"\npipe = \"/p\"\n[[files]]\npath = \"/a\"\nstart_at = \"end\"";
     let config = loaded_as("t.toml", text, &given).unwrap();
     assert_eq!((config.order, config.output, config.state_file.clone()), (Order::Read, Format::Raw, given.state));
     assert_eq!(config.files[0].start_at, StartAt::Beginning);
+    assert_eq!(config.metrics_file, given.metrics_file);
+}
+
+#[test]
+fn a_metrics_file_ends_in_prom_and_needs_a_state() {
+    for (top, complaint) in [
+        ("metrics_file = \"/m.prom\"", "line 1, column 16: a metrics file needs a state file: add `state_file = "),
+        ("metrics_file = \"/m\"", "line 1, column 16: `/m`: the name must end in .prom"),
+        ("metrics_file = \"\"", "line 1, column 16: `metrics_file` cannot be"),
+        ("metrics_file = 7", "line 1, column 16: 7 is a number"),
+    ] {
+        let refusal = toml(&format!("{top}\n[[files]]\npath = \"/a\"")).unwrap_err();
+        assert!(refusal.contains(complaint), "{refusal}");
+    }
+    let given = Overrides { metrics_file: Some("m.prom".into()), ..Overrides::default() };
+    let refusal = Config::of_paths(&["/a".into()], None, &given).unwrap_err().to_string();
+    assert!(refusal.starts_with("a metrics file needs a state file: add `--state FILE`"), "{refusal}");
+    let given = Overrides { state: Some("s".into()), ..given };
+    let config = Config::of_paths(&["/a".into()], None, &given).unwrap();
+    assert_eq!(config.metrics_file, Some(std::env::current_dir().unwrap().join("m.prom")));
 }
 
 #[test]

@@ -67,7 +67,7 @@ impl Spool {
             behind_ns,
             generations: files,
             open: u64::from(self.current.is_some()),
-            counts: Counts { orphans: self.orphans, ..Counts::default() },
+            counts: Counts { orphans: self.orphans, delivered_bytes: self.shown.delivered_bytes, ..Counts::default() },
             wants_descriptor: self.is_starved,
             is_limited: self.throttle.as_ref().is_some_and(Throttle::is_backlog),
             blocked_ns,

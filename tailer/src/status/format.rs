@@ -44,8 +44,10 @@ pub const PATH_AT: usize = NUMBERS_AT + 8 * NUMBERS;
 pub const PATH_MAX: usize = 688;
 /// Of what is wrong with it, in words; an empty text: nothing is.
 pub const ERROR_AT: usize = PATH_AT + HEAD_BYTES + PATH_MAX;
-/// Most bytes of that.
-pub const ERROR_MAX: usize = SLOT_BYTES - ERROR_AT - HEAD_BYTES;
+/// Most bytes of that. Earlier programs had the rest of the slot for it, and can still be read and read us.
+pub const ERROR_MAX: usize = DELIVERED_AT - ERROR_AT - HEAD_BYTES;
+/// Of the bytes that were delivered.
+const DELIVERED_AT: usize = SLOT_BYTES - 8;
 
 /// State of a slot that says nothing.
 pub const FREE: u64 = 0;
@@ -76,6 +78,8 @@ pub struct Counts {
     pub late_bytes: u64,
     /// Of a spool: markers without a file that were removed.
     pub orphans: u64,
+    /// Bytes that were delivered.
+    pub delivered_bytes: u64,
 }
 
 /// What a slot says of a source in numbers.
@@ -124,7 +128,7 @@ impl Figures {
         let flags = flag(self.wants_descriptor, WANTS_DESCRIPTOR) | flag(self.is_limited, IS_LIMITED);
         let flags = flags | flag(self.is_spool, IS_SPOOL) | flag(self.was_too_old, WAS_TOO_OLD);
         let flags = flags | flag(self.is_blank, IS_BLANK) | flag(self.is_mount, IS_MOUNT);
-        let Counts { truncations, copies, lost_bytes, lost_unknown, late_lines, late_bytes, orphans } = self.counts;
+        let Counts { truncations, copies, lost_bytes, lost_unknown, late_lines, late_bytes, orphans, .. } = self.counts;
         let file = [self.dev, self.ino, self.born_ns, self.offset, self.size];
         let lag = [self.lag_bytes, self.behind_ns, self.generations, self.open];
         let counts = [truncations, copies, lost_bytes, lost_unknown, late_lines, late_bytes];
@@ -160,6 +164,7 @@ impl Figures {
                 late_lines: at(13),
                 late_bytes: at(14),
                 orphans: at(17),
+                delivered_bytes: word(slot, DELIVERED_AT),
             },
             wants_descriptor: at(15) & WANTS_DESCRIPTOR != 0,
             is_limited: at(15) & IS_LIMITED != 0,
@@ -169,12 +174,13 @@ impl Figures {
 
     /// Where each word goes in a slot.
     pub fn stores(&self) -> impl Iterator<Item = (usize, u64)> {
-        self.words().into_iter().enumerate().map(|(index, word)| (NUMBERS_AT + 8 * index, word))
+        let numbers = self.words().into_iter().enumerate().map(|(index, word)| (NUMBERS_AT + 8 * index, word));
+        numbers.chain([(DELIVERED_AT, self.counts.delivered_bytes)])
     }
 }
 
 /// What a slot says; a text is `None` while it is being written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Slot {
     /// The path that is followed.
     pub path: Option<Vec<u8>>,
@@ -261,6 +267,7 @@ mod tests {
             late_lines: 14,
             late_bytes: 15,
             orphans: 17,
+            delivered_bytes: 18,
         };
         Figures {
             is_spool: true,
@@ -317,7 +324,7 @@ mod tests {
     #[test]
     fn the_layout_fills_a_slot() {
         assert_eq!(PATH_AT % 8 + PATH_MAX % 8 + ERROR_AT % 8 + ERROR_MAX % 8, 0);
-        assert_eq!(ERROR_AT + HEAD_BYTES + ERROR_MAX, SLOT_BYTES);
+        assert_eq!(ERROR_AT + HEAD_BYTES + ERROR_MAX + 8, SLOT_BYTES);
         const { assert!(ERROR_MAX >= 120 && SLOT_BYTES.is_power_of_two()) };
     }
 

@@ -327,7 +327,7 @@ fn waiting(figures: &Figures) -> String {
 fn remarks(counts: &Counts) -> Vec<String> {
     let times = |count: u64| if count == 1 { "once".to_owned() } else { format!("{} times", number(count)) };
     let counted = |count: u64, noun: &str| format!("{} {noun}{}", number(count), if count == 1 { "" } else { "s" });
-    let Counts { truncations, copies, lost_bytes, lost_unknown, late_lines, late_bytes, orphans } = *counts;
+    let Counts { truncations, copies, lost_bytes, lost_unknown, late_lines, late_bytes, orphans, .. } = *counts;
     let remarks = [
         (truncations, format!(" was truncated {}", times(truncations))),
         (copies, format!(" continued in a copy of it {}", times(copies))),

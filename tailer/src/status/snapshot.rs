@@ -50,13 +50,7 @@ impl Snapshot {
     /// Looks at what stands beside the state file.
     pub fn of(state: &Path) -> Result<Snapshot> {
         let running = is_running(state);
-        let mut content = read(state)?;
-        for _ in 1..LOOKS_MAX {
-            if content.slots.iter().all(|slot| slot.path.is_some() && slot.error.is_some()) {
-                break;
-            }
-            content = read(state)?;
-        }
+        let content = content(state)?;
         let mut sources: Vec<Seen> = content.slots.into_iter().map(seen).collect();
         sources.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(Snapshot { running, pid: content.pid, start_ns: content.start_ns, excluded: content.excluded, sources })
@@ -76,6 +70,18 @@ fn is_running(state: &Path) -> Option<bool> {
             Err(TryLockError::Error(_)) => None,
         },
     }
+}
+
+/// What the status file beside a state file says. A text that is being written is waited for, but not for long.
+pub fn content(state: &Path) -> Result<Content> {
+    let mut content = read(state)?;
+    for _ in 1..LOOKS_MAX {
+        if content.slots.iter().all(|slot| slot.path.is_some() && slot.error.is_some()) {
+            break;
+        }
+        content = read(state)?;
+    }
+    Ok(content)
 }
 
 fn read(state: &Path) -> Result<Content> {

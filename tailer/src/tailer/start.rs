@@ -27,6 +27,7 @@ use crate::held_back::HeldBack;
 use crate::identity::Origin;
 use crate::intake::Intake;
 use crate::keeper::Keeper;
+use crate::metrics;
 use crate::order::{Patience, Window};
 use crate::outputs::{Kind, Outputs};
 use crate::roster::Roster;
@@ -98,6 +99,9 @@ impl Tailer {
         if let Some(event) = &trouble {
             tailer.printer.print(event);
         }
+        if !tailer.is_batch {
+            tailer.set_metrics();
+        }
         Ok(tailer)
     }
 
@@ -131,6 +135,7 @@ impl Tailer {
             has_known,
             keeper: begin.keeper,
             board: Board::default(),
+            metrics: None,
             printer: Printer::new(form),
             descriptors,
             open_max: 0,
@@ -168,6 +173,13 @@ impl Tailer {
             Err(error) => {
                 self.printer.print(&Event::Warning(unseen(&error)));
             }
+        }
+    }
+
+    fn set_metrics(&mut self) {
+        match metrics::start(&self.config, self.printer.form()) {
+            Ok(metrics) => self.metrics = metrics,
+            Err(error) => self.printer.print(&Event::Error(error.to_string())),
         }
     }
 

@@ -36,6 +36,7 @@ mod logs_follow;
 mod logs_model;
 mod mailbox_dir;
 mod meddling;
+mod metrics;
 mod others;
 mod pipes;
 mod pipes_stdin;

@@ -229,13 +229,13 @@ fn a_file() -> Vec<u8> {
 #[test]
 fn what_cannot_be_read_is_one_sentence() {
     let good = a_file();
-    let newer = [&good[..8], &2_u64.to_ne_bytes(), &good[16..]].concat();
+    let newer = [&good[..8], &3_u64.to_ne_bytes(), &good[16..]].concat();
     for (bytes, sentence) in [
         (&[][..], ".status: it is damaged"),
         (&good[..100], ".status: it is damaged"),
         (&good[..good.len() - 1], ".status: it is damaged"),
         (&b"no status file\n".repeat(1000), ".status: it is damaged"),
-        (&newer, ".status: it has version 2; this program knows 1"),
+        (&newer, ".status: it has version 3; this program knows 2"),
     ] {
         let output = status(&with_file(bytes).scratch.logs()).run();
         assert_eq!((output.code, output.stdout.len(), output.stderr.lines().count()), (3, 0, 1), "{}", output.stderr);

@@ -119,6 +119,43 @@ fn no_log_root_is_used_or_made_where_a_tenants_link_leads() {
 }
 
 #[test]
+fn no_metrics_file_is_written_where_a_tenants_link_leads() {
+    needs_root(|| {
+        for user in [0, READER] {
+            for case in ["link", "directory", "own"] {
+                let house = House::new(user);
+                let dir = house.scratch.path().join("metrics");
+                fs::create_dir(&dir).unwrap();
+                chown(&dir, Some(user), Some(user)).unwrap();
+                set_mode(&dir, 0o755);
+                let file = match case {
+                    "link" => house.tenants_link("x.prom", dir.join("x.prom")),
+                    "directory" => house.tenants_link("dir", &dir).join("x.prom"),
+                    // Where the tenant could write himself.
+                    _ => house.tenant.join("x.prom"),
+                };
+                set_mode(&house.tenant, 0o777);
+                let toml = format!("metrics_file = \"{}\"\n", file.display());
+                house.scratch.write_policy("defaults.toml", &toml);
+                let good = hold(&house.scratch.run("good"));
+                put(&good, b"good\n");
+                let reader = house.reader(user, &house.scratch.logs()).start();
+                let log = house.scratch.logs().join("good/current");
+                until("it is drained", || fs::read(&log).is_ok_and(|log| log == b"good\n"));
+                if case == "own" {
+                    until("it is written", || file.exists());
+                } else {
+                    let said = reader.wait_line("cannot write metrics file");
+                    assert!(said.contains("controls the link") && said.contains("; continuing without it"), "{said}");
+                }
+                stop(reader);
+                assert!(names(&dir).is_empty(), "{case}");
+            }
+        }
+    });
+}
+
+#[test]
 fn a_log_root_in_the_directory_of_a_tenant_is_used() {
     needs_root(|| {
         for user in [0, READER] {

@@ -5,6 +5,7 @@ mod documentation;
 mod front;
 mod harness;
 mod kill;
+mod metrics;
 mod names;
 mod power_cuts;
 mod printable;

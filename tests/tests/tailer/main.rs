@@ -18,6 +18,7 @@ mod kills_points;
 mod limits;
 mod lines;
 mod look;
+mod metrics;
 mod model;
 mod names;
 mod once;

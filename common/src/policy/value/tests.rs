@@ -77,6 +77,16 @@ fn a_directory_is_a_path() {
 }
 
 #[test]
+fn a_metrics_file_is_one_that_is_read() {
+    takes(&[("/m/x.prom", MetricsPath("/m/x.prom".into())), ("x.prom", MetricsPath("x.prom".into()))]);
+    for text in ["", "/m/", "/m", "/m/x.prom.txt", "/m/x.PROM", "..", ".prom"] {
+        refuses::<MetricsPath>(&[(text, "must end in .prom")]);
+    }
+    refuses::<MetricsPath>(&[("a\0.prom", "not a path")]);
+    assert!(MetricsPath::from_integer(7).is_err());
+}
+
+#[test]
 fn a_prefix_is_verbatim_but_one_line_and_short() {
     takes(&[("", Prefix::default()), (" web1:\t", Prefix(" web1:\t".to_string()))]);
     refuses::<Prefix>(&[("a\nb", "cannot contain a newline"), (&"x".repeat(513), "at most 512")]);

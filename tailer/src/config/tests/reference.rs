@@ -73,6 +73,7 @@ fn another(key: &keys::Key) -> String {
         Kind::Word(words) => format!("{:?}", words.iter().find(|word| !key.default.contains(**word)).unwrap()),
         Kind::Flag => (key.default != "true").to_string(),
         Kind::Path | Kind::PathOrGlob | Kind::PathInDir | Kind::Name => "\"another\"".to_string(),
+        Kind::MetricsPath => "\"another.prom\"".to_string(),
         Kind::Globs => "[\"another*\"]".to_string(),
         Kind::Timestamp => "\"iso8601\"".to_string(),
         Kind::Span => "\"3h\"".to_string(),
