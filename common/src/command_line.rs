@@ -131,7 +131,9 @@ mod tests {
     #[test]
     fn a_word_is_meant_for_the_command_that_it_nearly_is() {
         let known: Vec<String> =
-            ["stdin", "logs", "list", "verify", "histogram", "status", "rotate", "help"].map(str::to_owned).to_vec();
+            ["stdin", "logs", "list", "verify", "reindex", "histogram", "status", "rotate", "help"]
+                .map(str::to_owned)
+                .to_vec();
         for (word, expected) in [
             ("stats", Some("status")),
             ("stat", Some("status")),

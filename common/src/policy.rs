@@ -29,7 +29,7 @@ pub use self::file::{Kind, Paths, PolicyError, load};
 pub use self::hook::Hook;
 pub use self::keep::{Floor, Keep};
 pub use self::moment::{HourMinute, Moment, RotateAt};
-pub use self::value::{Compress, Level, MAX_LINE_OFF, PipeSize};
+pub use self::value::{Compress, Level, MAX_LINE_OFF, PipeSize, SearchFilter};
 
 use self::hook::{HookArg, HookTimeout};
 use self::keep::{KeepAge, KeepFiles, KeepFree, KeepMin, KeepSize};
@@ -78,6 +78,8 @@ pub struct Raw {
     compress: Option<Compress>,
     #[arg(long, value_name = "LEVEL", help = help("level"), help_heading = "Archives")]
     level: Option<Level>,
+    #[arg(long, value_name = "auto|none", help = help("search_filter"), help_heading = "Archives")]
+    search_filter: Option<SearchFilter>,
     #[arg(long, value_name = "SIZE", help = help("keep_size"), help_heading = "Retention")]
     keep_size: Option<KeepSize>,
     #[arg(long, value_name = "NUMBER", help = help("keep_files"), help_heading = "Retention")]
@@ -140,6 +142,7 @@ impl Raw {
             max_line: self.max_line.or(lower.max_line),
             compress: self.compress.or(lower.compress),
             level: self.level.or(lower.level),
+            search_filter: self.search_filter.or(lower.search_filter),
             keep_size: self.keep_size.or(lower.keep_size),
             keep_files: self.keep_files.or(lower.keep_files),
             keep_age: self.keep_age.or(lower.keep_age),
@@ -225,6 +228,8 @@ pub struct Policy {
     pub compress: Compress,
     /// How hard the archiver tries.
     pub level: Level,
+    /// Whether archives get a search filter.
+    pub search_filter: SearchFilter,
     /// How much of the log is kept.
     pub keep: Keep,
     /// What is made durable before there is an archive.
@@ -282,6 +287,7 @@ impl Policy {
             max_line: raw.max_line.map_or(1 << 20, |max| max.0),
             compress: raw.compress.unwrap_or(Compress::Zstd),
             level: raw.level.unwrap_or(Level::Auto),
+            search_filter: raw.search_filter.unwrap_or(SearchFilter::Auto),
             keep: raw.keep(Keep::default()),
             sync: raw.sync.unwrap_or(Durability::Seal),
             hook: raw.hook.as_deref().and_then(Hook::from_words),
@@ -322,6 +328,7 @@ impl Policy {
             max_line: _,
             compress: _,
             level: _,
+            search_filter: _,
             keep: _,
             sync: _,
             hook: _,

@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use archive_support::{GUESS, MIB, Random, START_NS, archive_of, log_lines, open};
 use standpipe_common::archive::format::FRAME_BYTES;
-use standpipe_common::archive::{Decoder, Guess, Mark, Spec, Writer};
+use standpipe_common::archive::{Archive, Decoder, FilterFault, Guess, Mark, Spec, Writer, filter, grams};
 
 /// Gives a few bytes at a time, and is interrupted now and then.
 struct Trickle<'a>(&'a [u8], Random);
@@ -96,7 +96,7 @@ fn frames_hold_the_stream_in_order_and_end_at_line_ends_where_there_are_any() {
 #[test]
 fn how_the_source_gives_its_bytes_changes_nothing() {
     let data = log_lines(30_000, 1000);
-    let spec = || Spec { level: 1, begins_inside: true, marks: vec![], guess: GUESS };
+    let spec = || Spec { level: 1, begins_inside: true, marks: vec![], guess: GUESS, filter: true };
     let mut writer = Writer::new().unwrap();
     let (mut once, mut trickled) = (Vec::new(), Vec::new());
     writer.write(&mut &data[..], &mut once, spec()).unwrap();
@@ -108,7 +108,7 @@ fn how_the_source_gives_its_bytes_changes_nothing() {
 #[test]
 fn a_writer_can_be_used_again_after_a_source_failed() {
     let mut writer = Writer::new().unwrap();
-    let spec = |level| Spec { level, begins_inside: false, marks: vec![], guess: GUESS };
+    let spec = |level| Spec { level, begins_inside: false, marks: vec![], guess: GUESS, filter: true };
     let mut torn = io::repeat(b'x').take(3 << 20).chain(Broken);
     assert!(writer.write(&mut torn, &mut Vec::new(), spec(9)).is_err());
     let mut out = Vec::new();
@@ -158,14 +158,16 @@ fn marks_and_guesses_come_back() {
 }
 
 #[test]
-fn zeekstd_reads_any_range_and_sees_the_index_as_a_frame_of_no_raw_bytes() {
+fn zeekstd_reads_any_range_and_sees_filter_and_index_as_frames_of_no_raw_bytes() {
     let data = log_lines(60_000, 1000);
     let (bytes, summary) = archive_of(&data, 1, vec![Mark { offset: 0, time_ns: START_NS }]);
     let mut decoder = zeekstd::Decoder::new(io::Cursor::new(&bytes)).unwrap();
     let table = decoder.seek_table();
-    assert_eq!(table.num_frames(), summary.frames + 1);
-    assert_eq!(table.frame_size_decomp(summary.frames).unwrap(), 0);
-    assert!(table.frame_size_comp(summary.frames).unwrap() > 0);
+    assert_eq!(table.num_frames(), summary.frames + 2);
+    for number in [summary.frames, summary.frames + 1] {
+        assert_eq!(table.frame_size_decomp(number).unwrap(), 0);
+        assert!(table.frame_size_comp(number).unwrap() > 0);
+    }
     assert_eq!(table.size_decomp(), data.len() as u64);
     let mut random = Random(11);
     for _ in 0..200 {
@@ -237,6 +239,53 @@ fn line_starts(data: &[u8]) -> impl Iterator<Item = u64> {
     std::iter::once(0).chain(memchr::memchr_iter(b'\n', data).map(|at| at as u64 + 1))
 }
 
+/// The arrays of its filter.
+fn arrays(archive: &Archive) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    archive.filter(|_, array| found.push(array.to_vec())).unwrap().expect("a filter");
+    found
+}
+
+#[test]
+fn a_filter_takes_at_most_eight_hundredths_and_is_left_out_where_nobody_wants_it() {
+    let data = log_lines(60_000, 1000);
+    for level in [1, 8] {
+        let (with, _) = archive_of(&data, level, vec![]);
+        let mut without = Vec::new();
+        let spec = Spec { level, begins_inside: false, marks: vec![], guess: GUESS, filter: false };
+        Writer::new().unwrap().write(&mut &data[..], &mut without, spec).unwrap();
+        assert!(with.len() * 100 <= without.len() * 108, "{} bytes and {} without", with.len(), without.len());
+        assert_eq!(open(&without).filter(|_, _| ()).unwrap().err(), Some(FilterFault::Missing));
+        let archive = open(&with);
+        let arrays = arrays(&archive);
+        assert!(
+            archive
+                .frames()
+                .iter()
+                .zip(&arrays)
+                .all(|(frame, array)| array.len() * 100 <= frame.compressed as usize * 8)
+        );
+        assert_eq!(grafted(&without), with, "the same filter is grafted on");
+        assert_eq!(grafted(&with), with, "and replaces its like");
+    }
+}
+
+fn grafted(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    open(bytes).graft_filter(&mut Decoder::new().unwrap(), &mut out).unwrap().expect("a filter");
+    out
+}
+
+#[test]
+fn every_gram_of_a_frame_is_in_its_array() {
+    let data = log_lines(60_000, 1000);
+    let archive = open(&archive_of(&data, 1, vec![]).0);
+    for (frame, array) in archive.frames().iter().zip(arrays(&archive)) {
+        let raw = &data[frame.raw_offset as usize..][..frame.raw as usize];
+        grams::hashes(raw, |hash| assert!(filter::has(&array, hash)));
+    }
+}
+
 #[test]
 fn the_example_of_the_specification_is_an_archive_as_described_there() {
     let page = include_str!("../../docs/archive-format.md");
@@ -253,6 +302,7 @@ fn the_example_of_the_specification_is_an_archive_as_described_there() {
     assert_eq!(*index.marks, [Mark { offset: 0, time_ns: first }, Mark { offset: 8, time_ns: third }]);
     let (written, _) = archive_of(&raw, 1, index.marks.to_vec());
     assert_eq!(open(&written).index().unwrap(), index);
+    assert_eq!((arrays(&archive), arrays(&open(&written))), (vec![vec![0x10]], vec![vec![0x10]]));
     assert_eq!((index.frames[0].lowest_ns, index.frames[0].highest_ns), (first, third));
     assert!(index.ends_inside && !index.begins_inside && !index.guessed);
 }

@@ -138,6 +138,7 @@ impl Archiver {
         let how = How {
             level,
             others_wait,
+            filter: order.upkeep.filter,
             mode: order.upkeep.mode,
             has_hook: order.upkeep.hook.is_some(),
             tells_nuls: false,

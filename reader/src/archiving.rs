@@ -14,7 +14,7 @@ use standpipe_common::archive::format::is_beginning;
 use standpipe_common::archive::{Guess, Mark, Spec, Summary, Writer, marks};
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::part::{PartKind, PartName};
-use standpipe_common::policy::Level;
+use standpipe_common::policy::{Level, SearchFilter};
 use standpipe_common::rename::is_unsupported;
 use standpipe_common::seam;
 
@@ -41,6 +41,8 @@ pub struct How {
     pub level: Level,
     /// Whether segments of other logs wait.
     pub others_wait: bool,
+    /// Whether it gets a search filter.
+    pub filter: SearchFilter,
     /// How the file is made.
     pub mode: FileMode,
     /// Whether it is to be handed over: then a `.todo` says so before it is there.
@@ -192,12 +194,14 @@ fn archive_part(
     let room = tools.room.take();
     let has_room = room.is_some();
     let (file, unfinished) = new_file(dir, name, how.mode, room)?;
-    let mut out = Out { file: &file, at: 0 };
+    let mut out = Out::of(&file);
     let mut source = Source { file: &segment, nuls: how.tells_nuls.then(Runs::default) };
-    let spec = Spec { level, begins_inside, marks, guess };
+    // Nothing that waits waits for that as well.
+    let filter = how.filter == SearchFilter::Auto && !how.others_wait;
+    let spec = Spec { level, begins_inside, marks, guess, filter };
     let written = tools.writer().and_then(|writer| writer.write(&mut source, &mut out, spec));
     let summary = written.cannot("archive", &path)?;
-    let archive_bytes = out.at;
+    let archive_bytes = out.bytes();
     let now = segment.metadata().cannot("inspect", &path)?;
     let is_same = |now: &Metadata| now.len() == metadata.len() && now.modified().ok() == metadata.modified().ok();
     if summary.raw_bytes != metadata.len() || !is_same(&now) || disk::is_written(&segment) {
@@ -239,7 +243,7 @@ fn remove_segment(dir: &Dir, name: &PartName, ino: u64) -> Result<()> {
 
 /// A file that nobody sees yet: without a name, or where the file system has no such files, with a hidden one. `room` is
 /// one that was made before.
-fn new_file(dir: &Dir, name: &PartName, mode: FileMode, room: Option<File>) -> Result<(File, Option<String>)> {
+pub fn new_file(dir: &Dir, name: &PartName, mode: FileMode, room: Option<File>) -> Result<(File, Option<String>)> {
     match dir.create_unnamed(mode, room) {
         Ok(file) => Ok((file, None)),
         Err(error) if error.errno().is_some_and(|errno| is_unsupported(errno) || errno == Errno::EISDIR) => {
@@ -281,9 +285,21 @@ impl Read for Source<'_> {
 }
 
 /// The archive, through the seam.
-struct Out<'a> {
+pub struct Out<'a> {
     file: &'a File,
     at: u64,
+}
+
+impl<'a> Out<'a> {
+    /// From the beginning of a file on.
+    pub fn of(file: &'a File) -> Out<'a> {
+        Out { file, at: 0 }
+    }
+
+    /// How many bytes were written.
+    pub fn bytes(&self) -> u64 {
+        self.at
+    }
 }
 
 impl Write for Out<'_> {

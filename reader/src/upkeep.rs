@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use standpipe_common::fifo::Identity;
 use standpipe_common::part::PartName;
-use standpipe_common::policy::{Compress, Durability, Hook, Keep, Level, Policy};
+use standpipe_common::policy::{Compress, Durability, Hook, Keep, Level, Policy, SearchFilter};
 
 use crate::disk::FileMode;
 use crate::status::board::Gauge;
@@ -15,6 +15,8 @@ use crate::status::board::Gauge;
 pub struct Upkeep {
     /// Compression level. `None`: segments stay plain.
     pub level: Option<Level>,
+    /// Whether archives get a search filter.
+    pub filter: SearchFilter,
     /// How the files are made.
     pub mode: FileMode,
     /// How much is kept. `None`: nothing may be deleted.
@@ -39,7 +41,7 @@ impl Upkeep {
     pub fn from_policy(policy: &Policy, mode: FileMode) -> Upkeep {
         let level = (policy.compress == Compress::Zstd).then_some(policy.level);
         let hook = policy.hook.clone().map(|hook| HookCall { hook, timeout: policy.hook_timeout });
-        Upkeep { level, mode, keep: Some(policy.keep), sync: policy.sync, hook }
+        Upkeep { level, filter: policy.search_filter, mode, keep: Some(policy.keep), sync: policy.sync, hook }
     }
 
     /// Of a pipe whose policy file is wrong: nothing is deleted and nothing run for it.

@@ -21,6 +21,8 @@ pub const ENTRIES_MAX: u32 = 1 << 22;
 
 /// Magic number of the skippable frame that holds our index.
 pub const INDEX_MAGIC: u32 = 0x184D_2A5C;
+/// Magic number of the skippable frame that holds our search filter.
+pub const FILTER_MAGIC: u32 = 0x184D_2A5D;
 /// Magic number of the skippable frame that holds the seek table.
 pub const TABLE_MAGIC: u32 = 0x184D_2A5E;
 /// The last four bytes of a seekable file.

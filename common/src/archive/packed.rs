@@ -51,8 +51,8 @@ enum Place {
     File(Arc<File>),
 }
 
-/// The payload of an index frame.
-#[derive(Clone, Copy)]
+/// The payload of a skippable frame of ours.
+#[derive(Clone, Copy, Debug)]
 pub enum Payload<'a> {
     /// All of it.
     Memory(&'a [u8]),

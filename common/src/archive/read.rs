@@ -14,16 +14,17 @@ use std::sync::Arc;
 
 use zstd::zstd_safe::{compress_bound, get_frame_content_size};
 
+use super::filter::{self, Filter, FilterFault};
 use super::format::{
-    Entry, FOOTER_BYTES, FRAME_RAW_BYTES_MAX, Footer, INDEX_MAGIC, SKIPPABLE_HEADER_BYTES, SeekTable, TableFault,
-    skippable_payload_bytes,
+    Entry, FILTER_MAGIC, FOOTER_BYTES, FRAME_RAW_BYTES_MAX, Footer, INDEX_MAGIC, SKIPPABLE_HEADER_BYTES, SeekTable,
+    TableFault, skippable_payload_bytes,
 };
 use super::index::{INDEX_BYTES_MAX, Index, IndexFault};
 use super::packed::Payload;
 use crate::error::{Cannot, Error, Result};
 
-/// Frames, counted from the end, that are looked at for the index: later versions may put others after it.
-const INDEX_SEARCH_MAX: usize = 16;
+/// Frames, counted from the end, that are looked at for index and filter: later versions may put others there.
+const TAIL_MAX: usize = 16;
 
 /// Where a data frame stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub struct Archive {
     table: std::result::Result<(), TableFault>,
     index: std::result::Result<Index, IndexFault>,
     frames: Vec<Frame>,
+    /// Where the filter may stand, and how long it may be: the last frames of the file.
+    tail: Vec<(u64, Entry)>,
 }
 
 impl Archive {
@@ -54,11 +57,11 @@ impl Archive {
     pub fn open(file: File, path: &Path) -> Result<Archive> {
         let file = Arc::new(file);
         let (table, index) = read_tables(&file).cannot("read", path)?;
-        let (table, frames) = match table {
-            Ok(table) => (Ok(()), data_frames(&table)),
-            Err(fault) => (Err(fault), Vec::new()),
+        let (table, frames, tail) = match table {
+            Ok(table) => (Ok(()), data_frames(&table), tail(&table).collect()),
+            Err(fault) => (Err(fault), Vec::new(), Vec::new()),
         };
-        Ok(Archive { file, path: path.to_path_buf(), table, index, frames })
+        Ok(Archive { file, path: path.to_path_buf(), table, index, frames, tail })
     }
 
     /// Whether the file ends in a sound seek table. Without one something is missing, or may be.
@@ -69,6 +72,32 @@ impl Archive {
     /// The index, or why there is none. The data can be read either way.
     pub fn index(&self) -> std::result::Result<&Index, IndexFault> {
         self.index.as_ref().map_err(|&fault| fault)
+    }
+
+    /// How many bytes the filter takes in the file; `None` if there is none.
+    pub fn filter_bytes(&self) -> Result<Option<u64>> {
+        Ok(self.find_filter()?.map(|payload| (SKIPPABLE_HEADER_BYTES + payload.size()) as u64))
+    }
+
+    /// Reads the search filter, and gives the array of each data frame in order; see [`Filter::read`]. Fails only if
+    /// the kernel does.
+    pub fn filter(&self, give: impl FnMut(usize, &[u8])) -> Result<std::result::Result<Filter<'_>, FilterFault>> {
+        let Some(payload) = self.find_filter()? else { return Ok(Err(FilterFault::Missing)) };
+        Filter::read(payload, self.frames.len(), give).cannot("read", &self.path)
+    }
+
+    fn find_filter(&self) -> Result<Option<Payload<'_>>> {
+        for &(offset, entry) in &self.tail {
+            let payload = payload_at(&self.file, offset, entry, FILTER_MAGIC).cannot("read", &self.path)?;
+            let mut name = filter::NAME;
+            if let Some(payload) = payload.filter(|payload| payload.size() >= name.len()) {
+                payload.read(0, &mut name).cannot("read", &self.path)?;
+                if name == filter::NAME {
+                    return Ok(Some(payload));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// The data frames in order, each with the entry of the same number in [`Index::frames`].
@@ -128,7 +157,7 @@ fn read_tables(file: &Arc<File>) -> io::Result<Tables> {
     Ok((Ok(table), index))
 }
 
-fn read_seek_table(file: &File) -> io::Result<std::result::Result<SeekTable, TableFault>> {
+pub(super) fn read_seek_table(file: &File) -> io::Result<std::result::Result<SeekTable, TableFault>> {
     let file_bytes = file.metadata()?.len();
     let Some(footer_offset) = file_bytes.checked_sub(FOOTER_BYTES as u64) else {
         return Ok(Err(TableFault::Missing));
@@ -149,15 +178,30 @@ fn read_seek_table(file: &File) -> io::Result<std::result::Result<SeekTable, Tab
 
 /// Finds our index among the last frames, by its magic number: raw sizes in the table may be what is damaged.
 fn read_index(file: &Arc<File>, table: &SeekTable) -> io::Result<std::result::Result<Index, IndexFault>> {
-    let mut end = table.compressed_bytes();
-    for entry in table.entries.iter().rev().take(INDEX_SEARCH_MAX) {
-        end -= u64::from(entry.compressed);
-        match read_index_at(file, end, *entry)? {
+    for (offset, entry) in tail(table) {
+        match read_index_at(file, offset, entry)? {
             Err(IndexFault::Missing) => {}
             found => return Ok(found),
         }
     }
     Ok(Err(IndexFault::Missing))
+}
+
+/// The last frames but the seek table, from the end on, and where they begin.
+fn tail(table: &SeekTable) -> impl Iterator<Item = (u64, Entry)> {
+    table.entries.iter().rev().take(TAIL_MAX).scan(table.compressed_bytes(), |end, entry| {
+        *end -= u64::from(entry.compressed);
+        Some((*end, *entry))
+    })
+}
+
+/// The payload of a skippable frame, if it is one of this kind and as long as the seek table says.
+fn payload_at(file: &Arc<File>, offset: u64, entry: Entry, magic: u32) -> io::Result<Option<Payload<'_>>> {
+    let mut header = [0; SKIPPABLE_HEADER_BYTES];
+    file.read_exact_at(&mut header, offset)?;
+    let bytes = (entry.compressed as usize).saturating_sub(SKIPPABLE_HEADER_BYTES);
+    let is_it = skippable_payload_bytes(header, magic).is_some_and(|said| said as usize == bytes);
+    Ok(is_it.then_some(Payload::File { file, offset: offset + SKIPPABLE_HEADER_BYTES as u64, bytes }))
 }
 
 fn read_index_at(file: &Arc<File>, offset: u64, entry: Entry) -> io::Result<std::result::Result<Index, IndexFault>> {

@@ -1,7 +1,9 @@
-//! Writes a segment as an archive: a stream in, a stream out, with the memory of one frame and of the marks.
+//! Writes a segment as an archive: a stream in, a stream out, with the memory of one frame, of the marks and of the
+//! filter.
 //!
 //! Invariants: data frames come first and hold, in order, exactly the bytes of the source; each but the last ends at
-//! a line end if there is one within [`FRAME_BYTES`]; the index follows, and the seek table ends the output.
+//! a line end if there is one within [`FRAME_BYTES`]; the filter, if one is wanted, and the index follow, and the seek
+//! table ends the output.
 //!
 //! Not here: opening, naming and syncing files, choosing the level, going slowly. A source that fails ends the
 //! writing with its error, which is also how to call one off.
@@ -11,7 +13,10 @@ use std::io::{self, Read, Write};
 use zstd::zstd_safe::{CParameter, compress_bound};
 
 use super::build::{Builder, Guess};
-use super::format::{Entry, FRAME_BYTES, INDEX_MAGIC, SKIPPABLE_HEADER_BYTES, SeekTable, skippable_header};
+use super::filter;
+use super::format::{
+    Entry, FILTER_MAGIC, FRAME_BYTES, INDEX_MAGIC, SKIPPABLE_HEADER_BYTES, SeekTable, skippable_header,
+};
 use super::index::{INDEX_BYTES_MAX, Index};
 use super::marks::Mark;
 
@@ -26,6 +31,8 @@ pub struct Spec {
     pub marks: Vec<Mark>,
     /// The arrival times if there are no marks.
     pub guess: Guess,
+    /// A search filter is made of it.
+    pub filter: bool,
 }
 
 /// What was written.
@@ -51,6 +58,7 @@ pub struct Writer {
     /// What was read and is not yet compressed: at most [`FRAME_BYTES`].
     window: Vec<u8>,
     compressed: Vec<u8>,
+    filter: filter::Builder,
 }
 
 impl Writer {
@@ -60,7 +68,8 @@ impl Writer {
         compressor.set_parameter(CParameter::ChecksumFlag(true))?;
         compressor.set_parameter(CParameter::ContentSizeFlag(true))?;
         let window = Vec::with_capacity(FRAME_BYTES);
-        Ok(Writer { compressor, window, compressed: Vec::with_capacity(compress_bound(FRAME_BYTES)) })
+        let compressed = Vec::with_capacity(compress_bound(FRAME_BYTES));
+        Ok(Writer { compressor, window, compressed, filter: filter::Builder::default() })
     }
 
     /// Reads `source` to its end and writes the archive of it to `out`.
@@ -69,6 +78,7 @@ impl Writer {
     pub fn write(&mut self, source: &mut dyn Read, out: &mut dyn Write, spec: Spec) -> io::Result<Summary> {
         self.compressor.set_parameter(CParameter::CompressionLevel(spec.level))?;
         self.window.clear();
+        self.filter.clear();
         let mut builder = Builder::new(spec.begins_inside);
         let mut table = SeekTable::default();
         loop {
@@ -79,13 +89,17 @@ impl Writer {
             }
             let raw = frame_bytes(&self.window, read < missing);
             builder.frame(&self.window[..raw]);
-            table.entries.push(self.write_frame(raw, out)?);
+            let entry = self.write_frame(raw, out)?;
+            if spec.filter {
+                self.filter.frame(&self.window[..raw], entry.compressed as usize);
+            }
+            table.entries.push(entry);
             self.window.drain(..raw);
         }
         let frames = table.entries.len() as u32;
+        table.entries.extend(write_filter(&self.filter, out)?);
         let index = builder.finish(spec.marks, spec.guess);
-        let index_bytes = write_index(&index, out)?;
-        table.entries.push(Entry { compressed: index_bytes, raw: 0 });
+        table.entries.push(write_index(&index, out)?);
         let table_bytes = table.encode()?;
         out.write_all(&table_bytes)?;
         Ok(Summary {
@@ -113,15 +127,24 @@ fn frame_bytes(window: &[u8], source_ended: bool) -> usize {
     if source_ended { whole } else { memchr::memrchr(b'\n', window).map_or(whole, |at| at + 1) }
 }
 
-/// Writes the index frame and returns its length.
-fn write_index(index: &Index, out: &mut dyn Write) -> io::Result<u32> {
+/// Writes the filter frame, if there is any filter, and returns its entry.
+pub(super) fn write_filter(filter: &filter::Builder, out: &mut dyn Write) -> io::Result<Option<Entry>> {
+    filter.payload().map(|payload| write_skippable(FILTER_MAGIC, &payload, out)).transpose()
+}
+
+/// Writes the index frame and returns its entry.
+fn write_index(index: &Index, out: &mut dyn Write) -> io::Result<Entry> {
     let payload = index.encode();
     if payload.len() > INDEX_BYTES_MAX {
         return Err(io::Error::other("the index would be too large"));
     }
-    out.write_all(&skippable_header(INDEX_MAGIC, payload.len())?)?;
-    out.write_all(&payload)?;
-    Ok((SKIPPABLE_HEADER_BYTES + payload.len()) as u32)
+    write_skippable(INDEX_MAGIC, &payload, out)
+}
+
+fn write_skippable(magic: u32, payload: &[u8], out: &mut dyn Write) -> io::Result<Entry> {
+    out.write_all(&skippable_header(magic, payload.len())?)?;
+    out.write_all(payload)?;
+    Ok(Entry { compressed: (SKIPPABLE_HEADER_BYTES + payload.len()) as u32, raw: 0 })
 }
 
 #[cfg(test)]

@@ -221,6 +221,15 @@ pub const KEYS: &[Key] = &[
         ..LANE
     },
     Key {
+        name: "search_filter",
+        default: Default::Is("\"auto\""),
+        takes: "`auto`, or `none`",
+        meaning: "Build a search filter into each archive, so that searches skip most of it.",
+        reason: "It takes at most 8 % of the archive and makes a search for an id many times faster. `auto` leaves it \
+                 out while other parts wait; `reader reindex` adds it later.",
+        ..LANE
+    },
+    Key {
         name: "keep_size",
         default: Default::Is("\"1GiB\""),
         takes: "a size, or `off`",

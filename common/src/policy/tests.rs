@@ -34,6 +34,7 @@ const FULL: &str = r#"
     max_line = "2K"
     compress = "none"
     level = 7
+    search_filter = "none"
     keep_size = "2G"
     keep_files = 5
     keep_age = "30d"
@@ -71,6 +72,7 @@ fn each_key_reaches_its_field() {
         max_line: 2048,
         compress: Compress::None,
         level: Level::Fixed(7),
+        search_filter: SearchFilter::None,
         keep: Keep {
             size: Limit::At(2 << 30),
             files: Limit::At(5),

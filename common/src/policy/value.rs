@@ -29,7 +29,7 @@ const ACCOUNT_MAX: usize = 256;
 pub const MAX_LINE_OFF: u64 = i64::MAX as u64;
 
 parses_as_value!(PipeSize, Mode, FileMode, Account, DirPath, MetricsPath, Prefix, Zone, RotateSize, RotateAge);
-parses_as_value!(MaxLine, Compress, Level, Tick, WarnFill, WarnAfter);
+parses_as_value!(MaxLine, Compress, Level, SearchFilter, Tick, WarnFill, WarnAfter);
 
 /// How large the holder makes a pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -284,6 +284,27 @@ impl Value for Level {
         }
         let level = text.parse().ok().filter(|level| (1..=LEVEL_MAX).contains(level));
         level.map(Level::Fixed).ok_or_else(|| format!("`{text}` is not a level: write auto or 1 to {LEVEL_MAX}"))
+    }
+}
+
+/// Whether archives get a search filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SearchFilter {
+    /// Unless segments wait.
+    Auto,
+    /// Never.
+    None,
+}
+
+impl Value for SearchFilter {
+    const EXPECTED: &'static str = "\"auto\" or \"none\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(SearchFilter::Auto),
+            "none" => Ok(SearchFilter::None),
+            _ => Err(format!("unknown search filter `{text}`: write auto or none")),
+        }
     }
 }
 

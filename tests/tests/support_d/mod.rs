@@ -32,10 +32,19 @@ pub fn marks(marks: &[(u64, i64)]) -> Vec<Mark> {
 
 /// Writes an archive of `raw`.
 pub fn archive(dir: &Path, stem: &str, raw: &[u8], marks: Vec<Mark>, begins_inside: bool) -> PathBuf {
+    archive_of(dir, stem, raw, marks, begins_inside, true)
+}
+
+/// The same without a search filter.
+pub fn plain_archive(dir: &Path, stem: &str, raw: &[u8], marks: Vec<Mark>, begins_inside: bool) -> PathBuf {
+    archive_of(dir, stem, raw, marks, begins_inside, false)
+}
+
+fn archive_of(dir: &Path, stem: &str, raw: &[u8], marks: Vec<Mark>, begins_inside: bool, filter: bool) -> PathBuf {
     let path = dir.join(format!("{stem}.log.zst"));
     let mut file = File::create(&path).expect("a directory of our own");
     let guess = Guess { birth_ns: TEN_NS, last_ns: TEN_NS + SECOND_NS };
-    let spec = Spec { level: 1, begins_inside, marks, guess };
+    let spec = Spec { level: 1, begins_inside, marks, guess, filter };
     Writer::new().expect("zstd").write(&mut &raw[..], &mut file, spec).expect("an archive");
     give(&path);
     path

@@ -119,6 +119,8 @@ fn max_line_is_a_size_and_off_is_more_than_any_file_holds() {
 fn compression_and_its_level_are_closed_lists() {
     takes(&[("zstd", Compress::Zstd), ("none", Compress::None)]);
     refuses::<Compress>(&[("gzip", "zstd or none"), ("off", "zstd or none")]);
+    takes(&[("auto", SearchFilter::Auto), ("none", SearchFilter::None)]);
+    refuses::<SearchFilter>(&[("off", "auto or none"), ("", "auto or none")]);
     takes(&[("auto", Level::Auto), ("1", Level::Fixed(1)), ("19", Level::Fixed(19))]);
     refuses::<Level>(&[("0", "1 to 19"), ("20", "1 to 19"), ("-1", "1 to 19"), ("fast", "1 to 19")]);
 }
