@@ -43,7 +43,7 @@ daemons() {
         [ "$(program "$proc")" = "$1" ] || continue
         tr '\0' '\n' <"$proc/cmdline" 2>/dev/null | sed 1d >"$work/words" || continue
         # A command, such as `reader logs -f`, is no daemon.
-        ! grep -qxE 'status|check|stdin|logs|list|verify|histogram|rotate' "$work/words" || continue
+        ! grep -qxE 'status|check|stdin|logs|list|verify|reindex|histogram|rotate' "$work/words" || continue
         echo . >>"$work/words"
         while read -r word; do
             case $word in /*) ;; *) word=$proc/cwd/$word ;; esac

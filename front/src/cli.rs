@@ -18,11 +18,12 @@ pub struct Handed {
 }
 
 /// All of them, in the order in which they are listed.
-pub const HANDED: [Handed; 10] = [
+pub const HANDED: [Handed; 11] = [
     handed("check", "holder", Some("check"), "Report problems, present and likely, with a fix for each"),
     handed("logs", "reader", Some("logs"), "Print, search and follow logs, compressed or not"),
     handed("list", "reader", Some("list"), "List the parts of logs with their times, lines, sizes and states"),
     handed("verify", "reader", Some("verify"), "Check stored logs: checksums, indexes, order, gaps"),
+    handed("reindex", "reader", Some("reindex"), "Add search filters to archives that have none"),
     handed("histogram", "reader", Some("histogram"), "Chart the number of lines by arrival time"),
     handed("rotate", "reader", Some("rotate"), "Start a new part of some or all pipes now"),
     handed(

@@ -277,6 +277,13 @@ impl Dir {
         fcntl::renameat(&self.file, from, &self.file, to).cannot("rename", self.path_of(from))
     }
 
+    /// Gives two files each other's name, both at once. EINVAL: this file system cannot.
+    pub fn exchange(&self, one: &str, other: &str) -> Result<()> {
+        seam::pass("exchange").cannot("exchange", self.path_of(one))?;
+        let flags = fcntl::RenameFlags::RENAME_EXCHANGE;
+        fcntl::renameat2(&self.file, one, &self.file, other, flags).cannot("exchange", self.path_of(one))
+    }
+
     /// Makes a new symbolic link; something of that name is an error.
     pub fn symlink(&self, target: &OsStr, name: &str) -> Result<()> {
         let path = self.path_of(name);

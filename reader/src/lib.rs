@@ -23,8 +23,8 @@
 //! - [`disk`]: the seam to the file system.
 //!
 //! [`logs`] is the way back, and uses nothing but the listing; [`histogram`] counts what it finds. [`list`] shows what there is
-//! to read, [`verify`] checks it, both by [`inventory`]; [`moments`] is how they show times.
-//! [`status`] is what is seen of all this from outside, [`metrics`] the same for a metrics system.
+//! to read, [`verify`] checks it, both by [`inventory`]; [`reindex`] adds search filters to archives; [`moments`] is how
+//! they show times. [`status`] is what is seen of all this from outside, [`metrics`] the same for a metrics system.
 
 pub mod agenda;
 pub mod archiver;
@@ -63,6 +63,7 @@ pub mod places;
 pub mod queue;
 pub mod record;
 pub mod recovery;
+pub mod reindex;
 pub mod retention;
 pub mod root;
 pub mod rotate;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use standpipe_common::{command_line, file_limit, standard};
 use standpipe_reader::cli::{Cli, Command};
-use standpipe_reader::{histogram, list, logs, rotate, run, status, stdin, verify};
+use standpipe_reader::{histogram, list, logs, reindex, rotate, run, status, stdin, verify};
 
 fn main() -> ExitCode {
     file_limit::outlive();
@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Some(Command::Logs(args)) => logs::run(&args),
         Some(Command::List(args)) => list::run(&args),
         Some(Command::Verify(args)) => verify::run(&args),
+        Some(Command::Reindex(args)) => reindex::run(&args),
         Some(Command::Histogram(args)) => histogram::run(&args),
         Some(Command::Status(args)) => status::show::run(&args),
         Some(Command::Rotate(args)) => rotate::run(&args),

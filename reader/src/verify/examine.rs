@@ -1,4 +1,5 @@
-//! Examines one part: every byte of it is read, every checksum checked, and the index held against the content.
+//! Examines one part: every byte of it is read, every checksum checked, and index and search filter held against the
+//! content.
 //!
 //! Invariants: memory is that of the index, one frame and one piece of a segment, whatever the file says; each frame
 //! that cannot be read is in a finding, though the last of many stands for all that follow.
@@ -9,7 +10,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use standpipe_common::archive::{Archive, Copied, Decoder, FrameIndex, Gap, Index, TableFault, Times};
+use standpipe_common::archive::filter::{Filter, Grams};
+use standpipe_common::archive::{Archive, Copied, Decoder, FilterFault, FrameIndex, Gap, Index, TableFault, Times};
 use standpipe_common::error::{Cannot, Result};
 use standpipe_common::part::PartKind;
 use standpipe_common::shown::Shown as _;
@@ -32,6 +34,8 @@ pub enum Kind {
     SeekTable,
     /// No index that can be used.
     Index,
+    /// A search filter that cannot be used, or that is another than the content has.
+    Filter,
     /// An index that says something else than the content.
     Content,
     /// Frames in which damage would not be noticed.
@@ -52,6 +56,7 @@ impl Kind {
             Kind::Incomplete => "incomplete",
             Kind::SeekTable => "seek_table",
             Kind::Index => "index",
+            Kind::Filter => "filter",
             Kind::Content => "content",
             Kind::Checksum => "checksum",
             Kind::Segment => "segment",
@@ -117,12 +122,15 @@ pub struct Examined {
 pub struct Tools {
     decoder: Decoder,
     raw: Vec<u8>,
+    grams: Grams,
+    array: Vec<u8>,
 }
 
 impl Tools {
     /// Fails only for want of memory.
     pub fn new() -> Result<Tools> {
-        Ok(Tools { decoder: Decoder::new().cannot("start", "zstd")?, raw: Vec::new() })
+        let decoder = Decoder::new().cannot("start", "zstd")?;
+        Ok(Tools { decoder, raw: Vec::new(), grams: Grams::default(), array: Vec::new() })
     }
 }
 
@@ -191,6 +199,17 @@ impl Examined {
         self.add(kind_of(fault), Some(bytes), format!("{fault}; {bytes} bytes of the log can be read{why}"));
     }
 
+    /// The filter, if there is one that can be used.
+    fn filter<'a>(&mut self, archive: &'a Archive) -> Option<Filter<'a>> {
+        match archive.filter(|_, _| ()) {
+            Ok(Ok(filter)) => return Some(filter),
+            Ok(Err(FilterFault::Missing)) => {}
+            Ok(Err(fault)) => self.add(Kind::Filter, None, fault),
+            Err(error) => self.add(Kind::Filter, None, error),
+        }
+        None
+    }
+
     fn frames(&mut self, archive: &Archive, beside: Option<&Beside>, tools: &mut Tools, done: &AtomicU64) {
         let index = archive.index();
         match index {
@@ -198,12 +217,13 @@ impl Examined {
             Ok(index) if !index.marks.is_sound() => self.add(Kind::Index, None, "the marks in its index are damaged"),
             Ok(_) => {}
         }
+        let filter = self.filter(archive);
         let mut damaged = Copied::default();
         let (mut unchecked, mut differs) = (0_u64, false);
-        let Tools { decoder, raw } = tools;
         for (number, frame) in archive.frames().iter().enumerate() {
-            match archive.read_frame(number, decoder, raw) {
+            match archive.read_frame(number, &mut tools.decoder, &mut tools.raw) {
                 Ok(()) => {
+                    let raw = &tools.raw;
                     self.raw_bytes += raw.len() as u64;
                     unchecked += u64::from(!archive.has_checksum(number).unwrap_or(true));
                     differs = differs || beside.is_some_and(|beside| beside.differs(frame.raw_offset, raw));
@@ -211,6 +231,10 @@ impl Examined {
                     {
                         let text = format!("its index contradicts frame {number}: {said}");
                         self.add(Kind::Content, Some(frame.raw_offset), text);
+                    }
+                    if filter.as_ref().is_some_and(|filter| !tools.is_filter_of_frame(filter, number)) {
+                        let text = format!("its search filter contradicts frame {number}");
+                        self.add(Kind::Filter, Some(frame.raw_offset), text);
                     }
                 }
                 Err(cause) => {
@@ -240,6 +264,17 @@ impl Examined {
                 span: index.lowest_ns().zip(index.highest_ns()).filter(|_| !index.guessed),
             };
         }
+    }
+}
+
+impl Tools {
+    /// Whether the array of a frame has the bits that the raw bytes set, and no other.
+    fn is_filter_of_frame(&mut self, filter: &Filter<'_>, number: usize) -> bool {
+        let is_read = filter.array(number, &mut self.array).is_ok();
+        if is_read && !self.array.is_empty() {
+            self.grams.take(&self.raw);
+        }
+        is_read && (self.array.is_empty() || self.grams.array(self.array.len()) == self.array)
     }
 }
 

@@ -20,6 +20,7 @@ mod crash_recovery;
 mod faults;
 mod faults_cut;
 mod filename;
+mod filter;
 mod full;
 mod full_start;
 mod fuse;
