@@ -8,48 +8,40 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use nix::errno::Errno;
+use std::time::Instant;
 
 use crate::follow::chain::Chain;
-use crate::follow::copies::{Copy, Torn};
-use crate::follow::done::Aside;
+use crate::follow::copies::Torn;
+use crate::follow::done::Done;
 use crate::follow::drain::{Outcome, drain};
 use crate::follow::finish::may_pass;
 use crate::follow::generation::Generation;
 use crate::follow::happening::Happening;
 use crate::follow::life::Phase;
+use crate::follow::live_name::LiveName;
 use crate::follow::reading::Hands;
 use crate::follow::replaced::Before;
 use crate::follow::settings::{Hints, Settings, Surroundings};
 use crate::follow::trouble::Trouble;
 use crate::follow::walk::Walks;
-use crate::identity::Identity;
+use crate::identity::{Identity, Origin};
 use crate::lease::Writers;
 use crate::lines::{GenerationId, SourceId};
 use crate::open::Stamp;
 use crate::output::{Output, Standing};
 use crate::siblings::Unlisted;
-use crate::state::{DoneState, SourceState};
-
-/// How long a live name may be missing before it is said: a rotation that creates no new file leaves such a gap.
-pub(crate) const MISSING_MAX: Duration = Duration::from_secs(3);
+use crate::state::{DoneState, GenerationState, SourceState};
 
 /// One followed log.
 #[derive(Debug)]
 pub struct Source {
     pub(crate) id: SourceId,
-    pub(crate) path: PathBuf,
+    pub(crate) name: LiveName,
     pub(crate) settings: Arc<Settings>,
     pub(crate) chain: Chain,
-    pub(crate) done: Vec<DoneState>,
-    /// The newest files that are done with: where they were when they were listed, and how far they were read.
-    pub(crate) aside: Vec<Aside>,
+    pub(crate) done: Done,
     /// What was delivered last, until it is decided whether the live file holds it again.
     pub(crate) before: Option<Before>,
-    /// Copies of a generation while that is in the chain.
-    pub(crate) copies: Vec<Copy>,
     /// Packed files that end too early: they may still be written.
     pub(crate) torn: Vec<Torn>,
     /// Packed files that are gone through, and with what the list was begun that waits for them.
@@ -59,29 +51,15 @@ pub struct Source {
     pub(crate) unlisted: Option<Unlisted>,
     /// Files of which it was said that they cannot be read.
     pub(crate) told: HashSet<Identity>,
-    pub(crate) since_ns: i64,
     /// What a checkpoint said, until the first look.
     pub(crate) restored: Option<SourceState>,
     /// How often it was looked at in this run.
     pub(crate) looks: u64,
-    /// A file had the live name in this run.
-    pub(crate) was_there: bool,
-    /// Which file was the last to have it.
-    pub(crate) last_live: Option<Identity>,
-    pub(crate) missing_since: Option<Instant>,
-    pub(crate) trouble: Option<Trouble>,
-    /// The error that was told, until the file is there again.
-    pub(crate) said: Option<Errno>,
-    pub(crate) refused: Option<crate::open::Refusal>,
-    /// The live name is a mount of its own.
-    pub(crate) is_mount: bool,
     /// When the siblings are to be listed without a hint.
     pub(crate) list_at: Option<Instant>,
     /// The last look found a truncation: its list of the files around may be older than the copy.
     pub(crate) truncated_at: Option<Instant>,
     pub(crate) wants_descriptor: bool,
-    /// What is done with is not what a checkpoint says of it.
-    pub(crate) is_changed: bool,
     pub(crate) happenings: Vec<Happening>,
 }
 
@@ -90,14 +68,11 @@ impl Source {
     pub fn new(id: SourceId, path: PathBuf, settings: Arc<Settings>) -> Source {
         Source {
             id,
-            path,
-            since_ns: settings.since_ns,
+            name: LiveName::new(path),
+            done: Done::new(Vec::new(), settings.since_ns),
             settings,
             chain: Chain::new(id),
-            done: Vec::new(),
-            aside: Vec::new(),
             before: None,
-            copies: Vec::new(),
             torn: Vec::new(),
             walks: Walks::default(),
             postponed: None,
@@ -105,17 +80,9 @@ impl Source {
             told: HashSet::new(),
             restored: None,
             looks: 0,
-            was_there: false,
-            last_live: None,
-            missing_since: None,
-            trouble: None,
-            said: None,
-            refused: None,
-            is_mount: false,
             list_at: None,
             truncated_at: None,
             wants_descriptor: false,
-            is_changed: false,
             happenings: Vec::new(),
         }
     }
@@ -123,8 +90,7 @@ impl Source {
     /// A source that a checkpoint knows.
     pub fn restore(id: SourceId, state: SourceState, settings: Arc<Settings>) -> Source {
         let mut source = Source::new(id, state.path.clone(), settings);
-        source.since_ns = state.since_ns;
-        source.done.clone_from(&state.done);
+        source.done = Done::new(state.done.clone(), state.since_ns);
         source.restored = Some(state);
         source
     }
@@ -136,7 +102,7 @@ impl Source {
 
     /// The path that is followed.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.name.path()
     }
 
     /// Other settings from now on.
@@ -151,9 +117,9 @@ impl Source {
         let is_kept_back = |live: &Generation| live.twin.as_ref().is_some_and(|twin| !twin.is_said);
         let is_settled = is_settled && self.before.is_none() && !self.live().is_some_and(is_kept_back);
         let Some(live) = self.live().filter(|live| is_settled && live.is_at_rest()) else { return false };
-        let Ok(metadata) = fs::symlink_metadata(&self.path) else { return false };
+        let Ok(metadata) = fs::symlink_metadata(self.name.path()) else { return false };
         let is_same = Identity::from(&metadata) == live.inode && live.at_end == Some(Stamp::from(&metadata));
-        metadata.is_file() && is_same && !live.is_written_over() && !self.aside.iter().any(Aside::has_grown)
+        metadata.is_file() && is_same && !live.is_written_over() && !self.done.has_grown()
     }
 
     /// A writer closed the file of a generation.
@@ -178,13 +144,15 @@ impl Source {
         self.looks += 1;
         let restored = self.restored.take();
         // That nothing was there is to be known too: what comes and is rotated before the next run is of our time.
-        self.is_changed |= is_first && restored.is_none();
+        if is_first && restored.is_none() {
+            self.done.begin_empty();
+        }
         if let Some(state) = &restored {
             self.take_up(state, now, around);
         }
         let mut lists =
             self.truncated_at.is_some() || is_first || hints.names || self.list_at.is_some_and(|at| at <= now);
-        lists |= self.aside.iter().any(Aside::has_grown);
+        lists |= self.done.has_grown();
         lists |= self.look_at_name(is_first && restored.is_none(), now, around);
         // What was kept back and has another name is judged under that.
         self.chain.drop_kept_back();
@@ -210,6 +178,52 @@ impl Source {
             self.give_up_next();
         }
         self.let_go(now);
+    }
+
+    /// Takes generations off the list that are finished and delivered.
+    fn let_go(&mut self, now: Instant) {
+        let mut index = 0;
+        while index < self.chain.len() {
+            // In a batch the live one is over as well, and stays for the checkpoint: more may come before the next.
+            if !self.chain[index].is_over() || self.chain[index].is_live() {
+                index += 1;
+                continue;
+            }
+            if let Some(generation) = self.chain.remove(index) {
+                self.finish(&generation, now);
+            }
+        }
+    }
+
+    /// Of files that have no name any more all that was read is all that anybody will get: they are finished, whoever
+    /// still has them open. For the end of the program; `true`: there was one.
+    pub fn conclude_nameless(&mut self) -> bool {
+        let is_read = |generation: &&mut Generation| generation.is_open() && generation.at_end.is_some();
+        let is_nameless = |generation: &&mut Generation| !generation.has_name && generation.life.is_reading();
+        let nameless = self.chain.iter_mut().filter(is_read).filter(is_nameless);
+        nameless.map(|generation| generation.life.finish()).count() > 0
+    }
+
+    fn finish(&mut self, generation: &Generation, now: Instant) {
+        self.done.add_copies_of(generation.id);
+        if self.live().is_none_or(|live| !live.is_placed) && !self.settings.is_batch {
+            self.before = Some(Before::of(generation, now));
+        }
+        if self.chain.iter().any(|other| other.inode == generation.inode) {
+            // The life of an inode that goes on in another generation.
+            return;
+        }
+        let GenerationState { origin, offset, guard, head, copy, .. } = generation.state();
+        let origin = copy.map_or(origin, |identity| Origin { identity, epoch: 0 });
+        self.tell(Happening::Finished { identity: origin.identity, offset });
+        if generation.has_name && generation.file().is_some() {
+            self.done.put_aside(generation.path.clone(), generation.inode, offset, Some(generation.id));
+        }
+        // Where a look has just made its end uncertain again, the file itself tells whether it is as it was read.
+        let is_as_read = |stamp: &Stamp| stamp.size == offset;
+        let of_file = || Some(Stamp::from(&generation.file()?.metadata().ok()?)).filter(is_as_read);
+        let changed_ns = generation.at_end.or_else(of_file).map_or(0, |stamp| stamp.changed_ns());
+        self.done.set(DoneState { origin, offset: Some(offset), guard, head, size: offset, changed_ns });
     }
 
     /// Reads what is there into `output`, as far as it has room, at most about `budget_bytes`. Changes no list of
@@ -296,11 +310,11 @@ impl Source {
         let own = || self.chain.iter().filter(|generation| generation.twin.is_none());
         let kept_back = self.chain.iter().filter_map(|generation| Some(&generation.twin.as_ref()?.file));
         SourceState {
-            path: self.path.clone(),
+            path: self.name.path().to_path_buf(),
             generations: own().map(Generation::state).collect(),
             is_live: own().next_back().is_some_and(Generation::is_live),
-            done: self.done.iter().chain(kept_back).cloned().collect(),
-            since_ns: self.since_ns,
+            done: self.done.files().iter().chain(kept_back).cloned().collect(),
+            since_ns: self.done.since_ns(),
             left_ns: 0,
         }
     }
@@ -308,7 +322,7 @@ impl Source {
     /// Whether the list of generations changed since this was last asked: a checkpoint must know of it before more
     /// bytes are read.
     pub fn take_changed(&mut self) -> bool {
-        std::mem::take(&mut self.is_changed) | self.chain.take_changed()
+        self.done.take_changed() | self.chain.take_changed()
     }
 
     /// What happened since this was last asked.
@@ -343,13 +357,11 @@ impl Source {
             ];
             steps.into_iter().flatten().filter(|at| *at > now).min()
         });
-        let is_to_say = self.said.is_none() && !settings.may_be_missing;
-        let missing = self.missing_since.filter(|_| is_to_say).map(|since| since + MISSING_MAX);
-        let trouble = self.trouble.and_then(later);
+        let name = self.name.next_look(settings, now);
         let doubt = self.live().and_then(|live| live.doubt).map(|doubt| doubt.ends());
         let twin = self.live().and_then(|live| live.twin.as_ref()?.due(now));
         let waiting = waiting.chain(doubt).chain(twin);
-        waiting.chain(self.list_at).chain(missing).chain(trouble).min()
+        waiting.chain(self.list_at).chain(name).min()
     }
 
     /// Whether a read found what only a look can deal with: a truncation, or a generation that is done with.
@@ -369,12 +381,12 @@ impl Source {
 
     /// Whether nothing has its name, and nothing that had it is left to be read.
     pub fn is_gone(&self) -> bool {
-        self.missing_since.is_some() && self.chain.is_empty()
+        self.is_away() && self.chain.is_empty()
     }
 
     /// Whether nothing has its name.
     pub fn is_away(&self) -> bool {
-        self.missing_since.is_some()
+        self.name.is_away()
     }
 
     /// How many files it has open.
@@ -443,8 +455,10 @@ impl Source {
 
     /// All files that it follows or followed, as far as it remembers them.
     pub fn inodes(&self) -> Vec<Identity> {
-        let (generations, done) =
-            self.restored.as_ref().map_or((&[][..], &self.done), |state| (state.generations.as_slice(), &state.done));
+        let (generations, done) = self
+            .restored
+            .as_ref()
+            .map_or((&[][..], self.done.files()), |state| (state.generations.as_slice(), state.done.as_slice()));
         let known = generations.iter().flat_map(|saved| [saved.copy, Some(saved.origin.identity)]).flatten();
         let own = self.chain.iter().filter(|generation| generation.twin.is_none());
         let here = own.flat_map(|generation| [generation.inode, generation.origin.identity]);
@@ -454,8 +468,7 @@ impl Source {
 
     /// Whether it follows this file, or is done with it.
     pub fn knows(&self, identity: &Identity) -> bool {
-        let is_done = self.done.iter().any(|done| done.origin.identity == *identity);
-        is_done || self.chain.iter().any(|generation| generation.inode == *identity)
+        self.done.get(identity).is_some() || self.chain.iter().any(|generation| generation.inode == *identity)
     }
 
     pub(crate) fn tell(&mut self, happening: Happening) {

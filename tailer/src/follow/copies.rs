@@ -58,7 +58,7 @@ impl Source {
     pub(crate) fn is_packed_copy(&self, found: &Found) -> bool {
         let stamp = (found.stamp.size, found.stamp.changed_ns());
         let is_there = |of| self.chain.iter().any(|generation| generation.id == of && !generation.is_sought());
-        self.copies.iter().any(|copy| copy.identity() == found.identity && copy.stamp == stamp && is_there(copy.of))
+        self.done.copies().any(|copy| copy.identity() == found.identity && copy.stamp == stamp && is_there(copy.of))
     }
 
     /// Unpacks what is packed. What cannot be unpacked yet stays unknown; what does not change any more, and ends too
@@ -121,7 +121,7 @@ impl Source {
             let is_whole = done.head.is_whole() && done.head.fits(head) == Some(true);
             is_whole && changed.contains(&done.changed_ns) && !here.contains(&done.origin.identity)
         };
-        self.done.iter().find(was).map(|done| done.origin.identity)
+        self.done.files().iter().find(was).map(|done| done.origin.identity)
     }
 
     /// Where a file with this beginning is to be looked at: at the ends of all that it may be a copy of, and behind.
@@ -133,7 +133,7 @@ impl Source {
             [seen, seen + 1, size, size.saturating_add(1), generation.bytes_max().saturating_add(1)]
         };
         let of_chain = self.chain.iter().filter(|generation| generation.may_begin_with(head)).flat_map(of_one);
-        let of_done = self.done.iter().filter(|done| done.may_begin_with(head));
+        let of_done = self.done.files().iter().filter(|done| done.may_begin_with(head));
         of_chain.chain(of_done.flat_map(|done| [done.size, done.size.saturating_add(1)])).collect()
     }
 
@@ -172,7 +172,7 @@ impl Source {
                 sample.is_some_and(|sample| sample.fit(generation) != Fit::No)
             };
             let is_same = |copy: &Copy| copy.of == generation.id && copy.identity() == candidate.identity;
-            let was_copy = self.copies.iter().any(is_same);
+            let was_copy = self.done.copies().any(is_same);
             of.map_or_else(|| was_copy || seems_copy(), |of| of.begins_with(&all))
         })
     }
@@ -186,7 +186,7 @@ impl Source {
     ) -> Option<&DoneState> {
         let head = candidate.head()?;
         let may_be = |done: &&DoneState| done.may_begin_with(&head);
-        self.done.iter().filter(may_be).find(|done| {
+        self.done.files().iter().filter(may_be).find(|done| {
             if !candidate.is_packed && candidate.size != done.size {
                 return false;
             }

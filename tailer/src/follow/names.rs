@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use standpipe_common::clock;
 
-use crate::backoff::retry_after;
 use crate::follow::blank::{Blank, content_end};
 use crate::follow::generation::Generation;
 use crate::follow::happening::{Happening, Truncation};
@@ -18,18 +17,17 @@ use crate::follow::settings::{StartAt, Surroundings};
 use crate::follow::trouble::Trouble;
 use crate::identity::{Identity, Origin};
 use crate::open::{At, Found, Opened, Refusal, errno, is_out_of_descriptors, look};
-use crate::source::{MISSING_MAX, Source};
+use crate::source::Source;
 
 impl Source {
     /// Looks who has the live name; `true`: not the same as before. `may_start_at_end`: nothing is known of it from an
     /// earlier run.
     pub(crate) fn look_at_name(&mut self, may_start_at_end: bool, now: Instant, around: &mut dyn Surroundings) -> bool {
-        match look(&self.path) {
+        match look(self.name.path()) {
             At::File(found) => {
-                self.missing_since = None;
-                self.see_mount(&found);
+                self.name.see(found.is_mount(), &self.settings, &mut self.happenings);
                 if self.live().is_some_and(|live| live.inode == found.identity) || self.take_copied_up(&found, now) {
-                    self.settle_trouble();
+                    self.name.settle(&mut self.happenings);
                     false
                 } else if around.is_ours(&found.identity) {
                     self.refuse(Refusal::Ours, now)
@@ -41,12 +39,7 @@ impl Source {
             }
             At::Missing => {
                 let was_live = self.chain.leave_live(now);
-                let since = *self.missing_since.get_or_insert(now);
-                if self.settings.may_be_missing {
-                    self.settle_trouble();
-                } else if !self.was_there || now.saturating_duration_since(since) >= MISSING_MAX {
-                    self.fail(Errno::ENOENT, now);
-                }
+                self.name.miss(&self.settings, now, &mut self.happenings);
                 was_live
             }
             At::Refused(refusal) => self.refuse(refusal, now),
@@ -54,14 +47,6 @@ impl Source {
                 self.fail(errno, now);
                 false
             }
-        }
-    }
-
-    /// Over a mount no other file can be renamed: a rotation from outside is not seen in it.
-    fn see_mount(&mut self, found: &Found) {
-        let was_mount = std::mem::replace(&mut self.is_mount, found.is_mount());
-        if self.is_mount && !was_mount && !self.settings.is_batch {
-            self.tell(Happening::Mount { path: self.path.clone() });
         }
     }
 
@@ -78,7 +63,7 @@ impl Source {
             live.fail(errno, now, &mut self.happenings);
             return true;
         }
-        self.last_live = Some(found.identity);
+        self.name.renumber(found.identity);
         self.chain.alter_live().map(|live| live.inode = found.identity).is_some()
     }
 
@@ -87,8 +72,7 @@ impl Source {
         if let Some(index) = self.chain.iter().position(|other| other.inode == found.identity) {
             // An older name was given back.
             self.chain.leave_live(now);
-            self.chain.give_back_live(index, &self.path, now);
-            self.settle_trouble();
+            self.chain.give_back_live(index, self.name.path(), now);
         } else {
             let file = match found.open() {
                 Opened::File(file) => file,
@@ -102,17 +86,13 @@ impl Source {
             };
             self.chain.leave_live(now);
             let generation = self.live_generation(found, file, may_start_at_end, now);
-            if self.last_live.is_none() {
-                let path = self.path.clone();
+            if self.name.last().is_none() {
+                let path = self.path().to_path_buf();
                 self.tell(Happening::Opened { path, identity: found.identity, offset: generation.cursor.read() });
             }
             self.chain.push(generation);
-            self.settle_trouble();
         }
-        if let Some(old) = self.last_live.replace(found.identity).filter(|old| *old != found.identity) {
-            self.tell(Happening::Rotated { old, new: found.identity });
-        }
-        self.was_there = true;
+        self.name.take(found.identity, &mut self.happenings);
         true
     }
 
@@ -126,8 +106,7 @@ impl Source {
         let id = self.chain.new_id();
         let mut origin = Origin { identity: found.identity, epoch: 0 };
         let mut start = None;
-        if let Some(index) = self.done.iter().position(|done| done.origin.identity == found.identity) {
-            let done = self.done.remove(index);
+        if let Some(done) = self.done.take(&found.identity) {
             origin = done.origin;
             // An old file has the live name again: what was read of it is not read again.
             let offset = done.offset.unwrap_or(done.size);
@@ -139,14 +118,14 @@ impl Source {
         } else if may_start_at_end && self.is_too_old(found) {
             start = end_of_lines(&file, found.stamp.size);
             let bytes = start.as_ref().map_or(0, |(offset, _)| *offset);
-            self.tell(Happening::Ignored { path: self.path.clone(), bytes });
+            self.tell(Happening::Ignored { path: self.path().to_path_buf(), bytes });
         } else if may_start_at_end
             && self.settings.start_at == StartAt::End
             && !(self.settings.since_ns > 0 && found.identity.born_ns >= self.settings.since_ns)
         {
             start = end_of_lines(&file, found.stamp.size);
         }
-        let mut generation = Generation::new(id, origin, self.path.clone(), Hand::Open(file), now);
+        let mut generation = Generation::new(id, origin, self.path().to_path_buf(), Hand::Open(file), now);
         generation.rename(true, now);
         match start {
             Some((offset, memory)) => generation.starting_at(offset, memory),
@@ -161,41 +140,15 @@ impl Source {
     }
 
     pub(crate) fn refuse(&mut self, refusal: Refusal, now: Instant) -> bool {
-        // A file that was renamed to a name under a glob goes on where it was: that is no fault.
-        let is_moved = refusal == Refusal::Followed && self.settings.may_be_missing;
-        if self.refused.replace(refusal) != Some(refusal) && !is_moved {
-            self.tell(Happening::Refused { path: self.path.clone(), refusal });
-        }
-        self.trouble = Some(Trouble::after(self.trouble, Errno::EINVAL, now));
+        self.name.refuse(refusal, &self.settings, now, &mut self.happenings);
         self.chain.leave_live(now)
     }
 
     fn fail(&mut self, errno: Errno, now: Instant) {
         if is_out_of_descriptors(errno) {
             self.wants_descriptor = true;
-            return;
-        }
-        let is_new = self.trouble.is_none_or(|trouble| trouble.errno != errno);
-        let is_retried = !self.settings.is_batch;
-        if !is_new && self.trouble.is_some_and(|trouble| now < trouble.next) {
-            return;
-        }
-        let trouble = Trouble::after(self.trouble.filter(|_| !is_new), errno, now);
-        self.trouble = Some(trouble);
-        if is_new {
-            self.said = Some(errno);
-            self.tell(Happening::OpenError { path: self.path.clone(), errno });
-        }
-        if is_retried && (is_new || retry_after(trouble.times) > retry_after(trouble.times - 1)) {
-            self.tell(Happening::Retry { after: trouble.next - now });
-        }
-    }
-
-    fn settle_trouble(&mut self) {
-        self.refused = None;
-        self.trouble = None;
-        if self.said.take().is_some() {
-            self.tell(Happening::Recovered { path: self.path.clone() });
+        } else {
+            self.name.fail(errno, &self.settings, now, &mut self.happenings);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::follow::blank::content_end;
 use crate::follow::generation::Generation;
 use crate::follow::settings::StartAt;
 use crate::identity::Identity;
-use crate::open::{Refusal, Stamp};
+use crate::open::Stamp;
 use crate::source::Source;
 
 impl Source {
@@ -42,7 +42,7 @@ impl Source {
 
     /// Whether its name is a mount of its own, in which a rotation by renaming cannot be seen.
     pub fn is_mount(&self) -> bool {
-        self.is_mount
+        self.name.is_mount()
     }
 
     /// Bytes that are there and not delivered, but for an unfinished line at the end; asks the kernel.
@@ -54,7 +54,7 @@ impl Source {
 
     /// What the file under its name has beyond what was read of it, as far as that is to be delivered.
     fn unopened_bytes(&self) -> Option<u64> {
-        let metadata = fs::metadata(&self.path).ok().filter(|_| self.refused.is_none())?;
+        let metadata = fs::metadata(self.path()).ok().filter(|_| !self.name.is_refused())?;
         let identity = Identity::from(&metadata);
         let known = self.restored.as_ref().and_then(|state| state.generations.last());
         let from = if let Some(last) = self.chain.back() {
@@ -81,10 +81,8 @@ impl Source {
 
     /// Why it is not read, as far as that is not a matter of time. `None`: it is read.
     pub fn complaint(&self) -> Option<String> {
-        // What is followed under another name is followed.
-        let refused = self.refused.filter(|refusal| *refusal != Refusal::Followed).map(|refusal| refusal.to_string());
         let of_one = self.chain.iter().find_map(|generation| generation.trouble).map(|trouble| trouble.errno);
-        refused.or_else(|| self.said.or(of_one).map(|errno| format!("{errno:?}: {}", errno.desc())))
+        self.name.complaint(of_one)
     }
 }
 

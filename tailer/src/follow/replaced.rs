@@ -234,7 +234,7 @@ impl Source {
         if offset > 0 {
             self.put_live(offset, now);
         } else if self.begin_whole(size, now, around) && spot == Spot::Unclear && !is_named {
-            let path = self.path.clone();
+            let path = self.path().to_path_buf();
             self.tell(Happening::Unplaced { path });
         }
     }
@@ -303,7 +303,7 @@ impl Source {
         }
         // What was missed a moment ago is here.
         self.happenings.retain(|happening| !matches!(happening, Happening::GenerationMissing { .. }));
-        let path = self.path.clone();
+        let path = self.path().to_path_buf();
         self.tell(Happening::Replaced { path, offset });
     }
 }

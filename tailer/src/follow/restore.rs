@@ -31,14 +31,14 @@ impl Source {
     /// Builds the list of generations from a checkpoint.
     pub(crate) fn take_up(&mut self, state: &SourceState, now: Instant, around: &mut dyn Surroundings) {
         for _ in 1..SURVEYS_MAX {
-            let before = survey(&self.path, around);
+            let before = survey(self.path(), around);
             let happened = self.happenings.len();
             self.take_up_at_once(state, now, around);
             if before.len() == 1 && self.chain.iter().all(Generation::is_open) {
                 return;
             }
             around.refresh();
-            if survey(&self.path, around) == before {
+            if survey(self.path(), around) == before {
                 return;
             }
             self.happenings.truncate(happened);
@@ -48,12 +48,12 @@ impl Source {
 
     fn take_up_at_once(&mut self, state: &SourceState, now: Instant, around: &mut dyn Surroundings) {
         let files = self.files(around);
-        let live = match look(&self.path) {
+        let live = match look(self.path()) {
             At::File(found) => Some(found.identity),
             _ => None,
         };
-        self.was_there = !state.generations.is_empty();
-        self.last_live = state.generations.last().filter(|_| state.is_live).map(|last| last.origin.identity);
+        let last = state.generations.last().filter(|_| state.is_live).map(|last| last.origin.identity);
+        self.name.take_up(!state.generations.is_empty(), last);
         let mut generations = Vec::new();
         for (index, saved) in state.generations.iter().enumerate() {
             let identity = saved.copy.unwrap_or(saved.origin.identity);
@@ -64,9 +64,9 @@ impl Source {
         }
         let first_ns = generations.first().map_or(0, |first| first.inode.born_ns);
         self.chain.take_up(generations);
-        if self.since_ns == 0 {
+        if self.done.since_ns() == 0 {
             let known = state.generations.first().map_or(0, |first| first.origin.identity.born_ns);
-            self.since_ns = if known == 0 { first_ns } else { known };
+            self.done.begin(if known == 0 { first_ns } else { known });
         }
     }
 
@@ -78,13 +78,14 @@ impl Source {
         now: Instant,
     ) -> Generation {
         let memory = Memory::Guards { head: saved.head, tail: saved.guard };
-        let mut generation = Generation::new(self.chain.new_id(), saved.origin, self.path.clone(), Hand::Parked, now);
+        let mut generation =
+            Generation::new(self.chain.new_id(), saved.origin, self.path().to_path_buf(), Hand::Parked, now);
         generation.cursor = Cursor::restored(saved.offset, memory, saved.last_line_hash);
         if let Some((path, found)) = found {
             generation.inode = found.identity;
             generation.path = path;
             if live == Some(found.identity) {
-                generation.path.clone_from(&self.path);
+                generation.path = self.path().to_path_buf();
                 generation.rename(true, now);
             }
             match found.open() {
@@ -139,7 +140,7 @@ impl Source {
         // Packed bytes are no bytes of ours: such a file is known again by what it unpacks to.
         let mut paths = around.candidates();
         paths.retain(|path| !around.is_packed(path));
-        paths.push(self.path.clone());
+        paths.push(self.path().to_path_buf());
         paths
             .into_iter()
             .filter_map(|path| match look(&path) {

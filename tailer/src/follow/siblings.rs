@@ -11,7 +11,6 @@ use nix::errno::Errno;
 
 use crate::follow::candidate::{Candidate, Obstacle, open_packed};
 use crate::follow::copies::Copy;
-use crate::follow::done::DONE_MAX;
 use crate::follow::generation::Generation;
 use crate::follow::happening::Happening;
 use crate::follow::life::Hand;
@@ -107,20 +106,19 @@ impl Source {
             match verdict {
                 Verdict::Undecided => self.list_again(now),
                 Verdict::CopyOf(index) => {
-                    self.copies.retain(|copy| copy.identity() != candidate.identity);
-                    self.copies.push(Copy::new(&candidate, self.chain[index].id));
+                    self.done.note_copy(Copy::new(&candidate, self.chain[index].id));
                     // What was not read yet may be truncated unseen: then the copy alone has it.
                     if !candidate.is_packed && candidate.size > self.chain[index].seen() {
                         self.list_again(now);
                     }
                 }
-                Verdict::NotOurs => self.set_done(candidate.as_done()),
+                Verdict::NotOurs => self.done.set(candidate.as_done()),
                 Verdict::Moved(done) => self.move_done(done, &candidate, &here),
                 Verdict::GoesOn(done) => self.go_on_behind(done, candidate, now, around),
                 Verdict::Unread => {
                     self.tell_unread(&candidate);
                     if matches!(candidate.obstacle, Some(Obstacle::Packing(_))) {
-                        self.set_done(candidate.as_done());
+                        self.done.set(candidate.as_done());
                     }
                 }
                 Verdict::Missed if around.may_be_missed(&candidate.path) => missed.push(candidate),
@@ -136,7 +134,7 @@ impl Source {
         if around.unlisted().is_none() {
             self.unlisted = None;
             // Not before: what is gone may have been packed.
-            self.forget_gone(&here);
+            self.done.forget_gone(&here);
         }
         if !self.is_postponed(now) {
             self.walks.end();
@@ -183,7 +181,7 @@ impl Source {
     /// the list are told their names.
     fn unknown(&mut self, now: Instant, around: &mut dyn Surroundings) -> (Vec<Candidate>, HashSet<Identity>) {
         for _ in 1..SURVEYS_MAX {
-            let before = survey(&self.path, around);
+            let before = survey(self.path(), around);
             // Another file may have the live name since the look began: rotated files would be taken for older than
             // the one that had it.
             self.look_at_name(false, now, around);
@@ -198,7 +196,7 @@ impl Source {
                 return candidates;
             }
             around.refresh();
-            if survey(&self.path, around) == before {
+            if survey(self.path(), around) == before {
                 return candidates;
             }
         }
@@ -207,7 +205,7 @@ impl Source {
 
     /// Whether every file that it knows is `here`.
     fn is_all_here(&self, here: &HashSet<Identity>) -> bool {
-        let done = self.done.iter().map(|done| done.origin.identity);
+        let done = self.done.files().iter().map(|done| done.origin.identity);
         self.chain.iter().map(|generation| generation.inode).chain(done).all(|file| here.contains(&file))
     }
 
@@ -219,7 +217,7 @@ impl Source {
             let is_listed = !here.insert(found.identity);
             let is_others =
                 |around: &mut dyn Surroundings| around.is_ours(&found.identity) || around.is_anothers(&found.identity);
-            if is_listed || path == self.path || is_others(around) {
+            if is_listed || path == self.path() || is_others(around) {
                 continue;
             }
             let mut is_packed = around.is_packed(&path);
@@ -232,7 +230,7 @@ impl Source {
                     generation.path.clone_from(&path);
                 }
             }
-            let is_forgotten = self.done.len() >= DONE_MAX && found.identity.born_ns < self.since_ns;
+            let is_forgotten = self.done.has_forgotten() && found.identity.born_ns < self.done.since_ns();
             if is_ours || is_forgotten || self.is_done(&found, &path, is_packed, now) {
                 continue;
             }
@@ -250,19 +248,16 @@ impl Source {
             }
             candidates.push(Candidate { is_packed, file, obstacle, ..Candidate::found(path, &found) });
         }
-        self.aside.retain(|aside| here.contains(&aside.identity));
+        self.done.retain_aside(&here);
         (candidates, here)
     }
 
     /// Whether a file is done with. One that grew since is read on.
     fn is_done(&mut self, found: &Found, path: &Path, is_packed: bool, now: Instant) -> bool {
-        let Some(index) = self.done.iter().position(|done| done.origin.identity == found.identity) else {
-            return false;
-        };
-        let done = &self.done[index];
+        let Some(done) = self.done.get(&found.identity) else { return false };
         let Some(offset) = done.offset.filter(|_| !is_packed) else { return true };
         if found.stamp.size <= offset {
-            self.put_aside(path.to_path_buf(), found.identity, offset, None);
+            self.done.put_aside(path.to_path_buf(), found.identity, offset, None);
             return true;
         }
         let memory = Memory::Guards { head: done.head, tail: done.guard };
@@ -273,11 +268,11 @@ impl Source {
             // Without births an inode number can come back with another file.
             let is_another = origin.identity.born_ns == 0;
             if is_another {
-                self.done.remove(index);
+                self.done.take(&found.identity);
             }
             return !is_another;
         };
-        self.done.remove(index);
+        self.done.take(&found.identity);
         let id = self.chain.new_id();
         let generation = Generation::new(id, origin, path.to_path_buf(), Hand::Open(file), now);
         self.chain.insert_before_live(generation.starting_at(offset, memory));
@@ -325,10 +320,10 @@ impl Source {
         }
         // What was forgotten is older than all that is not. Else a file that could not be opened yet may be older than
         // what is known. The birth is that of the checkpoint: what is read now may be a copy, younger than its successor.
-        let has_forgotten = self.done.len() >= DONE_MAX;
+        let has_forgotten = self.done.has_forgotten();
         let oldest = restored.filter(|_| has_forgotten).and_then(|state| state.generations.first());
         let oldest_ns = oldest.map(|oldest| oldest.origin.identity.born_ns);
-        let is_older = candidate.age_ns() < self.since_ns.max(oldest_ns.unwrap_or(i64::MIN));
+        let is_older = candidate.age_ns() < self.done.since_ns().max(oldest_ns.unwrap_or(i64::MIN));
         if is_older {
             return Verdict::NotOurs;
         }
@@ -361,8 +356,8 @@ impl Source {
             let metadata = generation.file().and_then(|file| file.metadata().ok()).filter(|all| all.nlink() == 0);
             metadata.is_some_and(|metadata| candidate.changed().contains(&Stamp::from(&metadata).changed_ns()))
         };
-        let is_known = candidate.is_packed && (self.done.iter().any(is_done) || self.chain.iter().any(is_read));
-        if is_known || candidate.age_ns() < self.since_ns { Verdict::NotOurs } else { Verdict::Unread }
+        let is_known = candidate.is_packed && (self.done.files().iter().any(is_done) || self.chain.iter().any(is_read));
+        if is_known || candidate.age_ns() < self.done.since_ns() { Verdict::NotOurs } else { Verdict::Unread }
     }
 
     /// Says once that a file cannot be read.
@@ -396,22 +391,20 @@ impl Source {
     /// A file is a copy of one that is done with. Where that is gone, it was packed or moved: what is known of it is
     /// known of the copy from now on, and of no other.
     fn move_done(&mut self, done: Identity, candidate: &Candidate, here: &HashSet<Identity>) {
-        let Some(index) = self.done.iter().position(|other| other.origin.identity == done) else { return };
         if here.contains(&done) {
-            return self.set_done(candidate.as_done());
+            return self.done.set(candidate.as_done());
         }
-        let done = self.done.remove(index);
-        self.set_done(DoneState { origin: Origin { identity: candidate.identity, epoch: 0 }, ..done });
+        let Some(done) = self.done.take(&done) else { return };
+        self.done.set(DoneState { origin: Origin { identity: candidate.identity, epoch: 0 }, ..done });
     }
 
     /// Somebody wrote to a file that was done with, and it was packed after that.
     fn go_on_behind(&mut self, done: Identity, candidate: Candidate, now: Instant, around: &mut dyn Surroundings) {
-        let Some(index) = self.done.iter().position(|other| other.origin.identity == done) else { return };
-        let offset = self.done[index].offset.unwrap_or_default();
+        let Some(offset) = self.done.get(&done).map(|done| done.offset.unwrap_or_default()) else { return };
         let Ok((memory, stream)) = self.walks.stream(&candidate, offset, offset, around) else {
             return self.list_again(now);
         };
-        self.done.remove(index);
+        self.done.take(&done);
         let id = self.chain.new_id();
         let origin = Origin { identity: candidate.identity, epoch: 0 };
         self.tell(Happening::CopyMatched { path: candidate.path.clone(), offset, bytes: None });

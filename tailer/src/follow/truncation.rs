@@ -212,7 +212,7 @@ impl Source {
 
     /// The copy was made before we had read as far as we did: nothing is to be fetched from it.
     fn end_of_copy_was_passed(&mut self, index: usize, candidate: &Candidate, size: Option<u64>) {
-        self.set_done(candidate.as_done());
+        self.done.set(candidate.as_done());
         self.chain.alter(index).life.finish();
         let seen = self.chain[index].seen();
         let path = candidate.path.clone();

@@ -69,7 +69,7 @@ impl Source {
             let is_to_say = age >= SILENT_SPAN && !twin.is_said;
             if let Some(twin) = live.twin.as_mut().filter(|_| is_to_say) {
                 twin.is_said = true;
-                let path = self.path.clone();
+                let path = self.path().to_path_buf();
                 self.tell(Happening::KeptBack { path });
             }
             return true;
@@ -103,7 +103,7 @@ impl Source {
             let identity = |saved: &crate::state::GenerationState| saved.copy.unwrap_or(saved.origin.identity);
             state.generations.iter().map(move |saved| there(state.path.clone(), identity(saved), saved.head))
         });
-        let done = self.done.iter().filter(|done| done.offset.is_some() && done.size > 0);
+        let done = self.done.files().iter().filter(|done| done.offset.is_some() && done.size > 0);
         let done = done.map(|done| Life { head: done.head, bytes: Bytes::Done(done.clone()) });
         let own = self.chain.iter().filter(|generation| generation.twin.is_none());
         own.map(of_one).chain(saved).chain(done).collect()

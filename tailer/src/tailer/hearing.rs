@@ -56,7 +56,7 @@ pub(super) fn watch_files(followed: &mut Followed, watch: Option<&mut Watch>) {
     let Some(watch) = watch else { return };
     let Followed { source, watched, is_polled, .. } = followed;
     watched.retain(|id| {
-        let is_there = source.generations().any(|generation| generation.id == *id) || source.is_aside(*id);
+        let is_there = source.generations().any(|generation| generation.id == *id) || source.done.is_aside(*id);
         if !is_there {
             watch.remove_file(*id);
         }
