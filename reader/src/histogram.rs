@@ -46,7 +46,7 @@ pub fn run(args: &HistogramArgs) -> Result<u8, Stop> {
         Some(span) => Rows::new(span, step, &zone).map_err(Stop::Usage)?,
         None => Rows::default(),
     };
-    let mut pool = Pool::new(usual_threads())?;
+    let mut pool = Pool::new(usual_threads(), logs.len())?;
     pool.show_progress(logs.iter().map(Log::parts).sum());
     let mut tally = Tally { scan, rows: &mut rows, pool, sentences: Vec::new(), raw: Vec::new() };
     for log in &mut logs {

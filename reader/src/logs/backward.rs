@@ -114,6 +114,13 @@ impl Backward {
         }
     }
 
+    /// Asks for the last block, where that of others is waited for before it.
+    pub fn begin(&mut self, log: &mut Log, pool: &mut Pool) -> Result<()> {
+        let first = self.plan(log, pool)?;
+        self.asked.extend(first);
+        Ok(())
+    }
+
     /// The lines before those given last. `None`: that was all.
     pub fn next(&mut self, log: &mut Log, pool: &mut Pool) -> Result<Option<Batch>> {
         loop {

@@ -133,6 +133,14 @@ impl Forward {
         }
     }
 
+    /// Asks for the first block, where that of others is waited for before it.
+    pub fn begin(&mut self, log: &mut Log, pool: &mut Pool) -> Result<()> {
+        self.width = self.width.max(1);
+        let first = self.plan(log, pool)?;
+        self.asked.extend(first);
+        Ok(())
+    }
+
     /// The next lines; in a batch there may be none that are wanted. `None`: that was all.
     pub fn next(&mut self, log: &mut Log, pool: &mut Pool) -> Result<Option<Batch>> {
         loop {

@@ -87,6 +87,13 @@ impl Source {
         }
     }
 
+    fn begin(&mut self, log: &mut Log, pool: &mut Pool) -> Result<()> {
+        match &mut self.way {
+            Way::Forward(forward) => forward.begin(log, pool),
+            Way::Backward(backward) => backward.begin(log, pool),
+        }
+    }
+
     fn take_sentences(&mut self) -> Vec<String> {
         match &mut self.way {
             Way::Forward(forward) => forward.take_sentences(),
@@ -205,6 +212,11 @@ impl Merge {
     ) -> Result<Option<(usize, Chunk)>> {
         match self.last {
             None => {
+                if self.sources.len() > 1 {
+                    for (source, log) in self.sources.iter_mut().zip(&mut *logs) {
+                        source.begin(log, pool)?;
+                    }
+                }
                 for number in 0..self.sources.len() {
                     if let Some(time_ns) = self.look(number, logs, pool, sentences)? {
                         self.order.push(time_ns, number);

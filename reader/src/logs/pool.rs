@@ -27,7 +27,7 @@ pub fn usual_threads() -> usize {
 
 /// A smaller buffer was one line's and is not kept.
 const BUFFER_BYTES_MIN: usize = 256 << 10;
-/// Buffers that are kept for later.
+/// Buffers that are kept for later, beside one for each log.
 const BUFFERS_MAX: usize = 12;
 
 /// A block to look through.
@@ -102,30 +102,32 @@ pub struct Pool {
     passed: f64,
 }
 
-#[derive(Default)]
-struct Buffers(Mutex<Vec<Vec<u8>>>);
+struct Buffers {
+    kept: Mutex<Vec<Vec<u8>>>,
+    kept_max: usize,
+}
 
 impl Buffers {
     fn take(&self) -> Vec<u8> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
 
     fn put(&self, buffer: Vec<u8>) {
-        let mut buffers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if buffer.capacity() >= BUFFER_BYTES_MIN && buffers.len() < BUFFERS_MAX {
-            buffers.push(buffer);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if buffer.capacity() >= BUFFER_BYTES_MIN && kept.len() < self.kept_max {
+            kept.push(buffer);
         }
     }
 }
 
 impl Pool {
-    /// One of so many threads; they begin with the first block that can be looked through beside another.
-    pub fn new(threads: usize) -> Result<Pool> {
+    /// One of so many threads for so many logs; they begin with the first block that can be looked through beside another.
+    pub fn new(threads: usize, logs: usize) -> Result<Pool> {
         Ok(Pool {
             threads,
             started: false,
             orders: Arc::default(),
-            buffers: Arc::default(),
+            buffers: Arc::new(Buffers { kept: Mutex::default(), kept_max: BUFFERS_MAX + logs }),
             scratch: Scratch::new()?,
             read: 0,
             progress: Progress::silent(),

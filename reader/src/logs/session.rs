@@ -112,7 +112,7 @@ impl Session {
             _ => limits,
         };
         let places = vec![None; logs.len()];
-        let mut pool = Pool::new(ask.threads)?;
+        let mut pool = Pool::new(ask.threads, logs.len())?;
         if ask.counts || takes_no_terminal(stdout.as_fd()) {
             pool.show_progress(logs.iter().map(Log::parts).sum());
         }
