@@ -5,6 +5,7 @@
 //! - [`generation`], [`reading`], [`drain`]: one life of one inode, and the way of its bytes to an output;
 //! - [`cursor`]: how far a generation is; [`life`]: what becomes of it;
 //! - `chain`: the generations of a log, in their order; `live_name`: the name that is followed; `done`: what is over;
+//!   `agenda`: what the next look is to do;
 //! - `first`: what a live file begins with, before any of it was read; [`blank`]: the zeros that a file ends in;
 //! - [`trouble`]: a file that cannot be opened or read for a while;
 //! - [`finish`]: when such a life is over, and when the next one may be read. Pure;
@@ -14,6 +15,7 @@
 //! - `names`, `truncation`, `siblings`, `copies`, `replaced`, `twin`, `search`, `restore`: the steps of a look,
 //!   each a part of [`Source`](crate::source::Source).
 
+pub(crate) mod agenda;
 pub mod blank;
 mod candidate;
 pub(crate) mod chain;

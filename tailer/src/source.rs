@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::follow::agenda::Agenda;
 use crate::follow::chain::Chain;
 use crate::follow::copies::Torn;
 use crate::follow::done::Done;
@@ -44,22 +45,13 @@ pub struct Source {
     pub(crate) before: Option<Before>,
     /// Packed files that end too early: they may still be written.
     pub(crate) torn: Vec<Torn>,
-    /// Packed files that are gone through, and with what the list was begun that waits for them.
+    /// Packed files that are gone through.
     pub(crate) walks: Walks,
-    postponed: Option<(bool, Option<SourceState>)>,
     /// The directory of which it was said that it cannot be listed.
     pub(crate) unlisted: Option<Unlisted>,
     /// Files of which it was said that they cannot be read.
     pub(crate) told: HashSet<Identity>,
-    /// What a checkpoint said, until the first look.
-    pub(crate) restored: Option<SourceState>,
-    /// How often it was looked at in this run.
-    pub(crate) looks: u64,
-    /// When the siblings are to be listed without a hint.
-    pub(crate) list_at: Option<Instant>,
-    /// The last look found a truncation: its list of the files around may be older than the copy.
-    pub(crate) truncated_at: Option<Instant>,
-    pub(crate) wants_descriptor: bool,
+    pub(crate) agenda: Agenda,
     pub(crate) happenings: Vec<Happening>,
 }
 
@@ -75,14 +67,9 @@ impl Source {
             before: None,
             torn: Vec::new(),
             walks: Walks::default(),
-            postponed: None,
             unlisted: None,
             told: HashSet::new(),
-            restored: None,
-            looks: 0,
-            list_at: None,
-            truncated_at: None,
-            wants_descriptor: false,
+            agenda: Agenda::default(),
             happenings: Vec::new(),
         }
     }
@@ -91,7 +78,7 @@ impl Source {
     pub fn restore(id: SourceId, state: SourceState, settings: Arc<Settings>) -> Source {
         let mut source = Source::new(id, state.path.clone(), settings);
         source.done = Done::new(state.done.clone(), state.since_ns);
-        source.restored = Some(state);
+        source.agenda = Agenda::restore(state);
         source
     }
 
@@ -113,7 +100,7 @@ impl Source {
     /// Whether one glance at the path tells that all is as it was: the only generation, read to its end, has the live
     /// name and did not change. So an idle file costs one system call, and not a look.
     pub fn is_unchanged(&self) -> bool {
-        let is_settled = self.looks > 0 && self.restored.is_none() && self.list_at.is_none() && self.chain.len() == 1;
+        let is_settled = self.agenda.is_clear() && self.chain.len() == 1;
         let is_kept_back = |live: &Generation| live.twin.as_ref().is_some_and(|twin| !twin.is_said);
         let is_settled = is_settled && self.before.is_none() && !self.live().is_some_and(is_kept_back);
         let Some(live) = self.live().filter(|live| is_settled && live.is_at_rest()) else { return false };
@@ -139,21 +126,17 @@ impl Source {
                 generation.try_again(now);
             }
         }
-        self.wants_descriptor = false;
-        let is_first = self.looks == 0;
-        self.looks += 1;
-        let restored = self.restored.take();
+        let (task, mut lists) = self.agenda.begin_look(hints.names, now);
+        let is_new = task.is_first && task.restored.is_none();
         // That nothing was there is to be known too: what comes and is rotated before the next run is of our time.
-        if is_first && restored.is_none() {
+        if is_new {
             self.done.begin_empty();
         }
-        if let Some(state) = &restored {
+        if let Some(state) = &task.restored {
             self.take_up(state, now, around);
         }
-        let mut lists =
-            self.truncated_at.is_some() || is_first || hints.names || self.list_at.is_some_and(|at| at <= now);
         lists |= self.done.has_grown();
-        lists |= self.look_at_name(is_first && restored.is_none(), now, around);
+        lists |= self.look_at_name(is_new, now, around);
         // What was kept back and has another name is judged under that.
         self.chain.drop_kept_back();
         // What it had before was copied before that: the copies are found now, and come first.
@@ -162,19 +145,18 @@ impl Source {
             self.verify();
         }
         let is_sought = self.end_truncated(now);
-        self.truncated_at = (is_sought && restored.is_none()).then_some(now);
+        self.agenda.note_cut(is_sought && task.restored.is_none());
         lists |= is_sought;
         if lists {
-            let (is_first, restored) = self.postponed.take().unwrap_or((is_first, restored));
-            self.list(is_first, restored.as_ref(), now, around);
+            let task = self.agenda.resume(task);
+            self.list(&task, now, around);
             if self.is_comparing() {
-                self.postponed = Some((is_first, restored));
-                return;
+                return self.agenda.postpone(task);
             }
         }
         self.place_live(now, around);
         self.wake(false, now);
-        if self.settings.is_batch && !self.wants_descriptor {
+        if self.settings.is_batch && !self.wants_descriptor() {
             self.give_up_next();
         }
         self.let_go(now);
@@ -276,7 +258,7 @@ impl Source {
                 break;
             }
         }
-        if settings.is_batch && self.wants_descriptor {
+        if settings.is_batch && self.agenda.wants_descriptor() {
             standing = Standing::Behind;
         } else if !settings.is_batch && standing == Standing::Ended {
             standing = Standing::AtEnd;
@@ -296,14 +278,19 @@ impl Source {
         generation.cursor.delivered() - before
     }
 
+    /// Whether anybody looked at it in this run.
+    pub fn was_looked_at(&self) -> bool {
+        !self.agenda.is_untouched()
+    }
+
     /// Whether a checkpoint can say something of it: of a file that nobody looked at, the next run knows as little.
     pub fn is_known(&self) -> bool {
-        self.looks > 0 || self.restored.is_some()
+        self.agenda.is_known()
     }
 
     /// What a checkpoint is to say.
     pub fn state(&self) -> SourceState {
-        if let Some(state) = &self.restored {
+        if let Some(state) = self.agenda.restored() {
             return state.clone();
         }
         // What is kept back is none of ours for the next run.
@@ -332,7 +319,7 @@ impl Source {
 
     /// When it wants a look, and a read after it, without a hint. `None`: not before something changes.
     pub fn next_look(&self, now: Instant) -> Option<Instant> {
-        if self.looks == 0 || self.wants_look() {
+        if self.agenda.is_untouched() || self.wants_look() {
             return Some(now);
         }
         let settings = &self.settings;
@@ -361,12 +348,12 @@ impl Source {
         let doubt = self.live().and_then(|live| live.doubt).map(|doubt| doubt.ends());
         let twin = self.live().and_then(|live| live.twin.as_ref()?.due(now));
         let waiting = waiting.chain(doubt).chain(twin);
-        waiting.chain(self.list_at).chain(name).min()
+        waiting.chain(self.agenda.list_at()).chain(name).min()
     }
 
     /// Whether a read found what only a look can deal with: a truncation, or a generation that is done with.
     pub fn wants_look(&self) -> bool {
-        self.truncated_at.is_some()
+        self.agenda.is_cut()
             || self.is_comparing()
             || self.chain.iter().any(|generation| {
                 let is_to_go = generation.is_over() && !generation.is_live();
@@ -376,7 +363,7 @@ impl Source {
 
     /// Whether a file could not be opened because no descriptor was left.
     pub fn wants_descriptor(&self) -> bool {
-        self.wants_descriptor
+        self.agenda.wants_descriptor()
     }
 
     /// Whether nothing has its name, and nothing that had it is left to be read.
@@ -456,8 +443,8 @@ impl Source {
     /// All files that it follows or followed, as far as it remembers them.
     pub fn inodes(&self) -> Vec<Identity> {
         let (generations, done) = self
-            .restored
-            .as_ref()
+            .agenda
+            .restored()
             .map_or((&[][..], self.done.files()), |state| (state.generations.as_slice(), state.done.as_slice()));
         let known = generations.iter().flat_map(|saved| [saved.copy, Some(saved.origin.identity)]).flatten();
         let own = self.chain.iter().filter(|generation| generation.twin.is_none());

@@ -92,7 +92,7 @@ impl Source {
                 continue;
             }
             if is_out_of_descriptors(errno(&error)) {
-                self.wants_descriptor = true;
+                self.agenda.want_descriptor(true);
             } else if error.kind() == ErrorKind::Unsupported {
                 candidate.obstacle = Some(Obstacle::Packing(error.to_string()));
                 continue;

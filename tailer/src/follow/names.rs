@@ -146,7 +146,7 @@ impl Source {
 
     fn fail(&mut self, errno: Errno, now: Instant) {
         if is_out_of_descriptors(errno) {
-            self.wants_descriptor = true;
+            self.agenda.want_descriptor(true);
         } else {
             self.name.fail(errno, &self.settings, now, &mut self.happenings);
         }
@@ -183,7 +183,7 @@ impl Source {
                 At::File(found) if found.identity == generation.inode => found,
                 At::Failed(errno) => {
                     // Whether its name is gone is not known.
-                    self.wants_descriptor |= is_out_of_descriptors(errno);
+                    self.agenda.want_descriptor(is_out_of_descriptors(errno));
                     continue;
                 }
                 _ => {
@@ -193,7 +193,7 @@ impl Source {
                     if (all || has_rest) && !self.settings.is_batch {
                         let size = if generation.longest > 0 { generation.known_size() } else { None };
                         generation.life.seek(now, size);
-                        self.list_at = Some(now);
+                        self.agenda.list_by(now);
                     } else if is_drained {
                         generation.life.finish();
                     }
@@ -225,7 +225,7 @@ impl Source {
     fn cannot_wake(&mut self, index: usize, errno: Errno, now: Instant) {
         let generation = self.chain.at(index);
         if is_out_of_descriptors(errno) {
-            self.wants_descriptor = true;
+            self.agenda.want_descriptor(true);
         } else if self.settings.is_batch {
             // It is given up, and said, before the look is over.
             generation.trouble = Some(Trouble::after(generation.trouble, errno, now));

@@ -56,12 +56,12 @@ impl Source {
     fn unopened_bytes(&self) -> Option<u64> {
         let metadata = fs::metadata(self.path()).ok().filter(|_| !self.name.is_refused())?;
         let identity = Identity::from(&metadata);
-        let known = self.restored.as_ref().and_then(|state| state.generations.last());
+        let known = self.agenda.restored().and_then(|state| state.generations.last());
         let from = if let Some(last) = self.chain.back() {
             (last.inode == identity).then(|| last.size.max(last.seen()))
         } else if let Some(known) = known {
             (known.origin.identity == identity).then_some(known.offset)
-        } else if self.looks > 0 || self.settings.start_at == StartAt::Beginning {
+        } else if !self.agenda.is_untouched() || self.settings.start_at == StartAt::Beginning {
             None
         } else {
             return None;

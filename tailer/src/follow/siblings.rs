@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 
+use crate::follow::agenda::Task;
 use crate::follow::candidate::{Candidate, Obstacle, open_packed};
 use crate::follow::copies::Copy;
 use crate::follow::generation::Generation;
@@ -55,15 +56,9 @@ enum Verdict {
 }
 
 impl Source {
-    /// Goes through the files around the live one. `is_first`: nothing is known of them but what `restored` says.
-    pub(crate) fn list(
-        &mut self,
-        is_first: bool,
-        restored: Option<&SourceState>,
-        now: Instant,
-        around: &mut dyn Surroundings,
-    ) {
-        self.list_at = None;
+    /// Goes through the files around the live one.
+    pub(crate) fn list(&mut self, task: &Task, now: Instant, around: &mut dyn Surroundings) {
+        self.agenda.begin_list();
         self.chain.iter_mut().for_each(|generation| generation.seek_again(now));
         self.walks.begin();
         let (mut candidates, here) = self.unknown(now, around);
@@ -72,7 +67,7 @@ impl Source {
         self.wake(!candidates.is_empty(), now);
         if self.end_truncated(now) || self.sought() > sought {
             around.refresh();
-            return self.list(is_first, restored, now, around);
+            return self.list(task, now, around);
         }
         self.unpack(&mut candidates, &here, now, around);
         if self.is_postponed(now) {
@@ -87,7 +82,7 @@ impl Source {
             candidates.retain(|candidate| !candidate.is_packed);
         }
         let mut walks = std::mem::take(&mut self.walks);
-        let mut judge = |candidate| self.judge(candidate, &here, is_first, restored, &mut walks, around);
+        let mut judge = |candidate| self.judge(candidate, &here, task, &mut walks, around);
         let verdicts: Vec<Verdict> = candidates.iter().map(&mut judge).collect();
         self.walks = walks;
         if self.is_postponed(now) {
@@ -98,7 +93,7 @@ impl Source {
             // is not among them yet.
             around.refresh();
             self.end_truncated(now);
-            return self.list(is_first, restored, now, around);
+            return self.list(task, now, around);
         }
         self.chain.iter_mut().for_each(Generation::confirm_first);
         let mut missed = Vec::new();
@@ -146,7 +141,7 @@ impl Source {
         let is_postponed = self.walks.are_under_way();
         if is_postponed {
             self.walks.end();
-            self.list_at = Some(now);
+            self.agenda.list_by(now);
         }
         is_postponed
     }
@@ -174,7 +169,7 @@ impl Source {
     /// Lists again before long, without a hint.
     pub(crate) fn list_again(&mut self, now: Instant) {
         let at = now + self.settings.reconcile.min(std::time::Duration::from_secs(1));
-        self.list_at = Some(self.list_at.map_or(at, |other| other.min(at)));
+        self.agenda.list_by(at);
     }
 
     /// The files around the live one that are neither on the list nor done with, open, and all that are there. Those on
@@ -284,7 +279,7 @@ impl Source {
             Opened::File(file) => Ok(file),
             Opened::Refused(_) => Err(Errno::EINVAL),
             Opened::Failed(errno) => {
-                self.wants_descriptor |= is_out_of_descriptors(errno);
+                self.agenda.want_descriptor(is_out_of_descriptors(errno));
                 self.list_again(now);
                 Err(errno)
             }
@@ -295,11 +290,11 @@ impl Source {
         &mut self,
         candidate: &Candidate,
         here: &HashSet<Identity>,
-        is_first: bool,
-        restored: Option<&SourceState>,
+        task: &Task,
         walks: &mut Walks,
         around: &mut dyn Surroundings,
     ) -> Verdict {
+        let restored = task.restored.as_ref();
         if candidate.obstacle.is_some() {
             return self.judge_unread(candidate, here);
         } else if candidate.is_packed {
@@ -312,7 +307,7 @@ impl Source {
                 let is_written = (self.settings.writers)(file) != Writers::Nobody;
                 // One that is born after the live file may be a copy of it that was just begun.
                 let is_copy = self.live().is_some_and(|live| candidate.age_ns() >= live.inode.born_ns);
-                return if is_written && (is_copy || !is_first) { Verdict::Undecided } else { Verdict::Missed };
+                return if is_written && (is_copy || !task.is_first) { Verdict::Undecided } else { Verdict::Missed };
             }
         }
         if let Some(index) = self.copy_of(candidate, walks, around) {
@@ -341,7 +336,7 @@ impl Source {
         // What is older than the live file and not done with could not be opened yet.
         let is_younger = self.live().is_some_and(|live| candidate.age_ns() >= live.inode.born_ns);
         let is_stray = |state| is_younger && self.is_untouched(state);
-        let was_there = is_first && restored.map_or(candidate.identity.born_ns == 0, is_stray);
+        let was_there = task.is_first && restored.map_or(candidate.identity.born_ns == 0, is_stray);
         if was_there { Verdict::NotOurs } else { Verdict::Missed }
     }
 
@@ -418,7 +413,7 @@ impl Source {
             None => match open_packed(&candidate.path, &candidate.identity, around) {
                 Ok(stream) => Hand::Unpacking(stream),
                 Err(error) => {
-                    self.wants_descriptor |= is_out_of_descriptors(errno(&error));
+                    self.agenda.want_descriptor(is_out_of_descriptors(errno(&error)));
                     return self.list_again(now);
                 }
             },

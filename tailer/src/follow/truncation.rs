@@ -128,7 +128,7 @@ impl Source {
             return;
         }
         let Some(choice) = choice else {
-            if self.truncated_at.is_some() {
+            if self.agenda.is_cut() {
                 // It is looked for once more before it is missed.
             } else if self.lacks_descriptor(around)
                 || (is_undecided && now.saturating_duration_since(since) < self.settings.reconcile)
@@ -152,8 +152,8 @@ impl Source {
 
     /// Whether there are files that could not be looked at for want of a descriptor.
     fn lacks_descriptor(&mut self, around: &mut dyn Surroundings) -> bool {
-        self.wants_descriptor |= around.was_short();
-        self.wants_descriptor
+        self.agenda.want_descriptor(around.was_short());
+        self.agenda.wants_descriptor()
     }
 
     /// The file with the live name is a copy of a generation of the checkpoint that is nowhere else: it was restored, or

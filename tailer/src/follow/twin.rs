@@ -47,7 +47,7 @@ impl Source {
     /// Whether the live file, of which nothing was given yet, is kept back.
     pub(crate) fn keep_back(&mut self, size: u64, now: Instant, around: &mut dyn Surroundings) -> bool {
         // At the first start all that is there is read.
-        let is_new = self.looks > 1 || self.settings.is_late;
+        let is_new = !self.agenda.is_first() || self.settings.is_late;
         if self.settings.is_batch || !self.settings.may_be_missing || !is_new {
             return false;
         }
@@ -99,7 +99,7 @@ impl Source {
             }
             there(generation.path.clone(), generation.inode, head)
         };
-        let saved = self.restored.iter().flat_map(|state| {
+        let saved = self.agenda.restored().into_iter().flat_map(|state| {
             let identity = |saved: &crate::state::GenerationState| saved.copy.unwrap_or(saved.origin.identity);
             state.generations.iter().map(move |saved| there(state.path.clone(), identity(saved), saved.head))
         });

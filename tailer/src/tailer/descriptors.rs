@@ -84,7 +84,7 @@ impl Tailer {
     /// kept back for listings and checkpoints stays free where many files are new at once.
     pub(super) fn must_wait(&mut self, id: SourceId) -> bool {
         let (is_full, is_batch) = (self.open >= self.open_max, self.is_batch);
-        let opens = |followed: &&mut Followed| followed.open == 0 && (is_batch || followed.source.looks == 0);
+        let opens = |followed: &&mut Followed| followed.open == 0 && (is_batch || !followed.source.was_looked_at());
         let must_wait = is_full && self.roster.get(id).as_ref().is_some_and(opens);
         if must_wait {
             self.starve(id);
