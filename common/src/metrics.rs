@@ -19,6 +19,7 @@ use crate::shown::Shown as _;
 
 /// First line of each page, by which a file is known as one of ours.
 pub const BEGINNING: &str = "# standpipe metrics\n";
+
 /// A path of a metrics file, unless `node_exporter` would not read it.
 ///
 /// # Errors
@@ -66,14 +67,14 @@ impl Family {
         Family { name, kind: Kind::Counter, help }
     }
 
-    /// Its line in the reference.
-    pub fn row(&self) -> String {
-        format!("| `{}` | {} | {} |\n", self.name, self.kind.name(), self.help)
-    }
-
     /// A number that goes up and down.
     pub const fn gauge(name: &'static str, help: &'static str) -> Family {
         Family { name, kind: Kind::Gauge, help }
+    }
+
+    /// Its line in the reference.
+    pub fn row(&self) -> String {
+        format!("| `{}` | {} | {} |\n", self.name, self.kind.name(), self.help)
     }
 }
 

@@ -53,7 +53,7 @@ impl Exporter {
         let (sign, signs) = sync_channel(1);
         let (end, over) = channel();
         let shown = path.clone();
-        let writer = Writer { file: MetricsFile::new(path.clone()), path, render, tell, failure: None };
+        let writer = Writer { file: MetricsFile::new(path), render, tell, failure: None };
         let work = move || writer.work(&signs, end);
         thread::Builder::new()
             .name("metrics".to_owned())
@@ -86,7 +86,6 @@ impl Drop for Exporter {
 }
 
 struct Writer<R, T> {
-    path: PathBuf,
     file: MetricsFile,
     render: R,
     tell: T,
@@ -107,7 +106,7 @@ impl<R: Render, T: FnMut(Told)> Writer<R, T> {
 
     fn write(&mut self, is_up: bool) {
         let written = self.file.replace(&(self.render)(is_up).into_text());
-        if let Some(told) = news(&mut self.failure, written, &self.path) {
+        if let Some(told) = news(&mut self.failure, written, self.file.path()) {
             (self.tell)(told);
         }
     }

@@ -37,6 +37,11 @@ impl MetricsFile {
         MetricsFile { path, made: None }
     }
 
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Replaces the file.
     ///
     /// # Errors
