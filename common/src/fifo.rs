@@ -139,7 +139,15 @@ impl Fifo {
     /// # Errors
     /// As [`find`], and what the kernel says to the open itself.
     pub fn open(link: &Path) -> Result<Fifo> {
-        Fifo::open_as(link, Follow::Links)
+        Fifo::open_by(link, |place| open_place(place.as_raw_fd()))
+    }
+
+    /// The same, where `open` does what [`open_place`] does once the FIFO is found.
+    ///
+    /// # Errors
+    /// As [`Fifo::open`].
+    pub fn open_by(link: &Path, open: impl FnOnce(BorrowedFd<'_>) -> io::Result<File>) -> Result<Fifo> {
+        Fifo::open_as(link, Follow::Links, open)
     }
 
     /// Opens the FIFO `path` itself in the same way.
@@ -147,12 +155,12 @@ impl Fifo {
     /// # Errors
     /// As [`look_itself`], and what the kernel says to the open itself.
     pub fn open_itself(path: &Path) -> Result<Fifo> {
-        Fifo::open_as(path, Follow::Nothing)
+        Fifo::open_as(path, Follow::Nothing, |place| open_place(place.as_raw_fd()))
     }
 
-    fn open_as(path: &Path, follow: Follow) -> Result<Fifo> {
+    fn open_as(path: &Path, follow: Follow, open: impl FnOnce(BorrowedFd<'_>) -> io::Result<File>) -> Result<Fifo> {
         let (reached, identity) = at_path(path, follow)?;
-        let file = reopen(reached.file.as_fd(), libc::O_RDWR).cannot("open", path)?;
+        let file = open(reached.file.as_fd()).cannot("open", path)?;
         Ok(Fifo { file, identity, is_writable: true })
     }
 
@@ -169,7 +177,7 @@ impl Fifo {
 
     /// The same pipe, open for reading only: once this one is closed, its last writer can be seen to leave.
     pub fn read_only(&self) -> io::Result<Fifo> {
-        let file = reopen(self.file.as_fd(), libc::O_RDONLY)?;
+        let file = reopen(self.file.as_raw_fd(), libc::O_RDONLY)?;
         Ok(Fifo { file, identity: self.identity, is_writable: false })
     }
 
@@ -278,9 +286,14 @@ fn require_fifo(link: &Path, follow: Follow, metadata: fs::Metadata) -> Result<f
     Err(Error::because("open", link, cause))
 }
 
+/// Opens the FIFO that the descriptor `place` of this process stands on, read+write: for [`Fifo::open_by`].
+pub fn open_place(place: RawFd) -> io::Result<File> {
+    reopen(place, libc::O_RDWR)
+}
+
 /// A description of our own of what `fd` stands on; the one we have is not touched.
-fn reopen(fd: BorrowedFd<'_>, access: i32) -> io::Result<File> {
-    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+fn reopen(fd: RawFd, access: i32) -> io::Result<File> {
+    let path = format!("/proc/self/fd/{fd}");
     OpenOptions::new().read(true).write(access == libc::O_RDWR).custom_flags(libc::O_NONBLOCK).open(path)
 }
 

@@ -9,6 +9,7 @@
 //! half   POINT N        do half of that write, then the same
 //! ENOSPC POINT N COUNT  fail so, COUNT times from the N-th pass on (any errno's name)
 //! delay  POINT MS       sleep so long at each pass
+//! touch  POINT PATH     make that file at each pass, if we may
 //! ```
 //! `*` is any point. With `STANDPIPE_TEST_TRACE` the name of each point passed is appended to that file.
 
@@ -38,7 +39,7 @@ mod imp {
 #[cfg(any(debug_assertions, feature = "test-seams"))]
 mod imp {
     use std::collections::HashMap;
-    use std::fs::{self, OpenOptions};
+    use std::fs::{self, File, OpenOptions};
     use std::io::{self, Write};
     use std::sync::{LazyLock, Mutex};
     use std::thread;
@@ -49,7 +50,11 @@ mod imp {
 
     static PASSES: LazyLock<Mutex<HashMap<&'static str, u64>>> = LazyLock::new(Mutex::default);
     static FAULTS: LazyLock<Option<std::ffi::OsString>> = LazyLock::new(|| std::env::var_os("STANDPIPE_TEST_FAULTS"));
-    static TRACE: LazyLock<Option<std::ffi::OsString>> = LazyLock::new(|| std::env::var_os("STANDPIPE_TEST_TRACE"));
+    /// Kept open, for later it could not be opened out of the sandbox.
+    static TRACE: LazyLock<Option<File>> = LazyLock::new(|| {
+        let path = std::env::var_os("STANDPIPE_TEST_TRACE")?;
+        OpenOptions::new().append(true).create(true).open(path).ok()
+    });
 
     /// Passes a point; the error is the one that a test asked for.
     pub fn pass(point: &'static str) -> io::Result<()> {
@@ -62,14 +67,17 @@ mod imp {
             return Ok(len);
         }
         let (any, own) = count(point);
-        if let Some(path) = &*TRACE {
-            let mut trace = OpenOptions::new().append(true).create(true).open(path)?;
+        if let Some(mut trace) = TRACE.as_ref() {
             trace.write_all(format!("{point}\n").as_bytes())?;
         }
         let Some(path) = &*FAULTS else { return Ok(len) };
         for line in fs::read_to_string(path).unwrap_or_default().lines() {
             let mut words = line.split_whitespace();
             let (Some(action), Some(place)) = (words.next(), words.next()) else { continue };
+            if action == "touch" && place == point {
+                words.next().map(File::create);
+                continue;
+            }
             let pass = match place {
                 "*" => any,
                 name if name == point => own,

@@ -121,7 +121,7 @@ impl Archiver {
         self.queue.spare().put_by(&self.root);
         drop(claim);
         // Those that readers before us left to do, too.
-        self.queue.hooks().put(&self.root, lane, order);
+        self.queue.hooks().put(lane, order);
         self.expirer.expire(&self.root, lane, dir, order);
         if is_no_room(&done) {
             self.expirer.make_room(&self.root, &[lane.to_owned()]);

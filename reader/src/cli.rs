@@ -83,6 +83,9 @@ pub struct DaemonArgs {
     /// Check all policy files, print every error, and exit.
     #[arg(long)]
     pub check_config: bool,
+    /// Do not confine reader to its logs with Landlock.
+    #[arg(long)]
+    pub no_sandbox: bool,
 }
 
 const STDIN_HELP: &str = "\
@@ -119,6 +122,9 @@ pub struct StdinArgs {
     /// Write metrics for Prometheus to this *.prom file every 15 s [default: none].
     #[arg(long, value_name = "FILE", value_parser = OsStringValueParser::new().try_map(metrics::checked), help_heading = "Files")]
     pub metrics_file: Option<PathBuf>,
+    /// Do not confine reader to its log with Landlock [default: off].
+    #[arg(long, help_heading = "Files")]
+    pub no_sandbox: bool,
 }
 
 /// `reader logs`.

@@ -74,7 +74,7 @@ impl Drain {
     pub fn new(root: Root, registry: Registry, mut mailboxes: Mailboxes, descriptors: usize) -> Result<Drain> {
         let mailbox = mailboxes.take_ready();
         let glance = Glance::with_capacity(mailboxes.data_bytes()).cannot("create", "a pipe to inspect others")?;
-        let (agenda, board) = (Agenda::new(Instant::now()), Board::make(root.dir()));
+        let (agenda, board) = (Agenda::new(Instant::now()), Board::make(root.dir(), root.sandbox()));
         let awake_max = awake_max(descriptors);
         let (slots, awake) = (Slots::default(), VecDeque::new());
         let (started, looked) = (Instant::now(), Look { wall_ns: clock::now_ns(), passed_ns: 0 });
@@ -401,7 +401,7 @@ impl Drain {
             if error.is_no_room() {
                 lane.order_as_found(&self.root.lane_dir(lane.name())?);
             }
-            return Err(error);
+            return Err(self.root.explain(lane.name(), error));
         }
         self.note_due(index, now_ns);
         self.awake.push_back(index);

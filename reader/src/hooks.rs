@@ -49,9 +49,6 @@ struct State {
     /// Lanes to be looked at, and none whose hook runs; one that failed, from when it is tried again.
     due: DueQueue<Instant>,
     running: usize,
-    is_started: bool,
-    /// As our parent gave it to us.
-    umask: u32,
 }
 
 #[derive(Debug)]
@@ -82,8 +79,8 @@ enum Outcome {
 }
 
 impl HookQueue {
-    /// A lane may have archives that its hook has not had. The first one that has a hook at all starts the threads.
-    pub fn put(&self, root: &Dir, name: &OsStr, order: &Order) {
+    /// A lane may have archives that its hook has not had.
+    pub fn put(&self, name: &OsStr, order: &Order) {
         let mut state = self.lock();
         if order.upkeep.hook.is_none() {
             // One that it had is run no more.
@@ -97,19 +94,8 @@ impl HookQueue {
         lane.order = order.clone();
         lane.is_leaving = false;
         state.make_due(name);
-        if !std::mem::replace(&mut state.is_started, true)
-            && let Err(error) = self.start(root, state.umask)
-        {
-            log::error!("{error}");
-            state.is_started = false;
-        }
         drop(state);
         self.shared.changed.notify_all();
-    }
-
-    /// Hooks get this umask instead of ours.
-    pub fn keep_umask(&self, umask: u32) {
-        self.lock().umask = umask;
     }
 
     /// A lane is no more, once its hook has had what is left.
@@ -131,17 +117,28 @@ impl HookQueue {
         !state.is_working()
     }
 
-    /// Starts the threads, or as many as can be had: one is enough.
-    fn start(&self, root: &Dir, umask: u32) -> Result<()> {
-        self.start_thread(root, umask)?;
-        (1..HOOKS_MAX).try_for_each(|_| self.start_thread(root, umask)).or(Ok(()))
+    /// Starts the thread that runs hooks in the log root `root`, with this umask instead of ours. They get the rights of
+    /// the thread that calls this.
+    pub fn start(&self, root: &Dir, umask: u32) -> Result<()> {
+        self.start_thread(root, move |queue, root| {
+            queue.wait_for_work();
+            // Or as many as can be had: one is enough.
+            (1..HOOKS_MAX).try_for_each(|_| queue.start_thread(root, move |queue, root| queue.work(root, umask))).ok();
+            queue.work(root, umask);
+        })
     }
 
-    fn start_thread(&self, root: &Dir, umask: u32) -> Result<()> {
+    fn start_thread(&self, root: &Dir, work: impl FnOnce(&HookQueue, &Dir) + Send + 'static) -> Result<()> {
         let (queue, root) = (self.clone(), root.try_clone()?);
         let path = root.path().to_path_buf();
-        let work = move || queue.work(&root, umask);
+        let work = move || work(&queue, &root);
         thread::Builder::new().name("hook".to_owned()).spawn(work).map(drop).cannot("start the hooks of", path)
+    }
+
+    /// Waits until a lane that has a hook comes.
+    fn wait_for_work(&self) {
+        let waited = self.shared.changed.wait_while(self.lock(), |state| state.due.is_empty());
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
     fn work(&self, root: &Dir, umask: u32) {

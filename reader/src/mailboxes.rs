@@ -94,6 +94,11 @@ impl Mailboxes {
         Ok(())
     }
 
+    /// The directories outside of the log root that have some.
+    pub fn outside(&self) -> Result<Vec<Dir>> {
+        self.shelf.outside()
+    }
+
     /// Most bytes of a chunk.
     pub fn data_bytes(&self) -> usize {
         self.stock.data_bytes

@@ -23,6 +23,7 @@ use standpipe_common::way::Pass;
 
 use crate::drain::Drain;
 use crate::lane::Lane;
+use crate::opener::Opener;
 use crate::queue::ArchiveQueue;
 use crate::settings::Settings;
 
@@ -57,6 +58,8 @@ pub struct Places {
     queue: ArchiveQueue,
     descriptors: Descriptors,
     models: Models,
+    /// Opens FIFOs, where this thread cannot.
+    opener: Option<Opener>,
 }
 
 /// The settings that were made last, for the next pipe has the same policy in most cases.
@@ -81,8 +84,9 @@ impl Models {
 
 impl Places {
     /// None yet.
-    pub fn new(watch: Watch<usize>, queue: ArchiveQueue, descriptors: Descriptors) -> Places {
-        Places { all: Vec::new(), watch, taken: HashMap::new(), queue, descriptors, models: Models::default() }
+    pub fn new(watch: Watch<usize>, queue: ArchiveQueue, descriptors: Descriptors, opener: Option<Opener>) -> Places {
+        let models = Models::default();
+        Places { all: Vec::new(), watch, taken: HashMap::new(), queue, descriptors, models, opener }
     }
 
     /// Notices what changes at the ends of the links.
@@ -201,7 +205,11 @@ impl Places {
             place.alarm = None;
             return Ok(None);
         }
-        let fifo = Fifo::open(link).inspect_err(|_| {
+        let opened = match &self.opener {
+            Some(opener) => Fifo::open_by(link, |place| opener.open(place)),
+            None => Fifo::open(link),
+        };
+        let fifo = opened.inspect_err(|_| {
             self.taken.remove(&identity);
         })?;
         let place = &mut self.all[index];

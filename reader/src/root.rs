@@ -13,6 +13,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::unistd::Uid;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::shown::Shown as _;
@@ -25,6 +26,7 @@ use crate::mailbox::{Home, Mailbox};
 use crate::others;
 use crate::record::Record;
 use crate::recovery::{self, Settled};
+use crate::sandbox::Sandbox;
 
 /// Whoever may read the logs may ask whether a reader runs.
 const LOCK_MODE: u32 = 0o640;
@@ -37,6 +39,7 @@ const LOCK_SPAN: Duration = Duration::from_millis(300);
 pub struct Root {
     dir: Dir,
     home: Home,
+    sandbox: Sandbox,
     /// Held as long as we live.
     _locks: [File; 2],
 }
@@ -57,7 +60,7 @@ impl Root {
             None => replace_lock(&dir)?,
         };
         let home = Home { root: dir.identity()?, boot: boot::id()? };
-        Ok(Root { dir, home, _locks: [own, told] })
+        Ok(Root { dir, home, sandbox: Sandbox::Off, _locks: [own, told] })
     }
 
     /// Opens and locks a log directory that is its own root.
@@ -75,6 +78,37 @@ impl Root {
             return Err(Error::because("use", path, cause));
         }
         Ok(root)
+    }
+
+    /// From here on this thread, and those that it starts, can change nothing but what is in the log root, where links in
+    /// it lead, and in `others`.
+    pub fn confine(&mut self, others: Vec<Dir>) -> Result<()> {
+        let mut dirs = vec![self.dir.try_clone()?];
+        for name in self.dir.names()? {
+            if self.dir.read_link(&name).is_ok() {
+                dirs.extend(self.dir.existing_sub(&name));
+            }
+        }
+        dirs.extend(others);
+        self.sandbox = Sandbox::enter(&dirs)?;
+        Ok(())
+    }
+
+    /// Whether that is so.
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
+    /// The error of a log directory in the words of the sandbox, if that kept it from being written.
+    pub fn explain(&self, lane: &OsStr, error: Error) -> Error {
+        let is_kept = error.errno() == Some(Errno::EACCES)
+            && self.dir.read_link(lane).is_ok()
+            && self.dir.existing_sub(lane).is_ok_and(|dir| self.sandbox.keeps_from(&dir));
+        if !is_kept {
+            return error;
+        }
+        let cause = "reader can write only to where links in its log root led when it started; restart reader";
+        Error::because("use log directory", self.dir.path_of(lane), cause)
     }
 
     /// The directory.

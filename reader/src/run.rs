@@ -30,6 +30,7 @@ use crate::control::Control;
 use crate::drain::Drain;
 use crate::mailboxes::{Mailboxes, Stock};
 use crate::metrics::Metrics;
+use crate::opener::Opener;
 use crate::places::{Changes, Places};
 use crate::queue::{ArchiveQueue, Orphans};
 use crate::root::Root;
@@ -68,7 +69,7 @@ pub fn run(args: &DaemonArgs) -> Result<u8, Stop> {
         let hint = format!("no log root: give --logs LOGS, or set logs in {}/defaults.toml", dir.shown());
         return Err(Stop::Usage(hint));
     };
-    let mut daemon = Daemon::start(scan, &logs, args.logs.is_none())?;
+    let mut daemon = Daemon::start(scan, &logs, args)?;
     ready::ready(args.notify_fd)?;
     daemon.serve()?;
     Ok(0)
@@ -101,34 +102,35 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(scan: Scan, logs: &Path, logs_are_declared: bool) -> Result<Daemon, Stop> {
+    fn start(scan: Scan, logs: &Path, args: &DaemonArgs) -> Result<Daemon, Stop> {
         // Files get exactly the mode that the policy says.
         let inherited = umask(Mode::empty());
         let descriptors = Descriptors::raise(RESERVE)?;
         let poll = Poll::new().cannot("create", "the poll set")?;
-        let root = Root::open(logs)?;
+        let mut root = Root::open(logs)?;
         if nix::unistd::geteuid().is_root() {
             log::warn!("running as root is unnecessary: run it as user `standpipe`");
         }
         let mut inbox = Inbox::new(logs, Role::Daemon)?;
         poll.registry().register(&mut inbox.source, SIGNALS, Interest::READABLE).cannot("watch", "signals")?;
         let shelf = Shelf::open(root.dir().try_clone()?, scan.mailbox_dir.as_deref())?;
+        let queue = ArchiveQueue::default();
+        queue.hooks().start(root.dir(), inherited.bits())?;
         let (mailboxes, holding) = Mailboxes::take_up(shelf, root.home().clone(), Stock::MANY_LANES)?;
+        let metrics = Metrics::start(scan.metrics_file.clone(), root.dir());
+        let opener = if args.no_sandbox { None } else { Some(confine(&mut root, &mailboxes)?) };
         let registry = poll.registry().try_clone().cannot("create", "the poll set")?;
         let for_logs = descriptors.beside(scan.entries.len());
         let control = Control::make(root.dir(), poll.registry(), CONTROL);
         let drain = Drain::new(root, registry, mailboxes, for_logs)?;
-        let queue = ArchiveQueue::default();
-        queue.hooks().keep_umask(inherited.bits());
-        let places = Places::new(watch(&poll)?, queue.clone(), descriptors);
-        let (dir, logs) = (scan.dir.clone(), logs.to_path_buf());
-        let (mailbox_dir, metrics_file) = (scan.mailbox_dir.clone(), scan.metrics_file.clone());
+        let places = Places::new(watch(&poll)?, queue.clone(), descriptors, opener);
+        let (dir, logs, mailbox_dir) = (scan.dir.clone(), logs.to_path_buf(), scan.mailbox_dir.clone());
         let mut daemon = Daemon {
             dir,
             logs,
-            logs_are_declared,
+            logs_are_declared: args.logs.is_none(),
             mailbox_dir,
-            metrics: Metrics::default(),
+            metrics,
             poll,
             inbox,
             places,
@@ -142,7 +144,6 @@ impl Daemon {
         daemon.drain.start()?;
         // Last, for nobody waits for it.
         archiver::start(&daemon.queue, daemon.drain.root().dir().try_clone()?)?;
-        daemon.metrics = Metrics::start(metrics_file, daemon.drain.root().dir());
         let (dir, logs) = (daemon.dir.shown(), daemon.logs.shown());
         log::info!("{} of {dir} into {logs}, {recovered} bytes recovered", pipes(daemon.places.count()));
         Ok(daemon)
@@ -280,6 +281,13 @@ impl Daemon {
             }
         }
     }
+}
+
+/// From here on this thread can change nothing but logs, and another opens FIFOs for it.
+fn confine(root: &mut Root, mailboxes: &Mailboxes) -> Result<Opener, Error> {
+    let opener = Opener::start()?;
+    root.confine(mailboxes.outside()?)?;
+    Ok(opener)
 }
 
 /// A watch on nothing yet, in the poll set.

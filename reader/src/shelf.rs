@@ -64,6 +64,17 @@ impl Shelf {
         &self.root
     }
 
+    /// The directories outside of the log root that have mailboxes, or get them.
+    pub fn outside(&self) -> Result<Vec<Dir>> {
+        let mut dirs: Vec<Dir> = self.elsewhere.iter().map(Dir::try_clone).collect::<Result<_>>()?;
+        for name in self.names()? {
+            if self.root.read_link(&name).is_ok() {
+                dirs.extend(self.place(&name)?.map(|place| place.dir));
+            }
+        }
+        Ok(dirs)
+    }
+
     /// The mailboxes that are there, sorted.
     pub fn names(&self) -> Result<Vec<String>> {
         self.names_with(NAME_PREFIX)

@@ -90,7 +90,7 @@ impl Service {
         // Files get exactly the mode that the policy says.
         let inherited = umask(Mode::empty());
         let poll = Poll::new().cannot("create", "the poll set")?;
-        let root = Root::open_log_dir(&args.log_dir)?;
+        let mut root = Root::open_log_dir(&args.log_dir)?;
         title::set_log_dir(&args.log_dir);
         let mut inbox = Inbox::new(&args.log_dir, Role::Filter { ignores_term: args.ignore_term })?;
         poll.registry().register(&mut inbox.source, SIGNALS, Interest::READABLE).cannot("watch", "signals")?;
@@ -100,18 +100,23 @@ impl Service {
         if input.capacity().is_ok_and(|capacity| capacity < DATA_BYTES_MAX) && is_privileged_for_pipes() {
             input.set_capacity(DATA_BYTES_MAX).ok();
         }
+        let queue = ArchiveQueue::default();
+        queue.spare().wait_for_need();
+        if settings.upkeep.hook.is_some() {
+            queue.hooks().start(root.dir(), inherited.bits())?;
+        }
+        let metrics = Metrics::start(args.metrics_file.clone(), root.dir());
+        if !args.no_sandbox {
+            root.confine(mailboxes.outside()?)?;
+        }
         let registry = poll.registry().try_clone().cannot("create", "the poll set")?;
         let control = Control::make(root.dir(), poll.registry(), CONTROL);
         let mut drain = Drain::new(root, registry, mailboxes, LOG_DIR_DESCRIPTORS)?;
-        let queue = ArchiveQueue::default();
-        queue.spare().wait_for_need();
-        queue.hooks().keep_umask(inherited.bits());
         drain.add_only(Lane::new(SELF.into(), input, settings.into(), queue.clone()))?;
         let recovered = drain.recover(holding);
         archiver::start(&queue, drain.root().dir().try_clone()?)?;
         drain.start()?;
         log::info!("standard input into {}, {recovered} bytes recovered", args.log_dir.shown());
-        let metrics = Metrics::start(args.metrics_file.clone(), drain.root().dir());
         Ok(Service { poll, inbox, drain, control, queue, metrics })
     }
 

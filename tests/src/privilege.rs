@@ -9,6 +9,7 @@ use std::os::unix::fs::chown;
 use std::path::Path;
 use std::process::Stdio;
 
+use landlock::{AccessFs, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _};
 use nix::unistd::Uid;
 
 use crate::not_run;
@@ -76,6 +77,12 @@ pub fn has_user_namespaces() -> bool {
     let can = asked.status().is_ok_and(|status| status.success());
     run_if(can, "user namespaces", || ());
     can
+}
+
+/// Runs a test of programs that confine themselves by Landlock.
+pub fn needs_landlock(test: impl FnOnce()) {
+    let rules = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    run_if(rules.handle_access(AccessFs::Refer).is_ok(), "a kernel with Landlock", test);
 }
 
 /// Runs a test that steers time or faults: programs built for release cannot be steered.

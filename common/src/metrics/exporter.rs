@@ -45,7 +45,7 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// Starts the thread, which writes the first page at once. `path` is absolute.
+    /// Starts the thread, with the rights of this one; the first page is due at once. `path` is absolute.
     ///
     /// # Errors
     /// There can be no thread.
@@ -59,7 +59,7 @@ impl Exporter {
             .name("metrics".to_owned())
             .spawn(work)
             .cannot("start a thread for metrics file", shown)?;
-        Ok(Exporter { sign: Some(sign), over, next: Instant::now() + SPAN, last_ns: clock::now_ns() })
+        Ok(Exporter { sign: Some(sign), over, next: Instant::now(), last_ns: clock::now_ns() })
     }
 
     /// When the loop must come round at the latest.
@@ -96,7 +96,6 @@ struct Writer<R, T> {
 impl<R: Render, T: FnMut(Told)> Writer<R, T> {
     /// `end` goes when this returns.
     fn work(mut self, signs: &Receiver<()>, end: Sender<()>) {
-        self.write(true);
         while signs.recv().is_ok() {
             self.write(true);
         }
@@ -155,7 +154,8 @@ mod tests {
             said.send(is_up).unwrap();
             Page::default()
         };
-        let exporter = Exporter::start(path.clone(), render, |told| panic!("{told:?}")).unwrap();
+        let mut exporter = Exporter::start(path.clone(), render, |told| panic!("{told:?}")).unwrap();
+        exporter.turn(exporter.due());
         assert_eq!(saying.recv(), Ok(true));
         drop(exporter);
         assert_eq!(saying.recv(), Ok(false));

@@ -20,6 +20,7 @@ use standpipe_common::{boot, called, clock, mapped_text};
 use super::STATUS;
 use super::format::{self, HEADER_BYTES, SLOT_BYTES, SLOTS_MAX, Step};
 use crate::disk::{self, Dir, FileMode};
+use crate::sandbox::Sandbox;
 
 const FRESH: &str = ".status.new";
 /// Slots that a file begins with and grows by at least: five pages.
@@ -57,8 +58,8 @@ struct Sheet {
 
 impl Board {
     /// Makes the file in the log root `dir`, whose lock we have. That it cannot be kept is said here.
-    pub fn make(dir: &Dir) -> Board {
-        let kept = dir.try_clone().and_then(Kept::make);
+    pub fn make(dir: &Dir, sandbox: &Sandbox) -> Board {
+        let kept = dir.try_clone().and_then(|dir| Kept::make(dir, sandbox));
         if let Err(error) = &kept {
             log::warn!("{error}; `{}` cannot show this reader", called::short("reader", "status"));
             // One of the reader before us would be taken for that of this one.
@@ -98,7 +99,7 @@ impl Board {
 }
 
 impl Kept {
-    fn make(dir: Dir) -> Result<Kept> {
+    fn make(dir: Dir, sandbox: &Sandbox) -> Result<Kept> {
         dir.remove_own(FRESH, format::is_beginning)?;
         dir.require_own(STATUS, format::is_beginning)?;
         let file = dir.create(FRESH, MODE)?;
@@ -113,6 +114,7 @@ impl Kept {
             (format::START_AT, clock::now_ns() as u64),
             (format::SLOTS_AT, STEP_MIN as u64),
             (format::SLOT_BYTES_AT, SLOT_BYTES as u64),
+            (format::SANDBOX_AT, sandbox_word(sandbox)),
         ] {
             sheet.words.store(at, word);
         }
@@ -155,6 +157,14 @@ impl Kept {
         }
         self.used += 1;
         Ok(self.used - 1)
+    }
+}
+
+fn sandbox_word(sandbox: &Sandbox) -> u64 {
+    match sandbox {
+        Sandbox::Off => format::SANDBOX_OFF,
+        Sandbox::Unavailable => format::SANDBOX_UNAVAILABLE,
+        Sandbox::On(_) => format::SANDBOX_ON,
     }
 }
 
@@ -310,7 +320,7 @@ mod tests {
     #[test]
     fn a_file_that_grows_keeps_what_its_lanes_say() {
         let dir = tempfile::tempdir().unwrap();
-        let mut board = Board::make(&Dir::open(dir.path()).unwrap());
+        let mut board = Board::make(&Dir::open(dir.path()).unwrap(), &Sandbox::Off);
         let gauges: Vec<_> = (0..100).map(|index| board.slot(OsStr::new(&format!("pipe-{index}")))).collect();
         for (index, gauge) in gauges.iter().enumerate() {
             gauge.took(index, Some(2), 3);
@@ -327,7 +337,7 @@ mod tests {
     #[test]
     fn a_slot_given_back_serves_the_next_lane_without_a_trace() {
         let dir = tempfile::tempdir().unwrap();
-        let mut board = Board::make(&Dir::open(dir.path()).unwrap());
+        let mut board = Board::make(&Dir::open(dir.path()).unwrap(), &Sandbox::Off);
         let (old, _other) = (board.slot(OsStr::new("a-long-name")), board.slot(OsStr::new("b")));
         old.sick(&Error::because("write", "x", "no"), Duration::from_secs(1));
         assert_eq!(read(&dir).slots[0].error.as_deref(), Some(&b"cannot write x: no"[..]));
@@ -342,9 +352,9 @@ mod tests {
     fn a_new_board_takes_the_name_and_old_readers_keep_their_file() {
         let dir = tempfile::tempdir().unwrap();
         let root = Dir::open(dir.path()).unwrap();
-        let mut before = Board::make(&root);
+        let mut before = Board::make(&root, &Sandbox::Off);
         let gauge = before.slot(OsStr::new("a"));
-        let _after = Board::make(&root);
+        let _after = Board::make(&root, &Sandbox::Off);
         gauge.took(1, None, 1);
         assert_eq!(read(&dir).slots, []);
     }

@@ -1,7 +1,8 @@
 //! The layout of the status file: pure, both ways.
 //!
 //! ```text
-//! 0     header, padded to a page   "status\n\0", version, pid, start (ns), slots, bytes of a slot, boot id, bytes lost
+//! 0     header, padded to a page   "status\n\0", version, pid, start (ns), slots, bytes of a slot, boot id, sandbox,
+//!                                  bytes lost
 //! 4096  slots of 640 bytes         numbers, name, last error, totals
 //! ```
 //! Version 1 had slots of 512 bytes without the totals; it is still read, for a program may be newer than the reader.
@@ -47,6 +48,15 @@ pub const SLOT_BYTES_AT: usize = 40;
 pub const BOOT_AT: usize = 48;
 /// Bytes that were lost with pipes whose links are gone, and that no slot tells of any more.
 pub const LOST_AT: usize = 128;
+
+/// Whether the reader is confined: one of the three below; 0: it is of a version that does not say.
+pub const SANDBOX_AT: usize = BOOT_AT + BOOT_ID_BYTES.next_multiple_of(8);
+/// It is.
+pub const SANDBOX_ON: u64 = 1;
+/// It was told not to be.
+pub const SANDBOX_OFF: u64 = 2;
+/// Its kernel has no such thing.
+pub const SANDBOX_UNAVAILABLE: u64 = 3;
 
 /// Offsets in a slot: one of [`FREE`], [`WELL`], [`SICK`].
 pub const STATE_AT: usize = 0;
@@ -206,6 +216,8 @@ pub struct Content {
     pub boot: String,
     /// Bytes lost with pipes whose links are gone.
     pub lost_bytes: u64,
+    /// Whether it is confined, as it stands at [`SANDBOX_AT`].
+    pub sandbox: u64,
     /// Its lanes, in no order.
     pub slots: Vec<Slot>,
 }
@@ -241,6 +253,7 @@ pub fn decode(file: &[u8]) -> Result<Content, Unreadable> {
         start_ns: word(file, START_AT),
         boot: boot.trim_end_matches('\0').to_owned(),
         lost_bytes: word(file, LOST_AT),
+        sandbox: word(file, SANDBOX_AT),
         slots: slots.chunks_exact(slot_bytes).filter(|slot| word(slot, STATE_AT) != FREE).map(slot).collect(),
     })
 }
@@ -300,6 +313,7 @@ mod tests {
         let mut file = vec![0; HEADER_BYTES + 2 * SLOT_BYTES];
         put(&mut file, 0, &[MAGIC, VERSION, 7, 1000, 2, SLOT_BYTES as u64]);
         file[BOOT_AT..BOOT_AT + 4].copy_from_slice(b"boot");
+        put(&mut file, SANDBOX_AT, &[SANDBOX_ON]);
         let second = HEADER_BYTES + SLOT_BYTES;
         put(&mut file, second, &[SICK, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]);
         put(&mut file, second + NAME_AT, &mapped_text::words("größe".as_bytes(), NAME_MAX));
@@ -313,6 +327,7 @@ mod tests {
     fn what_was_stored_is_read() {
         let content = decode(&file()).unwrap();
         assert_eq!((content.pid, content.start_ns, content.boot.as_str()), (7, 1000, "boot"));
+        assert_eq!(content.sandbox, SANDBOX_ON);
         let [slot] = &content.slots[..] else { panic!("{:?}", content.slots) };
         assert_eq!(slot.name.as_deref(), Some("größe".as_bytes()));
         assert_eq!((slot.state, slot.bytes, slot.lines, slot.parts, slot.arrival_ns), (SICK, 2, 3, 4, 5));
@@ -366,7 +381,7 @@ mod tests {
         assert_eq!(ERROR_AT % 8 + NAME_AT % 8 + ERROR_MAX % 8, 0);
         assert_eq!(ERROR_AT + 16 + ERROR_MAX, SLOT_BYTES_V1);
         const { assert!(FAILURES_AT + 8 * STEPS.len() <= SLOT_BYTES && LOST_AT + 8 <= HEADER_BYTES) };
-        const { assert!(BOOT_AT + BOOT_ID_BYTES <= LOST_AT && ERROR_MAX > 160) };
+        const { assert!(SANDBOX_AT + 8 <= LOST_AT && ERROR_MAX > 160) };
     }
 
     #[test]

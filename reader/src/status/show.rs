@@ -15,7 +15,7 @@ use standpipe_common::shown::{UNKNOWN, harmless, number, passed_ns, size, span};
 use standpipe_common::standard;
 use standpipe_common::table::{Screen, render};
 
-use super::format::{SICK, Slot, UNCOUNTED, WELL};
+use super::format::{SANDBOX_OFF, SANDBOX_ON, SANDBOX_UNAVAILABLE, SICK, Slot, UNCOUNTED, WELL};
 use super::snapshot::{Seen, Snapshot};
 use crate::cli::StatusArgs;
 use crate::listing::SELF;
@@ -207,6 +207,7 @@ impl Report<'_> {
             "running": self.snapshot.running,
             "pid": self.snapshot.pid,
             "started": moment(self.snapshot.start_ns),
+            "sandbox": sandbox(self.snapshot.sandbox),
             "pipes": self.snapshot.lanes.iter().map(|lane| self.json_lane(lane)).collect::<Vec<_>>(),
             "salvaged": self.snapshot.salvaged,
             "findings": sentences(true),
@@ -266,6 +267,16 @@ fn shown_name(lane: &Seen, root: &Path) -> String {
 
 fn text(text: Option<&[u8]>) -> String {
     text.map_or_else(|| UNKNOWN.to_owned(), |text| harmless(&String::from_utf8_lossy(text)))
+}
+
+/// Whether a reader is confined, for programs; null: it does not say.
+fn sandbox(word: u64) -> Value {
+    match word {
+        SANDBOX_ON => Value::from("on"),
+        SANDBOX_OFF => Value::from("off"),
+        SANDBOX_UNAVAILABLE => Value::from("unavailable"),
+        _ => Value::Null,
+    }
 }
 
 /// A moment for programs; null: never, or no time at all.

@@ -29,6 +29,8 @@ pub struct Snapshot {
     pub pid: u64,
     /// When it started, ns since the epoch.
     pub start_ns: u64,
+    /// Whether it is confined, as its status file has it.
+    pub sandbox: u64,
     /// Its lanes by name.
     pub lanes: Vec<Seen>,
     /// Files of the log root that hold bytes which did not fit into a log.
@@ -54,7 +56,8 @@ impl Snapshot {
         let mut lanes: Vec<Seen> = content.slots.into_iter().map(|slot| seen(&root, slot)).collect();
         lanes.sort_by(|a, b| a.name.cmp(&b.name));
         let salvaged = salvaged(&root);
-        Ok(Snapshot { running: is_running(&root), pid: content.pid, start_ns: content.start_ns, lanes, salvaged })
+        let (pid, start_ns, sandbox) = (content.pid, content.start_ns, content.sandbox);
+        Ok(Snapshot { running: is_running(&root), pid, start_ns, sandbox, lanes, salvaged })
     }
 
     /// The lane of that name; the one of `reader stdin` also by the name of its directory.

@@ -48,6 +48,7 @@ mod refusals;
 mod refusals_root;
 mod rotation;
 mod rotation_time;
+mod sandbox;
 mod selection;
 mod ship;
 mod signals;
