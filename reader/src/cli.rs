@@ -197,6 +197,9 @@ pub struct LogsArgs {
     /// Show N lines before and after each match.
     #[arg(short = 'C', long, value_name = "N", help_heading = "Search")]
     pub context: Option<usize>,
+    /// Read all frames, whatever search filters say.
+    #[arg(long, help_heading = "Search")]
+    pub no_filter: bool,
     /// Print only the number of lines per pipe.
     #[arg(short, long, help_heading = "Search", conflicts_with_all = ["follow", "reverse", "lines", "cursor_file", "show_cursor"])]
     pub count: bool,
@@ -253,6 +256,10 @@ Exit codes: 0 success; 1 no match, or --timeout; 2 usage error or unreadable par
 
 Options mean what they mean in grep (-c -m -F -i -w -v -A -B -C), journalctl
 (-n -r -e -g -S -U -o) and docker (-t). Case matters, unlike in journalctl -g.
+
+Search filters in archives make -g fast for ids, for rare words of 5 letters or
+more and, with -F, for IP addresses. They do not help with common words, with -v,
+-A, -B and -C, or with 10.0.0.1 without -F, where each dot matches anything.
 
 Examples:
   reader list --json                        what there is: pipes, times, sizes

@@ -4,7 +4,9 @@
 //! - [`ask`], [`when`], [`log_root`], [`select`]: what is asked for, from when to when, in which log root, of which log
 //!   directories;
 //! - [`part`]: an open part and its blocks; [`log`]: the parts of one pipe, and places in it;
-//! - [`pattern`], [`scan`]: which lines of a block are meant; [`pool`]: the threads that look;
+//! - [`demand`]: what patterns demand of a block; [`pattern`], [`scan`]: which lines of one are meant; [`pool`]: the
+//!   threads that look;
+//! - [`counts`], [`sieve`]: which blocks need not be read;
 //! - [`forward`], [`backward`]: the lines of one log, from a place on or from the end;
 //! - [`batch`], [`context`]: lines with the bytes they stand in, and those around them;
 //! - [`merge`]: several logs as one;
@@ -18,7 +20,9 @@ pub mod ask;
 pub mod backward;
 pub mod batch;
 pub mod context;
+pub mod counts;
 pub mod cursor;
+pub mod demand;
 pub mod follow;
 pub mod forward;
 pub mod log;
@@ -34,6 +38,7 @@ pub mod scan;
 pub mod select;
 pub mod session;
 pub mod show;
+pub mod sieve;
 pub mod waiting;
 pub mod when;
 

@@ -10,11 +10,13 @@ use standpipe_common::archive::Copied;
 use standpipe_common::error::Result;
 
 use super::batch::{Batch, Line};
-use super::forward::{Counts, LINE_BYTES_MAX};
+use super::counts::Counts;
+use super::forward::LINE_BYTES_MAX;
 use super::log::{Log, Position};
 use super::part::Part;
 use super::pool::{Job, Pool, Ticket};
 use super::scan::{Scan, Scanned};
+use super::sieve::Sieve;
 
 /// How the reading of a log goes.
 pub struct Backward {
@@ -41,6 +43,9 @@ struct Plan {
     part: Option<(usize, Arc<Part>)>,
     /// Blocks of it that are left.
     blocks: usize,
+    sieve: Sieve,
+    /// A line that goes on in the block that was asked for last begins before it.
+    inside: bool,
     /// What stands behind the next block.
     behind: Behind,
     /// Where the block behind the next one begins, if that is in the same part.
@@ -67,6 +72,8 @@ enum Behind {
     Asked,
     /// One in which nothing can be wanted.
     Passed,
+    /// One that was not read either, which begins with a line.
+    Apart,
     /// One that is damaged.
     Damaged,
 }
@@ -95,8 +102,16 @@ impl Backward {
         let (from, until) = bounds;
         let parts =
             until.as_ref().map_or(log.parts(), |until| log.number_of(&until.part) + usize::from(log.has(&until.part)));
-        let plan =
-            Plan { parts, part: None, blocks: 0, behind: Behind::Asked, next_offset: None, counts: Counts::default() };
+        let plan = Plan {
+            parts,
+            part: None,
+            blocks: 0,
+            sieve: Sieve::default(),
+            inside: false,
+            behind: Behind::Asked,
+            next_offset: None,
+            counts: Counts::default(),
+        };
         let rest = if until.is_some() { Rest::None } else { Rest::End };
         Backward {
             scan,
@@ -201,11 +216,19 @@ impl Backward {
                 self.plan.behind = Behind::Damaged;
             }
             if !self.scan.overlaps(block.lowest_ns, block.highest_ns) {
-                self.plan.behind = Behind::Passed;
+                (self.plan.behind, self.plan.inside) = (Behind::Passed, false);
                 continue;
             }
-            let behind = std::mem::replace(&mut self.plan.behind, Behind::Asked);
             self.plan.counts.wanted += 1;
+            let plan = &mut self.plan;
+            let is_apart = !plan.inside && plan.behind != Behind::Damaged;
+            if is_apart && plan.sieve.drops(&self.scan, &part, number, &mut plan.counts) {
+                plan.behind = Behind::Apart;
+                continue;
+            }
+            plan.counts.likely += 1;
+            plan.inside = block.begins_inside;
+            let behind = std::mem::replace(&mut plan.behind, Behind::Asked);
             let until = self.until.as_ref().filter(|until| until.part == *part.name());
             let bounds = from..until.map_or(u64::MAX, |until| until.offset);
             let job = Job { scan: self.scan.clone(), part, number, bounds };
@@ -224,6 +247,7 @@ impl Backward {
         let damage = part.damage();
         let ends_torn = part.ends_torn();
         self.plan.part = Some((number, part));
+        self.plan.sieve = Sieve::default();
         self.plan.next_offset = None;
         if ends_torn {
             return damage;
@@ -253,6 +277,7 @@ impl Backward {
         match behind {
             Behind::Asked => {}
             Behind::Passed => self.rest = Rest::Lost,
+            Behind::Apart => self.rest = Rest::None,
             Behind::Damaged => self.lose(),
         }
         // All of it belongs to a line that began before.

@@ -13,10 +13,12 @@ use standpipe_common::archive::Copied;
 use standpipe_common::error::Result;
 
 use super::batch::{Batch, Line};
+use super::counts::Counts;
 use super::log::{Log, Position};
 use super::part::Part;
 use super::pool::{Job, Pool, Ticket};
 use super::scan::{Scan, Scanned};
+use super::sieve::Sieve;
 
 /// A longer line is searched, and printed, piece by piece.
 pub const LINE_BYTES_MAX: usize = 8 << 20;
@@ -46,28 +48,12 @@ struct Plan {
     number: usize,
     part: Option<Arc<Part>>,
     block: usize,
+    sieve: Sieve,
     head: Head,
     /// A line that is wanted goes on in the next block.
     inside: bool,
     reached: Option<Position>,
     counts: Counts,
-}
-
-/// How many blocks there were.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Counts {
-    /// In all.
-    pub total: u64,
-    /// In which something could be wanted.
-    pub wanted: u64,
-}
-
-impl Counts {
-    /// The sum.
-    #[must_use]
-    pub fn plus(self, other: Counts) -> Counts {
-        Counts { total: self.total + other.total, wanted: self.wanted + other.wanted }
-    }
 }
 
 /// What to do with the end of a line that began in an earlier block.
@@ -117,7 +103,7 @@ impl Forward {
         let head = if from.is_some() { Head::Dropped } else { Head::Torn };
         let reached = from.clone();
         let counts = Counts::default();
-        let plan = Plan { number, part: None, block: 0, head, inside: false, reached, counts };
+        let plan = Plan { number, part: None, block: 0, sieve: Sieve::default(), head, inside: false, reached, counts };
         Forward {
             scan,
             from,
@@ -239,10 +225,16 @@ impl Forward {
                 self.plan.head = Head::Dropped;
                 continue;
             }
+            self.plan.counts.wanted += 1;
+            let plan = &mut self.plan;
+            if !plan.inside && plan.sieve.drops(&self.scan, &part, number, &mut plan.counts) {
+                plan.head = Head::Dropped;
+                continue;
+            }
+            plan.counts.likely += 1;
             let head = self.plan.head;
             self.plan.inside = block.ends_inside && (!only_head || block.unbroken);
             self.plan.head = if only_head && !self.plan.inside { Head::Dropped } else { Head::Joins };
-            self.plan.counts.wanted += 1;
             let from = self.from.as_ref().filter(|from| from.part == *part.name()).map_or(0, |from| from.offset);
             let job = Job { scan: self.scan.clone(), part, number, bounds: from..u64::MAX };
             let alone = self.width == 0;
@@ -262,6 +254,7 @@ impl Forward {
         let from = self.from.as_ref().filter(|from| from.part == *part.name());
         self.plan.block = from.map_or(0, |from| part.block_at(from.offset));
         self.plan.part = Some(part);
+        self.plan.sieve = Sieve::default();
     }
 
     /// Goes on behind a part that cannot be read.

@@ -202,6 +202,11 @@ impl Part {
         matches!(self.body, Body::Archive(_))
     }
 
+    /// The archive of which it has the frames for blocks, by an index.
+    pub fn indexed(&self) -> Option<&Archive> {
+        if let Body::Archive(archive) = &self.body { Some(archive) } else { None }
+    }
+
     /// What it is called.
     pub fn name(&self) -> &PartName {
         &self.name

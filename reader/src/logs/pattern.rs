@@ -20,6 +20,8 @@ use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
 use standpipe_common::shown::Shown as _;
 
+use super::demand::Demand;
+
 /// Bytes of a compiled pattern at most: room for thousands of words, no room for `(\w{1000}){1000}`.
 const COMPILED_BYTES_MAX: usize = 10 << 20;
 /// Bytes that one thread remembers of one pattern while it searches.
@@ -60,6 +62,7 @@ pub struct Patterns {
     all: Vec<Regex>,
     none: Option<Regex>,
     inverted: bool,
+    demand: Option<Demand>,
 }
 
 impl Patterns {
@@ -68,22 +71,25 @@ impl Patterns {
     /// # Errors
     /// A sentence for the user: which pattern, and what is wrong with it.
     pub fn new(asked: &Asked) -> Result<Option<Patterns>, String> {
-        let one = |patterns: &[OsString]| (!patterns.is_empty()).then(|| compile(patterns, asked.style)).transpose();
-        let patterns = Patterns {
-            any: one(&asked.any)?,
-            all: asked
-                .all
-                .iter()
-                .map(|pattern| compile(std::slice::from_ref(pattern), asked.style))
-                .collect::<Result<_, _>>()?,
-            none: one(&asked.none)?,
-            inverted: asked.inverted,
-        };
+        let compiled = |patterns: &[OsString]| compile(patterns, asked.style);
+        let one = |patterns: &[OsString]| (!patterns.is_empty()).then(|| compiled(patterns)).transpose();
+        let (any, any_demand) = one(&asked.any)?.unzip();
+        let all =
+            asked.all.iter().map(|pattern| compiled(std::slice::from_ref(pattern))).collect::<Result<Vec<_>, _>>()?;
+        let (all, all_demands): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+        let none = one(&asked.none)?.map(|(none, _)| none);
+        let demand = Demand::all(any_demand.into_iter().chain(all_demands));
+        let patterns = Patterns { any, all, none, inverted: asked.inverted, demand };
         if patterns.inverted && patterns.any.is_none() && patterns.all.is_empty() {
             return Err("-v needs a pattern to invert: give one with -g".to_owned());
         }
         let is_empty = patterns.any.is_none() && patterns.all.is_empty() && patterns.none.is_none();
         Ok((!is_empty).then_some(patterns))
+    }
+
+    /// What a text must have in which a line is meant.
+    pub fn demand(&self) -> Option<&Demand> {
+        self.demand.as_ref().filter(|_| !self.inverted)
     }
 
     /// Whether a line is meant; it stands there with or without its newline.
@@ -206,20 +212,23 @@ fn content(text: &[u8], line: &Range<usize>) -> Range<usize> {
     line.start..line.end - newline
 }
 
-fn compile(patterns: &[OsString], style: Style) -> Result<Regex, String> {
+/// What is demanded of a text that has a match of one of these, beside them.
+fn compile(patterns: &[OsString], style: Style) -> Result<(Regex, Option<Demand>), String> {
     let parsed = patterns.iter().map(|pattern| parse(pattern, style)).collect::<Result<Vec<_>, _>>()?;
     let config = Regex::config()
         .utf8_empty(false)
         .nfa_size_limit(Some(COMPILED_BYTES_MAX))
         .hybrid_cache_capacity(CACHE_BYTES_MAX);
-    Regex::builder().configure(config).build_from_hir(&Hir::alternation(parsed)).map_err(|error| {
+    let meant = Hir::alternation(parsed);
+    let regex = Regex::builder().configure(config).build_from_hir(&meant).map_err(|error| {
         let shown = patterns.iter().map(|pattern| format!("`{}`", pattern.shown())).collect::<Vec<_>>().join(", ");
         if error.size_limit().is_some() {
             format!("the pattern {shown} is too large when compiled: use fewer or smaller repetitions")
         } else {
             format!("cannot use pattern {shown}: {error}")
         }
-    })
+    })?;
+    Ok((regex, Demand::of(&meant)))
 }
 
 /// What a pattern means on one line.

@@ -13,6 +13,7 @@ use memchr::{memchr, memrchr};
 use standpipe_common::archive::Mark;
 use standpipe_common::error::Error;
 
+use super::demand::Demand;
 use super::part::{Part, Scratch, time_at};
 use super::pattern::Patterns;
 
@@ -21,6 +22,8 @@ use super::pattern::Patterns;
 pub struct Scan {
     /// Patterns that lines must meet.
     pub patterns: Option<Patterns>,
+    /// What a block must have in which a line meets them, as far as its search filter is to tell.
+    pub demand: Option<Demand>,
     /// No line that arrived earlier, ns since the epoch.
     pub since_ns: i64,
     /// No line that arrived later.
@@ -31,7 +34,7 @@ pub struct Scan {
 
 impl Default for Scan {
     fn default() -> Scan {
-        Scan { patterns: None, since_ns: i64::MIN, until_ns: i64::MAX, timed: false }
+        Scan { patterns: None, demand: None, since_ns: i64::MIN, until_ns: i64::MAX, timed: false }
     }
 }
 

@@ -15,9 +15,10 @@ use super::ask::{Ask, Which};
 use super::backward::Backward;
 use super::batch::{count as count_lines, last_lines};
 use super::context::Context;
+use super::counts::Counts;
 use super::cursor::{Cursor, Place};
 use super::follow::{Follow, Wake};
-use super::forward::{Counts, Forward};
+use super::forward::Forward;
 use super::log::{Log, Position};
 use super::merge::{Merge, Sentences, Source, ahead, starts_of_last};
 use super::pager::{self, Pager};
@@ -139,9 +140,8 @@ impl Session {
         };
         self.keep_cursor()?;
         if self.ask.tells_frames {
-            let Counts { total, wanted } = self.counts;
-            let read = self.pool.read();
-            standard::say(format_args!("frames: {total} total, {wanted} by time, {read} decompressed"));
+            standard::say(self.counts.frames(self.pool.read()));
+            self.counts.without_filter().iter().for_each(standard::say);
         }
         if self.ask.show_cursor {
             complain(self.cursor().text());
@@ -229,9 +229,7 @@ impl Session {
         }
         let mut merge = Merge::forward(sources);
         let end = self.pour(&mut merge)?;
-        let counts = merge.counts();
-        self.counts =
-            Counts { total: self.counts.total.max(counts.total), wanted: self.counts.wanted.max(counts.wanted) };
+        self.counts = self.counts.most(merge.counts());
         if matches!(end, End::Read) {
             for (number, place) in self.places.iter_mut().enumerate() {
                 *place = merge.source(number).end();

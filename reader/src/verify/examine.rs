@@ -233,7 +233,7 @@ impl Examined {
                         self.add(Kind::Content, Some(frame.raw_offset), text);
                     }
                     if filter.as_ref().is_some_and(|filter| !tools.is_filter_of_frame(filter, number)) {
-                        let text = format!("its search filter contradicts frame {number}");
+                        let text = format!("its search filter contradicts frame {number}; search it with --no-filter");
                         self.add(Kind::Filter, Some(frame.raw_offset), text);
                     }
                 }

@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 
 use standpipe_common::archive::Archive;
 use standpipe_common::archive::build::{Builder, Guess};
-use standpipe_common::archive::format::{Entry, INDEX_MAGIC, SeekTable, skippable_header};
+use standpipe_common::archive::filter;
+use standpipe_common::archive::format::{
+    Entry, FILTER_MAGIC, INDEX_MAGIC, SKIPPABLE_HEADER_BYTES, SeekTable, skippable_header,
+};
 use standpipe_common::archive::marks::Mark;
 use standpipe_tests::daemon::Launch;
 use standpipe_tests::privilege::give;
@@ -20,17 +23,19 @@ const START_NS: i64 = 1_795_255_200_000_000_000;
 const WORDS: [&str; 8] = ["error", "ok", "GET", "timeout", "a.b", "axb", "\u{e4}", "x"];
 
 /// xorshift: the same cases on every machine.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, limit: usize) -> usize {
+    /// A number below this one.
+    pub fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 % limit as u64) as usize
     }
 
-    fn one_in(&mut self, count: usize) -> bool {
+    /// True so often.
+    pub fn one_in(&mut self, count: usize) -> bool {
         self.below(count) == 0
     }
 }
@@ -154,27 +159,52 @@ fn write_line_end(text: &mut Vec<u8>, pipe: usize, number: usize) {
     text.extend_from_slice(end.as_bytes());
 }
 
-/// An archive whose frames are cut anywhere.
+/// An archive whose frames are cut anywhere, mostly at the end of a line, and most with a search filter.
 fn archive(random: &mut Random, raw: &[u8], begins_inside: bool, marks: Vec<Mark>) -> Vec<u8> {
+    archive_of_frames(random, raw, 80, begins_inside, marks)
+}
+
+/// The same with frames of up to so many bytes, and the rest of a line.
+pub fn archive_of_frames(
+    random: &mut Random,
+    raw: &[u8],
+    most: usize,
+    begins_inside: bool,
+    marks: Vec<Mark>,
+) -> Vec<u8> {
     let mut builder = Builder::new(begins_inside);
+    let (mut filter, mut grams) = (filter::Builder::default(), filter::Grams::default());
     let mut table = SeekTable::default();
     let mut bytes = Vec::new();
     let mut left = raw;
     while !left.is_empty() {
-        let (frame, rest) = left.split_at((1 + random.below(80)).min(left.len()));
+        let mut end = (1 + random.below(most)).min(left.len());
+        if !random.one_in(4) {
+            end = memchr::memchr(b'\n', &left[end - 1..]).map_or(left.len(), |newline| end + newline);
+        }
+        let (frame, rest) = left.split_at(end);
         let mut compressor = zstd::bulk::Compressor::new(1).unwrap();
         compressor.include_checksum(true).unwrap();
         let compressed = compressor.compress(frame).unwrap();
         table.entries.push(Entry { compressed: compressed.len() as u32, raw: frame.len() as u32 });
         bytes.extend(compressed);
         builder.frame(frame);
+        grams.take(frame);
+        let array = if random.one_in(8) { Vec::new() } else { grams.array(grams.bytes_for(usize::MAX / 100)) };
+        filter.push(&array);
         left = rest;
+    }
+    let mut frame = |magic, payload: &[u8]| {
+        bytes.extend(skippable_header(magic, payload.len()).unwrap());
+        bytes.extend(payload);
+        table.entries.push(Entry { compressed: (payload.len() + SKIPPABLE_HEADER_BYTES) as u32, raw: 0 });
+    };
+    if let Some(payload) = filter.payload().filter(|_| !random.one_in(4)) {
+        frame(FILTER_MAGIC, &payload);
     }
     let guess = Guess { birth_ns: START_NS, last_ns: START_NS };
     let payload = builder.finish(marks, guess).encode();
-    bytes.extend(skippable_header(INDEX_MAGIC, payload.len()).unwrap());
-    bytes.extend(&payload);
-    table.entries.push(Entry { compressed: payload.len() as u32 + 8, raw: 0 });
+    frame(INDEX_MAGIC, &payload);
     bytes.extend(table.encode().unwrap());
     bytes
 }
@@ -518,7 +548,8 @@ fn damage(random: &mut Random, path: &Path) -> std::ops::Range<usize> {
     bytes[frame.offset as usize + frame.compressed as usize / 2] ^= 0xFF;
     if random.one_in(3) {
         // Then the index is of no use either.
-        let at = bytes.len() - 9 - 8 - 8 * (frames.len() + 1) - 1;
+        let entries = u32::from_le_bytes(bytes[bytes.len() - 9..][..4].try_into().unwrap()) as usize;
+        let at = bytes.len() - 9 - 8 - 8 * entries - 1;
         bytes[at] ^= 0xFF;
     }
     fs::write(path, bytes).unwrap();
@@ -558,7 +589,8 @@ fn what_is_damaged_is_said_and_everything_else_is_shown() {
         }
         for word in ["", "o", "error"] {
             let find = |more: &[&str]| {
-                let mut arguments = vec!["-g".to_owned(), word.to_owned()];
+                // By its filter, a frame need not be looked at that is damaged.
+                let mut arguments = ["-g", word, "--no-filter"].map(str::to_owned).to_vec();
                 arguments.extend(more.iter().map(ToString::to_string));
                 let (code, stdout, stderr) = model.run(&arguments);
                 assert!(code == 2 && stderr.contains("damaged"), "exit {code}, {context}: {stderr}");

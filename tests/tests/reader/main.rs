@@ -21,6 +21,7 @@ mod faults;
 mod faults_cut;
 mod filename;
 mod filter;
+mod filter_search;
 mod full;
 mod full_start;
 mod fuse;
