@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use standpipe_common::archive::format::SKIPPABLE_HEADER_BYTES;
-use standpipe_common::archive::{Guess, Index, Mark, Spec, Writer};
+use standpipe_common::archive::{Guess, Index, Mark, Spec, Writer, filter};
 use standpipe_tailer::checkpoint::form;
 use standpipe_tailer::guard::{Guard, Head};
 use standpipe_tailer::identity::{Identity, Origin};
@@ -43,13 +43,22 @@ pub(crate) fn archives() -> Vec<Vec<u8>> {
 
 /// The payloads of the index frames of [`archives`].
 pub(crate) fn indexes() -> Vec<Vec<u8>> {
+    payloads(|payload| Index::decode(payload).is_ok())
+}
+
+/// The payloads of the filter frames.
+pub(crate) fn filters() -> Vec<Vec<u8>> {
+    payloads(|payload| payload.starts_with(&filter::NAME))
+}
+
+fn payloads(is_meant: fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
     let find = |archive: Vec<u8>| {
         let starts = 0..archive.len().saturating_sub(SKIPPABLE_HEADER_BYTES);
         starts.into_iter().find_map(|at| {
             let header = archive[at..].first_chunk::<SKIPPABLE_HEADER_BYTES>()?;
             let bytes = u32::from_le_bytes([header[4], header[5], header[6], header[7]]) as usize;
             let payload = archive.get(at + SKIPPABLE_HEADER_BYTES..)?.get(..bytes)?;
-            Index::decode(payload).is_ok().then(|| payload.to_vec())
+            is_meant(payload).then(|| payload.to_vec())
         })
     };
     archives().into_iter().filter_map(find).collect()

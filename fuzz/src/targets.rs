@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use jiff::tz::TimeZone;
-use standpipe_common::archive::format::{FOOTER_BYTES, Footer, SeekTable};
+use standpipe_common::archive::filter::{ARRAY_BYTES_MAX, Filter, has};
+use standpipe_common::archive::format::{ENTRIES_MAX, FOOTER_BYTES, Footer, SeekTable};
+use standpipe_common::archive::packed::Payload;
 use standpipe_common::archive::{Archive, Decoder, Index, marks};
 use standpipe_common::error::Result;
 use standpipe_common::policy::{self, Kind};
@@ -54,6 +56,7 @@ const RECORDS: &[&[u8]] =
 pub const ALL: &[Target] = &[
     Target { name: "archive", seeds: seeds::archives, words: &[], mend: as_it_is, read: archive, memory_max: 24 * MIB },
     Target { name: "index", seeds: seeds::indexes, words: &[], mend: sum_of_index, read: index, memory_max: 8 * MIB },
+    Target { name: "filter", seeds: seeds::filters, words: &[], mend: sum_of_index, read: filter, memory_max: 2 * MIB },
     Target {
         name: "seek-table",
         seeds: seeds::tables,
@@ -227,6 +230,27 @@ fn index(input: &[u8]) {
     if let Ok(index) = Index::decode(input) {
         index.arrival_ns(0);
         assert_eq!(Index::decode(&index.encode()).as_ref(), Ok(&index), "what is read can be written");
+    }
+}
+
+fn filter(input: &[u8]) {
+    // As many frames as it says, or as an archive has that it does not belong to.
+    let said = input.get(12..16).map_or(0, |said| u32::from_le_bytes([said[0], said[1], said[2], said[3]]));
+    for frames in [said.min(ENTRIES_MAX) as usize, 3] {
+        let mut given = 0;
+        let found = Filter::read(Payload::Memory(input), frames, |number, array| {
+            assert_eq!(number, given, "in order");
+            given += 1;
+            assert!(array.len() <= ARRAY_BYTES_MAX);
+            let _any = !array.is_empty() && has(array, (1 << 20) - 1);
+        });
+        if let Ok(filter) = found.expect("memory can be read") {
+            assert_eq!(given, frames, "one for each");
+            let mut array = Vec::new();
+            for frame in 0..frames.min(9) {
+                filter.array(frame, &mut array).expect("memory can be read");
+            }
+        }
     }
 }
 

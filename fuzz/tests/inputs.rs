@@ -55,6 +55,7 @@ macro_rules! table {
 table! {
     archives: "archive";
     indexes: "index";
+    filters: "filter";
     seek_tables: "seek-table";
     marks: "marks";
     mailbox_records: "mailbox";
