@@ -2,7 +2,7 @@
 //! following, and the memory that it takes.
 //!
 //! [`lines`] makes the text, [`store`] puts it into plain files and into real parts, [`job`] is a command under
-//! measurement; [`scan`], [`near`], [`merge`], [`live`] and [`memory`] have the tables.
+//! measurement; [`scan`], [`near`], [`merge`], [`live`], [`memory`] and [`skip`] have the tables.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,6 +23,7 @@ mod memory;
 mod merge;
 mod near;
 mod scan;
+mod skip;
 mod store;
 
 /// All of it: longer is a hang.
@@ -68,11 +69,16 @@ pub enum Part {
     Follow,
     /// The most memory.
     Memory,
+    /// By search filters, in archives of their own.
+    Filter,
 }
 
 /// Measures, and prints the tables.
 pub fn run(dir: Option<&Path>, plan: &Plan) -> Result<()> {
     let stage = Stage::set(dir, BOUND)?;
+    if plan.tables == [Part::Filter] {
+        return skip::run(&stage, plan.kept.as_deref(), plan.bytes, plan.rounds);
+    }
     let origin = plan.file.clone().map_or(Origin::Made(plan.bytes), Origin::File);
     let store = Store::open(&stage, plan.kept.as_deref(), &origin)?;
     store.warm()?;
@@ -98,6 +104,7 @@ pub fn run(dir: Option<&Path>, plan: &Plan) -> Result<()> {
             Part::Merge => merge::run(&stage, &store, plan.rounds)?,
             Part::Follow => live::run(&stage, plan.span)?,
             Part::Memory => memory::run(&stage, &store, word),
+            Part::Filter => skip::run(&stage, None, plan.bytes, plan.rounds)?,
         }
     }
     Ok(())

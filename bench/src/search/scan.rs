@@ -132,8 +132,8 @@ impl Scans<'_> {
             Row::new("", Job::new(program, &format!("{label} -c {greps}")).then_shell(&line, &archives))
         };
         let rows = vec![
-            logs(ONE_THREAD, &format!("-c {ours} --threads 1")),
-            logs(THREADS, &format!("-c {ours}")),
+            logs(ONE_THREAD, &format!("-c {ours} --no-filter --threads 1")),
+            logs(THREADS, &format!("-c {ours} --no-filter")),
             peer(ZSTDGREP, "zstdgrep", &format!("-c {greps}"), &archives),
             shell(ZSTDCAT, "zstdcat | grep", "zstdcat \"$@\" | grep"),
             shell("xargs", "xargs -P2 zstdgrep", "printf '%s\\0' \"$@\" | xargs -0 -P2 -n1 zstdgrep"),
