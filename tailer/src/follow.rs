@@ -6,7 +6,7 @@
 //! - [`cursor`]: how far a generation is; [`life`]: what becomes of it;
 //! - `chain`: the generations of a log, in their order; `live_name`: the name that is followed; `done`: what is over;
 //!   `agenda`: what the next look is to do;
-//! - `first`: what a live file begins with, before any of it was read; [`blank`]: the zeros that a file ends in;
+//! - [`blank`]: the zeros that a file ends in;
 //! - [`trouble`]: a file that cannot be opened or read for a while;
 //! - [`finish`]: when such a life is over, and when the next one may be read. Pure;
 //! - [`outside`]: what of a source waits, and why it is not read;
@@ -25,7 +25,6 @@ pub mod cursor;
 pub(crate) mod done;
 pub mod drain;
 pub mod finish;
-mod first;
 pub mod generation;
 pub mod happening;
 pub mod life;

@@ -44,7 +44,7 @@ pub struct Sibling {
 pub struct Siblings {
     live: PathBuf,
     /// `None`: by the names that rotators give.
-    configured: Option<Vec<Names>>,
+    configured: Option<Vec<NamePattern>>,
     /// The directories of the last listing and how often they had changed.
     seen: Vec<(PathBuf, u64)>,
 }
@@ -69,7 +69,7 @@ pub struct Listed {
 
 /// Names in directories.
 #[derive(Debug)]
-struct Names {
+struct NamePattern {
     dir: PathBuf,
     /// Stands for the directory where the configuration has a pattern there too.
     dir_pattern: Option<String>,
@@ -84,7 +84,7 @@ struct Place<'a> {
     /// The name whose rotations are meant.
     live: OsString,
     /// Instead of the names that rotators give.
-    names: Option<&'a Names>,
+    names: Option<&'a NamePattern>,
     /// And those with another date.
     dated: Option<Rc<Dated>>,
 }
@@ -103,7 +103,7 @@ impl Siblings {
     /// # Errors
     /// A pattern that is none.
     pub fn new(live: &Path, rotated: Option<&[String]>) -> Result<Siblings> {
-        let parse = |pattern: &String| Names::parse(parent(live), pattern);
+        let parse = |pattern: &String| NamePattern::parse(parent(live), pattern);
         let configured = rotated.map(|rotated| rotated.iter().map(parse).collect()).transpose()?;
         Ok(Siblings { live: live.to_path_buf(), configured, seen: Vec::new() })
     }
@@ -292,8 +292,8 @@ impl Place<'_> {
     }
 }
 
-impl Names {
-    fn parse(beside: &Path, pattern: &str) -> Result<Names> {
+impl NamePattern {
+    fn parse(beside: &Path, pattern: &str) -> Result<NamePattern> {
         let path = Path::new(pattern);
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
         let because = |cause: &str| Error::because("use pattern", pattern, cause);
@@ -303,7 +303,7 @@ impl Names {
         let within = parent(path);
         let is_pattern = within.to_string_lossy().contains(['*', '?', '[']);
         let escaped = PathBuf::from(Pattern::escape(&beside.to_string_lossy()));
-        Ok(Names {
+        Ok(NamePattern {
             dir: if within == Path::new(".") { beside.to_path_buf() } else { beside.join(within) },
             dir_pattern: is_pattern.then(|| escaped.join(within).to_string_lossy().into_owned()),
             name: Pattern::new(name).map_err(|error| because(error.msg))?,

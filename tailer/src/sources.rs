@@ -45,7 +45,7 @@ pub struct Sources {
 
 /// What is known of before.
 #[derive(Debug, Default)]
-pub struct Known<'a> {
+pub struct Remembered<'a> {
     /// Paths that are sources already: they are not found again.
     pub followed: HashSet<&'a Path>,
     /// What these are called.
@@ -58,7 +58,7 @@ pub struct Known<'a> {
 
 /// Paths, by their directories and names.
 #[derive(Debug, Default)]
-struct Names<'a>(HashMap<&'a Path, HashSet<&'a [u8]>>);
+struct ByName<'a>(HashMap<&'a Path, HashSet<&'a [u8]>>);
 
 /// Says whether the second name is that of a rotated file of the first.
 pub type IsRotation<'a> = dyn Fn(&OsStr, &OsStr) -> bool + 'a;
@@ -67,7 +67,7 @@ pub type IsRotation<'a> = dyn Fn(&OsStr, &OsStr) -> bool + 'a;
 ///
 /// Between rename and create of a rotation no path that is known may be there, and what was rotated is no source of its
 /// own even then.
-pub fn expand(config: &Config, globs: &Globs, known: &Known<'_>, is_rotation: &IsRotation<'_>) -> Sources {
+pub fn expand(config: &Config, globs: &Globs, known: &Remembered<'_>, is_rotation: &IsRotation<'_>) -> Sources {
     let mut sources = Sources::default();
     let mut reached: Vec<(PathBuf, usize)> = Vec::new();
     let mut seen: HashSet<PathBuf> = HashSet::new();
@@ -92,7 +92,7 @@ pub fn expand(config: &Config, globs: &Globs, known: &Known<'_>, is_rotation: &I
     if reached.is_empty() {
         return sources;
     }
-    let mut lives = Names::default();
+    let mut lives = ByName::default();
     let there = seen.iter().chain(&left_out).map(PathBuf::as_path);
     there
         .chain(known.followed.iter().copied())
@@ -103,7 +103,7 @@ pub fn expand(config: &Config, globs: &Globs, known: &Known<'_>, is_rotation: &I
     sources
 }
 
-impl<'a> Names<'a> {
+impl<'a> ByName<'a> {
     fn add(&mut self, path: &'a Path) {
         if let (Some(dir), Some(name)) = (path.parent(), path.file_name()) {
             self.0.entry(dir).or_default().insert(name.as_bytes());

@@ -23,7 +23,7 @@ const WHOLE_BYTES_MAX: u64 = 16 << 20;
 
 /// One file that is or was followed.
 #[derive(Clone, Debug)]
-pub struct Life {
+pub struct Original {
     /// What it begins with.
     pub head: Head,
     /// Where its bytes are.
@@ -56,14 +56,14 @@ pub enum Bytes {
 pub struct Twins {
     /// By length and hash; many may begin alike.
     by_head: BTreeSet<(usize, u64, SourceId)>,
-    lives: HashMap<SourceId, Box<[Life]>>,
+    lives: HashMap<SourceId, Box<[Original]>>,
     /// Those of which the rest of a file is looked for.
     seeking: BTreeSet<SourceId>,
 }
 
 impl Twins {
     /// These are the lives of a source now, in place of those that were.
-    pub fn set(&mut self, source: SourceId, lives: Vec<Life>) {
+    pub fn set(&mut self, source: SourceId, lives: Vec<Original>) {
         self.release(source);
         self.by_head.extend(keys(&lives, source));
         if lives.iter().any(|life| matches!(life.bytes, Bytes::Sought { .. })) {
@@ -94,7 +94,7 @@ impl Twins {
         let alike = self.by_head.range((level, hash, SourceId(0))..=(level, hash, SourceId(u32::MAX)));
         let others = alike.rev().map(|(_, _, source)| source).chain(&self.seeking).filter(|other| **other != of);
         let has_it = |other: &&SourceId| {
-            let fits = |life: &&Life| life.head.fits(&begin.head) != Some(false);
+            let fits = |life: &&Original| life.head.fits(&begin.head) != Some(false);
             self.lives
                 .get(other)
                 .is_some_and(|lives| lives.iter().filter(fits).any(|life| life.begins_with(file, size)))
@@ -104,12 +104,12 @@ impl Twins {
 }
 
 /// Under what a source with these lives is entered.
-fn keys(lives: &[Life], source: SourceId) -> impl Iterator<Item = (usize, u64, SourceId)> {
+fn keys(lives: &[Original], source: SourceId) -> impl Iterator<Item = (usize, u64, SourceId)> {
     let hashes = lives.iter().flat_map(|life| life.head.hashes().iter().copied().enumerate());
     hashes.map(move |(level, hash)| (level, hash, source))
 }
 
-impl Life {
+impl Original {
     fn begins_with(&self, file: &File, size: u64) -> bool {
         match &self.bytes {
             Bytes::There { path, identity } => {

@@ -1,15 +1,20 @@
 //! A generation: one life of one inode, from its first byte to the truncation or the end of the file.
+//!
+//! Of a file of which nothing was read nobody can tell whether it was truncated. So a look sees its first bytes, then goes
+//! through the files around it, and only what still stands there after that is given.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use memchr::memchr;
 use nix::errno::Errno;
 
 use crate::follow::blank::{Blank, without_blank};
 use crate::follow::cursor::Cursor;
 use crate::follow::finish::{Facts, ask_again_after};
+use crate::follow::happening::Happening;
 use crate::follow::life::{Hand, Life, Phase};
 use crate::follow::memory::{Memory, read_up_to};
 use crate::follow::replaced::Doubt;
@@ -336,5 +341,83 @@ impl Generation {
         // What was truncated meanwhile is another life.
         let is_this = self.cursor.memory().head_fits(&bytes[..read]) != Some(false);
         if is_this { known.or(Head::of(without_blank(&bytes[..read]))) } else { known }
+    }
+
+    /// Whether a look has to see its first bytes before they are given: a truncation would not show.
+    pub fn wants_peek(&self) -> bool {
+        self.is_live() && self.seen() == 0 && self.size > 0 && self.first.is_none() && self.file().is_some()
+    }
+
+    /// Reads its first bytes, if none was read before; whether there are some.
+    pub fn peek(&mut self) -> bool {
+        if !self.is_live() || self.seen() > 0 {
+            return false;
+        }
+        let mut bytes = vec![0; GUARD_BYTES_MAX];
+        self.first = match self.file().map(|file| read_up_to(file, &mut bytes, 0)) {
+            None | Some(Ok(0)) => None,
+            // Zeros may be a hole: the read that follows finds out, as it does of an error.
+            Some(Ok(read)) => Some(bytes[..memchr(0, &bytes[..read]).unwrap_or(read)].to_vec()),
+            Some(Err(_)) => Some(Vec::new()),
+        };
+        self.begin_length();
+        self.first.is_some()
+    }
+
+    /// Forgets the first bytes if they are not there any more: a copy of them may be on the list already.
+    pub fn confirm_first(&mut self) {
+        let Some(first) = &self.first else { return };
+        let mut bytes = vec![0; first.len()];
+        let read = self.file().map(|file| read_up_to(file, &mut bytes, 0));
+        if matches!(read, Some(Ok(_))) && bytes != *first {
+            self.first = None;
+            self.begin_length();
+        }
+    }
+
+    /// How long it was before these first bytes says nothing of the life that they begin.
+    fn begin_length(&mut self) {
+        self.longest = self.file().and_then(|file| file.metadata().ok()).map_or(0, |metadata| metadata.len());
+    }
+
+    /// Its file could not be opened or read.
+    pub fn fail(&mut self, errno: Errno, now: Instant, happenings: &mut Vec<Happening>) {
+        let is_new = self.trouble.is_none_or(|trouble| trouble.errno != errno);
+        let trouble = Trouble::after(self.trouble, errno, now);
+        self.trouble = Some(trouble);
+        if is_new {
+            happenings.push(Happening::OpenError { path: self.path.clone(), errno });
+            happenings.push(Happening::Retry { after: trouble.next - now });
+        }
+    }
+
+    /// Its file was read.
+    pub fn recover(&mut self, happenings: &mut Vec<Happening>) {
+        if self.trouble.take().is_some() {
+            happenings.push(Happening::Recovered { path: self.path.clone() });
+        }
+    }
+
+    /// Its file changed: what failed may go now.
+    pub fn try_again(&mut self, now: Instant) {
+        if let Some(trouble) = &mut self.trouble {
+            (trouble.times, trouble.next) = (0, now);
+        }
+    }
+
+    /// Whether it is not to be tried yet.
+    pub fn must_wait(&self, now: Instant) -> bool {
+        self.trouble.is_some_and(|trouble| now < trouble.next)
+    }
+
+    /// Whether it is the live one, some of its end is gone, and that may come back.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_live() && !self.is_placed && self.cursor.read() > 0 && self.doubt.is_some()
+    }
+
+    /// Whether it is the live one, has something, and where it begins for us is not decided.
+    pub(crate) fn is_unplaced(&self) -> bool {
+        let has_bytes = self.first.as_ref().is_some_and(|first| !first.is_empty());
+        self.is_live() && !self.is_placed && self.seen() == 0 && has_bytes && self.file().is_some()
     }
 }

@@ -308,19 +308,6 @@ impl Source {
     }
 }
 
-impl Generation {
-    /// Whether it is the live one, some of its end is gone, and that may come back.
-    fn is_cut(&self) -> bool {
-        self.is_live() && !self.is_placed && self.cursor.read() > 0 && self.doubt.is_some()
-    }
-
-    /// Whether it is the live one, has something, and where it begins for us is not decided.
-    pub(crate) fn is_unplaced(&self) -> bool {
-        let has_bytes = self.first.as_ref().is_some_and(|first| !first.is_empty());
-        self.is_live() && !self.is_placed && self.seen() == 0 && has_bytes && self.file().is_some()
-    }
-}
-
 /// The last bytes of a file, and where they begin.
 fn end_of(file: &File, size: u64, most: u64) -> Option<(Vec<u8>, u64)> {
     let from = size.saturating_sub(most);

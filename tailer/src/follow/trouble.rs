@@ -6,8 +6,6 @@ use std::time::Instant;
 use nix::errno::Errno;
 
 use crate::backoff::retry_after;
-use crate::follow::generation::Generation;
-use crate::follow::happening::Happening;
 
 /// A failure that is tried again.
 #[derive(Clone, Copy, Debug)]
@@ -28,43 +26,13 @@ impl Trouble {
     }
 }
 
-impl Generation {
-    /// Its file could not be opened or read.
-    pub fn fail(&mut self, errno: Errno, now: Instant, happenings: &mut Vec<Happening>) {
-        let is_new = self.trouble.is_none_or(|trouble| trouble.errno != errno);
-        let trouble = Trouble::after(self.trouble, errno, now);
-        self.trouble = Some(trouble);
-        if is_new {
-            happenings.push(Happening::OpenError { path: self.path.clone(), errno });
-            happenings.push(Happening::Retry { after: trouble.next - now });
-        }
-    }
-
-    /// Its file was read.
-    pub fn recover(&mut self, happenings: &mut Vec<Happening>) {
-        if self.trouble.take().is_some() {
-            happenings.push(Happening::Recovered { path: self.path.clone() });
-        }
-    }
-
-    /// Its file changed: what failed may go now.
-    pub fn try_again(&mut self, now: Instant) {
-        if let Some(trouble) = &mut self.trouble {
-            (trouble.times, trouble.next) = (0, now);
-        }
-    }
-
-    /// Whether it is not to be tried yet.
-    pub fn must_wait(&self, now: Instant) -> bool {
-        self.trouble.is_some_and(|trouble| now < trouble.next)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::follow::generation::Generation;
+    use crate::follow::happening::Happening;
     use crate::follow::life::Hand;
     use crate::identity::Origin;
     use crate::lines::GenerationId;

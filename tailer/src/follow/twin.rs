@@ -18,7 +18,7 @@ use crate::open::Refusal;
 use crate::packed::packer;
 use crate::source::Source;
 use crate::state::DoneState;
-use crate::twins::{Bytes, Life};
+use crate::twins::{Bytes, Original};
 
 /// So long somebody may have a copy open.
 const COPYING_SPAN_MAX: Duration = Duration::from_secs(5);
@@ -88,14 +88,14 @@ impl Source {
     }
 
     /// What it follows and followed, by which copies of it are told.
-    pub fn lives(&self) -> Vec<Life> {
-        let there = |path, identity, head| Life { head, bytes: Bytes::There { path, identity } };
+    pub fn lives(&self) -> Vec<Original> {
+        let there = |path, identity, head| Original { head, bytes: Bytes::There { path, identity } };
         let of_one = |generation: &Generation| {
             let known = generation.cursor.memory().head();
             let head = known.or(generation.first.as_ref().map_or(known, |first| Head::of(first)));
             if generation.is_sought() {
                 let (read, guard) = (generation.cursor.read(), generation.cursor.memory().tail_guard());
-                return Life { head, bytes: Bytes::Sought { read, guard } };
+                return Original { head, bytes: Bytes::Sought { read, guard } };
             }
             there(generation.path.clone(), generation.inode, head)
         };
@@ -104,7 +104,7 @@ impl Source {
             state.generations.iter().map(move |saved| there(state.path.clone(), identity(saved), saved.head))
         });
         let done = self.done.files().iter().filter(|done| done.offset.is_some() && done.size > 0);
-        let done = done.map(|done| Life { head: done.head, bytes: Bytes::Done(done.clone()) });
+        let done = done.map(|done| Original { head: done.head, bytes: Bytes::Done(done.clone()) });
         let own = self.chain.iter().filter(|generation| generation.twin.is_none());
         own.map(of_one).chain(saved).chain(done).collect()
     }

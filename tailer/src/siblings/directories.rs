@@ -159,13 +159,13 @@ impl Listing {
 /// What was read of directories.
 #[derive(Debug)]
 pub struct Directories {
-    known: HashMap<PathBuf, Known>,
+    known: HashMap<PathBuf, Directory>,
     round: u64,
     now: Instant,
 }
 
 #[derive(Debug)]
-struct Known {
+struct Directory {
     /// Device, inode and time of change. `None`: it does not exist.
     stamp: Option<[i64; 4]>,
     /// When this stamp was first seen.
@@ -248,7 +248,7 @@ impl Directories {
         let (round, now) = (self.round, self.now);
         let Some(known) = self.known.get_mut(dir) else {
             let listing = Rc::new(listing);
-            let known = Known {
+            let known = Directory {
                 stamp,
                 since: now,
                 read_at: now,

@@ -22,7 +22,7 @@ const WALKS_MAX: usize = 8;
 /// All globs, by the entry of `files` that each is.
 #[derive(Debug, Default)]
 pub struct Globs {
-    known: BTreeMap<usize, Known>,
+    known: BTreeMap<usize, Searched>,
     /// Names came that one of these may match.
     hinted: BTreeSet<usize>,
     /// When all are looked through though nothing tells of a change.
@@ -37,7 +37,7 @@ pub struct Globs {
 }
 
 #[derive(Debug)]
-struct Known {
+struct Searched {
     glob: Glob,
     matches: Matches,
     is_watched: bool,
@@ -47,7 +47,7 @@ impl Globs {
     /// Those of a configuration instead of what was there before: to be looked through.
     pub fn set(&mut self, config: &Config, watch: Option<&mut Watch>) {
         let globs = config.files.iter().enumerate().filter(|(_, file)| file.is_glob);
-        let fresh = |glob| Known { glob, matches: Matches::default(), is_watched: false };
+        let fresh = |glob| Searched { glob, matches: Matches::default(), is_watched: false };
         let before = std::mem::take(&mut self.known);
         self.known = globs.map(|(index, file)| (index, fresh(Glob::of(file)))).collect();
         self.hinted = self.known.keys().copied().collect();
@@ -114,7 +114,7 @@ impl Globs {
             }
         }
         self.tell(are_all_due, &unreadable);
-        let interval = |known: &Known| if known.is_watched { RECONCILE_SPAN } else { poll_interval };
+        let interval = |known: &Searched| if known.is_watched { RECONCILE_SPAN } else { poll_interval };
         let next = self.known.values().map(interval).min().map(|interval| now + interval);
         if are_all_due {
             self.all_at = next;
@@ -148,7 +148,7 @@ struct Look {
     is_settled: bool,
 }
 
-impl Known {
+impl Searched {
     fn look(
         &mut self,
         id: GlobId,

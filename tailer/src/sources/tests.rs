@@ -54,7 +54,7 @@ fn expanded(dir: &TempDir, paths: &[&str]) -> Vec<String> {
 
 /// All sources, where nothing is known of any.
 fn find(config: &Config) -> Sources {
-    expand(config, &globs(config), &Known::default(), &is_rotation)
+    expand(config, &globs(config), &Remembered::default(), &is_rotation)
 }
 
 /// The globs of a configuration, looked through.
@@ -139,9 +139,9 @@ fn between_rename_and_create_a_rotated_file_does_not_become_a_source() {
     let config = config(&dir, &["*.log*"]);
     assert_eq!(find(&config).found.len(), 1);
     let live = dir.path().join("app.log");
-    let is_remembered = || Known { remembered: HashSet::from([live.as_path()]), ..Known::default() };
+    let is_remembered = || Remembered { remembered: HashSet::from([live.as_path()]), ..Remembered::default() };
     assert_eq!(expand(&config, &globs(&config), &is_remembered(), &is_rotation).found, []);
-    let is_away = Known { away: vec![&live], ..is_remembered() };
+    let is_away = Remembered { away: vec![&live], ..is_remembered() };
     let away = expand(&config, &globs(&config), &is_away, &is_rotation);
     assert_eq!(shown(&dir, &away), ["app.log as app.log"], "its name is away, and what was rotated is its own");
 }
@@ -151,8 +151,11 @@ fn what_is_followed_already_is_not_found_again_and_keeps_its_name() {
     let dir = tree(&["a/app.log", "b/app.log", "b/app.log.1", "b/web.log"]);
     let config = config(&dir, &["*/*"]);
     let live = dir.path().join("a/app.log");
-    let known =
-        Known { followed: HashSet::from([live.as_path()]), names: HashSet::from(["app.log"]), ..Known::default() };
+    let known = Remembered {
+        followed: HashSet::from([live.as_path()]),
+        names: HashSet::from(["app.log"]),
+        ..Remembered::default()
+    };
     let new = expand(&config, &globs(&config), &known, &is_rotation);
     assert_eq!(shown(&dir, &new), ["b/app.log as b/app.log", "b/web.log as web.log"]);
 }
@@ -328,10 +331,10 @@ fn many_files_of_a_glob_are_not_compared_each_with_all() {
         asked.set(asked.get() + 1);
         false
     };
-    let sources = expand(&config, &globs(&config), &Known::default(), &is_asked);
+    let sources = expand(&config, &globs(&config), &Remembered::default(), &is_asked);
     assert_eq!(sources.found.len(), 2000);
     assert!(asked.take() < 20_000, "{} comparisons", asked.get());
     let followed = sources.found.iter().map(|found| found.path.as_path()).collect();
-    let again = expand(&config, &globs(&config), &Known { followed, ..Known::default() }, &is_asked);
+    let again = expand(&config, &globs(&config), &Remembered { followed, ..Remembered::default() }, &is_asked);
     assert_eq!((again.found.len(), asked.get()), (0, 0), "what is followed is judged once");
 }

@@ -21,7 +21,7 @@ use crate::roster::Followed;
 use crate::siblings::Siblings;
 use crate::siblings::names::is_rotation_of;
 use crate::source::Source;
-use crate::sources::{self, Found, Known};
+use crate::sources::{self, Found, Remembered};
 use crate::spool::place::Spooled;
 use crate::stage::Position;
 use crate::state::{GenerationState, SourceState};
@@ -168,7 +168,7 @@ impl Tailer {
 
     /// The files that are sources now.
     pub(super) fn find(&mut self, among: Among) -> Vec<Found> {
-        let mut known = Known::default();
+        let mut known = Remembered::default();
         for followed in self.roster.iter() {
             let path = followed.source.path();
             if among == Among::New {
