@@ -4,6 +4,7 @@ mod bundle;
 mod documentation;
 mod front;
 mod harness;
+mod house;
 mod kill;
 mod metrics;
 mod names;
