@@ -128,7 +128,7 @@ fn the_yaml_that_people_come_with_works_as_it_stands() {
 #[cfg(feature = "yaml")]
 #[test]
 fn yaml_and_toml_say_the_same() {
-    let text = "order: timestamp\nwindow_ms: 100\nstate_file: s/state.json\npipe: p\noutput: json\n\
+    let text = "order: timestamp\nwindow_ms: 100\nstate_file: s/state.json\nmetrics_file: m/tailer.prom\npipe: p\noutput: json\n\
                 poll_interval_ms: 1000\ninotify: false\nlate_writer_max_ms: 0\ndurable_ms: 500\non_corrupt: 'beginning'\nfiles:\n\
                 - {path: app.log, name: app, pipe: /q, priority: -3, rate_limit: '64KiB/s, burst 1M', start_at: beginning,\n   \
                    rotated: [\"old/app.log*\", /o/*], timestamp: \"%d.%m.%Y %H:%M:%S\", max_idle_ms: 10}\n\
