@@ -229,7 +229,9 @@ fn archive(input: &[u8]) {
 fn index(input: &[u8]) {
     if let Ok(index) = Index::decode(input) {
         index.arrival_ns(0);
-        assert_eq!(Index::decode(&index.encode()).as_ref(), Ok(&index), "what is read can be written");
+        if index.marks.is_sound() {
+            assert_eq!(Index::decode(&index.encode()).as_ref(), Ok(&index), "what is read can be written");
+        }
     }
 }
 
