@@ -169,11 +169,22 @@ pub const ALL: &[Target] = &[
 
 fn as_it_is(_input: &mut [u8]) {}
 
-/// The last four bytes are the CRC-32 of all before.
+/// The header has the CRC-32 of the frame entries, and its own behind it; each entry that of its marks.
 fn sum_of_index(input: &mut [u8]) {
-    if let Some((body, crc)) = input.split_last_chunk_mut::<4>() {
-        *crc = crc32fast::hash(body).to_le_bytes();
+    const HEADER: usize = 44;
+    const HEAD: usize = 48;
+    const ENTRY: usize = 44;
+    let Some((head, rest)) = input.split_at_mut_checked(HEAD) else { return };
+    let number = |bytes: &[u8]| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize;
+    let frames = number(&head[12..]).min(rest.len() / ENTRY);
+    let (entries, mut marks) = rest.split_at_mut(frames * ENTRY);
+    for entry in entries.chunks_mut(ENTRY) {
+        let own = marks.split_off_mut(..number(&entry[36..]).min(marks.len())).unwrap_or_default();
+        entry[40..].copy_from_slice(&crc32fast::hash(own).to_le_bytes());
     }
+    head[HEADER - 4..HEADER].copy_from_slice(&crc32fast::hash(entries).to_le_bytes());
+    let sum = crc32fast::hash(&head[..HEADER]);
+    head[HEADER..].copy_from_slice(&sum.to_le_bytes());
 }
 
 /// The first line has the XXH3 of all behind it.
