@@ -1,7 +1,7 @@
 //! The grams of a text: short pieces of its words, by which a search knows where it need not look.
 //!
 //! A *run* is a longest sequence of word bytes: ASCII letters and digits, `_`, `.`, and all bytes from 0x80 on. At each
-//! place of a run begins a gram of [`GRAM_BYTES`], or of one more where it would be digits and dots alone, unless the
+//! place of a run begins a gram of five bytes, or of one more where it would be digits and dots alone, unless the
 //! run ends before. Upper case ASCII letters count as lower case ones.
 //!
 //! Invariant: whatever stands in a text, its grams are among those of the text. All that a filter may be asked follows
