@@ -8,9 +8,11 @@ use nix::sys::signal::Signal;
 
 use crate::example::read;
 use crate::stack::{Logs, Server, Stack, as_user, free_port, work};
+use standpipe_tests::deadline::until;
 use standpipe_tests::not_run;
 use standpipe_tests::privilege::needs_tools;
 use standpipe_tests::process::command;
+use standpipe_tests::stored::stream_of;
 
 /// Runs a test with a tool that is large, and that the gate does not install.
 fn where_there_is(tool: &str, test: impl FnOnce()) {
@@ -102,6 +104,9 @@ fn haproxy_logs_while_a_reader_runs_and_never_waits_while_none_does() {
             assert!(said.contains("Failed requests:        0"), "{said}");
         };
         load(READ, "read");
+        // HAProxy writes a request's line behind its answer: the last ones may come after ab has seen that.
+        let log = stack.scratch.logs().join("haproxy");
+        until("all requests are logged", || memchr::memchr_iter(b'\n', &stream_of(&log)).count() >= READ);
         stack.without_reader(|| load(UNREAD, "unread"));
         server.stop(Signal::SIGTERM);
         let lines = stack.stop().lines("haproxy");

@@ -150,9 +150,10 @@ fn damaged_marks_cost_resolution_within_a_frame_and_no_line() {
     let [first, second] = ["2026-11-21T10:00:01.000000+00:00", "2026-11-21T10:00:05.000000+00:00"];
     assert_eq!(times(), format!("{first} one\n{second} two\n"));
     let mut bytes = fs::read(&path).unwrap();
-    // The index ends with the marks; behind it is a seek table of two entries.
-    let last = bytes.len() - (8 + 2 * 8 + 9) - 1;
-    bytes[last] ^= 1;
+    // The index ends with the marks.
+    let index = memchr::memmem::rfind(&bytes, b"standpip").unwrap();
+    let payload_bytes = u32::from_le_bytes(bytes[index - 4..index].try_into().unwrap()) as usize;
+    bytes[index + payload_bytes - 1] ^= 1;
     fs::write(&path, bytes).unwrap();
     assert_eq!(times(), format!("{first} one\n{first} two\n"));
     let verified = reader("verify", &scratch).run();

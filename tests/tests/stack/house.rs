@@ -19,7 +19,7 @@ const LARGE: &[(&str, usize)] = &[
     ("common::Raw", 31),
     ("reader::Ask", 25),
     ("reader::Lane", 13),
-    ("reader::LogsArgs", 39),
+    ("reader::LogsArgs", 40),
     ("reader::Slot", 16),
     ("tailer::Entry", 14),
     ("tailer::Figures", 17),
