@@ -73,8 +73,7 @@ fn scan(args: &HistogramArgs, now: &Zoned) -> Result<Scan, Stop> {
     let style = Style { fixed: args.fixed_strings, ignore_case: args.ignore_case, ..Style::default() };
     let asked = Asked { any: args.grep.clone(), style, ..Asked::default() };
     let patterns = Patterns::new(&asked).map_err(Stop::Usage)?;
-    let demand = patterns.as_ref().and_then(Patterns::demand).cloned();
-    Ok(Scan { patterns, demand, since_ns: *times.start(), until_ns: *times.end(), timed: true })
+    Ok(Scan { patterns, filtered: true, since_ns: *times.start(), until_ns: *times.end(), timed: true })
 }
 
 fn json_text(rows: &Rows, errors: &[String]) -> String {

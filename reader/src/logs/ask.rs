@@ -93,9 +93,6 @@ impl Ask {
         let times = when::range(args.since.as_deref(), args.until.as_deref(), now).map_err(usage)?;
         let patterns = patterns(args)?;
         let context = context(args, patterns.is_some())?;
-        // Lines around others stand where nothing is demanded.
-        let demand =
-            patterns.as_ref().filter(|_| !args.no_filter && context.is_none()).and_then(Patterns::demand).cloned();
         let form = form(&args.output)?;
         if args.timestamps && matches!(form, Form::Cat | Form::Raw) {
             return Err(usage("-t: cat and raw print lines as they are; use -o short or -o json for times"));
@@ -113,7 +110,8 @@ impl Ask {
             logs: args.logs.clone(),
             scan: Scan {
                 patterns,
-                demand,
+                // Lines around others stand where nothing is demanded.
+                filtered: !args.no_filter && context.is_none(),
                 since_ns: *times.start(),
                 until_ns: *times.end(),
                 timed: args.timestamps || form == Form::Json,

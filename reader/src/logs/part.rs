@@ -199,7 +199,7 @@ impl Part {
 
     /// Whether it has an index, which knows how it begins.
     pub fn has_index(&self) -> bool {
-        matches!(self.body, Body::Archive(_))
+        self.indexed().is_some()
     }
 
     /// The archive of which it has the frames for blocks, by an index.

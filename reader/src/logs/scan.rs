@@ -22,8 +22,8 @@ use super::pattern::Patterns;
 pub struct Scan {
     /// Patterns that lines must meet.
     pub patterns: Option<Patterns>,
-    /// What a block must have in which a line meets them, as far as its search filter is to tell.
-    pub demand: Option<Demand>,
+    /// Blocks may be left out that cannot have such a line, as their search filter tells.
+    pub filtered: bool,
     /// No line that arrived earlier, ns since the epoch.
     pub since_ns: i64,
     /// No line that arrived later.
@@ -34,7 +34,7 @@ pub struct Scan {
 
 impl Default for Scan {
     fn default() -> Scan {
-        Scan { patterns: None, demand: None, since_ns: i64::MIN, until_ns: i64::MAX, timed: false }
+        Scan { patterns: None, filtered: false, since_ns: i64::MIN, until_ns: i64::MAX, timed: false }
     }
 }
 
@@ -43,6 +43,11 @@ impl Scan {
     #[must_use]
     pub fn without_patterns(&self) -> Scan {
         Scan { since_ns: self.since_ns, until_ns: self.until_ns, ..Scan::default() }
+    }
+
+    /// What a block must have in which a line is meant. `None`: nothing that its search filter is to tell.
+    pub fn demand(&self) -> Option<&Demand> {
+        self.patterns.as_ref().filter(|_| self.filtered)?.demand()
     }
 
     /// Whether lines are chosen by time.

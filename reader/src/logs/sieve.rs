@@ -21,7 +21,7 @@ pub struct Sieve {
 impl Sieve {
     /// Whether this block of the part need not be read. A filter that is of no use is counted.
     pub fn drops(&mut self, scan: &Scan, part: &Part, number: usize, counts: &mut Counts) -> bool {
-        let Some(demand) = &scan.demand else { return false };
+        let Some(demand) = scan.demand() else { return false };
         let block = part.block(number);
         let likely = self.likely.get_or_insert_with(|| read(part, demand, counts));
         !(block.begins_inside || block.ends_inside || likely.get(number).copied().unwrap_or(true))
