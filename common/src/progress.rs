@@ -4,20 +4,18 @@
 //! Invariant: what is shown is
 //! narrower than the terminal, so that the next one covers it.
 
-use std::env;
 use std::io::{IsTerminal as _, Write as _, stderr};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
-use crate::{clock, sys};
+use crate::clock;
+use crate::table::width_of;
 
 /// A run that is over by then shows nothing.
 const FIRST_SPAN: Duration = Duration::from_secs(1);
 /// Between two lines.
 const STEP_SPAN: Duration = Duration::from_millis(200);
 const CELLS: usize = 30;
-/// Columns of a terminal that does not say.
-const WIDTH: u16 = 80;
 
 /// The line.
 #[derive(Debug)]
@@ -48,7 +46,7 @@ impl Progress {
             return;
         }
         let elapsed = now - self.since;
-        write!(stderr(), "\r\x1b[K{}", line(share, &what(), elapsed, width())).ok();
+        write!(stderr(), "\r\x1b[K{}", line(share, &what(), elapsed, width_of(stderr().as_fd()).into())).ok();
         self.next = Some(now + STEP_SPAN);
         self.is_shown = true;
     }
@@ -66,12 +64,6 @@ impl Drop for Progress {
     fn drop(&mut self) {
         self.clear();
     }
-}
-
-fn width() -> usize {
-    let columns = env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    let width = columns.or_else(|| sys::terminal_width(stderr().as_raw_fd())).filter(|width| *width > 0);
-    usize::from(width.unwrap_or(WIDTH))
 }
 
 /// The bar goes first where there is no room for all of it, then what is behind the share.

@@ -7,7 +7,7 @@
 
 use std::env;
 use std::io::{self, IsTerminal};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -37,10 +37,8 @@ impl Screen {
 
     /// Standard output as it is: `COLUMNS`, the terminal's width, or no limit; `LC_ALL`, `LC_CTYPE`, `LANG`.
     pub fn of_stdout() -> Screen {
-        let columns = env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
         let stdout = io::stdout();
-        let terminal = || sys::terminal_width(stdout.as_fd().as_raw_fd()).filter(|width| *width > 0).unwrap_or(WIDTH);
-        let width = columns.filter(|width| *width > 0).or_else(|| stdout.is_terminal().then(terminal));
+        let width = asked_width().or_else(|| stdout.is_terminal().then(|| width_of(stdout.as_fd())));
         Screen { width, is_utf8: is_utf8_locale() }
     }
 
@@ -48,6 +46,16 @@ impl Screen {
     pub fn text(self, text: &str) -> String {
         if self.is_utf8 { text.to_owned() } else { ascii(text) }
     }
+}
+
+/// Columns of a terminal: `COLUMNS`, or what it says itself.
+pub fn width_of(terminal: BorrowedFd<'_>) -> u16 {
+    let own = || sys::terminal_width(terminal.as_raw_fd()).filter(|width| *width > 0);
+    asked_width().or_else(own).unwrap_or(WIDTH)
+}
+
+fn asked_width() -> Option<u16> {
+    env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|width| *width > 0)
 }
 
 /// Lays out `rows`, each with one cell a title; the column `last` is the last to be shortened. Every line ends with a
