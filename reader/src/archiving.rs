@@ -1,8 +1,7 @@
 //! Makes archives of the sealed segments of one log directory.
 //!
 //! Invariants: an archive is whole or absent; it is durable before its segment goes. Its file is as old as the newest
-//! arrival in it, so that its age is told without opening it. Who wants it, and when, is not
-//! known here.
+//! arrival in it, so that its age is told without opening it. Who wants it, and when, is not known here.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};

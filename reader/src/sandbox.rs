@@ -4,7 +4,8 @@
 //! below the log root, where links in it lead at the start, and where mailboxes lie; they start no program and make no
 //! TCP connection. Invariants: it is for the calling thread and those that it starts from then on, for ever; files that
 //! are open already stay as they are. What needs more is done by threads that were started before: hooks
-//! ([`crate::hooks`]), the metrics file ([`crate::metrics`]), the opening of FIFOs ([`crate::opener`]). A kernel without Landlock is no error.
+//! ([`crate::hooks`]), the metrics file ([`crate::metrics`]), the opening of FIFOs ([`crate::opener`]). A kernel without
+//! Landlock is no error.
 
 use std::collections::BTreeSet;
 

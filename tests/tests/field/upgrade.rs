@@ -94,10 +94,7 @@ fn no_line_is_lost_while_programs_are_replaced_by_newer_and_by_older_ones() {
     for name in PROGRAMS {
         installed.install(name, &other);
     }
-    for name in ["reader", "holder", "tailer"] {
-        let started = installed.start(name);
-        installed.running.push(started);
-    }
+    installed.running = PROGRAMS.iter().map(|name| installed.start(name)).collect();
     let (fifo, file) = (installed.scratch.run("app"), installed.scratch.path().join("server/server.log"));
     let writers = [Writer::start(&fifo, 0, None, PAUSE), Writer::start(&file, 1, None, PAUSE)];
     for _ in 0..rounds().div_ceil(2) {
