@@ -39,10 +39,15 @@ impl Progress {
         Progress { since: Instant::now(), next: None, is_shown: false }
     }
 
+    /// Whether [`show`](Progress::show) would show anything.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.next.is_some_and(|next| next <= now)
+    }
+
     /// So much of the whole is done, from 0 to 1; `what` says it in the units of the run. It is shown now and then.
     pub fn show(&mut self, share: f64, what: impl FnOnce() -> String) {
         let now = Instant::now();
-        if self.next.is_none_or(|next| now < next) {
+        if !self.is_due(now) {
             return;
         }
         let elapsed = now - self.since;

@@ -16,6 +16,7 @@ use nix::errno::Errno;
 use standpipe_common::logger::Stderr;
 use standpipe_common::shown::harmless;
 
+use crate::catch_up::CatchUp;
 use crate::follow::happening::Why;
 use crate::identity::Identity;
 use crate::rate::Rate;
@@ -112,6 +113,7 @@ pub struct Printer {
     stderr: Stderr,
     /// Events lost since the last that got through.
     dropped: u64,
+    catch_up: CatchUp,
 }
 
 impl Event {
@@ -152,7 +154,7 @@ impl Event {
 impl Printer {
     /// Of this program's standard error.
     pub fn new(form: Form) -> Printer {
-        Printer { form, stderr: Stderr::open(), dropped: 0 }
+        Printer { form, stderr: Stderr::open(), dropped: 0, catch_up: CatchUp::silent() }
     }
 
     /// What its events look like.
@@ -165,8 +167,21 @@ impl Printer {
         events.into_iter().for_each(|event| self.print(&event));
     }
 
+    /// From now on shows between events how far the backlog of the start is delivered, where people look on.
+    pub fn begin_to_catch_up(&mut self) {
+        if self.form == Form::Text {
+            self.catch_up = CatchUp::on_terminal();
+        }
+    }
+
+    /// How far that is.
+    pub fn catch_up(&mut self) -> &mut CatchUp {
+        &mut self.catch_up
+    }
+
     /// Tells one event.
     pub fn print(&mut self, event: &Event) {
+        self.catch_up.clear();
         let mut lines = String::new();
         if self.dropped > 0 {
             self.push(&Event::Warning(format!("{} messages dropped", self.dropped)), &mut lines);

@@ -9,11 +9,12 @@
 //! - one log through its rotations: [`source`], [`follow`];
 //! - lines on their way: [`order`], [`timestamp`], [`level`], [`mod@format`]; [`outputs`]: [`stdout`], and [`stage`], into a
 //!   pipe exactly once;
-//! - what the next run knows: [`keeper`], [`checkpoint`], [`held_back`]; what is told: [`events`]; [`steady`]: the time.
+//! - what the next run knows: [`keeper`], [`checkpoint`], [`held_back`]; what is told: [`events`], [`catch_up`]; [`steady`]: the time.
 
 pub mod around;
 pub mod backoff;
 pub mod budget;
+pub mod catch_up;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;

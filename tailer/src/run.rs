@@ -55,7 +55,7 @@ pub fn run(cli: &Cli) -> std::result::Result<(), Stop> {
     let ended = serve(cli, &mut tailer, &mut wakes);
     // Also where an output failed: what it took is not to be repeated.
     let kept = tailer.keep_last(Instant::now());
-    tailer.end_metrics();
+    tailer.end_showing();
     // Twenty thousand open files are given back faster by the end of the process.
     std::mem::forget(tailer);
     if let (Err(_), Err(error)) = (&ended, &kept) {

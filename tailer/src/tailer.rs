@@ -157,6 +157,7 @@ impl Tailer {
             self.keep(true, now);
         }
         self.show(now, now_ns);
+        self.tell_backlog_of_start(now);
         self.metrics.iter_mut().for_each(|metrics| metrics.turn(now));
         self.intake.end_round();
         Ok(())
@@ -277,9 +278,10 @@ impl Tailer {
         Ok(())
     }
 
-    /// Writes the last page of metrics.
-    pub fn end_metrics(&mut self) {
+    /// Writes the last page of metrics, and leaves the terminal as it was.
+    pub fn end_showing(&mut self) {
         self.metrics = None;
+        self.printer.catch_up().clear();
     }
 
     fn save(&mut self, is_durable: bool, now: Instant) -> std::result::Result<(), Unsaved> {

@@ -37,6 +37,7 @@ const UGREP: &str = "ugrep";
 const ZSTDCAT: &str = "zstdcat";
 const ONE_THREAD: &str = "ours, one thread";
 const THREADS: &str = "ours";
+const FILTERS: &str = "ours, as it comes";
 
 /// A command and what its runs took.
 struct Row {
@@ -101,6 +102,7 @@ impl Scans<'_> {
                 REQUIRED_ONE_THREAD,
             ),
             table.figure("a literal, wall beside zstdgrep", Row::wall, ZSTDGREP, THREADS, REQUIRED_THREADS),
+            table.figure("the same with search filters", Row::wall, ZSTDGREP, FILTERS, REQUIRED_THREADS),
             table.figure("a literal, wall beside ugrep", Row::wall, UGREP, THREADS, REQUIRED_UGREP),
         ];
         for figure in figures {
@@ -134,6 +136,7 @@ impl Scans<'_> {
         let rows = vec![
             logs(ONE_THREAD, &format!("-c {ours} --no-filter --threads 1")),
             logs(THREADS, &format!("-c {ours} --no-filter")),
+            logs(FILTERS, &format!("-c {ours}")),
             peer(ZSTDGREP, "zstdgrep", &format!("-c {greps}"), &archives),
             shell(ZSTDCAT, "zstdcat | grep", "zstdcat \"$@\" | grep"),
             shell("xargs", "xargs -P2 zstdgrep", "printf '%s\\0' \"$@\" | xargs -0 -P2 -n1 zstdgrep"),

@@ -30,7 +30,7 @@ const DEALT_BYTES_MAX: u64 = 512_000_000;
 const MARK_SPAN_NS: i64 = 10_000_000;
 /// The file that says what is in a directory that was kept; its first line begins so.
 const MADE: &str = "made";
-const MADE_BEGIN: &str = "standpipe bench search 1";
+const MADE_BEGIN: &str = "standpipe bench search 2";
 /// The one pipe of a file that was given.
 const FILE_PIPE: &str = "file";
 /// What removes no part, however full the disk is.
@@ -278,7 +278,9 @@ fn fill(log_dir: &Path, text: &Path, bytes: u64, marks: &[Mark], span_ns: i64) -
     if offset != bytes {
         return Err(Error::because("believe what was stored in", log_dir, format!("{offset} bytes of {bytes}")));
     }
-    archive(log_dir)
+    archive(log_dir)?;
+    // What waits behind others is archived without a filter.
+    add_filters(log_dir)
 }
 
 /// Gives a segment, which begins at `offset` of its stream, the name and the marks of other times.
@@ -317,6 +319,13 @@ fn archive(log_dir: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// `reader reindex` of one log directory.
+fn add_filters(log_dir: &Path) -> Result<()> {
+    let mut command = Command::new(program::path("reader"));
+    command.arg("reindex").arg(log_dir).stdin(Stdio::null()).stdout(Stdio::null());
+    Process::start(command, &log_dir.with_extension("said"))?.wait().map(drop)
 }
 
 /// `reader stdin` on a log directory with the first bytes of a text, or with nothing.

@@ -99,6 +99,10 @@ impl Tailer {
         if let Some(event) = &trouble {
             tailer.printer.print(event);
         }
+        // Lines on a terminal and a line that is written again and again do not go together.
+        if !(tailer.outputs.find(None).is_some() && std::io::stdout().is_terminal()) {
+            tailer.printer.begin_to_catch_up();
+        }
         if !tailer.is_batch {
             tailer.set_metrics();
         }

@@ -183,6 +183,14 @@ impl Tailer {
         }
     }
 
+    /// Tells whoever sits at a terminal how far the backlog of the start is delivered.
+    pub(super) fn tell_backlog_of_start(&mut self, now: Instant) {
+        if self.printer.catch_up().is_due(now) {
+            let left = self.left().iter().map(|(_, bytes)| bytes).sum();
+            self.printer.catch_up().show(left);
+        }
+    }
+
     /// What of each source and spool is there and not delivered, bytes.
     fn left(&self) -> Vec<(String, u64)> {
         let followed = self.roster.iter().filter(|followed| !followed.is_leaving);

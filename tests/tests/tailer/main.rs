@@ -24,6 +24,7 @@ mod names;
 mod once;
 mod packed;
 mod power;
+mod progress;
 mod rates;
 mod records;
 mod refusals;
