@@ -7,7 +7,7 @@
 //! - [`pipes`]: the directory itself, read as one list of good pipes and one of findings;
 //! - [`fifo`], [`watch`], [`staging`]: opening a pipe without harm, noticing that another took its place, and the pipe
 //!   beside it that the tailer goes through;
-//! - [`part`], [`archive`]: what stands in a log directory; [`cursor`]: how far a receiver has got with it;
+//! - [`part`], [`serial`], [`archive`]: what stands in a log directory; [`cursor`]: how far a receiver has got with it;
 //! - [`way`]: whether a stranger's link or directory is on the way to a file;
 //! - [`own`], [`rename`]: whether a file under a name of ours is ours, and names that take nobody's place;
 //! - [`clock`], [`boot`], [`seam`]: the wall clock, the boot, and the doors through which tests steer time and faults;
@@ -45,6 +45,7 @@ pub mod progress;
 pub mod ready;
 pub mod rename;
 pub mod seam;
+pub mod serial;
 pub mod shell;
 pub mod shown;
 pub mod staging;

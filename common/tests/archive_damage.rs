@@ -140,8 +140,8 @@ fn with_index(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let (data, index) = before.split_at(before.len() - index_entry.compressed as usize);
     let mut payload = index[8..].to_vec();
     change(&mut payload);
-    let crc = crc32fast::hash(&payload[..44]);
-    payload[44..48].copy_from_slice(&crc.to_le_bytes());
+    let crc = crc32fast::hash(&payload[..76]);
+    payload[76..80].copy_from_slice(&crc.to_le_bytes());
     index_entry.compressed = payload.len() as u32 + 8;
     let length = (payload.len() as u32).to_le_bytes();
     [data, &index[..4], &length, &payload, &table.encode().unwrap()].concat()

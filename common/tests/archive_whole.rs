@@ -7,6 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use archive_support::{GUESS, MIB, Random, START_NS, archive_of, log_lines, open};
 use standpipe_common::archive::format::FRAME_BYTES;
 use standpipe_common::archive::{Archive, Decoder, FilterFault, Guess, Mark, Spec, Writer, filter, grams};
+use standpipe_common::serial::Serial;
 
 /// Gives a few bytes at a time, and is interrupted now and then.
 struct Trickle<'a>(&'a [u8], Random);
@@ -96,7 +97,7 @@ fn frames_hold_the_stream_in_order_and_end_at_line_ends_where_there_are_any() {
 #[test]
 fn how_the_source_gives_its_bytes_changes_nothing() {
     let data = log_lines(30_000, 1000);
-    let spec = || Spec { level: 1, begins_inside: true, marks: vec![], guess: GUESS, filter: true };
+    let spec = || Spec { level: 1, begins_inside: true, serial: None, marks: vec![], guess: GUESS, filter: true };
     let mut writer = Writer::new().unwrap();
     let (mut once, mut trickled) = (Vec::new(), Vec::new());
     writer.write(&mut &data[..], &mut once, spec()).unwrap();
@@ -108,7 +109,7 @@ fn how_the_source_gives_its_bytes_changes_nothing() {
 #[test]
 fn a_writer_can_be_used_again_after_a_source_failed() {
     let mut writer = Writer::new().unwrap();
-    let spec = |level| Spec { level, begins_inside: false, marks: vec![], guess: GUESS, filter: true };
+    let spec = |level| Spec { level, begins_inside: false, serial: None, marks: vec![], guess: GUESS, filter: true };
     let mut torn = io::repeat(b'x').take(3 << 20).chain(Broken);
     assert!(writer.write(&mut torn, &mut Vec::new(), spec(9)).is_err());
     let mut out = Vec::new();
@@ -252,7 +253,7 @@ fn a_filter_takes_at_most_eight_hundredths_and_is_left_out_where_nobody_wants_it
     for level in [1, 8] {
         let (with, _) = archive_of(&data, level, vec![]);
         let mut without = Vec::new();
-        let spec = Spec { level, begins_inside: false, marks: vec![], guess: GUESS, filter: false };
+        let spec = Spec { level, begins_inside: false, serial: None, marks: vec![], guess: GUESS, filter: false };
         Writer::new().unwrap().write(&mut &data[..], &mut without, spec).unwrap();
         assert!(with.len() * 100 <= without.len() * 108, "{} bytes and {} without", with.len(), without.len());
         assert_eq!(open(&without).filter(|_, _| ()).unwrap().err(), Some(FilterFault::Missing));
@@ -300,7 +301,13 @@ fn the_example_of_the_specification_is_an_archive_as_described_there() {
     let (first, third) = (START_NS, START_NS + 60_000_000_000);
     let index = archive.index().unwrap();
     assert_eq!(*index.marks, [Mark { offset: 0, time_ns: first }, Mark { offset: 8, time_ns: third }]);
-    let (written, _) = archive_of(&raw, 1, index.marks.to_vec());
+    let log = "00112233445566778899aabbccddeeff".parse().unwrap();
+    assert_eq!(index.serial, Some(Serial { log, number: 3, offset: 1000 }));
+    let mut written = Vec::new();
+    let marks = index.marks.to_vec();
+    let spec = Spec { level: 1, begins_inside: false, serial: index.serial, marks, guess: GUESS, filter: true };
+    Writer::new().unwrap().write(&mut &raw[..], &mut written, spec).unwrap();
+    assert_eq!(archive.data_bytes(), 0x1a);
     assert_eq!(open(&written).index().unwrap(), index);
     assert_eq!((arrays(&archive), arrays(&open(&written))), (vec![vec![0x10]], vec![vec![0x10]]));
     assert_eq!((index.frames[0].lowest_ns, index.frames[0].highest_ns), (first, third));

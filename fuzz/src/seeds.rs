@@ -34,7 +34,7 @@ pub(crate) fn archives() -> Vec<Vec<u8>> {
             let mut out = Vec::new();
             let guess = Guess { birth_ns: START_NS, last_ns: START_NS + 1000 };
             let marks = marks_of(data.len() as u64 / 100);
-            let spec = Spec { level: 1, begins_inside: false, marks, guess, filter: true };
+            let spec = Spec { level: 1, begins_inside: false, serial: None, marks, guess, filter: true };
             Writer::new().expect("memory").write(&mut &data[..], &mut out, spec).expect("memory takes all");
             out
         })

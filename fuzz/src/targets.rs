@@ -171,8 +171,8 @@ fn as_it_is(_input: &mut [u8]) {}
 
 /// The header has the CRC-32 of the frame entries, and its own behind it; each entry that of its marks.
 fn sum_of_index(input: &mut [u8]) {
-    const HEADER: usize = 44;
-    const HEAD: usize = 48;
+    const HEADER: usize = 76;
+    const HEAD: usize = 80;
     const ENTRY: usize = 44;
     let Some((head, rest)) = input.split_at_mut_checked(HEAD) else { return };
     let number = |bytes: &[u8]| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize;

@@ -16,12 +16,14 @@ use standpipe_common::part::{PartKind, PartName};
 use standpipe_common::policy::{Level, SearchFilter};
 use standpipe_common::rename::is_unsupported;
 use standpipe_common::seam;
+use standpipe_common::serial::Serial;
 
 use crate::disk::{self, Dir, FileMode};
 use crate::line_end;
 use crate::listing::{Files, Listing, note_todo, remove_marks, unfinished_name};
 use crate::nuls::Runs;
 use crate::pairs::{self, Pairs};
+use crate::serials::serial_of;
 use crate::status::board::Gauge;
 
 /// What `level = "auto"` is while segments wait, or come fast.
@@ -93,8 +95,9 @@ pub fn archive_next(dir: &Dir, active: &PartName, how: How, tools: &mut Tools, g
         let tells_nuls = listing.is_of_earlier_boot(name);
         let how = How { others_wait: how.others_wait || left.parts > 0, tells_nuls, ..how };
         let begins_inside = line_end::part_before_is_open(dir, &listing, name);
+        let standing = Standing { begins_inside, serial: serial_of(dir, &listing, name)? };
         let began = Instant::now();
-        match archive_part(dir, name, *files, begins_inside, how, tools) {
+        match archive_part(dir, name, *files, standing, how, tools) {
             // Somebody writes this one; the next need not wait for that.
             Err(error) if error.errno().is_none() => refused = refused.or(Some(error)),
             Err(error) => return Err(error),
@@ -167,11 +170,18 @@ fn auto_level(bytes: u64, span_ns: i64, others_wait: bool) -> i32 {
     if others_wait || fast { LEVEL_QUICK } else { LEVEL_CALM }
 }
 
+/// Where in its log a part stands.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    begins_inside: bool,
+    serial: Option<Serial>,
+}
+
 fn archive_part(
     dir: &Dir,
     name: &PartName,
     files: Files,
-    begins_inside: bool,
+    standing: Standing,
     how: How,
     tools: &mut Tools,
 ) -> Result<Summary> {
@@ -197,7 +207,8 @@ fn archive_part(
     let mut source = Source { file: &segment, nuls: how.tells_nuls.then(Runs::default) };
     // Nothing that waits waits for that as well.
     let filter = how.filter == SearchFilter::Auto && !how.others_wait;
-    let spec = Spec { level, begins_inside, marks, guess, filter };
+    let Standing { begins_inside, serial } = standing;
+    let spec = Spec { level, begins_inside, serial, marks, guess, filter };
     let written = tools.writer().and_then(|writer| writer.write(&mut source, &mut out, spec));
     let summary = written.cannot("archive", &path)?;
     let archive_bytes = out.bytes();

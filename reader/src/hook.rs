@@ -20,6 +20,7 @@ use nix::unistd::Pid;
 use standpipe_common::archive::Archive;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::policy::Hook;
+use standpipe_common::serial::Serial;
 use standpipe_common::sys;
 use standpipe_common::way::{self, Use};
 
@@ -39,6 +40,8 @@ pub struct Facts {
     last: String,
     lines: u64,
     bytes: u64,
+    data_bytes: u64,
+    serial: Option<Serial>,
 }
 
 impl Facts {
@@ -50,7 +53,8 @@ impl Facts {
             format!("{:.9}", at.unwrap_or(Timestamp::UNIX_EPOCH))
         };
         let (first, last) = (time(index.lowest_ns()), time(index.highest_ns()));
-        Ok(Facts { path, pipe, first, last, lines: index.lines, bytes: index.raw_bytes })
+        let (lines, bytes, serial) = (index.lines, index.raw_bytes, index.serial);
+        Ok(Facts { path, pipe, first, last, lines, bytes, data_bytes: archive.data_bytes(), serial })
     }
 }
 
@@ -76,6 +80,9 @@ pub fn run(hook: &Hook, timeout: Duration, umask: u32, facts: &Facts) -> Result<
         .env("STANDPIPE_LAST", &facts.last)
         .env("STANDPIPE_LINES", facts.lines.to_string())
         .env("STANDPIPE_BYTES", facts.bytes.to_string())
+        .env("STANDPIPE_DATA_BYTES", facts.data_bytes.to_string())
+        .env("STANDPIPE_LOG_ID", facts.serial.map_or_else(String::new, |serial| serial.log.to_string()))
+        .env("STANDPIPE_NUMBER", facts.serial.map_or_else(String::new, |serial| serial.number.to_string()))
         .stdin(Stdio::null())
         .stdout(to_stderr())
         .stderr(to_stderr())

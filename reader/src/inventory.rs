@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use standpipe_common::archive::{Archive, Mark, marks};
 use standpipe_common::error::{Cannot, Error, Result, Stop};
 use standpipe_common::part::{PartKind, PartName};
+use standpipe_common::serial::Serial;
 use standpipe_common::standard;
 
 use crate::cli::SelectionArgs;
@@ -21,6 +22,7 @@ use crate::disk::{self, Dir};
 use crate::line_end::ends_inside_line;
 use crate::listing::Listing;
 use crate::logs::select;
+use crate::serials::serial_of;
 
 /// Bytes of a segment that are read at a time.
 const PIECE_BYTES: usize = 256 << 10;
@@ -32,6 +34,8 @@ pub struct Item {
     pub name: PartName,
     /// The name of the file that was opened.
     pub file: String,
+    /// Which part of which log it is, where something says so.
+    pub serial: Option<Serial>,
     /// What is in it.
     pub content: Content,
 }
@@ -115,15 +119,14 @@ impl Segment {
 pub struct Inventory<'a> {
     dir: &'a Dir,
     names: Vec<PartName>,
-    active: Option<PartName>,
+    listing: Listing,
 }
 
 impl<'a> Inventory<'a> {
     /// Those that are there now.
     pub fn of(dir: &'a Dir) -> Result<Inventory<'a>> {
         let listing = Listing::read(dir)?;
-        let active = listing.active().cloned();
-        Ok(Inventory { dir, names: listing.readable(dir)?, active })
+        Ok(Inventory { dir, names: listing.readable(dir)?, listing })
     }
 
     /// Their names, in order.
@@ -143,7 +146,7 @@ impl<'a> Inventory<'a> {
         let is_absent = |error: &Error| error.errno() == Some(Errno::ENOENT);
         let (kind, content) = match Segment::open(self.dir, name) {
             _ if is_complete => (PartKind::Archive, archive),
-            Ok(segment) if Some(name) == self.active.as_ref() => (PartKind::Segment, Ok(Content::Active(segment))),
+            Ok(segment) if Some(name) == self.listing.active() => (PartKind::Segment, Ok(Content::Active(segment))),
             Ok(segment) => (PartKind::Segment, Ok(Content::Sealed(segment))),
             // It may have become an archive between the two.
             Err(error) if is_absent(&error) => (PartKind::Archive, archive.or_else(|_| self.open_archive(name))),
@@ -153,7 +156,12 @@ impl<'a> Inventory<'a> {
             Err(error) if is_absent(&error) => return None,
             content => content.unwrap_or_else(Content::Closed),
         };
-        Some(Item { name: name.clone(), file: name.file(kind), content })
+        let serial = match &content {
+            Content::Archive(archive, _) => archive.index().ok().and_then(|index| index.serial),
+            _ => None,
+        };
+        let serial = serial.or_else(|| serial_of(self.dir, &self.listing, name).ok().flatten());
+        Some(Item { name: name.clone(), file: name.file(kind), serial, content })
     }
 
     fn open_archive(&self, name: &PartName) -> Result<Content> {

@@ -17,6 +17,7 @@
 //! - [`upkeep`], [`queue`], [`due`]: what is to become of sealed parts, and whose turn it is;
 //! - [`archiver`]: the thread that sees to it: [`archiving`], [`pairs`], [`spare`], [`expire`], [`stock`], [`retention`]; [`durable`];
 //! - [`hooks`], [`hook`]: what each archive is handed over to;
+//! - [`serials`]: which number and offset in its log a part has;
 //! - [`listing`], [`line_end`], [`nuls`], [`state`]: what stands in a log directory;
 //! - [`leap`]: whether the wall clock can be believed;
 //! - [`title`]: what a lane is called in messages;
@@ -72,6 +73,7 @@ pub mod rotation;
 pub mod run;
 pub mod sandbox;
 pub mod segment;
+pub mod serials;
 pub mod settings;
 pub mod shelf;
 pub mod signals;

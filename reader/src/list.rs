@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 use standpipe_common::archive::{Archive, IndexFault, TableFault};
 use standpipe_common::error::{EXIT_IO, Stop};
+use standpipe_common::serial::Serial;
 use standpipe_common::shown::{harmless, number, size};
 use standpipe_common::standard;
 use standpipe_common::table::{Screen, render};
@@ -71,6 +72,7 @@ struct Row {
     state: State,
     /// The times are guesses: the marks were lost.
     guessed: bool,
+    serial: Option<Serial>,
     figures: Figures,
     error: Option<String>,
 }
@@ -142,6 +144,7 @@ impl Row {
             file: item.file,
             state: State::Unreadable,
             guessed: false,
+            serial: item.serial,
             figures: Figures::default(),
             error: None,
         };
@@ -204,6 +207,9 @@ impl Row {
         object["file"] = self.file.clone().into();
         object["state"] = self.state.name().into();
         object["guessed"] = self.guessed.into();
+        object["log_id"] = self.serial.map(|serial| serial.log.to_string()).into();
+        object["number"] = self.serial.map(|serial| serial.number).into();
+        object["offset"] = self.serial.map(|serial| serial.offset).into();
         object["error"] = self.error.clone().into();
         object
     }

@@ -79,18 +79,24 @@ impl Listing {
     /// The parts of `dir` that have anything to read, in order, where this is a look at it and the reader goes on
     /// meanwhile. A long listing may have a part that was begun in its middle and lack the one before, so none is newer
     /// than the newest of this one; and it may lack one that became an archive in its middle, which the next one has.
-    pub fn readable(self, dir: &Dir) -> Result<Vec<PartName>> {
-        let names = |listing: Listing| {
-            let parts = listing.parts.into_iter().filter(|(_, files)| files.segment || files.archive);
-            parts.map(|(name, _)| name)
-        };
-        let mut found: BTreeSet<PartName> = names(self).collect();
+    pub fn readable(&self, dir: &Dir) -> Result<Vec<PartName>> {
+        let mut found: BTreeSet<PartName> = self.stored().cloned().collect();
         if let Some(newest) = found.last().cloned() {
             for _ in 0..2 {
-                found.extend(names(Listing::read(dir)?).filter(|name| *name <= newest));
+                found.extend(Listing::read(dir)?.stored().filter(|name| **name <= newest).cloned());
             }
         }
         Ok(found.into_iter().collect())
+    }
+
+    /// The parts that have a segment or an archive, oldest first.
+    pub fn stored(&self) -> impl DoubleEndedIterator<Item = &PartName> {
+        self.parts.iter().filter(|(_, files)| files.segment || files.archive).map(|(name, _)| name)
+    }
+
+    /// Whether a part has one of them.
+    pub fn is_stored(&self, name: &PartName) -> bool {
+        self.parts.get(name).is_some_and(|files| files.segment || files.archive)
     }
 
     /// The newest part that has anything.

@@ -9,6 +9,7 @@ use std::ffi::OsStr;
 use nix::errno::Errno;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::part::{PartKind, PartName, Pattern};
+use standpipe_common::serial::{LogId, Serial};
 use standpipe_common::shown::Shown as _;
 
 use crate::disk::{self, Dir, FileMode};
@@ -17,7 +18,8 @@ use crate::listing::{CURRENT, Listing, STATE_FILE, remove_marks};
 use crate::others;
 use crate::pairs::Pairs;
 use crate::segment::{Meddling, Segment};
-use crate::state::{PATTERNS_MAX, State};
+use crate::serials::{log_of_archives, next_serial, serial_of};
+use crate::state::{Numbered, PATTERNS_MAX, State};
 
 /// An empty segment older than this gives way to one with a fresh name when its first byte comes.
 const STALE_NS: i64 = 60_000_000_000;
@@ -30,6 +32,8 @@ const NAMES_MAX: usize = 1000;
 pub struct LogDir {
     dir: Dir,
     segment: Segment,
+    /// Number and offset of the active segment in the log.
+    serial: Serial,
     mode: FileMode,
     /// Sealed segments were there when it was opened.
     has_sealed: bool,
@@ -61,6 +65,13 @@ impl LogDir {
                 log::warn!("{error}");
             }
         }
+        let is_named = listing.state.log.is_some();
+        let log = log_id(&dir, &listing)?;
+        listing.state.log = Some(log);
+        if is_named {
+            // Before empty parts go, from which it may follow.
+            number_active(&dir, &mut listing)?;
+        }
         drop_empty(&dir, &mut listing)?;
         let mut refusal = None;
         if !listing.state.patterns.contains(&filename) {
@@ -73,23 +84,33 @@ impl LogDir {
                 listed => listed?,
             }
         }
-        let segment = match listing.active().filter(|name| is_writable(&dir, name)).cloned() {
+        let (segment, serial) = match listing.active().filter(|name| is_writable(&dir, name)).cloned() {
             Some(name) if !rebooted || is_empty(&dir, &name) => {
                 let open_before = line_end::part_before_is_open(&dir, &listing, &name);
-                Segment::resume(&dir, name, open_before, now_ns)?
+                let serial = serial_of(&dir, &listing, &name)?.unwrap_or(Serial::first(log));
+                (Segment::resume(&dir, name, open_before, now_ns)?, serial)
             }
-            _ => create_segment(&dir, &filename, listing.newest(), mode, false, now_ns)?,
+            _ => {
+                let serial = next_serial(&dir, &listing, log)?;
+                (create_segment(&dir, &filename, listing.newest(), mode, false, now_ns)?, serial)
+            }
         };
         let has_sealed = listing.segments_before(segment.name()).any(|(_, files)| !files.archive);
         let patterns = listing.state.patterns.clone();
+        let unnumbered = listing.state.serial_of(segment.name().stem()).is_none();
+        let number = unnumbered.then(|| Numbered::of(serial, segment.name().stem()));
         // A link leads to it now, whether or not one always did.
-        if rebooted || !listing.has_state || listing.state.unlinked_ns.is_some() {
+        if rebooted || !listing.has_state || !is_named || listing.state.unlinked_ns.is_some() {
             let newest = || listing.newest().map(|name| name.stem().to_owned());
             let before = listing.state.rebooted.clone();
             let rebooted = if rebooted { newest() } else { before };
-            State { boot: Some(boot.to_owned()), rebooted, unlinked_ns: None, ..listing.state }.write(&dir, mode)?;
+            let mut state = State { boot: Some(boot.to_owned()), rebooted, unlinked_ns: None, ..listing.state };
+            state.parts.extend(number);
+            state.write(&dir, mode)?;
+        } else if let Some(number) = number {
+            add_number(&dir, &number);
         }
-        let log = LogDir { dir, segment, mode, has_sealed, filename, patterns, is_grown: false, refusal };
+        let log = LogDir { dir, segment, serial, mode, has_sealed, filename, patterns, is_grown: false, refusal };
         log.point_current();
         Ok(log)
     }
@@ -134,9 +155,9 @@ impl LogDir {
             return Ok(None);
         }
         let next = self.next_segment(now_ns, self.segment.is_open())?;
-        let sealed = std::mem::replace(&mut self.segment, next).seal();
+        let serial = self.serial.after(self.segment.len());
+        let sealed = self.go_on_in(next, serial).seal();
         self.is_grown = false;
-        self.point_current();
         Ok(Some(sealed))
     }
 
@@ -148,8 +169,7 @@ impl LogDir {
             return Ok(());
         }
         let next = self.next_segment(now_ns, self.segment.is_open())?;
-        let stale = std::mem::replace(&mut self.segment, next).seal();
-        self.point_current();
+        let stale = self.go_on_in(next, self.serial).seal();
         if is_empty(&self.dir, &stale) { self.dir.remove(stale.file(PartKind::Segment)) } else { Ok(()) }
     }
 
@@ -201,14 +221,24 @@ impl LogDir {
 
     fn replace_segment(&mut self, what: &str, now_ns: i64) -> Result<String> {
         let path = self.dir.path_of(self.segment.name().file(PartKind::Segment));
-        self.segment = self.next_segment(now_ns, self.segment.is_open())?;
+        let next = self.next_segment(now_ns, self.segment.is_open())?;
+        let serial = self.serial.after(self.segment.len());
+        self.go_on_in(next, serial);
         self.is_grown = false;
-        self.point_current();
         Ok(format!("{} was {what} while being written; continuing in {}", path.shown(), self.segment.name()))
     }
 
     fn next_segment(&self, now_ns: i64, open: bool) -> Result<Segment> {
         create_segment(&self.dir, &self.filename, Some(self.segment.name()), self.mode, open, now_ns)
+    }
+
+    /// Makes `next` the active segment, with its number, and returns the one before.
+    fn go_on_in(&mut self, next: Segment, serial: Serial) -> Segment {
+        self.serial = serial;
+        add_number(&self.dir, &Numbered::of(serial, next.name().stem()));
+        let before = std::mem::replace(&mut self.segment, next);
+        self.point_current();
+        before
     }
 
     /// `current` is a convenience: that it cannot be set right is said, and stops nothing.
@@ -237,6 +267,32 @@ fn create_segment(
         }
     }
     Segment::create(dir, name, mode, open)
+}
+
+/// The id of the log: as it was, or a new one.
+fn log_id(dir: &Dir, listing: &Listing) -> Result<LogId> {
+    let known = listing.state.log.or_else(|| log_of_archives(dir, listing));
+    known.map_or_else(|| LogId::random().cannot("make an id for", dir.path()), Ok)
+}
+
+/// Writes down the number of the active segment where a kill came before that.
+fn number_active(dir: &Dir, listing: &mut Listing) -> Result<()> {
+    let Some(active) = listing.active().filter(|active| listing.state.serial_of(active.stem()).is_none()) else {
+        return Ok(());
+    };
+    if let Some(serial) = serial_of(dir, listing, active)? {
+        let number = Numbered::of(serial, active.stem());
+        add_number(dir, &number);
+        listing.state.parts.push(number);
+    }
+    Ok(())
+}
+
+/// Until it is written down it follows from the parts before.
+fn add_number(dir: &Dir, number: &Numbered) {
+    if let Err(error) = State::add_part(dir, number) {
+        log::debug!("{error}");
+    }
 }
 
 /// Writes down that names of parts are made by `filename` from now on, before the first is.

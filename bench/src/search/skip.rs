@@ -90,7 +90,14 @@ fn make(log_dir: &Path, kind: Kind, bytes: u64) -> Result<Option<String>> {
 
 fn spec(level: i32, filter: bool, time_ns: i64) -> Spec {
     let marks = vec![Mark { offset: 0, time_ns }];
-    Spec { level, begins_inside: false, marks, guess: Guess { birth_ns: time_ns, last_ns: time_ns }, filter }
+    Spec {
+        level,
+        begins_inside: false,
+        serial: None,
+        marks,
+        guess: Guess { birth_ns: time_ns, last_ns: time_ns },
+        filter,
+    }
 }
 
 /// The lines of a log, a part at a time.

@@ -46,7 +46,7 @@ impl Builder {
         }
     }
 
-    /// The index. `guess` counts only if no mark lies inside the part.
+    /// The index, which does not say yet which part of which log it is. `guess` counts only if no mark lies inside the part.
     pub fn finish(self, marks: Vec<Mark>, guess: Guess) -> Index {
         let raw_bytes = self.frames.iter().map(|tally| tally.raw).sum();
         let marks = marks::tidy(marks, raw_bytes);
@@ -78,6 +78,7 @@ impl Builder {
             raw_bytes,
             lines: self.frames.iter().map(|tally| u64::from(tally.lines)).sum(),
             base_ns: marks.first().map_or(guess.birth_ns, |mark| mark.time_ns),
+            serial: None,
             frames,
             marks: marks.into(),
         }

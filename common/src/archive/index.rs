@@ -15,6 +15,7 @@ use std::io;
 use super::format::Fields;
 use super::marks::{self, Mark};
 use super::packed::{Marks, Payload, Piece};
+use crate::serial::{LOG_ID_BYTES, LogId, Serial};
 
 /// The first eight bytes of the payload: the frame's magic number is free for everybody and proves nothing.
 pub const NAME: [u8; 8] = *b"standpip";
@@ -24,7 +25,7 @@ pub const VERSION: u16 = 1;
 pub const INDEX_BYTES_MAX: usize = 256 << 20;
 
 /// Without its own checksum, which follows.
-const HEADER_BYTES: usize = 44;
+const HEADER_BYTES: usize = 76;
 const HEAD_BYTES: usize = HEADER_BYTES + size_of::<u32>();
 const FRAME_ENTRY_BYTES: usize = 44;
 
@@ -92,6 +93,8 @@ pub struct Index {
     pub lines: u64,
     /// The time that stands for all lines if there are no marks.
     pub base_ns: i64,
+    /// Which part of which log it is; `None`: nobody said.
+    pub serial: Option<Serial>,
     /// One for each data frame, in order.
     pub frames: Vec<FrameIndex>,
     /// All marks, read and unpacked when they are first asked for.
@@ -132,6 +135,7 @@ impl Index {
         bytes.extend(self.raw_bytes.to_le_bytes());
         bytes.extend(self.lines.to_le_bytes());
         bytes.extend(self.base_ns.to_le_bytes());
+        bytes.extend(encode_serial(self.serial));
         bytes.extend(crc32fast::hash(&entries).to_le_bytes());
         assert_eq!(bytes.len(), HEADER_BYTES, "what follows is found by it");
         bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
@@ -187,6 +191,7 @@ impl Index {
             raw_bytes: header.raw_bytes,
             lines: header.lines,
             base_ns: header.base_ns,
+            serial: header.log.map(|log| Serial { log, number: header.number, offset: header.offset }),
             frames,
             marks,
         }))
@@ -206,6 +211,9 @@ struct Header {
     raw_bytes: u64,
     lines: u64,
     base_ns: i64,
+    log: Option<LogId>,
+    number: u64,
+    offset: u64,
     entries_crc: u32,
 }
 
@@ -225,9 +233,19 @@ impl Header {
             raw_bytes: fields.u64().expect(whole),
             lines: fields.u64().expect(whole),
             base_ns: fields.i64().expect(whole),
+            log: LogId::from_bytes(fields.take().expect(whole)),
+            number: fields.u64().expect(whole),
+            offset: fields.u64().expect(whole),
             entries_crc: fields.u32().expect(whole),
         })
     }
+}
+
+/// Zeros where nobody said.
+fn encode_serial(serial: Option<Serial>) -> impl Iterator<Item = u8> {
+    let log = serial.map_or([0; LOG_ID_BYTES], |serial| serial.log.to_bytes());
+    let [number, offset] = serial.map_or([0; 2], |serial| [serial.number, serial.offset]).map(u64::to_le_bytes);
+    log.into_iter().chain(number).chain(offset)
 }
 
 impl FrameIndex {
@@ -286,6 +304,7 @@ mod tests {
             raw_bytes: 100,
             lines: 4,
             base_ns: 7,
+            serial: "00112233445566778899aabbccddeeff".parse().ok().map(|log| Serial { log, number: 3, offset: 1000 }),
             frames: vec![frame, FrameIndex { lines: 1, begins_inside: false, ends_inside: true, ..frame }],
             marks: vec![Mark { offset: 4, time_ns: 7 }, Mark { offset: 50, time_ns: -5 }].into(),
         }
@@ -313,6 +332,8 @@ mod tests {
         assert_eq!(index_of(&bytes), Ok([0, 1].map(|mark| Some(vec![index().marks[mark]]))));
         assert_eq!(Index::decode(&bytes), Ok(index()));
         assert_eq!(changed(|_| ()), Ok(index()));
+        let unnumbered = Index { serial: None, ..index() };
+        assert_eq!(Index::decode(&unnumbered.encode()), Ok(unnumbered));
         assert_eq!((index().lowest_ns(), index().highest_ns()), (Some(-5), Some(9)));
         assert_eq!([0, 4, 49, 50].map(|offset| index().arrival_ns(offset)), [7, 7, 7, -5]);
     }

@@ -110,6 +110,11 @@ impl Archive {
         self.frames.last().map_or(0, |frame| frame.raw_offset + u64::from(frame.raw))
     }
 
+    /// Bytes of the file before index and filter: a zstd file of the data frames alone. 0 if the archive is not complete.
+    pub fn data_bytes(&self) -> u64 {
+        self.frames.last().map_or(0, |frame| frame.offset + u64::from(frame.compressed))
+    }
+
     /// The path given to [`Archive::open`].
     pub fn path(&self) -> &Path {
         &self.path

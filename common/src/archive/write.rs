@@ -19,6 +19,7 @@ use super::format::{
 };
 use super::index::{INDEX_BYTES_MAX, Index};
 use super::marks::Mark;
+use crate::serial::Serial;
 
 /// How to write a segment, and what is known of it beside its bytes.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub struct Spec {
     pub level: i32,
     /// The first byte continues the last line of the part before.
     pub begins_inside: bool,
+    /// Which part of which log it is, if that is known.
+    pub serial: Option<Serial>,
     /// When which byte arrived.
     pub marks: Vec<Mark>,
     /// The arrival times if there are no marks.
@@ -98,7 +101,7 @@ impl Writer {
         }
         let frames = table.entries.len() as u32;
         table.entries.extend(write_filter(&self.filter, out)?);
-        let index = builder.finish(spec.marks, spec.guess);
+        let index = Index { serial: spec.serial, ..builder.finish(spec.marks, spec.guess) };
         table.entries.push(write_index(&index, out)?);
         let table_bytes = table.encode()?;
         out.write_all(&table_bytes)?;

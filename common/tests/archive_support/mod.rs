@@ -57,7 +57,7 @@ pub fn log_lines(count: usize, interval_us: u64) -> Vec<u8> {
 /// The archive of `data`.
 pub fn archive_of(data: &[u8], level: i32, marks: Vec<Mark>) -> (Vec<u8>, Summary) {
     let mut out = Vec::new();
-    let spec = Spec { level, begins_inside: false, marks, guess: GUESS, filter: true };
+    let spec = Spec { level, begins_inside: false, serial: None, marks, guess: GUESS, filter: true };
     let summary = Writer::new().unwrap().write(&mut &data[..], &mut out, spec).unwrap();
     (out, summary)
 }

@@ -14,6 +14,7 @@ use standpipe_common::archive::filter::{Filter, Grams};
 use standpipe_common::archive::{Archive, Copied, Decoder, FilterFault, FrameIndex, Gap, Index, TableFault, Times};
 use standpipe_common::error::{Cannot, Result};
 use standpipe_common::part::PartKind;
+use standpipe_common::serial::Serial;
 use standpipe_common::shown::Shown as _;
 
 use crate::disk::Dir;
@@ -101,6 +102,10 @@ pub struct Edges {
     pub ends_inside: Option<bool>,
     /// Lowest and highest arrival time, if no guess.
     pub span: Option<(i64, i64)>,
+    /// Which part of which log it is.
+    pub serial: Option<Serial>,
+    /// Which one comes next.
+    pub next: Option<Serial>,
 }
 
 /// What came of it.
@@ -137,9 +142,11 @@ impl Tools {
 /// Examines a part of `dir`; bytes of its file that are done are added to `done`.
 pub fn part(dir: &Dir, item: Item, tools: &mut Tools, done: &AtomicU64) -> Examined {
     let path = dir.path_of(&item.file);
-    let mut examined = Examined { path, findings: Vec::new(), edges: Edges::default(), raw_bytes: 0, closed: None };
+    let edges = Edges { serial: item.serial, ..Edges::default() };
+    let mut examined = Examined { path, findings: Vec::new(), edges, raw_bytes: 0, closed: None };
     match item.content {
         Content::Active(segment) | Content::Sealed(segment) => {
+            examined.edges.next = item.serial.map(|serial| serial.after(segment.bytes));
             examined.segment(&segment, done);
             let archive = item.name.file(PartKind::Archive);
             examined.findings.extend(broken_beside(dir, &archive));
@@ -147,6 +154,7 @@ pub fn part(dir: &Dir, item: Item, tools: &mut Tools, done: &AtomicU64) -> Exami
         Content::Archive(archive, bytes) if archive.complete().is_ok() => {
             let segment = item.name.file(PartKind::Segment);
             let beside = dir.open_read(&segment).ok().map(|file| Beside { file, path: dir.path_of(&segment) });
+            examined.edges.next = item.serial.map(|serial| serial.after(archive.raw_bytes()));
             examined.frames(&archive, beside.as_ref(), tools, done);
             // What stands behind the frames.
             let frames: u64 = archive.frames().iter().map(|frame| u64::from(frame.compressed)).sum();
@@ -262,6 +270,7 @@ impl Examined {
                 begins_inside: Some(index.begins_inside),
                 ends_inside: Some(index.ends_inside),
                 span: index.lowest_ns().zip(index.highest_ns()).filter(|_| !index.guessed),
+                ..self.edges
             };
         }
     }

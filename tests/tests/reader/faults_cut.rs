@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::support_a::open_archive;
 use crate::support_b::{Bench, KILLED, assert_same, files_ending, hold, put};
+use standpipe_common::serial::Serial;
 use standpipe_tests::deadline::{PROGRAM_SPAN, within};
 use standpipe_tests::pipe::queued;
 use standpipe_tests::privilege::needs_seams;
@@ -119,6 +121,7 @@ impl Run {
         for (((name, _), log), before) in PIPES.iter().zip(self.logs()).zip(before) {
             assert_same(&unstamped(name, &log), &expected(name, &self.written[name]), &format!("{what}, {name}"));
             assert!(log.starts_with(before), "{what}, {name}: what was stored before the cut has changed");
+            self.check_serials(name, what);
             for ending in [".part", ".new"] {
                 let left = files_ending(&self.bench.log(name), ending);
                 assert!(left.is_empty(), "{what}: {left:?}");
@@ -126,6 +129,19 @@ impl Run {
         }
         assert!(!self.said.contains(" bytes for "), "{what}: a chunk was set aside:\n{}", self.said);
         assert!(!self.said.contains("does not match its part"), "{what}:\n{}", self.said);
+    }
+
+    /// Archives have every number once, and every byte of the log.
+    fn check_serials(&self, name: &str, what: &str) {
+        let mut next: Option<Serial> = None;
+        for archive in files_ending(&self.bench.log(name), ".log.zst") {
+            let archive = open_archive(&archive);
+            let serial = archive.index().expect("an index").serial.expect("every part has a number");
+            let expected = next.unwrap_or(Serial::first(serial.log));
+            assert_eq!(serial, expected, "{what}, {name}: {}", archive.path().display());
+            next = Some(serial.after(archive.raw_bytes()));
+        }
+        assert!(next.is_some(), "{what}, {name}: no archive");
     }
 }
 

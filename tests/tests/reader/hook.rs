@@ -13,7 +13,7 @@ use standpipe_tests::privilege::{needs_seams, needs_tool};
 use standpipe_tests::scratch::set_mode;
 use standpipe_tests::stored::parts;
 
-use crate::support_a::{Clock, Stand, name, names, raw};
+use crate::support_a::{Clock, Stand, name, names, open_archive, raw};
 
 /// A stand whose hook is this shell script; it runs in the scratch directory, through a relative path.
 fn with_script(script: &str, more: &str) -> Stand {
@@ -73,6 +73,8 @@ fn a_hook_is_given_the_archive_and_nothing_of_ours() {
         seal(&stand, &reader, "line 2\n");
         wait_nothing_to_do(&stand, 1);
         let archive = stand.archives().remove(0);
+        let opened = open_archive(&archive);
+        let serial = opened.index().unwrap().serial.unwrap();
         // The C library ignores a signal of its own, or not, by how the tests were started.
         let bare = |line: String| line.replace("SigIgn:0000000080000000", "SigIgn:0000000000000000");
         let said: Vec<String> = said(&stand, "said").into_iter().map(bare).collect();
@@ -83,9 +85,12 @@ fn a_hook_is_given_the_archive_and_nothing_of_ours() {
         let expected = [
             format!("STANDPIPE_ARCHIVE={}", archive.display()),
             "STANDPIPE_BYTES=14".to_owned(),
+            format!("STANDPIPE_DATA_BYTES={}", opened.data_bytes()),
             "STANDPIPE_FIRST=2026-11-21T10:00:00.500000000Z".to_owned(),
             "STANDPIPE_LAST=2026-11-21T10:00:01.123456789Z".to_owned(),
             "STANDPIPE_LINES=2".to_owned(),
+            format!("STANDPIPE_LOG_ID={}", serial.log),
+            "STANDPIPE_NUMBER=0".to_owned(),
             "STANDPIPE_PIPE=app".to_owned(),
             "args 1 two words".to_owned(),
             "SigBlk:0000000000000000".to_owned(),

@@ -51,6 +51,7 @@ mod rotation;
 mod rotation_time;
 mod sandbox;
 mod selection;
+mod serials;
 mod ship;
 mod signals;
 mod status;

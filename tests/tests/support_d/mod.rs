@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use standpipe_common::archive::{Guess, Mark, Spec, Writer};
+use standpipe_common::serial::Serial;
 use standpipe_tests::daemon::{Launch, Output};
 use standpipe_tests::privilege::give;
 use standpipe_tests::scratch::Scratch;
@@ -32,19 +33,28 @@ pub fn marks(marks: &[(u64, i64)]) -> Vec<Mark> {
 
 /// Writes an archive of `raw`.
 pub fn archive(dir: &Path, stem: &str, raw: &[u8], marks: Vec<Mark>, begins_inside: bool) -> PathBuf {
-    archive_of(dir, stem, raw, marks, begins_inside, true)
+    write_archive(dir, stem, raw, spec(marks, begins_inside, true))
 }
 
 /// The same without a search filter.
 pub fn plain_archive(dir: &Path, stem: &str, raw: &[u8], marks: Vec<Mark>, begins_inside: bool) -> PathBuf {
-    archive_of(dir, stem, raw, marks, begins_inside, false)
+    write_archive(dir, stem, raw, spec(marks, begins_inside, false))
 }
 
-fn archive_of(dir: &Path, stem: &str, raw: &[u8], marks: Vec<Mark>, begins_inside: bool, filter: bool) -> PathBuf {
+/// The same of a part that says which one it is.
+pub fn numbered_archive(dir: &Path, stem: &str, raw: &[u8], serial: Serial) -> PathBuf {
+    let spec = Spec { serial: Some(serial), ..spec(Vec::new(), false, true) };
+    write_archive(dir, stem, raw, spec)
+}
+
+fn spec(marks: Vec<Mark>, begins_inside: bool, filter: bool) -> Spec {
+    let guess = Guess { birth_ns: TEN_NS, last_ns: TEN_NS + SECOND_NS };
+    Spec { level: 1, begins_inside, serial: None, marks, guess, filter }
+}
+
+fn write_archive(dir: &Path, stem: &str, raw: &[u8], spec: Spec) -> PathBuf {
     let path = dir.join(format!("{stem}.log.zst"));
     let mut file = File::create(&path).expect("a directory of our own");
-    let guess = Guess { birth_ns: TEN_NS, last_ns: TEN_NS + SECOND_NS };
-    let spec = Spec { level: 1, begins_inside, marks, guess, filter };
     Writer::new().expect("zstd").write(&mut &raw[..], &mut file, spec).expect("an archive");
     give(&path);
     path
