@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::time::TimeValLike;
-use nix::time::{ClockId, clock_gettime};
 
 /// Bytes of a block, as `stat(2)` counts them.
 const BLOCK_BYTES: u64 = 512;
@@ -34,11 +33,6 @@ pub fn cpu_of_ended() -> Duration {
     let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else { return Duration::ZERO };
     let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
     Duration::from_micros(micros as u64)
-}
-
-/// CPU time of the calling thread.
-pub fn cpu_of_thread() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
 /// Memory of a process.
@@ -154,7 +148,7 @@ mod tests {
     #[test]
     fn our_own_use_can_be_seen() {
         assert!(Memory::of(std::process::id()).anon > 0);
-        assert!(cpu(std::process::id()) > Duration::ZERO && cpu_of_thread() > Duration::ZERO);
+        assert!(cpu(std::process::id()) > Duration::ZERO);
         assert!(descriptors(std::process::id()) > 2);
     }
 }

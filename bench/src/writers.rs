@@ -12,9 +12,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_tests::deadline::cpu_of_thread;
 use standpipe_tests::traffic;
-
-use crate::usage;
 
 /// Bytes of every line, its newline included.
 pub const LINE_BYTES: usize = 100;
@@ -81,7 +80,7 @@ impl Load {
                 thread::sleep(pace.time_of(sent.lines).saturating_sub(start.elapsed()).max(SLEEP_MIN));
             }
         }
-        sent.cpu = usage::cpu_of_thread();
+        sent.cpu = cpu_of_thread();
         Ok(sent)
     }
 }

@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::time::{ClockId, clock_gettime};
 use standpipe_common::clock;
 
 /// How long a condition may take before the test fails: an idle machine needs a moment, one that does ten other things
@@ -19,6 +20,11 @@ const LOOK_SPAN: Duration = Duration::from_millis(3);
 /// It does not within [`CONDITION_SPAN`]; names `what`.
 pub fn until(what: &str, condition: impl FnMut() -> bool) {
     assert!(within(CONDITION_SPAN, condition), "not within {CONDITION_SPAN:?}: {what}");
+}
+
+/// CPU time of the calling thread: what work costs, whatever else the machine does.
+pub fn cpu_of_thread() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
 /// Waits until a file that is made is younger than those that are there: files are stamped by a clock that stands still

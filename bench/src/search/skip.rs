@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use standpipe_common::archive::{Guess, Mark, Spec, Writer};
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::part::{PartKind, PartName, Pattern};
+use standpipe_tests::deadline::cpu_of_thread;
 
 use super::job::{Job, OURS, Spent};
 use super::lines::{Kind, Lines};
@@ -19,7 +20,6 @@ use crate::machine;
 use crate::stage::Stage;
 use crate::stats::best;
 use crate::table::{Bound, Figure, Table, number};
-use crate::usage;
 
 /// Raw bytes of a part.
 const PART_BYTES: usize = 64 << 20;
@@ -240,13 +240,13 @@ fn more(without: f64, with: f64) -> f64 {
 /// MB of the archives of these parts, and the CPU time that they took, seconds.
 fn archived(writer: &mut Writer, parts: &[(Vec<u8>, i64)], level: i32, filter: bool) -> Result<(f64, f64)> {
     let mut bytes = 0;
-    let before = usage::cpu_of_thread();
+    let before = cpu_of_thread();
     for (raw, time_ns) in parts {
         let mut out = Counted(0);
         writer.write(&mut &raw[..], &mut out, spec(level, filter, *time_ns)).cannot("write", "an archive")?;
         bytes += out.0;
     }
-    Ok((bytes as f64 / 1e6, usage::cpu_of_thread().saturating_sub(before).as_secs_f64()))
+    Ok((bytes as f64 / 1e6, cpu_of_thread().saturating_sub(before).as_secs_f64()))
 }
 
 /// Counts what is written.

@@ -6,8 +6,9 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use standpipe_tests::deadline::cpu_of_thread;
 use tempfile::TempDir;
 
 use super::*;
@@ -214,30 +215,27 @@ fn links_in_a_circle_end() {
 fn a_directory_that_is_shared_by_thousands_is_watched_once_and_tells_only_whom_it_concerns() {
     let (dir, mut watch) = setup();
     let path = |n: u32| dir.path().join(format!("worker-{n}.log"));
-    let start = Instant::now();
+    let start = cpu_of_thread();
     for n in 0..10_000 {
         assert!(watch.add_names(SourceId(n), &path(n), None));
     }
-    let added = start.elapsed();
+    let added = cpu_of_thread().saturating_sub(start);
     let few = dir.path().components().count() + 1;
     assert!(watch.directories.len() <= few, "{}", watch.directories.len());
     for n in 0..10_000 {
         File::create(path(n)).unwrap();
     }
-    let start = Instant::now();
+    let start = cpu_of_thread();
     let hints = watch.hints();
-    let heard = start.elapsed();
+    let heard = cpu_of_thread().saturating_sub(start);
     assert_eq!(hints.names.len(), 10_000);
     assert!(!hints.overflow && !hints.more);
-    println!("10,000 names added: {added:?}, 10,000 events: {heard:?}");
-    assert!(added + heard < Duration::from_secs(5));
+    assert!(added + heard < Duration::from_secs(5), "{added:?}, {heard:?}");
     fs::rename(path(1), dir.path().join("worker-1.log.1")).unwrap();
     assert_eq!(sources(&watch.hints().names), [1]);
-    let start = Instant::now();
     for n in 0..10_000 {
         watch.remove_names(SourceId(n));
     }
-    println!("10,000 names removed: {:?}", start.elapsed());
     assert!(watch.directories.is_empty() && watch.roads.is_empty());
 }
 
