@@ -4,12 +4,12 @@
 //! standpipe-cursor 1
 //! log 0f1e2d3c4b5a69788796a5b4c3d2e1f0
 //! part 2026-11-21T10-00-00.000000Z
+//! number 17
+//! begin 1140850688
 //! offset 52300
 //! sent 1140902988
 //! refused 0
 //! lost 0
-//! number 17
-//! begin 1140850688
 //! time 2026-11-21T10:00:09.000000123Z
 //! answered 2026-11-21T10:00:10.5Z
 //! answer 200 OK
@@ -28,6 +28,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 
+use crate::serial::Serial;
 use crate::shown::push_escaped;
 
 /// How the name of each cursor begins.
@@ -95,21 +96,11 @@ pub fn is_of_cursor(name: &OsStr) -> bool {
     name.to_str().is_some_and(|name| name.starts_with(PREFIX))
 }
 
-/// Where a part stands in its log, as far as it says so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// It is the part of this number, counted from 0.
-    pub number: u64,
-    /// Raw bytes of the log before it.
-    pub begin: u64,
-}
-
 /// How far a receiver has got.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    log: String,
     part: String,
-    origin: Option<Origin>,
+    serial: Serial,
     offset: u64,
     time_ns: Option<i64>,
     sent_bytes: u64,
@@ -137,16 +128,15 @@ impl fmt::Display for CursorFault {
 }
 
 impl Cursor {
-    /// At the beginning of a part of the log of this id; nothing was sent yet.
+    /// At the beginning of the part of this stem and serial; nothing was sent yet.
     ///
     /// # Panics
-    /// If one of them is not a word.
-    pub fn new(log: &str, part: &str, origin: Option<Origin>) -> Cursor {
-        assert!(is_word(log) && is_word(part), "{log:?}, {part:?}: a line each");
+    /// If the stem is not a word.
+    pub fn new(part: &str, serial: Serial) -> Cursor {
+        assert!(is_word(part), "{part:?}: a line");
         Cursor {
-            log: log.to_owned(),
             part: part.to_owned(),
-            origin,
+            serial,
             offset: 0,
             time_ns: None,
             sent_bytes: 0,
@@ -156,19 +146,14 @@ impl Cursor {
         }
     }
 
-    /// The id of its log.
-    pub fn log(&self) -> &str {
-        &self.log
-    }
-
     /// The stem of its part.
     pub fn part(&self) -> &str {
         &self.part
     }
 
-    /// Where its part stands in the log.
-    pub fn origin(&self) -> Option<Origin> {
-        self.origin
+    /// Its log, and which part of it that is.
+    pub fn serial(&self) -> Serial {
+        self.serial
     }
 
     /// Raw bytes of its part that stand before it.
@@ -201,10 +186,13 @@ impl Cursor {
         self.answer.as_ref().map(|(at_ns, text)| (*at_ns, text.as_str()))
     }
 
-    /// Goes on to the beginning of another part.
-    pub fn enter(&mut self, part: &str, origin: Option<Origin>) {
-        assert!(is_word(part), "{part:?}: a line");
-        (self.part, self.origin, self.offset) = (part.to_owned(), origin, 0);
+    /// Goes on to the beginning of another part of its log.
+    ///
+    /// # Panics
+    /// It is of another log, or its stem is not a word.
+    pub fn enter(&mut self, part: &str, serial: Serial) {
+        assert!(is_word(part) && serial.log == self.serial.log, "{part:?}, {serial:?}: a line, of {:?}", self.serial);
+        (self.part, self.serial, self.offset) = (part.to_owned(), serial, 0);
     }
 
     /// Goes on in its part, behind a line of this time.
@@ -237,18 +225,18 @@ impl Cursor {
 
     /// What the file says.
     pub fn text(&self) -> String {
+        let Serial { log, number, offset: begin } = self.serial;
         let mut lines = vec![
             format!("standpipe-cursor {VERSION}"),
-            format!("log {}", self.log),
+            format!("log {log}"),
             format!("part {}", self.part),
+            format!("number {number}"),
+            format!("begin {begin}"),
             format!("offset {}", self.offset),
             format!("sent {}", self.sent_bytes),
             format!("refused {}", self.refused_lines),
             format!("lost {}", self.lost_bytes),
         ];
-        if let Some(Origin { number, begin }) = self.origin {
-            lines.extend([format!("number {number}"), format!("begin {begin}")]);
-        }
         lines.extend(self.time_ns.map(|time_ns| format!("time {}", moment(time_ns))));
         if let Some((at_ns, answer)) = &self.answer {
             lines.extend([format!("answered {}", moment(*at_ns)), format!("answer {answer}")]);
@@ -276,12 +264,9 @@ impl Cursor {
         };
         let number = |key: &str| value(key)?.parse::<u64>().ok();
         let time_ns = |key: &str| i64::try_from(value(key)?.parse::<Timestamp>().ok()?.as_nanosecond()).ok();
-        let word = |key: &str| value(key).filter(|word| is_word(word)).map(str::to_owned);
-        let origin = number("number").zip(number("begin")).map(|(number, begin)| Origin { number, begin });
         Some(Cursor {
-            log: word("log")?,
-            part: word("part")?,
-            origin,
+            part: value("part").filter(|part| is_word(part))?.to_owned(),
+            serial: Serial { log: value("log")?.parse().ok()?, number: number("number")?, offset: number("begin")? },
             offset: number("offset")?,
             time_ns: time_ns("time"),
             sent_bytes: number("sent")?,
@@ -318,9 +303,12 @@ fn is_word(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn serial(number: u64) -> Serial {
+        Serial { log: "0f1e2d3c4b5a69788796a5b4c3d2e1f0".parse().unwrap(), number, offset: number << 40 }
+    }
+
     fn cursor() -> Cursor {
-        let mut cursor =
-            Cursor::new("0f1e", "2026-11-21T10-00-00.000000Z", Some(Origin { number: 17, begin: 1 << 40 }));
+        let mut cursor = Cursor::new("2026-11-21T10-00-00.000000Z", serial(17));
         cursor.pass(52_300, 1_795_255_200_123_456_789);
         cursor.count_sent(1 << 50);
         cursor.count_refused(3);
@@ -331,11 +319,11 @@ mod tests {
 
     #[test]
     fn what_was_written_comes_back() {
-        let fresh = Cursor::new("0f1e", "app 2026-000", None);
+        let fresh = Cursor::new("app 2026-000", serial(0));
         let mut early = fresh.clone();
         early.pass(0, i64::MIN / 2);
         let mut other = cursor();
-        other.enter("later", None);
+        other.enter("later", serial(18));
         for cursor in [fresh, early, other, cursor()] {
             let text = cursor.text();
             assert!(text.len() as u64 <= FILE_BYTES_MAX && text.as_bytes().starts_with(BEGIN), "{text}");
@@ -382,8 +370,13 @@ mod tests {
 
     #[test]
     fn a_sound_checksum_does_not_vouch_for_nonsense() {
-        for (from, to) in [("log 0f1e", "log "), ("offset 52300", "offset -1"), ("sent ", "send "), ("part ", "port ")]
-        {
+        for (from, to) in [
+            ("log 0f1e", "log "),
+            ("number 17", "number"),
+            ("offset 52300", "offset -1"),
+            ("sent ", "send "),
+            ("part ", "port "),
+        ] {
             let body = checked(&cursor().text()).unwrap().replace(from, to);
             let text = format!("{body}crc {:08x}\n", crc32fast::hash(body.as_bytes()));
             assert_eq!(Cursor::parse(text.as_bytes()), Err(CursorFault::Damaged), "{to}");

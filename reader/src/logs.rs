@@ -12,7 +12,7 @@
 //! - [`merge`]: several logs as one;
 //! - [`render`], [`show`], [`mod@print`], [`pager`]: how lines look, how many there are, where they go;
 //! - [`cursor`]: how far that got; [`follow`]: waiting for more;
-//! - [`waiting`]: what the mailbox of a dead reader still holds.
+//! - [`waiting`]: what a mailbox still holds, of a reader that died or at this moment.
 //!
 //! It needs read permission only, takes no lock and writes nothing but the cursor file it is given.
 

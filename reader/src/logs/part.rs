@@ -348,6 +348,30 @@ impl Part {
         }
     }
 
+    /// The same, but the first as it was made, wherever in the part that is: so it can be told how far behind it a byte
+    /// stands, and it is the same of a segment and of its archive. Without marks it is one at the beginning of the part.
+    pub fn marks_as_made(&self, number: usize) -> Result<Vec<Mark>> {
+        let at = self.block(number).offset;
+        let without = || Mark { offset: 0, time_ns: self.name.birth_ns() };
+        match &self.body {
+            Body::Archive(archive) => {
+                let index = archive.index().expect("an archive that is read by block has an index");
+                let mut marks = index.marks.in_frame(number).unwrap_or_default();
+                if marks.first().is_none_or(|first| first.offset > at) {
+                    let before = |number| index.marks.in_frame(number)?.pop();
+                    let made = (0..number).rev().find_map(before);
+                    marks.splice(..0, made.or_else(|| marks.is_empty().then(without)));
+                }
+                Ok(marks)
+            }
+            Body::Segment { marks: Some(file), .. } => {
+                let marks = marks_between(file, at, self.block(number).end()).cannot("read marks of", &self.path)?;
+                Ok(if marks.is_empty() { vec![without()] } else { marks })
+            }
+            _ => Ok(vec![without()]),
+        }
+    }
+
     /// Newlines in a block, which is read if nothing else tells.
     pub fn lines(&self, number: usize, scratch: &mut Scratch) -> Result<u64> {
         if let Body::Archive(archive) = &self.body {

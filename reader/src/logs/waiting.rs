@@ -1,4 +1,4 @@
-//! What a reader that died left in its mailbox: it is not lost, but not in the log yet either.
+//! What is in a mailbox on its way into a log: of a reader that died it is not lost, but not in the log yet either.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -7,6 +7,7 @@ use crate::disk::{self, Dir};
 use crate::listing::{LOCK, SELF};
 use crate::mailbox::{NAME_PREFIX, peek};
 use crate::mailboxes::SALVAGED_PREFIX;
+use crate::record::Record;
 use crate::shelf;
 
 use standpipe_common::shown::Shown as _;
@@ -28,6 +29,23 @@ pub fn sentence(dir: &Dir) -> Option<String> {
         words.push(format!("{name} contains bytes that did not fit into the log"));
     }
     (!words.is_empty()).then(|| format!("{}: {}", lane.shown(), words.join("; ")))
+}
+
+/// Where in that segment of `dir` the chunk begins that is on its way into it. What stands there and behind may be some
+/// of it, and the mark that tells when it came may not be there yet. `None`: none is on its way.
+pub fn chunk_begin(dir: &Dir, segment: &str) -> Option<u64> {
+    let lane = dir.path().canonicalize().ok()?.file_name()?.to_owned();
+    let parent = dir.parent().ok();
+    let own = chunks(dir, OsStr::new(SELF));
+    let above = parent.iter().flat_map(|parent| chunks(parent, &lane));
+    own.chain(above).filter(|record| record.part == segment).map(|record| record.base).min()
+}
+
+/// The records of the chunks of `lane` that are in a mailbox of `root`.
+fn chunks<'a>(root: &'a Dir, lane: &'a OsStr) -> impl Iterator<Item = Record> + 'a {
+    let names = root.names().unwrap_or_default().into_iter().filter(|name| starts_with(name, NAME_PREFIX));
+    let held = names.filter_map(|name| peek(&shelf::open_read(root, &name).ok()?).ok().flatten());
+    held.map(|(record, _)| record).filter(move |record| record.lane == lane)
 }
 
 #[derive(Default)]

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-const CRATES: [&str; 4] = ["common", "holder", "reader", "tailer"];
+const CRATES: [&str; 5] = ["common", "holder", "reader", "tailer", "shipper"];
 const FILES_MAX: usize = 2;
 const FIELDS_MAX: usize = 12;
 

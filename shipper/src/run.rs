@@ -1,0 +1,289 @@
+//! The loop: gives each pipe its turns, on a thread of its own each time, and waits.
+//!
+//! Here alone it is decided when anything happens. Whoever has no news costs nothing: no timer runs for a log that is all
+//! sent. While logs are busy the loop wakes at most every [`TICK`].
+
+use std::collections::BTreeSet;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver as Ends, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use glob::{MatchOptions, Pattern};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use standpipe_common::descriptors::Descriptors;
+use standpipe_common::error::{Cannot, Error, Result, Stop};
+use standpipe_common::logger;
+use standpipe_common::ready::ready;
+use standpipe_common::shown::Shown as _;
+use standpipe_reader::disk::Dir;
+use standpipe_reader::logs::select;
+
+use crate::cli::Cli;
+use crate::client::Client;
+use crate::config::Config;
+use crate::fleet::Fleet;
+use crate::host;
+use crate::inbox::Inbox;
+use crate::pipe::{Desk, Next, Pipe};
+use crate::watch::{UNWATCHED_SPAN, Watch};
+
+/// The shortest time between two looks at what changed: a busy reader writes hundreds of times a second.
+const TICK: Duration = Duration::from_millis(100);
+/// How long the requests under way may take at the end.
+const STOP_SPAN: Duration = Duration::from_secs(5);
+/// When it is tried again to take over a log that another shipper sends.
+const TAKEN_SPAN: Duration = Duration::from_secs(10);
+
+/// Runs until TERM or INT; with `--check-config` as long as that takes.
+pub fn run(cli: &Cli) -> std::result::Result<(), Stop> {
+    logger::init();
+    let config = Config::load(cli)?;
+    // First of all: a signal that comes before its handler would end us.
+    let inbox = Inbox::new()?;
+    let client = Client::new(&config, inbox.stopping().clone()).map_err(|error| Stop::Usage(error.to_string()))?;
+    if cli.check_config {
+        return Ok(());
+    }
+    Descriptors::raise(0)?;
+    let mut shipper = Shipper::new(config, client, inbox)?;
+    shipper.scan()?;
+    if let Some(dir) = shipper.taken.first() {
+        let name = shipper.config.receiver.lock_file();
+        return Err(Stop::Io(format!(
+            "cannot lock {}: another shipper sends this log under that name (for a second receiver give --name)",
+            dir.join(name).shown()
+        )));
+    }
+    log::info!("sends {} pipes of {} to {}", shipper.fleet.len(), shipper.config.logs.shown(), shipper.config.url);
+    ready(cli.notify_fd)?;
+    shipper.serve()?;
+    Ok(())
+}
+
+struct Shipper {
+    config: Config,
+    client: Arc<Client>,
+    inbox: Inbox,
+    watch: Watch,
+    fleet: Fleet<Box<Pipe>>,
+    host: Vec<(&'static str, String)>,
+    /// Desks that nobody works at, the one that was left last on top: it is in memory already.
+    desks: Vec<Desk>,
+    ends: (Sender<End>, Ends<End>),
+    /// Logs that another shipper sends.
+    taken: BTreeSet<PathBuf>,
+    /// What was said of directories that cannot be used.
+    told: BTreeSet<String>,
+}
+
+/// A turn is over.
+struct End {
+    dir: PathBuf,
+    pipe: Box<Pipe>,
+    desk: Desk,
+    next: Next,
+}
+
+impl Shipper {
+    fn new(config: Config, client: Client, inbox: Inbox) -> Result<Shipper> {
+        let watch = Watch::new(&config.logs)?;
+        Ok(Shipper {
+            client: Arc::new(client),
+            config,
+            inbox,
+            watch,
+            fleet: Fleet::default(),
+            host: host::attributes(),
+            desks: Vec::new(),
+            ends: channel(),
+            taken: BTreeSet::new(),
+            told: BTreeSet::new(),
+        })
+    }
+
+    /// Until TERM or INT.
+    fn serve(&mut self) -> Result<()> {
+        // Where the last look found something, the next one comes after a while.
+        let mut next_look = None;
+        while !self.client.is_stopping() {
+            let now = Instant::now();
+            self.take_ends(now);
+            if self.inbox.take_hang_up() {
+                self.client.read_headers();
+                self.fleet.hurry(now);
+            }
+            if next_look.is_none_or(|next_look| now >= next_look) {
+                next_look = self.look(now)?.then_some(now + TICK);
+            }
+            while let Some((dir, pipe)) = self.fleet.begin(now) {
+                self.start_turn(dir, pipe)?;
+            }
+            self.wait(now, next_look)?;
+        }
+        self.finish()
+    }
+
+    /// The requests under way are waited for; what they bring is written down by their turns.
+    fn finish(&mut self) -> Result<()> {
+        let end = Instant::now() + STOP_SPAN;
+        while self.fleet.turns() > 0 && Instant::now() < end {
+            self.take_ends(Instant::now());
+            if self.fleet.turns() > 0 {
+                self.poll(Some(end.saturating_duration_since(Instant::now())), false)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_ends(&mut self, now: Instant) {
+        self.inbox.clear();
+        while let Ok(End { dir, pipe, desk, next }) = self.ends.1.try_recv() {
+            let due = match next {
+                Next::News => None,
+                Next::Soon => Some(now),
+                Next::After(span) => Some(now + span),
+            };
+            self.desks.push(desk);
+            self.fleet.end(&dir, pipe, due, now, self.config.linger);
+        }
+    }
+
+    fn start_turn(&mut self, dir: PathBuf, mut pipe: Box<Pipe>) -> Result<()> {
+        let mut desk = self.desks.pop().map_or_else(Desk::new, Ok)?;
+        let (client, batch) = (Arc::clone(&self.client), self.config.batch);
+        let (ends, bell) = (self.ends.0.clone(), self.inbox.bell().try_clone()?);
+        let turn = move || {
+            // A turn that fails on a mistake of ours ends the program, as a kill would: nobody waits for it in vain.
+            let _guard = AbortOnPanic;
+            let next = pipe.turn(&client, batch, &mut desk);
+            ends.send(End { dir, pipe, desk, next }).ok();
+            bell.ring();
+        };
+        thread::Builder::new().name("turn".to_owned()).spawn(turn).map(drop).cannot("start", "a thread")
+    }
+
+    /// Looks what may have changed. Whether anything may have.
+    fn look(&mut self, now: Instant) -> Result<bool> {
+        let news = self.watch.news();
+        for dir in &news.logs {
+            self.fleet.news(dir, now, self.config.linger);
+        }
+        for dir in self.watch.unwatched().clone() {
+            self.fleet.news(&dir, now, self.config.linger);
+        }
+        if news.has_other_logs || !self.taken.is_empty() {
+            self.scan()?;
+        }
+        Ok(news.has_other_logs || !news.logs.is_empty())
+    }
+
+    /// Takes up the logs that have come, and lets go of those that are gone.
+    fn scan(&mut self) -> Result<()> {
+        self.watch.add_root();
+        let now = Instant::now();
+        let mut found = BTreeSet::new();
+        for dir in self.log_dirs()? {
+            let path = dir.path().to_path_buf();
+            found.insert(path.clone());
+            if self.is_sent(&path, &dir) {
+                continue;
+            }
+            let host: Vec<(&str, &str)> = self.host.iter().map(|(key, value)| (*key, value.as_str())).collect();
+            match Pipe::open(dir, &self.config.receiver, &host) {
+                Ok(Some(pipe)) => {
+                    self.taken.remove(&path);
+                    self.watch.add_log(&path);
+                    self.fleet.add(path, Box::new(pipe), now);
+                }
+                Ok(None) => drop(self.taken.insert(path)),
+                Err(error) => self.tell(&error),
+            }
+        }
+        let gone: Vec<PathBuf> = self.fleet.iter().map(|(dir, _)| dir.to_path_buf()).collect();
+        for dir in gone.iter().filter(|dir| !found.contains(*dir)) {
+            self.watch.forget(dir);
+            self.fleet.remove(dir);
+        }
+        self.taken.retain(|dir| found.contains(dir));
+        Ok(())
+    }
+
+    /// Whether a directory is at work; one that took the place of another is not.
+    fn is_sent(&mut self, path: &Path, dir: &Dir) -> bool {
+        let at_work = self.fleet.iter().find(|(known, _)| *known == path).map(|(_, pipe)| pipe);
+        let Some(pipe) = at_work else { return false };
+        let is_same = pipe.is_none_or(|pipe| pipe.dir().identity().ok() == dir.identity().ok());
+        if !is_same {
+            self.watch.forget(path);
+            self.fleet.remove(path);
+        }
+        is_same
+    }
+
+    /// The log directories that are to be sent.
+    fn log_dirs(&mut self) -> Result<Vec<Dir>> {
+        let logs = self.config.logs.clone();
+        // Found out first: a root without a log is none for others.
+        let root = Dir::open(&logs)?;
+        let Ok(selection) = select::log_dirs(&[with_slash(&logs)], None) else { return Ok(Vec::new()) };
+        for error in &selection.closed {
+            self.tell(error);
+        }
+        let is_root = |dir: &Dir| dir.identity().ok() == root.identity().ok();
+        let is_wanted = |dir: &Dir| is_root(dir) || is_meant(&self.config.pipes, dir.path());
+        Ok(selection.dirs.into_iter().filter(is_wanted).collect())
+    }
+
+    fn tell(&mut self, error: &Error) {
+        let sentence = error.to_string();
+        if self.told.insert(sentence.clone()) {
+            log::error!("{sentence}");
+        }
+    }
+
+    /// Until something is due, or happens; to logs before `next_look` whatever may.
+    fn wait(&self, now: Instant, next_look: Option<Instant>) -> Result<()> {
+        let unwatched = (!self.watch.unwatched().is_empty()).then(|| now + UNWATCHED_SPAN);
+        let taken = (!self.taken.is_empty()).then(|| now + TAKEN_SPAN);
+        let until = [next_look, unwatched, taken, self.fleet.next_due()].into_iter().flatten().min();
+        self.poll(until.map(|until| until.saturating_duration_since(Instant::now())), next_look.is_none())
+    }
+
+    fn poll(&self, span: Option<Duration>, with_logs: bool) -> Result<()> {
+        let mut fds = vec![PollFd::new(self.inbox.as_fd(), PollFlags::POLLIN)];
+        if with_logs {
+            fds.push(PollFd::new(self.watch.as_fd(), PollFlags::POLLIN));
+        }
+        // Not a moment too early, or it would be asked again and again until then.
+        let ms = span.map(|span| i32::try_from(span.as_millis() + 1).unwrap_or(i32::MAX));
+        match poll(&mut fds, ms.map_or(PollTimeout::NONE, |ms| PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX))) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(errno) => Err(errno).cannot("wait for", "logs"),
+        }
+    }
+}
+
+/// A root that is named without a slash would be the name of a pipe.
+fn with_slash(path: &Path) -> PathBuf {
+    Path::new(".").join(path).join("")
+}
+
+fn is_meant(pipes: &[Pattern], dir: &Path) -> bool {
+    let options = MatchOptions { require_literal_leading_dot: false, ..MatchOptions::new() };
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    pipes.iter().any(|pattern| pattern.matches_with(&name, options))
+}
+
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
