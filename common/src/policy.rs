@@ -35,8 +35,8 @@ use self::hook::{HookArg, HookTimeout};
 use self::keep::{KeepAge, KeepFiles, KeepFree, KeepMin, KeepSize};
 use self::keys::help;
 use self::value::{
-    Account, DirPath, FileMode, MaxLine, MetricsPath, Mode, Prefix, RotateAge, RotateSize, Tick, WarnAfter, WarnFill,
-    Zone,
+    Account, ArchiveAfter, DirPath, FileMode, MaxLine, MetricsPath, Mode, Prefix, RotateAge, RotateSize, Tick,
+    WarnAfter, WarnFill, Zone,
 };
 use crate::part::Pattern;
 use crate::stamp::{Stamp, Stamper};
@@ -76,6 +76,8 @@ pub struct Raw {
     max_line: Option<MaxLine>,
     #[arg(long, value_name = "zstd|none", help = help("compress"), help_heading = "Archives")]
     compress: Option<Compress>,
+    #[arg(long, value_name = "SPAN", help = help("archive_after"), help_heading = "Archives")]
+    archive_after: Option<ArchiveAfter>,
     #[arg(long, value_name = "LEVEL", help = help("level"), help_heading = "Archives")]
     level: Option<Level>,
     #[arg(long, value_name = "auto|none", help = help("search_filter"), help_heading = "Archives")]
@@ -141,6 +143,7 @@ impl Raw {
             rotate_at: self.rotate_at.or(lower.rotate_at),
             max_line: self.max_line.or(lower.max_line),
             compress: self.compress.or(lower.compress),
+            archive_after: self.archive_after.or(lower.archive_after),
             level: self.level.or(lower.level),
             search_filter: self.search_filter.or(lower.search_filter),
             keep_size: self.keep_size.or(lower.keep_size),
@@ -226,6 +229,8 @@ pub struct Policy {
     pub max_line: u64,
     /// What becomes of a sealed segment.
     pub compress: Compress,
+    /// How long a sealed segment stays plain before it is compressed.
+    pub archive_after: Duration,
     /// How hard the archiver tries.
     pub level: Level,
     /// Whether archives get a search filter.
@@ -286,6 +291,7 @@ impl Policy {
             rotate_at: raw.rotate_at.clone().unwrap_or_default(),
             max_line: raw.max_line.map_or(1 << 20, |max| max.0),
             compress: raw.compress.unwrap_or(Compress::Zstd),
+            archive_after: raw.archive_after.map_or(Duration::ZERO, |after| after.0),
             level: raw.level.unwrap_or(Level::Auto),
             search_filter: raw.search_filter.unwrap_or(SearchFilter::Auto),
             keep: raw.keep(Keep::default()),
@@ -327,6 +333,7 @@ impl Policy {
             rotate_at: _,
             max_line: _,
             compress: _,
+            archive_after: _,
             level: _,
             search_filter: _,
             keep: _,

@@ -15,7 +15,7 @@ use standpipe_common::{clock, sys};
 
 use crate::archiving::{self, Backlog, How, Tools};
 use crate::disk::Dir;
-use crate::expire::Expirer;
+use crate::expire::{Expirer, is_short};
 use crate::leap::{CLOCK_FILE, ClockWatch};
 use crate::queue::{ArchiveQueue, Outcome, Task};
 use crate::status::format::Step;
@@ -74,7 +74,9 @@ impl Archiver {
                     self.queue.done(Some((lane, outcome)));
                 }
                 Task::MakeRoom(lanes) => {
-                    self.expirer.make_room(&self.root, &lanes);
+                    if !self.shrink_held() {
+                        self.expirer.make_room(&self.root, &lanes);
+                    }
                     self.queue.done(None);
                 }
                 Task::Round { first } => {
@@ -103,25 +105,22 @@ impl Archiver {
             Err(error) => Outcome::Failed(error),
             // While a failure is waited out nothing was tried.
             Ok(_) if !archive => Outcome::NotTried,
-            Ok(left) => Outcome::Tended { more: left.parts > 0 },
+            Ok(left) => Outcome::Tended { again: if left.parts > 0 { Some(Duration::ZERO) } else { left.held } },
         }
     }
 
     /// Archives the oldest sealed segment of a log, and lets go what the limits ask for. What waits still.
     fn tend_log(&mut self, lane: &OsStr, dir: &Dir, order: &Order, archive: bool) -> Result<Backlog> {
-        let mut done = self.archive(dir, order, archive);
-        let room = if is_no_room(&done) { self.queue.spare().take_for(dir, order.upkeep.mode) } else { None };
-        // Before any lane may try again as much is put by again.
-        let claim = room.as_ref().map(|_| self.queue.claim_room());
-        if room.is_some() {
-            self.tools.room = room;
-            done = self.archive(dir, order, archive);
-            self.tools.room = None;
-        }
-        self.queue.spare().put_by(&self.root);
-        drop(claim);
+        let is_pressed = !order.upkeep.after.is_zero() && self.expirer.is_pressed(lane, dir, order);
+        let after = if is_pressed || self.queue.is_ending() { Duration::ZERO } else { order.upkeep.after };
+        let done = self.archive_in_any_room(dir, order, archive, after);
         // Those that readers before us left to do, too.
         self.queue.hooks().put(lane, order);
+        let shrinks = |left: &Backlog| is_pressed && left.parts > 0;
+        if done.as_ref().is_ok_and(shrinks) || is_short(dir, order) && self.shrink_held() {
+            // What room is missing may come of that, before anything is lost.
+            return done.map(|left| Backlog { parts: left.parts.max(1), ..left });
+        }
         self.expirer.expire(&self.root, lane, dir, order);
         if is_no_room(&done) {
             self.expirer.make_room(&self.root, &[lane.to_owned()]);
@@ -129,7 +128,33 @@ impl Archiver {
         done
     }
 
-    fn archive(&mut self, dir: &Dir, order: &Order, archive: bool) -> Result<Backlog> {
+    /// Archives one of the sealed parts that were to stay plain for a while. `false`: there is none.
+    fn shrink_held(&mut self) -> bool {
+        let orders = self.queue.orders().into_iter().filter(|(_, order)| !order.upkeep.after.is_zero());
+        orders.into_iter().any(|(lane, order)| {
+            let dir = self.root.existing_sub(&lane);
+            let shrunk = dir.and_then(|dir| self.archive_in_any_room(&dir, &order, true, Duration::ZERO));
+            shrunk.is_ok_and(|left| left.shrank)
+        })
+    }
+
+    /// Archives, where no room is left into what is put by for that.
+    fn archive_in_any_room(&mut self, dir: &Dir, order: &Order, archive: bool, after: Duration) -> Result<Backlog> {
+        let mut done = self.archive(dir, order, archive, after);
+        let room = if is_no_room(&done) { self.queue.spare().take_for(dir, order.upkeep.mode) } else { None };
+        // Before any lane may try again as much is put by again.
+        let claim = room.as_ref().map(|_| self.queue.claim_room());
+        if room.is_some() {
+            self.tools.room = room;
+            done = self.archive(dir, order, archive, after);
+            self.tools.room = None;
+        }
+        self.queue.spare().put_by(&self.root);
+        drop(claim);
+        done
+    }
+
+    fn archive(&mut self, dir: &Dir, order: &Order, archive: bool, after: Duration) -> Result<Backlog> {
         if order.upkeep.level.is_none() && self.looked.insert(order.dir) {
             archiving::tell_nuls(dir, &order.active)?;
         }
@@ -137,6 +162,7 @@ impl Archiver {
         let others_wait = self.queue.has_more();
         let how = How {
             level,
+            after,
             others_wait,
             filter: order.upkeep.filter,
             mode: order.upkeep.mode,

@@ -6,7 +6,7 @@
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use standpipe_common::archive::format::is_beginning;
@@ -15,8 +15,8 @@ use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::part::{PartKind, PartName};
 use standpipe_common::policy::{Level, SearchFilter};
 use standpipe_common::rename::is_unsupported;
-use standpipe_common::seam;
 use standpipe_common::serial::Serial;
+use standpipe_common::{clock, seam};
 
 use crate::disk::{self, Dir, FileMode};
 use crate::line_end;
@@ -35,11 +35,16 @@ const LEVEL_CALM: i32 = 8;
 /// core at most.
 const CALM_RATE: u64 = 1 << 20;
 
+/// So much may the clock that files get their times from be ahead of the one that is asked.
+const FILE_CLOCK_NS: i64 = 1_000_000_000;
+
 /// How an archive is made.
 #[derive(Clone, Copy, Debug)]
 pub struct How {
     /// Compression level.
     pub level: Level,
+    /// How long a segment stays plain.
+    pub after: Duration,
     /// Whether segments of other logs wait.
     pub others_wait: bool,
     /// Whether it gets a search filter.
@@ -86,12 +91,13 @@ pub fn archive_next(dir: &Dir, active: &PartName, how: How, tools: &mut Tools, g
         dir.remove_own(name, is_beginning)?;
     }
     tools.pairs.retain(dir, &listing.pairs())?;
-    let waiting = waiting(dir, &listing, active, &mut tools.pairs)?;
+    let mut waiting = waiting(dir, &listing, active, &mut tools.pairs)?;
+    let held = hold_back(&mut waiting, how.after);
     show(Backlog::of(&waiting));
     let mut refused = None;
-    for (at, (name, files, _)) in waiting.iter().enumerate() {
+    for (at, Waiting { name, files, .. }) in waiting.iter().enumerate() {
         let rest: Vec<_> = waiting[..at].iter().chain(&waiting[at + 1..]).copied().collect();
-        let left = Backlog::of(&rest);
+        let left = Backlog { held, shrank: true, ..Backlog::of(&rest) };
         let tells_nuls = listing.is_of_earlier_boot(name);
         let how = How { others_wait: how.others_wait || left.parts > 0, tells_nuls, ..how };
         let begins_inside = line_end::part_before_is_open(dir, &listing, name);
@@ -108,16 +114,20 @@ pub fn archive_next(dir: &Dir, active: &PartName, how: How, tools: &mut Tools, g
             }
         }
     }
-    refused.map_or(Ok(Backlog::default()), Err)
+    refused.map_or(Ok(Backlog { held, ..Backlog::default() }), Err)
 }
 
-/// The segments of ours before `active` that are to be archived, oldest first, with their bytes.
-fn waiting<'a>(
-    dir: &Dir,
-    listing: &'a Listing,
-    active: &PartName,
-    pairs: &mut Pairs,
-) -> Result<Vec<(&'a PartName, Files, u64)>> {
+/// A segment that is to be archived.
+#[derive(Clone, Copy, Debug)]
+struct Waiting<'a> {
+    name: &'a PartName,
+    files: Files,
+    bytes: u64,
+    sealed_ns: i64,
+}
+
+/// The segments of ours before `active` that are to be archived, oldest first.
+fn waiting<'a>(dir: &Dir, listing: &'a Listing, active: &PartName, pairs: &mut Pairs) -> Result<Vec<Waiting<'a>>> {
     let mut waiting = Vec::new();
     for (name, files) in listing.segments_before(active) {
         let stat = dir.stat(name.file(PartKind::Segment)).ok().filter(disk::is_ours);
@@ -129,10 +139,30 @@ fn waiting<'a>(
                 settled => settled?,
             };
         if is_waiting {
-            waiting.push((name, files, stat.st_size as u64));
+            let sealed_ns = stat.st_ctime.saturating_mul(1_000_000_000).saturating_add(stat.st_ctime_nsec);
+            waiting.push(Waiting { name, files, bytes: stat.st_size as u64, sealed_ns });
         }
     }
     Ok(waiting)
+}
+
+/// Leaves those that were sealed `after` ago or earlier, and says when the first of the others will be.
+fn hold_back(waiting: &mut Vec<Waiting<'_>>, after: Duration) -> Option<Duration> {
+    if after.is_zero() {
+        return None;
+    }
+    let now_ns = clock::file_ns();
+    let left = |part: &Waiting<'_>| left_of(after, part.sealed_ns, now_ns);
+    let held = waiting.iter().filter_map(left).min();
+    waiting.retain(|part| left(part).is_none());
+    held
+}
+
+/// How much is left of the time for which a part stays plain. One that was sealed at a time that cannot be waits no longer.
+fn left_of(after: Duration, sealed_ns: i64, now_ns: i64) -> Option<Duration> {
+    let age_ns = now_ns.checked_sub(sealed_ns).filter(|age| *age > -FILE_CLOCK_NS)?;
+    let age = Duration::from_nanos(u64::try_from(age_ns).unwrap_or(0));
+    after.checked_sub(age).filter(|left| !left.is_zero())
 }
 
 /// Tells of the NUL bytes in the segments that an earlier boot left and that stay plain.
@@ -156,11 +186,16 @@ pub struct Backlog {
     pub parts: usize,
     /// Bytes in them.
     pub bytes: u64,
+    /// When the first of those is due that stay plain for a while, which are not among them.
+    pub held: Option<Duration>,
+    /// One was archived.
+    pub shrank: bool,
 }
 
 impl Backlog {
-    fn of(waiting: &[(&PartName, Files, u64)]) -> Backlog {
-        Backlog { parts: waiting.len(), bytes: waiting.iter().map(|(_, _, bytes)| bytes).sum() }
+    fn of(waiting: &[Waiting<'_>]) -> Backlog {
+        let bytes = waiting.iter().map(|part| part.bytes).sum();
+        Backlog { parts: waiting.len(), bytes, ..Backlog::default() }
     }
 }
 
@@ -327,6 +362,18 @@ impl Write for Out<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_is_held_back_from_its_seal_on_unless_that_cannot_be() {
+        const SECOND: i64 = 1_000_000_000;
+        let after = Duration::from_secs(60);
+        for (sealed, left) in [(1000, Some(60)), (999, Some(59)), (941, Some(1)), (940, None), (0, None), (1002, None)]
+        {
+            let found = left_of(after, sealed * SECOND, 1000 * SECOND);
+            assert_eq!(found, left.map(Duration::from_secs), "{sealed}");
+        }
+        assert_eq!(left_of(after, 1000 * SECOND + 5_000_000, 1000 * SECOND), Some(after), "a finer clock");
+    }
 
     #[test]
     fn whoever_waits_or_comes_fast_is_compressed_quickly() {

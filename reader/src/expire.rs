@@ -49,9 +49,16 @@ impl Expirer {
     pub fn expire(&mut self, root: &Dir, lane: &OsStr, dir: &Dir, order: &Order) {
         let done = Stock::look(dir, lane, order, self.is_orphan(lane)).and_then(|stock| self.apply_limits(stock));
         self.say(lane, done);
-        if is_short(dir, order).unwrap_or(false) {
+        if is_short(dir, order) {
             self.make_room(root, &[]);
         }
+    }
+
+    /// Whether limits on bytes would remove a part of a log as it stands.
+    pub fn is_pressed(&self, lane: &OsStr, dir: &Dir, order: &Order) -> bool {
+        let stock = Stock::look(dir, lane, order, self.is_orphan(lane)).ok().flatten();
+        let gone = stock.map(|stock| retention::plan(&stock.stored, stock.other_bytes, &stock.keep, None));
+        is_short(dir, order) || gone.into_iter().flatten().any(|(_, because)| matches!(because, Because::Size(_)))
     }
 
     /// Removes what is missing of free space on any disk; if `lanes` could not write, at least one part on theirs.
@@ -219,8 +226,8 @@ fn told(error: &Error) -> String {
     format!("{error}; keeping old parts there")
 }
 
-fn is_short(dir: &Dir, order: &Order) -> Option<bool> {
-    let floor = order.upkeep.keep?.free.at()?;
-    let space = dir.space().ok()?;
-    Some(space.free < floor.bytes(space.total))
+/// Whether less is free on its disk than a log is to leave.
+pub fn is_short(dir: &Dir, order: &Order) -> bool {
+    let floor = order.upkeep.keep.and_then(|keep| keep.free.at());
+    floor.zip(dir.space().ok()).is_some_and(|(floor, space)| space.free < floor.bytes(space.total))
 }

@@ -345,7 +345,7 @@ impl Lane {
         self.asked = false;
         self.waiting = None;
         if sealed.is_some() {
-            self.gauge.sealed(bytes, self.settings.upkeep.level.is_some());
+            self.gauge.sealed(bytes, self.settings.upkeep.archives_at_once());
             self.order_archive();
         }
         Ok(())

@@ -367,6 +367,8 @@ fn cut_nuls(dir: &Dir, listing: &Listing, now_ns: i64) -> Result<()> {
             let path = dir.path_of(&file_name);
             log::warn!("{}: removed {cut} NUL bytes at its end, left by a power failure", path.shown());
         }
+        // Whoever follows it was not there either.
+        segment.seal();
     }
     Ok(())
 }

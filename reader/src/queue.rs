@@ -58,10 +58,10 @@ pub enum Task {
 /// What became of a turn.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It had its step; `more`: another part waits.
+    /// It had its step.
     Tended {
-        /// Whether it wants another turn.
-        more: bool,
+        /// When it wants another turn, if it wants one.
+        again: Option<Duration>,
     },
     /// Its limits were applied; its parts wait for the next try.
     NotTried,
@@ -91,6 +91,8 @@ struct Shared {
     spare: Spare,
     /// The archiver needs what room there is.
     is_room_claimed: AtomicBool,
+    /// No sealed part stays plain for a while any more.
+    is_ending: AtomicBool,
 }
 
 /// As long as it is held, no lane that waits for room tries again.
@@ -237,6 +239,20 @@ impl ArchiveQueue {
         let names = pipes.as_ref().map(|pipes| &pipes.names).into_iter().flatten();
         let orders = &self.lock().orders;
         names.filter(|name| !orders.contains_key(*name)).cloned().collect()
+    }
+
+    /// From here on no sealed part waits for the time that it was to stay plain.
+    pub fn end(&self) {
+        self.shared.is_ending.store(true, Ordering::Release);
+        let mut state = self.lock();
+        state.due.hasten(Instant::now());
+        drop(state);
+        self.shared.changed.notify_all();
+    }
+
+    /// Whether that is so.
+    pub fn is_ending(&self) -> bool {
+        self.shared.is_ending.load(Ordering::Acquire)
     }
 
     /// Waits until nothing is left to do, at most `span`. `false`: something is.
@@ -386,12 +402,12 @@ impl State {
                 self.failed.remove(lane);
                 self.orphans.remove(lane);
             }
-            Outcome::Tended { more } => {
+            Outcome::Tended { again } => {
                 if self.failed.remove(lane).is_some() {
                     log::info!("{}: archiving works again", title::of(lane));
                 }
-                if more {
-                    self.due.put(lane, Instant::now());
+                if let Some(span) = again {
+                    self.due.put(lane, Instant::now() + span);
                 }
             }
         }
@@ -439,10 +455,10 @@ mod tests {
         assert!(matches!(queue.next(), Task::Tend { .. }));
         queue.put(lane, order(2));
         queue.forget(lane);
-        queue.done(Some((lane.to_owned(), Outcome::Tended { more: false })));
+        queue.done(Some((lane.to_owned(), Outcome::Tended { again: None })));
         let Task::Tend { order: told, .. } = queue.next() else { panic!("the last part is forgotten") };
         assert_eq!(told.active, order(2).active);
-        queue.done(Some((lane.to_owned(), Outcome::Tended { more: false })));
+        queue.done(Some((lane.to_owned(), Outcome::Tended { again: None })));
         assert!(queue.orders().is_empty(), "it is no more");
     }
 

@@ -270,8 +270,11 @@ impl Segment {
         Ok(cut)
     }
 
-    /// It is complete: from here on it is the archiver's.
+    /// It is complete: from here on it is the archiver's. When that was the last change of its inode tells.
     pub fn seal(self) -> PartName {
+        if let Ok(metadata) = self.file.metadata() {
+            disk::set_modified(&self.file, disk::modified_ns(&metadata)).ok();
+        }
         self.name.clone()
     }
 

@@ -184,6 +184,7 @@ impl Service {
     /// Seals the last part and waits for its archive.
     fn seal(&mut self, args: &StdinArgs) -> Result<u8, Stop> {
         self.drain.seal(LANE)?;
+        self.queue.end();
         let deadline = Instant::now() + LAST_ARCHIVE_SPAN;
         if !self.queue.wait_idle(LAST_ARCHIVE_SPAN) {
             log::error!("{}: the last part stays uncompressed, because its archive is not ready", args.log_dir.shown());

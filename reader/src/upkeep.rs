@@ -15,6 +15,8 @@ use crate::status::board::Gauge;
 pub struct Upkeep {
     /// Compression level. `None`: segments stay plain.
     pub level: Option<Level>,
+    /// How long they stay plain before that.
+    pub after: Duration,
     /// Whether archives get a search filter.
     pub filter: SearchFilter,
     /// How the files are made.
@@ -41,13 +43,26 @@ impl Upkeep {
     pub fn from_policy(policy: &Policy, mode: FileMode) -> Upkeep {
         let level = (policy.compress == Compress::Zstd).then_some(policy.level);
         let hook = policy.hook.clone().map(|hook| HookCall { hook, timeout: policy.hook_timeout });
-        Upkeep { level, filter: policy.search_filter, mode, keep: Some(policy.keep), sync: policy.sync, hook }
+        Upkeep {
+            level,
+            after: policy.archive_after,
+            filter: policy.search_filter,
+            mode,
+            keep: Some(policy.keep),
+            sync: policy.sync,
+            hook,
+        }
     }
 
     /// Of a pipe whose policy file is wrong: nothing is deleted and nothing run for it.
     #[must_use]
     pub fn harmless(self) -> Upkeep {
         Upkeep { keep: None, hook: None, ..self }
+    }
+
+    /// Sealed parts become archives, and at once.
+    pub fn archives_at_once(&self) -> bool {
+        self.level.is_some() && self.after.is_zero()
     }
 }
 

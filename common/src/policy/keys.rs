@@ -212,6 +212,15 @@ pub const KEYS: &[Key] = &[
         ..LANE
     },
     Key {
+        name: "archive_after",
+        default: Default::Is("\"0s\""),
+        takes: "a span",
+        meaning: "Keep a finished part plain for this long before it is compressed.",
+        reason: "For agents that follow the files: longer than such an agent may be down. A full disk, `keep_size`, \
+                 `keep_free` and the end of standard input do not wait for it.",
+        ..LANE
+    },
+    Key {
         name: "level",
         default: Default::Is("\"auto\""),
         takes: "`auto`, or 1 to 19",

@@ -33,6 +33,7 @@ const FULL: &str = r#"
     rotate_at = "06:30"
     max_line = "2K"
     compress = "none"
+    archive_after = "10m"
     level = 7
     search_filter = "none"
     keep_size = "2G"
@@ -71,6 +72,7 @@ fn each_key_reaches_its_field() {
         rotate_at: RotateAt(vec![Moment::Daily(HourMinute { hour: 6, minute: 30 })]),
         max_line: 2048,
         compress: Compress::None,
+        archive_after: Duration::from_secs(600),
         level: Level::Fixed(7),
         search_filter: SearchFilter::None,
         keep: Keep {

@@ -29,7 +29,7 @@ const ACCOUNT_MAX: usize = 256;
 pub const MAX_LINE_OFF: u64 = i64::MAX as u64;
 
 parses_as_value!(PipeSize, Mode, FileMode, Account, DirPath, MetricsPath, Prefix, Zone, RotateSize, RotateAge);
-parses_as_value!(MaxLine, Compress, Level, SearchFilter, Tick, WarnFill, WarnAfter);
+parses_as_value!(MaxLine, ArchiveAfter, Compress, Level, SearchFilter, Tick, WarnFill, WarnAfter);
 
 /// How large the holder makes a pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,6 +242,18 @@ impl Value for MaxLine {
             Limit::At(ByteSize(0)) => Err("0 bytes hold no line: write 1 or more, or off".to_string()),
             Limit::At(ByteSize(bytes)) => Ok(MaxLine(bytes.min(MAX_LINE_OFF))),
         }
+    }
+}
+
+/// How long a sealed segment stays plain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArchiveAfter(pub Duration);
+
+impl Value for ArchiveAfter {
+    const EXPECTED: &'static str = "a span such as \"10m\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        Span::from_text(text).map(|span| ArchiveAfter(span.0))
     }
 }
 

@@ -7,6 +7,7 @@ mod support_b;
 #[path = "../support_d/mod.rs"]
 mod support_d;
 
+mod archive_after;
 mod archives;
 mod archives_index;
 mod archives_logs;
