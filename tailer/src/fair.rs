@@ -1,75 +1,97 @@
-//! Sources that wait for their turn, each once. Where all get one in the same round it is asked for the oldest source, or
-//! for the one that waits longest. Where time does not go that far, one of each entry of the configuration comes after the
-//! other, and of each entry whoever waits longest: fifty thousand files under one glob are not in front of a single file of
-//! another entry. Pure.
+//! Those that wait for their turn, each once. Where all get one in the same round it is asked for the oldest, or for the
+//! one that waits longest. Where time does not go that far, one of each group comes after the other, and of each group
+//! whoever waits longest: fifty thousand files under one glob are not in front of a single file of another entry. Pure.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use crate::lines::SourceId;
+
+/// Among whom one has his turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    /// The files of one entry of the configuration.
+    Files(usize),
+    /// A spool, alone.
+    Spool(SourceId),
+}
 
 /// Those that wait.
 #[derive(Debug, Default)]
 pub struct Fair {
-    waiting: BTreeMap<SourceId, Place>,
+    waiting: BTreeMap<SourceId, (Group, u64)>,
     /// By when they came.
     line: BTreeMap<u64, SourceId>,
-    /// The same for each entry, by its place in the configuration; none is empty.
-    lines: BTreeMap<usize, BTreeMap<u64, SourceId>>,
+    /// The same for each group; none is empty.
+    lines: BTreeMap<Group, BTreeMap<u64, SourceId>>,
     /// How many came.
     came: u64,
-    /// The entry whose turn it is, or the first one behind it.
-    next: usize,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    entry: usize,
-    came: u64,
+    /// Of which group the last one was that had his turn as one of it.
+    last: Option<Group>,
 }
 
 impl Fair {
-    /// A source of this entry waits from now on, if it does not already.
-    pub fn push(&mut self, entry: usize, source: SourceId) {
+    /// One of this group waits from now on, if he does not already.
+    pub fn push(&mut self, group: Group, source: SourceId) {
         if self.waiting.contains_key(&source) {
             return;
         }
         let came = self.came;
         self.came += 1;
-        self.waiting.insert(source, Place { entry, came });
+        self.waiting.insert(source, (group, came));
         self.line.insert(came, source);
-        self.lines.entry(entry).or_default().insert(came, source);
+        self.lines.entry(group).or_default().insert(came, source);
     }
 
     /// The oldest source.
     pub fn pop_oldest(&mut self) -> Option<SourceId> {
         let source = *self.waiting.first_key_value()?.0;
-        self.take(source)
+        self.remove(source).then_some(source)
     }
 
     /// The one that waits longest.
     pub fn pop_first(&mut self) -> Option<SourceId> {
-        let source = *self.line.first_key_value()?.1;
-        self.take(source)
+        let source = self.first()?;
+        self.remove(source).then_some(source)
     }
 
-    /// The one of the next entry that waits longest.
+    /// The one of the next group that waits longest.
     pub fn pop_fair(&mut self) -> Option<SourceId> {
-        let (entry, line) = self.lines.range(self.next..).chain(&self.lines).next()?;
+        let behind = (self.last.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let (group, line) = self.lines.range(behind).chain(&self.lines).next()?;
         let source = *line.first_key_value()?.1;
-        self.next = entry + 1;
-        self.take(source)
+        self.last = Some(*group);
+        self.remove(source).then_some(source)
     }
 
-    fn take(&mut self, source: SourceId) -> Option<SourceId> {
-        let Place { entry, came } = self.waiting.remove(&source)?;
+    /// He waits no longer. Whether he did.
+    pub fn remove(&mut self, source: SourceId) -> bool {
+        let Some((group, came)) = self.waiting.remove(&source) else { return false };
         self.line.remove(&came);
-        let line = self.lines.get_mut(&entry)?;
-        line.remove(&came);
-        if line.is_empty() {
-            self.lines.remove(&entry);
+        let is_last = self.lines.get_mut(&group).is_none_or(|line| {
+            line.remove(&came);
+            line.is_empty()
+        });
+        if is_last {
+            self.lines.remove(&group);
         }
         debug_assert_eq!(self.waiting.len(), self.line.len());
-        Some(source)
+        true
+    }
+
+    /// Whether he waits.
+    pub fn has(&self, source: SourceId) -> bool {
+        self.waiting.contains_key(&source)
+    }
+
+    /// Who waits longest.
+    pub fn first(&self) -> Option<SourceId> {
+        self.line.first_key_value().map(|(_, source)| *source)
+    }
+
+    /// All, in the order in which they came.
+    pub fn iter(&self) -> impl Iterator<Item = SourceId> {
+        self.line.values().copied()
     }
 
     /// How many wait.
@@ -90,7 +112,7 @@ mod tests {
     fn filled() -> Fair {
         let mut fair = Fair::default();
         for (entry, source) in [(0, 3), (0, 1), (0, 2), (0, 3), (7, 4), (3, 6), (3, 5), (0, 1), (1, 3)] {
-            fair.push(entry, SourceId(source));
+            fair.push(Group::Files(entry), SourceId(source));
         }
         assert_eq!(fair.len(), 6);
         fair
@@ -102,8 +124,8 @@ mod tests {
         while let Some(SourceId(source)) = pop(&mut fair) {
             order.push(source);
             if order.len() == 4 {
-                // Who is there again waits for all others of the entry.
-                fair.push(0, SourceId(3));
+                // Who is there again waits for all others of the group.
+                fair.push(Group::Files(0), SourceId(3));
             }
         }
         assert!(fair.is_empty() && fair.line.is_empty() && fair.lines.is_empty());
@@ -111,9 +133,12 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_or_first_comes_first_or_one_of_each_entry_after_the_other_and_nobody_twice() {
+    fn the_oldest_or_first_comes_first_or_one_of_each_group_after_the_other_and_nobody_twice() {
         assert_eq!(order(Fair::pop_oldest), [1, 2, 3, 4, 3, 5, 6]);
         assert_eq!(order(Fair::pop_first), [3, 1, 2, 4, 6, 5, 3]);
         assert_eq!(order(Fair::pop_fair), [3, 6, 4, 1, 5, 2, 3]);
+        let mut fair = filled();
+        assert!(fair.remove(SourceId(4)) && !fair.remove(SourceId(4)) && !fair.has(SourceId(4)));
+        assert_eq!(fair.iter().map(|source| source.0).collect::<Vec<_>>(), [3, 1, 2, 6, 5]);
     }
 }

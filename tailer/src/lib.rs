@@ -2,7 +2,8 @@
 //!
 //! The rooms, in the order in which things go:
 //! - [`cli`], [`config`], [`sources`]: what is to be followed, and what it is called; [`run`], [`signals`]: the loop;
-//!   [`tailer`]: all that is at work, one round at a time, with its [`roster`] of sources;
+//!   [`tailer`]: all that is at work, one round at a time, with its [`roster`] of sources and the
+//!   [`turns`] of all;
 //! - the words that all share: [`identity`], [`guard`], [`lines`], [`output`], [`state`];
 //! - where to look: [`watch`], [`siblings`], [`network`], [`around`]; [`open`], [`lease`], [`packed`]: one file;
 //!   [`budget`]: more files than can be open; [`backoff`]: what failed;
@@ -57,6 +58,7 @@ pub mod stdout;
 pub mod steady;
 pub mod tailer;
 pub mod timestamp;
+pub mod turns;
 pub mod twins;
 pub mod unwrap;
 pub mod watch;

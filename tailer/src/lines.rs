@@ -15,6 +15,18 @@ pub struct GenerationId(pub u64);
 impl GenerationId {
     /// Of what an earlier run delivered, and this one does not follow under a number of its own.
     pub const EARLIER: GenerationId = GenerationId(u64::MAX);
+
+    /// The one of this number of a source.
+    pub fn new(source: SourceId, number: u32) -> GenerationId {
+        let id = GenerationId(u64::from(source.0) << 32 | u64::from(number));
+        debug_assert_eq!(id.source(), source);
+        id
+    }
+
+    /// Whose it is.
+    pub fn source(self) -> SourceId {
+        SourceId((self.0 >> 32) as u32)
+    }
 }
 
 /// How a run of bytes ends.

@@ -1,6 +1,5 @@
 //! All outputs: one for each pipe, and standard output, each with or without putting its lines in order.
 
-use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -38,29 +37,6 @@ struct Slot {
     /// `None`: standard output.
     pipe: Option<PathBuf>,
     kind: Kind,
-    waiting: Vec<Waiting>,
-    /// One of them has bytes that were seen.
-    is_wanted: bool,
-}
-
-/// A source with lines for which an output has not enough room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Waiting {
-    /// It.
-    pub source: SourceId,
-    /// The highest is served first.
-    pub priority: i32,
-    /// When some of it were taken last: it comes after those of its priority that have waited longer.
-    pub fed_at: Option<Instant>,
-    /// The room that was not enough.
-    pub room: usize,
-}
-
-impl Waiting {
-    fn is_over(&self, output: &dyn Output) -> bool {
-        let room = output.room(self.source);
-        room > self.room || (room > 0 && output.is_room_final(self.source))
-    }
 }
 
 impl Kind {
@@ -119,7 +95,7 @@ impl Outputs {
     /// Adds one, and says which it is.
     pub fn add(&mut self, pipe: Option<&Path>, kind: Kind) -> usize {
         let pipe = pipe.map(Path::to_path_buf);
-        self.list.push(Slot { pipe, kind, waiting: Vec::new(), is_wanted: false });
+        self.list.push(Slot { pipe, kind });
         self.list.len() - 1
     }
 
@@ -155,34 +131,14 @@ impl Outputs {
         self.list[index].kind.keep_files_apart(source);
     }
 
-    /// A source has more for it than it has room now. To be said once, until the source is roused.
-    pub fn wait_for(&mut self, index: usize, waiting: Waiting) {
-        self.list[index].waiting.push(waiting);
-    }
-
-    /// A source brings one of them nothing more: it waits for no room there, and nobody waits for it.
+    /// A source brings one of them nothing more: nobody waits for it there.
     pub fn part(&mut self, index: usize, source: SourceId) {
-        let slot = &mut self.list[index];
-        slot.waiting.retain(|waiting| waiting.source != source);
-        slot.kind.output().note(source, Standing::Ended);
+        self.get(index).note(source, Standing::Ended);
     }
 
-    /// Each does what it can. Returns what they wait for; `roused` gets the sources for which there is room again.
-    pub fn turn(
-        &mut self,
-        now: Instant,
-        now_ns: i64,
-        delivered: &mut Vec<Delivered>,
-        roused: &mut Vec<SourceId>,
-    ) -> Result<Vec<Waits>> {
-        let mut waits = Vec::with_capacity(self.list.len());
-        for slot in &mut self.list {
-            let output = slot.kind.output();
-            waits.push(output.turn(now, now_ns, delivered)?);
-            roused.extend(rouse(&mut slot.waiting, output));
-            slot.is_wanted &= !slot.waiting.is_empty();
-        }
-        Ok(waits)
+    /// Each does what it can. Returns what they wait for.
+    pub fn turn(&mut self, now: Instant, now_ns: i64, delivered: &mut Vec<Delivered>) -> Result<Vec<Waits>> {
+        self.list.iter_mut().map(|slot| slot.kind.output().turn(now, now_ns, delivered)).collect()
     }
 
     /// Nothing is held back any more.
@@ -200,21 +156,9 @@ impl Outputs {
         self.list.iter_mut().filter_map(|slot| slot.kind.stage()).map(|stage| stage.flow()).collect()
     }
 
-    /// Whether a source has more than there was room for.
-    pub fn are_awaited(&self) -> bool {
-        self.list.iter().any(|slot| !slot.waiting.is_empty())
-    }
-
-    /// Whether others than a spool want this one: they wait for room, or for their place in the order of times.
-    pub fn is_awaited(&self, index: usize) -> bool {
-        let slot = &self.list[index];
-        let is_ordered = matches!(slot.kind, Kind::OrderedStage(_) | Kind::OrderedStdout(_));
-        is_ordered || slot.is_wanted
-    }
-
-    /// A source has bytes for it, and it has no room for any.
-    pub fn want(&mut self, index: usize) {
-        self.list[index].is_wanted = true;
+    /// Whether one of them puts its lines in order.
+    pub fn is_ordered(&self, index: usize) -> bool {
+        matches!(self.list[index].kind, Kind::OrderedStage(_) | Kind::OrderedStdout(_))
     }
 
     /// Whether something that a killed process left on its way did not arrive yet.
@@ -258,11 +202,4 @@ impl Outputs {
     pub fn take_oddities(&mut self) -> Vec<Oddity> {
         self.list.iter_mut().flat_map(|slot| slot.kind.take_oddities()).collect()
     }
-}
-
-/// Takes those for which there is room again, in the order in which they are served.
-fn rouse(waiting: &mut Vec<Waiting>, output: &dyn Output) -> Vec<SourceId> {
-    let mut roused: Vec<Waiting> = waiting.extract_if(.., |waiting| waiting.is_over(output)).collect();
-    roused.sort_by_key(|waiting| (Reverse(waiting.priority), waiting.fed_at));
-    roused.into_iter().map(|waiting| waiting.source).collect()
 }

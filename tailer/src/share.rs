@@ -20,20 +20,11 @@ const SHARE_BYTES_MIN: usize = 16 << 10;
 /// Of so many rounds with different priorities one is shared alike.
 const ALIKE_EVERY: u32 = 16;
 
-/// Who is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
-    /// A followed log.
-    Source(SourceId),
-    /// A spool, by its place among them.
-    Spool(usize),
-}
-
 /// One that is read in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn {
-    /// It.
-    pub who: Who,
+    /// The log, or the spool.
+    pub id: SourceId,
     /// Where its lines go.
     pub output: usize,
     /// The highest is served first.
@@ -111,7 +102,7 @@ mod tests {
     const ALL: usize = usize::MAX;
 
     fn turn(index: usize, priority: i32) -> Turn {
-        Turn { who: Who::Spool(index), output: 0, priority, is_inside: false, has_room: true, fed_at: None }
+        Turn { id: SourceId(index as u32), output: 0, priority, is_inside: false, has_room: true, fed_at: None }
     }
 
     /// What each gets of a block, if it takes at most what it has.
@@ -121,7 +112,7 @@ mod tests {
         let mut shares = Shares::of(&turns);
         let (mut room, mut taken) = (BLOCK, vec![0; all.len()]);
         for turn in turns {
-            let Who::Spool(index) = turn.who else { continue };
+            let index = turn.id.0 as usize;
             taken[index] = shares.next(&turn, room).min(all[index].1).min(room);
             room -= taken[index];
         }
@@ -156,7 +147,7 @@ mod tests {
         let later = now + std::time::Duration::from_millis(1);
         let mut turns = [fed(0, Some(later)), fed(1, Some(now)), fed(2, None), fed(3, Some(later))];
         Lots::default().order(&mut turns);
-        assert_eq!(turns.map(|turn| turn.who), [2, 1, 0, 3].map(Who::Spool));
+        assert_eq!(turns.map(|turn| turn.id), [2, 1, 0, 3].map(SourceId));
     }
 
     #[test]
@@ -195,6 +186,6 @@ mod tests {
     fn what_was_begun_comes_before_all_others() {
         let mut turns = [turn(0, 9), Turn { is_inside: true, ..turn(1, -9) }];
         Lots::default().order(&mut turns);
-        assert_eq!(turns.map(|turn| turn.who), [Who::Spool(1), Who::Spool(0)]);
+        assert_eq!(turns.map(|turn| turn.id), [1, 0].map(SourceId));
     }
 }

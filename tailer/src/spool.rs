@@ -99,7 +99,7 @@ pub struct Spool {
     /// How fast it may be read. `None`: as fast as it can be.
     throttle: Option<Throttle>,
     /// When its output last took something of it.
-    pub fed_at: Option<Instant>,
+    fed_at: Option<Instant>,
     /// A file was begun since the last look.
     has_begun: bool,
     /// Put and not delivered, in order.
@@ -237,6 +237,11 @@ impl Spool {
     /// Whether a file was begun, by this run or the one before, whose rest nothing may come before.
     pub fn is_inside(&self) -> bool {
         self.current.is_some() || !self.begun.is_empty()
+    }
+
+    /// When its output last took something of it.
+    pub fn fed_at(&self) -> Option<Instant> {
+        self.fed_at
     }
 
     /// Whether all that was put is delivered, and removed as far as it can be.
@@ -392,6 +397,6 @@ impl Spool {
 
     fn next_generation(&mut self) -> GenerationId {
         self.generations = self.generations.wrapping_add(1);
-        GenerationId(u64::from(self.id.0) << 32 | u64::from(self.generations))
+        GenerationId::new(self.id, self.generations)
     }
 }

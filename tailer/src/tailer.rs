@@ -34,7 +34,7 @@ use crate::held_back::HeldBack;
 use crate::identity::Origin;
 use crate::intake::Intake;
 use crate::keeper::{Keeper, Unsaved};
-use crate::lines::{GenerationId, SourceId};
+use crate::lines::SourceId;
 use crate::output::{Delivered, Waits};
 use crate::outputs::Outputs;
 use crate::roster::{Followed, Roster};
@@ -48,6 +48,7 @@ use crate::spool::set::Spools;
 use crate::stage::Position;
 use crate::status::board::Board;
 use crate::steady::Steady;
+use crate::turns::{Stand, Turns};
 use crate::watch::Watch;
 
 use hearing::{add_names, watch_files};
@@ -69,6 +70,7 @@ pub struct Tailer {
     is_batch: bool,
     is_debug: bool,
     roster: Roster,
+    turns: Turns,
     intake: Intake,
     spools: Spools,
     outputs: Outputs,
@@ -91,8 +93,7 @@ pub struct Tailer {
     open_beside: Option<usize>,
     /// Files that are.
     open: usize,
-    /// Sources that wait for a descriptor, and how many files were open when the last of them began to.
-    starved: Vec<SourceId>,
+    /// How many were open when the last source began to wait for a descriptor.
     open_starved: usize,
     /// How much of packed files is gone through in this round.
     slices: Slices,
@@ -152,6 +153,7 @@ impl Tailer {
         self.read(now, now_ns);
         let delivered = self.deliver(now);
         self.clear_spools(now);
+        self.spools.settle(&mut self.turns, &mut self.outputs, now);
         delivered?;
         if self.keeper.due().is_some_and(|due| due <= now) {
             self.keep(true, now);
@@ -169,12 +171,12 @@ impl Tailer {
             return Some(now);
         }
         let waits = self.waits.iter().filter_map(|waits| waits.until);
-        let feed = (self.is_batch && !self.starved.is_empty()).then(|| now + FEED_SPAN);
+        let feed = (self.is_batch && !self.turns.starved().is_empty()).then(|| now + FEED_SPAN);
         let (spools, unfollowed) = (self.spools.due(now), self.unfollowed.due());
         let metrics = self.metrics.as_ref().map(Exporter::due);
         let own = [self.keeper.due(), self.globs.due(now), feed, spools, unfollowed, self.board.due(), metrics];
         let own = own.into_iter().flatten();
-        waits.chain(self.roster.next_due(now)).chain(own).min()
+        waits.chain(self.turns.next_due(now)).chain(own).min()
     }
 
     /// What the outputs wait for.
@@ -189,7 +191,7 @@ impl Tailer {
 
     /// Whether there is something to be read, and room for it, or to be looked at.
     pub fn is_behind(&self) -> bool {
-        self.roster.ready_count() > 0 || self.spools.is_behind() || self.is_looking()
+        self.turns.ready_count() > 0 || self.is_looking()
     }
 
     /// Whether the last round had no time for all that was to be looked at.
@@ -199,14 +201,14 @@ impl Tailer {
 
     /// Whether everything is delivered that was read, or could not be for want of room.
     pub fn is_delivered(&mut self) -> bool {
-        self.outputs.is_empty() && !self.outputs.are_awaited()
+        self.outputs.is_empty() && !self.turns.is_any_waiting()
     }
 
     /// Of a batch: whether there is nothing left to be done.
     pub fn is_done(&mut self) -> bool {
         let now = Instant::now();
-        let is_read = !self.is_behind() && self.starved.is_empty();
-        is_read && self.is_delivered() && self.roster.next_due(now).is_none_or(|due| due > now)
+        let is_read = !self.is_behind() && self.turns.starved().is_empty();
+        is_read && self.is_delivered() && self.turns.next_due(now).is_none_or(|due| due > now)
     }
 
     /// Of a batch that is done: fails if something could not be read.
@@ -222,7 +224,7 @@ impl Tailer {
 
     /// Whether a limit lets a source go on before that.
     pub fn rests_end_before(&self, end: Instant) -> bool {
-        self.roster.rest_end().is_some_and(|until| until < end)
+        self.turns.rest_end().is_some_and(|until| until < end)
     }
 
     /// How many logs are followed.
@@ -235,7 +237,7 @@ impl Tailer {
     pub fn last_look(&mut self, end: Instant) {
         self.intake.end_at(end);
         self.spools.hint_all();
-        self.roster.hint_all(Hints::default());
+        self.turns.hint_logs(Hints::default());
     }
 
     /// Last lines of files without a name are not left for a run that cannot find them; `true`: there was one.
@@ -243,7 +245,7 @@ impl Tailer {
         let mut was_one = false;
         for id in self.roster.ids() {
             if self.roster.get(id).is_some_and(|followed| followed.source.conclude_nameless()) {
-                self.roster.make_ready(id);
+                self.turns.make_ready(id);
                 was_one = true;
             }
         }
@@ -322,11 +324,11 @@ impl Tailer {
     /// Looks at what is due, as far as its time goes. Whether a list of generations changed.
     fn look(&mut self, now: Instant) -> bool {
         self.slices.begin();
-        self.roster.wake_due(now, LOOKS_MAX);
+        self.turns.wake_due(now, LOOKS_MAX);
         let step = self.intake.begin();
-        let (mut is_changed, mut left) = (false, self.roster.due_count());
+        let (mut is_changed, mut left) = (false, self.turns.due_count());
         while left > 0
-            && let Some(id) = self.roster.take_due(self.intake.is_pressed)
+            && let Some(id) = self.turns.take_due(self.intake.is_pressed)
         {
             if !self.must_wait(id) {
                 is_changed |= self.look_at(id, now);
@@ -347,15 +349,16 @@ impl Tailer {
     }
 
     fn look_at(&mut self, id: SourceId, now: Instant) -> bool {
-        let Some(followed) = self.roster.get(id).filter(|followed| !followed.is_leaving) else { return false };
+        let is_here = self.turns.stand(id) != Stand::Leaving;
+        let Some(followed) = self.roster.get(id).filter(|_| is_here) else { return false };
         let path = followed.source.path().to_path_buf();
-        let mut hints = followed.take_hints();
+        let mut hints = self.turns.take_hints(id);
         if hints == Hints::default()
             && followed.source.is_unchanged()
             && followed.siblings.is_unchanged(&mut self.directories)
         {
             let interval = followed.interval(self.config.poll_interval);
-            self.roster.look_at(id, now + interval);
+            self.turns.look_at(id, now + interval);
             self.tell_of(id);
             return false;
         }
@@ -390,10 +393,10 @@ impl Tailer {
         if is_starved {
             self.starve(id);
         } else {
-            self.sate(id);
+            self.turns.sate(id);
         }
         self.touch(id);
-        self.roster.make_ready(id);
+        self.turns.make_ready(id);
         self.tell_of(id);
         if let Some(owner) = met {
             self.also_has(owner, path);
@@ -404,8 +407,8 @@ impl Tailer {
 
     /// Lets the outputs go on, and tells the sources what is delivered.
     fn deliver(&mut self, now: Instant) -> Result<()> {
-        let (mut delivered, mut roused, mut left) = (Vec::new(), Vec::new(), Vec::new());
-        let turned = self.outputs.turn(now, self.clock.now_ns(), &mut delivered, &mut roused);
+        let (mut delivered, mut left) = (Vec::new(), Vec::new());
+        let turned = self.outputs.turn(now, self.clock.now_ns(), &mut delivered);
         self.tell_of_outputs();
         let has_arrived = !self.held_back.is_empty() && !self.outputs.are_recovering();
         if has_arrived {
@@ -416,50 +419,43 @@ impl Tailer {
             self.keeper.note();
         }
         // What is delivered may be closed: who waits for a descriptor is looked at again.
-        if let Some(id) = self.starved.first().filter(|_| !delivered.is_empty()) {
-            self.roster.hint(*id, Hints::default());
+        if let Some(id) = self.turns.starved().first().filter(|_| !delivered.is_empty()) {
+            self.turns.hint(id, Hints::default());
         }
         for done @ Delivered { generation, offset } in delivered {
             if self.spools.delivered(done) {
                 continue;
             }
-            let id = owner(generation);
+            let id = generation.source();
             self.touch(id);
             let Some(followed) = self.roster.get(id) else { continue };
             followed.counts.delivered_bytes += followed.source.delivered(generation, offset);
             followed.blocked_ns = None;
-            if followed.is_leaving && followed.is_delivered() {
+            if self.turns.stand(id) == Stand::Leaving && followed.is_delivered() {
                 left.push(id);
             }
             let is_due = followed.source.wants_look();
             let is_switching = followed.next_output != followed.output;
             if is_due {
-                self.roster.hint(id, Hints::default());
+                self.turns.hint(id, Hints::default());
             }
             if is_switching {
-                self.roster.make_ready(id);
+                self.turns.make_ready(id);
             }
         }
         for id in left {
             self.remove(id);
         }
-        for id in roused {
+        for id in self.turns.rouse(|id, waiting| waiting.is_over(id, self.outputs.get(waiting.output))) {
             if let Some(followed) = self.roster.get(id) {
-                followed.is_waiting = false;
                 followed.blocked_ns = None;
             }
             self.board.mark(id);
-            self.roster.make_ready(id);
         }
         // Last, for what was delivered before a failure is delivered.
         self.waits = turned?;
         self.check_stuck(now)
     }
-}
-
-/// The source of a generation.
-fn owner(generation: GenerationId) -> SourceId {
-    SourceId((generation.0 >> 32) as u32)
 }
 
 /// Whether something comes true within a moment.

@@ -34,15 +34,20 @@ const HOPS_MAX: usize = 40;
 /// Reads of 4 KiB a call. 16,384 events, the kernel's most unless told otherwise, take 200 to 300.
 const READS_MAX: usize = 400;
 
-/// A glob, by its place in the list of globs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct GlobId(pub u32);
+/// Who waits for names that come to directories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Waiter {
+    /// The glob of an entry of the configuration.
+    Glob(usize),
+    /// A spool.
+    Spool(SourceId),
+}
 
 /// Who wants to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Who {
     Source(SourceId),
-    Glob(GlobId),
+    Waiter(Waiter),
     /// All that lead along it.
     Road(RoadId),
 }
@@ -62,7 +67,9 @@ pub struct Hints {
     /// Somebody who had these open for writing closed them.
     pub closed: BTreeSet<(SourceId, GenerationId)>,
     /// Names came that these wait for: to be added again and then looked through.
-    pub globs: BTreeSet<GlobId>,
+    pub globs: BTreeSet<usize>,
+    /// The same of spools.
+    pub spools: BTreeSet<SourceId>,
     /// There are more events: ask again after what is due now, whatever poll says.
     pub more: bool,
 }
@@ -161,10 +168,10 @@ impl Watch {
         self.replace(Who::Source(source), Vec::new());
     }
 
-    /// Watches for names that are awaited in these directories of a glob, and no longer for what was added for it
+    /// Watches for names that are awaited in these directories, and no longer for what was added for this waiter
     /// before. False: one of them cannot be watched, poll it.
-    pub fn add_directories(&mut self, glob: GlobId, dirs: &[(PathBuf, Vec<Awaited>)]) -> bool {
-        let who = Who::Glob(glob);
+    pub fn add_directories(&mut self, waiter: Waiter, dirs: &[(PathBuf, Vec<Awaited>)]) -> bool {
+        let who = Who::Waiter(waiter);
         let mut marks = Vec::new();
         let mut is_whole = true;
         for (dir, awaited) in dirs {
@@ -244,8 +251,8 @@ impl Watch {
         for who in concerned {
             match who {
                 Who::Source(_) => hint(who, hints),
-                Who::Glob(_) if brings => hint(who, hints),
-                Who::Glob(_) => {}
+                Who::Waiter(_) if brings => hint(who, hints),
+                Who::Waiter(_) => {}
                 Who::Road(road) => {
                     let Some(road) = self.roads.get_mut(&road) else { continue };
                     road.is_astray = true;
@@ -367,7 +374,8 @@ impl Watch {
 fn hint(who: Who, hints: &mut Hints) {
     match who {
         Who::Source(source) => hints.names.insert(source),
-        Who::Glob(glob) => hints.globs.insert(glob),
+        Who::Waiter(Waiter::Glob(glob)) => hints.globs.insert(glob),
+        Who::Waiter(Waiter::Spool(spool)) => hints.spools.insert(spool),
         Who::Road(_) => false,
     };
 }

@@ -31,7 +31,7 @@ impl Chain {
     /// A number for the next one.
     pub fn new_id(&mut self) -> GenerationId {
         self.made += 1;
-        GenerationId(u64::from(self.source.0) << 32 | u64::from(self.made))
+        GenerationId::new(self.source, self.made)
     }
 
     /// Whether a checkpoint is to say something else since this was last asked.

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::roster::RECONCILE_SPAN;
 use crate::siblings::directories::Directories;
 use crate::sources::walk::{Glob, Matches};
-use crate::watch::{GlobId, Watch};
+use crate::watch::{Waiter, Watch};
 
 /// Walks of one look. Where directories are made faster than that, the next round goes on.
 const WALKS_MAX: usize = 8;
@@ -55,7 +55,7 @@ impl Globs {
         self.said.clear();
         let Some(watch) = watch else { return };
         for index in before.into_keys().filter(|index| !self.known.contains_key(index)) {
-            watch.add_directories(id(index), &[]);
+            watch.add_directories(Waiter::Glob(index), &[]);
         }
     }
 
@@ -65,9 +65,8 @@ impl Globs {
     }
 
     /// Names came that these wait for.
-    pub fn hint(&mut self, globs: &BTreeSet<GlobId>) {
-        let indices = globs.iter().map(|GlobId(glob)| *glob as usize);
-        self.hinted.extend(indices.filter(|index| self.known.contains_key(index)));
+    pub fn hint(&mut self, globs: &BTreeSet<usize>) {
+        self.hinted.extend(globs.iter().filter(|index| self.known.contains_key(index)));
     }
 
     /// All are to be looked through.
@@ -107,7 +106,7 @@ impl Globs {
         let mut may_be_new = !hinted.is_empty();
         let mut unreadable = Vec::new();
         for (index, known) in self.known.iter_mut().filter(|(index, _)| are_all_due || hinted.contains(index)) {
-            let look = known.look(id(*index), watch.as_deref_mut(), directories, &mut unreadable);
+            let look = known.look(Waiter::Glob(*index), watch.as_deref_mut(), directories, &mut unreadable);
             may_be_new |= look.is_changed;
             if !look.is_settled {
                 self.hinted.insert(*index);
@@ -151,7 +150,7 @@ struct Look {
 impl Searched {
     fn look(
         &mut self,
-        id: GlobId,
+        waiter: Waiter,
         mut watch: Option<&mut Watch>,
         directories: &mut Directories,
         unreadable: &mut Vec<Error>,
@@ -159,7 +158,7 @@ impl Searched {
         let mut look = Look { is_changed: false, is_settled: watch.is_none() };
         for _ in 0..WALKS_MAX {
             if let Some(watch) = &mut watch {
-                self.is_watched = watch.add_directories(id, &self.glob.awaited(&self.matches));
+                self.is_watched = watch.add_directories(waiter, &self.glob.awaited(&self.matches));
             }
             directories.forget_round();
             let matches = self.glob.walk(directories, unreadable);
@@ -172,9 +171,4 @@ impl Searched {
         }
         look
     }
-}
-
-/// Configured globs are counted from 0, see [`crate::spool::set`] for the others.
-fn id(index: usize) -> GlobId {
-    GlobId(index as u32)
 }

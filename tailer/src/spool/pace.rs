@@ -9,6 +9,7 @@ use super::Spool;
 use super::part::PART_BYTES_MIN;
 use crate::events::Event;
 use crate::rate::{Backlog, Throttle};
+use crate::turns::Stand;
 
 impl Spool {
     /// Has its limit from now on. A batch has none: nothing else is there to be spared.
@@ -22,17 +23,18 @@ impl Spool {
         self.current.is_some() || !self.queue.is_empty()
     }
 
-    /// Until when its limit keeps what waits. `None`: nothing waits, or it may go on.
-    pub fn rests_until(&self, is_awaited: bool, now: Instant) -> Option<Instant> {
-        if !self.has_work() || (is_awaited && self.current.is_some()) {
-            return None;
+    /// Whether its files are read next, where its output has so much room; `is_awaited`: others want that.
+    pub fn stand(&self, is_awaited: bool, room: usize, now: Instant) -> Stand {
+        if !self.has_work() {
+            return if self.is_leaving { Stand::Leaving } else { Stand::Idle };
         }
-        self.throttle.as_ref()?.rests_until().filter(|until| *until > now)
-    }
-
-    /// When its limit is to be asked again, which may be over already. `None`: it is not what keeps it.
-    pub fn rest_end(&self) -> Option<Instant> {
-        self.throttle.as_ref().filter(|_| self.has_work())?.rests_until()
+        let is_kept = !is_awaited || self.current.is_none();
+        let rests_until = self.throttle.as_ref().filter(|_| is_kept).and_then(Throttle::rests_until);
+        match rests_until.filter(|until| *until > now) {
+            Some(until) => Stand::Rests(until),
+            None if self.can_use(room) => Stand::Ready,
+            None => Stand::WaitsForRoom,
+        }
     }
 
     /// How many bytes may be put now. 0: none.

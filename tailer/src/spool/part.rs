@@ -85,7 +85,7 @@ impl Spool {
 
     /// Puts what there is, as far as there is room and its limit allows.
     pub fn read(&mut self, hands: &mut Hands<'_>) {
-        let mut left = hands.bytes_max;
+        let (mut left, room) = (hands.bytes_max, hands.output.room(self.id));
         loop {
             // Asked first: a rest that is over is none.
             let allowed = self.allowance(hands.is_awaited, hands.now);
@@ -112,6 +112,9 @@ impl Spool {
                 }
                 Err(error) => self.abandon(current, hands, error),
             }
+        }
+        if hands.output.room(self.id) != room {
+            self.fed_at = Some(hands.now);
         }
         self.shown.is_changed = true;
         self.tell_backlog(hands.now);

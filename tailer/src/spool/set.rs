@@ -5,24 +5,20 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::Spool;
-use super::part::Hands;
 use super::place::Neighbour;
 use crate::events::Event;
 use crate::identity::Origin;
 use crate::lines::SourceId;
 use crate::output::Delivered;
 use crate::outputs::Outputs;
-use crate::share::{Turn, Who};
-use crate::watch::{GlobId, Watch};
-
-/// Globs of the configuration are counted from 0; spools from here on.
-const GLOBS_FROM: u32 = 1 << 31;
+use crate::share::Turn;
+use crate::turns::Turns;
+use crate::watch::{Waiter, Watch};
 
 /// All of them, in the order of the configuration.
 #[derive(Debug, Default)]
 pub struct Spools {
     list: Vec<Spool>,
-    is_behind: bool,
 }
 
 impl Spools {
@@ -79,13 +75,8 @@ impl Spools {
     }
 
     /// Names came to directories of these.
-    pub fn hint(&mut self, globs: &BTreeSet<GlobId>) {
-        for GlobId(glob) in globs {
-            let id = glob.wrapping_sub(GLOBS_FROM);
-            if let Some(spool) = self.get(SourceId(id)) {
-                spool.hint();
-            }
-        }
+    pub fn hint(&mut self, spools: &BTreeSet<SourceId>) {
+        self.list.iter_mut().filter(|spool| spools.contains(&spool.id())).for_each(Spool::hint);
     }
 
     /// Anything may have happened.
@@ -99,61 +90,37 @@ impl Spools {
             if spool.next_look(now).is_none_or(|at| at > now) {
                 continue;
             }
-            let glob = GlobId(GLOBS_FROM + spool.id().0);
-            let is_watched = watch.as_mut().is_some_and(|watch| watch.add_directories(glob, &spool.awaited()));
+            let waiter = Waiter::Spool(spool.id());
+            let is_watched = watch.as_mut().is_some_and(|watch| watch.add_directories(waiter, &spool.awaited()));
             spool.is_polled = !is_watched;
             spool.look(now, now_ns, poll_interval);
         }
     }
 
-    /// Those that have something to be put, and are not kept by a limit.
-    pub fn ready(&mut self, outputs: &mut Outputs, now: Instant) -> Vec<Turn> {
-        let mut turns = Vec::new();
-        for (index, spool) in self.list.iter().enumerate() {
-            let output = spool.output;
-            let is_resting = spool.rests_until(outputs.is_awaited(output), now).is_some();
-            if !spool.has_work() || is_resting {
-                continue;
-            }
-            turns.push(Turn {
-                who: Who::Spool(index),
-                output,
-                priority: spool.config().priority,
-                is_inside: spool.is_inside(),
-                has_room: outputs.get_straight(output).room(spool.id()) > 0,
-                fed_at: spool.fed_at,
-            });
+    /// Says whose turn it may be, with the room that there is now.
+    pub fn settle(&self, turns: &mut Turns, outputs: &mut Outputs, now: Instant) {
+        for spool in &self.list {
+            let is_awaited = outputs.is_ordered(spool.output) || turns.is_wanted(spool.output);
+            let room = outputs.get_straight(spool.output).room(spool.id());
+            turns.set(spool.id(), spool.stand(is_awaited, room, now));
         }
-        turns
     }
 
-    /// What room there is for one.
-    pub fn room(&self, index: usize, outputs: &mut Outputs) -> usize {
-        let spool = &self.list[index];
-        outputs.get_straight(spool.output).room(spool.id())
-    }
-
-    /// Puts what there is of one, at most so many bytes of small files.
-    pub fn read(&mut self, index: usize, share: usize, outputs: &mut Outputs, buffer: &mut [u8], at: (Instant, i64)) {
-        let spool = &mut self.list[index];
-        let is_awaited = outputs.is_awaited(spool.output);
-        let output = outputs.get_straight(spool.output);
-        let (bytes_max, (now, now_ns)) = (share, at);
-        let room = output.room(spool.id());
-        spool.read(&mut Hands { output, is_awaited, buffer, bytes_max, now, now_ns });
-        if output.room(spool.id()) != room {
-            spool.fed_at = Some(now);
-        }
+    /// What one has in a round in which it is read. `None`: it is no spool.
+    pub fn turn(&self, id: SourceId, outputs: &mut Outputs) -> Option<Turn> {
+        let spool = self.list.iter().find(|spool| spool.id() == id)?;
+        let has_room = outputs.get_straight(spool.output).room(id) > 0;
+        let (priority, is_inside, fed_at) = (spool.config().priority, spool.is_inside(), spool.fed_at());
+        Some(Turn { id, output: spool.output, priority, is_inside, has_room, fed_at })
     }
 
     /// Something is delivered. False: it is not of a spool.
     pub fn delivered(&mut self, delivered: Delivered) -> bool {
-        let id = SourceId((delivered.generation.0 >> 32) as u32);
-        self.get(id).map(|spool| spool.delivered(delivered)).is_some()
+        self.get(delivered.generation.source()).map(|spool| spool.delivered(delivered)).is_some()
     }
 
     /// Removes what is delivered, and tells outputs what they need not know of any more.
-    pub fn remove_delivered(&mut self, outputs: &mut Outputs, now: Instant) {
+    pub fn remove_delivered(&mut self, outputs: &mut Outputs) {
         for spool in &mut self.list {
             // What a killed run left on its way counts as put, but is not delivered yet.
             if outputs.is_recovering(spool.output) {
@@ -165,31 +132,16 @@ impl Spools {
                 outputs.forget(spool.output, &gone);
             }
         }
-        // Now there may be room for what waits.
-        self.is_behind = self.list.iter().any(|spool| {
-            let is_resting = spool.rests_until(outputs.is_awaited(spool.output), now).is_some();
-            !is_resting && spool.can_use(outputs.get_straight(spool.output).room(spool.id()))
-        });
     }
 
-    /// Whether something waits for which there is room.
-    pub fn is_behind(&self) -> bool {
-        self.is_behind
-    }
-
-    /// When the next one is to be looked at, or goes on after its limit kept it.
+    /// When the next one is to be looked at.
     pub fn due(&self, now: Instant) -> Option<Instant> {
-        self.list.iter().flat_map(|spool| [spool.next_look(now), spool.rest_end()]).flatten().min()
+        self.list.iter().filter_map(|spool| spool.next_look(now)).min()
     }
 
     /// Whether a file that was begun keeps others from this output.
     pub fn hold(&self, output: usize) -> bool {
         self.list.iter().any(|spool| spool.output == output && spool.is_inside())
-    }
-
-    /// Whether anything waits in any of them.
-    pub fn have_work(&self) -> bool {
-        self.list.iter().any(Spool::has_work)
     }
 
     /// Whether one could not open a file for want of descriptors.
@@ -215,5 +167,5 @@ impl Spools {
 
 /// Watches the directories of a spool no longer.
 pub fn unwatch(watch: &mut Watch, spool: &Spool) {
-    watch.add_directories(GlobId(GLOBS_FROM + spool.id().0), &[]);
+    watch.add_directories(Waiter::Spool(spool.id()), &[]);
 }

@@ -8,12 +8,12 @@ use std::path::Path;
 use standpipe_common::clock;
 
 use super::part::Hands;
-use super::set::Spools;
 use super::*;
 use crate::guard::{Guard, Head};
 use crate::lines::Lines;
 use crate::output::{Delivered, Output, Standing, Waits};
 use crate::stage::Position;
+use crate::turns::Stand;
 
 const POLL: Duration = Duration::from_millis(250);
 
@@ -59,9 +59,11 @@ fn what_its_limit_keeps_goes_on_when_that_is_over_although_its_output_was_full_b
     throttle.take(1000, 10);
     let rested = throttle.rests_until().unwrap();
     (spool.throttle, spool.shown.blocked_ns) = (Some(throttle), Some(1));
-    let mut spools = Spools::default();
-    spools.add(spool);
-    assert_eq!(spools.due(now), Some(rested));
+    for is_awaited in [false, true] {
+        assert_eq!(spool.stand(is_awaited, 0, now), Stand::Rests(rested));
+    }
+    assert_eq!(spool.stand(false, 2, rested), Stand::Ready);
+    assert_eq!(spool.stand(false, 0, rested), Stand::WaitsForRoom);
 }
 
 #[test]

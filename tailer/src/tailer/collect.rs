@@ -8,6 +8,7 @@ use standpipe_common::shown::Shown as _;
 use super::Tailer;
 use crate::config::spool::SpoolConfig;
 use crate::events::Event;
+use crate::fair::Group;
 use crate::spool::{Spool, place, set};
 use crate::timestamp::Format;
 
@@ -33,6 +34,7 @@ impl Tailer {
         self.outputs.keep_files_apart(output, id);
         self.printer.print(&Event::Note(format!("collecting files of {}", spool.config().dir.shown())));
         self.spools.add(spool);
+        self.turns.add(id, Group::Spool(id));
         Ok(())
     }
 
@@ -52,6 +54,7 @@ impl Tailer {
         let mut left = self.spools.take_left();
         for spool in &left {
             self.board.release(spool.id());
+            self.turns.remove(spool.id());
         }
         if let Some(watch) = &mut self.watch {
             for spool in &left {
@@ -72,7 +75,7 @@ impl Tailer {
 
     /// Removes what is delivered, and tells what happened.
     pub(super) fn clear_spools(&mut self, now: Instant) {
-        self.spools.remove_delivered(&mut self.outputs, now);
+        self.spools.remove_delivered(&mut self.outputs);
         for event in self.spools.take_events() {
             self.printer.print(&event);
         }

@@ -1,6 +1,5 @@
 //! More files than can be open at once: who gives descriptors back, and who gets them.
 
-use std::cmp::Reverse;
 use std::fs;
 use std::io;
 use std::time::{Duration, Instant};
@@ -14,6 +13,7 @@ use crate::follow::settings::Hints;
 use crate::lines::SourceId;
 use crate::output::Waits;
 use crate::roster::Followed;
+use crate::turns::{Stand, Turns};
 
 /// Descriptors that a spool has at once: its directories, one that is listed, and a file.
 const SPOOL_FILES: usize = 5;
@@ -48,7 +48,7 @@ impl Tailer {
     /// Counts again where files come near the limit. A list of ten thousand takes the kernel 8 ms: where it says that as
     /// many are open beside followed files as the last time, that one still holds.
     pub(super) fn recount_descriptors(&mut self, now: Instant) {
-        let is_near = !self.starved.is_empty() || self.open >= self.open_max / 2;
+        let is_near = !self.turns.starved().is_empty() || self.open >= self.open_max / 2;
         if !is_near || self.count_at > now {
             return;
         }
@@ -66,16 +66,15 @@ impl Tailer {
     pub(super) fn park(&mut self, needed: usize) {
         // Several at once: choosing goes over all sources.
         let needed = needed.max(self.open_max / 8);
-        let is_batch = self.is_batch;
         let candidate = |followed: &Followed| budget::Candidate {
             source: followed.source.id(),
             priority: followed.file.priority,
             last_growth: followed.source.last_growth(),
-            open: followed.source.parkable(may_break(is_batch, followed)),
+            open: followed.source.parkable(self.is_batch && may_break(&self.turns, followed)),
         };
         for id in budget::choose(self.roster.iter().map(candidate), needed) {
             let Some(followed) = self.roster.get(id) else { continue };
-            followed.source.park(may_break(is_batch, followed));
+            followed.source.park(self.is_batch && may_break(&self.turns, followed));
             followed.recount(&mut self.open);
         }
     }
@@ -94,17 +93,8 @@ impl Tailer {
 
     /// Notes that a source waits for a descriptor.
     pub(super) fn starve(&mut self, id: SourceId) {
-        let Some(followed) = self.roster.get(id) else { return };
-        if !std::mem::replace(&mut followed.is_starved, true) {
-            self.starved.push(id);
+        if self.turns.starve(id) {
             self.open_starved = self.open;
-        }
-    }
-
-    /// A source waits for none any more: it got one in another way, or is no source.
-    pub(super) fn sate(&mut self, id: SourceId) {
-        if self.roster.get(id).is_none_or(|followed| std::mem::take(&mut followed.is_starved)) {
-            self.starved.retain(|other| *other != id);
         }
     }
 
@@ -114,39 +104,35 @@ impl Tailer {
         if self.spools.are_starved() {
             self.park(SPOOL_FILES);
         }
-        if self.starved.is_empty() {
+        let starved = self.turns.starved().len();
+        if starved == 0 {
             return;
         }
         // Once it is known how many they are.
         if !self.intake.is_pressed && !std::mem::replace(&mut self.is_starving_said, true) {
             let name = self.first_starved();
-            self.printer.print(&Event::Waiting { name, more: self.starved.len() - 1 });
+            self.printer.print(&Event::Waiting { name, more: starved - 1 });
         }
-        self.park(self.starved.len().min(self.open_max / 2));
+        self.park(starved.min(self.open_max / 2));
         let free = self.open_starved.min(self.open_max).saturating_sub(self.open);
-        let fed = free.min(self.starved.len());
-        if fed > 0 {
-            let roster = &mut self.roster;
-            let priority = |id: &SourceId| roster.get(*id).map(|followed| Reverse(followed.file.priority));
-            self.starved.sort_by_cached_key(priority);
-        }
-        self.has_fed = fed > 0;
-        for id in self.starved.drain(..fed).collect::<Vec<_>>() {
-            let Some(followed) = self.roster.get(id) else { continue };
-            followed.is_starved = false;
-            self.roster.hint(id, Hints { content: true, ..Hints::default() });
+        let fed = free.min(self.turns.starved().len());
+        let priority = |id: &SourceId| self.roster.get(*id).map_or(0, |followed| followed.file.priority);
+        let fed = if fed > 0 { self.turns.take_starved(fed, priority) } else { Vec::new() };
+        self.has_fed = !fed.is_empty();
+        for id in fed {
+            self.turns.hint(id, Hints { content: true, ..Hints::default() });
         }
     }
 
     /// What the first of those that wait for a descriptor is called.
     fn first_starved(&mut self) -> String {
-        let first = self.starved.first().and_then(|id| self.roster.get(*id));
+        let first = self.turns.starved().first().and_then(|id| self.roster.get(id));
         first.map_or_else(String::new, |followed| followed.name.clone())
     }
 
     /// Whether any source waits for a descriptor, or for the look that it was just given one for.
     pub fn is_starved(&self) -> bool {
-        !self.starved.is_empty() || self.has_fed || self.spools.are_starved()
+        !self.turns.starved().is_empty() || self.has_fed || self.spools.are_starved()
     }
 
     /// Fails where a batch would wait for ever: all wait for descriptors of others, and no file can be closed before
@@ -154,23 +140,24 @@ impl Tailer {
     pub(super) fn check_stuck(&self, now: Instant) -> Result<()> {
         let waits = |waits: &Waits| waits.until.is_some() || waits.writable.is_some();
         let is_stuck = self.is_batch
-            && !self.starved.is_empty()
+            && !self.turns.starved().is_empty()
             && !self.is_behind()
-            && self.roster.next_due(now).is_none_or(|due| due > now)
+            && self.turns.next_due(now).is_none_or(|due| due > now)
             && !self.waits.iter().any(waits)
-            && self.roster.iter().all(|followed| followed.source.parkable(may_break(true, followed)) == 0);
+            && self.roster.iter().all(|followed| followed.source.parkable(may_break(&self.turns, followed)) == 0);
         let cause = || {
             format!(
                 "{} of them are waiting for file descriptors; raise the limit on open files: `ulimit -n`, LimitNOFILE=",
-                self.starved.len()
+                self.turns.starved().len()
             )
         };
         if is_stuck { Err(io::Error::other(cause())).cannot("read", "all files") } else { Ok(()) }
     }
 }
 
-/// Whether files may be closed that were not read to their ends: in a batch, where nobody writes to them, those of a
+/// Whether files may be closed that were not read to their ends, in a batch, where nobody writes to them: those of a
 /// source that waits for room, or for another of its files.
-fn may_break(is_batch: bool, followed: &Followed) -> bool {
-    is_batch && (followed.is_waiting || (followed.is_starved && followed.source.is_shut()))
+fn may_break(turns: &Turns, followed: &Followed) -> bool {
+    let id = followed.source.id();
+    turns.stand(id) == Stand::WaitsForRoom || (turns.starved().has(id) && followed.source.is_shut())
 }

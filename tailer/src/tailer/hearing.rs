@@ -19,23 +19,23 @@ impl Tailer {
         }
         self.has_more_hints = hints.more;
         for id in hints.grown {
-            self.roster.hint(id, Hints { content: true, ..Hints::default() });
+            self.turns.hint(id, Hints { content: true, ..Hints::default() });
         }
         for (id, generation) in hints.closed {
             if let Some(followed) = self.roster.get(id) {
                 followed.source.closed(generation, now);
             }
-            self.roster.hint(id, Hints { content: true, ..Hints::default() });
+            self.turns.hint(id, Hints { content: true, ..Hints::default() });
         }
         for id in hints.names {
-            self.roster.hint(id, Hints { names: true, ..Hints::default() });
+            self.turns.hint(id, Hints { names: true, ..Hints::default() });
         }
         self.globs.hint(&hints.globs);
-        self.spools.hint(&hints.globs);
+        self.spools.hint(&hints.spools);
         if hints.overflow {
             self.printer.print_all(self.overflows.admit(Event::Overflow, now));
             self.spools.hint_all();
-            self.roster.hint_all(Hints { names: true, content: true });
+            self.turns.hint_logs(Hints { names: true, content: true });
             self.globs.hint_all(now);
         }
     }

@@ -11,9 +11,10 @@ use crate::follow::settings::Hints;
 use crate::lines::SourceId;
 use crate::meter::Meter;
 use crate::output::Standing;
-use crate::outputs::Waiting;
 use crate::rate::Backlog;
-use crate::share::{Shares, Turn, Who};
+use crate::share::{Shares, Turn};
+use crate::spool::part::Hands;
+use crate::turns::{Stand, Waiting};
 
 /// Sources that share the room of their outputs, one after the other.
 const READS_MAX: usize = 64;
@@ -32,10 +33,10 @@ struct Outcome {
 impl Tailer {
     /// Reads what there is, each source and spool in its turn, as far as its output has room and its limit allows.
     pub(super) fn read(&mut self, now: Instant, now_ns: i64) {
-        self.roster.wake_rested(now);
+        self.turns.wake_rested(now);
         let step = self.intake.begin();
         // Who is ready again by then is read in the next round.
-        for _ in 0..self.roster.ready_count().div_ceil(READS_MAX).max(1) {
+        for _ in 0..self.turns.ready_count().div_ceil(READS_MAX).max(1) {
             self.read_some(now, now_ns);
             if step.is_over() {
                 break;
@@ -49,28 +50,30 @@ impl Tailer {
         self.lots.order(&mut turns);
         let mut shares = Shares::of(&turns);
         for turn in turns {
-            match turn.who {
-                Who::Source(id) => self.read_one(id, &turn, &mut shares, now),
-                Who::Spool(index) => {
-                    let room = self.spools.room(index, &mut self.outputs);
-                    let share = shares.next(&turn, room);
-                    self.spools.read(index, share, &mut self.outputs, &mut self.buffer, (now, now_ns));
-                }
-            }
+            let Some(spool) = self.spools.get(turn.id) else {
+                self.read_one(turn.id, &turn, &mut shares, now);
+                continue;
+            };
+            let is_awaited = self.outputs.is_ordered(turn.output) || self.turns.is_wanted(turn.output);
+            let output = self.outputs.get_straight(turn.output);
+            let bytes_max = shares.next(&turn, output.room(turn.id));
+            spool.read(&mut Hands { output, is_awaited, buffer: &mut self.buffer, bytes_max, now, now_ns });
         }
     }
 
     /// Who is read next.
     fn turns(&mut self, now: Instant) -> Vec<Turn> {
-        let mut turns = Vec::new();
-        for id in self.roster.take_ready(READS_MAX) {
-            let Some(followed) = self.roster.get(id) else { continue };
+        self.spools.settle(&mut self.turns, &mut self.outputs, now);
+        let turn = |id| {
+            if let Some(turn) = self.spools.turn(id, &mut self.outputs) {
+                return Some(turn);
+            }
+            let followed = self.roster.get(id)?;
             let (output, priority, fed_at) = (followed.output, followed.file.priority, followed.fed_at);
             let has_room = self.outputs.get(output).room(id) > 0;
-            turns.push(Turn { who: Who::Source(id), output, priority, is_inside: false, has_room, fed_at });
-        }
-        turns.extend(self.spools.ready(&mut self.outputs, now));
-        turns
+            Some(Turn { id, output, priority, is_inside: false, has_room, fed_at })
+        };
+        self.turns.take_ready(READS_MAX).into_iter().filter_map(turn).collect()
     }
 
     fn read_one(&mut self, id: SourceId, turn: &Turn, shares: &mut Shares, now: Instant) {
@@ -78,14 +81,13 @@ impl Tailer {
         if followed.next_output != followed.output && followed.is_delivered() {
             self.outputs.part(followed.output, id);
             followed.output = followed.next_output;
-            followed.is_waiting = false;
         }
-        if followed.is_leaving || followed.next_output != followed.output {
+        if followed.next_output != followed.output {
             return;
         }
         let room = self.outputs.get(followed.output).room(id);
         if room == 0 && self.spools.hold(followed.output) && followed.source.has_unread() {
-            self.outputs.want(followed.output);
+            self.turns.want(followed.output);
         }
         let share = shares.next(turn, room);
         let outcome = self.take_from(id, room, share, now);
@@ -138,33 +140,31 @@ impl Tailer {
     fn go_on(&mut self, id: SourceId, outcome: &Outcome, now: Instant) {
         let Some(followed) = self.roster.get(id) else { return };
         // What a batch closed in the middle is opened when there is room again.
-        let is_to_open = self.is_batch && outcome.had_room && !followed.is_starved && followed.source.is_next_parked();
+        let is_starved = self.turns.starved().has(id);
+        let is_to_open = self.is_batch && outcome.had_room && !is_starved && followed.source.is_next_parked();
         let wants_look = is_to_open || followed.source.wants_look();
-        let is_shut = self.is_batch && followed.is_starved && followed.source.is_shut();
+        let is_shut = self.is_batch && is_starved && followed.source.is_shut();
         let is_behind = outcome.standing == Standing::Behind && !wants_look && !is_shut;
         let rests = outcome.rests_until.filter(|_| is_behind);
         // Where a read moved nothing, what room there is does not do: a line has to fit.
         let is_to_wait = rests.is_none() && is_behind && (outcome.room == 0 || !outcome.has_moved);
-        let was_waiting = followed.is_waiting;
-        followed.is_waiting |= is_to_wait;
         if outcome.has_moved {
             followed.fed_at = Some(now);
         }
-        let index = followed.output;
-        let (priority, fed_at) = (followed.file.priority, followed.fed_at);
+        let (output, priority, fed_at) = (followed.output, followed.file.priority, followed.fed_at);
         let interval = followed.interval(self.config.poll_interval);
         let next_look = followed.source.next_look(now).map_or(now + interval, |at| at.min(now + interval));
         if wants_look {
-            self.roster.hint(id, Hints::default());
+            self.turns.hint(id, Hints::default());
         } else {
-            self.roster.look_at(id, next_look);
+            self.turns.look_at(id, next_look);
         }
-        let waiting = Waiting { source: id, priority, fed_at, room: outcome.room };
         match rests {
-            Some(until) => self.roster.rest(id, until),
-            None if is_to_wait && was_waiting => {}
-            None if is_to_wait => self.outputs.wait_for(index, waiting),
-            None if is_behind => self.roster.make_ready(id),
+            Some(until) => self.turns.set(id, Stand::Rests(until)),
+            None if is_to_wait => {
+                self.turns.wait_for_room(id, Waiting { output, priority, fed_at, room: outcome.room });
+            }
+            None if is_behind => self.turns.make_ready(id),
             None => {}
         }
     }

@@ -13,6 +13,7 @@ use crate::cli::Cli;
 use crate::config::keys::listed;
 use crate::config::{Config, FileConfig, StartAt};
 use crate::events::Event;
+use crate::fair::Group;
 use crate::follow::settings::{self, Settings};
 use crate::identity::{Identity, Origin};
 use crate::lines::SourceId;
@@ -228,7 +229,7 @@ impl Tailer {
     pub(super) fn also_has(&mut self, owner: SourceId, path: PathBuf) {
         let Some(followed) = self.roster.get(owner) else { return };
         if followed.also.insert(path) {
-            self.roster.hint(owner, settings::Hints { names: true, ..settings::Hints::default() });
+            self.turns.hint(owner, settings::Hints { names: true, ..settings::Hints::default() });
         }
     }
 
@@ -255,25 +256,27 @@ impl Tailer {
         self.outputs.introduce(output, id, &found.name, form_of(&entry)?);
         // Whoever puts lines in order waits for those of this one.
         self.outputs.get(output).note(id, Standing::Behind);
-        let mut followed = Followed::new(source, found.name.clone(), (found.file, entry), siblings, output);
+        let mut followed = Followed::new(source, found.name.clone(), entry, siblings, output);
         followed.limit(self.is_batch, Instant::now());
         self.taken.set(id, followed.source.inodes());
         if self.has_globs {
             self.taken.twins.set(id, followed.source.lives());
         }
         self.roster.add(followed);
+        self.turns.add(id, Group::Files(found.file));
+        self.turns.hint(id, settings::Hints { names: true, ..settings::Hints::default() });
         Ok(id)
     }
 
     /// A source under other settings, if they are others.
     fn change(&mut self, id: SourceId, found: &Found) -> std::result::Result<(), Stop> {
-        let (entry, file) = (found.file, self.config.files[found.file].clone());
+        let file = self.config.files[found.file].clone();
         let output = self.output_for(file.pipe.as_deref())?;
         let settings = Arc::new(self.settings(&file, Occasion::Named));
         let Some(followed) = self.roster.get(id) else { return Ok(()) };
         followed.source.set_settings(settings);
-        followed.entry = entry;
-        let was_leaving = std::mem::take(&mut followed.is_leaving);
+        self.turns.regroup(id, Group::Files(found.file));
+        let was_leaving = self.turns.come_back(id);
         if followed.file == file && followed.name == found.name && !was_leaving {
             return Ok(());
         }
@@ -284,15 +287,14 @@ impl Tailer {
         followed.unwrapper.set_format(file.format);
         followed.file = file;
         followed.limit(self.is_batch, Instant::now());
-        self.roster.hint(id, settings::Hints { names: true, ..settings::Hints::default() });
+        self.turns.hint(id, settings::Hints { names: true, ..settings::Hints::default() });
         Ok(())
     }
 
     /// A source that the configuration names no longer.
     fn leave(&mut self, id: SourceId) {
         let Some(followed) = self.roster.get(id) else { return };
-        followed.is_leaving = true;
-        followed.is_waiting = false;
+        self.turns.leave(id);
         self.outputs.part(followed.output, id);
         if let Some(watch) = &mut self.watch {
             watch.remove_names(id);
@@ -331,7 +333,7 @@ impl Tailer {
         let mut followed = self.roster.remove(id)?;
         self.printer.print_all(followed.spacing.take_all());
         self.board.release(id);
-        self.sate(id);
+        self.turns.remove(id);
         self.open -= followed.open;
         self.outputs.part(followed.output, id);
         self.taken.release(id);

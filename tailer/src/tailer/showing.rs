@@ -12,6 +12,7 @@ use crate::follow::happening::Happening;
 use crate::rate::Throttle;
 use crate::roster::Followed;
 use crate::status::format::{Counts, Figures};
+use crate::turns::Stand;
 
 impl Tailer {
     /// Stores what changed, if that is due.
@@ -24,7 +25,7 @@ impl Tailer {
                 let (figures, error) = spool.figures(is_full(spool.output), has_room, now_ns);
                 self.board.store(id, &spool.config().dir, &figures, &error)
             } else if let Some(followed) = self.roster.get(id) {
-                let (figures, error) = figures(followed, is_full(followed.output), now_ns);
+                let (figures, error) = figures(followed, is_full(followed.output), self.turns.stand(id), now_ns);
                 self.board.store(id, followed.source.path(), &figures, &error)
             } else {
                 continue;
@@ -37,7 +38,7 @@ impl Tailer {
 }
 
 /// What is to be said of a source, and what is wrong with it; `is_full`: its output waits for room.
-fn figures(followed: &mut Followed, is_full: bool, now_ns: i64) -> (Figures, String) {
+fn figures(followed: &mut Followed, is_full: bool, stand: Stand, now_ns: i64) -> (Figures, String) {
     let source = &followed.source;
     let on_their_way: u64 = source.generations().map(|all| all.cursor.on_its_way()).sum();
     let lag_bytes = source.unread_bytes() + on_their_way;
@@ -46,7 +47,8 @@ fn figures(followed: &mut Followed, is_full: bool, now_ns: i64) -> (Figures, Str
         since.map_or(0, |since| since as u64)
     };
     let behind_ns = since(lag_bytes > 0, &mut followed.behind_ns);
-    let is_blocked = (followed.is_waiting && (lag_bytes > 0 || source.has_unread())) || (is_full && on_their_way > 0);
+    let is_blocked =
+        (stand == Stand::WaitsForRoom && (lag_bytes > 0 || source.has_unread())) || (is_full && on_their_way > 0);
     let blocked_ns = since(is_blocked, &mut followed.blocked_ns);
     let source = &followed.source;
     let last = source.generations().last();

@@ -43,6 +43,7 @@ use crate::state::SourceState;
 use crate::status::board::Board;
 use crate::stdout::Stdout;
 use crate::steady::Steady;
+use crate::turns::Turns;
 use crate::watch::Watch;
 
 use super::roll::{Among, Occasion, has_globs};
@@ -125,6 +126,7 @@ impl Tailer {
             is_debug: cli.debug,
             has_color: has_color(cli),
             roster: Roster::default(),
+            turns: Turns::default(),
             intake: Intake::new(now),
             spools: Spools::default(),
             outputs: Outputs::default(),
@@ -146,7 +148,6 @@ impl Tailer {
             count_at: now,
             open_beside: None,
             open: 0,
-            starved: Vec::new(),
             open_starved: 0,
             slices: Slices::default(),
             has_fed: false,

@@ -15,6 +15,7 @@ use crate::lease;
 use crate::lines::SourceId;
 use crate::roster::Followed;
 use crate::stage::message::Severity;
+use crate::turns::Stand;
 
 use standpipe_common::shown::Shown as _;
 
@@ -24,7 +25,7 @@ const LEFT_MAX: usize = 100;
 impl Tailer {
     /// How many files are followed, and how.
     pub(super) fn tell_watching(&mut self) {
-        let files = self.roster.iter().filter(|followed| !followed.is_leaving).count();
+        let files = self.roster.iter().filter(|followed| !self.is_leaving(followed)).count();
         let (interval, inotify) = (self.config.poll_interval, self.watch.is_some());
         self.printer.print(&Event::Watching { files, interval, inotify });
         if self.is_debug {
@@ -165,7 +166,7 @@ impl Tailer {
             self.printer.print_all(held.into_iter().flatten());
         }
         let left = self.left();
-        if left.is_empty() && self.is_delivered() && !self.roster.has_rested() && !self.is_starved() {
+        if left.is_empty() && self.is_delivered() && self.turns.rest_end().is_none() && !self.is_starved() {
             return;
         }
         let then = if self.keeper.has_file() {
@@ -191,9 +192,13 @@ impl Tailer {
         }
     }
 
+    fn is_leaving(&self, followed: &Followed) -> bool {
+        self.turns.stand(followed.source.id()) == Stand::Leaving
+    }
+
     /// What of each source and spool is there and not delivered, bytes.
     fn left(&self) -> Vec<(String, u64)> {
-        let followed = self.roster.iter().filter(|followed| !followed.is_leaving);
+        let followed = self.roster.iter().filter(|followed| !self.is_leaving(followed));
         let sources = followed.map(|followed| (followed.name.clone(), followed.source.left_bytes()));
         let spools = self.spools.iter().map(|spool| (spool.name(), spool.waiting_bytes()));
         sources.chain(spools).filter(|(_, bytes)| *bytes > 0).collect()

@@ -317,13 +317,13 @@ fn awaited(dir: &Path, globs: &[&str], excludes: &[&str]) -> Vec<(PathBuf, Vec<A
 fn a_glob_hears_of_names_that_come_to_its_directories() {
     let (dir, mut watch) = setup();
     let at = |name: &str| dir.path().join(name);
-    let glob = GlobId(3);
+    let glob = Waiter::Glob(3);
     let dirs = [awaited(dir.path(), &["*.log"], &[]), awaited(&at("later"), &["*.log"], &[])].concat();
     fs::write(at("old.log"), "").unwrap();
     let mut due = |step: &dyn Fn()| {
         assert!(watch.add_directories(glob, &dirs));
         step();
-        watch.hints().globs.contains(&glob)
+        watch.hints().globs.contains(&3)
     };
     assert!(due(&|| append(&at("new.log"), "")));
     assert!(!due(&|| append(&at("new.log"), "more")));
@@ -350,11 +350,11 @@ fn a_name_is_told_only_to_the_globs_that_may_match_it() {
         (&["exact.out"], &[]),
     ];
     for (id, (globs, excludes)) in (0..).zip(globs) {
-        assert!(watch.add_directories(GlobId(id), &awaited(dir.path(), globs, excludes)));
+        assert!(watch.add_directories(Waiter::Glob(id), &awaited(dir.path(), globs, excludes)));
     }
     let mut heard = |step: &dyn Fn()| {
         step();
-        watch.hints().globs.into_iter().map(|glob| glob.0).collect::<Vec<_>>()
+        watch.hints().globs.into_iter().collect::<Vec<_>>()
     };
     for (name, globs) in [
         (".x.log", &[][..]),
@@ -373,10 +373,10 @@ fn a_name_is_told_only_to_the_globs_that_may_match_it() {
         assert_eq!(heard(&|| append(&at(name), "")), globs, "{name}");
     }
     assert_eq!(heard(&|| fs::create_dir(at("dir.log")).unwrap()), [2, 3]);
-    assert_eq!(heard(&|| fs::create_dir(at(".hidden")).unwrap()), Vec::<u32>::new(), "hidden");
+    assert_eq!(heard(&|| fs::create_dir(at(".hidden")).unwrap()), Vec::<usize>::new(), "hidden");
     assert_eq!(heard(&|| symlink("elsewhere", at("link")).unwrap()), [2, 3]);
     assert_eq!(heard(&|| fs::rename(at("x"), at("x.log")).unwrap()), [0]);
-    assert_eq!(heard(&|| fs::rename(at("x.log"), at("x")).unwrap()), Vec::<u32>::new());
+    assert_eq!(heard(&|| fs::rename(at("x.log"), at("x")).unwrap()), Vec::<usize>::new());
     let odd = at("").join(OsStr::from_bytes(b"caf\xe9.log"));
     assert_eq!(heard(&|| append(&odd, "")), [0], "no UTF-8");
 }
