@@ -95,10 +95,14 @@ pub struct StatusArgs {
 impl Cli {
     /// The configuration that is asked for: at the start, and again at each HUP.
     pub fn configuration(&self) -> Result<Config, ConfigError> {
-        match &self.config {
-            Some(file) => load(file, &self.given),
-            None => Config::of_paths(&self.paths, self.pipe.as_deref(), &self.given),
+        let mut config = match &self.config {
+            Some(file) => load(file, &self.given)?,
+            None => Config::of_paths(&self.paths, self.pipe.as_deref(), &self.given)?,
+        };
+        if self.batch {
+            config.become_batch();
         }
+        Ok(config)
     }
 }
 

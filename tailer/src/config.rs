@@ -47,8 +47,8 @@ pub struct Config {
     pub poll_interval: Duration,
     /// The order of lines of several files.
     pub order: Order,
-    /// How long a line waits for earlier ones, in the order of timestamps.
-    pub window: Duration,
+    /// How long a line waits for earlier ones, in the order of timestamps. `None`: for ever, as in a batch.
+    pub window: Option<Duration>,
     /// Where positions are kept. There is one if any file or spool has a pipe.
     pub state_file: Option<PathBuf>,
     /// Where numbers for a metrics system go. There is none without a state file.
@@ -278,6 +278,20 @@ impl Config {
         kept.into_iter().filter(|(_, is_kept)| *is_kept).map(|(key, _)| key).collect()
     }
 
+    /// Each file is read from its beginning to its end, and there is nothing else to be spared, or to be told later.
+    pub fn become_batch(&mut self) {
+        (self.window, self.metrics_file) = (None, None);
+        for file in &mut self.files {
+            (file.start_at, file.rate_limit) = (StartAt::Beginning, None);
+        }
+        self.spools.iter_mut().for_each(|spool| spool.rate_limit = None);
+    }
+
+    /// Whether the end of the files is the end of the work.
+    pub fn is_batch(&self) -> bool {
+        self.window.is_none()
+    }
+
     fn take(&mut self, given: &Overrides) {
         self.order = given.order.unwrap_or(self.order);
         self.output = given.output.unwrap_or(self.output);
@@ -303,7 +317,7 @@ impl Default for Config {
         Config {
             poll_interval: Duration::from_millis(250),
             order: Order::Read,
-            window: Duration::from_millis(200),
+            window: Some(Duration::from_millis(200)),
             state_file: None,
             metrics_file: None,
             output: Format::Text,

@@ -6,6 +6,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::follow::reading::BUFFER_BYTES;
+use crate::slices::Slices;
 use crate::sources::Found;
 
 /// How long one step takes at least, if there is so much to do, and at most.
@@ -19,6 +21,10 @@ pub struct Intake {
     pub arrivals: VecDeque<Found>,
     /// The last round had no time to look at all that were due.
     pub is_pressed: bool,
+    /// How much of packed files is gone through.
+    pub slices: Slices,
+    /// What is read into; it means nothing between reads.
+    pub buffer: Vec<u8>,
     began: Instant,
     /// What its steps took so far.
     taken: Duration,
@@ -44,8 +50,16 @@ impl Step {
 impl Intake {
     /// Nothing waits.
     pub fn new(now: Instant) -> Intake {
-        let (arrivals, taken) = (VecDeque::new(), Duration::ZERO);
-        Intake { arrivals, is_pressed: false, began: now, taken, span: SPAN_MIN, until: None }
+        Intake {
+            arrivals: VecDeque::new(),
+            is_pressed: false,
+            slices: Slices::default(),
+            buffer: vec![0; BUFFER_BYTES],
+            began: now,
+            taken: Duration::ZERO,
+            span: SPAN_MIN,
+            until: None,
+        }
     }
 
     /// A round begins.

@@ -3,16 +3,21 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use standpipe_common::error::Result;
+use jiff::tz::TimeZone;
+use standpipe_common::error::{Error, Result, Stop};
+use standpipe_common::{boot, clock};
 
 use crate::checkpoint::durable::Flow;
+use crate::config::{self, Config, Order};
+use crate::format::{self, Formatter};
 use crate::identity::Origin;
 use crate::lines::SourceId;
-use crate::order::{Oddity, Window};
+use crate::order::{Oddity, Patience, Window};
 use crate::output::{Delivered, Output, Standing, Waits};
 use crate::stage::message::Message;
 use crate::stage::{Position, Stage};
 use crate::stdout::Stdout;
+use crate::tailer::past::Past;
 use crate::timestamp::Format;
 
 /// An output.
@@ -28,9 +33,12 @@ pub enum Kind {
 }
 
 /// The outputs, by the order in which they were first asked for.
-#[derive(Default)]
 pub struct Outputs {
     list: Vec<Slot>,
+    /// What they waited for after their last turn.
+    waits: Vec<Waits>,
+    /// Standard output has color.
+    has_color: bool,
 }
 
 struct Slot {
@@ -87,16 +95,52 @@ impl Kind {
 }
 
 impl Outputs {
-    /// The one into `pipe`; `None` is standard output.
-    pub fn find(&self, pipe: Option<&Path>) -> Option<usize> {
-        self.list.iter().position(|slot| slot.pipe.as_deref() == pipe)
+    /// None yet.
+    pub fn new(has_color: bool) -> Outputs {
+        Outputs { list: Vec::new(), waits: Vec::new(), has_color }
     }
 
-    /// Adds one, and says which it is.
-    pub fn add(&mut self, pipe: Option<&Path>, kind: Kind) -> usize {
-        let pipe = pipe.map(Path::to_path_buf);
-        self.list.push(Slot { pipe, kind });
-        self.list.len() - 1
+    /// Whether one of them is standard output.
+    pub fn has_stdout(&self) -> bool {
+        self.list.iter().any(|slot| slot.pipe.is_none())
+    }
+
+    /// Which one takes lines for `pipe`, made if need be; `None` is standard output.
+    ///
+    /// # Errors
+    /// It cannot be had.
+    pub fn of(&mut self, pipe: Option<&Path>, config: &Config, past: &mut Past) -> std::result::Result<usize, Stop> {
+        if let Some(index) = self.list.iter().position(|slot| slot.pipe.as_deref() == pipe) {
+            return Ok(index);
+        }
+        let zone = TimeZone::system();
+        // Into a pipe a file keeps its order: how far it is delivered is all that the next run knows of it.
+        let patience = match (config.window, pipe) {
+            (Some(window), _) => Patience::Window(window),
+            (None, None) => Patience::Sorted,
+            (None, Some(_)) => Patience::Batch,
+        };
+        let is_ordered = config.order == Order::Timestamp;
+        let kind = match pipe {
+            None => {
+                let form = match config.output {
+                    config::Format::Text => format::Form::Text,
+                    config::Format::Json => format::Form::Json,
+                    config::Format::Raw => format::Form::Raw,
+                };
+                let stdout = Stdout::new(Formatter::new(form, self.has_color, zone.clone()))?;
+                if is_ordered { Kind::OrderedStdout(Window::new(stdout, patience, zone)) } else { Kind::Stdout(stdout) }
+            }
+            Some(pipe) => {
+                let no_state = || Error::because("deliver into", pipe, "there is no state file");
+                let state = config.state_file.as_ref().ok_or_else(no_state)?;
+                let stage = Stage::open(pipe, state, &boot::id()?, clock::now_ns())?;
+                past.learn(stage.delivered_positions(), stage.positions());
+                if is_ordered { Kind::OrderedStage(Window::new(stage, patience, zone)) } else { Kind::Stage(stage) }
+            }
+        };
+        self.list.push(Slot { pipe: pipe.map(Path::to_path_buf), kind });
+        Ok(self.list.len() - 1)
     }
 
     /// One of them.
@@ -136,9 +180,24 @@ impl Outputs {
         self.get(index).note(source, Standing::Ended);
     }
 
-    /// Each does what it can. Returns what they wait for.
-    pub fn turn(&mut self, now: Instant, now_ns: i64, delivered: &mut Vec<Delivered>) -> Result<Vec<Waits>> {
-        self.list.iter_mut().map(|slot| slot.kind.output().turn(now, now_ns, delivered)).collect()
+    /// Each does what it can.
+    ///
+    /// # Errors
+    /// One that no later turn can mend.
+    pub fn turn(&mut self, now: Instant, now_ns: i64, delivered: &mut Vec<Delivered>) -> Result<()> {
+        let turns = self.list.iter_mut().map(|slot| slot.kind.output().turn(now, now_ns, delivered));
+        self.waits = turns.collect::<Result<_>>()?;
+        Ok(())
+    }
+
+    /// What they wait for.
+    pub fn waits(&self) -> &[Waits] {
+        &self.waits
+    }
+
+    /// Whether one of them waits for room at its other end.
+    pub fn is_full(&self, index: usize) -> bool {
+        self.waits.get(index).is_some_and(|waits| waits.writable.is_some())
     }
 
     /// Nothing is held back any more.

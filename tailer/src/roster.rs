@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use crate::config::FileConfig;
 use crate::identity::Identity;
 use crate::lines::{GenerationId, SourceId};
-use crate::rate::Throttle;
+use crate::meter::Meter;
+use crate::output::{Output, Standing};
+use crate::rate::{Backlog, Throttle};
 use crate::siblings::Siblings;
 use crate::source::Source;
 use crate::spacing::Spacing;
@@ -67,12 +69,6 @@ pub struct Followed {
 }
 
 impl Followed {
-    /// Counts its open files again, and with them those of all.
-    pub fn recount(&mut self, all: &mut usize) {
-        *all = *all + self.source.descriptors_open() - self.open;
-        self.open = self.source.descriptors_open();
-    }
-
     /// One that was not looked at yet.
     pub fn new(source: Source, name: String, file: FileConfig, siblings: Siblings, output: usize) -> Followed {
         Followed {
@@ -109,18 +105,67 @@ impl Followed {
         })
     }
 
-    /// Is limited from now on as its entry says. A batch has no limits: nothing else is there to be spared.
-    pub fn limit(&mut self, is_batch: bool, now: Instant) {
-        let rate = self.file.rate_limit.filter(|_| !is_batch);
+    /// Is limited from now on as its entry says.
+    pub fn limit(&mut self, now: Instant) {
+        let rate = self.file.rate_limit;
         if self.throttle.as_ref().map(Throttle::rate) != rate {
             self.throttle = rate.map(|rate| Throttle::new(rate, now));
         }
+    }
+
+    /// Reads it once, about so many bytes of the room that there is, and as many as its limit allows.
+    pub fn read(&mut self, output: &mut dyn Output, buffer: &mut [u8], share: usize, now: Instant, now_ns: i64) -> Fed {
+        let id = self.source.id();
+        let room = output.room(id);
+        let allowed = self.throttle.as_mut().map_or(usize::MAX, |throttle| throttle.allowance(now));
+        // Others wait for the rest of a line that was begun: what it takes too much is paid back.
+        let allowed = if self.source.is_inside_line() { usize::MAX } else { allowed };
+        let mut lines = self.unwrapper.around(output);
+        let mut meter = Meter::around(&mut lines, self.throttle.is_some());
+        let held = self.source.held_bytes();
+        let looked_at = self.source.looked_at_bytes();
+        let standing = if room == 0 || allowed == 0 {
+            Standing::Behind
+        } else {
+            self.source.read(&mut meter, buffer, share.min(allowed), now, now_ns)
+        };
+        let (put, lines) = (meter.bytes, meter.lines);
+        let has_moved = put > 0 || self.source.held_bytes() != held || self.source.looked_at_bytes() != looked_at;
+        let is_at_end = standing != Standing::Behind || self.source.unread_bytes() == 0;
+        let mut fed =
+            Fed { standing, had_room: room > 0, has_moved, room: output.room(id), rests_until: None, backlog: None };
+        if let Some(throttle) = &mut self.throttle {
+            // What is held was read as well, and is not counted again when it is put.
+            throttle.take((put + self.source.held_bytes()).saturating_sub(held), lines);
+            fed.rests_until = throttle.rests_until().filter(|_| !self.source.is_inside_line());
+            fed.backlog = if room == 0 { None } else { throttle.note(is_at_end, now) };
+        }
+        if has_moved {
+            self.fed_at = Some(now);
+        }
+        fed
     }
 
     /// How long after a look the next one is due without a hint. None may come of what is written over zeros.
     pub fn interval(&self, poll_interval: Duration) -> Duration {
         if self.is_polled || self.source.blank_bytes() > 0 { poll_interval } else { RECONCILE_SPAN }
     }
+}
+
+/// What a read of a log came to.
+pub struct Fed {
+    /// What it is at.
+    pub standing: Standing,
+    /// Its output had room before.
+    pub had_room: bool,
+    /// Something of it was taken.
+    pub has_moved: bool,
+    /// Room that its output has left.
+    pub room: usize,
+    /// Its limit keeps it until then.
+    pub rests_until: Option<Instant>,
+    /// What its limit does to what waits.
+    pub backlog: Option<Backlog>,
 }
 
 /// All of them.

@@ -142,13 +142,13 @@ impl Spool {
     pub fn new(id: SourceId, config: SpoolConfig, output: usize, neighbours: Vec<Neighbour>, now: Instant) -> Spool {
         Spool {
             id,
+            throttle: config.rate_limit.map(|rate| Throttle::new(rate, now)),
             config,
             output,
             place: None,
             neighbours,
             queue: Queue::default(),
             current: None,
-            throttle: None,
             has_begun: false,
             flights: VecDeque::new(),
             flying: HashSet::new(),

@@ -9,24 +9,30 @@ use std::time::Instant;
 #[derive(Debug)]
 pub struct Steady {
     ns: i64,
-    at: Instant,
+    /// `None`: it stands still.
+    at: Option<Instant>,
 }
 
 impl Steady {
     /// Begins at this time.
     pub fn new(now: Instant, now_ns: i64) -> Steady {
-        Steady { ns: now_ns, at: now }
+        Steady { ns: now_ns, at: Some(now) }
+    }
+
+    /// Stands at this time: what a batch makes of its files is to be a function of these alone.
+    pub fn still(ns: i64) -> Steady {
+        Steady { ns, at: None }
     }
 
     /// The clock of the machine says `now_ns`.
     pub fn follow(&mut self, now: Instant, now_ns: i64) {
+        let Some(at) = self.at else { return };
         if now_ns >= self.ns {
             self.ns = now_ns;
         } else {
-            let passed_ns = now.saturating_duration_since(self.at).as_nanos() as i64;
-            self.ns += passed_ns / 2;
+            self.ns += now.saturating_duration_since(at).as_nanos() as i64 / 2;
         }
-        self.at = now;
+        self.at = Some(now);
     }
 
     /// ns since the epoch.
@@ -58,5 +64,10 @@ mod tests {
             steady.follow(start + Duration::from_nanos(passed), said);
             assert_eq!(steady.now_ns(), expected, "after {passed} ns");
         }
+        let mut still = Steady::still(7);
+        for now_ns in [2, 1] {
+            still.follow(start, now_ns);
+        }
+        assert_eq!(still.now_ns(), 7);
     }
 }

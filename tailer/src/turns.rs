@@ -22,6 +22,7 @@ use crate::fair::{Fair, Group};
 use crate::follow::settings::Hints;
 use crate::lines::SourceId;
 use crate::output::Output;
+use crate::share::{Lots, Turn};
 
 /// Whether something of a log or a spool is read next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +61,7 @@ impl Waiting {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct Member {
     group: Group,
     stand: Stand,
     /// What it was told since the last look.
@@ -68,7 +69,7 @@ struct Entry {
     next_look: Option<Instant>,
 }
 
-impl Entry {
+impl Member {
     fn hint(&mut self, hints: Hints) {
         self.hints.names |= hints.names;
         self.hints.content |= hints.content;
@@ -78,7 +79,7 @@ impl Entry {
 /// All of them.
 #[derive(Debug, Default)]
 pub struct Turns {
-    entries: BTreeMap<SourceId, Entry>,
+    entries: BTreeMap<SourceId, Member>,
     /// When they are to be looked at without a hint.
     agenda: BTreeSet<(Instant, SourceId)>,
     /// To be looked at.
@@ -91,12 +92,18 @@ pub struct Turns {
     /// Outputs for which one of these has bytes that were seen.
     wanted: BTreeSet<usize>,
     starved: Fair,
+    lots: Lots,
 }
 
 impl Turns {
+    /// Puts those of a round in the order in which they are read.
+    pub fn order(&mut self, turns: &mut [Turn]) {
+        self.lots.order(turns);
+    }
+
     /// Has one more.
     pub fn add(&mut self, id: SourceId, group: Group) {
-        self.entries.insert(id, Entry { group, stand: Stand::Idle, hints: Hints::default(), next_look: None });
+        self.entries.insert(id, Member { group, stand: Stand::Idle, hints: Hints::default(), next_look: None });
     }
 
     /// Has it no longer.

@@ -45,7 +45,7 @@ pub(super) fn check(root: &Node, dir: &Path, language: Language, given: &Overrid
     let mut config = Config {
         poll_interval: millis(&top, "poll_interval_ms", defaults.poll_interval),
         order: top.word("order").unwrap_or(defaults.order),
-        window: millis(&top, "window_ms", defaults.window),
+        window: defaults.window.map(|window| millis(&top, "window_ms", window)),
         state_file: top.text("state_file").map(|(path, _)| beside(dir, path)),
         metrics_file: top.text("metrics_file").map(|(path, _)| beside(dir, path)),
         output: top.word("output").unwrap_or(defaults.output),

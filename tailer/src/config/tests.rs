@@ -73,7 +73,7 @@ fn each_key_reaches_its_field() {
     let expected = Config {
         poll_interval: Duration::from_secs(1),
         order: Order::Timestamp,
-        window: Duration::from_millis(100),
+        window: Some(Duration::from_millis(100)),
         state_file: Some("/DIR/s/state.json".into()),
         metrics_file: Some("/DIR/m/tailer.prom".into()),
         output: Format::Json,

@@ -12,12 +12,6 @@ use crate::rate::{Backlog, Throttle};
 use crate::turns::Stand;
 
 impl Spool {
-    /// Has its limit from now on. A batch has none: nothing else is there to be spared.
-    pub fn limit(&mut self, is_batch: bool, now: Instant) {
-        let rate = self.config.rate_limit.filter(|_| !is_batch);
-        self.throttle = rate.map(|rate| Throttle::new(rate, now));
-    }
-
     /// Whether anything waits to be put, or is put in part.
     pub fn has_work(&self) -> bool {
         self.current.is_some() || !self.queue.is_empty()

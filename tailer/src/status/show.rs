@@ -38,7 +38,7 @@ pub fn run(args: &StatusArgs) -> Result<u8, Stop> {
     }
     let state = state_file(args)?;
     let snapshot = Snapshot::of(&state)?;
-    let report = Report { snapshot: &snapshot, state: &state, now_ns: clock::now_ns() };
+    let report = Overview { snapshot: &snapshot, state: &state, now_ns: clock::now_ns() };
     let findings = report.findings();
     if args.json {
         standard::print_json(&format!("{:#}\n", report.json(&findings)))?;
@@ -60,7 +60,7 @@ fn run_all(is_json: bool) -> Result<u8, Stop> {
                 continue;
             }
         };
-        let report = Report { snapshot: &snapshot, state: &state, now_ns: clock::now_ns() };
+        let report = Overview { snapshot: &snapshot, state: &state, now_ns: clock::now_ns() };
         let findings = report.findings();
         worst = worst.max(exit_code(&findings));
         if is_json {
@@ -104,13 +104,13 @@ struct Finding {
     is_trouble: bool,
 }
 
-struct Report<'a> {
+struct Overview<'a> {
     snapshot: &'a Snapshot,
     state: &'a Path,
     now_ns: i64,
 }
 
-impl Report<'_> {
+impl Overview<'_> {
     fn text(&self, findings: &[Finding], screen: Screen) -> String {
         const TITLES: [&str; 6] = ["PATH", "INODE", "OFFSET", "LAG", "OPEN", "STATE"];
         let rows: Vec<Vec<String>> = self.snapshot.sources.iter().map(|source| self.row(source)).collect();
@@ -394,7 +394,7 @@ mod tests {
         ] {
             let sources = vec![source(figures, error)];
             let snapshot = Snapshot { running: Some(true), pid: 1, start_ns: 1, excluded: 0, sources };
-            let report = Report { snapshot: &snapshot, state: Path::new("/s"), now_ns: NOW_NS };
+            let report = Overview { snapshot: &snapshot, state: Path::new("/s"), now_ns: NOW_NS };
             let said = report.findings();
             let expected: Vec<String> = sentences.iter().map(|sentence| format!("/l/a.log{sentence}")).collect();
             assert_eq!(said.iter().map(|finding| finding.sentence.clone()).collect::<Vec<_>>(), expected);
@@ -414,7 +414,7 @@ mod tests {
         assert_eq!(remarks(&counts), expected);
         let sources = vec![source(Figures { counts, ..Figures::default() }, "")];
         let snapshot = Snapshot { running: None, pid: 1, start_ns: 1, excluded: 0, sources };
-        let report = Report { snapshot: &snapshot, state: Path::new("/s"), now_ns: NOW_NS };
+        let report = Overview { snapshot: &snapshot, state: Path::new("/s"), now_ns: NOW_NS };
         let said = report.findings();
         assert!(said.len() == 3 && said.iter().all(|finding| !finding.is_trouble));
     }

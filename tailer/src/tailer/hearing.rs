@@ -1,76 +1,105 @@
-//! What inotify is asked to watch for each source, and what becomes of what it tells.
+//! What inotify is asked to watch for each log, and what it tells.
 
+use std::os::fd::RawFd;
 use std::time::Instant;
 
-use super::Tailer;
 use crate::events::Event;
-use crate::follow::settings::Hints;
 use crate::network;
 use crate::roster::Followed;
-use crate::watch::Watch;
+use crate::spacing::Spacing;
+use crate::watch::{Hints, Watch};
 
-impl Tailer {
-    /// Takes what inotify tells as hints.
-    pub(super) fn hear(&mut self, now: Instant) {
-        let Some(watch) = &mut self.watch else { return };
-        let hints = watch.hints();
-        if let Some(sysctl) = watch.warning() {
-            self.printer.print(&Event::InotifyLimit { sysctl });
-        }
-        self.has_more_hints = hints.more;
-        for id in hints.grown {
-            self.turns.hint(id, Hints { content: true, ..Hints::default() });
-        }
-        for (id, generation) in hints.closed {
-            if let Some(followed) = self.roster.get(id) {
-                followed.source.closed(generation, now);
+/// What there is too little of where no inotify can be had; the errno does not tell it from too few descriptors.
+const INSTANCES: &str = "fs.inotify.max_user_instances";
+
+/// What tells of changes, if anything does.
+#[derive(Default)]
+pub struct Hearing {
+    watch: Option<Watch>,
+    /// It has more to tell than could be heard in one go, and nothing will say so.
+    has_more: bool,
+    /// What is said of what it could not tell.
+    overflows: Spacing,
+}
+
+impl Hearing {
+    /// Inotify, if it is wanted and can be had; and what is to be said if it cannot.
+    pub fn begin(is_wanted: bool) -> (Hearing, Option<Event>) {
+        match is_wanted.then(Watch::new).transpose() {
+            Ok(watch) => (Hearing { watch, ..Hearing::default() }, None),
+            Err(error) if error.is_out_of_descriptors() => {
+                (Hearing::default(), Some(Event::InotifyLimit { sysctl: INSTANCES }))
             }
-            self.turns.hint(id, Hints { content: true, ..Hints::default() });
-        }
-        for id in hints.names {
-            self.turns.hint(id, Hints { names: true, ..Hints::default() });
-        }
-        self.globs.hint(&hints.globs);
-        self.spools.hint(&hints.spools);
-        if hints.overflow {
-            self.printer.print_all(self.overflows.admit(Event::Overflow, now));
-            self.spools.hint_all();
-            self.turns.hint_logs(Hints { names: true, content: true });
-            self.globs.hint_all(now);
+            Err(error) => (Hearing::default(), Some(Event::Warning(format!("{error}; polling instead")))),
         }
     }
-}
 
-/// Watches the names of a source, along the way that its path takes now.
-pub(super) fn add_names(followed: &mut Followed, watch: Option<&mut Watch>) {
-    let Some(watch) = watch else { return };
-    let rotated = followed.siblings.watched();
-    let path = followed.source.path();
-    let is_watched = watch.add_names(followed.source.id(), path, rotated.as_deref());
-    followed.is_polled = !is_watched || !network::is_local(path);
-}
+    /// It, to be asked for more.
+    pub fn watch(&mut self) -> Option<&mut Watch> {
+        self.watch.as_mut()
+    }
 
-/// Watches the files that a source has open, and those no longer that it is done with, but for the last ones: they may
-/// still be appended to by name. One that is parked stays watched.
-pub(super) fn watch_files(followed: &mut Followed, watch: Option<&mut Watch>) {
-    let Some(watch) = watch else { return };
-    let Followed { source, watched, is_polled, .. } = followed;
-    watched.retain(|id| {
-        let is_there = source.generations().any(|generation| generation.id == *id) || source.done.is_aside(*id);
-        if !is_there {
-            watch.remove_file(*id);
+    /// For the poll set.
+    pub fn raw_fd(&self) -> Option<RawFd> {
+        self.watch.as_ref().map(Watch::raw_fd)
+    }
+
+    /// Whether more was told than was heard.
+    pub fn has_more(&self) -> bool {
+        self.has_more
+    }
+
+    /// What it told since this was asked last, and what is to be said of that.
+    pub fn hear(&mut self, now: Instant) -> (Hints, Vec<Event>) {
+        let Some(watch) = &mut self.watch else { return Default::default() };
+        let hints = watch.hints();
+        let mut events = Vec::from_iter(watch.warning().map(|sysctl| Event::InotifyLimit { sysctl }));
+        self.has_more = hints.more;
+        if hints.overflow {
+            events.extend(self.overflows.admit(Event::Overflow, now));
         }
-        is_there
-    });
-    for generation in source.generations() {
-        if let Some(file) = generation.file()
-            && !watched.contains(&generation.id)
-        {
-            if watch.add_file(source.id(), generation.id, file) {
-                watched.insert(generation.id);
-            } else {
-                *is_polled = true;
+        (hints, events)
+    }
+
+    /// Watches the names of a log, along the way that its path takes now.
+    pub fn add_names(&mut self, followed: &mut Followed) {
+        let Some(watch) = &mut self.watch else { return };
+        let rotated = followed.siblings.watched();
+        let path = followed.source.path();
+        let is_watched = watch.add_names(followed.source.id(), path, rotated.as_deref());
+        followed.is_polled = !is_watched || !network::is_local(path);
+    }
+
+    /// Watches the files that a log has open, and those no longer that it is done with, but for the last ones: they may
+    /// still be appended to by name. One that is parked stays watched.
+    pub fn watch_files(&mut self, followed: &mut Followed) {
+        let Some(watch) = &mut self.watch else { return };
+        let Followed { source, watched, is_polled, .. } = followed;
+        watched.retain(|id| {
+            let is_there = source.generations().any(|generation| generation.id == *id) || source.done.is_aside(*id);
+            if !is_there {
+                watch.remove_file(*id);
+            }
+            is_there
+        });
+        for generation in source.generations() {
+            if let Some(file) = generation.file()
+                && !watched.contains(&generation.id)
+            {
+                if watch.add_file(source.id(), generation.id, file) {
+                    watched.insert(generation.id);
+                } else {
+                    *is_polled = true;
+                }
             }
         }
+    }
+
+    /// Watches nothing of a log any more.
+    pub fn leave(&mut self, followed: &mut Followed) {
+        let Some(watch) = &mut self.watch else { return };
+        watch.remove_names(followed.source.id());
+        followed.watched.iter().for_each(|generation| watch.remove_file(*generation));
+        followed.watched.clear();
     }
 }

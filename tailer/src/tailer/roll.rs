@@ -1,68 +1,51 @@
-//! Which sources there are: what paths and globs find, and what becomes of them after a HUP.
+//! Which logs and spools there are: what paths and globs find is followed, and what becomes of it after a HUP.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use standpipe_common::error::{Result, Stop};
+use standpipe_common::shown::Shown as _;
 
 use super::Tailer;
+use super::discovery::{Among, identity};
+use super::past::Occasion;
 use crate::cli::Cli;
+use crate::config::FileConfig;
 use crate::config::keys::listed;
-use crate::config::{Config, FileConfig, StartAt};
+use crate::config::spool::SpoolConfig;
 use crate::events::Event;
 use crate::fair::Group;
-use crate::follow::settings::{self, Settings};
-use crate::identity::{Identity, Origin};
+use crate::follow::settings::Hints;
+use crate::identity::Identity;
 use crate::lines::SourceId;
 use crate::output::Standing;
 use crate::roster::Followed;
 use crate::siblings::Siblings;
-use crate::siblings::names::is_rotation_of;
 use crate::source::Source;
-use crate::sources::{self, Found, Remembered};
-use crate::spool::place::Spooled;
-use crate::stage::Position;
-use crate::state::{GenerationState, SourceState};
+use crate::sources::Found;
+use crate::spool::{Spool, place, set};
+use crate::state::SourceState;
 use crate::timestamp::Format;
 
 /// For so many times as long as a search under globs took, none is made: names that come without end, in a directory of
 /// fifty thousand, take a fifth of the time at most.
 const REST_RATIO: u32 = 4;
 
-/// When a file was found.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Occasion {
-    /// At the start, or by a configuration that names it for the first time: `start_at` says where to begin.
-    Named,
-    /// Under a glob that was there before: it is new, so it is read whole.
-    Appeared,
-}
-
-/// Which files are looked for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Among {
-    /// All that are to be sources.
-    All,
-    /// Those that are none yet.
-    New,
-}
-
 impl Tailer {
     /// Looks for new files under the globs, if that is due.
     pub(super) fn expand(&mut self, now: Instant) {
-        if self.unfollowed.due().is_some_and(|due| due <= now) {
+        if self.discovery.unfollowed.due().is_some_and(|due| due <= now) {
             self.roll(now);
         }
         let began = Instant::now();
-        if self.look_through_globs(now) {
+        if self.discovery.look_through_globs(&self.config, &mut self.hearing, &mut self.report, now) {
             let mut found = self.find(Among::New);
             // As `enroll_new` wants them.
-            found.sort_by_key(|found| !self.keeper.knows(&found.path));
+            found.sort_by_key(|found| !self.past.keeper.knows(&found.path));
             self.intake.arrivals = found.into();
-            self.globs.rest(Instant::now() + REST_RATIO * began.elapsed());
+            self.discovery.globs.rest(Instant::now() + REST_RATIO * began.elapsed());
         }
         self.take_up_arrivals();
     }
@@ -72,8 +55,8 @@ impl Tailer {
         let step = self.intake.begin();
         while let Some(found) = self.intake.arrivals.pop_front() {
             for stop in self.enroll_new(std::iter::once(&found), Occasion::Appeared) {
-                self.complain(&stop);
-                self.globs.again();
+                self.discovery.complain(&stop, &mut self.report);
+                self.discovery.globs.again();
             }
             if step.is_over() {
                 break;
@@ -82,48 +65,28 @@ impl Tailer {
         self.intake.end(step);
     }
 
-    /// Whether there may be sources under globs that were not there before.
-    fn look_through_globs(&mut self, now: Instant) -> bool {
-        let (watch, directories) = (self.watch.as_mut(), &mut self.directories);
-        let may_be_new = self.globs.look(now, self.config.poll_interval, watch, directories);
-        for sentence in self.globs.take_unreadable() {
-            self.printer.print(&Event::Warning(sentence));
-        }
-        may_be_new
-    }
-
-    /// The globs are those of the configuration.
-    pub(super) fn set_globs(&mut self, now: Instant) {
-        self.globs.set(&self.config, self.watch.as_mut());
-        self.look_through_globs(now);
-    }
-
     /// Reads the configuration again. What is wrong with it is said, and changes nothing.
     pub fn reread(&mut self, cli: &Cli, now: Instant) {
         let mut config = match cli.configuration() {
             Ok(config) => config,
             Err(error) => {
                 for sentence in error.sentences() {
-                    self.printer.print(&Event::Error(sentence.clone()));
+                    self.report.print(&Event::Error(sentence.clone()));
                 }
-                self.printer.print(&Event::Note("keeping the previous configuration".to_owned()));
+                self.report.print(&Event::Note("keeping the previous configuration".to_owned()));
                 return;
             }
         };
         let kept = config.keep(&self.config);
         if !kept.is_empty() {
             let (keys, takes) = (listed(&kept, "and"), if kept.len() == 1 { "takes" } else { "take" });
-            self.printer.print(&Event::Warning(format!("{keys} {takes} effect when tailer restarts")));
+            self.report.print(&Event::Warning(format!("{keys} {takes} effect when tailer restarts")));
         }
         self.config = config;
-        self.has_globs = has_globs(&self.config) && !self.is_batch;
-        self.complaints.clear();
-        self.unfollowed.succeeded();
-        self.set_globs(now);
+        self.discovery.set(&self.config, &mut self.hearing, &mut self.report, now);
         self.roll(now);
         self.change_spools(now);
-        self.share_descriptors(now);
-        self.is_watching_said = true;
+        self.openings.share(self.outputs.pipes_to_open(), now);
         self.tell_watching();
     }
 
@@ -145,75 +108,44 @@ impl Tailer {
             };
             here.insert(path);
             if let Err(stop) = self.change(id, found) {
-                self.complain(&stop);
+                self.discovery.complain(&stop, &mut self.report);
                 is_whole = false;
             }
         }
         for stop in self.enroll_new(found.iter().filter(|found| !here.contains(&found.path)), Occasion::Named) {
-            self.complain(&stop);
+            self.discovery.complain(&stop, &mut self.report);
             is_whole = false;
         }
         if is_whole {
-            self.unfollowed.succeeded();
+            self.discovery.unfollowed.succeeded();
         } else {
-            self.unfollowed.failed(now);
-        }
-    }
-
-    /// Says it once, until the configuration is read again.
-    fn complain(&mut self, stop: &Stop) {
-        if self.complaints.insert(stop.to_string()) {
-            self.printer.print(&Event::Error(stop.to_string()));
+            self.discovery.unfollowed.failed(now);
         }
     }
 
     /// The files that are sources now.
     pub(super) fn find(&mut self, among: Among) -> Vec<Found> {
-        let mut known = Remembered::default();
-        for followed in self.roster.iter() {
-            let path = followed.source.path();
-            if among == Among::New {
-                known.followed.insert(path);
-                known.names.insert(&followed.name);
-            } else {
-                known.remembered.insert(path);
-                known.away.extend(followed.source.is_away().then_some(path));
-            }
-        }
-        // What was rotated before this run is read although nothing has the live name.
-        for state in self.keeper.others() {
-            known.remembered.insert(&state.path);
-            let listed = Siblings::new(&state.path, None).map(|mut all| all.list(&mut self.directories));
-            if listed.is_ok_and(|listed| !listed.is_empty()) {
-                known.away.push(&state.path);
-            }
-        }
-        let mut sources = sources::expand(&self.config, &self.globs, &known, &is_rotation_of);
-        self.board.set_excluded(sources.excluded as u64);
-        let mut spooled = Spooled::of(&self.config);
-        let files = &self.config.files;
-        sources.found.retain(|found| !files[found.file].is_glob || !spooled.has(&found.path));
-        sources.found
+        self.discovery.find(among, &self.config, &self.roster, &self.past.keeper, &mut self.report)
     }
 
     /// Begins to follow files that are not followed: first those whose paths are known, for under a glob one of the
     /// others may be a file of theirs. What cannot be followed is returned.
     pub(super) fn enroll_new<'a>(&mut self, found: impl Iterator<Item = &'a Found>, occasion: Occasion) -> Vec<Stop> {
-        let (known, others): (Vec<&Found>, Vec<&Found>) = found.partition(|found| self.keeper.knows(&found.path));
+        let (known, others): (Vec<&Found>, Vec<&Found>) = found.partition(|found| self.past.keeper.knows(&found.path));
         let mut stops = Vec::new();
         for found in known.into_iter().chain(others) {
             let is_explicit = !self.config.files[found.file].is_glob;
             let file = identity(&found.path);
-            if let Some(owner) = file.and_then(|file| self.taken.owner(&file)).filter(|_| !is_explicit) {
+            if let Some(owner) = file.and_then(|file| self.discovery.taken.owner(&file)).filter(|_| !is_explicit) {
                 self.also_has(owner, found.path.clone());
                 continue;
             }
             match self.enroll(found, file.filter(|_| !is_explicit), occasion) {
                 Ok(id) => {
                     // It may have the rest of one that was truncated: that looks first.
-                    let seeking = self.taken.twins.seeking();
+                    let seeking = self.discovery.taken.twins.seeking();
                     if let Some(file) = file.filter(|_| seeking.is_empty()) {
-                        self.taken.add(id, file);
+                        self.discovery.taken.add(id, file);
                     }
                     for seeking in seeking {
                         self.also_has(seeking, found.path.clone());
@@ -229,7 +161,7 @@ impl Tailer {
     pub(super) fn also_has(&mut self, owner: SourceId, path: PathBuf) {
         let Some(followed) = self.roster.get(owner) else { return };
         if followed.also.insert(path) {
-            self.turns.hint(owner, settings::Hints { names: true, ..settings::Hints::default() });
+            self.turns.hint(owner, Hints { names: true, ..Hints::default() });
         }
     }
 
@@ -241,14 +173,14 @@ impl Tailer {
         occasion: Occasion,
     ) -> std::result::Result<SourceId, Stop> {
         let entry = self.config.files[found.file].clone();
-        let output = self.output_for(entry.pipe.as_deref())?;
+        let output = self.outputs.of(entry.pipe.as_deref(), &self.config, &mut self.past)?;
         let siblings = siblings(found, &entry)?;
-        let settings = Arc::new(self.settings(&entry, occasion));
+        let settings = Arc::new(self.past.settings(&self.config, &entry, occasion));
         let id = self.roster.next_id();
-        let known = self.keeper.take(&found.path, file.as_ref());
+        let known = self.past.keeper.take(&found.path, file.as_ref());
         let source = match known {
             Some(mut state) => {
-                self.overlay(&mut state);
+                self.past.overlay(&mut state, self.outputs.are_recovering());
                 Source::restore(id, state, settings)
             }
             None => Source::new(id, found.path.clone(), settings),
@@ -257,22 +189,19 @@ impl Tailer {
         // Whoever puts lines in order waits for those of this one.
         self.outputs.get(output).note(id, Standing::Behind);
         let mut followed = Followed::new(source, found.name.clone(), entry, siblings, output);
-        followed.limit(self.is_batch, Instant::now());
-        self.taken.set(id, followed.source.inodes());
-        if self.has_globs {
-            self.taken.twins.set(id, followed.source.lives());
-        }
+        followed.limit(Instant::now());
+        self.discovery.enroll(&followed);
         self.roster.add(followed);
         self.turns.add(id, Group::Files(found.file));
-        self.turns.hint(id, settings::Hints { names: true, ..settings::Hints::default() });
+        self.turns.hint(id, Hints { names: true, ..Hints::default() });
         Ok(id)
     }
 
     /// A source under other settings, if they are others.
     fn change(&mut self, id: SourceId, found: &Found) -> std::result::Result<(), Stop> {
         let file = self.config.files[found.file].clone();
-        let output = self.output_for(file.pipe.as_deref())?;
-        let settings = Arc::new(self.settings(&file, Occasion::Named));
+        let output = self.outputs.of(file.pipe.as_deref(), &self.config, &mut self.past)?;
+        let settings = Arc::new(self.past.settings(&self.config, &file, Occasion::Named));
         let Some(followed) = self.roster.get(id) else { return Ok(()) };
         followed.source.set_settings(settings);
         self.turns.regroup(id, Group::Files(found.file));
@@ -286,8 +215,8 @@ impl Tailer {
         self.outputs.introduce(output, id, &found.name, form_of(&file)?);
         followed.unwrapper.set_format(file.format);
         followed.file = file;
-        followed.limit(self.is_batch, Instant::now());
-        self.turns.hint(id, settings::Hints { names: true, ..settings::Hints::default() });
+        followed.limit(Instant::now());
+        self.turns.hint(id, Hints { names: true, ..Hints::default() });
         Ok(())
     }
 
@@ -296,11 +225,7 @@ impl Tailer {
         let Some(followed) = self.roster.get(id) else { return };
         self.turns.leave(id);
         self.outputs.part(followed.output, id);
-        if let Some(watch) = &mut self.watch {
-            watch.remove_names(id);
-            followed.watched.iter().for_each(|generation| watch.remove_file(*generation));
-            followed.watched.clear();
-        }
+        self.hearing.leave(followed);
         if followed.is_delivered() {
             self.remove(id);
         }
@@ -309,89 +234,99 @@ impl Tailer {
     /// Takes a source under a glob off when no file of it is left. While a rotated one is, its name is only away: it
     /// comes back with the next file, and what was rotated may still grow.
     pub(super) fn remove_if_gone(&mut self, id: SourceId) {
-        let Some(followed) = self.roster.get(id) else { return };
-        if !followed.file.is_glob || !followed.source.is_gone() {
-            return;
-        }
-        let taken = &self.taken;
-        followed.also.retain(|path| identity(path).is_some_and(|file| taken.owner(&file) == Some(id)));
-        // What cannot be listed may be there.
-        let is_alone = followed.also.is_empty() && followed.siblings.list(&mut self.directories).is_empty();
-        if is_alone && let Some(state) = self.take_off(id) {
-            self.keeper.give_back_gone(state);
+        let is_gone = self.roster.get(id).is_some_and(|followed| self.discovery.is_gone(followed));
+        if is_gone && let Some(state) = self.take_off(id) {
+            self.past.keeper.give_back_gone(state);
         }
     }
 
     /// Takes a source off that is followed no longer. What is known of it stays for one that is followed again.
     pub(super) fn remove(&mut self, id: SourceId) {
         if let Some(state) = self.take_off(id) {
-            self.keeper.give_back(state);
+            self.past.keeper.give_back(state);
         }
     }
 
     fn take_off(&mut self, id: SourceId) -> Option<SourceState> {
         let mut followed = self.roster.remove(id)?;
-        self.printer.print_all(followed.spacing.take_all());
-        self.board.release(id);
+        self.report.print_all(followed.spacing.take_all());
+        self.report.board.release(id);
         self.turns.remove(id);
-        self.open -= followed.open;
+        self.openings.release(&followed);
         self.outputs.part(followed.output, id);
-        self.taken.release(id);
-        self.taken.twins.release(id);
-        if let Some(watch) = &mut self.watch {
-            watch.remove_names(id);
-            followed.watched.iter().for_each(|generation| watch.remove_file(*generation));
-        }
+        self.discovery.release(id);
+        self.hearing.leave(&mut followed);
         Some(followed.source.state())
     }
 
-    fn settings(&self, file: &FileConfig, occasion: Occasion) -> Settings {
-        let start_at = match (occasion, self.start_at.unwrap_or(file.start_at)) {
-            (Occasion::Named, StartAt::End) if !self.is_batch => settings::StartAt::End,
-            _ => settings::StartAt::Beginning,
-        };
-        Settings {
-            start_at,
-            since_ns: if file.is_glob || occasion == Occasion::Appeared { self.since_ns } else { self.began_ns },
-            ignore_older: file.ignore_older,
-            max_idle: file.max_idle,
-            late_writer_max: self.config.late_writer_max,
-            is_batch: self.is_batch,
-            may_be_missing: file.is_glob,
-            is_late: occasion == Occasion::Appeared || self.has_known,
-            ..Settings::default()
+    /// Begins with all spools of the configuration that are not at work.
+    pub(super) fn enroll_spools(&mut self, now: Instant) -> std::result::Result<(), Stop> {
+        for index in 0..self.config.spools.len() {
+            let config = self.config.spools[index].clone();
+            if self.spools.iter().any(|spool| spool.config().dir == config.dir) {
+                continue;
+            }
+            self.enroll_spool(index, config, now)?;
         }
+        Ok(())
     }
 
-    /// Lays what an output knows better over what the checkpoint says.
-    fn overlay(&mut self, state: &mut SourceState) {
-        for generation in &mut state.generations {
-            lay_over(generation, &self.positions);
-            let before = generation.clone();
-            lay_over(generation, &self.on_their_way);
-            if generation.offset > before.offset && self.outputs.are_recovering() {
-                self.held_back.add(state.path.clone(), before);
+    fn enroll_spool(&mut self, index: usize, config: SpoolConfig, now: Instant) -> std::result::Result<(), Stop> {
+        let output = self.outputs.of(config.pipe.as_deref(), &self.config, &mut self.past)?;
+        let id = self.roster.next_id();
+        let spool = Spool::new(id, config, output, place::neighbours(&self.config, index), now);
+        self.outputs.introduce(output, id, &spool.name(), Format::Auto);
+        self.outputs.keep_files_apart(output, id);
+        self.report.print(&Event::Note(format!("collecting files of {}", spool.config().dir.shown())));
+        self.spools.add(spool);
+        self.turns.add(id, Group::Spool(id));
+        Ok(())
+    }
+
+    /// After another configuration: what is said differently of a spool begins anew.
+    pub(super) fn change_spools(&mut self, now: Instant) {
+        let config = &self.config;
+        self.spools.keep(|spool| config.spools.contains(spool.config()));
+        self.spools.set_neighbours(|dir| {
+            let index = config.spools.iter().position(|spool| spool.dir == dir)?;
+            Some(place::neighbours(config, index))
+        });
+        self.replace_left_spools(now);
+    }
+
+    /// Where a spool has left, the one that the configuration names now takes over.
+    pub(super) fn replace_left_spools(&mut self, now: Instant) {
+        let mut left = self.spools.take_left();
+        for spool in &left {
+            self.report.board.release(spool.id());
+            self.turns.remove(spool.id());
+        }
+        if let Some(watch) = self.hearing.watch() {
+            for spool in &left {
+                set::unwatch(watch, spool);
             }
         }
+        if let Err(stop) = self.enroll_spools(now) {
+            self.report.print(&Event::Error(stop.to_string()));
+        }
+        self.spools.inherit(&mut left);
     }
-}
 
-pub(super) fn has_globs(config: &Config) -> bool {
-    config.files.iter().any(|file| file.is_glob)
-}
+    /// Looks into the spools that are due.
+    pub(super) fn look_into_spools(&mut self, now: Instant, now_ns: i64) {
+        self.spools.take_up(&mut self.outputs);
+        self.spools.look(now, now_ns, self.config.poll_interval, self.hearing.watch());
+    }
 
-/// Which file stands at a path.
-fn identity(path: &Path) -> Option<Identity> {
-    fs::metadata(path).ok().filter(Metadata::is_file).map(|metadata| Identity::from(&metadata))
-}
-
-fn lay_over(generation: &mut GenerationState, positions: &HashMap<Origin, Position>) {
-    let Some(position) = positions.get(&generation.origin) else { return };
-    generation.head = generation.head.or(position.head);
-    if position.offset > generation.offset {
-        generation.offset = position.offset;
-        generation.guard = Some(position.guard);
-        generation.last_line_hash = None;
+    /// Removes what is delivered, and tells what happened.
+    pub(super) fn clear_spools(&mut self, now: Instant) {
+        self.spools.remove_delivered(&mut self.outputs);
+        for event in self.spools.take_events() {
+            self.report.print(&event);
+        }
+        if self.spools.iter().any(|spool| spool.is_leaving() && spool.is_idle()) {
+            self.replace_left_spools(now);
+        }
     }
 }
 
