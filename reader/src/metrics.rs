@@ -47,6 +47,8 @@ const UNREAD: Family =
     Family::gauge("standpipe_reader_pipe_unread", "1 while the pipe is not read because its log cannot be written.");
 const SEALED: Family = Family::counter("standpipe_reader_sealed_parts_total", "Parts finished.");
 const ARCHIVED: Family = Family::counter("standpipe_reader_archived_parts_total", "Parts compressed into archives.");
+const ARCHIVED_LINES: Family =
+    Family::counter("standpipe_reader_archived_lines_total", "Lines of the parts compressed into archives.");
 const ARCHIVE_INPUT: Family =
     Family::counter("standpipe_reader_archive_input_bytes_total", "Bytes of the archived parts before compression.");
 const ARCHIVE_OUTPUT: Family =
@@ -148,7 +150,7 @@ fn put_lanes(page: &mut Page, content: Content, of_root: &Labels, own: &OsStr) {
 }
 
 /// What one lane has one number of. `None`: there is none yet.
-fn numbers(slot: &Slot) -> [(Family, Option<f64>); 15] {
+fn numbers(slot: &Slot) -> [(Family, Option<f64>); 16] {
     let count = |count: u64| Some(count as f64);
     let flag = |is_so: bool| Some(f64::from(u8::from(is_so)));
     let Slot { totals, .. } = slot;
@@ -163,6 +165,7 @@ fn numbers(slot: &Slot) -> [(Family, Option<f64>); 15] {
         (UNREAD, flag(slot.state == SICK)),
         (SEALED, count(slot.parts)),
         (ARCHIVED, count(totals.archived_parts)),
+        (ARCHIVED_LINES, count(totals.archived_lines)),
         (ARCHIVE_INPUT, count(totals.archived_bytes)),
         (ARCHIVE_OUTPUT, count(totals.archive_bytes)),
         (ARCHIVE_TIME, Some(seconds(totals.archive_ns))),

@@ -241,6 +241,7 @@ impl Gauge {
     pub fn archived(&self, summary: &Summary, span: Duration) {
         self.add(format::ARCHIVED_PARTS_AT, 1);
         self.add(format::ARCHIVED_BYTES_AT, summary.raw_bytes);
+        self.add(format::ARCHIVED_LINES_AT, summary.lines);
         self.add(format::ARCHIVE_BYTES_AT, summary.compressed_bytes);
         self.add(format::ARCHIVE_NS_AT, span.as_nanos() as u64);
     }

@@ -108,6 +108,8 @@ pub const LOST_BYTES_AT: usize = ARCHIVED_PARTS_AT + 40;
 pub const REMOVED_AT: usize = ARCHIVED_PARTS_AT + 48;
 /// Failures, by [`Step`].
 pub const FAILURES_AT: usize = REMOVED_AT + 8 * LIMITS.len();
+/// Lines of the parts archived.
+pub const ARCHIVED_LINES_AT: usize = FAILURES_AT + 8 * STEPS.len();
 
 /// The limits that remove parts, by their keys.
 pub const LIMITS: [&str; 4] = ["keep_size", "keep_files", "keep_age", "keep_free"];
@@ -191,6 +193,8 @@ pub struct Totals {
     pub archived_parts: u64,
     /// Bytes of the log in them.
     pub archived_bytes: u64,
+    /// Lines in them.
+    pub archived_lines: u64,
     /// Bytes of their archives.
     pub archive_bytes: u64,
     /// How long it took to make these, ns.
@@ -287,6 +291,7 @@ fn totals(slot: &[u8]) -> Totals {
     Totals {
         archived_parts: at(ARCHIVED_PARTS_AT),
         archived_bytes: at(ARCHIVED_BYTES_AT),
+        archived_lines: at(ARCHIVED_LINES_AT),
         archive_bytes: at(ARCHIVE_BYTES_AT),
         archive_ns: at(ARCHIVE_NS_AT),
         crowded_ns: at(CROWDED_NS_AT),
@@ -318,7 +323,7 @@ mod tests {
         put(&mut file, second, &[SICK, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]);
         put(&mut file, second + NAME_AT, &mapped_text::words("größe".as_bytes(), NAME_MAX));
         put(&mut file, second + ERROR_AT, &mapped_text::words(b"no room", ERROR_MAX));
-        put(&mut file, second + ARCHIVED_PARTS_AT, &(21..34).collect::<Vec<_>>());
+        put(&mut file, second + ARCHIVED_PARTS_AT, &(21..35).collect::<Vec<_>>());
         put(&mut file, LOST_AT, &[99]);
         file
     }
@@ -337,6 +342,7 @@ mod tests {
         let totals = Totals {
             archived_parts: 21,
             archived_bytes: 22,
+            archived_lines: 34,
             archive_bytes: 23,
             archive_ns: 24,
             crowded_ns: 25,
@@ -380,7 +386,7 @@ mod tests {
     fn the_layout_fills_a_slot() {
         assert_eq!(ERROR_AT % 8 + NAME_AT % 8 + ERROR_MAX % 8, 0);
         assert_eq!(ERROR_AT + 16 + ERROR_MAX, SLOT_BYTES_V1);
-        const { assert!(FAILURES_AT + 8 * STEPS.len() <= SLOT_BYTES && LOST_AT + 8 <= HEADER_BYTES) };
+        const { assert!(ARCHIVED_LINES_AT + 8 <= SLOT_BYTES && LOST_AT + 8 <= HEADER_BYTES) };
         const { assert!(SANDBOX_AT + 8 <= LOST_AT && ERROR_MAX > 160) };
     }
 

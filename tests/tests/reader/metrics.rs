@@ -124,7 +124,10 @@ fn every_byte_line_and_part_is_counted_and_the_numbers_outlive_a_stop() {
         assert_eq!((of_app(&page, "received_bytes_total"), of_app(&page, "received_lines_total")), (21, 3));
         assert_eq!((of_app(&page, "sealed_parts_total"), of_app(&page, "backlog_parts")), (3, 0));
         let stored = 3 * (crate::support_a::STAMP_BYTES + 7);
-        assert_eq!(of_app(&page, "archive_input_bytes_total"), stored as u64);
+        assert_eq!(
+            (of_app(&page, "archived_lines_total"), of_app(&page, "archive_input_bytes_total")),
+            (3, stored as u64)
+        );
         assert!(of_app(&page, "archive_output_bytes_total") > 0 && micros_of_app(&page, "archive_seconds_total") > 0);
         assert_eq!(of_app_by(&page, "removed_parts_total", "limit=\"keep_free\""), 0);
         let arrival = of_app(&page, "last_arrival_time_seconds");
@@ -362,6 +365,7 @@ fn standard_input_has_its_own_file() {
     assert_eq!(page.of("standpipe_reader_up{*}"), 0);
     assert_eq!(page.of("standpipe_reader_received_bytes_total{*/logs/web\",pipe=\"web\"}"), 8);
     assert_eq!(page.of("standpipe_reader_archived_parts_total{*,pipe=\"web\"}"), 1, "it waits for the last archive");
+    assert_eq!(page.of("standpipe_reader_archived_lines_total{*,pipe=\"web\"}"), 2, "nobody counts them before that");
     let refused = Launch::new("reader").arg("stdin").arg(&log_dir).args(["--metrics-file", "/m"]).run();
     assert!(refused.code == 2 && refused.stderr.contains("`/m`: the name must end in .prom"), "{refused:?}");
 }
