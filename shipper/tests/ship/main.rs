@@ -5,6 +5,7 @@ mod configuration;
 mod cursors;
 mod kills;
 mod lines;
+mod removed;
 mod sink;
 mod wire;
 
