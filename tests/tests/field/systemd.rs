@@ -49,6 +49,11 @@ fn systemd_takes_the_units_and_the_servers_drop_ins() {
         let dir = scratch.path().join("reader.service.d");
         fs::create_dir(&dir).expect("a directory");
         fs::copy(example("systemd/reader.service.d/hooks-with-network.conf"), dir.join("hooks.conf")).expect("a copy");
+        names.push(scratch.path().join("ship.service"));
+        let (there, here) = ("/usr/local/lib/ship-archives", example("ops/ship-archives").display().to_string());
+        let ship = read("ops/ship-archives/ship.service").replace(there, &here);
+        assert!(ship.contains(&format!("\nExecStart={here}/ship --write-only ")), "{ship}");
+        fs::write(names.last().expect("a name"), ship).expect("a unit");
         let mut verify = command("systemd-analyze");
         verify.args(["verify", "--man=no"]).args(&names);
         let (ok, said) = said(verify.env("SYSTEMD_UNIT_PATH", format!("{}:", scratch.path().display())));
