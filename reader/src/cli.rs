@@ -425,6 +425,9 @@ pub struct StatusArgs {
     /// Log root [default: `logs` in defaults.toml, else /var/log/standpipe].
     #[arg(long, value_name = "LOGS", env = "STANDPIPE_LOGS")]
     pub logs: Option<PathBuf>,
+    /// Report a receiver that is further behind than this [default: 5m].
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub behind: Option<Duration>,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,

@@ -89,6 +89,27 @@ impl Segment {
         (self.bytes > 0).then(|| times().min().zip(times().max()).unwrap_or(guess))
     }
 
+    /// Arrival time of the line that begins at this offset.
+    pub fn arrival_ns(&self, offset: u64) -> i64 {
+        marks::time_at(&self.marks, offset).unwrap_or(self.birth_ns)
+    }
+
+    /// Bytes up to the last line end.
+    pub fn whole_bytes(&self) -> Result<u64> {
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut end = self.bytes;
+        while end > 0 {
+            let begin = end.saturating_sub(PIECE_BYTES as u64);
+            let piece = &mut piece[..(end - begin) as usize];
+            self.file.read_exact_at(piece, begin).cannot("read", &self.path)?;
+            if let Some(at) = memchr::memrchr(b'\n', piece) {
+                return Ok(begin + at as u64 + 1);
+            }
+            end = begin;
+        }
+        Ok(0)
+    }
+
     /// Whether the last byte is no line end.
     pub fn ends_inside(&self) -> Result<bool> {
         ends_inside_line(&self.file, self.bytes).cannot("read", &self.path)
@@ -127,6 +148,11 @@ impl<'a> Inventory<'a> {
     pub fn of(dir: &'a Dir) -> Result<Inventory<'a>> {
         let listing = Listing::read(dir)?;
         Ok(Inventory { dir, names: listing.readable(dir)?, listing })
+    }
+
+    /// The look that they are from.
+    pub fn listing(&self) -> &Listing {
+        &self.listing
     }
 
     /// Their names, in order.

@@ -17,6 +17,7 @@
 //! - [`upkeep`], [`queue`], [`due`]: what is to become of sealed parts, and whose turn it is;
 //! - [`archiver`]: the thread that sees to it: [`archiving`], [`pairs`], [`spare`], [`expire`], [`stock`], [`retention`]; [`durable`];
 //! - [`hooks`], [`hook`]: what each archive is handed over to;
+//! - [`cursors`]: how far receivers have got with a log;
 //! - [`serials`]: which number and offset in its log a part has;
 //! - [`listing`], [`line_end`], [`nuls`], [`state`]: what stands in a log directory;
 //! - [`leap`]: whether the wall clock can be believed;
@@ -33,6 +34,7 @@ pub mod archiving;
 pub mod cli;
 pub mod congestion;
 pub mod control;
+pub mod cursors;
 pub mod disk;
 pub mod drain;
 pub mod due;

@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use standpipe_common::archive::marks;
+use standpipe_common::cursor::Receiver;
 use standpipe_common::error::{Cannot, Result};
 use standpipe_common::part::{PartKind, PartName};
 
@@ -50,6 +51,8 @@ pub struct Listing {
     pub parts: BTreeMap<PartName, Files>,
     /// Parts whose archive the hook has not had yet: there is a `.todo-….log.zst`.
     pub todos: BTreeSet<PartName>,
+    /// Receivers that have a cursor here, in no order.
+    pub cursors: Vec<Receiver>,
     /// `*.log` files that are not ours, in no order.
     pub foreign_logs: Vec<OsString>,
     /// Files that an interrupted archive left.
@@ -147,6 +150,8 @@ impl Listing {
             self.todos.insert(part);
         } else if self.is_leftover(&name) {
             self.leftovers.push(name);
+        } else if let Some(receiver) = Receiver::of_file(&name) {
+            self.cursors.push(receiver);
         } else if name.as_bytes().ends_with(b".log") {
             self.foreign_logs.push(name);
         } else {

@@ -17,6 +17,7 @@ use standpipe_common::metrics::{Family, Labels, Page, seconds};
 use crate::disk::Dir;
 use crate::listing::SELF;
 use crate::status::format::{Content, LIMITS, SICK, STEPS, Slot, Step, UNCOUNTED};
+use crate::status::lag::{Lag, lags};
 use crate::status::snapshot;
 
 const UP: Family = Family::gauge("standpipe_reader_up", "1 while reader runs, 0 once it has stopped.");
@@ -67,6 +68,26 @@ const LOST: Family = Family::counter(
     "standpipe_reader_lost_bytes_total",
     "Bytes left in a FIFO when it was replaced, or when its link was removed (counted for the whole log root).",
 );
+
+const BEHIND: Family = Family::gauge(
+    "standpipe_reader_receiver_behind_bytes",
+    "Bytes of whole lines that a receiver has not taken yet, by its cursor.",
+);
+const BEHIND_TIME: Family = Family::gauge(
+    "standpipe_reader_receiver_behind_seconds",
+    "Age of the oldest line that a receiver has not taken yet; 0 if it has taken all.",
+);
+const ANSWER: Family =
+    Family::gauge("standpipe_reader_receiver_answer_time_seconds", "Last answer of a receiver, Unix time.");
+const SENT: Family = Family::counter("standpipe_reader_receiver_sent_bytes_total", "Bytes that a receiver has taken.");
+const REFUSED: Family =
+    Family::counter("standpipe_reader_receiver_refused_lines_total", "Lines that a receiver has refused.");
+const UNSENT: Family = Family::counter(
+    "standpipe_reader_receiver_lost_bytes_total",
+    "Bytes that were removed before they were sent to a receiver.",
+);
+const UNUSABLE: Family =
+    Family::gauge("standpipe_reader_receiver_unusable", "1 while the cursor of a receiver cannot be used.");
 
 /// The metrics file of a reader, or its absence.
 #[derive(Debug, Default)]
@@ -124,9 +145,47 @@ fn page(root: &Dir, is_up: bool) -> Page {
     // A reader that cannot keep its status file has said so.
     if let Ok(content) = snapshot::content(root) {
         one(&START, seconds(content.start_ns));
-        put_lanes(&mut page, content, &of_root, real.file_name().unwrap_or_default());
+        let own = real.file_name().unwrap_or_default();
+        put_receivers(&mut page, root, &content, &of_root, own);
+        put_lanes(&mut page, content, &of_root, own);
     }
     page
+}
+
+/// What the cursors of each log say.
+fn put_receivers(page: &mut Page, root: &Dir, content: &Content, of_root: &Labels, own: &OsStr) {
+    let now_ns = clock::now_ns();
+    let mut all: Vec<(Labels, [Option<f64>; RECEIVER.len()])> = Vec::new();
+    for name in content.slots.iter().filter_map(|slot| slot.name.clone()).map(OsString::from_vec) {
+        let dir = snapshot::log_dir(root, &name);
+        let labels = of_root.with("pipe", if name == SELF { own } else { &name });
+        let found = dir.and_then(|dir| lags(&dir).ok()).into_iter().flatten();
+        all.extend(
+            found.map(|lag| (labels.with("receiver", lag.receiver.to_string()), receiver_numbers(&lag, now_ns))),
+        );
+    }
+    all.sort_by(|(a, _), (b, _)| a.cmp(b));
+    for (index, family) in RECEIVER.iter().enumerate() {
+        page.put(family, all.iter().filter_map(|(labels, numbers)| Some((labels.clone(), numbers[index]?))));
+    }
+}
+
+/// What each receiver has one number of.
+const RECEIVER: [Family; 7] = [BEHIND, BEHIND_TIME, ANSWER, SENT, REFUSED, UNSENT, UNUSABLE];
+
+/// In the order of [`RECEIVER`].
+fn receiver_numbers(lag: &Lag, now_ns: i64) -> [Option<f64>; RECEIVER.len()] {
+    let Ok((cursor, behind)) = &lag.behind else { return [None, None, None, None, None, None, Some(1.0)] };
+    let age_ns = behind.since_ns.map_or(0, |since| u64::try_from(now_ns.saturating_sub(since)).unwrap_or(0));
+    [
+        Some(behind.bytes as f64),
+        Some(seconds(age_ns)),
+        cursor.answer().map(|(at_ns, _)| seconds(u64::try_from(at_ns).unwrap_or(0))),
+        Some(cursor.sent_bytes() as f64),
+        Some(cursor.refused_lines() as f64),
+        Some(cursor.lost_bytes() as f64),
+        Some(0.0),
+    ]
 }
 
 /// `own`: the name of the log root, by which the pipe of `reader stdin` goes.
@@ -205,7 +264,8 @@ mod tests {
         let families = [UP, START, UPDATE, DISK_FREE, DISK_SIZE, SALVAGED]
             .into_iter()
             .chain(numbers(&Slot::default()).map(|(family, _)| family))
-            .chain([REMOVED, FAILED, LOST]);
+            .chain([REMOVED, FAILED, LOST])
+            .chain(RECEIVER);
         let rows: String = families.map(|family| family.row()).collect();
         let expected = format!("{before}{begin}\n| metric | type | meaning |\n|---|---|---|\n{rows}\n{end}{after}");
         if std::env::var_os("UPDATE_DOCS").is_some() {

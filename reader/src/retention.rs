@@ -16,6 +16,8 @@ use crate::leap::is_plausible;
 pub enum Going {
     /// Archives, and plain segments that stay plain.
     First,
+    /// Parts that a receiver has not had all of yet.
+    AfterReceivers,
     /// Archives that the hook has not had yet.
     AfterHook,
     /// Segments that wait for the archiver, and will soon be smaller.
@@ -278,7 +280,7 @@ mod tests {
 
     #[test]
     fn what_waits_for_the_hook_and_then_what_waits_for_the_archiver_goes_last() {
-        use Going::{AfterHook, First, Last};
+        use Going::{AfterHook, AfterReceivers, First, Last};
         let stored = parts(&[(1, AfterHook), (2, First), (3, AfterHook), (4, First), (5, Last)]);
         let order = |bytes| planned(&stored, size(bytes), 0).into_iter().map(|(index, _)| index).collect::<Vec<_>>();
         assert_eq!(order(450), [1]);
@@ -287,6 +289,9 @@ mod tests {
         assert_eq!(order(50), [1, 3, 0, 2, 4]);
         let age = Keep { age: Limit::At(Duration::from_secs(10)), ..OFF };
         assert_eq!(planned(&stored, age, 13), [(1, AGE)], "another one is left that is not spared");
+        let shipped = parts(&[(1, AfterHook), (2, AfterReceivers), (3, First), (4, AfterReceivers), (5, Last)]);
+        let all: Vec<_> = planned(&shipped, size(50), 0).into_iter().map(|(index, _)| index).collect();
+        assert_eq!(all, [2, 1, 3, 0, 4]);
         let all_wait = parts(&[(1, AfterHook), (2, AfterHook)]);
         assert_eq!(planned(&all_wait, age, 12), [(0, AGE)], "nothing else is left");
     }

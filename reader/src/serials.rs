@@ -129,7 +129,10 @@ fn after_lost(listing: &Listing, name: Option<&PartName>) -> (u64, u64) {
 }
 
 /// Bytes of the log in a part; a complete archive counts, whatever stands beside it, and one that cannot be read has none.
-fn raw_bytes(dir: &Dir, name: &PartName) -> Result<u64> {
+///
+/// # Errors
+/// The disk's. ENOENT: the part is gone.
+pub fn raw_bytes(dir: &Dir, name: &PartName) -> Result<u64> {
     let archived = || archive(dir, name).map(|archive| archive.raw_bytes());
     if let Some(bytes) = archived() {
         return Ok(bytes);

@@ -2,13 +2,15 @@
 //!
 //! - [`format`](mod@format): the layout of the file, without any file;
 //! - [`board`]: the file at work: one slot a lane, plain stores;
-//! - [`snapshot`]: one look at it;
+//! - [`lag`]: how far each receiver of a log is behind;
+//! - [`snapshot`]: one look at it all;
 //! - [`show`]: `reader status`.
 //!
 //! It is a convenience: what is stored is told by the parts alone, and a reader that cannot keep the file drains on.
 
 pub mod board;
 pub mod format;
+pub mod lag;
 pub mod show;
 pub mod snapshot;
 

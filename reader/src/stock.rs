@@ -6,10 +6,12 @@
 
 use std::ffi::{OsStr, OsString};
 
+use standpipe_common::cursor::Receiver;
 use standpipe_common::error::Result;
 use standpipe_common::part::{PartKind, PartName};
 use standpipe_common::policy::Keep;
 
+use crate::cursors::Cursors;
 use crate::disk::{self, Dir};
 use crate::listing::{CURRENT, Files, Listing, remove_marks, remove_todo};
 use crate::retention::{Because, Going, Stored};
@@ -32,11 +34,21 @@ pub struct Stock {
     /// The file system that it lies on.
     pub device: u64,
     gauge: Gauge,
-    names: Vec<(PartName, Files, bool)>,
+    names: Vec<Named>,
     /// Sealed parts, oldest first.
     pub stored: Vec<Stored>,
     /// Bytes of what is not sealed.
     pub other_bytes: u64,
+}
+
+/// A sealed part by its name.
+#[derive(Debug)]
+struct Named {
+    name: PartName,
+    files: Files,
+    has_todo: bool,
+    /// Receivers that have not had all of it.
+    behind: Vec<Receiver>,
 }
 
 impl Stock {
@@ -56,9 +68,12 @@ impl Stock {
             stored: Vec::new(),
             other_bytes: 0,
         };
+        let cursors = Cursors::of(dir, &listing);
         for (name, files) in &listing.parts {
             let is_sealed = is_orphan || *name < order.active;
-            stock.add(name, *files, listing.todos.contains(name), is_sealed, order);
+            let behind = cursors.behind(dir, &listing, name);
+            let (name, has_todo) = (name.clone(), listing.todos.contains(name));
+            stock.add(Named { name, files: *files, has_todo, behind }, is_sealed, order);
         }
         Ok(Some(stock))
     }
@@ -73,7 +88,8 @@ impl Stock {
         &self.lane
     }
 
-    fn add(&mut self, name: &PartName, files: Files, has_todo: bool, is_sealed: bool, order: &Order) {
+    fn add(&mut self, part: Named, is_sealed: bool, order: &Order) {
+        let Named { name, files, .. } = &part;
         let of_kind = |is_there: bool, kind| {
             let stat = self.dir.stat(name.file(kind)).ok().filter(|_| is_there)?;
             disk::is_removable(&stat).then_some(stat)
@@ -91,19 +107,20 @@ impl Stock {
         let there = [segment, archive, marks];
         let bytes = there.iter().flatten().map(blocks).sum();
         let frees = there.iter().flatten().filter(|stat| stat.st_nlink == 1).map(blocks).sum();
-        let going = match (files.archive, has_todo) {
+        let going = match (files.archive, part.has_todo) {
             (true, true) if order.upkeep.hook.is_some() => Going::AfterHook,
             (false, _) if order.upkeep.level.is_some() => Going::Last,
+            _ if !part.behind.is_empty() => Going::AfterReceivers,
             _ => Going::First,
         };
         let newest_ns = newest.st_mtime.saturating_mul(1_000_000_000).saturating_add(newest.st_mtime_nsec);
-        self.names.push((name.clone(), files, has_todo));
+        self.names.push(Named { files, ..part });
         self.stored.push(Stored { bytes, frees, newest_ns, going });
     }
 
     /// Removes a part, by its place, with one line.
     pub fn remove(&self, place: usize, because: Because) -> Result<()> {
-        let (name, files, has_todo) = &self.names[place];
+        let Named { name, files, has_todo, behind } = &self.names[place];
         // The archive last: what a crash leaves is still a whole part.
         if files.marks {
             remove_marks(&self.dir, name)?;
@@ -122,7 +139,16 @@ impl Stock {
         self.gauge.removed(because.key());
         let kind = if files.archive { PartKind::Archive } else { PartKind::Segment };
         let copy = if files.archive && files.segment { " and the copy beside it" } else { "" };
-        log::info!("{}: removed {}{copy} ({because})", title::of(&self.lane), name.file(kind));
+        let (lane, file) = (title::of(&self.lane), name.file(kind));
+        if behind.is_empty() {
+            log::info!("{lane}: removed {file}{copy} ({because})");
+        } else {
+            let receivers: Vec<String> = behind.iter().map(ToString::to_string).collect();
+            log::warn!(
+                "{lane}: removed {file}{copy} ({because}) before all of it was sent to {}",
+                receivers.join(", ")
+            );
+        }
         Ok(())
     }
 }

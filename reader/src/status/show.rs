@@ -5,10 +5,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use standpipe_common::clock;
+use standpipe_common::cursor::Cursor;
 use standpipe_common::error::Stop;
 use standpipe_common::shown::Shown as _;
 use standpipe_common::shown::{UNKNOWN, harmless, number, passed_ns, size, span};
@@ -16,6 +18,7 @@ use standpipe_common::standard;
 use standpipe_common::table::{Screen, render};
 
 use super::format::{SANDBOX_OFF, SANDBOX_ON, SANDBOX_UNAVAILABLE, SICK, Slot, UNCOUNTED, WELL};
+use super::lag::{Behind, Lag};
 use super::snapshot::{Seen, Snapshot};
 use crate::cli::StatusArgs;
 use crate::listing::SELF;
@@ -24,13 +27,16 @@ use crate::logs::select::{is_path, offered};
 
 /// Exit code of a finding.
 const EXIT_FINDING: u8 = 1;
+/// How far a receiver may be behind unless something else is asked.
+const BEHIND_MAX: Duration = Duration::from_secs(300);
 /// Version of the JSON object.
 const JSON_VERSION: u32 = 1;
 
 /// Shows what was asked for. The exit code.
 pub fn run(args: &StatusArgs) -> Result<u8, Stop> {
     let (root, snapshot) = look(args).map_err(|stop| hinted(stop, &args.what))?;
-    let report = Report { snapshot: &snapshot, root: &root.path, now_ns: clock::now_ns() };
+    let behind_max = args.behind.unwrap_or(BEHIND_MAX);
+    let report = Report { snapshot: &snapshot, root: &root.path, behind_max, now_ns: clock::now_ns() };
     let findings = report.findings();
     if args.json {
         standard::print_json(&report.json(&findings))?;
@@ -89,6 +95,7 @@ struct Finding {
 struct Report<'a> {
     snapshot: &'a Snapshot,
     root: &'a Path,
+    behind_max: Duration,
     now_ns: i64,
 }
 
@@ -171,6 +178,10 @@ impl Report<'_> {
                 let fill = format!("{queued} of {capacity} bytes are waiting in it");
                 say(is_trouble, format!("{name}: the pipe has been full or nearly full for {since}; {fill}"));
             }
+            for lag in &lane.lags {
+                let (is_trouble, sentence) = self.lag(lag);
+                say(is_trouble, format!("{name}: {sentence}"));
+            }
             for path in &lane.damaged {
                 say(
                     true,
@@ -187,6 +198,53 @@ impl Report<'_> {
             );
         }
         findings
+    }
+
+    /// Whether a receiver is too far behind, and what is said of it.
+    fn lag(&self, lag: &Lag) -> (bool, String) {
+        let receiver = &lag.receiver;
+        let (cursor, behind) = match &lag.behind {
+            Ok(told) => told,
+            Err(error) => return (true, format!("nobody knows how far {receiver} has got: {error}")),
+        };
+        let age_ns = self.behind_ns(*behind);
+        let is_trouble = age_ns.is_some_and(|age| u128::from(age) > self.behind_max.as_nanos());
+        let place = match age_ns {
+            None if behind.bytes == 0 => "has everything".to_owned(),
+            None => format!("is {} behind", size(behind.bytes)),
+            Some(age) => format!("is {} and {} behind", size(behind.bytes), span(age)),
+        };
+        let answer = cursor.answer().map_or_else(String::new, |(at_ns, text)| {
+            let at = u64::try_from(at_ns).map_or_else(|_| UNKNOWN.to_owned(), |at| self.age(at));
+            format!("; its last answer, {at} ago: {}", harmless(text))
+        });
+        let lost = match cursor.lost_bytes() {
+            0 => String::new(),
+            bytes => format!("; {} were removed before they were sent", size(bytes)),
+        };
+        (is_trouble, format!("{receiver} {place}{answer}{lost}"))
+    }
+
+    /// How long a receiver has not had a line that is stored.
+    fn behind_ns(&self, behind: Behind) -> Option<u64> {
+        behind.since_ns.map(|since| u64::try_from(self.now_ns.saturating_sub(since)).unwrap_or(0))
+    }
+
+    fn json_lag(&self, lag: &Lag) -> Value {
+        let told = lag.behind.as_ref().ok();
+        let count = |of: fn(&Cursor) -> u64| told.map(|(cursor, _)| of(cursor));
+        let answer = told.and_then(|(cursor, _)| cursor.answer());
+        let age_ns = told.map(|(_, behind)| self.behind_ns(*behind).unwrap_or(0));
+        json!({
+            "receiver": lag.receiver.to_string(),
+            "behind_bytes": told.map(|(_, behind)| behind.bytes),
+            "behind_seconds": age_ns.map(|age| age as f64 / 1e9),
+            "sent_bytes": count(Cursor::sent_bytes),
+            "refused_lines": count(Cursor::refused_lines),
+            "lost_bytes": count(Cursor::lost_bytes),
+            "last_answer": answer.map(|(at_ns, text)| json!({ "at": moment(u64::try_from(at_ns).unwrap_or(0)), "text": text })),
+            "error": lag.behind.as_ref().err().map(ToString::to_string),
+        })
     }
 
     fn retry(&self, slot: &Slot) -> String {
@@ -240,6 +298,7 @@ impl Report<'_> {
                 json!({ "at": moment(slot.error_ns), "text": slot.error.as_ref().map(|_| text(slot.error.as_deref())) })
             },
             "damaged": lane.damaged,
+            "receivers": lane.lags.iter().map(|lag| self.json_lag(lag)).collect::<Vec<_>>(),
         })
     }
 

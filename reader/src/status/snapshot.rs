@@ -13,6 +13,7 @@ use standpipe_common::shown::Shown as _;
 
 use super::STATUS;
 use super::format::{self, HEADER_BYTES, SLOT_BYTES, SLOTS_MAX, Slot, Unreadable};
+use super::lag::{Lag, lags};
 use crate::disk::{self, Dir};
 use crate::listing::{LOCK, SELF};
 use crate::mailboxes::SALVAGED_PREFIX;
@@ -46,6 +47,8 @@ pub struct Seen {
     pub slot: Slot,
     /// Archives that were set aside, in its log directory.
     pub damaged: Vec<String>,
+    /// How far each of its receivers is behind.
+    pub lags: Vec<Lag>,
 }
 
 impl Snapshot {
@@ -122,15 +125,21 @@ fn read(root: &Dir) -> Result<format::Content> {
 fn seen(root: &Dir, slot: Slot) -> Seen {
     let name = slot.name.clone().map(OsString::from_vec);
     let is_damaged = |name: &[u8]| name.ends_with(b".damaged");
-    let damaged = match &name {
-        Some(name) if name == SELF => names(root, is_damaged),
-        // A name is one step down, whatever the file says.
-        Some(name) if !name.as_bytes().contains(&b'/') => {
-            Dir::open(&root.path().join(name)).map_or_else(|_| Vec::new(), |dir| names(&dir, is_damaged))
-        }
-        _ => Vec::new(),
-    };
-    Seen { name, slot, damaged }
+    let dir = name.as_deref().and_then(|name| log_dir(root, name));
+    let damaged = dir.as_ref().map_or_else(Vec::new, |dir| names(dir, is_damaged));
+    // What cannot be listed is not shown.
+    let lags = dir.and_then(|dir| lags(&dir).ok()).unwrap_or_default();
+    Seen { name, slot, damaged, lags }
+}
+
+/// The log directory of a lane.
+pub fn log_dir(root: &Dir, name: &OsStr) -> Option<Dir> {
+    if name == SELF {
+        return root.try_clone().ok();
+    }
+    // A name is one step down, whatever the file says.
+    let is_step = !name.as_bytes().contains(&b'/');
+    is_step.then(|| Dir::open(&root.path().join(name)).ok()).flatten()
 }
 
 /// Paths of the files that hold bytes which did not fit into a log.

@@ -19,6 +19,7 @@ mod congestion;
 mod control;
 mod crash;
 mod crash_recovery;
+mod cursors;
 mod faults;
 mod faults_cut;
 mod filename;

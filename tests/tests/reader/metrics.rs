@@ -14,6 +14,7 @@ use standpipe_tests::metrics::Metrics;
 use standpipe_tests::pipe::queued;
 use standpipe_tests::privilege::{needs_seams, needs_tool};
 
+use crate::cursors::{cursor, listed, put_cursor};
 use crate::support_a::{Clock, Stand};
 use crate::support_b::stop;
 
@@ -95,6 +96,37 @@ fn micros_of_app(page: &Metrics, name: &str) -> u64 {
 /// The same, with one more label.
 fn of_app_by(page: &Metrics, name: &str, label: &str) -> u64 {
     page.of(&format!("standpipe_reader_{name}{{*,pipe=\"app\",{label}}}"))
+}
+
+#[test]
+fn each_receiver_has_its_numbers_by_its_cursor() {
+    needs_seams(|| {
+        let mut meter = Meter::new("");
+        let reader = meter.launch().start();
+        meter.stand.write_and_wait("line 0\nline 1\n");
+        let of = |page: &Metrics, name: &str| of_app_by(page, &format!("receiver_{name}"), "receiver=\"otlp\"");
+        let mut half = cursor(&listed(&meter.stand)[0], 7);
+        half.count_sent(7);
+        half.count_refused(2);
+        half.count_lost(3);
+        half.note_answer(1_000_000_000, "200 OK");
+        put_cursor(&meter.stand.log_dir(), "otlp", &half.text());
+        let page = meter.next();
+        let told = ["behind_bytes", "sent_bytes_total", "refused_lines_total", "lost_bytes_total", "unusable"];
+        assert_eq!(told.map(|name| of(&page, name)), [7, 7, 2, 3, 0]);
+        assert_eq!(of(&page, "answer_time_seconds"), 1);
+        assert!((15..=60).contains(&of(&page, "behind_seconds")), "{}", of(&page, "behind_seconds"));
+        half.pass(14, 1);
+        put_cursor(&meter.stand.log_dir(), "otlp", &half.text());
+        let page = meter.next();
+        assert_eq!(["behind_bytes", "behind_seconds"].map(|name| of(&page, name)), [0, 0]);
+        put_cursor(&meter.stand.log_dir(), "otlp", "standpipe-cursor 1\n");
+        let page = meter.next();
+        assert_eq!(of(&page, "unusable"), 1);
+        assert!(page.get("standpipe_reader_receiver_behind_bytes{*}").is_none());
+        page.check();
+        stop(reader);
+    });
 }
 
 #[test]
