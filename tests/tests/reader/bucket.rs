@@ -94,7 +94,7 @@ fn serve(mut stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
     stream.write_all(format!("{head}{body}").as_bytes()).ok()
 }
 
-fn read(stream: &TcpStream) -> Option<Request> {
+fn read(mut stream: &TcpStream) -> Option<Request> {
     stream.set_read_timeout(Some(PROGRAM_SPAN)).ok()?;
     let mut source = BufReader::new(stream);
     let mut line = String::new();
@@ -105,6 +105,9 @@ fn read(stream: &TcpStream) -> Option<Request> {
         source.read_line(&mut header).ok()?;
         let Some((name, value)) = header.trim_end().split_once(": ") else { break };
         headers.insert(name.to_ascii_lowercase(), value.to_owned());
+    }
+    if headers.contains_key("expect") {
+        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
     }
     let length = headers.get("content-length").map_or(Some(0), |length| length.parse().ok())?;
     let mut body = vec![0; length];
