@@ -15,7 +15,7 @@ use crate::follow::chain::Chain;
 use crate::follow::copies::Torn;
 use crate::follow::done::Done;
 use crate::follow::drain::{Outcome, drain};
-use crate::follow::finish::may_pass;
+use crate::follow::finish::judge;
 use crate::follow::generation::Generation;
 use crate::follow::happening::Happening;
 use crate::follow::life::Phase;
@@ -23,10 +23,8 @@ use crate::follow::live_name::LiveName;
 use crate::follow::reading::Hands;
 use crate::follow::replaced::Before;
 use crate::follow::settings::{Hints, Settings, Surroundings};
-use crate::follow::trouble::Trouble;
 use crate::follow::walk::Walks;
 use crate::identity::{Identity, Origin};
-use crate::lease::Writers;
 use crate::lines::{GenerationId, SourceId};
 use crate::open::Stamp;
 use crate::output::{Output, Standing};
@@ -253,7 +251,7 @@ impl Source {
             let may_go_on = outcome == Outcome::Finished
                 || (outcome == Outcome::AtEnd
                     && generation.life.is_reading()
-                    && may_pass(&generation.facts(now), &settings));
+                    && judge(&generation.facts(now), &settings).0.may_pass);
             if !may_go_on {
                 break;
             }
@@ -322,29 +320,8 @@ impl Source {
         if self.agenda.is_untouched() || self.wants_look() {
             return Some(now);
         }
-        let settings = &self.settings;
-        // What is due and was not tried waits for something else: for room, or for a descriptor.
-        let later = |trouble: Trouble| Some(trouble.next).filter(|next| *next > now);
-        let waiting = self.chain.iter().filter_map(|generation| {
-            if let Some(trouble) = generation.trouble {
-                return later(trouble);
-            }
-            let rotated = generation.rotated?;
-            if !generation.life.is_reading() || !generation.is_open() {
-                return None;
-            }
-            let quiet = generation.grown.max(rotated);
-            let unknown = generation.asked.writers == Some(Writers::Unknown);
-            let steps = [
-                Some(rotated + settings.late_writer_max),
-                unknown.then(|| quiet + settings.quiet),
-                unknown.then(|| quiet + settings.max_idle),
-                unknown.then(|| quiet + settings.drain_idle),
-                generation.asked.next,
-            ];
-            steps.into_iter().flatten().filter(|at| *at > now).min()
-        });
-        let name = self.name.next_look(settings, now);
+        let waiting = self.chain.iter().filter_map(|generation| generation.next_look(&self.settings, now));
+        let name = self.name.next_look(&self.settings, now);
         let doubt = self.live().and_then(|live| live.doubt).map(|doubt| doubt.ends());
         let twin = self.live().and_then(|live| live.twin.as_ref()?.due(now));
         let waiting = waiting.chain(doubt).chain(twin);

@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use crate::follow::finish::{is_finished, may_close};
+use crate::follow::finish::judge;
 use crate::follow::generation::{Asked, Generation};
 use crate::follow::happening::Happening;
 use crate::follow::life::Phase;
@@ -71,8 +71,8 @@ fn is_over(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Settin
     if !generation.is_live() && !settings.is_batch {
         generation.ask(settings.writers, hands.now);
     }
-    let facts = generation.facts(hands.now);
-    if is_finished(&facts, settings) && !generation.is_parked() {
+    let (verdict, _) = judge(&generation.facts(hands.now), settings);
+    if verdict.is_finished && !generation.is_parked() {
         // What was written before the last writer was gone is read first: one more step must find nothing.
         generation.at_end = None;
         if generation.blank_bytes() > 0 {
@@ -86,7 +86,7 @@ fn is_over(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Settin
         }
         return !generation.life.is_reading() || generation.at_end.is_none();
     }
-    if may_close(&facts, settings) && generation.is_delivered() && generation.file().is_some() {
+    if verdict.may_close && generation.is_delivered() && generation.file().is_some() {
         generation.park();
     }
     false

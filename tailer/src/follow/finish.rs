@@ -24,39 +24,44 @@ pub struct Facts {
     pub rotated: Duration,
 }
 
-/// Whether nothing can be added to it any more, as far as it can be known.
+/// What may be done with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Nothing can be added to it any more, as far as it can be known.
+    pub is_finished: bool,
+    /// The generation after it may be read although this one is not finished.
+    pub may_pass: bool,
+    /// Its descriptor may be given back while it waits.
+    pub may_close: bool,
+}
+
+/// What may be done with it, and after how long something else may be though nothing happens to it.
 ///
 /// Where the kernel does not say who writes, quiet has to do: what is appended to a finished file that still has a name
 /// is found by its size and read late.
-pub fn is_finished(facts: &Facts, settings: &Settings) -> bool {
+pub fn judge(facts: &Facts, settings: &Settings) -> (Verdict, Option<Duration>) {
     if settings.is_batch {
-        return true;
+        // One that is closed until there is a descriptor for it is not passed.
+        return (Verdict { is_finished: true, ..Verdict::default() }, None);
     }
     if facts.is_live {
-        return false;
+        return (Verdict::default(), None);
     }
-    match facts.writers {
-        Some(Writers::Nobody) => true,
-        Some(Writers::Somebody) | None => false,
-        Some(Writers::Unknown) => {
-            // Another writer than the one that closed it may still complete a line.
-            let is_left = facts.was_closed && !facts.is_inside_line;
-            facts.quiet >= settings.drain_idle || (is_left && facts.quiet >= settings.max_idle)
-        }
-    }
-}
-
-/// Whether the generation after it may be read although this one is not finished.
-pub fn may_pass(facts: &Facts, settings: &Settings) -> bool {
-    let is_quiet = facts.writers == Some(Writers::Unknown) && facts.quiet >= settings.quiet;
-    // In a batch it is closed only until there is a descriptor for it.
-    !settings.is_batch && !facts.is_live && (is_quiet || facts.rotated >= settings.late_writer_max)
-}
-
-/// Whether its descriptor may be given back while it waits.
-pub fn may_close(facts: &Facts, settings: &Settings) -> bool {
-    let unknown = facts.writers == Some(Writers::Unknown);
-    !facts.is_live && unknown && facts.has_name && facts.quiet >= settings.max_idle
+    let is_unknown = facts.writers == Some(Writers::Unknown);
+    let is_quiet = |span: Duration| is_unknown && facts.quiet >= span;
+    // Another writer than the one that closed it may still complete a line.
+    let is_left = facts.was_closed && !facts.is_inside_line;
+    let verdict = Verdict {
+        is_finished: facts.writers == Some(Writers::Nobody)
+            || is_quiet(settings.drain_idle)
+            || (is_left && is_quiet(settings.max_idle)),
+        may_pass: is_quiet(settings.quiet) || facts.rotated >= settings.late_writer_max,
+        may_close: facts.has_name && is_quiet(settings.max_idle),
+    };
+    let of_quiet = [settings.quiet, settings.max_idle, settings.drain_idle];
+    let of_quiet = of_quiet.into_iter().filter(|_| is_unknown).map(|span| span.saturating_sub(facts.quiet));
+    let of_all = of_quiet.chain([settings.late_writer_max.saturating_sub(facts.rotated)]);
+    (verdict, of_all.filter(|left| !left.is_zero()).min())
 }
 
 /// A writer that closes its file is told of before it counts as gone: for so long the kernel is asked more often.
@@ -95,10 +100,10 @@ mod tests {
             (Facts { is_live: true, ..facts(Some(Writers::Nobody), 100_000, 100_000) }, false),
         ];
         for (facts, expected) in table {
-            assert_eq!(is_finished(&facts, &settings), expected, "{facts:?}");
+            assert_eq!(judge(&facts, &settings).0.is_finished, expected, "{facts:?}");
         }
         let batch = Settings { is_batch: true, ..settings };
-        assert!(is_finished(&Facts { is_live: true, ..facts(None, 0, 0) }, &batch));
+        assert!(judge(&Facts { is_live: true, ..facts(None, 0, 0) }, &batch).0.is_finished);
     }
 
     #[test]
@@ -114,8 +119,8 @@ mod tests {
             (Facts { is_live: true, ..facts(Some(Writers::Unknown), 90_000, 90_000) }, false),
         ];
         for (facts, expected) in table {
-            assert_eq!(may_pass(&facts, &settings), expected, "{facts:?}");
-            assert!(!may_pass(&facts, &Settings { is_batch: true, ..settings.clone() }), "{facts:?}");
+            assert_eq!(judge(&facts, &settings).0.may_pass, expected, "{facts:?}");
+            assert!(!judge(&facts, &Settings { is_batch: true, ..settings.clone() }).0.may_pass, "{facts:?}");
         }
     }
 
@@ -123,10 +128,40 @@ mod tests {
     fn a_quiet_generation_with_a_name_is_closed_where_the_kernel_says_nothing() {
         let settings = Settings::default();
         let unnamed = Facts { has_name: false, ..facts(Some(Writers::Unknown), 5_000, 5_000) };
-        assert!(may_close(&facts(Some(Writers::Unknown), 5_000, 5_000), &settings));
-        assert!(!may_close(&facts(Some(Writers::Unknown), 4_999, 5_000), &settings));
-        assert!(!may_close(&facts(Some(Writers::Somebody), 5_000, 5_000), &settings));
-        assert!(!may_close(&unnamed, &settings));
+        let may_close = |facts| judge(&facts, &settings).0.may_close;
+        assert!(may_close(facts(Some(Writers::Unknown), 5_000, 5_000)));
+        assert!(!may_close(facts(Some(Writers::Unknown), 4_999, 5_000)));
+        assert!(!may_close(facts(Some(Writers::Somebody), 5_000, 5_000)));
+        assert!(!may_close(unnamed));
+    }
+
+    #[test]
+    fn time_alone_changes_nothing_before_the_moment_that_is_returned() {
+        let settings = Settings::default();
+        let all = [None, Some(Writers::Nobody), Some(Writers::Somebody), Some(Writers::Unknown)];
+        for (writers, bits) in all.into_iter().flat_map(|writers| (0..8).map(move |bits| (writers, bits))) {
+            let kind = |quiet, rotated| Facts {
+                was_closed: bits & 1 > 0,
+                has_name: bits & 2 > 0,
+                is_inside_line: bits & 4 > 0,
+                ..facts(writers, quiet, rotated)
+            };
+            let (mut passed, mut steps, head_start) = (0, 0, 300);
+            while let (verdict, Some(left)) = judge(&kind(passed, passed + head_start), &settings) {
+                let left = left.as_millis() as u64;
+                let before = judge(&kind(passed + left - 1, passed + left - 1 + head_start), &settings);
+                assert_eq!(
+                    before,
+                    (verdict, Some(Duration::from_millis(1))),
+                    "{:?}",
+                    kind(passed, passed + head_start)
+                );
+                (passed, steps) = (passed + left, steps + 1);
+            }
+            let last = judge(&kind(passed, passed + head_start), &settings).0;
+            assert_eq!(judge(&kind(1 << 40, 1 << 40), &settings), (last, None), "it comes to an end");
+            assert_eq!(steps, if writers == Some(Writers::Unknown) { 4 } else { 1 });
+        }
     }
 
     #[test]

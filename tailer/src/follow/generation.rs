@@ -13,11 +13,12 @@ use nix::errno::Errno;
 
 use crate::follow::blank::{Blank, without_blank};
 use crate::follow::cursor::Cursor;
-use crate::follow::finish::{Facts, ask_again_after};
+use crate::follow::finish::{Facts, ask_again_after, judge};
 use crate::follow::happening::Happening;
 use crate::follow::life::{Hand, Life, Phase};
 use crate::follow::memory::{Memory, read_up_to};
 use crate::follow::replaced::Doubt;
+use crate::follow::settings::Settings;
 use crate::follow::trouble::Trouble;
 use crate::follow::twin::Twin;
 use crate::guard::{GUARD_BYTES_MAX, Head};
@@ -288,6 +289,18 @@ impl Generation {
             quiet: now.saturating_duration_since(rotated.max(self.grown)),
             rotated: now.saturating_duration_since(rotated),
         }
+    }
+
+    /// When something is to be done with it though nothing happens to it. `None`: never.
+    pub fn next_look(&self, settings: &Settings, now: Instant) -> Option<Instant> {
+        // What is due and was not tried waits for something else: for room, or for a descriptor.
+        if let Some(trouble) = self.trouble {
+            return Some(trouble.next).filter(|next| *next > now);
+        }
+        self.rotated.filter(|_| self.life.is_reading() && self.is_open())?;
+        let (_, left) = judge(&self.facts(now), settings);
+        let asked = self.asked.next.filter(|next| *next > now);
+        left.map(|left| now + left).into_iter().chain(asked).min()
     }
 
     /// Asks who can write to it, if that is due.

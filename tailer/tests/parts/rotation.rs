@@ -25,6 +25,26 @@ fn lines_are_given_as_they_come() {
 }
 
 #[test]
+fn a_rotation_changes_the_list_of_generations_twice() {
+    // Once as the new file comes, and once as the old one is done with; growing files and idle looks change nothing.
+    for leases in BOTH {
+        let mut follower = Follower::new(leases);
+        follower.append("app.log", "1\n");
+        follower.turn();
+        let before = follower.lists;
+        for round in 1..=3 {
+            follower.append("app.log", "2\n");
+            follower.turn();
+            assert_eq!(follower.lists, before + 2 * (round - 1), "it grew");
+            follower.rename("app.log", &format!("app.log.{}", 9 - round));
+            follower.append("app.log", "3\n");
+            follower.settle();
+            assert_eq!(follower.lists, before + 2 * round);
+        }
+    }
+}
+
+#[test]
 fn twenty_rotations_with_and_without_looks_between_lose_nothing() {
     // F1, F2, F11: looks after each, after some, and after all.
     for leases in BOTH {

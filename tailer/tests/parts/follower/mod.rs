@@ -157,6 +157,8 @@ pub struct Follower {
     pub settings: Settings,
     pub happenings: Vec<Happening>,
     pub delivers: bool,
+    /// How often a look changed the list of generations: so often a checkpoint is written at once.
+    pub lists: usize,
     buffer: Vec<u8>,
 }
 
@@ -186,6 +188,7 @@ impl Follower {
             settings,
             happenings: Vec::new(),
             delivers: true,
+            lists: 0,
             buffer: vec![0; BUFFER_BYTES],
         }
     }
@@ -252,6 +255,7 @@ impl Follower {
         self.beside.unpack_left = Some(1);
         self.source.look(self.now, hints, &mut self.beside);
         self.beside.unpack_left = None;
+        self.lists += usize::from(self.source.take_changed());
     }
 
     pub fn read(&mut self) -> Standing {
