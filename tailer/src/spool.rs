@@ -6,16 +6,16 @@
 //! ```
 //! | room | what it has |
 //! |---|---|
-//! | [`place`] | whether the directory may be a spool |
+//! | [`place`] | where it is, and whether the directory may be a spool |
+//! | [`schedule`] | when it is looked at |
+//! | [`ledger`] | what is known of its files |
+//! | [`voice`] | what is said of it |
 //! | [`dir`](mod@dir), [`scan`] | its names, in order |
 //! | [`decide`] | the table of what to do with a file |
-//! | [`examine`] | finding out what is known of one, and doing that |
 //! | [`queue`] | what is to be examined |
-//! | [`known`] | what the output knows from the run before |
-//! | [`part`] | reading it into the output |
+//! | [`part`] | finding out what is known of one, and reading it into the output |
 //! | [`pace`] | how fast |
 //! | [`remove`] | taking it away |
-//! | [`said`] | what was complained of |
 //! | [`outside`] | what can be seen from outside |
 //! | [`set`] | all spools |
 //!
@@ -33,56 +33,44 @@
 
 pub mod decide;
 pub mod dir;
-pub mod examine;
-pub mod known;
+pub mod ledger;
 pub mod outside;
 pub mod pace;
 pub mod part;
 pub mod place;
 pub mod queue;
 pub mod remove;
-pub mod said;
 pub mod scan;
+pub mod schedule;
 pub mod set;
-#[cfg(test)]
-mod tests;
+pub mod voice;
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::ffi::OsStr;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use standpipe_common::error::Error;
 use standpipe_common::shown::Shown as _;
 
-use self::dir::{Dir, Name};
-use self::known::Progress;
+use self::ledger::Ledger;
 use self::outside::Shown;
-use self::part::Current;
-use self::place::Neighbour;
+use self::pace::Pace;
+use self::part::{Current, PART_BYTES_MIN};
+use self::place::{Neighbour, Place, Site};
 use self::queue::Queue;
-use self::remove::Flight;
-use self::said::Said;
+use self::remove::{After, remove};
 use self::scan::{Files, Found};
+use self::schedule::Schedule;
+use self::voice::Voice;
 use crate::config::spool::SpoolConfig;
 use crate::events::Event;
-use crate::identity::{Identity, Origin};
-use crate::lines::{GenerationId, SourceId};
-use crate::rate::Throttle;
-use crate::roster::RECONCILE_SPAN;
+use crate::identity::Origin;
+use crate::lines::SourceId;
+use crate::output::Delivered;
+use crate::rate::Backlog;
 use crate::sources::part::Awaited;
-
-/// The longest between two looks for files that never became complete.
-const SWEEP_SPAN_MAX: Duration = Duration::from_secs(60);
-
-/// The directories of a spool, opened.
-#[derive(Clone, Debug)]
-struct Place {
-    dir: Rc<Dir>,
-    done: Option<Rc<Dir>>,
-}
+use crate::stage::Position;
+use crate::status::format::Figures;
+use crate::turns::Stand;
 
 /// One spool at work.
 #[derive(Debug)]
@@ -90,51 +78,17 @@ pub struct Spool {
     id: SourceId,
     config: SpoolConfig,
     /// Which output takes its files.
-    pub output: usize,
-    place: Option<Place>,
-    neighbours: Vec<Neighbour>,
+    output: usize,
+    site: Site,
+    schedule: Schedule,
+    pace: Pace,
+    ledger: Ledger,
+    voice: Voice,
+    shown: Shown,
     /// What may be complete, oldest first.
     queue: Queue,
     current: Option<Current>,
-    /// How fast it may be read. `None`: as fast as it can be.
-    throttle: Option<Throttle>,
-    /// When its output last took something of it.
-    fed_at: Option<Instant>,
-    /// A file was begun since the last look.
-    has_begun: bool,
-    /// Put and not delivered, in order.
-    flights: VecDeque<Flight>,
-    /// Put and not removed, by what they are.
-    flying: HashSet<Identity>,
-    /// Delivered and not removed.
-    landed: Vec<Flight>,
-    /// Whether it is known what the output knows.
-    is_taken_up: bool,
-    /// Of files that are there still.
-    known: HashMap<Identity, Progress>,
-    /// What a part of is delivered.
-    begun: HashSet<Name>,
-    /// What the output need not know of any more.
-    gone: Vec<Origin>,
-    generations: u32,
     is_leaving: bool,
-    /// Nothing tells of new names.
-    pub is_polled: bool,
-    /// Something is not complete yet.
-    is_waiting: bool,
-    /// It could not open a file for want of descriptors.
-    is_starved: bool,
-    /// `None`: it is to be looked at at once.
-    looked_at: Option<Instant>,
-    last_look: Instant,
-    poll_interval: Duration,
-    next_sweep: Instant,
-    said: Said,
-    /// Markers without their files that were removed.
-    orphans: u64,
-    orphans_told: u64,
-    shown: Shown,
-    events: Vec<Event>,
 }
 
 impl Spool {
@@ -142,36 +96,17 @@ impl Spool {
     pub fn new(id: SourceId, config: SpoolConfig, output: usize, neighbours: Vec<Neighbour>, now: Instant) -> Spool {
         Spool {
             id,
-            throttle: config.rate_limit.map(|rate| Throttle::new(rate, now)),
-            config,
             output,
-            place: None,
-            neighbours,
+            site: Site::new(neighbours),
+            schedule: Schedule::new(now),
+            pace: Pace::new(config.rate_limit, now),
+            ledger: Ledger::new(id),
+            voice: Voice::default(),
+            shown: Shown::unseen(),
             queue: Queue::default(),
             current: None,
-            has_begun: false,
-            flights: VecDeque::new(),
-            flying: HashSet::new(),
-            landed: Vec::new(),
-            is_taken_up: false,
-            known: HashMap::new(),
-            begun: HashSet::new(),
-            gone: Vec::new(),
-            generations: 0,
             is_leaving: false,
-            fed_at: None,
-            is_polled: true,
-            is_waiting: false,
-            is_starved: false,
-            looked_at: None,
-            last_look: now,
-            poll_interval: RECONCILE_SPAN,
-            next_sweep: now,
-            said: Said::default(),
-            orphans: 0,
-            orphans_told: 0,
-            shown: Shown::unseen(),
-            events: Vec::new(),
+            config,
         }
     }
 
@@ -183,6 +118,11 @@ impl Spool {
     /// What the configuration says of it.
     pub fn config(&self) -> &SpoolConfig {
         &self.config
+    }
+
+    /// Which output takes its files.
+    pub fn output(&self) -> usize {
+        self.output
     }
 
     /// What it is called: as its directory.
@@ -197,36 +137,27 @@ impl Spool {
         dirs.map(|dir| (dir.clone(), vec![Awaited::visible(dir)])).collect()
     }
 
+    /// Whether something tells of these.
+    pub fn set_watched(&mut self, is_watched: bool) {
+        self.schedule.set_watched(is_watched);
+    }
+
     /// Something tells that a name came.
     pub fn hint(&mut self) {
-        self.looked_at = None;
+        self.schedule.hint();
     }
 
     /// When it is to be looked at, if it is not due at once.
     pub fn next_look(&self, now: Instant) -> Option<Instant> {
-        if self.has_work() && !self.is_leaving {
-            // What came since is to be seen from outside, and older ones come first.
-            return self.shown.blocked_ns.map(|_| self.last_look + RECONCILE_SPAN);
-        }
-        let interval = if self.is_polled || self.is_waiting { self.poll_interval } else { RECONCILE_SPAN };
-        (!self.is_leaving).then_some(self.looked_at.map_or(now, |at| (at + interval).min(self.next_sweep)))
+        if self.is_leaving { None } else { self.schedule.next_look(self.has_work(), self.shown.is_blocked(), now) }
     }
 
     /// It begins no file any more.
     pub fn leave(&mut self) {
         self.is_leaving = true;
-        self.throttle = None;
+        self.pace.release();
         self.queue.clear();
-        self.begun.clear();
-    }
-
-    /// Where other sources live now.
-    pub fn set_neighbours(&mut self, neighbours: Vec<Neighbour>) {
-        self.neighbours = neighbours;
-        self.place = None;
-        // All are found again, once the directory is judged.
-        self.queue.clear();
-        self.looked_at = None;
+        self.ledger.retain_begun(|_| false);
     }
 
     /// Whether it does not.
@@ -234,29 +165,88 @@ impl Spool {
         self.is_leaving
     }
 
+    /// Where other sources live now.
+    pub fn set_neighbours(&mut self, neighbours: Vec<Neighbour>) {
+        self.site = Site::new(neighbours);
+        // All are found again, once the directory is judged.
+        self.queue.clear();
+        self.schedule.hint();
+    }
+
+    /// Learns what an output knows of files that a run before delivered and that are there still.
+    pub fn take_up(&mut self, positions: &[Position]) {
+        self.ledger.take_up(&self.config.dir, positions);
+    }
+
+    /// Whether it has.
+    pub fn is_taken_up(&self) -> bool {
+        self.ledger.is_taken_up()
+    }
+
+    /// The lives of files that the output has to know of.
+    pub fn origins(&self) -> impl Iterator<Item = Origin> {
+        self.ledger.origins().chain(self.current.iter().map(Current::origin))
+    }
+
+    /// Takes over what another one of the same directory knows of files that are there still.
+    pub fn inherit(&mut self, old: &mut Spool) {
+        self.ledger.inherit(&mut old.ledger);
+    }
+
     /// Whether a file was begun, by this run or the one before, whose rest nothing may come before.
     pub fn is_inside(&self) -> bool {
-        self.current.is_some() || !self.begun.is_empty()
+        self.current.is_some() || self.ledger.has_begun()
     }
 
     /// When its output last took something of it.
     pub fn fed_at(&self) -> Option<Instant> {
-        self.fed_at
+        self.pace.fed_at()
     }
 
     /// Whether all that was put is delivered, and removed as far as it can be.
     pub fn is_idle(&self) -> bool {
-        self.current.is_none() && self.flights.is_empty() && self.landed.is_empty()
+        self.current.is_none() && self.ledger.is_idle()
+    }
+
+    /// Whether it could not open a file for want of descriptors.
+    pub fn is_starved(&self) -> bool {
+        self.schedule.is_starved()
+    }
+
+    /// Whether anything waits to be put, or is put in part.
+    pub fn has_work(&self) -> bool {
+        self.current.is_some() || !self.queue.is_empty()
+    }
+
+    /// Whether something waits that can be put where there is so much room.
+    pub fn can_use(&self, room: usize) -> bool {
+        match &self.current {
+            Some(current) => room >= PART_BYTES_MIN || current.rest() < room as u64,
+            None => room > 1 && !self.queue.is_empty() && !self.is_leaving,
+        }
+    }
+
+    /// Whether its files are read next, where its output has so much room; `is_awaited`: others want that.
+    pub fn stand(&self, is_awaited: bool, room: usize, now: Instant) -> Stand {
+        if !self.has_work() {
+            return if self.is_leaving { Stand::Leaving } else { Stand::Idle };
+        }
+        let is_urgent = is_awaited && self.current.is_some();
+        match self.pace.rests_until(now).filter(|_| !is_urgent) {
+            Some(until) => Stand::Rests(until),
+            None if self.can_use(room) => Stand::Ready,
+            None => Stand::WaitsForRoom,
+        }
     }
 
     /// What happened since the last time.
     pub fn take_events(&mut self) -> Vec<Event> {
-        std::mem::take(&mut self.events)
+        self.voice.take_events()
     }
 
     /// What its output can forget.
     pub fn take_gone(&mut self) -> Vec<Origin> {
-        std::mem::take(&mut self.gone)
+        self.ledger.take_gone()
     }
 
     /// Looks for files, if that is due.
@@ -264,139 +254,136 @@ impl Spool {
         if self.next_look(now).is_none_or(|at| at > now) {
             return;
         }
-        self.looked_at = Some(now);
-        self.last_look = now;
-        self.poll_interval = poll_interval;
-        self.is_waiting = false;
-        self.tell_orphans();
-        let is_sweep = self.next_sweep <= now;
-        let Some(place) = self.find_place(is_sweep) else {
-            // It is judged anew, and all is found again, once it is there.
-            self.place = None;
-            self.queue.clear();
-            self.next_sweep = now + poll_interval;
-            self.is_waiting = true;
-            return;
+        let is_sweep = self.schedule.begin_look(now, poll_interval);
+        self.voice.tell_orphans(&self.name());
+        let place = match self.site.find(&self.config.dir, self.config.done.as_deref(), is_sweep) {
+            Ok(place) => place,
+            Err(sentence) => {
+                // It is judged anew, and all is found again, once it is there.
+                self.trouble(&sentence);
+                self.queue.clear();
+                return self.schedule.put_off(now);
+            }
         };
         if is_sweep {
-            self.next_sweep = now + (self.config.max_age / 8).clamp(poll_interval, SWEEP_SPAN_MAX);
+            self.schedule.set_sweep(self.config.max_age, now);
         }
         let files = match self.config.done {
             None => Files::All,
             Some(_) if is_sweep => Files::Old(self.config.max_age, now_ns),
             Some(_) => Files::None,
         };
-        let mut found = match scan::scan(&place.dir, place.done.as_deref(), files, |name| self.begun.contains(name)) {
-            Ok(found) => found,
-            Err(error) => {
-                self.trouble(&Error::new("inspect spool", &self.config.dir, error).to_string());
-                return;
-            }
-        };
-        self.refuse_odd(&place, &found);
-        if self.said.is_over() {
-            self.shown.is_changed = true;
-            self.events.push(Event::Recovered { path: self.config.dir.clone() });
+        match scan::scan(&place.dir, place.done.as_deref(), files, |name| self.ledger.was_begun(name)) {
+            Ok(found) => self.take(&place, found, is_sweep),
+            Err(error) => return self.trouble(&Error::new("inspect spool", &self.config.dir, error).to_string()),
         }
-        if is_sweep {
-            let is_there = |name: &Name| found.candidates.iter().any(|found| !found.is_last && found.name == *name);
-            self.begun.retain(is_there);
-        }
-        if matches!(files, Files::All) {
-            self.forget_gone(&found.candidates);
-        }
-        if !self.flying.is_empty() {
-            let flying: HashSet<_> = self.flying.iter().map(|identity| (identity.dev, identity.ino)).collect();
-            found.candidates.retain(|found| found.file.is_none_or(|file| !flying.contains(&file.id)));
-        }
-        self.shown.is_changed |= !found.candidates.is_empty() || !self.queue.is_empty();
-        // Nothing is begun before it is known what is delivered already.
-        if self.is_taken_up {
-            self.queue.set(found.candidates);
-        } else {
-            self.is_waiting = true;
-        }
-        self.has_begun = false;
-        self.is_starved = false;
+        self.pace.set_begun(false);
+        self.schedule.sate();
         if self.queue.is_empty() {
             self.tell_backlog(now);
         }
     }
 
-    /// The open directories, opened anew if others are there now. They are judged then, and in each sweep.
-    fn find_place(&mut self, is_sweep: bool) -> Option<Place> {
-        let found = self.look_for_place(is_sweep);
-        match found {
-            Ok(place) => {
-                self.place = Some(place.clone());
-                Some(place)
-            }
-            Err(sentence) => {
-                self.trouble(&sentence);
-                None
-            }
-        }
-    }
-
-    fn look_for_place(&self, is_sweep: bool) -> Result<Place, String> {
-        let choose = |opened: io::Result<Dir>, path: &Path, before: Option<&Rc<Dir>>| {
-            let same = before.filter(|before| opened.as_ref().is_ok_and(|dir| dir.id == before.id)).cloned();
-            match same {
-                Some(same) if !is_sweep => Ok(same),
-                same => place::judge(opened, path, &self.neighbours).map(|dir| same.unwrap_or(Rc::new(dir))),
-            }
-        };
-        let before = self.place.as_ref();
-        let path = &self.config.dir;
-        let dir = choose(Dir::open(path), path, before.map(|place| &place.dir))?;
-        let Some(path) = &self.config.done else { return Ok(Place { dir, done: None }) };
-        let done = choose(dir.open_other(path), path, before.and_then(|place| place.done.as_ref()))?;
-        match place::refuse_markers(&dir, &done) {
-            Some(cause) => Err(Error::because("use spool", &dir.path, cause).to_string()),
-            None => Ok(Place { dir, done: Some(done) }),
-        }
-    }
-
-    /// Told once, and again when it is something else.
-    fn trouble(&mut self, sentence: &str) {
-        self.shown.is_changed = true;
-        if self.said.is_new_trouble(sentence) {
-            self.events.push(Event::Error(format!("{sentence}; retrying")));
-        }
-    }
-
-    fn refuse_odd(&mut self, place: &Place, found: &Found) {
+    /// What a look found.
+    fn take(&mut self, place: &Place, mut found: Found, is_sweep: bool) {
         for (name, what) in &found.odd_files {
-            self.refuse(place.dir.path_of(name), name, what, "not a regular file");
+            self.voice.refuse(place.dir.path_of(name), name, what, "not a regular file");
         }
         for (name, what) in &found.odd_markers {
             let done = place.done.as_ref().map_or_else(PathBuf::new, |done| done.path_of(name));
-            self.refuse(done, name, what, "not a marker, which is an empty file");
+            self.voice.refuse(done, name, what, "not a marker, which is an empty file");
         }
-        if self.said.is_newly_full() {
-            let sentence = format!("{}: further problems in it are not reported", self.config.dir.shown());
-            self.events.push(Event::Warning(sentence));
+        self.voice.tell_full(&self.config.dir);
+        if self.voice.recover(&self.config.dir) {
+            self.shown.note();
+        }
+        if is_sweep {
+            let candidates = &found.candidates;
+            self.ledger.retain_begun(|name| candidates.iter().any(|found| !found.is_last && found.name == *name));
+        }
+        if self.config.done.is_none() {
+            self.ledger.forget_gone(&found.candidates);
+        }
+        self.ledger.leave_out_flying(&mut found.candidates);
+        if !found.candidates.is_empty() || !self.queue.is_empty() {
+            self.shown.note();
+        }
+        // Nothing is begun before it is known what is delivered already.
+        if self.is_taken_up() {
+            self.queue.set(found.candidates);
+        } else {
+            self.schedule.wait();
         }
     }
 
-    /// Told once of a name.
-    fn refuse(&mut self, path: PathBuf, name: &OsStr, what: &'static str, wanted: &str) {
-        if self.said.is_new(name, what) {
-            self.events.push(Event::Refused { path, reason: format!("{what}, {wanted}; left in place") });
+    fn trouble(&mut self, sentence: &str) {
+        self.shown.note();
+        self.voice.trouble(sentence);
+    }
+
+    /// Tells a backlog as it begins, and as it ends, which is when a look finds nothing more.
+    fn tell_backlog(&mut self, now: Instant) {
+        let is_at_end = !self.has_work();
+        if is_at_end && self.pace.has_begun() {
+            // What became complete meanwhile belongs to it.
+            if self.pace.is_limited() {
+                self.schedule.hint();
+            }
+            return;
+        }
+        let name = self.name();
+        match self.pace.note(is_at_end, now) {
+            Some((Backlog::Began, rate)) => {
+                self.voice.say(Event::Backlog { name, rate, bytes: self.waiting_bytes() });
+            }
+            Some((Backlog::Ended(after), _)) => self.voice.say(Event::BacklogOver { name, after }),
+            None => {}
         }
     }
 
-    fn tell_orphans(&mut self) {
-        let more = self.orphans - std::mem::replace(&mut self.orphans_told, self.orphans);
-        if more > 0 {
-            let (name, all, markers) = (self.name(), self.orphans, if more == 1 { "marker" } else { "markers" });
-            self.events
-                .push(Event::Note(format!("{name}: removed {more} old {markers} without a file, {all} in total")));
+    /// The output delivered something of this spool.
+    pub fn delivered(&mut self, delivered: Delivered) {
+        self.shown.count(self.ledger.deliver(delivered));
+    }
+
+    /// Removes what is delivered. What stays is not to be delivered again.
+    pub fn remove_delivered(&mut self) {
+        for flight in self.ledger.take_landed() {
+            if remove(&flight, &mut self.ledger, &mut self.voice, &mut self.schedule) == After::Stays {
+                self.ledger.stay(flight);
+            }
         }
     }
 
-    fn next_generation(&mut self) -> GenerationId {
-        self.generations = self.generations.wrapping_add(1);
-        GenerationId::new(self.id, self.generations)
+    /// Bytes of complete files that are not delivered, as long as they were when they were found.
+    pub fn waiting_bytes(&self) -> u64 {
+        let here = self.current.as_ref().map_or(0, Current::rest);
+        self.queue.bytes() + here + self.ledger.on_their_way().1
+    }
+
+    /// Whether something happened since it was last asked.
+    pub fn take_changed(&mut self) -> bool {
+        self.shown.take_changed()
+    }
+
+    /// What is to be said of it, and what is wrong with it; `is_full`: its output waits for room, `has_room`: it has
+    /// some for this spool.
+    pub fn figures(&mut self, is_full: bool, has_room: bool, now_ns: i64) -> (Figures, String) {
+        let (flights, _) = self.ledger.on_their_way();
+        let files = self.queue.files() + u64::from(self.current.is_some()) + flights;
+        let is_blocked = (self.has_work() && !has_room) || (is_full && flights > 0);
+        let metadata = self.site.opened().and_then(|place| place.dir.metadata().ok());
+        let figures = Figures {
+            lag_bytes: self.waiting_bytes(),
+            generations: files,
+            open: u64::from(self.current.is_some()),
+            wants_descriptor: self.schedule.is_starved(),
+            is_limited: self.pace.is_backlog(),
+            ..self.shown.figures(metadata, files > 0, is_blocked, self.voice.orphans(), now_ns)
+        };
+        (figures, self.voice.complaint().unwrap_or_default())
     }
 }
+
+#[cfg(test)]
+mod tests;

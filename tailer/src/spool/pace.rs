@@ -5,65 +5,87 @@
 
 use std::time::Instant;
 
-use super::Spool;
 use super::part::PART_BYTES_MIN;
-use crate::events::Event;
-use crate::rate::{Backlog, Throttle};
-use crate::turns::Stand;
+use crate::rate::{Backlog, Rate, Throttle};
 
-impl Spool {
-    /// Whether anything waits to be put, or is put in part.
-    pub fn has_work(&self) -> bool {
-        self.current.is_some() || !self.queue.is_empty()
+/// What keeps it, and when it went on.
+#[derive(Debug)]
+pub struct Pace {
+    /// `None`: as fast as it can be.
+    throttle: Option<Throttle>,
+    /// When its output last took something of it.
+    fed_at: Option<Instant>,
+    /// A file was begun since the last look.
+    has_begun: bool,
+}
+
+impl Pace {
+    /// With this limit.
+    pub fn new(rate: Option<Rate>, now: Instant) -> Pace {
+        Pace { throttle: rate.map(|rate| Throttle::new(rate, now)), fed_at: None, has_begun: false }
     }
 
-    /// Whether its files are read next, where its output has so much room; `is_awaited`: others want that.
-    pub fn stand(&self, is_awaited: bool, room: usize, now: Instant) -> Stand {
-        if !self.has_work() {
-            return if self.is_leaving { Stand::Leaving } else { Stand::Idle };
-        }
-        let is_kept = !is_awaited || self.current.is_none();
-        let rests_until = self.throttle.as_ref().filter(|_| is_kept).and_then(Throttle::rests_until);
-        match rests_until.filter(|until| *until > now) {
-            Some(until) => Stand::Rests(until),
-            None if self.can_use(room) => Stand::Ready,
-            None => Stand::WaitsForRoom,
-        }
+    /// From now on without a limit.
+    pub fn release(&mut self) {
+        self.throttle = None;
     }
 
-    /// How many bytes may be put now. 0: none.
-    pub(super) fn allowance(&mut self, is_awaited: bool, now: Instant) -> usize {
+    /// Whether it has one.
+    pub fn is_limited(&self) -> bool {
+        self.throttle.is_some()
+    }
+
+    /// Whether that keeps something that has waited for a while.
+    pub fn is_backlog(&self) -> bool {
+        self.throttle.as_ref().is_some_and(Throttle::is_backlog)
+    }
+
+    /// Until when it keeps what waits.
+    pub fn rests_until(&self, now: Instant) -> Option<Instant> {
+        self.throttle.as_ref().and_then(Throttle::rests_until).filter(|until| *until > now)
+    }
+
+    /// How many bytes may be put now. 0: none. `is_urgent`: others wait for the end of a file.
+    pub fn allowance(&mut self, is_urgent: bool, now: Instant) -> usize {
         let Some(throttle) = &mut self.throttle else { return usize::MAX };
         let allowed = throttle.allowance(now);
-        if is_awaited && self.current.is_some() {
+        if is_urgent {
             return usize::MAX;
         }
         if allowed == 0 { 0 } else { allowed.max(PART_BYTES_MIN) }
     }
 
     /// So much was put.
-    pub(super) fn pay(&mut self, bytes: u64, lines: u64) {
+    pub fn pay(&mut self, bytes: u64, lines: u64) {
         if let Some(throttle) = &mut self.throttle {
             throttle.take(bytes, lines);
         }
     }
 
-    /// Tells a backlog as it begins, and as it ends, which is when a look finds nothing more.
-    pub(super) fn tell_backlog(&mut self, now: Instant) {
-        let is_at_end = !self.has_work();
-        if is_at_end && self.has_begun {
-            // What became complete meanwhile belongs to it.
-            self.looked_at = self.looked_at.filter(|_| self.throttle.is_none());
-            return;
-        }
-        let Some(throttle) = &mut self.throttle else { return };
+    /// Its output took something now.
+    pub fn feed(&mut self, now: Instant) {
+        self.fed_at = Some(now);
+    }
+
+    /// When it last did.
+    pub fn fed_at(&self) -> Option<Instant> {
+        self.fed_at
+    }
+
+    /// A file is begun, or a look made.
+    pub fn set_begun(&mut self, has_begun: bool) {
+        self.has_begun = has_begun;
+    }
+
+    /// Whether a file was begun since the last look.
+    pub fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
+    /// A backlog that begins, or ends, which is when a look finds nothing more; and the limit.
+    pub fn note(&mut self, is_at_end: bool, now: Instant) -> Option<(Backlog, Rate)> {
+        let throttle = self.throttle.as_mut()?;
         let rate = throttle.rate();
-        let backlog = throttle.note(is_at_end, now);
-        let name = self.name();
-        match backlog {
-            Some(Backlog::Began) => self.events.push(Event::Backlog { name, rate, bytes: self.waiting_bytes() }),
-            Some(Backlog::Ended(after)) => self.events.push(Event::BacklogOver { name, after }),
-            None => {}
-        }
+        throttle.note(is_at_end, now).map(|backlog| (backlog, rate))
     }
 }

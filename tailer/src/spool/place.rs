@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use nix::unistd::Uid;
 use standpipe_common::account::user_name;
@@ -41,6 +42,67 @@ pub enum Apart {
     NotBelow,
     /// Neither there nor above: it has files of ours in it.
     NotAround,
+}
+
+/// The directories of a spool, opened.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// That of its files.
+    pub dir: Rc<Dir>,
+    /// That of their markers.
+    pub done: Option<Rc<Dir>>,
+}
+
+/// Where a spool is, as far as it may be there.
+#[derive(Debug)]
+pub struct Site {
+    opened: Option<Place>,
+    neighbours: Vec<Neighbour>,
+}
+
+impl Site {
+    /// Not looked for yet. `neighbours`: see [`neighbours`].
+    pub fn new(neighbours: Vec<Neighbour>) -> Site {
+        Site { opened: None, neighbours }
+    }
+
+    /// The directories as they were found last.
+    pub fn opened(&self) -> Option<&Place> {
+        self.opened.as_ref()
+    }
+
+    /// They are judged anew when they are found again.
+    pub fn forget(&mut self) {
+        self.opened = None;
+    }
+
+    /// The open directories, opened anew if others are there now. They are judged then, and with `judges`.
+    ///
+    /// # Errors
+    /// They are not there, or may not be a spool: a sentence.
+    pub fn find(&mut self, path: &Path, done: Option<&Path>, judges: bool) -> Result<Place, String> {
+        let choose = |opened: io::Result<Dir>, path: &Path, before: Option<&Rc<Dir>>| {
+            let same = before.filter(|before| opened.as_ref().is_ok_and(|dir| dir.id == before.id)).cloned();
+            match same {
+                Some(same) if !judges => Ok(same),
+                same => judge(opened, path, &self.neighbours).map(|dir| same.unwrap_or(Rc::new(dir))),
+            }
+        };
+        let before = self.opened.take();
+        let dir = choose(Dir::open(path), path, before.as_ref().map(|place| &place.dir))?;
+        let found = match done {
+            None => Place { dir, done: None },
+            Some(path) => {
+                let done = choose(dir.open_other(path), path, before.as_ref().and_then(|place| place.done.as_ref()))?;
+                if let Some(cause) = refuse_markers(&dir, &done) {
+                    return Err(Error::because("use spool", &dir.path, cause).to_string());
+                }
+                Place { dir, done: Some(done) }
+            }
+        };
+        self.opened = Some(found.clone());
+        Ok(found)
+    }
 }
 
 /// What else than the spool of this number the configuration speaks of.
@@ -100,7 +162,7 @@ fn inode(dir: &Path) -> Option<(u64, u64)> {
 ///
 /// # Errors
 /// It is not there, or may not be one: a sentence.
-pub fn judge(opened: io::Result<Dir>, path: &Path, neighbours: &[Neighbour]) -> Result<Dir, String> {
+fn judge(opened: io::Result<Dir>, path: &Path, neighbours: &[Neighbour]) -> Result<Dir, String> {
     let dir = opened.map_err(|error| Error::new("use spool", path, error).to_string())?;
     let refused = refusal(&dir, neighbours).map_err(|error| Error::new("inspect spool", path, error).to_string())?;
     match refused {
@@ -110,7 +172,7 @@ pub fn judge(opened: io::Result<Dir>, path: &Path, neighbours: &[Neighbour]) -> 
 }
 
 /// Why that directory cannot have the markers of this one.
-pub fn refuse_markers(dir: &Dir, done: &Dir) -> Option<String> {
+fn refuse_markers(dir: &Dir, done: &Dir) -> Option<String> {
     if done.id == dir.id {
         return Some("its markers are in the same directory".to_owned());
     }

@@ -4,15 +4,14 @@
 //! nobody may write it. What has grown since stays, and its rest is delivered when it is complete again.
 
 use super::dir::{Name, Stands};
-use super::known::Progress;
-use super::{Place, Spool};
-use crate::events::Event;
+use super::ledger::Ledger;
+use super::place::Place;
+use super::schedule::Schedule;
+use super::voice::Voice;
 use crate::follow::memory::Memory;
 use crate::identity::Origin;
 use crate::lease::{self, Writers};
 use crate::lines::GenerationId;
-use crate::output::Delivered;
-use standpipe_common::shown::Shown as _;
 
 /// A file that was put, or needs not be.
 #[derive(Clone, Debug)]
@@ -45,7 +44,8 @@ enum Now {
 
 /// What became of a file that was to be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum After {
+pub enum After {
+    /// It, and its marker.
     Removed,
     /// It was not there any more.
     Gone,
@@ -53,90 +53,48 @@ enum After {
     Stays,
 }
 
-impl Spool {
-    /// The output delivered something of this spool.
-    pub fn delivered(&mut self, delivered: Delivered) {
-        (self.shown.is_changed, self.shown.blocked_ns) = (true, None);
-        while let Some(first) = self.flights.front() {
-            // What comes later was put later.
-            let is_there = first.generation == delivered.generation && first.end <= delivered.offset;
-            if !is_there && first.generation >= delivered.generation {
-                return;
+/// Removes a file, and its marker.
+pub fn remove(flight: &Flight, ledger: &mut Ledger, voice: &mut Voice, schedule: &mut Schedule) -> After {
+    let dir = &flight.place.dir;
+    let removed = match dir.look(&flight.name) {
+        Ok(stands) => match now(&stands, flight) {
+            // Another one: it may have another name by now, and the next look tells.
+            Now::Other if flight.place.done.is_some() => {
+                ledger.forget(flight.origin);
+                return After::Gone;
             }
-            let Some(flight) = self.flights.pop_front() else { return };
-            self.shown.delivered_bytes += flight.end;
-            self.landed.push(flight);
+            Now::Longer | Now::Other => {
+                schedule.wait();
+                return After::Stays;
+            }
+            Now::Same => dir.remove(&flight.name, "spool-remove"),
+        },
+        Err(error) => Err(error),
+    };
+    match removed {
+        Ok(()) => {
+            remove_marker(flight, voice);
+            ledger.forget(flight.origin);
+            After::Removed
+        }
+        Err(error) => {
+            voice.tell_removal(dir, &flight.name, error);
+            After::Stays
         }
     }
+}
 
-    /// Removes what is delivered. What stays is not to be delivered again.
-    pub fn remove_delivered(&mut self) {
-        for flight in std::mem::take(&mut self.landed) {
-            let Origin { identity, epoch } = flight.origin;
-            self.flying.remove(&identity);
-            if self.remove(&flight) == After::Stays {
-                self.known.insert(identity, Progress { epoch, offset: flight.end, memory: flight.memory });
+/// Only that which was seen: the next process of this name may have touched it.
+fn remove_marker(flight: &Flight, voice: &mut Voice) {
+    let (Some(done), Some(marked_ns)) = (&flight.place.done, flight.marked_ns) else { return };
+    match done.marker(&flight.name, None) {
+        Ok(Some(brief)) if brief.odd.is_none() && brief.written_ns == marked_ns => {
+            if let Err(error) = done.remove(&flight.name, "spool-unmark") {
+                voice.tell_removal(done, &flight.name, error);
             }
         }
-    }
-
-    /// Removes a file that never became complete; told each time. If it stays and becomes complete after all, what was
-    /// not delivered of it is.
-    pub(super) fn remove_stale(&mut self, flight: &Flight) {
-        let path = flight.place.dir.path_of(&flight.name);
-        if self.remove(flight) == After::Removed {
-            let sentence = format!("{} was never complete; removed it, {} bytes", path.shown(), flight.end);
-            self.events.push(Event::Warning(sentence));
-        }
-    }
-
-    fn remove(&mut self, flight: &Flight) -> After {
-        let dir = &flight.place.dir;
-        let removed = match dir.look(&flight.name) {
-            Ok(stands) => match now(&stands, flight) {
-                // Another one: it may have another name by now, and the next look tells.
-                Now::Other if flight.place.done.is_some() => {
-                    self.forget(flight);
-                    return After::Gone;
-                }
-                Now::Longer | Now::Other => {
-                    self.is_waiting = true;
-                    return After::Stays;
-                }
-                Now::Same => dir.remove(&flight.name, "spool-remove"),
-            },
-            Err(error) => Err(error),
-        };
-        match removed {
-            Ok(()) => {
-                self.remove_marker(flight);
-                self.forget(flight);
-                After::Removed
-            }
-            Err(error) => {
-                self.tell_removal(dir, &flight.name, error);
-                After::Stays
-            }
-        }
-    }
-
-    /// Only that which was seen: the next process of this name may have touched it.
-    fn remove_marker(&mut self, flight: &Flight) {
-        let (Some(done), Some(marked_ns)) = (&flight.place.done, flight.marked_ns) else { return };
-        match done.marker(&flight.name, None) {
-            Ok(Some(brief)) if brief.odd.is_none() && brief.written_ns == marked_ns => {
-                if let Err(error) = done.remove(&flight.name, "spool-unmark") {
-                    self.tell_removal(done, &flight.name, error);
-                }
-            }
-            Ok(_) => {}
-            Err(error) => self.tell_removal(done, &flight.name, error),
-        }
-    }
-
-    fn forget(&mut self, flight: &Flight) {
-        self.known.remove(&flight.origin.identity);
-        self.gone.push(flight.origin);
+        Ok(_) => {}
+        Err(error) => voice.tell_removal(done, &flight.name, error),
     }
 }
 

@@ -64,7 +64,7 @@ impl Spools {
     /// Those that did not yet learn what their outputs know.
     pub fn take_up(&mut self, outputs: &mut Outputs) {
         for spool in self.list.iter_mut().filter(|spool| !spool.is_taken_up()) {
-            spool.take_up(&outputs.positions_of(spool.output));
+            spool.take_up(&outputs.positions_of(spool.output()));
         }
     }
 
@@ -92,7 +92,7 @@ impl Spools {
             }
             let waiter = Waiter::Spool(spool.id());
             let is_watched = watch.as_mut().is_some_and(|watch| watch.add_directories(waiter, &spool.awaited()));
-            spool.is_polled = !is_watched;
+            spool.set_watched(is_watched);
             spool.look(now, now_ns, poll_interval);
         }
     }
@@ -100,8 +100,8 @@ impl Spools {
     /// Says whose turn it may be, with the room that there is now.
     pub fn settle(&self, turns: &mut Turns, outputs: &mut Outputs, now: Instant) {
         for spool in &self.list {
-            let is_awaited = outputs.is_ordered(spool.output) || turns.is_wanted(spool.output);
-            let room = outputs.get_straight(spool.output).room(spool.id());
+            let is_awaited = outputs.is_ordered(spool.output()) || turns.is_wanted(spool.output());
+            let room = outputs.get_straight(spool.output()).room(spool.id());
             turns.set(spool.id(), spool.stand(is_awaited, room, now));
         }
     }
@@ -109,9 +109,9 @@ impl Spools {
     /// What one has in a round in which it is read. `None`: it is no spool.
     pub fn turn(&self, id: SourceId, outputs: &mut Outputs) -> Option<Turn> {
         let spool = self.list.iter().find(|spool| spool.id() == id)?;
-        let has_room = outputs.get_straight(spool.output).room(id) > 0;
+        let has_room = outputs.get_straight(spool.output()).room(id) > 0;
         let (priority, is_inside, fed_at) = (spool.config().priority, spool.is_inside(), spool.fed_at());
-        Some(Turn { id, output: spool.output, priority, is_inside, has_room, fed_at })
+        Some(Turn { id, output: spool.output(), priority, is_inside, has_room, fed_at })
     }
 
     /// Something is delivered. False: it is not of a spool.
@@ -123,13 +123,13 @@ impl Spools {
     pub fn remove_delivered(&mut self, outputs: &mut Outputs) {
         for spool in &mut self.list {
             // What a killed run left on its way counts as put, but is not delivered yet.
-            if outputs.is_recovering(spool.output) {
+            if outputs.is_recovering(spool.output()) {
                 continue;
             }
             spool.remove_delivered();
             let gone = spool.take_gone();
             if !gone.is_empty() {
-                outputs.forget(spool.output, &gone);
+                outputs.forget(spool.output(), &gone);
             }
         }
     }
@@ -141,12 +141,12 @@ impl Spools {
 
     /// Whether a file that was begun keeps others from this output.
     pub fn hold(&self, output: usize) -> bool {
-        self.list.iter().any(|spool| spool.output == output && spool.is_inside())
+        self.list.iter().any(|spool| spool.output() == output && spool.is_inside())
     }
 
     /// Whether one could not open a file for want of descriptors.
     pub fn are_starved(&self) -> bool {
-        self.list.iter().any(|spool| spool.is_starved)
+        self.list.iter().any(Spool::is_starved)
     }
 
     /// The one of this number.

@@ -8,12 +8,11 @@ use std::path::Path;
 use standpipe_common::clock;
 
 use super::part::Hands;
+use super::schedule::SWEEP_SPAN_MAX;
 use super::*;
 use crate::guard::{Guard, Head};
-use crate::lines::Lines;
-use crate::output::{Delivered, Output, Standing, Waits};
-use crate::stage::Position;
-use crate::turns::Stand;
+use crate::lines::{GenerationId, Lines};
+use crate::output::{Output, Standing, Waits};
 
 const POLL: Duration = Duration::from_millis(250);
 
@@ -41,7 +40,7 @@ fn a_spool_that_is_not_there_or_is_refused_is_not_looked_at_before_the_next_poll
         spool.hint();
         spool.look(now, 0, POLL);
         let is_usable = step.starts_with("there");
-        assert_eq!((spool.place.is_some(), spool.has_work()), (is_usable, is_usable), "{step}");
+        assert_eq!((spool.site.opened().is_some(), spool.has_work()), (is_usable, is_usable), "{step}");
         spool.queue.clear();
         assert!(spool.next_look(now).is_some_and(|at| at >= now + POLL), "{step}: it turns in vain");
         now += SWEEP_SPAN_MAX;
@@ -53,12 +52,14 @@ fn what_its_limit_keeps_goes_on_when_that_is_over_although_its_output_was_full_b
     let top = tempfile::tempdir().unwrap();
     fs::write(top.path().join("a"), "a\n").unwrap();
     let now = Instant::now();
-    let mut spool = spool(top.path(), now);
+    let rate_limit = Some("1000 bytes/s".parse().unwrap());
+    let config = SpoolConfig { dir: top.path().to_path_buf(), rate_limit, ..SpoolConfig::default() };
+    let mut spool = Spool::new(SourceId(0), config, 0, Vec::new(), now);
+    spool.take_up(&[]);
     spool.look(now, 0, POLL);
-    let mut throttle = Throttle::new("1000 bytes/s".parse().unwrap(), now);
-    throttle.take(1000, 10);
-    let rested = throttle.rests_until().unwrap();
-    (spool.throttle, spool.shown.blocked_ns) = (Some(throttle), Some(1));
+    spool.pace.pay(1000, 10);
+    let rested = spool.pace.rests_until(now).unwrap();
+    let _ = spool.figures(false, false, 1);
     for is_awaited in [false, true] {
         assert_eq!(spool.stand(is_awaited, 0, now), Stand::Rests(rested));
     }
@@ -120,7 +121,7 @@ fn a_file_that_is_renamed_while_it_is_on_its_way_comes_once() {
     }
     assert_eq!((&output.0[..], output.1), (&b"a\n"[..], 1));
     assert_eq!(fs::read_dir(top.path()).unwrap().count(), 0, "it is not removed");
-    assert_eq!((spool.known.len(), spool.take_gone().len()), (0, 1));
+    assert_eq!((spool.ledger.known_count(), spool.take_gone().len()), (0, 1));
     // One that somebody else removed is not remembered for ever.
     fs::write(top.path().join("b"), "b\n").unwrap();
     spool.look(now, 0, POLL);
@@ -130,7 +131,7 @@ fn a_file_that_is_renamed_while_it_is_on_its_way_comes_once() {
     spool.delivered(Delivered { generation: GenerationId(3), offset: 2 });
     spool.remove_delivered();
     spool.look(spool.next_look(now).unwrap(), 0, POLL);
-    assert_eq!((spool.known.len(), spool.take_gone().len()), (0, 1));
+    assert_eq!((spool.ledger.known_count(), spool.take_gone().len()), (0, 1));
 }
 
 #[test]

@@ -270,8 +270,8 @@ impl Report {
         spools.take_changed().into_iter().for_each(|id| self.board.mark(id));
         for id in self.board.take_due(now) {
             let stored = if let Some(spool) = spools.get(id) {
-                let has_room = spool.can_use(outputs.get_straight(spool.output).room(id));
-                let (figures, error) = spool.figures(outputs.is_full(spool.output), has_room, now_ns);
+                let has_room = spool.can_use(outputs.get_straight(spool.output()).room(id));
+                let (figures, error) = spool.figures(outputs.is_full(spool.output()), has_room, now_ns);
                 self.board.store(id, &spool.config().dir, &figures, &error)
             } else if let Some(followed) = roster.get(id) {
                 let (figures, error) = figures(followed, outputs.is_full(followed.output), turns.stand(id), now_ns);
