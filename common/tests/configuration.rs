@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use standpipe_common::policy::Raw;
-use standpipe_common::policy::keys::{Default, KEYS, Key};
+use standpipe_common::policy::keys::{BuiltIn, KEYS, Key};
 
 const BEGIN: &str = "<!-- keys: made from the code, see common/tests/configuration.rs -->\n";
 const END: &str = "<!-- end of keys -->";
@@ -21,8 +21,8 @@ fn reference(table: &str) -> String {
     let mut text = String::from("| key | default | values | what and why | flag |\n|---|---|---|---|---|\n");
     for Key { name, default, takes, meaning, reason, flag, .. } in KEYS.iter().filter(|key| key.table == table) {
         let default = match default {
-            Default::Is(value) => format!("`{value}`"),
-            Default::NoneSuchAs(value) => format!("none; such as `{value}`"),
+            BuiltIn::Is(value) => format!("`{value}`"),
+            BuiltIn::NoneSuchAs(value) => format!("none; such as `{value}`"),
         };
         let flag = if *flag { format!("`--{}`", name.replace('_', "-")) } else { String::new() };
         writeln!(text, "| `{name}` | {default} | {takes} | {meaning} {reason} | {flag} |").unwrap();

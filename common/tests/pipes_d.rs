@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use standpipe_common::pipes::scan;
-use standpipe_common::policy::keys::{Default, KEYS};
+use standpipe_common::policy::keys::{BuiltIn, KEYS};
 use standpipe_common::policy::{Kind, Policy, load};
 
 const WIDTH: usize = 100;
@@ -35,7 +35,7 @@ fn defaults() -> String {
         text.push('\n');
         wrap(&format!("{} {}", key.meaning, key.reason), &mut text);
         wrap(&format!("Values: {}.", key.takes), &mut text);
-        if let Default::NoneSuchAs(_) = key.default {
+        if let BuiltIn::NoneSuchAs(_) = key.default {
             wrap("No default.", &mut text);
         }
         writeln!(text, "#{} = {}", key.name, key.default.sample()).unwrap();

@@ -28,19 +28,6 @@ pub struct Keep {
     pub min: u64,
 }
 
-impl Default for Keep {
-    /// The built-in limits.
-    fn default() -> Keep {
-        Keep {
-            size: Limit::At(1 << 30),
-            files: Limit::Off,
-            age: Limit::Off,
-            free: Limit::At(Floor::PercentAtMost(5, 4 << 30)),
-            min: 10,
-        }
-    }
-}
-
 /// The bytes that a log may take on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepSize(pub Limit<u64>);
@@ -176,6 +163,7 @@ impl Value for KeepMin {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Policy;
 
     fn takes<T: Value + PartialEq + fmt::Debug>(table: &[(&str, T)]) {
         for (text, value) in table {
@@ -232,7 +220,7 @@ mod tests {
 
     #[test]
     fn the_default_is_five_hundredths_and_four_gibibytes_at_most() {
-        let Limit::At(floor) = Keep::default().free else { panic!("it is on") };
+        let Limit::At(floor) = Policy::default().keep.free else { panic!("it is on") };
         assert_eq!(floor.bytes(4 << 20), (4 << 20) / 20);
         assert_eq!(floor.bytes(1 << 40), 4 << 30);
         assert_eq!(Floor::Percent(99).bytes(u64::MAX), u64::MAX / 100 * 99 + u64::MAX % 100 * 99 / 100);

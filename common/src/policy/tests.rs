@@ -1,6 +1,7 @@
 //! The keys of a policy, from file and flags to the fields of [`Policy`].
 
 use super::*;
+use crate::stamp::Stamp;
 use clap::{CommandFactory, Parser};
 
 fn raw(text: &str) -> Raw {
