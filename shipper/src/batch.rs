@@ -4,7 +4,6 @@
 //! next are its bytes and at most one newline. A line's uid is `LOG/PART/OFFSET`: the log's id, the stem of the part in
 //! which the line begins, and the raw bytes of the part before it. It never changes, whatever becomes of the part.
 
-use std::io::Write as _;
 use std::ops::Range;
 
 use standpipe_common::serial::LogId;
@@ -146,11 +145,6 @@ impl Batch {
         &self.text[line.range.clone()]
     }
 
-    /// Where a line begins.
-    pub fn start_of(&self, line: &Line) -> Place {
-        Place { part: self.parts[line.part].clone(), offset: line.offset }
-    }
-
     /// Behind the first so many lines, which are some, and the raw bytes that they have.
     pub fn behind(&self, count: usize) -> (Place, u64) {
         let line = &self.lines[count - 1];
@@ -160,13 +154,31 @@ impl Batch {
 
     /// The name of a line for ever.
     pub fn put_uid(&self, line: &Line, out: &mut Vec<u8>) {
-        write!(out, "{}/{}/{}", self.log, self.parts[line.part], line.offset).expect("memory takes it");
+        for word in [&self.log, &self.parts[line.part]] {
+            out.extend_from_slice(word.as_bytes());
+            out.push(b'/');
+        }
+        put_digits(line.offset, out);
     }
 
     /// How long that is.
     pub fn uid_len(&self, line: &Line) -> usize {
-        let digits = line.offset.checked_ilog10().map_or(1, |log| log as usize + 1);
-        self.log.len() + 1 + self.parts[line.part].len() + 1 + digits
+        self.log.len() + 1 + self.parts[line.part].len() + 1 + digits_of(line.offset)
+    }
+}
+
+/// How many decimal digits a number has.
+fn digits_of(number: u64) -> usize {
+    number.checked_ilog10().map_or(1, |log| log as usize + 1)
+}
+
+/// Writes a number: there is one for every line.
+fn put_digits(mut number: u64, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + digits_of(number), b'0');
+    for digit in out[start..].iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
     }
 }
 
@@ -207,7 +219,6 @@ mod tests {
             [1, 2, 3].map(|count| batch.behind(count)),
             [(place("a", 94), 4), (place("b", 3), 9), (place("b", 4), 10)]
         );
-        assert_eq!(batch.start_of(batch.line(1)), place("a", 94));
         batch.begin(ID.parse().unwrap());
         assert!(batch.is_empty() && batch.raw_bytes() == 0 && batch.open_bytes().is_none());
     }
@@ -222,7 +233,8 @@ mod tests {
             batch.close(offset.saturating_add(2), true);
             let mut uid = Vec::new();
             batch.put_uid(batch.line(batch.len() - 1), &mut uid);
-            assert_eq!(uid.len(), batch.uid_len(batch.line(batch.len() - 1)), "{offset}");
+            assert_eq!(String::from_utf8(uid).unwrap(), format!("{ID}/p/{offset}"));
+            assert_eq!(batch.uid_len(batch.line(batch.len() - 1)), ID.len() + 3 + offset.to_string().len());
         }
     }
 }

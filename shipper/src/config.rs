@@ -45,6 +45,8 @@ const SYSTEM_ROOTS: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 /// The variable of OpenSSL that names another such file.
 const ROOTS_VARIABLE: &str = "SSL_CERT_FILE";
+/// The variable that names the log root for the commands of reader.
+const LOGS_VARIABLE: &str = "STANDPIPE_LOGS";
 /// How long lines wait for others at most.
 const LINGER_MAX: Duration = Duration::from_secs(3600);
 /// How large a batch may be: memory is as large.
@@ -133,11 +135,22 @@ impl Config {
         }
         match &cli.logs {
             Some(logs) => config.logs.clone_from(logs),
-            None if config.logs.as_os_str().is_empty() => config.logs = LogRoot::find(None)?.path,
+            None if config.logs.as_os_str().is_empty() => config.logs = usual_logs()?,
             None => {}
         }
         Ok(config)
     }
+}
+
+/// The log root where neither the command line nor a file names one.
+fn usual_logs() -> Result<PathBuf, Stop> {
+    if let Some(logs) = env::var_os(LOGS_VARIABLE) {
+        return Ok(logs.into());
+    }
+    let found = LogRoot::find(None);
+    found
+        .map(|root| root.path)
+        .map_err(|_| Stop::Usage("no log root: give LOGS, or set `logs` in a file for --config".to_owned()))
 }
 
 fn read(path: &Path) -> Result<String, Stop> {

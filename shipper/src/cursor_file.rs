@@ -3,6 +3,7 @@
 //! It is written to a file beside it, synced, renamed and its name synced: a kill at any moment leaves the old one or the
 //! new one, and so does a disk that is full. It can be read by whoever may read `.standpipe` there.
 
+use std::fs::File;
 use std::io::Read;
 
 use nix::errno::Errno;
@@ -21,7 +22,7 @@ pub struct CursorFile {
     dir: Dir,
     receiver: Receiver,
     /// Held as long as it is open.
-    _lock: std::fs::File,
+    _lock: File,
 }
 
 impl CursorFile {
@@ -32,6 +33,7 @@ impl CursorFile {
         if !lock.metadata().cannot("inspect", dir.path_of(&name))?.is_file() {
             return Err(own::refusal(&dir.path_of(&name)));
         }
+        share(&dir, &lock).cannot("give", dir.path_of(&name))?;
         let is_ours = disk::try_lock(&lock).cannot("lock", dir.path_of(&name))?;
         Ok(is_ours.then(|| CursorFile { dir, receiver: receiver.clone(), _lock: lock }))
     }
@@ -55,11 +57,12 @@ impl CursorFile {
     /// Puts it in place.
     pub fn write(&self, cursor: &Cursor) -> Result<()> {
         let (name, fresh) = (self.receiver.file(), self.receiver.fresh_file());
-        let begins = || own::begins_with(cursor::BEGIN);
-        self.dir.remove_own(&fresh, begins())?;
-        self.dir.require_own(&name, begins())?;
+        self.require_cursor(&name)?;
+        self.require_cursor(&fresh)?;
+        self.dir.remove(&fresh)?;
         let file = self.dir.create(&fresh, FileMode { mode: MODE, group: None })?;
-        let written = self.share(&file).and_then(|()| {
+        let shared = share(&self.dir, &file).cannot("give", self.dir.path_of(&fresh));
+        let written = shared.and_then(|()| {
             disk::write_at(&file, cursor.text().as_bytes(), 0).cannot("write", self.dir.path_of(&fresh))?;
             disk::sync(&file).cannot("sync", self.dir.path_of(&fresh))
         });
@@ -72,13 +75,24 @@ impl CursorFile {
         self.dir.sync()
     }
 
-    /// Gives it the readers of `.standpipe`; where root writes it, its owner, too.
-    fn share(&self, file: &std::fs::File) -> Result<()> {
-        let Ok(like) = self.dir.stat(STATE_FILE) else { return Ok(()) };
-        let path = self.dir.path_of(self.receiver.fresh_file());
-        if geteuid().is_root() {
-            fchown(file, Some(Uid::from_raw(like.st_uid)), Some(Gid::from_raw(like.st_gid))).cannot("give", &path)?;
-        }
-        disk::set_mode(file, FileMode { mode: like.st_mode & 0o777, group: None }).cannot("set the mode of", path)
+    /// Refuses to replace what is no cursor, whole or cut off by a kill.
+    fn require_cursor(&self, name: &str) -> Result<()> {
+        let file = match self.dir.open_read(name) {
+            Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(()),
+            file => file?,
+        };
+        let mut head = Vec::new();
+        file.take(cursor::BEGIN.len() as u64).read_to_end(&mut head).cannot("read", self.dir.path_of(name))?;
+        let is_cursor = cursor::BEGIN.starts_with(&head) || head.iter().all(|byte| *byte == 0);
+        if is_cursor { Ok(()) } else { Err(own::refusal(&self.dir.path_of(name))) }
     }
+}
+
+/// Gives a file the readers of `.standpipe`; where root made it, its owner, too: that is who sends the log else.
+fn share(dir: &Dir, file: &File) -> nix::Result<()> {
+    let Ok(like) = dir.stat(STATE_FILE) else { return Ok(()) };
+    if geteuid().is_root() {
+        fchown(file, Some(Uid::from_raw(like.st_uid)), Some(Gid::from_raw(like.st_gid)))?;
+    }
+    disk::set_mode(file, FileMode { mode: like.st_mode & 0o777, group: None })
 }

@@ -56,11 +56,6 @@ impl<T> Fleet<T> {
         self.pipes.contains_key(dir)
     }
 
-    /// The directories, and the pipes that are at home.
-    pub fn iter(&self) -> impl Iterator<Item = (&Path, Option<&T>)> {
-        self.pipes.iter().map(|(dir, berth)| (dir.as_path(), berth.at_home.as_ref()))
-    }
-
     /// How many pipes there are.
     pub fn len(&self) -> usize {
         self.pipes.len()

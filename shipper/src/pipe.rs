@@ -81,6 +81,8 @@ pub struct Pipe {
     tries: u32,
     /// What was said of it last, and is still so.
     told: Option<String>,
+    /// What could not be read of the last batch.
+    gaps: Vec<String>,
 }
 
 impl Pipe {
@@ -91,13 +93,18 @@ impl Pipe {
         let attributes: Vec<(&str, &str)> = [("service.name", name.as_str())].iter().chain(host).copied().collect();
         let resource = Resource::new(&attributes);
         let Some(file) = CursorFile::lock(dir.try_clone()?, receiver)? else { return Ok(None) };
-        let (cursor, told) = (None, None);
-        Ok(Some(Pipe { name, dir, file, resource, cursor, is_unsaved: false, width: LINES_MAX, tries: 0, told }))
-    }
-
-    /// Its log directory.
-    pub fn dir(&self) -> &Dir {
-        &self.dir
+        Ok(Some(Pipe {
+            name,
+            dir,
+            file,
+            resource,
+            cursor: None,
+            is_unsaved: false,
+            width: LINES_MAX,
+            tries: 0,
+            told: None,
+            gaps: Vec::new(),
+        }))
     }
 
     /// Sends some of what there is.
@@ -139,16 +146,20 @@ impl Pipe {
             if let Some(next) = self.take(&answer, &parts, &desk.batch, count)? {
                 return Ok(next);
             }
-            if !matches!(answer.verdict(), Verdict::Halve) {
-                for gap in gaps {
-                    log::error!("{}: {gap}", self.name);
-                }
-            }
+            self.tell_gaps(gaps);
             if client.is_stopping() {
                 return Ok(Next::News);
             }
         }
         Ok(Next::Soon)
+    }
+
+    /// Says what could not be read, once: what stands at the end of a batch is met again by the next one.
+    fn tell_gaps(&mut self, gaps: Vec<String>) {
+        for gap in gaps.iter().filter(|gap| !self.gaps.contains(gap)) {
+            log::error!("{}: {gap}", self.name);
+        }
+        self.gaps = gaps;
     }
 
     /// Goes by an answer. `None`: on with the next batch.

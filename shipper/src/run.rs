@@ -3,7 +3,8 @@
 //! Here alone it is decided when anything happens. Whoever has no news costs nothing: no timer runs for a log that is all
 //! sent. While logs are busy the loop wakes at most every [`TICK`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use glob::{MatchOptions, Pattern};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use standpipe_common::descriptors::Descriptors;
-use standpipe_common::error::{Cannot, Error, Result, Stop};
+use standpipe_common::error::{Cannot, Result, Stop};
+use standpipe_common::fifo::Identity;
 use standpipe_common::logger;
 use standpipe_common::ready::ready;
 use standpipe_common::shown::Shown as _;
@@ -78,6 +80,10 @@ struct Shipper {
     taken: BTreeSet<PathBuf>,
     /// What was said of directories that cannot be used.
     told: BTreeSet<String>,
+    /// The directory of each pipe, by which another one of its name is known.
+    identities: BTreeMap<PathBuf, Identity>,
+    /// There may be other logs.
+    wants_scan: bool,
 }
 
 /// A turn is over.
@@ -102,6 +108,8 @@ impl Shipper {
             ends: channel(),
             taken: BTreeSet::new(),
             told: BTreeSet::new(),
+            identities: BTreeMap::new(),
+            wants_scan: false,
         })
     }
 
@@ -149,6 +157,8 @@ impl Shipper {
             };
             self.desks.push(desk);
             self.fleet.end(&dir, pipe, due, now, self.config.linger);
+            // It went meanwhile, and another one may have come.
+            self.wants_scan |= !self.fleet.has(&dir);
         }
     }
 
@@ -175,7 +185,8 @@ impl Shipper {
         for dir in self.watch.unwatched().clone() {
             self.fleet.news(&dir, now, self.config.linger);
         }
-        if news.has_other_logs || !self.taken.is_empty() {
+        if news.has_other_logs || self.wants_scan || !self.taken.is_empty() {
+            self.wants_scan = false;
             self.scan()?;
         }
         Ok(news.has_other_logs || !news.logs.is_empty())
@@ -185,60 +196,69 @@ impl Shipper {
     fn scan(&mut self) -> Result<()> {
         self.watch.add_root();
         let now = Instant::now();
-        let mut found = BTreeSet::new();
-        for dir in self.log_dirs()? {
-            let path = dir.path().to_path_buf();
-            found.insert(path.clone());
-            if self.is_sent(&path, &dir) {
-                continue;
-            }
-            let host: Vec<(&str, &str)> = self.host.iter().map(|(key, value)| (*key, value.as_str())).collect();
-            match Pipe::open(dir, &self.config.receiver, &host) {
-                Ok(Some(pipe)) => {
-                    self.taken.remove(&path);
-                    self.watch.add_log(&path);
-                    self.fleet.add(path, Box::new(pipe), now);
-                }
-                Ok(None) => drop(self.taken.insert(path)),
-                Err(error) => self.tell(&error),
-            }
-        }
-        let gone: Vec<PathBuf> = self.fleet.iter().map(|(dir, _)| dir.to_path_buf()).collect();
-        for dir in gone.iter().filter(|dir| !found.contains(*dir)) {
-            self.watch.forget(dir);
-            self.fleet.remove(dir);
+        let Some(dirs) = self.log_dirs()? else { return Ok(()) };
+        let found: BTreeSet<PathBuf> = dirs.iter().map(|dir| dir.path().to_path_buf()).collect();
+        for dir in self.identities.keys().filter(|dir| !found.contains(*dir)).cloned().collect::<Vec<_>>() {
+            self.let_go(&dir);
         }
         self.taken.retain(|dir| found.contains(dir));
+        for dir in dirs {
+            if let Err(error) = self.take_up(dir, now) {
+                self.tell(&error);
+            }
+        }
         Ok(())
     }
 
-    /// Whether a directory is at work; one that took the place of another is not.
-    fn is_sent(&mut self, path: &Path, dir: &Dir) -> bool {
-        let at_work = self.fleet.iter().find(|(known, _)| *known == path).map(|(_, pipe)| pipe);
-        let Some(pipe) = at_work else { return false };
-        let is_same = pipe.is_none_or(|pipe| pipe.dir().identity().ok() == dir.identity().ok());
-        if !is_same {
-            self.watch.forget(path);
-            self.fleet.remove(path);
+    /// Sends the log in this directory from now on, if it is not sent already.
+    fn take_up(&mut self, dir: Dir, now: Instant) -> Result<()> {
+        let (path, identity) = (dir.path().to_path_buf(), dir.identity()?);
+        if self.identities.get(&path).is_some_and(|known| *known != identity) {
+            self.let_go(&path);
         }
-        is_same
+        if self.fleet.has(&path) {
+            return Ok(());
+        }
+        let host: Vec<(&str, &str)> = self.host.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        let Some(pipe) = Pipe::open(dir, &self.config.receiver, &host)? else {
+            self.taken.insert(path);
+            return Ok(());
+        };
+        self.taken.remove(&path);
+        self.watch.add_log(&path);
+        self.identities.insert(path.clone(), identity);
+        self.fleet.add(path, Box::new(pipe), now);
+        Ok(())
     }
 
-    /// The log directories that are to be sent.
-    fn log_dirs(&mut self) -> Result<Vec<Dir>> {
+    fn let_go(&mut self, dir: &Path) {
+        self.identities.remove(dir);
+        self.watch.forget(dir);
+        self.fleet.remove(dir);
+    }
+
+    /// The log directories that are to be sent. `None`: that cannot be found out now.
+    fn log_dirs(&mut self) -> Result<Option<Vec<Dir>>> {
         let logs = self.config.logs.clone();
-        // Found out first: a root without a log is none for others.
-        let root = Dir::open(&logs)?;
-        let Ok(selection) = select::log_dirs(&[with_slash(&logs)], None) else { return Ok(Vec::new()) };
+        let root = Dir::open(&logs)?.identity()?;
+        let selection = match select::log_dirs(&[with_slash(&logs)], None) {
+            Ok(selection) => selection,
+            // There is none yet.
+            Err(Stop::Usage(_)) => return Ok(Some(Vec::new())),
+            Err(Stop::Io(sentence)) => {
+                self.tell(&sentence);
+                return Ok(None);
+            }
+        };
         for error in &selection.closed {
             self.tell(error);
         }
-        let is_root = |dir: &Dir| dir.identity().ok() == root.identity().ok();
-        let is_wanted = |dir: &Dir| is_root(dir) || is_meant(&self.config.pipes, dir.path());
-        Ok(selection.dirs.into_iter().filter(is_wanted).collect())
+        let pipes = &self.config.pipes;
+        let is_wanted = |dir: &Dir| dir.identity().is_ok_and(|dir| dir == root) || is_meant(pipes, dir.path());
+        Ok(Some(selection.dirs.into_iter().filter(is_wanted).collect()))
     }
 
-    fn tell(&mut self, error: &Error) {
+    fn tell(&mut self, error: &impl Display) {
         let sentence = error.to_string();
         if self.told.insert(sentence.clone()) {
             log::error!("{sentence}");
@@ -247,9 +267,10 @@ impl Shipper {
 
     /// Until something is due, or happens; to logs before `next_look` whatever may.
     fn wait(&self, now: Instant, next_look: Option<Instant>) -> Result<()> {
+        let scan = self.wants_scan.then_some(now);
         let unwatched = (!self.watch.unwatched().is_empty()).then(|| now + UNWATCHED_SPAN);
         let taken = (!self.taken.is_empty()).then(|| now + TAKEN_SPAN);
-        let until = [next_look, unwatched, taken, self.fleet.next_due()].into_iter().flatten().min();
+        let until = [next_look, scan, unwatched, taken, self.fleet.next_due()].into_iter().flatten().min();
         self.poll(until.map(|until| until.saturating_duration_since(Instant::now())), next_look.is_none())
     }
 

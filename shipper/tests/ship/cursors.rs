@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::thread;
 
 use standpipe_tests::deadline::until;
-use standpipe_tests::privilege::{give, needs_seams};
+use standpipe_tests::privilege::{give, needs_root, needs_seams};
 use standpipe_tests::scratch::Scratch;
 
 use super::sink::{Sink, taken};
@@ -175,5 +175,25 @@ fn a_kill_at_any_step_of_a_cursor_loses_nothing() {
                 scope.spawn(move || loses_nothing(point, pass));
             }
         });
+    });
+}
+
+/// Whoever sends a log as root leaves it to the user whose log it is.
+#[test]
+fn root_leaves_cursors_to_the_owner_of_the_log() {
+    needs_root(|| {
+        let scratch = Scratch::new();
+        let sink = Sink::new(|_| taken());
+        log(&scratch, "app", &numbered(0..10), &[]);
+        let mut shipper = launch(&scratch, &sink.url()).as_tests().start();
+        sink.wait_kept(10);
+        log(&scratch, "app", &numbered(10..20), &[]);
+        sink.wait_kept(20);
+        assert_eq!(shipper.terminate(), 0, "{}", shipper.stderr());
+        let owner = |name: &str| fs::metadata(log_dir(&scratch, "app").join(name)).unwrap().uid();
+        assert_eq!([owner(".cursor-otlp"), owner(".cursor-otlp.lock")], [owner(".standpipe"); 2]);
+        let _shipper = ship(&scratch, &sink.url(), &[]);
+        log(&scratch, "app", &numbered(20..30), &[]);
+        assert_whole(&sink.wait_kept(30), &stored_lines(&scratch, "app"));
     });
 }

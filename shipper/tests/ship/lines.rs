@@ -133,6 +133,19 @@ fn no_two_lines_have_one_time_though_the_clock_goes_back() {
     });
 }
 
+#[test]
+fn a_line_beyond_eight_mebibytes_comes_in_pieces() {
+    let scratch = Scratch::new();
+    let sink = Sink::new(|_| sink::taken());
+    let long = vec![b'x'; (8 << 20) + 1000];
+    log(&scratch, "app", &[&b"before\n"[..], &long, b"\nafter\n"].concat(), &[]);
+    let _shipper = ship(&scratch, &sink.url(), &[]);
+    let records = sink.wait_kept(4);
+    let sizes: Vec<usize> = records.iter().map(|record| record.body.len()).collect();
+    assert_eq!(sizes, [6, 8 << 20, 1000, 5]);
+    assert!(records.is_sorted_by(|one, other| one.time_ns < other.time_ns));
+}
+
 /// A line of text put into a log by hand, without marks: times are those of the part's name.
 #[test]
 fn a_log_without_marks_is_sent_with_the_time_of_its_part() {

@@ -121,3 +121,26 @@ fn a_log_that_is_wiped_and_begun_again_is_another_one() {
     assert_whole(&third[30..], &stored_lines(&scratch, "app"));
     assert!(told(&shipper).is_empty(), "{}", shipper.stderr());
 }
+
+/// The second frame of three is damaged.
+#[test]
+fn a_damaged_frame_is_told_once_and_the_rest_arrives() {
+    let scratch = Scratch::new();
+    let sink = Sink::new(|_| taken());
+    log(&scratch, "app", &numbered(0..70_000), &[]);
+    let part = stored::parts(&log_dir(&scratch, "app"))[0].clone();
+    let mut bytes = fs::read(&part).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xFF;
+    fs::write(&part, &bytes).unwrap();
+    let shipper = ship(&scratch, &sink.url(), &[]);
+    shipper.wait_line("app: ");
+    log(&scratch, "app", &numbered(70_000..70_001), &[]);
+    let is_last = |record: &Record| record.body.starts_with(b"line 70000 ");
+    until("the last line arrives", || sink.kept().iter().any(is_last));
+    let kept = sink.kept();
+    assert!(kept[0].body.starts_with(b"line 0 ") && kept.len() > 30_000 && kept.len() < 70_000, "{}", kept.len());
+    assert!(kept.is_sorted_by(|one, other| one.time_ns < other.time_ns));
+    let said = shipper.lines_with("app: ");
+    assert!(said.len() == 1 && said[0].contains("damaged"), "{said:?}");
+}
