@@ -1,5 +1,6 @@
 //! The examples, run as they stand, with the real supervisors and servers: nothing here is mocked, and every line counts.
 
+mod agents;
 mod applications;
 mod databases;
 mod example;
