@@ -6,7 +6,7 @@ use std::io::Write;
 
 use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
-use standpipe_tests::privilege::needs_seams;
+use standpipe_tests::privilege::{give, needs_seams};
 use standpipe_tests::scratch::Scratch;
 use standpipe_tests::stored;
 
@@ -144,6 +144,48 @@ fn a_line_beyond_eight_mebibytes_comes_in_pieces() {
     let sizes: Vec<usize> = records.iter().map(|record| record.body.len()).collect();
     assert_eq!(sizes, [6, 8 << 20, 1000, 5]);
     assert!(records.is_sorted_by(|one, other| one.time_ns < other.time_ns));
+}
+
+/// The reader is killed between a chunk and its mark: what the chunk brought has no time yet that would stay.
+#[test]
+fn a_chunk_without_its_mark_waits_for_the_reader() {
+    needs_seams(|| {
+        let scratch = Scratch::new();
+        let sink = Sink::new(|_| sink::taken());
+        let [faults, trace] = ["faults", "trace"].map(|name| {
+            let path = scratch.path().join(name);
+            fs::write(&path, "").unwrap();
+            give(&path);
+            path
+        });
+        let dir = log_dir(&scratch, "app");
+        let (stdin, mut server) = std::io::pipe().unwrap();
+        let reader = Launch::new("reader").env("STANDPIPE_TEST_FAULTS", &faults).env("STANDPIPE_TEST_TRACE", &trace);
+        let mut reader = reader.args(["stdin", "--continue"]).arg(&dir).stdin(stdin).start();
+        server.write_all(b"one\n").unwrap();
+        let has_mark = || {
+            let mut files = fs::read_dir(&dir).unwrap().flatten();
+            let marks = files.find(|file| file.path().extension().is_some_and(|end| end == "times"));
+            marks.is_some_and(|marks| marks.metadata().unwrap().len() == 16)
+        };
+        until("the first line has its mark", || dir.exists() && has_mark());
+        // At most one mark is made in ten milliseconds.
+        std::thread::sleep(std::time::Duration::from_millis(15));
+        let writes = fs::read_to_string(&trace).unwrap().lines().filter(|point| *point == "write").count();
+        fs::write(&faults, format!("kill write {}\n", writes + 2)).unwrap();
+        server.write_all(b"two\n").unwrap();
+        reader.wait_exit();
+        assert_eq!(stored::stream_of(&dir), b"one\ntwo\n");
+
+        let shipper = ship(&scratch, &sink.url(), &[]);
+        sink.wait_kept(1);
+        shipper.wait_signals_handled();
+        assert_whole(&sink.kept(), &[b"one".to_vec()]);
+        log(&scratch, "app", b"three\n", &["--continue"]);
+        let records = sink.wait_kept(3);
+        assert_whole(&records, &[b"one".to_vec(), b"two".to_vec(), b"three".to_vec()]);
+        assert!(records[1].time_ns - records[0].time_ns > 10_000_000, "{records:?}");
+    });
 }
 
 /// A line of text put into a log by hand, without marks: times are those of the part's name.
