@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use standpipe_common::archive::format::SKIPPABLE_HEADER_BYTES;
 use standpipe_common::archive::{Guess, Index, Mark, Spec, Writer, filter};
+use standpipe_common::serial::Serial;
 use standpipe_tailer::checkpoint::form;
 use standpipe_tailer::guard::{Guard, Head};
 use standpipe_tailer::identity::{Identity, Origin};
@@ -16,6 +17,8 @@ use standpipe_tailer::state::{GenerationState, SourceState};
 use crate::targets::{AREA_BYTES, BASE, BOOT};
 
 const START_NS: i64 = 1_795_255_200_000_000_000;
+/// The id of a log.
+const LOG: &str = "00112233445566778899aabbccddeeff";
 
 const LINES: &[u8] = b"2026-11-21T10:00:00.123Z GET / 200\n2026-11-21 10:00:01,5 +0100 [error] 12#0: no\n\
     [21/Nov/2026:10:00:02 +0000] \"GET /\" 200\n<34>1 2026-11-21T10:00:03Z host app - - hello\n\
@@ -34,7 +37,8 @@ pub(crate) fn archives() -> Vec<Vec<u8>> {
             let mut out = Vec::new();
             let guess = Guess { birth_ns: START_NS, last_ns: START_NS + 1000 };
             let marks = marks_of(data.len() as u64 / 100);
-            let spec = Spec { level: 1, begins_inside: false, serial: None, marks, guess, filter: true };
+            let serial = LOG.parse().ok().map(|log| Serial { log, number: 17, offset: 1 << 30 });
+            let spec = Spec { level: 1, begins_inside: false, serial, marks, guess, filter: true };
             Writer::new().expect("memory").write(&mut &data[..], &mut out, spec).expect("memory takes all");
             out
         })
@@ -115,7 +119,10 @@ pub(crate) fn tailer_status() -> Vec<Vec<u8>> {
 }
 
 pub(crate) fn log_states() -> Vec<Vec<u8>> {
-    let text = format!("standpipe 1\nboot {BOOT}\npattern %Y-%m-%dT%H-%M-%S.%6fZ\nunlinked 1795255200\n");
+    let text = format!(
+        "standpipe 1\nboot {BOOT}\nlog {LOG}\npattern %Y-%m-%dT%H-%M-%S.%6fZ\nunlinked 2026-11-21T10:00:00Z\n\
+         part 17 1140850688 2026-11-21T09-00-00.000000Z\npart 18 1207959552 2026-11-21T10-00-00.000000Z\n"
+    );
     vec![text.into_bytes(), b"standpipe 1\n".to_vec(), Vec::new()]
 }
 
