@@ -8,11 +8,11 @@ use standpipe_common::archive::format::SKIPPABLE_HEADER_BYTES;
 use standpipe_common::archive::{Guess, Index, Mark, Spec, Writer, filter};
 use standpipe_common::serial::Serial;
 use standpipe_tailer::checkpoint::form;
-use standpipe_tailer::guard::{Guard, Head};
-use standpipe_tailer::identity::{Identity, Origin};
+use standpipe_tailer::checkpoint::state::{GenerationState, SourceState};
+use standpipe_tailer::file::guard::{Guard, Head};
+use standpipe_tailer::file::identity::{Identity, Origin};
 use standpipe_tailer::stage::file::{RecordFile, Setting};
 use standpipe_tailer::stage::message::Messages;
-use standpipe_tailer::state::{GenerationState, SourceState};
 
 use crate::targets::{AREA_BYTES, BASE, BOOT};
 

@@ -20,15 +20,15 @@ use standpipe_reader::state::State;
 use standpipe_reader::{control, status as reader_status};
 use standpipe_tailer::checkpoint::form;
 use standpipe_tailer::config::{self, Overrides, Records};
-use standpipe_tailer::identity::Origin;
-use standpipe_tailer::lines::{End, GenerationId, Lines, SourceId};
-use standpipe_tailer::output::{Delivered, Output, Standing, Waits};
-use standpipe_tailer::packed::{Packed, Packing, goes_on};
+use standpipe_tailer::file::identity::Origin;
+use standpipe_tailer::file::packed::{Packed, Packing, goes_on};
+use standpipe_tailer::out::lines::{End, GenerationId, Lines, SourceId};
+use standpipe_tailer::out::output::{Delivered, Output, Standing, Waits};
+use standpipe_tailer::out::timestamp::{Format, Parser};
+use standpipe_tailer::out::unwrap::Unwrapper;
 use standpipe_tailer::stage::file::{RecordFile, Setting};
 use standpipe_tailer::stage::message::Messages;
 use standpipe_tailer::status as tailer_status;
-use standpipe_tailer::timestamp::{Format, Parser};
-use standpipe_tailer::unwrap::Unwrapper;
 
 use crate::{Target, seeds};
 

@@ -6,14 +6,14 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
-use crate::follow::settings::Surroundings;
-use crate::identity::Identity;
-use crate::lines::SourceId;
-use crate::open::is_out_of_descriptors;
-use crate::packed::{Packed, Packing};
-use crate::siblings::directories::Directories;
-use crate::siblings::{Listed, Sibling, Siblings, Unlisted};
-use crate::twins::Twins;
+use crate::file::identity::Identity;
+use crate::file::open::is_out_of_descriptors;
+use crate::file::packed::{Packed, Packing};
+use crate::log::settings::Surroundings;
+use crate::log::twins::Twins;
+use crate::names::siblings::directories::Directories;
+use crate::names::siblings::{Listed, Sibling, Siblings, Unlisted};
+use crate::out::lines::SourceId;
 
 /// Files that no source may follow, and files that one source follows already.
 ///

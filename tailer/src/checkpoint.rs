@@ -19,9 +19,12 @@
 pub mod durable;
 mod files;
 pub mod form;
+pub mod held_back;
 mod journal;
+pub mod keeper;
 mod lock;
 mod spelling;
+pub mod state;
 #[cfg(test)]
 mod tests;
 
@@ -32,7 +35,7 @@ use std::rc::Rc;
 use standpipe_common::error::{Error, Result};
 use standpipe_common::shown::Shown as _;
 
-use crate::state::{SourceState, States};
+use crate::checkpoint::state::{SourceState, States};
 use files::{Files, Found, newer};
 use form::EMPTY;
 use journal::{Journal, SMALL_BYTES};

@@ -33,7 +33,7 @@ use standpipe_common::metrics;
 use standpipe_common::shown::Shown as _;
 
 use self::spool::SpoolConfig;
-use crate::rate::Rate;
+use crate::turns::rate::Rate;
 
 /// Most bytes of a configuration file: tens of thousands of files by name.
 const FILE_BYTES_MAX: u64 = 4 << 20;

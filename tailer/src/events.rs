@@ -17,9 +17,9 @@ use standpipe_common::logger::Stderr;
 use standpipe_common::shown::harmless;
 
 use crate::catch_up::CatchUp;
-use crate::follow::happening::Why;
-use crate::identity::Identity;
-use crate::rate::Rate;
+use crate::file::identity::Identity;
+use crate::log::happening::Why;
+use crate::turns::rate::Rate;
 
 /// What happened. `name` is that of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,8 +17,8 @@ use standpipe_common::ready::ready;
 use standpipe_common::standard;
 
 use crate::cli::Cli;
+use crate::daemon::{FEED_SPAN, Tailer};
 use crate::signals::{Ask, Inbox};
-use crate::tailer::{FEED_SPAN, Tailer};
 
 const SIGNALS: Token = Token(0);
 const WATCH: Token = Token(1);

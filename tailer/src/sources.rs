@@ -14,8 +14,8 @@ use std::time::Instant;
 use glob::Pattern;
 
 use crate::config::{Config, FileConfig};
-use crate::packed::Packing;
-use crate::siblings::directories::Directories;
+use crate::file::packed::Packing;
+use crate::names::siblings::directories::Directories;
 use crate::sources::globs::Globs;
 use crate::sources::walk::{Glob, fixed_part};
 

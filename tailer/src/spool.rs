@@ -63,14 +63,14 @@ use self::schedule::Schedule;
 use self::voice::Voice;
 use crate::config::spool::SpoolConfig;
 use crate::events::Event;
-use crate::identity::Origin;
-use crate::lines::SourceId;
-use crate::output::Delivered;
-use crate::rate::Backlog;
+use crate::file::identity::Origin;
+use crate::out::lines::SourceId;
+use crate::out::output::Delivered;
 use crate::sources::part::Awaited;
 use crate::stage::Position;
 use crate::status::format::Figures;
 use crate::turns::Stand;
+use crate::turns::rate::Backlog;
 
 /// One spool at work.
 #[derive(Debug)]

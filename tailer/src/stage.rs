@@ -59,11 +59,11 @@ pub use self::slots::Position;
 use self::steps::Steps;
 use self::target::Target;
 use crate::checkpoint::durable::Flow;
-use crate::identity::Origin;
-use crate::lines::{GenerationId, SourceId};
+use crate::file::identity::Origin;
+use crate::out::lines::{GenerationId, SourceId};
 
 /// Most bytes that the stage takes of a line at once: a longer one must come in parts, with
-/// [`crate::lines::End::Open`].
+/// [`crate::out::lines::End::Open`].
 pub const ROOM_BYTES_MAX: usize = AREA_BYTES - 1;
 
 /// The bytes that UTF-8 never has: one of them is the canary.

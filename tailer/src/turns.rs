@@ -14,15 +14,25 @@
 //! Beside that a log may be due for a look, and may *starve*: wait for a descriptor. Both concern files that it is to
 //! open; it is read all the same, for it may have others open.
 
+pub mod backoff;
+pub mod budget;
+pub mod fair;
+pub mod intake;
+pub mod meter;
+pub mod rate;
+pub mod roster;
+pub mod share;
+pub mod slices;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use crate::fair::{Fair, Group};
-use crate::follow::settings::Hints;
-use crate::lines::SourceId;
-use crate::output::Output;
-use crate::share::{Lots, Turn};
+use crate::log::settings::Hints;
+use crate::out::lines::SourceId;
+use crate::out::output::Output;
+use crate::turns::fair::{Fair, Group};
+use crate::turns::share::{Lots, Turn};
 
 /// Whether something of a log or a spool is read next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,10 +10,10 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::sys::stat::Mode;
 use standpipe_common::sys::bytes_queued;
-use standpipe_tailer::guard::Guard;
-use standpipe_tailer::identity::{Identity, Origin};
-use standpipe_tailer::lines::{End, GenerationId, Lines, SourceId};
-use standpipe_tailer::output::{Delivered, Output, Waits};
+use standpipe_tailer::file::guard::Guard;
+use standpipe_tailer::file::identity::{Identity, Origin};
+use standpipe_tailer::out::lines::{End, GenerationId, Lines, SourceId};
+use standpipe_tailer::out::output::{Delivered, Output, Waits};
 use standpipe_tailer::stage::{Severity, Stage, record_path};
 
 const BOOT: &str = "this boot";

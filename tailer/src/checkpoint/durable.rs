@@ -16,8 +16,8 @@ use standpipe_common::error::Result;
 use super::files::{Found, beside, read, remove_own, rename, sync_dir_of, write_anew};
 use super::form::{self, Run};
 use super::journal::Journal;
-use crate::identity::Origin;
-use crate::state::{SourceState, States};
+use crate::checkpoint::state::{SourceState, States};
+use crate::file::identity::Origin;
 
 /// How often it is asked whether readers have taken what was delivered.
 const ASK_SPAN: Duration = Duration::from_secs(1);
@@ -227,8 +227,8 @@ pub fn repeated_bytes(known: &[SourceState], before: &[SourceState]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::Identity;
-    use crate::state::GenerationState;
+    use crate::checkpoint::state::GenerationState;
+    use crate::file::identity::Identity;
 
     const SPAN: Duration = Duration::from_secs(10);
 

@@ -21,7 +21,7 @@ use standpipe_common::way::{self, Use, Way};
 use standpipe_common::{own, seam, sys};
 
 use super::form::{self, Base, Flaw, VERSION};
-use crate::state::SourceState;
+use crate::checkpoint::state::SourceState;
 
 /// Most files that are set aside under one name: with these there is something else to mend.
 const DAMAGED_MAX: u64 = 100;

@@ -39,7 +39,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::spelling;
-use crate::state::SourceState;
+use crate::checkpoint::state::SourceState;
 use entry::Entry;
 
 /// The version that is written here, and the only one that can be read.

@@ -30,8 +30,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::files::{MODE, Saved, beside, newer, sync_dir_of};
 use super::form::{self, Base, changes};
-use crate::identity::Identity;
-use crate::state::{SourceState, States};
+use crate::checkpoint::state::{SourceState, States};
+use crate::file::identity::Identity;
 
 /// A state file up to this length is always written whole: a few hundred files. Tests save a thousand times.
 pub(super) const SMALL_BYTES: usize = if cfg!(test) { 16 << 10 } else { 64 << 10 };

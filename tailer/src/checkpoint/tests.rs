@@ -7,9 +7,9 @@ use std::{fs, thread};
 use tempfile::TempDir;
 
 use super::*;
-use crate::guard::{Guard, Head};
-use crate::identity::{Identity, Origin};
-use crate::state::{DoneState, GenerationState};
+use crate::checkpoint::state::{DoneState, GenerationState};
+use crate::file::guard::{Guard, Head};
+use crate::file::identity::{Identity, Origin};
 
 use standpipe_common::shown::Shown as _;
 

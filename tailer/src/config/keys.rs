@@ -3,7 +3,7 @@
 //! Invariant: the reference and the parser know the same keys, ranges and defaults; tests hold them together.
 
 use super::timestamp;
-use crate::rate::Rate;
+use crate::turns::rate::Rate;
 
 /// What is known of one key.
 #[derive(Clone, Copy, Debug)]

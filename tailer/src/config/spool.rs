@@ -14,7 +14,7 @@ use super::check::{beside, lacks};
 use super::keys;
 use super::table::Table;
 use super::tree::{Node, Value};
-use crate::rate::Rate;
+use crate::turns::rate::Rate;
 
 /// One entry of `spool`.
 #[derive(Clone, Debug, PartialEq, Eq)]

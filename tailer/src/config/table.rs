@@ -14,7 +14,7 @@ use standpipe_common::units::Span;
 use super::keys::{Key, Kind, NAME_BYTES_MAX};
 use super::timestamp;
 use super::tree::{Entry, Node, Value};
-use crate::rate::Rate;
+use crate::turns::rate::Rate;
 
 /// The entries of a table that are right.
 pub(super) struct Table<'n>(Vec<&'n Entry>);

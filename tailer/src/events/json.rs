@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use standpipe_common::shown::visible_json;
 
 use super::Event;
-use crate::identity::Identity;
+use crate::file::identity::Identity;
 
 /// One line, without its newline. A path that is no UTF-8 has replacement characters.
 pub(super) fn object(event: &Event) -> String {

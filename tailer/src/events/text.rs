@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Event, Truncation};
-use crate::follow::happening::Why;
+use crate::log::happening::Why;
 
 use standpipe_common::shown::Shown as _;
 

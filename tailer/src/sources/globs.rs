@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use standpipe_common::error::Error;
 
 use crate::config::Config;
-use crate::roster::RECONCILE_SPAN;
-use crate::siblings::directories::Directories;
+use crate::names::siblings::directories::Directories;
+use crate::names::watch::{Waiter, Watch};
 use crate::sources::walk::{Glob, Matches};
-use crate::watch::{Waiter, Watch};
+use crate::turns::roster::RECONCILE_SPAN;
 
 /// Walks of one look. Where directories are made faster than that, the next round goes on.
 const WALKS_MAX: usize = 8;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::watch::Watch;
+use crate::names::watch::Watch;
 
 use standpipe_common::shown::Shown as _;
 

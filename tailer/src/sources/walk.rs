@@ -13,8 +13,8 @@ use std::rc::Rc;
 use standpipe_common::error::Error;
 
 use crate::config::FileConfig;
-use crate::identity::Identity;
-use crate::siblings::directories::{Directories, Kind, Listing};
+use crate::file::identity::Identity;
+use crate::names::siblings::directories::{Directories, Kind, Listing};
 use crate::sources::part::{Awaited, Excludes, Part, literal};
 
 /// A glob of the configuration.

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::config::spool::Stale;
-use crate::lease::Writers;
+use crate::file::lease::Writers;
 
 /// How long a file and its marker are not touched before the marker counts where nobody tells of writers: one that
 /// writes its last line right after its marker is not cut short.

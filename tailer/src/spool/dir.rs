@@ -21,7 +21,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use standpipe_common::seam;
 use standpipe_common::way::{self, Use};
 
-use crate::identity::Identity;
+use crate::file::identity::Identity;
 
 /// An open directory.
 #[derive(Debug)]

@@ -18,10 +18,10 @@ use std::path::Path;
 use super::dir::{self, Brief, Dir, Looked, Name, Stands};
 use super::remove::Flight;
 use super::scan::{Candidate, FILES_MAX};
-use crate::follow::memory::Memory;
-use crate::identity::{Identity, Origin};
-use crate::lines::{GenerationId, SourceId};
-use crate::output::Delivered;
+use crate::file::identity::{Identity, Origin};
+use crate::log::memory::Memory;
+use crate::out::lines::{GenerationId, SourceId};
+use crate::out::output::Delivered;
 use crate::stage::Position;
 
 /// How far a file was delivered.

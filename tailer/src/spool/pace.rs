@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use super::part::PART_BYTES_MIN;
-use crate::rate::{Backlog, Rate, Throttle};
+use crate::turns::rate::{Backlog, Rate, Throttle};
 
 /// What keeps it, and when it went on.
 #[derive(Debug)]

@@ -21,12 +21,12 @@ use super::place::Place;
 use super::remove::{After, Flight, remove};
 use super::scan::Candidate;
 use crate::events::Event;
-use crate::follow::memory::Memory;
-use crate::identity::Origin;
-use crate::lease::{self, Writers};
-use crate::lines::{End, Lines};
-use crate::open::{errno, is_out_of_descriptors};
-use crate::output::Output;
+use crate::file::identity::Origin;
+use crate::file::lease::{self, Writers};
+use crate::file::open::{errno, is_out_of_descriptors};
+use crate::log::memory::Memory;
+use crate::out::lines::{End, Lines};
+use crate::out::output::Output;
 
 /// Files that are looked at in one turn.
 const LOOKS_MAX: usize = 4096;

@@ -16,7 +16,7 @@ use standpipe_common::way;
 
 use super::dir::Dir;
 use crate::config::Config;
-use crate::network::{self, Kind};
+use crate::file::network::{self, Kind};
 use crate::sources;
 
 /// Files by which a directory is known to hold logs that the reader stores.

@@ -8,10 +8,10 @@ use super::ledger::Ledger;
 use super::place::Place;
 use super::schedule::Schedule;
 use super::voice::Voice;
-use crate::follow::memory::Memory;
-use crate::identity::Origin;
-use crate::lease::{self, Writers};
-use crate::lines::GenerationId;
+use crate::file::identity::Origin;
+use crate::file::lease::{self, Writers};
+use crate::log::memory::Memory;
+use crate::out::lines::GenerationId;
 
 /// A file that was put, or needs not be.
 #[derive(Clone, Debug)]

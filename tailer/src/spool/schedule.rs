@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::roster::RECONCILE_SPAN;
+use crate::turns::roster::RECONCILE_SPAN;
 
 /// The longest between two looks for files that never became complete.
 pub const SWEEP_SPAN_MAX: Duration = Duration::from_secs(60);

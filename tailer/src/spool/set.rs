@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use super::Spool;
 use super::place::Neighbour;
 use crate::events::Event;
-use crate::identity::Origin;
-use crate::lines::SourceId;
-use crate::output::Delivered;
-use crate::outputs::Outputs;
-use crate::share::Turn;
+use crate::file::identity::Origin;
+use crate::names::watch::{Waiter, Watch};
+use crate::out::lines::SourceId;
+use crate::out::output::Delivered;
+use crate::out::outputs::Outputs;
 use crate::turns::Turns;
-use crate::watch::{Waiter, Watch};
+use crate::turns::share::Turn;
 
 /// All of them, in the order of the configuration.
 #[derive(Debug, Default)]

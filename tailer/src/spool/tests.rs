@@ -10,9 +10,9 @@ use standpipe_common::clock;
 use super::part::Hands;
 use super::schedule::SWEEP_SPAN_MAX;
 use super::*;
-use crate::guard::{Guard, Head};
-use crate::lines::{GenerationId, Lines};
-use crate::output::{Output, Standing, Waits};
+use crate::file::guard::{Guard, Head};
+use crate::out::lines::{GenerationId, Lines};
+use crate::out::output::{Output, Standing, Waits};
 
 const POLL: Duration = Duration::from_millis(250);
 

@@ -24,10 +24,10 @@ use super::pieces::{self, PIECE_BYTES_MAX};
 use super::record::{ENTRIES_MAX, Entry, Record};
 use super::steps::{Pipes, Went};
 use super::target::Found;
-use crate::guard::Guard;
-use crate::identity::Origin;
-use crate::lines::{End, GenerationId, Lines, SourceId};
-use crate::output::{Delivered, Output, Standing, Waits};
+use crate::file::guard::Guard;
+use crate::file::identity::Origin;
+use crate::out::lines::{End, GenerationId, Lines, SourceId};
+use crate::out::output::{Delivered, Output, Standing, Waits};
 
 /// The longest that a line is gathered, and that a long one waits for an empty target.
 const GATHER_SPAN: Duration = Duration::from_secs(1);

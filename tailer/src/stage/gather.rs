@@ -4,9 +4,9 @@
 //! A run of what records of a file held has fewer bytes than the file: it is cut at its stops only, where a position is
 //! known.
 
-use crate::guard::Guard;
-use crate::identity::Origin;
-use crate::lines::{End, GenerationId, Lines};
+use crate::file::guard::Guard;
+use crate::file::identity::Origin;
+use crate::out::lines::{End, GenerationId, Lines};
 
 /// A run of a block that came from one generation, without a gap.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,7 +135,7 @@ impl Runs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lines::SourceId;
+    use crate::out::lines::SourceId;
 
     fn lines(generation: u64, start: u64, bytes: &[u8], ends: End) -> Lines<'_> {
         let end = start + bytes.len() as u64 - u64::from(ends == End::Added);
@@ -191,8 +191,12 @@ mod tests {
     #[test]
     fn what_records_held_is_cut_where_a_position_is_known() {
         let record = |start: u64, end: u64, bytes: &'static [u8], is_stop: bool| {
-            let record =
-                crate::lines::Record { time: None, guard: Guard { len: end as u32, hash: 0 }, goes_on: false, is_stop };
+            let record = crate::out::lines::Record {
+                time: None,
+                guard: Guard { len: end as u32, hash: 0 },
+                goes_on: false,
+                is_stop,
+            };
             Lines { end, record: Some(record), ..lines(1, start, bytes, End::Line) }
         };
         let mut runs = Runs::default();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::guard::{HEAD_LENGTHS, Head};
+use crate::file::guard::{HEAD_LENGTHS, Head};
 
 /// Heads that are not whole yet, by slot.
 #[derive(Debug, Default)]

@@ -16,8 +16,8 @@ use standpipe_common::sys::{Mapping, PAGE_BYTES};
 
 use super::decide::Word;
 use super::slots::{Position, SLOT_BYTES, Slots, put_u32, put_u64, u32_at, u64_at};
-use crate::guard::{Guard, Head};
-use crate::identity::{Identity, Origin};
+use crate::file::guard::{Guard, Head};
+use crate::file::identity::{Identity, Origin};
 
 /// Bytes of an area, and so of a block. More is not faster.
 pub const AREA_BYTES: usize = 256 << 10;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::backoff::Backoff;
+use crate::turns::backoff::Backoff;
 
 /// One thing that can fail for a while.
 #[derive(Debug, Default)]

@@ -16,8 +16,8 @@ use super::message::Messages;
 use super::pieces::PIECE_BYTES_MAX;
 use super::record::Entry;
 use super::steps::{Pipes, Steps, Went};
-use crate::guard::Guard;
-use crate::identity::{Identity, Origin};
+use crate::file::guard::Guard;
+use crate::file::identity::{Identity, Origin};
 
 const CANARY: u8 = 0xFF;
 const AREA_BYTES: usize = 5 * PAGE_BYTES;

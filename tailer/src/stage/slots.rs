@@ -10,8 +10,8 @@
 
 use standpipe_common::sys::Mapping;
 
-use crate::guard::{Guard, HEAD_LENGTHS, Head};
-use crate::identity::{Identity, Origin};
+use crate::file::guard::{Guard, HEAD_LENGTHS, Head};
+use crate::file::identity::{Identity, Origin};
 
 /// Bytes of a slot.
 pub const SLOT_BYTES: usize = HEAD_AT + 8 * HEAD_LENGTHS.len();

@@ -15,7 +15,7 @@ use super::message::Messages;
 use super::pieces;
 use super::record::{Entry, Record};
 use super::verify;
-use crate::identity::Identity;
+use crate::file::identity::Identity;
 
 /// The staging pipe and the target: the real ones, or a model of them.
 pub trait Pipes {

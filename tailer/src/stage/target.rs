@@ -24,7 +24,7 @@ use standpipe_common::sys::{PAGE_BYTES, bytes_queued};
 use standpipe_common::way::{self, Use};
 
 use super::steps::Pipes;
-use crate::identity::Identity;
+use crate::file::identity::Identity;
 
 /// Fewest pages that a staging pipe can work with: one for a piece, one for the canary.
 const STAGE_PAGES_MIN: usize = 2;

@@ -23,7 +23,7 @@ use standpipe_common::sys::{self, Words};
 
 use super::format::{self, Figures, HEADER_BYTES, SLOT_BYTES, SLOTS_MAX};
 use super::path_beside;
-use crate::lines::SourceId;
+use crate::out::lines::SourceId;
 
 /// Slots that a file begins with and grows by at least: eight pages.
 const STEP_MIN: usize = 32;

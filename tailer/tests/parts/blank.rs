@@ -7,8 +7,8 @@ use std::os::unix::fs::FileExt;
 use crate::follower::{BOTH, Follower, lines, same};
 use nix::fcntl::{FallocateFlags, fallocate};
 use standpipe_common::sys::Words;
-use standpipe_tailer::follow::happening::Happening;
-use standpipe_tailer::follow::settings::{Settings, StartAt};
+use standpipe_tailer::log::happening::Happening;
+use standpipe_tailer::log::settings::{Settings, StartAt};
 
 /// How room is made.
 #[derive(Clone, Copy, Debug)]

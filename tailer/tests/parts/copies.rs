@@ -5,11 +5,11 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::follower::{BOTH, Beside, Follower, lines, same};
-use standpipe_tailer::follow::happening::Happening;
-use standpipe_tailer::follow::settings::{Hints, Surroundings};
-use standpipe_tailer::guard::{GUARD_BYTES_MAX, Guard, Head};
-use standpipe_tailer::identity::{Identity, Origin};
-use standpipe_tailer::state::DoneState;
+use standpipe_tailer::checkpoint::state::DoneState;
+use standpipe_tailer::file::guard::{GUARD_BYTES_MAX, Guard, Head};
+use standpipe_tailer::file::identity::{Identity, Origin};
+use standpipe_tailer::log::happening::Happening;
+use standpipe_tailer::log::settings::{Hints, Surroundings};
 
 fn lost(follower: &Follower) -> u64 {
     let bytes = |happening: &Happening| match happening {

@@ -3,9 +3,9 @@
 use std::fs;
 
 use crate::follower::{BOTH, Follower, lines, same};
-use standpipe_tailer::follow::happening::Happening;
-use standpipe_tailer::follow::settings::{Settings, StartAt};
-use standpipe_tailer::guard::Head;
+use standpipe_tailer::file::guard::Head;
+use standpipe_tailer::log::happening::Happening;
+use standpipe_tailer::log::settings::{Settings, StartAt};
 
 fn pause() {
     std::thread::sleep(std::time::Duration::from_millis(6));

@@ -7,11 +7,11 @@ use crate::follower::{BOTH, Follower, lines, same};
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use standpipe_tailer::follow::happening::Happening;
-use standpipe_tailer::follow::settings::{Hints, Settings, StartAt};
-use standpipe_tailer::lines::End;
-use standpipe_tailer::open::Refusal;
-use standpipe_tailer::output::Standing;
+use standpipe_tailer::file::open::Refusal;
+use standpipe_tailer::log::happening::Happening;
+use standpipe_tailer::log::settings::{Hints, Settings, StartAt};
+use standpipe_tailer::out::lines::End;
+use standpipe_tailer::out::output::Standing;
 
 #[test]
 fn lines_of_every_length_arrive_whole() {

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::follower::{Follower, lines, same};
-use standpipe_tailer::follow::settings::{Hints, Surroundings};
-use standpipe_tailer::identity::Identity;
+use standpipe_tailer::file::identity::Identity;
+use standpipe_tailer::log::settings::{Hints, Surroundings};
 
 /// Counts what is unpacked.
 struct Counted<'a> {
@@ -64,8 +64,8 @@ fn of_packed_files_that_are_no_copies_the_beginning_is_enough_and_once() {
         follower.pack(&format!("app.log.{number}"));
     }
     follower.settings.since_ns = i64::MAX;
-    follower.source = standpipe_tailer::source::Source::new(
-        standpipe_tailer::lines::SourceId(0),
+    follower.source = standpipe_tailer::log::source::Source::new(
+        standpipe_tailer::out::lines::SourceId(0),
         follower.log.clone(),
         std::sync::Arc::new(follower.settings.clone()),
     );

@@ -4,7 +4,7 @@
 use std::fs;
 
 use crate::follower::{BOTH, Follower, lines, same};
-use standpipe_tailer::follow::happening::Happening;
+use standpipe_tailer::log::happening::Happening;
 
 /// How the new content gets to the name.
 const WAYS: [&str; 5] = ["rename", "write", "remove", "editor", "backup"];

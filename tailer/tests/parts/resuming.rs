@@ -3,9 +3,9 @@
 use std::fs;
 
 use crate::follower::{BOTH, Follower, lines, same};
-use standpipe_tailer::follow::happening::Happening;
-use standpipe_tailer::follow::settings::{Settings, StartAt};
-use standpipe_tailer::guard::{Guard, Head};
+use standpipe_tailer::file::guard::{Guard, Head};
+use standpipe_tailer::log::happening::Happening;
+use standpipe_tailer::log::settings::{Settings, StartAt};
 
 #[test]
 fn rotations_that_happened_while_it_was_down_are_read_in_order() {
@@ -53,8 +53,8 @@ fn what_was_read_to_its_end_is_not_read_again_when_it_is_packed() {
         let mut follower = Follower::new(leases);
         follower.append("app.log.3", "never ours\n");
         follower.settings.since_ns = i64::MAX;
-        follower.source = standpipe_tailer::source::Source::new(
-            standpipe_tailer::lines::SourceId(0),
+        follower.source = standpipe_tailer::log::source::Source::new(
+            standpipe_tailer::out::lines::SourceId(0),
             follower.log.clone(),
             std::sync::Arc::new(follower.settings.clone()),
         );

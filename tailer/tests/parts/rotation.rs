@@ -4,8 +4,8 @@ use std::fs;
 use std::io::Write;
 
 use crate::follower::{BOTH, Follower, lines, same};
-use standpipe_tailer::follow::happening::Happening;
-use standpipe_tailer::output::Standing;
+use standpipe_tailer::log::happening::Happening;
+use standpipe_tailer::out::output::Standing;
 
 #[test]
 fn lines_are_given_as_they_come() {
@@ -343,8 +343,8 @@ fn a_directory_that_is_removed_and_made_again_is_followed() {
         fs::create_dir(follower.path("d")).unwrap();
         follower.log = follower.path("d/app.log");
         follower.beside.log = follower.log.clone();
-        follower.source = standpipe_tailer::source::Source::new(
-            standpipe_tailer::lines::SourceId(0),
+        follower.source = standpipe_tailer::log::source::Source::new(
+            standpipe_tailer::out::lines::SourceId(0),
             follower.log.clone(),
             std::sync::Arc::new(follower.settings.clone()),
         );
@@ -376,19 +376,19 @@ fn a_rotated_file_that_grows_after_it_was_finished_is_read_on() {
 }
 
 /// Nobody can write, but somebody just did.
-fn last_words(file: &fs::File) -> standpipe_tailer::lease::Writers {
+fn last_words(file: &fs::File) -> standpipe_tailer::file::lease::Writers {
     use std::os::fd::AsRawFd;
     if file.metadata().unwrap().len() < 10 {
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         fs::OpenOptions::new().append(true).open(path).unwrap().write_all(b"last words\n").unwrap();
     }
-    standpipe_tailer::lease::Writers::Nobody
+    standpipe_tailer::file::lease::Writers::Nobody
 }
 
 #[test]
 fn what_was_written_before_the_last_close_is_read() {
-    let settings = standpipe_tailer::follow::settings::Settings {
-        start_at: standpipe_tailer::follow::settings::StartAt::Beginning,
+    let settings = standpipe_tailer::log::settings::Settings {
+        start_at: standpipe_tailer::log::settings::StartAt::Beginning,
         writers: last_words,
         ..Default::default()
     };

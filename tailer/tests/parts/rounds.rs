@@ -11,8 +11,8 @@ use clap::Parser;
 use nix::libc;
 use nix::sys::stat::Mode;
 use standpipe_tailer::cli::Cli;
+use standpipe_tailer::daemon::Tailer;
 use standpipe_tailer::stage::Stage;
-use standpipe_tailer::tailer::Tailer;
 use tempfile::TempDir;
 
 use standpipe_common::shown::Shown as _;

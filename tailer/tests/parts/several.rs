@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::follower::{BOTH, Follower, lines, same};
-use standpipe_tailer::follow::happening::{Happening, Why};
-use standpipe_tailer::follow::settings::{Settings, StartAt};
+use standpipe_tailer::log::happening::{Happening, Why};
+use standpipe_tailer::log::settings::{Settings, StartAt};
 
 /// Waits until what is born next is younger than what was born before.
 fn wait_tick(follower: &Follower) {

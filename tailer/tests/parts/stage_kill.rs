@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use nix::sys::stat::Mode;
 use standpipe_common::boot;
-use standpipe_tailer::guard::Guard;
-use standpipe_tailer::identity::{Identity, Origin};
-use standpipe_tailer::lines::{End, GenerationId, Lines, SourceId};
-use standpipe_tailer::output::{Output, Waits};
+use standpipe_tailer::file::guard::Guard;
+use standpipe_tailer::file::identity::{Identity, Origin};
+use standpipe_tailer::out::lines::{End, GenerationId, Lines, SourceId};
+use standpipe_tailer::out::output::{Output, Waits};
 use standpipe_tailer::stage::Stage;
 use standpipe_tests::process::{Process, command};
 

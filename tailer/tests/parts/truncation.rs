@@ -5,7 +5,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 
 use crate::follower::{BOTH, Follower, lines, same};
-use standpipe_tailer::follow::happening::{Happening, Truncation};
+use standpipe_tailer::log::happening::{Happening, Truncation};
 
 fn lost(follower: &Follower) -> u64 {
     let bytes = |happening: &Happening| match happening {

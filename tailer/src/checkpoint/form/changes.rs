@@ -22,7 +22,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::entry::{Entry, Hash};
 use super::{BEFORE_SUM, Entries, VERSION, json, write, write_entry};
 use crate::checkpoint::spelling;
-use crate::state::SourceState;
+use crate::checkpoint::state::SourceState;
 
 /// What every journal begins with, of whatever version.
 pub const BEGIN: &[u8] = b"{\"changes_of\":\"";

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::guard::{GUARD_BYTES_MAX, Guard, HEAD_LENGTHS, Head};
-use crate::identity::{Identity, Origin};
-use crate::state::{DoneState, GenerationState, SourceState};
+use crate::checkpoint::state::{DoneState, GenerationState, SourceState};
+use crate::file::guard::{GUARD_BYTES_MAX, Guard, HEAD_LENGTHS, Head};
+use crate::file::identity::{Identity, Origin};
 
 const HASH: &str = "xxh3-64:";
 

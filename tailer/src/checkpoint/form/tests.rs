@@ -3,9 +3,9 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use super::*;
-use crate::guard::{Guard, Head};
-use crate::identity::{Identity, Origin};
-use crate::state::{DoneState, GenerationState};
+use crate::checkpoint::state::{DoneState, GenerationState};
+use crate::file::guard::{Guard, Head};
+use crate::file::identity::{Identity, Origin};
 
 const SEED: &str = r#"{"version":1,"files":{"/var/log/app.log":{"dev":64768,"ino":4198401,"offset":123456,"last_line_hash":"xxh3-64:0123456789abcdef"}}}"#;
 

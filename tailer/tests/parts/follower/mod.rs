@@ -10,15 +10,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use standpipe_common::error::Result;
-use standpipe_tailer::follow::happening::Happening;
-use standpipe_tailer::follow::reading::BUFFER_BYTES;
-use standpipe_tailer::follow::settings::{Hints, Settings, StartAt, Surroundings};
-use standpipe_tailer::identity::Identity;
-use standpipe_tailer::lease::Writers;
-use standpipe_tailer::lines::{End, GenerationId, Lines, SourceId};
-use standpipe_tailer::output::{Delivered, Output, Standing, Waits};
-use standpipe_tailer::source::Source;
-use standpipe_tailer::state::SourceState;
+use standpipe_tailer::checkpoint::state::SourceState;
+use standpipe_tailer::file::identity::Identity;
+use standpipe_tailer::file::lease::Writers;
+use standpipe_tailer::log::happening::Happening;
+use standpipe_tailer::log::reading::BUFFER_BYTES;
+use standpipe_tailer::log::settings::{Hints, Settings, StartAt, Surroundings};
+use standpipe_tailer::log::source::Source;
+use standpipe_tailer::out::lines::{End, GenerationId, Lines, SourceId};
+use standpipe_tailer::out::output::{Delivered, Output, Standing, Waits};
 use tempfile::TempDir;
 
 /// One run of lines that was put.

@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use standpipe_tailer::identity::Identity;
+use standpipe_tailer::file::identity::Identity;
 
 use super::follower::identity;
 use super::reference::Home;

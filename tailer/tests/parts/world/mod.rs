@@ -11,8 +11,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use standpipe_tailer::follow::settings::Hints;
-use standpipe_tailer::identity::Identity;
+use standpipe_tailer::file::identity::Identity;
+use standpipe_tailer::log::settings::Hints;
 use tempfile::TempDir;
 
 use files::append;

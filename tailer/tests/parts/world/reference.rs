@@ -5,7 +5,7 @@
 //! `limit` comes out once, in order, as whole lines; of all that is behind it nothing does. A line that ends nowhere
 //! comes with a newline once nobody can complete it any more.
 
-use standpipe_tailer::identity::Identity;
+use standpipe_tailer::file::identity::Identity;
 
 /// Where the bytes of a life are.
 #[derive(Clone, Copy, Debug)]
