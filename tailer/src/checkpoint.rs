@@ -36,21 +36,10 @@ use standpipe_common::error::{Error, Result};
 use standpipe_common::shown::Shown as _;
 
 use crate::checkpoint::state::{SourceState, States};
+pub use crate::config::OnCorrupt;
 use files::{Files, Found, newer};
 use form::EMPTY;
 use journal::{Journal, SMALL_BYTES};
-
-/// What is done when neither the state file nor the generation before it can be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnCorrupt {
-    /// The program does not start.
-    #[default]
-    Fail,
-    /// Every file is read from its beginning: nothing is lost, much comes twice.
-    Beginning,
-    /// Every file is read from its end: nothing comes twice, much is lost.
-    End,
-}
 
 /// From where a run starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,13 +71,13 @@ pub struct Checkpoint {
     files: Files,
     journal: Journal,
     /// What stands at `FILE`.
-    current: Current,
+    current: Incumbent,
     _lock: File,
 }
 
 /// What stands at `FILE`, as far as it matters to who replaces it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Current {
+enum Incumbent {
     /// Nothing.
     Absent,
     /// A whole generation that power loss may take.
@@ -124,10 +113,10 @@ impl Checkpoint {
         let current = if is_new { Found::Absent } else { current };
         let is_durable = matches!(current, Found::Whole(_)) && files.make_durable().is_ok();
         let standing = match (&current, &previous) {
-            (Found::Whole(_), _) if is_durable => Current::Durable,
-            (Found::Whole(_), _) => Current::Whole,
-            (Found::Absent, _) => Current::Absent,
-            (_, previous) => Current::Damaged { previous_is_whole: matches!(previous, Found::Whole(_)) },
+            (Found::Whole(_), _) if is_durable => Incumbent::Durable,
+            (Found::Whole(_), _) => Incumbent::Whole,
+            (Found::Absent, _) => Incumbent::Absent,
+            (_, previous) => Incumbent::Damaged { previous_is_whole: matches!(previous, Found::Whole(_)) },
         };
         let (start, mut findings) = choose(&files, current, previous, on_corrupt)?;
         findings.extend(lost);
@@ -152,7 +141,7 @@ impl Checkpoint {
     /// # Errors
     /// The disk's. What was saved before still stands; the next save is to be durable again if this one was to be.
     pub fn save(&mut self, states: &States, durable: bool) -> Result<()> {
-        if self.current == Current::Durable && !self.files.is_mount && self.journal.append(states, durable)? {
+        if self.current == Incumbent::Durable && !self.files.is_mount && self.journal.append(states, durable)? {
             return Ok(());
         }
         let bytes = form::render(states.values().map(Rc::as_ref));
@@ -173,40 +162,40 @@ impl Checkpoint {
             return self.replace_in_place(bytes);
         }
         if !self.files.is_there() {
-            self.current = Current::Absent;
+            self.current = Incumbent::Absent;
         }
         // What replaces nothing or damage may be all that is whole.
-        let sync = durable || !matches!(self.current, Current::Whole | Current::Durable);
+        let sync = durable || !matches!(self.current, Incumbent::Whole | Incumbent::Durable);
         self.files.write_next(bytes, sync)?;
         match self.current {
-            Current::Durable => self.files.keep_previous()?,
-            Current::Damaged { previous_is_whole } => {
+            Incumbent::Durable => self.files.keep_previous()?,
+            Incumbent::Damaged { previous_is_whole } => {
                 if !previous_is_whole {
                     self.files.write_previous(bytes)?;
-                    self.current = Current::Damaged { previous_is_whole: true };
+                    self.current = Incumbent::Damaged { previous_is_whole: true };
                 }
                 self.files.put_aside()?;
-                self.current = Current::Absent;
+                self.current = Incumbent::Absent;
             }
-            Current::Absent | Current::Whole => {}
+            Incumbent::Absent | Incumbent::Whole => {}
         }
         self.files.replace()?;
-        self.current = Current::Whole;
+        self.current = Incumbent::Whole;
         if sync {
             self.files.sync_dir()?;
-            self.current = Current::Durable;
+            self.current = Incumbent::Durable;
         }
         Ok(())
     }
 
     /// The same where `FILE` stays what it is: a kill while it is written leaves the same bytes in `FILE.1`.
     fn replace_in_place(&mut self, bytes: &[u8]) -> Result<()> {
-        if matches!(self.current, Current::Damaged { .. }) {
+        if matches!(self.current, Incumbent::Damaged { .. }) {
             self.files.copy_aside()?;
         }
         self.files.write_previous(bytes)?;
         self.files.overwrite(bytes)?;
-        self.current = Current::Durable;
+        self.current = Incumbent::Durable;
         Ok(())
     }
 }

@@ -35,7 +35,7 @@ use crate::out::lines::SourceId;
 use crate::out::output::{Delivered, Standing, Waits};
 use crate::out::outputs::Outputs;
 use crate::sources::Found;
-use crate::spool::part::Hands;
+use crate::spool::part::PartHands;
 use crate::spool::set::Spools;
 use crate::steady::Steady;
 use crate::turns::intake::Intake;
@@ -491,7 +491,7 @@ impl Tailer {
             let is_awaited = self.outputs.is_ordered(turn.output) || self.turns.is_wanted(turn.output);
             let output = self.outputs.get_straight(turn.output);
             let bytes_max = shares.next(&turn, output.room(turn.id));
-            spool.read(&mut Hands { output, is_awaited, buffer: &mut self.intake.buffer, bytes_max, now, now_ns });
+            spool.read(&mut PartHands { output, is_awaited, buffer: &mut self.intake.buffer, bytes_max, now, now_ns });
         }
     }
 

@@ -12,10 +12,10 @@ const SPAN: Duration = Duration::from_secs(1);
 
 /// What is held back of one source.
 #[derive(Debug, Default)]
-pub struct Spacing(Vec<Kind>);
+pub struct Spacing(Vec<EventKind>);
 
 #[derive(Debug)]
-struct Kind {
+struct EventKind {
     of: Discriminant<Event>,
     /// When all that was said would have been said at one a second.
     even_at: Instant,
@@ -29,7 +29,7 @@ impl Spacing {
     pub fn admit(&mut self, event: Event, now: Instant) -> Vec<Event> {
         let of = discriminant(&event);
         let at = self.0.iter().position(|kind| kind.of == of).unwrap_or_else(|| {
-            self.0.push(Kind { of, even_at: now, held: None, left_out: 0 });
+            self.0.push(EventKind { of, even_at: now, held: None, left_out: 0 });
             self.0.len() - 1
         });
         let kind = &mut self.0[at];
@@ -44,7 +44,7 @@ impl Spacing {
 
     /// All that was held back, for it is never said otherwise.
     pub fn take_all(&mut self) -> Vec<Event> {
-        self.0.iter_mut().flat_map(Kind::take_all).collect()
+        self.0.iter_mut().flat_map(EventKind::take_all).collect()
     }
 
     /// Whether anything is held back.
@@ -53,7 +53,7 @@ impl Spacing {
     }
 }
 
-impl Kind {
+impl EventKind {
     fn take(&mut self, now: Instant) -> Vec<Event> {
         if self.held.is_none() || self.even_at > now + SPAN * (AT_ONCE - 1) {
             return Vec::new();

@@ -58,7 +58,7 @@ use self::part::{Current, PART_BYTES_MIN};
 use self::place::{Neighbour, Place, Site};
 use self::queue::Queue;
 use self::remove::{After, remove};
-use self::scan::{Files, Found};
+use self::scan::{Scanned, Scope};
 use self::schedule::Schedule;
 use self::voice::Voice;
 use crate::config::spool::SpoolConfig;
@@ -269,9 +269,9 @@ impl Spool {
             self.schedule.set_sweep(self.config.max_age, now);
         }
         let files = match self.config.done {
-            None => Files::All,
-            Some(_) if is_sweep => Files::Old(self.config.max_age, now_ns),
-            Some(_) => Files::None,
+            None => Scope::All,
+            Some(_) if is_sweep => Scope::Old(self.config.max_age, now_ns),
+            Some(_) => Scope::None,
         };
         match scan::scan(&place.dir, place.done.as_deref(), files, |name| self.ledger.was_begun(name)) {
             Ok(found) => self.take(&place, found, is_sweep),
@@ -285,7 +285,7 @@ impl Spool {
     }
 
     /// What a look found.
-    fn take(&mut self, place: &Place, mut found: Found, is_sweep: bool) {
+    fn take(&mut self, place: &Place, mut found: Scanned, is_sweep: bool) {
         for (name, what) in &found.odd_files {
             self.voice.refuse(place.dir.path_of(name), name, what, "not a regular file");
         }

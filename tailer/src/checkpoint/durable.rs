@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use standpipe_common::error::Result;
 
 use super::files::{Found, beside, read, remove_own, rename, sync_dir_of, write_anew};
-use super::form::{self, Run};
+use super::form::{self, Author};
 use super::journal::Journal;
 use crate::checkpoint::state::{SourceState, States};
 use crate::file::identity::Origin;
@@ -36,7 +36,7 @@ pub struct Flow {
 pub struct Durable {
     path: PathBuf,
     journal: Journal,
-    run: Run,
+    run: Author,
     span: Duration,
     kept: States,
     next: Option<Next>,
@@ -72,7 +72,7 @@ impl Durable {
         let path = path_of(state);
         let of_paths =
             |states: &[SourceState]| states.iter().map(|state| (state.path.clone(), Rc::new(state.clone()))).collect();
-        let run = Run { boot, has_ended: false };
+        let run = Author { boot, has_ended: false };
         let mut durable = Durable {
             journal: Journal::of(&path),
             path,

@@ -14,7 +14,7 @@
 //!   `offset`, `last_line_hash`, `born_ns`, `epoch`, `guard` and `head` (`bytes`, `hash`), `copy`; none of them if there
 //!   is no generation. `older`: the generations before that one, oldest first, with the same fields. `done`,
 //!   `since_ns` and `left_ns` as [`SourceState`] has them.
-//! - `run` ([`Run`]) stands in `FILE.durable` only.
+//! - `run` ([`Author`]) stands in `FILE.durable` only.
 //! - A hash is `xxh3-64:` and 16 hexadecimal digits, a `last_line_hash` these alone, or with that before them; one of
 //!   another form counts as none.
 //! - Keys that are not known here are ignored.
@@ -79,7 +79,7 @@ pub fn render<'a>(states: impl IntoIterator<Item = &'a SourceState>) -> Vec<u8> 
 }
 
 /// The same with what it says of a run.
-pub fn render_of<'a>(run: Option<&Run>, states: impl IntoIterator<Item = &'a SourceState>) -> Vec<u8> {
+pub fn render_of<'a>(run: Option<&Author>, states: impl IntoIterator<Item = &'a SourceState>) -> Vec<u8> {
     let mut sorted: Vec<&SourceState> = states.into_iter().collect();
     sorted.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     debug_assert!(sorted.is_sorted_by(|a, b| a.path < b.path), "two entries for one path");
@@ -123,8 +123,7 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<SourceState>, Flaw> {
     if sum == Sum::Differs {
         return Err(damaged("its checksum is wrong".to_owned()));
     }
-    let content: Content =
-        serde_json::from_slice(bytes).map_err(|error| damaged(format!("not a state file: {error}")))?;
+    let content: Body = serde_json::from_slice(bytes).map_err(|error| damaged(format!("not a state file: {error}")))?;
     if sum == Sum::Missing && content.files.0.values().any(Entry::has_fields_of_ours) {
         return Err(damaged("it has no checksum".to_owned()));
     }
@@ -145,13 +144,13 @@ pub fn base_of(bytes: &[u8]) -> Option<Base> {
 }
 
 /// What bytes that are whole say of a run.
-pub fn run_of(bytes: &[u8]) -> Option<Run> {
+pub fn run_of(bytes: &[u8]) -> Option<Author> {
     serde_json::from_slice::<Header>(bytes).ok()?.run
 }
 
 /// The run that wrote a state.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Run {
+pub struct Author {
     /// The boot.
     pub boot: String,
     /// It has ended in order, and whoever reads its pipes had taken everything.
@@ -162,11 +161,11 @@ pub struct Run {
 #[derive(Deserialize)]
 struct Header {
     version: u64,
-    run: Option<Run>,
+    run: Option<Author>,
 }
 
 #[derive(Deserialize)]
-struct Content {
+struct Body {
     files: Entries<Entry>,
 }
 

@@ -246,7 +246,7 @@ impl Tip {
     /// Of a base that has no journal yet, if it is to have one.
     fn new<'a>(base: Base, base_identity: Identity, states: impl IntoIterator<Item = &'a SourceState>) -> Option<Tip> {
         (base.bytes > SMALL_BYTES as u64).then(|| {
-            let mut scratch = Bytes::default();
+            let mut scratch = Hashed::default();
             let known = states.into_iter().map(|state| (state.path.clone().into_os_string(), scratch.hash_of(state)));
             Tip {
                 base,
@@ -266,7 +266,7 @@ impl Tip {
         states: &'a States,
         touched: BTreeSet<PathBuf>,
     ) -> (Vec<(&'a SourceState, u64)>, Vec<PathBuf>) {
-        let (mut scratch, mut changed, mut gone) = (Bytes::default(), Vec::new(), Vec::new());
+        let (mut scratch, mut changed, mut gone) = (Hashed::default(), Vec::new(), Vec::new());
         for path in touched {
             let known = self.known.get(path.as_os_str());
             if let Some(state) = states.get(&path) {
@@ -307,9 +307,9 @@ fn standing(path: &Path) -> Option<(Identity, u64)> {
 
 /// What is hashed, in one piece: a hasher that is fed by the word costs several times as much.
 #[derive(Default)]
-struct Bytes(Vec<u8>);
+struct Hashed(Vec<u8>);
 
-impl Bytes {
+impl Hashed {
     /// Of all that is remembered of a source but its path. A new field does not compile before it is in here.
     fn hash_of(&mut self, state: &SourceState) -> u64 {
         let SourceState { path: _, generations, is_live, done, since_ns, left_ns } = state;
@@ -319,7 +319,7 @@ impl Bytes {
     }
 }
 
-impl Hasher for Bytes {
+impl Hasher for Hashed {
     fn write(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }

@@ -23,7 +23,7 @@ pub(super) fn check(root: &Node, dir: &Path, language: Language, given: &Overrid
     let top = Table::checked(root, keys::TOP, &mut flaws);
     let default_pipe = top.text("pipe");
     let mut files = Vec::new();
-    let mut seen = Seen::default();
+    let mut seen = SoFar::default();
     for node in top.nodes("files") {
         let table = Table::checked(node, keys::FILE, &mut flaws);
         seen.note(&table, dir, &mut flaws);
@@ -77,13 +77,13 @@ pub(super) fn check(root: &Node, dir: &Path, language: Language, given: &Overrid
 
 /// Names, paths and pipes of the files so far, and where they stand.
 #[derive(Default)]
-struct Seen {
+struct SoFar {
     names: HashMap<String, Range<usize>>,
     paths: HashMap<PathBuf, Range<usize>>,
     pipe: Option<Range<usize>>,
 }
 
-impl Seen {
+impl SoFar {
     fn note(&mut self, table: &Table<'_>, dir: &Path, flaws: &mut Vec<Flaw>) {
         let path = table.text("path");
         let name = table.text("name");

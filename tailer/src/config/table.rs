@@ -13,11 +13,11 @@ use standpipe_common::units::Span;
 
 use super::keys::{Key, Kind, NAME_BYTES_MAX};
 use super::timestamp;
-use super::tree::{Entry, Node, Value};
+use super::tree::{Node, Pair, Value};
 use crate::turns::rate::Rate;
 
 /// The entries of a table that are right.
-pub(super) struct Table<'n>(Vec<&'n Entry>);
+pub(super) struct Table<'n>(Vec<&'n Pair>);
 
 impl<'n> Table<'n> {
     /// Takes what fits `keys`, and notes what does not.

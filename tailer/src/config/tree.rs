@@ -31,14 +31,14 @@ pub enum Value {
     /// Values in a row.
     List(Vec<Node>),
     /// Values by name.
-    Table(Vec<Entry>),
+    Table(Vec<Pair>),
     /// What no key takes, in words: a fraction, a time, nothing.
     Other(&'static str),
 }
 
 /// A value under its name.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
+pub struct Pair {
     /// The name.
     pub key: String,
     /// Where the name stands.
@@ -57,7 +57,7 @@ impl Node {
     }
 
     /// The entries of a table; none of anything else.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[Pair] {
         match &self.value {
             Value::Table(entries) => entries,
             _ => &[],
@@ -87,7 +87,7 @@ pub fn from_toml(text: &str) -> Result<Node, Flaw> {
 fn table_of(table: &DeTable<'_>) -> Value {
     let entry = |(key, node): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
         let key_text: &std::borrow::Cow<'_, str> = key.get_ref();
-        Entry { key: key_text.to_string(), key_span: key.span(), node: node_of(node) }
+        Pair { key: key_text.to_string(), key_span: key.span(), node: node_of(node) }
     };
     Value::Table(table.iter().map(entry).collect())
 }

@@ -28,7 +28,7 @@ mod reading {
     use serde_saphyr::{Location, Spanned};
     use standpipe_common::config_text::Flaw;
 
-    use crate::config::tree::{Entry, Node, Value};
+    use crate::config::tree::{Node, Pair, Value};
 
     pub(super) fn read(text: &str) -> Result<Node, Flaw> {
         let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
@@ -117,7 +117,7 @@ mod reading {
             let mut table = Vec::new();
             while let Some(key) = map.next_key::<Spanned<String>>()? {
                 let key_span = span_of(&key.referenced);
-                table.push(Entry { key: key.value, key_span, node: map.next_value()? });
+                table.push(Pair { key: key.value, key_span, node: map.next_value()? });
             }
             Ok(Value::Table(table))
         }

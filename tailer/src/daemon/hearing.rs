@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::events::Event;
 use crate::file::network;
-use crate::names::watch::{Hints, Watch};
+use crate::names::watch::{Heard, Watch};
 use crate::spacing::Spacing;
 use crate::turns::roster::Followed;
 
@@ -50,7 +50,7 @@ impl Hearing {
     }
 
     /// What it told since this was asked last, and what is to be said of that.
-    pub fn hear(&mut self, now: Instant) -> (Hints, Vec<Event>) {
+    pub fn hear(&mut self, now: Instant) -> (Heard, Vec<Event>) {
         let Some(watch) = &mut self.watch else { return Default::default() };
         let hints = watch.hints();
         let mut events = Vec::from_iter(watch.warning().map(|sysctl| Event::InotifyLimit { sysctl }));

@@ -115,7 +115,7 @@ impl Openings {
     fn park(&mut self, needed: usize, roster: &mut Roster, turns: &Turns) {
         // Several at once: choosing goes over all sources.
         let needed = needed.max(self.max / 8);
-        let candidate = |followed: &Followed| budget::Candidate {
+        let candidate = |followed: &Followed| budget::Parkable {
             source: followed.source.id(),
             priority: followed.file.priority,
             last_growth: followed.source.last_growth(),

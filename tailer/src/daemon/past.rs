@@ -12,10 +12,10 @@ use crate::checkpoint::durable::{self, Durable, Flow};
 use crate::checkpoint::held_back::HeldBack;
 use crate::checkpoint::keeper::{Keeper, Unsaved};
 use crate::checkpoint::state::{GenerationState, SourceState};
-use crate::checkpoint::{self, Checkpoint, Start};
-use crate::config::{Config, FileConfig, OnCorrupt, StartAt};
+use crate::checkpoint::{Checkpoint, Start};
+use crate::config::{Config, FileConfig, StartAt};
 use crate::file::identity::Origin;
-use crate::log::settings::{self, Settings};
+use crate::log::settings::Settings;
 use crate::log::source::Source;
 use crate::stage::Position;
 use crate::turns::roster::Roster;
@@ -67,12 +67,7 @@ impl Past {
             on_their_way: HashMap::new(),
         };
         let Some(path) = &config.state_file else { return Ok((past, Vec::new())) };
-        let on_corrupt = match config.on_corrupt {
-            OnCorrupt::Fail => checkpoint::OnCorrupt::Fail,
-            OnCorrupt::Beginning => checkpoint::OnCorrupt::Beginning,
-            OnCorrupt::End => checkpoint::OnCorrupt::End,
-        };
-        let opened = Checkpoint::open(path, on_corrupt)?;
+        let opened = Checkpoint::open(path, config.on_corrupt)?;
         let (start_at, known) = match opened.start {
             Start::First => (None, Vec::new()),
             Start::Known(states) => (None, states),
@@ -100,8 +95,8 @@ impl Past {
     /// How a log is followed that was found now.
     pub fn settings(&self, config: &Config, file: &FileConfig, occasion: Occasion) -> Settings {
         let start_at = match (occasion, self.start_at.unwrap_or(file.start_at)) {
-            (Occasion::Named, StartAt::End) if !config.is_batch() => settings::StartAt::End,
-            _ => settings::StartAt::Beginning,
+            (Occasion::Named, StartAt::End) if !config.is_batch() => StartAt::End,
+            _ => StartAt::Beginning,
         };
         Settings {
             start_at,

@@ -36,7 +36,7 @@ pub(crate) struct Copy {
 
 /// A packed file that ends too early, or is damaged.
 #[derive(Debug)]
-pub(crate) struct Torn {
+pub(crate) struct TornCopy {
     identity: Identity,
     stamp: (u64, i64),
     /// Since when it is as it is.
@@ -100,7 +100,7 @@ impl Source {
                 candidate.obstacle = Some(Obstacle::Errno(Errno::from_raw(errno)));
             } else if error.kind() != ErrorKind::NotFound {
                 self.torn.retain(|torn| torn.identity != candidate.identity);
-                self.torn.push(Torn { identity: candidate.identity, stamp, since: now });
+                self.torn.push(TornCopy { identity: candidate.identity, stamp, since: now });
             }
             self.list_again(now);
         }

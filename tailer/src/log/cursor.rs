@@ -29,12 +29,12 @@ pub struct Cursor {
     last_line_hash: Option<u64>,
     /// Zeros are being skipped: how many were.
     skipped: Option<u64>,
-    marks: VecDeque<Mark>,
+    marks: VecDeque<PutEnd>,
 }
 
 /// An end of what was put and is not delivered.
 #[derive(Clone, Copy, Debug)]
-struct Mark {
+struct PutEnd {
     end: u64,
     /// Of the bytes before it.
     guard: Guard,
@@ -165,7 +165,7 @@ impl Cursor {
             });
         }
         let (end, line_hash) = (self.read, self.last_line_hash);
-        self.marks.extend(self.memory.tail_guard().map(|guard| Mark { end, guard, line_hash }));
+        self.marks.extend(self.memory.tail_guard().map(|guard| PutEnd { end, guard, line_hash }));
     }
 
     /// Goes on behind bytes that nobody gets.

@@ -5,18 +5,10 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use crate::config::StartAt;
 use crate::file::identity::Identity;
 use crate::file::lease::{self, Writers};
 use crate::names::siblings::Unlisted;
-
-/// Where a file begins for us that was there before we were.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StartAt {
-    /// At its first byte.
-    Beginning,
-    /// Behind the last newline that it has when it is opened.
-    End,
-}
 
 /// How a source is followed.
 #[derive(Clone, Debug)]

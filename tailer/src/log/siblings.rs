@@ -38,7 +38,7 @@ pub(crate) fn survey(live: &Path, around: &mut dyn Surroundings) -> Vec<(PathBuf
 
 /// What a file beside the live one is.
 #[derive(Clone, Copy)]
-enum Verdict {
+enum Sighting {
     /// It cannot be said yet.
     Undecided,
     /// A copy of a generation that is on the list.
@@ -83,7 +83,7 @@ impl Source {
         }
         let mut walks = std::mem::take(&mut self.walks);
         let mut judge = |candidate| self.judge(candidate, &here, task, &mut walks, around);
-        let verdicts: Vec<Verdict> = candidates.iter().map(&mut judge).collect();
+        let verdicts: Vec<Sighting> = candidates.iter().map(&mut judge).collect();
         self.walks = walks;
         if self.is_postponed(now) {
             return;
@@ -99,25 +99,25 @@ impl Source {
         let mut missed = Vec::new();
         for (candidate, verdict) in candidates.into_iter().zip(verdicts) {
             match verdict {
-                Verdict::Undecided => self.list_again(now),
-                Verdict::CopyOf(index) => {
+                Sighting::Undecided => self.list_again(now),
+                Sighting::CopyOf(index) => {
                     self.done.note_copy(Copy::new(&candidate, self.chain[index].id));
                     // What was not read yet may be truncated unseen: then the copy alone has it.
                     if !candidate.is_packed && candidate.size > self.chain[index].seen() {
                         self.list_again(now);
                     }
                 }
-                Verdict::NotOurs => self.done.set(candidate.as_done()),
-                Verdict::Moved(done) => self.move_done(done, &candidate, &here),
-                Verdict::GoesOn(done) => self.go_on_behind(done, candidate, now, around),
-                Verdict::Unread => {
+                Sighting::NotOurs => self.done.set(candidate.as_done()),
+                Sighting::Moved(done) => self.move_done(done, &candidate, &here),
+                Sighting::GoesOn(done) => self.go_on_behind(done, candidate, now, around),
+                Sighting::Unread => {
                     self.tell_unread(&candidate);
                     if matches!(candidate.obstacle, Some(Obstacle::Packing(_))) {
                         self.done.set(candidate.as_done());
                     }
                 }
-                Verdict::Missed if around.may_be_missed(&candidate.path) => missed.push(candidate),
-                Verdict::Missed => {}
+                Sighting::Missed if around.may_be_missed(&candidate.path) => missed.push(candidate),
+                Sighting::Missed => {}
             }
         }
         let ranks = if missed.is_empty() { Vec::new() } else { self.oldest_first(around.candidates()) };
@@ -293,25 +293,25 @@ impl Source {
         task: &Task,
         walks: &mut Walks,
         around: &mut dyn Surroundings,
-    ) -> Verdict {
+    ) -> Sighting {
         let restored = task.restored.as_ref();
         if candidate.obstacle.is_some() {
             return self.judge_unread(candidate, here);
         } else if candidate.is_packed {
             if candidate.unpacked.is_none() {
-                return Verdict::Undecided;
+                return Sighting::Undecided;
             }
         } else {
-            let Some(file) = &candidate.file else { return Verdict::Undecided };
+            let Some(file) = &candidate.file else { return Sighting::Undecided };
             if candidate.size == 0 {
                 let is_written = (self.settings.writers)(file) != Writers::Nobody;
                 // One that is born after the live file may be a copy of it that was just begun.
                 let is_copy = self.live().is_some_and(|live| candidate.age_ns() >= live.inode.born_ns);
-                return if is_written && (is_copy || !task.is_first) { Verdict::Undecided } else { Verdict::Missed };
+                return if is_written && (is_copy || !task.is_first) { Sighting::Undecided } else { Sighting::Missed };
             }
         }
         if let Some(index) = self.copy_of(candidate, walks, around) {
-            return Verdict::CopyOf(index);
+            return Sighting::CopyOf(index);
         }
         // What was forgotten is older than all that is not. Else a file that could not be opened yet may be older than
         // what is known. The birth is that of the checkpoint: what is read now may be a copy, younger than its successor.
@@ -320,29 +320,29 @@ impl Source {
         let oldest_ns = oldest.map(|oldest| oldest.origin.identity.born_ns);
         let is_older = candidate.age_ns() < self.done.since_ns().max(oldest_ns.unwrap_or(i64::MIN));
         if is_older {
-            return Verdict::NotOurs;
+            return Sighting::NotOurs;
         }
         let was_plain = |head: Vec<u8>| self.was_plain(&head, &candidate.changed(), here);
         if let Some(done) = candidate.head().filter(|_| candidate.is_packed).and_then(was_plain) {
-            return Verdict::Moved(done);
+            return Sighting::Moved(done);
         }
         if let Some(done) = self.done_copied_by(candidate, walks, around) {
             let mut more =
                 || candidate.sample(done.size + 1, walks, around).is_some_and(|sample| sample.at > done.size);
             let goes_on = done.offset.is_some() && candidate.is_packed && more();
             let identity = done.origin.identity;
-            return if goes_on { Verdict::GoesOn(identity) } else { Verdict::Moved(identity) };
+            return if goes_on { Sighting::GoesOn(identity) } else { Sighting::Moved(identity) };
         }
         // What is older than the live file and not done with could not be opened yet.
         let is_younger = self.live().is_some_and(|live| candidate.age_ns() >= live.inode.born_ns);
         let is_stray = |state| is_younger && self.is_untouched(state);
         let was_there = task.is_first && restored.map_or(candidate.identity.born_ns == 0, is_stray);
-        if was_there { Verdict::NotOurs } else { Verdict::Missed }
+        if was_there { Sighting::NotOurs } else { Sighting::Missed }
     }
 
     /// Of a file that cannot be read, its times have to do: it is what became of one that is known if that is not `here`
     /// any more and was changed last at the same time.
-    fn judge_unread(&self, candidate: &Candidate, here: &HashSet<Identity>) -> Verdict {
+    fn judge_unread(&self, candidate: &Candidate, here: &HashSet<Identity>) -> Sighting {
         let is_done = |done: &DoneState| {
             let is_gone = done.offset.is_some() && !here.contains(&done.origin.identity);
             is_gone && done.changed_ns != 0 && candidate.changed().contains(&done.changed_ns)
@@ -352,7 +352,7 @@ impl Source {
             metadata.is_some_and(|metadata| candidate.changed().contains(&Stamp::from(&metadata).changed_ns()))
         };
         let is_known = candidate.is_packed && (self.done.files().iter().any(is_done) || self.chain.iter().any(is_read));
-        if is_known || candidate.age_ns() < self.done.since_ns() { Verdict::NotOurs } else { Verdict::Unread }
+        if is_known || candidate.age_ns() < self.done.since_ns() { Sighting::NotOurs } else { Sighting::Unread }
     }
 
     /// Says once that a file cannot be read.

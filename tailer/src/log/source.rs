@@ -15,7 +15,7 @@ use crate::file::identity::{Identity, Origin};
 use crate::file::open::Stamp;
 use crate::log::agenda::Agenda;
 use crate::log::chain::Chain;
-use crate::log::copies::Torn;
+use crate::log::copies::TornCopy;
 use crate::log::done::Done;
 use crate::log::drain::{Outcome, drain};
 use crate::log::finish::judge;
@@ -42,7 +42,7 @@ pub struct Source {
     /// What was delivered last, until it is decided whether the live file holds it again.
     pub(crate) before: Option<Before>,
     /// Packed files that end too early: they may still be written.
-    pub(crate) torn: Vec<Torn>,
+    pub(crate) torn: Vec<TornCopy>,
     /// Packed files that are gone through.
     pub(crate) walks: Walks,
     /// The directory of which it was said that it cannot be listed.

@@ -1,6 +1,6 @@
 //! Going through packed files, some of them in each look: what unpacks to 300 GB stalls nobody but its own log.
 //!
-//! A [`Walk`] stops where the budget of a look is used up, and goes on there in the next one. As long as more is asked for
+//! A [`Passage`] stops where the budget of a look is used up, and goes on there in the next one. As long as more is asked for
 //! than could be gone through nothing is decided and nothing read of its source, so that its lines keep their order. One
 //! file of a source is open at a time.
 
@@ -38,7 +38,7 @@ struct Errand {
 
 /// One packed file on the way through it.
 #[derive(Debug)]
-struct Walk {
+struct Passage {
     errand: Errand,
     sampler: Sampler,
     /// Where samples are taken, in order; the first of them are.
@@ -85,7 +85,7 @@ impl From<Failure> for io::Error {
 /// Those of one source.
 #[derive(Debug, Default)]
 pub(crate) struct Walks {
-    open: Option<Walk>,
+    open: Option<Passage>,
     through: HashMap<Errand, Result<Samples, Failure>>,
     /// What this look asked for.
     wanted: HashSet<Errand>,
@@ -121,7 +121,7 @@ impl Walks {
 
     /// Whether a file changed since it was begun to be compared: somebody still writes to it, and it is begun anew later.
     pub(crate) fn end_changed(&mut self, candidate: &Candidate) -> bool {
-        let is_changed = |walk: &mut Walk| {
+        let is_changed = |walk: &mut Passage| {
             let Errand { identity, stamp, .. } = walk.errand;
             identity == candidate.identity && stamp != candidate.stamp()
         };
@@ -174,7 +174,7 @@ impl Walks {
         candidate: &Candidate,
         stops: impl Fn(&[u8]) -> Vec<u64>,
         around: &mut dyn Surroundings,
-    ) -> io::Result<Walk> {
+    ) -> io::Result<Passage> {
         self.wanted.insert(errand);
         if let Some(Err(failure)) = self.through.get(&errand) {
             return Err((*failure).into());
@@ -186,7 +186,7 @@ impl Walks {
         }
         let mut walk = match self.open.take() {
             Some(walk) => walk,
-            None => Walk::begin(errand, candidate, around)?,
+            None => Passage::begin(errand, candidate, around)?,
         };
         let went = walk.go_on(stops, &mut left);
         if let Some(budget) = around.unpack_left() {
@@ -208,12 +208,12 @@ impl Walks {
     }
 }
 
-impl Walk {
-    fn begin(errand: Errand, candidate: &Candidate, around: &mut dyn Surroundings) -> io::Result<Walk> {
+impl Passage {
+    fn begin(errand: Errand, candidate: &Candidate, around: &mut dyn Surroundings) -> io::Result<Passage> {
         let stream = open_packed(&candidate.path, &candidate.identity, around)?;
         let is_torn = errand.aim == Aim::Compare { is_torn: true };
         let sampler = Sampler::new(if is_torn { Box::new(Torn(stream)) } else { stream });
-        Ok(Walk { errand, sampler, stops: None, samples: Vec::new() })
+        Ok(Passage { errand, sampler, stops: None, samples: Vec::new() })
     }
 
     /// How much of its beginning is the first sample: to go on in it nothing may be read beyond where that is to be.

@@ -79,7 +79,7 @@ struct NamePattern {
 }
 
 /// Where to look, and for what.
-struct Place<'a> {
+struct Whereabouts<'a> {
     dir: PathBuf,
     /// The name whose rotations are meant.
     live: OsString,
@@ -92,7 +92,7 @@ struct Place<'a> {
 /// Where to look, as far as that can be said.
 #[derive(Default)]
 struct Places<'a> {
-    all: Vec<Place<'a>>,
+    all: Vec<Whereabouts<'a>>,
     unlisted: Option<Unlisted>,
 }
 
@@ -195,7 +195,7 @@ impl Siblings {
         if let Some(configured) = &self.configured {
             let live = self.live.file_name().unwrap_or_default();
             for names in configured {
-                let place = |dir| Place { dir, live: live.to_os_string(), names: Some(names), dated: None };
+                let place = |dir| Whereabouts { dir, live: live.to_os_string(), names: Some(names), dated: None };
                 let (dirs, unlisted) = names.dirs();
                 places.all.extend(dirs.into_iter().map(place));
                 places.unlisted = places.unlisted.or(unlisted);
@@ -236,7 +236,7 @@ impl Places<'_> {
     fn push_beside(&mut self, path: &Path, dated: Option<Rc<Dated>>) {
         if let Some(live) = path.file_name() {
             let (dir, live) = (parent(path).to_path_buf(), live.to_os_string());
-            self.all.push(Place { dir, live, names: None, dated });
+            self.all.push(Whereabouts { dir, live, names: None, dated });
         }
     }
 
@@ -272,7 +272,7 @@ fn other_name(path: &Path, this: &Metadata, directories: &mut Directories) -> Op
     others.filter(|other| Dated::of(other).is_some()).find(is_this)
 }
 
-impl Place<'_> {
+impl Whereabouts<'_> {
     /// Those that may be looked for, by how they begin and end. Some of them twice.
     fn names<'b>(&'b self, listing: &'b Listing) -> impl Iterator<Item = &'b OsStr> {
         let of_rotators = self.names.is_none().then(|| beginnings(&self.live)).into_iter().flatten();

@@ -22,9 +22,9 @@ use nix::libc;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use standpipe_common::error::{Cannot, Result};
 
-use crate::names::watch::files::Files;
+use crate::names::watch::files::WatchedFiles;
 use crate::names::watch::names::{Names, Want};
-use crate::names::watch::road::{End, walk};
+use crate::names::watch::road::{RoadEnd, walk};
 use crate::out::lines::{GenerationId, SourceId};
 use crate::sources::part::Awaited;
 
@@ -57,7 +57,7 @@ struct RoadId(u32);
 
 /// Where to look.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Hints {
+pub struct Heard {
     /// Events were lost: everything is due.
     pub overflow: bool,
     /// Files of these were written or truncated.
@@ -83,7 +83,7 @@ pub struct Watch {
     next_road: u32,
     /// What was added, to be taken back.
     marks: HashMap<Who, Box<[Mark]>>,
-    files: Files,
+    files: WatchedFiles,
     shortage: Shortage,
 }
 
@@ -92,7 +92,7 @@ pub struct Watch {
 struct Road {
     dir: PathBuf,
     steps: Vec<(WatchDescriptor, OsString)>,
-    end: End,
+    end: RoadEnd,
     /// It may lead elsewhere by now, or could not be watched: to be walked again.
     is_astray: bool,
     users: HashSet<Who>,
@@ -127,7 +127,7 @@ impl Watch {
             roads_by_dir: HashMap::new(),
             next_road: 0,
             marks: HashMap::new(),
-            files: Files::default(),
+            files: WatchedFiles::default(),
             shortage: Shortage::None,
         })
     }
@@ -213,8 +213,8 @@ impl Watch {
     }
 
     /// What happened since the last call, as far as it can be read in one go.
-    pub fn hints(&mut self) -> Hints {
-        let mut hints = Hints::default();
+    pub fn hints(&mut self) -> Heard {
+        let mut hints = Heard::default();
         for _ in 0..READS_MAX {
             match self.inotify.read_events() {
                 Ok(events) => events.iter().for_each(|event| self.take(event, &mut hints)),
@@ -226,7 +226,7 @@ impl Watch {
         hints
     }
 
-    fn take(&mut self, event: &InotifyEvent, hints: &mut Hints) {
+    fn take(&mut self, event: &InotifyEvent, hints: &mut Heard) {
         if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
             hints.overflow = true;
             self.roads.values_mut().for_each(|road| road.is_astray = true);
@@ -237,7 +237,7 @@ impl Watch {
         }
     }
 
-    fn take_of_directory(&mut self, event: &InotifyEvent, hints: &mut Hints) {
+    fn take_of_directory(&mut self, event: &InotifyEvent, hints: &mut Heard) {
         let names = &self.directories[&event.wd];
         let (concerned, brings) = match &event.name {
             Some(name) => {
@@ -271,14 +271,14 @@ impl Watch {
         if let Some(road) = self.roads.get_mut(&road) {
             road.users.insert(who);
         }
-        let directory = if let End::Watched(directory) = end { Some(directory) } else { None };
+        let directory = if let RoadEnd::Watched(directory) = end { Some(directory) } else { None };
         for want in wants {
             if let Some(directory) = directory {
                 self.directories.entry(directory).or_default().add(&want, who);
             }
             marks.push(Mark { road, directory, want });
         }
-        !matches!(end, End::Unwatched(_))
+        !matches!(end, RoadEnd::Unwatched(_))
     }
 
     /// Takes back what `who` had marked and did not mark again.
@@ -309,7 +309,7 @@ impl Watch {
     }
 
     /// The road to a directory, walked again if it went astray.
-    fn road_to(&mut self, dir: &Path) -> (RoadId, End) {
+    fn road_to(&mut self, dir: &Path) -> (RoadId, RoadEnd) {
         let known = self.roads_by_dir.get(dir).copied();
         if let Some(id) = known
             && let Some(road) = self.roads.get(&id)
@@ -328,7 +328,7 @@ impl Watch {
         for (directory, name) in &walk.steps {
             self.directories.entry(*directory).or_default().add(&Want::Exactly(name.clone()), Who::Road(id));
         }
-        if let End::Unwatched(errno) = walk.end {
+        if let RoadEnd::Unwatched(errno) = walk.end {
             self.note_shortage(errno);
         }
         let end = walk.end;
@@ -337,7 +337,7 @@ impl Watch {
             let dir = dir.to_path_buf();
             Road { dir, steps: Vec::new(), end, is_astray: false, users: HashSet::new() }
         });
-        (road.end, road.is_astray) = (end, matches!(end, End::Unwatched(_)));
+        (road.end, road.is_astray) = (end, matches!(end, RoadEnd::Unwatched(_)));
         std::mem::swap(&mut road.steps, &mut walk.steps);
         let steps = road.steps.clone();
         for (directory, name) in walk.steps.into_iter().filter(|step| !steps.contains(step)) {
@@ -371,7 +371,7 @@ impl Watch {
     }
 }
 
-fn hint(who: Who, hints: &mut Hints) {
+fn hint(who: Who, hints: &mut Heard) {
     match who {
         Who::Source(source) => hints.names.insert(source),
         Who::Waiter(Waiter::Glob(glob)) => hints.globs.insert(glob),

@@ -46,7 +46,7 @@ pub struct Formatter {
     /// A terminal shows it.
     is_visible: bool,
     zone: TimeZone,
-    sources: Vec<Source>,
+    sources: Vec<Sender>,
     stamper: Stamper,
     /// Of the last line.
     sequence: u64,
@@ -54,28 +54,28 @@ pub struct Formatter {
 
 /// What is known of a source.
 #[derive(Debug)]
-struct Source {
+struct Sender {
     name: String,
     /// None: no color.
     color: Option<u8>,
     parser: Parser,
     /// Whether its last piece was not the end of its line.
     is_open: bool,
-    record: Option<Record>,
+    record: Option<Timed>,
     /// Each of its files is of another process: no record goes on in the next.
     is_spool: bool,
 }
 
 /// What began with a line with a time, and goes on with lines without.
 #[derive(Clone, Copy, Debug)]
-struct Record {
+struct Timed {
     time: Time,
     /// When its last line was read.
     read_ns: i64,
 }
 
 /// One line, taken apart.
-struct Line<'a> {
+struct Parts<'a> {
     /// Its own, or that of its record.
     time: Option<Time>,
     read_ns: i64,
@@ -91,9 +91,9 @@ struct Line<'a> {
     is_open: bool,
 }
 
-impl Source {
-    fn new(name: &str, parser: Parser) -> Source {
-        Source { name: name.to_string(), color: None, parser, is_open: false, record: None, is_spool: false }
+impl Sender {
+    fn new(name: &str, parser: Parser) -> Sender {
+        Sender { name: name.to_string(), color: None, parser, is_open: false, record: None, is_spool: false }
     }
 
     /// The time of a line, in which none was found: that of the record that it goes on with.
@@ -121,7 +121,7 @@ impl Formatter {
         self.grow(id);
         // Not in JSON, where it is a string.
         let shown = if self.form == Form::Text { harmless(name) } else { name.to_owned() };
-        let mut source = Source::new(&shown, Parser::new(format, self.zone.clone()));
+        let mut source = Sender::new(&shown, Parser::new(format, self.zone.clone()));
         if self.color {
             let others = self.sources.iter().filter(|other| other.name != shown);
             source.color = Some(color::of_name(name, others.filter_map(|other| other.color)));
@@ -165,7 +165,7 @@ impl Formatter {
         let is_continued = std::mem::replace(&mut source.is_open, is_open);
         self.sequence += 1;
         let bytes = if is_open { bytes } else { bytes.strip_suffix(b"\r").unwrap_or(bytes) };
-        let mut line = Line {
+        let mut line = Parts {
             time: None,
             read_ns: lines.read_ns,
             sequence: self.sequence,
@@ -190,18 +190,18 @@ impl Formatter {
 
     fn grow(&mut self, id: SourceId) {
         while self.sources.len() <= id.0 as usize {
-            self.sources.push(Source::new("-", Parser::new(timestamp::Format::Auto, self.zone.clone())));
+            self.sources.push(Sender::new("-", Parser::new(timestamp::Format::Auto, self.zone.clone())));
         }
     }
 }
 
-impl<'a> Line<'a> {
+impl<'a> Parts<'a> {
     /// `written`: when it was, if something else than the line tells.
-    fn take_apart(&mut self, bytes: &'a [u8], source: &mut Source, written: Option<Time>) {
+    fn take_apart(&mut self, bytes: &'a [u8], source: &mut Sender, written: Option<Time>) {
         let (mut before, mut rest): (&[u8], &[u8]) = (b"", bytes);
         if let Some(found) = source.parser.find(bytes, self.read_ns) {
             self.time = Some(found.time);
-            source.record = Some(Record { time: found.time, read_ns: self.read_ns });
+            source.record = Some(Timed { time: found.time, read_ns: self.read_ns });
             before = &bytes[..found.start];
             rest = &bytes[found.end..];
             if found.end > 0 {

@@ -104,7 +104,7 @@ type Before = (i64, u32);
 const NOTHING_MORE: Before = (i64::MIN, 0);
 
 /// What may come out next.
-enum Next {
+enum Upcoming {
     /// Lines of this source: the first, and what is less than the key.
     Of(u32, Before),
     /// Nothing before this read time is so long ago as the window.
@@ -175,44 +175,44 @@ impl<O: Output> Window<O> {
         result
     }
 
-    fn count(&mut self, place: lane::Place, source: u32, is_there: bool) {
+    fn count(&mut self, place: lane::LanePlace, source: u32, is_there: bool) {
         let step = |count: &mut usize| if is_there { *count += 1 } else { *count -= 1 };
         match place {
-            lane::Place::Head(key) if is_there => drop(self.heads.insert((key, source))),
-            lane::Place::Head(key) => drop(self.heads.remove(&(key, source))),
-            lane::Place::Behind => step(&mut self.behind),
-            lane::Place::AtEnd => step(&mut self.at_end),
-            lane::Place::Out => {}
+            lane::LanePlace::Head(key) if is_there => drop(self.heads.insert((key, source))),
+            lane::LanePlace::Head(key) => drop(self.heads.remove(&(key, source))),
+            lane::LanePlace::Behind => step(&mut self.behind),
+            lane::LanePlace::AtEnd => step(&mut self.at_end),
+            lane::LanePlace::Out => {}
         }
     }
 
     /// Decides what may come out. `now_ns`: never less than the read time of a line.
-    fn next(&mut self, now_ns: i64) -> Next {
-        let Some(&(key, first)) = self.heads.first() else { return Next::Nothing };
+    fn next(&mut self, now_ns: i64) -> Upcoming {
+        let Some(&(key, first)) = self.heads.first() else { return Upcoming::Nothing };
         if let Some(last) = self.last {
             let lane = &self.lanes[last as usize];
             if lane.has_lines() && (self.is_open || lane.goes_on()) {
-                return Next::Of(last, NOTHING_MORE);
+                return Upcoming::Of(last, NOTHING_MORE);
             }
             // A source that ended inside its line brings no more of it.
-            if self.is_open && !self.is_hurried && lane.place() != lane::Place::Out {
-                return Next::Nothing;
+            if self.is_open && !self.is_hurried && lane.place() != lane::LanePlace::Out {
+                return Upcoming::Nothing;
             }
         }
         // Whatever the source that comes out brings, it is not to overtake the next of the others.
         let limit = self.heads.iter().nth(1).copied().unwrap_or((i64::MAX, u32::MAX));
         if self.is_hurried || self.behind + self.at_end == 0 {
-            return Next::Of(first, limit);
+            return Upcoming::Of(first, limit);
         }
         if key < self.newest && key != NO_KEY {
-            return Next::Of(first, limit.min((self.newest, 0)));
+            return Upcoming::Of(first, limit.min((self.newest, 0)));
         }
-        let Patience::Window(window) = self.patience else { return Next::Nothing };
+        let Patience::Window(window) = self.patience else { return Upcoming::Nothing };
         if self.behind > 0 {
-            return Next::Nothing;
+            return Upcoming::Nothing;
         }
         let due_ns = self.oldest_ns().unwrap_or(i64::MIN).saturating_add(window.as_nanos() as i64);
-        if now_ns >= due_ns { Next::Of(first, limit) } else { Next::Wait(due_ns) }
+        if now_ns >= due_ns { Upcoming::Of(first, limit) } else { Upcoming::Wait(due_ns) }
     }
 
     /// When the line that waits longest was read. Forgets what went on.
@@ -292,9 +292,9 @@ impl<O: Output> Output for Window<O> {
             let mut until = None;
             loop {
                 match self.next(now_ns) {
-                    Next::Of(source, limit) if self.hand_on(source, limit) => has_moved = true,
-                    Next::Of(..) | Next::Nothing => break,
-                    Next::Wait(due_ns) => {
+                    Upcoming::Of(source, limit) if self.hand_on(source, limit) => has_moved = true,
+                    Upcoming::Of(..) | Upcoming::Nothing => break,
+                    Upcoming::Wait(due_ns) => {
                         until = Some(now + Duration::from_nanos(due_ns.saturating_sub(now_ns) as u64));
                         break;
                     }

@@ -21,7 +21,7 @@ use crate::stage::message::Message;
 use crate::stage::{Position, Stage};
 
 /// An output.
-pub enum Kind {
+pub enum OutputKind {
     /// Standard output, as lines are read.
     Stdout(Stdout),
     /// Standard output, in the order of times.
@@ -34,62 +34,62 @@ pub enum Kind {
 
 /// The outputs, by the order in which they were first asked for.
 pub struct Outputs {
-    list: Vec<Slot>,
+    list: Vec<Outlet>,
     /// What they waited for after their last turn.
     waits: Vec<Waits>,
     /// Standard output has color.
     has_color: bool,
 }
 
-struct Slot {
+struct Outlet {
     /// `None`: standard output.
     pipe: Option<PathBuf>,
-    kind: Kind,
+    kind: OutputKind,
 }
 
-impl Kind {
+impl OutputKind {
     fn output(&mut self) -> &mut dyn Output {
         match self {
-            Kind::Stdout(output) => output,
-            Kind::OrderedStdout(output) => output,
-            Kind::Stage(output) => output,
-            Kind::OrderedStage(output) => output,
+            OutputKind::Stdout(output) => output,
+            OutputKind::OrderedStdout(output) => output,
+            OutputKind::Stage(output) => output,
+            OutputKind::OrderedStage(output) => output,
         }
     }
 
     fn stage(&mut self) -> Option<&mut Stage> {
         match self {
-            Kind::Stage(stage) => Some(stage),
-            Kind::OrderedStage(window) => Some(window.inner()),
-            Kind::Stdout(_) | Kind::OrderedStdout(_) => None,
+            OutputKind::Stage(stage) => Some(stage),
+            OutputKind::OrderedStage(window) => Some(window.inner()),
+            OutputKind::Stdout(_) | OutputKind::OrderedStdout(_) => None,
         }
     }
 
     fn introduce(&mut self, source: SourceId, name: &str, format: Format) {
         match self {
-            Kind::Stdout(stdout) => stdout.formatter().add(source, name, format),
-            Kind::OrderedStdout(window) => {
+            OutputKind::Stdout(stdout) => stdout.formatter().add(source, name, format),
+            OutputKind::OrderedStdout(window) => {
                 window.add(source, format.clone());
                 window.inner().formatter().add(source, name, format);
             }
-            Kind::OrderedStage(window) => window.add(source, format),
-            Kind::Stage(_) => {}
+            OutputKind::OrderedStage(window) => window.add(source, format),
+            OutputKind::Stage(_) => {}
         }
     }
 
     fn keep_files_apart(&mut self, source: SourceId) {
         match self {
-            Kind::Stdout(stdout) => stdout.formatter().keep_files_apart(source),
-            Kind::OrderedStdout(window) => window.inner().formatter().keep_files_apart(source),
-            Kind::Stage(_) | Kind::OrderedStage(_) => {}
+            OutputKind::Stdout(stdout) => stdout.formatter().keep_files_apart(source),
+            OutputKind::OrderedStdout(window) => window.inner().formatter().keep_files_apart(source),
+            OutputKind::Stage(_) | OutputKind::OrderedStage(_) => {}
         }
     }
 
     fn take_oddities(&mut self) -> Vec<Oddity> {
         match self {
-            Kind::OrderedStdout(window) => window.take_oddities(),
-            Kind::OrderedStage(window) => window.take_oddities(),
-            Kind::Stdout(_) | Kind::Stage(_) => Vec::new(),
+            OutputKind::OrderedStdout(window) => window.take_oddities(),
+            OutputKind::OrderedStage(window) => window.take_oddities(),
+            OutputKind::Stdout(_) | OutputKind::Stage(_) => Vec::new(),
         }
     }
 }
@@ -129,17 +129,25 @@ impl Outputs {
                     config::Format::Raw => format::Form::Raw,
                 };
                 let stdout = Stdout::new(Formatter::new(form, self.has_color, zone.clone()))?;
-                if is_ordered { Kind::OrderedStdout(Window::new(stdout, patience, zone)) } else { Kind::Stdout(stdout) }
+                if is_ordered {
+                    OutputKind::OrderedStdout(Window::new(stdout, patience, zone))
+                } else {
+                    OutputKind::Stdout(stdout)
+                }
             }
             Some(pipe) => {
                 let no_state = || Error::because("deliver into", pipe, "there is no state file");
                 let state = config.state_file.as_ref().ok_or_else(no_state)?;
                 let stage = Stage::open(pipe, state, &boot::id()?, clock::now_ns())?;
                 past.learn(stage.delivered_positions(), stage.positions());
-                if is_ordered { Kind::OrderedStage(Window::new(stage, patience, zone)) } else { Kind::Stage(stage) }
+                if is_ordered {
+                    OutputKind::OrderedStage(Window::new(stage, patience, zone))
+                } else {
+                    OutputKind::Stage(stage)
+                }
             }
         };
-        self.list.push(Slot { pipe: pipe.map(Path::to_path_buf), kind });
+        self.list.push(Outlet { pipe: pipe.map(Path::to_path_buf), kind });
         Ok(self.list.len() - 1)
     }
 
@@ -151,10 +159,10 @@ impl Outputs {
     /// One of them, past what puts its lines in order: for what is to stay in one piece.
     pub fn get_straight(&mut self, index: usize) -> &mut dyn Output {
         match &mut self.list[index].kind {
-            Kind::Stdout(output) => output,
-            Kind::Stage(output) => output,
-            Kind::OrderedStdout(window) => window.inner(),
-            Kind::OrderedStage(window) => window.inner(),
+            OutputKind::Stdout(output) => output,
+            OutputKind::Stage(output) => output,
+            OutputKind::OrderedStdout(window) => window.inner(),
+            OutputKind::OrderedStage(window) => window.inner(),
         }
     }
 
@@ -217,7 +225,7 @@ impl Outputs {
 
     /// Whether one of them puts its lines in order.
     pub fn is_ordered(&self, index: usize) -> bool {
-        matches!(self.list[index].kind, Kind::OrderedStage(_) | Kind::OrderedStdout(_))
+        matches!(self.list[index].kind, OutputKind::OrderedStage(_) | OutputKind::OrderedStdout(_))
     }
 
     /// Whether something that a killed process left on its way did not arrive yet.

@@ -18,7 +18,7 @@ use std::str::FromStr;
 use jiff::fmt::strtime::BrokenDownTime;
 use jiff::tz::TimeZone;
 
-use calendar::{Date, Stamp};
+use calendar::{Date, Written};
 pub use colored::Colored;
 use local::Local;
 
@@ -222,7 +222,7 @@ impl Parser {
     }
 }
 
-fn found(ns: i64, stamp: &Stamp<'_>) -> Found {
+fn found(ns: i64, stamp: &Written<'_>) -> Found {
     Found { time: Time { ns, digits: stamp.fraction.digits }, start: stamp.start, end: stamp.end }
 }
 

@@ -32,7 +32,7 @@ const HELD_MAX: usize = 256;
 pub struct Unwrapper {
     format: Records,
     /// Pieces, and lines behind them, in the order of the file.
-    held: Vec<Held>,
+    held: Vec<Extract>,
     held_bytes: usize,
     /// Pieces of a line were given, and its end was not.
     open: Option<Open>,
@@ -43,7 +43,7 @@ pub struct Unwrapper {
 
 /// What a line of the file held.
 #[derive(Debug)]
-struct Held {
+struct Extract {
     stream: Stream,
     time: Option<Time>,
     bytes: Vec<u8>,
@@ -135,7 +135,7 @@ impl Unwrapping<'_> {
         }
         let unwrapper = &mut *self.unwrapper;
         unwrapper.held_bytes += piece.bytes.len();
-        unwrapper.held.push(Held {
+        unwrapper.held.push(Extract {
             stream: piece.stream,
             time: piece.time,
             is_last: piece.is_last,
@@ -211,7 +211,7 @@ impl Unwrapping<'_> {
 }
 
 /// Takes the line out that the piece `first` begins: all pieces of its stream up to the last of it.
-fn take_line(held: &mut Vec<Held>, first: usize) -> Vec<Held> {
+fn take_line(held: &mut Vec<Extract>, first: usize) -> Vec<Extract> {
     let stream = held[first].stream;
     let mut is_over = false;
     held.extract_if(first.., |held| {

@@ -141,7 +141,7 @@ impl Globs {
 }
 
 /// How a look went.
-struct Look {
+struct Outlook {
     is_changed: bool,
     /// Each directory was looked into after it was watched.
     is_settled: bool,
@@ -154,8 +154,8 @@ impl Searched {
         mut watch: Option<&mut Watch>,
         directories: &mut Directories,
         unreadable: &mut Vec<Error>,
-    ) -> Look {
-        let mut look = Look { is_changed: false, is_settled: watch.is_none() };
+    ) -> Outlook {
+        let mut look = Outlook { is_changed: false, is_settled: watch.is_none() };
         for _ in 0..WALKS_MAX {
             if let Some(watch) = &mut watch {
                 self.is_watched = watch.add_directories(waiter, &self.glob.awaited(&self.matches));

@@ -102,7 +102,7 @@ impl Excludes {
 
 /// What a new name is to be so that somebody cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Kind {
+enum Shape {
     /// A directory, or a link that may lead to one.
     Directory,
     /// Anything else.
@@ -115,24 +115,24 @@ enum Kind {
 pub struct Awaited {
     dir: PathBuf,
     part: Part,
-    kind: Kind,
+    kind: Shape,
     excludes: Rc<Excludes>,
 }
 
 impl Awaited {
     /// Those that are not hidden.
     pub fn visible(dir: &Path) -> Awaited {
-        Awaited { dir: dir.to_path_buf(), part: Part::Directories, kind: Kind::Any, excludes: Rc::default() }
+        Awaited { dir: dir.to_path_buf(), part: Part::Directories, kind: Shape::Any, excludes: Rc::default() }
     }
 
     /// Directories on the way that a glob takes.
     pub fn directories(dir: &Path, part: &Part) -> Awaited {
-        Awaited { dir: dir.to_path_buf(), part: part.clone(), kind: Kind::Directory, excludes: Rc::default() }
+        Awaited { dir: dir.to_path_buf(), part: part.clone(), kind: Shape::Directory, excludes: Rc::default() }
     }
 
     /// Files at its end.
     pub fn files(dir: &Path, part: &Part, excludes: &Rc<Excludes>) -> Awaited {
-        Awaited { dir: dir.to_path_buf(), part: part.clone(), kind: Kind::File, excludes: excludes.clone() }
+        Awaited { dir: dir.to_path_buf(), part: part.clone(), kind: Shape::File, excludes: excludes.clone() }
     }
 
     /// What they all begin with.
@@ -146,9 +146,9 @@ impl Awaited {
             return false;
         }
         match self.kind {
-            Kind::Directory => is_directory || fs::read_link(self.dir.join(name)).is_ok(),
-            Kind::File => !is_directory && !self.excludes.has(&self.dir.join(name)),
-            Kind::Any => true,
+            Shape::Directory => is_directory || fs::read_link(self.dir.join(name)).is_ok(),
+            Shape::File => !is_directory && !self.excludes.has(&self.dir.join(name)),
+            Shape::Any => true,
         }
     }
 }

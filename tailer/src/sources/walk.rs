@@ -33,12 +33,12 @@ pub struct Matches {
     /// What matches and is no directory, also what is left out; sorted.
     pub files: Vec<PathBuf>,
     /// Each directory in which something may come that matches.
-    pub dirs: BTreeMap<PathBuf, Dir>,
+    pub dirs: BTreeMap<PathBuf, Folder>,
 }
 
 /// A directory on the way.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Dir {
+pub struct Folder {
     /// Which parts are looked for in it.
     parts: BTreeSet<usize>,
     /// What is there. `None`: it need not be known, or cannot.
@@ -85,7 +85,7 @@ impl Glob {
                     None
                 }
             });
-            let dir = Dir { parts, listing };
+            let dir = Folder { parts, listing };
             for (name, parts) in self.look_into(&path, &dir, &mut found.files) {
                 todo.push((path.join(name), parts));
             }
@@ -97,7 +97,7 @@ impl Glob {
 
     /// What names each of its directories is watched for.
     pub fn awaited(&self, found: &Matches) -> Vec<(PathBuf, Vec<Awaited>)> {
-        let of = |(path, dir): (&PathBuf, &Dir)| {
+        let of = |(path, dir): (&PathBuf, &Folder)| {
             let mut awaited = Vec::new();
             for part in &dir.parts {
                 if self.is_last(*part) {
@@ -112,7 +112,7 @@ impl Glob {
     }
 
     /// Takes the files of a directory that match, and returns the directories to go on in.
-    fn look_into(&self, path: &Path, dir: &Dir, files: &mut Vec<PathBuf>) -> BTreeMap<OsString, BTreeSet<usize>> {
+    fn look_into(&self, path: &Path, dir: &Folder, files: &mut Vec<PathBuf>) -> BTreeMap<OsString, BTreeSet<usize>> {
         let mut deeper: BTreeMap<OsString, BTreeSet<usize>> = BTreeMap::new();
         let mut take = |name: &OsStr, kind: Kind, parts: &[usize]| {
             let is_wanted = |part: &&usize| self.parts[**part].matches(name);

@@ -15,7 +15,7 @@ pub const REST_SPAN: Duration = Duration::from_secs(1);
 
 /// What is known of a file. Times are ns since the epoch.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts {
+pub struct FileFacts {
     /// Its birth; of one that was written anew in place, its last write.
     pub born_ns: i64,
     /// Its last write.
@@ -53,7 +53,7 @@ pub enum Decision {
 }
 
 /// Decides. `ask` is called where it matters who writes the file.
-pub fn decide(facts: Facts, rules: Rules, now_ns: i64, ask: impl FnOnce() -> Writers) -> Decision {
+pub fn decide(facts: FileFacts, rules: Rules, now_ns: i64, ask: impl FnOnce() -> Writers) -> Decision {
     let is_old = elapsed(facts.written_ns, now_ns) >= rules.max_age;
     if !rules.has_markers {
         return match ask() {
@@ -94,8 +94,8 @@ mod tests {
     const NOW: i64 = 1000 * S;
     const RULES: Rules = Rules { has_markers: true, max_age: Duration::from_secs(100), stale: Stale::Deliver };
 
-    fn facts(born: i64, written: i64, marked: Option<i64>) -> Facts {
-        Facts { born_ns: born * S, written_ns: written * S, size: 5, marked_ns: marked.map(|at| at * S) }
+    fn facts(born: i64, written: i64, marked: Option<i64>) -> FileFacts {
+        FileFacts { born_ns: born * S, written_ns: written * S, size: 5, marked_ns: marked.map(|at| at * S) }
     }
 
     #[test]
@@ -133,8 +133,8 @@ mod tests {
     #[test]
     fn without_markers_a_file_is_complete_when_nobody_writes_it() {
         let rules = Rules { has_markers: false, ..RULES };
-        let empty = Facts { size: 0, ..facts(990, 995, None) };
-        let old = Facts { size: 0, ..facts(800, 899, None) };
+        let empty = FileFacts { size: 0, ..facts(990, 995, None) };
+        let old = FileFacts { size: 0, ..facts(800, 899, None) };
         for (facts, writers, expected) in [
             (facts(990, 995, None), Writers::Nobody, Decision::Deliver),
             (facts(990, 995, None), Writers::Somebody, Decision::Wait),

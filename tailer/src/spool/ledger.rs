@@ -17,7 +17,7 @@ use std::path::Path;
 
 use super::dir::{self, Brief, Dir, Looked, Name, Stands};
 use super::remove::Flight;
-use super::scan::{Candidate, FILES_MAX};
+use super::scan::{Arrival, FILES_MAX};
 use crate::file::identity::{Identity, Origin};
 use crate::log::memory::Memory;
 use crate::out::lines::{GenerationId, SourceId};
@@ -209,7 +209,7 @@ impl Ledger {
     }
 
     /// Those that are not of these that were found.
-    pub fn leave_out_flying(&self, found: &mut Vec<Candidate>) {
+    pub fn leave_out_flying(&self, found: &mut Vec<Arrival>) {
         if !self.flying.is_empty() {
             let flying: HashSet<_> = self.flying.iter().map(|identity| (identity.dev, identity.ino)).collect();
             found.retain(|found| found.file.is_none_or(|file| !flying.contains(&file.id)));
@@ -271,7 +271,7 @@ impl Ledger {
     }
 
     /// What is there no more, under any name, needs not be known. For a look that found all files.
-    pub fn forget_gone(&mut self, found: &[Candidate]) {
+    pub fn forget_gone(&mut self, found: &[Arrival]) {
         if self.known.is_empty() || found.len() >= FILES_MAX {
             return;
         }

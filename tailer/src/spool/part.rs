@@ -14,12 +14,12 @@ use standpipe_common::error::Error;
 use standpipe_common::shown::Shown as _;
 
 use super::Spool;
-use super::decide::{Decision, Facts, Rules, decide, elapsed};
+use super::decide::{Decision, FileFacts, Rules, decide, elapsed};
 use super::dir::Stands;
 use super::ledger::Known;
 use super::place::Place;
 use super::remove::{After, Flight, remove};
-use super::scan::Candidate;
+use super::scan::Arrival;
 use crate::events::Event;
 use crate::file::identity::Origin;
 use crate::file::lease::{self, Writers};
@@ -34,7 +34,7 @@ const LOOKS_MAX: usize = 4096;
 pub const PART_BYTES_MIN: usize = 64 << 10;
 
 /// What one turn of reading has.
-pub struct Hands<'a> {
+pub struct PartHands<'a> {
     /// Where files go.
     pub output: &'a mut dyn Output,
     /// Others want the output: a file that was begun is put to its end, whatever its limit.
@@ -105,7 +105,7 @@ impl Current {
 
 impl Spool {
     /// Puts what there is, as far as there is room and its limit allows.
-    pub fn read(&mut self, hands: &mut Hands<'_>) {
+    pub fn read(&mut self, hands: &mut PartHands<'_>) {
         let (mut left, room) = (hands.bytes_max, hands.output.room(self.id));
         loop {
             // Asked first: a rest that is over is none.
@@ -142,8 +142,13 @@ impl Spool {
     }
 
     /// `None`: there is too little room.
-    fn put_part(&mut self, current: &mut Current, hands: &mut Hands<'_>, allowed: usize) -> io::Result<Option<usize>> {
-        let Hands { output, buffer, now_ns, .. } = hands;
+    fn put_part(
+        &mut self,
+        current: &mut Current,
+        hands: &mut PartHands<'_>,
+        allowed: usize,
+    ) -> io::Result<Option<usize>> {
+        let PartHands { output, buffer, now_ns, .. } = hands;
         let room = output.room(self.id).min(buffer.len()).min(allowed);
         let rest = current.rest() as usize;
         let is_last = rest < room;
@@ -171,7 +176,7 @@ impl Spool {
     }
 
     /// A file that cannot be read to its end: what was put of it is delivered, the rest is tried again.
-    fn abandon(&mut self, mut current: Current, hands: &mut Hands<'_>, error: io::Error) {
+    fn abandon(&mut self, mut current: Current, hands: &mut PartHands<'_>, error: io::Error) {
         if current.is_inside {
             current.put(hands.output, b"\n", 0, End::Added, hands.now_ns);
         }
@@ -222,7 +227,7 @@ impl Spool {
         false
     }
 
-    fn examine(&mut self, place: &Place, candidate: &Candidate, now_ns: i64) -> io::Result<Option<Current>> {
+    fn examine(&mut self, place: &Place, candidate: &Arrival, now_ns: i64) -> io::Result<Option<Current>> {
         let name = &*candidate.name;
         let looked = match place.dir.look(name)? {
             Stands::File(looked) => looked,
@@ -244,7 +249,7 @@ impl Spool {
             Err(_) => Writers::Unknown,
         };
         let Known { origin, offset, memory, before } = self.ledger.known(&looked)?;
-        let facts = Facts {
+        let facts = FileFacts {
             born_ns: if origin.epoch == 0 { looked.identity.born_ns } else { looked.written_ns },
             written_ns: looked.written_ns,
             size: looked.size,
@@ -300,7 +305,7 @@ impl Spool {
     }
 
     /// Removes a marker that has been without a file for long, if it is one.
-    fn remove_orphan(&mut self, place: &Place, candidate: &Candidate, now_ns: i64) {
+    fn remove_orphan(&mut self, place: &Place, candidate: &Arrival, now_ns: i64) {
         let Some(done) = place.done.as_ref().filter(|_| candidate.is_marked) else { return };
         if elapsed(candidate.stamp_ns, now_ns) < self.config.max_age {
             return;

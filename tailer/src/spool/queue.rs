@@ -2,19 +2,19 @@
 
 use std::collections::VecDeque;
 
-use super::scan::Candidate;
+use super::scan::Arrival;
 
 /// What one look found and what is not examined yet.
 #[derive(Debug, Default)]
 pub struct Queue {
-    list: VecDeque<Candidate>,
+    list: VecDeque<Arrival>,
     files: u64,
     bytes: u64,
 }
 
 impl Queue {
     /// Takes what was found in place of what it has.
-    pub fn set(&mut self, found: Vec<Candidate>) {
+    pub fn set(&mut self, found: Vec<Arrival>) {
         let files = found.iter().filter_map(|candidate| candidate.file);
         (self.files, self.bytes) = files.fold((0, 0), |(files, bytes), file| (files + 1, bytes + file.size));
         self.list = found.into();
@@ -26,7 +26,7 @@ impl Queue {
     }
 
     /// The oldest one.
-    pub fn pop(&mut self) -> Option<Candidate> {
+    pub fn pop(&mut self) -> Option<Arrival> {
         let candidate = self.list.pop_front()?;
         if let Some(file) = candidate.file {
             self.files -= 1;
@@ -64,7 +64,7 @@ mod tests {
         let candidate = |name: &str, size: Option<u64>| {
             let name = kept(OsStr::new(name));
             let file = size.map(|size| Short { id: (1, 2), size });
-            Candidate { is_last: true, stamp_ns: 1, name, is_marked: true, file }
+            Arrival { is_last: true, stamp_ns: 1, name, is_marked: true, file }
         };
         let mut queue = Queue::default();
         queue.set(vec![candidate("a", Some(5)), candidate("b", None), candidate("c", Some(0))]);

@@ -33,7 +33,7 @@ pub struct Flight {
 }
 
 /// What stands where the delivered file was.
-enum Now {
+enum AtName {
     /// It.
     Same,
     /// It, and there is or will be more in it.
@@ -59,15 +59,15 @@ pub fn remove(flight: &Flight, ledger: &mut Ledger, voice: &mut Voice, schedule:
     let removed = match dir.look(&flight.name) {
         Ok(stands) => match now(&stands, flight) {
             // Another one: it may have another name by now, and the next look tells.
-            Now::Other if flight.place.done.is_some() => {
+            AtName::Other if flight.place.done.is_some() => {
                 ledger.forget(flight.origin);
                 return After::Gone;
             }
-            Now::Longer | Now::Other => {
+            AtName::Longer | AtName::Other => {
                 schedule.wait();
                 return After::Stays;
             }
-            Now::Same => dir.remove(&flight.name, "spool-remove"),
+            AtName::Same => dir.remove(&flight.name, "spool-remove"),
         },
         Err(error) => Err(error),
     };
@@ -98,13 +98,13 @@ fn remove_marker(flight: &Flight, voice: &mut Voice) {
     }
 }
 
-fn now(stands: &Stands, flight: &Flight) -> Now {
-    let Stands::File(looked) = stands else { return Now::Other };
+fn now(stands: &Stands, flight: &Flight) -> AtName {
+    let Stands::File(looked) = stands else { return AtName::Other };
     if looked.identity != flight.origin.identity {
-        return Now::Other;
+        return AtName::Other;
     }
     let is_written = looked.open().is_ok_and(|file| lease::ask(&file) == Writers::Somebody);
     // Asked last: who wrote until just now has written all.
     let is_as_long = looked.size_now().is_ok_and(|len| len == flight.end);
-    if is_as_long && !is_written { Now::Same } else { Now::Longer }
+    if is_as_long && !is_written { AtName::Same } else { AtName::Longer }
 }

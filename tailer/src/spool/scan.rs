@@ -17,7 +17,7 @@ const ODD_MAX: usize = 64;
 
 /// A file that may be complete.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Candidate {
+pub struct Arrival {
     /// Whether it is the first one: a part of it is not delivered yet, and nothing may come between its parts.
     pub is_last: bool,
     /// When it was marked, or else changed last; ns since the epoch.
@@ -41,9 +41,9 @@ pub struct Short {
 
 /// What was found.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct Scanned {
     /// In the order in which they became complete.
-    pub candidates: Vec<Candidate>,
+    pub candidates: Vec<Arrival>,
     /// Names that are no regular files, with what they are, in `dir` or among the markers.
     pub odd_files: Vec<(Name, &'static str)>,
     /// The same, among the markers.
@@ -52,7 +52,7 @@ pub struct Found {
 
 /// What is to be looked at besides the markers.
 #[derive(Clone, Copy, Debug)]
-pub enum Files {
+pub enum Scope {
     /// Nothing.
     None,
     /// What was not written for so long, at this moment: files, and markers without a file.
@@ -61,9 +61,9 @@ pub enum Files {
     All,
 }
 
-impl Files {
+impl Scope {
     fn has_old(self, written_ns: i64) -> bool {
-        matches!(self, Files::Old(age, now_ns) if elapsed(written_ns, now_ns) >= age)
+        matches!(self, Scope::Old(age, now_ns) if elapsed(written_ns, now_ns) >= age)
     }
 }
 
@@ -71,8 +71,8 @@ impl Files {
 ///
 /// # Errors
 /// A directory cannot be read.
-pub fn scan(dir: &Dir, done: Option<&Dir>, files: Files, begun: impl Fn(&OsStr) -> bool) -> io::Result<Found> {
-    let mut found = Found::default();
+pub fn scan(dir: &Dir, done: Option<&Dir>, files: Scope, begun: impl Fn(&OsStr) -> bool) -> io::Result<Scanned> {
+    let mut found = Scanned::default();
     let mut failed = None;
     if let Some(done) = done {
         let look = |name: &OsStr| {
@@ -95,7 +95,7 @@ pub fn scan(dir: &Dir, done: Option<&Dir>, files: Files, begun: impl Fn(&OsStr) 
             Err(error) => failed = Some(error),
         })?;
     }
-    if !matches!(files, Files::None) {
+    if !matches!(files, Scope::None) {
         let marked: HashSet<Name> = found.candidates.iter().map(|candidate| candidate.name.clone()).collect();
         dir.each_name(|name| match dir.brief(name) {
             Ok(Some(brief)) => match (brief.odd, files) {
@@ -103,7 +103,7 @@ pub fn scan(dir: &Dir, done: Option<&Dir>, files: Files, begun: impl Fn(&OsStr) 
                 (Some(DIRECTORY), _) => {}
                 (Some(what), _) if found.odd_files.len() < ODD_MAX => found.odd_files.push((kept(name), what)),
                 (Some(_), _) => {}
-                (None, Files::Old(..)) if !files.has_old(brief.written_ns) && !begun(name) => {}
+                (None, Scope::Old(..)) if !files.has_old(brief.written_ns) && !begun(name) => {}
                 (None, _) if marked.contains(name) => {}
                 (None, _) => found.add(name, brief.changed_ns, false, Some(short(brief)), &begun),
             },
@@ -120,7 +120,7 @@ fn short(brief: Brief) -> Short {
     Short { id: brief.id, size: brief.size }
 }
 
-impl Found {
+impl Scanned {
     fn add(
         &mut self,
         name: &OsStr,
@@ -133,7 +133,7 @@ impl Found {
             self.candidates.sort_unstable();
             self.candidates.truncate(FILES_MAX);
         }
-        self.candidates.push(Candidate { is_last: !begun(name), stamp_ns, name: kept(name), is_marked, file });
+        self.candidates.push(Arrival { is_last: !begun(name), stamp_ns, name: kept(name), is_marked, file });
     }
 }
 
@@ -174,15 +174,15 @@ mod tests {
         make(&top.path().join("done/orphan"), 2);
         make(&top.path().join("done/young-orphan"), 400);
         let marked = ["begun", "c", "a\nb", "a", "b"];
-        let (only_marked, found) = names(Files::None);
+        let (only_marked, found) = names(Scope::None);
         assert_eq!(only_marked, marked);
         let mut odd: Vec<_> = found.odd_markers.iter().map(|(name, what)| (name.to_str().unwrap(), *what)).collect();
         odd.sort_unstable();
         assert_eq!(odd, [("directory", "a directory"), ("link", "a link")]);
-        let (with_old, found) = names(Files::Old(Duration::from_secs(100), 450_000_000_000));
+        let (with_old, found) = names(Scope::Old(Duration::from_secs(100), 450_000_000_000));
         assert_eq!(with_old, [&["begun", "orphan"], &marked[1..], &["old"]].concat());
         assert_eq!(found.odd_files, [(kept(OsStr::new("link")), "a link")]);
-        let all = scan(&dir, None, Files::All, |_| false).unwrap();
+        let all = scan(&dir, None, Scope::All, |_| false).unwrap();
         assert_eq!(all.candidates.len(), 7);
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use standpipe_common::clock;
 
-use super::part::Hands;
+use super::part::PartHands;
 use super::schedule::SWEEP_SPAN_MAX;
 use super::*;
 use crate::file::guard::{Guard, Head};
@@ -113,7 +113,14 @@ fn a_file_that_is_renamed_while_it_is_on_its_way_comes_once() {
     for _ in 0..2 {
         spool.look(now, 0, POLL);
         let output: &mut dyn Output = &mut output;
-        spool.read(&mut Hands { output, is_awaited: false, buffer: &mut buffer, bytes_max: 1 << 20, now, now_ns: 0 });
+        spool.read(&mut PartHands {
+            output,
+            is_awaited: false,
+            buffer: &mut buffer,
+            bytes_max: 1 << 20,
+            now,
+            now_ns: 0,
+        });
         fs::rename(top.path().join("a.tmp"), top.path().join("a")).ok();
         spool.delivered(Delivered { generation: GenerationId(1), offset: 2 });
         spool.remove_delivered();
@@ -126,7 +133,7 @@ fn a_file_that_is_renamed_while_it_is_on_its_way_comes_once() {
     fs::write(top.path().join("b"), "b\n").unwrap();
     spool.look(now, 0, POLL);
     let output: &mut dyn Output = &mut output;
-    spool.read(&mut Hands { output, is_awaited: false, buffer: &mut buffer, bytes_max: 1 << 20, now, now_ns: 0 });
+    spool.read(&mut PartHands { output, is_awaited: false, buffer: &mut buffer, bytes_max: 1 << 20, now, now_ns: 0 });
     fs::remove_file(top.path().join("b")).unwrap();
     spool.delivered(Delivered { generation: GenerationId(3), offset: 2 });
     spool.remove_delivered();
@@ -177,7 +184,7 @@ fn a_file_whose_last_line_is_written_right_now_comes_whole() {
         spool.look(now, 0, POLL);
         let output: &mut dyn Output = &mut output;
         let now_ns = clock::now_ns();
-        spool.read(&mut Hands { output, is_awaited: false, buffer: &mut buffer, bytes_max: 1 << 20, now, now_ns });
+        spool.read(&mut PartHands { output, is_awaited: false, buffer: &mut buffer, bytes_max: 1 << 20, now, now_ns });
         spool.delivered(Delivered { generation: GenerationId(u64::MAX), offset: 0 });
         spool.remove_delivered();
         now += POLL;

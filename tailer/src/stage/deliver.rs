@@ -21,7 +21,7 @@ use super::Stage;
 use super::decide::Phase;
 use super::gather::Runs;
 use super::pieces::{self, PIECE_BYTES_MAX};
-use super::record::{ENTRIES_MAX, Entry, Record};
+use super::record::{ENTRIES_MAX, Portion, Record};
 use super::steps::{Pipes, Went};
 use super::target::Found;
 use crate::file::guard::Guard;
@@ -59,7 +59,7 @@ impl OpenLine {
 }
 
 /// What comes after a piece of work.
-enum Next {
+enum Sequel {
     Again,
     Wait(Waits),
 }
@@ -121,8 +121,8 @@ impl Output for Stage {
                 return Ok(Waits { until: Some(until), writable: None });
             }
             match self.advance(now, delivered) {
-                Ok(Next::Again) => {}
-                Ok(Next::Wait(mut waits)) => {
+                Ok(Sequel::Again) => {}
+                Ok(Sequel::Wait(mut waits)) => {
                     waits.until = [waits.until, open_until].into_iter().flatten().min();
                     return Ok(waits);
                 }
@@ -230,49 +230,49 @@ impl Stage {
         self.target.stage() != before
     }
 
-    fn advance(&mut self, now: Instant, delivered: &mut Vec<Delivered>) -> io::Result<Next> {
+    fn advance(&mut self, now: Instant, delivered: &mut Vec<Delivered>) -> io::Result<Sequel> {
         if let Some(until) = self.wait_for_empty_target(now)? {
-            return Ok(Next::Wait(Waits { until: Some(until), writable: None }));
+            return Ok(Sequel::Wait(Waits { until: Some(until), writable: None }));
         }
         match self.steps.step(&mut self.file.record, &mut self.target, &mut self.said)? {
-            Went::On => Ok(Next::Again),
+            Went::On => Ok(Sequel::Again),
             Went::Delivered => {
                 self.is_recovering = false;
                 self.delivered += std::mem::take(&mut self.flying) as u64;
                 let done = self.in_flight.drain(..);
                 delivered.extend(done.map(|(generation, offset)| Delivered { generation, offset }));
-                Ok(Next::Again)
+                Ok(Sequel::Again)
             }
             Went::Full if self.target.is_current() => {
-                Ok(Next::Wait(Waits { until: Some(now + LOOK_SPAN), writable: self.target.raw_fd() }))
+                Ok(Sequel::Wait(Waits { until: Some(now + LOOK_SPAN), writable: self.target.raw_fd() }))
             }
             Went::Full => {
                 self.leave_replaced()?;
-                Ok(Next::Again)
+                Ok(Sequel::Again)
             }
             Went::Rest => self.next_block(now),
         }
     }
 
     /// Puts the next block in flight, if one is due.
-    fn next_block(&mut self, now: Instant) -> io::Result<Next> {
-        let Some(since) = self.since else { return Ok(Next::Wait(Waits::default())) };
+    fn next_block(&mut self, now: Instant) -> io::Result<Sequel> {
+        let Some(since) = self.since else { return Ok(Sequel::Wait(Waits::default())) };
         let bytes = self.filling.cut(self.due(now, since)?);
         if bytes == 0 {
             let until = (now + ASK_SPAN).min(since + GATHER_SPAN);
-            return Ok(Next::Wait(Waits { until: Some(until), writable: None }));
+            return Ok(Sequel::Wait(Waits { until: Some(until), writable: None }));
         }
         if !self.target.is_current() {
             self.target.close();
-            return Ok(Next::Again);
+            return Ok(Sequel::Again);
         }
         if self.find_stage(now) {
-            return Ok(Next::Again);
+            return Ok(Sequel::Again);
         }
         let mut runs = self.filling.clone();
         let rest = runs.split_off(bytes);
         let Some(entries) = self.entries(&runs, now) else {
-            return Ok(Next::Wait(Waits { until: self.record_retry.until(now), writable: None }));
+            return Ok(Sequel::Wait(Waits { until: self.record_retry.until(now), writable: None }));
         };
         let record = &mut self.file.record;
         let other = 1 - self.area;
@@ -285,7 +285,7 @@ impl Stage {
         self.since = (!rest.is_empty()).then_some(now);
         self.filling = rest;
         self.area = other;
-        Ok(Next::Again)
+        Ok(Sequel::Again)
     }
 
     /// How many bytes of what was gathered are to go now.
@@ -299,7 +299,7 @@ impl Stage {
     }
 
     /// What the record is to say of these runs. `None`: it has no room for their positions.
-    fn entries(&mut self, runs: &Runs, now: Instant) -> Option<Vec<Entry>> {
+    fn entries(&mut self, runs: &Runs, now: Instant) -> Option<Vec<Portion>> {
         if self.record_retry.until(now).is_some() {
             return None;
         }
@@ -312,7 +312,7 @@ impl Stage {
             if let Some(stops) = &run.stops {
                 // The bytes of the file are others: its head is not known by them.
                 let stop = stops.last().filter(|stop| stop.end == run.end).expect("a block ends at a stop");
-                entries.push(Entry { slot, end: run.end, offset: stop.offset, guard: stop.guard });
+                entries.push(Portion { slot, end: run.end, offset: stop.offset, guard: stop.guard });
                 continue;
             }
             let bytes = &self.file.record.area(self.area, run.file_end)[run.begin..];
@@ -322,7 +322,7 @@ impl Stage {
             if let Some(head) = self.heads.add(slot, run.offset - bytes.len() as u64, bytes) {
                 self.file.record.store_head(slot, head);
             }
-            entries.push(Entry { slot, end: run.end, offset: run.offset, guard });
+            entries.push(Portion { slot, end: run.end, offset: run.offset, guard });
         }
         Some(entries)
     }

@@ -61,7 +61,7 @@ impl RecordFile {
     pub fn open(path: &Path, setting: Setting<'_>, said: &mut Messages) -> Result<RecordFile> {
         if let Some(file) = open(path)? {
             match judge(&file).cannot("read", path)? {
-                Verdict::Fit(area_bytes) => {
+                Worth::Fit(area_bytes) => {
                     let map = map(&file, path)?;
                     let mut found = RecordFile { record: Record::of(map, area_bytes), path: path.to_path_buf(), file };
                     if found.record.is_sound() {
@@ -70,8 +70,8 @@ impl RecordFile {
                     }
                     set_aside(path, setting.now_ns, "it is damaged", said)?;
                 }
-                Verdict::Unfinished => own::remove_this(path, &file).cannot("remove", path)?,
-                Verdict::Unfit(cause) => set_aside(path, setting.now_ns, &cause, said)?,
+                Worth::Unfinished => own::remove_this(path, &file).cannot("remove", path)?,
+                Worth::Unfit(cause) => set_aside(path, setting.now_ns, &cause, said)?,
             }
         }
         seam::pass("stage-make").cannot("create", path)?;
@@ -140,7 +140,7 @@ impl RecordFile {
 }
 
 /// What a file is worth.
-enum Verdict {
+enum Worth {
     /// A record with areas of so many bytes.
     Fit(usize),
     /// Its maker died before it was done.
@@ -149,14 +149,14 @@ enum Verdict {
     Unfit(String),
 }
 
-fn judge(file: &File) -> io::Result<Verdict> {
+fn judge(file: &File) -> io::Result<Worth> {
     let metadata = file.metadata()?;
     let len = metadata.len() as usize;
     let is_own = metadata.uid() == Uid::effective().as_raw();
     let mut header = [0; PAGE_BYTES];
     if len < PAGE_BYTES {
         let is_unfinished = len == 0 && is_own;
-        return Ok(if is_unfinished { Verdict::Unfinished } else { Verdict::Unfit("it is damaged".to_owned()) });
+        return Ok(if is_unfinished { Worth::Unfinished } else { Worth::Unfit("it is damaged".to_owned()) });
     }
     file.read_exact_at(&mut header, 0)?;
     let version = u32_at(&header, VERSION_AT);
@@ -165,11 +165,11 @@ fn judge(file: &File) -> io::Result<Verdict> {
         && (PAGE_BYTES..=super::decide::POSITION_MAX).contains(&area_bytes)
         && len >= slots_start(area_bytes) + SLOTS_MIN * SLOT_BYTES;
     Ok(match &header[MAGIC_AT..MAGIC_AT + 8] {
-        [0, 0, 0, 0, 0, 0, 0, 0] if is_own && is_blank(file, &header)? => Verdict::Unfinished,
-        magic if magic != MAGIC => Verdict::Unfit("it is damaged".to_owned()),
-        _ if version != VERSION => Verdict::Unfit(format!("it has version {version}; this tailer knows {VERSION}")),
-        _ if !is_sized => Verdict::Unfit("it is damaged".to_owned()),
-        _ => Verdict::Fit(area_bytes),
+        [0, 0, 0, 0, 0, 0, 0, 0] if is_own && is_blank(file, &header)? => Worth::Unfinished,
+        magic if magic != MAGIC => Worth::Unfit("it is damaged".to_owned()),
+        _ if version != VERSION => Worth::Unfit(format!("it has version {version}; this tailer knows {VERSION}")),
+        _ if !is_sized => Worth::Unfit("it is damaged".to_owned()),
+        _ => Worth::Fit(area_bytes),
     })
 }
 

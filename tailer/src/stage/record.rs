@@ -41,7 +41,7 @@ const AREAS_AT: usize = ENTRIES_AT + 2 * ENTRIES_MAX * ENTRY_BYTES;
 
 /// A run of a block that came from one generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct Portion {
     /// Whose position it moves.
     pub slot: usize,
     /// Where it ends in the block.
@@ -161,13 +161,13 @@ impl Record {
     }
 
     /// The entries of the block in flight; none if there is none.
-    pub fn entries(&self) -> Vec<Entry> {
+    pub fn entries(&self) -> Vec<Portion> {
         let word = self.word();
         let bytes = self.map.bytes();
         let count = if word.end == 0 { 0 } else { u64_at(bytes, COUNTS_AT + 8 * word.area) as usize };
         let entry = |index: usize| {
             let at = entry_at(word.area, index);
-            Entry {
+            Portion {
                 slot: u32_at(bytes, at) as usize,
                 end: u32_at(bytes, at + 4) as usize,
                 offset: u64_at(bytes, at + 8),
@@ -178,7 +178,7 @@ impl Record {
     }
 
     /// Writes the entries of a block that is about to be in flight.
-    pub fn store_entries(&mut self, area: usize, entries: &[Entry]) {
+    pub fn store_entries(&mut self, area: usize, entries: &[Portion]) {
         assert!(entries.len() <= ENTRIES_MAX);
         let bytes = self.map.bytes_mut();
         for (index, entry) in entries.iter().enumerate() {
@@ -216,7 +216,7 @@ impl Record {
     }
 
     /// Stores what the slot of a delivered entry is to know.
-    pub fn store_position(&mut self, entry: &Entry) {
+    pub fn store_position(&mut self, entry: &Portion) {
         self.slots.store(&mut self.map, entry.slot, entry.offset, entry.guard);
     }
 

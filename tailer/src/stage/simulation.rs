@@ -14,7 +14,7 @@ use standpipe_common::sys::PAGE_BYTES;
 use super::file::{RecordFile, Setting};
 use super::message::Messages;
 use super::pieces::PIECE_BYTES_MAX;
-use super::record::Entry;
+use super::record::Portion;
 use super::steps::{Pipes, Steps, Went};
 use crate::file::guard::Guard;
 use crate::file::identity::{Identity, Origin};
@@ -203,7 +203,7 @@ fn run(path: &Path, model: &Model, sources: &[Vec<u8>], seed: u64, said: &mut Me
             Ok(Went::Rest) => {}
         }
         let area = 1 - record.word().area;
-        let mut entries: Vec<Entry> = Vec::new();
+        let mut entries: Vec<Portion> = Vec::new();
         let mut filled = 0;
         for _ in 0..=random.below(4) {
             let source = random.below(sources.len());
@@ -218,7 +218,7 @@ fn run(path: &Path, model: &Model, sources: &[Vec<u8>], seed: u64, said: &mut Me
             filled += lines;
             offsets[source] += lines;
             let guard = Guard::of_end(&rest[..lines]);
-            entries.push(Entry { slot, end: filled, offset: offsets[source] as u64, guard });
+            entries.push(Portion { slot, end: filled, offset: offsets[source] as u64, guard });
             if pipes.pass("put").is_err() {
                 return false;
             }
@@ -248,14 +248,14 @@ enum Fate {
     Written,
 }
 
-struct Outcome {
+struct Ending {
     passes: usize,
     arrived: Vec<u8>,
     said: Vec<String>,
 }
 
 /// Runs with kills at the given passes, each counted from the start of its process.
-fn live(sources: &[Vec<u8>], seed: u64, fate: Fate, kills: &[usize]) -> Outcome {
+fn live(sources: &[Vec<u8>], seed: u64, fate: Fate, kills: &[usize]) -> Ending {
     let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let path = dir.path().join("record");
     let mut random = Random(seed);
@@ -283,7 +283,7 @@ fn live(sources: &[Vec<u8>], seed: u64, fate: Fate, kills: &[usize]) -> Outcome 
             let rest = kernel.target.read(usize::MAX);
             kernel.arrived.extend(rest);
             let said = said.take().into_iter().map(|message| message.text).collect();
-            return Outcome { passes, arrived: std::mem::take(&mut kernel.arrived), said };
+            return Ending { passes, arrived: std::mem::take(&mut kernel.arrived), said };
         }
         match (fate, &mut kernel.stage) {
             (Fate::Unheld, Some(stage)) => stage.pages.clear(),
@@ -294,7 +294,7 @@ fn live(sources: &[Vec<u8>], seed: u64, fate: Fate, kills: &[usize]) -> Outcome 
 }
 
 /// What is wrong with what arrived: lines of each source in order, none missing; repeated ones only if that was said.
-fn judge(sources: &[Vec<u8>], outcome: &Outcome, fate: Fate) -> Result<usize, String> {
+fn judge(sources: &[Vec<u8>], outcome: &Ending, fate: Fate) -> Result<usize, String> {
     let may_repeat = match fate {
         Fate::Held | Fate::Smaller => false,
         Fate::Missing => true,

@@ -13,7 +13,7 @@ use std::io;
 use super::decide::{Action, Phase, Word, decide};
 use super::message::Messages;
 use super::pieces;
-use super::record::{Entry, Record};
+use super::record::{Portion, Record};
 use super::verify;
 use crate::file::identity::Identity;
 
@@ -89,7 +89,7 @@ impl Steps {
         record: &mut Record,
         pipes: &mut P,
         area: usize,
-        entries: &[Entry],
+        entries: &[Portion],
     ) -> io::Result<()> {
         let end = entries.last().map_or(0, |entry| entry.end);
         pipes.pass("stage-block")?;

@@ -52,12 +52,12 @@ struct Kept {
     used: usize,
     /// Those of them that were given back.
     free: Vec<usize>,
-    slots: HashMap<SourceId, Place>,
+    slots: HashMap<SourceId, Berth>,
 }
 
 /// The slot of a source, and what it says in words.
 #[derive(Debug)]
-struct Place {
+struct Berth {
     at: usize,
     error: String,
 }
@@ -191,7 +191,7 @@ impl Kept {
         let at = HEADER_BYTES + index * SLOT_BYTES;
         self.store_all(at + format::PATH_AT, &format::path_words(path.as_os_str().as_bytes()));
         self.store_all(at + format::ERROR_AT, &mapped_text::words(b"", format::ERROR_MAX));
-        self.slots.insert(source, Place { at, error: String::new() });
+        self.slots.insert(source, Berth { at, error: String::new() });
         Ok(at)
     }
 

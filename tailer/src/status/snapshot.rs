@@ -119,7 +119,7 @@ fn seen(slot: Slot) -> Seen {
     let is_file = !slot.figures.is_spool;
     let metadata = path.as_ref().filter(|_| is_file).and_then(|path| fs::metadata(path).ok());
     let error = slot.error.map(|error| String::from_utf8_lossy(&error).into_owned());
-    let file = metadata.map(|metadata| Standing {
+    let file = metadata.map(|metadata| FileNow {
         dev: metadata.dev(),
         ino: metadata.ino(),
         size: metadata.len(),
@@ -130,7 +130,7 @@ fn seen(slot: Slot) -> Seen {
 
 /// What a file is like now.
 #[derive(Clone, Copy, Debug)]
-struct Standing {
+struct FileNow {
     dev: u64,
     ino: u64,
     size: u64,
@@ -138,7 +138,7 @@ struct Standing {
 }
 
 /// The figures with what the file has gained since, if it is the same one.
-fn grown(figures: Figures, file: Standing) -> Figures {
+fn grown(figures: Figures, file: FileNow) -> Figures {
     let gained = file.size.saturating_sub(figures.size);
     if (file.dev, file.ino) != (figures.dev, figures.ino) || gained == 0 {
         return figures;
@@ -156,14 +156,14 @@ mod tests {
     #[test]
     fn what_a_file_gained_waits() {
         let figures = Figures { dev: 1, ino: 2, size: 100, lag_bytes: 10, behind_ns: 7, ..Figures::default() };
-        let file = Standing { dev: 1, ino: 2, size: 150, written_ns: 9 };
+        let file = FileNow { dev: 1, ino: 2, size: 150, written_ns: 9 };
         for (before, file, lag_bytes, behind_ns) in [
             (figures, file, 60, 7),
             (Figures { lag_bytes: 0, behind_ns: 0, ..figures }, file, 50, 9),
-            (figures, Standing { size: 100, ..file }, 10, 7),
-            (figures, Standing { size: 20, ..file }, 10, 7),
+            (figures, FileNow { size: 100, ..file }, 10, 7),
+            (figures, FileNow { size: 20, ..file }, 10, 7),
             // Another file: nobody can say what it has to do with this one.
-            (figures, Standing { ino: 3, ..file }, 10, 7),
+            (figures, FileNow { ino: 3, ..file }, 10, 7),
         ] {
             let after = grown(before, file);
             assert_eq!((after.lag_bytes, after.behind_ns), (lag_bytes, behind_ns), "{file:?}");

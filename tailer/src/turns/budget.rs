@@ -22,7 +22,7 @@ pub fn for_files(limit: u64, others: usize) -> usize {
 
 /// A source that has files open.
 #[derive(Clone, Copy, Debug)]
-pub struct Candidate {
+pub struct Parkable {
     /// Which.
     pub source: SourceId,
     /// A greater one is parked later.
@@ -35,7 +35,7 @@ pub struct Candidate {
 
 /// The sources that give back at least `needed` descriptors, or all that can: lowest priority first, then those that
 /// grew least recently.
-pub fn choose(candidates: impl Iterator<Item = Candidate>, needed: usize) -> Vec<SourceId> {
+pub fn choose(candidates: impl Iterator<Item = Parkable>, needed: usize) -> Vec<SourceId> {
     let mut order: BinaryHeap<_> = candidates
         .filter(|candidate| candidate.open > 0)
         .map(|candidate| Reverse((candidate.priority, candidate.last_growth, candidate.source, candidate.open)))
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn the_least_important_give_first_then_the_longest_quiet_and_never_an_unread_one() {
         let start = Instant::now();
-        let candidate = |source, priority, growth: Option<u64>, open| Candidate {
+        let candidate = |source, priority, growth: Option<u64>, open| Parkable {
             source: SourceId(source),
             priority,
             last_growth: growth.map(|seconds| start + Duration::from_secs(seconds)),

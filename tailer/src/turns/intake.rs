@@ -35,12 +35,12 @@ pub struct Intake {
 
 /// A step of a round.
 #[derive(Clone, Copy, Debug)]
-pub struct Step {
+pub struct Leg {
     began: Instant,
     end: Instant,
 }
 
-impl Step {
+impl Leg {
     /// Whether its time is over.
     pub fn is_over(self) -> bool {
         Instant::now() >= self.end
@@ -78,14 +78,14 @@ impl Intake {
     }
 
     /// A step begins.
-    pub fn begin(&self) -> Step {
+    pub fn begin(&self) -> Leg {
         let began = Instant::now();
         let end = began + self.span;
-        Step { began, end: self.until.map_or(end, |until| until.min(end)) }
+        Leg { began, end: self.until.map_or(end, |until| until.min(end)) }
     }
 
     /// It ends.
-    pub fn end(&mut self, step: Step) {
+    pub fn end(&mut self, step: Leg) {
         self.taken += step.began.elapsed();
     }
 

@@ -32,7 +32,7 @@ const BEHIND_SUM: &[u8] = b"\",";
 
 /// How far changes count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct End {
+pub struct Applied {
     /// Length of the head and the lines that count.
     pub bytes: usize,
     /// What the next line is seeded with.
@@ -84,13 +84,13 @@ pub fn line<'a>(
 ///
 /// # Errors
 /// They are of this newer version.
-pub fn apply(bytes: &[u8], base: u64, states: &mut Vec<SourceState>) -> Result<Option<End>, u64> {
+pub fn apply(bytes: &[u8], base: u64, states: &mut Vec<SourceState>) -> Result<Option<Applied>, u64> {
     let Some(first) = first_line(bytes) else { return Ok(None) };
     if first != head(base) {
-        let version = serde_json::from_slice::<Head>(first).map_or(0, |head| head.version);
+        let version = serde_json::from_slice::<ChangesHead>(first).map_or(0, |head| head.version);
         return if version > VERSION { Err(version) } else { Ok(None) };
     }
-    let mut end = End { bytes: first.len(), sum: base, is_damaged: false };
+    let mut end = Applied { bytes: first.len(), sum: base, is_damaged: false };
     let mut by_path: BTreeMap<PathBuf, SourceState> = BTreeMap::new();
     by_path.extend(std::mem::take(states).into_iter().map(|state| (state.path.clone(), state)));
     while let Some(line) = first_line(&bytes[end.bytes..]) {
@@ -111,12 +111,12 @@ pub fn apply(bytes: &[u8], base: u64, states: &mut Vec<SourceState>) -> Result<O
 }
 
 #[derive(Deserialize)]
-struct Head {
+struct ChangesHead {
     version: u64,
 }
 
 #[derive(Deserialize)]
-struct Line {
+struct ChangesLine {
     files: Entries<Option<Entry>>,
 }
 
@@ -130,7 +130,7 @@ fn read_line(line: &[u8], seed: u64) -> Option<(u64, Vec<Change>)> {
     if begin != sum_of(sum) {
         return None;
     }
-    let Entries(entries) = serde_json::from_slice::<Line>(line).ok()?.files;
+    let Entries(entries) = serde_json::from_slice::<ChangesLine>(line).ok()?.files;
     let read = |(text, entry): (String, Option<Entry>)| {
         let path = spelling::path(&text)?;
         let state = entry.map(|entry| entry.into_source(path.clone())).transpose().ok()?;

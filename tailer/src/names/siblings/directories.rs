@@ -67,7 +67,7 @@ impl From<FileType> for Kind {
 /// The names in a directory, sorted; and in other orders, each made when it is asked for, once for all who look there.
 #[derive(Debug, Default)]
 pub struct Listing {
-    entries: Vec<Entry>,
+    entries: Vec<NamedFile>,
     /// The numbers that stand beside names are those of the inodes.
     is_numbered: bool,
     /// Names that begin with a year, by how they end unpacked.
@@ -87,7 +87,7 @@ impl PartialEq for Listing {
 impl Eq for Listing {}
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry {
+struct NamedFile {
     name: OsString,
     kind: Kind,
     ino: u64,
@@ -114,7 +114,7 @@ impl Listing {
     /// Those that begin with a year and end, unpacked, as a name does that begins otherwise.
     pub fn dated_before<'a>(&'a self, live: &'a OsStr) -> impl Iterator<Item = &'a OsStr> {
         let dated = self.dated.get_or_init(|| {
-            let by_end = |one: &Entry, other: &Entry| backwards(&one.name).cmp(backwards(&other.name));
+            let by_end = |one: &NamedFile, other: &NamedFile| backwards(&one.name).cmp(backwards(&other.name));
             self.ordered(|entry| begins_with_year(&entry.name), by_end)
         });
         let from = dated.partition_point(|at| backwards(&self.at(*at).name).lt(live.as_bytes().iter().rev()));
@@ -124,7 +124,7 @@ impl Listing {
 
     /// All of them in `dir`, and which files they were when that was first asked, if that could be said.
     pub fn files(&self, dir: &Path) -> impl Iterator<Item = (&OsStr, Option<&Identity>)> {
-        let identity = |entry: &Entry| match look(&dir.join(&entry.name)) {
+        let identity = |entry: &NamedFile| match look(&dir.join(&entry.name)) {
             At::File(found) => Some(found.identity),
             _ => None,
         };
@@ -133,13 +133,13 @@ impl Listing {
     }
 
     /// Where some of the names stand, in another order.
-    fn ordered(&self, is_one: fn(&Entry) -> bool, order: impl Fn(&Entry, &Entry) -> Ordering) -> Vec<u32> {
+    fn ordered(&self, is_one: fn(&NamedFile) -> bool, order: impl Fn(&NamedFile, &NamedFile) -> Ordering) -> Vec<u32> {
         let mut all: Vec<u32> = (0..self.entries.len() as u32).filter(|at| is_one(self.at(*at))).collect();
         all.sort_unstable_by(|one, other| order(self.at(*one), self.at(*other)));
         all
     }
 
-    fn at(&self, at: u32) -> &Entry {
+    fn at(&self, at: u32) -> &NamedFile {
         &self.entries[at as usize]
     }
 
@@ -299,7 +299,7 @@ fn read(dir: &Path) -> io::Result<Listing> {
     };
     // Where directories do not say it, each is asked; what went meanwhile is as good as any file.
     let kind = |entry: &DirEntry| entry.file_type().map_or(Kind::File, Kind::from);
-    let numbered = |entry: DirEntry| Entry { name: entry.file_name(), kind: kind(&entry), ino: entry.ino() };
+    let numbered = |entry: DirEntry| NamedFile { name: entry.file_name(), kind: kind(&entry), ino: entry.ino() };
     let mut entries = entries.map(|entry| entry.map(numbered)).collect::<io::Result<Vec<_>>>()?;
     entries.sort_unstable();
     Ok(Listing { entries, is_numbered: network::is_numbered(dir), ..Listing::default() })

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use nix::sys::inotify::{AddWatchFlags, InotifyEvent, WatchDescriptor};
 
-use crate::names::watch::Hints;
+use crate::names::watch::Heard;
 use crate::out::lines::{GenerationId, SourceId};
 
 /// What is watched of an open file.
@@ -16,12 +16,12 @@ pub const CHANGES: AddWatchFlags = AddWatchFlags::IN_MODIFY
 
 /// Which generations a watch is for, and the other way round.
 #[derive(Debug, Default)]
-pub struct Files {
+pub struct WatchedFiles {
     by_watch: HashMap<WatchDescriptor, Vec<(SourceId, GenerationId)>>,
     by_generation: HashMap<GenerationId, WatchDescriptor>,
 }
 
-impl Files {
+impl WatchedFiles {
     /// Adds a generation. Returns a watch that is not needed any more, if it had another.
     pub fn add(
         &mut self,
@@ -62,7 +62,7 @@ impl Files {
     }
 
     /// Makes hints of an event.
-    pub fn take(&mut self, event: &InotifyEvent, hints: &mut Hints) {
+    pub fn take(&mut self, event: &InotifyEvent, hints: &mut Heard) {
         let Some(known) = self.by_watch.get(&event.wd) else { return };
         if event.mask.contains(AddWatchFlags::IN_MODIFY) {
             hints.grown.extend(known.iter().map(|(source, _)| *source));

@@ -27,12 +27,12 @@ pub struct Walk {
     /// Watched directories, and the name that was passed in each; for the directory at the end an empty one.
     pub steps: Vec<(WatchDescriptor, OsString)>,
     /// How it ended.
-    pub end: End,
+    pub end: RoadEnd,
 }
 
 /// How a walk ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum RoadEnd {
     /// At the directory, which is watched.
     Watched(WatchDescriptor),
     /// At a name that is missing, or is no directory. The directory where it is missing is watched.
@@ -62,49 +62,49 @@ pub fn walk(dir: &Path, mut watch: impl FnMut(&Path, AddWatchFlags) -> Result<Wa
         let next = here.join(&name);
         let mut stands = look(&next);
         let mut watched = step;
-        if stands != Stands::Directory {
+        if stands != Ground::Directory {
             watched = watch(&here, NAMES);
             stands = look(&next);
         }
         match watched {
             Ok(watch) => steps.push((watch, name)),
-            Err(errno) if stands == Stands::Nothing => return Walk { steps, end: End::Unwatched(errno) },
+            Err(errno) if stands == Ground::Nothing => return Walk { steps, end: RoadEnd::Unwatched(errno) },
             Err(_) => {}
         }
         match stands {
-            Stands::Directory => here = next,
-            Stands::Link(target) if hops < HOPS_MAX => {
+            Ground::Directory => here = next,
+            Ground::Link(target) if hops < HOPS_MAX => {
                 hops += 1;
                 if target.is_absolute() {
                     here = PathBuf::from("/");
                 }
                 rest.extend(names(&target));
             }
-            Stands::Link(_) | Stands::Nothing => return Walk { steps, end: End::Missing },
+            Ground::Link(_) | Ground::Nothing => return Walk { steps, end: RoadEnd::Missing },
         }
     }
     match watch(&here, NAMES) {
         Ok(watch) => {
             steps.push((watch, OsString::new()));
-            Walk { steps, end: End::Watched(watch) }
+            Walk { steps, end: RoadEnd::Watched(watch) }
         }
-        Err(errno) => Walk { steps, end: End::Unwatched(errno) },
+        Err(errno) => Walk { steps, end: RoadEnd::Unwatched(errno) },
     }
 }
 
 #[derive(PartialEq, Eq)]
-enum Stands {
+enum Ground {
     Directory,
     Link(PathBuf),
     Nothing,
 }
 
-fn look(path: &Path) -> Stands {
-    let Ok(metadata) = fs::symlink_metadata(path) else { return Stands::Nothing };
+fn look(path: &Path) -> Ground {
+    let Ok(metadata) = fs::symlink_metadata(path) else { return Ground::Nothing };
     if metadata.is_dir() {
-        return Stands::Directory;
+        return Ground::Directory;
     }
-    fs::read_link(path).map_or(Stands::Nothing, Stands::Link)
+    fs::read_link(path).map_or(Ground::Nothing, Ground::Link)
 }
 
 /// The names of a path, last one first.

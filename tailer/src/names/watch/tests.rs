@@ -47,11 +47,11 @@ fn a_source_hears_of_its_name_and_its_rotations_and_of_no_other() {
     watch.add_names(WEB, &at("web.log"), None);
     append(&at("other.log"), "");
     append(&at("app-1.log"), "");
-    assert_eq!(watch.hints(), Hints::default());
+    assert_eq!(watch.hints(), Heard::default());
     append(&at("app.log"), "");
     assert_eq!(sources(&watch.hints().names), [1]);
     append(&at("app.log"), "more");
-    assert_eq!(watch.hints(), Hints::default(), "what is written is no matter of names");
+    assert_eq!(watch.hints(), Heard::default(), "what is written is no matter of names");
     fs::rename(at("app.log"), at("app.log.1")).unwrap();
     assert_eq!(sources(&watch.hints().names), [1]);
     fs::copy(at("app.log.1"), at("web.log-20261121")).unwrap();
@@ -62,7 +62,7 @@ fn a_source_hears_of_its_name_and_its_rotations_and_of_no_other() {
     assert_eq!(sources(&watch.hints().names), [1]);
     watch.remove_names(APP);
     append(&at("app.log"), "");
-    assert_eq!(watch.hints(), Hints::default());
+    assert_eq!(watch.hints(), Heard::default());
 }
 
 #[test]
@@ -72,12 +72,12 @@ fn configured_names_are_watched_where_they_are_instead_of_the_others() {
     let rotated = [(at("olddir"), OsString::from("app-"))];
     watch.add_names(APP, &at("app.log"), Some(&rotated));
     append(&at("app.log.1"), "");
-    assert_eq!(watch.hints(), Hints::default());
+    assert_eq!(watch.hints(), Heard::default());
     fs::create_dir(at("olddir")).unwrap();
     assert_eq!(sources(&watch.hints().names), [1]);
     watch.add_names(APP, &at("app.log"), Some(&rotated));
     append(&at("olddir/web-1"), "");
-    assert_eq!(watch.hints(), Hints::default());
+    assert_eq!(watch.hints(), Heard::default());
     append(&at("olddir/app-1"), "");
     assert_eq!(sources(&watch.hints().names), [1]);
 }
@@ -282,7 +282,7 @@ fn one_inode_may_be_several_generations_and_is_watched_until_the_last_goes() {
     assert_eq!(hints.closed, BTreeSet::from([(WEB, GenerationId(3))]));
     watch.remove_file(GenerationId(3));
     append(&path, "x");
-    assert_eq!(watch.hints(), Hints::default());
+    assert_eq!(watch.hints(), Heard::default());
     assert!(watch.files.is_empty());
 }
 
@@ -296,7 +296,7 @@ fn a_generation_that_is_opened_anew_gives_its_other_watch_back() {
     watch.add_file(APP, GenerationId(1), &File::open(&new).unwrap());
     watch.add_file(APP, GenerationId(1), &File::open(&new).unwrap());
     append(&old, "x");
-    assert_eq!(watch.hints(), Hints::default());
+    assert_eq!(watch.hints(), Heard::default());
     append(&new, "x");
     assert_eq!(sources(&watch.hints().grown), [1]);
 }

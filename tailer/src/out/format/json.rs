@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde_json::Serializer;
 use standpipe_common::shown::visible_json;
 
-use super::Line;
+use super::Parts;
 use super::stamp::Stamper;
 use crate::out::timestamp::Time;
 
@@ -29,7 +29,7 @@ struct Object<'a> {
     delta: Option<f64>,
     sequence: u64,
     source: &'a str,
-    identity: Identity,
+    identity: InodeText,
     offset: u64,
     level: Option<&'a str>,
     message: &'a str,
@@ -40,12 +40,12 @@ struct Object<'a> {
 }
 
 #[derive(Serialize)]
-struct Identity {
+struct InodeText {
     dev: u64,
     ino: u64,
 }
 
-pub(super) fn push(line: &Line<'_>, name: &str, is_visible: bool, out: &mut Vec<u8>) {
+pub(super) fn push(line: &Parts<'_>, name: &str, is_visible: bool, out: &mut Vec<u8>) {
     let [before, behind] = line.message;
     let joined;
     let message = if before.is_empty() {
@@ -60,7 +60,7 @@ pub(super) fn push(line: &Line<'_>, name: &str, is_visible: bool, out: &mut Vec<
         delta: line.time.map(|time| seconds(line.read_ns.saturating_sub(time.ns))),
         sequence: line.sequence,
         source: name,
-        identity: Identity { dev: line.origin.identity.dev, ino: line.origin.identity.ino },
+        identity: InodeText { dev: line.origin.identity.dev, ino: line.origin.identity.ino },
         offset: line.offset,
         // A level is one of a few ASCII words.
         level: line.level.as_ref().and_then(|(word, _)| str::from_utf8(word).ok()),

@@ -115,9 +115,9 @@ fn a_record_has_the_time_of_its_first_line() {
 
 #[test]
 fn what_comes_long_after_a_record_is_none_of_it() {
-    let mut source = Source::new("-", Parser::new(timestamp::Format::Auto, TimeZone::UTC));
+    let mut source = Sender::new("-", Parser::new(timestamp::Format::Auto, TimeZone::UTC));
     let time = Time { ns: 1, digits: 0 };
-    source.record = Some(Record { time, read_ns: 0 });
+    source.record = Some(Timed { time, read_ns: 0 });
     assert_eq!(source.time_of_record(RECORD_NS_MAX), Some(time));
     assert_eq!(source.time_of_record(2 * RECORD_NS_MAX), Some(time));
     assert_eq!(source.time_of_record(3 * RECORD_NS_MAX + 1), None);

@@ -3,7 +3,7 @@
 //! The pieces of an over-long line follow each other as one line.
 
 use super::stamp::Stamper;
-use super::{Line, push as push_bytes};
+use super::{Parts, push as push_bytes};
 use crate::out::level::Gravity;
 use crate::out::timestamp::Time;
 
@@ -18,7 +18,7 @@ pub(super) struct Look {
     pub is_visible: bool,
 }
 
-pub(super) fn push(line: &Line<'_>, name: &str, look: Look, stamper: &mut Stamper, out: &mut Vec<u8>) {
+pub(super) fn push(line: &Parts<'_>, name: &str, look: Look, stamper: &mut Stamper, out: &mut Vec<u8>) {
     if !line.is_continued {
         stamper.push(line.time.unwrap_or(Time::of_clock(line.read_ns)), out);
         out.push(b' ');

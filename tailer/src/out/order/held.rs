@@ -12,7 +12,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::lane::{Kind, Room, Run};
+use super::lane::{LineKind, Passable, Room};
 use crate::out::lines::{End, GenerationId, Lines, SourceId};
 
 /// What is counted of each line beside its bytes: its [`Line`], and a stretch and a place in the order where each line
@@ -51,7 +51,7 @@ pub(super) struct Line {
     pub from: u32,
     /// Behind its newline, in the bytes of the chunk.
     pub end: u32,
-    pub kind: Kind,
+    pub kind: LineKind,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -113,7 +113,7 @@ impl Held {
     }
 
     /// The lines that come before `limit`, the next of all others; at least the first, with what follows it.
-    pub(super) fn run(&self, source: SourceId, limit: (i64, u32), room: Room) -> Option<Run<'_>> {
+    pub(super) fn run(&self, source: SourceId, limit: (i64, u32), room: Room) -> Option<Passable<'_>> {
         let stretch = self.stretches.front()?;
         let chunk = self.chunk(stretch);
         let from = chunk.start(stretch.line) + self.piece;
@@ -121,7 +121,7 @@ impl Held {
         let mut count = 0;
         let mut to = from;
         for (index, line) in chunk.lines[stretch.line as usize..stretch.stop as usize].iter().enumerate() {
-            let is_before = index == 0 || line.kind == Kind::Follows || (line.key, source.0) < limit;
+            let is_before = index == 0 || line.kind == LineKind::Follows || (line.key, source.0) < limit;
             if !is_before || line.end as usize - from > bytes_max + chunk.added(line) {
                 break;
             }
@@ -129,9 +129,9 @@ impl Held {
             to = line.end as usize;
         }
         match room {
-            _ if count > 0 => Some(Run { lines: self.lines(stretch, from, to), count }),
+            _ if count > 0 => Some(Passable { lines: self.lines(stretch, from, to), count }),
             Room::Final(bytes_max) if bytes_max > 0 => {
-                Some(Run { lines: self.lines(stretch, from, from + bytes_max), count: 0 })
+                Some(Passable { lines: self.lines(stretch, from, from + bytes_max), count: 0 })
             }
             _ => None,
         }
@@ -185,7 +185,7 @@ impl Held {
         }
         let line = |place: &Place| &self.chunks[place.0 as usize].lines[place.1 as usize];
         let piece = usize::from(self.piece > 0);
-        let begun = piece + order[piece..].iter().take_while(|place| line(place).kind == Kind::Follows).count();
+        let begun = piece + order[piece..].iter().take_while(|place| line(place).kind == LineKind::Follows).count();
         order[begun..].sort_by_key(|place| line(place).key);
         let is_next = |one: &Place, next: &Place| {
             let chunk = &self.chunks[one.0 as usize];

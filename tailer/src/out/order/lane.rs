@@ -13,7 +13,7 @@ pub(super) const NO_KEY: i64 = i64::MIN;
 
 /// What counts of a lane for the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum LanePlace {
     /// It has lines, the first with this key.
     Head(i64),
     /// It has none yet.
@@ -34,7 +34,7 @@ pub(super) enum Room {
 }
 
 /// Lines that may be handed on, and how many they are.
-pub(super) struct Run<'a> {
+pub(super) struct Passable<'a> {
     pub lines: Lines<'a>,
     /// 0: a piece of a line.
     pub count: usize,
@@ -84,7 +84,7 @@ enum Untimed {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum LineKind {
     /// With a time of its own.
     Timed,
     /// With one that is less than that of a line before.
@@ -144,13 +144,13 @@ impl Lane {
         self.parser = parser;
     }
 
-    pub(super) fn place(&self) -> Place {
+    pub(super) fn place(&self) -> LanePlace {
         match self.standing {
-            _ if self.has_lines() && !self.gathers() => Place::Head(self.head_key()),
-            Some(_) if self.has_lines() => Place::Behind,
-            None | Some(Standing::Ended) => Place::Out,
-            Some(Standing::Behind) => Place::Behind,
-            Some(Standing::AtEnd) => Place::AtEnd,
+            _ if self.has_lines() && !self.gathers() => LanePlace::Head(self.head_key()),
+            Some(_) if self.has_lines() => LanePlace::Behind,
+            None | Some(Standing::Ended) => LanePlace::Out,
+            Some(Standing::Behind) => LanePlace::Behind,
+            Some(Standing::AtEnd) => LanePlace::AtEnd,
         }
     }
 
@@ -189,7 +189,7 @@ impl Lane {
 
     /// Whether the first line belongs to the last that went on.
     pub(super) fn goes_on(&self) -> bool {
-        self.held.head().is_some_and(|line| line.kind == Kind::Follows)
+        self.held.head().is_some_and(|line| line.kind == LineKind::Follows)
     }
 
     /// Whether lines of this chunk are held still.
@@ -224,7 +224,7 @@ impl Lane {
             self.is_grouped = lines.record.is_some_and(|record| !record.is_stop);
         }
         // What stands before the first time of a file is as old as that, if both are put at once; a batch does not ask.
-        if reads_times && let Some(first) = split.iter().position(|line| line.kind != Kind::Untimed) {
+        if reads_times && let Some(first) = split.iter().position(|line| line.kind != LineKind::Untimed) {
             let key = split[first].key;
             split[..first].iter_mut().for_each(|line| line.key = key);
         }
@@ -233,7 +233,7 @@ impl Lane {
         self.held.put(lines, split)
     }
 
-    fn key_of(&mut self, line: &[u8], lines: &Lines<'_>, untimed: i64) -> (i64, Kind) {
+    fn key_of(&mut self, line: &[u8], lines: &Lines<'_>, untimed: i64) -> (i64, LineKind) {
         let of_record = lines.record.and_then(|record| record.time);
         let found = if self.is_open || self.is_grouped {
             None
@@ -247,20 +247,20 @@ impl Lane {
                     sorting.top = sorting.top.max(time.ns);
                 }
                 self.key = time.ns;
-                (self.key, Kind::Timed)
+                (self.key, LineKind::Timed)
             }
-            Some(time) if time.ns < self.key => (self.key, Kind::Backward),
+            Some(time) if time.ns < self.key => (self.key, LineKind::Backward),
             Some(time) => {
                 self.key = time.ns;
-                (self.key, Kind::Timed)
+                (self.key, LineKind::Timed)
             }
-            None if self.key == NO_KEY => (untimed, Kind::Untimed),
-            None => (self.key, Kind::Follows),
+            None if self.key == NO_KEY => (untimed, LineKind::Untimed),
+            None => (self.key, LineKind::Follows),
         }
     }
 
     /// The lines that come before `limit`, the next of all others; at least the first, with what follows it.
-    pub(super) fn run(&self, source: SourceId, limit: (i64, u32), room: Room) -> Option<Run<'_>> {
+    pub(super) fn run(&self, source: SourceId, limit: (i64, u32), room: Room) -> Option<Passable<'_>> {
         self.held.run(source, limit, room)
     }
 
@@ -273,7 +273,7 @@ impl Lane {
         let key = lines[lines.len() - 1].key;
         for line in &lines[..count] {
             self.late += u64::from(line.key < newest && line.key != NO_KEY);
-            self.backward += u64::from(line.kind == Kind::Backward);
+            self.backward += u64::from(line.kind == LineKind::Backward);
         }
         self.held.take(count, len);
         let is_ended = self.standing == Some(Standing::Ended);

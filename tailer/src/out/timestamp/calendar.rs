@@ -19,7 +19,7 @@ use super::zones;
 
 /// A time as it is written.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stamp<'a> {
+pub(super) struct Written<'a> {
     pub date: Date,
     /// Seconds of the day.
     pub second: i64,
@@ -66,7 +66,7 @@ enum Needs {
 }
 
 /// The fast way for the most usual form: `2026-11-21T10:00:00.123Z` and its like.
-pub(super) fn iso8601(line: &[u8], at: usize) -> Option<Stamp<'_>> {
+pub(super) fn iso8601(line: &[u8], at: usize) -> Option<Written<'_>> {
     let year = digits(line, at, 4)?;
     let separator = *line.get(at + 4)?;
     let between = *line.get(at + 10)?;
@@ -80,11 +80,11 @@ pub(super) fn iso8601(line: &[u8], at: usize) -> Option<Stamp<'_>> {
     let (fraction, end) = fraction(line, at + 19);
     let (zone, end) = zone(line, end);
     let zone = of_svlogd(between, fraction, zone);
-    is_end(line, end).then_some(Stamp { date: Date::Days(date), second, fraction, zone, start: at, end })
+    is_end(line, end).then_some(Written { date: Date::Days(date), second, fraction, zone, start: at, end })
 }
 
 /// The same for `28/Nov/2026:10:00:00 +0000`, as web servers write it.
-pub(super) fn common_log(line: &[u8], at: usize) -> Option<Stamp<'_>> {
+pub(super) fn common_log(line: &[u8], at: usize) -> Option<Written<'_>> {
     if !is(line, at + 2, b'/') || !is(line, at + 6, b'/') || !is(line, at + 11, b':') {
         return None;
     }
@@ -92,7 +92,7 @@ pub(super) fn common_log(line: &[u8], at: usize) -> Option<Stamp<'_>> {
     let second = clock(line, at + 12)?;
     let (fraction, end) = fraction(line, at + 20);
     let (zone, end) = zone(line, end);
-    is_end(line, end).then_some(Stamp { date: Date::Days(date), second, fraction, zone, start: at, end })
+    is_end(line, end).then_some(Written { date: Date::Days(date), second, fraction, zone, start: at, end })
 }
 
 /// svlogd names no zone, and writes UTC: with `_`, or as nobody else with five digits.
@@ -102,7 +102,7 @@ fn of_svlogd(between: u8, fraction: Fraction, zone: Zone<'_>) -> Zone<'_> {
 }
 
 /// A written time that begins at `at`.
-pub(super) fn written(line: &[u8], at: usize) -> Option<Stamp<'_>> {
+pub(super) fn written(line: &[u8], at: usize) -> Option<Written<'_>> {
     let (date, needs, end) = date(line, behind_weekday(line, at))?;
     let time = behind_separator(line, end)?;
     let (second, end) = match compact_clock(line, time) {
@@ -119,7 +119,7 @@ pub(super) fn written(line: &[u8], at: usize) -> Option<Stamp<'_>> {
         Date::MonthDay(month, day) => year_behind(line, end, month, day, zone)?,
         _ => (date, zone, end),
     };
-    is_end(line, end).then_some(Stamp { date, second, fraction, zone, start: at, end })
+    is_end(line, end).then_some(Written { date, second, fraction, zone, start: at, end })
 }
 
 /// `Sat `, `Sat, `

@@ -2,7 +2,7 @@
 
 use memchr::{memchr_iter, memmem};
 
-use super::calendar::{Date, Stamp, Zone, common_log, iso8601, written};
+use super::calendar::{Date, Written, Zone, common_log, iso8601, written};
 use super::scan::{Fraction, behind_priority, clock, days, digits, fraction, hex, is, is_end, run};
 use super::{Form, keyed};
 use crate::out::level;
@@ -42,7 +42,7 @@ pub(super) const TAI_OFFSET: i64 = 10;
 pub(super) const TAI_OFFSET_S6: i64 = 37;
 
 /// A time of this form in a line whose text begins at `at`.
-pub(super) fn find(form: Form, line: &[u8], at: usize) -> Option<Stamp<'_>> {
+pub(super) fn find(form: Form, line: &[u8], at: usize) -> Option<Written<'_>> {
     match form {
         Form::Iso8601 => bracketed(line, at, iso8601),
         Form::Epoch => bracketed(line, at, |line, at| epoch(line, at, 10)),
@@ -61,21 +61,25 @@ pub(super) fn find(form: Form, line: &[u8], at: usize) -> Option<Stamp<'_>> {
 }
 
 /// The same form, bare or in brackets that then belong to it.
-fn bracketed<'a>(line: &'a [u8], at: usize, parse: impl Fn(&'a [u8], usize) -> Option<Stamp<'a>>) -> Option<Stamp<'a>> {
+fn bracketed<'a>(
+    line: &'a [u8],
+    at: usize,
+    parse: impl Fn(&'a [u8], usize) -> Option<Written<'a>>,
+) -> Option<Written<'a>> {
     if !is(line, at, b'[') {
         return parse(line, at);
     }
     let stamp = parse(line, at + 1)?;
-    is(line, stamp.end, b']').then_some(Stamp { start: at, end: stamp.end + 1, ..stamp })
+    is(line, stamp.end, b']').then_some(Written { start: at, end: stamp.end + 1, ..stamp })
 }
 
 /// Ten digits are seconds from 2001 to 2286, thirteen are the same in milliseconds.
-fn epoch(line: &[u8], at: usize, count: usize) -> Option<Stamp<'_>> {
+fn epoch(line: &[u8], at: usize, count: usize) -> Option<Written<'_>> {
     digits(line, at, count).and_then(|_| any_epoch(line, at)).filter(|_| run(line, at) == count)
 }
 
 /// Seconds, milliseconds, microseconds or nanoseconds since 1970, as the count of digits tells.
-pub(super) fn any_epoch(line: &[u8], at: usize) -> Option<Stamp<'_>> {
+pub(super) fn any_epoch(line: &[u8], at: usize) -> Option<Written<'_>> {
     let count = run(line, at);
     let fraction_digits: u8 = match count {
         10 => 0,
@@ -91,54 +95,54 @@ pub(super) fn any_epoch(line: &[u8], at: usize) -> Option<Stamp<'_>> {
     let nanos = number % per_second * unit + behind.nanos / per_second;
     let fraction = Fraction { nanos, digits: 9.min(fraction_digits + behind.digits) };
     let (date, zone) = (Date::Days(0), Zone::Offset(0));
-    is_end(line, end).then_some(Stamp { date, second: number / per_second, fraction, zone, start: at, end })
+    is_end(line, end).then_some(Written { date, second: number / per_second, fraction, zone, start: at, end })
 }
 
 /// The same where that may be a time.
-pub(super) fn number(line: &[u8], at: usize) -> Option<Stamp<'_>> {
+pub(super) fn number(line: &[u8], at: usize) -> Option<Written<'_>> {
     any_epoch(line, at).filter(|stamp| PLAUSIBLE.contains(&stamp.second))
 }
 
 /// `type=SYSCALL msg=audit(1795860000.123:456): …`
-fn audit(line: &[u8], at: usize) -> Option<Stamp<'_>> {
+fn audit(line: &[u8], at: usize) -> Option<Written<'_>> {
     const BEFORE: &[u8] = b"msg=audit(";
     let near = &line[at..line.len().min(at + PREFIX_BYTES_MAX)];
     let place = memmem::find(near, BEFORE).filter(|_| near.starts_with(b"type=") || near.starts_with(b"node="))?;
-    number(line, at + place + BEFORE.len()).map(|stamp| Stamp { start: 0, end: 0, ..stamp })
+    number(line, at + place + BEFORE.len()).map(|stamp| Written { start: 0, end: 0, ..stamp })
 }
 
 /// The time behind priority and version, which stay in the line.
-fn rfc5424(line: &[u8], at: usize) -> Option<Stamp<'_>> {
+fn rfc5424(line: &[u8], at: usize) -> Option<Written<'_>> {
     let version = behind_priority(line, at);
     let is_versioned = version > at && line.get(version).is_some_and(u8::is_ascii_digit) && is(line, version + 1, b' ');
     if is_versioned { iso8601(line, version + 2) } else { None }
 }
 
 /// `Nov 21 10:00:00`, `Nov  1 10:00:00`, `Nov 1 10:00:00`.
-fn rfc3164(line: &[u8], at: usize) -> Option<Stamp<'_>> {
+fn rfc3164(line: &[u8], at: usize) -> Option<Written<'_>> {
     let start = behind_priority(line, at);
     let is_name = line.get(start).is_some_and(u8::is_ascii_alphabetic);
     written(line, start).filter(|stamp| is_name && matches!(stamp.date, Date::MonthDay(..)))
 }
 
-fn clf(line: &[u8], at: usize) -> Option<Stamp<'_>> {
+fn clf(line: &[u8], at: usize) -> Option<Written<'_>> {
     let near = &line[at..line.len().min(at + CLF_BYTES_MAX)];
     memchr_iter(b'[', near).find_map(|bracket| clf_bracket(line, at + bracket))
 }
 
 /// `[10/Oct/2000:13:55:36 -0700]`
-fn clf_bracket(line: &[u8], start: usize) -> Option<Stamp<'_>> {
+fn clf_bracket(line: &[u8], start: usize) -> Option<Written<'_>> {
     if !is(line, start + 3, b'/') || !is(line, start + 7, b'/') {
         return None;
     }
-    let is_whole = |stamp: &Stamp<'_>| is(line, stamp.end, b']');
+    let is_whole = |stamp: &Written<'_>| is(line, stamp.end, b']');
     let usual = common_log(line, start + 1).filter(is_whole);
     let stamp = usual.or_else(|| written(line, start + 1).filter(is_whole))?;
-    Some(Stamp { start, end: stamp.end + 1, ..stamp })
+    Some(Written { start, end: stamp.end + 1, ..stamp })
 }
 
 /// A written time at the start, or behind what usually stands there.
-fn written_anywhere(line: &[u8], at: usize) -> Option<Stamp<'_>> {
+fn written_anywhere(line: &[u8], at: usize) -> Option<Written<'_>> {
     let mut place = at;
     for _ in 0..=PREFIXES_MAX {
         if let Some(stamp) = written_in_brackets(line, place) {
@@ -150,7 +154,7 @@ fn written_anywhere(line: &[u8], at: usize) -> Option<Stamp<'_>> {
 }
 
 /// Brackets that hold more than the time stay.
-fn written_in_brackets(line: &[u8], at: usize) -> Option<Stamp<'_>> {
+fn written_in_brackets(line: &[u8], at: usize) -> Option<Written<'_>> {
     if !is(line, at, b'[') {
         return written(line, at);
     }
@@ -162,7 +166,7 @@ fn written_in_brackets(line: &[u8], at: usize) -> Option<Stamp<'_>> {
     }
     let stamp = written(line, inside)?;
     let is_whole = is(line, stamp.end, b']') && inside == at + 1;
-    Some(if is_whole { Stamp { start: at, end: stamp.end + 1, ..stamp } } else { stamp })
+    Some(if is_whole { Written { start: at, end: stamp.end + 1, ..stamp } } else { stamp })
 }
 
 /// The place behind one thing that may stand before a time: a level, something in brackets, a priority, a process.
@@ -201,7 +205,7 @@ fn behind_blanks_of_zabbix(text: &[u8]) -> Option<usize> {
 }
 
 /// `@400000006b016baa000007cf`, also without the nanoseconds.
-fn tai64n(line: &[u8], at: usize, ahead: i64) -> Option<Stamp<'_>> {
+fn tai64n(line: &[u8], at: usize, ahead: i64) -> Option<Written<'_>> {
     if !is(line, at, b'@') || !is(line, at + 1, b'4') {
         return None;
     }
@@ -213,11 +217,11 @@ fn tai64n(line: &[u8], at: usize, ahead: i64) -> Option<Stamp<'_>> {
     };
     let (second, zone) = (label - TAI_EPOCH - ahead, Zone::Offset(0));
     let is_whole = is_end(line, end) && (0..1 << 33).contains(&second);
-    is_whole.then_some(Stamp { date: Date::Days(0), second, fraction, zone, start: at, end })
+    is_whole.then_some(Written { date: Date::Days(0), second, fraction, zone, start: at, end })
 }
 
 /// `I1128 10:00:00.123456`, `I20261128 10:00:00.123456`; the letter is the level, and stays.
-fn klog(line: &[u8], at: usize) -> Option<Stamp<'_>> {
+fn klog(line: &[u8], at: usize) -> Option<Written<'_>> {
     if !matches!(line.get(at), Some(b'I' | b'W' | b'E' | b'F' | b'D')) {
         return None;
     }
@@ -237,11 +241,11 @@ fn klog(line: &[u8], at: usize) -> Option<Stamp<'_>> {
     let second = clock(line, end + 1).filter(|_| is(line, end, b' '))?;
     let (fraction, end) = fraction(line, end + 9);
     let is_whole = fraction.digits == 6 && is_end(line, end);
-    is_whole.then_some(Stamp { date, second, fraction, zone: Zone::Local, start, end })
+    is_whole.then_some(Written { date, second, fraction, zone: Zone::Local, start, end })
 }
 
 /// `[  123.456789]`: seconds since the boot, as the kernel and X write them, also behind `<6>`.
-fn kernel(line: &[u8], at: usize) -> Option<Stamp<'_>> {
+fn kernel(line: &[u8], at: usize) -> Option<Written<'_>> {
     let start = behind_priority(line, at);
     if !is(line, start, b'[') {
         return None;
@@ -254,5 +258,5 @@ fn kernel(line: &[u8], at: usize) -> Option<Stamp<'_>> {
     let has_shape = (1..=9).contains(&count) && is_padded && is(line, end, b']') && (3..=6).contains(&fraction.digits);
     let second = digits(line, number, count)?;
     let (date, zone) = (Date::Boot, Zone::Offset(0));
-    has_shape.then_some(Stamp { date, second, fraction, zone, start, end: end + 1 })
+    has_shape.then_some(Written { date, second, fraction, zone, start, end: end + 1 })
 }

@@ -1,6 +1,6 @@
 //! The time of a line that has keys: JSON, logfmt. It stays where it is, for what is left would be no such line.
 
-use super::calendar::{Date, Stamp, Zone, iso8601, written};
+use super::calendar::{Date, Written, Zone, iso8601, written};
 use super::forms::number;
 use super::scan::Fraction;
 use crate::out::fields::{Field, fields, members};
@@ -24,7 +24,7 @@ const OTHER_NAMES: [&str; 12] = [
     "when",
 ];
 
-pub(super) fn find(line: &[u8], at: usize) -> Option<Stamp<'_>> {
+pub(super) fn find(line: &[u8], at: usize) -> Option<Written<'_>> {
     let mut other = None;
     for field in fields(&line[at..]) {
         if field.is_called(&NAMES) {
@@ -39,7 +39,7 @@ pub(super) fn find(line: &[u8], at: usize) -> Option<Stamp<'_>> {
 }
 
 /// What a value says, if that is a time and nothing else.
-fn stamp(field: Field<'_>) -> Option<Stamp<'_>> {
+fn stamp(field: Field<'_>) -> Option<Written<'_>> {
     let value = field.value;
     if value.starts_with(b"{") && !field.is_quoted {
         // MongoDB: `{"$date":…}`, in which a number may be `{"$numberLong":"…"}`.
@@ -47,11 +47,11 @@ fn stamp(field: Field<'_>) -> Option<Stamp<'_>> {
     }
     let stamp = number(value, 0).or_else(|| iso8601(value, 0)).or_else(|| written(value, 0));
     let stamp = stamp.filter(|stamp| stamp.end == value.len()).or_else(|| exponent(value))?;
-    Some(Stamp { start: 0, end: 0, ..stamp })
+    Some(Written { start: 0, end: 0, ..stamp })
 }
 
 /// `1.795860000123e9`
-fn exponent(value: &[u8]) -> Option<Stamp<'_>> {
+fn exponent(value: &[u8]) -> Option<Written<'_>> {
     if !value.iter().any(|byte| matches!(byte, b'e' | b'E')) {
         return None;
     }
@@ -60,5 +60,5 @@ fn exponent(value: &[u8]) -> Option<Stamp<'_>> {
     let (second, micros) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
     let fraction = Fraction { nanos: micros * 1000, digits: 6 };
     let is_time = (1_262_304_000..3_000_000_000).contains(&second);
-    is_time.then_some(Stamp { date: Date::Days(0), second, fraction, zone: Zone::Offset(0), start: 0, end: 0 })
+    is_time.then_some(Written { date: Date::Days(0), second, fraction, zone: Zone::Offset(0), start: 0, end: 0 })
 }

@@ -8,7 +8,7 @@ use jiff::fmt::strtime::BrokenDownTime;
 use jiff::tz::{Offset, TimeZone};
 use standpipe_common::clock;
 
-use super::calendar::{Date, Stamp, Zone};
+use super::calendar::{Date, Written, Zone};
 use super::{scan, zones};
 
 const DAY_SECONDS: i64 = 86_400;
@@ -47,7 +47,7 @@ impl Local {
     }
 
     /// `None`: beyond what an `i64` of ns holds.
-    pub(super) fn time_ns(&mut self, stamp: &Stamp<'_>, read_ns: i64) -> Option<i64> {
+    pub(super) fn time_ns(&mut self, stamp: &Written<'_>, read_ns: i64) -> Option<i64> {
         let days = match stamp.date {
             Date::Boot => {
                 let boot_ns = *self.boot_ns.get_or_insert_with(clock::boot_ns);
