@@ -70,7 +70,7 @@ use crate::sources::part::Awaited;
 use crate::stage::Position;
 use crate::status::format::Figures;
 use crate::turns::Stand;
-use crate::turns::rate::Backlog;
+use crate::turns::rate::{Backlog, Throttle};
 
 /// One spool at work.
 #[derive(Debug)]
@@ -139,7 +139,7 @@ impl Spool {
 
     /// Whether something tells of these.
     pub fn set_watched(&mut self, is_watched: bool) {
-        self.schedule.set_watched(is_watched);
+        self.schedule.is_polled = !is_watched;
     }
 
     /// Something tells that a name came.
@@ -155,7 +155,7 @@ impl Spool {
     /// It begins no file any more.
     pub fn leave(&mut self) {
         self.is_leaving = true;
-        self.pace.release();
+        self.pace.throttle = None;
         self.queue.clear();
         self.ledger.retain_begun(|_| false);
     }
@@ -200,7 +200,7 @@ impl Spool {
 
     /// When its output last took something of it.
     pub fn fed_at(&self) -> Option<Instant> {
-        self.pace.fed_at()
+        self.pace.fed_at
     }
 
     /// Whether all that was put is delivered, and removed as far as it can be.
@@ -210,7 +210,7 @@ impl Spool {
 
     /// Whether it could not open a file for want of descriptors.
     pub fn is_starved(&self) -> bool {
-        self.schedule.is_starved()
+        self.schedule.is_starved
     }
 
     /// Whether anything waits to be put, or is put in part.
@@ -277,8 +277,8 @@ impl Spool {
             Ok(found) => self.take(&place, found, is_sweep),
             Err(error) => return self.trouble(&Error::new("inspect spool", &self.config.dir, error).to_string()),
         }
-        self.pace.set_begun(false);
-        self.schedule.sate();
+        self.pace.has_begun = false;
+        self.schedule.is_starved = false;
         if self.queue.is_empty() {
             self.tell_backlog(now);
         }
@@ -312,7 +312,7 @@ impl Spool {
         if self.is_taken_up() {
             self.queue.set(found.candidates);
         } else {
-            self.schedule.wait();
+            self.schedule.is_waiting = true;
         }
     }
 
@@ -324,9 +324,9 @@ impl Spool {
     /// Tells a backlog as it begins, and as it ends, which is when a look finds nothing more.
     fn tell_backlog(&mut self, now: Instant) {
         let is_at_end = !self.has_work();
-        if is_at_end && self.pace.has_begun() {
+        if is_at_end && self.pace.has_begun {
             // What became complete meanwhile belongs to it.
-            if self.pace.is_limited() {
+            if self.pace.throttle.is_some() {
                 self.schedule.hint();
             }
             return;
@@ -377,8 +377,8 @@ impl Spool {
             lag_bytes: self.waiting_bytes(),
             generations: files,
             open: u64::from(self.current.is_some()),
-            wants_descriptor: self.schedule.is_starved(),
-            is_limited: self.pace.is_backlog(),
+            wants_descriptor: self.schedule.is_starved,
+            is_limited: self.pace.throttle.as_ref().is_some_and(Throttle::is_backlog),
             ..self.shown.figures(metadata, files > 0, is_blocked, self.voice.orphans(), now_ns)
         };
         (figures, self.voice.complaint().unwrap_or_default())

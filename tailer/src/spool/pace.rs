@@ -12,32 +12,17 @@ use crate::turns::rate::{Backlog, Rate, Throttle};
 #[derive(Debug)]
 pub struct Pace {
     /// `None`: as fast as it can be.
-    throttle: Option<Throttle>,
+    pub throttle: Option<Throttle>,
     /// When its output last took something of it.
-    fed_at: Option<Instant>,
+    pub fed_at: Option<Instant>,
     /// A file was begun since the last look.
-    has_begun: bool,
+    pub has_begun: bool,
 }
 
 impl Pace {
     /// With this limit.
     pub fn new(rate: Option<Rate>, now: Instant) -> Pace {
         Pace { throttle: rate.map(|rate| Throttle::new(rate, now)), fed_at: None, has_begun: false }
-    }
-
-    /// From now on without a limit.
-    pub fn release(&mut self) {
-        self.throttle = None;
-    }
-
-    /// Whether it has one.
-    pub fn is_limited(&self) -> bool {
-        self.throttle.is_some()
-    }
-
-    /// Whether that keeps something that has waited for a while.
-    pub fn is_backlog(&self) -> bool {
-        self.throttle.as_ref().is_some_and(Throttle::is_backlog)
     }
 
     /// Until when it keeps what waits.
@@ -53,33 +38,6 @@ impl Pace {
             return usize::MAX;
         }
         if allowed == 0 { 0 } else { allowed.max(PART_BYTES_MIN) }
-    }
-
-    /// So much was put.
-    pub fn pay(&mut self, bytes: u64, lines: u64) {
-        if let Some(throttle) = &mut self.throttle {
-            throttle.take(bytes, lines);
-        }
-    }
-
-    /// Its output took something now.
-    pub fn feed(&mut self, now: Instant) {
-        self.fed_at = Some(now);
-    }
-
-    /// When it last did.
-    pub fn fed_at(&self) -> Option<Instant> {
-        self.fed_at
-    }
-
-    /// A file is begun, or a look made.
-    pub fn set_begun(&mut self, has_begun: bool) {
-        self.has_begun = has_begun;
-    }
-
-    /// Whether a file was begun since the last look.
-    pub fn has_begun(&self) -> bool {
-        self.has_begun
     }
 
     /// A backlog that begins, or ends, which is when a look finds nothing more; and the limit.

@@ -135,7 +135,7 @@ impl Spool {
             }
         }
         if hands.output.room(self.id) != room {
-            self.pace.feed(hands.now);
+            self.pace.fed_at = Some(hands.now);
         }
         self.shown.note();
         self.tell_backlog(hands.now);
@@ -170,8 +170,9 @@ impl Spool {
         }
         output.hold(self.id, !is_last);
         current.put(*output, &buffer[..len + added], len, ends, *now_ns);
-        let lines = if self.pace.is_limited() { memchr_iter(b'\n', &buffer[..len + added]).count() as u64 } else { 0 };
-        self.pace.pay(len as u64, lines);
+        if let Some(throttle) = &mut self.pace.throttle {
+            throttle.take(len as u64, memchr_iter(b'\n', &buffer[..len + added]).count() as u64);
+        }
         Ok(Some(len))
     }
 
@@ -181,7 +182,7 @@ impl Spool {
             current.put(hands.output, b"\n", 0, End::Added, hands.now_ns);
         }
         hands.output.hold(self.id, false);
-        self.schedule.wait();
+        self.schedule.is_waiting = true;
         let Flight { place, name, origin, .. } = current.flight;
         if self.voice.is_new(&name, "read") {
             let sentence = Error::new("read", place.dir.path_of(&name), error);
@@ -201,7 +202,7 @@ impl Spool {
                 Ok(Some(current)) => {
                     self.ledger.fly(current.origin().identity);
                     self.current = Some(current);
-                    self.pace.set_begun(true);
+                    self.pace.has_begun = true;
                     return true;
                 }
                 Ok(None) => {}
@@ -211,12 +212,12 @@ impl Spool {
                     if was_begun {
                         self.ledger.give_back_begun(candidate.name);
                     }
-                    self.schedule.starve();
+                    (self.schedule.is_waiting, self.schedule.is_starved) = (true, true);
                     self.shown.note();
                     return false;
                 }
                 Err(error) => {
-                    self.schedule.wait();
+                    self.schedule.is_waiting = true;
                     if self.voice.is_new(&candidate.name, "open") {
                         let path = place.dir.path_of(&candidate.name);
                         self.voice.say(Event::OpenError { path, errno: errno(&error) });
@@ -262,7 +263,7 @@ impl Spool {
             self.voice.tell_unknown(&place.dir, name, place.done.is_some());
         }
         if matches!(decision, Decision::Wait | Decision::Unknown) {
-            self.schedule.wait();
+            self.schedule.is_waiting = true;
             return Ok(None);
         }
         // When it was looked at it may have had a writer, who wrote its last line before the kernel was asked.

@@ -12,11 +12,11 @@ pub const SWEEP_SPAN_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Schedule {
     /// Nothing tells of new names.
-    is_polled: bool,
+    pub is_polled: bool,
     /// Something is not complete yet.
-    is_waiting: bool,
+    pub is_waiting: bool,
     /// A file could not be opened for want of descriptors.
-    is_starved: bool,
+    pub is_starved: bool,
     /// `None`: it is to be looked at at once.
     looked_at: Option<Instant>,
     last_look: Instant,
@@ -36,11 +36,6 @@ impl Schedule {
             poll_interval: RECONCILE_SPAN,
             next_sweep: now,
         }
-    }
-
-    /// Whether something tells of new names.
-    pub fn set_watched(&mut self, is_watched: bool) {
-        self.is_polled = !is_watched;
     }
 
     /// It is due at once.
@@ -74,25 +69,5 @@ impl Schedule {
     /// The next sweep is an eighth of what a file may be old away, about.
     pub fn set_sweep(&mut self, max_age: Duration, now: Instant) {
         self.next_sweep = now + (max_age / 8).clamp(self.poll_interval, SWEEP_SPAN_MAX);
-    }
-
-    /// Something is to be looked at again with the next poll.
-    pub fn wait(&mut self) {
-        self.is_waiting = true;
-    }
-
-    /// The same, for there was no descriptor.
-    pub fn starve(&mut self) {
-        (self.is_waiting, self.is_starved) = (true, true);
-    }
-
-    /// There may be one again.
-    pub fn sate(&mut self) {
-        self.is_starved = false;
-    }
-
-    /// Whether there was none.
-    pub fn is_starved(&self) -> bool {
-        self.is_starved
     }
 }

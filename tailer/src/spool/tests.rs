@@ -57,7 +57,7 @@ fn what_its_limit_keeps_goes_on_when_that_is_over_although_its_output_was_full_b
     let mut spool = Spool::new(SourceId(0), config, 0, Vec::new(), now);
     spool.take_up(&[]);
     spool.look(now, 0, POLL);
-    spool.pace.pay(1000, 10);
+    spool.pace.throttle.as_mut().unwrap().take(1000, 10);
     let rested = spool.pace.rests_until(now).unwrap();
     let _ = spool.figures(false, false, 1);
     for is_awaited in [false, true] {
