@@ -25,8 +25,6 @@ pub mod keeper;
 mod lock;
 mod spelling;
 pub mod state;
-#[cfg(test)]
-mod tests;
 
 use std::fs::File;
 use std::path::Path;
@@ -241,3 +239,6 @@ fn choose(files: &Files, current: Found, previous: Found, on_corrupt: OnCorrupt)
     );
     Ok((start, vec![finding]))
 }
+
+#[cfg(test)]
+mod tests;

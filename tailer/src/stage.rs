@@ -30,8 +30,6 @@ pub mod message;
 pub mod pieces;
 pub mod record;
 pub mod retry;
-#[cfg(test)]
-mod simulation;
 pub mod slots;
 pub mod steps;
 pub mod target;
@@ -232,3 +230,6 @@ fn canary_of(record: &Path) -> u8 {
     let absolute = std::path::absolute(record).unwrap_or_else(|_| record.to_path_buf());
     NEVER_IN_TEXT[(xxh3_64(absolute.as_os_str().as_bytes()) % NEVER_IN_TEXT.len() as u64) as usize]
 }
+
+#[cfg(test)]
+mod simulation;
