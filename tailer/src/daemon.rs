@@ -162,7 +162,7 @@ impl Tailer {
         self.clear_spools(now);
         self.spools.settle(&mut self.turns, &mut self.outputs, now);
         delivered?;
-        if self.past.keeper.due().is_some_and(|due| due <= now) {
+        if self.past.keeper().due().is_some_and(|due| due <= now) {
             self.keep(true, now);
         }
         let Tailer { report, roster, spools, outputs, turns, .. } = self;
@@ -184,7 +184,7 @@ impl Tailer {
         let feed = (self.config.is_batch() && !self.turns.starved().is_empty()).then(|| now + FEED_SPAN);
         let Discovery { globs, unfollowed, .. } = &self.discovery;
         let found = [globs.due(now), unfollowed.due(), self.spools.due(now)];
-        let own = [self.turns.next_due(now), feed, self.past.keeper.due(), self.report.due()];
+        let own = [self.turns.next_due(now), feed, self.past.keeper().due(), self.report.due()];
         waits.chain(found.into_iter().chain(own).flatten()).min()
     }
 
@@ -277,7 +277,7 @@ impl Tailer {
         let left = self.left();
         let is_all = left.is_empty() && self.is_delivered() && self.turns.rest_end().is_none() && !self.is_starved();
         if !is_all {
-            self.report.tell_left(&left, self.past.keeper.has_file());
+            self.report.tell_left(&left, self.past.keeper().has_file());
         }
     }
 
@@ -326,10 +326,10 @@ impl Tailer {
     pub fn keep_last(&mut self, now: Instant) -> Result<()> {
         let repeated = |error| format!("{error}; the next run repeats lines delivered since the last save");
         let stored = |unsaved: Unsaved| Error::because("store", "the last state", repeated(unsaved.error));
-        self.past.keeper.write_all_next();
+        self.past.keeper_mut().write_all_next();
         self.save(true, now).map_err(stored)?;
         if within_a_moment(|| self.outputs.flows().iter().all(|flow| flow.taken == flow.delivered)) {
-            self.past.keeper.end()?;
+            self.past.keeper_mut().end()?;
         }
         Ok(())
     }
@@ -351,7 +351,7 @@ impl Tailer {
     /// not configured now, and will be again.
     fn forget_finished(&mut self) {
         let here = self.roster.iter().map(|followed| followed.source.generations().count());
-        let others = self.past.keeper.others().map(|state| state.generations.len());
+        let others = self.past.keeper().others().map(|state| state.generations.len());
         let generations: usize = here.chain(others).sum();
         if self.outputs.positions() <= SLOTS_MAX.max(2 * generations) {
             return;
@@ -359,7 +359,7 @@ impl Tailer {
         // Where nobody knows which files are there, everything is remembered.
         let Some(spooled) = self.spools.origins() else { return };
         let states: Vec<_> = self.roster.iter().map(|followed| followed.source.state()).collect();
-        let all = states.iter().chain(self.past.keeper.others()).flat_map(|state| &state.generations);
+        let all = states.iter().chain(self.past.keeper().others()).flat_map(|state| &state.generations);
         let origins: Vec<_> = all.map(|generation| generation.origin).chain(spooled).collect();
         self.outputs.retain(&origins);
     }
@@ -575,7 +575,7 @@ impl Tailer {
             self.roster.touch_all();
         }
         if has_arrived || !delivered.is_empty() {
-            self.past.keeper.note();
+            self.past.keeper_mut().note();
         }
         // What is delivered may be closed: who waits for a descriptor is looked at again.
         if let Some(id) = self.turns.starved().first().filter(|_| !delivered.is_empty()) {

@@ -11,8 +11,6 @@ use crate::checkpoint::state::{DoneState, GenerationState};
 use crate::file::guard::{Guard, Head};
 use crate::file::identity::{Identity, Origin};
 
-use standpipe_common::shown::Shown as _;
-
 mod journal;
 mod kills;
 

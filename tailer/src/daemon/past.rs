@@ -33,7 +33,7 @@ pub enum Occasion {
 #[derive(Debug)]
 pub struct Past {
     /// What is remembered of all logs.
-    pub keeper: Keeper,
+    keeper: Keeper,
     held_back: HeldBack,
     /// There was a state.
     has_known: bool,
@@ -83,6 +83,16 @@ impl Past {
             findings.push(format!("{error}; a power failure may lose lines at the other end of a pipe"));
         });
         Ok((past, findings))
+    }
+
+    /// What is remembered of all logs.
+    pub fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
+    /// The same, to remember more.
+    pub fn keeper_mut(&mut self) -> &mut Keeper {
+        &mut self.keeper
     }
 
     /// What the record of a pipe knows as well: of what is delivered, and of what will be once all has arrived. A log may

@@ -43,7 +43,7 @@ impl Tailer {
         if self.discovery.look_through_globs(&self.config, &mut self.hearing, &mut self.report, now) {
             let mut found = self.find(Among::New);
             // As `enroll_new` wants them.
-            found.sort_by_key(|found| !self.past.keeper.knows(&found.path));
+            found.sort_by_key(|found| !self.past.keeper().knows(&found.path));
             self.intake.arrivals = found.into();
             self.discovery.globs.rest(Instant::now() + REST_RATIO * began.elapsed());
         }
@@ -125,13 +125,14 @@ impl Tailer {
 
     /// The files that are sources now.
     pub(super) fn find(&mut self, among: Among) -> Vec<Found> {
-        self.discovery.find(among, &self.config, &self.roster, &self.past.keeper, &mut self.report)
+        self.discovery.find(among, &self.config, &self.roster, self.past.keeper(), &mut self.report)
     }
 
     /// Begins to follow files that are not followed: first those whose paths are known, for under a glob one of the
     /// others may be a file of theirs. What cannot be followed is returned.
     pub(super) fn enroll_new<'a>(&mut self, found: impl Iterator<Item = &'a Found>, occasion: Occasion) -> Vec<Stop> {
-        let (known, others): (Vec<&Found>, Vec<&Found>) = found.partition(|found| self.past.keeper.knows(&found.path));
+        let (known, others): (Vec<&Found>, Vec<&Found>) =
+            found.partition(|found| self.past.keeper().knows(&found.path));
         let mut stops = Vec::new();
         for found in known.into_iter().chain(others) {
             let is_explicit = !self.config.files[found.file].is_glob;
@@ -177,7 +178,7 @@ impl Tailer {
         let siblings = siblings(found, &entry)?;
         let settings = Arc::new(self.past.settings(&self.config, &entry, occasion));
         let id = self.roster.next_id();
-        let known = self.past.keeper.take(&found.path, file.as_ref());
+        let known = self.past.keeper_mut().take(&found.path, file.as_ref());
         let source = match known {
             Some(mut state) => {
                 self.past.overlay(&mut state, self.outputs.are_recovering());
@@ -236,14 +237,14 @@ impl Tailer {
     pub(super) fn remove_if_gone(&mut self, id: SourceId) {
         let is_gone = self.roster.get(id).is_some_and(|followed| self.discovery.is_gone(followed));
         if is_gone && let Some(state) = self.take_off(id) {
-            self.past.keeper.give_back_gone(state);
+            self.past.keeper_mut().give_back_gone(state);
         }
     }
 
     /// Takes a source off that is followed no longer. What is known of it stays for one that is followed again.
     pub(super) fn remove(&mut self, id: SourceId) {
         if let Some(state) = self.take_off(id) {
-            self.past.keeper.give_back(state);
+            self.past.keeper_mut().give_back(state);
         }
     }
 
