@@ -54,11 +54,7 @@ pub fn run(cli: &Cli) -> std::result::Result<(), Stop> {
     let mut shipper = Shipper::new(config, client, inbox)?;
     shipper.scan()?;
     if let Some(dir) = shipper.taken.first() {
-        let name = shipper.config.receiver.lock_file();
-        return Err(Stop::Io(format!(
-            "cannot lock {}: another shipper sends this log under that name (for a second receiver give --name)",
-            dir.join(name).shown()
-        )));
+        return Err(Stop::Io(shipper.refusal(dir)));
     }
     log::info!("sends {} pipes of {} to {}", shipper.fleet.len(), shipper.config.logs.shown(), shipper.config.url);
     ready(cli.notify_fd)?;
@@ -82,8 +78,8 @@ struct Shipper {
     told: BTreeSet<String>,
     /// The directory of each pipe, by which another one of its name is known.
     identities: BTreeMap<PathBuf, Identity>,
-    /// There may be other logs.
-    wants_scan: bool,
+    /// When there may be other logs.
+    next_scan: Option<Instant>,
 }
 
 /// A turn is over.
@@ -109,7 +105,7 @@ impl Shipper {
             taken: BTreeSet::new(),
             told: BTreeSet::new(),
             identities: BTreeMap::new(),
-            wants_scan: false,
+            next_scan: None,
         })
     }
 
@@ -158,7 +154,9 @@ impl Shipper {
             self.desks.push(desk);
             self.fleet.end(&dir, pipe, due, now, self.config.linger);
             // It went meanwhile, and another one may have come.
-            self.wants_scan |= !self.fleet.has(&dir);
+            if !self.fleet.has(&dir) {
+                self.next_scan = Some(now);
+            }
         }
     }
 
@@ -185,9 +183,11 @@ impl Shipper {
         for dir in self.watch.unwatched().clone() {
             self.fleet.news(&dir, now, self.config.linger);
         }
-        if news.has_other_logs || self.wants_scan || !self.taken.is_empty() {
-            self.wants_scan = false;
+        if news.has_other_logs || self.next_scan.is_some_and(|next_scan| now >= next_scan) {
             self.scan()?;
+            for dir in self.taken.clone() {
+                self.tell(&self.refusal(&dir));
+            }
         }
         Ok(news.has_other_logs || !news.logs.is_empty())
     }
@@ -207,7 +207,17 @@ impl Shipper {
                 self.tell(&error);
             }
         }
+        self.next_scan = (!self.taken.is_empty()).then(|| now + TAKEN_SPAN);
         Ok(())
+    }
+
+    /// Why a log is not sent.
+    fn refusal(&self, dir: &Path) -> String {
+        let lock = dir.join(self.config.receiver.lock_file());
+        let lock = lock.shown();
+        format!(
+            "cannot lock {lock}: another shipper sends this log under that name (for a second receiver give --name)"
+        )
     }
 
     /// Sends the log in this directory from now on, if it is not sent already.
@@ -267,10 +277,8 @@ impl Shipper {
 
     /// Until something is due, or happens; to logs before `next_look` whatever may.
     fn wait(&self, now: Instant, next_look: Option<Instant>) -> Result<()> {
-        let scan = self.wants_scan.then_some(now);
         let unwatched = (!self.watch.unwatched().is_empty()).then(|| now + UNWATCHED_SPAN);
-        let taken = (!self.taken.is_empty()).then(|| now + TAKEN_SPAN);
-        let until = [next_look, scan, unwatched, taken, self.fleet.next_due()].into_iter().flatten().min();
+        let until = [next_look, self.next_scan, unwatched, self.fleet.next_due()].into_iter().flatten().min();
         self.poll(until.map(|until| until.saturating_duration_since(Instant::now())), next_look.is_none())
     }
 
