@@ -1,8 +1,15 @@
 //! Keys that each make sense, but hardly together. Nothing is done differently because of it.
 
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
 use jiff::tz::TimeZone;
 
 use super::{Compress, Policy};
+use crate::shown::Shown as _;
 use crate::units::{ByteSize, Limit};
 
 impl Policy {
@@ -35,7 +42,24 @@ impl Policy {
                 "names of parts are in UTC, but zone is {zone}: to name them in that zone, add filename_zone = \"{zone}\""
             ));
         }
+        if let Some(why) = self.hook.as_ref().and_then(|hook| unusable(Path::new(hook.0.first()?))) {
+            remarks.push(format!("hook {why}: archives wait until it can run"));
+        }
         remarks
+    }
+}
+
+/// Why a program that is named by a path cannot be run now. One that is looked for on the PATH may be elsewhere for whoever
+/// runs it.
+fn unusable(program: &Path) -> Option<String> {
+    let (name, shown) = (program.as_os_str().as_bytes(), program.shown());
+    if !name.contains(&b'/') {
+        return None;
+    }
+    match fs::metadata(program) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Some(format!("{shown} is not there")),
+        Ok(found) if !found.is_file() || found.mode() & 0o111 == 0 => Some(format!("{shown} is no executable file")),
+        _ => None,
     }
 }
 
@@ -63,6 +87,24 @@ mod tests {
         }
         let remarks = Policy::from_raw(&raw(ZONE)).remarks();
         assert!(remarks[0].contains("add filename_zone = \"Europe/Berlin\""), "{remarks:?}");
+    }
+
+    #[test]
+    fn a_hook_that_cannot_be_run_is_remarked() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("plain"), "").unwrap();
+        let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+        for (program, remark) in [
+            (at("away"), Some("is not there")),
+            (at("plain"), Some("is no executable file")),
+            (at(""), Some("is no executable file")),
+            ("/bin/true".to_owned(), None),
+            ("up".to_owned(), None),
+        ] {
+            let remarks = Policy::from_raw(&raw(&format!("hook = [{program:?}]"))).remarks();
+            let expected = remark.map(|why| format!("hook {program} {why}: archives wait until it can run"));
+            assert_eq!(remarks.first(), expected.as_ref());
+        }
     }
 
     #[test]
