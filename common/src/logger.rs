@@ -91,15 +91,14 @@ impl Log for Logger {
 impl Logger {
     /// Appends one message: escaped, with the journal's level on each line.
     fn compose(&self, level: Level, message: &str, text: &mut String) {
-        let (number, word) = match level {
-            Level::Error => (3, "error: "),
-            Level::Warn => (4, "warning: "),
-            Level::Info => (6, ""),
-            Level::Debug | Level::Trace => (7, ""),
+        let word = match level {
+            Level::Error => "error: ",
+            Level::Warn => "warning: ",
+            Level::Info | Level::Debug | Level::Trace => "",
         };
         for (index, line) in message.trim_end_matches('\n').split('\n').enumerate() {
             if self.journal {
-                let _infallible = write!(text, "<{number}>");
+                text.push_str(number(level));
             }
             if index == 0 {
                 let _infallible = write!(text, "{}: {word}", self.program);
@@ -159,6 +158,21 @@ impl Output {
                 has_room && unistd::write(&stderr, line).is_ok_and(|taken| taken == line.len())
             }
         }
+    }
+}
+
+/// What stands before a line of this level, if the journal takes it.
+pub(crate) fn priority(level: Level) -> &'static str {
+    if is_journal() { number(level) } else { "" }
+}
+
+/// By sd-daemon(3).
+pub fn number(level: Level) -> &'static str {
+    match level {
+        Level::Error => "<3>",
+        Level::Warn => "<4>",
+        Level::Info => "<6>",
+        Level::Debug | Level::Trace => "<7>",
     }
 }
 

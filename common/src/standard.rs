@@ -7,10 +7,12 @@
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
+use log::Level;
 use nix::libc::STDOUT_FILENO;
 
 use crate::called;
 use crate::error::{Cannot, Error, Result};
+use crate::logger;
 use crate::shown::{push_escaped, visible_json};
 use crate::sys;
 
@@ -56,12 +58,12 @@ fn write(text: &str) -> Result<()> {
 
 /// Says a sentence in the name of this program, as it was called: `reader: error: ...`.
 pub fn error(sentence: impl Display) {
-    say(format_args!("error: {sentence}"));
+    put(Level::Error, format_args!("{}: error: {sentence}", called::name()));
 }
 
 /// The same: `reader: warning: ...`.
 pub fn warning(sentence: impl Display) {
-    say(format_args!("warning: {sentence}"));
+    put(Level::Warn, format_args!("{}: warning: {sentence}", called::name()));
 }
 
 /// The same: `reader: ...`.
@@ -71,7 +73,15 @@ pub fn say(sentence: impl Display) {
 
 /// Says one sentence on standard error, if anybody reads it.
 pub fn complain(sentence: impl Display) {
+    put(Level::Info, sentence);
+}
+
+fn put(level: Level, sentence: impl Display) {
     let mut text = String::new();
-    push_escaped(&sentence.to_string(), &mut text);
-    writeln!(io::stderr(), "{text}").ok();
+    for line in sentence.to_string().split('\n') {
+        text.push_str(logger::priority(level));
+        push_escaped(line, &mut text);
+        text.push('\n');
+    }
+    io::stderr().write_all(text.as_bytes()).ok();
 }

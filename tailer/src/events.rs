@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use log::Level;
 use nix::errno::Errno;
-use standpipe_common::logger::Stderr;
+use standpipe_common::logger::{self, Stderr};
 use standpipe_common::shown::harmless;
 
 use crate::catch_up::CatchUp;
@@ -195,12 +195,7 @@ impl Printer {
             Form::Json => lines.push_str(&event.json()),
             Form::Text => {
                 if self.stderr.is_journal() {
-                    lines.push_str(match event.level() {
-                        Level::Error => "<3>",
-                        Level::Warn => "<4>",
-                        Level::Info => "<6>",
-                        Level::Debug | Level::Trace => "<7>",
-                    });
+                    lines.push_str(logger::number(event.level()));
                 }
                 lines.push_str(&event.text());
             }

@@ -5,6 +5,7 @@ mod documentation;
 mod front;
 mod harness;
 mod house;
+mod journal;
 mod kill;
 mod metrics;
 mod names;
