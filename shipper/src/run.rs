@@ -1,7 +1,7 @@
 //! The loop: gives each pipe its turns, on a thread of its own each time, and waits.
 //!
 //! Here alone it is decided when anything happens. Whoever has no news costs nothing: no timer runs for a log that is all
-//! sent. While logs are busy the loop wakes at most every [`TICK`].
+//! sent. While logs are busy the loop wakes at most every tenth of a second.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;

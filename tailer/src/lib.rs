@@ -3,7 +3,7 @@
 //! The rooms, in the order in which things go:
 //! - [`cli`], [`config`], [`sources`]: what is to be followed, and what it is called; [`run`], [`signals`]: the loop;
 //!   [`daemon`]: all that is at work, one round at a time; [`turns`]: whose turn it is;
-//! - where to look: [`names`], [`around`]; [`file`]: one file;
+//! - where to look: [`names`], [`around`]; [`mod@file`]: one file;
 //! - one log through its rotations: [`log`]; many files of short-lived processes: [`spool`];
 //! - lines on their way: [`out`]; [`stage`]: into a pipe exactly once;
 //! - what the next run knows: [`checkpoint`]; what is told: [`events`], [`spacing`], [`catch_up`]; what can be seen from

@@ -15,7 +15,7 @@
 //! | [`queue`] | what is to be examined |
 //! | [`part`] | finding out what is known of one, and reading it into the output |
 //! | [`pace`] | how fast |
-//! | [`remove`] | taking it away |
+//! | [`mod@remove`] | taking it away |
 //! | [`outside`] | what can be seen from outside |
 //! | [`set`] | all spools |
 //!
