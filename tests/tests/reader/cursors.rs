@@ -74,11 +74,12 @@ fn what_a_receiver_has_not_had_goes_last_and_is_told() {
     put_cursor(&stand.log_dir(), "broken", "standpipe-cursor 1\n");
     assert_eq!(reader.terminate(), 0);
     let hook = "hook = [\"false\"]\n";
-    let removed = |keep_files: usize| {
+    let removed = |keep_files: usize, count: usize| {
         let policy = format!("keep_files = {keep_files}\nkeep_size = \"off\"\nkeep_free = \"off\"\n{hook}");
         stand.scratch.write_policy("defaults.toml", &policy);
         let mut reader = stand.reader().start();
         until("enough is removed", || stand.archives().len() == keep_files);
+        until("that is said", || reader.lines_with(": removed ").len() >= count);
         assert_eq!(reader.terminate(), 0);
         reader.lines_with(": removed ")
     };
@@ -86,12 +87,12 @@ fn what_a_receiver_has_not_had_goes_last_and_is_told() {
     let todo = stand.log_dir().join(format!(".todo-{}.log.zst", parts[0].0));
     fs::write(&todo, "").expect("a log directory");
     give(&todo);
-    let first = removed(4);
+    let first = removed(4, 1);
     assert!(first.len() == 1 && first[0].ends_with(&format!("{}.log.zst (keep_files 4)", parts[1].0)), "{first:?}");
-    let next = removed(3);
+    let next = removed(3, 1);
     let (name, told) = (&parts[2].0, "before all of it was sent to otlp");
     assert!(next.len() == 1 && next[0].ends_with(&format!("{name}.log.zst (keep_files 3) {told}")), "{next:?}");
-    let rest = removed(1);
+    let rest = removed(1, 2);
     assert!(rest.len() == 2 && rest[1].contains(&parts[4].0), "{rest:?}");
     assert!(rest[0].ends_with(told) && rest[1].contains("sent to ") && rest[1].contains("second"), "{rest:?}");
     assert!(names(&stand.log_dir()).contains(&format!("{}.log.zst", parts[0].0)));
