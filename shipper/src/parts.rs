@@ -205,18 +205,29 @@ impl Parts {
     fn open(&mut self, number: usize, from: u64) -> Result<Option<&Open>> {
         if self.open.as_ref().is_none_or(|open| open.number != number) {
             self.open = None;
-            let name = &self.names[number];
-            let part = match Part::open(&self.dir, name, from, true) {
-                Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(None),
-                part => part?,
-            };
-            // After the length of the part was taken: what a chunk brings later is beyond that anyway.
-            let is_written = part.is_segment() && number + 1 == self.names.len();
-            let begin = is_written.then(|| waiting::chunk_begin(&self.dir, &name.file(PartKind::Segment)));
-            self.open = Some(Open { number, part, limit: begin.flatten().unwrap_or(u64::MAX) });
+            let is_last = number + 1 == self.names.len();
+            let mut opened = open_part(&self.dir, &self.names[number], from, is_last)?;
+            if opened.as_ref().is_some_and(|(part, limit)| *limit == u64::MAX && !part.has_marks()) {
+                // The first chunk was finished between the two looks: its marks are there now, if there are any.
+                opened = open_part(&self.dir, &self.names[number], from, is_last)?;
+            }
+            let Some((part, limit)) = opened else { return Ok(None) };
+            self.open = Some(Open { number, part, limit });
         }
         Ok(self.open.as_ref())
     }
+}
+
+/// A part, and how much of it can be taken. `None`: it has been removed.
+fn open_part(dir: &Dir, name: &PartName, from: u64, is_last: bool) -> Result<Option<(Part, u64)>> {
+    let part = match Part::open(dir, name, from, true) {
+        Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(None),
+        part => part?,
+    };
+    // After the length of the part was taken: what a chunk brings later is beyond that anyway.
+    let is_written = part.is_segment() && is_last;
+    let begin = is_written.then(|| waiting::chunk_begin(dir, &name.file(PartKind::Segment)));
+    Ok(Some((part, begin.flatten().unwrap_or(u64::MAX))))
 }
 
 /// A batch that grows.

@@ -348,6 +348,11 @@ impl Part {
         }
     }
 
+    /// Whether it had a file of marks, or an index, when it was opened.
+    pub fn has_marks(&self) -> bool {
+        !matches!(self.body, Body::Segment { marks: None, .. })
+    }
+
     /// The same, but the first as it was made, wherever in the part that is: so it can be told how far behind it a byte
     /// stands, and it is the same of a segment and of its archive. Without marks it is one at the beginning of the part.
     pub fn marks_as_made(&self, number: usize) -> Result<Vec<Mark>> {
