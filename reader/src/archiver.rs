@@ -116,12 +116,11 @@ impl Archiver {
         let done = self.archive_in_any_room(dir, order, archive, after);
         // Those that readers before us left to do, too.
         self.queue.hooks().put(lane, order);
-        let shrinks = |left: &Backlog| is_pressed && left.parts > 0;
-        if done.as_ref().is_ok_and(shrinks) || is_short(dir, order) && self.shrink_held() {
+        let can_shrink = done.as_ref().is_ok_and(|left| left.shrank || left.held.is_some());
+        if is_short(dir, order) && self.shrink_held() || self.expirer.expire(&self.root, lane, dir, order, can_shrink) {
             // What room is missing may come of that, before anything is lost.
             return done.map(|left| Backlog { parts: left.parts.max(1), ..left });
         }
-        self.expirer.expire(&self.root, lane, dir, order);
         if is_no_room(&done) {
             self.expirer.make_room(&self.root, &[lane.to_owned()]);
         }

@@ -45,20 +45,24 @@ impl Expirer {
         Expirer { queue, unlinked: BTreeMap::new(), said: BTreeMap::new() }
     }
 
-    /// Removes from one log what its own limits ask for, and from all what is missing of free space on its disk.
-    pub fn expire(&mut self, root: &Dir, lane: &OsStr, dir: &Dir, order: &Order) {
-        let done = Stock::look(dir, lane, order, self.is_orphan(lane)).and_then(|stock| self.apply_limits(stock));
-        self.say(lane, done);
+    /// Removes from one log what its own limits ask for, and from all what is missing of free space on its disk. `true`:
+    /// nothing of that log, for what is held back there is to be archived first, which can be done (`can_shrink`).
+    pub fn expire(&mut self, root: &Dir, lane: &OsStr, dir: &Dir, order: &Order, can_shrink: bool) -> bool {
+        let stock = Stock::look(dir, lane, order, self.is_orphan(lane));
+        let done = stock.and_then(|stock| stock.map_or(Ok(false), |stock| self.apply_limits(&stock, can_shrink)));
+        let shrinks_first = done.as_ref().is_ok_and(|shrinks_first| *shrinks_first);
+        self.say(lane, done.map(drop));
         if is_short(dir, order) {
             self.make_room(root, &[]);
         }
+        shrinks_first
     }
 
     /// Whether limits on bytes would remove a part of a log as it stands.
     pub fn is_pressed(&self, lane: &OsStr, dir: &Dir, order: &Order) -> bool {
         let stock = Stock::look(dir, lane, order, self.is_orphan(lane)).ok().flatten();
         let gone = stock.map(|stock| retention::plan(&stock.stored, stock.other_bytes, &stock.keep, None));
-        is_short(dir, order) || gone.into_iter().flatten().any(|(_, because)| matches!(because, Because::Size(_)))
+        is_short(dir, order) || gone.is_some_and(|gone| takes_for_size(&gone))
     }
 
     /// Removes what is missing of free space on any disk; if `lanes` could not write, at least one part on theirs.
@@ -153,11 +157,15 @@ impl Expirer {
         self.queue.orphan_upkeep(lane).is_some()
     }
 
-    fn apply_limits(&mut self, stock: Option<Stock>) -> Result<()> {
-        let Some(stock) = stock else { return Ok(()) };
+    /// What goes, and what would do instead, is told by one look: a writer goes on between two.
+    fn apply_limits(&mut self, stock: &Stock, can_shrink: bool) -> Result<bool> {
         let now_ns = self.queue.clock().steady_ns();
         let gone = retention::plan(&stock.stored, stock.other_bytes, &stock.keep, now_ns);
-        gone.into_iter().try_for_each(|(place, because)| self.remove(&stock, place, because))
+        let shrinks_first = stock.has_held && can_shrink;
+        if takes_for_size(&gone) && (shrinks_first || stock.will_hold) {
+            return Ok(shrinks_first);
+        }
+        gone.into_iter().try_for_each(|(place, because)| self.remove(stock, place, because)).map(|()| false)
     }
 
     /// All logs of one file system.
@@ -214,6 +222,10 @@ impl Expirer {
             self.said.insert(lane.to_owned(), sentence);
         }
     }
+}
+
+fn takes_for_size(gone: &[(usize, Because)]) -> bool {
+    gone.iter().any(|(_, because)| matches!(because, Because::Size(_)))
 }
 
 /// Since when no link leads to a log; its state file stays as readable as it is.

@@ -39,6 +39,10 @@ pub struct Stock {
     pub stored: Vec<Stored>,
     /// Bytes of what is not sealed.
     pub other_bytes: u64,
+    /// Sealed parts are held back, and take less once they are archived.
+    pub has_held: bool,
+    /// So will parts that were sealed since the order was given; the next one knows of them.
+    pub will_hold: bool,
 }
 
 /// A sealed part by its name.
@@ -67,6 +71,9 @@ impl Stock {
             names: Vec::new(),
             stored: Vec::new(),
             other_bytes: 0,
+            has_held: false,
+            will_hold: !order.upkeep.after.is_zero()
+                && listing.active().is_some_and(|active| !is_orphan && *active > order.active),
         };
         let cursors = Cursors::of(dir, &listing);
         for (name, files) in &listing.parts {
@@ -113,6 +120,7 @@ impl Stock {
             _ if !part.behind.is_empty() => Going::AfterReceivers,
             _ => Going::First,
         };
+        self.has_held |= going == Going::Last && !order.upkeep.after.is_zero();
         let newest_ns = newest.st_mtime.saturating_mul(1_000_000_000).saturating_add(newest.st_mtime_nsec);
         self.names.push(Named { files, ..part });
         self.stored.push(Stored { bytes, frees, newest_ns, going });

@@ -56,7 +56,8 @@ fn a_part_stays_plain_for_that_long_whatever_is_restarted_and_is_no_fault() {
 
 #[test]
 fn limits_on_space_find_archives_before_they_remove_anything() {
-    let stand = Stand::new("archive_after = \"1h\"\nrotate_size = \"16K\"\nkeep_size = \"96K\"\nkeep_free = \"off\"\n");
+    let stand =
+        Stand::new("archive_after = \"1h\"\nrotate_size = \"16K\"\nkeep_size = \"128K\"\nkeep_free = \"off\"\n");
     let mut reader = stand.reader().start();
     let mut sent = lines(0, 400, 100);
     stand.write(&sent);
