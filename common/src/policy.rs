@@ -18,7 +18,6 @@ pub mod moment;
 pub mod oddities;
 pub mod value;
 
-use std::path::Path;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -35,15 +34,6 @@ use self::keep::{KeepAge, KeepFiles, KeepFree, KeepSize};
 use crate::part::Pattern;
 use crate::stamp::Stamper;
 use crate::units::Limit;
-
-impl Raw {
-    /// Says which file it is from: relative paths in it start there.
-    fn read_from(&mut self, file: &Path) {
-        if let Some(words) = &mut self.hook {
-            hook::beside(file, words);
-        }
-    }
-}
 
 /// What holder and reader do with a FIFO that is not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,10 +111,12 @@ impl Default for Policy {
 impl Policy {
     /// The built-in defaults with what `raw` says.
     pub fn from_raw(raw: &Raw) -> Policy {
-        let own_filename = raw.filename.is_some();
+        let own_filename = raw.filename.clone();
         let raw = raw.clone().over(Raw::built_in().clone());
         let (zone, filename_zone) = (said(raw.zone).0, said(raw.filename_zone).0);
-        let filename = said(raw.filename).in_zone(&filename_zone);
+        // The built-in one is another one where the zone is not UTC.
+        let filename =
+            own_filename.map_or_else(|| Pattern::built_in(&filename_zone), |own| own.in_zone(&filename_zone));
         Policy {
             pipe_size: said(raw.pipe_size),
             stage: said(raw.stage),
@@ -136,7 +128,7 @@ impl Policy {
             },
             stamper: Stamper { stamp: said(raw.stamp), zone: zone.clone(), prefix: said(raw.prefix).0 },
             zone,
-            filename: if own_filename { filename } else { Pattern::built_in(&filename_zone) },
+            filename,
             filename_zone,
             rotate_size: said(raw.rotate_size).0,
             rotate_age: said(raw.rotate_age).0,

@@ -77,9 +77,9 @@ pub fn complain(sentence: impl Display) {
 }
 
 fn put(level: Level, sentence: impl Display) {
-    let mut text = String::new();
+    let (priority, mut text) = (logger::priority(level), String::new());
     for line in sentence.to_string().split('\n') {
-        text.push_str(logger::priority(level));
+        text.push_str(priority);
         push_escaped(line, &mut text);
         text.push('\n');
     }

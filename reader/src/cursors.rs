@@ -22,7 +22,7 @@ impl Cursors {
     /// Reads those of `dir`, which `listing` is a look at.
     pub fn of(dir: &Dir, listing: &Listing) -> Cursors {
         let receivers = listing.cursors.iter();
-        Cursors(receivers.filter_map(|receiver| Some((receiver.clone(), read(dir, listing, receiver)?))).collect())
+        Cursors(receivers.filter_map(|receiver| Some((receiver.clone(), read_own(dir, listing, receiver)?))).collect())
     }
 
     /// The receivers that have not had all of a part.
@@ -43,21 +43,29 @@ impl Cursors {
     }
 }
 
-/// `None`: it is gone.
-fn read(dir: &Dir, listing: &Listing, receiver: &Receiver) -> Option<Result<Cursor>> {
+/// The cursor of a receiver in `dir`, whichever log it is of. `None`: there is none.
+///
+/// # Errors
+/// The disk's; it is damaged, or of a later version.
+pub fn read(dir: &Dir, receiver: &Receiver) -> Result<Option<Cursor>> {
     let path = dir.path_of(receiver.file());
     let file = match dir.open_read(receiver.file()) {
-        Err(error) if error.errno() == Some(Errno::ENOENT) => return None,
-        file => file,
+        Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(None),
+        file => file?,
     };
     let mut bytes = Vec::new();
-    let read = file.and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).cannot("read", &path));
-    let refuse = |cause: String| Error::because("use cursor", &path, cause);
-    Some(read.and_then(|_| {
-        let cursor = Cursor::parse(&bytes).map_err(|fault| refuse(fault.to_string()))?;
-        match listing.state.log {
-            Some(log) if log == cursor.serial().log => Ok(cursor),
-            _ => Err(refuse(format!("it is of another log, {}", cursor.serial().log))),
+    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).cannot("read", &path)?;
+    Cursor::parse(&bytes).map(Some).map_err(|fault| Error::because("use cursor", path, fault.to_string()))
+}
+
+/// The same, of this log. `None`: it is gone.
+fn read_own(dir: &Dir, listing: &Listing, receiver: &Receiver) -> Option<Result<Cursor>> {
+    let own = |cursor: Cursor| match listing.state.log {
+        Some(log) if log == cursor.serial().log => Ok(cursor),
+        _ => {
+            let cause = format!("it is of another log, {}", cursor.serial().log);
+            Err(Error::because("use cursor", dir.path_of(receiver.file()), cause))
         }
-    }))
+    };
+    read(dir, receiver).transpose().map(|cursor| cursor.and_then(own))
 }

@@ -20,8 +20,10 @@ use nix::fcntl::{self, AT_FDCWD, AtFlags, OFlag};
 use nix::libc;
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstatat, mkdirat};
 use nix::unistd::{self, Gid, UnlinkatFlags, fchown, geteuid, linkat, symlinkat, unlinkat};
+use standpipe_common::archive::Archive;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::fifo::Identity;
+use standpipe_common::part::{PartKind, PartName};
 use standpipe_common::way::{self, Use};
 use standpipe_common::{own, rename, seam};
 
@@ -191,6 +193,12 @@ impl Dir {
     /// Opens a regular file for reading.
     pub fn open_read(&self, name: impl AsRef<OsStr>) -> Result<File> {
         self.open_file(name.as_ref(), OFlag::O_RDONLY)
+    }
+
+    /// Opens the archive of a part, complete or not.
+    pub fn open_archive(&self, name: &PartName) -> Result<Archive> {
+        let archive = name.file(PartKind::Archive);
+        Archive::open(self.open_read(&archive)?, &self.path_of(&archive))
     }
 
     /// Opens a regular file for reading and writing at given places, never appending: pwrite would ignore them.

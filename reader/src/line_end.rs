@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use standpipe_common::archive::Archive;
 use standpipe_common::part::{PartKind, PartName};
 
 use crate::disk::Dir;
@@ -32,9 +31,7 @@ pub fn is_open(dir: &Dir, name: &PartName) -> bool {
 
 /// `None`: there is no complete archive.
 fn archive_is_open(dir: &Dir, name: &PartName) -> Option<bool> {
-    let file_name = name.file(PartKind::Archive);
-    let archive = Archive::open(dir.open_read(&file_name).ok()?, &dir.path_of(&file_name)).ok()?;
-    archive.index().ok().map(|index| index.ends_inside)
+    dir.open_archive(name).ok()?.index().ok().map(|index| index.ends_inside)
 }
 
 fn segment_is_open(dir: &Dir, name: &PartName) -> Option<bool> {

@@ -147,7 +147,6 @@ pub fn raw_bytes(dir: &Dir, name: &PartName) -> Result<u64> {
 
 /// The complete archive of a part, if there is one that can be read.
 fn archive(dir: &Dir, name: &PartName) -> Option<Archive> {
-    let file_name = name.file(PartKind::Archive);
-    let archive = Archive::open(dir.open_read(&file_name).ok()?, &dir.path_of(&file_name)).ok()?;
+    let archive = dir.open_archive(name).ok()?;
     archive.complete().is_ok().then_some(archive)
 }

@@ -8,9 +8,10 @@ use std::io::Read;
 
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, fchown, geteuid};
-use standpipe_common::cursor::{self, Cursor, FILE_BYTES_MAX, Receiver};
-use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::cursor::{self, Cursor, Receiver};
+use standpipe_common::error::{Cannot, Result};
 use standpipe_common::own;
+use standpipe_reader::cursors;
 use standpipe_reader::disk::{self, Dir, FileMode};
 use standpipe_reader::listing::STATE_FILE;
 
@@ -43,15 +44,7 @@ impl CursorFile {
     /// # Errors
     /// The disk's; it is damaged, or of a later version.
     pub fn read(&self) -> Result<Option<Cursor>> {
-        let name = self.receiver.file();
-        let path = self.dir.path_of(&name);
-        let file = match self.dir.open_read(&name) {
-            Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(None),
-            file => file?,
-        };
-        let mut bytes = Vec::new();
-        file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).cannot("read", &path)?;
-        Cursor::parse(&bytes).map(Some).map_err(|fault| Error::because("use cursor", path, fault.to_string()))
+        cursors::read(&self.dir, &self.receiver)
     }
 
     /// Puts it in place.

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeInteger, DeTable, DeValue};
 
-use super::Raw;
 use super::value::{DirPath, MetricsPath};
+use super::{Raw, hook};
 use crate::config_text::{self, Flaw};
 use crate::units::Value;
 
@@ -123,6 +123,13 @@ impl Raw {
         let dir = |dir: &Option<DirPath>| dir.as_ref().map(|DirPath(dir)| beside(file, dir));
         let metrics_file = self.metrics_file.as_ref().map(|MetricsPath(path)| beside(file, path));
         Paths { logs: dir(&self.logs), mailbox_dir: dir(&self.mailbox_dir), metrics_file }
+    }
+
+    /// Says which file it is from: relative paths in it start there.
+    fn read_from(&mut self, file: &Path) {
+        if let Some(words) = &mut self.hook {
+            hook::beside(file, words);
+        }
     }
 }
 

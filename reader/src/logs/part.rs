@@ -114,7 +114,7 @@ impl Part {
     /// Opens a part by whichever name it has now. A complete archive counts, whatever stands beside it. Of a segment
     /// only what stands from `from` on is cut into blocks. `timed`: the times of its blocks are wanted.
     pub fn open(dir: &Dir, name: &PartName, from: u64, timed: bool) -> Result<Part> {
-        if let Ok(archive) = open_archive(dir, name)
+        if let Ok(archive) = dir.open_archive(name)
             && archive.complete().is_ok()
         {
             return Part::of_archive(name, archive);
@@ -126,7 +126,7 @@ impl Part {
                 Part::of_segment(name, dir.path_of(name.file(PartKind::Segment)), file, marks, from)
             }
             Err(error) if error.errno() == Some(nix::errno::Errno::ENOENT) => {
-                Part::of_archive(name, open_archive(dir, name)?)
+                Part::of_archive(name, dir.open_archive(name)?)
             }
             Err(error) => Err(error),
         }
@@ -411,7 +411,7 @@ impl Part {
 
 /// Whether the last line of a part goes on in the next one. What cannot be told counts as a whole line.
 pub fn ends_inside(dir: &Dir, name: &PartName) -> bool {
-    if let Ok(archive) = open_archive(dir, name)
+    if let Ok(archive) = dir.open_archive(name)
         && archive.complete().is_ok()
     {
         if let Ok(index) = archive.index() {
@@ -426,11 +426,6 @@ pub fn ends_inside(dir: &Dir, name: &PartName) -> bool {
     let last = |part: &Part| part.blocks().checked_sub(1).map(|last| part.block(last));
     Part::open(dir, name, 0, false)
         .is_ok_and(|part| !part.ends_torn() && last(&part).is_some_and(|last| last.ends_inside))
-}
-
-fn open_archive(dir: &Dir, name: &PartName) -> Result<Archive> {
-    let archive = name.file(PartKind::Archive);
-    Archive::open(dir.open_read(&archive)?, &dir.path_of(&archive))
 }
 
 fn of_frame(frame: Frame, index: FrameIndex) -> Block {
