@@ -1,11 +1,11 @@
 //! The configuration: which files are followed, where their lines go, and in which order.
 //!
 //! In the order in which a configuration comes about:
-//! - [`keys`]: what there is to be said;
+//! - [`keys`]: what there is to be said, and the checked result;
 //! - [`tree`], [`yaml`]: a file as values that know their place;
 //! - `table`, [`timestamp`]: each value against its key;
 //! - `check`, [`spool`]: what keys say together;
-//! - here: the checked result, and what flags say instead.
+//! - here: the words that keys take, and what flags say instead.
 //!
 //! Invariants: a [`Config`] can be used as it is; its paths are absolute; an error tells every mistake, with file, line
 //! and caret. Which files there are at a moment is found out in [`crate::sources`]; nothing is opened here but the
@@ -22,7 +22,6 @@ pub mod yaml;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf, absolute};
-use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
@@ -32,73 +31,12 @@ use standpipe_common::error::{Cannot, Error, Stop};
 use standpipe_common::metrics;
 use standpipe_common::shown::Shown as _;
 
-use self::spool::SpoolConfig;
-use crate::turns::rate::Rate;
+pub use self::keys::{Config, FileConfig};
 
 /// Most bytes of a configuration file: tens of thousands of files by name.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 /// Mistakes of one file that are told at most.
 const FLAWS_MAX: usize = 20;
-
-/// A checked configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// How often to look where nothing tells of changes.
-    pub poll_interval: Duration,
-    /// The order of lines of several files.
-    pub order: Order,
-    /// How long a line waits for earlier ones, in the order of timestamps. `None`: for ever, as in a batch.
-    pub window: Option<Duration>,
-    /// Where positions are kept. There is one if any file or spool has a pipe.
-    pub state_file: Option<PathBuf>,
-    /// Where numbers for a metrics system go. There is none without a state file.
-    pub metrics_file: Option<PathBuf>,
-    /// What lines look like on standard output.
-    pub output: Format,
-    /// What to do where no state file can be used.
-    pub on_corrupt: OnCorrupt,
-    /// Whether inotify is used.
-    pub inotify: bool,
-    /// How long a new generation waits for writers of the one before.
-    pub late_writer_max: Duration,
-    /// How long what was delivered into a pipe may not be on disk at its other end.
-    pub durable_span: Duration,
-    /// What to follow.
-    pub files: Vec<FileConfig>,
-    /// Directories whose files are collected. There is one at least if there is no file to follow.
-    pub spools: Vec<SpoolConfig>,
-}
-
-/// One entry of `files`: a file, or all that match a glob.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileConfig {
-    /// Absolute: a path, or a pattern.
-    pub path: PathBuf,
-    /// Which of both.
-    pub is_glob: bool,
-    /// Globs of files that it leaves out: absolute, or of a file name where there is no slash in it.
-    pub exclude: Vec<String>,
-    /// What the source is called; never there under a glob.
-    pub name: Option<String>,
-    /// Where its lines go; standard output without.
-    pub pipe: Option<PathBuf>,
-    /// The highest is served first, the lowest is parked first.
-    pub priority: i32,
-    /// How fast it may be read; as fast as it can be without.
-    pub rate_limit: Option<Rate>,
-    /// Where to begin in a file that is there at the first start.
-    pub start_at: StartAt,
-    /// What a file holds that was not changed for so long when it is seen for the first time is skipped.
-    pub ignore_older: Option<Duration>,
-    /// Globs of rotated siblings as they were written; see [`crate::sources::rotated`].
-    pub rotated: Vec<String>,
-    /// What its lines are.
-    pub format: Records,
-    /// One of [`timestamp::NAMES`], or a strptime pattern that a time can be read with.
-    pub timestamp: String,
-    /// How long a rotated generation may be idle before it is closed, where no lease can be had.
-    pub max_idle: Duration,
-}
 
 /// The order of lines of several files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -247,37 +185,6 @@ impl Config {
         rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'.')
     }
 
-    /// Keeps of `before` what HUP does not take up; which keys say something else, by their names. A new key does not
-    /// compile before it is decided here, and in the table of keys, what becomes of it.
-    pub fn keep(&mut self, before: &Config) -> Vec<&'static str> {
-        let Config {
-            order,
-            window,
-            state_file,
-            metrics_file,
-            output,
-            inotify,
-            durable_span,
-            on_corrupt,
-            // Taken up.
-            poll_interval: _,
-            late_writer_max: _,
-            files: _,
-            spools: _,
-        } = self;
-        let kept = [
-            ("order", keep(order, &before.order)),
-            ("window_ms", keep(window, &before.window)),
-            ("state_file", keep(state_file, &before.state_file)),
-            ("metrics_file", keep(metrics_file, &before.metrics_file)),
-            ("output", keep(output, &before.output)),
-            ("inotify", keep(inotify, &before.inotify)),
-            ("durable_ms", keep(durable_span, &before.durable_span)),
-            ("on_corrupt", keep(on_corrupt, &before.on_corrupt)),
-        ];
-        kept.into_iter().filter(|(_, is_kept)| *is_kept).map(|(key, _)| key).collect()
-    }
-
     /// Each file is read from its beginning to its end, and there is nothing else to be spared, or to be told later.
     pub fn become_batch(&mut self) {
         (self.window, self.metrics_file) = (None, None);
@@ -301,53 +208,6 @@ impl Config {
         self.metrics_file = given_file.or_else(|| self.metrics_file.take());
         if given.follow_from_start {
             self.files.iter_mut().for_each(|file| file.start_at = StartAt::Beginning);
-        }
-    }
-}
-
-/// Sets it back. Whether it said something else.
-fn keep<T: Clone + PartialEq>(now: &mut T, before: &T) -> bool {
-    let is_other = now != before;
-    now.clone_from(before);
-    is_other
-}
-
-impl Default for Config {
-    fn default() -> Config {
-        Config {
-            poll_interval: Duration::from_millis(250),
-            order: Order::Read,
-            window: Some(Duration::from_millis(200)),
-            state_file: None,
-            metrics_file: None,
-            output: Format::Text,
-            on_corrupt: OnCorrupt::Fail,
-            inotify: true,
-            late_writer_max: Duration::from_secs(10),
-            // 30 s until the kernel writes, 5 s until it looks, 30 s until a file system commits, and the writing.
-            durable_span: Duration::from_secs(70),
-            files: Vec::new(),
-            spools: Vec::new(),
-        }
-    }
-}
-
-impl Default for FileConfig {
-    fn default() -> FileConfig {
-        FileConfig {
-            path: PathBuf::new(),
-            is_glob: false,
-            exclude: Vec::new(),
-            name: None,
-            pipe: None,
-            priority: 0,
-            rate_limit: None,
-            start_at: StartAt::End,
-            ignore_older: None,
-            rotated: Vec::new(),
-            format: Records::Plain,
-            timestamp: "auto".to_string(),
-            max_idle: Duration::from_secs(5),
         }
     }
 }

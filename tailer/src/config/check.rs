@@ -4,18 +4,16 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf, absolute};
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use glob::Pattern;
 use standpipe_common::config_text::Flaw;
-use standpipe_common::units::Span;
 
 use super::keys;
 use super::spool;
-use super::table::Table;
+use super::table::{Table, beside};
 use super::tree::{Node, Value};
-use super::{Config, FileConfig, Language, Overrides, StartAt};
+use super::{Config, FileConfig, Language, Overrides};
 
 /// Checks `root`, which stands in a file in the absolute directory `dir`.
 pub(super) fn check(root: &Node, dir: &Path, language: Language, given: &Overrides) -> Result<Config, Vec<Flaw>> {
@@ -41,21 +39,7 @@ pub(super) fn check(root: &Node, dir: &Path, language: Language, given: &Overrid
         flaws.push(Flaw { message: format!("there is no file to follow: add {}", language.sample_file()), span });
     }
 
-    let defaults = Config::default();
-    let mut config = Config {
-        poll_interval: millis(&top, "poll_interval_ms", defaults.poll_interval),
-        order: top.word("order").unwrap_or(defaults.order),
-        window: defaults.window.map(|window| millis(&top, "window_ms", window)),
-        state_file: top.text("state_file").map(|(path, _)| beside(dir, path)),
-        metrics_file: top.text("metrics_file").map(|(path, _)| beside(dir, path)),
-        output: top.word("output").unwrap_or(defaults.output),
-        on_corrupt: top.word("on_corrupt").unwrap_or(defaults.on_corrupt),
-        inotify: top.flag("inotify").unwrap_or(defaults.inotify),
-        durable_span: millis(&top, "durable_ms", defaults.durable_span),
-        late_writer_max: millis(&top, "late_writer_max_ms", defaults.late_writer_max),
-        files,
-        spools,
-    };
+    let mut config = Config { files, spools, ..Config::said_in(&top, dir) };
     config.take(given);
     for file in config.files.iter().filter(|file| !file.is_glob && config.is_state(&file.path)) {
         let span = seen.paths.get(&file.path).cloned().unwrap_or_default();
@@ -114,23 +98,14 @@ impl SoFar {
 }
 
 fn file_config(table: &Table<'_>, path: &str, default_pipe: Option<&str>, dir: &Path) -> FileConfig {
-    let is_glob = is_glob(path);
-    let defaults = FileConfig::default();
-    FileConfig {
-        path: if is_glob { beside(Path::new(&escaped(dir)), path) } else { beside(dir, path) },
-        is_glob,
-        exclude: table.nodes("exclude").iter().filter_map(Node::as_text).map(|glob| excluded(dir, glob)).collect(),
-        name: table.text("name").map(|(name, _)| name.to_string()),
-        pipe: table.text("pipe").map(|(pipe, _)| pipe).or(default_pipe).map(|pipe| beside(dir, pipe)),
-        priority: table.number("priority").map_or(defaults.priority, |number| number as i32),
-        rate_limit: table.text("rate_limit").and_then(|(text, _)| text.parse().ok()),
-        start_at: table.word::<StartAt>("start_at").unwrap_or(defaults.start_at),
-        ignore_older: table.text("ignore_older").and_then(|(text, _)| text.parse().ok()).map(|Span(span)| span),
-        rotated: table.nodes("rotated").iter().filter_map(Node::as_text).map(str::to_string).collect(),
-        format: table.word("format").unwrap_or(defaults.format),
-        timestamp: table.text("timestamp").map_or(defaults.timestamp, |(text, _)| text.to_string()),
-        max_idle: millis(table, "max_idle_ms", defaults.max_idle),
+    let mut file = FileConfig::said_in(table, dir);
+    file.is_glob = is_glob(path);
+    if file.is_glob {
+        file.path = beside(Path::new(&escaped(dir)), path);
     }
+    file.exclude.iter_mut().for_each(|glob| *glob = excluded(dir, glob));
+    file.pipe = file.pipe.or_else(|| default_pipe.map(|pipe| beside(dir, pipe)));
+    file
 }
 
 /// A glob of file names as it is, one of paths in a file of `dir` as an absolute one.
@@ -139,10 +114,6 @@ fn excluded(dir: &Path, glob: &str) -> String {
         return glob.to_string();
     }
     beside(Path::new(&escaped(dir)), glob).to_string_lossy().into_owned()
-}
-
-fn millis(table: &Table<'_>, key: &str, default: Duration) -> Duration {
-    table.number(key).map_or(default, |number| Duration::from_millis(number.unsigned_abs()))
 }
 
 /// Whether a table has no `path` at all; a wrong one was told already.
@@ -157,7 +128,7 @@ fn pipe_of(nodes: &[Node]) -> Option<Range<usize>> {
 }
 
 pub(super) fn lacks(node: &Node, key: &str) -> bool {
-    node.entries().iter().all(|entry| entry.key != key)
+    node.get(key).is_none()
 }
 
 /// Whether a path of a configuration file means more than one file.
@@ -168,10 +139,4 @@ fn is_glob(path: &str) -> bool {
 /// A directory as the beginning of a glob.
 fn escaped(dir: &Path) -> String {
     Pattern::escape(&dir.to_string_lossy())
-}
-
-/// A path in a file of `dir`, absolute and without `.` in it.
-pub(super) fn beside(dir: &Path, path: &str) -> PathBuf {
-    let joined = dir.join(path);
-    absolute(&joined).unwrap_or(joined)
 }

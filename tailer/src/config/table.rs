@@ -4,6 +4,8 @@
 //! that every mistake is told at once.
 
 use std::ops::Range;
+use std::path::{Path, PathBuf, absolute};
+use std::time::Duration;
 
 use clap::ValueEnum;
 use glob::Pattern;
@@ -11,12 +13,14 @@ use standpipe_common::config_text::Flaw;
 use standpipe_common::metrics;
 use standpipe_common::units::Span;
 
-use super::keys::{Key, Kind, NAME_BYTES_MAX};
-use super::timestamp;
+use super::keys::{Key, NAME_BYTES_MAX, Takes};
+use super::spool::Stale;
 use super::tree::{Node, Pair, Value};
+use super::{Format, OnCorrupt, Order, Records, StartAt, timestamp};
 use crate::turns::rate::Rate;
 
 /// The entries of a table that are right.
+#[derive(Default)]
 pub(super) struct Table<'n>(Vec<&'n Pair>);
 
 impl<'n> Table<'n> {
@@ -52,28 +56,7 @@ impl<'n> Table<'n> {
 
     pub(super) fn text(&self, key: &str) -> Option<(&'n str, &'n Range<usize>)> {
         let node = self.get(key)?;
-        match &node.value {
-            Value::Text(text) => Some((text, &node.span)),
-            _ => None,
-        }
-    }
-
-    pub(super) fn word<T: ValueEnum>(&self, key: &str) -> Option<T> {
-        T::from_str(self.text(key)?.0, false).ok()
-    }
-
-    pub(super) fn number(&self, key: &str) -> Option<i64> {
-        match self.get(key)?.value {
-            Value::Integer(number) => Some(number),
-            _ => None,
-        }
-    }
-
-    pub(super) fn flag(&self, key: &str) -> Option<bool> {
-        match self.get(key)?.value {
-            Value::Bool(flag) => Some(flag),
-            _ => None,
-        }
+        Some((node.as_text()?, &node.span))
     }
 
     pub(super) fn nodes(&self, key: &str) -> &'n [Node] {
@@ -93,46 +76,46 @@ fn expected(keys: &[Key]) -> String {
 fn refusal(key: &Key, node: &Node) -> Option<Flaw> {
     let (value, span) = (&node.value, node.span.clone());
     let wrong = |cause: String| Some(Flaw { message: cause, span: span.clone() });
-    let not_that = || wrong(format!("`{}` cannot be {value}: write {}", key.name, key.kind.takes()));
-    match (key.kind, value) {
-        (Kind::Number(min, max), Value::Integer(number)) if !(min..=max).contains(number) => {
+    let not_that = || wrong(format!("`{}` cannot be {value}: write {}", key.name, key.takes.in_words()));
+    match (key.takes, value) {
+        (Takes::Number(min, max), Value::Integer(number)) if !(min..=max).contains(number) => {
             wrong(format!("{number} is out of range: write {min} to {max}"))
         }
-        (Kind::Word(words), Value::Text(text)) if !words.contains(&text.as_str()) => not_that(),
-        (Kind::Name, Value::Text(text)) if !is_name(text) => not_that(),
-        (Kind::Path | Kind::MetricsPath | Kind::PathInDir | Kind::PathOrGlob, Value::Text(text))
+        (Takes::Word(words), Value::Text(text)) if !words().contains(text) => not_that(),
+        (Takes::Name, Value::Text(text)) if !is_name(text) => not_that(),
+        (Takes::Path | Takes::MetricsPath | Takes::PathInDir | Takes::PathOrGlob, Value::Text(text))
             if text.is_empty() || text.contains('\0') =>
         {
             not_that()
         }
-        (Kind::MetricsPath, Value::Text(text)) => metrics::checked(text).err().and_then(wrong),
-        (Kind::PathOrGlob, Value::Text(text)) if text.ends_with('/') => {
+        (Takes::MetricsPath, Value::Text(text)) => metrics::checked(text).err().and_then(wrong),
+        (Takes::PathOrGlob, Value::Text(text)) if text.ends_with('/') => {
             wrong(format!("`{text}` is a directory: write a file, or `{text}*.log` for files in it"))
         }
-        (Kind::PathOrGlob, Value::Text(text)) => {
+        (Takes::PathOrGlob, Value::Text(text)) => {
             // Directory for directory, so a bracket does not reach across a slash.
             std::iter::once(text.as_str()).chain(text.split('/')).find_map(|part| glob_refusal(part, &span))
         }
-        (Kind::Span, Value::Text(text)) => text.parse::<Span>().err().and_then(wrong),
-        (Kind::Timestamp, Value::Text(text)) => timestamp::refusal(text).and_then(wrong),
-        (Kind::Rate, Value::Text(text)) => text.parse::<Rate>().err().and_then(wrong),
-        (Kind::Globs, Value::List(nodes)) => nodes.iter().find_map(|node| match &node.value {
+        (Takes::Span, Value::Text(text)) => text.parse::<Span>().err().and_then(wrong),
+        (Takes::Timestamp, Value::Text(text)) => timestamp::refusal(text).and_then(wrong),
+        (Takes::Rate, Value::Text(text)) => text.parse::<Rate>().err().and_then(wrong),
+        (Takes::Globs, Value::List(nodes)) => nodes.iter().find_map(|node| match &node.value {
             Value::Text(text) if !text.is_empty() => glob_refusal(text, &node.span),
             value => Some(Flaw { message: format!("{value} is not a glob: write a string"), span: node.span.clone() }),
         }),
-        (Kind::Number(..), Value::Integer(_))
-        | (Kind::Word(_) | Kind::Name | Kind::Path | Kind::PathInDir, Value::Text(_))
-        | (Kind::Flag, Value::Bool(_))
-        | (Kind::Files | Kind::Spools, Value::List(_)) => None,
+        (Takes::Number(..), Value::Integer(_))
+        | (Takes::Word(_) | Takes::Name | Takes::Path | Takes::PathInDir, Value::Text(_))
+        | (Takes::Flag, Value::Bool(_))
+        | (Takes::Files | Takes::Spools, Value::List(_)) => None,
         (
-            Kind::Name
-            | Kind::Path
-            | Kind::MetricsPath
-            | Kind::PathInDir
-            | Kind::PathOrGlob
-            | Kind::Span
-            | Kind::Timestamp
-            | Kind::Word(_),
+            Takes::Name
+            | Takes::Path
+            | Takes::MetricsPath
+            | Takes::PathInDir
+            | Takes::PathOrGlob
+            | Takes::Span
+            | Takes::Timestamp
+            | Takes::Word(_),
             Value::Integer(_),
         ) => wrong(format!("{value} is a number, but `{}` needs a string: write it in quotes", key.name)),
         _ => not_that(),
@@ -148,4 +131,92 @@ fn glob_refusal(text: &str, span: &Range<usize>) -> Option<Flaw> {
     let error = Pattern::new(text).err()?;
     let message = format!("`{}` is not a glob: {} at character {}", text.escape_debug(), error.msg, error.pos + 1);
     Some(Flaw { message, span: span.clone() })
+}
+
+/// A path in a file of `dir`, absolute and without `.` in it.
+pub(super) fn beside(dir: &Path, path: &str) -> PathBuf {
+    let joined = dir.join(path);
+    absolute(&joined).unwrap_or(joined)
+}
+
+/// What a value of the kind that its key takes becomes in a checked struct.
+pub(super) trait Said: Sized {
+    /// A path starts at `dir`. `None`: nothing says it, and it has to be said.
+    fn said(node: Option<&Node>, dir: &Path) -> Option<Self>;
+}
+
+impl<T: Said> Said for Option<T> {
+    fn said(node: Option<&Node>, dir: &Path) -> Option<Option<T>> {
+        Some(node.and_then(|node| T::said(Some(node), dir)))
+    }
+}
+
+impl Said for PathBuf {
+    fn said(node: Option<&Node>, dir: &Path) -> Option<PathBuf> {
+        // Without the path that it has to say a table is a flaw.
+        Some(node.and_then(Node::as_text).map_or_else(PathBuf::new, |path| beside(dir, path)))
+    }
+}
+
+impl Said for Duration {
+    /// A number of milliseconds, or a span.
+    fn said(node: Option<&Node>, _dir: &Path) -> Option<Duration> {
+        match &node?.value {
+            Value::Integer(millis) => Some(Duration::from_millis(millis.unsigned_abs())),
+            Value::Text(text) => text.parse().ok().map(|Span(span)| span),
+            _ => None,
+        }
+    }
+}
+
+impl Said for bool {
+    fn said(node: Option<&Node>, _dir: &Path) -> Option<bool> {
+        match node?.value {
+            Value::Bool(flag) => Some(flag),
+            _ => None,
+        }
+    }
+}
+
+impl Said for i32 {
+    fn said(node: Option<&Node>, _dir: &Path) -> Option<i32> {
+        match node?.value {
+            Value::Integer(number) => number.try_into().ok(),
+            _ => None,
+        }
+    }
+}
+
+impl Said for Vec<String> {
+    fn said(node: Option<&Node>, _dir: &Path) -> Option<Vec<String>> {
+        match &node?.value {
+            Value::List(nodes) => Some(nodes.iter().filter_map(Node::as_text).map(str::to_owned).collect()),
+            _ => None,
+        }
+    }
+}
+
+macro_rules! texts {
+    ($($type:ty: $read:expr;)+) => {$(
+        impl Said for $type {
+            fn said(node: Option<&Node>, _dir: &Path) -> Option<$type> {
+                node?.as_text().and_then($read)
+            }
+        }
+    )+};
+}
+
+texts! {
+    String: |text| Some(text.to_owned());
+    Rate: |text| text.parse().ok();
+    Format: word;
+    OnCorrupt: word;
+    Order: word;
+    Records: word;
+    Stale: word;
+    StartAt: word;
+}
+
+fn word<T: ValueEnum>(text: &str) -> Option<T> {
+    T::from_str(text, false).ok()
 }

@@ -4,6 +4,8 @@ mod mistakes;
 mod reference;
 mod spools;
 
+use std::time::Duration;
+
 use super::*;
 
 fn loaded_as(name: &str, text: &str, given: &Overrides) -> Result<Config, String> {

@@ -10,16 +10,21 @@ use jiff::tz::TimeZone;
 pub const NAMES: [&str; 11] =
     ["auto", "iso8601", "epoch", "epoch_ms", "clf", "rfc3164", "rfc5424", "json", "logfmt", "tai64n", "tai64n-s6"];
 
+/// These, to be told.
+pub fn names() -> String {
+    NAMES.map(|name| format!("`{name}`")).join(", ")
+}
+
 /// Why `text` is neither the name of a form nor a pattern that a time can be written and read back with.
 pub fn refusal(text: &str) -> Option<String> {
     if NAMES.contains(&text) {
         return None;
     }
     if !text.contains('%') {
-        let names = NAMES.map(|name| format!("`{name}`")).join(", ");
         return Some(format!(
-            "`{}` is not a timestamp format: write one of {names}, or a strptime pattern such as \"%Y-%m-%d %H:%M:%S\"",
-            text.escape_debug()
+            "`{}` is not a timestamp format: write one of {}, or a strptime pattern such as \"%Y-%m-%d %H:%M:%S\"",
+            text.escape_debug(),
+            names()
         ));
     }
     impossible(text).map(|cause| format!("cannot read times with `{}`: {cause}", text.escape_debug()))

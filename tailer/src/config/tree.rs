@@ -56,6 +56,11 @@ impl Node {
         }
     }
 
+    /// What stands under a name of a table.
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        self.entries().iter().find(|entry| entry.key == key).map(|entry| &entry.node)
+    }
+
     /// The entries of a table; none of anything else.
     pub fn entries(&self) -> &[Pair] {
         match &self.value {

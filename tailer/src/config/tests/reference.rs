@@ -1,26 +1,22 @@
 //! The page of all keys says what the program does.
 
 use super::*;
-use crate::config::keys::{AtHup, FILE, Kind, SPOOL, TOP};
-
-/// The key as TOML, with its default.
-fn sample(key: &keys::Key) -> String {
-    format!("{} = {}\n", key.name, key.default)
-}
+use crate::config::keys::{AtHup, FILE, Missing, SPOOL, TOP, Takes};
+use crate::config::spool::SpoolConfig;
 
 #[test]
-fn the_defaults_of_the_reference_are_those_of_the_code() {
+fn each_default_is_a_value_that_its_key_takes() {
     let values = |table: &[keys::Key]| -> String {
-        let has_value =
-            |key: &&keys::Key| key.default.starts_with(['"', '[', 't']) || key.default.parse::<i64>().is_ok();
-        table.iter().filter(has_value).filter(|key| key.name != "pipe" && key.name != "name").map(sample).collect()
+        let line = |key: &keys::Key| match key.default {
+            Missing::Is(value) => Some(format!("{} = {value}\n", key.name)),
+            Missing::Means(_) => None,
+        };
+        table.iter().filter_map(line).collect()
     };
-    let file_values = values(FILE);
-    let text =
-        format!("{}[[files]]\npath = \"/a\"\n{file_values}[[spool]]\ndir = \"/b\"\n{}", values(TOP), values(SPOOL));
-    assert!(text.lines().count() > 14, "{text}");
+    let (top, file, spool) = (values(TOP), values(FILE), values(SPOOL));
+    let text = format!("{top}[[files]]\npath = \"/a\"\n{file}[[spool]]\ndir = \"/b\"\n{spool}");
     let spools = vec![SpoolConfig { dir: "/b".into(), ..SpoolConfig::default() }];
-    assert_eq!(toml(&text).unwrap(), Config { files: vec![file("/a")], spools, ..Config::default() }, "{text}");
+    assert_eq!(toml(&text).unwrap(), Config { files: vec![super::file("/a")], spools, ..Config::default() }, "{text}");
 }
 
 #[test]
@@ -33,9 +29,9 @@ fn the_reference_is_what_the_code_does() {
     let (_, after) = rest.split_once(END).expect("the last mark of the keys");
     let table = |keys: &[keys::Key]| -> String {
         let row = |key: &keys::Key| {
-            let default =
-                if key.default.contains([' ', ':']) { key.default.to_string() } else { format!("`{}`", key.default) };
-            format!("| `{}` | {default} | {} | {} |\n", key.name, key.kind.takes(), key.meaning())
+            let (Missing::Is(default) | Missing::Means(default)) = key.default;
+            let default = if default.contains([' ', ':']) { default.to_string() } else { format!("`{default}`") };
+            format!("| `{}` | {default} | {} | {} |\n", key.name, key.takes.in_words(), key.meaning())
         };
         let rows = keys.iter().map(row).collect::<Vec<_>>().concat();
         format!("| key | default | takes | what and why |\n|---|---|---|---|\n{rows}")
@@ -68,17 +64,18 @@ fn each_example_of_the_page_is_what_the_program_says() {
 
 /// The key as TOML, with another value than its default.
 fn another(key: &keys::Key) -> String {
-    let value = match key.kind {
-        Kind::Number(min, max) => (if key.default == min.to_string() { max } else { min }).to_string(),
-        Kind::Word(words) => format!("{:?}", words.iter().find(|word| !key.default.contains(**word)).unwrap()),
-        Kind::Flag => (key.default != "true").to_string(),
-        Kind::Path | Kind::PathOrGlob | Kind::PathInDir | Kind::Name => "\"another\"".to_string(),
-        Kind::MetricsPath => "\"another.prom\"".to_string(),
-        Kind::Globs => "[\"another*\"]".to_string(),
-        Kind::Timestamp => "\"iso8601\"".to_string(),
-        Kind::Span => "\"3h\"".to_string(),
-        Kind::Rate => "\"3 lines/s\"".to_string(),
-        Kind::Files | Kind::Spools => "[]".to_string(),
+    let (Missing::Is(default) | Missing::Means(default)) = key.default;
+    let value = match key.takes {
+        Takes::Number(min, max) => (if default == min.to_string() { max } else { min }).to_string(),
+        Takes::Word(words) => format!("{:?}", words().iter().find(|word| !default.contains(*word)).unwrap()),
+        Takes::Flag => (default != "true").to_string(),
+        Takes::Path | Takes::PathOrGlob | Takes::PathInDir | Takes::Name => "\"another\"".to_string(),
+        Takes::MetricsPath => "\"another.prom\"".to_string(),
+        Takes::Globs => "[\"another*\"]".to_string(),
+        Takes::Timestamp => "\"iso8601\"".to_string(),
+        Takes::Span => "\"3h\"".to_string(),
+        Takes::Rate => "\"3 lines/s\"".to_string(),
+        Takes::Files | Takes::Spools => "[]".to_string(),
     };
     format!("{} = {value}\n", key.name)
 }
@@ -92,7 +89,7 @@ fn each_key_is_taken_up_at_hup_or_named() {
         toml(&format!("{state}{top}{FILES}{file}{SPOOLS}{spool}")).unwrap()
     };
     let before = of("", "", "");
-    for key in TOP.iter().filter(|key| !matches!(key.kind, Kind::Files | Kind::Spools)) {
+    for key in TOP.iter().filter(|key| !matches!(key.takes, Takes::Files | Takes::Spools)) {
         let mut after = of(&another(key), "", "");
         assert_ne!(after, before, "{}", key.name);
         let kept = after.keep(&before);
