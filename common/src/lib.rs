@@ -11,8 +11,8 @@
 //! - [`way`]: whether a stranger's link or directory is on the way to a file;
 //! - [`own`], [`rename`]: whether a file under a name of ours is ours, and names that take nobody's place;
 //! - [`clock`], [`boot`], [`seam`]: the wall clock, the boot, and the doors through which tests steer time and faults;
-//! - [`error`], [`cure`], [`logger`], [`standard`], [`ready`], [`progress`]: one sentence an error, what helps, a log that
-//!   never blocks, standard output, readiness, how far a long run has got;
+//! - [`error`], [`cure`], [`retry`], [`logger`], [`standard`], [`ready`], [`progress`]: one sentence an error, what helps,
+//!   when to try again and what to say once, a log that never blocks, standard output, readiness, how far a long run has got;
 //! - [`mapped_text`], [`shown`], [`table`], [`shell`]: what a status file can hold, and how it and commands are shown;
 //! - [`metrics`]: numbers for a metrics system, and the file that has them;
 //! - [`called`], [`command_line`]: the name that a program was called by, and what it was asked for;
@@ -44,6 +44,7 @@ pub mod policy;
 pub mod progress;
 pub mod ready;
 pub mod rename;
+pub mod retry;
 pub mod seam;
 pub mod serial;
 pub mod shell;

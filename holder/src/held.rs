@@ -12,6 +12,7 @@ use standpipe_common::fifo::{self, Fifo, Identity};
 use standpipe_common::name::PipeName;
 use standpipe_common::pipes::Entry;
 use standpipe_common::policy::{PipeSize, Policy};
+use standpipe_common::retry::Once;
 
 use crate::create::{Refusal, create_if_missing, is_missing};
 use crate::sizing::{self, Auto};
@@ -31,7 +32,7 @@ pub struct Held {
     /// It holds more than it should be able to: asked again until it does not.
     resize_pending: bool,
     /// What is wrong with the link, as it was said last.
-    trouble: Option<String>,
+    trouble: Once<String>,
     /// Its FIFO was made and had to be removed again: that is done once, for it looks like a change to ourselves.
     create_undone: bool,
 }
@@ -66,7 +67,7 @@ impl Held {
             staged: Staged::default(),
             granted: None,
             resize_pending: false,
-            trouble: None,
+            trouble: Once::default(),
             create_undone: false,
         }
     }
@@ -85,7 +86,7 @@ impl Held {
             }
         }
         // Who asks anew is told anew.
-        self.trouble = None;
+        self.trouble.end();
         self.create_undone = false;
         self.staged.forget_trouble();
     }
@@ -102,12 +103,12 @@ impl Held {
 
     /// The FIFO that is held and that the link leads to.
     pub fn identity(&self) -> Option<Identity> {
-        if self.trouble.is_some() { None } else { self.fifo.as_ref().map(Fifo::identity) }
+        if self.trouble.current().is_some() { None } else { self.fifo.as_ref().map(Fifo::identity) }
     }
 
     /// Whether the last look found something wrong.
     pub fn is_troubled(&self) -> bool {
-        self.trouble.is_some()
+        self.trouble.current().is_some()
     }
 
     /// Whether the pipe waits to be made smaller.
@@ -146,7 +147,7 @@ impl Held {
                     old => {
                         self.granted = None;
                         self.resize_pending = false;
-                        self.trouble = None;
+                        self.trouble.end();
                         Change::Taken(old)
                     }
                 }
@@ -158,7 +159,7 @@ impl Held {
             }
             // It is held, though it cannot be opened once more: worth a line, but nothing is wrong with the link.
             Err(error) if error.errno().is_some() && self.is_unchanged() => {
-                self.trouble = None;
+                self.trouble.end();
                 Change::Bad(error)
             }
             Err(error) => self.blame(error),
@@ -241,16 +242,11 @@ impl Held {
     }
 
     fn settle(&mut self) -> Change {
-        if self.trouble.take().is_some() { Change::Back } else { Change::None }
+        if self.trouble.end() { Change::Back } else { Change::None }
     }
 
     fn blame(&mut self, error: Error) -> Change {
-        let sentence = error.to_string();
-        if self.trouble.as_ref() == Some(&sentence) {
-            return Change::None;
-        }
-        self.trouble = Some(sentence);
-        Change::Bad(error)
+        if self.trouble.is_news(error.to_string()) { Change::Bad(error) } else { Change::None }
     }
 
     /// By a look that takes no descriptor, for want of which the open may have failed.

@@ -12,6 +12,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use standpipe_common::error::{Error, Result};
 use standpipe_common::fifo::{self, Fifo, Identity};
+use standpipe_common::retry::Once;
 use standpipe_common::staging;
 
 use crate::retired::Reason;
@@ -24,7 +25,7 @@ pub struct Staged {
     path: PathBuf,
     fifo: Option<Fifo>,
     /// What is wrong with it, as it was said last.
-    trouble: Option<String>,
+    trouble: Once<String>,
 }
 
 /// What a look at it came to.
@@ -68,7 +69,7 @@ impl Staged {
 
     /// What was wrong is said again if it still is: somebody asks anew.
     pub fn forget_trouble(&mut self) {
-        self.trouble = None;
+        self.trouble.end();
     }
 
     /// Looks at what stands beside `target`, the FIFO itself, and holds it; makes it if it is `wanted` and missing.
@@ -81,24 +82,18 @@ impl Staged {
             *self = Staged { path, ..Staged::default() };
         }
         match self.find(target, wanted) {
-            Ok(Found::Same) => self.trouble = None,
+            Ok(Found::Same) => drop(self.trouble.end()),
             Ok(Found::Nothing) => {
-                self.trouble = None;
+                self.trouble.end();
                 looked.left = looked.left.or(self.fifo.take().map(|fifo| (fifo, Reason::Removed)));
             }
             Ok(Found::Another { fifo, is_made }) => {
-                self.trouble = None;
+                self.trouble.end();
                 lock(&fifo);
                 looked.is_made = is_made;
                 looked.left = looked.left.or(self.fifo.replace(fifo).map(|fifo| (fifo, Reason::Replaced)));
             }
-            Err(error) => {
-                let sentence = error.to_string();
-                if self.trouble.as_ref() != Some(&sentence) {
-                    self.trouble = Some(sentence);
-                    looked.error = Some(error);
-                }
-            }
+            Err(error) => looked.error = self.trouble.is_news(error.to_string()).then_some(error),
         }
         looked
     }

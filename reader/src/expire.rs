@@ -14,6 +14,7 @@ use std::sync::Arc;
 use standpipe_common::clock;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::policy::Floor;
+use standpipe_common::retry::Once;
 use standpipe_common::shown::Shown as _;
 
 use crate::disk::{Dir, FileMode};
@@ -36,7 +37,7 @@ pub struct Expirer {
     /// Logs that no link leads to and that may expire, since when that is so, and whether it was announced.
     unlinked: BTreeMap<OsString, (i64, bool)>,
     /// What was said last of a log that could not be looked at.
-    said: BTreeMap<OsString, String>,
+    said: BTreeMap<OsString, Once<String>>,
 }
 
 impl Expirer {
@@ -217,9 +218,8 @@ impl Expirer {
             }
             Err(error) => told(&error),
         };
-        if self.said.get(lane) != Some(&sentence) {
+        if self.said.entry(lane.to_owned()).or_default().is_news(sentence.clone()) {
             log::error!("{sentence}");
-            self.said.insert(lane.to_owned(), sentence);
         }
     }
 }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use standpipe_common::archive::Archive;
 use standpipe_common::error::{Cannot, Result};
 use standpipe_common::part::{PartKind, PartName};
+use standpipe_common::retry::Retry;
 
 use crate::disk::Dir;
 use crate::due::DueQueue;
@@ -26,9 +27,9 @@ use crate::upkeep::{HookCall, Order};
 
 /// Hooks that run at the same time, each of another pipe.
 const HOOKS_MAX: usize = 4;
-/// The first wait after a failure; it doubles up to [`RETRY_SPAN_MAX`].
+/// The first wait after a failure.
 const RETRY_SPAN: Duration = Duration::from_secs(1);
-/// The longest wait after a failure.
+/// The longest one.
 const RETRY_SPAN_MAX: Duration = Duration::from_secs(300);
 
 /// Lanes whose hook may have something to do.
@@ -57,15 +58,10 @@ struct Lane {
     is_running: bool,
     /// Something came up while it was looked at.
     again: bool,
-    failed: Option<Failure>,
+    /// The archive that could not be handed over, and when the next try is.
+    failed: Option<(PartName, Retry)>,
     /// Its pipe is gone: it goes when it has had all.
     is_leaving: bool,
-}
-
-#[derive(Clone, Debug)]
-struct Failure {
-    part: PartName,
-    wait: Duration,
 }
 
 /// What became of one look at a lane.
@@ -167,7 +163,7 @@ impl HookQueue {
                 debug_assert!(!lane.is_running, "one hook runs at a time");
                 lane.is_running = true;
                 lane.again = false;
-                let next = (name, lane.order.clone(), lane.failed.as_ref().map(|failure| failure.part.clone()));
+                let next = (name, lane.order.clone(), lane.failed.as_ref().map(|(part, _)| part.clone()));
                 state.running += 1;
                 return next;
             }
@@ -223,9 +219,11 @@ impl State {
                 self.make_due(name);
             }
             Outcome::Failed(part) => {
-                let wait = lane.failed.as_ref().map_or(RETRY_SPAN, |failure| (failure.wait * 2).min(RETRY_SPAN_MAX));
-                lane.failed = Some(Failure { part, wait });
-                self.due.put(name, Instant::now() + wait);
+                let fresh = || Retry::new(RETRY_SPAN, RETRY_SPAN_MAX);
+                let mut retry = lane.failed.take().map_or_else(fresh, |(_, retry)| retry);
+                let now = Instant::now();
+                self.due.put(name, now + retry.failed(now));
+                lane.failed = Some((part, retry));
             }
         }
     }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use standpipe_common::clock;
 use standpipe_common::error::Error;
 use standpipe_common::fifo::Identity;
+use standpipe_common::retry::Retry;
 
 use crate::disk::Dir;
 use crate::due::DueQueue;
@@ -25,9 +26,9 @@ use crate::spare::Spare;
 use crate::title;
 use crate::upkeep::{Order, Upkeep};
 
-/// The first wait after a failure; it doubles up to [`RETRY_SPAN_MAX`].
+/// The first wait after a failure.
 const RETRY_SPAN: Duration = Duration::from_secs(1);
-/// The longest wait after a failure.
+/// The longest one.
 const RETRY_SPAN_MAX: Duration = Duration::from_secs(60);
 /// How often every log is looked at, whether anything was archived or not.
 const ROUND_NS: i64 = 3_600_000_000_000;
@@ -115,17 +116,11 @@ struct State {
     due: DueQueue<Instant>,
     /// Lanes that are no more, but for what is due.
     leaving: BTreeSet<OsString>,
-    failed: BTreeMap<OsString, Failure>,
+    failed: BTreeMap<OsString, Retry>,
     without_room: Vec<OsString>,
     /// When the last round was. `None`: none yet.
     round_ns: Option<i64>,
     busy: bool,
-}
-
-#[derive(Clone, Debug)]
-struct Failure {
-    retry_at: Instant,
-    wait: Duration,
 }
 
 /// What becomes of logs that no pipe has.
@@ -373,7 +368,7 @@ impl State {
         while let Some((lane, _)) = self.due.take(now) {
             let Some(order) = self.orders.get(&lane).or(self.orphans.get(&lane)).cloned() else { continue };
             // A new segment does not make a failed lane due earlier, but its limits hold all the same.
-            let archive = self.failed.get(&lane).is_none_or(|failure| failure.retry_at <= now);
+            let archive = self.failed.get(&lane).is_none_or(|retry| retry.until(now).is_none());
             return Some(Task::Tend { lane, order, archive });
         }
         None
@@ -394,8 +389,8 @@ impl State {
         match outcome {
             Outcome::Failed(error) => self.fail(lane, &error),
             Outcome::NotTried => {
-                if let Some(failure) = self.failed.get(lane) {
-                    self.due.put(lane, failure.retry_at);
+                if let Some(due) = self.failed.get(lane).and_then(Retry::due) {
+                    self.due.put(lane, due);
                 }
             }
             Outcome::Gone => {
@@ -420,11 +415,11 @@ impl State {
     }
 
     fn fail(&mut self, lane: &OsStr, error: &Error) {
-        let wait = self.failed.get(lane).map_or(RETRY_SPAN, |failure| (failure.wait * 2).min(RETRY_SPAN_MAX));
+        let fresh = || Retry::new(RETRY_SPAN, RETRY_SPAN_MAX);
+        let now = Instant::now();
+        let wait = self.failed.entry(lane.to_owned()).or_insert_with(fresh).failed(now);
         log::error!("{error}; keeping the part uncompressed, retrying in {} s", wait.as_secs());
-        let retry_at = Instant::now() + wait;
-        self.failed.insert(lane.to_owned(), Failure { retry_at, wait });
-        self.due.put(lane, retry_at);
+        self.due.put(lane, now + wait);
     }
 }
 

@@ -5,16 +5,22 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
+use standpipe_common::retry::Retry;
+
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(60);
 /// The longest wait that a receiver can ask for: beyond that it is looked after once an hour.
 const ASKED_MAX: Duration = Duration::from_secs(3600);
 
-/// How long to wait after so many tries that failed one after the other, the last of which was answered with
-/// `Retry-After`, or not. `chance` is any number between 0 and 1.
-pub fn wait(tries: u32, asked: Option<Duration>, chance: f64) -> Duration {
-    assert!(tries > 0, "a first try is not waited for");
-    let span = FIRST.saturating_mul(1 << (tries - 1).min(20)).min(LONGEST);
+/// Of a batch that did not fail yet.
+pub fn retry() -> Retry {
+    Retry::new(FIRST, LONGEST)
+}
+
+/// How long to wait, about so long as `span`, after a try that was answered with `Retry-After`, or not. `chance` is any
+/// number between 0 and 1.
+pub fn wait(span: Duration, asked: Option<Duration>, chance: f64) -> Duration {
+    debug_assert!(FIRST <= span && span <= LONGEST && (0.0..=1.0).contains(&chance), "{span:?} {chance}");
     match asked {
         // Never earlier than that.
         Some(asked) => asked.min(ASKED_MAX).max(FIRST).mul_f64(1.0 + chance / 10.0),
@@ -31,17 +37,20 @@ pub fn chance() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
 
     #[test]
     fn waits_double_up_to_a_minute() {
-        let waits: Vec<f64> = (1..=12).map(|tries| wait(tries, None, 0.5).as_secs_f64()).collect();
+        let mut retry = retry();
+        let spans: Vec<Duration> = (1..=12).map(|_| retry.failed(Instant::now())).collect();
+        let waits: Vec<f64> = spans.iter().map(|span| wait(*span, None, 0.5).as_secs_f64()).collect();
         for (wait, expected) in waits.iter().zip([0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, 60.0, 60.0, 60.0]) {
             assert!((wait - expected).abs() < 1e-6, "{waits:?}");
         }
         assert!(waits.is_sorted());
-        for tries in [1, 5, 31, u32::MAX] {
-            let [low, high] = [0.0, 1.0].map(|chance| wait(tries, None, chance));
-            assert!(low < high && low >= FIRST.mul_f64(0.7) && high <= LONGEST, "{tries}: {low:?} to {high:?}");
+        for span in spans {
+            let [low, high] = [0.0, 1.0].map(|chance| wait(span, None, chance));
+            assert!(low < high && low >= FIRST.mul_f64(0.7) && high <= LONGEST, "{span:?}: {low:?} to {high:?}");
         }
     }
 
@@ -50,7 +59,7 @@ mod tests {
         for (asked, chance, least, most) in
             [(3, 0.0, 3.0, 3.0), (3, 1.0, 3.0, 3.3), (0, 0.0, 0.2, 0.2), (1 << 40, 1.0, 3600.0, 3960.0)]
         {
-            let waited = wait(1, Some(Duration::from_secs(asked)), chance).as_secs_f64();
+            let waited = wait(FIRST, Some(Duration::from_secs(asked)), chance).as_secs_f64();
             assert!((least..=most + 0.001).contains(&waited), "{asked} s asked, {waited} waited");
         }
     }

@@ -5,13 +5,14 @@
 //! tried again before anything else is sent.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use nix::errno::Errno;
 use standpipe_common::clock;
 use standpipe_common::cursor::{Cursor, Receiver};
 use standpipe_common::error::{Error, Result};
+use standpipe_common::retry::{Once, Retry};
 use standpipe_common::shown::Shown as _;
 use standpipe_reader::disk::Dir;
 
@@ -77,10 +78,10 @@ pub struct Pipe {
     is_unsaved: bool,
     /// Lines of a batch at most.
     width: usize,
-    /// Tries of the same batch that failed.
-    tries: u32,
+    /// The same batch is tried again.
+    retry: Retry,
     /// What was said of it last, and is still so.
-    told: Option<String>,
+    told: Once<String>,
     /// What could not be read of the last batch.
     gaps: Vec<String>,
 }
@@ -101,8 +102,8 @@ impl Pipe {
             cursor: None,
             is_unsaved: false,
             width: LINES_MAX,
-            tries: 0,
-            told: None,
+            retry: backoff::retry(),
+            told: Once::default(),
             gaps: Vec::new(),
         }))
     }
@@ -114,16 +115,15 @@ impl Pipe {
         desk.clear();
         match done {
             Ok(next) => {
-                self.told = None;
+                self.told.end();
                 next
             }
             // Something was removed between two looks at it.
             Err(error) if error.errno() == Some(Errno::ENOENT) => Next::After(TROUBLE_SPAN),
             Err(error) => {
                 let sentence = error.to_string();
-                if self.told.as_ref() != Some(&sentence) {
+                if self.told.is_news(sentence.clone()) {
                     log::error!("{}: {sentence}", self.name);
-                    self.told = Some(sentence);
                 }
                 Next::After(TROUBLE_SPAN)
             }
@@ -190,12 +190,15 @@ impl Pipe {
             Verdict::Again { after, .. } => {
                 // The same batch.
                 self.width = count;
-                self.tries += 1;
                 self.note(answer);
-                return Ok(Some(Next::After(backoff::wait(self.tries, after, backoff::chance()))));
+                return Ok(Some(Next::After(backoff::wait(
+                    self.retry.failed(Instant::now()),
+                    after,
+                    backoff::chance(),
+                ))));
             }
         }
-        self.tries = 0;
+        self.retry.succeeded();
         Ok(None)
     }
 

@@ -52,7 +52,7 @@ use self::heads::Heads;
 use self::message::Messages;
 pub use self::message::{Message, Severity};
 use self::record::AREA_BYTES;
-use self::retry::Retry;
+use self::retry::Outage;
 pub use self::slots::Position;
 use self::steps::Steps;
 use self::target::Target;
@@ -94,9 +94,9 @@ pub struct Stage {
     ends_inside: bool,
     /// Until when a long line waits for an empty target.
     long_until: Option<Instant>,
-    target_retry: Retry,
-    pipe_retry: Retry,
-    record_retry: Retry,
+    target_retry: Outage,
+    pipe_retry: Outage,
+    record_retry: Outage,
     is_hurried: bool,
     is_recovering: bool,
     /// Bytes of the block in flight, and of all that were delivered.
@@ -139,9 +139,9 @@ impl Stage {
             begins_inside: false,
             ends_inside: open.is_some(),
             long_until: None,
-            target_retry: Retry::default(),
-            pipe_retry: Retry::default(),
-            record_retry: Retry::default(),
+            target_retry: Outage::default(),
+            pipe_retry: Outage::default(),
+            record_retry: Outage::default(),
             is_hurried: false,
             is_recovering: word.phase != Phase::Idle,
             flying: 0,

@@ -14,7 +14,6 @@
 //! Beside that a log may be due for a look, and may *starve*: wait for a descriptor. Both concern files that it is to
 //! open; it is read all the same, for it may have others open.
 
-pub mod backoff;
 pub mod budget;
 pub mod fair;
 pub mod intake;

@@ -13,6 +13,7 @@ use super::Page;
 use super::file::MetricsFile;
 use crate::clock;
 use crate::error::{Cannot, Result};
+use crate::retry::Once;
 use crate::shown::Shown as _;
 
 /// Between two pages.
@@ -53,7 +54,7 @@ impl Exporter {
         let (sign, signs) = sync_channel(1);
         let (end, over) = channel();
         let shown = path.clone();
-        let writer = Writer { file: MetricsFile::new(path), render, tell, failure: None };
+        let writer = Writer { file: MetricsFile::new(path), render, tell, failure: Once::default() };
         let work = move || writer.work(&signs, end);
         thread::Builder::new()
             .name("metrics".to_owned())
@@ -90,7 +91,7 @@ struct Writer<R, T> {
     render: R,
     tell: T,
     /// What was said last, while it lasts.
-    failure: Option<String>,
+    failure: Once<String>,
 }
 
 impl<R: Render, T: FnMut(Told)> Writer<R, T> {
@@ -111,17 +112,15 @@ impl<R: Render, T: FnMut(Told)> Writer<R, T> {
     }
 }
 
-/// What is to be said after a page, if after the last one `before` was wrong.
-fn news(before: &mut Option<String>, written: Result<()>, path: &Path) -> Option<Told> {
-    let failure = written.err().map(|error| error.to_string());
-    if failure == *before {
-        return None;
+/// What is to be said after a page, where `said` was said before.
+fn news(said: &mut Once<String>, written: Result<()>, path: &Path) -> Option<Told> {
+    match written {
+        Ok(()) => said.end().then(|| Told::Works(format!("metrics file {} is written again", path.shown()))),
+        Err(error) => {
+            let sentence = error.to_string();
+            said.is_news(sentence.clone()).then(|| Told::Fails(format!("{sentence}; continuing without it")))
+        }
     }
-    before.clone_from(&failure);
-    Some(match failure {
-        Some(sentence) => Told::Fails(format!("{sentence}; continuing without it")),
-        None => Told::Works(format!("metrics file {} is written again", path.shown())),
-    })
 }
 
 #[cfg(test)]
@@ -133,10 +132,10 @@ mod tests {
 
     #[test]
     fn a_failure_is_news_once_and_its_end_once() {
-        let mut before = None;
+        let mut said = Once::default();
         let failure = |cause: &str| Err(Error::because("write", "/x", cause));
         let fails = |cause: &str| Some(Told::Fails(format!("cannot write /x: {cause}; continuing without it")));
-        let mut of = |written| news(&mut before, written, Path::new("/x"));
+        let mut of = |written| news(&mut said, written, Path::new("/x"));
         assert_eq!(of(Ok(())), None);
         assert_eq!(of(failure("no room")), fails("no room"));
         assert_eq!(of(failure("no room")), None);

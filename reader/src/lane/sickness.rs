@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use standpipe_common::error::{Error, Result};
+use standpipe_common::retry::Retry;
 
 use super::{Lane, no_log};
 use crate::mailbox::Mailbox;
@@ -10,10 +11,6 @@ use crate::recovery::{self, Settled};
 use crate::status::format::Step;
 use crate::title;
 
-/// The first wait after a failure; it doubles up to [`RETRY_SPAN_MAX`].
-const RETRY_SPAN: Duration = Duration::from_secs(1);
-/// The longest wait after a failure.
-const RETRY_SPAN_MAX: Duration = Duration::from_secs(30);
 /// The wait for room: the archiver has been asked to make some, and a try costs little.
 const ROOM_SPAN: Duration = Duration::from_millis(500);
 /// The same while the archiver needs what there is.
@@ -22,8 +19,7 @@ const CLAIM_SPAN: Duration = Duration::from_millis(50);
 /// A failure that lasts.
 #[derive(Debug)]
 pub(super) struct Sick {
-    retry_at: Instant,
-    wait: Duration,
+    retry: Retry,
     /// What it waits for is room.
     lacks_room: bool,
     /// The mailbox with the chunk that could not be put.
@@ -33,13 +29,13 @@ pub(super) struct Sick {
 impl Lane {
     /// When it is worth trying again. `None`: it is well.
     pub fn retry_at(&self) -> Option<Instant> {
-        self.sick.as_ref().map(|sick| sick.retry_at)
+        self.sick.as_ref()?.retry.due()
     }
 
     /// Waits on if it waits for room that the archiver needs first; `false`: it does not.
     pub fn leaves_room(&mut self, now: Instant) -> bool {
         let waits_on = |sick: &&mut Sick| sick.lacks_room && self.queue.is_room_claimed();
-        self.sick.as_mut().filter(waits_on).map(|sick| sick.retry_at = now + CLAIM_SPAN).is_some()
+        self.sick.as_mut().filter(waits_on).map(|sick| sick.retry.put_off(now + CLAIM_SPAN)).is_some()
     }
 
     /// A chunk waits to be put; until then the part must stay as it is.
@@ -55,18 +51,21 @@ impl Lane {
             log::error!("{error}; not reading {} until this is fixed", title::of(&self.name));
             self.gauge.failed(Step::Drain);
         }
-        let mut wait = before.as_ref().map_or(RETRY_SPAN, |sick| (sick.wait * 2).min(RETRY_SPAN_MAX));
+        let mut retry = match &before {
+            _ if error.is_no_room() => Retry::new(ROOM_SPAN, ROOM_SPAN),
+            Some(sick) if !sick.lacks_room => sick.retry,
+            _ => Retry::default(),
+        };
         if error.is_no_room() {
             self.queue.ask_room(&self.name);
-            wait = ROOM_SPAN;
         }
-        self.gauge.sick(error, wait);
+        self.gauge.sick(error, retry.failed(now));
         let holding = holding.or(before.and_then(|sick| sick.holding));
         if holding.is_none() {
             // The next try begins with the log directory as it is then: this one may have been removed.
             self.log = None;
         }
-        self.sick = Some(Sick { retry_at: now + wait, wait, lacks_room: error.is_no_room(), holding });
+        self.sick = Some(Sick { retry, lacks_room: error.is_no_room(), holding });
     }
 
     /// Tries again to put the chunk that is held. Gives back its mailbox, settled.

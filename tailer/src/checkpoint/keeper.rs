@@ -14,12 +14,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use standpipe_common::error::Error;
+use standpipe_common::retry::Retry;
 
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::durable::{Durable, Flow};
 use crate::checkpoint::state::{SourceState, States};
 use crate::file::identity::Identity;
-use crate::turns::backoff::Backoff;
 
 /// How often positions are made durable while they change.
 const SAVE_SPAN: Duration = Duration::from_secs(1);
@@ -52,7 +52,7 @@ pub struct Keeper {
     durable: Option<Durable>,
     is_changed: bool,
     saved: Instant,
-    trouble: Backoff,
+    trouble: Retry,
 }
 
 /// A save that failed.
@@ -77,7 +77,7 @@ impl Keeper {
             durable: None,
             is_changed: false,
             saved: now,
-            trouble: Backoff::default(),
+            trouble: Retry::default(),
         };
         for state in known {
             keeper.set(state.clone());

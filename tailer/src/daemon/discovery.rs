@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use standpipe_common::error::Stop;
+use standpipe_common::retry::Retry;
 
 use super::hearing::Hearing;
 use super::report::Report;
@@ -22,7 +23,6 @@ use crate::out::lines::SourceId;
 use crate::sources::globs::Globs;
 use crate::sources::{self, Found, Remembered};
 use crate::spool::place::Spooled;
-use crate::turns::backoff::Backoff;
 use crate::turns::roster::{Followed, Roster};
 
 /// Which files are looked for.
@@ -43,7 +43,7 @@ pub struct Discovery {
     pub(super) taken: Taken,
     pub(super) directories: Directories,
     /// When what could not be followed as the configuration says is tried again, and what was said of it.
-    pub(super) unfollowed: Backoff,
+    pub(super) unfollowed: Retry,
     complaints: BTreeSet<String>,
 }
 
@@ -55,7 +55,7 @@ impl Discovery {
             has_globs: false,
             taken: Taken::new(ours()),
             directories: Directories::new(now),
-            unfollowed: Backoff::default(),
+            unfollowed: Retry::default(),
             complaints: BTreeSet::new(),
         }
     }

@@ -295,7 +295,7 @@ impl Generation {
     pub fn next_look(&self, settings: &Settings, now: Instant) -> Option<Instant> {
         // What is due and was not tried waits for something else: for room, or for a descriptor.
         if let Some(trouble) = self.trouble {
-            return Some(trouble.next).filter(|next| *next > now);
+            return trouble.retry.until(now);
         }
         self.rotated.filter(|_| self.life.is_reading() && self.is_open())?;
         let (_, left) = judge(&self.facts(now), settings);
@@ -400,7 +400,7 @@ impl Generation {
         self.trouble = Some(trouble);
         if is_new {
             happenings.push(Happening::OpenError { path: self.path.clone(), errno });
-            happenings.push(Happening::Retry { after: trouble.next - now });
+            happenings.push(Happening::Retry { after: trouble.retry.wait() });
         }
     }
 
@@ -414,13 +414,13 @@ impl Generation {
     /// Its file changed: what failed may go now.
     pub fn try_again(&mut self, now: Instant) {
         if let Some(trouble) = &mut self.trouble {
-            (trouble.times, trouble.next) = (0, now);
+            trouble.retry.hasten(now);
         }
     }
 
     /// Whether it is not to be tried yet.
     pub fn must_wait(&self, now: Instant) -> bool {
-        self.trouble.is_some_and(|trouble| now < trouble.next)
+        self.trouble.is_some_and(|trouble| trouble.retry.until(now).is_some())
     }
 
     /// Whether it is the live one, some of its end is gone, and that may come back.

@@ -13,7 +13,6 @@ use crate::file::open::Refusal;
 use crate::log::happening::Happening;
 use crate::log::settings::Settings;
 use crate::log::trouble::Trouble;
-use crate::turns::backoff::retry_after;
 
 /// How long a live name may be missing before it is said: a rotation that creates no new file leaves such a gap.
 const MISSING_MAX: Duration = Duration::from_secs(3);
@@ -127,17 +126,19 @@ impl LiveName {
     /// It cannot be looked at, or what has it not be opened.
     pub fn fail(&mut self, errno: Errno, settings: &Settings, now: Instant, told: &mut Vec<Happening>) {
         let is_new = self.trouble.is_none_or(|trouble| trouble.errno != errno);
-        if !is_new && self.trouble.is_some_and(|trouble| now < trouble.next) {
+        if !is_new && self.trouble.is_some_and(|trouble| trouble.retry.until(now).is_some()) {
             return;
         }
-        let trouble = Trouble::after(self.trouble.filter(|_| !is_new), errno, now);
+        let before = self.trouble.filter(|_| !is_new);
+        let trouble = Trouble::after(before, errno, now);
         self.trouble = Some(trouble);
         if is_new {
             self.said = Some(errno);
             told.push(Happening::OpenError { path: self.path.clone(), errno });
         }
-        if !settings.is_batch && (is_new || retry_after(trouble.times) > retry_after(trouble.times - 1)) {
-            told.push(Happening::Retry { after: trouble.next - now });
+        let (after, was_after) = (trouble.retry.wait(), before.map(|trouble| trouble.retry.wait()));
+        if !settings.is_batch && Some(after) > was_after {
+            told.push(Happening::Retry { after });
         }
     }
 
@@ -155,7 +156,7 @@ impl LiveName {
         let is_to_say = self.said.is_none() && !settings.may_be_missing;
         let missing = self.missing_since.filter(|_| is_to_say).map(|since| since + MISSING_MAX);
         // What is due and was not tried waits for something else: for room, or for a descriptor.
-        let trouble = self.trouble.map(|trouble| trouble.next).filter(|next| *next > now);
+        let trouble = self.trouble.and_then(|trouble| trouble.retry.until(now));
         missing.into_iter().chain(trouble).min()
     }
 

@@ -171,7 +171,10 @@ impl Source {
         let next = self.next_read();
         for index in 0..self.chain.len() {
             let generation = self.chain.at(index);
-            if generation.trouble.is_some_and(|trouble| trouble.errno == Errno::ESTALE && trouble.next <= now) {
+            if generation
+                .trouble
+                .is_some_and(|trouble| trouble.errno == Errno::ESTALE && trouble.retry.until(now).is_none())
+            {
                 generation.park();
             }
             if !generation.is_parked() || (self.settings.is_batch && next != Some(index)) {

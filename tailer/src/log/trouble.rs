@@ -4,25 +4,23 @@
 use std::time::Instant;
 
 use nix::errno::Errno;
-
-use crate::turns::backoff::retry_after;
+use standpipe_common::retry::Retry;
 
 /// A failure that is tried again.
 #[derive(Clone, Copy, Debug)]
 pub struct Trouble {
     /// Why.
     pub errno: Errno,
-    /// How often it was tried.
-    pub times: u32,
     /// When it is tried again.
-    pub next: Instant,
+    pub retry: Retry,
 }
 
 impl Trouble {
     /// Another failure after `before`.
     pub fn after(before: Option<Trouble>, errno: Errno, now: Instant) -> Trouble {
-        let times = before.map_or(0, |trouble| trouble.times) + 1;
-        Trouble { errno, times, next: now + retry_after(times) }
+        let mut retry = before.map_or_else(Retry::default, |trouble| trouble.retry);
+        retry.failed(now);
+        Trouble { errno, retry }
     }
 }
 

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use standpipe_common::error::Error;
+use standpipe_common::retry::Once;
 use standpipe_common::shown::Shown as _;
 
 use super::dir::{Dir, Name, kept};
@@ -18,7 +19,7 @@ const NAMES_MAX: usize = 1000;
 #[derive(Debug, Default)]
 pub struct Voice {
     events: Vec<Event>,
-    trouble: Option<String>,
+    trouble: Once<String>,
     names: HashSet<(Name, &'static str)>,
     is_full: bool,
     has_unknown: bool,
@@ -41,20 +42,19 @@ impl Voice {
 
     /// What is wrong with the directory: told once, and again when it is something else.
     pub fn trouble(&mut self, sentence: &str) {
-        if self.trouble.as_deref() != Some(sentence) {
-            self.trouble = Some(sentence.to_owned());
+        if self.trouble.is_news(sentence.to_owned()) {
             self.say(Event::Error(format!("{sentence}; retrying")));
         }
     }
 
     /// What is wrong with it now, and why it is not read.
     pub fn complaint(&self) -> Option<String> {
-        self.trouble.clone()
+        self.trouble.current().cloned()
     }
 
     /// Nothing is wrong with it. Whether that is news.
     pub fn recover(&mut self, dir: &Path) -> bool {
-        let is_news = self.trouble.take().is_some();
+        let is_news = self.trouble.end();
         if is_news {
             self.say(Event::Recovered { path: dir.to_path_buf() });
         }
