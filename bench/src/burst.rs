@@ -16,7 +16,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use standpipe_common::error::{Cannot, Result};
-use standpipe_tests::program;
+use standpipe_tests::programs;
 
 use crate::process::Process;
 use crate::stage::{self, Stage};
@@ -151,7 +151,7 @@ fn start(dir: &Path, fifo: &Path, taker: Taker) -> Result<(Process, PathBuf)> {
     let tick = if taker == Taker::ShortestTick { "tick = \"1ms\"\n" } else { "" };
     let policy = format!("compress = \"none\"\nrotate_size = \"off\"\n{tick}");
     fs::write(pipes.join("defaults.toml"), policy).cannot("write", &pipes)?;
-    let mut command = Command::new(program::path("reader"));
+    let mut command = Command::new(programs::path("reader"));
     command.arg(&pipes).arg("--logs").arg(&logs).stdin(Stdio::null()).stdout(Stdio::null());
     let (process, _) = Process::start_ready(command, &said)?;
     Ok((process, logs.join("app").join("current")))

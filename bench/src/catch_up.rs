@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use standpipe_common::error::{Cannot, Error, Result};
-use standpipe_tests::program;
+use standpipe_tests::programs;
 
 use crate::follow::Failures;
 use crate::followers::{Follower, Source};
@@ -120,7 +120,7 @@ fn into_pipe(stage: &Stage, large: &Large, tailer: Option<&str>) -> Result<Run> 
             cat
         }
         Some(flag) => {
-            let mut tailer = Command::new(program::path("tailer"));
+            let mut tailer = Command::new(programs::path("tailer"));
             tailer.arg(&large.path).arg("--pipe").arg(&fifo).arg("--state").arg(own.join("state.json")).arg(flag);
             tailer.stdout(Stdio::null());
             tailer
@@ -159,7 +159,7 @@ pub fn held_pipe(own: &Path) -> Result<(PathBuf, Process)> {
     std::os::unix::fs::symlink(&fifo, pipes.join("app")).cannot("link", &fifo)?;
     let policy = pipes.join("defaults.toml");
     fs::write(&policy, "stage = true\n").cannot("write", &policy)?;
-    let mut command = Command::new(program::path("holder"));
+    let mut command = Command::new(programs::path("holder"));
     command.arg(&pipes).stdout(Stdio::null());
     let (holder, _) = Process::start_ready(command, &own.join("holder-said"))?;
     Ok((fifo, holder))
@@ -178,7 +178,7 @@ fn drain(reader: &mut File, bytes: u64) -> std::io::Result<()> {
 fn merged(stage: &Stage, large: &Large) -> Result<Run> {
     let own = stage.fresh("own")?;
     let output = own.join("out");
-    let mut command = Command::new(program::path("tailer"));
+    let mut command = Command::new(programs::path("tailer"));
     let twin = large.path.with_file_name("twin.log");
     fs::copy(&large.path, &twin).cannot("copy", &large.path)?;
     command.args(["--batch", "--order", "timestamp", "--follow-from-start"]).arg(&large.path).arg(&twin);

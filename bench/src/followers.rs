@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::shown::Shown as _;
-use standpipe_tests::program;
+use standpipe_tests::programs;
 
 use crate::machine;
 use crate::process::Process;
@@ -193,7 +193,7 @@ impl Follower {
             path.shown().to_string(),
         );
         fs::write(&config, text).cannot("write", &config)?;
-        let mut command = Command::new(program::path("tailer"));
+        let mut command = Command::new(programs::path("tailer"));
         command.arg("--config").arg(config).args(["--follow-from-start", "--output", "raw"]);
         Ok(command)
     }

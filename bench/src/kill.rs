@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use standpipe_common::error::{Cannot, Result};
-use standpipe_tests::program;
-use standpipe_tests::traffic::{Check, Tally};
+use standpipe_tests::programs;
+use standpipe_tests::world::{Check, Tally};
 
 use crate::machine;
 use crate::process::Process;
@@ -130,7 +130,7 @@ impl Victim {
                 Ok(sink.start_at_once(&dir.join("sink"), stdin)?.process)
             }
             Victim::Daemon => {
-                let mut command = Command::new(program::path("reader"));
+                let mut command = Command::new(programs::path("reader"));
                 command.arg(dir.join("pipes.d")).arg("--logs").arg(dir.join("logs"));
                 command.stdin(Stdio::null()).stdout(Stdio::null());
                 Process::start(command, &dir.join("daemon.err"))

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use nix::sys::prctl;
 use standpipe_common::error::{Cannot, Error, Result};
-use standpipe_tests::program;
+use standpipe_tests::programs;
 
 use crate::catch_up::held_pipe;
 use crate::follow::{Failures, START_BOUND};
@@ -74,7 +74,7 @@ fn into_pipe(stage: &Stage, span: Duration) -> Result<Vec<f64>> {
     let source = begin(&path)?;
     let (fifo, _holder) = held_pipe(&own)?;
     let output = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&fifo).cannot("open", &fifo)?;
-    let mut command = Command::new(program::path("tailer"));
+    let mut command = Command::new(programs::path("tailer"));
     command.arg(&path).arg("--pipe").arg(&fifo).arg("--state").arg(own.join("state.json")).arg("--follow-from-start");
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let mut process = Process::start(command, &own.join("said"))?;

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use standpipe_common::error::EXIT_IO;
-use standpipe_tests::power_cuts::{self, FileSystem};
-use standpipe_tests::{kills, tailer_kills};
+use standpipe_tests::kills::power_cuts::{self, FileSystem};
+use standpipe_tests::kills::{reader, tailer};
 
 use crate::stage::Stage;
 
@@ -238,7 +238,7 @@ fn soak(dir: Option<&Path>, args: &SoakArgs) -> ExitCode {
         Ok(stage) => stage,
         Err(error) => return complain(error),
     };
-    let report = kills::run(kills::Plan {
+    let report = reader::run(reader::Plan {
         kills: args.kills,
         lines: args.lines,
         rotate_mib: args.rotate_mib,
@@ -273,7 +273,7 @@ fn soak_power(args: &SoakArgs) -> bool {
 
 /// Whether killed tailers delivered each line once, and those that died with their holders said what they repeat.
 fn soak_tailer(args: &SoakArgs) -> bool {
-    let plan = tailer_kills::Plan {
+    let plan = tailer::Plan {
         kills: args.tailer_kills,
         with_holder: false,
         rotate_span: Duration::from_millis(100),
@@ -282,8 +282,8 @@ fn soak_tailer(args: &SoakArgs) -> bool {
         pause: Duration::from_micros(20),
         seed: args.seed.max(1),
     };
-    let alone = tailer_kills::run(plan);
-    let with_holder = tailer_kills::run(tailer_kills::Plan { kills: plan.kills / 2, with_holder: true, ..plan });
+    let alone = tailer::run(plan);
+    let with_holder = tailer::run(tailer::Plan { kills: plan.kills / 2, with_holder: true, ..plan });
     print!("\n{alone}\n{with_holder}");
     alone.is_clean() && with_holder.is_honest()
 }

@@ -16,7 +16,8 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use standpipe_common::error::{Cannot, Result};
-use standpipe_tests::{pipe, program};
+use standpipe_tests::programs;
+use standpipe_tests::world;
 
 use crate::machine;
 use crate::process::Process;
@@ -148,7 +149,7 @@ fn make_pipes(dir: &Path, count: usize) -> Result<PathBuf> {
 }
 
 fn command(name: &str, arguments: &[&Path]) -> std::process::Command {
-    let mut command = std::process::Command::new(program::path(name));
+    let mut command = std::process::Command::new(programs::path(name));
     command.args(arguments).stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
     command
 }
@@ -208,7 +209,7 @@ impl Server {
         let thread = thread::spawn(move || {
             let (mut let_in, mut refused) = (0, 0);
             while !stopped.load(Ordering::Relaxed) {
-                if pipe::is_held(&fifo) { let_in += 1 } else { refused += 1 }
+                if world::is_held(&fifo) { let_in += 1 } else { refused += 1 }
             }
             (let_in, refused)
         });

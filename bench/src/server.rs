@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::{Uid, mkfifo};
 use standpipe_common::error::{Cannot, Error, Result};
-use standpipe_tests::program;
+use standpipe_tests::programs;
 
 use crate::machine;
 use crate::process::Process;
@@ -94,7 +94,7 @@ impl Stack {
         let policy = pipes.join("defaults.toml");
         fs::write(&policy, format!("rotate_size = \"{ROTATE_SIZE}\"\n")).cannot("write", &policy)?;
         let start = |name: &str, arguments: &[&Path]| {
-            let mut command = Command::new(program::path(name));
+            let mut command = Command::new(programs::path(name));
             command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
             Process::start_ready(command, &dir.join(name).with_extension("err"))
         };

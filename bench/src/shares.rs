@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::shown::Shown as _;
-use standpipe_tests::program;
+use standpipe_tests::programs;
 
 use crate::catch_up::held_pipe;
 use crate::process::Process;
@@ -162,7 +162,7 @@ fn make_backlog(path: &Path, bytes: u64) -> Result<()> {
 }
 
 fn tailer(config: &Path, own: &Path) -> Result<Process> {
-    let mut command = Command::new(program::path("tailer"));
+    let mut command = Command::new(programs::path("tailer"));
     command.arg("--config").arg(config).stdin(Stdio::null()).stdout(Stdio::null());
     Process::start(command, &own.join("said"))
 }

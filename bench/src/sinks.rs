@@ -12,7 +12,8 @@ use std::thread;
 use std::time::Duration;
 
 use standpipe_common::error::{Cannot, Result};
-use standpipe_tests::{program, stored};
+use standpipe_tests::programs;
+use standpipe_tests::world;
 
 use crate::machine;
 use crate::process::Process;
@@ -142,7 +143,7 @@ impl Sink {
 
     fn launch(&self, dir: &Path, stdin: Stdio, waits: bool) -> Result<Running> {
         let mut command = match self.kind {
-            Kind::Reader => Command::new(program::path("reader")),
+            Kind::Reader => Command::new(programs::path("reader")),
             _ => Command::new(self.program()),
         };
         command.args(self.arguments(&dir.to_string_lossy())).stdin(stdin).stdout(self.stdout(dir)?);
@@ -228,7 +229,7 @@ impl Running {
 /// The files with what was written, in order.
 pub fn outputs(kind: Kind, dir: &Path) -> Vec<PathBuf> {
     if kind == Kind::Reader {
-        return stored::parts(dir);
+        return world::parts(dir);
     }
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let is_log = |name: &str| name.starts_with('@') || name.starts_with("log") || name == "current";
@@ -266,7 +267,7 @@ fn plain_flags() -> Vec<String> {
 /// Whether this reader can be told when to sync.
 pub fn knows_sync() -> bool {
     static KNOWS: LazyLock<bool> = LazyLock::new(|| {
-        let help = Command::new(program::path("reader")).args(["stdin", "--help"]).output();
+        let help = Command::new(programs::path("reader")).args(["stdin", "--help"]).output();
         help.is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains("--sync"))
     });
     *KNOWS

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_tests::deadline::cpu_of_thread;
-use standpipe_tests::traffic;
+use standpipe_tests::world;
 
 /// Bytes of every line, its newline included.
 pub const LINE_BYTES: usize = 100;
@@ -71,7 +71,7 @@ impl Load {
             let due = pace.as_ref().map_or(sent.lines + 1, |pace| pace.due(start.elapsed()));
             while sent.lines < due && !stop.load(Ordering::Relaxed) {
                 if self.numbered {
-                    traffic::line_into(&mut line, writer, sent.lines, LINE_BYTES);
+                    world::line_into(&mut line, writer, sent.lines, LINE_BYTES);
                 }
                 pipe.write_all(&line)?;
                 sent.lines += 1;

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::thread;
 
-use crate::program;
+use crate::programs;
 
 /// Says, now and in the summary, that the test of this thread does not run for want of `need`.
 pub fn note(need: &str) {
@@ -40,12 +40,12 @@ pub fn take() -> BTreeSet<String> {
 
 /// `tests-not-run/4242-987654`, by who started this process.
 fn record() -> PathBuf {
-    program::profile_dir().join("tests-not-run").join(program::starter().1)
+    programs::profile_dir().join("tests-not-run").join(programs::starter().1)
 }
 
 /// `holder::check::a_test`.
 fn test() -> String {
-    let name = program::test_name();
+    let name = programs::test_name();
     let thread = thread::current();
     format!("{name}::{}", thread.name().unwrap_or("a thread without a name"))
 }

@@ -13,7 +13,7 @@ use landlock::{AccessFs, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _
 use nix::unistd::Uid;
 
 use crate::not_run;
-use crate::process::command;
+use crate::programs::command;
 
 /// User and group of `nobody`.
 pub const NOBODY: u32 = 65534;

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::{CONDITION_SPAN, until};
-use standpipe_tests::pipe::{capacity, is_held, open_writer};
+use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::is_root;
-use standpipe_tests::scratch::Scratch;
+use standpipe_tests::programs::{Daemon, Launch};
+use standpipe_tests::world::{capacity, is_held, open_writer};
 
 /// Builds that are not for release may take longer.
 const SLOWER: u32 = if cfg!(debug_assertions) { 10 } else { 1 };

@@ -1,8 +1,6 @@
 //! A log root whose file system is frozen, as for the snapshot of a virtual machine: the server feels nothing of it
 //! until its pipe is full. Alone in its file, because it measures a delay.
 
-mod support_b;
-
 use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -14,14 +12,12 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
-use standpipe_tests::mounts::Mounted;
-use standpipe_tests::pipe::queued;
+use standpipe_tests::directory::Mounted;
 use standpipe_tests::privilege::needs_root;
-use standpipe_tests::process::{Process, command};
-use standpipe_tests::stored::stream_of;
-use support_b::{Bench, assert_same, hold, put, state_of, stop};
+use standpipe_tests::programs::{Launch, Process, command, state_of};
+use standpipe_tests::stands::Bench;
+use standpipe_tests::world::{assert_same, hold, put, queued, stream_of};
 
 const PIPE_BYTES: usize = 1 << 20;
 /// A write that fills pages without a gap.
@@ -135,6 +131,6 @@ fn r46_a_server_feels_nothing_of_a_frozen_log_root() {
         expected.extend_from_slice(b"after\n");
         until("it goes on", || stream_of(&logs.join("app")).len() >= expected.len());
         assert_same(&stream_of(&logs.join("app")), &expected, "later");
-        stop(reader);
+        reader.stop();
     });
 }

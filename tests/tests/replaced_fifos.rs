@@ -1,18 +1,15 @@
 //! A server's user who replaces his FIFO without end: it costs descriptors, memory and lines of his own pipe alone.
 
-mod support_b;
-
 use std::fs;
 use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::until;
-use standpipe_tests::pipe::{is_held, open_writer};
-use standpipe_tests::scratch::make_fifo;
-use standpipe_tests::stored::stream_of;
-use support_b::{Bench, hold, put, stop};
+use standpipe_tests::directory::make_fifo;
+use standpipe_tests::programs::{Daemon, Launch};
+use standpipe_tests::stands::Bench;
+use standpipe_tests::world::{hold, is_held, open_writer, put, stream_of};
 
 fn descriptors(of: &Daemon) -> usize {
     fs::read_dir(format!("/proc/{}/fd", of.pid())).unwrap().count()
@@ -25,7 +22,7 @@ fn a_fifo_that_is_replaced_without_end_costs_no_other_pipe_anything() {
     let bad = bench.scratch.pipe("bad");
     let good = hold(&bench.scratch.pipe("good"));
     let holder = Launch::new("holder").arg(bench.scratch.pipes()).start();
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     put(&good, b"first\n");
     bench.wait_stored("good", b"first\n");
     let before = [descriptors(&holder), descriptors(&reader)];
@@ -59,5 +56,5 @@ fn a_fifo_that_is_replaced_without_end_costs_no_other_pipe_anything() {
         assert!(lines < REPLACED / 5, "{lines} lines:\n{}", program.stderr());
     }
     bench.wait_stored("good", &stored);
-    stop(reader);
+    reader.stop();
 }

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use standpipe_common::error::{Cannot, Error, Result};
-use standpipe_tests::program;
+use standpipe_tests::programs;
 
 use crate::machine;
 use crate::process::Process;
@@ -55,7 +55,7 @@ impl Job {
     /// And then its program with these words and files.
     #[must_use]
     pub fn then(self, words: &[&str], files: &[PathBuf]) -> Job {
-        let program = if self.program == OURS { program::path(OURS).into() } else { self.program.into() };
+        let program = if self.program == OURS { programs::path(OURS).into() } else { self.program.into() };
         self.step(program, words, files)
     }
 

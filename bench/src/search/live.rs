@@ -11,7 +11,7 @@ use nix::sys::prctl;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use standpipe_common::error::{Cannot, Result};
-use standpipe_tests::program;
+use standpipe_tests::programs;
 
 use super::job::{Job, OURS};
 use crate::follow::Failures;
@@ -94,7 +94,7 @@ impl Drained {
         mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR).cannot("make", &fifo)?;
         fs::create_dir(&pipes).cannot("make", &pipes)?;
         std::os::unix::fs::symlink(&fifo, pipes.join(NAME)).cannot("link", &fifo)?;
-        let mut command = Command::new(program::path(OURS));
+        let mut command = Command::new(programs::path(OURS));
         command.arg(&pipes).arg("--logs").arg(&logs).stdin(Stdio::null()).stdout(Stdio::null());
         let (reader, _) = Process::start_ready(command, &dir.join("said"))?;
         Ok(Drained { fifo, logs, _reader: reader })

@@ -15,7 +15,8 @@ use std::process::{Command, Stdio};
 use standpipe_common::archive::Mark;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::part::{PartKind, PartName, Pattern};
-use standpipe_tests::{program, stored};
+use standpipe_tests::programs;
+use standpipe_tests::world;
 
 use super::lines::{DAY_BEGIN_NS, DAY_NS, Kind, Lines};
 use crate::process::Process;
@@ -103,7 +104,7 @@ impl Store {
         for plain in plain {
             let name = plain.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let archives: Vec<PathBuf> =
-                stored::parts(&store.root().join(&name)).into_iter().filter(|part| is_archive(part)).collect();
+                world::parts(&store.root().join(&name)).into_iter().filter(|part| is_archive(part)).collect();
             store.raw_bytes += len(&plain)?;
             store.stored_bytes += archives.iter().map(|path| len(path)).sum::<Result<u64>>()?;
             store.logs.push(Log { name, plain, archives });
@@ -265,7 +266,7 @@ impl Hand {
 fn fill(log_dir: &Path, text: &Path, bytes: u64, marks: &[Mark], span_ns: i64) -> Result<()> {
     run_reader(log_dir, &["--compress", "none"], Some((text, bytes)))?;
     let (mut offset, mut last) = (0, None);
-    for part in stored::parts(log_dir) {
+    for part in world::parts(log_dir) {
         let end = offset + len(&part)?;
         // The last one is empty and waits for more.
         if end > offset {
@@ -307,7 +308,7 @@ fn date(part: &Path, offset: u64, marks: &[Mark], span_ns: i64, last: Option<&Pa
 /// The reader finds the segments, as after a restart, and archives them; it gives up waiting for that after a minute.
 fn archive(log_dir: &Path) -> Result<()> {
     let plain = || -> Result<usize> {
-        let parts = stored::parts(log_dir).into_iter().filter(|part| !is_archive(part));
+        let parts = world::parts(log_dir).into_iter().filter(|part| !is_archive(part));
         Ok(parts.map(|part| len(&part)).collect::<Result<Vec<_>>>()?.into_iter().filter(|&bytes| bytes > 0).count())
     };
     let mut left = plain()?;
@@ -323,7 +324,7 @@ fn archive(log_dir: &Path) -> Result<()> {
 
 /// `reader reindex` of one log directory.
 fn add_filters(log_dir: &Path) -> Result<()> {
-    let mut command = Command::new(program::path("reader"));
+    let mut command = Command::new(programs::path("reader"));
     command.arg("reindex").arg(log_dir).stdin(Stdio::null()).stdout(Stdio::null());
     Process::start(command, &log_dir.with_extension("said"))?.wait().map(drop)
 }
@@ -331,7 +332,7 @@ fn add_filters(log_dir: &Path) -> Result<()> {
 /// `reader stdin` on a log directory with the first bytes of a text, or with nothing.
 fn run_reader(log_dir: &Path, flags: &[&str], text: Option<(&Path, u64)>) -> Result<()> {
     let (stdin, pipe) = writers::pipe()?;
-    let mut command = Command::new(program::path("reader"));
+    let mut command = Command::new(programs::path("reader"));
     command.arg("stdin").arg(log_dir).args(KEEP_ALL).args(flags).stdin(stdin).stdout(Stdio::null());
     let process = Process::start(command, &log_dir.with_extension("said"))?;
     if let Some((path, bytes)) = text {

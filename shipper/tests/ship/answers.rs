@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use standpipe_tests::deadline::until;
-use standpipe_tests::scratch::Scratch;
+use standpipe_tests::directory::Scratch;
 
 use super::sink::{self, Reply, Sink, refused, taken};
 use super::{assert_whole, log, numbered, ship, stored_lines};
@@ -179,7 +179,7 @@ fn a_line_arrives_within_a_second_and_a_half() {
     let scratch = Scratch::new();
     let sink = Sink::new(|_| taken());
     let (stdin, mut server) = std::io::pipe().unwrap();
-    let reader = standpipe_tests::daemon::Launch::new("reader").args(["stdin", "--continue"]);
+    let reader = standpipe_tests::programs::Launch::new("reader").args(["stdin", "--continue"]);
     let _reader = reader.arg(super::log_dir(&scratch, "app")).stdin(stdin).start();
     std::io::Write::write_all(&mut server, b"first\n").unwrap();
     let _shipper = ship(&scratch, &sink.url(), &[]);

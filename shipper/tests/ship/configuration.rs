@@ -10,11 +10,10 @@ use std::thread;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use standpipe_tests::daemon::{Launch, Output};
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::{give, needs_tool};
-use standpipe_tests::process::command;
-use standpipe_tests::scratch::Scratch;
+use standpipe_tests::programs::{Launch, Output, command};
 
 use super::sink::{Sink, answer, read_request, refused, taken};
 use super::wire::Record;

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::thread;
 
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::{give, needs_root, needs_seams};
-use standpipe_tests::scratch::Scratch;
 
 use super::sink::{Sink, taken};
 use super::{assert_whole, launch, log, log_dir, numbered, ship, stored_lines};

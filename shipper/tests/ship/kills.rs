@@ -15,11 +15,10 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
-use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::within;
-use standpipe_tests::process::{Process, command};
-use standpipe_tests::scratch::{KEEP_ALL, Scratch};
-use standpipe_tests::traffic::Writer;
+use standpipe_tests::directory::{KEEP_ALL, Scratch};
+use standpipe_tests::programs::{Daemon, Launch, Process, command};
+use standpipe_tests::world::Writer;
 
 use super::sink::{answer, read_request, refused, taken};
 use super::wire::{Record, decode};

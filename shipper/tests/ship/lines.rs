@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write;
 
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::{give, needs_seams};
-use standpipe_tests::scratch::Scratch;
-use standpipe_tests::stored;
+use standpipe_tests::programs::{Launch, reader_stdin};
+use standpipe_tests::world;
 
 use super::sink::{self, Sink};
 use super::{assert_whole, log, log_dir, numbered, ship, stored_lines};
@@ -37,9 +37,9 @@ fn a_uid_leads_to_the_line() {
     let _shipper = ship(&scratch, &sink.url(), &[]);
     let records = sink.wait_kept(3000);
     let mut parts = HashMap::new();
-    for part in stored::parts(&log_dir(&scratch, "app")) {
+    for part in world::parts(&log_dir(&scratch, "app")) {
         let stem = part.file_name().unwrap().to_str().unwrap().split(".log").next().unwrap().to_owned();
-        parts.insert(stem, stored::content(&part).unwrap());
+        parts.insert(stem, world::content(&part).unwrap());
     }
     for record in &records {
         let [log, part, offset] = record.uid.split('/').collect::<Vec<_>>()[..] else { panic!("{}", record.uid) };
@@ -59,7 +59,7 @@ fn a_line_over_the_end_of_a_part_is_one_and_is_named_by_its_beginning() {
     log(&scratch, "app", b"o\nthree\n", &[]);
     let all = sink.wait_kept(3);
     assert_whole(&all, &[b"one".to_vec(), b"two".to_vec(), b"three".to_vec()]);
-    let oldest = stored::parts(&log_dir(&scratch, "app"))[0].file_name().unwrap().to_str().unwrap().to_owned();
+    let oldest = world::parts(&log_dir(&scratch, "app"))[0].file_name().unwrap().to_str().unwrap().to_owned();
     let stem = oldest.split(".log").next().unwrap();
     assert!(all[1].uid.ends_with(&format!("/{stem}/4")), "{}: in {stem}", all[1].uid);
 }
@@ -84,7 +84,7 @@ fn a_line_has_the_same_name_and_time_from_a_segment_and_from_its_archive() {
     let scratch = Scratch::new();
     let (one, other) = (Sink::new(|_| sink::taken()), Sink::new(|_| sink::taken()));
     let (stdin, mut server) = std::io::pipe().unwrap();
-    let reader = Launch::new("reader").arg("stdin").arg(log_dir(&scratch, "app")).stdin(stdin).start();
+    let reader = reader_stdin(log_dir(&scratch, "app")).stdin(stdin).start();
     let shipper = ship(&scratch, &one.url(), &[]);
     for n in 0..40 {
         // More than a block of an archive, in chunks that each have a mark.
@@ -95,7 +95,7 @@ fn a_line_has_the_same_name_and_time_from_a_segment_and_from_its_archive() {
     drop((shipper, server));
     let mut reader = reader;
     assert_eq!(reader.wait_exit(), 0);
-    assert!(stored::parts(&log_dir(&scratch, "app"))[0].extension().is_some_and(|end| end == "zst"));
+    assert!(world::parts(&log_dir(&scratch, "app"))[0].extension().is_some_and(|end| end == "zst"));
     let _shipper = ship(&scratch, &other.url(), &["--name", "other"]);
     let archived = other.wait_kept(60_000);
     let first_odd = plain.iter().zip(&archived).position(|(one, other)| one != other);
@@ -126,7 +126,7 @@ fn no_two_lines_have_one_time_though_the_clock_goes_back() {
             let lines = numbered(0..50);
             server.write_all(&lines).unwrap();
             expected.extend(lines);
-            until("they are logged", || stored::stream_of(&dir) == expected);
+            until("they are logged", || world::stream_of(&dir) == expected);
         }
         let _shipper = ship(&scratch, &sink.url(), &[]);
         assert_whole(&sink.wait_kept(350), &stored_lines(&scratch, "app"));
@@ -175,7 +175,7 @@ fn a_chunk_without_its_mark_waits_for_the_reader() {
         fs::write(&faults, format!("kill write {}\n", writes + 2)).unwrap();
         server.write_all(b"two\n").unwrap();
         reader.wait_exit();
-        assert_eq!(stored::stream_of(&dir), b"one\ntwo\n");
+        assert_eq!(world::stream_of(&dir), b"one\ntwo\n");
 
         let shipper = ship(&scratch, &sink.url(), &[]);
         sink.wait_kept(1);

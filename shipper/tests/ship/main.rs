@@ -16,9 +16,9 @@ use std::thread;
 
 use nix::sys::signal::Signal;
 use sink::Sink;
-use standpipe_tests::daemon::{Daemon, Launch};
-use standpipe_tests::scratch::Scratch;
-use standpipe_tests::stored;
+use standpipe_tests::directory::Scratch;
+use standpipe_tests::programs::{Daemon, Launch};
+use standpipe_tests::world;
 use wire::Record;
 
 /// Where the log of a pipe is.
@@ -48,7 +48,7 @@ fn launch(scratch: &Scratch, url: &str) -> Launch {
 
 /// The lines of a log as they are stored.
 fn stored_lines(scratch: &Scratch, pipe: &str) -> Vec<Vec<u8>> {
-    let stream = stored::stream_of(&log_dir(scratch, pipe));
+    let stream = world::stream_of(&log_dir(scratch, pipe));
     let lines = stream.strip_suffix(b"\n").unwrap_or(&stream);
     lines.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
 }
@@ -74,7 +74,7 @@ fn archives_and_segments_arrive_once_and_in_order_and_what_is_written_later_soon
     let sink = Sink::new(|_| sink::taken());
     log(&scratch, "app", &numbered(0..20_000), &["--rotate-size", "128KiB"]);
     log(&scratch, "app", &numbered(20_000..21_000), &["--continue"]);
-    let archives = stored::parts(&log_dir(&scratch, "app"));
+    let archives = world::parts(&log_dir(&scratch, "app"));
     assert!(archives.len() > 3, "{archives:?}");
     let mut shipper = ship(&scratch, &sink.url(), &[]);
     assert_whole(&sink.wait_kept(21_000), &stored_lines(&scratch, "app"));

@@ -5,10 +5,10 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::until;
-use standpipe_tests::scratch::Scratch;
-use standpipe_tests::stored;
+use standpipe_tests::directory::Scratch;
+use standpipe_tests::programs::{Daemon, Launch};
+use standpipe_tests::world;
 
 use super::sink::{Sink, refused, taken};
 use super::wire::Record;
@@ -49,14 +49,14 @@ fn what_a_limit_removed_before_it_was_sent_is_told_to_the_byte_and_the_rest_arri
     write(0..100);
     let shipper = ship(&scratch, &sink.url(), &[]);
     sink.wait_requests(1);
-    let first = stored::parts(&log_dir(&scratch, "app"))[0].clone();
+    let first = world::parts(&log_dir(&scratch, "app"))[0].clone();
     let mut all = 0;
     // Part by part, so that limits have their turn while it is tried again and again.
     for n in 1..40 {
         all = write(n * 200..(n + 1) * 200);
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    until("the first part is removed", || !stored::parts(&log_dir(&scratch, "app")).contains(&first));
+    until("the first part is removed", || !world::parts(&log_dir(&scratch, "app")).contains(&first));
     is_open.store(true, Ordering::Relaxed);
     until("what was kept arrives", || bytes_of(&sink.kept()) + lost(&scratch) == all);
     let kept = sink.kept();
@@ -70,8 +70,8 @@ fn a_part_that_somebody_removed_is_told_and_the_others_arrive() {
     let scratch = Scratch::new();
     let sink = Sink::new(|_| taken());
     log(&scratch, "app", &numbered(0..3000), &["--rotate-size", "16KiB"]);
-    let parts = stored::parts(&log_dir(&scratch, "app"));
-    let gone: Vec<u64> = [2, 4].map(|n| stored::content(&parts[n]).unwrap().len() as u64).to_vec();
+    let parts = world::parts(&log_dir(&scratch, "app"));
+    let gone: Vec<u64> = [2, 4].map(|n| world::content(&parts[n]).unwrap().len() as u64).to_vec();
     for n in [2, 4] {
         fs::remove_file(&parts[n]).unwrap();
     }
@@ -84,8 +84,8 @@ fn a_part_that_somebody_removed_is_told_and_the_others_arrive() {
 
     // Everything but the newest goes while nobody sends.
     log(&scratch, "app", &numbered(3000..4000), &["--rotate-size", "16KiB"]);
-    let parts = stored::parts(&log_dir(&scratch, "app"));
-    let newest = parts.iter().rposition(|part| !stored::content(part).unwrap().is_empty()).unwrap();
+    let parts = world::parts(&log_dir(&scratch, "app"));
+    let newest = parts.iter().rposition(|part| !world::content(part).unwrap().is_empty()).unwrap();
     for part in &parts[..newest] {
         fs::remove_file(part).unwrap();
     }
@@ -93,7 +93,7 @@ fn a_part_that_somebody_removed_is_told_and_the_others_arrive() {
     let rest = stored_lines(&scratch, "app");
     let all = sink.wait_kept(expected.len() + rest.len());
     assert_whole(&all[expected.len()..], &rest);
-    let missing = numbered(3000..4000).len() as u64 - stored::content(&parts[newest]).unwrap().len() as u64;
+    let missing = numbered(3000..4000).len() as u64 - world::content(&parts[newest]).unwrap().len() as u64;
     assert_eq!(told(&shipper), [missing], "{}", shipper.stderr());
 }
 
@@ -128,7 +128,7 @@ fn a_damaged_frame_is_told_once_and_the_rest_arrives() {
     let scratch = Scratch::new();
     let sink = Sink::new(|_| taken());
     log(&scratch, "app", &numbered(0..70_000), &[]);
-    let part = stored::parts(&log_dir(&scratch, "app"))[0].clone();
+    let part = world::parts(&log_dir(&scratch, "app"))[0].clone();
     let mut bytes = fs::read(&part).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0xFF;

@@ -21,7 +21,7 @@ use standpipe_tailer::file::identity::{Identity, Origin};
 use standpipe_tailer::out::lines::{End, GenerationId, Lines, SourceId};
 use standpipe_tailer::out::output::{Output, Waits};
 use standpipe_tailer::stage::Stage;
-use standpipe_tests::process::{Process, command};
+use standpipe_tests::programs::{Process, command};
 
 const SOURCES: [&str; 2] = ["A", "B"];
 const READ_BYTES: usize = 48 << 10;

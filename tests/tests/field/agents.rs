@@ -10,12 +10,11 @@ use nix::sys::signal::Signal;
 
 use crate::example::rounds;
 use crate::stack::{Server, as_user};
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::{CONDITION_SPAN, until, within};
+use standpipe_tests::directory::{KEEP_ALL, Scratch};
 use standpipe_tests::privilege::{give, needs_tools};
-use standpipe_tests::scratch::{KEEP_ALL, Scratch};
-use standpipe_tests::stored::{content, parts};
-use standpipe_tests::traffic::Writer;
+use standpipe_tests::programs::Launch;
+use standpipe_tests::world::{Writer, content, parts};
 
 /// Where Debian has it, which is not on everybody's PATH.
 const RSYSLOG: &str = "/usr/sbin/rsyslogd";

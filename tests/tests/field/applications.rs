@@ -11,8 +11,8 @@ use crate::stack::{Logs, Server, Stack, as_user, free_port, work};
 use standpipe_tests::deadline::until;
 use standpipe_tests::not_run;
 use standpipe_tests::privilege::needs_tools;
-use standpipe_tests::process::command;
-use standpipe_tests::stored::stream_of;
+use standpipe_tests::programs::command;
+use standpipe_tests::world::stream_of;
 
 /// Runs a test with a tool that is large, and that the gate does not install.
 fn where_there_is(tool: &str, test: impl FnOnce()) {

@@ -10,7 +10,7 @@ use crate::example::{at_home, example, programs, read};
 use crate::stack::{Logs, Server, Stack, as_user, free_port, work};
 use standpipe_tests::deadline::until;
 use standpipe_tests::privilege::{give, needs_tools};
-use standpipe_tests::stored::stream_of;
+use standpipe_tests::world::stream_of;
 
 /// Where a Debian has its newest `postgres`, which is not on the PATH.
 fn postgres_dir() -> PathBuf {

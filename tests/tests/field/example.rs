@@ -5,9 +5,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use standpipe_tests::directory::{Scratch, set_mode};
 use standpipe_tests::privilege::{give, is_root};
-use standpipe_tests::program;
-use standpipe_tests::scratch::{Scratch, set_mode};
+use standpipe_tests::programs;
 
 /// Where the examples have the programs.
 pub const BIN: &str = "/usr/lib/standpipe/bin";
@@ -25,7 +25,8 @@ pub fn read(name: &str) -> String {
 
 /// The directory of all three programs.
 pub fn programs() -> String {
-    let dirs = ["holder", "reader", "tailer"].map(|name| program::path(name).parent().expect("a directory").to_owned());
+    let dirs =
+        ["holder", "reader", "tailer"].map(|name| programs::path(name).parent().expect("a directory").to_owned());
     assert!(dirs.iter().all(|dir| *dir == dirs[0]));
     dirs[0].display().to_string()
 }

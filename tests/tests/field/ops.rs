@@ -12,14 +12,11 @@ use nix::unistd::{Gid, Group};
 
 use crate::example::{example, programs};
 use crate::supervised::{Supervisor, Tree};
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
-use standpipe_tests::pipe::is_held;
+use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::{NOBODY, give, is_root, needs_tools, ordinary_user};
-use standpipe_tests::process::{Process, command};
-use standpipe_tests::scratch::Scratch;
-use standpipe_tests::stored::stream_of;
-use standpipe_tests::traffic::{Check, Writer};
+use standpipe_tests::programs::{Launch, Process, command};
+use standpipe_tests::world::{Check, Writer, is_held, stream_of};
 
 const PAUSE: Duration = Duration::from_micros(200);
 

@@ -12,12 +12,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::example::{at_home, read, rounds};
-use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::{KEEP_ALL, Scratch};
 use standpipe_tests::privilege::{give, ordinary_user};
-use standpipe_tests::process::{Process, command};
-use standpipe_tests::scratch::{KEEP_ALL, Scratch};
-use standpipe_tests::stored::stream_of;
+use standpipe_tests::programs::{Daemon, Launch, Process, command};
+use standpipe_tests::world::stream_of;
 
 /// The two, started in their order.
 pub struct Stack {

@@ -12,12 +12,11 @@ use nix::unistd::Pid;
 
 use crate::example::{copy, example, read, rounds};
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::{KEEP_ALL, Scratch, set_mode};
 use standpipe_tests::not_run;
 use standpipe_tests::privilege::{give, needs_tools};
-use standpipe_tests::process::{Process, command};
-use standpipe_tests::scratch::{KEEP_ALL, Scratch, set_mode};
-use standpipe_tests::stored::stream_of;
-use standpipe_tests::traffic::{Check, Writer};
+use standpipe_tests::programs::{Process, command};
+use standpipe_tests::world::{Check, Writer, stream_of};
 
 /// A service that numbers its lines. TERM ends it after a line; the next one continues the count.
 const SERVICE: &str = r#"#!/bin/sh

@@ -7,12 +7,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::example::{BIN, example, programs, read};
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::within;
+use standpipe_tests::directory::{Scratch, set_mode};
+use standpipe_tests::not_run;
 use standpipe_tests::privilege::{needs_root, needs_tool, needs_tools};
-use standpipe_tests::process::{Process, command};
-use standpipe_tests::scratch::{Scratch, set_mode};
-use standpipe_tests::{not_run, program};
+use standpipe_tests::programs::{self, Launch, Process, command};
 
 const UNITS: [&str; 3] = ["holder", "reader", "tailer"];
 /// The servers' drop-ins, by the units that they are for.
@@ -119,7 +118,7 @@ impl Root {
         }
         let bin = format!("over{BIN}");
         for unit in UNITS {
-            root.copy(&program::path(unit), &format!("{bin}/{unit}"));
+            root.copy(&programs::path(unit), &format!("{bin}/{unit}"));
             set_mode(&root.0.path().join(format!("{bin}/{unit}")), 0o755);
         }
         root.copy(Path::new("/etc/os-release"), "etc/os-release");

@@ -6,13 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::{KEEP_ALL, Scratch};
 use standpipe_tests::privilege::give;
-use standpipe_tests::program;
-use standpipe_tests::scratch::{KEEP_ALL, Scratch};
-use standpipe_tests::stored::stream_of;
-use standpipe_tests::traffic::{Check, Writer};
+use standpipe_tests::programs::{self, Daemon, Launch};
+use standpipe_tests::world::{Check, Writer, stream_of};
 
 use crate::example::rounds;
 
@@ -82,7 +80,7 @@ impl Installed {
 /// The programs under test, and those of another version: `STANDPIPE_TESTS_OTHER_PROGRAMS` names their directory. Without
 /// it they are the same.
 fn versions() -> [PathBuf; 2] {
-    let [ours, ..] = PROGRAMS.map(|name| program::path(name).parent().expect("a directory").to_owned());
+    let [ours, ..] = PROGRAMS.map(|name| programs::path(name).parent().expect("a directory").to_owned());
     let other = env::var_os("STANDPIPE_TESTS_OTHER_PROGRAMS").map_or(ours.clone(), PathBuf::from);
     [ours, other]
 }

@@ -8,12 +8,11 @@ use nix::sys::signal::Signal;
 
 use crate::example::{at_home, read};
 use crate::stack::{Logs, Server, Stack, as_user, free_port, work};
-use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::{Scratch, set_mode};
 use standpipe_tests::privilege::{NOBODY, give, is_root, needs_tools};
-use standpipe_tests::process::command;
-use standpipe_tests::scratch::{Scratch, set_mode};
-use standpipe_tests::stored::stream_of;
+use standpipe_tests::programs::{Daemon, Launch, command};
+use standpipe_tests::world::stream_of;
 
 /// ab for a page of a server at this port, so many times.
 fn ab(scratch: &Scratch, port: u16, page: &str, requests: usize, keep: bool) -> Server {

@@ -7,12 +7,11 @@ use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::Value;
-use standpipe_tests::daemon::{Launch, Output};
 use standpipe_tests::deadline::until;
-use standpipe_tests::pipe::open_writer;
+use standpipe_tests::directory::{Scratch, make_fifo, set_mode};
 use standpipe_tests::privilege::{NOBODY, is_root, needs_root};
-use standpipe_tests::process::{Process, command};
-use standpipe_tests::scratch::{Scratch, make_fifo, set_mode};
+use standpipe_tests::programs::{Launch, Output, Process, command};
+use standpipe_tests::world::open_writer;
 
 fn holder(scratch: &Scratch) -> Launch {
     Launch::new("holder").arg(scratch.pipes())
@@ -347,7 +346,7 @@ fn a_pipe_that_came_after_the_start_is_taken_up_by_the_commands() {
             scratch.path().display()
         );
         let world = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &script];
-        let reader = standpipe_tests::program::path("reader");
+        let reader = standpipe_tests::programs::path("reader");
         let output = holder(&scratch).arg(reader).as_tests().under(world).run();
         let lines: Vec<_> = output.stdout.split(|&byte| byte == b'\n').take(3).collect();
         let [pids, before, after] = lines[..] else { panic!("{output:?}") };
@@ -384,7 +383,7 @@ fn the_commands_fit_whoever_asks() {
             assert_eq!(find(&findings, "open_to_others")["mend"], expected);
             let unseen = findings.iter().find(|finding| finding["kind"] == "unseen");
             let mend = unseen.map(|finding| finding["mend"].as_str().unwrap().to_owned()).unwrap_or_default();
-            let program = standpipe_tests::program::path("holder");
+            let program = standpipe_tests::programs::path("holder");
             let again = format!("sudo {} check {}", program.display(), scratch.pipes().display());
             assert!(if user == 0 { !mend.contains("sudo") } else { mend == again }, "{user}: {mend}");
             let pid = unseen.map(|finding| finding["what"].as_str().unwrap().starts_with("cannot inspect pid "));

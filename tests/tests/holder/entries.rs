@@ -7,11 +7,11 @@ use std::os::unix::net::UnixListener;
 
 use nix::unistd::{Uid, geteuid};
 use standpipe_common::account::user_name;
-use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::until;
-use standpipe_tests::pipe::{is_held, open_reader, open_writer, queued, read_all};
+use standpipe_tests::directory::{Scratch, make_fifo, set_mode};
 use standpipe_tests::privilege::{needs_seams, ordinary_user};
-use standpipe_tests::scratch::{Scratch, make_fifo, set_mode};
+use standpipe_tests::programs::{Daemon, Launch};
+use standpipe_tests::world::{is_held, open_reader, open_writer, queued, read_all};
 
 fn holder(scratch: &Scratch) -> Launch {
     Launch::new("holder").arg(scratch.pipes())

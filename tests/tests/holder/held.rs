@@ -10,13 +10,11 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::sys::signal::Signal;
-use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::{CONDITION_SPAN, until};
-use standpipe_tests::pipe::{is_held, open_reader, open_writer, queued, read_all};
+use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::{is_root, needs_tool};
-use standpipe_tests::process::{Process, command};
-use standpipe_tests::scratch::Scratch;
-use standpipe_tests::traffic::{Check, Writer};
+use standpipe_tests::programs::{Daemon, Launch, Process, command};
+use standpipe_tests::world::{Check, Writer, is_held, open_reader, open_writer, queued, read_all};
 
 fn holder(scratch: &Scratch) -> Launch {
     Launch::new("holder").arg(scratch.pipes())
@@ -147,7 +145,7 @@ fn h12_systemd_is_told_too() {
     let fifo = scratch.pipe("app");
     let socket = scratch.path().join("notify");
     let listener = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
-    standpipe_tests::scratch::set_mode(&socket, 0o777);
+    standpipe_tests::directory::set_mode(&socket, 0o777);
     listener.set_read_timeout(Some(CONDITION_SPAN)).unwrap();
     let _holder = holder(&scratch).env("NOTIFY_SOCKET", &socket).start_unready();
     let mut said = [0; 64];
@@ -231,7 +229,7 @@ fn h18_a_device_is_never_opened() {
             let link = scratch.link("watchdog", "/dev/full");
             let trace = scratch.path().join("trace");
             fs::write(&trace, "").unwrap();
-            standpipe_tests::scratch::set_mode(&trace, 0o666);
+            standpipe_tests::directory::set_mode(&trace, 0o666);
             let strace = ["strace", "-D", "-f", "-y", "-e", "trace=open,openat,openat2", "-o", trace.to_str().unwrap()];
             let launch = holder(&scratch).under(strace);
             let mut holder = if as_root { launch.as_tests() } else { launch }.start();

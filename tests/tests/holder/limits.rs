@@ -6,11 +6,11 @@ use std::os::unix::fs::{OpenOptionsExt, chown};
 use std::path::PathBuf;
 
 use nix::libc;
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
-use standpipe_tests::pipe::{capacity, is_held, open_reader, open_writer, read_all};
+use standpipe_tests::directory::{Scratch, set_mode};
 use standpipe_tests::privilege::{is_root, needs_root};
-use standpipe_tests::scratch::{Scratch, set_mode};
+use standpipe_tests::programs::Launch;
+use standpipe_tests::world::{capacity, is_held, open_reader, open_writer, read_all};
 
 const KI: usize = 1 << 10;
 
@@ -193,7 +193,7 @@ fn h11_a_foreign_fifo_in_a_sticky_directory_opens_although_fifos_are_protected()
         let scratch = Scratch::new();
         let sticky = scratch.make_dir("sticky");
         let fifo = sticky.join("app");
-        standpipe_tests::scratch::make_fifo(&fifo, 0o666);
+        standpipe_tests::directory::make_fifo(&fifo, 0o666);
         chown(&sticky, Some(0), Some(0)).unwrap();
         chown(&fifo, Some(1), Some(1)).unwrap();
         set_mode(&sticky, 0o1777);

@@ -5,11 +5,11 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, chown};
 use std::path::Path;
 use std::time::Duration;
 
-use standpipe_tests::daemon::{Launch, Output};
 use standpipe_tests::deadline::{until, within};
-use standpipe_tests::pipe::{capacity, is_held};
+use standpipe_tests::directory::{Scratch, make_fifo};
 use standpipe_tests::privilege::{NOBODY, give, needs_root, needs_seams};
-use standpipe_tests::scratch::{Scratch, make_fifo};
+use standpipe_tests::programs::{Launch, Output};
+use standpipe_tests::world::{capacity, is_held};
 
 fn holder(scratch: &Scratch) -> Launch {
     Launch::new("holder").arg(scratch.pipes())

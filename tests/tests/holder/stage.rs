@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use standpipe_common::staging;
-use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::until;
-use standpipe_tests::pipe::{capacity, is_held, open_reader, open_writer, read_all};
+use standpipe_tests::directory::{Scratch, make_fifo};
 use standpipe_tests::privilege::{NOBODY, needs_root, needs_seams};
-use standpipe_tests::scratch::{Scratch, make_fifo};
+use standpipe_tests::programs::{Daemon, Launch};
+use standpipe_tests::world::{capacity, is_held, open_reader, open_writer, read_all};
 
 const STAGE: &str = "stage = true\n";
 

@@ -8,11 +8,11 @@ use std::sync::mpsc;
 use std::thread;
 
 use serde_json::{Value, json};
-use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::{CONDITION_SPAN, until};
-use standpipe_tests::pipe::{is_held, open_writer};
+use standpipe_tests::directory::{Scratch, make_fifo, set_mode};
 use standpipe_tests::privilege::{NOBODY, is_root, needs_root};
-use standpipe_tests::scratch::{Scratch, make_fifo, set_mode};
+use standpipe_tests::programs::{Daemon, Launch};
+use standpipe_tests::world::{is_held, open_writer};
 
 const STAGE: &str = "stage = true\n";
 
@@ -133,7 +133,7 @@ fn h21_a_group_that_the_holder_is_not_in_is_one_line_and_root_can_make_it() {
 /// Runs the command that is said to mend it.
 fn mend(finding: &Value) {
     let command = finding["mend"].as_str().unwrap();
-    let status = standpipe_tests::process::command("sh").arg("-c").arg(command).status().unwrap();
+    let status = standpipe_tests::programs::command("sh").arg("-c").arg(command).status().unwrap();
     assert!(status.success(), "{command}");
 }
 

@@ -4,10 +4,10 @@ use std::fs;
 
 use nix::libc;
 use nix::sys::signal::Signal;
-use standpipe_tests::daemon::Launch;
-use standpipe_tests::pipe::{is_held, open_writer};
+use standpipe_tests::directory::{Scratch, make_fifo, set_mode};
 use standpipe_tests::privilege::needs_root;
-use standpipe_tests::scratch::{Scratch, make_fifo, set_mode};
+use standpipe_tests::programs::Launch;
+use standpipe_tests::world::{is_held, open_writer};
 
 fn holder(scratch: &Scratch) -> Launch {
     Launch::new("holder").arg(scratch.pipes())

@@ -13,12 +13,11 @@ use std::time::Duration;
 
 use nix::libc;
 use serde_json::{Value, json};
-use standpipe_tests::daemon::{Launch, Output};
 use standpipe_tests::deadline::{CONDITION_SPAN, until};
-use standpipe_tests::pipe::{open_reader, open_writer, queued, read_all};
+use standpipe_tests::directory::{Scratch, make_fifo, set_mode};
 use standpipe_tests::privilege::{NOBODY, needs_root, needs_tool};
-use standpipe_tests::process::{Process, command};
-use standpipe_tests::scratch::{Scratch, make_fifo, set_mode};
+use standpipe_tests::programs::{Launch, Output, Process, command};
+use standpipe_tests::world::{open_reader, open_writer, queued, read_all};
 
 fn holder(scratch: &Scratch) -> Launch {
     Launch::new("holder").arg(scratch.pipes())
@@ -268,7 +267,7 @@ fn what_an_ordinary_user_cannot_see_is_unknown_and_never_no() {
         let shown = || text(&ask(&scratch).as_user(NOBODY - 1).run());
         until("cat is found", || shown().lines().any(|line| line.contains("  cat ") && line.contains(" +?  ?")));
         let shown = shown();
-        let path = standpipe_tests::program::path("holder");
+        let path = standpipe_tests::programs::path("holder");
         let cure = format!("; as root: sudo {} status {}", path.display(), scratch.pipes().display());
         assert!(shown.contains("\n?: cannot inspect pid ") && shown.contains(&cure), "{shown}");
     });

@@ -6,10 +6,10 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
-use standpipe_tests::daemon::{Daemon, Launch};
-use standpipe_tests::pipe::is_held;
+use standpipe_tests::directory::{Scratch, make_fifo, set_mode};
 use standpipe_tests::privilege::{has_user_namespaces, needs_root};
-use standpipe_tests::scratch::{Scratch, make_fifo, set_mode};
+use standpipe_tests::programs::{Daemon, Launch};
+use standpipe_tests::world::is_held;
 
 const TENANT: u32 = 61_001;
 const VICTIM: u32 = 61_002;

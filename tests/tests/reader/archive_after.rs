@@ -5,18 +5,12 @@ use std::io::{Write, pipe};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::until;
-use standpipe_tests::mounts::Mounted;
-use standpipe_tests::pipe::queued;
+use standpipe_tests::directory::{Mounted, Scratch, files_ending, names};
 use standpipe_tests::privilege::needs_root;
-use standpipe_tests::scratch::Scratch;
-use standpipe_tests::stored::{parts, stream_of};
-use standpipe_tests::traffic::Writer;
-
-use crate::support_a::{Stand, lines, names, raw, wait_stored};
-use crate::support_b::{Bench, files_ending, hold, stop};
-use crate::support_d::object;
+use standpipe_tests::programs::{Daemon, Launch, object, reader_stdin};
+use standpipe_tests::stands::{Bench, Stand};
+use standpipe_tests::world::{Writer, hold, lines, parts, queued, raw, stream_of, wait_stored};
 
 /// How long parts stay plain where that is waited for.
 const SPAN: Duration = Duration::from_secs(3);
@@ -85,14 +79,14 @@ fn a_full_disk_does_not_wait_for_it() {
         let _disk = Mounted::tmpfs(&bench.scratch.logs(), "size=6m");
         let fifo = bench.scratch.pipe("app");
         let pipe = hold(&fifo);
-        let reader = bench.plain_reader().start();
+        let reader = bench.reader().start();
         let written = Writer::start(&fifo, 1, Some(LINES), Duration::ZERO).join();
         assert!(written.error.is_none() && written.lines == LINES, "{written:?}");
         until("the pipe is empty", || queued(&pipe) == 0);
         assert!(!files_ending(&bench.log("app"), ".log.zst").is_empty());
         let stored = stream_of(&bench.log("app"));
         assert_eq!(memchr::memchr_iter(b'\n', &stored).count() as u64, LINES, "{}", reader.stderr());
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -102,7 +96,7 @@ fn the_end_of_standard_input_does_not_wait_for_it_and_a_stop_leaves_the_part_as_
     let log = scratch.make_dir("log");
     let (input, mut output) = pipe().expect("a pipe");
     let began = Instant::now();
-    let mut reader = Launch::new("reader").arg("stdin").arg(&log).args(["--archive-after", "1h"]).stdin(input).start();
+    let mut reader = reader_stdin(&log).args(["--archive-after", "1h"]).stdin(input).start();
     output.write_all(b"line\n").expect("a reader");
     drop(output);
     assert_eq!(reader.wait_exit(), 0, "{}", reader.stderr());

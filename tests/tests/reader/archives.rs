@@ -9,14 +9,12 @@ use std::time::Duration;
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::signal::Signal;
-use standpipe_tests::daemon::Daemon;
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::{name, names};
 use standpipe_tests::privilege::{needs_seams, needs_tool};
-use standpipe_tests::process::command;
-use standpipe_tests::stored::{parts, stream_of};
-use standpipe_tests::traffic::{Check, Writer};
-
-use crate::support_a::{Stand, lines, name, names, open_archive, raw, wait_empty};
+use standpipe_tests::programs::{Daemon, command};
+use standpipe_tests::stands::Stand;
+use standpipe_tests::world::{Check, Writer, lines, open_archive, parts, raw, stream_of, wait_empty};
 
 /// Memory of a process that is in use now, bytes.
 fn resident_bytes(reader: &Daemon) -> u64 {
@@ -29,8 +27,8 @@ fn resident_bytes(reader: &Daemon) -> u64 {
 fn r24_a_slow_archiver_makes_no_writer_wait_and_takes_no_memory() {
     needs_seams(|| {
         let stand = Stand::new("rotate_size = \"256KiB\"\n");
-        stand.set_faults("delay unnamed 20000\n");
-        let reader = stand.reader().env("STANDPIPE_TEST_FAULTS", stand.fault_file()).start();
+        stand.faults("delay unnamed 20000\n");
+        let reader = stand.steered_reader().start();
         let first = Writer::start(&stand.fifo, 0, Some(5000), Duration::ZERO).join();
         until("a part is sealed", || stand.segments().len() > 1);
         let before = resident_bytes(&reader);
@@ -54,8 +52,8 @@ fn r24_a_slow_archiver_makes_no_writer_wait_and_takes_no_memory() {
 fn what_is_sealed_while_the_archiver_fails_is_archived_when_it_goes_on() {
     needs_seams(|| {
         let stand = Stand::new("");
-        stand.set_faults("EIO unnamed 1 1\n");
-        let reader = stand.reader().env("STANDPIPE_TEST_FAULTS", stand.fault_file()).start();
+        stand.faults("EIO unnamed 1 1\n");
+        let reader = stand.steered_reader().start();
         for sealed in 1..=3 {
             stand.write_and_wait(&format!("line {sealed}\n"));
             reader.signal(Signal::SIGALRM);
@@ -76,8 +74,8 @@ fn stored_bytes(stand: &Stand) -> u64 {
 /// A stand with one sealed segment that no archiver has seen yet, and what is stored there.
 fn with_sealed_segment() -> (Stand, Vec<u8>) {
     let stand = Stand::new("");
-    stand.set_faults("kill unnamed 1\n");
-    let mut reader = stand.reader().env("STANDPIPE_TEST_FAULTS", stand.fault_file()).start();
+    stand.faults("kill unnamed 1\n");
+    let mut reader = stand.steered_reader().start();
     let sent = lines(0, 15_000, 100);
     stand.write(&sent);
     stand.wait_stored(&sent);
@@ -90,23 +88,19 @@ fn with_sealed_segment() -> (Stand, Vec<u8>) {
 /// How often each step is passed by a reader that archives that segment.
 fn passes(faults: &str) -> Vec<(String, usize)> {
     let (stand, _) = with_sealed_segment();
-    let trace = stand.scratch.make_dir("trace").join("points");
-    stand.set_faults(faults);
-    let reader = stand.reader().env("STANDPIPE_TEST_FAULTS", stand.fault_file()).env("STANDPIPE_TEST_TRACE", &trace);
-    let mut reader = reader.start();
+    stand.faults(faults);
+    let reader = stand.traced_reader().start();
     stand.wait_archived(1);
-    assert_eq!(reader.terminate(), 0);
-    let points = fs::read_to_string(trace).unwrap();
+    reader.stop();
     let steps = ["unnamed", "create", "write", "sync", "link", "rename", "remove"];
-    let count = |step: &str| points.lines().filter(|point| *point == step).count();
-    steps.iter().map(|step| ((*step).to_owned(), count(step))).filter(|(_, count)| *count > 0).collect()
+    steps.iter().map(|step| ((*step).to_owned(), stand.passes(step))).filter(|(_, count)| *count > 0).collect()
 }
 
 /// Kills the archiving reader at one step; then whoever looks sees whole archives alone, and the next reader ends it.
 fn die_while_archiving(faults: &str, fault: &str) {
     let (stand, sent) = with_sealed_segment();
-    stand.set_faults(&format!("{fault}\n{faults}"));
-    let mut reader = stand.reader().env("STANDPIPE_TEST_FAULTS", stand.fault_file()).start_unready();
+    stand.faults(&format!("{fault}\n{faults}"));
+    let mut reader = stand.steered_reader().start_unready();
     assert_eq!(reader.wait_exit(), 137, "{fault}: {}", reader.stderr());
     for archive in stand.archives() {
         assert!(raw(&archive) == sent && open_archive(&archive).complete().is_ok(), "{fault}: half an archive");

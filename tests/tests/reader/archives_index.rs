@@ -7,11 +7,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use nix::sys::signal::Signal;
 use standpipe_common::archive::{Archive, Decoder, Index};
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::needs_seams;
-use standpipe_tests::scratch::Scratch;
-
-use crate::support_a::{Clock, Stand, open_archive, raw, wait_empty};
-use crate::support_d::{archive, log_dir, marks, reader, stem, text};
+use standpipe_tests::programs::{query, text};
+use standpipe_tests::stands::{Clock, Stand};
+use standpipe_tests::world::{archive, log_dir, marks, open_archive, raw, stem, wait_empty};
 
 const LINES_A_SECOND: u64 = 200_000;
 
@@ -143,7 +143,7 @@ fn damaged_marks_cost_resolution_within_a_frame_and_no_line() {
     let app = log_dir(&scratch, "app");
     let path = archive(&app, &stem(0), b"one\ntwo\n", marks(&[(0, 1), (4, 5)]), false);
     let times = || {
-        let output = reader("logs", &scratch).args(["app", "-t", "--utc"]).run();
+        let output = query("logs", &scratch).args(["app", "-t", "--utc"]).run();
         assert_eq!((output.code, output.stderr.as_str()), (0, ""));
         text(&output)
     };
@@ -156,6 +156,6 @@ fn damaged_marks_cost_resolution_within_a_frame_and_no_line() {
     bytes[index + payload_bytes - 1] ^= 1;
     fs::write(&path, bytes).unwrap();
     assert_eq!(times(), format!("{first} one\n{first} two\n"));
-    let verified = reader("verify", &scratch).run();
+    let verified = query("verify", &scratch).run();
     assert!(verified.code == 1 && text(&verified).ends_with(": the marks in its index are damaged\n"), "{verified:?}");
 }

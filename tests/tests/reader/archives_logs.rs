@@ -8,15 +8,11 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use standpipe_tests::daemon::{Launch, Output};
 use standpipe_tests::deadline::{PROGRAM_SPAN, until, within};
 use standpipe_tests::privilege::needs_seams;
-use standpipe_tests::process::{Process, command};
-use standpipe_tests::program;
-use standpipe_tests::stored::stream_of;
-use standpipe_tests::traffic::{Check, Writer};
-
-use crate::support_a::{Stand, add_pipe, lines, open_archive, raw, wait_stored, write_all};
+use standpipe_tests::programs::{self, Launch, Output, Process, command};
+use standpipe_tests::stands::{Stand, add_pipe};
+use standpipe_tests::world::{Check, Writer, lines, open_archive, raw, stream_of, wait_stored, write_all};
 
 /// Prints the same in every way that was asked; nothing on standard error.
 fn prints(launch: Launch, expected: &[u8]) {
@@ -110,7 +106,7 @@ fn what_is_printed_while_parts_are_made_is_the_beginning_of_the_stream() {
 
 /// `reader logs` that prints into a pipe of the test.
 fn print_into_pipe(log_dir: &Path) -> Process {
-    let mut command = command(program::path("reader"));
+    let mut command = command(programs::path("reader"));
     command.arg("logs").arg(log_dir).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     Process::start(&mut command)
 }
@@ -223,8 +219,8 @@ fn bytes_in_the_mailbox_of_a_dead_reader_are_counted() {
         stand.write_and_wait("stored\n");
         prints(stand.logs(), b"stored\n");
         assert_eq!(reader.terminate(), 0);
-        stand.set_faults("kill arrived 1\n");
-        let mut reader = stand.reader().env("STANDPIPE_TEST_FAULTS", stand.fault_file()).start();
+        stand.faults("kill arrived 1\n");
+        let mut reader = stand.steered_reader().start();
         stand.write(b"on its way\n");
         assert_eq!(reader.wait_exit(), 137, "{}", reader.stderr());
         let output = stand.logs().run();

@@ -7,15 +7,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::{until, within};
-use standpipe_tests::pipe::queued;
 use standpipe_tests::privilege::needs_seams;
-use standpipe_tests::stored::{parts, stream_of};
-use standpipe_tests::traffic::{Check, Writer};
-
-use crate::support_a::{
-    STAMP_BYTES, Stand, add_pipe, archives, cpu_time, raw, unstamped, wait_empty, wait_stored, write_all,
+use standpipe_tests::programs::{Launch, cpu_time, reader_stdin};
+use standpipe_tests::stands::{Bench, Stand, add_pipe};
+use standpipe_tests::world::{
+    Check, STAMP_BYTES, Writer, archives, parts, queued, raw, stream_of, unstamped, wait_empty, wait_stored, write_all,
 };
 
 /// Starts a reader, lets it take `first\nAAAA`, ends it by `end`, goes on with another.
@@ -53,7 +50,7 @@ fn r2_what_waits_when_a_reader_is_stopped_is_taken_or_stays() {
     let mut reader = stand.reader().start();
     let mut sent = Vec::new();
     for round in 0..20 {
-        let piece = crate::support_a::lines(round * 100, 100, 80);
+        let piece = standpipe_tests::world::lines(round * 100, 100, 80);
         stand.write(&piece);
         sent.extend(piece);
         assert_eq!(reader.terminate(), 0, "{}", reader.stderr());
@@ -63,26 +60,21 @@ fn r2_what_waits_when_a_reader_is_stopped_is_taken_or_stays() {
     stand.wait_stored(&sent);
 }
 
-/// `reader stdin` on a directory of its own.
-fn stdin_reader(log_dir: &Path) -> Launch {
-    Launch::new("reader").arg("stdin").arg(log_dir)
-}
-
 #[test]
 fn r2_a_reader_of_standard_input_goes_on_in_the_middle_of_a_line() {
     let stand = Stand::new("");
     let log_dir = stand.log_dir();
     let input = || OpenOptions::new().read(true).write(true).open(&stand.fifo).unwrap();
-    let mut reader = stdin_reader(&log_dir).stdin(input()).start();
+    let mut reader = reader_stdin(&log_dir).stdin(input()).start();
     stand.write(b"first\nAAAA");
     wait_stored(&log_dir, b"first\nAAAA");
     assert_eq!(reader.terminate(), 0, "{}", reader.stderr());
     stand.write(b"BBBB\n");
-    let mut reader = stdin_reader(&log_dir).stdin(input()).start();
+    let mut reader = reader_stdin(&log_dir).stdin(input()).start();
     wait_stored(&log_dir, b"first\nAAAABBBB\n");
     reader.kill9();
     stand.write(b"last");
-    let _reader = stdin_reader(&log_dir).stdin(input()).start();
+    let _reader = reader_stdin(&log_dir).stdin(input()).start();
     wait_stored(&log_dir, b"first\nAAAABBBB\nlast");
 }
 
@@ -91,7 +83,7 @@ fn store_stdin(log_dir: &Path, flags: &[&str], bytes: &[u8]) {
     let (input, mut writer) = std::io::pipe().unwrap();
     writer.write_all(bytes).unwrap();
     drop(writer);
-    let output = stdin_reader(log_dir).args(flags).stdin(input).run();
+    let output = reader_stdin(log_dir).args(flags).stdin(input).run();
     assert_eq!(output.code, 0, "{}", output.stderr);
 }
 
@@ -105,7 +97,7 @@ fn r3_the_last_line_is_stored_though_it_has_no_end() {
     assert_eq!(raw(&archives[0]), b"one\ntwo");
     assert_eq!(stream_of(&log_dir), b"one\ntwo");
     store_stdin(&log_dir, &[], b"");
-    assert_eq!(crate::support_a::archives(&log_dir), archives, "nothing came, nothing is sealed");
+    assert_eq!(standpipe_tests::world::archives(&log_dir), archives, "nothing came, nothing is sealed");
 }
 
 #[test]
@@ -123,9 +115,9 @@ fn r3_the_end_of_input_waits_for_an_archiver_that_failed_before() {
     needs_seams(|| {
         let stand = Stand::new("");
         let log_dir = stand.log_dir();
-        stand.set_faults("EIO unnamed 1 1\n");
+        stand.faults("EIO unnamed 1 1\n");
         let (input, mut writer) = std::io::pipe().unwrap();
-        let reader = stdin_reader(&log_dir).stdin(input).env("STANDPIPE_TEST_FAULTS", stand.fault_file());
+        let reader = stand.steer(reader_stdin(&log_dir).stdin(input));
         let mut reader = reader.start();
         writer.write_all(b"first\n").unwrap();
         until("it is stored", || stream_of(&log_dir) == b"first\n");
@@ -258,7 +250,7 @@ fn r10_a_second_reader_is_refused_and_reads_nothing() {
     assert_eq!(queued(&other.pipe), 15);
     let (input, mut writer) = std::io::pipe().unwrap();
     writer.write_all(b"not to be read\n").unwrap();
-    let refused = stdin_reader(&stand.log_dir()).stdin(input.try_clone().unwrap()).run();
+    let refused = reader_stdin(stand.log_dir()).stdin(input.try_clone().unwrap()).run();
     assert_eq!(refused.code, 3);
     assert!(refused.stderr.contains("another reader is using it"), "{}", refused.stderr);
     assert_eq!(standpipe_common::sys::bytes_queued(&input).unwrap(), 15);
@@ -270,7 +262,7 @@ fn r10_a_second_reader_is_refused_and_reads_nothing() {
 fn r10_a_log_directory_that_a_reader_of_standard_input_has_is_left_to_it() {
     let stand = Stand::new("");
     let (input, mut writer) = std::io::pipe().unwrap();
-    let mut first = stdin_reader(&stand.log_dir()).stdin(input).start();
+    let mut first = reader_stdin(stand.log_dir()).stdin(input).start();
     let (_, other) = add_pipe(&stand.scratch, "other");
     let reader = stand.reader().start();
     reader.wait_line("another reader is using it");
@@ -287,9 +279,9 @@ fn r10_a_log_directory_that_a_reader_of_standard_input_has_is_left_to_it() {
 
 #[test]
 fn r11_writers_that_come_and_go_cost_nothing_once_they_are_gone() {
-    let stand = Stand::new("");
-    let Stand { scratch, fifo, pipe } = stand;
-    let reader = Launch::new("reader").arg(scratch.pipes()).arg("--logs").arg(scratch.logs()).start();
+    let bench = Bench::new();
+    let (fifo, pipe) = add_pipe(&bench.scratch, "app");
+    let reader = bench.reader().start();
     // From here on the reader alone has it open: an end of file would come after each writer.
     drop(pipe);
     let mut sent = Vec::new();
@@ -298,7 +290,7 @@ fn r11_writers_that_come_and_go_cost_nothing_once_they_are_gone() {
         OpenOptions::new().append(true).open(&fifo).unwrap().write_all(line.as_bytes()).unwrap();
         sent.extend(line.into_bytes());
     }
-    wait_stored(&scratch.logs().join("app"), &sent);
+    bench.wait_stored("app", &sent);
     let idle = || {
         let before = cpu_time(reader.pid());
         let _whole_span = within(Duration::from_millis(300), || false);

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use standpipe_tests::deadline::until;
-use standpipe_tests::stored::stream_of;
-use standpipe_tests::traffic::{Check, Writer};
-
-use crate::support_a::{STAMP_BYTES, Stand, wait_empty};
+use standpipe_tests::stands::Stand;
+use standpipe_tests::world::{Check, STAMP_BYTES, Writer, stream_of, wait_empty};
 
 const RESTARTS: u64 = 100;
 const WRITERS: u16 = 3;

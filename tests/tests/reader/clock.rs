@@ -6,12 +6,12 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
 use nix::sys::signal::Signal;
-use standpipe_tests::daemon::Daemon;
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::{name, names};
 use standpipe_tests::privilege::needs_seams;
-use standpipe_tests::stored::{parts, stream_of};
-
-use crate::support_a::{Clock, Stand, name, names, raw};
+use standpipe_tests::programs::Daemon;
+use standpipe_tests::stands::{Clock, Stand};
+use standpipe_tests::world::{parts, raw, stream_of};
 
 const WEEK: &str = "keep_size = \"off\"\nkeep_free = \"off\"\nkeep_age = \"7d\"\n";
 const LEAPT: &str = "the clock jumped from ";

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support_b::{Bench, hold, put, stop};
-use standpipe_tests::daemon::{Launch, Output};
 use standpipe_tests::deadline::{CONDITION_SPAN, until};
 use standpipe_tests::privilege::needs_seams;
+use standpipe_tests::programs::{Launch, Output};
+use standpipe_tests::stands::Bench;
+use standpipe_tests::world::{hold, put};
 
 const WARNING: &str = "the pipe has been full or nearly full for";
 
@@ -26,7 +27,7 @@ fn r45_a_pipe_that_stays_full_is_said_once_and_so_is_the_end_of_it() {
         let bench = Bench::new();
         bench.scratch.write_policy("defaults.toml", "warn_after = \"400ms\"\ncompress = \"none\"\n");
         let app = hold(&bench.scratch.pipe("app"));
-        let reader = bench.reader().start();
+        let reader = bench.steered_reader().start();
         bench.faults("delay write 60");
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
@@ -49,7 +50,7 @@ fn r45_a_pipe_that_stays_full_is_said_once_and_so_is_the_end_of_it() {
         assert_eq!(reader.lines_with(WARNING).len(), 1, "{}", reader.stderr());
         bench.faults("");
         until("all is well", || status(&bench).0.code == 0);
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -61,7 +62,7 @@ fn r45_a_sick_lane_is_looked_at_too_and_fill_can_be_off() {
         bench.scratch.write_policy("defaults.toml", "warn_after = \"300ms\"\n");
         bench.scratch.write_policy("off.toml", "warn_fill = \"off\"\n");
         let pipes = ["on", "off"].map(|name| hold(&bench.scratch.pipe(name)));
-        let reader = bench.reader().start();
+        let reader = bench.steered_reader().start();
         bench.faults("ENOSPC write 1 100000");
         for pipe in &pipes {
             put(pipe, b"first\n");
@@ -80,7 +81,7 @@ fn r45_a_sick_lane_is_looked_at_too_and_fill_can_be_off() {
         bench.faults("");
         reader.wait_line("on: the pipe has room again after");
         assert_eq!(reader.lines_with(WARNING).len(), 1, "{}", reader.stderr());
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -91,7 +92,7 @@ fn no_warning_where_it_is_off() {
         bench.scratch.write_policy("defaults.toml", "warn_after = \"off\"\n");
         bench.scratch.write_policy("told.toml", "warn_after = \"200ms\"\n");
         let pipes = ["told", "untold"].map(|name| hold(&bench.scratch.pipe(name)));
-        let reader = bench.reader().start();
+        let reader = bench.steered_reader().start();
         bench.faults("ENOSPC write 1 100000");
         for pipe in &pipes {
             put(pipe, b"first\n");
@@ -103,6 +104,6 @@ fn no_warning_where_it_is_off() {
         reader.wait_line(&format!("told: {WARNING}"));
         assert_eq!(reader.lines_with(WARNING).len(), 1, "{}", reader.stderr());
         bench.faults("");
-        stop(reader);
+        reader.stop();
     });
 }

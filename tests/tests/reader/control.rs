@@ -8,15 +8,14 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use crate::support_b::{Bench, hold, put, stop};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::until;
 use standpipe_tests::privilege::{give, needs_root, needs_seams};
-use standpipe_tests::process::command;
-use standpipe_tests::stored::{parts, stream_of};
+use standpipe_tests::programs::{Daemon, Launch, command, reader_stdin};
+use standpipe_tests::stands::Bench;
+use standpipe_tests::world::{hold, parts, put, stream_of};
 
 fn rotate(logs: &Path) -> Launch {
     Launch::new("reader").arg("rotate").arg("--logs").arg(logs)
@@ -42,7 +41,7 @@ fn two_pipes(bench: &Bench) -> Daemon {
     for pipe in &pipes {
         put(pipe, b"line\n");
     }
-    let reader = bench.reader().start();
+    let reader = bench.steered_reader().start();
     for name in ["app", "db"] {
         bench.wait_stored(name, b"line\n");
     }
@@ -62,14 +61,14 @@ fn one_pipe_or_all_have_begun_a_new_part_when_the_command_returns() {
     assert_eq!(parts(&bench.log("app")).len(), 2, "an empty part is no part");
     let mode = fs::metadata(control(&bench)).unwrap();
     assert!(mode.file_type().is_socket() && mode.permissions().mode() & 0o7777 == 0o600);
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
 fn a_command_waits_for_the_end_of_the_line() {
     let bench = Bench::new();
     let pipe = hold(&bench.scratch.pipe("app"));
-    let reader = bench.reader().start();
+    let reader = bench.steered_reader().start();
     put(&pipe, b"half a");
     bench.wait_stored("app", b"half a");
     thread::scope(|scope| {
@@ -88,7 +87,7 @@ fn a_command_waits_for_the_end_of_the_line() {
         assert_eq!(command.join().unwrap().code, 0);
         assert_eq!(parts(&bench.log("app")).len(), 2);
     });
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -96,12 +95,12 @@ fn standard_input_takes_commands_too() {
     let bench = Bench::new();
     let log = bench.log("service");
     let (input, mut output) = pipe().unwrap();
-    let reader = Launch::new("reader").arg("stdin").arg(&log).stdin(input).start();
+    let reader = reader_stdin(&log).stdin(input).start();
     output.write_all(b"one\n").unwrap();
     until("it is stored", || stream_of(&log) == b"one\n");
     assert_eq!(rotate(&log).run().code, 0);
     assert_eq!(parts(&log).len(), 2);
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -116,7 +115,7 @@ fn whoever_searches_a_log_root_is_kept_waiting_by_nothing_in_it() {
         assert!(!output.stdout.is_empty(), "{search}: {}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(rotate(&logs).arg("app").run().code, 0, "{search}");
     }
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -134,14 +133,14 @@ fn each_line_gets_its_answer_and_nonsense_stops_nobody() {
     }
     assert_eq!(parts(&bench.log("app")).len(), 2);
     assert_eq!(reader.lines().len(), 1, "a caller fills no log: {}", reader.stderr());
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
 fn callers_who_say_too_much_or_nothing_keep_nobody_waiting() {
     let bench = Bench::new();
     let app = hold(&bench.scratch.pipe("app"));
-    let reader = bench.reader().start();
+    let reader = bench.steered_reader().start();
     let silent: Vec<UnixStream> = (0..40).map(|_| UnixStream::connect(control(&bench)).unwrap()).collect();
     thread::scope(|scope| {
         let flood = scope.spawn(|| {
@@ -160,7 +159,7 @@ fn callers_who_say_too_much_or_nothing_keep_nobody_waiting() {
     drop(silent);
     let output = rotate(&bench.scratch.logs()).arg("app").run();
     assert_eq!(output.code, 0, "{}", output.stderr);
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -188,11 +187,11 @@ fn a_command_to_nobody_or_for_nobody_is_refused() {
         "no reader is running on it; start it with its supervisor, or by hand: reader DIR --logs ",
     );
     refused(rotate(&logs.join("nowhere")), 3, "No such file");
-    let reader = bench.reader().start();
+    let reader = bench.steered_reader().start();
     reader.signal(Signal::SIGSTOP);
     refused(rotate(&logs), 3, "reader does not answer");
     reader.signal(Signal::SIGCONT);
-    stop(reader);
+    reader.stop();
     assert_eq!(parts(&bench.log("db")).len(), 1, "nothing of what was refused was done");
 }
 
@@ -201,7 +200,7 @@ fn a_log_that_cannot_be_written_is_the_answer() {
     needs_seams(|| {
         let bench = Bench::new();
         let pipe = hold(&bench.scratch.pipe("app"));
-        let reader = bench.reader().start();
+        let reader = bench.steered_reader().start();
         put(&pipe, b"one\n");
         bench.wait_stored("app", b"one\n");
         bench.faults("EIO write 1 1000000\n");
@@ -214,7 +213,7 @@ fn a_log_that_cannot_be_written_is_the_answer() {
             output.stderr
         );
         bench.faults("");
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -225,19 +224,19 @@ fn what_other_readers_left_in_its_place_goes_and_nothing_else() {
     give(&control(&bench));
     let reader = two_pipes(&bench);
     assert_eq!(rotate(&bench.scratch.logs()).run().code, 0);
-    assert_eq!(stop(reader).matches("error").count(), 0);
+    assert_eq!(reader.stop().matches("error").count(), 0);
     fs::remove_file(control(&bench)).unwrap();
     drop(UnixListener::bind(control(&bench)).unwrap());
     give(&control(&bench));
-    let reader = bench.reader().start();
+    let reader = bench.steered_reader().start();
     assert_eq!(rotate(&bench.scratch.logs()).run().code, 0);
-    assert_eq!(stop(reader).matches("error").count(), 0);
+    assert_eq!(reader.stop().matches("error").count(), 0);
     fs::remove_file(control(&bench)).unwrap();
     fs::write(control(&bench), "precious\n").unwrap();
     give(&control(&bench));
-    let reader = bench.reader().start();
+    let reader = bench.steered_reader().start();
     reader.wait_line(".control: not a socket of reader: move it aside; `reader rotate` will not work");
-    stop(reader);
+    reader.stop();
     assert_eq!(fs::read_to_string(control(&bench)).unwrap(), "precious\n");
 }
 
@@ -250,6 +249,6 @@ fn a_control_that_cannot_be_had_is_one_error_and_the_reader_runs_without() {
         let errors = reader.lines_with("error");
         assert!(errors.len() == 1 && errors[0].contains(".control: it belongs to user 0"), "{errors:?}");
         assert_eq!(fs::metadata(control(&bench)).unwrap().len(), 0);
-        stop(reader);
+        reader.stop();
     });
 }

@@ -6,9 +6,10 @@ use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::thread;
 
-use crate::support_b::{Bench, KILLED, PAGE, hold, put, run_to_kill, stop};
-use standpipe_tests::pipe::queued;
 use standpipe_tests::privilege::needs_seams;
+use standpipe_tests::programs::KILLED;
+use standpipe_tests::stands::{Bench, PAGE};
+use standpipe_tests::world::{hold, put, queued};
 
 /// The bytes that UTF-8 never has, of which the fill is made.
 const FILL: [u8; 13] = [0xC0, 0xC1, 0xF5, 0xF6, 0xF7, 0xF8, 0xF9, 0xFA, 0xFB, 0xFC, 0xFD, 0xFE, 0xFF];
@@ -19,15 +20,15 @@ fn killed_after_read(chunk: &[u8], later: &[u8], what: &str) {
     let pipe = hold(&bench.scratch.pipe("app"));
     put(&pipe, chunk);
     bench.faults("kill arrived 1");
-    run_to_kill(bench.reader());
+    bench.steered_reader().run_to_kill();
     assert_eq!(queued(&pipe), 0, "{what}: the chunk has left the pipe");
     bench.faults("");
     if !later.is_empty() {
         put(&pipe, later);
     }
-    let reader = bench.reader().start();
+    let reader = bench.steered_reader().start();
     bench.wait_stored("app", &[chunk, later].concat());
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -64,7 +65,7 @@ fn r49_ff_from_a_page_border_on_is_whole() {
 
 /// The page of fill of the mailbox that the next reader on an idle log root uses.
 fn fill_of(bench: &Bench) -> Vec<u8> {
-    stop(bench.reader().start());
+    bench.steered_reader().start().stop();
     let mailboxes = bench.root_files(".mailbox-");
     let last = mailboxes.last().expect("a mailbox");
     let mut fill = vec![0; PAGE];
@@ -91,13 +92,13 @@ fn r49_a_chunk_that_equals_the_fill_at_its_end_is_whole() {
                 chunk.extend((text..text + tail).map(|at| fill[at % PAGE]));
                 put(&pipe, &chunk);
                 bench.faults("kill arrived 1");
-                run_to_kill(bench.reader());
+                bench.steered_reader().run_to_kill();
                 if !later.is_empty() {
                     put(&pipe, later.as_bytes());
                 }
-                let reader = bench.plain_reader().start();
+                let reader = bench.reader().start();
                 bench.wait_stored("app", &[&chunk[..], later.as_bytes()].concat());
-                stop(reader);
+                reader.stop();
             }
         }
     });
@@ -141,7 +142,7 @@ fn words_to_full() -> usize {
     put(&pipe, b"probe\n");
     let reader = bench.traced_reader().start();
     bench.wait_stored("app", b"probe\n");
-    stop(reader);
+    reader.stop();
     1 + bench.points().iter().take_while(|point| *point != "read").filter(|point| *point == "word").count()
 }
 
@@ -149,7 +150,7 @@ fn killed_in_a_stopped_read(layout: &[usize], offset: usize, words: usize, later
     let bench = Bench::new();
     let (pipe, mut bytes) = laid_out(&bench, layout);
     bench.faults(&format!("kill word {words}"));
-    run_to_kill(bench.reader().env("STANDPIPE_TEST_STOP", offset.to_string()));
+    bench.steered_reader().env("STANDPIPE_TEST_STOP", offset.to_string()).run_to_kill();
     let left = queued(&pipe);
     let stopped = offset < bytes.len();
     assert!(!stopped || left + offset >= bytes.len(), "{layout:?}: the read went past byte {offset}");
@@ -157,9 +158,9 @@ fn killed_in_a_stopped_read(layout: &[usize], offset: usize, words: usize, later
         put(&pipe, later);
         bytes.extend_from_slice(later);
     }
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     bench.wait_stored("app", &bytes);
-    let said = stop(reader);
+    let said = reader.stop();
     let mended = said.contains("the last read was interrupted after");
     assert_eq!(mended, stopped && offset > 0, "{layout:?} at {offset}:\n{said}");
 }
@@ -186,19 +187,19 @@ fn r50_a_read_stopped_at_a_page_by_the_kill_repeats_and_loses_nothing() {
 fn stopped_while_alive(layout: &[usize], offset: usize) {
     let bench = Bench::new();
     let (pipe, mut bytes) = laid_out(&bench, layout);
-    let mut reader = bench.reader().env("STANDPIPE_TEST_STOP", offset.to_string()).start();
+    let mut reader = bench.steered_reader().env("STANDPIPE_TEST_STOP", offset.to_string()).start();
     if offset == 0 {
         // It brings nothing, and is a failure; the next reader has better luck.
         reader.wait_line("cannot read pipe app: Bad address; not reading app until this is fixed");
-        stop(reader);
-        reader = bench.reader().start();
+        reader.stop();
+        reader = bench.steered_reader().start();
     }
     bench.wait_stored("app", &bytes);
     put(&pipe, b"later\n");
     bytes.extend_from_slice(b"later\n");
     bench.wait_stored("app", &bytes);
     assert!(reader.is_running() && reader.lines_with("error").is_empty(), "{}", reader.stderr());
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -223,17 +224,17 @@ fn a_kill_at_each_point_of_a_turn_repeats_and_loses_nothing() {
             bench.scratch.write_policy("app.toml", "prefix = \"> \"\n");
             put(&pipe, b"one\ntwo\nthr");
             bench.faults(fault);
-            run_to_kill(bench.reader());
+            bench.steered_reader().run_to_kill();
             bench.faults("");
             put(&pipe, b"ee\nfour\n");
             fs::remove_file(bench.scratch.pipes().join("app.toml")).expect("the policy");
             bench.scratch.write_policy("app.toml", "prefix = \"# \"\n");
-            let reader = bench.reader().start();
+            let reader = bench.steered_reader().start();
             // The line starts of the first chunk keep what they got, if it was read before the kill.
             let early = !matches!(fault, "kill populate 1" | "kill read 1");
             let expected = if early { "> one\n> two\n> three\n# four\n" } else { "# one\n# two\n# three\n# four\n" };
             bench.wait_stored("app", expected.as_bytes());
-            stop(reader);
+            reader.stop();
         }
         assert_eq!(KILLED, 137);
     });
@@ -266,17 +267,17 @@ fn bytes_that_another_program_took_while_the_reader_was_dead_are_said_and_no_fil
             match stop_at {
                 None => {
                     bench.faults("kill read 1");
-                    run_to_kill(bench.reader());
+                    bench.steered_reader().run_to_kill();
                 }
                 Some(offset) => {
                     bench.faults(&format!("kill word {}", words_to_full()));
-                    run_to_kill(bench.reader().env("STANDPIPE_TEST_STOP", offset.to_string()));
+                    bench.steered_reader().env("STANDPIPE_TEST_STOP", offset.to_string()).run_to_kill();
                 }
             }
             let left = queued(&pipe);
             take(&pipe, taken);
             put(&pipe, later.as_bytes());
-            let reader = bench.plain_reader().start();
+            let reader = bench.reader().start();
             let said = reader.wait_line("app: another program reads its pipe");
             let expected = [&bytes[..len - left], &bytes[len - left + taken..len], later.as_bytes()].concat();
             bench.wait_stored("app", &expected);
@@ -285,7 +286,7 @@ fn bytes_that_another_program_took_while_the_reader_was_dead_are_said_and_no_fil
                 "{what}: {said}"
             );
             assert!(said.contains(&format!("; {} bytes are in neither", taken - later.len())), "{what}: {said}");
-            stop(reader);
+            reader.stop();
         }
     });
 }

@@ -5,17 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::support_b::{
-    Bench, MAILBOX_BYTES, assert_same, files_of, has_open, hold, put, run_to_kill, state_of, stop, wait_empty,
-};
 use nix::sys::signal::Signal;
-use standpipe_tests::daemon::Daemon;
 use standpipe_tests::deadline::until;
-use standpipe_tests::pipe::queued;
+use standpipe_tests::directory::{files_of, set_mode};
 use standpipe_tests::privilege::{give, needs_seams};
-use standpipe_tests::scratch::set_mode;
-use standpipe_tests::stored::{parts, stream_of};
-use standpipe_tests::traffic::{Check, Writer};
+use standpipe_tests::programs::{Daemon, has_open, state_of};
+use standpipe_tests::stands::{Bench, MAILBOX_BYTES};
+use standpipe_tests::world::{Check, Writer, assert_same, hold, parts, put, queued, stream_of, wait_empty};
 
 /// Where the header of a mailbox has its version and its boot.
 const VERSION_AT: usize = 8;
@@ -26,7 +22,7 @@ const BOOT_AT: usize = 16;
 fn leave_in_mailbox(bench: &Bench, pipe: &fs::File, chunk: &[u8], fault: &str) {
     put(pipe, chunk);
     bench.faults(fault);
-    run_to_kill(bench.reader());
+    bench.steered_reader().run_to_kill();
     bench.faults("");
     assert_eq!(queued(pipe), 0, "the chunk has left the pipe");
 }
@@ -71,7 +67,7 @@ fn r48_each_mailbox_found_is_recovered_or_set_aside_with_one_line() {
         put_in(&bench, 9, b"", |_| ());
         put(&a, b"two of a\n");
         put(&b, b"two of b\n");
-        let reader = bench.plain_reader().start();
+        let reader = bench.reader().start();
         bench.wait_stored("a", b"one of a\ntwo of a\n");
         bench.wait_stored("b", b"one of b\ntwo of b\n");
         reader.wait_line("18 bytes recovered");
@@ -82,7 +78,7 @@ fn r48_each_mailbox_found_is_recovered_or_set_aside_with_one_line() {
         assert!(boot.contains("error: a: 9 bytes for 20") && boot.contains("/.salvaged-"), "{boot}");
         assert_eq!(bench.root_files(".salvaged-").len(), 4);
         assert!(bench.root_files(".mailbox-").len() <= 3, "{:?}", bench.root_files(".mailbox-"));
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -93,14 +89,14 @@ fn a_mailbox_whose_maker_was_killed_is_made_anew_without_a_word() {
             let bench = Bench::new();
             let pipe = hold(&bench.scratch.pipe("app"));
             bench.faults(fault);
-            assert_eq!(bench.reader().start_unready().wait_exit(), 137, "{fault}");
+            assert_eq!(bench.steered_reader().start_unready().wait_exit(), 137, "{fault}");
             bench.faults("");
             put(&pipe, b"one\n");
-            let reader = bench.reader().start();
+            let reader = bench.steered_reader().start();
             bench.wait_stored("app", b"one\n");
             assert_eq!(reader.lines().len(), 1, "{fault}: {}", reader.stderr());
             assert!(bench.root_files(".salvaged-").is_empty(), "{fault}");
-            stop(reader);
+            reader.stop();
         }
     });
 }
@@ -114,11 +110,11 @@ fn a_lane_whose_link_is_gone_is_recovered_all_the_same() {
             bench.scratch.pipe("other");
             leave_in_mailbox(&bench, &pipe, b"its last words\n", fault);
             fs::remove_file(bench.scratch.pipes().join("gone")).expect("the link");
-            let reader = bench.plain_reader().start();
+            let reader = bench.reader().start();
             assert_same(&stream_of(&bench.log("gone")), b"its last words\n", fault);
             reader.wait_line("15 bytes recovered");
             assert!(bench.root_files(".salvaged-").is_empty());
-            stop(reader);
+            reader.stop();
         }
     });
 }
@@ -134,14 +130,14 @@ fn a_lane_whose_log_cannot_be_opened_keeps_its_chunk_until_it_can() {
             set_mode(&bench.log("app"), 0);
             put(&pipe, b"two\n");
             put(&other, b"other\n");
-            let reader = bench.plain_reader().start();
+            let reader = bench.reader().start();
             reader.wait_line("not reading app until this is fixed");
             bench.wait_stored("other", b"other\n");
             set_mode(&bench.log("app"), 0o750);
             bench.wait_stored("app", b"one\ntwo\n");
             assert_eq!(reader.wait_lines("app: recovered; reading again", 1).len(), 1);
             assert_eq!(reader.lines_with("error").len(), 1, "{}", reader.stderr());
-            stop(reader);
+            reader.stop();
         }
     });
 }
@@ -153,7 +149,7 @@ fn a_chunk_whose_segment_was_changed_while_its_log_was_out_of_reach_is_set_aside
         let pipe = hold(&bench.scratch.pipe("app"));
         leave_in_mailbox(&bench, &pipe, b"one\n", "kill write 2");
         set_mode(&bench.log("app"), 0);
-        let reader = bench.plain_reader().start();
+        let reader = bench.reader().start();
         reader.wait_line("not reading app until this is fixed");
         // Only root could change it while nobody can enter it.
         reader.signal(Signal::SIGSTOP);
@@ -168,7 +164,7 @@ fn a_chunk_whose_segment_was_changed_while_its_log_was_out_of_reach_is_set_aside
         let said = reader.wait_line("were set aside as");
         assert!(said.contains("app: 4 bytes for 20"), "{said}");
         assert_eq!(bench.root_files(".salvaged-").len(), 1);
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -184,20 +180,20 @@ fn a_chunk_whose_segment_was_removed_or_changed_by_hand_is_set_aside() {
             let bench = Bench::new();
             let pipe = hold(&bench.scratch.pipe("app"));
             put(&pipe, b"before\n");
-            let reader = bench.plain_reader().start();
+            let reader = bench.reader().start();
             bench.wait_stored("app", b"before\n");
-            stop(reader);
+            reader.stop();
             leave_in_mailbox(&bench, &pipe, b"the chunk\n", "kill write 1");
             change(&parts(&bench.log("app"))[0]);
             let kept = stream_of(&bench.log("app"));
-            let reader = bench.plain_reader().start();
+            let reader = bench.reader().start();
             let said = reader.wait_lines("app: 10 bytes for 20", 1);
             assert!(said.len() == 1 && said[0].contains("set aside as"), "{said:?}");
             put(&pipe, b"after\n");
             bench.wait_stored("app", &[&kept[..], b"after\n"].concat());
             let aside = fs::read(&bench.root_files(".salvaged-")[0]).expect("the mailbox set aside");
             assert!(aside.windows(10).any(|window| window == b"the chunk\n"));
-            stop(reader);
+            reader.stop();
         }
     });
 }
@@ -248,7 +244,7 @@ fn r51_no_writer_dies_while_a_reader_starts_slowly_and_the_holder_goes() {
             let tally = check.finish(&[(1, written.lines)]);
             assert!(tally.is_whole() && tally.found == written.lines, "{tally:?}");
         }
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -257,15 +253,15 @@ fn r52_after_another_boot_nuls_are_cut_the_part_is_sealed_and_the_mailbox_set_as
     needs_seams(|| {
         const NULS: usize = 1 << 20;
         let bench = Bench::new();
-        let booted = |boot: &str| bench.reader().env("STANDPIPE_TEST_BOOT", boot);
+        let booted = |boot: &str| bench.steered_reader().env("STANDPIPE_TEST_BOOT", boot);
         let pipe = hold(&bench.scratch.pipe("app"));
         put(&pipe, b"one\ntwo\n");
         let reader: Daemon = booted("first").start();
         bench.wait_stored("app", b"one\ntwo\n");
-        stop(reader);
+        reader.stop();
         put(&pipe, b"three\n");
         bench.faults("kill write 1");
-        run_to_kill(booted("first"));
+        booted("first").run_to_kill();
         bench.faults("");
         let part = parts(&bench.log("app")).remove(0);
         let mut bytes = fs::read(&part).expect("the segment");
@@ -283,10 +279,10 @@ fn r52_after_another_boot_nuls_are_cut_the_part_is_sealed_and_the_mailbox_set_as
         until("the part is archived", || !part.exists());
         assert_eq!(files_of(&bench.log("app"), |name| name == format!("{part_name}.zst")).len(), 1);
         assert_eq!(parts(&bench.log("app")).len(), 2);
-        stop(reader);
+        reader.stop();
         // The boot is known now.
         let reader = booted("second").start();
         wait_empty(&pipe);
-        assert_eq!(stop(reader).lines().count(), 1);
+        assert_eq!(reader.stop().lines().count(), 1);
     });
 }

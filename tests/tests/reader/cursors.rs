@@ -8,13 +8,12 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use standpipe_common::cursor::Cursor;
 use standpipe_common::serial::Serial;
-use standpipe_tests::daemon::{Daemon, Launch, Output};
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::names;
 use standpipe_tests::privilege::give;
-use standpipe_tests::stored::parts;
-
-use crate::support_a::{Stand, names, raw};
-use crate::support_d::{object, text};
+use standpipe_tests::programs::{Daemon, Launch, Output, object, text};
+use standpipe_tests::stands::Stand;
+use standpipe_tests::world::{parts, raw};
 
 /// Writes a line and makes a part of it.
 fn seal(stand: &Stand, reader: &Daemon, line: &str) {

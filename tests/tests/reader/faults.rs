@@ -6,12 +6,12 @@ use std::os::unix::fs::MetadataExt;
 use std::thread;
 use std::time::Duration;
 
-use crate::support_b::{Bench, KILLED, assert_same, files_ending, hold, put, stop, wait_empty};
-use standpipe_tests::daemon::Daemon;
 use standpipe_tests::deadline::until;
-use standpipe_tests::pipe::queued;
+use standpipe_tests::directory::files_ending;
 use standpipe_tests::privilege::needs_seams;
-use standpipe_tests::stored::{content, parts, stream_of};
+use standpipe_tests::programs::{Daemon, KILLED};
+use standpipe_tests::stands::Bench;
+use standpipe_tests::world::{assert_same, content, hold, parts, put, queued, stream_of, wait_empty};
 
 /// Two pipes and a running reader that has stored a line of each.
 struct Two {
@@ -75,7 +75,7 @@ fn a_chunk_that_cannot_be_written_waits_in_its_mailbox_and_delays_no_other_lane(
             assert_eq!(queued(&two.sick), b"third\n".len(), "a sick lane is not read");
             two.bench.wait_stored("sick", b"first\nsecond\nthird\n");
             two.said_twice("not reading sick until this is fixed", "sick: recovered; reading again");
-            stop(two.reader);
+            two.reader.stop();
         }
     });
 }
@@ -98,10 +98,10 @@ fn a_failure_that_lasts_is_said_once_and_its_chunk_survives_term_and_kill() {
                 two.reader.wait_line("sick: 6 bytes left in the pipe");
             }
             two.bench.faults("");
-            let reader = two.bench.reader().start();
+            let reader = two.bench.steered_reader().start();
             two.bench.wait_stored("sick", b"first\nsecond\nthird\n");
             reader.wait_line("7 bytes recovered");
-            stop(reader);
+            reader.stop();
         }
     });
 }
@@ -120,7 +120,7 @@ fn a_part_that_cannot_be_begun_holds_its_lane_only() {
         two.bench.wait_stored("sick", &[b"first\n", &second[..]].concat());
         two.said_twice("not reading sick until this is fixed", "sick: recovered; reading again");
         assert_eq!(parts(&two.bench.log("sick")).len(), 2);
-        stop(two.reader);
+        two.reader.stop();
     });
 }
 
@@ -136,7 +136,7 @@ fn room_that_cannot_be_had_for_a_read_leaves_the_bytes_in_the_pipe() {
         two.bench.wait_stored("well", b"first\nsecond\n");
         two.bench.wait_stored("sick", b"first\nsecond\n");
         two.said_twice("not reading sick until this is fixed", "sick: recovered; reading again");
-        stop(two.reader);
+        two.reader.stop();
     });
 }
 
@@ -184,7 +184,7 @@ fn an_archive_fails_at(errno: &str, point: &str) {
     }
     two.said_twice("keeping the part uncompressed", "archiving works again");
     two.bench.wait_stored("sick", b"first\nsecond\n");
-    stop(two.reader);
+    two.reader.stop();
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn without_a_mailbox_left_a_lane_waits_until_another_gives_its_own_back() {
         }
         assert_eq!(reader.lines_with("error").len(), 3, "{}", reader.stderr());
         assert_eq!(bench.root_files(".salvaged-").len(), 0);
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -228,14 +228,14 @@ fn a_reader_that_finds_no_room_for_mailboxes_is_refused_before_it_opens_a_pipe()
             // Nobody holds it: one who opened and closed it would be seen by its writers.
             bench.scratch.pipe("app");
             bench.faults(fault);
-            let output = bench.reader().run();
+            let output = bench.steered_reader().run();
             assert_eq!(output.code, 3, "{}", output.stderr);
             assert!(output.stderr.contains(sentence) && output.stderr.lines().count() == 1, "{}", output.stderr);
             assert_eq!(bench.root_files(".mailbox-1").len(), 0, "what could not be made does not stay");
             bench.faults("");
-            let reader = bench.reader().start();
+            let reader = bench.steered_reader().start();
             assert_eq!(bench.root_files(".salvaged-").len(), 0);
-            stop(reader);
+            reader.stop();
         }
     });
 }
@@ -253,9 +253,9 @@ fn a_kill_in_the_middle_of_a_failure_loses_nothing() {
             two.bench.faults(&format!("ENOSPC write {next} 1\nkill {point} {again}"));
             assert_eq!(two.reader.wait_exit_within(Duration::from_secs(10)), KILLED);
             two.bench.faults("");
-            let reader = two.bench.reader().start();
+            let reader = two.bench.steered_reader().start();
             two.bench.wait_stored("sick", b"first\nsecond\n");
-            stop(reader);
+            reader.stop();
         }
     });
 }

@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::support_a::open_archive;
-use crate::support_b::{Bench, KILLED, assert_same, files_ending, hold, put};
 use standpipe_common::serial::Serial;
 use standpipe_tests::deadline::{PROGRAM_SPAN, within};
-use standpipe_tests::pipe::queued;
+use standpipe_tests::directory::files_ending;
 use standpipe_tests::privilege::needs_seams;
-use standpipe_tests::stored::stream_of;
+use standpipe_tests::programs::KILLED;
+use standpipe_tests::stands::Bench;
+use standpipe_tests::world::{assert_same, hold, open_archive, put, queued, stream_of};
 
 /// Runs side by side: most of their time they wait for the disk.
 const THREADS: usize = 4;
@@ -91,7 +91,7 @@ impl Run {
 
     fn work(&mut self, faults: &str, traced: bool) -> bool {
         self.bench.faults(faults);
-        let launch = if traced { self.bench.traced_reader() } else { self.bench.reader() };
+        let launch = if traced { self.bench.traced_reader() } else { self.bench.steered_reader() };
         let mut reader = launch.start_unready();
         let settled = within(PROGRAM_SPAN, || !reader.is_running() || self.is_settled());
         assert!(settled, "{faults}: neither killed nor done:\n{}", reader.stderr());

@@ -4,14 +4,13 @@
 use std::fs::{self, File, OpenOptions};
 use std::path::Path;
 
-use crate::support_a::{Clock, Stand, name, raw};
-use crate::support_b::{Bench, assert_same, hold, put, run_to_kill, stop, wait_empty};
 use nix::sys::signal::Signal;
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::{KEEP_ALL, name, set_mode};
 use standpipe_tests::privilege::{NOBODY, give, needs_seams};
-use standpipe_tests::scratch::{KEEP_ALL, set_mode};
-use standpipe_tests::stored::parts;
+use standpipe_tests::programs::{Launch, reader_stdin};
+use standpipe_tests::stands::{Bench, Clock, Stand};
+use standpipe_tests::world::{assert_same, hold, parts, put, raw, wait_empty};
 
 const DEFAULT: &str = "%Y-%m-%dT%H-%M-%S.%6fZ";
 
@@ -20,7 +19,7 @@ fn part_names(log: &Path) -> Vec<String> {
 }
 
 /// Asks for a rotation and waits until it and its archive are done.
-fn rotate(stand: &Stand, reader: &standpipe_tests::daemon::Daemon) {
+fn rotate(stand: &Stand, reader: &standpipe_tests::programs::Daemon) {
     reader.signal(Signal::SIGALRM);
     until("it rotates", || stand.segments().last().is_some_and(|part| raw(part).is_empty()));
     until("it is archived", || stand.segments().len() == 1);
@@ -133,14 +132,14 @@ fn after_a_change_of_pattern_old_parts_stay_ours_and_keep_their_place() {
             let mut reader = clock.steer(stand.reader()).start();
             for part in 0..2 {
                 let line = format!("line {part} by {pattern}\n");
-                stand.write_and_wait_printed(&line);
+                write_and_wait_printed(&stand, &line);
                 sent.extend(line.into_bytes());
                 rotate_any(&stand, &reader);
             }
             if round % 2 == 0 {
                 reader.kill9();
             } else {
-                stop(reader);
+                reader.stop();
             }
             assert_prints(stand.logs().arg("app"), &sent, pattern);
         }
@@ -151,17 +150,15 @@ fn after_a_change_of_pattern_old_parts_stay_ours_and_keep_their_place() {
 }
 
 /// As `rotate`, where names do not sort as bytes.
-fn rotate_any(stand: &Stand, reader: &standpipe_tests::daemon::Daemon) {
+fn rotate_any(stand: &Stand, reader: &standpipe_tests::programs::Daemon) {
     let archives = stand.archives().len();
     reader.signal(Signal::SIGALRM);
     until("it is archived", || stand.archives().len() == archives + 1 && stand.segments().len() == 1);
 }
 
-impl Stand {
-    fn write_and_wait_printed(&self, line: &str) {
-        self.write(line.as_bytes());
-        until("the line is stored", || self.logs().arg("app").run().stdout.ends_with(line.as_bytes()));
-    }
+fn write_and_wait_printed(stand: &Stand, line: &str) {
+    stand.write(line.as_bytes());
+    until("the line is stored", || stand.logs().arg("app").run().stdout.ends_with(line.as_bytes()));
 }
 
 #[test]
@@ -178,7 +175,7 @@ fn between_fine_names_and_those_of_days_the_order_is_that_of_the_bytes() {
             stand.write_and_wait(&line);
             sent.extend(line.into_bytes());
             rotate(&stand, &reader);
-            stop(reader);
+            reader.stop();
         }
         stand.wait_stored(&sent);
         let names = part_names(&stand.log_dir());
@@ -220,26 +217,26 @@ fn killed_in_a_change(fault: &str) {
         sent.extend(lines.into_bytes());
     };
     say(&pipe, "before");
-    let reader = bench.reader().start();
+    let reader = bench.steered_reader().start();
     wait_empty(&pipe);
-    stop(reader);
+    reader.stop();
     bench.scratch.write_policy("defaults.toml", "rotate_size = \"1K\"\nfilename = \"%Y-%m\"\n");
     bench.faults(fault);
     say(&pipe, "meanwhile");
-    let mut killed = bench.reader().start_unready();
-    until("it is killed, or went past that", || !killed.is_running() || standpipe_tests::pipe::queued(&pipe) == 0);
+    let mut killed = bench.steered_reader().start_unready();
+    until("it is killed, or went past that", || !killed.is_running() || standpipe_tests::world::queued(&pipe) == 0);
     if killed.is_running() {
         killed.kill9();
     }
     bench.faults("");
     say(&pipe, "after");
-    let reader = bench.reader().start();
+    let reader = bench.steered_reader().start();
     wait_empty(&pipe);
     let stored = || Launch::new("reader").arg("logs").arg("--logs").arg(bench.scratch.logs()).arg("app").run().stdout;
     until("all is stored", || stored().len() >= sent.len());
     assert_same(&stored(), &sent, fault);
     assert!(bench.root_files(".salvaged-").is_empty(), "{fault}");
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -252,17 +249,17 @@ fn a_first_start_with_a_coarse_pattern_survives_a_kill_at_each_step() {
                 bench.scratch.write_policy("defaults.toml", "filename = \"%Y\"\n");
                 bench.faults(&format!("kill {point} {time}"));
                 put(&pipe, b"one\n");
-                let mut killed = bench.reader().start_unready();
-                until("killed or done", || !killed.is_running() || standpipe_tests::pipe::queued(&pipe) == 0);
+                let mut killed = bench.steered_reader().start_unready();
+                until("killed or done", || !killed.is_running() || standpipe_tests::world::queued(&pipe) == 0);
                 if killed.is_running() {
                     killed.kill9();
                 }
                 bench.faults("");
                 put(&pipe, b"two\n");
-                let reader = bench.reader().start();
+                let reader = bench.steered_reader().start();
                 bench.wait_stored("app", b"one\ntwo\n");
                 assert!(reader.lines_with("error").is_empty(), "{point} {time}: {}", reader.stderr());
-                stop(reader);
+                reader.stop();
             }
         }
     });
@@ -284,15 +281,15 @@ fn whoever_stands_in_the_way_of_a_name_is_passed_by() {
     let pipe = hold(&bench.scratch.pipe("app"));
     bench.scratch.write_policy("defaults.toml", "filename = \"%Y\"\n");
     put(&pipe, b"one\n");
-    let reader = bench.reader().start();
+    let reader = bench.steered_reader().start();
     let part = log.join(format!("{year}-002.log"));
     until("it is stored", || fs::read(&part).is_ok_and(|bytes| bytes == b"one\n"));
-    stop(reader);
+    reader.stop();
 }
 
 /// This year in UTC.
 fn this_year() -> String {
-    let output = standpipe_tests::process::command("date").args(["-u", "+%Y"]).output().expect("date");
+    let output = standpipe_tests::programs::command("date").args(["-u", "+%Y"]).output().expect("date");
     String::from_utf8(output.stdout).expect("digits").trim().to_owned()
 }
 
@@ -301,15 +298,15 @@ fn files_of_others_are_not_taken_for_ours_by_a_new_pattern() {
     let bench = Bench::new();
     let pipe = hold(&bench.scratch.pipe("app"));
     put(&pipe, b"one\n");
-    let reader = bench.reader().start();
+    let reader = bench.steered_reader().start();
     bench.wait_stored("app", b"one\n");
-    stop(reader);
+    reader.stop();
     let foreign = bench.log("app").join("2020-000.log.zst");
     fs::write(&foreign, "somebody else's").expect("a file");
     give(&foreign);
     bench.scratch.write_policy("defaults.toml", "filename = \"%Y\"\n");
     put(&pipe, b"two\n");
-    let reader = bench.reader().start();
+    let reader = bench.steered_reader().start();
     let said = reader.wait_line("cannot use log directory");
     assert!(
         said.contains("2020-000.log.zst in it is not one of our parts, but its name fits filename = \"%Y\""),
@@ -317,7 +314,7 @@ fn files_of_others_are_not_taken_for_ours_by_a_new_pattern() {
     );
     fs::remove_file(foreign).expect("a file");
     until("it is stored", || parts(&bench.log("app")).iter().any(|part| raw(part).ends_with(b"two\n")));
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -342,7 +339,7 @@ fn a_pattern_that_does_not_sort_is_refused_with_its_place() {
         let log = bench.log("flags");
         let fifo = bench.scratch.run("app");
         let input = OpenOptions::new().read(true).write(true).open(fifo).expect("a FIFO");
-        let output = Launch::new("reader").arg("stdin").arg(&log).args(["--filename", pattern]).stdin(input).run();
+        let output = reader_stdin(&log).args(["--filename", pattern]).stdin(input).run();
         assert_eq!(output.code, 2, "{}", output.stderr);
         assert!(output.stderr.contains(complaint), "{pattern}: {}", output.stderr);
         assert!(!log.exists());
@@ -356,7 +353,7 @@ fn reader_stdin_names_by_its_flag() {
     for (count, text) in ["one\n", "two\n", "three\n"].into_iter().enumerate() {
         let (input, output) = std::io::pipe().expect("a pipe");
         put(&File::from(std::os::fd::OwnedFd::from(output)), text.as_bytes());
-        let run = Launch::new("reader").arg("stdin").arg(&log).args(["--filename", "%Y"]).stdin(input).run();
+        let run = reader_stdin(&log).args(["--filename", "%Y"]).stdin(input).run();
         assert_eq!(run.code, 0, "{}", run.stderr);
         let archive = log.join(format!("{}-{count:03}.log.zst", this_year()));
         assert_eq!(raw(&archive), text.as_bytes());
@@ -369,11 +366,11 @@ fn whoever_may_read_the_parts_may_read_their_patterns() {
     let pipe = hold(&bench.scratch.pipe("app"));
     bench.scratch.write_policy("defaults.toml", "filename = \"%Y\"\nfile_mode = \"0644\"\n");
     put(&pipe, b"one\n");
-    let reader = bench.reader().start();
+    let reader = bench.steered_reader().start();
     bench.wait_stored("app", b"one\n");
     set_mode(&bench.log("app"), 0o755);
     assert_prints(Launch::new("reader").arg("logs").arg(bench.log("app")).as_user(NOBODY - 1), b"one\n", "others");
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -384,14 +381,14 @@ fn a_chunk_of_a_killed_reader_goes_into_the_part_of_the_old_pattern() {
         bench.scratch.write_policy("defaults.toml", "filename = \"%Y\"\n");
         put(&pipe, b"one\n");
         bench.faults("kill arrived 1");
-        run_to_kill(bench.reader());
+        bench.steered_reader().run_to_kill();
         bench.faults("");
         bench.scratch.write_policy("defaults.toml", "filename = \"%Y-%m-%d\"\n");
         put(&pipe, b"two\n");
-        let reader = bench.reader().start();
+        let reader = bench.steered_reader().start();
         bench.wait_stored("app", b"one\ntwo\n");
         assert_eq!(part_names(&bench.log("app")), [format!("{}-000.log", this_year())]);
-        stop(reader);
+        reader.stop();
     });
 }
 

@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use standpipe_common::archive::FilterFault;
-use standpipe_tests::daemon::{Launch, Output};
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::{Scratch, names, set_mode};
 use standpipe_tests::privilege::{give, needs_seams};
-use standpipe_tests::scratch::{Scratch, set_mode};
-
-use crate::support_a::{Stand, lines, names, open_archive, raw};
-use crate::support_d::{archive, log_dir, marks, object, plain_archive, reader, segment, stem, text};
+use standpipe_tests::programs::{Launch, Output, object, query, text};
+use standpipe_tests::stands::Stand;
+use standpipe_tests::world::{archive, lines, log_dir, marks, open_archive, plain_archive, raw, segment, stem};
 
 const NAME: &[u8] = b"stpgrams";
 
@@ -50,7 +49,7 @@ fn logs() -> (Scratch, PathBuf, PathBuf) {
 }
 
 fn reindex(scratch: &Scratch) -> Output {
-    reader("reindex", scratch).run()
+    query("reindex", scratch).run()
 }
 
 #[test]
@@ -81,7 +80,7 @@ fn an_archive_has_a_filter_unless_nobody_wants_it_or_others_wait() {
 #[test]
 fn verify_makes_the_filter_anew_and_compares_every_bit() {
     let (scratch, with, _) = logs();
-    let verify = || reader("verify", &scratch).arg("--json").run();
+    let verify = || query("verify", &scratch).arg("--json").run();
     assert_eq!(verify().code, 0, "an archive without a filter is sound");
     let good = fs::read(&with).unwrap();
     let arrays = payload(&good).end - 4;
@@ -122,7 +121,7 @@ fn reindex_adds_what_is_missing_and_changes_nothing_else() {
     let of = |metadata: &fs::Metadata| (metadata.mode(), metadata.uid(), metadata.gid(), metadata.modified().unwrap());
     assert_eq!(of(&new), of(&old));
     assert_eq!(fault(&without), None);
-    assert_eq!(reader("verify", &scratch).run().code, 0);
+    assert_eq!(query("verify", &scratch).run().code, 0);
     let made = names(&scratch.logs().join("app"));
     assert_eq!(made, [format!("{}.log.zst", stem(0)), format!("{}.log.zst", stem(1))], "nothing is left behind");
     // Again, and over damage.
@@ -200,7 +199,7 @@ fn a_reindex_that_is_killed_anywhere_leaves_the_old_archive_or_the_new_one() {
             fs::write(&without, &before).unwrap();
             kills += 1;
             fs::write(&faults, format!("kill * {kills}\n")).unwrap();
-            let launch = reader("reindex", &scratch).env("STANDPIPE_TEST_FAULTS", &faults);
+            let launch = query("reindex", &scratch).env("STANDPIPE_TEST_FAULTS", &faults);
             let mut killed = launch.start_unready();
             let code = killed.wait_exit();
             let found = fs::read(&without).unwrap();
@@ -214,7 +213,7 @@ fn a_reindex_that_is_killed_anywhere_leaves_the_old_archive_or_the_new_one() {
         fs::write(&without, &before).unwrap();
         assert_eq!(reindex(&scratch).code, 0, "what was left behind is in nobody's way");
         assert_eq!(names(&scratch.logs().join("app")).len(), 2);
-        let found: Value = object(&reader("verify", &scratch).arg("--json").run());
+        let found: Value = object(&query("verify", &scratch).arg("--json").run());
         assert_eq!(found["findings"].as_array().map(Vec::len), Some(0), "{found}");
     });
 }

@@ -7,13 +7,13 @@ use std::fs;
 use std::path::PathBuf;
 
 use standpipe_common::archive::Mark;
-use standpipe_tests::daemon::{Launch, Output};
+use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::give;
-use standpipe_tests::scratch::Scratch;
+use standpipe_tests::programs::{Launch, Output};
+use standpipe_tests::world::{TEN_NS, archive, log_dir, marks, stem};
 
 use crate::filter;
 use crate::logs_model::{Random, archive_of_frames};
-use crate::support_d::{TEN_NS, archive, log_dir, marks, stem};
 
 /// Text that somebody wrote: prose, code and checksums.
 const WRITTEN: [&str; 4] = [

@@ -7,15 +7,12 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::support_b::{Bench, assert_same, files_ending, hold, put, stop};
-use standpipe_tests::daemon::Daemon;
 use standpipe_tests::deadline::{until, within};
-use standpipe_tests::mounts::Mounted;
-use standpipe_tests::pipe::queued;
+use standpipe_tests::directory::{Mounted, files_ending, set_mode};
 use standpipe_tests::privilege::{needs_root, needs_seams};
-use standpipe_tests::scratch::set_mode;
-use standpipe_tests::stored::stream_of;
-use standpipe_tests::traffic::{Check, Tally, Writer, length, line};
+use standpipe_tests::programs::Daemon;
+use standpipe_tests::stands::Bench;
+use standpipe_tests::world::{Check, Tally, Writer, assert_same, hold, length, line, put, queued, stream_of};
 
 /// Rotation that fits a tiny disk, and nothing deleted.
 const TINY: &str = "rotate_size = \"256KiB\"\nkeep_size = \"off\"\nkeep_free = \"off\"";
@@ -55,7 +52,7 @@ fn r40_on_a_full_disk_the_writer_waits_memory_stays_flat_and_nothing_is_lost() {
         let disk = Mounted::tmpfs(&bench.scratch.logs(), "size=4m");
         let fifo = bench.scratch.pipe("app");
         let pipe = hold(&fifo);
-        let reader = bench.plain_reader().start();
+        let reader = bench.reader().start();
         let writer = Writer::start(&fifo, 1, Some(100_000), Duration::ZERO);
         reader.wait_line("not reading app until this is fixed");
         wait_blocked(&writer);
@@ -69,7 +66,7 @@ fn r40_on_a_full_disk_the_writer_waits_memory_stays_flat_and_nothing_is_lost() {
         assert!(found.is_whole() && found.found == written.lines, "{found:?}");
         assert!(anonymous_kib(&reader) < MEMORY_KIB_MAX, "{} KiB", anonymous_kib(&reader));
         until("the sealed segments are archived", || files_ending(&bench.log("app"), ".log").len() == 1);
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -82,7 +79,7 @@ fn r41_with_the_default_limits_a_full_disk_keeps_the_newest_and_tells_what_went(
         let _disk = Mounted::tmpfs(&bench.scratch.logs(), "size=4m");
         let fifo = bench.scratch.pipe("app");
         let pipe = hold(&fifo);
-        let reader = bench.plain_reader().start();
+        let reader = bench.reader().start();
         let written = Writer::start(&fifo, 1, Some(LINES), Duration::ZERO).join();
         assert!(written.error.is_none() && written.lines == LINES, "{written:?}");
         until("the pipe is empty", || queued(&pipe) == 0);
@@ -94,7 +91,7 @@ fn r41_with_the_default_limits_a_full_disk_keeps_the_newest_and_tells_what_went(
         assert_same(&stored, &newest, "the newest lines, without a gap");
         assert!(kept < LINES && !reader.lines_with(": removed ").is_empty(), "{kept}: {}", reader.stderr());
         assert!(reader.lines_with(": removed ").iter().all(|line| line.contains("(keep_free ")));
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -123,7 +120,7 @@ fn the_room_put_by_for_archives_is_taken_by_nobody_else() {
             drop(filler);
             let written = writer.join();
             assert!(written.error.is_none() && written.lines == LINES, "{written:?}");
-            stop(reader);
+            reader.stop();
         });
     });
 }
@@ -136,7 +133,7 @@ fn r42_term_on_a_full_disk_ends_in_time_and_says_what_stays_in_the_pipe() {
         let disk = Mounted::tmpfs(&bench.scratch.logs(), "size=4m");
         let fifo = bench.scratch.pipe("app");
         let pipe = hold(&fifo);
-        let mut reader = bench.plain_reader().start();
+        let mut reader = bench.reader().start();
         let writer = Writer::start(&fifo, 1, Some(100_000), Duration::ZERO);
         reader.wait_line("not reading app until this is fixed");
         wait_blocked(&writer);
@@ -146,12 +143,12 @@ fn r42_term_on_a_full_disk_ends_in_time_and_says_what_stays_in_the_pipe() {
         assert!(before.elapsed() < Duration::from_secs(10), "{:?}", before.elapsed());
         assert_eq!(reader.lines_with(&format!("app: {left} bytes left in the pipe")).len(), 1, "{}", reader.stderr());
         disk.remount("size=256m");
-        let reader = bench.plain_reader().start();
+        let reader = bench.reader().start();
         let written = writer.join();
         assert!(written.error.is_none(), "{written:?}");
         until("all is stored", || tally(&bench.log("app"), written.lines).found == written.lines);
         assert!(tally(&bench.log("app"), written.lines).is_whole());
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -159,7 +156,7 @@ fn r42_term_on_a_full_disk_ends_in_time_and_says_what_stays_in_the_pipe() {
 fn r32_a_log_directory_that_is_removed_or_read_only_comes_back_by_itself() {
     let bench = Bench::new();
     let pipe = hold(&bench.scratch.pipe("app"));
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     put(&pipe, b"one\n");
     bench.wait_stored("app", b"one\n");
     // Read-only: the next part cannot be made, and its bytes wait.
@@ -181,7 +178,7 @@ fn r32_a_log_directory_that_is_removed_or_read_only_comes_back_by_itself() {
     });
     put(&pipe, b"last\n");
     until("the last is stored", || stream_of(&bench.log("app")).ends_with(b"last\n"));
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -190,14 +187,14 @@ fn r44_parts_are_no_longer_than_files_may_be() {
     let fifo = bench.scratch.pipe("app");
     let _held = hold(&fifo);
     // In blocks of 512 bytes: 2 MiB, where a part would have 64.
-    let reader = bench.plain_reader().prelude("ulimit -f 4096").start();
+    let reader = bench.reader().prelude("ulimit -f 4096").start();
     let writer = Writer::start(&fifo, 1, Some(40_000), Duration::ZERO);
     let written = writer.join();
     assert!(written.error.is_none(), "{written:?}");
     until("all is stored", || tally(&bench.log("app"), written.lines).found == written.lines);
     assert!(tally(&bench.log("app"), written.lines).is_whole());
     assert_eq!(reader.lines_with("error").len(), 0, "{}", reader.stderr());
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -214,7 +211,7 @@ fn a_lane_whose_disk_is_broken_delays_none_of_fifty_others() {
         let held: Vec<_> = fifos.iter().chain([&sick]).map(|fifo| hold(fifo)).collect();
         symlink(&tiny, bench.log("sick")).expect("a link");
         std::os::unix::fs::lchown(bench.log("sick"), Some(0), Some(0)).expect("root");
-        let reader = bench.plain_reader().start();
+        let reader = bench.reader().start();
         let mut stored = 0;
         // From the write until the line stands in the segment, for each of the others in turn.
         let mut delays = || {
@@ -245,7 +242,7 @@ fn a_lane_whose_disk_is_broken_delays_none_of_fifty_others() {
         let written = writer.join();
         until("all is stored", || tally(&tiny, written.lines).found == written.lines);
         assert!(tally(&tiny, written.lines).is_whole());
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -254,7 +251,7 @@ fn a_lane_that_rests_has_its_pipe_open_and_nothing_else() {
     const PIPES: usize = 40;
     let bench = Bench::new();
     let held: Vec<_> = (0..PIPES).map(|number| hold(&bench.scratch.pipe(&format!("app{number}")))).collect();
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     let open = || fs::read_dir(format!("/proc/{}/fd", reader.pid())).expect("a running process").count();
     // What the archiver opens for itself by and by.
     let idle = open() + 4;
@@ -267,7 +264,7 @@ fn a_lane_that_rests_has_its_pipe_open_and_nothing_else() {
         until("all rest again", || open() <= idle);
     }
     assert!(idle < PIPES + 30, "{idle}");
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -276,7 +273,7 @@ fn more_lanes_at_work_than_descriptors_for_their_logs_lose_nothing() {
     let bench = Bench::new();
     let fifos: Vec<_> = (0..PIPES).map(|number| bench.scratch.pipe(&format!("app{number}"))).collect();
     let held: Vec<_> = fifos.iter().map(|fifo| hold(fifo)).collect();
-    let reader = bench.plain_reader().prelude("ulimit -n 150").start();
+    let reader = bench.reader().prelude("ulimit -n 150").start();
     for _ in 0..10 {
         for pipe in &held {
             put(pipe, b"a line\n");
@@ -286,14 +283,14 @@ fn more_lanes_at_work_than_descriptors_for_their_logs_lose_nothing() {
         bench.wait_stored(&format!("app{number}"), &b"a line\n".repeat(10));
     }
     assert_eq!(reader.lines_with("error").len(), 0, "{}", reader.stderr());
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
 fn pipes_beyond_the_descriptors_are_named_and_the_others_drained() {
     let bench = Bench::new();
     let held: Vec<_> = (0..60).map(|number| hold(&bench.scratch.pipe(&format!("app{number:02}")))).collect();
-    let reader = bench.plain_reader().prelude("ulimit -n 100").start();
+    let reader = bench.reader().prelude("ulimit -n 100").start();
     reader.wait_line(" of the pipes: at most 100 files may be open");
     let missing = reader.lines_with("Too many open files");
     assert!(!missing.is_empty() && missing.iter().all(|line| line.contains("app")), "{}", reader.stderr());
@@ -301,5 +298,5 @@ fn pipes_beyond_the_descriptors_are_named_and_the_others_drained() {
         put(pipe, b"a line\n");
         bench.wait_stored(&format!("app{number:02}"), b"a line\n");
     }
-    stop(reader);
+    reader.stop();
 }

@@ -6,14 +6,12 @@ use std::fs;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use crate::support_b::{Bench, assert_same, files_ending, files_of, hold, put, stop, wait_empty};
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
-use standpipe_tests::mounts::Mounted;
-use standpipe_tests::pipe::queued;
+use standpipe_tests::directory::{KEEP_ALL, Mounted, files_ending, files_of};
 use standpipe_tests::privilege::needs_fuse;
-use standpipe_tests::scratch::KEEP_ALL;
-use standpipe_tests::stored::stream_of;
+use standpipe_tests::programs::Launch;
+use standpipe_tests::stands::Bench;
+use standpipe_tests::world::{assert_same, hold, put, queued, stream_of, wait_empty};
 
 /// Runs a test on a bench whose directory `name` is such a file system.
 fn on_fuse(name: &str, test: impl FnOnce(&Bench)) {
@@ -45,7 +43,7 @@ fn killed_again_and_again(bench: &Bench, policies: &[&str]) {
         let line = format!("line {round:05} {}\n", "x".repeat(round));
         put(&pipe, line.as_bytes());
         sent.extend(line.into_bytes());
-        let mut reader = bench.reader().start_unready();
+        let mut reader = bench.steered_reader().start_unready();
         until("it is killed, or went past that", || !reader.is_running() || queued(&pipe) == 0);
         if reader.is_running() {
             rotate(&bench.scratch.logs());
@@ -56,7 +54,7 @@ fn killed_again_and_again(bench: &Bench, policies: &[&str]) {
         assert!(!reader.stderr().contains("error"), "{}", reader.stderr());
     }
     bench.faults("");
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     wait_empty(&pipe);
     assert!(rotate(&bench.scratch.logs()), "{}", reader.stderr());
     let log = bench.log("app");
@@ -64,7 +62,7 @@ fn killed_again_and_again(bench: &Bench, policies: &[&str]) {
     assert_same(&stream_of(&log), &sent, "all lines");
     assert!(archives(&log) > 0 && bench.root_files(".salvaged-").is_empty());
     assert!(files_ending(&log, ".part").is_empty());
-    stop(reader);
+    reader.stop();
 }
 
 #[test]

@@ -6,14 +6,12 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
-use standpipe_tests::daemon::Daemon;
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::{KEEP_ALL, files_ending, make_fifo, name, names};
 use standpipe_tests::privilege::{give, needs_seams};
-use standpipe_tests::scratch::{KEEP_ALL, make_fifo};
-use standpipe_tests::stored::{content, parts, stream_of};
-
-use crate::support_a::{Stand, name, names};
-use crate::support_b::{Bench, files_ending, has_open, hold, put, stop};
+use standpipe_tests::programs::{Daemon, has_open};
+use standpipe_tests::stands::{Bench, Stand};
+use standpipe_tests::world::{content, hold, parts, put, stream_of};
 
 /// What the reader says when it is done with HUP.
 const REREAD: &str = " after HUP: ";
@@ -30,7 +28,7 @@ fn with_one_line() -> (Bench, PathBuf, File, Daemon) {
     let bench = Bench::new();
     let app = bench.scratch.pipe("app");
     let server = hold(&app);
-    let reader = bench.reader().start();
+    let reader = bench.steered_reader().start();
     put(&server, b"one\n");
     bench.wait_stored("app", b"one\n");
     (bench, app, server, reader)
@@ -69,7 +67,7 @@ fn a_link_that_leads_to_nothing_first_and_to_another_fifo_later_has_one_lane() {
             bench.wait_stored("app", &sent);
         }
     }
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -85,7 +83,7 @@ fn a_fifo_whose_link_leads_to_nothing_now_gets_no_second_lane_by_another_link() 
     put(&server, b"two\n");
     bench.wait_stored("app", b"one\ntwo\n");
     assert!(!bench.log("web").exists());
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -94,7 +92,7 @@ fn pipes_that_become_many_leave_room_for_their_logs() {
     const LINES: usize = 3;
     let bench = Bench::new();
     let _first = hold(&bench.scratch.pipe("first"));
-    let reader = bench.plain_reader().prelude("ulimit -n 256").start();
+    let reader = bench.reader().prelude("ulimit -n 256").start();
     let held: Vec<_> = (0..PIPES).map(|number| hold(&bench.scratch.pipe(&format!("app{number}")))).collect();
     reader.hang_up(REREAD);
     for _ in 0..LINES {
@@ -149,7 +147,7 @@ fn a_lane_that_holds_a_chunk_outstays_its_link_and_goes_on_when_that_is_back() {
         let bench = Bench::new();
         let (app, web) = (bench.scratch.pipe("app"), bench.scratch.pipe("web"));
         let (server, _idle) = (hold(&app), hold(&web));
-        let reader = bench.reader().env("STANDPIPE_TEST_RETIRED_MS", "300").start();
+        let reader = bench.steered_reader().env("STANDPIPE_TEST_RETIRED_MS", "300").start();
         put(&server, b"one\n");
         bench.wait_stored("app", b"one\n");
         bench.faults("EIO write 1 1000000\n");
@@ -166,7 +164,7 @@ fn a_lane_that_holds_a_chunk_outstays_its_link_and_goes_on_when_that_is_back() {
         reader.hang_up(REREAD);
         put(&server, b"three\n");
         bench.wait_stored("app", b"one\nheld\nthree\n");
-        stop(reader);
+        reader.stop();
         assert!(bench.root_files(".salvaged-").is_empty());
     });
 }
@@ -186,7 +184,7 @@ fn a_log_directory_that_is_renamed_under_a_busy_lane_is_made_anew_and_no_line_is
     until("all lines are stored", || stored().len() >= sent.len());
     assert_eq!(stored(), sent);
     reader.wait_line("the directory was removed, renamed or replaced");
-    stop(reader);
+    reader.stop();
 }
 
 #[test]

@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use standpipe_tests::daemon::Daemon;
 use standpipe_tests::deadline::{CONDITION_SPAN, until, within};
-use standpipe_tests::privilege::{give, needs_seams};
-use standpipe_tests::scratch::{KEEP_ALL, set_mode};
-use standpipe_tests::stored::stream_of;
-
-use crate::support_a::{Clock, Stand, add_pipe, archives, names, raw, write_all};
+use standpipe_tests::directory::{KEEP_ALL, names, set_mode};
+use standpipe_tests::privilege::needs_seams;
+use standpipe_tests::programs::Daemon;
+use standpipe_tests::stands::{Clock, Stand, add_pipe};
+use standpipe_tests::world::{archives, raw, stream_of, write_all};
 
 /// What the reader says when it is done with HUP.
 const REREAD: &str = " after HUP: ";
@@ -121,22 +120,17 @@ fn the_archiver_knows_the_active_segment_of_a_directory_that_was_made_anew() {
 fn limits_that_are_taken_out_while_a_lane_cannot_write_remove_nothing_more() {
     needs_seams(|| {
         let stand = Stand::new("keep_size = \"off\"\nkeep_free = \"1KiB\"\nkeep_min = 0\n");
-        let trace = stand.scratch.path().join("trace");
-        fs::write(&trace, "").unwrap();
-        give(&trace);
-        stand.set_faults("");
-        let launch = stand.reader().env("STANDPIPE_TEST_FAULTS", stand.fault_file());
-        let reader = launch.env("STANDPIPE_TEST_TRACE", &trace).start();
+        let reader = stand.traced_reader().start();
         for number in 0..8 {
             rotate(&stand, &reader, &format!("line {number}\n"));
         }
         // Each try to write asks for room, and the next one comes when there was time to make some.
-        let tries = || fs::read_to_string(&trace).unwrap().lines().filter(|point| *point == "write").count();
+        let tries = || stand.passes("write");
         let wait_tries = |count| {
             let before = tries();
             until("it tries again", || tries() >= before + count);
         };
-        stand.set_faults("ENOSPC write 1 1000000\n");
+        stand.faults("ENOSPC write 1 1000000\n");
         stand.write(b"held\n");
         reader.wait_line("keep_free");
         stand.scratch.write_policy("defaults.toml", KEEP_ALL);

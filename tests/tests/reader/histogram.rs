@@ -4,14 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use serde_json::Value;
-use standpipe_tests::daemon::{Launch, Output};
+use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::needs_tool;
-use standpipe_tests::process::command;
-use standpipe_tests::program;
-use standpipe_tests::scratch::Scratch;
-
-use crate::support_a::{Stand, lines};
-use crate::support_d::{SECOND_NS, TEN_NS, archive, log_dir, marks, object, reader, segment, stem, text};
+use standpipe_tests::programs::{self, Launch, Output, command, object, query, text};
+use standpipe_tests::stands::Stand;
+use standpipe_tests::world::{SECOND_NS, TEN_NS, archive, lines, log_dir, marks, segment, stem};
 
 /// Lines by the second after ten in which their interval begins.
 fn counts(output: &Output) -> BTreeMap<i64, u64> {
@@ -27,12 +24,12 @@ fn counts(output: &Output) -> BTreeMap<i64, u64> {
 }
 
 fn histogram(scratch: &Scratch, args: &[&str]) -> BTreeMap<i64, u64> {
-    counts(&reader("histogram", scratch).args(["--json", "--utc"]).args(args).run())
+    counts(&query("histogram", scratch).args(["--json", "--utc"]).args(args).run())
 }
 
 /// The same by the times that `reader logs` tells of each line.
 fn naive(scratch: &Scratch, args: &[&str], interval: i64) -> BTreeMap<i64, u64> {
-    let output = reader("logs", scratch).args(["-o", "json"]).args(args).run();
+    let output = query("logs", scratch).args(["-o", "json"]).args(args).run();
     assert!(output.code < 2, "{output:?}");
     let mut counts = BTreeMap::new();
     for line in text(&output).lines() {
@@ -66,7 +63,7 @@ fn lines_are_counted_when_they_arrived() {
     assert_eq!(histogram(&scratch, &["-g", "nowhere"]), BTreeMap::new());
     assert_eq!(histogram(&scratch, &["-S", "2026-11-22"]), BTreeMap::new());
     // An interval in which nothing arrived is there all the same.
-    let object = object(&reader("histogram", &scratch).args(["--json", "--interval", "30s", "web", "app"]).run());
+    let object = object(&query("histogram", &scratch).args(["--json", "--interval", "30s", "web", "app"]).run());
     assert_eq!(object["intervals"].as_array().unwrap().len(), 7, "{object:#}");
     assert_eq!((&object["version"], &object["interval_ms"]), (&Value::from(1), &Value::from(30_000)));
 }
@@ -137,7 +134,7 @@ fn only_frames_that_lie_in_several_intervals_are_read() {
     bytes[middle] ^= 1;
     fs::write(&path, bytes).unwrap();
     assert_eq!(histogram(&scratch, &["--interval", "1m"]), expected);
-    let output = reader("histogram", &scratch).args(["-g", "line", "--json"]).run();
+    let output = query("histogram", &scratch).args(["-g", "line", "--json"]).run();
     assert!(output.code == 3 && output.stderr.contains("cannot read frame 1 of"), "{output:?}");
     let object = object(&output);
     assert_eq!(
@@ -152,11 +149,11 @@ fn people_get_a_chart_as_wide_as_their_terminal() {
     let scratch = Scratch::new();
     let app = log_dir(&scratch, "app");
     archive(&app, &stem(0), b"a\nb\nc\n", marks(&[(0, 0), (4, 60)]), false);
-    let chart = text(&reader("histogram", &scratch).env("TZ", "Europe/Berlin").args(["--interval", "1m"]).run());
+    let chart = text(&query("histogram", &scratch).env("TZ", "Europe/Berlin").args(["--interval", "1m"]).run());
     let expected = format!("2026-11-21 11:00  2  {}\n2026-11-21 11:01  1  {}\n", "#".repeat(59), "#".repeat(30));
     assert_eq!(chart, expected);
     needs_tool("script", || {
-        let program = program::path("reader");
+        let program = programs::path("reader");
         let line = format!("stty cols 50; '{}' histogram --utc --interval 1m '{}'", program.display(), app.display());
         let shown = |locale: &str| {
             let mut script = command("script");
@@ -178,7 +175,7 @@ fn what_a_reader_stores_is_counted() {
     stand.write(&sent);
     stand.wait_stored(&sent);
     for args in [&[][..], &["-g", "of app"], &["--interval", "1h"], &["-S", "-1h"], &["-S", "1h", "-U", "+1h"]] {
-        let output = reader("histogram", &stand.scratch).arg("--json").args(args).run();
+        let output = query("histogram", &stand.scratch).arg("--json").args(args).run();
         let object = object(&output);
         assert_eq!((output.code, &object["lines"]), (0, &Value::from(1000)), "{args:?} {object:#}");
         assert!(object["intervals"].as_array().unwrap().len() <= 42, "{object:#}");
@@ -200,7 +197,7 @@ fn what_makes_no_sense_is_refused() {
         (&["-F"], "--grep"),
         (&["nope"], "there are: app"),
     ] {
-        let output = reader("histogram", &scratch).args(args).run();
+        let output = query("histogram", &scratch).args(args).run();
         assert_eq!((output.code, output.stdout.len()), (2, 0), "{args:?} {output:?}");
         assert!(output.stderr.contains(expected), "{args:?}: {}", output.stderr);
     }

@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::{until, within};
+use standpipe_tests::directory::{name, names, set_mode};
 use standpipe_tests::privilege::{needs_seams, needs_tool};
-use standpipe_tests::scratch::set_mode;
-use standpipe_tests::stored::parts;
-
-use crate::support_a::{Clock, Stand, name, names, open_archive, raw};
+use standpipe_tests::programs::{Daemon, reader_stdin};
+use standpipe_tests::stands::{Clock, Stand};
+use standpipe_tests::world::{open_archive, parts, raw};
 
 /// A stand whose hook is this shell script; it runs in the scratch directory, through a relative path.
 fn with_script(script: &str, more: &str) -> Stand {
@@ -230,14 +229,14 @@ fn no_archive_is_forgotten_wherever_the_archiver_dies() {
         // The .todo is the second file that is made after the first segment, its link the first.
         for fault in ["kill link 1", "kill sync 1", "kill sync 2", "kill remove 3", "kill times 1"] {
             let stand = with_script("echo $STANDPIPE_LINES >> said", "");
-            let mut reader = stand.reader().env("STANDPIPE_TEST_FAULTS", stand.fault_file()).start();
+            let mut reader = stand.steered_reader().start();
             stand.write_and_wait("line\n");
-            stand.set_faults(&format!("{fault}\n"));
+            stand.faults(&format!("{fault}\n"));
             reader.signal(Signal::SIGALRM);
             let died = within(Duration::from_secs(3), || !reader.is_running());
             assert!(died || fault.contains("remove"), "{fault}");
             drop(reader);
-            stand.set_faults("");
+            stand.faults("");
             let _next = stand.reader().start();
             wait_nothing_to_do(&stand, 1);
             until("it was handed over", || !said(&stand, "said").is_empty());
@@ -276,7 +275,7 @@ fn a_reader_of_standard_input_waits_for_its_hook() {
     let stand = with_script("sleep 0.3; echo $STANDPIPE_PIPE $2 > said", "");
     let hook = stand.scratch.path().join("hook");
     let (input, mut output) = std::io::pipe().unwrap();
-    let launch = Launch::new("reader").arg("stdin").arg(stand.log_dir()).stdin(input);
+    let launch = reader_stdin(stand.log_dir()).stdin(input);
     let mut reader = launch.arg("--hook").arg(&hook).args(["--hook", "-v", "--hook", "last"]).start();
     output.write_all(b"line\n").unwrap();
     drop(output);

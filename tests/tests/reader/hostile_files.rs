@@ -4,22 +4,22 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, chown};
 
-use crate::support_b::{Bench, hold, put, stop};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
-use standpipe_tests::daemon::Launch;
-use standpipe_tests::pipe::queued;
+use standpipe_tests::directory::set_mode;
 use standpipe_tests::privilege::needs_root;
-use standpipe_tests::scratch::set_mode;
+use standpipe_tests::programs::Launch;
+use standpipe_tests::stands::Bench;
+use standpipe_tests::world::{hold, put, queued};
 
 #[test]
 fn a_state_file_of_a_later_version_is_left_alone_and_its_lane_with_it() {
     let bench = Bench::new();
     let (app, web) = (hold(&bench.scratch.pipe("app")), hold(&bench.scratch.pipe("web")));
     put(&app, b"one\n");
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     bench.wait_stored("app", b"one\n");
-    stop(reader);
+    reader.stop();
     let state = bench.log("app").join(".standpipe");
     let later = "standpipe 2\nboot 0\npattern %Y\nwhatever comes then\n";
     fs::write(&state, later).unwrap();
@@ -27,20 +27,20 @@ fn a_state_file_of_a_later_version_is_left_alone_and_its_lane_with_it() {
     fs::write(&clock, "standpipe clock 2\n").unwrap();
     put(&app, b"two\n");
     put(&web, b"two\n");
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     bench.wait_stored("web", b"two\n");
     let said = reader.wait_line(".standpipe in it has version 2; this reader knows 1");
     assert!(said.contains("not reading app until this is fixed"), "{said}");
     assert_eq!(queued(&app), 4);
-    stop(reader);
+    reader.stop();
     assert_eq!(fs::read_to_string(&state).unwrap(), later);
     assert_eq!(fs::read_to_string(&clock).unwrap(), "standpipe clock 2\n");
     let shown = Launch::new("reader").args(["logs", "app", "--logs"]).arg(bench.scratch.logs()).run();
     assert!(shown.code == 3 && shown.stderr.contains("has version 2"), "{shown:?}");
     fs::write(&state, "standpipe 1\n").unwrap();
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     bench.wait_stored("app", b"one\ntwo\n");
-    stop(reader);
+    reader.stop();
 }
 
 /// A read lock on byte 0, for as long as the file is open.
@@ -54,7 +54,7 @@ fn read_lock(file: &File) {
 fn whoever_may_read_the_lock_keeps_no_reader_out_and_makes_nobody_believe_that_one_runs() {
     let bench = Bench::new();
     let app = hold(&bench.scratch.pipe("app"));
-    stop(bench.plain_reader().start());
+    bench.reader().start().stop();
     let lock = bench.scratch.logs().join(".lock");
     let opened = File::open(&lock).unwrap();
     read_lock(&opened);
@@ -64,15 +64,15 @@ fn whoever_may_read_the_lock_keeps_no_reader_out_and_makes_nobody_believe_that_o
         status["running"].clone()
     };
     assert_eq!(running(), false);
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     put(&app, b"one\n");
     bench.wait_stored("app", b"one\n");
     assert_eq!(running(), true);
     let mode = |name: &str| fs::metadata(bench.scratch.logs().join(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(".lock"), mode(".exclusive")), (0o640, 0o600));
-    let second = bench.plain_reader().run();
+    let second = bench.reader().run();
     assert!(second.code == 3 && second.stderr.contains("another reader is using it"), "{second:?}");
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_lock_file_of_another_is_not_used() {
             fs::write(&lock, "").unwrap();
             chown(&lock, Some(61_001), Some(61_001)).unwrap();
             set_mode(&lock, 0o666);
-            let output = bench.plain_reader().run();
+            let output = bench.reader().run();
             assert!(output.code == 3 && output.stderr.contains("not one of our files"), "{output:?}");
         }
     });
@@ -122,9 +122,9 @@ fn an_archive_of_millions_of_damaged_frames_costs_little_and_is_one_sentence() {
     let bench = Bench::new();
     let app = hold(&bench.scratch.pipe("app"));
     put(&app, b"one\n");
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     bench.wait_stored("app", b"one\n");
-    stop(reader);
+    reader.stop();
     let archive = bench.log("app").join("2020-01-01T00-00-00.000000Z.log.zst");
     for bytes in [empty_frames(1 << 22), bad_frames(1 << 20)] {
         fs::write(&archive, bytes).unwrap();

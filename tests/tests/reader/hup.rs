@@ -5,15 +5,13 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::support_b::{Bench, files_ending, has_open, hold, put, stop};
 use nix::sys::signal::Signal;
-use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::until;
-use standpipe_tests::pipe::queued;
+use standpipe_tests::directory::{files_ending, set_mode};
 use standpipe_tests::privilege::needs_seams;
-use standpipe_tests::scratch::set_mode;
-use standpipe_tests::stored::stream_of;
-use standpipe_tests::traffic::{Check, Writer};
+use standpipe_tests::programs::{Daemon, Launch, has_open};
+use standpipe_tests::stands::Bench;
+use standpipe_tests::world::{Check, Writer, hold, put, queued, stream_of};
 
 /// How long a pipe without a link is held where a test waits for that.
 const RETIRED_MS: &str = "400";
@@ -28,7 +26,7 @@ fn one_pipe() -> (Bench, PathBuf, File, Daemon) {
     let bench = Bench::new();
     let app = bench.scratch.pipe("app");
     let server = hold(&app);
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     put(&server, b"one\n");
     bench.wait_stored("app", b"one\n");
     (bench, app, server, reader)
@@ -39,7 +37,7 @@ fn a_new_link_is_drained_and_a_lane_at_work_notices_nothing_of_twenty_rereads() 
     let bench = Bench::new();
     let fifo = bench.scratch.pipe("app");
     let _held = hold(&fifo);
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     let writer = Writer::start(&fifo, 1, None, Duration::from_micros(50));
     for round in 1..=20 {
         let name = format!("new{round}");
@@ -61,7 +59,7 @@ fn a_new_link_is_drained_and_a_lane_at_work_notices_nothing_of_twenty_rereads() 
     });
     assert!(tally.is_some_and(|tally| tally.is_whole()), "{tally:?}");
     assert_eq!(reader.lines_with("app").len(), 0, "{}", reader.stderr());
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -69,7 +67,7 @@ fn a_removed_link_is_drained_to_its_end_and_its_part_sealed() {
     let bench = Bench::new();
     let (app, other) = (bench.scratch.pipe("app"), bench.scratch.pipe("other"));
     let server = hold(&app);
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     put(&server, b"one\n");
     bench.wait_stored("app", b"one\n");
     fs::remove_file(bench.scratch.pipes().join("app")).expect("a link");
@@ -82,7 +80,7 @@ fn a_removed_link_is_drained_to_its_end_and_its_part_sealed() {
     until("its part is archived", || files_ending(&bench.log("app"), ".log.zst").len() == 1);
     assert_eq!(stream_of(&bench.log("app")), b"one\ntwo\n");
     assert!(!has_open(reader.pid(), &app) && has_open(reader.pid(), &other));
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -91,7 +89,7 @@ fn a_server_that_never_lets_go_is_waited_for_no_longer_than_the_span() {
         let bench = Bench::new();
         let app = bench.scratch.pipe("app");
         let server = hold(&app);
-        let reader = bench.plain_reader().env("STANDPIPE_TEST_RETIRED_MS", RETIRED_MS).start();
+        let reader = bench.reader().env("STANDPIPE_TEST_RETIRED_MS", RETIRED_MS).start();
         put(&server, b"one\n");
         bench.wait_stored("app", b"one\n");
         fs::remove_file(bench.scratch.pipes().join("app")).expect("a link");
@@ -100,7 +98,7 @@ fn a_server_that_never_lets_go_is_waited_for_no_longer_than_the_span() {
         put(&server, b"two\n");
         until("its part is archived", || files_ending(&bench.log("app"), ".log.zst").len() == 1);
         assert_eq!((queued(&server), stream_of(&bench.log("app"))), (4, b"one\n".to_vec()));
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -118,7 +116,7 @@ fn a_link_that_comes_back_goes_on_in_the_same_part() {
         bench.wait_stored("app", &expected);
     }
     assert_eq!(files_ending(&bench.log("app"), ".log").len(), 1, "one part");
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -132,7 +130,7 @@ fn a_link_that_was_renamed_takes_its_pipe_along() {
     }
     assert_eq!(stream_of(&bench.log("app")), b"one\n");
     reader.wait_line("app: link removed; stopped reading it");
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -140,7 +138,7 @@ fn two_links_that_change_places_change_logs() {
     let bench = Bench::new();
     let (a, b) = (bench.scratch.pipe("a"), bench.scratch.pipe("b"));
     let (to_a, to_b) = (hold(&a), hold(&b));
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     for (name, target) in [("a", &b), ("b", &a)] {
         let link = bench.scratch.pipes().join(name);
         fs::remove_file(&link).expect("a link");
@@ -153,14 +151,14 @@ fn two_links_that_change_places_change_logs() {
         bench.wait_stored("b", &b"for b\n".repeat(round));
         bench.wait_stored("a", &b"for a\n".repeat(round));
     }
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
 fn a_changed_policy_counts_from_the_next_line_on_and_one_with_mistakes_not_at_all() {
     let bench = Bench::new();
     let (app, other) = (hold(&bench.scratch.pipe("app")), hold(&bench.scratch.pipe("other")));
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     for pipe in [&app, &other] {
         put(pipe, b"one\n");
     }
@@ -178,14 +176,14 @@ fn a_changed_policy_counts_from_the_next_line_on_and_one_with_mistakes_not_at_al
     until("the first part is archived", || !files_ending(&bench.log("app"), ".log.zst").is_empty());
     put(&other, b"two\n");
     bench.wait_stored("other", b"one\ntwo\n");
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
 fn r29_a_limit_that_is_lowered_counts_at_once() {
     let bench = Bench::new();
     let app = hold(&bench.scratch.pipe("app"));
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     for round in 1..=5 {
         put(&app, b"one\n");
         bench.wait_stored("app", &b"one\n".repeat(round));
@@ -196,14 +194,14 @@ fn r29_a_limit_that_is_lowered_counts_at_once() {
     reread(&reader);
     until("three are gone", || files_ending(&bench.log("app"), ".log.zst").len() == 2);
     assert_eq!(reader.wait_lines("(keep_files 2)", 3).len(), 3);
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
 fn a_directory_that_cannot_be_read_changes_nothing() {
     let bench = Bench::new();
     let app = hold(&bench.scratch.pipe("app"));
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     let pipes = bench.scratch.pipes();
     let mode = fs::metadata(&pipes).expect("a directory").permissions().mode();
     set_mode(&pipes, 0);
@@ -212,7 +210,7 @@ fn a_directory_that_cannot_be_read_changes_nothing() {
     bench.wait_stored("app", b"one\n");
     set_mode(&pipes, mode & 0o7777);
     assert!(reread(&reader).ends_with(": 0 added, 0 removed, 0 changed"));
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -231,5 +229,5 @@ fn another_log_root_takes_a_restart_and_that_is_said() {
     reader.wait_line("mailbox_dir takes effect when reader restarts; until then mailboxes stay in ");
     put(&app, b"one\n");
     bench.wait_stored("app", b"one\n");
-    stop(reader);
+    reader.stop();
 }

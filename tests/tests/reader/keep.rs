@@ -7,12 +7,12 @@ use std::path::Path;
 
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::signal::Signal;
-use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::{name, names};
 use standpipe_tests::privilege::{give, needs_seams};
-use standpipe_tests::stored::{parts, stream_of};
-
-use crate::support_a::{Clock, Stand, add_pipe, archives, lines, name, names, raw, wait_empty, wait_stored, write_all};
+use standpipe_tests::programs::{Daemon, reader_stdin};
+use standpipe_tests::stands::{Clock, Stand, add_pipe};
+use standpipe_tests::world::{archives, lines, parts, raw, stream_of, wait_empty, wait_stored, write_all};
 
 /// Everything off but what is added.
 const OFF: &str = "keep_size = \"off\"\nkeep_free = \"off\"\n";
@@ -202,8 +202,8 @@ fn segments_that_stay_plain_are_what_goes() {
 fn a_failing_archiver_does_not_keep_the_disk_filling() {
     needs_seams(|| {
         let stand = Stand::new(&format!("{OFF}keep_files = 2\n"));
-        stand.set_faults("EIO unnamed 1 1000000\n");
-        let reader = stand.reader().env("STANDPIPE_TEST_FAULTS", stand.fault_file()).start();
+        stand.faults("EIO unnamed 1 1000000\n");
+        let reader = stand.steered_reader().start();
         for number in 0..5 {
             stand.write_and_wait(&format!("line {number}\n"));
             reader.signal(Signal::SIGALRM);
@@ -211,7 +211,7 @@ fn a_failing_archiver_does_not_keep_the_disk_filling() {
         }
         until("two are left beside the active one", || stand.segments().len() == 3);
         stand.wait_stored(b"line 3\nline 4\n");
-        stand.set_faults("");
+        stand.faults("");
         stand.wait_archived(2);
     });
 }
@@ -229,8 +229,8 @@ fn r25_what_cannot_be_compressed_stays_plain_and_is_tried_again() {
 
 fn cannot_compress(fault: &str) {
     let stand = Stand::new("");
-    stand.set_faults(&format!("{fault} 1 1000000\n"));
-    let reader = stand.reader().env("STANDPIPE_TEST_FAULTS", stand.fault_file()).start();
+    stand.faults(&format!("{fault} 1 1000000\n"));
+    let reader = stand.steered_reader().start();
     let mut sent = Vec::new();
     for number in 0..3 {
         let line = format!("line {number}\n");
@@ -243,7 +243,7 @@ fn cannot_compress(fault: &str) {
         stand.wait_stored(&sent);
     }
     reader.wait_line("keeping the part uncompressed, retrying in 2 s");
-    stand.set_faults("");
+    stand.faults("");
     until("all is archived", || stand.segments().len() == 1);
     stand.wait_stored(&sent);
     reader.wait_line("app: archiving works again");
@@ -328,7 +328,7 @@ fn a_log_that_another_reader_has_is_not_expired() {
     let (stand, all) = with_orphan();
     let (input, output) = std::io::pipe().unwrap();
     let flags = ["--keep-size", "off", "--keep-free", "off", "--continue"];
-    let _other = Launch::new("reader").arg("stdin").arg(stand.log_dir()).args(flags).stdin(input).start();
+    let _other = reader_stdin(stand.log_dir()).args(flags).stdin(input).start();
     be_unlinked_for_long(&stand);
     stand.scratch.write_policy("defaults.toml", &format!("{OFF}keep_files = 1\n"));
     let (_fifo, pipe) = add_pipe(&stand.scratch, "web");
@@ -354,7 +354,7 @@ fn a_reader_of_standard_input_has_the_same_limits_as_flags() {
     let log_dir = stand.log_dir();
     let (input, mut output) = std::io::pipe().unwrap();
     let flags = ["--rotate-size", "1KiB", "--keep-files", "2", "--keep-free", "off"];
-    let mut reader = Launch::new("reader").arg("stdin").arg(&log_dir).args(flags).stdin(input).start();
+    let mut reader = reader_stdin(&log_dir).args(flags).stdin(input).start();
     std::io::Write::write_all(&mut output, &lines(0, 50, 100)).unwrap();
     drop(output);
     assert_eq!(reader.wait_exit(), 0, "{}", reader.stderr());

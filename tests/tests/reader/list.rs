@@ -3,12 +3,11 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
-use standpipe_tests::scratch::{Scratch, set_mode};
-
-use crate::support_a::{Stand, lines};
-use crate::support_d::{archive, log_dir, marks, object, reader, segment, stem, text};
+use standpipe_tests::directory::{Scratch, set_mode};
+use standpipe_tests::programs::{Launch, object, query, text};
+use standpipe_tests::stands::Stand;
+use standpipe_tests::world::{archive, lines, log_dir, marks, segment, stem};
 
 /// A log with a part of each state, and one of a single segment without marks.
 fn mixed() -> Scratch {
@@ -33,7 +32,7 @@ fn mixed() -> Scratch {
 #[test]
 fn programs_get_every_part_and_the_sums() {
     let scratch = mixed();
-    let output = reader("list", &scratch).arg("--json").run();
+    let output = query("list", &scratch).arg("--json").run();
     assert_eq!((output.code, output.stderr.as_str()), (0, ""));
     let object = object(&output);
     assert_eq!((&object["version"], &object["errors"]), (&json!(1), &json!([])));
@@ -53,7 +52,10 @@ fn programs_get_every_part_and_the_sums() {
         assert_eq!(*stored, fs::metadata(scratch.logs().join("app").join(part)).unwrap().len());
     }
     let first = &app["parts"][0];
-    assert_eq!(first["first"], json!({ "time": "2026-11-21T10:00:00.000000000Z", "ns": crate::support_d::TEN_NS }));
+    assert_eq!(
+        first["first"],
+        json!({ "time": "2026-11-21T10:00:00.000000000Z", "ns": standpipe_tests::world::TEN_NS })
+    );
     assert_eq!(first["last"]["time"], "2026-11-21T10:00:59.000000000Z");
     let ratio = first["ratio"].as_f64().unwrap();
     assert!((ratio - 8000.0 / stored[0].as_f64().unwrap()).abs() < 0.01, "{ratio}");
@@ -68,7 +70,7 @@ fn programs_get_every_part_and_the_sums() {
 #[test]
 fn people_get_a_table_in_their_zone() {
     let scratch = mixed();
-    let local = text(&reader("list", &scratch).env("TZ", "Europe/Berlin").run());
+    let local = text(&query("list", &scratch).env("TZ", "Europe/Berlin").run());
     let rows: Vec<Vec<&str>> = local.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["PIPE", "PART", "FIRST", "LAST", "LINES", "RAW", "STORED", "RATIO", "STATE"]);
     assert_eq!(rows[1][..5], ["app", &stem(0), "2026-11-21T11:00:00+01:00", "2026-11-21T11:00:59+01:00", "1000"]);
@@ -78,7 +80,7 @@ fn people_get_a_table_in_their_zone() {
     assert_eq!(rows[7][..5], ["web", &stem(0), "-", "-", "0"]);
     assert_eq!((rows[8][..4].join(" ").as_str(), rows[8].last()), ("2 pipes 6 parts", Some(&"total")));
     assert!(local.contains(&format!("{}.log.zst: incomplete: it has no seek table\n", stem(1))), "{local}");
-    let utc = text(&reader("list", &scratch).args(["--utc", "app"]).env("TZ", "Europe/Berlin").run());
+    let utc = text(&query("list", &scratch).args(["--utc", "app"]).env("TZ", "Europe/Berlin").run());
     assert!(utc.contains("  2026-11-21T10:00:59+00:00  1000 "), "{utc}");
     assert!(utc.ends_with('\n') && !utc.contains("web") && !utc.contains("pipes"), "{utc}");
 }
@@ -89,10 +91,10 @@ fn times_that_are_guessed_say_so() {
     let app = log_dir(&scratch, "app");
     archive(&app, &stem(0), b"a\n", Vec::new(), false);
     segment(&app, &stem(1), b"b\n", &[]);
-    let object = object(&reader("list", &scratch).arg("--json").run());
+    let object = object(&query("list", &scratch).arg("--json").run());
     let parts = &object["pipes"][0]["parts"];
     assert_eq!((&parts[0]["guessed"], &parts[1]["guessed"]), (&json!(true), &json!(true)));
-    let table = text(&reader("list", &scratch).arg("--utc").run());
+    let table = text(&query("list", &scratch).arg("--utc").run());
     assert!(table.contains(" ~2026-11-21T10:00:00+00:00  ~2026-11-21T10:00:01+00:00 "), "{table}");
 }
 
@@ -103,7 +105,7 @@ fn a_part_that_cannot_be_read_is_an_error_and_the_others_are_listed() {
     let closed = archive(&app, &stem(0), b"a\n", Vec::new(), false);
     segment(&app, &stem(1), b"b\n", &[]);
     set_mode(&closed, 0o000);
-    let output = reader("list", &scratch).arg("--json").run();
+    let output = query("list", &scratch).arg("--json").run();
     assert!(output.code == 3 && output.stderr.contains(".log.zst: Permission denied"), "{output:?}");
     let object = object(&output);
     let parts = &object["pipes"][0]["parts"];
@@ -128,7 +130,7 @@ fn what_a_reader_stores_is_what_is_listed() {
         parts.iter().all(|part| part["state"] == "archived" || part["state"] == "active")
     });
     let refusal = stand.logs().args(["nope"]).run();
-    let same = reader("list", &stand.scratch).arg("nope").run();
+    let same = query("list", &stand.scratch).arg("nope").run();
     assert_eq!((same.code, &same.stderr), (2, &refusal.stderr));
 }
 

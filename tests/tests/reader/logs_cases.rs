@@ -3,9 +3,9 @@
 use std::fs;
 
 use standpipe_common::archive::marks::Mark;
-use standpipe_tests::daemon::{Launch, Output};
+use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::give;
-use standpipe_tests::scratch::Scratch;
+use standpipe_tests::programs::{Launch, Output};
 
 const START_NS: i64 = 1_795_255_200_000_000_000;
 

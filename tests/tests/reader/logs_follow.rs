@@ -7,12 +7,10 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use standpipe_tests::daemon::Daemon;
 use standpipe_tests::deadline::{CONDITION_SPAN, until, within};
-use standpipe_tests::process::{Process, command};
-use standpipe_tests::program;
-
-use crate::support_a::{Stand, add_pipe, lines, write_all};
+use standpipe_tests::programs::{self, Daemon, Process, command};
+use standpipe_tests::stands::{Stand, add_pipe};
+use standpipe_tests::world::{lines, write_all};
 
 /// Follows in the background; what it prints is in a file.
 struct Following {
@@ -62,7 +60,7 @@ fn each_line_is_shown_once_through_rotations_archiving_and_restarts() {
     }
     // A line is shown when it is whole.
     stand.write(b"the beginning ");
-    until("it is stored", || standpipe_tests::stored::stream_of(&stand.log_dir()).ends_with(b"the beginning "));
+    until("it is stored", || standpipe_tests::world::stream_of(&stand.log_dir()).ends_with(b"the beginning "));
     stand.write(b"and the end\n");
     expected.push_str("the beginning and the end\n");
     following.wait(&expected);
@@ -111,7 +109,7 @@ fn a_standard_output_that_nobody_reads_ends_it_though_no_line_comes() {
     let stand = Stand::new("");
     let _reader = stand.reader().start();
     stand.write_and_wait("one\n");
-    let mut follow = command(program::path("reader"));
+    let mut follow = command(programs::path("reader"));
     follow
         .arg("logs")
         .arg("-f")
@@ -163,7 +161,7 @@ fn a_cursor_never_stands_inside_a_line() {
     let stand = Stand::new("");
     let _reader = stand.reader().start();
     stand.write(b"one\ntwo\nhal");
-    until("it is stored", || standpipe_tests::stored::stream_of(&stand.log_dir()).ends_with(b"hal"));
+    until("it is stored", || standpipe_tests::world::stream_of(&stand.log_dir()).ends_with(b"hal"));
     let cursor = stand.scratch.path().join("cursor");
     let next = |more: &[&str]| {
         let output = stand.logs().args(["app", "--cursor-file"]).arg(&cursor).args(more).run();

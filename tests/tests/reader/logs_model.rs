@@ -14,10 +14,10 @@ use standpipe_common::archive::format::{
     Entry, FILTER_MAGIC, INDEX_MAGIC, SKIPPABLE_HEADER_BYTES, SeekTable, skippable_header,
 };
 use standpipe_common::archive::marks::Mark;
-use standpipe_tests::daemon::Launch;
+use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::give;
-use standpipe_tests::scratch::Scratch;
-use standpipe_tests::stored::{content, parts};
+use standpipe_tests::programs::Launch;
+use standpipe_tests::world::{content, parts};
 
 const START_NS: i64 = 1_795_255_200_000_000_000;
 const WORDS: [&str; 8] = ["error", "ok", "GET", "timeout", "a.b", "axb", "\u{e4}", "x"];
@@ -562,7 +562,7 @@ fn what_is_damaged_is_said_and_everything_else_is_shown() {
     for round in 0..60 {
         let model = Model::new(&mut random, 1);
         let dir = model.scratch.logs().join("p0");
-        let archives = crate::support_a::archives(&dir);
+        let archives = standpipe_tests::world::archives(&dir);
         if archives.is_empty() {
             continue;
         }

@@ -5,14 +5,12 @@ use std::fs;
 use std::os::unix::fs::{lchown, symlink};
 use std::path::{Path, PathBuf};
 
-use crate::support_b::{Bench, KILLED, assert_same, files_of, hold, put, run_to_kill, stop, wait_empty};
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
-use standpipe_tests::pipe::{is_held, queued};
+use standpipe_tests::directory::{files_of, set_mode};
 use standpipe_tests::privilege::{NOBODY, give, is_root, needs_root, needs_seams};
-use standpipe_tests::process::command;
-use standpipe_tests::scratch::set_mode;
-use standpipe_tests::stored::stream_of;
+use standpipe_tests::programs::{KILLED, Launch, command, reader_stdin};
+use standpipe_tests::stands::Bench;
+use standpipe_tests::world::{assert_same, hold, is_held, put, queued, stream_of, wait_empty};
 
 /// A file system in memory, until this goes.
 struct Tmpfs(PathBuf);
@@ -59,11 +57,11 @@ fn mailboxes_lie_where_the_configuration_wants_them_and_nowhere_else() {
     for (dir, path) in [(None, None), (Some("a"), Some(&a)), (Some("b"), Some(&b)), (Some("b"), Some(&b)), (None, None)]
     {
         configure(&bench, dir);
-        let reader = bench.plain_reader().start();
+        let reader = bench.reader().start();
         put(&pipe, b"line\n");
         wait_empty(&pipe);
         assert_lie_in(&bench, path.map(PathBuf::as_path));
-        assert_eq!(stop(reader).lines().count(), 1);
+        assert_eq!(reader.stop().lines().count(), 1);
     }
     bench.wait_stored("app", &b"line\n".repeat(5));
     assert!(files_of(&a, |_| true).is_empty() && files_of(&b, |_| true).is_empty());
@@ -80,14 +78,14 @@ fn two_log_roots_share_a_mailbox_dir() {
             let pipe = hold(&bench.scratch.pipe("app"));
             bench.scratch.write_policy("defaults.toml", &format!("mailbox_dir = \"{}\"\nlevle = 1\n", dir.display()));
             put(&pipe, b"line\n");
-            let reader = bench.plain_reader().start();
+            let reader = bench.reader().start();
             bench.wait_stored("app", b"line\n");
             (reader, pipe)
         })
         .collect();
     assert_eq!(files_of(&dir, |name| name.starts_with("standpipe-mailbox-")).len(), 4);
     for (reader, _pipe) in readers {
-        stop(reader);
+        reader.stop();
     }
 }
 
@@ -105,7 +103,7 @@ fn killed_while_the_configuration_changes(bench: &Bench, dirs: &[Option<&str>]) 
         let line = format!("line {round:05} {}\n", "x".repeat(round));
         put(&pipe, line.as_bytes());
         sent.extend(line.into_bytes());
-        let mut reader = bench.reader().start_unready();
+        let mut reader = bench.steered_reader().start_unready();
         until("it is killed, or went past that", || !reader.is_running() || queued(&pipe) == 0);
         if reader.is_running() {
             reader.kill9();
@@ -115,11 +113,11 @@ fn killed_while_the_configuration_changes(bench: &Bench, dirs: &[Option<&str>]) 
     }
     bench.faults("");
     configure(bench, dirs[0]);
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     wait_empty(&pipe);
     until("all is stored", || stream_of(&bench.log("app")).len() >= sent.len());
     assert_same(&stream_of(&bench.log("app")), &sent, "all lines");
-    stop(reader);
+    reader.stop();
     assert!(bench.root_files(".salvaged-").is_empty());
     assert_lie_in(bench, dirs[0].map(|dir| bench.scratch.path().join(dir)).as_deref());
     for dir in dirs.iter().skip(1).flatten().filter(|dir| Some(**dir) != dirs[0]) {
@@ -161,22 +159,22 @@ fn a_mailbox_that_is_set_aside_stays_where_it_is_and_is_not_used_again() {
         configure(&bench, Some("a"));
         put(&pipe, b"the chunk\n");
         bench.faults("kill arrived 1");
-        run_to_kill(bench.reader());
+        bench.steered_reader().run_to_kill();
         bench.faults("");
         let output = Launch::new("reader").arg("logs").arg("--logs").arg(bench.scratch.logs()).run();
         assert!(output.stderr.contains("10 more bytes are in the mailbox"), "{}", output.stderr);
         for entry in fs::read_dir(bench.log("app")).expect("a log").flatten() {
             fs::remove_file(entry.path()).expect("a file of the log");
         }
-        let reader = bench.plain_reader().start();
+        let reader = bench.reader().start();
         let said = reader.wait_line("were set aside as");
         assert!(said.contains("app: 10 bytes for 20"), "{said}");
-        stop(reader);
+        reader.stop();
         for _ in 0..2 {
             put(&pipe, b"later\n");
-            let reader = bench.plain_reader().start();
+            let reader = bench.reader().start();
             wait_empty(&pipe);
-            stop(reader);
+            reader.stop();
         }
         let aside = bench.root_files(".salvaged-");
         assert_eq!(aside.len(), 1);
@@ -194,21 +192,21 @@ fn a_mailbox_whose_file_is_out_of_reach_is_set_aside_and_can_come_back() {
         configure(&bench, Some("a"));
         put(&pipe, b"one\n");
         bench.faults("kill arrived 1");
-        run_to_kill(bench.reader());
+        bench.steered_reader().run_to_kill();
         bench.faults("");
         fs::rename(&dir, bench.scratch.path().join("away")).expect("a directory of ours");
         configure(&bench, None);
-        let reader = bench.plain_reader().start();
+        let reader = bench.reader().start();
         reader.wait_lines("a mailbox was set aside as", 2);
-        stop(reader);
+        reader.stop();
         // Its file system is there again: the links still lead to it, and need only their old names.
         fs::rename(bench.scratch.path().join("away"), &dir).expect("a directory of ours");
         for (number, link) in bench.root_files(".salvaged-").into_iter().enumerate() {
             fs::rename(link, bench.scratch.logs().join(format!(".mailbox-{}", 7 + number))).expect("a link of ours");
         }
-        let reader = bench.plain_reader().start();
+        let reader = bench.reader().start();
         bench.wait_stored("app", b"one\n");
-        stop(reader);
+        reader.stop();
         assert_lie_in(&bench, None);
         assert!(files_of(&dir, |_| true).is_empty());
     });
@@ -229,7 +227,7 @@ fn a_planted_link_is_refused() {
         let link = bench.scratch.logs().join(".mailbox-0");
         symlink(victim(&bench), &link).expect("a link");
         lchown(&link, Some(1234), Some(1234)).expect("root may");
-        let output = bench.plain_reader().run();
+        let output = bench.reader().run();
         assert_eq!(output.code, 3, "{}", output.stderr);
         assert!(output.stderr.contains("a link made by user 1234"), "{}", output.stderr);
         assert!(!is_held(&bench.scratch.run("app")));
@@ -245,7 +243,7 @@ fn a_planted_link_is_refused() {
         if is_root() {
             lchown(&link, Some(NOBODY), Some(NOBODY)).expect("root may");
         }
-        let output = bench.plain_reader().run();
+        let output = bench.reader().run();
         assert_eq!(output.code, 3, "{}", output.stderr);
         let sentence = format!(
             "cannot open mailbox {}: not a regular file owned by this user with a single link",
@@ -269,7 +267,7 @@ fn a_mailbox_dir_that_cannot_be_used_is_refused_before_a_pipe_is_opened() {
         [("missing", "No such file or directory"), ("locked", "Permission denied"), ("file", "Not a directory")]
     {
         configure(&bench, Some(name));
-        let output = bench.plain_reader().run();
+        let output = bench.reader().run();
         assert_eq!(output.code, 3, "{}", output.stderr);
         assert!(
             output.stderr.starts_with("reader: error: cannot ") && output.stderr.contains(cause),
@@ -284,7 +282,7 @@ fn a_mailbox_dir_that_cannot_be_used_is_refused_before_a_pipe_is_opened() {
         assert!(!is_held(&bench.scratch.run("app")));
     }
     bench.scratch.write_policy("app.toml", "mailbox_dir = \"x\"\n");
-    let output = bench.plain_reader().arg("--check-config").run();
+    let output = bench.reader().arg("--check-config").run();
     assert_eq!(output.code, 2);
     assert!(output.stderr.contains("`mailbox_dir` is allowed in defaults.toml only"), "{}", output.stderr);
 }
@@ -299,8 +297,8 @@ fn reader_stdin_has_it_as_a_flag() {
         let pipe = hold(&fifo);
         let launch = || {
             let input = fs::OpenOptions::new().read(true).write(true).open(&fifo).expect("a FIFO");
-            let launch = Launch::new("reader").arg("stdin").arg(&log).arg("--mailbox-dir").arg(&dir);
-            launch.env("STANDPIPE_TEST_FAULTS", bench.scratch.path().join("faults")).stdin(input)
+            let launch = reader_stdin(&log).arg("--mailbox-dir").arg(&dir);
+            bench.steer(launch).stdin(input)
         };
         put(&pipe, b"one\n");
         bench.faults("kill arrived 1");
@@ -311,7 +309,7 @@ fn reader_stdin_has_it_as_a_flag() {
         until("both are stored", || stream_of(&log) == b"one\ntwo\n");
         let (files, links) = (files_of(&dir, |_| true), files_of(&log, |name| name.starts_with(".mailbox-")));
         assert!(files.len() == 1 && links.len() == 1 && links[0].is_symlink(), "{files:?} {links:?}");
-        stop(reader);
+        reader.stop();
         assert_eq!(files_of(&dir, |_| true).len(), 0);
     });
 }

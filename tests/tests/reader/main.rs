@@ -1,12 +1,5 @@
 //! The reader from outside: one program, so that its tests run side by side.
 
-#[path = "../support_a/mod.rs"]
-mod support_a;
-#[path = "../support_b/mod.rs"]
-mod support_b;
-#[path = "../support_d/mod.rs"]
-mod support_d;
-
 mod archive_after;
 mod archives;
 mod archives_index;

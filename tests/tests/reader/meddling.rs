@@ -8,18 +8,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::support_b::{Bench, assert_same, files_ending, hold, put, run_to_kill, stop};
 use nix::sys::signal::Signal;
-use standpipe_tests::daemon::Daemon;
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::files_ending;
 use standpipe_tests::privilege::{give, needs_seams};
-use standpipe_tests::stored::stream_of;
+use standpipe_tests::programs::Daemon;
+use standpipe_tests::stands::Bench;
+use standpipe_tests::world::{assert_same, hold, put, stream_of};
 
 /// A reader that has stored `line N` for N below 100, and a server at its pipe.
 fn with_lines() -> (Bench, File, Daemon) {
     let bench = Bench::new();
     let server = hold(&bench.scratch.pipe("app"));
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     let lines: Vec<u8> = (0..100).flat_map(|number| format!("line {number}\n").into_bytes()).collect();
     put(&server, &lines);
     bench.wait_stored("app", &lines);
@@ -47,7 +48,7 @@ fn a_segment_that_was_cut_goes_on_at_its_end() {
             bench.wait_stored("app", &expected);
         }
         reader.wait_line(&format!(" was truncated from 790 to {len} bytes while being written"));
-        assert_eq!(stop(reader).lines().filter(|line| line.contains("error")).count(), 1);
+        assert_eq!(reader.stop().lines().filter(|line| line.contains("error")).count(), 1);
     }
 }
 
@@ -105,7 +106,7 @@ fn a_segment_that_is_cut_again_and_again_under_a_fast_writer_has_no_hole() {
     let bench = Bench::new();
     bench.scratch.write_policy("defaults.toml", "keep_size = \"off\"\nkeep_free = \"off\"\nstamp = \"iso\"\n");
     let server = hold(&bench.scratch.pipe("app"));
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     put(&server, b"the first line\n");
     until("it is stored", || current(&bench).exists());
     let is_over = AtomicBool::new(false);
@@ -134,12 +135,12 @@ fn the_chunk_of_a_killed_reader_whose_segment_was_cut_is_set_aside() {
     needs_seams(|| {
         for fault in ["kill arrived 1", "kill write 2", "half write 2"] {
             let (bench, server, reader) = with_lines();
-            stop(reader);
+            reader.stop();
             put(&server, b"precious\n");
             bench.faults(fault);
-            run_to_kill(bench.reader());
+            bench.steered_reader().run_to_kill();
             cut(&current(&bench), 10);
-            let reader = bench.plain_reader().start();
+            let reader = bench.reader().start();
             put(&server, b"three\n");
             until("it goes on", || stream_of(&bench.log("app")).ends_with(b"three\n"));
             assert_same(&stream_of(&bench.log("app")), b"line 0\nlinthree\n", fault);

@@ -8,15 +8,13 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::{until, within};
-use standpipe_tests::metrics::Metrics;
-use standpipe_tests::pipe::queued;
 use standpipe_tests::privilege::{needs_seams, needs_tool};
+use standpipe_tests::programs::{Daemon, Launch, reader_stdin};
+use standpipe_tests::stands::{Clock, Stand};
+use standpipe_tests::world::{Metrics, queued};
 
 use crate::cursors::{cursor, listed, put_cursor};
-use crate::support_a::{Clock, Stand};
-use crate::support_b::stop;
 
 /// 2026-11-21T10:00:00Z.
 const START_S: u64 = 1_795_255_200;
@@ -32,13 +30,13 @@ impl Meter {
     fn new(policy: &str) -> Meter {
         let stand = Stand::new(&format!("metrics_file = \"../m/reader.prom\"\nrotate_age = \"off\"\n{policy}"));
         stand.scratch.make_dir("m");
-        stand.set_faults("");
+        stand.faults("");
         let clock = Clock::new(&stand.scratch, &format!("{START_S}000000000"));
         Meter { stand, clock, now_s: START_S }
     }
 
     fn launch(&self) -> Launch {
-        self.clock.steer(self.stand.reader()).env("STANDPIPE_TEST_FAULTS", self.stand.fault_file())
+        self.clock.steer(self.stand.steered_reader())
     }
 
     fn file(&self) -> PathBuf {
@@ -125,7 +123,7 @@ fn each_receiver_has_its_numbers_by_its_cursor() {
         assert_eq!(of(&page, "unusable"), 1);
         assert!(page.get("standpipe_reader_receiver_behind_bytes{*}").is_none());
         page.check();
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -155,7 +153,7 @@ fn every_byte_line_and_part_is_counted_and_the_numbers_outlive_a_stop() {
             .until("the oldest is removed", |page| of_app_by(page, "removed_parts_total", "limit=\"keep_files\"") == 2);
         assert_eq!((of_app(&page, "received_bytes_total"), of_app(&page, "received_lines_total")), (21, 3));
         assert_eq!((of_app(&page, "sealed_parts_total"), of_app(&page, "backlog_parts")), (3, 0));
-        let stored = 3 * (crate::support_a::STAMP_BYTES + 7);
+        let stored = 3 * (standpipe_tests::world::STAMP_BYTES + 7);
         assert_eq!(
             (of_app(&page, "archived_lines_total"), of_app(&page, "archive_input_bytes_total")),
             (3, stored as u64)
@@ -176,7 +174,7 @@ fn every_byte_line_and_part_is_counted_and_the_numbers_outlive_a_stop() {
         let reader = meter.launch().start();
         until("it counts anew", || of_app(&meter.read(), "received_bytes_total") == 0);
         assert_eq!(meter.read().of("standpipe_reader_up{*}"), 1);
-        stop(reader);
+        reader.stop();
         needs_tool("promtool", || last.check());
     });
 }
@@ -189,7 +187,7 @@ fn whatever_pipes_are_called_prometheus_takes_the_page() {
         fs::remove_file(meter.stand.scratch.pipes().join("app")).unwrap();
         for name in [&b"a\"b\\c"[..], "größe".as_bytes(), b"caf\xe9", br"caf\xe9", b"a b{}=,"] {
             let target = meter.stand.scratch.path().join("run").join(OsStr::from_bytes(name));
-            standpipe_tests::scratch::make_fifo(&target, 0o600);
+            standpipe_tests::directory::make_fifo(&target, 0o600);
             symlink(&target, meter.stand.scratch.pipes().join(OsStr::from_bytes(name))).unwrap();
         }
         assert!(fifo.exists());
@@ -199,7 +197,7 @@ fn whatever_pipes_are_called_prometheus_takes_the_page() {
         for name in [r#"a\"b\\c"#, "größe", r"caf\\xe9", "a b{}=,"] {
             assert_eq!(page.of(&format!("standpipe_reader_received_bytes_total{{*,pipe=\"{name}\"}}")), 0);
         }
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -210,12 +208,12 @@ fn a_kill_at_any_step_leaves_a_whole_page_and_the_next_reader_replaces_it() {
         let mut reader = meter.launch().start();
         let before = meter.next();
         for point in ["metrics-write", "metrics-rename"] {
-            meter.stand.set_faults(&format!("kill {point} {}\n", if point == "metrics-write" { 3 } else { 2 }));
+            meter.stand.faults(&format!("kill {point} {}\n", if point == "metrics-write" { 3 } else { 2 }));
             meter.pass_span();
             assert_eq!(reader.wait_exit(), 128 + 9, "{point}: {}", reader.stderr());
             let page = meter.read();
             assert_eq!(page.of("standpipe_reader_up{*}"), 1, "nobody took it back");
-            meter.stand.set_faults("");
+            meter.stand.faults("");
             reader = meter.launch().start();
             until("it is replaced", || meter.read() != page);
         }
@@ -223,7 +221,7 @@ fn a_kill_at_any_step_leaves_a_whole_page_and_the_next_reader_replaces_it() {
         let names: Vec<_> =
             fs::read_dir(meter.stand.scratch.path().join("m")).unwrap().flatten().map(|e| e.file_name()).collect();
         assert_eq!(names, ["reader.prom"]);
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -240,14 +238,14 @@ fn a_file_that_cannot_be_written_is_one_line_until_something_changes() {
             });
         };
         for (errno, cause) in [("ENOSPC", "No space left on device"), ("EIO", "I/O error")] {
-            meter.stand.set_faults(&format!("{errno} metrics-write 1 100000\n"));
+            meter.stand.faults(&format!("{errno} metrics-write 1 100000\n"));
             wait(&mut meter, &format!("reader.prom: {cause}"));
         }
         for number in 0..5 {
             meter.pass_span();
             meter.stand.write_and_wait(&format!("line {number}\n"));
         }
-        meter.stand.set_faults("");
+        meter.stand.faults("");
         wait(&mut meter, "reader.prom is written again");
         assert_eq!(of_app(&meter.next(), "received_bytes_total"), 35);
         let said = reader.lines_with("reader.prom");
@@ -256,7 +254,7 @@ fn a_file_that_cannot_be_written_is_one_line_until_something_changes() {
             said[0].contains("error: cannot write metrics file /") && said[0].contains("; continuing without it"),
             "{said:?}"
         );
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -285,7 +283,7 @@ fn a_bad_path_is_said_at_the_start_and_the_pipe_is_drained_all_the_same() {
         stand.write(format!("{name}\n").as_bytes());
         stand.wait_stored(&log);
         assert_eq!(reader.lines_with(".prom").len(), 1, "{}", reader.stderr());
-        stop(reader);
+        reader.stop();
     }
     assert_eq!(fs::read_to_string(at("others.prom")).unwrap(), "node_x 1\n");
 
@@ -300,7 +298,7 @@ fn a_bad_path_is_said_at_the_start_and_the_pipe_is_drained_all_the_same() {
 fn a_file_system_that_hangs_delays_neither_lines_nor_the_end() {
     needs_seams(|| {
         let meter = Meter::new("");
-        meter.stand.set_faults("delay metrics-write 60000\n");
+        meter.stand.faults("delay metrics-write 60000\n");
         let mut reader = meter.launch().start();
         meter.stand.write_and_wait("line\n");
         let began = Instant::now();
@@ -316,7 +314,7 @@ fn a_reader_that_hangs_lets_its_file_grow_old() {
         let mut meter = Meter::new("");
         let mut reader = meter.launch().start();
         let before = meter.next();
-        meter.stand.set_faults("delay write 600000\n");
+        meter.stand.faults("delay write 600000\n");
         meter.stand.write(b"line\n");
         until("it has taken the line", || queued(&meter.stand.pipe) == 0);
         meter.pass_span();
@@ -331,7 +329,7 @@ fn a_pipe_that_waits_shows_as_unread_and_blocked_with_the_time_it_was() {
         let mut meter = Meter::new("");
         let reader = meter.launch().start();
         meter.stand.write_and_wait("line\n");
-        meter.stand.set_faults("ENOSPC write 1 100000\n");
+        meter.stand.faults("ENOSPC write 1 100000\n");
         meter.stand.write(b"this one waits in the mailbox\n");
         reader.wait_line("not reading app until this is fixed");
         meter.stand.write(&vec![b'x'; 900 << 10]);
@@ -339,12 +337,12 @@ fn a_pipe_that_waits_shows_as_unread_and_blocked_with_the_time_it_was() {
         assert_eq!((of_app(&page, "pipe_blocked"), of_app(&page, "pipe_unread")), (1, 1));
         assert!(of_app(&page, "pipe_queued_bytes") > 700_000, "{}", page.0);
         assert_eq!(of_app_by(&page, "failures_total", "step=\"drain\""), 1, "one, however often it is retried");
-        meter.stand.set_faults("");
+        meter.stand.faults("");
         let page = meter.until("it is over", |page| of_app(page, "pipe_blocked") == 0);
         assert_eq!((of_app(&page, "pipe_unread"), of_app(&page, "pipe_queued_bytes")), (0, 0));
         let blocked = micros_of_app(&page, "pipe_blocked_seconds_total");
         assert_eq!(micros_of_app(&meter.next(), "pipe_blocked_seconds_total"), blocked, "it grows no more");
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -354,7 +352,7 @@ fn bytes_that_a_replaced_fifo_took_along_are_counted() {
         let mut meter = Meter::new("");
         let reader = meter.launch().env("STANDPIPE_TEST_RETIRED_MS", "100").start();
         meter.stand.write_and_wait("line\n");
-        meter.stand.set_faults("ENOSPC write 1 100000\n");
+        meter.stand.faults("ENOSPC write 1 100000\n");
         meter.stand.write(b"this one waits in the mailbox\n");
         reader.wait_line("not reading app until this is fixed");
         meter.stand.write(b"lost\n");
@@ -364,7 +362,7 @@ fn bytes_that_a_replaced_fifo_took_along_are_counted() {
             meter.until("they are lost", |page| of_app_by(page, "lost_bytes_total", "cause=\"replaced_fifo\"") > 0);
         assert_eq!(of_app_by(&page, "lost_bytes_total", "cause=\"replaced_fifo\""), 5);
         assert_eq!(page.of("standpipe_reader_lost_bytes_total{*,cause=\"removed_link\"}"), 0);
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -375,11 +373,11 @@ fn another_file_is_taken_up_at_the_next_start_and_that_is_said() {
     until("the first page", || meter.file().exists());
     meter.stand.scratch.write_policy("defaults.toml", "metrics_file = \"../m/other.prom\"\n");
     reader.hang_up("metrics_file takes effect when reader restarts");
-    stop(reader);
+    reader.stop();
     assert_eq!(meter.read().of("standpipe_reader_up{*}"), 0);
     let reader = meter.launch().start();
     until("the other file", || meter.stand.scratch.path().join("m/other.prom").exists());
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -387,7 +385,7 @@ fn standard_input_has_its_own_file() {
     let meter = Meter::new("");
     let (input, mut output) = std::io::pipe().unwrap();
     let (log_dir, file) = (meter.stand.scratch.path().join("logs/web"), meter.file());
-    let launch = Launch::new("reader").arg("stdin").arg(&log_dir).arg("--metrics-file").arg(&file).stdin(input);
+    let launch = reader_stdin(&log_dir).arg("--metrics-file").arg(&file).stdin(input);
     let mut reader: Daemon = launch.start();
     until("its page", || Metrics::read(&file).is_some_and(|page| page.of("standpipe_reader_up{*}") == 1));
     std::io::Write::write_all(&mut output, b"one\ntwo\n").unwrap();
@@ -398,6 +396,6 @@ fn standard_input_has_its_own_file() {
     assert_eq!(page.of("standpipe_reader_received_bytes_total{*/logs/web\",pipe=\"web\"}"), 8);
     assert_eq!(page.of("standpipe_reader_archived_parts_total{*,pipe=\"web\"}"), 1, "it waits for the last archive");
     assert_eq!(page.of("standpipe_reader_archived_lines_total{*,pipe=\"web\"}"), 2, "nobody counts them before that");
-    let refused = Launch::new("reader").arg("stdin").arg(&log_dir).args(["--metrics-file", "/m"]).run();
+    let refused = reader_stdin(&log_dir).args(["--metrics-file", "/m"]).run();
     assert!(refused.code == 2 && refused.stderr.contains("`/m`: the name must end in .prom"), "{refused:?}");
 }

@@ -8,14 +8,12 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Stdio};
 
-use crate::support_b::{Bench, files_of, hold, put, stop};
-use standpipe_tests::daemon::{Launch, Output};
 use standpipe_tests::deadline::until;
-use standpipe_tests::pipe::queued;
+use standpipe_tests::directory::{KEEP_ALL, files_of};
 use standpipe_tests::privilege::{NOBODY, give, is_root, needs_tool, ordinary_user};
-use standpipe_tests::process::{self, Process};
-use standpipe_tests::scratch::KEEP_ALL;
-use standpipe_tests::stored::stream_of;
+use standpipe_tests::programs::{self, Launch, Output, Process, reader_stdin};
+use standpipe_tests::stands::Bench;
+use standpipe_tests::world::{hold, put, queued, stream_of};
 
 const LOGGERS: [&str; 3] = ["svlogd", "s6-log", "multilog"];
 const PRECIOUS: &[u8] = b"precious\n";
@@ -29,7 +27,7 @@ struct Logger {
 impl Logger {
     /// Starts it and waits until it has written a line.
     fn start(tool: &str, dir: &Path) -> Logger {
-        let mut command = process::command(tool);
+        let mut command = programs::command(tool);
         command.arg(dir).stdin(Stdio::piped()).stderr(Stdio::null());
         if let Some(id) = ordinary_user() {
             command.uid(id).gid(id);
@@ -51,14 +49,14 @@ fn read_stdin(log: &Path) -> Output {
     let (input, mut writer) = std::io::pipe().expect("a pipe");
     writer.write_all(b"ours\n").expect("room in the pipe");
     drop(writer);
-    Launch::new("reader").arg("stdin").arg(log).stdin(input).run()
+    reader_stdin(log).stdin(input).run()
 }
 
 /// Runs the command that a sentence offers behind these words.
 fn run_offered(sentence: &str, before: &str) {
     let command = sentence.lines().next().and_then(|line| line.split_once(before)).expect("a command").1;
     let command = command.split("; ").next().expect("a command");
-    let mut shell = process::command("sh");
+    let mut shell = programs::command("sh");
     if let Some(id) = ordinary_user() {
         shell.uid(id).gid(id);
     }
@@ -106,13 +104,13 @@ fn a_lane_waits_for_another_logger_and_for_what_it_left_while_others_go_on() {
             let logger = Logger::start(tool, &log);
             put(&app, b"ours\n");
             put(&web, b"ours\n");
-            let reader = bench.plain_reader().start();
+            let reader = bench.reader().start();
             let said = reader.wait_line("not reading app until this is fixed");
             assert!(said.contains("another logger is running there"), "{tool}: {said}");
             bench.wait_stored("web", b"ours\n");
-            stop(reader);
+            reader.stop();
             logger.stop();
-            let reader = bench.plain_reader().start();
+            let reader = bench.reader().start();
             let said = reader.wait_line("not reading app until this is fixed");
             assert_eq!(queued(&app), 5, "{tool}");
             assert!(content_of(&log, "current").is_some_and(|text| text.ends_with(b"theirs\n")), "{tool}");
@@ -120,7 +118,7 @@ fn a_lane_waits_for_another_logger_and_for_what_it_left_while_others_go_on() {
             bench.wait_stored("app", b"ours\n");
             reader.wait_line("app: recovered; reading again");
             assert!(content_of(&log, "current.old").is_some_and(|text| text.ends_with(b"theirs\n")), "{tool}");
-            stop(reader);
+            reader.stop();
         });
     }
 }
@@ -203,13 +201,13 @@ fn whatever_stands_under_a_name_of_a_log_directory_survives() {
             planted.push((lane, pipe, name, what));
         }
     }
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     for (lane, pipe, name, what) in &planted {
         let is_told = || reader.lines_with("error").iter().any(|line| line.contains(&format!("/{lane}/")));
         let is_archived = || !bench.log(lane).join(format!("{PART}.log")).exists();
         until(&format!("{name} {what:?} is no obstacle, or told"), || is_told() || queued(pipe) == 0 && is_archived());
     }
-    stop(reader);
+    reader.stop();
     for (lane, _, name, what) in &planted {
         assert!(survives(&bench.log(lane), *what), "{name} {what:?}");
     }
@@ -231,7 +229,7 @@ fn whatever_stands_under_a_name_of_a_log_root_survives() {
                 plant(&bench, &bench.scratch.logs().join(name), what);
             }
             put(&pipe, b"one\n");
-            let mut reader = bench.plain_reader().start_unready();
+            let mut reader = bench.reader().start_unready();
             until("it drains or is refused", || !reader.is_running() || queued(&pipe) == 0);
             let said = reader.stderr();
             let found = bench.root_files("").iter().filter(|path| is_planted(path, what)).count();
@@ -244,7 +242,7 @@ fn whatever_stands_under_a_name_of_a_log_root_survives() {
 fn a_current_that_is_taken_while_a_log_is_written_stays_and_is_told() {
     let bench = Bench::new();
     let pipe = hold(&bench.scratch.pipe("app"));
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     put(&pipe, b"one\n");
     bench.wait_stored("app", b"one\n");
     let current = bench.log("app").join("current");
@@ -254,5 +252,5 @@ fn a_current_that_is_taken_while_a_log_is_written_stays_and_is_told() {
     let said = reader.wait_line("not one of our files; move it elsewhere");
     assert!(said.contains(&format!("cannot replace {}: ", current.display())), "{said}");
     assert_eq!(fs::read(&current).expect("a file"), PRECIOUS);
-    stop(reader);
+    reader.stop();
 }

@@ -3,13 +3,14 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::support_b::{Bench, cpu_ticks, has_open, hold, put, state_of, stop};
 use nix::sys::signal::Signal;
-use standpipe_tests::daemon::Daemon;
 use standpipe_tests::deadline::until;
-use standpipe_tests::scratch::make_fifo;
-use standpipe_tests::stored::stream_of;
+use standpipe_tests::directory::make_fifo;
+use standpipe_tests::programs::{Daemon, cpu_time, has_open, state_of};
+use standpipe_tests::stands::Bench;
+use standpipe_tests::world::{hold, put, stream_of};
 
 /// Puts another FIFO in the place of one, which stays reachable under the path that is returned.
 fn replace(fifo: &Path) -> PathBuf {
@@ -42,7 +43,7 @@ fn unnoticed(reader: &Daemon, step: impl FnOnce()) {
 fn a_replaced_fifo_is_drained_beside_the_new_one_until_its_last_writer_has_left() {
     let bench = Bench::new();
     let fifo = bench.scratch.pipe("app");
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     let old_server = server(&fifo);
     put(&old_server, b"old one\n");
     bench.wait_stored("app", b"old one\n");
@@ -61,14 +62,14 @@ fn a_replaced_fifo_is_drained_beside_the_new_one_until_its_last_writer_has_left(
     // That nothing stood there for a moment may have been seen.
     let errors = reader.lines_with("error");
     assert!(errors.iter().all(|line| line.contains("does not exist")) && errors.len() <= 1, "{errors:?}");
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
 fn bytes_that_wait_in_a_replaced_fifo_come_before_those_of_the_new_one() {
     let bench = Bench::new();
     let fifo = bench.scratch.pipe("app");
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     let old_server = server(&fifo);
     let text = |word: &str| (0..3000).flat_map(|line| format!("{word} {line}\n").into_bytes()).collect::<Vec<u8>>();
     let mut expected = text("old");
@@ -82,7 +83,7 @@ fn bytes_that_wait_in_a_replaced_fifo_come_before_those_of_the_new_one() {
     put(&server(&fifo), &text("new"));
     expected.extend(text("new"));
     bench.wait_stored("app", &expected);
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -90,7 +91,7 @@ fn term_takes_what_waits_in_a_replaced_fifo_too() {
     for new in [&b""[..], b"new\n"] {
         let bench = Bench::new();
         let fifo = bench.scratch.pipe("app");
-        let mut reader = bench.plain_reader().start();
+        let mut reader = bench.reader().start();
         let old_server = server(&fifo);
         replace(&fifo);
         reader.wait_line("app: FIFO was replaced; now reading the new one");
@@ -108,7 +109,7 @@ fn term_takes_what_waits_in_a_replaced_fifo_too() {
 fn a_fifo_replaced_many_times_loses_nothing() {
     let bench = Bench::new();
     let fifo = bench.scratch.pipe("app");
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     let mut expected = Vec::new();
     for round in 0..20 {
         until("the new FIFO is held", || has_open(reader.pid(), &fifo));
@@ -126,7 +127,7 @@ fn a_fifo_replaced_many_times_loses_nothing() {
     found.sort_unstable();
     lines.sort_unstable();
     assert_eq!(found, lines);
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -134,7 +135,7 @@ fn a_fifo_that_appears_late_is_drained_at_once() {
     let bench = Bench::new();
     let fifo = bench.scratch.path().join("later/run/app");
     bench.scratch.link("app", &fifo);
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     let said = reader.wait_line("pipes.d/app: ");
     assert!(said.contains("does not exist"), "{said}");
     reader.wait_line("reader: 0 pipes of ");
@@ -146,14 +147,14 @@ fn a_fifo_that_appears_late_is_drained_at_once() {
     bench.wait_stored("app", b"one\n");
     let errors = reader.lines_with("error");
     assert!(errors.iter().all(|line| line.contains("does not exist")), "{errors:?}");
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
 fn a_regular_file_in_the_place_of_a_fifo_is_one_alarm_and_stays_untouched() {
     let bench = Bench::new();
     let fifo = bench.scratch.pipe("app");
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     let old_server = server(&fifo);
     let rotated = fifo.with_extension("1");
     fs::rename(&fifo, &rotated).expect("a FIFO");
@@ -161,7 +162,7 @@ fn a_regular_file_in_the_place_of_a_fifo_is_one_alarm_and_stays_untouched() {
     reader.wait_line("pipes.d/app: it leads to a regular file, not to a FIFO");
     for mode in [0o600, 0o644] {
         // Each change of it is a reason to look again, none to say it again.
-        standpipe_tests::scratch::set_mode(&fifo, mode);
+        standpipe_tests::directory::set_mode(&fifo, mode);
     }
     put(&old_server, b"old\n");
     bench.wait_stored("app", b"old\n");
@@ -172,14 +173,14 @@ fn a_regular_file_in_the_place_of_a_fifo_is_one_alarm_and_stays_untouched() {
     put(&server(&fifo), b"new\n");
     bench.wait_stored("app", b"old\nnew\n");
     assert_eq!(reader.lines_with("it leads to a regular file").len(), 1, "{}", reader.stderr());
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
 fn a_fifo_that_moves_into_the_place_of_another_pipe_is_refused() {
     let bench = Bench::new();
     let (app, web) = (bench.scratch.pipe("app"), bench.scratch.pipe("web"));
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     fs::remove_file(&web).expect("a FIFO");
     fs::hard_link(&app, &web).expect("another name of a FIFO");
     let said = reader.wait_line("pipes.d/web: it leads to the same FIFO as ");
@@ -188,14 +189,14 @@ fn a_fifo_that_moves_into_the_place_of_another_pipe_is_refused() {
     bench.wait_stored("app", b"one\n");
     assert_eq!(fs::metadata(&web).expect("a FIFO").ino(), fs::metadata(&app).expect("a FIFO").ino());
     assert_eq!(stream_of(&bench.log("web")), b"");
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
 fn an_idle_reader_takes_no_cpu() {
     let bench = Bench::new();
     let fifos: Vec<PathBuf> = (0..20).map(|number| bench.scratch.pipe(&format!("p{number}"))).collect();
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     for (number, fifo) in fifos.iter().enumerate() {
         let pipe = server(fifo);
         put(&pipe, b"one\n");
@@ -203,13 +204,13 @@ fn an_idle_reader_takes_no_cpu() {
     }
     // All writers have come and gone, and the ticks after the last byte are over.
     until("it has come to rest", || {
-        let before = cpu_ticks(reader.pid());
-        std::thread::sleep(std::time::Duration::from_millis(500));
-        cpu_ticks(reader.pid()) <= before
+        let before = cpu_time(reader.pid());
+        std::thread::sleep(Duration::from_millis(500));
+        cpu_time(reader.pid()) <= before
     });
-    let before = cpu_ticks(reader.pid());
-    std::thread::sleep(std::time::Duration::from_secs(1));
-    let taken = cpu_ticks(reader.pid()) - before;
-    assert!(taken <= 1, "{taken} ticks of 10 ms within a second");
-    stop(reader);
+    let before = cpu_time(reader.pid());
+    std::thread::sleep(Duration::from_secs(1));
+    let taken = cpu_time(reader.pid()).saturating_sub(before);
+    assert!(taken <= Duration::from_millis(10), "{taken:?} within a second");
+    reader.stop();
 }

@@ -1,29 +1,18 @@
 //! `reader stdin`: a descriptor that the server shares, the end of input, `--continue`, HUP.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{PipeWriter, Write, pipe};
+use std::io::{Write, pipe};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::thread;
 
-use crate::support_b::{Bench, assert_same, files_ending, put, stop};
 use nix::libc;
 use nix::sys::signal::Signal;
-use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::until;
-use standpipe_tests::stored::{parts, stream_of};
-use standpipe_tests::traffic::line;
-
-fn reader(log: &Path) -> Launch {
-    Launch::new("reader").arg("stdin").arg(log)
-}
-
-/// A reader of an anonymous pipe, and the end that a server would write to.
-fn fed(launch: Launch) -> (Daemon, PipeWriter) {
-    let (input, output) = pipe().expect("a pipe");
-    (launch.stdin(input).start(), output)
-}
+use standpipe_tests::directory::files_ending;
+use standpipe_tests::programs::{fed, reader_stdin};
+use standpipe_tests::stands::Bench;
+use standpipe_tests::world::{assert_same, line, parts, put, stream_of};
 
 /// Flags of the description behind a descriptor of ours.
 fn flags_of(file: &File) -> i32 {
@@ -47,7 +36,7 @@ fn r47_a_server_that_shares_the_descriptor_feels_nothing_of_it() {
     let shared = OpenOptions::new().read(true).write(true).open(&fifo).expect("a FIFO");
     let before = flags_of(&shared);
     let log = bench.log("app");
-    let reader = reader(&log).stdin(shared.try_clone().expect("a descriptor")).start();
+    let reader = reader_stdin(&log).stdin(shared.try_clone().expect("a descriptor")).start();
     thread::scope(|scope| {
         let server = scope.spawn(|| {
             for number in 0..LINES {
@@ -65,7 +54,7 @@ fn r47_a_server_that_shares_the_descriptor_feels_nothing_of_it() {
     until("all is stored", || stream_of(&log).len() as u64 >= 60 * LINES);
     assert_eq!(flags_of(&shared), before);
     // The end that somebody else may write to never comes; TERM ends it.
-    stop(reader);
+    reader.stop();
     let expected: Vec<u8> = (0..LINES).flat_map(|number| line(1, number, 60)).collect();
     assert_same(&stream_of(&log), &expected, "all lines");
 }
@@ -74,7 +63,7 @@ fn r47_a_server_that_shares_the_descriptor_feels_nothing_of_it() {
 fn the_end_of_input_seals_and_archives() {
     let bench = Bench::new();
     let log = bench.log("app");
-    let (mut reader, mut server) = fed(reader(&log));
+    let (mut reader, mut server) = fed(reader_stdin(&log));
     server.write_all(b"one\ntwo").expect("a pipe");
     drop(server);
     assert_eq!(reader.wait_exit(), 0, "{}", reader.stderr());
@@ -90,7 +79,7 @@ fn continue_leaves_the_segment_to_the_next_run() {
     let log = bench.log("app");
     let mut expected = Vec::new();
     for piece in [&b"one\ntw"[..], b"o\n", b"three", b" and more\n"] {
-        let (mut reader, mut server) = fed(reader(&log).arg("--continue").args(["--prefix", "> "]));
+        let (mut reader, mut server) = fed(reader_stdin(&log).arg("--continue").args(["--prefix", "> "]));
         server.write_all(piece).expect("a pipe");
         drop(server);
         assert_eq!(reader.wait_exit(), 0, "{}", reader.stderr());
@@ -100,7 +89,7 @@ fn continue_leaves_the_segment_to_the_next_run() {
     assert_eq!(stream_of(&log), b"> one\n> two\n> three and more\n");
     assert_eq!(expected, b"one\ntwo\nthree and more\n");
     // Without it the end seals.
-    let (mut last, server) = fed(reader(&log));
+    let (mut last, server) = fed(reader_stdin(&log));
     drop(server);
     assert_eq!(last.wait_exit(), 0);
     assert_eq!(stream_of(&log), b"> one\n> two\n> three and more\n");
@@ -111,7 +100,7 @@ fn continue_leaves_the_segment_to_the_next_run() {
 fn hup_is_ignored_and_term_leaves_the_segment() {
     let bench = Bench::new();
     let log = bench.log("app");
-    let (mut reader, server) = fed(reader(&log));
+    let (mut reader, server) = fed(reader_stdin(&log));
     let server = File::from(std::os::fd::OwnedFd::from(server));
     for round in 1..=3 {
         reader.signal(Signal::SIGHUP);
@@ -132,13 +121,12 @@ fn a_chunk_of_a_killed_run_comes_before_the_input_of_the_next() {
             let bench = Bench::new();
             let log = bench.log("app");
             bench.faults(fault);
-            let faults = bench.scratch.path().join("faults");
             let (input, mut server) = pipe().expect("a pipe");
             server.write_all(b"one\ntw").expect("a pipe");
-            let mut killed = reader(&log).env("STANDPIPE_TEST_FAULTS", faults).stdin(input).start_unready();
-            assert_eq!(killed.wait_exit(), crate::support_b::KILLED);
+            let mut killed = bench.steer(reader_stdin(&log)).stdin(input).start_unready();
+            assert_eq!(killed.wait_exit(), standpipe_tests::programs::KILLED);
             drop(server);
-            let (mut next, mut server) = fed(reader(&log));
+            let (mut next, mut server) = fed(reader_stdin(&log));
             server.write_all(b"o\nthree\n").expect("a pipe");
             drop(server);
             assert_eq!(next.wait_exit(), 0, "{}", next.stderr());
@@ -163,7 +151,7 @@ fn an_interrupt_at_a_terminal_leaves_the_server_its_last_words() {
         let (keyboard, mut keys) = pipe().expect("a pipe");
         let at_terminal = "READER=$1 LOG=$3 SHELL=/bin/sh exec script -qec \"$0\" /dev/null";
         let shell = ["sh", "-c", at_terminal, PIPELINE];
-        let mut terminal = reader(&log).under(shell).stdin(keyboard).start_unready();
+        let mut terminal = reader_stdin(&log).under(shell).stdin(keyboard).start_unready();
         until("the server is up", || stream_of(&log) == b"up\n");
         keys.write_all(key).expect("a terminal");
         assert_eq!(terminal.wait_exit(), 0, "{}", terminal.stderr());
@@ -176,7 +164,7 @@ fn an_interrupt_at_a_terminal_leaves_the_server_its_last_words() {
 fn the_second_interrupt_ends_a_reader_whose_input_goes_on() {
     let bench = Bench::new();
     let log = bench.log("app");
-    let (mut reader, server) = fed(reader(&log));
+    let (mut reader, server) = fed(reader_stdin(&log));
     let server = File::from(std::os::fd::OwnedFd::from(server));
     put(&server, b"one\n");
     until("it is stored", || stream_of(&log) == b"one\n");
@@ -195,7 +183,7 @@ fn the_second_interrupt_ends_a_reader_whose_input_goes_on() {
 fn who_ignores_term_reads_to_the_end() {
     let bench = Bench::new();
     let log = bench.log("app");
-    let (mut reader, server) = fed(reader(&log).arg("--ignore-term"));
+    let (mut reader, server) = fed(reader_stdin(&log).arg("--ignore-term"));
     let server = File::from(std::os::fd::OwnedFd::from(server));
     for round in 1..=3 {
         reader.signal(Signal::SIGTERM);

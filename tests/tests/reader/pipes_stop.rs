@@ -3,14 +3,13 @@
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
-use crate::support_b::{Bench, assert_same, has_open, hold, put, state_of, stop};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
 use standpipe_tests::deadline::until;
-use standpipe_tests::pipe::queued;
 use standpipe_tests::privilege::{give, needs_seams};
-use standpipe_tests::stored::stream_of;
-use standpipe_tests::traffic::{Check, Writer};
+use standpipe_tests::programs::{has_open, state_of};
+use standpipe_tests::stands::Bench;
+use standpipe_tests::world::{Check, Writer, assert_same, hold, put, queued, stream_of};
 
 /// Some seconds of its own, and the rest for a busy machine.
 const STOP_SPAN_MAX: Duration = Duration::from_secs(10);
@@ -19,7 +18,7 @@ const STOP_SPAN_MAX: Duration = Duration::from_secs(10);
 fn term_takes_all_that_the_pipes_hold_at_that_moment() {
     let bench = Bench::new();
     let pipes = ["a", "b"].map(|name| hold(&bench.scratch.pipe(name)));
-    let mut reader = bench.plain_reader().start();
+    let mut reader = bench.reader().start();
     reader.signal(Signal::SIGSTOP);
     until("it stands still", || state_of(reader.pid()) == 'T');
     let bytes = [vec![b'x'; 60_000], b"\nno end yet".to_vec()].concat();
@@ -44,7 +43,7 @@ fn term_under_a_writer_that_never_stops_ends_in_time_and_loses_nothing() {
     fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(1 << 20)).ok();
     let writer = Writer::start(&fifo, 1, None, Duration::ZERO);
     for round in 1..=3 {
-        let mut reader = bench.plain_reader().start();
+        let mut reader = bench.reader().start();
         until("it reads", || writer.lines() > round * 20_000);
         let before = Instant::now();
         assert_eq!(reader.terminate(), 0, "{}", reader.stderr());
@@ -54,10 +53,10 @@ fn term_under_a_writer_that_never_stops_ends_in_time_and_loses_nothing() {
             assert!(line.ends_with(" bytes left in the pipe"), "{line}");
         }
     }
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     let written = writer.stop();
     until("all is stored", || stream_of(&bench.log("app")).len() as u64 >= written.bytes);
-    stop(reader);
+    reader.stop();
     assert!(written.error.is_none(), "{:?}", written.error);
     let mut check = Check::new();
     check.feed(&stream_of(&bench.log("app")));
@@ -81,9 +80,9 @@ fn a_second_term_stops_at_once_whatever_the_disk_does() {
         reader.signal(Signal::SIGTERM);
         assert_eq!(reader.wait_exit_within(STOP_SPAN_MAX), 0);
         bench.faults("");
-        let reader = bench.reader().start();
+        let reader = bench.steered_reader().start();
         bench.wait_stored("app", b"one\n");
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -99,7 +98,7 @@ fn is_pending(pid: u32, signal: Signal) -> bool {
 fn hup_is_one_line_and_the_reader_lives() {
     let bench = Bench::new();
     let pipe = hold(&bench.scratch.pipe("app"));
-    let mut reader = bench.plain_reader().start();
+    let mut reader = bench.reader().start();
     for round in 1..=3 {
         reader.signal(Signal::SIGHUP);
         reader.wait_lines("HUP", round);
@@ -108,7 +107,7 @@ fn hup_is_one_line_and_the_reader_lives() {
         assert_eq!(reader.lines().len(), 1 + round, "{}", reader.stderr());
     }
     assert!(reader.is_running());
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -120,7 +119,7 @@ fn readiness_comes_after_every_pipe_was_tried_and_by_either_way() {
     let socket = UnixDatagram::bind(&socket_path).expect("a socket");
     give(&socket_path);
     socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
-    let reader = bench.plain_reader().env("NOTIFY_SOCKET", &socket_path).start();
+    let reader = bench.reader().env("NOTIFY_SOCKET", &socket_path).start();
     let mut said = [0; 64];
     let taken = socket.recv(&mut said).expect("a datagram");
     assert_eq!(&said[..taken], b"READY=1\n");
@@ -128,14 +127,14 @@ fn readiness_comes_after_every_pipe_was_tried_and_by_either_way() {
     let lines = reader.lines();
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[1].starts_with("reader: 3 pipes of ") && lines[1].ends_with(", 0 bytes recovered"), "{lines:?}");
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
 fn a_supervisor_that_is_gone_is_one_sentence_and_exit_3() {
     let bench = Bench::new();
     bench.scratch.pipe("app");
-    let output = bench.plain_reader().env("NOTIFY_SOCKET", bench.scratch.path().join("nobody")).run();
+    let output = bench.reader().env("NOTIFY_SOCKET", bench.scratch.path().join("nobody")).run();
     assert_eq!(output.code, 3, "{}", output.stderr);
     assert_eq!(output.stderr.lines().filter(|line| line.contains("error: cannot notify ")).count(), 1);
 }

@@ -4,12 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support_b::{Bench, files_ending, files_of, hold, put, stop, wait_empty};
-use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::{KEEP_ALL, files_ending, files_of};
 use standpipe_tests::privilege::{give, needs_seams};
-use standpipe_tests::scratch::KEEP_ALL;
-use standpipe_tests::stored::stream_of;
+use standpipe_tests::programs::{Daemon, Launch};
+use standpipe_tests::stands::Bench;
+use standpipe_tests::world::{hold, put, stream_of, wait_empty};
 
 /// A log `app` with one archive of [`text`], which the hook had, and what its part was before.
 struct Cut {
@@ -33,7 +33,7 @@ impl Cut {
         );
         bench.scratch.write_policy("defaults.toml", &format!("{KEEP_ALL}{hook}"));
         let pipe = hold(&bench.scratch.pipe("app"));
-        let reader = bench.plain_reader().env("STANDPIPE_TEST_BOOT", "before").start();
+        let reader = bench.reader().env("STANDPIPE_TEST_BOOT", "before").start();
         for chunk in text().chunks(50_000) {
             put(&pipe, chunk);
             wait_empty(&pipe);
@@ -46,7 +46,7 @@ impl Cut {
         until("it is archived and handed over", || {
             cut.handed_over().len() == 1 && files_of(&cut.log(), |name| name.starts_with(".todo-")).is_empty()
         });
-        stop(reader);
+        reader.stop();
         let archive = files_ending(&cut.log(), ".log.zst").remove(0);
         Cut { archived: fs::read(&archive).expect("an archive"), archive, ..cut }
     }
@@ -65,7 +65,7 @@ impl Cut {
         if let Some(marks) = marks {
             write(&self.segment().with_extension("times"), marks);
         }
-        self.bench.plain_reader().env("STANDPIPE_TEST_BOOT", "after").start()
+        self.bench.reader().env("STANDPIPE_TEST_BOOT", "after").start()
     }
 
     /// What the hook had, each with its bytes.
@@ -112,7 +112,7 @@ fn a_segment_that_a_power_cut_gave_back_goes_where_its_archive_holds_all_of_it()
             let reader = cut.come_back(segment, *marks);
             until(&format!("it is gone: {what}: {}", reader.stderr()), || !cut.segment().exists());
             reader.wait_line("removed, a leftover of a kill or power failure");
-            stop(reader);
+            reader.stop();
             assert!(fs::read(&cut.archive).expect("the archive") == cut.archived, "{what}");
             assert!(stream_of(&cut.log()) == whole, "{what}");
             assert_eq!((cut.handed_over().len(), cut.damaged().len()), (1, 0), "{what}");
@@ -138,7 +138,7 @@ fn of_a_segment_and_an_archive_that_differ_the_shorter_is_set_aside() {
             let reader = cut.come_back(&other(len), Some(&cut.marks));
             reader.wait_line(", which is complete and in use; moved to ");
             until("its marks are gone", || files_ending(&cut.log(), ".times").is_empty());
-            stop(reader);
+            reader.stop();
             assert!(fs::read(&cut.damaged()[0]).expect("the segment") == other(len), "{len}");
             assert!(fs::read(&cut.archive).expect("the archive") == cut.archived && !cut.segment().exists());
             assert_eq!(cut.handed_over().len(), 1);
@@ -148,7 +148,7 @@ fn of_a_segment_and_an_archive_that_differ_the_shorter_is_set_aside() {
         let longer = [&other(whole.len()), &b"and more\n"[..]].concat();
         let reader = cut.come_back(&longer, Some(&cut.marks));
         until("it is archived instead", || cut.handed_over().len() == 2 && !cut.segment().exists());
-        stop(reader);
+        reader.stop();
         assert!(fs::read(&cut.damaged()[0]).expect("the archive") == cut.archived);
         assert!(stream_of(&cut.log()) == longer);
         assert!(cut.handed_over()[1].ends_with(&format!(" {}", longer.len())), "{:?}", cut.handed_over());
@@ -163,7 +163,7 @@ fn what_somebody_unpacked_and_changed_is_left_alone_after_another_boot_too() {
             let cut = Cut::new();
             let reader = cut.come_back(&edited, None);
             reader.wait_line(", which is complete and in use; ignored");
-            stop(reader);
+            reader.stop();
             assert!(fs::read(cut.segment()).expect("the copy") == edited);
             assert!(fs::read(&cut.archive).expect("the archive") == cut.archived);
             assert_eq!((cut.handed_over().len(), cut.damaged().len()), (1, 0));
@@ -181,14 +181,14 @@ fn a_damaged_archive_gives_way_to_no_segment_with_less_than_it_was_made_of() {
         write(&cut.archive, &damaged);
         let reader = cut.come_back(&text()[..100_000], Some(&cut.marks));
         reader.wait_line("is damaged, but contains more than this file; keeping both");
-        stop(reader);
+        reader.stop();
         assert!(fs::read(&cut.archive).expect("the archive") == damaged);
         assert_eq!((cut.handed_over().len(), cut.damaged().len()), (1, 0));
         // All of it is there again.
         write(&cut.segment(), &text());
-        let reader = cut.bench.plain_reader().env("STANDPIPE_TEST_BOOT", "after").start();
+        let reader = cut.bench.reader().env("STANDPIPE_TEST_BOOT", "after").start();
         until("it is archiving works again", || cut.handed_over().len() == 2 && !cut.segment().exists());
-        stop(reader);
+        reader.stop();
         assert!(stream_of(&cut.log()) == text());
     });
 }
@@ -208,7 +208,7 @@ fn a_segment_is_gone_for_good_before_its_marks_and_its_hook() {
             files_ending(&bench.log("app"), ".log.zst").len() == 1
                 && files_ending(&bench.log("app"), ".times").is_empty()
         });
-        stop(reader);
+        reader.stop();
         let points = bench.points().split_off(from);
         let linked = points.iter().position(|point| point == "link").expect("an archive gets its name");
         let steps: Vec<&str> = points[linked..].iter().map(String::as_str).collect();
@@ -222,12 +222,12 @@ fn nul_bytes_within_a_part_are_told_with_their_places_after_another_boot() {
         for compress in ["zstd", "none"] {
             let bench = Bench::new();
             bench.scratch.write_policy("defaults.toml", &format!("{KEEP_ALL}compress = \"{compress}\"\n"));
-            let booted = |boot: &str| bench.plain_reader().env("STANDPIPE_TEST_BOOT", boot).start();
+            let booted = |boot: &str| bench.reader().env("STANDPIPE_TEST_BOOT", boot).start();
             let pipe = hold(&bench.scratch.pipe("app"));
             let reader = booted("before");
             put(&pipe, &text()[..50_000]);
             bench.wait_stored("app", &text()[..50_000]);
-            stop(reader);
+            reader.stop();
             let segment = files_ending(&bench.log("app"), ".log").remove(0);
             let mut cut = fs::read(&segment).expect("the segment");
             cut[4096..8192].fill(0);
@@ -251,7 +251,7 @@ fn nul_bytes_within_a_part_are_told_with_their_places_after_another_boot() {
             let parts = || files_ending(&bench.log("app"), if compress == "none" { ".log" } else { ".zst" });
             until("it is sealed", || parts().len() >= 2);
             assert_eq!(reader.lines_with("NUL bytes stand for data").len(), 1, "{}", reader.stderr());
-            stop(reader);
+            reader.stop();
         }
     });
 }

@@ -4,12 +4,10 @@
 
 use std::fs;
 
-use standpipe_tests::daemon::Output;
+use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::needs_tool;
-use standpipe_tests::scratch::Scratch;
-
-use crate::support_a::lines;
-use crate::support_d::{archive, log_dir, marks, reader, stem, text};
+use standpipe_tests::programs::{Output, query, text};
+use standpipe_tests::world::{archive, lines, log_dir, marks, stem};
 
 const PARTS: u32 = 4;
 
@@ -28,7 +26,7 @@ fn at_terminal(scratch: &Scratch, command: &str, tail: &str, columns: u32) -> Ou
     // What is appended is the program, which a shell that script runs does not get.
     let run = "export READER=\"$0\"; exec script -qec \"stty cols $COLS; exec sh -c '$TAIL'\" /dev/null";
     let line = format!("\"$READER\" {command} --logs \"$LOGS\" {tail}");
-    let launch = reader(command, scratch).env("TAIL", line).env("COLS", columns.to_string());
+    let launch = query(command, scratch).env("TAIL", line).env("COLS", columns.to_string());
     let launch = launch.env("LOGS", scratch.logs()).env("OUT", scratch.path().join("out"));
     launch.env("STANDPIPE_TEST_CLOCK", scratch.path().join("clock")).under(["sh", "-c", run]).run()
 }

@@ -7,15 +7,14 @@ use std::os::unix::fs::{lchown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use crate::support_b::{Bench, hold, put, stop, wait_empty};
 use nix::unistd::{Uid, geteuid};
 use standpipe_common::account::user_name;
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
-use standpipe_tests::pipe::{is_held, queued};
+use standpipe_tests::directory::{make_fifo, set_mode};
 use standpipe_tests::privilege::{give, needs_root, needs_seams, ordinary_user};
-use standpipe_tests::scratch::{make_fifo, set_mode};
-use standpipe_tests::stored::stream_of;
+use standpipe_tests::programs::{Launch, reader_stdin};
+use standpipe_tests::stands::Bench;
+use standpipe_tests::world::{hold, is_held, put, queued, stream_of, wait_empty};
 
 /// Policies that are wrong, and how the sentence begins behind the file's name.
 const BAD_POLICIES: [(&str, &str); 8] = [
@@ -36,7 +35,7 @@ fn h19_a_pipe_with_a_bad_policy_is_drained_with_built_in_defaults() {
         let (bad, good) = (hold(&bench.scratch.pipe("bad")), hold(&bench.scratch.pipe("good")));
         bench.scratch.write_policy("bad.toml", policy);
         bench.scratch.write_policy("defaults.toml", "prefix = \"> \"\n");
-        let reader = bench.plain_reader().start();
+        let reader = bench.reader().start();
         let said = reader.wait_lines("bad.toml: ", 1);
         assert!(said.len() == 1 && said[0].contains(&format!("bad.toml: {place}")), "{policy}: {said:?}");
         assert!(reader.stderr().contains('^'), "a caret:\n{}", reader.stderr());
@@ -44,7 +43,7 @@ fn h19_a_pipe_with_a_bad_policy_is_drained_with_built_in_defaults() {
         put(&good, b"one\n");
         bench.wait_stored("bad", b"one\n");
         bench.wait_stored("good", b"> one\n");
-        stop(reader);
+        reader.stop();
     }
 }
 
@@ -52,7 +51,7 @@ fn h19_a_pipe_with_a_bad_policy_is_drained_with_built_in_defaults() {
 fn check_config_reads_everything_opens_nothing_and_says_by_its_exit_code() {
     let bench = Bench::new();
     let fifo = bench.scratch.pipe("app");
-    let check = || bench.plain_reader().arg("--check-config").run();
+    let check = || bench.reader().arg("--check-config").run();
     assert_eq!((check().code, check().stderr), (0, String::new()));
     for (policy, place) in BAD_POLICIES {
         bench.scratch.write_policy("app.toml", policy);
@@ -102,7 +101,7 @@ fn each_bad_link_is_one_sentence_and_the_good_pipe_is_drained() {
     let bench = Bench::new();
     let good = hold(&bench.scratch.pipe("good"));
     let expected = bad_links(&bench);
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     for (place, cause) in &expected {
         let lines = reader.lines_with(place);
         assert!(lines.len() == 1 && lines[0].contains(cause), "{place}{cause}:\n{}", reader.stderr());
@@ -112,7 +111,7 @@ fn each_bad_link_is_one_sentence_and_the_good_pipe_is_drained() {
     reader.wait_line("reader: 1 pipe of ");
     put(&good, b"one\n");
     bench.wait_stored("good", b"one\n");
-    stop(reader);
+    reader.stop();
     assert_eq!(fs::read(bench.scratch.run("file")).expect("the file"), b"precious\n");
 }
 
@@ -129,7 +128,7 @@ fn a_link_that_another_user_planted_among_the_logs_is_not_followed() {
         symlink(&other_disk, bench.log("good")).expect("a link");
         put(&bad, b"one\n");
         put(&good, b"one\n");
-        let reader = bench.plain_reader().start();
+        let reader = bench.reader().start();
         let said = reader.wait_line("a link made by user 1; reader follows links of root and its own user only");
         assert!(said.contains(&format!("cannot open directory {}: ", bench.log("bad").display())), "{said}");
         bench.wait_stored("good", b"one\n");
@@ -139,7 +138,7 @@ fn a_link_that_another_user_planted_among_the_logs_is_not_followed() {
         // What was planted goes, and the pipe is drained.
         fs::remove_file(bench.log("bad")).expect("root may");
         bench.wait_stored("bad", b"one\n");
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -154,7 +153,7 @@ fn a_link_planted_as_an_own_file_of_a_log_directory_is_not_followed() {
         let log = bench.scratch.make_dir("logs/app");
         symlink(&victim, log.join(name)).expect("a link");
         put(&pipe, b"one\n");
-        let mut reader = bench.plain_reader().start();
+        let mut reader = bench.reader().start();
         until("it is drained or refused", || {
             queued(&pipe) == 0 || !reader.lines_with("not reading app until").is_empty()
         });
@@ -171,7 +170,7 @@ fn a_directory_with_logs_of_others_is_not_written_to() {
     fs::write(log.join("access.log"), "theirs\n").expect("a file");
     put(&foreign, b"one\n");
     put(&good, b"one\n");
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     let said = reader.wait_line("access.log in it is not one of our files");
     let sentence = "move such files elsewhere, or create an empty file .standpipe there to keep them";
     assert!(
@@ -186,7 +185,7 @@ fn a_directory_with_logs_of_others_is_not_written_to() {
     wait_empty(&foreign);
     reader.wait_line("foreign: recovered; reading again");
     assert_eq!(fs::read(log.join("access.log")).expect("a file"), b"theirs\n");
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -197,7 +196,7 @@ fn without_permission_on_its_own_log_directory_a_lane_waits() {
     set_mode(&log, 0o500);
     put(&shut, b"one\n");
     put(&good, b"one\n");
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     let said = reader.wait_line("not reading shut until this is fixed");
     assert!(said.contains(&log.display().to_string()) && said.contains("Permission denied"), "{said}");
     bench.wait_stored("good", b"one\n");
@@ -205,7 +204,7 @@ fn without_permission_on_its_own_log_directory_a_lane_waits() {
     set_mode(&log, 0o700);
     bench.wait_stored("shut", b"one\n");
     reader.wait_line("shut: recovered; reading again");
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -214,10 +213,10 @@ fn an_unknown_group_is_one_sentence_and_the_pipe_is_drained() {
     let pipe = hold(&bench.scratch.pipe("app"));
     bench.scratch.write_policy("app.toml", "file_group = \"no-such-group\"\n");
     put(&pipe, b"one\n");
-    let reader = bench.plain_reader().start();
+    let reader = bench.reader().start();
     bench.wait_stored("app", b"one\n");
     assert_eq!(reader.lines_with("no-such-group").len(), 1, "{}", reader.stderr());
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -284,7 +283,7 @@ fn a_refusal_says_what_helps() {
 fn a_limit_on_file_sizes_is_called_by_its_name() {
     let bench = Bench::new();
     let (input, _output) = std::io::pipe().expect("a pipe");
-    let launch = Launch::new("reader").arg("stdin").arg(bench.log("service")).stdin(input);
+    let launch = reader_stdin(bench.log("service")).stdin(input);
     let output = launch.under(["sh", "-c", "ulimit -f 16; exec \"$0\" \"$@\""]).run();
     assert!(
         output.code == 3 && output.stderr.contains("`ulimit -f`, LimitFSIZE="),
@@ -301,13 +300,13 @@ fn standard_input_is_called_by_its_log_directory() {
         let bench = Bench::new();
         let (input, mut output) = std::io::pipe().expect("a pipe");
         let log = bench.log("service");
-        let launch = Launch::new("reader").arg("stdin").arg(&log).stdin(input);
-        let reader = launch.env("STANDPIPE_TEST_FAULTS", bench.scratch.path().join("faults")).start();
+        let launch = reader_stdin(&log).stdin(input);
+        let reader = bench.steer(launch).start();
         bench.faults("EIO write 1 1000000\n");
         output.write_all(b"one\n").expect("room in the pipe");
         reader.wait_line(&format!("not reading {} until this is fixed", log.display()));
         bench.faults("");
         reader.wait_line(&format!("{}: recovered; reading again", log.display()));
-        stop(reader);
+        reader.stop();
     });
 }

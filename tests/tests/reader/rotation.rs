@@ -5,13 +5,10 @@ use std::os::unix::fs::symlink;
 
 use nix::sys::signal::Signal;
 use standpipe_tests::deadline::until;
-use standpipe_tests::pipe::queued;
+use standpipe_tests::directory::{name, names};
 use standpipe_tests::privilege::{give, needs_seams};
-use standpipe_tests::stored::{parts, stream_of};
-
-use crate::support_a::{
-    Clock, Stand, add_pipe, lines, name, names, open_archive, raw, unstamped, wait_stored, write_all,
-};
+use standpipe_tests::stands::{Clock, Stand, add_pipe};
+use standpipe_tests::world::{lines, open_archive, parts, queued, raw, stream_of, unstamped, wait_stored, write_all};
 
 #[test]
 fn r6_a_line_that_straddles_the_size_is_whole_in_one_part() {
@@ -98,8 +95,8 @@ fn a_part_that_continues_a_line_says_so_also_if_it_is_archived_with_the_one_befo
     needs_seams(|| {
         let stand = Stand::new("rotate_age = \"1m\"\n");
         let clock = Clock::new(&stand.scratch, "2026-11-21T10:00:00Z");
-        stand.set_faults("EIO unnamed 1 1000000\n");
-        let faulty = stand.reader().env("STANDPIPE_TEST_FAULTS", stand.fault_file());
+        stand.faults("EIO unnamed 1 1000000\n");
+        let faulty = stand.steered_reader();
         let mut reader = clock.steer(faulty).start();
         split_by_waiting(&stand, &clock, "the end\n");
         reader.signal(Signal::SIGALRM);

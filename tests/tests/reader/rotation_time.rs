@@ -2,10 +2,10 @@
 
 use nix::sys::signal::Signal;
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::{name, names};
 use standpipe_tests::privilege::needs_seams;
-use standpipe_tests::stored::parts;
-
-use crate::support_a::{Clock, Stand, name, names, raw};
+use standpipe_tests::stands::{Clock, Stand};
+use standpipe_tests::world::{parts, raw};
 
 /// The parts of the log, by name.
 fn part_names(stand: &Stand) -> Vec<String> {

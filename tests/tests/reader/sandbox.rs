@@ -6,13 +6,13 @@ use std::io::{Write, pipe};
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use crate::support_b::{Bench, files_ending, files_of, hold, put, stop};
 use nix::sys::signal::Signal;
-use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::{KEEP_ALL, files_ending, files_of, make_fifo, set_mode};
 use standpipe_tests::privilege::{give, needs_landlock, needs_seams};
-use standpipe_tests::scratch::{KEEP_ALL, make_fifo, set_mode};
-use standpipe_tests::stored::stream_of;
+use standpipe_tests::programs::{Daemon, reader_stdin};
+use standpipe_tests::stands::Bench;
+use standpipe_tests::world::{hold, put, stream_of};
 
 /// A file that the reader's user may write, beside the log root.
 fn precious(bench: &Bench) -> PathBuf {
@@ -52,7 +52,7 @@ fn attacked(bench: &Bench, start: impl FnOnce() -> (Daemon, File)) -> (String, [
     until("it is stored", || log.exists() && stream_of(&log) == b"one\n");
     reader.signal(Signal::SIGALRM);
     until("it is archived", || files_ending(&log, ".log.zst").len() == 1);
-    stop(reader);
+    reader.stop();
     (fs::read_to_string(old).expect("a file"), made.map(|path| path.exists()))
 }
 
@@ -65,14 +65,13 @@ fn a_reader_gone_astray_changes_nothing_beside_its_logs() {
             {
                 let bench = Bench::new();
                 let fifo = bench.scratch.pipe("app");
-                let daemon = || (bench.reader().args(flags).start(), hold(&fifo));
+                let daemon = || (bench.steered_reader().args(flags).start(), hold(&fifo));
                 assert_eq!(attacked(&bench, daemon), expected, "{flags:?}");
                 let bench = Bench::new();
                 let stdin = || {
                     let (input, output) = pipe().expect("a pipe");
-                    let launch = Launch::new("reader").arg("stdin").arg(bench.log("app")).args(flags);
-                    let launch = launch.env("STANDPIPE_TEST_FAULTS", bench.scratch.path().join("faults"));
-                    (launch.stdin(input).start(), File::from(std::os::fd::OwnedFd::from(output)))
+                    let launch = reader_stdin(bench.log("app")).args(flags);
+                    (bench.steer(launch).stdin(input).start(), File::from(std::os::fd::OwnedFd::from(output)))
                 };
                 assert_eq!(attacked(&bench, stdin), expected, "stdin {flags:?}");
             }
@@ -91,7 +90,7 @@ fn hooks_are_outside() {
         set_mode(&script, 0o755);
         let policy = format!("{KEEP_ALL}hook = [\"{}\"]\n", script.display());
         let fifo = bench.scratch.pipe("app");
-        let reader = bench.plain_reader().args(flags).start();
+        let reader = bench.reader().args(flags).start();
         // The reader had no hook when it started.
         bench.scratch.write_policy("defaults.toml", &policy);
         reader.hang_up("1 changed");
@@ -100,10 +99,10 @@ fn hooks_are_outside() {
         reader.signal(Signal::SIGALRM);
         until("the hook has run", || fs::read_to_string(&old).is_ok_and(|text| text == "NoNewPrivs:\t0\n"));
         until("it is done", || files_of(&bench.log("app"), |name| name.starts_with(".todo-")).is_empty());
-        stop(reader);
+        reader.stop();
         let (input, mut server) = pipe().expect("a pipe");
         fs::write(&old, "").expect("a file of our own");
-        let launch = Launch::new("reader").arg("stdin").arg(bench.log("other")).args(flags);
+        let launch = reader_stdin(bench.log("other")).args(flags);
         let mut reader = launch.arg("--hook").arg(&script).stdin(input).start();
         server.write_all(b"one\n").expect("a pipe");
         drop(server);
@@ -117,7 +116,7 @@ fn hup_takes_up_pipes_and_policies_wherever_they_are() {
     needs_landlock(|| {
         let bench = Bench::new();
         let first = hold(&bench.scratch.pipe("first"));
-        let reader = bench.plain_reader().start();
+        let reader = bench.reader().start();
         assert!(is_confined(&reader, "reader") && is_confined(&reader, "archiver"));
         assert!(!is_confined(&reader, "hook") && !is_confined(&reader, "opener"));
         let elsewhere = bench.scratch.make_dir("elsewhere");
@@ -139,7 +138,7 @@ fn hup_takes_up_pipes_and_policies_wherever_they_are() {
         reader.wait_line("FIFO was replaced");
         put(&hold(&fifo), b"two\n");
         bench.wait_stored("second", b"2 one\n2 two\n");
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -159,7 +158,7 @@ fn a_log_directory_is_where_its_link_led_at_the_start() {
         let hold_pipe = |name: &str| hold(&bench.scratch.pipe(name));
         let early = hold_pipe("early");
         let early_dir = link_log(&bench, "early");
-        let reader = bench.plain_reader().start();
+        let reader = bench.reader().start();
         put(&early, b"one\n");
         until("it is stored", || stream_of(&early_dir) == b"one\n");
         let late_dir = link_log(&bench, "late");
@@ -167,9 +166,9 @@ fn a_log_directory_is_where_its_link_led_at_the_start() {
         reader.hang_up("1 added");
         reader.wait_line("reader can write only to where links in its log root led when it started");
         put(&late, b"one\n");
-        stop(reader);
-        let reader = bench.plain_reader().start();
+        reader.stop();
+        let reader = bench.reader().start();
         until("it is stored", || stream_of(&late_dir) == b"one\n");
-        stop(reader);
+        reader.stop();
     });
 }

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use standpipe_tests::daemon::{Launch, Output};
-use standpipe_tests::scratch::{Scratch, set_mode};
+use standpipe_tests::directory::{Scratch, set_mode};
+use standpipe_tests::programs::{Launch, Output};
 
 const PART: &str = "2026-11-21T10-00-00.000000Z.log";
 

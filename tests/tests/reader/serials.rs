@@ -8,14 +8,14 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use standpipe_common::serial::Serial;
-use standpipe_tests::daemon::{Daemon, Output};
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::{KEEP_ALL, Scratch, names, set_mode};
 use standpipe_tests::privilege::give;
-use standpipe_tests::scratch::{KEEP_ALL, Scratch, set_mode};
-use standpipe_tests::stored::{content, parts, stream_of};
-
-use crate::support_a::{Stand, names, raw, wait_empty};
-use crate::support_d::{archive, log_dir, numbered_archive, object, reader, segment, stem, text};
+use standpipe_tests::programs::{Daemon, Output, object, query, text};
+use standpipe_tests::stands::Stand;
+use standpipe_tests::world::{
+    archive, content, log_dir, numbered_archive, parts, raw, segment, stem, stream_of, wait_empty,
+};
 
 const LOG: &str = "00112233445566778899aabbccddeeff";
 
@@ -28,7 +28,7 @@ fn seal(stand: &Stand, reader: &Daemon, line: &str) {
 
 /// Log id, number and offset of each part that has any bytes, by its name.
 fn listed(scratch: &Scratch) -> BTreeMap<String, (String, u64, u64)> {
-    let object = object(&reader("list", scratch).arg("--json").run());
+    let object = object(&query("list", scratch).arg("--json").run());
     let parts = object["pipes"][0]["parts"].as_array().expect("parts").clone();
     let told = |part: &Value| {
         let text = |key: &str| part[key].as_str().unwrap_or_else(|| panic!("no {key}: {part}")).to_owned();
@@ -89,7 +89,7 @@ fn a_segment_tells_what_its_archive_will_say() {
         archive_all(&stand);
         assert_eq!(stand.archives().len(), 4, "{what}");
         assert_eq!(listed(&stand.scratch), before, "{what}: the last part has gone on");
-        let Output { code, stderr, .. } = reader("verify", &stand.scratch).run();
+        let Output { code, stderr, .. } = query("verify", &stand.scratch).run();
         assert_eq!(code, 0, "{what}: {stderr}");
     }
 }
@@ -169,7 +169,7 @@ fn fill_until_nothing_is_left(stand: &Stand) -> Vec<u8> {
 
 /// The serial of the segment that comes next.
 fn next(stand: &Stand) -> (u64, u64) {
-    let object = object(&reader("list", &stand.scratch).arg("--json").run());
+    let object = object(&query("list", &stand.scratch).arg("--json").run());
     let part = object["pipes"][0]["parts"].as_array().and_then(|parts| parts.last()).expect("a part").clone();
     (part["number"].as_u64().expect("a number"), part["offset"].as_u64().expect("an offset"))
 }
@@ -223,14 +223,14 @@ fn a_log_of_before_gets_an_id_and_counts_what_is_there() {
     seal(&stand, &reader, "line4\n");
     until("all is archived", || stand.segments().len() == 1);
     assert_eq!(reader.terminate(), 0);
-    let told = object(&self::reader("list", &stand.scratch).arg("--json").run());
+    let told = object(&query("list", &stand.scratch).arg("--json").run());
     let column = |name: &str| -> Vec<Value> {
         let parts = told["pipes"][0]["parts"].as_array().expect("parts");
         parts.iter().map(|part| part[name].clone()).collect()
     };
     assert_eq!(column("number")[1..3], [1, 2].map(Value::from), "{told:#}");
     assert_eq!(column("offset")[1..3], [4, 10].map(Value::from), "{told:#}");
-    assert_eq!(self::reader("verify", &stand.scratch).run().code, 0);
+    assert_eq!(query("verify", &stand.scratch).run().code, 0);
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn verify_tells_which_parts_and_bytes_are_missing() {
         })
         .collect();
     let verify = || {
-        let output = reader("verify", &scratch).run();
+        let output = query("verify", &scratch).run();
         (output.code, text(&output))
     };
     assert_eq!(verify(), (0, String::new()));
@@ -258,7 +258,7 @@ fn verify_tells_which_parts_and_bytes_are_missing() {
     fs::remove_file(&paths[2]).expect("an archive");
     let two = format!("{}: parts 2 to 3 of the log, bytes 16 to 31, are missing before it\n", of(4));
     assert_eq!(verify(), (1, two));
-    let found = object(&reader("verify", &scratch).arg("--json").run());
+    let found = object(&query("verify", &scratch).arg("--json").run());
     assert_eq!(found["findings"][0]["kind"], "gap");
     // Brought back, but for one, and an archive of another log among them.
     fs::write(&paths[3], &saved).expect("an archive");

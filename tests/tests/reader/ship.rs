@@ -15,11 +15,11 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use standpipe_tests::deadline::{PROGRAM_SPAN, until, within};
-use standpipe_tests::privilege::{self, needs_tool};
-use standpipe_tests::process::{Process, command};
-use standpipe_tests::program;
-
-use crate::support_a::{Stand, write_all};
+use standpipe_tests::privilege;
+use standpipe_tests::privilege::needs_tool;
+use standpipe_tests::programs::{self, Process, command};
+use standpipe_tests::stands::Stand;
+use standpipe_tests::world::write_all;
 
 /// The script, with a cursor of its own, on the pipe `app`.
 struct Shipper {
@@ -35,7 +35,7 @@ impl Shipper {
         let script = stand.scratch.path().join("ship-batches");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/ops/ship-batches");
         fs::copy(source, &script).unwrap();
-        let reader = program::path("reader");
+        let reader = programs::path("reader");
         let path = format!("{}:{}", reader.parent().unwrap().to_str().unwrap(), std::env::var("PATH").unwrap());
         let cursor = stand.scratch.make_dir("ship").join("app");
         Shipper { script, cursor, logs: stand.scratch.logs(), path }
@@ -141,7 +141,7 @@ fn whatever_is_killed_no_line_is_lost() {
         }
         let written = writer.stop();
         until("all is stored", || {
-            standpipe_tests::stored::stream_of(&stand.log_dir()).ends_with(line(written).as_bytes())
+            standpipe_tests::world::stream_of(&stand.log_dir()).ends_with(line(written).as_bytes())
         });
         // As much at a time as there is: how much that is depends on how fast it was written.
         until("the script ships the rest", || shipper.run("1MiB", &curl) == Some(0));

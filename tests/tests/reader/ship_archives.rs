@@ -11,15 +11,14 @@ use std::process::{Command, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::{until, within};
+use standpipe_tests::directory::{Scratch, name, set_mode};
 use standpipe_tests::privilege::{give, needs_tool, ordinary_user};
-use standpipe_tests::process::{Process, command};
-use standpipe_tests::scratch::{Scratch, set_mode};
-use standpipe_tests::stored::content;
+use standpipe_tests::programs::{Launch, Process, command};
+use standpipe_tests::stands::Stand;
+use standpipe_tests::world::{archives, content, lines};
 
 use crate::bucket::{Bucket, Mood};
-use crate::support_a::{Stand, archives, lines, name};
 
 const SCRIPTS: [&str; 4] = ["key.sh", "outbox", "put", "ship"];
 

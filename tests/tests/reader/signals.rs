@@ -3,12 +3,12 @@
 use std::fs::{self, File};
 use std::io::Write;
 
-use crate::support_b::{Bench, hold, wait_empty};
 use nix::sys::signal::Signal;
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
-use standpipe_tests::pipe::is_held;
-use standpipe_tests::scratch::Scratch;
+use standpipe_tests::directory::Scratch;
+use standpipe_tests::programs::Launch;
+use standpipe_tests::stands::Bench;
+use standpipe_tests::world::{hold, is_held, wait_empty};
 
 /// Standard error is a file here, and every line on it beyond the limit.
 #[test]
@@ -42,7 +42,7 @@ fn a_mailbox_whose_disk_fails_ends_the_reader_though_nobody_takes_its_last_words
     let bench = Bench::new();
     let fifo = bench.scratch.pipe("app");
     let mut pipe = hold(&fifo);
-    let mut reader = bench.plain_reader().prelude(&format!("exec 2>{}", fifo.display())).start();
+    let mut reader = bench.reader().prelude(&format!("exec 2>{}", fifo.display())).start();
     wait_empty(&pipe);
     reader.signal(Signal::SIGSTOP);
     let state = format!("/proc/{}/stat", reader.pid());

@@ -5,14 +5,14 @@ use std::io::{Write, pipe};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::support_b::{Bench, hold, put, stop};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use standpipe_tests::daemon::{Daemon, Launch, Output};
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::set_mode;
 use standpipe_tests::privilege::{give, needs_root, needs_seams};
-use standpipe_tests::scratch::set_mode;
-use standpipe_tests::stored::stream_of;
+use standpipe_tests::programs::{Daemon, Launch, Output, reader_stdin};
+use standpipe_tests::stands::Bench;
+use standpipe_tests::world::{hold, put, stream_of};
 
 const HEADER: usize = 4096;
 
@@ -63,7 +63,7 @@ fn what_was_taken_is_counted_and_all_is_well() {
     let one = status(&bench.scratch.logs()).arg("db").run();
     assert!(one.code == 0 && !stdout(&one).contains("app"), "{}", stdout(&one));
     assert_eq!(fs::metadata(status_file(&bench)).unwrap().permissions().mode() & 0o7777, 0o640);
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn programs_get_an_object_with_times_in_both_forms() {
     ] {
         assert!(text.contains(part), "{part}\n{text}");
     }
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -102,14 +102,14 @@ fn the_file_survives_its_reader_and_each_start_makes_a_new_one() {
     let app_row = row(&output, "app");
     assert_eq!((app_row[1].as_str(), app_row[6].as_str()), ("14 B", "not running"));
     assert!(stdout(&output).contains("no reader is running on"), "{}", stdout(&output));
-    let reader = bench.reader().start();
+    let reader = bench.steered_reader().start();
     put(&app, b"four\n");
     bench.wait_stored("app", b"> one\n> two\n> three\n> four\n");
     until("the new one counts anew", || row(&status(&bench.scratch.logs()).run(), "app")[1] == "5 B");
     assert_ne!(fs::metadata(status_file(&bench)).unwrap().ino(), before);
     assert_eq!(old.metadata().unwrap().len(), fs::metadata(status_file(&bench)).unwrap().len());
     assert!(bench.root_files(".status.").is_empty());
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_sick_lane_is_a_finding_with_its_error_and_a_healed_one_is_none() {
         let output = status(&bench.scratch.logs()).run();
         assert_eq!((output.code, row(&output, "app")[6].as_str()), (0, "ok"));
         assert!(stdout(&output).contains("app: the last error, "), "{}", stdout(&output));
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -148,7 +148,7 @@ fn what_was_set_aside_is_mentioned_until_it_is_removed() {
         fs::remove_file(path).unwrap();
     }
     assert_eq!(status(&bench.scratch.logs()).run().code, 0);
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn a_status_file_that_finds_no_room_is_one_warning_and_the_log_goes_on() {
         let bench = Bench::new();
         let app = hold(&bench.scratch.pipe("app"));
         bench.faults("ENOSPC allocate 3 1");
-        let reader = bench.reader().start();
+        let reader = bench.steered_reader().start();
         put(&app, b"one\n");
         bench.wait_stored("app", b"one\n");
         let warnings = reader.lines_with("warning");
@@ -166,7 +166,7 @@ fn a_status_file_that_finds_no_room_is_one_warning_and_the_log_goes_on() {
         let output = status(&bench.scratch.logs()).run();
         assert!(output.code == 3 && output.stderr.contains("no reader is at work there"), "{}", output.stderr);
         assert!(bench.root_files(".status").iter().all(|path| !path.ends_with(".status")));
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -175,14 +175,14 @@ fn standard_input_has_a_status_in_its_log_directory() {
     let bench = Bench::new();
     let log = bench.log("service");
     let (input, mut output) = pipe().unwrap();
-    let reader = Launch::new("reader").arg("stdin").arg(&log).stdin(input).start();
+    let reader = reader_stdin(&log).stdin(input).start();
     output.write_all(b"one\ntwo\n").unwrap();
     until("it is stored", || stream_of(&log) == b"one\ntwo\n");
     until("it is counted", || row(&status(&log).run(), "service")[1..3] == ["8 B", "-"]);
     // By its path instead of by the flag.
     let by_path = Launch::new("reader").arg("status").arg(&log).run();
     assert_eq!(by_path.code, 0, "{}", by_path.stderr);
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn whoever_may_read_may_look() {
         set_mode(&logs.join(".status"), 0o600);
         let refused = status(&logs).as_user(12345).run();
         assert!(refused.code == 3 && refused.stderr.contains("Permission denied"), "{}", refused.stderr);
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -222,7 +222,7 @@ fn with_file(bytes: &[u8]) -> Bench {
 fn a_file() -> Vec<u8> {
     let bench = Bench::new();
     let (_app, reader) = one_pipe(&bench);
-    stop(reader);
+    reader.stop();
     fs::read(status_file(&bench)).unwrap()
 }
 
@@ -285,18 +285,18 @@ fn it_is_asked_wrongly_with_an_unknown_name_or_two_roots() {
     assert!(output.code == 2 && output.stderr.contains("there are: app"), "{}", output.stderr);
     let output = status(&bench.scratch.logs()).args(["/tmp", "/var"]).run();
     assert!(output.code == 2 && output.stderr.contains("one log root"), "{}", output.stderr);
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
 fn a_narrow_screen_without_utf_8_gets_narrow_ascii() {
     let bench = Bench::new();
     hold(&bench.scratch.pipe("größe"));
-    let reader = bench.reader().start();
+    let reader = bench.steered_reader().start();
     let output = status(&bench.scratch.logs()).env("LC_ALL", "C").env("COLUMNS", "40").run();
     let text = stdout(&output);
     assert!(output.code == 0 && text.is_ascii() && text.contains("gr\\u{f6}\\u{df}e"), "{text}");
-    stop(reader);
+    reader.stop();
 }
 
 #[test]

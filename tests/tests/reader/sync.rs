@@ -1,31 +1,18 @@
 //! What is made durable before there is an archive, by whom, and what becomes of a file whose fsync failed.
 
 use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::{until, within};
 use standpipe_tests::privilege::{needs_seams, needs_tool};
-use standpipe_tests::stored::parts;
-
-use crate::support_a::{Clock, Stand, lines, raw, wait_empty};
-
-/// A reader that notes the steps that it takes.
-fn traced(stand: &Stand) -> Launch {
-    let launch = stand.reader().env("STANDPIPE_TEST_FAULTS", stand.fault_file());
-    launch.env("STANDPIPE_TEST_TRACE", trace_file(stand))
-}
-
-fn trace_file(stand: &Stand) -> PathBuf {
-    stand.scratch.path().join("trace")
-}
+use standpipe_tests::programs::Daemon;
+use standpipe_tests::stands::{Clock, Stand};
+use standpipe_tests::world::{lines, parts, raw, wait_empty};
 
 /// How many segments were synced.
 fn synced(stand: &Stand) -> usize {
-    let trace = fs::read_to_string(trace_file(stand)).unwrap_or_default();
-    trace.lines().filter(|point| *point == "sync-data").count()
+    stand.passes("sync-data")
 }
 
 /// Writes a line and seals it.
@@ -39,7 +26,7 @@ fn seal(stand: &Stand, reader: &Daemon, line: &str) {
 fn a_segment_that_stays_plain_is_synced_when_it_is_sealed_and_only_then() {
     needs_seams(|| {
         let stand = Stand::new("compress = \"none\"\n");
-        let reader = traced(&stand).start();
+        let reader = stand.traced_reader().start();
         for number in 1..=3 {
             stand.write_and_wait(&format!("before {number}\n"));
             assert_eq!(synced(&stand), number - 1, "what is written now is not synced");
@@ -53,7 +40,7 @@ fn a_segment_that_stays_plain_is_synced_when_it_is_sealed_and_only_then() {
 fn nothing_is_synced_where_nothing_is_to_be() {
     needs_seams(|| {
         let stand = Stand::new("compress = \"none\"\nsync = \"none\"\n");
-        let mut reader = traced(&stand).start();
+        let mut reader = stand.traced_reader().start();
         for number in 1..=3 {
             seal(&stand, &reader, &format!("line {number}\n"));
         }
@@ -66,8 +53,8 @@ fn a_segment_whose_archive_is_late_is_synced_after_a_minute() {
     needs_seams(|| {
         let stand = Stand::new("");
         let clock = Clock::new(&stand.scratch, "2026-11-21T10:00:00Z");
-        stand.set_faults("EIO unnamed 1 1000000\n");
-        let reader = clock.steer(traced(&stand)).start();
+        stand.faults("EIO unnamed 1 1000000\n");
+        let reader = clock.steer(stand.traced_reader()).start();
         seal(&stand, &reader, "line 1\n");
         clock.set("2026-11-21T10:00:59Z");
         stand.write_and_wait("line 2\n");
@@ -78,7 +65,7 @@ fn a_segment_whose_archive_is_late_is_synced_after_a_minute() {
         clock.set("2026-11-21T10:05:00Z");
         stand.write_and_wait("line 3\n");
         assert_eq!(synced(&stand), 1, "once is enough");
-        stand.set_faults("");
+        stand.faults("");
         stand.wait_archived(1);
     });
 }
@@ -88,7 +75,7 @@ fn under_a_span_what_is_written_is_synced_too_and_an_idle_log_is_not() {
     needs_seams(|| {
         let stand = Stand::new("sync = \"1m\"\n");
         let clock = Clock::new(&stand.scratch, "2026-11-21T10:00:00Z");
-        let mut reader = clock.steer(traced(&stand)).start();
+        let mut reader = clock.steer(stand.traced_reader()).start();
         clock.set("2026-11-21T10:02:00Z");
         until("the segment that the start made is synced", || synced(&stand) == 1);
         stand.write_and_wait("line 1\n");
@@ -112,10 +99,10 @@ fn under_a_span_what_is_written_is_synced_too_and_an_idle_log_is_not() {
 fn a_part_whose_fsync_failed_is_sealed_and_the_next_begins() {
     needs_seams(|| {
         let stand = Stand::new("sync = \"100ms\"\ncompress = \"none\"\n");
-        let reader = traced(&stand).start();
+        let reader = stand.traced_reader().start();
         stand.write_and_wait("line 1\n");
         until("it is synced", || synced(&stand) > 0);
-        stand.set_faults(&format!("EIO sync-data {} 1\n", synced(&stand) + 1));
+        stand.faults(&format!("EIO sync-data {} 1\n", synced(&stand) + 1));
         stand.write_and_wait("line 2\n");
         reader.wait_line("may be lost in a power failure; starting the next part");
         stand.write_and_wait("line 3\n");

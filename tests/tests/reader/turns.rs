@@ -3,10 +3,12 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::support_b::{Bench, files_ending, hold, put, stop};
 use nix::sys::signal::Signal;
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::files_ending;
 use standpipe_tests::privilege::needs_seams;
+use standpipe_tests::stands::Bench;
+use standpipe_tests::world::{hold, put};
 
 /// Parts of `app` that wait while the other pipe seals one.
 const BACKLOG: usize = 24;
@@ -19,7 +21,7 @@ fn a_busy_pipe_keeps_a_quiet_one_from_neither_archive_nor_expiry() {
         bench.scratch.write_policy("zzz.toml", "keep_files = 1\n");
         let [busy, quiet] = ["aaa", "zzz"].map(|name| hold(&bench.scratch.pipe(name)));
         bench.faults("EIO unnamed 1 1000000\n");
-        let reader = bench.reader().start();
+        let reader = bench.steered_reader().start();
         let mut stored = Vec::new();
         for _ in 0..BACKLOG {
             let lines = b"0123456789abcde\n".repeat(255);
@@ -49,7 +51,7 @@ fn a_busy_pipe_keeps_a_quiet_one_from_neither_archive_nor_expiry() {
         assert!(segments("aaa") > BACKLOG / 2, "{} of the busy pipe wait", segments("aaa"));
         bench.faults("");
         until("all of the busy pipe is archived", || segments("aaa") == 1);
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -60,7 +62,7 @@ fn a_disk_that_is_too_slow_for_sync_is_said_once_and_so_is_its_end() {
         bench.scratch.write_policy("app.toml", "sync = \"100ms\"\n");
         let pipe = hold(&bench.scratch.pipe("app"));
         bench.faults("delay sync-data 150\n");
-        let reader = bench.reader().start();
+        let reader = bench.steered_reader().start();
         let write_until = |text: &str| {
             until(text, || {
                 put(&pipe, b"line\n");
@@ -75,6 +77,6 @@ fn a_disk_that_is_too_slow_for_sync_is_said_once_and_so_is_its_end() {
         bench.faults("");
         write_until("app: the disk keeps up with `sync` again");
         assert_eq!(reader.lines_with("too slow").len(), 1, "{}", reader.stderr());
-        stop(reader);
+        reader.stop();
     });
 }

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::signal::Signal;
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::names;
 use standpipe_tests::privilege::{give, needs_seams};
-
-use crate::support_a::{Clock, Stand, add_pipe, archives, names, wait_stored, write_all};
+use standpipe_tests::stands::{Clock, Stand, add_pipe};
+use standpipe_tests::world::{archives, wait_stored, write_all};
 
 /// What alone is kept of a log by the defaults here.
 const TWO: &str = "keep_size = \"off\"\nkeep_free = \"off\"\nkeep_files = 2\n";

@@ -5,13 +5,12 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::support_b::{Bench, files_ending, files_of, hold, put, run_to_kill, stop};
-use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::{KEEP_ALL, files_ending, files_of};
 use standpipe_tests::privilege::{give, needs_seams, needs_tool};
-use standpipe_tests::process::command;
-use standpipe_tests::scratch::KEEP_ALL;
-use standpipe_tests::stored::stream_of;
+use standpipe_tests::programs::{Daemon, Launch, command};
+use standpipe_tests::stands::Bench;
+use standpipe_tests::world::{hold, put, stream_of};
 
 /// A lane `app` with one archive of [`text`], which the hook had.
 struct Stand {
@@ -31,7 +30,7 @@ impl Stand {
         let hook = format!("hook = [\"sh\", \"-c\", \"basename $STANDPIPE_ARCHIVE >> {}\"]\n", said.display());
         bench.scratch.write_policy("defaults.toml", &format!("{KEEP_ALL}{hook}"));
         let pipe = hold(&bench.scratch.pipe("app"));
-        let reader = bench.plain_reader().start();
+        let reader = bench.reader().start();
         put(&pipe, &text());
         bench.wait_stored("app", &text());
         let stand = Stand { archive: PathBuf::new(), bench, pipe };
@@ -107,15 +106,15 @@ fn a_copy_beside_its_archive_stays_whatever_it_holds_and_the_archive_counts() {
         assert!(reader.lines_with(sentence)[0].contains(&stand.copy().display().to_string()));
         // A reader that starts finds the same.
         assert_eq!(reader.terminate(), 0);
-        let again = stand.bench.plain_reader().start();
+        let again = stand.bench.reader().start();
         again.wait_line(sentence);
-        stop(again);
+        again.stop();
         assert!(fs::read(stand.copy()).expect("the copy") == *content && fs::read(&stand.archive).unwrap() == archive);
         // A pair is told once a run: the next copy comes to a reader that has seen none.
         fs::remove_file(stand.copy()).expect("a copy");
-        reader = stand.bench.plain_reader().start();
+        reader = stand.bench.reader().start();
     }
-    stop(reader);
+    reader.stop();
     let mut names = stand.handed_over();
     let count = names.len();
     names.dedup();
@@ -147,7 +146,7 @@ fn a_copy_that_is_still_unpacked_or_edited_in_place_takes_nothing_away() {
         assert_eq!(fs::read_to_string(stand.copy()).expect("the copy").lines().count(), 1000);
         assert_eq!(reader.lines_with("error").len(), 0, "{}", reader.stderr());
         assert_eq!(stand.handed_over().len(), stand.archives().len());
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -167,7 +166,7 @@ fn a_segment_that_somebody_still_writes_is_archived_when_they_are_done() {
     until("it is archived", || !restored.exists());
     assert!(stream_of(&stand.bench.log("app")).starts_with(b"one\ntwo\nline 0\n"));
     until("it is handed over", || stand.handed_over().len() == 3);
-    stop(reader);
+    reader.stop();
 }
 
 #[test]
@@ -175,22 +174,22 @@ fn what_a_kill_leaves_beside_an_archive_goes_with_one_line() {
     needs_seams(|| {
         let bench = Bench::new();
         let pipe = hold(&bench.scratch.pipe("app"));
-        let reader = bench.plain_reader().start();
+        let reader = bench.reader().start();
         put(&pipe, &text());
         bench.wait_stored("app", &text());
-        stop(reader);
+        reader.stop();
         write(&bench.log("app").join("2036-01-01T00-00-00.000000Z.log"), b"");
         // Behind the archive's name, before the segment goes.
         bench.faults("kill sync 2");
-        run_to_kill(bench.reader());
+        bench.steered_reader().run_to_kill();
         bench.faults("");
         let segments = || files_ending(&bench.log("app"), ".log").len();
         assert_eq!((segments(), files_ending(&bench.log("app"), ".log.zst").len()), (2, 1));
-        let reader = bench.plain_reader().start();
+        let reader = bench.reader().start();
         until("it is gone", || segments() == 1);
         reader.wait_line("removed, a leftover of a kill or power failure");
         assert_eq!(files_ending(&bench.log("app"), ".times"), [] as [PathBuf; 0]);
-        stop(reader);
+        reader.stop();
         assert!(stream_of(&bench.log("app")) == text());
     });
 }
@@ -199,11 +198,11 @@ fn what_a_kill_leaves_beside_an_archive_goes_with_one_line() {
 fn an_archive_that_is_not_whole_gives_way_to_more_and_not_to_less() {
     let (stand, reader) = Stand::new();
     let whole = fs::read(&stand.archive).expect("an archive");
-    stop(reader);
+    reader.stop();
     // Cut, so that only a plain stream is left, and more in it than in the segment.
     write(&stand.archive, &whole[..whole.len() - 1]);
     write(&stand.copy(), &text()[..1000]);
-    let reader = stand.bench.plain_reader().start();
+    let reader = stand.bench.reader().start();
     reader.wait_line("is damaged, but contains more than this file; keeping both");
     assert_eq!(fs::read(stand.copy()).expect("the copy").len(), 1000);
     // The whole segment: the archive is made anew, whatever was set aside before.
@@ -213,5 +212,5 @@ fn an_archive_that_is_not_whole_gives_way_to_more_and_not_to_less() {
     until("it is made anew", || !stand.copy().exists());
     assert_eq!(files_ending(&stand.bench.log("app"), ".damaged").len(), 2);
     assert!(stand.printed().starts_with(&text()));
-    stop(reader);
+    reader.stop();
 }

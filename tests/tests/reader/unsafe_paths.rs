@@ -6,12 +6,12 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 
-use crate::support_b::{Bench, hold, put, stop};
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
-use standpipe_tests::pipe::queued;
+use standpipe_tests::directory::{Scratch, make_fifo, set_mode};
 use standpipe_tests::privilege::needs_root;
-use standpipe_tests::scratch::{Scratch, make_fifo, set_mode};
+use standpipe_tests::programs::Launch;
+use standpipe_tests::stands::Bench;
+use standpipe_tests::world::{hold, put, queued};
 
 const TENANT: u32 = 61_001;
 const VICTIM: u32 = 61_002;
@@ -81,7 +81,7 @@ fn a_tenants_link_or_directory_leads_to_no_pipe_of_others() {
                 assert!(said.len() == 1 && said[0].contains(&format!("user {TENANT}")), "{case}: {}", reader.stderr());
                 assert_eq!(queued(&victims), 9, "{case}");
                 assert!(!house.scratch.logs().join("bad").exists(), "{case}");
-                stop(reader);
+                reader.stop();
             }
         }
     });
@@ -148,7 +148,7 @@ fn no_metrics_file_is_written_where_a_tenants_link_leads() {
                     let said = reader.wait_line("cannot write metrics file");
                     assert!(said.contains("controls the link") && said.contains("; continuing without it"), "{said}");
                 }
-                stop(reader);
+                reader.stop();
                 assert!(names(&dir).is_empty(), "{case}");
             }
         }
@@ -171,7 +171,7 @@ fn a_log_root_in_the_directory_of_a_tenant_is_used() {
             let shown = Launch::new("reader").args(["logs", "--logs"]).arg(&logs).as_user(user).run();
             assert_eq!((shown.code, &shown.stdout[..]), (0, &b"good\n"[..]), "{shown:?}");
             assert!(reader.lines_with("error").is_empty(), "{}", reader.stderr());
-            stop(reader);
+            reader.stop();
         }
     });
 }
@@ -184,7 +184,7 @@ fn in_a_log_root_of_a_group_a_mailbox_or_log_directory_of_another_is_not_used() 
         chown(&logs, None, Some(TENANT)).unwrap();
         set_mode(&logs, 0o2770);
         let (mailbox, theirs) = (logs.join(".mailbox-0"), logs.join("bad"));
-        fs::write(&mailbox, vec![0; crate::support_b::MAILBOX_BYTES]).unwrap();
+        fs::write(&mailbox, vec![0; standpipe_tests::stands::MAILBOX_BYTES]).unwrap();
         fs::create_dir(&theirs).unwrap();
         for path in [&mailbox, &theirs] {
             chown(path, Some(TENANT), Some(TENANT)).unwrap();
@@ -204,7 +204,7 @@ fn in_a_log_root_of_a_group_a_mailbox_or_log_directory_of_another_is_not_used() 
         reader.wait_line(&format!("it belongs to user {TENANT}"));
         assert!(names(&theirs).is_empty());
         assert_eq!(queued(&bad), 9);
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -227,7 +227,7 @@ fn no_hook_is_run_where_a_tenants_link_leads() {
         reader.signal(nix::sys::signal::Signal::SIGALRM);
         let said = reader.wait_line("cannot run hook");
         assert!(said.contains("controls the link") && !ran.exists(), "{said}");
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -251,7 +251,7 @@ fn reader_logs_follows_no_link_of_a_tenant_to_others() {
             assert!(output.code != 0 && output.stderr.contains("controls the link"), "{args:?} {output:?}");
             assert!(!String::from_utf8_lossy(&output.stdout).contains("precious"), "{args:?}");
         }
-        stop(reader);
+        reader.stop();
     });
 }
 
@@ -261,18 +261,18 @@ fn of_two_links_to_one_fifo_the_one_whose_fifo_did_not_change_keeps_its_log() {
     let bench = Bench::new();
     let (a, b) = (bench.scratch.pipe("a"), bench.scratch.pipe("b"));
     let pipe = hold(&b);
-    let first = bench.plain_reader().start();
+    let first = bench.reader().start();
     fs::remove_file(&a).unwrap();
     symlink(&b, &a).unwrap();
     first.wait_line("pipes.d/a: it leads to the same FIFO as");
     first.hang_up("after HUP");
     put(&pipe, b"one\n");
     bench.wait_stored("b", b"one\n");
-    stop(first);
-    let again = bench.plain_reader().start();
+    first.stop();
+    let again = bench.reader().start();
     put(&pipe, b"two\n");
     bench.wait_stored("b", b"one\ntwo\n");
     assert_eq!(again.lines_with("it leads to the same FIFO as").len(), 1, "{}", again.stderr());
     again.wait_line("pipes.d/a: it leads to the same FIFO as");
-    stop(again);
+    again.stop();
 }

@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use standpipe_common::archive::format::{Entry, SeekTable};
 use standpipe_common::archive::{Guess, Index, build::Builder};
-use standpipe_tests::daemon::{Launch, Output};
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::{Scratch, set_mode};
 use standpipe_tests::privilege::give;
-use standpipe_tests::scratch::{Scratch, set_mode};
-
-use crate::support_a::{Stand, lines};
-use crate::support_d::{TEN_NS, archive, log_dir, marks, object, reader, segment, stem, text};
+use standpipe_tests::programs::{Launch, Output, object, query, text};
+use standpipe_tests::stands::Stand;
+use standpipe_tests::world::{TEN_NS, archive, lines, log_dir, marks, segment, stem};
 
 const MIB: usize = 1 << 20;
 
@@ -54,7 +53,7 @@ fn change_index(path: &Path, change: impl FnOnce(&mut Index)) {
 
 /// The findings, one a line, of which there must be some.
 fn findings(scratch: &Scratch) -> Vec<String> {
-    let output = reader("verify", scratch).run();
+    let output = query("verify", scratch).run();
     assert_eq!(output.code, 1, "{output:?}");
     text(&output).lines().map(str::to_owned).collect()
 }
@@ -65,10 +64,10 @@ fn sound_logs_have_no_findings() {
     segment(&app, &stem(0), &lines(0, 30, 50), &[]);
     let web = log_dir(&scratch, "web");
     archive(&web, &stem(5), b"no marks\n", Vec::new(), false);
-    let Output { code, stdout, stderr } = reader("verify", &scratch).run();
+    let Output { code, stdout, stderr } = query("verify", &scratch).run();
     assert_eq!((code, stdout.len()), (0, 0), "{stderr}");
     assert_eq!(stderr, "reader: verified 2 pipes, 5 parts, 2.5 MiB of log: no findings\n");
-    let object = object(&reader("verify", &scratch).arg("--json").run());
+    let object = object(&query("verify", &scratch).arg("--json").run());
     assert_eq!((&object["version"], &object["findings"]), (&json!(1), &json!([])));
     assert_eq!((&object["pipes"][0]["pipe"], &object["pipes"][0]["parts"]), (&json!("app"), &json!(4)));
     assert_eq!(object["pipes"][1]["raw_bytes"], 9);
@@ -95,7 +94,7 @@ fn damage_is_found_in_order_and_ends_nothing() {
         assert_eq!(found.len(), 3, "{found:#?}");
         assert!(found.iter().zip(&expected).all(|(found, expected)| found.starts_with(expected)), "{found:#?}");
     }
-    let output = reader("verify", &scratch).arg("--json").run();
+    let output = query("verify", &scratch).arg("--json").run();
     assert_eq!((output.code, output.stderr.as_str()), (1, ""));
     let object = object(&output);
     let kinds: Vec<_> = object["findings"].as_array().unwrap().iter().map(|finding| &finding["kind"]).collect();
@@ -159,7 +158,7 @@ fn a_part_that_is_missing_inside_a_line_is_a_gap() {
     let (scratch, app) = sound();
     fs::remove_file(file(&app, 0)).unwrap();
     fs::remove_file(file(&app, 1)).unwrap();
-    assert_eq!(reader("verify", &scratch).run().code, 0);
+    assert_eq!(query("verify", &scratch).run().code, 0);
 }
 
 #[test]
@@ -185,7 +184,7 @@ fn a_segment_beside_its_archive_may_have_less_but_nothing_else() {
     ] {
         let (scratch, app) = sound();
         let beside = segment(&app, &stem(0), &content, &[]);
-        let output = reader("verify", &scratch).run();
+        let output = query("verify", &scratch).run();
         assert_eq!(output.code, i32::from(is_found), "{output:?}");
         let expected = format!("{}: it has bytes that are missing from its archive, which is in use", beside.display());
         assert_eq!(text(&output).starts_with(&expected), is_found, "{output:?}");
@@ -235,7 +234,7 @@ fn frames_without_checksum_are_found() {
     let scratch = Scratch::new();
     let app = log_dir(&scratch, "app");
     by_hand(&file(&app, 0), &[b"a\n", b"b\n"], true);
-    assert_eq!(reader("verify", &scratch).run().code, 0);
+    assert_eq!(query("verify", &scratch).run().code, 0);
     by_hand(&file(&app, 0), &[b"a\n", b"b\n"], false);
     let found = findings(&scratch);
     assert!(found.len() == 1 && found[0].contains("2 frames have no checksum"), "{found:#?}");
@@ -260,7 +259,7 @@ fn files_of_others_and_nonsense_are_findings_in_little_memory() {
         give(&file(&app, minute));
     }
     // Two threads with a frame each, and nothing like all that the files say they are.
-    let output = reader("verify", &scratch).prelude("ulimit -v 400000").run();
+    let output = query("verify", &scratch).prelude("ulimit -v 400000").run();
     assert_eq!(output.code, 1, "{output:?}");
     let found: Vec<String> = text(&output).lines().map(str::to_owned).collect();
     let expected = [
@@ -280,15 +279,15 @@ fn files_of_others_and_nonsense_are_findings_in_little_memory() {
 fn what_cannot_be_read_is_an_error_and_a_finding_counts_more() {
     let (scratch, app) = sound();
     set_mode(&file(&app, 0), 0o000);
-    let output = reader("verify", &scratch).run();
+    let output = query("verify", &scratch).run();
     assert_eq!((output.code, output.stdout.len()), (3, 0), "{output:?}");
     assert!(output.stderr.contains(".log.zst: Permission denied"), "{}", output.stderr);
     flip(&file(&app, 1), 1000);
-    let output = reader("verify", &scratch).arg("--json").run();
+    let output = query("verify", &scratch).arg("--json").run();
     assert_eq!(output.code, 1);
     let object = object(&output);
     assert!(object["errors"][0].as_str().unwrap().contains("Permission denied"), "{object:#}");
-    assert_eq!(reader("verify", &scratch).arg("nope").run().code, 2);
+    assert_eq!(query("verify", &scratch).arg("nope").run().code, 2);
 }
 
 #[test]
@@ -296,7 +295,7 @@ fn a_reader_at_work_is_no_finding() {
     let stand = Stand::new("rotate_size = \"8KiB\"\n");
     let _reader = stand.reader().start();
     let verified = || {
-        let output = reader("verify", &stand.scratch).run();
+        let output = query("verify", &stand.scratch).run();
         assert_eq!((output.code, output.stdout.len()), (0, 0), "{output:?}");
     };
     for round in 0..8 {
@@ -315,11 +314,11 @@ fn whoever_has_seen_enough_may_leave() {
     let (scratch, app) = sound();
     flip(&file(&app, 1), 1000);
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let mut daemon = reader("verify", &scratch).start_into(full);
+    let mut daemon = query("verify", &scratch).start_into(full);
     assert_eq!(daemon.wait_exit(), 3, "{}", daemon.stderr());
     let (gone, output) = std::io::pipe().unwrap();
     drop(gone);
-    let mut daemon = reader("verify", &scratch).start_into(output);
+    let mut daemon = query("verify", &scratch).start_into(output);
     assert_eq!(daemon.wait_exit(), 1, "{}", daemon.stderr());
     assert!(!daemon.stderr().contains("error"), "{}", daemon.stderr());
 }

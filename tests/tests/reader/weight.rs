@@ -1,16 +1,17 @@
 //! What `reader stdin` weighs beside a service: memory and disk while its pipe is quiet, and what it leaves behind.
 
 use std::fs::{self, File};
-use std::io::{PipeWriter, Write, pipe};
+use std::io::{Write, pipe};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-use crate::support_b::{Bench, KILLED, MAILBOX_BYTES, PAGE, assert_same, files_of};
 use nix::sys::signal::Signal;
-use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::files_of;
 use standpipe_tests::privilege::needs_seams;
-use standpipe_tests::stored::stream_of;
+use standpipe_tests::programs::{Daemon, KILLED, fed, reader_stdin};
+use standpipe_tests::stands::{Bench, MAILBOX_BYTES, PAGE};
+use standpipe_tests::world::{assert_same, stream_of};
 
 const KIB: u64 = 1024;
 /// Disk beside the logs.
@@ -19,15 +20,6 @@ const DISK_BYTES_MAX: u64 = 300 * KIB;
 const ANON_KIB_MAX: u64 = 1536;
 /// With the pages of programs and libraries that it shares with others, of which a debug build has three times as many.
 const RESIDENT_KIB_MAX: u64 = if cfg!(debug_assertions) { 6 * KIB } else { 3 * KIB };
-
-fn reader(log: &Path) -> Launch {
-    Launch::new("reader").arg("stdin").arg(log)
-}
-
-fn fed(launch: Launch) -> (Daemon, PipeWriter) {
-    let (input, output) = pipe().expect("a pipe");
-    (launch.stdin(input).start(), output)
-}
 
 /// A number of KiB in /proc/PID/status.
 fn kib(reader: &Daemon, key: &str) -> u64 {
@@ -66,7 +58,7 @@ fn left(log: &Path) -> Vec<String> {
 fn on_a_quiet_pipe_it_is_light() {
     let bench = Bench::new();
     let log = bench.log("app");
-    let (reader, mut server) = fed(reader(&log));
+    let (reader, mut server) = fed(reader_stdin(&log));
     let is_light = || kib(&reader, "RssAnon:") <= ANON_KIB_MAX && kib(&reader, "VmRSS:") <= RESIDENT_KIB_MAX;
     until("it is light after its start", is_light);
     server.write_all(b"one\n").expect("a pipe");
@@ -96,7 +88,7 @@ fn the_end_of_input_leaves_the_log_alone() {
         let with_dir = ["--mailbox-dir", dir.to_str().expect("a path in UTF-8")];
         for (name, more) in [("app", &[][..]), ("elsewhere", &with_dir)] {
             let log = bench.log(&format!("{name}{}", flags.len()));
-            let (mut reader, mut server) = fed(reader(&log).args(flags).args(more));
+            let (mut reader, mut server) = fed(reader_stdin(&log).args(flags).args(more));
             server.write_all(b"one\ntwo\n").expect("a pipe");
             drop(server);
             assert_eq!(reader.wait_exit(), 0, "{}", reader.stderr());
@@ -114,16 +106,14 @@ fn what_a_killed_run_leaves_goes_at_the_end_of_the_next() {
         for step in 1..=3 {
             let bench = Bench::new();
             let log = bench.log("app");
-            let (faults, trace) = (bench.scratch.path().join("faults"), bench.scratch.path().join("trace"));
-            let launch = reader(&log).env("STANDPIPE_TEST_FAULTS", faults).env("STANDPIPE_TEST_TRACE", trace);
-            let (mut killed, mut server) = fed(launch.arg("--continue"));
+            let (mut killed, mut server) = fed(bench.trace(reader_stdin(&log)).arg("--continue"));
             server.write_all(b"one\n").expect("a pipe");
             until("it is stored", || stream_of(&log) == b"one\n");
             bench.faults(&format!("kill remove {}", bench.passes("remove") + step));
             drop(server);
             assert_eq!(killed.wait_exit(), KILLED, "{step}: {}", killed.stderr());
             assert_ne!(left(&log), [""; 0], "{step}");
-            let (mut next, mut server) = fed(reader(&log));
+            let (mut next, mut server) = fed(reader_stdin(&log));
             server.write_all(b"two\n").expect("a pipe");
             drop(server);
             assert_eq!(next.wait_exit(), 0, "{}", next.stderr());
@@ -141,14 +131,13 @@ fn a_mailbox_of_another_size_is_recovered_and_replaced() {
             let bench = Bench::new();
             let log = bench.log("app");
             bench.faults(fault);
-            let faults = bench.scratch.path().join("faults");
             let (input, mut server) = pipe().expect("a pipe");
             server.write_all(b"one\n").expect("a pipe");
-            let mut killed = reader(&log).env("STANDPIPE_TEST_FAULTS", faults).stdin(input).start_unready();
+            let mut killed = bench.steer(reader_stdin(&log)).stdin(input).start_unready();
             assert_eq!(killed.wait_exit(), KILLED);
             drop(server);
             enlarge(&log.join(".mailbox-0"));
-            let (reader, mut server) = fed(reader(&log));
+            let (reader, mut server) = fed(reader_stdin(&log));
             server.write_all(b"two\n").expect("a pipe");
             until("both are stored", || stream_of(&log) == b"one\ntwo\n");
             assert!(bytes_beside(&log) <= DISK_BYTES_MAX, "{} bytes", bytes_beside(&log));

@@ -5,17 +5,15 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use standpipe_tests::daemon::{Launch, Output};
 use standpipe_tests::deadline::until;
-use standpipe_tests::pipe::open_writer;
+use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::{needs_root, needs_tool};
-use standpipe_tests::process::command;
-use standpipe_tests::program;
-use standpipe_tests::scratch::Scratch;
+use standpipe_tests::programs::{self, Launch, Output, command};
+use standpipe_tests::world::open_writer;
 
 fn check(scratch: &Scratch, front: &str, bundle: &Path) -> Output {
     for beside in ["holder", "reader", "tailer"] {
-        program::path(beside);
+        programs::path(beside);
     }
     Launch::new(front).arg("check").arg(scratch.pipes()).arg("--bundle").arg(bundle).run()
 }

@@ -10,12 +10,11 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 use standpipe_common::policy::keys::KEYS;
-use standpipe_tests::daemon::{Launch, Output};
 use standpipe_tests::deadline::until;
-use standpipe_tests::pipe::open_writer;
+use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::{give, needs_tool};
-use standpipe_tests::program;
-use standpipe_tests::scratch::Scratch;
+use standpipe_tests::programs::{self, Launch, Output};
+use standpipe_tests::world::open_writer;
 
 /// The pages that show what `--help` prints, each for the program of its name.
 const MANUALS: [&str; 5] = ["holder", "reader", "tailer", "shipper", "standpipe"];
@@ -122,7 +121,7 @@ fn every_link_leads_to_a_file_and_a_heading_that_are_there() {
 }
 
 fn run(script: &str, dir: &Path) -> Output {
-    let programs = program::path("reader").parent().unwrap().display().to_string();
+    let programs = programs::path("reader").parent().unwrap().display().to_string();
     let path = format!("{programs}:/usr/bin:/bin:/usr/sbin");
     Launch::new("reader").under(["bash", "-c", script]).cwd(dir).env("PATH", path).run()
 }

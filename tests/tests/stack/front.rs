@@ -5,15 +5,14 @@ use std::path::Path;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use standpipe_tests::daemon::{Daemon, Launch, Output};
 use standpipe_tests::deadline::until;
-use standpipe_tests::program;
-use standpipe_tests::scratch::Scratch;
+use standpipe_tests::directory::Scratch;
+use standpipe_tests::programs::{self, Daemon, Launch, Output};
 
 /// The front, with the others beside it.
 fn front() -> Launch {
     for beside in ["holder", "reader", "tailer"] {
-        program::path(beside);
+        programs::path(beside);
     }
     Launch::new("standpipe")
 }
@@ -54,7 +53,7 @@ fn messages_and_advice_name_what_was_typed() {
     let output = front().args(["logs", "app", "--logs"]).arg(scratch.logs()).run();
     assert!(output.code == 2 && output.stderr.starts_with("standpipe: error: "), "{output:?}");
     scratch.write_policy("defaults.toml", "no_such_key = 1\n");
-    let path = program::path("standpipe");
+    let path = programs::path("standpipe");
     let output = front().arg("check").arg(scratch.pipes()).run();
     let advice = format!("fix:  {} hold --check-config {}", path.display(), scratch.pipes().display());
     assert!(output.code == 1 && text(&output).contains(&advice), "{output:?}");
@@ -75,7 +74,7 @@ fn a_link_to_a_program_is_what_its_messages_and_advice_name() {
     let scratch = Scratch::new();
     for name in ["holder", "reader"] {
         let link = scratch.path().join(format!("standpipe-{name}"));
-        std::os::unix::fs::symlink(program::path(name), link).unwrap();
+        std::os::unix::fs::symlink(programs::path(name), link).unwrap();
     }
     scratch.write_policy("defaults.toml", "no_such_key = 1\n");
     let linked = scratch.path().join("standpipe-holder");

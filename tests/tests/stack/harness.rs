@@ -10,10 +10,9 @@ use std::process::Stdio;
 use nix::sys::signal::{Signal, raise};
 
 use standpipe_common::shown::Shown as _;
-use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::until;
-use standpipe_tests::process::{self, Process, command};
-use standpipe_tests::scratch::Scratch;
+use standpipe_tests::directory::Scratch;
+use standpipe_tests::programs::{self, Daemon, Launch, Process, command};
 
 /// Tells this test, started again, how its test is to end, and where to note what it started.
 const END: &str = "STANDPIPE_TESTS_END";
@@ -60,7 +59,7 @@ fn body() {
     let (holder, _family, pids) = start(&scratch);
     assert!(is_deaf(std::process::id()), "this test is started as with `&` from a script");
     assert!(!is_deaf(holder.pid()) && !is_deaf(pids[0]), "what it starts hears");
-    fs::write(notes.join("dir"), process::dir().to_str().expect("a temporary directory")).unwrap();
+    fs::write(notes.join("dir"), programs::dir().to_str().expect("a temporary directory")).unwrap();
     let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
     fs::write(notes.join("pids"), pids.join(" ") + "\n").unwrap();
     match end.to_str() {

@@ -5,15 +5,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use nix::sys::stat::fstat;
-use standpipe_tests::process::command;
-use standpipe_tests::program;
-use standpipe_tests::scratch::Scratch;
+use standpipe_tests::directory::Scratch;
+use standpipe_tests::programs::{self, command};
 
 /// What a program says to a journal.
 fn said(name: &str, args: &[&str]) -> String {
     let (mut journal, theirs) = UnixStream::pair().unwrap();
     let stat = fstat(&theirs).unwrap();
-    let mut program = command(program::path(name));
+    let mut program = command(programs::path(name));
     program.args(args).env("JOURNAL_STREAM", format!("{}:{}", stat.st_dev, stat.st_ino)).stderr(OwnedFd::from(theirs));
     assert!(!program.status().unwrap().success(), "{name} {args:?}");
     drop(program);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use standpipe_tests::kills::{Plan, run};
+use standpipe_tests::kills::reader::{Plan, run};
 
 #[test]
 fn killed_readers_and_holders_lose_repeat_tear_and_misplace_nothing() {

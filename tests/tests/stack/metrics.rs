@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use standpipe_tests::privilege::needs_tool;
-use standpipe_tests::process::command;
+use standpipe_tests::programs::command;
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/prometheus").canonicalize().unwrap()

@@ -3,8 +3,8 @@
 
 use std::fs;
 
-use standpipe_tests::daemon::Launch;
-use standpipe_tests::scratch::Scratch;
+use standpipe_tests::directory::Scratch;
+use standpipe_tests::programs::Launch;
 
 #[test]
 fn a_command_that_is_spelt_wrongly_is_not_taken_for_a_path() {

@@ -1,8 +1,8 @@
 //! The power goes while reader and tailer are at work, on four file systems, with small counts: what was durable is as it
 //! was, and what is missing, repeated or damaged is said.
 
+use standpipe_tests::kills::power_cuts::{FileSystem, Plan, run_plan};
 use standpipe_tests::not_run;
-use standpipe_tests::power_cuts::{FileSystem, Plan, run_plan};
 use standpipe_tests::privilege::{needs_root, needs_tool};
 
 fn cut(file_system: FileSystem, tool: &str, seed: u64) {

@@ -5,9 +5,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use standpipe_common::shown::steers;
-use standpipe_tests::daemon::Launch;
+use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::give;
-use standpipe_tests::scratch::Scratch;
+use standpipe_tests::programs::Launch;
 
 /// Clears the screen, sets a title, begins a line of its own, and turns the writing round.
 const EVIL: &str = "e\x1b[2J\x1b]0;x\x07\r\nPLANTED \u{9b}31m\u{202e}\t";

@@ -7,12 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use nix::sys::signal::Signal;
-use standpipe_tests::daemon::{Launch, Output};
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::{Scratch, set_mode};
 use standpipe_tests::privilege::{give, needs_root, needs_tool};
-use standpipe_tests::process::command;
-use standpipe_tests::program;
-use standpipe_tests::scratch::{Scratch, set_mode};
+use standpipe_tests::programs::{self, Launch, Output, command};
 
 use crate::documentation::pages;
 
@@ -39,7 +37,7 @@ fn block(language: &str, part: &str) -> String {
 
 /// Where the programs under test lie, all three.
 fn programs() -> PathBuf {
-    let dirs = ["holder", "reader", "tailer"].map(|name| program::path(name).parent().unwrap().to_owned());
+    let dirs = ["holder", "reader", "tailer"].map(|name| programs::path(name).parent().unwrap().to_owned());
     assert!(dirs.iter().all(|dir| *dir == dirs[0]));
     dirs[0].clone()
 }

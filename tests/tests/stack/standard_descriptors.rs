@@ -5,11 +5,11 @@ use std::io::{BufRead, BufReader, PipeWriter, pipe};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::until;
-use standpipe_tests::pipe::open_reader;
+use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege;
-use standpipe_tests::scratch::Scratch;
+use standpipe_tests::programs::{Daemon, Launch};
+use standpipe_tests::world::open_reader;
 
 /// A log of three lines, and where a state file may be.
 struct Stand {

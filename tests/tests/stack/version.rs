@@ -2,8 +2,7 @@
 
 use std::process::Stdio;
 
-use standpipe_tests::daemon::Launch;
-use standpipe_tests::process::command;
+use standpipe_tests::programs::{Launch, command};
 
 /// What git says of the checkout that the tests are in. `None`: it is none, or git is not to be had.
 fn commit() -> Option<String> {

@@ -5,10 +5,9 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use standpipe_tests::daemon::{Launch, Output};
+use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::needs_tool;
-use standpipe_tests::process::command;
-use standpipe_tests::scratch::Scratch;
+use standpipe_tests::programs::{Launch, Output, command};
 
 /// What stands behind times in a line of a large file: more than the window holds takes few lines.
 const LONG: usize = 4000;

@@ -6,12 +6,11 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::{CONDITION_SPAN, until, within};
-use standpipe_tests::pipe::queued;
+use standpipe_tests::directory::{Scratch, make_fifo};
 use standpipe_tests::privilege::{give, needs_tool};
-use standpipe_tests::process::command;
-use standpipe_tests::scratch::{Scratch, make_fifo};
+use standpipe_tests::programs::{Launch, command};
+use standpipe_tests::world::queued;
 
 #[test]
 fn sources_of_a_blocked_pipe_do_not_keep_descriptors_from_others() {

@@ -12,12 +12,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use standpipe_tests::deadline::{CONDITION_SPAN, until, within};
 use standpipe_tests::privilege::needs_tool;
-use standpipe_tests::process::command;
-use standpipe_tests::traffic::Tally;
-
-use crate::support_c::busy::Busy;
-use crate::support_c::log::Log;
-use crate::support_c::{Owner, Tailing};
+use standpipe_tests::programs::command;
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::{Busy, Log, Owner, Tally};
 
 /// Lines between two rotations, at least.
 const LINES: u64 = 300;

@@ -7,11 +7,9 @@ use std::path::Path;
 
 use standpipe_tests::deadline::until;
 use standpipe_tests::privilege::needs_tool;
-use standpipe_tests::process::command;
-use standpipe_tests::traffic::Tally;
-
-use crate::support_c::log::{Log, copytruncate, numbered, rename_and_create};
-use crate::support_c::{Owner, Tailing};
+use standpipe_tests::programs::command;
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::{Log, Owner, Tally, copytruncate, numbered, rename_and_create};
 
 /// Inodes that a file system hands out before it hands one out again.
 const TRIES_MAX: usize = 2000;

@@ -6,11 +6,10 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
-
-use crate::support_c::log::{numbered, rename_and_create, shift};
-use crate::support_c::{Owner, Tailing, owners};
+use standpipe_tests::programs::Launch;
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::{Owner, numbered, owners, rename_and_create, shift};
 
 const WATCHING: &str = "[tailer] watching 1 file with poll() interval=250ms (inotify)\n";
 const LEASES: &str = "[tailer] using file leases to detect when a rotated file has no writer";

@@ -9,12 +9,12 @@ use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 use standpipe_tests::deadline::until;
-use standpipe_tests::privilege::{self, needs_tool};
-use standpipe_tests::process::command;
-use standpipe_tests::scratch::set_mode;
-
-use crate::support_c::log::Log;
-use crate::support_c::{Owner, Tailing};
+use standpipe_tests::directory::set_mode;
+use standpipe_tests::privilege;
+use standpipe_tests::privilege::needs_tool;
+use standpipe_tests::programs::command;
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::{Log, Owner};
 
 /// A tailer of `name`, of which it delivered 30 lines before it was stopped, and 20 that came after that.
 fn interrupted(name: &str) -> (Tailing, Log) {
@@ -224,7 +224,7 @@ fn what_cannot_be_unpacked_is_named_with_its_size_and_never_called_gone() {
             wait_named(&stand, &path, &format!("tailer does not unpack {packer} files"));
             // What came after it is read.
             let last = log.written().1 - 1;
-            let line = standpipe_tests::traffic::line(1, last, standpipe_tests::traffic::length(1, last));
+            let line = standpipe_tests::world::line(1, last, standpipe_tests::world::length(1, last));
             until("the last line", || stand.delivered().ends_with(&line));
             stand.stop();
             stand.start();
@@ -362,7 +362,7 @@ fn what_stands_in_a_directory_that_cannot_be_listed_is_not_called_gone() {
             stand.start();
             stand.daemon().wait_line(&sentence);
             let last = log.written().1 - 1;
-            let line = standpipe_tests::traffic::line(1, last, standpipe_tests::traffic::length(1, last));
+            let line = standpipe_tests::world::line(1, last, standpipe_tests::world::length(1, last));
             until("the last line", || stand.delivered().ends_with(&line));
             assert!(!stand.stop().contains("gone"), "{}", stand.daemon().stderr());
         }

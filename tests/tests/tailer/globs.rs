@@ -7,12 +7,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
 use standpipe_tests::privilege;
-
-use crate::support_c::log::rename_and_create;
-use crate::support_c::{Owner, Tailing};
+use standpipe_tests::programs::Launch;
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::{Owner, rename_and_create};
 
 #[test]
 fn files_that_appear_under_a_glob_are_read_from_their_beginning() {

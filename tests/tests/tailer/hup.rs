@@ -5,12 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use standpipe_tests::deadline::until;
-use standpipe_tests::pipe::open_reader;
 use standpipe_tests::privilege;
-
-use crate::support_c::log::rename_and_create;
-use crate::support_c::sink::Drain;
-use crate::support_c::{Owner, Tailing, count_lines};
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::{Drain, Owner, count_lines, open_reader, rename_and_create};
 
 #[test]
 fn sources_are_added_and_removed_and_the_others_notice_nothing() {

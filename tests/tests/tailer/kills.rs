@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use standpipe_tests::tailer_kills::{Plan, run};
+use standpipe_tests::kills::tailer::{Plan, run};
 
 const PLAN: Plan = Plan {
     kills: 60,

@@ -5,15 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::{CONDITION_SPAN, until, within};
-use standpipe_tests::pipe::{capacity, open_reader, queued};
 use standpipe_tests::privilege::needs_seams;
-use standpipe_tests::traffic::{Check, Tally};
-
-use crate::support_c::log::{Log, copytruncate, rename_and_create};
-use crate::support_c::sink::Drain;
-use crate::support_c::{Owner, Tailing};
+use standpipe_tests::programs::{Daemon, Launch};
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::{
+    Check, Drain, Log, Owner, Tally, capacity, copytruncate, open_reader, queued, rename_and_create,
+};
 
 /// Steps of the staging pipe and of its record.
 const STAGE: [&str; 9] = [

@@ -6,9 +6,8 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use standpipe_tests::deadline::{until, within};
 use standpipe_tests::privilege;
-
-use crate::support_c::log::{Log, numbered, rename_and_create};
-use crate::support_c::{Owner, Tailing, owners};
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::{Log, Owner, numbered, owners, rename_and_create};
 
 fn logs(stand: &Tailing, count: u16) -> Vec<Log> {
     (0..count).map(|number| stand.log(&format!("{number}.log"), number)).collect()
@@ -55,7 +54,7 @@ fn more_files_than_descriptors_lose_nothing_and_are_told_in_one_line() {
 
 /// Runs the tailer as root of a user namespace of its own in which this limit of inotify is so low; `None` where there
 /// can be no such namespace.
-fn limited(stand: &Tailing, limit: &str, value: u32) -> Option<standpipe_tests::daemon::Launch> {
+fn limited(stand: &Tailing, limit: &str, value: u32) -> Option<standpipe_tests::programs::Launch> {
     if !privilege::has_user_namespaces() {
         return None;
     }

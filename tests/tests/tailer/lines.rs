@@ -4,9 +4,8 @@ use std::fs::{self, File};
 use std::io::Write;
 
 use standpipe_tests::deadline::until;
-
-use crate::support_c::log::numbered;
-use crate::support_c::{Owner, Tailing};
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::{Owner, numbered};
 
 /// A text in UTF-16, with its mark, by the way of one unit.
 fn utf16(text: &str, bytes: fn(u16) -> [u8; 2]) -> Vec<u8> {

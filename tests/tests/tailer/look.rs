@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::needs_tool;
-use standpipe_tests::scratch::Scratch;
+use standpipe_tests::programs::Launch;
 
 /// What a terminal would obey, in every way.
 const EVIL: &str = "evil \x1b]0;owned\x07 \x1b[2J \u{9b}31m \u{9d} \u{202e} rtl \u{61c} end\r\n";

@@ -1,10 +1,5 @@
 //! The tailer from outside: one program, so that its tests run side by side.
 
-#[path = "../support_b/mod.rs"]
-mod support_b;
-#[path = "../support_c/mod.rs"]
-mod support_c;
-
 mod batch;
 mod descriptors;
 mod engine;

@@ -3,12 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
-use standpipe_tests::metrics::Metrics;
 use standpipe_tests::privilege::{needs_seams, needs_tool};
-
-use crate::support_c::{Owner, Tailing};
+use standpipe_tests::programs::Launch;
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::{Metrics, Owner};
 
 const KEY: &str = "metrics_file = \"tailer.prom\"\n";
 const START_S: u64 = 1_795_255_200;

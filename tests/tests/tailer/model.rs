@@ -9,8 +9,8 @@ use std::fs::{self, File, OpenOptions};
 
 use nix::sys::signal::Signal;
 
-use crate::support_c::log::{Log, copytruncate, numbered, rename_and_create, shift};
-use crate::support_c::{Owner, Tailing};
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::{Log, Owner, copytruncate, numbered, rename_and_create, shift};
 
 /// Numbers of writers go from 0 to 99.
 const LATE_MAX: u16 = 90;

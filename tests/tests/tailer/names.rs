@@ -8,16 +8,13 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::{until, within};
-use standpipe_tests::mounts::Mounted;
-use standpipe_tests::privilege::{self, needs_root};
-use standpipe_tests::process::{Process, command};
-use standpipe_tests::scratch::{make_fifo, set_mode};
-use standpipe_tests::traffic::{length, line};
-
-use crate::support_c::log::{Log, numbered, rename_and_create};
-use crate::support_c::{Owner, Tailing, owners};
+use standpipe_tests::directory::{Mounted, make_fifo, set_mode};
+use standpipe_tests::privilege;
+use standpipe_tests::privilege::needs_root;
+use standpipe_tests::programs::{Launch, Process, command};
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::{Log, Owner, length, line, numbered, owners, rename_and_create};
 
 fn following(owner: Owner, name: &str) -> Tailing {
     let mut stand = Tailing::to_stdout(owner);

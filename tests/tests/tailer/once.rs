@@ -7,9 +7,9 @@ use std::io::Write as _;
 use nix::sys::signal::Signal;
 use standpipe_tests::deadline::until;
 use standpipe_tests::privilege;
-use standpipe_tests::process::command;
-
-use crate::support_c::{Owner, Tailing};
+use standpipe_tests::programs::command;
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::Owner;
 
 /// A tailer of globs below its logs. Lines of `canary.log` come after what was there before them was looked at.
 struct Stand {
@@ -94,7 +94,8 @@ fn what_was_rotated_is_not_read_again_while_nothing_has_the_live_name() {
             stand.settle(&expected);
         }
         // Nor is its packed form.
-        let gzip = standpipe_tests::process::command("gzip").arg(stand.tailing.log_path("app.log.3")).status().unwrap();
+        let gzip =
+            standpipe_tests::programs::command("gzip").arg(stand.tailing.log_path("app.log.3")).status().unwrap();
         assert!(gzip.success());
         stand.settle(&expected);
         stand.append("app.log", "line 3\n");

@@ -7,10 +7,9 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 use standpipe_tests::deadline::until;
 use standpipe_tests::privilege::needs_tool;
-use standpipe_tests::process::command;
-
-use crate::support_c::log::Log;
-use crate::support_c::{Owner, Tailing};
+use standpipe_tests::programs::command;
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::{Log, Owner};
 
 /// More than a pipe, its staging pipe and a block of the tailer take.
 const BACKLOG_LINES: u64 = 16_000;

@@ -4,14 +4,11 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 
-use crate::support_b::{Bench, hold};
-use crate::support_c::log::{Log, rename_and_create};
-use crate::support_c::{Owner, Tailing};
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
-use standpipe_tests::pipe::queued;
 use standpipe_tests::privilege::needs_seams;
-use standpipe_tests::stored::stream_of;
+use standpipe_tests::programs::Launch;
+use standpipe_tests::stands::{Bench, Tailing};
+use standpipe_tests::world::{Log, Owner, hold, queued, rename_and_create, stream_of};
 
 const SAID: &str = "may be repeated";
 
@@ -168,7 +165,7 @@ fn nothing_is_missing_in_the_log_that_the_source_still_has() {
         );
         fs::write(&config, toml).expect("a file of our own");
         let start = |boot: &str| {
-            let reader = bench.plain_reader().env("STANDPIPE_TEST_BOOT", boot).start();
+            let reader = bench.reader().env("STANDPIPE_TEST_BOOT", boot).start();
             (reader, Launch::new("tailer").arg("--config").arg(&config).env("STANDPIPE_TEST_BOOT", boot).start())
         };
         let (mut reader, mut tailer) = start("one");
@@ -181,7 +178,7 @@ fn nothing_is_missing_in_the_log_that_the_source_still_has() {
         tailer.kill9();
         assert_eq!(queued(&pipe), 0);
         // Of the log a part is left, inside a line.
-        let segment = crate::support_b::files_ending(&bench.log("app"), ".log").remove(0);
+        let segment = standpipe_tests::directory::files_ending(&bench.log("app"), ".log").remove(0);
         let file = fs::File::options().write(true).open(&segment).expect("the segment");
         file.set_len(5003).expect("the segment");
         file.write_at(&[0; 100], 5003).expect("the segment");

@@ -4,9 +4,9 @@
 
 use std::fs;
 
-use standpipe_tests::daemon::{Launch, Output};
+use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::needs_tool;
-use standpipe_tests::scratch::Scratch;
+use standpipe_tests::programs::{Launch, Output};
 
 const COLUMNS: usize = 60;
 

@@ -3,10 +3,10 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::{until, within};
-
-use crate::support_c::{Owner, Tailing};
+use standpipe_tests::programs::Launch;
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::Owner;
 
 const BEGAN: &str = ".log is held back by its rate_limit";
 const ENDED: &str = "is no longer held back";

@@ -5,11 +5,11 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
-use standpipe_tests::daemon::{Launch, Output};
 use standpipe_tests::deadline::until;
-use standpipe_tests::scratch::Scratch;
-
-use crate::support_c::{Owner, Tailing};
+use standpipe_tests::directory::Scratch;
+use standpipe_tests::programs::{Launch, Output};
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::Owner;
 
 /// As containerd writes them.
 const CRI: &str = "\

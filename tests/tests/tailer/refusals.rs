@@ -3,12 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use standpipe_tests::daemon::{Launch, Output};
 use standpipe_tests::deadline::until;
-use standpipe_tests::pipe::{open_reader, read_all};
-use standpipe_tests::scratch::make_fifo;
-
-use crate::support_c::{Owner, Tailing, count_lines};
+use standpipe_tests::directory::make_fifo;
+use standpipe_tests::programs::{Launch, Output};
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::{Owner, count_lines, open_reader, read_all};
 
 /// Runs with this configuration.
 fn run(stand: &Tailing, file: &str, text: &str, flags: &[&str]) -> Output {

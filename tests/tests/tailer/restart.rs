@@ -3,15 +3,13 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
-use standpipe_tests::privilege::{self, needs_root, needs_tool};
-use standpipe_tests::process::command;
-use standpipe_tests::scratch::set_mode;
-use standpipe_tests::traffic::{length, line};
-
-use crate::support_c::log::{Log, copytruncate, numbered, rename_and_create};
-use crate::support_c::{Owner, Tailing, owners};
+use standpipe_tests::directory::set_mode;
+use standpipe_tests::privilege;
+use standpipe_tests::privilege::{needs_root, needs_tool};
+use standpipe_tests::programs::{Launch, command};
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::{Log, Owner, copytruncate, length, line, numbered, owners, rename_and_create};
 
 /// A tailer of `app.log`, of which the first 30 lines were delivered when it was killed, or stopped.
 fn interrupted(owner: Owner, is_killed: bool) -> (Tailing, Log) {

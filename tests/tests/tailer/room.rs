@@ -5,13 +5,12 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use serde_json::Value;
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
-use standpipe_tests::mounts::Mounted;
+use standpipe_tests::directory::Mounted;
 use standpipe_tests::privilege::{give, has_user_namespaces, is_root};
-
-use crate::support_c::log::rename_and_create;
-use crate::support_c::{Owner, Tailing, owners};
+use standpipe_tests::programs::Launch;
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::{Owner, owners, rename_and_create};
 
 const ROOM: u64 = 16 << 20;
 

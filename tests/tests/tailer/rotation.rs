@@ -10,11 +10,11 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use standpipe_tests::deadline::{until, within};
 use standpipe_tests::privilege::needs_tool;
-use standpipe_tests::process::command;
-use standpipe_tests::traffic::{length, line};
-
-use crate::support_c::log::{Log, copytruncate, numbered, rename_and_create, shift};
-use crate::support_c::{Owner, Tailing, count_lines, owners};
+use standpipe_tests::programs::command;
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::{
+    Log, Owner, copytruncate, count_lines, length, line, numbered, owners, rename_and_create, shift,
+};
 
 /// Follows `app.log`, with these keys at the top.
 fn following(owner: Owner, general: &str) -> (Tailing, Log) {

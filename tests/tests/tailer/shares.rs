@@ -2,12 +2,10 @@
 
 use std::fs;
 
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
-use standpipe_tests::traffic::Check;
-
-use crate::support_c::log::Log;
-use crate::support_c::{Owner, Tailing};
+use standpipe_tests::programs::Launch;
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::{Check, Log, Owner};
 
 /// More than a pipe holds, and what the tailer took already.
 const BACKLOG_BYTES: u64 = 4 << 20;

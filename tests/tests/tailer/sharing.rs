@@ -7,16 +7,14 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::{until, within};
-use standpipe_tests::pipe::{capacity, open_reader, open_writer, queued};
-use standpipe_tests::process::between_starts;
-use standpipe_tests::scratch::make_fifo;
-use standpipe_tests::traffic::{Check, LINE_BYTES_MIN, Tally, Writer, line};
-
-use crate::support_c::log::{Log, rename_and_create};
-use crate::support_c::sink::Drain;
-use crate::support_c::{Owner, Tailing};
+use standpipe_tests::directory::make_fifo;
+use standpipe_tests::programs::{Launch, between_starts};
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::{
+    Check, Drain, LINE_BYTES_MIN, Log, Owner, Tally, Writer, capacity, line, open_reader, open_writer, queued,
+    rename_and_create,
+};
 
 /// Lines of each who writes.
 const LINES: u64 = 20_000;

@@ -5,12 +5,10 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use standpipe_tests::deadline::{until, until_next_stamp, within};
-use standpipe_tests::mounts::Mounted;
+use standpipe_tests::directory::{Mounted, make_fifo};
 use standpipe_tests::privilege;
-use standpipe_tests::scratch::make_fifo;
-
-use crate::support_c::Owner;
-use crate::support_c::spool::Spooling;
+use standpipe_tests::stands::Spooling;
+use standpipe_tests::world::Owner;
 
 const MARKERS: &str = "done = \"done\"\n";
 

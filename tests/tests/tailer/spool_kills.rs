@@ -11,10 +11,9 @@ use std::time::{Duration, Instant};
 
 use standpipe_tests::deadline::{until_next_stamp, within};
 use standpipe_tests::privilege;
-use standpipe_tests::process::Process;
-
-use crate::support_c::Owner;
-use crate::support_c::spool::{ENDINGS, Ending, Spooling, pieces};
+use standpipe_tests::programs::Process;
+use standpipe_tests::stands::{ENDINGS, Ending, Spooling, pieces};
+use standpipe_tests::world::Owner;
 
 /// At a time, in all, kills.
 fn plan() -> (usize, usize, u32) {

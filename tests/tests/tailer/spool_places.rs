@@ -5,9 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use standpipe_tests::deadline::until;
-
-use crate::support_c::Owner;
-use crate::support_c::spool::Spooling;
+use standpipe_tests::stands::Spooling;
+use standpipe_tests::world::Owner;
 
 const MARKERS: &str = "done = \"done\"\n";
 

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use standpipe_tests::deadline::{until, until_next_stamp, within};
 use standpipe_tests::privilege;
-
-use crate::support_c::Owner;
-use crate::support_c::spool::Spooling;
+use standpipe_tests::stands::Spooling;
+use standpipe_tests::world::Owner;
 
 const MARKERS: &str = "done = \"done\"\n";
 

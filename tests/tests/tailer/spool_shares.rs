@@ -5,12 +5,11 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::{CONDITION_SPAN, until, within};
 use standpipe_tests::privilege;
-
-use crate::support_c::Owner;
-use crate::support_c::spool::Spooling;
+use standpipe_tests::programs::Launch;
+use standpipe_tests::stands::Spooling;
+use standpipe_tests::world::Owner;
 
 const MARKERS: &str = "done = \"done\"\n";
 const BEGAN: &str = "spool is held back by its rate_limit";

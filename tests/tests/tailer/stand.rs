@@ -5,10 +5,8 @@ use std::io::Write;
 use std::path::Path;
 
 use standpipe_tests::deadline::until;
-use standpipe_tests::traffic::Tally;
-
-use crate::support_c::log::{copytruncate, rename_and_create};
-use crate::support_c::{Owner, Tailing};
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::{Owner, Tally, copytruncate, rename_and_create};
 
 fn copy(from: &Path, fifo: &Path) {
     let mut pipe = OpenOptions::new().write(true).open(fifo).unwrap();

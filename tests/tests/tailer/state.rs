@@ -8,13 +8,12 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use standpipe_tests::daemon::{Launch, Output};
 use standpipe_tests::deadline::until;
-use standpipe_tests::mounts::Mounted;
+use standpipe_tests::directory::{Mounted, Scratch, make_fifo, set_mode};
 use standpipe_tests::privilege::{give, needs_root, needs_seams};
-use standpipe_tests::scratch::{Scratch, make_fifo, set_mode};
-
-use crate::support_c::{Owner, Tailing, count_lines};
+use standpipe_tests::programs::{Launch, Output};
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::{Owner, count_lines};
 
 /// As `touch` does, for the user that programs run as.
 fn touch(path: &Path) {

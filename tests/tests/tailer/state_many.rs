@@ -6,9 +6,8 @@ use std::os::unix::fs::MetadataExt;
 
 use standpipe_tests::deadline::until;
 use standpipe_tests::privilege::give;
-
-use crate::support_c::log::Log;
-use crate::support_c::{Owner, Tailing};
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::{Log, Owner};
 
 /// So many files that the state is far longer than one that is written whole each time.
 const QUIET_FILES: usize = 1000;

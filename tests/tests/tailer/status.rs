@@ -7,11 +7,10 @@ use std::path::Path;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use standpipe_tests::daemon::{Launch, Output};
 use standpipe_tests::deadline::until;
-
-use crate::support_c::log::rename_and_create;
-use crate::support_c::{Owner, Tailing};
+use standpipe_tests::programs::{Launch, Output};
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::{Owner, rename_and_create};
 
 fn status(stand: &Tailing) -> Launch {
     Launch::new("tailer").arg("status").arg("--config").arg(stand.work("tailer.toml"))

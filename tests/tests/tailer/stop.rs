@@ -6,11 +6,11 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
-use standpipe_tests::scratch::Scratch;
-
-use crate::support_c::{Owner, Tailing, owners};
+use standpipe_tests::directory::Scratch;
+use standpipe_tests::programs::Launch;
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::{Owner, owners};
 
 /// Two seconds are given to a stop; the rest is for a busy machine. Whatever else it could wait for takes a minute.
 const STOP_SPAN_MAX: Duration = Duration::from_secs(10);

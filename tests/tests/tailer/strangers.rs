@@ -4,12 +4,11 @@ use std::fs;
 use std::os::unix::fs::{lchown, symlink};
 use std::path::{Path, PathBuf};
 
-use standpipe_tests::daemon::{Daemon, Launch};
 use standpipe_tests::deadline::until;
-use standpipe_tests::pipe::open_reader;
+use standpipe_tests::directory::{make_fifo, set_mode};
 use standpipe_tests::privilege::{NOBODY, needs_root};
-use standpipe_tests::process;
-use standpipe_tests::scratch::{make_fifo, set_mode};
+use standpipe_tests::programs::{self, Daemon, Launch};
+use standpipe_tests::world::open_reader;
 
 /// The user whom nobody trusts.
 const TENANT: u32 = 12_345;
@@ -25,7 +24,7 @@ struct Ground {
 
 impl Ground {
     fn new(uid: u32) -> Ground {
-        let top = tempfile::tempdir_in(process::dir()).unwrap();
+        let top = tempfile::tempdir_in(programs::dir()).unwrap();
         set_mode(top.path(), 0o755);
         let ground = Ground { top, uid };
         for (dir, owner) in [("tailer", uid), ("tenant", TENANT), ("victim", uid)] {

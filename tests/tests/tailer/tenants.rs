@@ -16,13 +16,11 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::sys::signal::Signal;
 use standpipe_tests::deadline::within;
+use standpipe_tests::directory::make_fifo;
 use standpipe_tests::privilege::{is_root, needs_tool};
-use standpipe_tests::process::{Process, command};
-use standpipe_tests::scratch::make_fifo;
-
-use crate::support_c::log::{Log, numbered, rename_and_create};
-use crate::support_c::sink::Drain;
-use crate::support_c::{Owner, Tailing};
+use standpipe_tests::programs::{Process, command};
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::{Drain, Log, Owner, numbered, rename_and_create};
 
 /// Within what the lines of the honest one come.
 const LATENCY_MAX: Duration = Duration::from_secs(1);

@@ -6,12 +6,11 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use standpipe_tests::daemon::Launch;
 use standpipe_tests::deadline::until;
-use standpipe_tests::scratch::Scratch;
-
-use crate::support_c::log::numbered;
-use crate::support_c::{Owner, Tailing};
+use standpipe_tests::directory::Scratch;
+use standpipe_tests::programs::Launch;
+use standpipe_tests::stands::Tailing;
+use standpipe_tests::world::{Owner, numbered};
 
 /// A configuration as the transcripts have it, without inotify.
 fn configure(stand: &Tailing, interval_ms: u32, names: &[&str]) {

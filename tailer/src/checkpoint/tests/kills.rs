@@ -4,7 +4,7 @@ use std::env;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use standpipe_tests::process::command;
+use standpipe_tests::programs::command;
 
 use super::journal::sorted;
 use super::*;

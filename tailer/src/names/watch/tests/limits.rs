@@ -4,7 +4,7 @@ use std::env;
 
 use standpipe_common::descriptors::Descriptors;
 use standpipe_tests::privilege::has_user_namespaces;
-use standpipe_tests::process::command;
+use standpipe_tests::programs::command;
 
 use super::*;
 

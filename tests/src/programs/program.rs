@@ -15,8 +15,8 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use nix::unistd::{Uid, getppid};
 
+use super::command;
 use crate::privilege;
-use crate::process::command;
 
 /// The path of a program such as `holder`, which is built if this process has not done so.
 ///

@@ -1,14 +1,13 @@
-//! Logs made by hand, with arrival times of the test's choice: what the tests of reading back share.
+//! Logs made by hand, with arrival times of the test's choice.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
 use standpipe_common::archive::{Guess, Mark, Spec, Writer};
 use standpipe_common::serial::Serial;
-use standpipe_tests::daemon::{Launch, Output};
-use standpipe_tests::privilege::give;
-use standpipe_tests::scratch::Scratch;
+
+use crate::directory::Scratch;
+use crate::privilege::give;
 
 /// 2026-11-21T10:00:00Z, ns since the epoch.
 pub const TEN_NS: i64 = 1_795_255_200_000_000_000;
@@ -72,19 +71,4 @@ pub fn segment(dir: &Path, stem: &str, raw: &[u8], marks: &[Mark]) -> PathBuf {
         give(&times);
     }
     path
-}
-
-/// `reader COMMAND --logs LOGS`.
-pub fn reader(command: &str, scratch: &Scratch) -> Launch {
-    Launch::new("reader").arg(command).arg("--logs").arg(scratch.logs())
-}
-
-/// The JSON object that is printed.
-pub fn object(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
-}
-
-/// What is printed, as text.
-pub fn text(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).expect("text")
 }

@@ -4,13 +4,27 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use standpipe_tests::privilege;
-use standpipe_tests::traffic::{length, line};
+use super::{length, line};
+use crate::privilege;
 
-use super::Owner;
+/// To whom the logs belong: whether the tailer may ask by a lease who writes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// To the user that the tailer runs as.
+    Tailer,
+    /// To root, while the tailer is nobody: a test of this kind needs root.
+    Other,
+}
+
+/// Both, as far as there are rights for it: what is told of rotations and late writers holds with and without leases.
+pub fn owners() -> Vec<Owner> {
+    if privilege::is_root() { vec![Owner::Tailer, Owner::Other] } else { vec![Owner::Tailer] }
+}
 
 /// An application with its log open, which writes each line by one `write(2)` at the end of the file.
+#[derive(Debug)]
 pub struct Log {
+    /// Where it stands.
     pub path: PathBuf,
     file: File,
     owner: Owner,

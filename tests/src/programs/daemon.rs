@@ -4,7 +4,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{PipeWriter, Read, pipe};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -15,11 +15,15 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 
+use super::{Process, command, program};
 use crate::deadline::{CONDITION_SPAN, PROGRAM_SPAN, until, within};
+use crate::directory::Scratch;
 use crate::privilege;
-use crate::process::{Process, command};
-use crate::program;
+
+/// Exit code of a program that SIGKILL ended.
+pub const KILLED: i32 = 128 + 9;
 
 /// How a program is to be started.
 #[derive(Debug)]
@@ -140,6 +144,12 @@ impl Launch {
         self.spawn_with(stdout.into(), "")
     }
 
+    /// Starts a program that its faults are to kill, and waits for that.
+    pub fn run_to_kill(self) {
+        let mut killed = self.start_unready();
+        assert_eq!(killed.wait_exit(), KILLED, "{}", killed.stderr());
+    }
+
     /// Runs it to its end.
     pub fn run(self) -> Output {
         let stdout = tempfile::tempfile().expect("a temporary file");
@@ -250,6 +260,12 @@ impl Daemon {
         self.wait_exit();
     }
 
+    /// Ends it in order; what it said.
+    pub fn stop(mut self) -> String {
+        assert_eq!(self.terminate(), 0, "{}", self.stderr());
+        self.stderr()
+    }
+
     /// Sends TERM, waits for its end and returns the exit code.
     pub fn terminate(&mut self) -> i32 {
         self.signal(Signal::SIGTERM);
@@ -289,6 +305,42 @@ impl Daemon {
             panic!("{} did not become ready, but ended with {code}:\n{}", self.program, self.stderr());
         }
     }
+}
+
+/// A holder of a directory's pipes.
+pub fn holder(scratch: &Scratch) -> Launch {
+    Launch::new("holder").arg(scratch.pipes())
+}
+
+/// A reader of them.
+pub fn reader(scratch: &Scratch) -> Launch {
+    Launch::new("reader").arg(scratch.pipes()).arg("--logs").arg(scratch.logs())
+}
+
+/// A reader of its standard input, into that log directory.
+pub fn reader_stdin(log: impl AsRef<Path>) -> Launch {
+    Launch::new("reader").arg("stdin").arg(log.as_ref())
+}
+
+/// A reader of an anonymous pipe, and the end that a server would write to.
+pub fn fed(launch: Launch) -> (Daemon, PipeWriter) {
+    let (input, output) = pipe().expect("a pipe");
+    (launch.stdin(input).start(), output)
+}
+
+/// `reader COMMAND --logs LOGS`.
+pub fn query(command: &str, scratch: &Scratch) -> Launch {
+    Launch::new("reader").arg(command).arg("--logs").arg(scratch.logs())
+}
+
+/// The JSON that is printed.
+pub fn object(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+/// What is printed, as text.
+pub fn text(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
 }
 
 fn code(status: ExitStatus) -> i32 {

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
 
-use crate::process::command;
+use crate::programs::command;
 
 /// A page.
 #[derive(Clone, Debug, PartialEq, Eq)]

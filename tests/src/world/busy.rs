@@ -7,15 +7,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use standpipe_tests::deadline::until;
-use standpipe_tests::traffic::{length, line};
-
-use super::log::Log;
+use super::{Log, length, line};
+use crate::deadline::until;
 
 /// Rest after each line: some thousand lines a second.
 const REST: Duration = Duration::from_micros(50);
 
 /// A log that a thread writes into.
+#[derive(Debug)]
 pub struct Busy {
     stop: Arc<AtomicBool>,
     lines: Arc<AtomicU64>,

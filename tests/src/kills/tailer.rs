@@ -15,12 +15,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::daemon::{Daemon, Launch};
 use crate::deadline::{until, within};
+use crate::directory::{KEEP_ALL, Scratch};
 use crate::privilege;
-use crate::scratch::{KEEP_ALL, Scratch};
-use crate::stored;
-use crate::traffic::{Check, Tally, length, line};
+use crate::programs::{Daemon, Launch};
+use crate::world::{self, Check, Tally, length, line};
 
 /// One in so many kills comes before the tailer can be ready.
 const EARLY_EVERY: u64 = 4;
@@ -179,7 +178,7 @@ impl Theatre {
         let written: Vec<u8> = (0..lines).flat_map(|seq| line(WRITER, seq, length(WRITER, seq))).collect();
         let log_dir = self.scratch.logs().join("out");
         let size = |part: PathBuf| fs::metadata(part).map_or(0, |metadata| metadata.len());
-        let stored = || stored::parts(&log_dir).into_iter().map(size).sum::<u64>();
+        let stored = || world::parts(&log_dir).into_iter().map(size).sum::<u64>();
         let all = written.len() as u64;
         let (mut before, mut now) = (0, stored());
         while now < all && now > before {
@@ -189,7 +188,7 @@ impl Theatre {
         assert_eq!(self.tailer.terminate(), 0, "{}", self.tailer.stderr());
         self.note_said();
         assert_eq!(self.reader.terminate(), 0, "{}", self.reader.stderr());
-        let bytes = stored::stream_of(&log_dir);
+        let bytes = world::stream_of(&log_dir);
         let mut check = Check::new();
         check.feed(&bytes);
         self.report.tally = check.finish(&[(WRITER, lines)]);

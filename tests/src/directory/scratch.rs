@@ -12,7 +12,7 @@ use nix::unistd::mkfifo;
 use tempfile::TempDir;
 
 use crate::privilege;
-use crate::process;
+use crate::programs;
 
 /// A policy by which no part is ever removed, however full the disk of the tests is.
 pub const KEEP_ALL: &str = "keep_size = \"off\"\nkeep_free = \"off\"\n";
@@ -32,7 +32,7 @@ impl Default for Scratch {
 impl Scratch {
     /// With empty `run`, `pipes.d` and `logs`.
     pub fn new() -> Scratch {
-        let made = tempfile::Builder::new().prefix("").tempdir_in(process::dir());
+        let made = tempfile::Builder::new().prefix("").tempdir_in(programs::dir());
         let dir = made.expect("a temporary directory");
         let scratch = Scratch { dir };
         set_mode(scratch.path(), 0o755);

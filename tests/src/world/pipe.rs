@@ -1,13 +1,15 @@
 //! A pipe as a server or a plain reader sees it, without any program of ours.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use standpipe_common::sys;
+
+use crate::deadline::{CONDITION_SPAN, until, within};
 
 /// Opens a FIFO for writing as `O_NONBLOCK` and these flags have it; ENXIO where nobody holds it.
 pub fn open_writer(fifo: &Path, flags: i32) -> io::Result<File> {
@@ -51,4 +53,37 @@ pub fn read_all(pipe: &mut File) -> Vec<u8> {
             Err(error) => panic!("cannot read from a pipe: {error}"),
         }
     }
+}
+
+/// Opens a FIFO read+write, as a holder does: it stays as long as this does.
+pub fn hold(fifo: &Path) -> File {
+    let opened = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(fifo);
+    opened.unwrap_or_else(|error| panic!("cannot hold {}: {error}", fifo.display()))
+}
+
+/// One `write(2)` that the pipe takes whole.
+pub fn put(pipe: &File, bytes: &[u8]) {
+    let taken = { pipe }.write(bytes).expect("room in the pipe");
+    assert_eq!(taken, bytes.len(), "the pipe takes it whole");
+}
+
+/// Writes all of it into a pipe that does not block, in pieces as they fit.
+pub fn write_all(mut pipe: &File, bytes: &[u8]) {
+    let mut rest = bytes;
+    let written = within(CONDITION_SPAN, || {
+        while !rest.is_empty() {
+            match pipe.write(rest) {
+                Ok(taken) => rest = &rest[taken..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) => panic!("cannot write: {error}"),
+            }
+        }
+        true
+    });
+    assert!(written, "{} of {} bytes do not go into the pipe: nobody reads it", rest.len(), bytes.len());
+}
+
+/// Waits until nothing waits in a pipe.
+pub fn wait_empty(pipe: &File) {
+    until("the pipe is empty", || queued(pipe) == 0);
 }

@@ -9,14 +9,12 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use standpipe_tests::daemon::{Daemon, Launch};
-use standpipe_tests::deadline::{CONDITION_SPAN, within};
-use standpipe_tests::privilege;
-use standpipe_tests::process::{Process, command};
-use standpipe_tests::scratch::Scratch;
-
-use super::sink::Drain;
-use super::{Owner, quoted};
+use super::tailing::quoted;
+use crate::deadline::{CONDITION_SPAN, within};
+use crate::directory::{Scratch, names};
+use crate::privilege;
+use crate::programs::{Daemon, Launch, Process, command, holder};
+use crate::world::{Drain, Owner};
 
 /// How a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,9 +74,13 @@ exit 0
 "#;
 
 /// A spool, a tailer that collects it into a held pipe, and who drains that.
+#[derive(Debug)]
 pub struct Spooling {
+    /// All of it.
     pub scratch: Scratch,
+    /// Who drains the pipe.
     pub drain: Drain,
+    /// The last tailer that was started.
     pub daemon: Option<Daemon>,
     owner: Owner,
     _holder: Daemon,
@@ -93,7 +95,7 @@ impl Spooling {
         }
         let fifo = scratch.pipe("out");
         scratch.write_policy("out.toml", "stage = true\n");
-        let holder = Launch::new("holder").arg(scratch.pipes()).start();
+        let holder = holder(&scratch).start();
         let drain = Drain::start(&fifo);
         Spooling { scratch, drain, daemon: None, owner, _holder: holder }
     }
@@ -184,16 +186,9 @@ impl Spooling {
 
     /// The names in the spool and among its markers.
     pub fn left(&self) -> (Vec<String>, Vec<String>) {
-        let names = |dir: PathBuf| {
-            let entries = fs::read_dir(dir).expect("a directory of our own");
-            let mut names: Vec<_> =
-                entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
-            names.sort();
-            names
-        };
-        let mut files = names(self.scratch.path().join("spool"));
+        let mut files = names(&self.scratch.path().join("spool"));
         files.retain(|name| name != "done");
-        (files, names(self.scratch.path().join("spool/done")))
+        (files, names(&self.scratch.path().join("spool/done")))
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use crate::privilege::give;
-use crate::process::command;
+use crate::programs::command;
 
 /// A mounted file system.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use standpipe_tests::pipe::open_reader;
+use super::open_reader;
 
 /// Between two looks at an empty pipe.
 const LOOK_SPAN: Duration = Duration::from_millis(1);
@@ -16,12 +16,13 @@ const LOOK_SPAN: Duration = Duration::from_millis(1);
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// A thread that drains a FIFO into memory for as long as this lives.
+#[derive(Debug)]
 pub struct Drain {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Shared {
     bytes: Mutex<Vec<u8>>,
     is_resting: AtomicBool,

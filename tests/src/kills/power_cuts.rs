@@ -19,13 +19,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::daemon::Launch;
 use crate::deadline::{CONDITION_SPAN, within};
+use crate::directory::Scratch;
 use crate::privilege::is_root;
-use crate::process::command;
-use crate::scratch::Scratch;
-use crate::stored::stream_of;
-use crate::traffic::{Check, Writer, length, line};
+use crate::programs::{Launch, command};
+use crate::world::{Check, Writer, length, line, stream_of};
 
 /// The smallest image that each of them takes, MiB.
 const IMAGE_MIB: u64 = 320;

@@ -213,6 +213,17 @@ fn head(text: &[u8]) -> Option<(u16, u64, usize)> {
     possible.then_some((writer, seq, len))
 }
 
+/// Lines as a server writes them, numbered, each of `len` bytes.
+pub fn lines(first: usize, count: usize, len: usize) -> Vec<u8> {
+    let line = |number| format!("{:<width$}\n", format!("line {number} of app"), width = len - 1);
+    (first..first + count).map(line).collect::<String>().into_bytes()
+}
+
+/// How many lines these bytes are.
+pub fn count_lines(bytes: &[u8]) -> usize {
+    memchr::memchr_iter(b'\n', bytes).count()
+}
+
 /// A server that writes lines into a pipe: a thread, and one blocking `write(2)` a line.
 #[derive(Debug)]
 pub struct Writer {

@@ -1,46 +1,23 @@
-//! What the tests of the tailer share: a tailer that follows numbered logs into a file or a held pipe, and what became
+//! A tailer that follows numbered logs into a file or a held pipe, and what became
 //! of their lines.
 //!
 //! The tailer works in `tailer` below the scratch directory (configuration, state, faults), the logs stand in `app`.
 //! Its output is raw, so each line is there as it was written.
 
-#![allow(dead_code)] // Each test file uses a part of it.
-
-pub mod busy;
-pub mod log;
-pub mod sink;
-pub mod spool;
-
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
-use standpipe_tests::daemon::{Daemon, Launch};
-use standpipe_tests::deadline::{CONDITION_SPAN, until_next_stamp, within};
-use standpipe_tests::privilege;
-use standpipe_tests::scratch::Scratch;
-use standpipe_tests::traffic::{Check, Tally};
-
-use log::Log;
-use sink::Drain;
+use crate::deadline::{CONDITION_SPAN, until_next_stamp, within};
+use crate::directory::{Scratch, replace};
+use crate::privilege;
+use crate::programs::{Daemon, Launch, holder};
+use crate::world::{Check, Drain, Log, Owner, Tally, count_lines};
 
 /// Looks often, takes everything, writes nothing that the test does not ask for.
 pub const QUICK: &str = "poll_interval_ms = 50\nstate_file = \"state.json\"\n";
 
-/// To whom the logs belong: whether the tailer may ask by a lease who writes them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
-    /// To the user that the tailer runs as.
-    Tailer,
-    /// To root, while the tailer is nobody: a test of this kind needs root.
-    Other,
-}
-
-/// Both, as far as there are rights for it: what is told of rotations and late writers holds with and without leases.
-pub fn owners() -> Vec<Owner> {
-    if privilege::is_root() { vec![Owner::Tailer, Owner::Other] } else { vec![Owner::Tailer] }
-}
-
 /// Where the lines go.
+#[derive(Debug)]
 enum Target {
     /// Standard output, appended to this file by each run.
     File(PathBuf),
@@ -49,7 +26,9 @@ enum Target {
 }
 
 /// A tailer on a scratch directory.
+#[derive(Debug)]
 pub struct Tailing {
+    /// All of it.
     pub scratch: Scratch,
     target: Target,
     owner: Owner,
@@ -72,7 +51,7 @@ impl Tailing {
         if has_stage {
             scratch.write_policy("out.toml", "stage = true\n");
         }
-        let holder = Box::new(Launch::new("holder").arg(scratch.pipes()).start());
+        let holder = Box::new(holder(&scratch).start());
         let drain = Drain::start(&fifo);
         Tailing { scratch, target: Target::Pipe { fifo, drain, _holder: holder }, owner, daemon: None }
     }
@@ -122,9 +101,7 @@ impl Tailing {
 
     /// The faults from now on, in the words of the seam.
     pub fn faults(&self, lines: &str) {
-        let fresh = self.work("faults.new");
-        fs::write(&fresh, lines).expect("a file of our own");
-        fs::rename(fresh, self.work("faults")).expect("a file of our own");
+        replace(&self.work("faults"), lines);
     }
 
     /// Starts it, and waits until it has looked at its files.
@@ -237,11 +214,6 @@ impl Tailing {
     }
 }
 
-/// How many lines these bytes are.
-pub fn count_lines(bytes: &[u8]) -> usize {
-    memchr::memchr_iter(b'\n', bytes).count()
-}
-
 fn scratch(owner: Owner) -> Scratch {
     assert!(owner == Owner::Tailer || privilege::is_root(), "only root can give the logs another owner");
     let scratch = Scratch::new();
@@ -252,6 +224,6 @@ fn scratch(owner: Owner) -> Scratch {
 }
 
 /// As a string of TOML.
-fn quoted(path: &Path) -> String {
+pub(super) fn quoted(path: &Path) -> String {
     format!("{:?}", path.to_str().expect("a path of our own is UTF-8"))
 }

@@ -1,0 +1,36 @@
+//! What is in a directory, by name.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The name without its directory.
+pub fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Everything in a directory, sorted; of one that is not there, nothing.
+pub fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| name(&entry.path())).collect();
+    names.sort();
+    names
+}
+
+/// Sorted paths of a directory's files with such names.
+pub fn files_of(dir: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    assert!(dir.is_dir(), "no directory {}", dir.display());
+    names(dir).into_iter().filter(|name| wanted(name)).map(|name| dir.join(name)).collect()
+}
+
+/// Those whose names end so.
+pub fn files_ending(dir: &Path, ending: &str) -> Vec<PathBuf> {
+    files_of(dir, |name| name.ends_with(ending))
+}
+
+/// Writes a file that everybody may read and that is the old one or the new one at any time.
+pub fn replace(path: &Path, text: &str) {
+    let fresh = path.with_extension("new");
+    fs::write(&fresh, text).expect("a file in a directory of our own");
+    super::set_mode(&fresh, 0o644);
+    fs::rename(&fresh, path).expect("a file in a directory of our own");
+}

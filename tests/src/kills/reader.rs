@@ -1,0 +1,289 @@
+//! The crash test: servers write into eight pipes while reader and holder are killed over and over, and then every
+//! line must be there once, whole, in its own log.
+//!
+//! The reader dies at any moment: while it reads, rotates, archives, starts, recovers. Now and then the holder dies
+//! while the reader lives. Before some of the kills a part is read, and must still begin with the same bytes at the
+//! end. Counts are the caller's: small ones in the tests, full ones in the benchmark.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::deadline::{until, within};
+use crate::directory::{KEEP_ALL, Scratch};
+use crate::programs::{Daemon, Launch};
+use crate::world::{self, Check, Tally, Writer};
+
+/// Pipes, all drained by one thread.
+pub const PIPES: usize = 8;
+/// Writers that share the first pipe; every other pipe has one.
+const WRITERS_OF_FIRST: u16 = 4;
+/// Every other pipe is stamped, with as many bytes in front of each line.
+const STAMP_BYTES: usize = "2026-11-21T10:00:00.000000Z ".len();
+/// How long the archives may take at the end: killed archivers leave a backlog of gigabytes.
+const ARCHIVE_SPAN: Duration = Duration::from_secs(600);
+/// One in so many kills takes the holder along before.
+const HOLDER_EVERY: u64 = 10;
+/// One in so many kills comes before the reader can be ready.
+const EARLY_EVERY: u64 = 4;
+
+/// How much of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// SIGKILLs of the reader, at least.
+    pub kills: u64,
+    /// Lines of all writers, at least.
+    pub lines: u64,
+    /// `rotate_size`, MiB.
+    pub rotate_mib: u64,
+    /// Longest life of a reader between two kills.
+    pub life_max: Duration,
+    /// Rest of a writer after each line; that of the last pipe never rests.
+    pub pause: Duration,
+    /// For the lengths of lives.
+    pub seed: u64,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Report {
+    /// SIGKILLs of the reader.
+    pub kills: u64,
+    /// SIGKILLs of the holder while the reader lived.
+    pub holder_kills: u64,
+    /// Starts of the reader that found a chunk in the mailbox.
+    pub recoveries: u64,
+    /// Writers that got an error instead of going on.
+    pub writers_died: u64,
+    /// Parts that were read before a kill, and how many of them differ afterwards.
+    pub snapshots: (u64, u64),
+    /// Archives at the end.
+    pub archives: u64,
+    /// What became of the lines of all pipes.
+    pub tally: Tally,
+    /// How long it took.
+    pub span: Duration,
+}
+
+impl Report {
+    /// Nothing was lost, repeated, torn or misplaced, and no writer noticed.
+    pub fn is_clean(&self) -> bool {
+        self.tally.is_whole() && self.writers_died == 0 && self.snapshots.1 == 0
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tally = &self.tally;
+        writeln!(f, "| {PIPES} pipes, one thread | |\n|---|---|")?;
+        let rows = [
+            ("lines found", tally.found),
+            ("SIGKILLs of the reader", self.kills),
+            ("SIGKILLs of the holder", self.holder_kills),
+            ("starts that recovered a chunk", self.recoveries),
+            ("archives", self.archives),
+            ("lost", tally.lost),
+            ("repeated", tally.repeated),
+            ("out of order", tally.disordered),
+            ("torn", tally.torn),
+            ("in another pipe's log, or nobody's", tally.foreign),
+            ("writers that died", self.writers_died),
+            ("parts read before a kill", self.snapshots.0),
+            ("of these changed by it", self.snapshots.1),
+            ("seconds", self.span.as_secs()),
+        ];
+        rows.iter().try_for_each(|(what, count)| writeln!(f, "| {what} | {count} |"))
+    }
+}
+
+/// Carries out a plan.
+pub fn run(plan: Plan) -> Report {
+    let start = Instant::now();
+    let mut stage = Stage::set(plan);
+    while stage.report.kills < plan.kills || stage.written() < plan.lines {
+        stage.kill_once();
+    }
+    let mut report = stage.finish();
+    report.span = start.elapsed();
+    report
+}
+
+/// A part as it was read before a kill.
+struct Snapshot {
+    log_dir: PathBuf,
+    stem: String,
+    bytes: Vec<u8>,
+}
+
+struct Stage {
+    plan: Plan,
+    scratch: Scratch,
+    holder: Daemon,
+    reader: Daemon,
+    /// Writers, each with the place of its pipe.
+    writers: Vec<(usize, Writer)>,
+    snapshots: Vec<Snapshot>,
+    chance: u64,
+    report: Report,
+}
+
+impl Stage {
+    fn set(plan: Plan) -> Stage {
+        let scratch = Scratch::new();
+        scratch.write_policy("defaults.toml", &format!("{KEEP_ALL}rotate_size = \"{}MiB\"\n", plan.rotate_mib));
+        let fifos: Vec<PathBuf> = (0..PIPES).map(|place| scratch.pipe(&name(place))).collect();
+        for place in (0..PIPES).filter(|place| is_stamped(*place)) {
+            scratch.write_policy(&format!("{}.toml", name(place)), "stamp = \"iso\"\n");
+        }
+        let holder = holder(&scratch).start();
+        let reader = reader(&scratch).start();
+        let of_first = (0..WRITERS_OF_FIRST).map(|_| 0);
+        let places = of_first.chain(1..PIPES);
+        let writers = places
+            .zip(1..)
+            .map(|(place, number)| {
+                let pause = if place + 1 == PIPES { Duration::ZERO } else { plan.pause };
+                (place, Writer::start(&fifos[place], number, None, pause))
+            })
+            .collect();
+        let report = Report::default();
+        Stage { plan, scratch, holder, reader, writers, snapshots: Vec::new(), chance: plan.seed, report }
+    }
+
+    fn written(&self) -> u64 {
+        self.writers.iter().map(|(_, writer)| writer.lines()).sum()
+    }
+
+    /// Lets the reader live for a while, kills it, and starts the next.
+    fn kill_once(&mut self) {
+        // The length of a life is the experiment itself, not a wait for something.
+        let life = self.chance() % self.plan.life_max.as_micros() as u64;
+        thread::sleep(Duration::from_micros(life));
+        if self.report.kills % HOLDER_EVERY == 1 {
+            self.kill_holder();
+        }
+        if self.report.kills % HOLDER_EVERY == 2 {
+            self.snapshot();
+        }
+        self.reader.kill9();
+        self.report.kills += 1;
+        self.note_recovery();
+        let launch = reader(&self.scratch);
+        self.reader = if self.chance().is_multiple_of(EARLY_EVERY) { launch.start_unready() } else { launch.start() };
+    }
+
+    /// The reader must be up: with nobody else the pipes would go with the holder.
+    fn kill_holder(&mut self) {
+        if self.reader.lines_with("bytes recovered").is_empty() {
+            return;
+        }
+        self.holder.kill9();
+        self.report.holder_kills += 1;
+        self.holder = holder(&self.scratch).start();
+    }
+
+    fn snapshot(&mut self) {
+        let place = self.chance() as usize % PIPES;
+        let log_dir = self.scratch.logs().join(name(place));
+        let Some(part) = world::parts(&log_dir).pop() else { return };
+        let Ok(bytes) = world::content(&part) else { return };
+        self.snapshots.push(Snapshot { log_dir, stem: stem(&part), bytes });
+    }
+
+    fn note_recovery(&mut self) {
+        let line = self.reader.lines_with("bytes recovered").pop().unwrap_or_default();
+        self.report.recoveries += u64::from(!line.is_empty() && !line.contains(" 0 bytes recovered"));
+    }
+
+    fn finish(mut self) -> Report {
+        let written: Vec<_> = self.writers.drain(..).map(|(place, writer)| (place, writer.stop())).collect();
+        self.report.writers_died = written.iter().filter(|(_, written)| written.error.is_some()).count() as u64;
+        self.reader.kill9();
+        self.note_recovery();
+        self.reader = reader(&self.scratch).start();
+        for place in 0..PIPES {
+            let fifo = world::open_reader(&self.scratch.run(&name(place)));
+            until("the pipes are empty", || world::queued(&fifo) == 0);
+        }
+        self.reader.signal(Signal::SIGALRM);
+        let logs = self.scratch.logs();
+        let archived = within(ARCHIVE_SPAN, || (0..PIPES).all(|place| is_archived(&logs.join(name(place)))));
+        assert!(archived, "sealed segments stay plain:\n{}", self.reader.stderr());
+        assert_eq!(self.reader.terminate(), 0, "{}", self.reader.stderr());
+        for place in 0..PIPES {
+            let lines: BTreeMap<u16, u64> = written
+                .iter()
+                .filter(|(at, _)| *at == place)
+                .map(|(_, written)| (written.writer, written.lines))
+                .collect();
+            self.count(place, &lines.into_iter().collect::<Vec<_>>());
+        }
+        self.report.snapshots.0 = self.snapshots.len() as u64;
+        self.report.snapshots.1 = self.snapshots.iter().filter(|snapshot| !snapshot.is_kept()).count() as u64;
+        self.report
+    }
+
+    fn count(&mut self, place: usize, written: &[(u16, u64)]) {
+        let mut check = if is_stamped(place) { Check::stamped(STAMP_BYTES) } else { Check::new() };
+        let parts = world::parts(&self.scratch.logs().join(name(place)));
+        self.report.archives +=
+            parts.iter().filter(|part| part.extension().is_some_and(|end| end == "zst")).count() as u64;
+        for part in parts {
+            check.feed(&world::content(&part).expect("a part that nobody touches any more"));
+        }
+        self.report.tally += check.finish(written);
+    }
+
+    /// The next number that looks random (xorshift).
+    fn chance(&mut self) -> u64 {
+        self.chance ^= self.chance << 13;
+        self.chance ^= self.chance >> 7;
+        self.chance ^= self.chance << 17;
+        self.chance
+    }
+}
+
+impl Snapshot {
+    /// Whether the part, plain or archived by now, still begins with these bytes. An empty one may go.
+    fn is_kept(&self) -> bool {
+        if self.bytes.is_empty() {
+            return true;
+        }
+        let part = world::parts(&self.log_dir).into_iter().find(|part| stem(part) == self.stem);
+        part.and_then(|part| world::content(&part).ok()).is_some_and(|now| now.starts_with(&self.bytes))
+    }
+}
+
+fn holder(scratch: &Scratch) -> Launch {
+    Launch::new("holder").arg(scratch.pipes())
+}
+
+fn reader(scratch: &Scratch) -> Launch {
+    Launch::new("reader").arg(scratch.pipes()).arg("--logs").arg(scratch.logs())
+}
+
+fn name(place: usize) -> String {
+    format!("pipe{place}")
+}
+
+fn is_stamped(place: usize) -> bool {
+    place % 2 == 1
+}
+
+fn stem(part: &Path) -> String {
+    let name = part.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    name.split(".log").next().unwrap_or_default().to_owned()
+}
+
+/// Every part but an empty one is an archive.
+fn is_archived(log_dir: &Path) -> bool {
+    let plain = |part: &PathBuf| part.extension().is_some_and(|end| end == "log");
+    world::parts(log_dir)
+        .iter()
+        .filter(|part| plain(part))
+        .all(|part| std::fs::metadata(part).is_ok_and(|at| at.len() == 0))
+}
