@@ -1,44 +1,41 @@
 //! What [`Source`](crate::log::source::Source) is made of.
 //!
-//! - [`settings`], [`happening`]: what it is told, and what it tells;
-//! - [`memory`]: what is remembered of the bytes that were read, by which they are known again;
-//! - [`generation`], [`reading`], [`drain`]: one life of one inode, and the way of its bytes to an output;
-//! - [`cursor`]: how far a generation is; [`life`]: what becomes of it;
-//! - `chain`: the generations of a log, in their order; `live_name`: the name that is followed; `done`: what is over;
-//!   `agenda`: what the next look is to do;
-//! - [`blank`]: the zeros that a file ends in;
-//! - [`trouble`]: a file that cannot be opened or read for a while;
-//! - [`finish`]: when such a life is over, and when the next one may be read. Pure;
-//! - [`outside`]: what of a source waits, and why it is not read;
-//! - [`sample`]: whether a file is a copy of another; `candidate`: a file beside the live one that is not known yet;
-//!   `walk`: the way through a packed one; `choice`: which is read on where several fit;
-//! - `names`, `truncation`, `siblings`, `copies`, `replaced`, `twin`, `search`, `restore`: the steps of a look,
-//!   each a part of [`Source`](crate::log::source::Source).
+//! - [`settings`], [`happening`], `notes`: what it is told, and what it tells;
+//! - `lives`: what there is of it, that is `chain`: its generations, in their order; `done`: what is over; and `replaced`:
+//!   what it had before;
+//! - [`generation`]: one life of one inode; [`cursor`]: how far it is; [`life`]: what becomes of it; [`trouble`]: why it
+//!   cannot be read for a while; [`blank`]: the zeros that its file ends in;
+//! - [`reading`]: the way of its bytes to an output, to its end; [`finish`]: when that is final. Pure;
+//! - `live_name`: the name that is followed; `agenda`: what the next look is to do;
+//! - `looking`: a look, by `eyes`, and in which order it goes: `restore`, `truncation`, `ours`, `choice`, `replaced` and `twin`
+//!   tell what follows from what it finds;
+//! - [`memory`]: what is remembered of the bytes that were read, by which they are known again; [`sample`]: whether a file
+//!   is a copy of another; `candidate`: a file beside the live one that is not known yet; `walk`: the way through a packed
+//!   one; [`twins`]: what all followed files begin with.
 
 pub(crate) mod agenda;
 pub mod blank;
 mod candidate;
 pub(crate) mod chain;
 mod choice;
-pub(crate) mod copies;
 pub mod cursor;
 pub(crate) mod done;
-pub mod drain;
+mod eyes;
 pub mod finish;
 pub mod generation;
 pub mod happening;
 pub mod life;
 pub(crate) mod live_name;
+mod lives;
+mod looking;
 pub mod memory;
-mod names;
-pub mod outside;
+pub mod notes;
+mod ours;
 pub mod reading;
 pub(crate) mod replaced;
 mod restore;
 pub mod sample;
-mod search;
 pub mod settings;
-mod siblings;
 pub mod source;
 pub mod trouble;
 mod truncation;

@@ -32,7 +32,7 @@ pub struct SourceState {
 impl SourceState {
     /// Whether bytes of this file were delivered, or are to be.
     pub fn has_read(&self, file: &Identity) -> bool {
-        let mut generations = self.generations.iter().map(|saved| saved.copy.unwrap_or(saved.origin.identity));
+        let mut generations = self.generations.iter().map(GenerationState::inode);
         let mut done = self.done.iter().filter(|done| done.offset.is_some()).map(|done| done.origin.identity);
         generations.any(|other| other == *file) || done.any(|other| other == *file)
     }
@@ -78,4 +78,11 @@ pub struct GenerationState {
     pub last_line_hash: Option<u64>,
     /// What the file begins with, before `offset` or behind it.
     pub head: Head,
+}
+
+impl GenerationState {
+    /// The file that its bytes are read from.
+    pub fn inode(&self) -> Identity {
+        self.copy.unwrap_or(self.origin.identity)
+    }
 }

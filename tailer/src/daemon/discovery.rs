@@ -136,7 +136,7 @@ impl Discovery {
         let is_news = self.has_globs && (is_changed || head_level != followed.head_level);
         if is_news {
             followed.head_level = head_level;
-            self.taken.twins.set(followed.source.id(), followed.source.lives());
+            self.taken.twins.set(followed.source.id(), followed.source.originals());
         }
         is_news
     }
@@ -146,7 +146,7 @@ impl Discovery {
         let id = followed.source.id();
         self.taken.set(id, followed.source.inodes());
         if self.has_globs {
-            self.taken.twins.set(id, followed.source.lives());
+            self.taken.twins.set(id, followed.source.originals());
         }
     }
 

@@ -76,7 +76,7 @@ impl Hearing {
         let Some(watch) = &mut self.watch else { return };
         let Followed { source, watched, is_polled, .. } = followed;
         watched.retain(|id| {
-            let is_there = source.generations().any(|generation| generation.id == *id) || source.done.is_aside(*id);
+            let is_there = source.may_grow(*id);
             if !is_there {
                 watch.remove_file(*id);
             }

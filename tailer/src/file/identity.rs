@@ -31,3 +31,10 @@ pub struct Origin {
     /// How often it was seen to be truncated before.
     pub epoch: u32,
 }
+
+impl From<Identity> for Origin {
+    /// Its first life.
+    fn from(identity: Identity) -> Origin {
+        Origin { identity, epoch: 0 }
+    }
+}

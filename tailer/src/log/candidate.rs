@@ -15,6 +15,7 @@ use crate::checkpoint::state::DoneState;
 use crate::file::guard::{GUARD_BYTES_MAX, Guard, Head};
 use crate::file::identity::{Identity, Origin};
 use crate::file::open::{At, Found, Opened, look};
+use crate::log::eyes::Eyes;
 use crate::log::generation::Generation;
 use crate::log::sample::Sample;
 use crate::log::settings::Surroundings;
@@ -209,6 +210,19 @@ impl Read for Torn {
 
 fn is_for_later(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
+}
+
+/// Opens a file that was found; one that cannot be opened is looked at again.
+pub(crate) fn open(found: &Found, eyes: &mut Eyes<'_>) -> Result<File, Errno> {
+    match found.open() {
+        Opened::File(file) => Ok(file),
+        Opened::Refused(_) => Err(Errno::EINVAL),
+        Opened::Failed(errno) => {
+            eyes.lacks_descriptor(errno);
+            eyes.list_again();
+            Err(errno)
+        }
+    }
 }
 
 /// The content of the packed file that stands at `path`, if that is the one that is meant.

@@ -9,8 +9,8 @@ use std::fs::{self, Metadata};
 use std::path::PathBuf;
 
 use crate::checkpoint::state::DoneState;
-use crate::file::identity::Identity;
-use crate::log::copies::Copy;
+use crate::file::identity::{Identity, Origin};
+use crate::log::candidate::Candidate;
 use crate::out::lines::GenerationId;
 
 /// Most files that are remembered as done with.
@@ -38,6 +38,21 @@ impl Aside {
     fn has_grown(&self) -> bool {
         let is_longer = |metadata: Metadata| metadata.len() > self.offset && Identity::from(&metadata) == self.identity;
         fs::metadata(&self.path).is_ok_and(is_longer)
+    }
+}
+
+/// A file that begins as a generation on the list does, with all that it holds.
+#[derive(Debug)]
+pub(crate) struct Copy {
+    pub(crate) of: GenerationId,
+    /// What is remembered of it once that generation is done with.
+    file: DoneState,
+    pub(crate) stamp: (u64, i64),
+}
+
+impl Copy {
+    pub(crate) fn identity(&self) -> Identity {
+        self.file.origin.identity
     }
 }
 
@@ -115,10 +130,20 @@ impl Done {
         debug_assert!(self.files.len() <= DONE_MAX, "the oldest are forgotten");
     }
 
+    /// A file is a copy of one of them. Where that is not `here` any more, it was packed or moved: what is known of it is
+    /// known of the copy from now on, and of no other.
+    pub(crate) fn add_copy(&mut self, done: &Identity, copy: &Candidate, here: &HashSet<Identity>) {
+        if here.contains(done) {
+            self.set(copy.as_done());
+        } else if let Some(done) = self.take(done) {
+            self.set(DoneState { origin: Origin::from(copy.identity), ..done });
+        }
+    }
+
     /// It is a copy of a generation that is not done with.
-    pub(crate) fn note_copy(&mut self, copy: Copy) {
-        self.copies.retain(|other| other.identity() != copy.identity());
-        self.copies.push(copy);
+    pub(crate) fn note_copy(&mut self, copy: &Candidate, of: GenerationId) {
+        self.copies.retain(|other| other.identity() != copy.identity);
+        self.copies.push(Copy { of, file: copy.as_done(), stamp: copy.stamp() });
     }
 
     /// Copies of what is not done with.

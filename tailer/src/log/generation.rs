@@ -19,9 +19,10 @@ use crate::file::open::{Stamp, errno};
 use crate::log::blank::{Blank, without_blank};
 use crate::log::cursor::Cursor;
 use crate::log::finish::{Facts, ask_again_after, judge};
-use crate::log::happening::Happening;
+use crate::log::happening::{Happening, Truncation};
 use crate::log::life::{Hand, Life, Phase};
 use crate::log::memory::{Memory, read_up_to};
+use crate::log::notes::Notes;
 use crate::log::replaced::Doubt;
 use crate::log::settings::Settings;
 use crate::log::trouble::Trouble;
@@ -151,13 +152,6 @@ impl Generation {
         self.life.is_sought()
     }
 
-    /// It is looked for again.
-    pub(crate) fn seek_again(&mut self, now: Instant) {
-        if let Phase::Hidden { size } = self.life.phase() {
-            self.life.seek(now, size);
-        }
-    }
-
     /// Whether nothing of it is on its way.
     pub fn is_delivered(&self) -> bool {
         self.cursor.is_delivered()
@@ -232,6 +226,39 @@ impl Generation {
         self.rename(true, now);
         self.path = path.to_path_buf();
         self.life.come_back();
+    }
+
+    /// Its bytes are read from another file from now on, which has the same before the offset.
+    pub(crate) fn move_to(&mut self, inode: Identity, path: PathBuf, life: Life) {
+        if let Hand::Open(file) = life.hand()
+            && let Some(memory) = self.cursor.memory().same_in(file, self.cursor.read())
+        {
+            self.cursor.know(memory);
+        }
+        (self.inode, self.path, self.life) = (inode, path, life);
+        self.blank = Blank::default();
+    }
+
+    /// Goes on in a file that was opened again; `true`: it is not what it was.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn resume(&mut self, file: File) -> Result<bool, Errno> {
+        let is_another = match Memory::of_file(&file, self.cursor.read()).map_err(|error| errno(&error))? {
+            Some(memory) if self.cursor.memory().is_same(&memory) => {
+                self.cursor.know(memory);
+                None
+            }
+            Some(_) => Some(Truncation::ContentChanged),
+            None => Some(Truncation::SizeDecreased),
+        };
+        self.at_end = None;
+        self.blank = Blank::default();
+        self.life.go_on(Hand::Open(file));
+        if let Some(truncation) = is_another {
+            self.life.cut(truncation);
+        }
+        Ok(is_another.is_some())
     }
 
     /// Looks at the open file; `Ok(true)`: it changed since its end was reached.
@@ -394,20 +421,20 @@ impl Generation {
     }
 
     /// Its file could not be opened or read.
-    pub fn fail(&mut self, errno: Errno, now: Instant, happenings: &mut Vec<Happening>) {
+    pub fn fail(&mut self, errno: Errno, now: Instant, notes: &mut Notes) {
         let is_new = self.trouble.is_none_or(|trouble| trouble.errno != errno);
         let trouble = Trouble::after(self.trouble, errno, now);
         self.trouble = Some(trouble);
         if is_new {
-            happenings.push(Happening::OpenError { path: self.path.clone(), errno });
-            happenings.push(Happening::Retry { after: trouble.retry.wait() });
+            notes.tell(Happening::OpenError { path: self.path.clone(), errno });
+            notes.tell(Happening::Retry { after: trouble.retry.wait() });
         }
     }
 
     /// Its file was read.
-    pub fn recover(&mut self, happenings: &mut Vec<Happening>) {
+    pub fn recover(&mut self, notes: &mut Notes) {
         if self.trouble.take().is_some() {
-            happenings.push(Happening::Recovered { path: self.path.clone() });
+            notes.tell(Happening::Recovered { path: self.path.clone() });
         }
     }
 

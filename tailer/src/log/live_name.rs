@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use crate::file::identity::Identity;
 use crate::file::open::Refusal;
 use crate::log::happening::Happening;
+use crate::log::notes::Notes;
 use crate::log::settings::Settings;
 use crate::log::trouble::Trouble;
 
@@ -80,11 +81,11 @@ impl LiveName {
     }
 
     /// Something has it. Over a mount no other file can be renamed: a rotation from outside is not seen in it.
-    pub fn see(&mut self, is_mount: bool, settings: &Settings, told: &mut Vec<Happening>) {
+    pub fn see(&mut self, is_mount: bool, settings: &Settings, notes: &mut Notes) {
         self.missing_since = None;
         let was_mount = std::mem::replace(&mut self.is_mount, is_mount);
         if is_mount && !was_mount && !settings.is_batch {
-            told.push(Happening::Mount { path: self.path.clone() });
+            notes.tell(Happening::Mount { path: self.path.clone() });
         }
     }
 
@@ -95,36 +96,36 @@ impl LiveName {
     }
 
     /// A file has it, and is read.
-    pub fn take(&mut self, file: Identity, told: &mut Vec<Happening>) {
-        self.settle(told);
+    pub fn take(&mut self, file: Identity, notes: &mut Notes) {
+        self.settle(notes);
         if let Some(old) = self.last.replace(file).filter(|old| *old != file) {
-            told.push(Happening::Rotated { old, new: file });
+            notes.tell(Happening::Rotated { old, new: file });
         }
         self.was_there = true;
     }
 
     /// Nothing has it.
-    pub fn miss(&mut self, settings: &Settings, now: Instant, told: &mut Vec<Happening>) {
+    pub fn miss(&mut self, settings: &Settings, now: Instant, notes: &mut Notes) {
         let since = *self.missing_since.get_or_insert(now);
         if settings.may_be_missing {
-            self.settle(told);
+            self.settle(notes);
         } else if !self.was_there || now.saturating_duration_since(since) >= MISSING_MAX {
-            self.fail(Errno::ENOENT, settings, now, told);
+            self.fail(Errno::ENOENT, settings, now, notes);
         }
     }
 
     /// What has it is not followed.
-    pub fn refuse(&mut self, refusal: Refusal, settings: &Settings, now: Instant, told: &mut Vec<Happening>) {
+    pub fn refuse(&mut self, refusal: Refusal, settings: &Settings, now: Instant, notes: &mut Notes) {
         // A file that was renamed to a name under a glob goes on where it was: that is no fault.
         let is_moved = refusal == Refusal::Followed && settings.may_be_missing;
         if self.refused.replace(refusal) != Some(refusal) && !is_moved {
-            told.push(Happening::Refused { path: self.path.clone(), refusal });
+            notes.tell(Happening::Refused { path: self.path.clone(), refusal });
         }
         self.trouble = Some(Trouble::after(self.trouble, Errno::EINVAL, now));
     }
 
     /// It cannot be looked at, or what has it not be opened.
-    pub fn fail(&mut self, errno: Errno, settings: &Settings, now: Instant, told: &mut Vec<Happening>) {
+    pub fn fail(&mut self, errno: Errno, settings: &Settings, now: Instant, notes: &mut Notes) {
         let is_new = self.trouble.is_none_or(|trouble| trouble.errno != errno);
         if !is_new && self.trouble.is_some_and(|trouble| trouble.retry.until(now).is_some()) {
             return;
@@ -134,20 +135,20 @@ impl LiveName {
         self.trouble = Some(trouble);
         if is_new {
             self.said = Some(errno);
-            told.push(Happening::OpenError { path: self.path.clone(), errno });
+            notes.tell(Happening::OpenError { path: self.path.clone(), errno });
         }
         let (after, was_after) = (trouble.retry.wait(), before.map(|trouble| trouble.retry.wait()));
         if !settings.is_batch && Some(after) > was_after {
-            told.push(Happening::Retry { after });
+            notes.tell(Happening::Retry { after });
         }
     }
 
     /// Nothing is wrong.
-    pub fn settle(&mut self, told: &mut Vec<Happening>) {
+    pub fn settle(&mut self, notes: &mut Notes) {
         self.refused = None;
         self.trouble = None;
         if self.said.take().is_some() {
-            told.push(Happening::Recovered { path: self.path.clone() });
+            notes.tell(Happening::Recovered { path: self.path.clone() });
         }
     }
 
@@ -175,25 +176,26 @@ mod tests {
     fn what_is_wrong_is_said_once_and_that_it_is_over_only_if_it_was_said() {
         let (settings, start) = (Settings::default(), Instant::now());
         let mut name = LiveName::new(PathBuf::from("/l/app.log"));
-        let mut told = Vec::new();
+        let mut notes = Notes::default();
         let file = Identity { ino: 1, ..Identity::default() };
-        name.see(false, &settings, &mut told);
-        name.take(file, &mut told);
-        assert_eq!((told.len(), name.next_look(&settings, start)), (0, None));
-        name.miss(&settings, start, &mut told);
+        name.see(false, &settings, &mut notes);
+        name.take(file, &mut notes);
+        assert_eq!((notes.take().len(), name.next_look(&settings, start)), (0, None));
+        name.miss(&settings, start, &mut notes);
         assert_eq!(
-            (told.len(), name.next_look(&settings, start)),
+            (notes.take().len(), name.next_look(&settings, start)),
             (0, Some(start + MISSING_MAX)),
             "a gap of a rotation"
         );
         for after in [0, 0, 1] {
-            name.miss(&settings, start + MISSING_MAX + Duration::from_millis(after), &mut told);
+            name.miss(&settings, start + MISSING_MAX + Duration::from_millis(after), &mut notes);
         }
+        let told = notes.take();
         assert!(matches!(told[..], [Happening::OpenError { .. }, Happening::Retry { .. }]), "{told:?}");
-        told.clear();
-        name.see(false, &settings, &mut told);
-        name.take(Identity { ino: 2, ..file }, &mut told);
-        name.settle(&mut told);
+        name.see(false, &settings, &mut notes);
+        name.take(Identity { ino: 2, ..file }, &mut notes);
+        name.settle(&mut notes);
+        let told = notes.take();
         assert!(matches!(told[..], [Happening::Recovered { .. }, Happening::Rotated { .. }]), "{told:?}");
     }
 }

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use crate::checkpoint::state::{DoneState, GenerationState};
 use crate::file::guard::{GUARD_BYTES_MAX, Guard, HEAD_LENGTHS, Head};
 
 /// The bytes themselves, or guards of them.
@@ -32,6 +33,18 @@ impl Default for Memory {
     /// Of offset 0.
     fn default() -> Memory {
         Memory::Bytes { head: Vec::new(), tail: Vec::new() }
+    }
+}
+
+impl From<&DoneState> for Memory {
+    fn from(done: &DoneState) -> Memory {
+        Memory::Guards { head: done.head, tail: done.guard }
+    }
+}
+
+impl From<&GenerationState> for Memory {
+    fn from(saved: &GenerationState) -> Memory {
+        Memory::Guards { head: saved.head, tail: saved.guard }
     }
 }
 
@@ -132,6 +145,11 @@ impl Memory {
         Ok(Memory::of_file(file, offset)?.filter(|there| self.is_same(there)))
     }
 
+    /// The same of a file that can be read.
+    pub fn same_in(&self, file: &File, offset: u64) -> Option<Memory> {
+        self.found_in(file, offset).ok().flatten()
+    }
+
     /// Whether a file that has `there` before the offset is what is remembered. What is not known fits nothing, but
     /// where nothing stands before the offset nothing needs to be known.
     pub fn is_same(&self, there: &Memory) -> bool {
@@ -210,7 +228,7 @@ mod tests {
             (Head::of(b"another line of it\n"), tail, 20, false),
         ] {
             let known = Memory::Guards { head, tail };
-            let found = known.found_in(&file, offset).unwrap();
+            let found = known.same_in(&file, offset);
             assert_eq!(found.is_some(), expected, "{known:?} {offset}");
         }
     }

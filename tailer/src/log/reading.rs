@@ -1,4 +1,5 @@
-//! The way of bytes from a generation to an output: one step reads once and gives what came, as whole lines.
+//! The way of bytes from a generation to an output, as far as it goes, and whether that is its end for good: one step reads
+//! once and gives what came, as whole lines.
 //!
 //! Every read begins with the bytes that stand before the offset: if they are not what is remembered, the file was
 //! truncated in the meantime, and nothing of the read is given. Of a live file of which nothing was read nobody could
@@ -19,10 +20,13 @@ use crate::file::guard::GUARD_BYTES_MAX;
 use crate::file::open::{Refusal, Stamp, errno};
 use crate::file::packed::{BEGINNING_BYTES, TAKE_COST_BYTES, goes_on, packer};
 use crate::log::blank::{Zeros, zeros};
-use crate::log::generation::Generation;
+use crate::log::finish::judge;
+use crate::log::generation::{Asked, Generation};
 use crate::log::happening::{Happening, Truncation};
-use crate::log::life::Hand;
+use crate::log::life::{Hand, Phase};
 use crate::log::memory::{Memory, read_up_to};
+use crate::log::notes::Notes;
+use crate::log::settings::Settings;
 use crate::out::lines::{End, Lines, SourceId};
 use crate::out::output::Output;
 
@@ -52,7 +56,7 @@ pub struct Hands<'a> {
     /// The wall clock, never less than before.
     pub now_ns: i64,
     /// Who hears of what happens.
-    pub happenings: &'a mut Vec<Happening>,
+    pub notes: &'a mut Notes,
 }
 
 /// What a step came to.
@@ -68,6 +72,98 @@ pub enum Step {
     Truncated(Truncation),
     /// The file cannot be read.
     Failed(Errno),
+}
+
+/// What reading a generation came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// More can be read now, or when there is room, or after a look.
+    Behind,
+    /// All was read that is there.
+    AtEnd,
+    /// And that is final.
+    Finished,
+}
+
+/// Reads as far as it goes, at most about `left` bytes, of which what was read is taken.
+pub fn drain(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Settings, left: &mut usize) -> Outcome {
+    if generation.must_wait(hands.now) {
+        return Outcome::AtEnd;
+    }
+    loop {
+        match generation.life.phase() {
+            Phase::Over => {
+                return if conclude(generation, hands) { Outcome::Finished } else { Outcome::Behind };
+            }
+            Phase::Cut(_) => return Outcome::Behind,
+            Phase::Sought { .. } => return Outcome::AtEnd,
+            Phase::Hidden { .. } => return Outcome::Finished,
+            Phase::Reading => {}
+        }
+        hands.bytes_max = *left;
+        match step(generation, hands) {
+            Step::Went(bytes) => {
+                generation.recover(hands.notes);
+                let taken = if generation.is_packed() { TAKE_COST_BYTES } else { 0 };
+                *left = left.saturating_sub(bytes + taken);
+                if *left == 0 {
+                    return Outcome::Behind;
+                }
+            }
+            Step::Full => return Outcome::Behind,
+            Step::Truncated(truncation) => generation.life.cut(truncation),
+            Step::Failed(errno) => {
+                fail(generation, hands, settings, errno);
+                if generation.life.is_reading() {
+                    return Outcome::AtEnd;
+                }
+            }
+            Step::AtEnd => {
+                if generation.is_open() {
+                    generation.recover(hands.notes);
+                }
+                if !is_over(generation, hands, settings) {
+                    return Outcome::AtEnd;
+                }
+            }
+        }
+    }
+}
+
+/// Whether the generation at whose end we are is finished; if so, it is from now on. `true` also if more was found.
+fn is_over(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Settings) -> bool {
+    if !generation.is_live() && !settings.is_batch {
+        generation.ask(settings.writers, hands.now);
+    }
+    let (verdict, _) = judge(&generation.facts(hands.now), settings);
+    if verdict.is_finished && !generation.is_parked() {
+        // What was written before the last writer was gone is read first: one more step must find nothing.
+        generation.at_end = None;
+        if generation.blank_bytes() > 0 {
+            generation.blank.admit(generation.size);
+        }
+        match step(generation, hands) {
+            Step::AtEnd => generation.life.finish(),
+            Step::Truncated(truncation) => generation.life.cut(truncation),
+            Step::Failed(errno) => fail(generation, hands, settings, errno),
+            Step::Went(_) | Step::Full => generation.asked = Asked::default(),
+        }
+        return !generation.life.is_reading() || generation.at_end.is_none();
+    }
+    if verdict.may_close && generation.is_delivered() && generation.file().is_some() {
+        generation.park();
+    }
+    false
+}
+
+fn fail(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Settings, errno: Errno) {
+    // A damaged packed file does not heal, and its stream cannot be wound back; and a batch waits for nothing.
+    if settings.is_batch || generation.is_packed() {
+        hands.notes.tell(Happening::OpenError { path: generation.path.clone(), errno });
+        generation.life.finish();
+    } else {
+        generation.fail(errno, hands.now, hands.notes);
+    }
 }
 
 /// Reads once, and gives what can be given.
@@ -164,7 +260,7 @@ fn pass_over(generation: &mut Generation, hands: &mut Hands<'_>, packer: &'stati
         Err(error) => return Step::Failed(errno(&error)),
     };
     if generation.cursor.read() == 0 {
-        hands.happenings.push(Happening::Refused { path: generation.path.clone(), refusal: Refusal::Packed(packer) });
+        hands.notes.tell(Happening::Refused { path: generation.path.clone(), refusal: Refusal::Packed(packer) });
     }
     generation.first = None;
     generation.cursor.begin_at(generation.size, memory);
@@ -185,7 +281,7 @@ pub fn conclude(generation: &mut Generation, hands: &mut Hands<'_>) -> bool {
         }
         let line = generation.cursor.take_held();
         give(generation, hands, &line, End::Added);
-        hands.happenings.push(Happening::Unfinished { bytes: held as u64 });
+        hands.notes.tell(Happening::Unfinished { bytes: held as u64 });
     }
     true
 }
@@ -276,7 +372,7 @@ fn take_bytes(generation: &mut Generation, hands: &mut Hands<'_>, bytes: &[u8], 
         Gap::Unknown(bytes) => return Step::Went(bytes.min(READ_BYTES_MAX as u64) as usize),
     };
     if let Some(bytes) = generation.cursor.take_skipped() {
-        hands.happenings.push(Happening::Hole { bytes });
+        hands.notes.tell(Happening::Hole { bytes });
     }
     let Some(end) = memrchr(b'\n', new).map(|newline| newline + 1) else {
         generation.cursor.hold(new);

@@ -1,4 +1,4 @@
-//! The part of a look that deals with a live file which holds again what was delivered: a longer copy that rsync or an
+//! Where a live file begins for us that may hold again what was delivered: a longer copy that rsync or an
 //! editor put in the place of the log, a backup that was restored, or what is left of a log that was trimmed. Reading
 //! goes on behind what was delivered before.
 //!
@@ -16,11 +16,7 @@ use memchr::{memchr_iter, memmem, memrchr};
 use crate::file::guard::{GUARD_BYTES_MAX, Guard};
 use crate::file::identity::Identity;
 use crate::log::generation::Generation;
-use crate::log::happening::Happening;
 use crate::log::memory::{Memory, read_up_to};
-use crate::log::names::same_memory;
-use crate::log::settings::Surroundings;
-use crate::log::source::Source;
 
 /// Fewer bytes stand in two files by chance.
 const BYTES_MIN: usize = 32;
@@ -103,6 +99,11 @@ impl Before {
         }
     }
 
+    /// Whether it was so long ago that it counts no more.
+    pub(crate) fn is_forgotten(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) >= REMEMBERED_SPAN
+    }
+
     /// Whether another name leads to it.
     fn is_elsewhere(&self, live: &Identity) -> bool {
         let links = self.file.as_ref().and_then(|file| file.metadata().ok()).map(|metadata| metadata.nlink());
@@ -112,7 +113,7 @@ impl Before {
     /// Where the bytes before the offset end in a file of this size.
     fn find_in(&self, file: &File, size: u64) -> Spot {
         let is_enough = self.read >= BYTES_MIN as u64;
-        if is_enough && size >= self.read && same_memory(file, self.read, &self.memory).is_some() {
+        if is_enough && size >= self.read && self.memory.same_in(file, self.read).is_some() {
             return Spot::Behind(self.read);
         }
         match &self.memory {
@@ -191,121 +192,85 @@ impl Before {
     }
 }
 
-impl Source {
-    /// Decides where the live file begins for us, if nothing of it was given yet.
-    pub(crate) fn place_live(&mut self, now: Instant, around: &mut dyn Surroundings) {
-        self.before.take_if(|before| now.saturating_duration_since(before.since) >= REMEMBERED_SPAN);
-        if self.live().is_some_and(Generation::is_cut) {
-            return self.place_cut(now);
-        }
-        let Some(live) = self.live().filter(|live| live.is_unplaced()) else { return };
-        let Some(file) = live.file() else { return };
-        let size = file.metadata().map_or(0, |metadata| metadata.len());
-        let inode = live.inode;
-        let last = self.chain.len().checked_sub(2).map(|last| Before::of(&self.chain[last], now));
-        let Some(before) = last.as_ref().or(self.before.as_ref()).filter(|_| !self.settings.is_batch) else {
-            self.begin_whole(size, now, around);
-            return;
-        };
-        let has_copy = before.origin == inode && before.inode != inode;
-        let is_other = before.inode != inode;
-        let spot = if has_copy { Spot::Nowhere } else { before.find_in(file, size) };
-        let is_part = spot == Spot::Nowhere && is_other && !has_copy && before.has_all_of(file, size);
-        let is_named = before.is_elsewhere(&inode);
-        let is_begun = spot == Spot::Nowhere && !is_other && before.is_begun_in(file, size);
-        // More of it than is gone: else it may as well be another file that begins alike.
-        let part = if is_part && size >= before.read - size { size } else { 0 };
-        let offset = match spot {
-            _ if is_named => 0,
-            Spot::Behind(offset) => offset + if is_other { before.common(file, offset) } else { 0 },
-            Spot::Nowhere => part,
-            Spot::Unclear => 0,
-        };
-        if is_begun && !self.has_settled(size, true, now) {
-            return;
-        }
-        if spot == Spot::Nowhere && !is_part {
-            self.begin_whole(size, now, around);
-            return;
-        }
-        if (is_named || is_part) && !self.has_settled(size, !is_named, now) {
-            return;
-        }
-        if offset > 0 {
-            self.put_live(offset, now);
-        } else if self.begin_whole(size, now, around) && spot == Spot::Unclear && !is_named {
-            let path = self.path().to_path_buf();
-            self.tell(Happening::Unplaced { path });
-        }
-    }
+/// Where a live file begins for us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Placing {
+    /// It cannot be said yet.
+    Later,
+    /// Behind this offset: what stands before it was delivered.
+    Behind(u64),
+    /// It holds nothing of what was delivered, as far as can be told.
+    Whole {
+        /// Of so many bytes.
+        size: u64,
+        /// It holds some of it, but where that ends is not certain.
+        is_unclear: bool,
+    },
+}
 
-    /// The end of the live file seems to be cut off, and reading to go on there: but what was there may be on its way
-    /// back.
-    fn place_cut(&mut self, now: Instant) {
-        let last = self.chain.len().checked_sub(2).map(|last| Before::of(&self.chain[last], now));
-        let before = last.as_ref().or(self.before.as_ref());
-        let file = self.live().and_then(Generation::file);
-        let (mut whole, mut is_begun, mut size) = (None, false, 0);
-        if let Some((before, file)) = before.zip(file) {
-            size = file.metadata().map_or(0, |metadata| metadata.len());
-            whole = same_memory(file, before.read, &before.memory).map(|(offset, _)| offset);
-            is_begun = before.is_begun_in(file, size);
-        }
-        if let Some(offset) = whole {
-            self.put_live(offset, now);
-        } else if !is_begun || self.has_settled(size, true, now) {
-            self.before = None;
-            let Some(live) = self.chain.live_mut() else { return };
-            live.is_placed = true;
-            live.doubt = None;
-        }
+/// Where the live file, of which nothing was given yet, begins for us, by what was delivered before.
+pub(crate) fn place(live: &mut Generation, before: Option<&Before>, now: Instant) -> Placing {
+    let Some(file) = live.file() else { return Placing::Later };
+    let size = size_of(file);
+    let Some(before) = before else { return Placing::Whole { size, is_unclear: false } };
+    let inode = live.inode;
+    let has_copy = before.origin == inode && before.inode != inode;
+    let is_other = before.inode != inode;
+    let spot = if has_copy { Spot::Nowhere } else { before.find_in(file, size) };
+    let is_part = spot == Spot::Nowhere && is_other && !has_copy && before.has_all_of(file, size);
+    let is_named = before.is_elsewhere(&inode);
+    let is_begun = spot == Spot::Nowhere && !is_other && before.is_begun_in(file, size);
+    // More of it than is gone: else it may as well be another file that begins alike.
+    let part = if is_part && size >= before.read - size { size } else { 0 };
+    let offset = match spot {
+        _ if is_named => 0,
+        Spot::Behind(offset) => offset + if is_other { before.common(file, offset) } else { 0 },
+        Spot::Nowhere => part,
+        Spot::Unclear => 0,
+    };
+    if is_begun && !has_settled(live, size, true, now) {
+        return Placing::Later;
     }
+    if spot == Spot::Nowhere && !is_part {
+        return Placing::Whole { size, is_unclear: false };
+    }
+    if (is_named || is_part) && !has_settled(live, size, !is_named, now) {
+        return Placing::Later;
+    }
+    if offset > 0 {
+        Placing::Behind(offset)
+    } else {
+        Placing::Whole { size, is_unclear: spot == Spot::Unclear && !is_named }
+    }
+}
 
-    /// It holds nothing of what this source delivered, as far as can be told: it is read from its beginning, or kept
-    /// back; `true`: it is read.
-    fn begin_whole(&mut self, size: u64, now: Instant, around: &mut dyn Surroundings) -> bool {
-        let is_read = !self.keep_back(size, now, around);
-        if is_read {
-            self.put_live(0, now);
+/// The end of the live file seems to be cut off, and reading to go on there: but what was there may be on its way back.
+pub(crate) fn place_cut(live: &mut Generation, before: Option<&Before>, now: Instant) -> Placing {
+    if let Some((before, file)) = before.zip(live.file()) {
+        if before.memory.same_in(file, before.read).is_some() {
+            return Placing::Behind(before.read);
         }
-        is_read
+        let size = size_of(file);
+        if before.is_begun_in(file, size) && !has_settled(live, size, true, now) {
+            return Placing::Later;
+        }
     }
+    Placing::Behind(0)
+}
 
-    /// Whether the live file was given time to become what it is to be. `by_size`: since it grew last.
-    fn has_settled(&mut self, size: u64, by_size: bool, now: Instant) -> bool {
-        let Some(live) = self.chain.live_mut() else { return true };
-        let mut doubt = live.doubt.unwrap_or(Doubt::new(size, now));
-        if doubt.size != size {
-            (doubt.grown, doubt.size) = (now, size);
-        }
-        live.doubt = Some(doubt);
-        let is_long = now.saturating_duration_since(doubt.first) >= DOUBT_SPAN_MAX;
-        let since = if by_size { doubt.grown } else { doubt.first };
-        is_long || now.saturating_duration_since(since) >= SETTLE_SPAN
+/// Whether the live file was given time to become what it is to be. `by_size`: since it grew last.
+fn has_settled(live: &mut Generation, size: u64, by_size: bool, now: Instant) -> bool {
+    let doubt = live.doubt.get_or_insert(Doubt::new(size, now));
+    if doubt.size != size {
+        (doubt.grown, doubt.size) = (now, size);
     }
+    let is_long = now.saturating_duration_since(doubt.first) >= DOUBT_SPAN_MAX;
+    let since = if by_size { doubt.grown } else { doubt.first };
+    is_long || now.saturating_duration_since(since) >= SETTLE_SPAN
+}
 
-    /// The live file begins here for us; what stands before was delivered, and so was an unfinished line that it has whole.
-    fn put_live(&mut self, offset: u64, now: Instant) {
-        self.before = None;
-        let last = self.chain.len().checked_sub(2);
-        let Some(live) = self.chain.live_mut() else { return };
-        live.is_placed = true;
-        live.doubt = None;
-        let memory = live.file().and_then(|file| Memory::of_file(file, offset).ok().flatten());
-        let Some(memory) = memory.filter(|_| offset > 0) else { return };
-        let Some(live) = self.chain.alter_live() else { return };
-        live.first = None;
-        live.at_end = None;
-        live.cursor.begin_at(offset, memory);
-        live.grown = now;
-        if let Some(last) = last {
-            self.chain.at(last).cursor.take_held();
-        }
-        // What was missed a moment ago is here.
-        self.happenings.retain(|happening| !matches!(happening, Happening::GenerationMissing { .. }));
-        let path = self.path().to_path_buf();
-        self.tell(Happening::Replaced { path, offset });
-    }
+fn size_of(file: &File) -> u64 {
+    file.metadata().map_or(0, |metadata| metadata.len())
 }
 
 /// The last bytes of a file, and where they begin.

@@ -1,10 +1,8 @@
-//! The part of the first look that takes up what a checkpoint says: each of its generations is found again by identity
-//! and content, or looked for among the copies.
+//! The generations of a checkpoint: each is found again by identity and content, or looked for among the copies.
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::path::PathBuf;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
 
 use memchr::memrchr;
 use xxhash_rust::xxh3::xxh3_64;
@@ -15,140 +13,109 @@ use crate::file::identity::Identity;
 use crate::file::open::{At, Found, Opened, look};
 use crate::file::packed::Packing;
 use crate::log::cursor::Cursor;
+use crate::log::eyes::Eyes;
 use crate::log::generation::Generation;
 use crate::log::happening::Happening;
 use crate::log::life::Hand;
 use crate::log::memory::{Memory, read_up_to};
-use crate::log::names::resume;
 use crate::log::settings::Surroundings;
-use crate::log::siblings::{SURVEYS_MAX, survey};
-use crate::log::source::Source;
+use crate::out::lines::GenerationId;
 
 /// Longest line whose hash is verified.
 const LINE_BYTES_MAX: u64 = 1 << 20;
 
-impl Source {
-    /// Builds the list of generations from a checkpoint.
-    pub(crate) fn take_up(&mut self, state: &SourceState, now: Instant, around: &mut dyn Surroundings) {
-        for _ in 1..SURVEYS_MAX {
-            let before = survey(self.path(), around);
-            let happened = self.happenings.len();
-            self.take_up_at_once(state, now, around);
-            if before.len() == 1 && self.chain.iter().all(Generation::is_open) {
-                return;
-            }
-            around.refresh();
-            if survey(self.path(), around) == before {
-                return;
-            }
-            self.happenings.truncate(happened);
+/// The generations that a checkpoint says of the log at `path`, with numbers from `new_id`.
+pub(crate) fn generations(
+    state: &SourceState,
+    path: &Path,
+    mut new_id: impl FnMut() -> GenerationId,
+    eyes: &mut Eyes<'_>,
+) -> Vec<Generation> {
+    let files = files(path, eyes.around);
+    let live = identity_at(path);
+    let mut generations = Vec::new();
+    for (index, saved) in state.generations.iter().enumerate() {
+        let identity = saved.inode();
+        let is_last_life = saved.copy.is_some()
+            || !state.generations[index + 1..].iter().any(|later| later.origin.identity == identity);
+        let found = if is_last_life { find(saved, identity, &files) } else { None };
+        let mut generation = Generation::new(new_id(), saved.origin, path.to_path_buf(), Hand::Parked, eyes.now);
+        generation.cursor = Cursor::restored(saved.offset, saved.into(), saved.last_line_hash);
+        match found {
+            Some((path, found)) => take_up(&mut generation, saved, path, &found, live, eyes),
+            None => generation.life.seek(eyes.now, None),
         }
-        self.take_up_at_once(state, now, around);
+        generations.push(generation);
     }
+    generations
+}
 
-    fn take_up_at_once(&mut self, state: &SourceState, now: Instant, around: &mut dyn Surroundings) {
-        let files = self.files(around);
-        let live = match look(self.path()) {
-            At::File(found) => Some(found.identity),
-            _ => None,
-        };
-        let last = state.generations.last().filter(|_| state.is_live).map(|last| last.origin.identity);
-        self.name.take_up(!state.generations.is_empty(), last);
-        let mut generations = Vec::new();
-        for (index, saved) in state.generations.iter().enumerate() {
-            let identity = saved.copy.unwrap_or(saved.origin.identity);
-            let is_last_life = saved.copy.is_some()
-                || !state.generations[index + 1..].iter().any(|later| later.origin.identity == identity);
-            let found = if is_last_life { Source::find(saved, identity, &files) } else { None };
-            generations.push(self.take_up_one(saved, found, live, now));
-        }
-        let first_ns = generations.first().map_or(0, |first| first.inode.born_ns);
-        self.chain.take_up(generations);
-        if self.done.since_ns() == 0 {
-            let known = state.generations.first().map_or(0, |first| first.origin.identity.born_ns);
-            self.done.begin(if known == 0 { first_ns } else { known });
-        }
+/// A generation was found. `live`: which file has the live name.
+fn take_up(
+    generation: &mut Generation,
+    saved: &GenerationState,
+    path: PathBuf,
+    found: &Found,
+    live: Option<Identity>,
+    eyes: &mut Eyes<'_>,
+) {
+    generation.inode = found.identity;
+    if live == Some(found.identity) {
+        generation.rename(true, eyes.now);
+    } else {
+        generation.path = path;
     }
+    match found.open() {
+        // What it holds is known again, not what it is.
+        Opened::File(file) if Packing::of_file(&file).is_some() => generation.life.seek(eyes.now, None),
+        Opened::File(file) => {
+            generation.cursor.know(remembered(saved, &file));
+            // What cannot be read now is opened again in this look, and then said.
+            generation.resume(file).ok();
+            let path = generation.path.clone();
+            eyes.tell(Happening::Opened { path, identity: found.identity, offset: saved.offset });
+        }
+        Opened::Failed(_) | Opened::Refused(_) => {}
+    }
+}
 
-    fn take_up_one(
-        &mut self,
-        saved: &GenerationState,
-        found: Option<(PathBuf, Found)>,
-        live: Option<Identity>,
-        now: Instant,
-    ) -> Generation {
-        let memory = Memory::Guards { head: saved.head, tail: saved.guard };
-        let mut generation =
-            Generation::new(self.chain.new_id(), saved.origin, self.path().to_path_buf(), Hand::Parked, now);
-        generation.cursor = Cursor::restored(saved.offset, memory, saved.last_line_hash);
-        if let Some((path, found)) = found {
-            generation.inode = found.identity;
-            generation.path = path;
-            if live == Some(found.identity) {
-                generation.path = self.path().to_path_buf();
-                generation.rename(true, now);
-            }
-            match found.open() {
-                // What it holds is known again, not what it is.
-                Opened::File(file) if Packing::of_file(&file).is_some() => {
-                    generation.life.seek(now, None);
-                }
-                Opened::File(file) => {
-                    generation.cursor.know(remembered(saved, &file));
-                    // What cannot be read now is opened again in this look, and then said.
-                    resume(&mut generation, file).ok();
-                    let path = generation.path.clone();
-                    self.tell(Happening::Opened { path, identity: found.identity, offset: saved.offset });
-                }
-                Opened::Failed(_) | Opened::Refused(_) => {}
-            }
-            return generation;
-        }
-        generation.life.seek(now, None);
-        generation
+fn identity_at(path: &Path) -> Option<Identity> {
+    match look(path) {
+        At::File(found) => Some(found.identity),
+        _ => None,
     }
+}
 
-    /// The file that a generation was in. Device numbers may change when the machine is started again: the same inode
-    /// number and birth do where the content is the same.
-    fn find(
-        saved: &GenerationState,
-        identity: Identity,
-        files: &HashMap<Identity, PathBuf>,
-    ) -> Option<(PathBuf, Found)> {
-        let open = |path: &PathBuf, identity: &Identity| match look(path) {
-            At::File(found) if found.identity == *identity => Some((path.clone(), found)),
-            _ => None,
-        };
-        if let Some(path) = files.get(&identity) {
-            return open(path, &identity);
-        }
-        let is_same = |other: &Identity| {
-            let (birth, known) = (other.born_ns == identity.born_ns, identity.born_ns != 0 || other.born_ns == 0);
-            other.ino == identity.ino && (birth && known || identity.born_ns == 0 && other.dev == identity.dev)
-        };
-        let (identity, path) = files.iter().find(|(other, _)| is_same(other))?;
-        let (path, found) = open(path, identity)?;
-        let Opened::File(file) = found.open() else { return None };
-        let there = Memory::of_file(&file, saved.offset).ok().flatten()?;
-        // Without a guard it is found out where it is taken up which life of the file this is.
-        let is_it = saved.guard.is_none() || remembered(saved, &file).is_same(&there);
-        is_it.then_some((path, found))
+/// The file that a generation was in. Device numbers may change when the machine is started again: the same inode
+/// number and birth do where the content is the same.
+fn find(saved: &GenerationState, identity: Identity, files: &HashMap<Identity, PathBuf>) -> Option<(PathBuf, Found)> {
+    let open = |path: &PathBuf, identity: &Identity| match look(path) {
+        At::File(found) if found.identity == *identity => Some((path.clone(), found)),
+        _ => None,
+    };
+    if let Some(path) = files.get(&identity) {
+        return open(path, &identity);
     }
+    let is_same = |other: &Identity| {
+        let (birth, known) = (other.born_ns == identity.born_ns, identity.born_ns != 0 || other.born_ns == 0);
+        other.ino == identity.ino && (birth && known || identity.born_ns == 0 && other.dev == identity.dev)
+    };
+    let (identity, path) = files.iter().find(|(other, _)| is_same(other))?;
+    let (path, found) = open(path, identity)?;
+    let Opened::File(file) = found.open() else { return None };
+    let there = Memory::of_file(&file, saved.offset).ok().flatten()?;
+    // Without a guard it is found out where it is taken up which life of the file this is.
+    let is_it = saved.guard.is_none() || remembered(saved, &file).is_same(&there);
+    is_it.then_some((path, found))
+}
 
-    /// All files that a generation may be in, by identity.
-    fn files(&self, around: &mut dyn Surroundings) -> HashMap<Identity, PathBuf> {
-        // Packed bytes are no bytes of ours: such a file is known again by what it unpacks to.
-        let mut paths = around.candidates();
-        paths.retain(|path| !around.is_packed(path));
-        paths.push(self.path().to_path_buf());
-        paths
-            .into_iter()
-            .filter_map(|path| match look(&path) {
-                At::File(found) => Some((found.identity, path)),
-                _ => None,
-            })
-            .collect()
-    }
+/// All files that a generation may be in, by identity.
+fn files(live: &Path, around: &mut dyn Surroundings) -> HashMap<Identity, PathBuf> {
+    // Packed bytes are no bytes of ours: such a file is known again by what it unpacks to.
+    let mut paths = around.candidates();
+    paths.retain(|path| !around.is_packed(path));
+    paths.push(live.to_path_buf());
+    paths.into_iter().filter_map(|path| Some((identity_at(&path)?, path))).collect()
 }
 
 /// What a checkpoint remembers of the file of this identity. One that has no guard remembers what stands there, if its
@@ -156,7 +123,7 @@ impl Source {
 /// nothing, which no file fits.
 fn remembered(saved: &GenerationState, file: &File) -> Memory {
     if saved.guard.is_some() {
-        return Memory::Guards { head: saved.head, tail: saved.guard };
+        return saved.into();
     }
     let there = Memory::of_file(file, saved.offset).ok().flatten().filter(|_| last_line_fits(file, saved));
     let is_head = |there: &Memory| matches!(there, Memory::Bytes { head, .. } if saved.head.fits(head) != Some(false));

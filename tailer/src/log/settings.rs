@@ -5,6 +5,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use standpipe_common::clock;
+
 pub use crate::config::StartAt;
 use crate::file::identity::Identity;
 use crate::file::lease::{self, Writers};
@@ -58,6 +60,15 @@ impl Default for Settings {
             may_be_missing: false,
             is_late: false,
         }
+    }
+}
+
+impl Settings {
+    /// Whether a file that was changed last at this time, ns since the epoch, is too old to be read.
+    pub fn is_too_old(&self, changed_ns: i64) -> bool {
+        let age_ns = clock::file_ns().saturating_sub(changed_ns);
+        let age = Duration::from_nanos(u64::try_from(age_ns).unwrap_or(0));
+        self.ignore_older.is_some_and(|older| age > older)
     }
 }
 

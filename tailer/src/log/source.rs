@@ -4,53 +4,43 @@
 //! whoever keeps a checkpoint can write a changed list down before bytes of it are on their way. Time and hints come in
 //! as arguments; nothing here waits.
 
-use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::checkpoint::state::{DoneState, GenerationState, SourceState};
-use crate::file::identity::{Identity, Origin};
+use crate::checkpoint::state::{GenerationState, SourceState};
+use crate::file::identity::Identity;
 use crate::file::open::Stamp;
 use crate::log::agenda::Agenda;
+use crate::log::blank::content_end;
 use crate::log::chain::Chain;
-use crate::log::copies::TornCopy;
-use crate::log::done::Done;
-use crate::log::drain::{Outcome, drain};
-use crate::log::finish::judge;
+use crate::log::eyes::Eyes;
 use crate::log::generation::Generation;
 use crate::log::happening::Happening;
 use crate::log::life::Phase;
 use crate::log::live_name::LiveName;
+use crate::log::lives::Lives;
+use crate::log::looking::Looking;
+use crate::log::notes::Notes;
 use crate::log::reading::Hands;
-use crate::log::replaced::Before;
-use crate::log::settings::{Hints, Settings, Surroundings};
+use crate::log::settings::{Hints, Settings, StartAt, Surroundings};
+use crate::log::twins::{Bytes, Original};
 use crate::log::walk::Walks;
-use crate::names::siblings::Unlisted;
 use crate::out::lines::{GenerationId, SourceId};
 use crate::out::output::{Output, Standing};
 
 /// One followed log.
 #[derive(Debug)]
 pub struct Source {
-    pub(crate) id: SourceId,
-    pub(crate) name: LiveName,
-    pub(crate) settings: Arc<Settings>,
-    pub(crate) chain: Chain,
-    pub(crate) done: Done,
-    /// What was delivered last, until it is decided whether the live file holds it again.
-    pub(crate) before: Option<Before>,
-    /// Packed files that end too early: they may still be written.
-    pub(crate) torn: Vec<TornCopy>,
+    id: SourceId,
+    settings: Arc<Settings>,
+    name: LiveName,
+    lives: Lives,
     /// Packed files that are gone through.
-    pub(crate) walks: Walks,
-    /// The directory of which it was said that it cannot be listed.
-    pub(crate) unlisted: Option<Unlisted>,
-    /// Files of which it was said that they cannot be read.
-    pub(crate) told: HashSet<Identity>,
-    pub(crate) agenda: Agenda,
-    pub(crate) happenings: Vec<Happening>,
+    walks: Walks,
+    agenda: Agenda,
+    notes: Notes,
 }
 
 impl Source {
@@ -59,25 +49,19 @@ impl Source {
         Source {
             id,
             name: LiveName::new(path),
-            done: Done::new(Vec::new(), settings.since_ns),
+            lives: Lives::new(id, Vec::new(), settings.since_ns),
             settings,
-            chain: Chain::new(id),
-            before: None,
-            torn: Vec::new(),
             walks: Walks::default(),
-            unlisted: None,
-            told: HashSet::new(),
             agenda: Agenda::default(),
-            happenings: Vec::new(),
+            notes: Notes::default(),
         }
     }
 
     /// A source that a checkpoint knows.
     pub fn restore(id: SourceId, state: SourceState, settings: Arc<Settings>) -> Source {
-        let mut source = Source::new(id, state.path.clone(), settings);
-        source.done = Done::new(state.done.clone(), state.since_ns);
-        source.agenda = Agenda::restore(state);
-        source
+        let lives = Lives::new(id, state.done.clone(), state.since_ns);
+        let source = Source::new(id, state.path.clone(), settings);
+        Source { lives, agenda: Agenda::restore(state), ..source }
     }
 
     /// Which one.
@@ -98,112 +82,24 @@ impl Source {
     /// Whether one glance at the path tells that all is as it was: the only generation, read to its end, has the live
     /// name and did not change. So an idle file costs one system call, and not a look.
     pub fn is_unchanged(&self) -> bool {
-        let is_settled = self.agenda.is_clear() && self.chain.len() == 1;
-        let is_kept_back = |live: &Generation| live.twin.as_ref().is_some_and(|twin| !twin.is_said);
-        let is_settled = is_settled && self.before.is_none() && !self.live().is_some_and(is_kept_back);
-        let Some(live) = self.live().filter(|live| is_settled && live.is_at_rest()) else { return false };
-        let Ok(metadata) = fs::symlink_metadata(self.name.path()) else { return false };
-        let is_same = Identity::from(&metadata) == live.inode && live.at_end == Some(Stamp::from(&metadata));
-        metadata.is_file() && is_same && !live.is_written_over() && !self.done.has_grown()
+        self.agenda.is_clear() && self.lives.is_unchanged(self.name.path())
     }
 
     /// A writer closed the file of a generation.
     pub fn closed(&mut self, generation: GenerationId, now: Instant) {
-        if let Some(generation) = self.chain.by_id(generation) {
-            generation.closed = Some(now);
-            (generation.asked.times, generation.asked.next) = (0, None);
-            generation.at_end = None;
-        }
+        self.lives.closed(generation, now);
     }
 
     /// Finds out what there is. Gives no bytes.
     pub fn look(&mut self, now: Instant, hints: Hints, around: &mut dyn Surroundings) {
-        for generation in self.chain.iter_mut() {
-            if hints.content {
-                generation.at_end = None;
-                generation.try_again(now);
-            }
-        }
-        let (task, mut lists) = self.agenda.begin_look(hints.names, now);
-        let is_new = task.is_first && task.restored.is_none();
-        // That nothing was there is to be known too: what comes and is rotated before the next run is of our time.
-        if is_new {
-            self.done.begin_empty();
-        }
-        if let Some(state) = &task.restored {
-            self.take_up(state, now, around);
-        }
-        lists |= self.done.has_grown();
-        lists |= self.look_at_name(is_new, now, around);
-        // What was kept back and has another name is judged under that.
-        self.chain.drop_kept_back();
-        // What it had before was copied before that: the copies are found now, and come first.
-        lists |= self.chain.live_mut().is_some_and(Generation::peek);
-        if lists {
-            self.verify();
-        }
-        let is_sought = self.end_truncated(now);
-        self.agenda.note_cut(is_sought && task.restored.is_none());
-        lists |= is_sought;
-        if lists {
-            let task = self.agenda.resume(task);
-            self.list(&task, now, around);
-            if self.is_comparing() {
-                return self.agenda.postpone(task);
-            }
-        }
-        self.place_live(now, around);
-        self.wake(false, now);
-        if self.settings.is_batch && !self.wants_descriptor() {
-            self.give_up_next();
-        }
-        self.let_go(now);
-    }
-
-    /// Takes generations off the list that are finished and delivered.
-    fn let_go(&mut self, now: Instant) {
-        let mut index = 0;
-        while index < self.chain.len() {
-            // In a batch the live one is over as well, and stays for the checkpoint: more may come before the next.
-            if !self.chain[index].is_over() || self.chain[index].is_live() {
-                index += 1;
-                continue;
-            }
-            if let Some(generation) = self.chain.remove(index) {
-                self.finish(&generation, now);
-            }
-        }
+        let Source { settings, name, lives, walks, agenda, notes, .. } = self;
+        Looking { name, lives, eyes: Eyes { settings, agenda, notes, walks, around, now } }.look(hints);
     }
 
     /// Of files that have no name any more all that was read is all that anybody will get: they are finished, whoever
     /// still has them open. For the end of the program; `true`: there was one.
     pub fn conclude_nameless(&mut self) -> bool {
-        let is_read = |generation: &&mut Generation| generation.is_open() && generation.at_end.is_some();
-        let is_nameless = |generation: &&mut Generation| !generation.has_name && generation.life.is_reading();
-        let nameless = self.chain.iter_mut().filter(is_read).filter(is_nameless);
-        nameless.map(|generation| generation.life.finish()).count() > 0
-    }
-
-    fn finish(&mut self, generation: &Generation, now: Instant) {
-        self.done.add_copies_of(generation.id);
-        if self.live().is_none_or(|live| !live.is_placed) && !self.settings.is_batch {
-            self.before = Some(Before::of(generation, now));
-        }
-        if self.chain.iter().any(|other| other.inode == generation.inode) {
-            // The life of an inode that goes on in another generation.
-            return;
-        }
-        let GenerationState { origin, offset, guard, head, copy, .. } = generation.state();
-        let origin = copy.map_or(origin, |identity| Origin { identity, epoch: 0 });
-        self.tell(Happening::Finished { identity: origin.identity, offset });
-        if generation.has_name && generation.file().is_some() {
-            self.done.put_aside(generation.path.clone(), generation.inode, offset, Some(generation.id));
-        }
-        // Where a look has just made its end uncertain again, the file itself tells whether it is as it was read.
-        let is_as_read = |stamp: &Stamp| stamp.size == offset;
-        let of_file = || Some(Stamp::from(&generation.file()?.metadata().ok()?)).filter(is_as_read);
-        let changed_ns = generation.at_end.or_else(of_file).map_or(0, |stamp| stamp.changed_ns());
-        self.done.set(DoneState { origin, offset: Some(offset), guard, head, size: offset, changed_ns });
+        self.lives.conclude_nameless()
     }
 
     /// Reads what is there into `output`, as far as it has room, at most about `budget_bytes`. Changes no list of
@@ -230,39 +126,16 @@ impl Source {
             line_bytes_max: settings.line_bytes_max,
             now,
             now_ns,
-            happenings: &mut self.happenings,
+            notes: &mut self.notes,
         };
-        let mut left = budget_bytes;
-        let mut standing = Standing::Ended;
-        let mut late = 0;
-        for index in 0..self.chain.len() {
-            let has_successor_begun = self.chain.iter().skip(index + 1).any(|later| later.cursor.put() > 0);
-            let generation = self.chain.at(index);
-            let before = generation.cursor.put();
-            let outcome = drain(generation, &mut hands, &settings, &mut left);
-            if has_successor_begun {
-                late += generation.cursor.put() - before;
-            }
-            standing = match (outcome, standing) {
-                (Outcome::Behind, _) => Standing::Behind,
-                (Outcome::AtEnd, _) => Standing::AtEnd,
-                (Outcome::Finished, standing) => standing,
-            };
-            let may_go_on = outcome == Outcome::Finished
-                || (outcome == Outcome::AtEnd
-                    && generation.life.is_reading()
-                    && judge(&generation.facts(now), &settings).0.may_pass);
-            if !may_go_on {
-                break;
-            }
-        }
+        let (mut standing, late) = self.lives.read(&mut hands, &settings, budget_bytes);
         if settings.is_batch && self.agenda.wants_descriptor() {
             standing = Standing::Behind;
         } else if !settings.is_batch && standing == Standing::Ended {
             standing = Standing::AtEnd;
         }
         if late > 0 {
-            hands.happenings.push(Happening::Late { bytes: late });
+            hands.notes.tell(Happening::Late { bytes: late });
         }
         hands.output.note(self.id, standing);
         standing
@@ -270,10 +143,7 @@ impl Source {
 
     /// An output delivered bytes of it. How many more than were known to be.
     pub fn delivered(&mut self, generation: GenerationId, offset: u64) -> u64 {
-        let Some(generation) = self.chain.by_id(generation) else { return 0 };
-        let before = generation.cursor.delivered();
-        generation.cursor.deliver(offset);
-        generation.cursor.delivered() - before
+        self.lives.delivered(generation, offset)
     }
 
     /// Whether anybody looked at it in this run.
@@ -291,15 +161,13 @@ impl Source {
         if let Some(state) = self.agenda.restored() {
             return state.clone();
         }
-        // What is kept back is none of ours for the next run.
-        let own = || self.chain.iter().filter(|generation| generation.twin.is_none());
-        let kept_back = self.chain.iter().filter_map(|generation| Some(&generation.twin.as_ref()?.file));
+        let kept_back = self.chain().iter().filter_map(|generation| Some(&generation.twin.as_ref()?.file));
         SourceState {
             path: self.name.path().to_path_buf(),
-            generations: own().map(Generation::state).collect(),
-            is_live: own().next_back().is_some_and(Generation::is_live),
-            done: self.done.files().iter().chain(kept_back).cloned().collect(),
-            since_ns: self.done.since_ns(),
+            generations: self.own().map(Generation::state).collect(),
+            is_live: self.own().next_back().is_some_and(Generation::is_live),
+            done: self.lives.done().files().iter().chain(kept_back).cloned().collect(),
+            since_ns: self.lives.done().since_ns(),
             left_ns: 0,
         }
     }
@@ -307,12 +175,12 @@ impl Source {
     /// Whether the list of generations changed since this was last asked: a checkpoint must know of it before more
     /// bytes are read.
     pub fn take_changed(&mut self) -> bool {
-        self.done.take_changed() | self.chain.take_changed()
+        self.lives.take_changed()
     }
 
     /// What happened since this was last asked.
     pub fn take_happenings(&mut self) -> Vec<Happening> {
-        std::mem::take(&mut self.happenings)
+        self.notes.take()
     }
 
     /// When it wants a look, and a read after it, without a hint. `None`: not before something changes.
@@ -320,7 +188,7 @@ impl Source {
         if self.agenda.is_untouched() || self.wants_look() {
             return Some(now);
         }
-        let waiting = self.chain.iter().filter_map(|generation| generation.next_look(&self.settings, now));
+        let waiting = self.chain().iter().filter_map(|generation| generation.next_look(&self.settings, now));
         let name = self.name.next_look(&self.settings, now);
         let doubt = self.live().and_then(|live| live.doubt).map(|doubt| doubt.ends());
         let twin = self.live().and_then(|live| live.twin.as_ref()?.due(now));
@@ -332,7 +200,7 @@ impl Source {
     pub fn wants_look(&self) -> bool {
         self.agenda.is_cut()
             || self.is_comparing()
-            || self.chain.iter().any(|generation| {
+            || self.chain().iter().any(|generation| {
                 let is_to_go = generation.is_over() && !generation.is_live();
                 is_to_go || generation.wants_peek() || matches!(generation.life.phase(), Phase::Cut(_))
             })
@@ -345,7 +213,7 @@ impl Source {
 
     /// Whether nothing has its name, and nothing that had it is left to be read.
     pub fn is_gone(&self) -> bool {
-        self.is_away() && self.chain.is_empty()
+        self.is_away() && self.chain().is_empty()
     }
 
     /// Whether nothing has its name.
@@ -355,87 +223,184 @@ impl Source {
 
     /// How many files it has open.
     pub fn descriptors_open(&self) -> usize {
-        let before = self.before.iter().filter(|before| before.file.is_some()).count();
-        let compared = usize::from(self.walks.is_open());
-        self.chain.iter().filter(|generation| generation.is_open()).count() + before + compared
+        self.lives.descriptors_open() + usize::from(self.walks.is_open())
     }
 
     /// Closes the files that were read to their ends and delivered, to be opened again when they grew, and those of
     /// which nothing is left to be read; how many. `may_break`: and those that were not, to be opened at the next look.
     pub fn park(&mut self, may_break: bool) -> usize {
-        let before = self.before.as_mut().and_then(|before| before.file.take());
-        let mut parked = usize::from(before.is_some());
-        for generation in self.chain.iter_mut().filter(|generation| generation.may_park(may_break)) {
-            generation.park();
-            if may_break {
-                generation.at_end = None;
-            }
-            parked += 1;
-        }
-        parked
+        self.lives.park(may_break)
     }
 
     /// How many files that would close.
     pub fn parkable(&self, may_break: bool) -> usize {
-        self.chain.iter().filter(|generation| generation.may_park(may_break)).count()
+        self.chain().iter().filter(|generation| generation.may_park(may_break)).count()
     }
 
     /// Whether the file that is read next is closed, to be opened again.
     pub fn is_next_parked(&self) -> bool {
-        self.next_read().is_some_and(|index| self.chain[index].is_parked())
+        self.lives.next_read().is_some_and(|index| self.chain()[index].is_parked())
     }
 
     /// Whether nothing of it can be read before a file is opened.
     pub fn is_shut(&self) -> bool {
-        let next = self.next_read().map(|index| &self.chain[index]);
+        let next = self.lives.next_read().map(|index| &self.chain()[index]);
         next.is_none_or(|next| next.is_parked() || matches!(next.life.phase(), Phase::Sought { .. }))
-    }
-
-    /// The first generation of which something is left.
-    pub(crate) fn next_read(&self) -> Option<usize> {
-        let is_passed = |generation: &Generation| matches!(generation.life.phase(), Phase::Hidden { .. });
-        self.chain.iter().position(|generation| !generation.is_concluded() && !is_passed(generation))
     }
 
     /// Whether all its generations are closed, to be opened again when they grew.
     pub fn is_parked(&self) -> bool {
-        !self.chain.is_empty() && self.chain.iter().all(Generation::is_parked)
+        !self.chain().is_empty() && self.chain().iter().all(Generation::is_parked)
     }
 
     /// When one of its files was last seen to have grown.
     pub fn last_growth(&self) -> Option<Instant> {
-        self.chain.iter().map(|generation| generation.grown).max()
+        self.chain().iter().map(|generation| generation.grown).max()
     }
 
     /// The file with the live name.
     pub fn live(&self) -> Option<&Generation> {
-        self.chain.live()
+        self.chain().live()
     }
 
     /// All generations, oldest first.
     pub fn generations(&self) -> impl Iterator<Item = &Generation> {
-        self.chain.iter()
+        self.chain().iter()
+    }
+
+    /// Whether this generation is one of them, or done with and still there.
+    pub fn may_grow(&self, id: GenerationId) -> bool {
+        self.generations().any(|generation| generation.id == id) || self.lives.done().is_aside(id)
     }
 
     /// All files that it follows or followed, as far as it remembers them.
     pub fn inodes(&self) -> Vec<Identity> {
-        let (generations, done) = self
-            .agenda
-            .restored()
-            .map_or((&[][..], self.done.files()), |state| (state.generations.as_slice(), state.done.as_slice()));
+        let (generations, done) = self.agenda.restored().map_or((&[][..], self.lives.done().files()), |state| {
+            (state.generations.as_slice(), state.done.as_slice())
+        });
         let known = generations.iter().flat_map(|saved| [saved.copy, Some(saved.origin.identity)]).flatten();
-        let own = self.chain.iter().filter(|generation| generation.twin.is_none());
-        let here = own.flat_map(|generation| [generation.inode, generation.origin.identity]);
+        let here = self.own().flat_map(|generation| [generation.inode, generation.origin.identity]);
         let done = done.iter().filter(|done| done.offset.is_some()).map(|done| done.origin.identity);
         known.chain(here).chain(done).collect()
     }
 
-    /// Whether it follows this file, or is done with it.
-    pub fn knows(&self, identity: &Identity) -> bool {
-        self.done.get(identity).is_some() || self.chain.iter().any(|generation| generation.inode == *identity)
+    /// What it follows and followed, by which copies of it are told.
+    pub fn originals(&self) -> Vec<Original> {
+        let saved = self.agenda.restored().into_iter().flat_map(|state| {
+            let there = |saved: &GenerationState| Bytes::There { path: state.path.clone(), identity: saved.inode() };
+            state.generations.iter().map(move |saved| Original { head: saved.head, bytes: there(saved) })
+        });
+        let done = self.lives.done().files().iter().filter(|done| done.offset.is_some() && done.size > 0);
+        let done = done.map(|done| Original { head: done.head, bytes: Bytes::Done(done.clone()) });
+        self.own().map(Original::of_generation).chain(saved).chain(done).collect()
     }
 
-    pub(crate) fn tell(&mut self, happening: Happening) {
-        self.happenings.push(happening);
+    /// How much is known of what its newest file begins with.
+    pub fn head_level(&self) -> usize {
+        self.chain().back().map_or(0, |last| last.cursor.memory().head_level())
+    }
+
+    /// Bytes of unfinished lines that are held until they are whole.
+    pub fn held_bytes(&self) -> u64 {
+        self.chain().iter().map(|generation| generation.cursor.held().len() as u64).sum()
+    }
+
+    /// Whether an output has the beginning of a line, and waits for the rest.
+    pub fn is_inside_line(&self) -> bool {
+        self.chain().iter().any(|generation| generation.cursor.is_inside_line())
+    }
+
+    /// Bytes that its files had when they were last looked at, and that were not read.
+    pub fn unread_bytes(&self) -> u64 {
+        self.chain().iter().map(unread_bytes).sum()
+    }
+
+    /// The most zeros that one of its files ends in, and that are not read.
+    pub fn blank_bytes(&self) -> u64 {
+        self.chain().iter().map(Generation::blank_bytes).max().unwrap_or(0)
+    }
+
+    /// How far the zeros were looked at that its files end in, and how much of packed ones gave nothing.
+    pub fn looked_at_bytes(&self) -> u64 {
+        self.chain().iter().map(|generation| generation.blank.until() + generation.unyielding).sum()
+    }
+
+    /// Whether packed files are gone through before anything is decided, and read.
+    pub fn is_comparing(&self) -> bool {
+        self.walks.are_under_way()
+    }
+
+    /// Whether its name is a mount of its own, in which a rotation by renaming cannot be seen.
+    pub fn is_mount(&self) -> bool {
+        self.name.is_mount()
+    }
+
+    /// Bytes that are there and not delivered, but for an unfinished line at the end; asks the kernel.
+    pub fn left_bytes(&self) -> u64 {
+        let is_open = self.chain().back().is_some_and(Generation::is_open);
+        let unopened = if is_open { 0 } else { self.unopened_bytes().unwrap_or(0) };
+        self.chain().iter().map(left_bytes).sum::<u64>() + unopened
+    }
+
+    /// What the file under its name has beyond what was read of it, as far as that is to be delivered.
+    fn unopened_bytes(&self) -> Option<u64> {
+        let metadata = fs::metadata(self.path()).ok().filter(|_| !self.name.is_refused())?;
+        let identity = Identity::from(&metadata);
+        let known = self.agenda.restored().and_then(|state| state.generations.last());
+        let from = if let Some(last) = self.chain().back() {
+            (last.inode == identity).then(|| last.size.max(last.seen()))
+        } else if let Some(known) = known {
+            (known.origin.identity == identity).then_some(known.offset)
+        } else if !self.agenda.is_untouched() || self.settings.start_at == StartAt::Beginning {
+            None
+        } else {
+            return None;
+        };
+        Some(metadata.len().saturating_sub(from.unwrap_or(0)))
+    }
+
+    /// Whether its files have more now than was read; asks the kernel.
+    pub fn has_unread(&self) -> bool {
+        let has_more = |generation: &Generation| {
+            let stamp = generation.file().and_then(|file| file.metadata().ok()).map(|metadata| Stamp::from(&metadata));
+            let is_read = |stamp: Stamp| generation.at_end == Some(stamp) && generation.blank_bytes() > 0;
+            stamp.is_some_and(|stamp| stamp.size > generation.seen() && !is_read(stamp))
+        };
+        self.own().any(has_more)
+    }
+
+    /// Why it is not read, as far as that is not a matter of time. `None`: it is read.
+    pub fn complaint(&self) -> Option<String> {
+        let of_one = self.chain().iter().find_map(|generation| generation.trouble).map(|trouble| trouble.errno);
+        self.name.complaint(of_one)
+    }
+
+    fn chain(&self) -> &Chain {
+        self.lives.chain()
+    }
+
+    /// Its generations, but for what is kept back: that is none of its own.
+    fn own(&self) -> impl DoubleEndedIterator<Item = &Generation> {
+        self.chain().iter().filter(|generation| generation.twin.is_none())
+    }
+}
+
+fn left_bytes(generation: &Generation) -> u64 {
+    let seen = generation.seen();
+    let len = generation.file().and_then(|file| Some((file, file.metadata().ok()?.len())));
+    let unread = len.map_or_else(
+        || unread_bytes(generation),
+        |(file, len)| content_end(file, seen, len).unwrap_or(len).saturating_sub(seen),
+    );
+    // What is held is an unfinished line only where nothing follows it.
+    let held = if unread > 0 { generation.cursor.held().len() as u64 } else { 0 };
+    generation.cursor.on_its_way() + held + unread
+}
+
+fn unread_bytes(generation: &Generation) -> u64 {
+    if generation.at_end.is_some() || generation.twin.is_some() {
+        0
+    } else {
+        generation.size.saturating_sub(generation.seen()) - generation.blank_bytes()
     }
 }

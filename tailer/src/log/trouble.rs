@@ -33,6 +33,7 @@ mod tests {
     use crate::log::generation::Generation;
     use crate::log::happening::Happening;
     use crate::log::life::Hand;
+    use crate::log::notes::Notes;
     use crate::out::lines::GenerationId;
 
     #[test]
@@ -40,22 +41,22 @@ mod tests {
         let start = Instant::now();
         let path = std::path::PathBuf::from("app.log");
         let mut generation = Generation::new(GenerationId(0), Origin::default(), path.clone(), Hand::Parked, start);
-        let mut happenings = Vec::new();
-        generation.recover(&mut happenings);
+        let mut notes = Notes::default();
+        generation.recover(&mut notes);
         for round in 0..5 {
             let now = start + Duration::from_millis(round);
             assert!(!generation.must_wait(now), "{round}");
-            generation.fail(Errno::EIO, now, &mut happenings);
+            generation.fail(Errno::EIO, now, &mut notes);
             assert!(generation.must_wait(now + Duration::from_millis(999)));
             assert!(!generation.must_wait(now + Duration::from_secs(1)));
             generation.try_again(now);
         }
-        generation.fail(Errno::EACCES, start, &mut happenings);
-        generation.recover(&mut happenings);
-        generation.recover(&mut happenings);
+        generation.fail(Errno::EACCES, start, &mut notes);
+        generation.recover(&mut notes);
+        generation.recover(&mut notes);
         let error = |errno| Happening::OpenError { path: path.clone(), errno };
         let retry = Happening::Retry { after: Duration::from_secs(1) };
         let recovered = Happening::Recovered { path: path.clone() };
-        assert_eq!(happenings, [error(Errno::EIO), retry.clone(), error(Errno::EACCES), retry, recovered]);
+        assert_eq!(notes.take(), [error(Errno::EIO), retry.clone(), error(Errno::EACCES), retry, recovered]);
     }
 }

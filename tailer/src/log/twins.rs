@@ -11,6 +11,7 @@ use crate::checkpoint::state::DoneState;
 use crate::file::guard::{Guard, HEAD_LENGTHS, Head};
 use crate::file::identity::Identity;
 use crate::file::open::{At, Opened, look};
+use crate::log::generation::Generation;
 use crate::log::memory::{Memory, read_up_to};
 use crate::log::sample::Sample;
 use crate::out::lines::SourceId;
@@ -110,6 +111,18 @@ fn keys(lives: &[Original], source: SourceId) -> impl Iterator<Item = (usize, u6
 }
 
 impl Original {
+    /// A life that is followed.
+    pub fn of_generation(generation: &Generation) -> Original {
+        let known = generation.cursor.memory().head();
+        let head = known.or(generation.first.as_ref().map_or(known, |first| Head::of(first)));
+        if generation.is_sought() {
+            let (read, guard) = (generation.cursor.read(), generation.cursor.memory().tail_guard());
+            return Original { head, bytes: Bytes::Sought { read, guard } };
+        }
+        let bytes = Bytes::There { path: generation.path.clone(), identity: generation.inode };
+        Original { head, bytes }
+    }
+
     fn begins_with(&self, file: &File, size: u64) -> bool {
         match &self.bytes {
             Bytes::There { path, identity } => {

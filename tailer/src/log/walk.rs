@@ -3,14 +3,24 @@
 //! A [`Passage`] stops where the budget of a look is used up, and goes on there in the next one. As long as more is asked for
 //! than could be gone through nothing is decided and nothing read of its source, so that its lines keep their order. One
 //! file of a source is open at a time.
+//!
+//! A packed file is unpacked at most once as long as it does not change: after that it is on the list of its source, done
+//! with, or remembered as a copy.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, ErrorKind, Read};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
 
 use crate::file::guard::GUARD_BYTES_MAX;
 use crate::file::identity::Identity;
-use crate::log::candidate::{Candidate, Torn, open_packed};
+use crate::file::open::errno;
+use crate::file::packed::goes_on;
+use crate::log::candidate::{Candidate, Obstacle, Torn, open_packed};
+use crate::log::eyes::Eyes;
 use crate::log::memory::Memory;
+use crate::log::ours::Ours;
 use crate::log::sample::{Sample, Sampler};
 use crate::log::settings::Surroundings;
 
@@ -82,6 +92,15 @@ impl From<Failure> for io::Error {
     }
 }
 
+/// A packed file that ends too early, or is damaged: it may still be written.
+#[derive(Debug)]
+struct TornCopy {
+    identity: Identity,
+    stamp: (u64, i64),
+    /// Since when it is as it is.
+    since: Instant,
+}
+
 /// Those of one source.
 #[derive(Debug, Default)]
 pub(crate) struct Walks {
@@ -91,6 +110,41 @@ pub(crate) struct Walks {
     wanted: HashSet<Errand>,
     /// It asked for more than could be gone through.
     is_behind: bool,
+    torn: Vec<TornCopy>,
+}
+
+/// Unpacks what is packed, as far as it may be a copy of what is ours. What cannot be unpacked yet stays unknown; what does
+/// not change any more, and ends too early, is taken for what can be had of it. `here` are all files that are there.
+pub(crate) fn unpack(ours: Ours<'_>, candidates: &mut [Candidate], here: &HashSet<Identity>, eyes: &mut Eyes<'_>) {
+    eyes.walks.torn.retain(|torn| candidates.iter().any(|candidate| candidate.identity == torn.identity));
+    for candidate in candidates.iter_mut().filter(|candidate| candidate.is_packed) {
+        let torn_since = eyes.walks.torn_since(candidate);
+        let patience = if eyes.settings.is_batch { Duration::ZERO } else { eyes.settings.reconcile };
+        let is_final = torn_since.is_some_and(|since| eyes.now.saturating_duration_since(since) >= patience);
+        if eyes.walks.end_changed(candidate) || (torn_since.is_some() && !is_final) {
+            eyes.list_again();
+            continue;
+        }
+        let changed = candidate.changed();
+        let ends = |head: &[u8]| {
+            if ours.was_plain(head, &changed, here).is_some() { Vec::new() } else { ours.ends_of(head) }
+        };
+        let Err(error) = candidate.unpack(ends, is_final, eyes.walks, eyes.around) else { continue };
+        if goes_on(&error) {
+            continue;
+        }
+        if eyes.lacks_descriptor(errno(&error)) {
+            // It is unpacked when there is one.
+        } else if error.kind() == ErrorKind::Unsupported {
+            candidate.obstacle = Some(Obstacle::Packing(error.to_string()));
+            continue;
+        } else if let Some(errno) = error.raw_os_error() {
+            candidate.obstacle = Some(Obstacle::Errno(Errno::from_raw(errno)));
+        } else if error.kind() != ErrorKind::NotFound {
+            eyes.walks.note_torn(candidate, eyes.now);
+        }
+        eyes.list_again();
+    }
 }
 
 impl Walks {
@@ -119,8 +173,24 @@ impl Walks {
         self.through.retain(|errand, _| self.wanted.contains(errand));
     }
 
+    /// From here on other places of other files matter.
+    pub(crate) fn begin_anew(&mut self) {
+        *self = Walks { torn: std::mem::take(&mut self.torn), ..Walks::default() };
+    }
+
+    /// Since when a packed file is torn, as it is.
+    fn torn_since(&self, candidate: &Candidate) -> Option<Instant> {
+        let is_it = |torn: &&TornCopy| torn.identity == candidate.identity && torn.stamp == candidate.stamp();
+        self.torn.iter().find(is_it).map(|torn| torn.since)
+    }
+
+    fn note_torn(&mut self, candidate: &Candidate, since: Instant) {
+        self.torn.retain(|torn| torn.identity != candidate.identity);
+        self.torn.push(TornCopy { identity: candidate.identity, stamp: candidate.stamp(), since });
+    }
+
     /// Whether a file changed since it was begun to be compared: somebody still writes to it, and it is begun anew later.
-    pub(crate) fn end_changed(&mut self, candidate: &Candidate) -> bool {
+    fn end_changed(&mut self, candidate: &Candidate) -> bool {
         let is_changed = |walk: &mut Passage| {
             let Errand { identity, stamp, .. } = walk.errand;
             identity == candidate.identity && stamp != candidate.stamp()
