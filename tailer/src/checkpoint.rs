@@ -35,7 +35,7 @@ use standpipe_common::shown::Shown as _;
 
 use crate::checkpoint::state::{SourceState, States};
 pub use crate::config::OnCorrupt;
-use files::{Files, Found, newer};
+use files::{Files, FoundState, newer};
 use form::EMPTY;
 use journal::{Journal, SMALL_BYTES};
 
@@ -54,7 +54,7 @@ pub enum Start {
 
 /// What was found, and what to save to.
 #[derive(Debug)]
-pub struct Opened {
+pub struct Loaded {
     /// To save to.
     pub checkpoint: Checkpoint,
     /// From where to start.
@@ -92,7 +92,7 @@ impl Checkpoint {
     /// # Errors
     /// Another tailer has it; it was written by a newer version; nothing can be read and the policy is to fail; there
     /// is no such directory, or nothing can be made there. All of them end the program.
-    pub fn open(path: &Path, on_corrupt: OnCorrupt) -> Result<Opened> {
+    pub fn open(path: &Path, on_corrupt: OnCorrupt) -> Result<Loaded> {
         let files = Files::new(path);
         files.require_safe_way()?;
         let lock = lock::take(path, &files.lock)?;
@@ -101,20 +101,20 @@ impl Checkpoint {
         journal.require_own()?;
         let mut current = files::read(&files.file);
         let mut previous =
-            if matches!(current, Found::Whole(_)) { Found::Absent } else { files::read(&files.previous) };
+            if matches!(current, FoundState::Whole(_)) { FoundState::Absent } else { files::read(&files.previous) };
         let lost = match (&mut current, &mut previous) {
-            (Found::Whole(saved), _) | (_, Found::Whole(saved)) => journal.take_up(saved)?,
+            (FoundState::Whole(saved), _) | (_, FoundState::Whole(saved)) => journal.take_up(saved)?,
             _ => None,
         };
         // A file that somebody made beforehand is no state; where there was one before, it has lost it.
-        let is_new = current == Found::Damaged(EMPTY.to_owned()) && previous == Found::Absent;
-        let current = if is_new { Found::Absent } else { current };
-        let is_durable = matches!(current, Found::Whole(_)) && files.make_durable().is_ok();
+        let is_new = current == FoundState::Damaged(EMPTY.to_owned()) && previous == FoundState::Absent;
+        let current = if is_new { FoundState::Absent } else { current };
+        let is_durable = matches!(current, FoundState::Whole(_)) && files.make_durable().is_ok();
         let standing = match (&current, &previous) {
-            (Found::Whole(_), _) if is_durable => Incumbent::Durable,
-            (Found::Whole(_), _) => Incumbent::Whole,
-            (Found::Absent, _) => Incumbent::Absent,
-            (_, previous) => Incumbent::Damaged { previous_is_whole: matches!(previous, Found::Whole(_)) },
+            (FoundState::Whole(_), _) if is_durable => Incumbent::Durable,
+            (FoundState::Whole(_), _) => Incumbent::Whole,
+            (FoundState::Absent, _) => Incumbent::Absent,
+            (_, previous) => Incumbent::Damaged { previous_is_whole: matches!(previous, FoundState::Whole(_)) },
         };
         let (start, mut findings) = choose(&files, current, previous, on_corrupt)?;
         findings.extend(lost);
@@ -125,7 +125,7 @@ impl Checkpoint {
                 path.shown()
             ));
         }
-        Ok(Opened { checkpoint: Checkpoint { files, journal, current: standing, _lock: lock }, start, findings })
+        Ok(Loaded { checkpoint: Checkpoint { files, journal, current: standing, _lock: lock }, start, findings })
     }
 
     /// The source at this path says something else than at the last save, or is gone.
@@ -199,28 +199,33 @@ impl Checkpoint {
 }
 
 /// The newest generation that is whole, else what the policy says.
-fn choose(files: &Files, current: Found, previous: Found, on_corrupt: OnCorrupt) -> Result<(Start, Vec<String>)> {
+fn choose(
+    files: &Files,
+    current: FoundState,
+    previous: FoundState,
+    on_corrupt: OnCorrupt,
+) -> Result<(Start, Vec<String>)> {
     let file = files.file.shown();
     let before = files.previous.shown();
     let (why, why_before) = match (current, previous) {
-        (Found::Whole(saved), _) => return Ok((Start::Known(saved.states), Vec::new())),
-        (Found::Absent, Found::Absent) => return Ok((Start::First, Vec::new())),
-        (Found::Newer(version), _) => return Err(newer(&files.file, version)),
-        (_, Found::Newer(version)) => return Err(newer(&files.previous, version)),
-        (Found::Absent, Found::Whole(saved)) => {
+        (FoundState::Whole(saved), _) => return Ok((Start::Known(saved.states), Vec::new())),
+        (FoundState::Absent, FoundState::Absent) => return Ok((Start::First, Vec::new())),
+        (FoundState::Newer(version), _) => return Err(newer(&files.file, version)),
+        (_, FoundState::Newer(version)) => return Err(newer(&files.previous, version)),
+        (FoundState::Absent, FoundState::Whole(saved)) => {
             let finding = format!("{file} is missing; using the previous state, {before}");
             return Ok((Start::Known(saved.states), vec![finding]));
         }
-        (Found::Damaged(why), Found::Whole(saved)) => {
+        (FoundState::Damaged(why), FoundState::Whole(saved)) => {
             let finding = format!(
                 "{file} is damaged ({why}); using the previous state, {before}; the damaged file is kept as {}",
                 files.damaged.shown(),
             );
             return Ok((Start::Known(saved.states), vec![finding]));
         }
-        (Found::Absent, Found::Damaged(why)) => ("it is missing".to_owned(), why),
-        (Found::Damaged(why), Found::Absent) => (why, "it is missing".to_owned()),
-        (Found::Damaged(why), Found::Damaged(why_before)) => (why, why_before),
+        (FoundState::Absent, FoundState::Damaged(why)) => ("it is missing".to_owned(), why),
+        (FoundState::Damaged(why), FoundState::Absent) => (why, "it is missing".to_owned()),
+        (FoundState::Damaged(why), FoundState::Damaged(why_before)) => (why, why_before),
     };
     let (start, place) = match on_corrupt {
         OnCorrupt::Fail => {

@@ -34,7 +34,7 @@ use crate::log::settings::Hints;
 use crate::out::lines::SourceId;
 use crate::out::output::{Delivered, Standing, Waits};
 use crate::out::outputs::Outputs;
-use crate::sources::Found;
+use crate::sources::FoundSource;
 use crate::spool::part::PartHands;
 use crate::spool::set::Spools;
 use crate::steady::Steady;
@@ -633,7 +633,7 @@ impl Tailer {
 
 /// When one of the files was changed last: the only time of lines without one that makes a batch a function of its
 /// files.
-fn last_change_ns(found: &[Found]) -> i64 {
+fn last_change_ns(found: &[FoundSource]) -> i64 {
     let changes = found.iter().filter_map(|found| fs::metadata(&found.path).ok());
     changes.map(|metadata| metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec()).max().unwrap_or(0)
 }

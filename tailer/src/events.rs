@@ -18,7 +18,7 @@ use standpipe_common::shown::harmless;
 
 use crate::catch_up::CatchUp;
 use crate::file::identity::Identity;
-use crate::log::happening::Why;
+use crate::log::happening::{Truncation, Why};
 use crate::turns::rate::Rate;
 
 /// What happened. `name` is that of a source.
@@ -89,18 +89,9 @@ pub enum Event {
     Error(String),
 }
 
-/// How a truncation shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Truncation {
-    /// There is less than was read.
-    SizeDecreased,
-    /// What was read stands there no more.
-    ContentChanged,
-}
-
 /// What events look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum EventForm {
     /// For people.
     Text,
     /// JSON lines.
@@ -109,7 +100,7 @@ pub enum Form {
 
 /// Tells events on standard error.
 pub struct Printer {
-    form: Form,
+    form: EventForm,
     stderr: Stderr,
     /// Events lost since the last that got through.
     dropped: u64,
@@ -153,12 +144,12 @@ impl Event {
 
 impl Printer {
     /// Of this program's standard error.
-    pub fn new(form: Form) -> Printer {
+    pub fn new(form: EventForm) -> Printer {
         Printer { form, stderr: Stderr::open(), dropped: 0, catch_up: CatchUp::silent() }
     }
 
     /// What its events look like.
-    pub fn form(&self) -> Form {
+    pub fn form(&self) -> EventForm {
         self.form
     }
 
@@ -169,7 +160,7 @@ impl Printer {
 
     /// From now on shows between events how far the backlog of the start is delivered, where people look on.
     pub fn begin_to_catch_up(&mut self) {
-        if self.form == Form::Text {
+        if self.form == EventForm::Text {
             self.catch_up = CatchUp::on_terminal();
         }
     }
@@ -192,8 +183,8 @@ impl Printer {
 
     fn push(&self, event: &Event, lines: &mut String) {
         match self.form {
-            Form::Json => lines.push_str(&event.json()),
-            Form::Text => {
+            EventForm::Json => lines.push_str(&event.json()),
+            EventForm::Text => {
                 if self.stderr.is_journal() {
                     lines.push_str(logger::number(event.level()));
                 }

@@ -15,7 +15,7 @@ use standpipe_common::metrics::{Family, Labels, Page, seconds};
 use standpipe_common::shown::passed_ns;
 
 use crate::config::Config;
-use crate::events::{Event, Form, Printer};
+use crate::events::{Event, EventForm, Printer};
 use crate::status::format::{Content, Slot};
 use crate::status::snapshot;
 
@@ -55,7 +55,7 @@ const ORPHANS: Family =
 ///
 /// # Errors
 /// It cannot be.
-pub fn start(config: &Config, form: Form) -> Result<Option<Exporter>> {
+pub fn start(config: &Config, form: EventForm) -> Result<Option<Exporter>> {
     let (Some(path), Some(state)) = (&config.metrics_file, config.state_file.clone()) else { return Ok(None) };
     let mut printer = Printer::new(form);
     let tell = move |told| {

@@ -25,7 +25,7 @@ mod walk;
 
 /// A file that is to be followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundSource {
     /// Where.
     pub path: PathBuf,
     /// What it is called; no other is called so.
@@ -38,7 +38,7 @@ pub struct Found {
 #[derive(Debug, Default)]
 pub struct Sources {
     /// In the order of entries, and by path within a glob.
-    pub found: Vec<Found>,
+    pub found: Vec<FoundSource>,
     /// How many files match a glob and are left out by its `exclude`.
     pub excluded: usize,
 }
@@ -142,7 +142,7 @@ fn possible_lives(name: &[u8]) -> impl Iterator<Item = Vec<u8>> {
 }
 
 /// Gives each its name: its own, its file name, or where that is taken the shortest longer one.
-fn named(files: &[FileConfig], reached: Vec<(PathBuf, usize)>, taken: &HashSet<&str>) -> Vec<Found> {
+fn named(files: &[FileConfig], reached: Vec<(PathBuf, usize)>, taken: &HashSet<&str>) -> Vec<FoundSource> {
     let choices: Vec<[String; 3]> = reached.iter().map(|(path, file)| names(&files[*file], path)).collect();
     let mut level = vec![0; choices.len()];
     // Each round lengthens all names that several have; the last is the whole path, which one alone has.
@@ -158,7 +158,7 @@ fn named(files: &[FileConfig], reached: Vec<(PathBuf, usize)>, taken: &HashSet<&
         level = choices.iter().zip(&level).map(longer).collect();
     }
     let found = reached.into_iter().zip(choices).zip(level);
-    found.map(|(((path, file), choice), level)| Found { path, name: choice[level].clone(), file }).collect()
+    found.map(|(((path, file), choice), level)| FoundSource { path, name: choice[level].clone(), file }).collect()
 }
 
 /// What a source may be called, the best name first. An explicit name never gives way.

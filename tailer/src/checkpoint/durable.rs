@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use standpipe_common::error::Result;
 
-use super::files::{Found, beside, read, remove_own, rename, sync_dir_of, write_anew};
+use super::files::{FoundState, beside, read, remove_own, rename, sync_dir_of, write_anew};
 use super::form::{self, Author};
 use super::journal::Journal;
 use crate::checkpoint::state::{SourceState, States};
@@ -85,7 +85,9 @@ impl Durable {
             is_there: false,
         };
         let before = fs::read(&durable.path).ok().and_then(|bytes| form::run_of(&bytes));
-        let (Some(before), Found::Whole(mut saved)) = (before, read(&durable.path)) else { return (durable, None) };
+        let (Some(before), FoundState::Whole(mut saved)) = (before, read(&durable.path)) else {
+            return (durable, None);
+        };
         if known.is_empty() {
             // The state was removed, to begin as for the first time.
             return (durable, None);

@@ -30,7 +30,7 @@ pub(super) const MODE: u32 = 0o600;
 
 /// What stands under a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum FoundState {
     /// No such name.
     Absent,
     /// A generation.
@@ -199,23 +199,23 @@ impl Files {
 }
 
 /// Reads what stands at `path`. A FIFO there is not opened: a server that waits for a reader of it would be let in.
-pub(super) fn read(path: &Path) -> Found {
+pub(super) fn read(path: &Path) -> FoundState {
     let is_file = match fs::metadata(path) {
         Ok(metadata) => metadata.is_file(),
-        Err(error) if error.kind() == ErrorKind::NotFound && !path.is_symlink() => return Found::Absent,
-        Err(error) => return Found::Damaged(cause(&error)),
+        Err(error) if error.kind() == ErrorKind::NotFound && !path.is_symlink() => return FoundState::Absent,
+        Err(error) => return FoundState::Damaged(cause(&error)),
     };
     if !is_file {
-        return Found::Damaged("not a regular file".to_owned());
+        return FoundState::Damaged("not a regular file".to_owned());
     }
     let mut bytes = Vec::new();
     let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     match opened.and_then(|mut file| seam::pass("state-read").and_then(|()| file.read_to_end(&mut bytes))) {
-        Err(error) => Found::Damaged(cause(&error)),
+        Err(error) => FoundState::Damaged(cause(&error)),
         Ok(_) => match form::parse(&bytes) {
-            Ok(states) => Found::Whole(Saved { states, base: form::base_of(&bytes) }),
-            Err(Flaw::Newer(version)) => Found::Newer(version),
-            Err(Flaw::Damaged(why)) => Found::Damaged(why),
+            Ok(states) => FoundState::Whole(Saved { states, base: form::base_of(&bytes) }),
+            Err(Flaw::Newer(version)) => FoundState::Newer(version),
+            Err(Flaw::Damaged(why)) => FoundState::Damaged(why),
         },
     }
 }

@@ -72,11 +72,11 @@ impl Stand {
         self.path("state.json")
     }
 
-    fn open(&self) -> Opened {
+    fn open(&self) -> Loaded {
         self.open_with(OnCorrupt::Fail).unwrap()
     }
 
-    fn open_with(&self, on_corrupt: OnCorrupt) -> Result<Opened> {
+    fn open_with(&self, on_corrupt: OnCorrupt) -> Result<Loaded> {
         Checkpoint::open(&self.state(), on_corrupt)
     }
 
@@ -85,7 +85,7 @@ impl Stand {
         text.replace(&format!("{}/", self.dir.path().shown()), "")
     }
 
-    fn findings(&self, opened: &Opened) -> String {
+    fn findings(&self, opened: &Loaded) -> String {
         opened.findings.join("; ").replace(&format!("{}/", self.dir.path().shown()), "")
     }
 
@@ -110,7 +110,7 @@ impl Stand {
 #[test]
 fn the_first_start_finds_nothing_and_the_next_what_was_saved() {
     let stand = Stand::new();
-    let Opened { mut checkpoint, start, findings } = stand.open();
+    let Loaded { mut checkpoint, start, findings } = stand.open();
     assert_eq!((start, findings), (Start::First, Vec::new()));
     for offset in 1..4 {
         checkpoint.put(&states(offset), false).unwrap();
@@ -154,7 +154,7 @@ fn a_seed_loads_and_the_next_save_keeps_it_as_the_previous_generation() {
     let seed = br#"{"version":1,"files":{"/var/log/app.log":{"dev":64768,"ino":4198401,"offset":123456,"last_line_hash":"xxh3-64:0123456789abcdef"}}}"#;
     let stand = Stand::new();
     fs::write(stand.state(), seed).unwrap();
-    let Opened { mut checkpoint, start, findings } = stand.open();
+    let Loaded { mut checkpoint, start, findings } = stand.open();
     let Start::Known(found) = start else { panic!("{start:?}") };
     assert_eq!((found[0].generations[0].offset, findings), (123_456, Vec::new()));
     checkpoint.put(&found, false).unwrap();
@@ -262,7 +262,7 @@ fn a_state_that_somebody_removes_meanwhile_is_written_again() {
 fn a_file_that_was_made_beforehand_and_is_empty_is_a_first_start() {
     let stand = Stand::new();
     fs::write(stand.state(), "").unwrap();
-    let Opened { mut checkpoint, start, findings } = stand.open();
+    let Loaded { mut checkpoint, start, findings } = stand.open();
     assert_eq!((start, findings), (Start::First, Vec::new()));
     checkpoint.put(&states(1), false).unwrap();
     assert_eq!(stand.content("state.json"), Some(states(1)));

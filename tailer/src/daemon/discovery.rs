@@ -21,7 +21,7 @@ use crate::names::siblings::directories::Directories;
 use crate::names::siblings::names::is_rotation_of;
 use crate::out::lines::SourceId;
 use crate::sources::globs::Globs;
-use crate::sources::{self, Found, Remembered};
+use crate::sources::{self, FoundSource, Remembered};
 use crate::spool::place::Spooled;
 use crate::turns::roster::{Followed, Roster};
 
@@ -92,7 +92,7 @@ impl Discovery {
         roster: &Roster,
         keeper: &Keeper,
         report: &mut Report,
-    ) -> Vec<Found> {
+    ) -> Vec<FoundSource> {
         let mut known = Remembered::default();
         for followed in roster.iter() {
             let path = followed.source.path();

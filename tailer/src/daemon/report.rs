@@ -12,12 +12,12 @@ use standpipe_common::metrics::exporter::Exporter;
 use standpipe_common::shown::Shown as _;
 
 use crate::config::{Config, Format, Order, Records};
-use crate::events::{self, Event, Form, Printer};
+use crate::events::{Event, EventForm, Printer};
 use crate::file::identity::Identity;
 use crate::file::lease;
 use crate::log::blank::TOLD_BYTES_MIN;
 use crate::log::generation::Generation;
-use crate::log::happening::{Happening, Truncation};
+use crate::log::happening::Happening;
 use crate::metrics;
 use crate::out::outputs::Outputs;
 use crate::spool::set::Spools;
@@ -48,7 +48,7 @@ pub struct Report {
 impl Report {
     /// On standard error alone.
     pub fn new(config: &Config, is_debug: bool) -> Report {
-        let form = if config.output == Format::Json { Form::Json } else { Form::Text };
+        let form = if config.output == Format::Json { EventForm::Json } else { EventForm::Text };
         Report {
             printer: Printer::new(form),
             board: Board::default(),
@@ -349,13 +349,7 @@ fn event(happening: Happening, name: &str, live: &Path, identity: Identity, is_o
         Happening::Opened { path, identity, offset } => Event::Source { name, path, identity, offset },
         Happening::Rotated { old, new } => Event::Rotated { name, old, new },
         Happening::Missed { path, identity } => Event::Source { name, path, identity, offset: 0 },
-        Happening::Truncated(how) => {
-            let how = match how {
-                Truncation::SizeDecreased | Truncation::EndCut => events::Truncation::SizeDecreased,
-                Truncation::ContentChanged => events::Truncation::ContentChanged,
-            };
-            Event::Truncated { name, identity, how }
-        }
+        Happening::Truncated(how) => Event::Truncated { name, identity, how },
         Happening::CopyMatched { path, offset, bytes } => Event::CopyMatched { name, path, offset, bytes },
         Happening::Ignored { path, bytes } => {
             Event::Note(format!("{} has not changed within its ignore_older; skipped its {bytes} bytes", path.shown()))

@@ -24,7 +24,7 @@ use crate::names::siblings::Siblings;
 use crate::out::lines::SourceId;
 use crate::out::output::Standing;
 use crate::out::timestamp::Format;
-use crate::sources::Found;
+use crate::sources::FoundSource;
 use crate::spool::{Spool, place, set};
 use crate::turns::fair::Group;
 use crate::turns::roster::Followed;
@@ -97,7 +97,7 @@ impl Tailer {
         // All that is new is among these.
         self.intake.arrivals.clear();
         let mut is_whole = true;
-        let paths: HashMap<&Path, &Found> = found.iter().map(|found| (found.path.as_path(), found)).collect();
+        let paths: HashMap<&Path, &FoundSource> = found.iter().map(|found| (found.path.as_path(), found)).collect();
         let mut here = HashSet::new();
         let all: Vec<_> =
             self.roster.iter().map(|followed| (followed.source.id(), followed.source.path().to_path_buf())).collect();
@@ -124,14 +124,18 @@ impl Tailer {
     }
 
     /// The files that are sources now.
-    pub(super) fn find(&mut self, among: Among) -> Vec<Found> {
+    pub(super) fn find(&mut self, among: Among) -> Vec<FoundSource> {
         self.discovery.find(among, &self.config, &self.roster, self.past.keeper(), &mut self.report)
     }
 
     /// Begins to follow files that are not followed: first those whose paths are known, for under a glob one of the
     /// others may be a file of theirs. What cannot be followed is returned.
-    pub(super) fn enroll_new<'a>(&mut self, found: impl Iterator<Item = &'a Found>, occasion: Occasion) -> Vec<Stop> {
-        let (known, others): (Vec<&Found>, Vec<&Found>) =
+    pub(super) fn enroll_new<'a>(
+        &mut self,
+        found: impl Iterator<Item = &'a FoundSource>,
+        occasion: Occasion,
+    ) -> Vec<Stop> {
+        let (known, others): (Vec<&FoundSource>, Vec<&FoundSource>) =
             found.partition(|found| self.past.keeper().knows(&found.path));
         let mut stops = Vec::new();
         for found in known.into_iter().chain(others) {
@@ -169,7 +173,7 @@ impl Tailer {
     /// Begins to follow one; `file` is what stands there if it may be that of a log which had another name.
     fn enroll(
         &mut self,
-        found: &Found,
+        found: &FoundSource,
         file: Option<Identity>,
         occasion: Occasion,
     ) -> std::result::Result<SourceId, Stop> {
@@ -199,7 +203,7 @@ impl Tailer {
     }
 
     /// A source under other settings, if they are others.
-    fn change(&mut self, id: SourceId, found: &Found) -> std::result::Result<(), Stop> {
+    fn change(&mut self, id: SourceId, found: &FoundSource) -> std::result::Result<(), Stop> {
         let file = self.config.files[found.file].clone();
         let output = self.outputs.of(file.pipe.as_deref(), &self.config, &mut self.past)?;
         let settings = Arc::new(self.past.settings(&self.config, &file, Occasion::Named));
@@ -331,7 +335,7 @@ impl Tailer {
     }
 }
 
-fn siblings(found: &Found, file: &FileConfig) -> Result<Siblings> {
+fn siblings(found: &FoundSource, file: &FileConfig) -> Result<Siblings> {
     let rotated = (!file.rotated.is_empty()).then_some(file.rotated.as_slice());
     Siblings::new(&found.path, rotated)
 }

@@ -89,7 +89,7 @@ pub(super) fn sentence(event: &Event) -> String {
 impl Truncation {
     pub(super) fn text(self) -> &'static str {
         match self {
-            Truncation::SizeDecreased => "size decreased",
+            Truncation::SizeDecreased | Truncation::EndCut => "size decreased",
             Truncation::ContentChanged => "content changed",
         }
     }

@@ -12,7 +12,7 @@ use nix::unistd::Uid;
 use standpipe_common::capability::is_privileged_for_leases;
 use standpipe_common::sys;
 
-use crate::file::network::{self, Kind};
+use crate::file::network::{self, FileSystem};
 use crate::file::open::errno;
 
 /// Who can write to a file.
@@ -45,7 +45,7 @@ pub fn is_available(file: &File) -> bool {
 }
 
 fn is_local(file: &File) -> bool {
-    network::of(file).is_ok_and(|kind| kind == Kind::Local)
+    network::of(file).is_ok_and(|kind| kind == FileSystem::Local)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use nix::sys::statfs::{FsType, fstatfs, statfs};
 
 /// A kind of file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileSystem {
     /// All writers pass through this kernel: inotify and leases can be trusted.
     Local,
     /// Others may write behind this kernel's back: polled, with the size asked for anew. By its name.
@@ -95,31 +95,31 @@ const PSEUDO: [(u32, &str); 9] = [
 ];
 
 /// What stands behind a magic number.
-pub fn kind(magic: u32) -> Kind {
+pub fn kind(magic: u32) -> FileSystem {
     let name = |table: &[(u32, &'static str)]| table.iter().find(|(known, _)| *known == magic).map(|(_, name)| *name);
     if LOCAL.contains(&magic) {
-        Kind::Local
+        FileSystem::Local
     } else if let Some(name) = name(&PSEUDO) {
-        Kind::Pseudo(name)
+        FileSystem::Pseudo(name)
     } else {
-        Kind::Network(name(&NETWORK).unwrap_or("an unknown file system"))
+        FileSystem::Network(name(&NETWORK).unwrap_or("an unknown file system"))
     }
 }
 
 /// Where an open file lies; an `O_PATH` descriptor will do.
-pub fn of(file: &File) -> io::Result<Kind> {
+pub fn of(file: &File) -> io::Result<FileSystem> {
     Ok(of_type(fstatfs(file)?.filesystem_type()))
 }
 
 /// Where a path leads, such as a directory before anything is opened there.
-pub fn at(path: &Path) -> io::Result<Kind> {
+pub fn at(path: &Path) -> io::Result<FileSystem> {
     Ok(of_type(statfs(path)?.filesystem_type()))
 }
 
 /// Whether neither a path nor its directory leads to anything but a local file system. What is not there does no harm.
 pub fn is_local(path: &Path) -> bool {
     let is_local = |path: &Path| match at(path) {
-        Ok(kind) => kind == Kind::Local,
+        Ok(kind) => kind == FileSystem::Local,
         Err(error) => matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied),
     };
     is_local(path) && path.parent().is_none_or(is_local)
@@ -136,7 +136,7 @@ fn magic(FsType(magic): FsType) -> u32 {
     magic as u32
 }
 
-fn of_type(file_system: FsType) -> Kind {
+fn of_type(file_system: FsType) -> FileSystem {
     kind(magic(file_system))
 }
 
@@ -147,17 +147,17 @@ mod tests {
     #[test]
     fn a_number_says_what_may_be_trusted() {
         let cases = [
-            (0xEF53, Kind::Local),
-            (0x0102_1994, Kind::Local),
-            (0x794C_7630, Kind::Local),
-            (0x6969, Kind::Network("NFS")),
-            (0xFF53_4D42, Kind::Network("CIFS")),
-            (0xFE53_4D42, Kind::Network("SMB2")),
-            (0x6573_5546, Kind::Network("FUSE")),
-            (0x0102_1997, Kind::Network("9p")),
-            (0x1234_5678, Kind::Network("an unknown file system")),
-            (0x9FA0, Kind::Pseudo("proc")),
-            (0x6265_6572, Kind::Pseudo("sysfs")),
+            (0xEF53, FileSystem::Local),
+            (0x0102_1994, FileSystem::Local),
+            (0x794C_7630, FileSystem::Local),
+            (0x6969, FileSystem::Network("NFS")),
+            (0xFF53_4D42, FileSystem::Network("CIFS")),
+            (0xFE53_4D42, FileSystem::Network("SMB2")),
+            (0x6573_5546, FileSystem::Network("FUSE")),
+            (0x0102_1997, FileSystem::Network("9p")),
+            (0x1234_5678, FileSystem::Network("an unknown file system")),
+            (0x9FA0, FileSystem::Pseudo("proc")),
+            (0x6265_6572, FileSystem::Pseudo("sysfs")),
         ];
         for (magic, expected) in cases {
             assert_eq!(kind(magic), expected, "{magic:#x}");
@@ -183,9 +183,9 @@ mod tests {
 
     #[test]
     fn open_files_and_paths_are_told_apart() {
-        assert_eq!(of(&File::open("/proc/self/stat").unwrap()).unwrap(), Kind::Pseudo("proc"));
-        assert_eq!(at(Path::new("/sys")).unwrap(), Kind::Pseudo("sysfs"));
-        assert_eq!(at(Path::new("/dev/shm")).unwrap(), Kind::Local);
+        assert_eq!(of(&File::open("/proc/self/stat").unwrap()).unwrap(), FileSystem::Pseudo("proc"));
+        assert_eq!(at(Path::new("/sys")).unwrap(), FileSystem::Pseudo("sysfs"));
+        assert_eq!(at(Path::new("/dev/shm")).unwrap(), FileSystem::Local);
         assert!(at(Path::new("/nowhere")).is_err());
         assert!(is_local(Path::new("/dev/shm")) && is_local(Path::new("/dev/shm/nowhere")));
         assert!(!is_local(Path::new("/proc/nowhere")) && !is_local(Path::new("/proc")));

@@ -69,7 +69,7 @@ impl fmt::Display for Refusal {
 #[derive(Debug)]
 pub enum At {
     /// A regular file.
-    File(Found),
+    File(FoundFile),
     /// Nothing.
     Missing,
     /// What is not followed.
@@ -80,7 +80,7 @@ pub enum At {
 
 /// A regular file that was looked at, not opened.
 #[derive(Debug)]
-pub struct Found {
+pub struct FoundFile {
     handle: File,
     path: PathBuf,
     /// A link has that path.
@@ -114,7 +114,7 @@ pub fn look(path: &Path) -> At {
         return At::Refused(refusal);
     }
     let (identity, stamp) = (Identity::from(&metadata), Stamp::from(&metadata));
-    At::File(Found { handle, path: path.to_path_buf(), is_linked, identity, stamp })
+    At::File(FoundFile { handle, path: path.to_path_buf(), is_linked, identity, stamp })
 }
 
 /// What stands at `path`, and whether that is at the end of a link.
@@ -130,7 +130,7 @@ fn look_through(path: &Path) -> io::Result<(File, Metadata, bool)> {
     Ok((end, metadata, true))
 }
 
-impl Found {
+impl FoundFile {
     /// Whether its name is a mount of its own, such as of a file in a container.
     pub fn is_mount(&self) -> bool {
         sys::is_mount(&self.handle).unwrap_or(false)

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use crate::checkpoint::state::DoneState;
 use crate::file::guard::{GUARD_BYTES_MAX, Guard, Head};
 use crate::file::identity::{Identity, Origin};
-use crate::file::open::{At, Found, Opened, look};
+use crate::file::open::{At, FoundFile, Opened, look};
 use crate::log::eyes::Eyes;
 use crate::log::generation::Generation;
 use crate::log::sample::Sample;
@@ -61,7 +61,7 @@ impl fmt::Display for Obstacle {
 
 impl Candidate {
     /// A file that stands at `path`, not opened.
-    pub(crate) fn found(path: PathBuf, found: &Found) -> Candidate {
+    pub(crate) fn found(path: PathBuf, found: &FoundFile) -> Candidate {
         Candidate {
             path,
             identity: found.identity,
@@ -213,7 +213,7 @@ fn is_for_later(kind: io::ErrorKind) -> bool {
 }
 
 /// Opens a file that was found; one that cannot be opened is looked at again.
-pub(crate) fn open(found: &Found, eyes: &mut Eyes<'_>) -> Result<File, Errno> {
+pub(crate) fn open(found: &FoundFile, eyes: &mut Eyes<'_>) -> Result<File, Errno> {
     match found.open() {
         Opened::File(file) => Ok(file),
         Opened::Refused(_) => Err(Errno::EINVAL),

@@ -20,7 +20,7 @@ use crate::log::blank::{Blank, without_blank};
 use crate::log::cursor::Cursor;
 use crate::log::finish::{Facts, ask_again_after, judge};
 use crate::log::happening::{Happening, Truncation};
-use crate::log::life::{Hand, Life, Phase};
+use crate::log::life::{Course, Hand, Life};
 use crate::log::memory::{Memory, read_up_to};
 use crate::log::notes::Notes;
 use crate::log::replaced::Doubt;
@@ -159,7 +159,7 @@ impl Generation {
 
     /// Whether it was read to its end, all of it is put, and its end is final.
     pub fn is_concluded(&self) -> bool {
-        self.life.phase() == Phase::Over && !self.cursor.has_open_line()
+        self.life.course() == Course::Over && !self.cursor.has_open_line()
     }
 
     /// The same, and all of it is delivered.
@@ -191,7 +191,7 @@ impl Generation {
     pub fn may_park(&self, may_break: bool) -> bool {
         let is_at_rest = may_break || (self.at_end.is_some() && self.is_delivered());
         let may_come_back = self.life.is_reading() && self.has_name && is_at_rest;
-        let is_read = self.life.phase() == Phase::Over && self.cursor.held().is_empty();
+        let is_read = self.life.course() == Course::Over && self.cursor.held().is_empty();
         self.file().is_some() && (may_come_back || is_read)
     }
 

@@ -31,7 +31,7 @@ pub enum Hand {
 
 /// What a generation is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub enum Course {
     /// It is read.
     Reading,
     /// A truncation showed, and the next look deals with it.
@@ -52,22 +52,22 @@ pub enum Phase {
     Over,
 }
 
-/// The phase that one is in, with what it has in it.
+/// The course that one is in, with what it has in it.
 #[derive(Debug)]
 pub struct Life {
-    phase: Phase,
+    course: Course,
     hand: Hand,
 }
 
 impl Life {
     /// It is read from this.
     pub fn new(hand: Hand) -> Life {
-        Life { phase: Phase::Reading, hand }
+        Life { course: Course::Reading, hand }
     }
 
     /// What it is at.
-    pub fn phase(&self) -> Phase {
-        self.phase
+    pub fn course(&self) -> Course {
+        self.course
     }
 
     /// Who has its bytes.
@@ -85,72 +85,72 @@ impl Life {
 
     /// Whether it is read, or will be when it is opened.
     pub fn is_reading(&self) -> bool {
-        self.phase == Phase::Reading
+        self.course == Course::Reading
     }
 
     /// Whether its file is gone, or begins anew, and the rest is looked for.
     pub fn is_sought(&self) -> bool {
-        matches!(self.phase, Phase::Sought { .. } | Phase::Hidden { .. })
+        matches!(self.course, Course::Sought { .. } | Course::Hidden { .. })
     }
 
     /// Its file was truncated.
     pub fn cut(&mut self, why: Truncation) {
         debug_assert!(self.is_reading() && matches!(self.hand, Hand::Open(_)), "{self:?} is cut");
-        self.set(Phase::Cut(why));
+        self.set(Course::Cut(why));
     }
 
     /// What was truncated is over, and its file is another's.
     pub fn end(&mut self) -> Option<(Truncation, File)> {
-        let Phase::Cut(why) = self.phase else { return None };
+        let Course::Cut(why) = self.course else { return None };
         let hand = std::mem::replace(&mut self.hand, Hand::Parked);
-        self.set(Phase::Over);
+        self.set(Course::Over);
         if let Hand::Open(file) = hand { Some((why, file)) } else { None }
     }
 
     /// Its rest is looked for, of so many bytes.
     pub fn seek(&mut self, since: Instant, size: Option<u64>) {
-        debug_assert!(!matches!(self.phase, Phase::Cut(_)), "what was cut ends first");
+        debug_assert!(!matches!(self.course, Course::Cut(_)), "what was cut ends first");
         self.hand = Hand::Parked;
-        self.set(Phase::Sought { since, size });
+        self.set(Course::Sought { since, size });
     }
 
     /// It may stand where nothing can be listed.
     pub fn hide(&mut self) {
-        let Phase::Sought { size, .. } = self.phase else { return debug_assert!(false, "{self:?} hides") };
-        self.set(Phase::Hidden { size });
+        let Course::Sought { size, .. } = self.course else { return debug_assert!(false, "{self:?} hides") };
+        self.set(Course::Hidden { size });
     }
 
     /// It is read from this.
     pub fn go_on(&mut self, hand: Hand) {
-        debug_assert!(!matches!(self.phase, Phase::Hidden { .. }), "{self:?} goes on");
+        debug_assert!(!matches!(self.course, Course::Hidden { .. }), "{self:?} goes on");
         self.hand = hand;
-        self.set(Phase::Reading);
+        self.set(Course::Reading);
     }
 
     /// What was read is all that anybody gets.
     pub fn finish(&mut self) {
-        self.set(Phase::Over);
+        self.set(Course::Over);
     }
 
     /// Its file is closed.
     pub fn park(&mut self) {
-        debug_assert!(matches!(self.phase, Phase::Reading | Phase::Over), "{self:?} is parked");
+        debug_assert!(matches!(self.course, Course::Reading | Course::Over), "{self:?} is parked");
         self.hand = Hand::Parked;
     }
 
     /// It may have more after all, if it was over.
     pub fn come_back(&mut self) {
-        if self.phase == Phase::Over {
-            self.set(Phase::Reading);
+        if self.course == Course::Over {
+            self.set(Course::Reading);
         }
     }
 
-    fn set(&mut self, phase: Phase) {
-        self.phase = phase;
-        let fits = match phase {
-            Phase::Cut(_) => matches!(self.hand, Hand::Open(_)),
-            Phase::Sought { .. } | Phase::Hidden { .. } => matches!(self.hand, Hand::Parked),
-            Phase::Reading | Phase::Over => true,
+    fn set(&mut self, course: Course) {
+        self.course = course;
+        let fits = match course {
+            Course::Cut(_) => matches!(self.hand, Hand::Open(_)),
+            Course::Sought { .. } | Course::Hidden { .. } => matches!(self.hand, Hand::Parked),
+            Course::Reading | Course::Over => true,
         };
         debug_assert!(fits, "{self:?}");
     }
@@ -195,14 +195,14 @@ mod tests {
     }
 
     fn shown(life: &Life) -> String {
-        let phase = match life.phase() {
-            Phase::Reading => "reading",
-            Phase::Cut(_) => "cut",
-            Phase::Sought { .. } => "sought",
-            Phase::Hidden { .. } => "hidden",
-            Phase::Over => "over",
+        let course = match life.course() {
+            Course::Reading => "reading",
+            Course::Cut(_) => "cut",
+            Course::Sought { .. } => "sought",
+            Course::Hidden { .. } => "hidden",
+            Course::Over => "over",
         };
-        format!("{phase} {:?}", life.hand())
+        format!("{course} {:?}", life.hand())
     }
 
     /// A step of the table, and what becomes of each state by it; what is empty is asserted not to happen.

@@ -16,7 +16,7 @@ use nix::errno::Errno;
 
 use crate::checkpoint::state::{DoneState, GenerationState, SourceState};
 use crate::file::identity::{Identity, Origin};
-use crate::file::open::{At, Found, Opened, Stamp, errno, look};
+use crate::file::open::{At, FoundFile, Opened, Stamp, errno, look};
 use crate::log::blank::content_end;
 use crate::log::candidate::{Candidate, Obstacle, open, open_packed};
 use crate::log::chain::Chain;
@@ -25,7 +25,7 @@ use crate::log::eyes::Eyes;
 use crate::log::finish::judge;
 use crate::log::generation::Generation;
 use crate::log::happening::Happening;
-use crate::log::life::{Hand, Phase};
+use crate::log::life::{Course, Hand};
 use crate::log::live_name::LiveName;
 use crate::log::memory::{Memory, read_up_to};
 use crate::log::ours::{Ours, Sighting};
@@ -35,7 +35,7 @@ use crate::log::restore;
 use crate::log::settings::{Settings, StartAt};
 use crate::log::trouble::Trouble;
 use crate::log::truncation::end_life;
-use crate::log::twin::{Kept, keep_back};
+use crate::log::twin::{Keeping, keep_back};
 use crate::out::lines::{GenerationId, SourceId};
 use crate::out::output::Standing;
 
@@ -94,7 +94,7 @@ impl Lives {
 
     /// The first generation of which something is left.
     pub(crate) fn next_read(&self) -> Option<usize> {
-        let is_passed = |generation: &Generation| matches!(generation.life.phase(), Phase::Hidden { .. });
+        let is_passed = |generation: &Generation| matches!(generation.life.course(), Course::Hidden { .. });
         self.chain.iter().position(|generation| !generation.is_concluded() && !is_passed(generation))
     }
 
@@ -250,7 +250,7 @@ impl Lives {
 
     /// An overlay made another file of the live one at its first write: the number of an inode that we have open is not
     /// given to any other file.
-    pub(crate) fn take_copied_up(&mut self, found: &Found, name: &mut LiveName, eyes: &mut Eyes<'_>) -> bool {
+    pub(crate) fn take_copied_up(&mut self, found: &FoundFile, name: &mut LiveName, eyes: &mut Eyes<'_>) -> bool {
         let number = |identity: &Identity| (identity.dev, identity.ino);
         let Some(live) = self.chain.live_mut().filter(|live| live.file().is_some()) else { return false };
         if number(&live.inode) != number(&found.identity) {
@@ -269,7 +269,7 @@ impl Lives {
     /// an earlier run.
     pub(crate) fn begin_live(
         &mut self,
-        found: &Found,
+        found: &FoundFile,
         file: File,
         may_start_at_end: bool,
         path: &Path,
@@ -356,9 +356,9 @@ impl Lives {
     }
 
     /// Whether the live one, of so many bytes, is kept back.
-    pub(crate) fn keep_back(&mut self, size: u64, eyes: &mut Eyes<'_>) -> Kept {
-        let kept = self.chain.live_mut().map_or(Kept::No, |live| keep_back(live, size, eyes));
-        if kept == Kept::Anew {
+    pub(crate) fn keep_back(&mut self, size: u64, eyes: &mut Eyes<'_>) -> Keeping {
+        let kept = self.chain.live_mut().map_or(Keeping::No, |live| keep_back(live, size, eyes));
+        if kept == Keeping::Anew {
             self.chain.alter_live();
         }
         kept
@@ -428,7 +428,7 @@ impl Lives {
 
     /// A file that was found has this name; `true`: it is that of a generation. One that is looked for is known again by
     /// what it holds.
-    pub(crate) fn note_name(&mut self, found: &Found, path: &Path) -> bool {
+    pub(crate) fn note_name(&mut self, found: &FoundFile, path: &Path) -> bool {
         let is_this = |generation: &&mut Generation| generation.inode == found.identity && !generation.is_sought();
         let mut is_ours = false;
         for generation in self.chain.iter_mut().filter(is_this) {
@@ -441,7 +441,7 @@ impl Lives {
     }
 
     /// Whether a file is done with. One that grew since is read on.
-    pub(crate) fn is_done(&mut self, found: &Found, path: &Path, is_packed: bool, eyes: &mut Eyes<'_>) -> bool {
+    pub(crate) fn is_done(&mut self, found: &FoundFile, path: &Path, is_packed: bool, eyes: &mut Eyes<'_>) -> bool {
         let Some(done) = self.done.get(&found.identity) else { return false };
         let Some(offset) = done.offset.filter(|_| !is_packed) else { return true };
         if found.stamp.size <= offset {

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 
 use crate::checkpoint::state::SourceState;
 use crate::file::identity::Identity;
-use crate::file::open::{At, Found, Opened, Refusal, is_out_of_descriptors, look};
+use crate::file::open::{At, FoundFile, Opened, Refusal, is_out_of_descriptors, look};
 use crate::file::packed::Packing;
 use crate::log::agenda::Task;
 use crate::log::candidate::{Candidate, Obstacle, open};
@@ -25,7 +25,7 @@ use crate::log::lives::Lives;
 use crate::log::ours::Sighting;
 use crate::log::replaced::Placing;
 use crate::log::settings::Hints;
-use crate::log::twin::Kept;
+use crate::log::twin::Keeping;
 use crate::log::walk::unpack;
 
 /// How often names are gone through while somebody renames them: a rotator is done within milliseconds.
@@ -138,7 +138,7 @@ impl Looking<'_> {
     }
 
     /// Another file has the live name.
-    fn take_live(&mut self, found: &Found, may_start_at_end: bool) -> bool {
+    fn take_live(&mut self, found: &FoundFile, may_start_at_end: bool) -> bool {
         let Looking { name, lives, eyes } = self;
         // An older name may have been given back.
         if !lives.give_back_live(&found.identity, name.path(), eyes.now) {
@@ -196,10 +196,10 @@ impl Looking<'_> {
             return false;
         }
         match self.lives.keep_back(size, &mut self.eyes) {
-            Kept::No => return false,
-            Kept::Anew | Kept::Still => {}
-            Kept::ForLong => self.eyes.tell(Happening::KeptBack { path: self.name.path().to_path_buf() }),
-            Kept::Anothers => {
+            Keeping::No => return false,
+            Keeping::Anew | Keeping::Still => {}
+            Keeping::ForLong => self.eyes.tell(Happening::KeptBack { path: self.name.path().to_path_buf() }),
+            Keeping::Anothers => {
                 self.lives.remove_live();
                 self.refuse(Refusal::Followed);
             }

@@ -12,14 +12,14 @@ use crate::checkpoint::state::{DoneState, SourceState};
 use crate::file::guard::GUARD_BYTES_MAX;
 use crate::file::identity::Identity;
 use crate::file::lease::Writers;
-use crate::file::open::{Found, Stamp};
+use crate::file::open::{FoundFile, Stamp};
 use crate::log::agenda::Task;
 use crate::log::candidate::Candidate;
 use crate::log::chain::Chain;
 use crate::log::done::{Copy, Done};
 use crate::log::eyes::Eyes;
 use crate::log::generation::Generation;
-use crate::log::life::{Hand, Phase};
+use crate::log::life::{Course, Hand};
 use crate::log::sample::{Fit, Sample};
 use crate::log::walk::Aim;
 use crate::out::lines::GenerationId;
@@ -68,7 +68,7 @@ impl<'a> Ours<'a> {
     }
 
     /// Whether a packed file is known as a copy of a generation whose bytes are still where they were.
-    pub(crate) fn is_packed_copy(&self, found: &Found) -> bool {
+    pub(crate) fn is_packed_copy(&self, found: &FoundFile) -> bool {
         let stamp = (found.stamp.size, found.stamp.changed_ns());
         let is_there = |of| self.chain.iter().any(|generation| generation.id == of && !generation.is_sought());
         self.done.copies().any(|copy| copy.identity() == found.identity && copy.stamp == stamp && is_there(copy.of))
@@ -197,7 +197,7 @@ impl<'a> Ours<'a> {
     pub(crate) fn ends_of(&self, head: &[u8]) -> Vec<u64> {
         let of_one = |generation: &Generation| {
             let seen = generation.seen();
-            let size = if let Phase::Sought { size: Some(size), .. } = generation.life.phase() { size } else { seen };
+            let size = if let Course::Sought { size: Some(size), .. } = generation.life.course() { size } else { seen };
             // What is longer than it is no copy of it.
             [seen, seen + 1, size, size.saturating_add(1), generation.bytes_max().saturating_add(1)]
         };

@@ -23,7 +23,7 @@ use crate::log::blank::{Zeros, zeros};
 use crate::log::finish::judge;
 use crate::log::generation::{Asked, Generation};
 use crate::log::happening::{Happening, Truncation};
-use crate::log::life::{Hand, Phase};
+use crate::log::life::{Course, Hand};
 use crate::log::memory::{Memory, read_up_to};
 use crate::log::notes::Notes;
 use crate::log::settings::Settings;
@@ -91,14 +91,14 @@ pub fn drain(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Sett
         return Outcome::AtEnd;
     }
     loop {
-        match generation.life.phase() {
-            Phase::Over => {
+        match generation.life.course() {
+            Course::Over => {
                 return if conclude(generation, hands) { Outcome::Finished } else { Outcome::Behind };
             }
-            Phase::Cut(_) => return Outcome::Behind,
-            Phase::Sought { .. } => return Outcome::AtEnd,
-            Phase::Hidden { .. } => return Outcome::Finished,
-            Phase::Reading => {}
+            Course::Cut(_) => return Outcome::Behind,
+            Course::Sought { .. } => return Outcome::AtEnd,
+            Course::Hidden { .. } => return Outcome::Finished,
+            Course::Reading => {}
         }
         hands.bytes_max = *left;
         match step(generation, hands) {

@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::checkpoint::state::{GenerationState, SourceState};
 use crate::file::guard::Head;
 use crate::file::identity::Identity;
-use crate::file::open::{At, Found, Opened, look};
+use crate::file::open::{At, FoundFile, Opened, look};
 use crate::file::packed::Packing;
 use crate::log::cursor::Cursor;
 use crate::log::eyes::Eyes;
@@ -55,7 +55,7 @@ fn take_up(
     generation: &mut Generation,
     saved: &GenerationState,
     path: PathBuf,
-    found: &Found,
+    found: &FoundFile,
     live: Option<Identity>,
     eyes: &mut Eyes<'_>,
 ) {
@@ -88,7 +88,11 @@ fn identity_at(path: &Path) -> Option<Identity> {
 
 /// The file that a generation was in. Device numbers may change when the machine is started again: the same inode
 /// number and birth do where the content is the same.
-fn find(saved: &GenerationState, identity: Identity, files: &HashMap<Identity, PathBuf>) -> Option<(PathBuf, Found)> {
+fn find(
+    saved: &GenerationState,
+    identity: Identity,
+    files: &HashMap<Identity, PathBuf>,
+) -> Option<(PathBuf, FoundFile)> {
     let open = |path: &PathBuf, identity: &Identity| match look(path) {
         At::File(found) if found.identity == *identity => Some((path.clone(), found)),
         _ => None,

@@ -18,7 +18,7 @@ use crate::log::chain::Chain;
 use crate::log::eyes::Eyes;
 use crate::log::generation::Generation;
 use crate::log::happening::Happening;
-use crate::log::life::Phase;
+use crate::log::life::Course;
 use crate::log::live_name::LiveName;
 use crate::log::lives::Lives;
 use crate::log::looking::Looking;
@@ -202,7 +202,7 @@ impl Source {
             || self.is_comparing()
             || self.chain().iter().any(|generation| {
                 let is_to_go = generation.is_over() && !generation.is_live();
-                is_to_go || generation.wants_peek() || matches!(generation.life.phase(), Phase::Cut(_))
+                is_to_go || generation.wants_peek() || matches!(generation.life.course(), Course::Cut(_))
             })
     }
 
@@ -245,7 +245,7 @@ impl Source {
     /// Whether nothing of it can be read before a file is opened.
     pub fn is_shut(&self) -> bool {
         let next = self.lives.next_read().map(|index| &self.chain()[index]);
-        next.is_none_or(|next| next.is_parked() || matches!(next.life.phase(), Phase::Sought { .. }))
+        next.is_none_or(|next| next.is_parked() || matches!(next.life.course(), Course::Sought { .. }))
     }
 
     /// Whether all its generations are closed, to be opened again when they grew.

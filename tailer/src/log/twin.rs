@@ -40,7 +40,7 @@ impl Twin {
 
 /// What keeping a file back comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kept {
+pub(crate) enum Keeping {
     /// It is its own.
     No,
     /// From now on.
@@ -54,31 +54,31 @@ pub(crate) enum Kept {
 }
 
 /// Whether a live file of this size, of which nothing was given yet, is kept back.
-pub(crate) fn keep_back(live: &mut Generation, size: u64, eyes: &mut Eyes<'_>) -> Kept {
+pub(crate) fn keep_back(live: &mut Generation, size: u64, eyes: &mut Eyes<'_>) -> Keeping {
     let (writers, now) = (eyes.settings.writers, eyes.now);
-    let Some(file) = live.file() else { return Kept::No };
+    let Some(file) = live.file() else { return Keeping::No };
     if live.twin.is_some() && eyes.around.is_anothers(&live.inode) {
-        return Kept::Anothers;
+        return Keeping::Anothers;
     }
     if let Some(twin) = live.twin.as_ref().filter(|twin| twin.file.size == size) {
         let age = now.saturating_duration_since(twin.since);
         if age >= COPYING_SPAN_MAX && writers(file) == Writers::Somebody {
             live.twin = None;
-            return Kept::No;
+            return Keeping::No;
         }
         let is_to_say = age >= SILENT_SPAN && !twin.is_said;
-        let Some(twin) = live.twin.as_mut().filter(|_| is_to_say) else { return Kept::Still };
+        let Some(twin) = live.twin.as_mut().filter(|_| is_to_say) else { return Keeping::Still };
         twin.is_said = true;
-        return Kept::ForLong;
+        return Keeping::ForLong;
     }
     if live.first.as_deref().and_then(packer).is_some() {
-        return Kept::No;
+        return Keeping::No;
     }
     let sample = eyes.around.is_copy(file, size).then(|| Sample::of_file(file, size, size).ok()).flatten();
     let is_said = live.twin.take().is_some_and(|twin| twin.is_said);
-    let Some(sample) = sample else { return Kept::No };
+    let Some(sample) = sample else { return Keeping::No };
     let (head, guard) = (Head::of(&sample.head), Some(Guard::of_end(&sample.before)));
     let file = DoneState { origin: live.inode.into(), offset: None, guard, head, size, ..DoneState::default() };
     live.twin = Some(Twin { file, since: now, is_said });
-    Kept::Anew
+    Keeping::Anew
 }

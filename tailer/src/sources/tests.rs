@@ -44,7 +44,7 @@ fn shown(dir: &TempDir, sources: &Sources) -> Vec<String> {
     let names: HashSet<_> = sources.found.iter().map(|found| &found.name).collect();
     assert_eq!(names.len(), sources.found.len(), "{sources:?}");
     let prefix = format!("{}/", dir.path().shown());
-    let show = |found: &Found| format!("{} as {}", found.path.shown(), found.name).replace(&prefix, "");
+    let show = |found: &FoundSource| format!("{} as {}", found.path.shown(), found.name).replace(&prefix, "");
     sources.found.iter().map(show).collect()
 }
 
@@ -215,7 +215,7 @@ fn names_are_matched_as_by_a_shell_whatever_their_bytes() {
     ] {
         let config = config(&dir, &[path]);
         let found = find(&config).found;
-        let below = |found: &Found| found.path.strip_prefix(dir.path()).unwrap().to_string_lossy().into_owned();
+        let below = |found: &FoundSource| found.path.strip_prefix(dir.path()).unwrap().to_string_lossy().into_owned();
         assert_eq!(found.iter().map(below).collect::<Vec<_>>(), expected, "{path}");
         let globs = globs(&config);
         let (glob, _) = globs.get(0).unwrap();
@@ -233,7 +233,7 @@ fn links_to_directories_are_followed_but_never_in_a_circle() {
     }
     let paths = |glob: &str| {
         let found = find(&config(&dir, &[glob])).found;
-        let below = |found: &Found| found.path.strip_prefix(dir.path()).unwrap().to_str().unwrap().to_owned();
+        let below = |found: &FoundSource| found.path.strip_prefix(dir.path()).unwrap().to_str().unwrap().to_owned();
         found.iter().map(below).collect::<Vec<_>>()
     };
     let all = ["a/to-b/y.log", "a/x.log", "b/to-a/x.log", "b/y.log", "top/to-b/y.log", "top/x.log", "x.log"];

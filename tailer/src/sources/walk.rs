@@ -14,7 +14,7 @@ use standpipe_common::error::Error;
 
 use crate::config::FileConfig;
 use crate::file::identity::Identity;
-use crate::names::siblings::directories::{Directories, Kind, Listing};
+use crate::names::siblings::directories::{Directories, EntryKind, Listing};
 use crate::sources::part::{Awaited, Excludes, Part, literal};
 
 /// A glob of the configuration.
@@ -114,15 +114,15 @@ impl Glob {
     /// Takes the files of a directory that match, and returns the directories to go on in.
     fn look_into(&self, path: &Path, dir: &Folder, files: &mut Vec<PathBuf>) -> BTreeMap<OsString, BTreeSet<usize>> {
         let mut deeper: BTreeMap<OsString, BTreeSet<usize>> = BTreeMap::new();
-        let mut take = |name: &OsStr, kind: Kind, parts: &[usize]| {
+        let mut take = |name: &OsStr, kind: EntryKind, parts: &[usize]| {
             let is_wanted = |part: &&usize| self.parts[**part].matches(name);
             let parts: Vec<usize> = parts.iter().filter(is_wanted).copied().collect();
             if parts.is_empty() {
                 return;
             }
             let whole = path.join(name);
-            let is_link = kind == Kind::Link;
-            if kind == Kind::Directory || (is_link && whole.is_dir()) {
+            let is_link = kind == EntryKind::Link;
+            if kind == EntryKind::Directory || (is_link && whole.is_dir()) {
                 let is_endless =
                     |part: usize| self.parts[part] == Part::Directories && is_link && is_on_the_way(&whole, path);
                 let beyond = parts.iter().filter(|part| !is_endless(**part));
@@ -138,7 +138,7 @@ impl Glob {
         for part in &dir.parts {
             match &self.parts[*part] {
                 Part::Name(name) => {
-                    if let Some(kind) = Kind::of(&path.join(name)) {
+                    if let Some(kind) = EntryKind::of(&path.join(name)) {
                         take(name, kind, &[*part]);
                     }
                 }

@@ -16,7 +16,7 @@ use standpipe_common::way;
 
 use super::dir::Dir;
 use crate::config::Config;
-use crate::file::network::{self, Kind};
+use crate::file::network::{self, FileSystem};
 use crate::sources;
 
 /// Files by which a directory is known to hold logs that the reader stores.
@@ -190,7 +190,7 @@ fn refuse_markers(dir: &Dir, done: &Dir) -> Option<String> {
 }
 
 fn refusal(dir: &Dir, neighbours: &[Neighbour]) -> io::Result<Option<String>> {
-    if let Kind::Network(name) | Kind::Pseudo(name) = network::at(&dir.path)? {
+    if let FileSystem::Network(name) | FileSystem::Pseudo(name) = network::at(&dir.path)? {
         return Ok(Some(format!("it is on {name}, where nothing shows whether a file is complete")));
     }
     let metadata = dir.metadata()?;

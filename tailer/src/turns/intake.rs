@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::log::reading::BUFFER_BYTES;
-use crate::sources::Found;
+use crate::sources::FoundSource;
 use crate::turns::slices::Slices;
 
 /// How long one step takes at least, if there is so much to do, and at most.
@@ -18,7 +18,7 @@ const SPAN_MAX: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Intake {
     /// New files that are still to be followed.
-    pub arrivals: VecDeque<Found>,
+    pub arrivals: VecDeque<FoundSource>,
     /// The last round had no time to look at all that were due.
     pub is_pressed: bool,
     /// How much of packed files is gone through.

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::Lives;
-use crate::file::open::{At, Found, Opened, look};
+use crate::file::open::{At, FoundFile, Opened, look};
 use crate::file::packed::Packing;
 use crate::log::candidate::{Candidate, Obstacle};
 use crate::log::choice::Choice;
 use crate::log::eyes::Eyes;
 use crate::log::generation::Generation;
 use crate::log::happening::Happening;
-use crate::log::life::{Hand, Life, Phase};
+use crate::log::life::{Course, Hand, Life};
 use crate::log::sample::{Fit, Sample};
 use crate::log::truncation::{choose_rest, may_be_copy};
 use crate::out::lines::GenerationId;
@@ -26,7 +26,7 @@ impl Lives {
     /// What may stand where nothing could be listed is looked for again.
     pub(crate) fn seek_again(&mut self, now: Instant) {
         for generation in self.chain.iter_mut() {
-            if let Phase::Hidden { size } = generation.life.phase() {
+            if let Course::Hidden { size } = generation.life.course() {
                 generation.life.seek(now, size);
             }
         }
@@ -43,7 +43,7 @@ impl Lives {
     }
 
     fn find_rest(&mut self, index: usize, candidates: &mut Vec<Candidate>, eyes: &mut Eyes<'_>) {
-        let Phase::Sought { since, size } = self.chain[index].life.phase() else { return };
+        let Course::Sought { since, size } = self.chain[index].life.course() else { return };
         if self.find_renamed(index, eyes) {
             return;
         }
@@ -152,7 +152,7 @@ impl Lives {
     /// Where a directory cannot be listed its rest may stand there; `true`: it is not given up.
     fn hide(&mut self, index: usize, size: Option<u64>, eyes: &mut Eyes<'_>) -> bool {
         let Some(unlisted) = eyes.around.unlisted() else { return false };
-        let is_hidden = |generation: &&Generation| matches!(generation.life.phase(), Phase::Hidden { .. });
+        let is_hidden = |generation: &&Generation| matches!(generation.life.course(), Course::Hidden { .. });
         let hidden = self.chain.iter().filter(is_hidden).count();
         let generation = self.chain.at(index);
         let has_rest = size.is_none_or(|size| size > generation.seen());
@@ -227,7 +227,7 @@ impl Lives {
     /// Reads on in the file that was chosen. One that cannot be opened now is looked for again.
     fn go_on_in(&mut self, index: usize, candidate: Candidate, choice: Choice, eyes: &mut Eyes<'_>) {
         let generation = self.chain.at(index);
-        let Phase::Sought { size, .. } = generation.life.phase() else { return };
+        let Course::Sought { size, .. } = generation.life.course() else { return };
         let seen = generation.seen();
         let mut had = candidate.size;
         let (hand, bytes) = if candidate.is_packed {
@@ -259,7 +259,7 @@ impl Lives {
 }
 
 /// A file under a name that says nothing, if it may have the rest of a generation.
-fn may_have_rest(generation: &Generation, path: PathBuf, found: &Found, eyes: &mut Eyes<'_>) -> Option<Candidate> {
+fn may_have_rest(generation: &Generation, path: PathBuf, found: &FoundFile, eyes: &mut Eyes<'_>) -> Option<Candidate> {
     let mut candidate = Candidate::found(path, found);
     candidate.is_packed |= eyes.around.is_packed(&candidate.path);
     // A copy is no older than what it is a copy of, and what is looked for is behind what was read.
@@ -272,7 +272,7 @@ fn may_have_rest(generation: &Generation, path: PathBuf, found: &Found, eyes: &m
         candidate.file = Some(file).filter(|_| !candidate.is_packed);
     }
     let seen = generation.seen();
-    let size = if let Phase::Sought { size, .. } = generation.life.phase() { size.unwrap_or(0) } else { 0 };
+    let size = if let Course::Sought { size, .. } = generation.life.course() { size.unwrap_or(0) } else { 0 };
     let stops = [seen, seen + 1, size, size.saturating_add(1)];
     let ends = |head: &[u8]| if generation.may_begin_with(head) { stops.to_vec() } else { Vec::new() };
     let is_seen = !candidate.is_packed || candidate.unpack(ends, false, eyes.walks, eyes.around).is_ok();

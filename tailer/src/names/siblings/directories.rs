@@ -36,7 +36,7 @@ const UNUSED_ROUNDS_MAX: u64 = 100;
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum EntryKind {
     /// A directory.
     Directory,
     /// A link to anything or nothing.
@@ -45,21 +45,21 @@ pub enum Kind {
     File,
 }
 
-impl Kind {
+impl EntryKind {
     /// That of what stands there. `None`: nothing does, or it cannot be looked at.
-    pub fn of(path: &Path) -> Option<Kind> {
-        fs::symlink_metadata(path).ok().map(|metadata| Kind::from(metadata.file_type()))
+    pub fn of(path: &Path) -> Option<EntryKind> {
+        fs::symlink_metadata(path).ok().map(|metadata| EntryKind::from(metadata.file_type()))
     }
 }
 
-impl From<FileType> for Kind {
-    fn from(file_type: FileType) -> Kind {
+impl From<FileType> for EntryKind {
+    fn from(file_type: FileType) -> EntryKind {
         if file_type.is_dir() {
-            Kind::Directory
+            EntryKind::Directory
         } else if file_type.is_symlink() {
-            Kind::Link
+            EntryKind::Link
         } else {
-            Kind::File
+            EntryKind::File
         }
     }
 }
@@ -89,13 +89,13 @@ impl Eq for Listing {}
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct NamedFile {
     name: OsString,
-    kind: Kind,
+    kind: EntryKind,
     ino: u64,
 }
 
 impl Listing {
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = (&OsStr, Kind)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&OsStr, EntryKind)> {
         self.entries.iter().map(|entry| (entry.name.as_os_str(), entry.kind))
     }
 
@@ -298,7 +298,7 @@ fn read(dir: &Path) -> io::Result<Listing> {
         Err(error) => return Err(error),
     };
     // Where directories do not say it, each is asked; what went meanwhile is as good as any file.
-    let kind = |entry: &DirEntry| entry.file_type().map_or(Kind::File, Kind::from);
+    let kind = |entry: &DirEntry| entry.file_type().map_or(EntryKind::File, EntryKind::from);
     let numbered = |entry: DirEntry| NamedFile { name: entry.file_name(), kind: kind(&entry), ino: entry.ino() };
     let mut entries = entries.map(|entry| entry.map(numbered)).collect::<io::Result<Vec<_>>>()?;
     entries.sort_unstable();
