@@ -275,7 +275,8 @@ fn each_file_that_the_map_of_the_house_names_is_there() {
         sources(&project().join(part), &mut files);
     }
     let map = fs::read_to_string(project().join("ARCHITECTURE.md")).unwrap();
-    let named = map.split('`').skip(1).step_by(2).filter(|word| word.rsplit_once('.').is_some_and(|(_, end)| end == "rs"));
+    let named =
+        map.split('`').skip(1).step_by(2).filter(|word| word.rsplit_once('.').is_some_and(|(_, end)| end == "rs"));
     let missing: Vec<&str> =
         named.filter(|name| !files.iter().any(|file| file.ends_with(&format!("/{name}")))).collect();
     assert!(missing.is_empty(), "{missing:?}");
