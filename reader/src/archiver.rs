@@ -13,11 +13,11 @@ use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::fifo::Identity;
 use standpipe_common::{clock, sys};
 
-use crate::archiving::{self, Backlog, How, Tools};
+use crate::archiving::{self, ArchiveTools, Backlog, How};
 use crate::disk::Dir;
 use crate::expire::{Expirer, is_short};
 use crate::leap::{CLOCK_FILE, ClockWatch};
-use crate::queue::{ArchiveQueue, Outcome, Task};
+use crate::queue::{ArchiveQueue, Task, Tended};
 use crate::status::format::Step;
 use crate::upkeep::Order;
 
@@ -36,7 +36,7 @@ pub fn start(queue: &ArchiveQueue, root: Dir) -> Result<()> {
     let work = move || {
         sys::lower_thread_priority();
         let expirer = Expirer::new(queue.clone());
-        Archiver { expirer, queue, root, tools: Tools::default(), looked: BTreeSet::new() }.work();
+        Archiver { expirer, queue, root, tools: ArchiveTools::default(), looked: BTreeSet::new() }.work();
     };
     thread::Builder::new().name("archiver".to_owned()).spawn(work).map(drop).cannot("start the archiver of", path)
 }
@@ -53,7 +53,7 @@ fn look_at_clock(queue: &ArchiveQueue, root: &Dir) {
 struct Archiver {
     queue: ArchiveQueue,
     root: Dir,
-    tools: Tools,
+    tools: ArchiveTools,
     expirer: Expirer,
     /// Logs whose plain parts of an earlier boot were looked through.
     looked: BTreeSet<Identity>,
@@ -67,7 +67,7 @@ impl Archiver {
             match task {
                 Task::Tend { lane, order, archive } => {
                     let outcome = self.tend(&lane, &order, archive);
-                    if let Outcome::Failed(error) = &outcome {
+                    if let Tended::Failed(error) = &outcome {
                         order.gauge.error(error, clock::now_ns());
                         order.gauge.failed(Step::Archive);
                     }
@@ -95,17 +95,17 @@ impl Archiver {
         self.queue.next()
     }
 
-    fn tend(&mut self, lane: &OsStr, order: &Order, archive: bool) -> Outcome {
+    fn tend(&mut self, lane: &OsStr, order: &Order, archive: bool) -> Tended {
         let done = match self.root.existing_sub(lane) {
             // Somebody removed the whole log: nothing is left to do.
-            Err(error) if error.errno() == Some(Errno::ENOENT) => return Outcome::Gone,
+            Err(error) if error.errno() == Some(Errno::ENOENT) => return Tended::Gone,
             dir => dir.and_then(|dir| self.tend_log(lane, &dir, order, archive)),
         };
         match done {
-            Err(error) => Outcome::Failed(error),
+            Err(error) => Tended::Failed(error),
             // While a failure is waited out nothing was tried.
-            Ok(_) if !archive => Outcome::NotTried,
-            Ok(left) => Outcome::Tended { again: if left.parts > 0 { Some(Duration::ZERO) } else { left.held } },
+            Ok(_) if !archive => Tended::NotTried,
+            Ok(left) => Tended::Stepped { again: if left.parts > 0 { Some(Duration::ZERO) } else { left.held } },
         }
     }
 

@@ -59,7 +59,7 @@ pub struct How {
 
 /// What every archive is made with.
 #[derive(Default)]
-pub struct Tools {
+pub struct ArchiveTools {
     /// Compresses; made for the first archive, and megabytes large after it.
     writer: Option<Writer>,
     /// Knows the parts that have both files.
@@ -68,7 +68,7 @@ pub struct Tools {
     pub room: Option<File>,
 }
 
-impl Tools {
+impl ArchiveTools {
     /// Lets go of what the next archive can make again.
     pub fn put_down(&mut self) {
         self.writer = None;
@@ -84,7 +84,13 @@ impl Tools {
 ///
 /// # Errors
 /// The part could not be archived; it waits as before.
-pub fn archive_next(dir: &Dir, active: &PartName, how: How, tools: &mut Tools, gauge: &Gauge) -> Result<Backlog> {
+pub fn archive_next(
+    dir: &Dir,
+    active: &PartName,
+    how: How,
+    tools: &mut ArchiveTools,
+    gauge: &Gauge,
+) -> Result<Backlog> {
     let show = |left: Backlog| gauge.backlog(left.parts, left.bytes);
     let listing = Listing::read(dir)?;
     for name in &listing.leftovers {
@@ -95,7 +101,7 @@ pub fn archive_next(dir: &Dir, active: &PartName, how: How, tools: &mut Tools, g
     let held = hold_back(&mut waiting, how.after);
     show(Backlog::of(&waiting));
     let mut refused = None;
-    for (at, Waiting { name, files, .. }) in waiting.iter().enumerate() {
+    for (at, WaitingSegment { name, files, .. }) in waiting.iter().enumerate() {
         let rest: Vec<_> = waiting[..at].iter().chain(&waiting[at + 1..]).copied().collect();
         let left = Backlog { held, shrank: true, ..Backlog::of(&rest) };
         let tells_nuls = listing.is_of_earlier_boot(name);
@@ -119,7 +125,7 @@ pub fn archive_next(dir: &Dir, active: &PartName, how: How, tools: &mut Tools, g
 
 /// A segment that is to be archived.
 #[derive(Clone, Copy, Debug)]
-struct Waiting<'a> {
+struct WaitingSegment<'a> {
     name: &'a PartName,
     files: Files,
     bytes: u64,
@@ -127,7 +133,12 @@ struct Waiting<'a> {
 }
 
 /// The segments of ours before `active` that are to be archived, oldest first.
-fn waiting<'a>(dir: &Dir, listing: &'a Listing, active: &PartName, pairs: &mut Pairs) -> Result<Vec<Waiting<'a>>> {
+fn waiting<'a>(
+    dir: &Dir,
+    listing: &'a Listing,
+    active: &PartName,
+    pairs: &mut Pairs,
+) -> Result<Vec<WaitingSegment<'a>>> {
     let mut waiting = Vec::new();
     for (name, files) in listing.segments_before(active) {
         let stat = dir.stat(name.file(PartKind::Segment)).ok().filter(disk::is_ours);
@@ -140,19 +151,19 @@ fn waiting<'a>(dir: &Dir, listing: &'a Listing, active: &PartName, pairs: &mut P
             };
         if is_waiting {
             let sealed_ns = stat.st_ctime.saturating_mul(1_000_000_000).saturating_add(stat.st_ctime_nsec);
-            waiting.push(Waiting { name, files, bytes: stat.st_size as u64, sealed_ns });
+            waiting.push(WaitingSegment { name, files, bytes: stat.st_size as u64, sealed_ns });
         }
     }
     Ok(waiting)
 }
 
 /// Leaves those that were sealed `after` ago or earlier, and says when the first of the others will be.
-fn hold_back(waiting: &mut Vec<Waiting<'_>>, after: Duration) -> Option<Duration> {
+fn hold_back(waiting: &mut Vec<WaitingSegment<'_>>, after: Duration) -> Option<Duration> {
     if after.is_zero() {
         return None;
     }
     let now_ns = clock::file_ns();
-    let left = |part: &Waiting<'_>| left_of(after, part.sealed_ns, now_ns);
+    let left = |part: &WaitingSegment<'_>| left_of(after, part.sealed_ns, now_ns);
     let held = waiting.iter().filter_map(left).min();
     waiting.retain(|part| left(part).is_none());
     held
@@ -193,7 +204,7 @@ pub struct Backlog {
 }
 
 impl Backlog {
-    fn of(waiting: &[Waiting<'_>]) -> Backlog {
+    fn of(waiting: &[WaitingSegment<'_>]) -> Backlog {
         let bytes = waiting.iter().map(|part| part.bytes).sum();
         Backlog { parts: waiting.len(), bytes, ..Backlog::default() }
     }
@@ -218,7 +229,7 @@ fn archive_part(
     files: Files,
     standing: Standing,
     how: How,
-    tools: &mut Tools,
+    tools: &mut ArchiveTools,
 ) -> Result<Summary> {
     let segment_name = name.file(PartKind::Segment);
     let path = dir.path_of(&segment_name);
@@ -239,7 +250,7 @@ fn archive_part(
     let has_room = room.is_some();
     let (file, unfinished) = new_file(dir, name, how.mode, room)?;
     let mut out = Out::of(&file);
-    let mut source = Source { file: &segment, nuls: how.tells_nuls.then(Runs::default) };
+    let mut source = SegmentReader { file: &segment, nuls: how.tells_nuls.then(Runs::default) };
     // Nothing that waits waits for that as well.
     let filter = how.filter == SearchFilter::Auto && !how.others_wait;
     let Standing { begins_inside, serial } = standing;
@@ -312,13 +323,13 @@ fn read_marks(dir: &Dir, name: &PartName, part_bytes: u64) -> Vec<Mark> {
 }
 
 /// The segment, as the archive reads it.
-struct Source<'a> {
+struct SegmentReader<'a> {
     file: &'a File,
     /// Looked for in parts of an earlier boot.
     nuls: Option<Runs>,
 }
 
-impl Read for Source<'_> {
+impl Read for SegmentReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         seam::pass("archive-read")?;
         let n = self.file.read(buffer)?;

@@ -41,7 +41,7 @@ struct Episode {
 
 /// What a look means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+enum Crowding {
     /// There is room.
     Calm,
     /// It is crowded, or was a moment ago.
@@ -96,13 +96,13 @@ impl Congestion {
         let verdict = judge(&mut self.episode, crowded, now, warn_after);
         let name = title::of(lane.name());
         match verdict {
-            Verdict::Warn(span) => log::warn!(
+            Crowding::Warn(span) => log::warn!(
                 "{name}: the pipe has been full or nearly full for {}; {queued} of {} bytes are waiting in it",
                 seconds(span),
                 lane.pipes().capacity()
             ),
-            Verdict::Over(span) => log::info!("{name}: the pipe has room again after {}", seconds(span)),
-            Verdict::Calm | Verdict::Pending => {}
+            Crowding::Over(span) => log::info!("{name}: the pipe has room again after {}", seconds(span)),
+            Crowding::Calm | Crowding::Pending => {}
         }
         lane.gauge().blocked(self.episode.map(|episode| episode.since_ns), warn_after);
         self.episode.is_some()
@@ -119,29 +119,29 @@ impl Congestion {
     }
 }
 
-fn judge(episode: &mut Option<Episode>, crowded: bool, now: Instant, warn_after: Limit<Duration>) -> Verdict {
+fn judge(episode: &mut Option<Episode>, crowded: bool, now: Instant, warn_after: Limit<Duration>) -> Crowding {
     let Some(running) = episode else {
         if !crowded {
-            return Verdict::Calm;
+            return Crowding::Calm;
         }
         *episode = Some(Episode { since: now, since_ns: clock::now_ns(), last: now, is_said: false });
-        return Verdict::Pending;
+        return Crowding::Pending;
     };
     if crowded {
         running.last = now;
         let span = now - running.since;
         if !running.is_said && warn_after.at().is_some_and(|after| span >= after) {
             running.is_said = true;
-            return Verdict::Warn(span);
+            return Crowding::Warn(span);
         }
-        return Verdict::Pending;
+        return Crowding::Pending;
     }
     if now - running.last < CALM_SPAN {
-        return Verdict::Pending;
+        return Crowding::Pending;
     }
     let over = *running;
     *episode = None;
-    if over.is_said { Verdict::Over(over.last - over.since) } else { Verdict::Calm }
+    if over.is_said { Crowding::Over(over.last - over.since) } else { Crowding::Calm }
 }
 
 fn is_beyond(warn_fill: Limit<f64>, queued: usize, capacity: usize) -> bool {
@@ -166,22 +166,22 @@ mod tests {
         let mut judged = |ms: u64, crowded| judge(&mut episode, crowded, start + Duration::from_millis(ms), after);
         let span = Duration::from_millis;
         for (ms, crowded, verdict) in [
-            (0, false, Verdict::Calm),
-            (1, true, Verdict::Pending),
-            (200, false, Verdict::Pending),
-            (251, false, Verdict::Calm),
+            (0, false, Crowding::Calm),
+            (1, true, Crowding::Pending),
+            (200, false, Crowding::Pending),
+            (251, false, Crowding::Calm),
             // A look between two others that finds room for a moment is no end of it.
-            (300, true, Verdict::Pending),
-            (500, false, Verdict::Pending),
-            (700, true, Verdict::Pending),
-            (1299, true, Verdict::Pending),
-            (1300, true, Verdict::Warn(span(1000))),
-            (2000, true, Verdict::Pending),
-            (9000, true, Verdict::Pending),
-            (9100, false, Verdict::Pending),
-            (9250, false, Verdict::Over(span(8700))),
-            (9251, false, Verdict::Calm),
-            (9300, true, Verdict::Pending),
+            (300, true, Crowding::Pending),
+            (500, false, Crowding::Pending),
+            (700, true, Crowding::Pending),
+            (1299, true, Crowding::Pending),
+            (1300, true, Crowding::Warn(span(1000))),
+            (2000, true, Crowding::Pending),
+            (9000, true, Crowding::Pending),
+            (9100, false, Crowding::Pending),
+            (9250, false, Crowding::Over(span(8700))),
+            (9251, false, Crowding::Calm),
+            (9300, true, Crowding::Pending),
         ] {
             assert_eq!(judged(ms, crowded), verdict, "{ms}");
         }
@@ -192,7 +192,7 @@ mod tests {
         let now = Instant::now();
         let mut episode = None;
         for ms in [0, 1000, 1_000_000] {
-            assert_eq!(judge(&mut episode, true, now + Duration::from_millis(ms), Limit::Off), Verdict::Pending);
+            assert_eq!(judge(&mut episode, true, now + Duration::from_millis(ms), Limit::Off), Crowding::Pending);
         }
         for (fill, queued, beyond) in [
             (Limit::At(0.75), 75, true),

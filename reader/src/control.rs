@@ -54,22 +54,22 @@ const LOOK_SPAN: Duration = Duration::from_millis(10);
 /// Most bytes of a line that an answer repeats.
 const SHOWN_MAX: usize = 80;
 
-/// What a line asks for.
+/// What a line asks for: a new part.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// A new part for every pipe.
-    RotateAll,
-    /// A new part for one.
-    Rotate(OsString),
+pub enum Rotate {
+    /// Of every pipe.
+    All,
+    /// Of the pipe with this name.
+    One(OsString),
 }
 
 /// The command of one line, without its newline. `None`: it is none.
-pub fn parse(line: &[u8]) -> Option<Command> {
+pub fn parse(line: &[u8]) -> Option<Rotate> {
     match line.strip_prefix(b"rotate")? {
-        b"" => Some(Command::RotateAll),
+        b"" => Some(Rotate::All),
         rest => {
             let name = rest.strip_prefix(b" ").filter(|name| !name.is_empty())?;
-            Some(Command::Rotate(OsString::from_vec(name.to_vec())))
+            Some(Rotate::One(OsString::from_vec(name.to_vec())))
         }
     }
 }
@@ -151,10 +151,10 @@ impl Control {
 struct Call {
     stream: UnixStream,
     ends: Instant,
-    state: State,
+    state: CallStage,
 }
 
-enum State {
+enum CallStage {
     /// Its lines so far.
     Listening(Vec<u8>),
     /// Its commands, and what is not done yet.
@@ -172,24 +172,24 @@ impl Call {
     /// `None`: it has gone.
     fn new(stream: UnixStream, now: Instant) -> Option<Call> {
         stream.set_nonblocking(true).ok()?;
-        Some(Call { stream, ends: now + LISTEN_SPAN_MAX, state: State::Listening(Vec::new()) })
+        Some(Call { stream, ends: now + LISTEN_SPAN_MAX, state: CallStage::Listening(Vec::new()) })
     }
 
     /// Goes on with it as far as it can be. `false`: it is over.
     fn is_open(&mut self, drain: &mut Drain, now: Instant) -> bool {
-        if let State::Listening(lines) = &mut self.state {
+        if let CallStage::Listening(lines) = &mut self.state {
             match hear(&mut self.stream, lines) {
                 Heard::More => return now < self.ends,
                 // Nothing is begun for one who has gone: that was told that nobody listens.
                 Heard::All if self.stream.write_all(format!("{BEGUN}\n").as_bytes()).is_err() => return false,
                 Heard::All => {
                     self.ends = now + CALL_SPAN_MAX;
-                    self.state = State::Working(begin(lines, drain));
+                    self.state = CallStage::Working(begin(lines, drain));
                 }
                 Heard::Nothing => return false,
             }
         }
-        let State::Working(answers) = &mut self.state else { return false };
+        let CallStage::Working(answers) = &mut self.state else { return false };
         if now < self.ends && !answers.iter_mut().all(|answer| answer.is_done(drain)) {
             return true;
         }
@@ -224,9 +224,9 @@ fn hear(stream: &mut UnixStream, lines: &mut Vec<u8>) -> Heard {
 /// Begins each command.
 fn begin(lines: &[u8], drain: &mut Drain) -> Vec<Answer> {
     let begin = |line: &[u8]| match parse(line) {
-        Some(Command::RotateAll) => Answer::Rotating(drain.ask_rotation()),
-        Some(Command::Rotate(name)) if drain.ask_rotation_of(&name) => Answer::Rotating(BTreeSet::from([name])),
-        Some(Command::Rotate(name)) => Answer::Refused(format!("no pipe named {}", shown(name.as_bytes()))),
+        Some(Rotate::All) => Answer::Rotating(drain.ask_rotation()),
+        Some(Rotate::One(name)) if drain.ask_rotation_of(&name) => Answer::Rotating(BTreeSet::from([name])),
+        Some(Rotate::One(name)) => Answer::Refused(format!("no pipe named {}", shown(name.as_bytes()))),
         None => Answer::Refused(format!("unknown command {}: write `rotate` or `rotate NAME`", shown(line))),
     };
     let text = lines.strip_suffix(b"\n").unwrap_or(lines);
@@ -303,9 +303,9 @@ mod tests {
     #[test]
     fn a_line_is_a_command_or_nothing() {
         for (line, command) in [
-            ("rotate", Some(Command::RotateAll)),
-            ("rotate app", Some(Command::Rotate("app".into()))),
-            ("rotate two words", Some(Command::Rotate("two words".into()))),
+            ("rotate", Some(Rotate::All)),
+            ("rotate app", Some(Rotate::One("app".into()))),
+            ("rotate two words", Some(Rotate::One("two words".into()))),
             ("rotate ", None),
             ("rotates", None),
             ("Rotate", None),
@@ -318,7 +318,7 @@ mod tests {
         let odd = OsStr::from_bytes(b"\xFF odd");
         for name in [None, Some(OsStr::new("app")), Some(odd)] {
             let line = line_of(name);
-            let command = name.map_or(Command::RotateAll, |name| Command::Rotate(name.to_owned()));
+            let command = name.map_or(Rotate::All, |name| Rotate::One(name.to_owned()));
             assert_eq!(parse(line.strip_suffix(b"\n").unwrap()), Some(command));
         }
     }

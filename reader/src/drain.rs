@@ -21,7 +21,7 @@ use standpipe_common::fifo::Identity;
 use crate::agenda::Agenda;
 use crate::glance::Glance;
 use crate::lane::{Halt, Lane, Tools};
-use crate::leap::Look;
+use crate::leap::Clocks;
 use crate::mailbox::Mailbox;
 use crate::mailboxes::Mailboxes;
 use crate::pace::{self, Next, Pace, Seen};
@@ -57,7 +57,7 @@ pub struct Drain {
     board: Board,
     started: Instant,
     /// The clocks when there was work last.
-    looked: Look,
+    looked: Clocks,
 }
 
 /// Why a rotation that was asked for is not over.
@@ -77,7 +77,7 @@ impl Drain {
         let (agenda, board) = (Agenda::new(Instant::now()), Board::make(root.dir(), root.sandbox()));
         let awake_max = awake_max(descriptors);
         let (slots, awake) = (Slots::default(), VecDeque::new());
-        let (started, looked) = (Instant::now(), Look { wall_ns: clock::now_ns(), passed_ns: 0 });
+        let (started, looked) = (Instant::now(), Clocks { wall_ns: clock::now_ns(), passed_ns: 0 });
         Ok(Drain {
             root,
             registry,
@@ -144,7 +144,7 @@ impl Drain {
     /// After a step of the wall clock every part is due at another moment, those of lanes that rest as well.
     fn look_at_clock(&mut self, now: Instant, now_ns: i64) {
         let passed_ns = i64::try_from(now.duration_since(self.started).as_nanos()).unwrap_or(i64::MAX);
-        let look = Look { wall_ns: now_ns, passed_ns };
+        let look = Clocks { wall_ns: now_ns, passed_ns };
         if look.moved_ns(std::mem::replace(&mut self.looked, look)).unsigned_abs() > STEP_NS {
             if let Some(slot) = self.slots.iter().next() {
                 slot.lane.queue().clock().look();

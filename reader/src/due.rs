@@ -9,6 +9,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
+use std::time::Duration;
+
+/// How often a test clock is looked at by whoever waits for a time of it.
+pub const TEST_CLOCK_SPAN: Duration = Duration::from_millis(10);
 
 /// Lanes, each with the time from which it is due. `T` is a clock's time: an `Instant`, or nanoseconds.
 #[derive(Debug)]

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -20,31 +20,24 @@ use standpipe_common::policy::Durability;
 use standpipe_common::{clock, sys};
 
 use crate::disk::{self, Dir};
-use crate::due::DueQueue;
+use crate::due::{DueQueue, TEST_CLOCK_SPAN};
 use crate::listing::Listing;
+use crate::monitor::Monitor;
 use crate::title;
 use crate::upkeep::Order;
 
 /// How long a sealed segment waits for its archive, which is durable by itself.
 const ARCHIVE_SPAN: Duration = Duration::from_secs(60);
-/// How often a test clock is looked at.
-const TEST_CLOCK_SPAN: Duration = Duration::from_millis(10);
 
 /// Lanes with something to make durable.
 #[derive(Clone, Debug, Default)]
 pub struct SyncQueue {
-    shared: Arc<Shared>,
+    work: Arc<Monitor<SyncWork>>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    lanes: BTreeMap<OsString, Lane>,
+struct SyncWork {
+    lanes: BTreeMap<OsString, SyncedLane>,
     /// By the wall clock, ns since the epoch.
     due: DueQueue<i64>,
     /// The newest time that was seen: a clock that was set back makes everybody due.
@@ -52,7 +45,7 @@ struct State {
 }
 
 #[derive(Debug)]
-struct Lane {
+struct SyncedLane {
     order: Order,
     /// Since when a turn is owed, ns since the epoch, until all that was due then is synced.
     owed_ns: Option<i64>,
@@ -65,7 +58,7 @@ struct Lane {
 }
 
 /// A turn of a lane.
-struct Turn {
+struct SyncTurn {
     name: OsString,
     order: Order,
     done: Option<PartName>,
@@ -80,32 +73,35 @@ impl SyncQueue {
             Durability::Seal if order.upkeep.level.is_none() => Duration::ZERO,
             Durability::Seal => ARCHIVE_SPAN,
         };
-        let mut state = self.lock();
-        let fresh = || Lane { order: order.clone(), owed_ns: None, done: None, is_distrusted: false, is_late: false };
-        state.lanes.entry(name.to_owned()).or_insert_with(fresh).order = order.clone();
-        self.put(&mut state, name, span);
+        let fresh =
+            || SyncedLane { order: order.clone(), owed_ns: None, done: None, is_distrusted: false, is_late: false };
+        self.work.change(|work| {
+            work.lanes.entry(name.to_owned()).or_insert_with(fresh).order = order.clone();
+            work.put(name, span);
+        });
     }
 
     /// A lane wrote into its active segment.
     pub fn written(&self, name: &OsStr) {
-        let mut state = self.lock();
-        if let Some(lane) = state.lanes.get(name)
-            && let Durability::Every(span) = lane.order.upkeep.sync
-        {
-            self.put(&mut state, name, span);
-        }
+        self.work.change(|work| {
+            if let Some(lane) = work.lanes.get(name)
+                && let Durability::Every(span) = lane.order.upkeep.sync
+            {
+                work.put(name, span);
+            }
+        });
     }
 
     /// Whether the active segment of a lane could not be synced since this was asked last.
     pub fn take_distrusted(&self, name: &OsStr) -> bool {
-        self.lock().lanes.get_mut(name).is_some_and(|lane| std::mem::take(&mut lane.is_distrusted))
+        self.work.lock().lanes.get_mut(name).is_some_and(|lane| std::mem::take(&mut lane.is_distrusted))
     }
 
     /// A lane is no more.
     pub fn forget(&self, name: &OsStr) {
-        let mut state = self.lock();
-        state.lanes.remove(name);
-        state.due.remove(name);
+        let mut work = self.work.lock();
+        work.lanes.remove(name);
+        work.due.remove(name);
     }
 
     /// Starts the thread, for the log root `root`.
@@ -123,32 +119,24 @@ impl SyncQueue {
         thread::Builder::new().name("syncer".to_owned()).spawn(work).map(drop).cannot("start the syncer of", path)
     }
 
-    fn put(&self, state: &mut State, name: &OsStr, span: Duration) {
-        state.due.put(name, clock::now_ns().saturating_add(span.as_nanos() as i64));
-        self.shared.changed.notify_all();
-    }
-
     /// The next turn; waits until there is one.
-    fn next(&self) -> Turn {
-        let mut state = self.lock();
+    fn next(&self) -> SyncTurn {
+        let mut work = self.work.lock();
         loop {
             let now_ns = clock::now_ns();
-            if let Some(turn) = state.next(now_ns) {
+            if let Some(turn) = work.next(now_ns) {
                 return turn;
             }
-            let rest = state.due.next_at().map(|at| Duration::from_nanos(at.saturating_sub(now_ns).max(0) as u64));
-            let changed = &self.shared.changed;
-            state = match rest.map(|rest| if clock::is_test() { rest.min(TEST_CLOCK_SPAN) } else { rest }) {
-                Some(rest) => changed.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0,
-                None => changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-            };
+            let rest = work.due.next_at().map(|at| Duration::from_nanos(at.saturating_sub(now_ns).max(0) as u64));
+            let rest = rest.map(|rest| if clock::is_test() { rest.min(TEST_CLOCK_SPAN) } else { rest });
+            work = self.work.wait(work, rest.unwrap_or(Duration::MAX));
         }
     }
 
     /// Syncs the oldest sealed segment of a log that has neither an archive nor been synced, or where there is none,
     /// under a span the active one. `true`: there is more.
-    fn sync_next(&self, root: &Dir, turn: &Turn) -> bool {
-        let Turn { name, order, done } = turn;
+    fn sync_next(&self, root: &Dir, turn: &SyncTurn) -> bool {
+        let SyncTurn { name, order, done } = turn;
         let found = root.existing_sub(name).and_then(|dir| Listing::read(&dir).map(|listing| (dir, listing)));
         let Ok((dir, listing)) = found else { return false };
         let mut sealed = listing.segments_before(&order.active).filter(|(_, files)| !files.archive);
@@ -174,29 +162,29 @@ impl SyncQueue {
         false
     }
 
-    fn end(&self, turn: &Turn, more: bool) {
+    fn end(&self, turn: &SyncTurn, more: bool) {
         let now_ns = clock::now_ns();
-        let mut state = self.lock();
+        let mut work = self.work.lock();
         if more {
-            state.due.put(&turn.name, now_ns);
-        } else if let Some(lane) = state.lanes.get_mut(&turn.name) {
+            work.due.put(&turn.name, now_ns);
+        } else if let Some(lane) = work.lanes.get_mut(&turn.name) {
             lane.paid(&turn.name, now_ns);
         }
     }
 
-    fn note(&self, name: &OsStr, note: impl FnOnce(&mut Lane)) {
-        if let Some(lane) = self.lock().lanes.get_mut(name) {
+    fn note(&self, name: &OsStr, note: impl FnOnce(&mut SyncedLane)) {
+        if let Some(lane) = self.work.lock().lanes.get_mut(name) {
             note(lane);
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-impl State {
-    fn next(&mut self, now_ns: i64) -> Option<Turn> {
+impl SyncWork {
+    fn put(&mut self, name: &OsStr, span: Duration) {
+        self.due.put(name, clock::now_ns().saturating_add(span.as_nanos() as i64));
+    }
+
+    fn next(&mut self, now_ns: i64) -> Option<SyncTurn> {
         if now_ns < self.seen_ns {
             self.due.hasten(now_ns);
         }
@@ -205,12 +193,12 @@ impl State {
             let (name, at_ns) = self.due.take(now_ns)?;
             let Some(lane) = self.lanes.get_mut(&name) else { continue };
             lane.owed_ns.get_or_insert(at_ns);
-            return Some(Turn { order: lane.order.clone(), done: lane.done.clone(), name });
+            return Some(SyncTurn { order: lane.order.clone(), done: lane.done.clone(), name });
         }
     }
 }
 
-impl Lane {
+impl SyncedLane {
     /// All that was owed is synced. A disk that is too slow for the span is one line, and so is its end.
     fn paid(&mut self, name: &OsStr, now_ns: i64) {
         let owed_ns = self.owed_ns.take();
@@ -255,15 +243,15 @@ mod tests {
 
     const SPAN: Duration = Duration::from_nanos(100);
 
-    fn state(lanes: &[(&str, i64)]) -> State {
+    fn state(lanes: &[(&str, i64)]) -> SyncWork {
         let upkeep = Upkeep::from_policy(&Policy::default(), FileMode { mode: 0o640, group: None });
         let upkeep = Arc::new(Upkeep { sync: Durability::Every(SPAN), ..upkeep });
-        let mut state = State::default();
+        let mut state = SyncWork::default();
         for (name, at_ns) in lanes {
             let active = Pattern::default().born(0, None);
             let upkeep = Arc::clone(&upkeep);
             let order = Order { dir: Identity::default(), active, upkeep, gauge: Gauge::default() };
-            let lane = Lane { order, owed_ns: None, done: None, is_distrusted: false, is_late: false };
+            let lane = SyncedLane { order, owed_ns: None, done: None, is_distrusted: false, is_late: false };
             state.lanes.insert(name.into(), lane);
             state.due.put(OsStr::new(name), *at_ns);
         }

@@ -176,7 +176,7 @@ impl Expirer {
         let floor = |stock: &Stock| stock.keep.free.at().unwrap_or(Floor::Bytes(0));
         let views: Vec<_> = stocks
             .iter()
-            .map(|stock| retention::Stock {
+            .map(|stock| retention::StoredLog {
                 stored: &stock.stored,
                 other_bytes: stock.other_bytes,
                 floor_bytes: floor(stock).bytes(space.total),

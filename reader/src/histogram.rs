@@ -22,12 +22,12 @@ use standpipe_common::table::Screen;
 use crate::cli::HistogramArgs;
 use crate::inventory::select;
 use crate::logs::log::Log;
-use crate::logs::pattern::{Asked, Patterns, Style};
+use crate::logs::pattern::{Patterns, Search, Style};
 use crate::logs::pool::{Pool, usual_threads};
 use crate::logs::scan::Scan;
 use crate::logs::when;
 use crate::moments;
-use rows::{Rows, Step};
+use rows::{Interval, Rows};
 use tally::Tally;
 
 /// Version of the JSON object.
@@ -41,7 +41,7 @@ pub fn run(args: &HistogramArgs) -> Result<u8, Stop> {
     let mut logs = dirs.into_iter().map(|dir| Log::open(dir, true)).collect::<Result<Vec<_>, _>>()?;
     let spans = logs.iter_mut().filter_map(|log| tally::span(log, &scan));
     let span = spans.reduce(|all, span| (all.0.min(span.0), all.1.max(span.1)));
-    let step = args.interval.map(|interval| Step::exactly(interval.0)).transpose().map_err(Stop::Usage)?;
+    let step = args.interval.map(|interval| Interval::exactly(interval.0)).transpose().map_err(Stop::Usage)?;
     let mut rows = match span {
         Some(span) => Rows::new(span, step, &zone).map_err(Stop::Usage)?,
         None => Rows::default(),
@@ -71,7 +71,7 @@ pub fn run(args: &HistogramArgs) -> Result<u8, Stop> {
 fn scan(args: &HistogramArgs, now: &Zoned) -> Result<Scan, Stop> {
     let times = when::range(args.since.as_deref(), args.until.as_deref(), now).map_err(Stop::Usage)?;
     let style = Style { fixed: args.fixed_strings, ignore_case: args.ignore_case, ..Style::default() };
-    let asked = Asked { any: args.grep.clone(), style, ..Asked::default() };
+    let asked = Search { any: args.grep.clone(), style, ..Search::default() };
     let patterns = Patterns::new(&asked).map_err(Stop::Usage)?;
     Ok(Scan { patterns, filtered: true, since_ns: *times.start(), until_ns: *times.end(), timed: true })
 }

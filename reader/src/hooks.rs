@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use crate::disk::Dir;
 use crate::due::DueQueue;
 use crate::hook::{self, Facts};
 use crate::listing::{Listing, SELF, is_todo, remove_todo};
+use crate::monitor::Monitor;
 use crate::status::format::Step;
 use crate::title;
 use crate::upkeep::{HookCall, Order};
@@ -35,25 +36,19 @@ const RETRY_SPAN_MAX: Duration = Duration::from_secs(300);
 /// Lanes whose hook may have something to do.
 #[derive(Clone, Debug, Default)]
 pub struct HookQueue {
-    shared: Arc<Shared>,
+    work: Arc<Monitor<HookWork>>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    lanes: BTreeMap<OsString, Lane>,
+struct HookWork {
+    lanes: BTreeMap<OsString, HookedLane>,
     /// Lanes to be looked at, and none whose hook runs; one that failed, from when it is tried again.
     due: DueQueue<Instant>,
     running: usize,
 }
 
 #[derive(Debug)]
-struct Lane {
+struct HookedLane {
     order: Order,
     is_running: bool,
     /// Something came up while it was looked at.
@@ -65,7 +60,7 @@ struct Lane {
 }
 
 /// What became of one look at a lane.
-enum Outcome {
+enum Delivery {
     /// Nothing is left.
     Idle,
     /// One archive is handed over, there may be more.
@@ -77,50 +72,45 @@ enum Outcome {
 impl HookQueue {
     /// A lane may have archives that its hook has not had.
     pub fn put(&self, name: &OsStr, order: &Order) {
-        let mut state = self.lock();
         if order.upkeep.hook.is_none() {
             // One that it had is run no more.
-            if let Some(lane) = state.lanes.get_mut(name) {
+            if let Some(lane) = self.work.lock().lanes.get_mut(name) {
                 lane.order = order.clone();
             }
             return;
         }
-        let fresh = || Lane { order: order.clone(), is_running: false, again: false, failed: None, is_leaving: false };
-        let lane = state.lanes.entry(name.to_owned()).or_insert_with(fresh);
-        lane.order = order.clone();
-        lane.is_leaving = false;
-        state.make_due(name);
-        drop(state);
-        self.shared.changed.notify_all();
+        let fresh =
+            || HookedLane { order: order.clone(), is_running: false, again: false, failed: None, is_leaving: false };
+        self.work.change(|work| {
+            let lane = work.lanes.entry(name.to_owned()).or_insert_with(fresh);
+            lane.order = order.clone();
+            lane.is_leaving = false;
+            work.make_due(name);
+        });
     }
 
     /// A lane is no more, once its hook has had what is left.
     pub fn forget(&self, name: &OsStr) {
-        let mut state = self.lock();
-        if let Some(lane) = state.lanes.get_mut(name) {
+        let mut work = self.work.lock();
+        if let Some(lane) = work.lanes.get_mut(name) {
             lane.is_leaving = true;
         }
-        state.drop_idle(name);
+        work.drop_idle(name);
     }
 
     /// Waits until every hook has had every archive, at most `span`. `false`: some is left.
     pub fn wait_idle(&self, span: Duration) -> bool {
-        let (mut state, _) = self
-            .shared
-            .changed
-            .wait_timeout_while(self.lock(), span, State::is_working)
-            .unwrap_or_else(PoisonError::into_inner);
-        !state.is_working()
+        self.work.wait_while(span, |work| work.is_working())
     }
 
     /// Starts the thread that runs hooks in the log root `root`, with this umask instead of ours. They get the rights of
     /// the thread that calls this.
     pub fn start(&self, root: &Dir, umask: u32) -> Result<()> {
         self.start_thread(root, move |queue, root| {
-            queue.wait_for_work();
+            queue.work.wait_while(Duration::MAX, |work| work.due.is_empty());
             // Or as many as can be had: one is enough.
-            (1..HOOKS_MAX).try_for_each(|_| queue.start_thread(root, move |queue, root| queue.work(root, umask))).ok();
-            queue.work(root, umask);
+            (1..HOOKS_MAX).try_for_each(|_| queue.start_thread(root, move |queue, root| queue.run(root, umask))).ok();
+            queue.run(root, umask);
         })
     }
 
@@ -131,58 +121,40 @@ impl HookQueue {
         thread::Builder::new().name("hook".to_owned()).spawn(work).map(drop).cannot("start the hooks of", path)
     }
 
-    /// Waits until a lane that has a hook comes.
-    fn wait_for_work(&self) {
-        let waited = self.shared.changed.wait_while(self.lock(), |state| state.due.is_empty());
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
-    }
-
-    fn work(&self, root: &Dir, umask: u32) {
+    fn run(&self, root: &Dir, umask: u32) {
         loop {
             let (name, order, after) = self.next();
             let outcome = hand_over_next(root, &name, &order, after.as_ref(), umask).unwrap_or_else(|error| {
                 log::error!("{}: {error}", title::of(&name));
                 order.gauge.failed(Step::Hook);
-                Outcome::Idle
+                Delivery::Idle
             });
-            let mut state = self.lock();
-            state.running -= 1;
-            state.note(&name, outcome);
-            drop(state);
-            self.shared.changed.notify_all();
+            self.work.change(|work| work.note(&name, outcome));
         }
     }
 
     /// The next lane to look at, and the archive that failed last; waits until there is one.
     fn next(&self) -> (OsString, Order, Option<PartName>) {
-        let mut state = self.lock();
+        let mut work = self.work.lock();
         loop {
             let now = Instant::now();
-            while let Some((name, _)) = state.due.take(now) {
-                let Some(lane) = state.lanes.get_mut(&name) else { continue };
+            while let Some((name, _)) = work.due.take(now) {
+                let Some(lane) = work.lanes.get_mut(&name) else { continue };
                 debug_assert!(!lane.is_running, "one hook runs at a time");
                 lane.is_running = true;
                 lane.again = false;
                 let next = (name, lane.order.clone(), lane.failed.as_ref().map(|(part, _)| part.clone()));
-                state.running += 1;
+                work.running += 1;
                 return next;
             }
-            let rest = state.due.next_at().map(|at| at.saturating_duration_since(now));
-            let changed = &self.shared.changed;
-            state = match rest {
-                Some(rest) => changed.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0,
-                None => changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-            };
+            let rest = work.due.next_at().map_or(Duration::MAX, |at| at.saturating_duration_since(now));
+            work = self.work.wait(work, rest);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn is_working(&mut self) -> bool {
+impl HookWork {
+    fn is_working(&self) -> bool {
         self.running > 0 || !self.due.is_empty()
     }
 
@@ -197,28 +169,30 @@ impl State {
 
     /// Forgets a lane that is leaving and has nothing to do.
     fn drop_idle(&mut self, name: &OsStr) {
-        let is_idle = |lane: &Lane| lane.is_leaving && !lane.is_running;
+        let is_idle = |lane: &HookedLane| lane.is_leaving && !lane.is_running;
         if self.lanes.get(name).is_some_and(is_idle) && !self.due.contains(name) {
             self.lanes.remove(name);
         }
     }
 
-    fn note(&mut self, name: &OsStr, outcome: Outcome) {
+    fn note(&mut self, name: &OsStr, outcome: Delivery) {
+        debug_assert!((1..=HOOKS_MAX).contains(&self.running), "{} hooks run", self.running);
+        self.running -= 1;
         let Some(lane) = self.lanes.get_mut(name) else { return };
         lane.is_running = false;
         match outcome {
-            Outcome::Idle => {
+            Delivery::Idle => {
                 lane.failed = None;
                 if lane.again {
                     self.make_due(name);
                 }
                 self.drop_idle(name);
             }
-            Outcome::Done => {
+            Delivery::Done => {
                 lane.failed = None;
                 self.make_due(name);
             }
-            Outcome::Failed(part) => {
+            Delivery::Failed(part) => {
                 let fresh = || Retry::new(RETRY_SPAN, RETRY_SPAN_MAX);
                 let mut retry = lane.failed.take().map_or_else(fresh, |(_, retry)| retry);
                 let now = Instant::now();
@@ -230,31 +204,31 @@ impl State {
 }
 
 /// Hands over the oldest archive that has a `.todo`, or, where one failed, the one after it.
-fn hand_over_next(root: &Dir, name: &OsStr, order: &Order, after: Option<&PartName>, umask: u32) -> Result<Outcome> {
+fn hand_over_next(root: &Dir, name: &OsStr, order: &Order, after: Option<&PartName>, umask: u32) -> Result<Delivery> {
     let dir = root.existing_sub(name)?;
     let listing = Listing::read(&dir)?;
     let mut todos = listing.todos.iter().filter(|part| is_todo(&dir, part));
     let next = todos.clone().find(|part| after.is_none_or(|after| *part > after)).or_else(|| todos.next());
-    let (Some(part), Some(hook)) = (next, &order.upkeep.hook) else { return Ok(Outcome::Idle) };
+    let (Some(part), Some(hook)) = (next, &order.upkeep.hook) else { return Ok(Delivery::Idle) };
     let files = listing.parts.get(part).copied().unwrap_or_default();
     if !files.archive {
         if !files.segment {
             // Somebody removed the archive: there is nothing to hand over.
             remove_todo(&dir, part)?;
-            return Ok(Outcome::Done);
+            return Ok(Delivery::Done);
         }
         // It is still being made.
-        return Ok(Outcome::Idle);
+        return Ok(Delivery::Idle);
     }
     match hand_over(&dir, name, part, hook, umask) {
         Ok(()) => {
             remove_todo(&dir, part)?;
-            Ok(Outcome::Done)
+            Ok(Delivery::Done)
         }
         Err(error) => {
             log::error!("{}: {}: {error}; retrying later", title::of(name), part.file(PartKind::Archive));
             order.gauge.failed(Step::Hook);
-            Ok(Outcome::Failed(part.clone()))
+            Ok(Delivery::Failed(part.clone()))
         }
     }
 }

@@ -44,9 +44,9 @@ pub struct Item {
 #[derive(Debug)]
 pub enum Content {
     /// The segment that is written, or was last.
-    Active(Segment),
+    Active(StoredSegment),
     /// A segment that is complete.
-    Sealed(Segment),
+    Sealed(StoredSegment),
     /// An archive, complete or not, and its bytes on disk.
     Archive(Box<Archive>, u64),
     /// It cannot be opened.
@@ -55,7 +55,7 @@ pub enum Content {
 
 /// An open segment: plain text.
 #[derive(Debug)]
-pub struct Segment {
+pub struct StoredSegment {
     file: File,
     path: PathBuf,
     /// Its length when it was opened.
@@ -68,8 +68,8 @@ pub struct Segment {
     pub written_ns: i64,
 }
 
-impl Segment {
-    fn open(dir: &Dir, name: &PartName) -> Result<Segment> {
+impl StoredSegment {
+    fn open(dir: &Dir, name: &PartName) -> Result<StoredSegment> {
         let file_name = name.file(PartKind::Segment);
         let path = dir.path_of(&file_name);
         let file = dir.open_read(&file_name)?;
@@ -79,7 +79,7 @@ impl Segment {
         // A part has no marks yet, or lost them: that costs resolution alone.
         let times = dir.open_read(name.file(PartKind::Marks)).ok();
         let marks = times.and_then(|mut times| marks::read_records(&mut times, bytes).ok()).unwrap_or_default();
-        Ok(Segment { file, path, bytes, marks, birth_ns: name.birth_ns(), written_ns })
+        Ok(StoredSegment { file, path, bytes, marks, birth_ns: name.birth_ns(), written_ns })
     }
 
     /// Lowest and highest arrival time; without marks a guess, without bytes none.
@@ -170,7 +170,7 @@ impl<'a> Inventory<'a> {
         let archive = self.open_archive(name);
         let is_complete = matches!(&archive, Ok(Content::Archive(archive, _)) if archive.complete().is_ok());
         let is_absent = |error: &Error| error.errno() == Some(Errno::ENOENT);
-        let (kind, content) = match Segment::open(self.dir, name) {
+        let (kind, content) = match StoredSegment::open(self.dir, name) {
             _ if is_complete => (PartKind::Archive, archive),
             Ok(segment) if Some(name) == self.listing.active() => (PartKind::Segment, Ok(Content::Active(segment))),
             Ok(segment) => (PartKind::Segment, Ok(Content::Sealed(segment))),

@@ -22,10 +22,10 @@ use crate::glance::Glance;
 use crate::listing::Listing;
 use crate::log_dir::LogDir;
 use crate::mailbox::Mailbox;
-use crate::pipes::{Pipes, Source};
+use crate::pipes::{Pipes, WhichPipe};
 use crate::queue::ArchiveQueue;
 use crate::record::Record;
-use crate::rotation::{self, LINE_WAIT_NS, Place, Verdict, Waiting};
+use crate::rotation::{self, ActivePart, LINE_WAIT_NS, Verdict, Waiting};
 use crate::segment::Segment;
 use crate::settings::Settings;
 use crate::status::board::Gauge;
@@ -287,7 +287,7 @@ impl Lane {
     }
 
     /// Room in the active part for the next read: rotates as often as need be and says how many bytes to take.
-    fn make_room(&mut self, source: Source, queued: usize, tools: &mut Tools<'_>) -> Result<usize> {
+    fn make_room(&mut self, source: WhichPipe, queued: usize, tools: &mut Tools<'_>) -> Result<usize> {
         let now_ns = tools.now_ns;
         self.verify(now_ns)?;
         if self.syncs_active() && self.queue.sync().take_distrusted(&self.name) {
@@ -304,7 +304,7 @@ impl Lane {
                         // Somebody else took what was there.
                         return Ok(0);
                     }
-                    match rotation::share(head, self.place(), &self.settings.triggers) {
+                    match rotation::share(head, self.active_part(), &self.settings.triggers) {
                         0 => self.rotate(now_ns)?,
                         share => return Ok(share),
                     }
@@ -314,22 +314,22 @@ impl Lane {
     }
 
     fn verdict(&mut self, queued: usize, now_ns: i64) -> Verdict {
-        let place = self.place();
+        let part = self.active_part();
         let due = self.asked || self.due_ns(now_ns).is_some_and(|due| due <= now_ns) || self.waiting.is_some();
-        let full = self.settings.triggers.size.at().is_some_and(|size| place.len >= size);
-        if (due || full) && place.open && self.waiting.is_none() {
-            self.waiting = Some(Waiting { since_ns: now_ns, since_len: place.len });
+        let full = self.settings.triggers.size.at().is_some_and(|size| part.len >= size);
+        if (due || full) && part.open && self.waiting.is_none() {
+            self.waiting = Some(Waiting { since_ns: now_ns, since_len: part.len });
         }
-        rotation::decide(self.place(), due, queued, now_ns, &self.settings.triggers)
+        rotation::decide(self.active_part(), due, queued, now_ns, &self.settings.triggers)
     }
 
     fn syncs_active(&self) -> bool {
         matches!(self.settings.upkeep.sync, Durability::Every(_))
     }
 
-    fn place(&self) -> Place {
+    fn active_part(&self) -> ActivePart {
         let segment = self.log.as_ref().map(LogDir::segment);
-        Place {
+        ActivePart {
             len: segment.map_or(0, Segment::len),
             open: segment.is_some_and(Segment::is_open),
             text_len: self.text.len(),

@@ -38,16 +38,16 @@ pub fn is_plausible(time_ns: i64, now_ns: i64) -> bool {
 
 /// Both clocks at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct Clocks {
     /// The wall clock, ns since the epoch.
     pub wall_ns: i64,
     /// The time that has passed since some moment, ns.
     pub passed_ns: i64,
 }
 
-impl Look {
+impl Clocks {
     /// By how much the wall clock moved since `before` that did not pass, ns.
-    pub fn moved_ns(self, before: Look) -> i64 {
+    pub fn moved_ns(self, before: Clocks) -> i64 {
         let moved = i128::from(self.wall_ns) - i128::from(before.wall_ns);
         let passed = i128::from(self.passed_ns) - i128::from(before.passed_ns);
         i64::try_from(moved - passed).unwrap_or(i64::MAX)
@@ -57,7 +57,7 @@ impl Look {
 /// What is known of the wall clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Known {
-    last: Look,
+    last: Clocks,
     boot: String,
     /// What it said right after the last leap.
     leapt_ns: Option<i64>,
@@ -87,7 +87,7 @@ impl ClockWatch {
 
     /// Looks, and says in one line that the clock leapt.
     pub fn look(&mut self) {
-        let look = Look { wall_ns: clock::now_ns(), passed_ns: clock::since_boot_ns() };
+        let look = Clocks { wall_ns: clock::now_ns(), passed_ns: clock::since_boot_ns() };
         let boot = boot::id().unwrap_or_default();
         let (known, leap) = judge(self.known.as_ref(), look, &boot);
         if let Some(from_ns) = leap {
@@ -120,7 +120,7 @@ impl ClockWatch {
 }
 
 /// What is known after a look, and if the clock leapt, from which time.
-fn judge(before: Option<&Known>, look: Look, boot: &str) -> (Known, Option<i64>) {
+fn judge(before: Option<&Known>, look: Clocks, boot: &str) -> (Known, Option<i64>) {
     let Some(before) = before else {
         return (Known { last: look, boot: boot.to_owned(), leapt_ns: None }, None);
     };
@@ -128,7 +128,7 @@ fn judge(before: Option<&Known>, look: Look, boot: &str) -> (Known, Option<i64>)
         before.last
     } else {
         // Nobody knows how long the machine was off.
-        Look { passed_ns: look.passed_ns, ..before.last }
+        Clocks { passed_ns: look.passed_ns, ..before.last }
     };
     let leap = (look.moved_ns(was).unsigned_abs() > DAY_NS.unsigned_abs()).then_some(was.wall_ns);
     let leapt_ns = if leap.is_some() { Some(look.wall_ns) } else { before.leapt_ns };
@@ -161,7 +161,7 @@ impl FromStr for Known {
         let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
         let time = |key| i64::try_from(value(key)?.parse::<Timestamp>().ok()?.as_nanosecond()).ok();
         let passed_ns = value("passed").and_then(|digits| digits.parse().ok());
-        let last = Look { wall_ns: time("wall").ok_or(())?, passed_ns: passed_ns.ok_or(())? };
+        let last = Clocks { wall_ns: time("wall").ok_or(())?, passed_ns: passed_ns.ok_or(())? };
         Ok(Known { last, boot: value("boot").ok_or(())?.to_owned(), leapt_ns: time("leapt") })
     }
 }
@@ -174,7 +174,7 @@ mod tests {
     const NOW: i64 = 1_795_255_200_000_000_000;
 
     fn known(wall_ns: i64, passed_ns: i64, leapt_ns: Option<i64>) -> Known {
-        Known { last: Look { wall_ns, passed_ns }, boot: "b".to_owned(), leapt_ns }
+        Known { last: Clocks { wall_ns, passed_ns }, boot: "b".to_owned(), leapt_ns }
     }
 
     #[test]
@@ -193,7 +193,7 @@ mod tests {
             (i64::MAX - NOW, 0, true, true),
             (-NOW, 0, false, true),
         ] {
-            let look = Look { wall_ns: NOW + moved, passed_ns: HOUR + passed };
+            let look = Clocks { wall_ns: NOW + moved, passed_ns: HOUR + passed };
             let (after, leap) = judge(Some(&before), look, if same_boot { "b" } else { "c" });
             assert_eq!(leap, leaps.then_some(NOW), "{moved} {passed} {same_boot}");
             assert_eq!((after.last, after.leapt_ns), (look, leaps.then_some(look.wall_ns)));

@@ -14,7 +14,7 @@
 //! - [`mailbox`], [`record`]: where a chunk is while it is nowhere else;
 //! - [`glance`], [`rotation`]: a look before a read, and where a part ends;
 //! - [`log_dir`], [`segment`], [`output`]: the part that is written; [`others`]: what is not ours to replace;
-//! - [`upkeep`], [`queue`], [`due`]: what is to become of sealed parts, and whose turn it is;
+//! - [`upkeep`], [`queue`], [`due`], [`monitor`]: what is to become of sealed parts, whose turn it is, waiting for it;
 //! - [`archiver`]: the thread that sees to it: [`archiving`], [`pairs`], [`spare`], [`expire`], [`stock`], [`retention`]; [`durable`];
 //! - [`hooks`], [`hook`]: what each archive is handed over to;
 //! - [`cursors`]: how far receivers have got with a log;
@@ -56,6 +56,7 @@ pub mod mailbox;
 pub mod mailboxes;
 pub mod metrics;
 pub mod moments;
+pub mod monitor;
 pub mod nuls;
 pub mod opener;
 pub mod others;

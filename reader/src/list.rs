@@ -14,7 +14,7 @@ use standpipe_common::table::{Screen, render};
 
 use crate::cli::ListArgs;
 use crate::disk::Dir;
-use crate::inventory::{Content, Inventory, Item, Segment, pipe_name, select};
+use crate::inventory::{Content, Inventory, Item, StoredSegment, pipe_name, select};
 use crate::moments;
 
 /// Version of the JSON object.
@@ -25,8 +25,10 @@ pub fn run(args: &ListArgs) -> Result<u8, Stop> {
     let (dirs, mut errors) = select(&args.selection)?;
     let mut pipes = Vec::new();
     for dir in &dirs {
-        let pipe = Pipe::of(dir)?;
-        for error in pipe.rows.iter().filter(|row| row.state == State::Unreadable).filter_map(|row| row.error.clone()) {
+        let pipe = ListedPipe::of(dir)?;
+        for error in
+            pipe.rows.iter().filter(|row| row.state == PartState::Unreadable).filter_map(|row| row.error.clone())
+        {
             standard::error(&error);
             errors.push(error);
         }
@@ -42,7 +44,7 @@ pub fn run(args: &ListArgs) -> Result<u8, Stop> {
 
 /// What a part is to whoever reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum PartState {
     Active,
     Sealed,
     Archived,
@@ -51,15 +53,15 @@ enum State {
     Unreadable,
 }
 
-impl State {
+impl PartState {
     fn name(self) -> &'static str {
         match self {
-            State::Active => "active",
-            State::Sealed => "sealed",
-            State::Archived => "archived",
-            State::Damaged => "damaged",
-            State::Incomplete => "incomplete",
-            State::Unreadable => "unreadable",
+            PartState::Active => "active",
+            PartState::Sealed => "sealed",
+            PartState::Archived => "archived",
+            PartState::Damaged => "damaged",
+            PartState::Incomplete => "incomplete",
+            PartState::Unreadable => "unreadable",
         }
     }
 }
@@ -69,7 +71,7 @@ impl State {
 struct Row {
     part: String,
     file: String,
-    state: State,
+    state: PartState,
     /// The times are guesses: the marks were lost.
     guessed: bool,
     serial: Option<Serial>,
@@ -142,22 +144,22 @@ impl Row {
         let mut row = Row {
             part: item.name.stem().to_owned(),
             file: item.file,
-            state: State::Unreadable,
+            state: PartState::Unreadable,
             guessed: false,
             serial: item.serial,
             figures: Figures::default(),
             error: None,
         };
         match item.content {
-            Content::Active(segment) => row.segment(State::Active, &segment),
-            Content::Sealed(segment) => row.segment(State::Sealed, &segment),
+            Content::Active(segment) => row.segment(PartState::Active, &segment),
+            Content::Sealed(segment) => row.segment(PartState::Sealed, &segment),
             Content::Archive(archive, bytes) => row.archive(&archive, bytes),
             Content::Closed(error) => row.error = Some(error.to_string()),
         }
         row
     }
 
-    fn segment(&mut self, state: State, segment: &Segment) {
+    fn segment(&mut self, state: PartState, segment: &StoredSegment) {
         let mut lines = 0;
         let counted = segment.read(|piece| lines += memchr::memchr_iter(b'\n', piece).count() as u64);
         let bytes = Some(segment.bytes);
@@ -167,17 +169,17 @@ impl Row {
             Figures { span: segment.span(), lines: Some(lines), raw_bytes: bytes, stored_bytes: bytes, ratio };
         self.guessed = segment.marks.is_empty() && segment.bytes > 0;
         if let Err(error) = counted {
-            self.state = State::Unreadable;
+            self.state = PartState::Unreadable;
             self.figures.lines = None;
             self.error = Some(error.to_string());
         }
     }
 
     fn archive(&mut self, archive: &Archive, bytes: u64) {
-        self.state = State::Archived;
+        self.state = PartState::Archived;
         self.figures.stored_bytes = Some(bytes);
         if let Err(fault) = archive.complete() {
-            self.state = if fault == TableFault::Missing { State::Incomplete } else { State::Damaged };
+            self.state = if fault == TableFault::Missing { PartState::Incomplete } else { PartState::Damaged };
             self.error = Some(fault.to_string());
             return;
         }
@@ -191,7 +193,8 @@ impl Row {
             }
             Err(fault) => {
                 // Without an index of ours it may be anybody's, and sound.
-                self.state = if matches!(fault, IndexFault::Damaged(_)) { State::Damaged } else { State::Archived };
+                self.state =
+                    if matches!(fault, IndexFault::Damaged(_)) { PartState::Damaged } else { PartState::Archived };
                 self.error = Some(fault.to_string());
             }
         }
@@ -216,20 +219,20 @@ impl Row {
 }
 
 /// The parts of one pipe.
-struct Pipe {
+struct ListedPipe {
     name: String,
     dir: String,
     rows: Vec<Row>,
 }
 
-impl Pipe {
-    fn of(dir: &Dir) -> Result<Pipe, Stop> {
+impl ListedPipe {
+    fn of(dir: &Dir) -> Result<ListedPipe, Stop> {
         let rows = Inventory::of(dir)?.items().map(Row::of).collect();
-        Ok(Pipe { name: pipe_name(dir), dir: dir.path().to_string_lossy().into_owned(), rows })
+        Ok(ListedPipe { name: pipe_name(dir), dir: dir.path().to_string_lossy().into_owned(), rows })
     }
 }
 
-fn text(pipes: &[Pipe], zone: &TimeZone, screen: Screen) -> String {
+fn text(pipes: &[ListedPipe], zone: &TimeZone, screen: Screen) -> String {
     const TITLES: [&str; 9] = ["PIPE", "PART", "FIRST", "LAST", "LINES", "RAW", "STORED", "RATIO", "STATE"];
     let mut rows = Vec::new();
     for pipe in pipes {
@@ -247,7 +250,7 @@ fn text(pipes: &[Pipe], zone: &TimeZone, screen: Screen) -> String {
     }
     let mut text = render(&TITLES, 1, &rows, screen);
     for row in all() {
-        if let Some(error) = row.error.as_ref().filter(|_| row.state != State::Unreadable) {
+        if let Some(error) = row.error.as_ref().filter(|_| row.state != PartState::Unreadable) {
             text.push_str(&screen.text(&format!("{}: {error}\n", row.file)));
         }
     }
@@ -258,9 +261,9 @@ fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-fn json_text(pipes: &[Pipe], errors: &[String]) -> String {
+fn json_text(pipes: &[ListedPipe], errors: &[String]) -> String {
     let all = || pipes.iter().flat_map(|pipe| &pipe.rows);
-    let pipe = |pipe: &Pipe| {
+    let pipe = |pipe: &ListedPipe| {
         json!({
             "pipe": pipe.name,
             "dir": pipe.dir,

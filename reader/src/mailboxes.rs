@@ -25,17 +25,17 @@ pub const SALVAGED_PREFIX: &str = ".salvaged-";
 
 /// How many mailboxes there are beside those that lanes keep, and how large new ones are.
 #[derive(Clone, Copy, Debug)]
-pub struct Stock {
+pub struct Supply {
     count: usize,
     data_bytes: usize,
 }
 
-impl Stock {
+impl Supply {
     /// For the lanes of a pipes directory: one to work with, and one in reserve.
-    pub const MANY_LANES: Stock = Stock { count: 2, data_bytes: DATA_BYTES_MAX };
+    pub const MANY_LANES: Supply = Supply { count: 2, data_bytes: DATA_BYTES_MAX };
     /// For one lane, which needs none while it keeps its own. It stands beside each service, so it is as small as it can
     /// be without draining more slowly.
-    pub const ONE_LANE: Stock = Stock { count: 1, data_bytes: 128 << 10 };
+    pub const ONE_LANE: Supply = Supply { count: 1, data_bytes: 128 << 10 };
 }
 
 /// Mailboxes that lie ready.
@@ -43,18 +43,18 @@ impl Stock {
 pub struct Mailboxes {
     shelf: Shelf,
     home: Home,
-    stock: Stock,
+    supply: Supply,
     ready: Vec<Mailbox>,
 }
 
 impl Mailboxes {
-    /// Takes up those of `shelf`, and makes sure that all of the `stock` is there to begin with, where new ones come. The
+    /// Takes up those of `shelf`, and makes sure that all of the `supply` is there to begin with, where new ones come. The
     /// second value holds chunks that wait for recovery.
     ///
     /// # Errors
     /// The disk's; no room for mailboxes in a log root that is new, where nothing could ever make some.
-    pub fn take_up(shelf: Shelf, home: Home, stock: Stock) -> Result<(Mailboxes, Vec<Mailbox>)> {
-        let mut mailboxes = Mailboxes { shelf, home, stock, ready: Vec::new() };
+    pub fn take_up(shelf: Shelf, home: Home, supply: Supply) -> Result<(Mailboxes, Vec<Mailbox>)> {
+        let mut mailboxes = Mailboxes { shelf, home, supply, ready: Vec::new() };
         let mut holding = Vec::new();
         let names = mailboxes.shelf.names()?;
         let is_new = names.is_empty() && !has_logs(mailboxes.shelf.root());
@@ -75,13 +75,13 @@ impl Mailboxes {
             }
         }
         // The one of a lone lane serves it again.
-        let kept = if mailboxes.stock.count == 1 { holding.len() } else { 0 };
+        let kept = if mailboxes.supply.count == 1 { holding.len() } else { 0 };
         mailboxes.fill_up(kept, is_new)?;
         Ok((mailboxes, holding))
     }
 
     fn fill_up(&mut self, kept: usize, is_new: bool) -> Result<()> {
-        while kept + self.ready.len() < self.stock.count {
+        while kept + self.ready.len() < self.supply.count {
             match self.make() {
                 Ok(fresh) => self.ready.push(fresh),
                 Err(error) if error.is_no_room() && !is_new => {
@@ -101,7 +101,7 @@ impl Mailboxes {
 
     /// Most bytes of a chunk.
     pub fn data_bytes(&self) -> usize {
-        self.stock.data_bytes
+        self.supply.data_bytes
     }
 
     /// An EMPTY mailbox, if one lies ready.
@@ -114,11 +114,11 @@ impl Mailboxes {
         self.take_ready().map_or_else(|| self.make(), Ok)
     }
 
-    /// Takes back an EMPTY mailbox; more than the stock are not kept, nor those that an earlier configuration put
+    /// Takes back an EMPTY mailbox; more than the supply are not kept, nor those that an earlier configuration put
     /// elsewhere, or of another size.
     pub fn give_back(&mut self, mailbox: Mailbox) {
-        let is_of_stock = mailbox.data_bytes() == self.stock.data_bytes && self.shelf.is_in_place(mailbox.name());
-        if self.ready.len() < self.stock.count && is_of_stock {
+        let is_of_stock = mailbox.data_bytes() == self.supply.data_bytes && self.shelf.is_in_place(mailbox.name());
+        if self.ready.len() < self.supply.count && is_of_stock {
             self.ready.push(mailbox);
         } else {
             self.discard(&mailbox);
@@ -139,7 +139,7 @@ impl Mailboxes {
     }
 
     fn make(&self) -> Result<Mailbox> {
-        self.shelf.make(&self.home, self.stock.data_bytes)
+        self.shelf.make(&self.home, self.supply.data_bytes)
     }
 
     /// One that was never finished, or is of another boot or root and holds nothing, goes; all else is set aside.

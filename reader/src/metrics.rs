@@ -16,7 +16,7 @@ use standpipe_common::metrics::{Family, Labels, Page, seconds};
 
 use crate::disk::Dir;
 use crate::listing::SELF;
-use crate::status::format::{Content, LIMITS, SICK, STEPS, Slot, Step, UNCOUNTED};
+use crate::status::format::{LIMITS, LaneStatus, SICK, STEPS, Status, Step, UNCOUNTED};
 use crate::status::lag::{Lag, lags};
 use crate::status::snapshot;
 
@@ -153,7 +153,7 @@ fn page(root: &Dir, is_up: bool) -> Page {
 }
 
 /// What the cursors of each log say.
-fn put_receivers(page: &mut Page, root: &Dir, content: &Content, of_root: &Labels, own: &OsStr) {
+fn put_receivers(page: &mut Page, root: &Dir, content: &Status, of_root: &Labels, own: &OsStr) {
     let now_ns = clock::now_ns();
     let mut all: Vec<(Labels, [Option<f64>; RECEIVER.len()])> = Vec::new();
     for name in content.slots.iter().filter_map(|slot| slot.name.clone()).map(OsString::from_vec) {
@@ -189,12 +189,12 @@ fn receiver_numbers(lag: &Lag, now_ns: i64) -> [Option<f64>; RECEIVER.len()] {
 }
 
 /// `own`: the name of the log root, by which the pipe of `reader stdin` goes.
-fn put_lanes(page: &mut Page, content: Content, of_root: &Labels, own: &OsStr) {
-    let named = |mut slot: Slot| {
+fn put_lanes(page: &mut Page, content: Status, of_root: &Labels, own: &OsStr) {
+    let named = |mut slot: LaneStatus| {
         let name = OsString::from_vec(slot.name.take()?);
         Some((of_root.with("pipe", if name == SELF { own } else { &name }), slot))
     };
-    let mut lanes: Vec<(Labels, Slot)> = content.slots.into_iter().filter_map(named).collect();
+    let mut lanes: Vec<(Labels, LaneStatus)> = content.slots.into_iter().filter_map(named).collect();
     lanes.sort_by(|(a, _), (b, _)| a.cmp(b));
     let numbers: Vec<_> = lanes.iter().map(|(labels, slot)| (labels, numbers(slot))).collect();
     for (index, (family, _)) in numbers.first().map(|(_, first)| first).into_iter().flatten().enumerate() {
@@ -209,10 +209,10 @@ fn put_lanes(page: &mut Page, content: Content, of_root: &Labels, own: &OsStr) {
 }
 
 /// What one lane has one number of. `None`: there is none yet.
-fn numbers(slot: &Slot) -> [(Family, Option<f64>); 16] {
+fn numbers(slot: &LaneStatus) -> [(Family, Option<f64>); 16] {
     let count = |count: u64| Some(count as f64);
     let flag = |is_so: bool| Some(f64::from(u8::from(is_so)));
-    let Slot { totals, .. } = slot;
+    let LaneStatus { totals, .. } = slot;
     [
         (BYTES, count(slot.bytes)),
         (LINES, count(slot.lines).filter(|_| slot.lines != UNCOUNTED)),
@@ -236,11 +236,11 @@ fn numbers(slot: &Slot) -> [(Family, Option<f64>); 16] {
 /// A family with one more label, which has a number for each of these values.
 fn put_by(
     page: &mut Page,
-    lanes: &[(Labels, Slot)],
+    lanes: &[(Labels, LaneStatus)],
     family: &Family,
     label: &str,
     values: &[&str],
-    of: impl Fn(&Slot) -> &[u64],
+    of: impl Fn(&LaneStatus) -> &[u64],
 ) {
     let samples = lanes.iter().flat_map(|(labels, slot)| {
         values.iter().zip(of(slot)).map(move |(value, number)| (labels.with(label, value), *number as f64))
@@ -263,7 +263,7 @@ mod tests {
         let (_, after) = rest.split_once(end).expect("the last mark");
         let families = [UP, START, UPDATE, DISK_FREE, DISK_SIZE, SALVAGED]
             .into_iter()
-            .chain(numbers(&Slot::default()).map(|(family, _)| family))
+            .chain(numbers(&LaneStatus::default()).map(|(family, _)| family))
             .chain([REMOVED, FAILED, LOST])
             .chain(RECEIVER);
         let rows: String = families.map(|family| family.row()).collect();

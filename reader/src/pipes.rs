@@ -26,7 +26,7 @@ struct Retired {
 
 /// One of the pipes of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum WhichPipe {
     /// The one that stands there now.
     Present,
     /// One of those before, by its place.
@@ -64,23 +64,23 @@ impl Pipes {
         self.retired.iter().map(|old| &old.fifo).chain([&self.present])
     }
 
-    /// The pipe of a [`Source`].
-    pub fn at(&self, source: Source) -> &Fifo {
+    /// The pipe of a [`WhichPipe`].
+    pub fn at(&self, source: WhichPipe) -> &Fifo {
         match source {
-            Source::Present => &self.present,
-            Source::Retired(place) => &self.retired[place].fifo,
+            WhichPipe::Present => &self.present,
+            WhichPipe::Retired(place) => &self.retired[place].fifo,
         }
     }
 
     /// Which pipe is read next, and how many bytes wait in it.
-    pub fn source(&self) -> io::Result<(Source, usize)> {
+    pub fn source(&self) -> io::Result<(WhichPipe, usize)> {
         for (place, old) in self.retired.iter().enumerate() {
             let queued = old.fifo.queued()?;
             if queued > 0 {
-                return Ok((Source::Retired(place), queued));
+                return Ok((WhichPipe::Retired(place), queued));
             }
         }
-        Ok((Source::Present, self.present.queued()?))
+        Ok((WhichPipe::Present, self.present.queued()?))
     }
 
     /// Bytes that wait in all of them.

@@ -28,7 +28,7 @@ use crate::queue::ArchiveQueue;
 use crate::settings::Settings;
 
 /// A link of the directory, as it stood when it was last looked at.
-struct Place {
+struct Link {
     entry: Entry,
     /// Its lane, once its FIFO could be opened.
     lane: Option<usize>,
@@ -51,7 +51,7 @@ pub struct Changes {
 
 /// All links of the pipes directory.
 pub struct Places {
-    all: Vec<Place>,
+    all: Vec<Link>,
     watch: Watch<usize>,
     /// Which place each FIFO belongs to.
     taken: HashMap<Identity, usize>,
@@ -103,7 +103,7 @@ impl Places {
     pub fn take(&mut self, entries: Vec<Entry>, drain: &mut Drain, now: Instant) -> (Changes, Vec<usize>) {
         let mut changes = Changes::default();
         let before = mem::take(&mut self.all);
-        let mut before: HashMap<PipeName, Place> =
+        let mut before: HashMap<PipeName, Link> =
             before.into_iter().map(|place| (place.entry.name.clone(), place)).collect();
         for entry in entries {
             let place = if let Some(mut place) = before.remove(&entry.name) {
@@ -111,7 +111,7 @@ impl Places {
                 place
             } else {
                 changes.added += 1;
-                Place { entry, lane: None, alarm: None }
+                Link { entry, lane: None, alarm: None }
             };
             self.all.push(place);
         }
@@ -280,7 +280,7 @@ impl Places {
     }
 }
 
-impl Place {
+impl Link {
     /// Takes over what a new scan says. A policy with mistakes changes nothing. Whether the lane writes in another way
     /// now.
     fn update(&mut self, entry: Entry, models: &mut Models, drain: &mut Drain) -> bool {

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use standpipe_common::clock;
@@ -18,10 +18,11 @@ use standpipe_common::fifo::Identity;
 use standpipe_common::retry::Retry;
 
 use crate::disk::Dir;
-use crate::due::DueQueue;
+use crate::due::{DueQueue, TEST_CLOCK_SPAN};
 use crate::durable::SyncQueue;
 use crate::hooks::HookQueue;
 use crate::leap::ClockWatch;
+use crate::monitor::Monitor;
 use crate::spare::Spare;
 use crate::title;
 use crate::upkeep::{Order, Upkeep};
@@ -32,8 +33,6 @@ const RETRY_SPAN: Duration = Duration::from_secs(1);
 const RETRY_SPAN_MAX: Duration = Duration::from_secs(60);
 /// How often every log is looked at, whether anything was archived or not.
 const ROUND_NS: i64 = 3_600_000_000_000;
-/// How often a test clock is looked at.
-const TEST_CLOCK_SPAN: Duration = Duration::from_millis(10);
 
 /// What the archiver is to do.
 #[derive(Debug)]
@@ -58,9 +57,9 @@ pub enum Task {
 
 /// What became of a turn.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum Tended {
     /// It had its step.
-    Tended {
+    Stepped {
         /// When it wants another turn, if it wants one.
         again: Option<Duration>,
     },
@@ -82,10 +81,9 @@ pub struct ArchiveQueue {
 
 #[derive(Debug, Default)]
 struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-    /// Of its own, for it is held while a file of a log without a pipe is removed. Locked before `state`.
-    pipes: Mutex<Option<Pipes>>,
+    work: Monitor<Work>,
+    /// Of its own, for it is held while a file of a log without a pipe is removed. Locked before `work`.
+    pipes: Mutex<Option<PipesDir>>,
     /// Whether ages can be told.
     clock: Mutex<ClockWatch>,
     /// Room put by for the archiver.
@@ -107,7 +105,7 @@ impl Drop for RoomClaim {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Work {
     /// What each lane said last.
     orders: BTreeMap<OsString, Order>,
     /// Logs that no pipe has, as the last look found them. None of them is in `orders`.
@@ -134,7 +132,7 @@ pub struct Orphans {
 
 /// The pipes of the directory, and what becomes of the logs of others.
 #[derive(Clone, Debug)]
-struct Pipes {
+struct PipesDir {
     names: BTreeSet<OsString>,
     orphans: Orphans,
 }
@@ -143,13 +141,12 @@ impl ArchiveQueue {
     /// Says that a lane has sealed segments.
     pub fn put(&self, lane: &OsStr, order: Order) {
         self.sync.sealed(lane, &order);
-        let mut state = self.lock();
-        state.orphans.remove(lane);
-        state.orders.insert(lane.to_owned(), order);
-        state.due.put(lane, Instant::now());
-        state.leaving.remove(lane);
-        drop(state);
-        self.shared.changed.notify_all();
+        self.shared.work.change(|work| {
+            work.orphans.remove(lane);
+            work.orders.insert(lane.to_owned(), order);
+            work.due.put(lane, Instant::now());
+            work.leaving.remove(lane);
+        });
     }
 
     /// What becomes of a lane's sealed segments from now on.
@@ -171,13 +168,12 @@ impl ArchiveQueue {
     /// A lane is no more: once its last segments are archived its log belongs to nobody, unless a pipe of that name
     /// comes back.
     pub fn forget(&self, lane: &OsStr) {
-        let mut state = self.lock();
-        if state.orders.contains_key(lane) {
-            state.due.put(lane, Instant::now());
-            state.leaving.insert(lane.to_owned());
-        }
-        drop(state);
-        self.shared.changed.notify_all();
+        self.shared.work.change(|work| {
+            if work.orders.contains_key(lane) {
+                work.due.put(lane, Instant::now());
+                work.leaving.insert(lane.to_owned());
+            }
+        });
     }
 
     /// Whether other lanes than the one that is tended now wait.
@@ -203,12 +199,11 @@ impl ArchiveQueue {
 
     /// Says that a lane could not write for want of room.
     pub fn ask_room(&self, lane: &OsStr) {
-        let mut state = self.lock();
-        if !state.without_room.iter().any(|asked| asked == lane) {
-            state.without_room.push(lane.to_owned());
-        }
-        drop(state);
-        self.shared.changed.notify_all();
+        self.shared.work.change(|work| {
+            if !work.without_room.iter().any(|asked| asked == lane) {
+                work.without_room.push(lane.to_owned());
+            }
+        });
     }
 
     /// Claims the room that is let go next for the archiver.
@@ -225,7 +220,7 @@ impl ArchiveQueue {
     /// Says which pipes there are, held or not. Logs in the root of no such name, and of no lane, go on expiring as
     /// `orphans` says. To be called before a pipe that came back is attached.
     pub fn set_pipes(&self, names: BTreeSet<OsString>, orphans: Orphans) {
-        *self.pipes() = Some(Pipes { names, orphans });
+        *self.pipes() = Some(PipesDir { names, orphans });
     }
 
     /// Pipes without a lane: those whose link leads to nothing sound.
@@ -239,10 +234,7 @@ impl ArchiveQueue {
     /// From here on no sealed part waits for the time that it was to stay plain.
     pub fn end(&self) {
         self.shared.is_ending.store(true, Ordering::Release);
-        let mut state = self.lock();
-        state.due.hasten(Instant::now());
-        drop(state);
-        self.shared.changed.notify_all();
+        self.shared.work.change(|work| work.due.hasten(Instant::now()));
     }
 
     /// Whether that is so.
@@ -252,10 +244,7 @@ impl ArchiveQueue {
 
     /// Waits until nothing is left to do, at most `span`. `false`: something is.
     pub fn wait_idle(&self, span: Duration) -> bool {
-        let working = |state: &mut State| state.is_working();
-        let (mut state, _) =
-            self.shared.changed.wait_timeout_while(self.lock(), span, working).unwrap_or_else(PoisonError::into_inner);
-        !state.is_working()
+        self.shared.work.wait_while(span, |work| work.is_working())
     }
 
     /// The next thing to do; waits until there is one.
@@ -270,47 +259,43 @@ impl ArchiveQueue {
     /// The next thing to do, if there is one within `span`.
     pub fn next_within(&self, span: Duration) -> Option<Task> {
         let began = Instant::now();
-        let mut state = self.lock();
+        let mut work = self.lock();
         loop {
             let now = Instant::now();
             let now_ns = clock::now_ns();
-            if let Some(task) = state.next(now, now_ns) {
-                state.busy = true;
+            if let Some(task) = work.next(now, now_ns) {
+                work.busy = true;
                 return Some(task);
             }
             let left = span.checked_sub(now.duration_since(began)).filter(|left| !left.is_zero())?;
-            let rest = state.rest(now, now_ns).min(left);
-            state = self.shared.changed.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0;
+            let rest = work.rest(now, now_ns).min(left);
+            work = self.shared.work.wait(work, rest);
         }
     }
 
     /// Makes logs due that no pipe has, and unless it is the `first` round, every lane's.
     pub fn put_all(&self, orphans: Vec<(OsString, Order)>, first: bool) {
         let now = Instant::now();
-        let mut state = self.lock();
-        let lanes = if first { Vec::new() } else { state.orders.keys().cloned().collect() };
-        state.orphans = orphans.into_iter().filter(|(name, _)| !state.orders.contains_key(name)).collect();
-        let names: Vec<OsString> = lanes.into_iter().chain(state.orphans.keys().cloned()).collect();
-        for name in names {
-            state.due.put(&name, now);
-        }
-        drop(state);
-        self.shared.changed.notify_all();
+        self.shared.work.change(|work| {
+            work.orphans = orphans.into_iter().filter(|(name, _)| !work.orders.contains_key(name)).collect();
+            let lanes = work.orders.keys().filter(|_| !first);
+            lanes.chain(work.orphans.keys()).for_each(|name| work.due.put(name, now));
+        });
     }
 
     /// The task is done; `tended` says of which log, if it was one. Whoever failed is tried again later, and who has
     /// more waits for another turn.
-    pub fn done(&self, tended: Option<(OsString, Outcome)>) {
-        let mut state = self.lock();
-        state.busy = false;
-        if let Some((lane, outcome)) = tended
-            && state.note(&lane, outcome)
-        {
-            self.sync.forget(&lane);
-            self.hooks.forget(&lane);
-        }
-        drop(state);
-        self.shared.changed.notify_all();
+    pub fn done(&self, tended: Option<(OsString, Tended)>) {
+        self.shared.work.change(|work| {
+            debug_assert!(work.busy, "what is done was given out");
+            work.busy = false;
+            if let Some((lane, outcome)) = tended
+                && work.note(&lane, outcome)
+            {
+                self.sync.forget(&lane);
+                self.hooks.forget(&lane);
+            }
+        });
     }
 
     /// What every lane said last.
@@ -329,8 +314,8 @@ impl ArchiveQueue {
         self.orphan_of(pipes.as_ref(), name).map(|_| act())
     }
 
-    fn orphan_of(&self, pipes: Option<&Pipes>, name: &OsStr) -> Option<Arc<Upkeep>> {
-        let Pipes { names, orphans } = pipes?;
+    fn orphan_of(&self, pipes: Option<&PipesDir>, name: &OsStr) -> Option<Arc<Upkeep>> {
+        let PipesDir { names, orphans } = pipes?;
         let is_orphan = !names.contains(name) && !self.lock().orders.contains_key(name);
         is_orphan.then(|| orphans.own.get(name).unwrap_or(&orphans.others).clone())?
     }
@@ -340,18 +325,18 @@ impl ArchiveQueue {
         self.shared.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn pipes(&self) -> MutexGuard<'_, Option<Pipes>> {
+    fn pipes(&self) -> MutexGuard<'_, Option<PipesDir>> {
         self.shared.pipes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Work> {
+        self.shared.work.lock()
     }
 }
 
-impl State {
+impl Work {
     /// A failure that is to be tried again is in `due` as well.
-    fn is_working(&mut self) -> bool {
+    fn is_working(&self) -> bool {
         self.busy || !self.due.is_empty()
     }
 
@@ -385,19 +370,19 @@ impl State {
     }
 
     /// What became of a turn of a lane. `true`: it was its last one, the lane is no more.
-    fn note(&mut self, lane: &OsStr, outcome: Outcome) -> bool {
+    fn note(&mut self, lane: &OsStr, outcome: Tended) -> bool {
         match outcome {
-            Outcome::Failed(error) => self.fail(lane, &error),
-            Outcome::NotTried => {
+            Tended::Failed(error) => self.fail(lane, &error),
+            Tended::NotTried => {
                 if let Some(due) = self.failed.get(lane).and_then(Retry::due) {
                     self.due.put(lane, due);
                 }
             }
-            Outcome::Gone => {
+            Tended::Gone => {
                 self.failed.remove(lane);
                 self.orphans.remove(lane);
             }
-            Outcome::Tended { again } => {
+            Tended::Stepped { again } => {
                 if self.failed.remove(lane).is_some() {
                     log::info!("{}: archiving works again", title::of(lane));
                 }
@@ -450,45 +435,45 @@ mod tests {
         assert!(matches!(queue.next(), Task::Tend { .. }));
         queue.put(lane, order(2));
         queue.forget(lane);
-        queue.done(Some((lane.to_owned(), Outcome::Tended { again: None })));
+        queue.done(Some((lane.to_owned(), Tended::Stepped { again: None })));
         let Task::Tend { order: told, .. } = queue.next() else { panic!("the last part is forgotten") };
         assert_eq!(told.active, order(2).active);
-        queue.done(Some((lane.to_owned(), Outcome::Tended { again: None })));
+        queue.done(Some((lane.to_owned(), Tended::Stepped { again: None })));
         assert!(queue.orders().is_empty(), "it is no more");
     }
 
     #[test]
     fn a_busy_lane_keeps_neither_a_quiet_one_nor_the_hourly_look_waiting() {
-        let mut state = State { round_ns: Some(0), ..State::default() };
+        let mut work = Work { round_ns: Some(0), ..Work::default() };
         let start = Instant::now();
         for (lane, secs) in [("aaa", 0), ("zzz", 1)] {
-            state.orders.insert(lane.into(), order(1));
-            state.due.put(OsStr::new(lane), start + Duration::from_secs(secs));
+            work.orders.insert(lane.into(), order(1));
+            work.due.put(OsStr::new(lane), start + Duration::from_secs(secs));
         }
-        let turn = |state: &mut State, secs: u64| {
+        let turn = |work: &mut Work, secs: u64| {
             let (now, now_ns) = (start + Duration::from_secs(secs), secs as i64 * 1_000_000_000);
-            let task = state.next(now, now_ns).unwrap();
+            let task = work.next(now, now_ns).unwrap();
             let Task::Tend { lane, .. } = task else { return format!("{task:?}") };
             // It has more, and always will.
-            state.due.put(&lane, now);
+            work.due.put(&lane, now);
             lane.to_string_lossy().into_owned()
         };
-        let turns: Vec<_> = [2, 3, 4, 3600].map(|secs| turn(&mut state, secs)).into();
+        let turns: Vec<_> = [2, 3, 4, 3600].map(|secs| turn(&mut work, secs)).into();
         assert_eq!(turns, ["aaa", "zzz", "aaa", "Round { first: false }"]);
     }
 
     #[test]
     fn a_lane_that_failed_gets_its_limits_at_once_and_its_archive_at_the_next_try() {
-        let mut state = State { round_ns: Some(0), ..State::default() };
+        let mut work = Work { round_ns: Some(0), ..Work::default() };
         let (now, lane) = (Instant::now(), OsStr::new("app"));
-        state.orders.insert(lane.to_owned(), order(1));
-        assert!(!state.note(lane, Outcome::Failed(Error::because("archive", "x", "no room"))));
-        assert!(state.next(now, 0).is_none(), "it waits");
-        state.due.put(lane, now);
-        assert!(matches!(state.next(now, 0), Some(Task::Tend { archive: false, .. })));
-        state.note(lane, Outcome::NotTried);
-        assert!(state.is_working() && state.next(now, 0).is_none());
+        work.orders.insert(lane.to_owned(), order(1));
+        assert!(!work.note(lane, Tended::Failed(Error::because("archive", "x", "no room"))));
+        assert!(work.next(now, 0).is_none(), "it waits");
+        work.due.put(lane, now);
+        assert!(matches!(work.next(now, 0), Some(Task::Tend { archive: false, .. })));
+        work.note(lane, Tended::NotTried);
+        assert!(work.is_working() && work.next(now, 0).is_none());
         let later = now + 2 * RETRY_SPAN;
-        assert!(matches!(state.next(later, 0), Some(Task::Tend { archive: true, .. })));
+        assert!(matches!(work.next(later, 0), Some(Task::Tend { archive: true, .. })));
     }
 }

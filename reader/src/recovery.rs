@@ -33,12 +33,12 @@ const UNSEEN_END_MAX: usize = 16;
 struct Arrived {
     /// Bytes of it that are here, and nowhere else. 0: no read took place.
     n: usize,
-    beside: Beside,
+    mishap: Mishap,
 }
 
 /// What else the traces of a read tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Beside {
+enum Mishap {
     Nothing,
     /// The kernel stopped inside a buffer of the pipe; so many bytes were told apart from those still in it.
     Stopped(usize),
@@ -130,14 +130,14 @@ fn count_armed(mailbox: &Mailbox, record: &Record, fifo: Option<&Fifo>) -> std::
         Some(fifo) if touched > 0 && touched < record.want => Glance::of_one_buffer()?.look(fifo, PAGE_BYTES)?.to_vec(),
         _ => Vec::new(),
     };
-    let Arrived { n, beside } = arrived(record, &data[..touched], waiting, &head);
+    let Arrived { n, mishap } = arrived(record, &data[..touched], waiting, &head);
     let lane = title::of(&record.lane);
-    match beside {
-        Beside::Nothing => {}
-        Beside::Stopped(left) => {
+    match mishap {
+        Mishap::Nothing => {}
+        Mishap::Stopped(left) => {
             log::warn!("{lane}: the last read was interrupted after {n} bytes; {left} more were still in the pipe");
         }
-        Beside::Taken(missing) => log::error!(
+        Mishap::Taken(missing) => log::error!(
             "{lane}: another program reads its pipe: the last read asked for {} bytes and got {n}; {missing} bytes are in \
              neither pipe nor log",
             record.want
@@ -165,16 +165,16 @@ fn arrived(record: &Record, touched: &[u8], waiting: Option<usize>, head: &[u8])
     let missing = waiting.map_or(0, |waiting| record.queued.saturating_sub(seen + waiting));
     let is_odd = missing > 0 || !at_page;
     if unseen == 0 || is_odd && unseen <= unseen_max {
-        return Arrived { n: record.want, beside: Beside::Nothing };
+        return Arrived { n: record.want, mishap: Mishap::Nothing };
     }
     if is_odd {
-        return Arrived { n: seen, beside: Beside::Taken(missing) };
+        return Arrived { n: seen, mishap: Mishap::Taken(missing) };
     }
-    let Some(waiting) = waiting.filter(|_| seen > 0) else { return Arrived { n: seen, beside: Beside::Nothing } };
+    let Some(waiting) = waiting.filter(|_| seen > 0) else { return Arrived { n: seen, mishap: Mishap::Nothing } };
     let taken_min = record.queued.saturating_sub(waiting);
     let left_max = seen.saturating_sub(taken_min).min(head.len().saturating_sub(1));
     let left = (1..=left_max).rev().find(|left| touched.ends_with(&head[..*left])).unwrap_or(0);
-    Arrived { n: seen - left, beside: Beside::Stopped(left) }
+    Arrived { n: seen - left, mishap: Mishap::Stopped(left) }
 }
 
 #[cfg(test)]
@@ -201,8 +201,8 @@ mod tests {
     #[test]
     fn the_traces_of_a_read_tell_how_much_it_took() {
         const P: usize = PAGE_BYTES;
-        let brought = |n| Arrived { n, beside: Beside::Nothing };
-        let taken = |n, missing| Arrived { n, beside: Beside::Taken(missing) };
+        let brought = |n| Arrived { n, mishap: Mishap::Nothing };
+        let taken = |n, missing| Arrived { n, mishap: Mishap::Taken(missing) };
         // queued, want, bytes touched, waiting now, arrived
         let cases = [
             (100, 100, 0, Some(100), brought(0)),
@@ -228,7 +228,7 @@ mod tests {
             // At a page, and the pipe is gone: as far as can be seen.
             (2 * P, 2 * P, P, None, brought(P)),
             // At a page, nothing recognised in the pipe: the copy stopped between buffers.
-            (2 * P, 2 * P, P, Some(P), Arrived { n: P, beside: Beside::Stopped(0) }),
+            (2 * P, 2 * P, P, Some(P), Arrived { n: P, mishap: Mishap::Stopped(0) }),
         ];
         for (queued, want, touched, waiting, expected) in cases {
             let data = vec![b'x'; touched];
@@ -247,7 +247,7 @@ mod tests {
         let left = 1000;
         let head: Vec<u8> = data[PAGE_BYTES - left..].iter().copied().chain(0..=255).collect();
         let waiting = 3 * PAGE_BYTES - (PAGE_BYTES - left);
-        let expected = Arrived { n: PAGE_BYTES - left, beside: Beside::Stopped(left) };
+        let expected = Arrived { n: PAGE_BYTES - left, mishap: Mishap::Stopped(left) };
         assert_eq!(arrived(&record, &data, Some(waiting), &head), expected);
         // More was written since: the same.
         assert_eq!(arrived(&record, &data, Some(waiting + 500), &head), expected);

@@ -29,7 +29,7 @@ use crate::listing::{Files, Listing, unfinished_name};
 pub fn run(args: &ReindexArgs) -> std::result::Result<u8, Stop> {
     let (dirs, errors) = select(&args.selection)?;
     let mut decoder = Decoder::new().cannot("start", "zstd")?;
-    let mut report = Report { failed: errors.len(), ..Report::default() };
+    let mut report = Sums { failed: errors.len(), ..Sums::default() };
     for dir in &dirs {
         let listing = Listing::read(dir)?;
         for (name, files) in listing.parts.iter().filter(|(_, files)| files.archive) {
@@ -54,7 +54,7 @@ enum Outcome {
 }
 
 #[derive(Default)]
-struct Report {
+struct Sums {
     made: u64,
     bytes: u64,
     had_one: u64,
@@ -62,7 +62,7 @@ struct Report {
     failed: usize,
 }
 
-impl Report {
+impl Sums {
     fn take(&mut self, dir: &Dir, name: &PartName, outcome: Result<Outcome>) {
         match outcome {
             Ok(Outcome::Made(bytes)) => {
@@ -84,7 +84,7 @@ impl Report {
     }
 
     fn summary(&self) -> String {
-        let Report { made, bytes, had_one, left, failed } = *self;
+        let Sums { made, bytes, had_one, left, failed } = *self;
         let archives = if made == 1 { "archive" } else { "archives" };
         let told = |count: u64, what: &str| if count > 0 { format!("; {count} {what}") } else { String::new() };
         let (left, failed) = (told(left, "left as they are"), told(failed as u64, "failed"));

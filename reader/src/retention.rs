@@ -103,7 +103,7 @@ pub fn plan(stored: &[Stored], other_bytes: u64, keep: &Keep, now_ns: Option<i64
 
 /// One log, as far as free space is concerned.
 #[derive(Clone, Debug)]
-pub struct Stock<'a> {
+pub struct StoredLog<'a> {
     /// Its parts, oldest first.
     pub stored: &'a [Stored],
     /// Its other files.
@@ -116,7 +116,7 @@ pub struct Stock<'a> {
 
 /// The parts that free space takes, as stock and part, where `free_bytes` are free. `at_least` parts go if any can,
 /// however much is free: a quota does not show.
-pub fn plan_free(stocks: &[Stock<'_>], free_bytes: u64, at_least: usize) -> Vec<(usize, usize)> {
+pub fn plan_free(stocks: &[StoredLog<'_>], free_bytes: u64, at_least: usize) -> Vec<(usize, usize)> {
     let mut left: Vec<Left> = stocks.iter().map(Left::of).collect();
     let mut free = free_bytes;
     let mut gone = Vec::new();
@@ -144,7 +144,7 @@ struct Left {
 }
 
 impl Left {
-    fn of(stock: &Stock<'_>) -> Left {
+    fn of(stock: &StoredLog<'_>) -> Left {
         let mut going: Vec<usize> = in_order(stock.stored);
         going.retain(|index| stock.stored[*index].frees > 0);
         going.reverse();
@@ -152,7 +152,7 @@ impl Left {
         Left { bytes, files: stock.stored.len() as u64, going }
     }
 
-    fn can_give(&self, stock: &Stock<'_>, free: u64, forced: bool) -> bool {
+    fn can_give(&self, stock: &StoredLog<'_>, free: u64, forced: bool) -> bool {
         !self.going.is_empty() && self.files > stock.min && (forced || free < stock.floor_bytes)
     }
 }
@@ -296,8 +296,8 @@ mod tests {
         assert_eq!(planned(&all_wait, age, 12), [(0, AGE)], "nothing else is left");
     }
 
-    fn stock(stored: &[Stored], floor_bytes: u64, min: u64) -> Stock<'_> {
-        Stock { stored, other_bytes: 0, floor_bytes, min }
+    fn stock(stored: &[Stored], floor_bytes: u64, min: u64) -> StoredLog<'_> {
+        StoredLog { stored, other_bytes: 0, floor_bytes, min }
     }
 
     #[test]

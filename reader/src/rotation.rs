@@ -71,7 +71,7 @@ pub enum Verdict {
 
 /// The part as it stands.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct ActivePart {
     /// Its length, bytes.
     pub len: u64,
     /// Its last line has no end yet.
@@ -83,32 +83,32 @@ pub struct Place {
 }
 
 /// Decides before a chunk of `queued` bytes.
-pub fn decide(place: Place, due: bool, queued: usize, now_ns: i64, triggers: &Triggers) -> Verdict {
-    if place.len == 0 {
-        let fits = largest_output(queued, place.text_len) <= triggers.size_bytes();
+pub fn decide(part: ActivePart, due: bool, queued: usize, now_ns: i64, triggers: &Triggers) -> Verdict {
+    if part.len == 0 {
+        let fits = largest_output(queued, part.text_len) <= triggers.size_bytes();
         return if fits { Verdict::Keep } else { Verdict::Look };
     }
-    let full = place.len >= triggers.size_bytes();
+    let full = part.len >= triggers.size_bytes();
     if due || full {
-        if !place.open {
+        if !part.open {
             return Verdict::Rotate;
         }
-        let tired = place.waiting.is_some_and(|waiting| {
-            !(0..LINE_WAIT_NS).contains(&(now_ns - waiting.since_ns)) || line_room(place, triggers) == Some(0)
+        let tired = part.waiting.is_some_and(|waiting| {
+            !(0..LINE_WAIT_NS).contains(&(now_ns - waiting.since_ns)) || line_room(part, triggers) == Some(0)
         });
         return if tired { Verdict::Rotate } else { Verdict::Look };
     }
-    let fits = place.len.saturating_add(largest_output(queued, place.text_len)) <= triggers.size_bytes();
+    let fits = part.len.saturating_add(largest_output(queued, part.text_len)) <= triggers.size_bytes();
     if fits { Verdict::Keep } else { Verdict::Look }
 }
 
 /// How many bytes of `head`, the beginning of what waits in the pipe, still belong to this part. 0: the part ends
 /// before them.
-pub fn share(head: &[u8], place: Place, triggers: &Triggers) -> usize {
+pub fn share(head: &[u8], part: ActivePart, triggers: &Triggers) -> usize {
     let mut taken = 0;
-    if place.open {
+    if part.open {
         let line = memchr::memchr(b'\n', head).map_or(head.len(), |end| end + 1);
-        if let Some(room) = line_room(place, triggers) {
+        if let Some(room) = line_room(part, triggers) {
             return line.min(usize::try_from(room).unwrap_or(usize::MAX));
         }
         taken = line;
@@ -116,10 +116,10 @@ pub fn share(head: &[u8], place: Place, triggers: &Triggers) -> usize {
             return taken;
         }
     }
-    let mut room = triggers.size_bytes().saturating_sub(place.len + taken as u64);
-    let mut part_is_empty = place.len + taken as u64 == 0;
+    let mut room = triggers.size_bytes().saturating_sub(part.len + taken as u64);
+    let mut part_is_empty = part.len + taken as u64 == 0;
     for line in head[taken..].split_inclusive(|byte| *byte == b'\n') {
-        let output = (line.len() + place.text_len) as u64;
+        let output = (line.len() + part.text_len) as u64;
         if output > room && !part_is_empty {
             break;
         }
@@ -131,8 +131,8 @@ pub fn share(head: &[u8], place: Place, triggers: &Triggers) -> usize {
 }
 
 /// Bytes that a due rotation still waits for. `None`: none is due.
-fn line_room(place: Place, triggers: &Triggers) -> Option<u64> {
-    place.waiting.map(|waiting| (waiting.since_len + triggers.line_bytes_max).saturating_sub(place.len))
+fn line_room(part: ActivePart, triggers: &Triggers) -> Option<u64> {
+    part.waiting.map(|waiting| (waiting.since_len + triggers.line_bytes_max).saturating_sub(part.len))
 }
 
 fn largest_output(queued: usize, text_len: usize) -> u64 {
@@ -219,8 +219,8 @@ mod tests {
             (15, true, 0, waiting, "ten bytes or more\n", 5),
         ];
         for (len, open, text_len, waiting, head, expected) in cases {
-            let place = Place { len, open, text_len, waiting };
-            assert_eq!(share(head.as_bytes(), place, &triggers(10)), expected, "{place:?} {head:?}");
+            let part = ActivePart { len, open, text_len, waiting };
+            assert_eq!(share(head.as_bytes(), part, &triggers(10)), expected, "{part:?} {head:?}");
         }
     }
 
@@ -244,8 +244,8 @@ mod tests {
             (0, false, None, false, 11, Verdict::Look),
         ];
         for (len, open, waiting, due, queued, verdict) in cases {
-            let place = Place { len, open, text_len: 0, waiting };
-            assert_eq!(decide(place, due, queued, now, &triggers(10)), verdict, "{place:?} {due} {queued}");
+            let part = ActivePart { len, open, text_len: 0, waiting };
+            assert_eq!(decide(part, due, queued, now, &triggers(10)), verdict, "{part:?} {due} {queued}");
         }
     }
 

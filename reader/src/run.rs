@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -28,7 +28,8 @@ use crate::archiver;
 use crate::cli::DaemonArgs;
 use crate::control::Control;
 use crate::drain::Drain;
-use crate::mailboxes::{Mailboxes, Stock};
+use crate::due::TEST_CLOCK_SPAN;
+use crate::mailboxes::{Mailboxes, Supply};
 use crate::metrics::Metrics;
 use crate::opener::Opener;
 use crate::places::{Changes, Places};
@@ -36,7 +37,7 @@ use crate::queue::{ArchiveQueue, Orphans};
 use crate::root::Root;
 use crate::settings::Settings;
 use crate::shelf::Shelf;
-use crate::signals::{Ask, Inbox, Role};
+use crate::signals::{Inbox, Request, Role};
 use crate::upkeep::Upkeep;
 
 const SIGNALS: Token = Token(usize::MAX);
@@ -46,9 +47,6 @@ const CONTROL: Token = Token(usize::MAX - 2);
 /// lanes at work.
 const RESERVE: u64 = 64;
 const EVENTS_MAX: usize = 256;
-
-/// How often a test clock is looked at.
-pub const TEST_CLOCK_SPAN: Duration = Duration::from_millis(10);
 
 /// Runs until TERM. The exit code.
 pub fn run(args: &DaemonArgs) -> Result<u8, Stop> {
@@ -116,7 +114,7 @@ impl Daemon {
         let shelf = Shelf::open(root.dir().try_clone()?, scan.mailbox_dir.as_deref())?;
         let queue = ArchiveQueue::default();
         queue.hooks().start(root.dir(), inherited.bits())?;
-        let (mailboxes, holding) = Mailboxes::take_up(shelf, root.home().clone(), Stock::MANY_LANES)?;
+        let (mailboxes, holding) = Mailboxes::take_up(shelf, root.home().clone(), Supply::MANY_LANES)?;
         let metrics = Metrics::start(scan.metrics_file.clone(), root.dir());
         let opener = if args.no_sandbox { None } else { Some(confine(&mut root, &mailboxes)?) };
         let registry = poll.registry().try_clone().cannot("create", "the poll set")?;
@@ -228,16 +226,16 @@ impl Daemon {
         let asked = self.inbox.asked();
         for ask in &asked {
             match ask {
-                Ask::Rotate => drop(self.drain.ask_rotation()),
-                Ask::Reread => {
+                Request::Rotate => drop(self.drain.ask_rotation()),
+                Request::Reread => {
                     if let Err(stop) = self.reread() {
                         log::error!("{stop}; keeping the previous configuration");
                     }
                 }
-                Ask::Stop | Ask::EndWithInput => {}
+                Request::Stop | Request::EndWithInput => {}
             }
         }
-        asked.contains(&Ask::Stop)
+        asked.contains(&Request::Stop)
     }
 
     /// After HUP. What cannot be read changes nothing.

@@ -38,7 +38,7 @@ pub struct Shelf {
 
 /// The place of one mailbox file.
 #[derive(Debug)]
-pub struct Place {
+pub struct MailboxFile {
     /// The directory that has it.
     pub dir: Dir,
     /// Its name there.
@@ -112,7 +112,7 @@ impl Shelf {
     ///
     /// # Errors
     /// The kernel's; or it is not ours: a log root in a directory that a group may write can have one of anybody.
-    pub fn place(&self, name: &str) -> Result<Option<Place>> {
+    pub fn place(&self, name: &str) -> Result<Option<MailboxFile>> {
         let Some(place) = place(&self.root, OsStr::new(name))? else { return Ok(None) };
         let path = place.dir.path_of(&place.file);
         let found = place.dir.stat(&place.file).cannot("inspect mailbox", &path)?;
@@ -140,7 +140,7 @@ impl Shelf {
         }
         let finished = name.replacen(UNFINISHED_PREFIX, NAME_PREFIX, 1);
         let is_kept = self.root.read_link(finished).is_ok_and(|other| other == target);
-        if !is_kept && let Ok(Some(Place { dir, file })) = self.place(name) {
+        if !is_kept && let Ok(Some(MailboxFile { dir, file })) = self.place(name) {
             dir.remove(&file)?;
         }
         self.root.remove(name)
@@ -162,11 +162,11 @@ pub fn open_read(root: &Dir, name: &OsStr) -> Result<File> {
     }
 }
 
-fn place(root: &Dir, name: &OsStr) -> Result<Option<Place>> {
+fn place(root: &Dir, name: &OsStr) -> Result<Option<MailboxFile>> {
     let path = root.path_of(name);
     let found = root.stat(name).cannot("inspect mailbox", &path)?;
     if !disk::is_kind(&found, SFlag::S_IFLNK) {
-        return Ok(Some(Place { dir: root.try_clone()?, file: name.into() }));
+        return Ok(Some(MailboxFile { dir: root.try_clone()?, file: name.into() }));
     }
     if !disk::is_trusted(&found) {
         let cause = format!("a link made by user {}; reader follows links of root and its own user only", found.st_uid);
@@ -181,7 +181,7 @@ fn place(root: &Dir, name: &OsStr) -> Result<Option<Place>> {
     match dir.stat(file) {
         Err(Errno::ENOENT) => Ok(None),
         Err(errno) => Err(Error::new("inspect mailbox", target, errno)),
-        Ok(stat) if disk::is_ours(&stat) => Ok(Some(Place { file: file.into(), dir })),
+        Ok(stat) if disk::is_ours(&stat) => Ok(Some(MailboxFile { file: file.into(), dir })),
         Ok(_) => Err(Error::because("open mailbox", target, NOT_OURS)),
     }
 }

@@ -17,7 +17,7 @@ use standpipe_common::{called, logger, sys};
 
 /// What somebody asked by a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
+pub enum Request {
     /// TERM, INT: stop in order.
     Stop,
     /// HUP: reread.
@@ -77,22 +77,22 @@ impl Inbox {
     }
 
     /// What was asked since the last time.
-    pub fn asked(&mut self) -> Vec<Ask> {
+    pub fn asked(&mut self) -> Vec<Request> {
         let signals: Vec<_> = self.source.pending().collect();
         signals.into_iter().filter_map(|signal| self.meaning(signal)).collect()
     }
 
-    fn meaning(&mut self, signal: i32) -> Option<Ask> {
+    fn meaning(&mut self, signal: i32) -> Option<Request> {
         match (signal, self.role) {
-            (SIGHUP, _) => Some(Ask::Reread),
-            (SIGALRM, _) => Some(Ask::Rotate),
+            (SIGHUP, _) => Some(Request::Reread),
+            (SIGALRM, _) => Some(Request::Rotate),
             (SIGTERM, Role::Filter { ignores_term: true }) => None,
             (SIGINT | SIGQUIT, Role::Filter { .. }) if !std::mem::replace(&mut self.is_interrupted, true) => {
-                Some(Ask::EndWithInput)
+                Some(Request::EndWithInput)
             }
             _ => {
                 self.stopping.store(true, Ordering::SeqCst);
-                Some(Ask::Stop)
+                Some(Request::Stop)
             }
         }
     }

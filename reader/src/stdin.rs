@@ -21,17 +21,17 @@ use crate::archiver;
 use crate::cli::StdinArgs;
 use crate::control::Control;
 use crate::drain::Drain;
+use crate::due::TEST_CLOCK_SPAN;
 use crate::lane::Lane;
 use crate::listing::SELF;
 use crate::mailbox::DATA_BYTES_MAX;
-use crate::mailboxes::{Mailboxes, Stock};
+use crate::mailboxes::{Mailboxes, Supply};
 use crate::metrics::Metrics;
 use crate::queue::ArchiveQueue;
 use crate::root::Root;
-use crate::run::TEST_CLOCK_SPAN;
 use crate::settings::Settings;
 use crate::shelf::Shelf;
-use crate::signals::{Ask, Inbox, Role};
+use crate::signals::{Inbox, Request, Role};
 use crate::title;
 
 const SIGNALS: Token = Token(usize::MAX);
@@ -95,7 +95,7 @@ impl Service {
         let mut inbox = Inbox::new(&args.log_dir, Role::Filter { ignores_term: args.ignore_term })?;
         poll.registry().register(&mut inbox.source, SIGNALS, Interest::READABLE).cannot("watch", "signals")?;
         let shelf = Shelf::open(root.dir().try_clone()?, args.mailbox_dir.as_deref())?;
-        let (mailboxes, holding) = Mailboxes::take_up(shelf, root.home().clone(), Stock::ONE_LANE)?;
+        let (mailboxes, holding) = Mailboxes::take_up(shelf, root.home().clone(), Supply::ONE_LANE)?;
         // A refusal is no harm: the pipe stays as it is.
         if input.capacity().is_ok_and(|capacity| capacity < DATA_BYTES_MAX) && is_privileged_for_pipes() {
             input.set_capacity(DATA_BYTES_MAX).ok();
@@ -165,13 +165,13 @@ impl Service {
     /// Answers the signals that came; TERM is the caller's.
     fn is_asked_to_stop(&mut self) -> bool {
         let asked = self.inbox.asked();
-        if asked.contains(&Ask::Rotate) {
+        if asked.contains(&Request::Rotate) {
             self.drain.ask_rotation();
         }
-        if asked.contains(&Ask::EndWithInput) {
+        if asked.contains(&Request::EndWithInput) {
             log::info!("interrupted; reading until the input ends, or a second interrupt");
         }
-        asked.contains(&Ask::Stop)
+        asked.contains(&Request::Stop)
     }
 
     /// The log alone stays, and the last page of metrics, which is made of what goes.

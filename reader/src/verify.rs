@@ -28,7 +28,7 @@ use crate::disk::Dir;
 use crate::inventory::{Inventory, pipe_name, select};
 use crate::logs::pool::usual_threads;
 use chain::Chain;
-use examine::{Examined, Finding, Tools};
+use examine::{Examined, Examiner, Finding};
 
 /// Exit code of a finding.
 const EXIT_FINDING: u8 = 1;
@@ -42,9 +42,9 @@ pub fn run(args: &VerifyArgs) -> Result<u8, Stop> {
     let (dirs, errors) = select(&args.selection)?;
     let inventories = dirs.iter().map(Inventory::of).collect::<Result<Vec<_>, _>>()?;
     let jobs = dirs.iter().zip(&inventories).enumerate().flat_map(|(pipe, (dir, inventory))| {
-        inventory.names().iter().map(move |name| Job { pipe, dir, inventory, name })
+        inventory.names().iter().map(move |name| Unexamined { pipe, dir, inventory, name })
     });
-    let mut report = Report { pipes: dirs.iter().map(Pipe::of).collect(), errors, ..Report::default() };
+    let mut report = Report { pipes: dirs.iter().map(VerifiedPipe::of).collect(), errors, ..Report::default() };
     verify(&jobs.collect::<Vec<_>>(), args.json, &mut report)?;
     if args.json {
         standard::print_json(&report.json())?;
@@ -59,14 +59,14 @@ pub fn run(args: &VerifyArgs) -> Result<u8, Stop> {
 }
 
 /// A part that is to be examined.
-struct Job<'a> {
+struct Unexamined<'a> {
     pipe: usize,
     dir: &'a Dir,
     inventory: &'a Inventory<'a>,
     name: &'a PartName,
 }
 
-impl Job<'_> {
+impl Unexamined<'_> {
     /// Bytes of its file, as far as can be seen.
     fn bytes(&self) -> u64 {
         let stat = |kind| self.dir.stat(self.name.file(kind)).ok();
@@ -76,13 +76,13 @@ impl Job<'_> {
 }
 
 /// Examines the parts on several threads, and takes what they find in the order of the parts.
-fn verify(jobs: &[Job<'_>], is_for_programs: bool, report: &mut Report) -> Result<(), Stop> {
+fn verify(jobs: &[Unexamined<'_>], is_for_programs: bool, report: &mut Report) -> Result<(), Stop> {
     let threads = usual_threads().min(jobs.len());
-    let tools = (0..threads).map(|_| Tools::new()).collect::<Result<Vec<_>, _>>()?;
+    let tools = (0..threads).map(|_| Examiner::new()).collect::<Result<Vec<_>, _>>()?;
     let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
     let (results, found) = mpsc::channel();
     let mut progress = Progress::on_terminal();
-    let total: u64 = jobs.iter().map(Job::bytes).sum();
+    let total: u64 = jobs.iter().map(Unexamined::bytes).sum();
     thread::scope(|scope| {
         for mut tools in tools {
             let (results, next, done) = (results.clone(), &next, &done);
@@ -127,23 +127,23 @@ fn verify(jobs: &[Job<'_>], is_for_programs: bool, report: &mut Report) -> Resul
 /// What has been found so far.
 #[derive(Default)]
 struct Report {
-    pipes: Vec<Pipe>,
+    pipes: Vec<VerifiedPipe>,
     findings: Vec<Value>,
     count: usize,
     errors: Vec<String>,
 }
 
 /// A log, and what was examined of it.
-struct Pipe {
+struct VerifiedPipe {
     name: String,
     dir: String,
     parts: u64,
     raw_bytes: u64,
 }
 
-impl Pipe {
-    fn of(dir: &Dir) -> Pipe {
-        Pipe { name: pipe_name(dir), dir: dir.path().to_string_lossy().into_owned(), parts: 0, raw_bytes: 0 }
+impl VerifiedPipe {
+    fn of(dir: &Dir) -> VerifiedPipe {
+        VerifiedPipe { name: pipe_name(dir), dir: dir.path().to_string_lossy().into_owned(), parts: 0, raw_bytes: 0 }
     }
 }
 
@@ -181,7 +181,7 @@ impl Report {
     }
 
     fn json(&self) -> String {
-        let pipe = |pipe: &Pipe| json!({ "pipe": pipe.name, "dir": pipe.dir, "parts": pipe.parts, "raw_bytes": pipe.raw_bytes });
+        let pipe = |pipe: &VerifiedPipe| json!({ "pipe": pipe.name, "dir": pipe.dir, "parts": pipe.parts, "raw_bytes": pipe.raw_bytes });
         let object = json!({
             "version": JSON_VERSION,
             "pipes": self.pipes.iter().map(pipe).collect::<Vec<_>>(),

@@ -62,11 +62,11 @@ fn bar(lines: u64, most: u64, room: usize, has_blocks: bool) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::super::rows::Step;
+    use super::super::rows::Interval;
     use super::*;
 
     fn chart(width: Option<u16>, has_blocks: bool) -> String {
-        let step = Step::exactly(Duration::from_secs(60)).unwrap();
+        let step = Interval::exactly(Duration::from_secs(60)).unwrap();
         let mut rows = Rows::new((0, 150_000_000_000), Some(step), &TimeZone::UTC).unwrap();
         rows.add(0, 1000);
         rows.add(60_000_000_000, 1);

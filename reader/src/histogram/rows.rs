@@ -23,17 +23,17 @@ const DAY_NS: i64 = 24 * HOUR_NS;
 
 /// How long an interval is, ns; whole days are those of the calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step(i64);
+pub struct Interval(i64);
 
-impl Step {
+impl Interval {
     /// As somebody wants it.
-    pub fn exactly(span: Duration) -> Result<Step, String> {
+    pub fn exactly(span: Duration) -> Result<Interval, String> {
         let ns = i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
-        if ns < MS_NS { Err("--interval must be at least 1ms".to_owned()) } else { Ok(Step(ns)) }
+        if ns < MS_NS { Err("--interval must be at least 1ms".to_owned()) } else { Ok(Interval(ns)) }
     }
 
     /// One that clocks or calendars have, so that `span_ns` is about as many rows as are wanted.
-    fn fitting(span_ns: i64) -> Step {
+    fn fitting(span_ns: i64) -> Interval {
         const STEPS: [i64; 32] = [
             MS_NS,
             2 * MS_NS,
@@ -69,14 +69,14 @@ impl Step {
             91 * DAY_NS,
         ];
         let fits = |step: &&i64| span_ns / **step < ROWS_WANTED;
-        Step(STEPS.iter().find(fits).copied().unwrap_or_else(|| (span_ns / ROWS_WANTED / DAY_NS + 1) * DAY_NS))
+        Interval(STEPS.iter().find(fits).copied().unwrap_or_else(|| (span_ns / ROWS_WANTED / DAY_NS + 1) * DAY_NS))
     }
 }
 
 /// The intervals.
 #[derive(Debug, Default)]
 pub struct Rows {
-    step: Option<Step>,
+    step: Option<Interval>,
     starts: Vec<i64>,
     /// Where the last one ends.
     end: i64,
@@ -85,9 +85,9 @@ pub struct Rows {
 
 impl Rows {
     /// Those in which any time from `first` to `last` lies.
-    pub fn new((first, last): (i64, i64), step: Option<Step>, zone: &TimeZone) -> Result<Rows, String> {
+    pub fn new((first, last): (i64, i64), step: Option<Interval>, zone: &TimeZone) -> Result<Rows, String> {
         let span = last.saturating_sub(first);
-        let step = step.unwrap_or_else(|| Step::fitting(span));
+        let step = step.unwrap_or_else(|| Interval::fitting(span));
         if span / step.0 >= ROWS_MAX as i64 {
             return Err(format!(
                 "--interval gives {} intervals, more than {ROWS_MAX}: choose a longer interval, or a later --since",
@@ -137,12 +137,12 @@ impl Rows {
 }
 
 /// Where the interval begins in which `time_ns` lies.
-fn first_start(time_ns: i64, Step(step): Step, zone: &TimeZone) -> i64 {
+fn first_start(time_ns: i64, Interval(step): Interval, zone: &TimeZone) -> i64 {
     let midnight = midnight_ns(date_of(time_ns, zone), zone);
     if step % DAY_NS == 0 { midnight } else { midnight + time_ns.saturating_sub(midnight).div_euclid(step) * step }
 }
 
-fn next_start(start: i64, Step(step): Step, zone: &TimeZone) -> i64 {
+fn next_start(start: i64, Interval(step): Interval, zone: &TimeZone) -> i64 {
     let date = date_of(start, zone);
     if step % DAY_NS == 0 {
         return midnight_ns(date.saturating_add((step / DAY_NS).days()), zone).max(start.saturating_add(1));
@@ -172,7 +172,8 @@ mod tests {
 
     /// The beginnings, and the end, of the rows from one time to another.
     fn starts(first: &str, last: &str, step: Option<&str>, zone: &str) -> Vec<String> {
-        let step = step.map(|step| Step::exactly(step.parse::<standpipe_common::units::Span>().unwrap().0).unwrap());
+        let step =
+            step.map(|step| Interval::exactly(step.parse::<standpipe_common::units::Span>().unwrap().0).unwrap());
         let rows = Rows::new((ns(first), ns(last)), step, &TimeZone::get(zone).unwrap()).unwrap();
         let all = rows.starts.iter().chain([&rows.end]);
         all.map(|start| Timestamp::from_nanosecond((*start).into()).unwrap().to_string()).collect()
@@ -189,10 +190,10 @@ mod tests {
             (30 * DAY_NS, DAY_NS),
             (365 * DAY_NS, 14 * DAY_NS),
         ] {
-            assert_eq!(Step::fitting(span_ns), Step(step), "{span_ns}");
+            assert_eq!(Interval::fitting(span_ns), Interval(step), "{span_ns}");
         }
         for span_ns in (0..63).map(|power| 1_i64 << power) {
-            assert!(span_ns / Step::fitting(span_ns).0 < ROWS_WANTED, "{span_ns}");
+            assert!(span_ns / Interval::fitting(span_ns).0 < ROWS_WANTED, "{span_ns}");
         }
     }
 
@@ -222,7 +223,7 @@ mod tests {
 
     #[test]
     fn lines_are_counted_where_they_lie_and_those_outside_are_not() {
-        let mut rows = Rows::new((0, 3 * SECOND_NS), Some(Step(SECOND_NS)), &TimeZone::UTC).unwrap();
+        let mut rows = Rows::new((0, 3 * SECOND_NS), Some(Interval(SECOND_NS)), &TimeZone::UTC).unwrap();
         for (time, lines) in [(-1, 9), (0, 1), (SECOND_NS - 1, 2), (SECOND_NS, 4), (4 * SECOND_NS, 9), (i64::MAX, 9)] {
             rows.add(time, lines);
         }
@@ -233,9 +234,9 @@ mod tests {
 
     #[test]
     fn too_many_rows_and_no_interval_are_refused() {
-        let refusal = Rows::new((0, DAY_NS), Some(Step(SECOND_NS)), &TimeZone::UTC).unwrap_err();
+        let refusal = Rows::new((0, DAY_NS), Some(Interval(SECOND_NS)), &TimeZone::UTC).unwrap_err();
         assert!(refusal.contains("86401 intervals, more than 10000"), "{refusal}");
-        assert!(Step::exactly(Duration::ZERO).is_err());
+        assert!(Interval::exactly(Duration::ZERO).is_err());
         // The ends of time.
         for (first, last) in [(i64::MIN, i64::MAX), (i64::MAX, i64::MAX), (i64::MIN, i64::MIN)] {
             let rows = Rows::new((first, last), None, &TimeZone::UTC).unwrap();

@@ -9,7 +9,7 @@ use standpipe_common::error::Stop;
 use standpipe_common::shown::Shown as _;
 
 use super::cursor::Cursor;
-use super::pattern::{Asked, Patterns, Style};
+use super::pattern::{Patterns, Search, Style};
 use super::pool::usual_threads;
 use super::render::Form;
 use super::scan::Scan;
@@ -183,7 +183,7 @@ fn patterns(args: &LogsArgs) -> Result<Option<Patterns>, Stop> {
     if let Some((option, _)) = words.iter().find(|(_, given)| *given && !has_pattern) {
         return Err(usage(format!("{option} needs a pattern: give one with -g")));
     }
-    let asked = Asked {
+    let asked = Search {
         any: args.grep.clone(),
         all: args.and.clone(),
         none: args.exclude.clone(),

@@ -23,12 +23,12 @@ const VERSION: u32 = 1;
 pub struct Cursor {
     standpipe_cursor: u32,
     /// By the name of the pipe.
-    pub pipes: BTreeMap<String, Place>,
+    pub pipes: BTreeMap<String, KeptPlace>,
 }
 
 /// A place in the log of a pipe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct KeptPlace {
     /// The stem of the part.
     pub part: String,
     /// Raw bytes of the part before it.
@@ -95,7 +95,9 @@ mod tests {
     #[test]
     fn a_cursor_comes_back_as_it_was() {
         let mut cursor = Cursor::default();
-        cursor.pipes.insert("app".to_owned(), Place { part: "2026-11-28T10-00-00.000000Z".to_owned(), offset: 1234 });
+        cursor
+            .pipes
+            .insert("app".to_owned(), KeptPlace { part: "2026-11-28T10-00-00.000000Z".to_owned(), offset: 1234 });
         let text = r#"{"standpipe_cursor":1,"pipes":{"app":{"part":"2026-11-28T10-00-00.000000Z","offset":1234}}}"#;
         assert_eq!(cursor.text(), text);
         assert_eq!(Cursor::parse(&format!("{text}\n")), Ok(cursor));

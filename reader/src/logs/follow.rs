@@ -44,7 +44,7 @@ pub enum Wake {
 /// Waits for lines.
 pub struct Follow {
     inotify: Inotify,
-    watched: HashMap<WatchDescriptor, Place>,
+    watched: HashMap<WatchDescriptor, Watched>,
     /// Logs that may have more, and whether they may have other parts.
     touched: BTreeMap<usize, bool>,
     /// Logs whose directory cannot be watched.
@@ -57,7 +57,7 @@ pub struct Follow {
 }
 
 #[derive(Clone, Copy)]
-enum Place {
+enum Watched {
     Log(usize),
     Root,
 }
@@ -83,7 +83,7 @@ impl Follow {
     /// Watches the directory of a log, which counts as changed.
     pub fn watch(&mut self, log: usize, dir: &Path) {
         match self.inotify.add_watch(dir, CHANGES) {
-            Ok(watch) => drop(self.watched.insert(watch, Place::Log(log))),
+            Ok(watch) => drop(self.watched.insert(watch, Watched::Log(log))),
             Err(_) => self.unwatched.push(log),
         }
         self.touched.insert(log, true);
@@ -160,11 +160,11 @@ impl Follow {
                     continue;
                 }
                 match self.watched.get(&event.wd) {
-                    Some(Place::Log(log)) => {
+                    Some(Watched::Log(log)) => {
                         let is_growth = event.mask == AddWatchFlags::IN_MODIFY;
                         *self.touched.entry(*log).or_default() |= !is_growth;
                     }
-                    Some(Place::Root) => self.has_new_logs = true,
+                    Some(Watched::Root) => self.has_new_logs = true,
                     None => {}
                 }
             }
@@ -178,16 +178,16 @@ impl Follow {
             for dir in std::iter::once(root.clone()).chain(below.filter(|path| path.is_dir())) {
                 // One that is watched already keeps its watch.
                 if let Ok(watch) = self.inotify.add_watch(&dir, CHANGES) {
-                    self.watched.entry(watch).or_insert(Place::Root);
+                    self.watched.entry(watch).or_insert(Watched::Root);
                 }
             }
         }
     }
 }
 
-impl Place {
+impl Watched {
     fn log(self) -> Option<usize> {
-        if let Place::Log(log) = self { Some(log) } else { None }
+        if let Watched::Log(log) = self { Some(log) } else { None }
     }
 }
 

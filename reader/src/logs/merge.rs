@@ -3,7 +3,6 @@
 //! Invariants: the lines of one log keep their order, whatever its clock did; of lines that arrived at the same time
 //! those of the log named first come first. Backwards it is the same order turned round.
 
-use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
@@ -146,47 +145,40 @@ impl Source {
 /// Logs that are read as one.
 pub struct Merge {
     sources: Vec<Source>,
-    order: Order,
+    frontier: Frontier,
     /// Whose lines were given last: what it has next is looked at when more is wanted. `None`: nothing was given yet.
     last: Option<usize>,
 }
 
-enum Order {
-    Forward(BinaryHeap<Reverse<(i64, usize)>>),
-    Backward(BinaryHeap<(i64, usize)>),
+/// Of the logs that have more, the times of their next lines: the largest key is the first. Forwards a key is turned round.
+struct Frontier {
+    keys: BinaryHeap<(i64, usize)>,
+    is_backward: bool,
 }
 
-impl Order {
+impl Frontier {
+    fn new(is_backward: bool) -> Frontier {
+        Frontier { keys: BinaryHeap::new(), is_backward }
+    }
+
+    /// Of a log's next lines, or back from it.
+    fn key(is_backward: bool, (time_ns, number): (i64, usize)) -> (i64, usize) {
+        if is_backward { (time_ns, number) } else { (!time_ns, !number) }
+    }
+
     fn push(&mut self, time_ns: i64, number: usize) {
-        match self {
-            Order::Forward(heap) => heap.push(Reverse((time_ns, number))),
-            Order::Backward(heap) => heap.push((time_ns, number)),
-        }
+        self.keys.push(Frontier::key(self.is_backward, (time_ns, number)));
     }
 
     fn pop(&mut self) -> Option<usize> {
-        match self {
-            Order::Forward(heap) => heap.pop().map(|Reverse((_, number))| number),
-            Order::Backward(heap) => heap.pop().map(|(_, number)| number),
-        }
+        self.keys.pop().map(|key| Frontier::key(self.is_backward, key).1)
     }
 
     /// Which of them comes first, if this one does not, which then takes its place.
     fn swap(&mut self, time_ns: i64, number: usize) -> usize {
-        match self {
-            Order::Forward(heap) => {
-                let Some(mut first) = heap.peek_mut().filter(|first| first.0 < (time_ns, number)) else {
-                    return number;
-                };
-                std::mem::replace(&mut *first, Reverse((time_ns, number))).0.1
-            }
-            Order::Backward(heap) => {
-                let Some(mut first) = heap.peek_mut().filter(|first| **first > (time_ns, number)) else {
-                    return number;
-                };
-                std::mem::replace(&mut *first, (time_ns, number)).1
-            }
-        }
+        let key = Frontier::key(self.is_backward, (time_ns, number));
+        let Some(mut first) = self.keys.peek_mut().filter(|first| **first > key) else { return number };
+        Frontier::key(self.is_backward, std::mem::replace(&mut *first, key)).1
     }
 }
 
@@ -196,12 +188,12 @@ pub type Sentences = Vec<String>;
 impl Merge {
     /// All of them forwards.
     pub fn forward(sources: Vec<Source>) -> Merge {
-        Merge { sources, order: Order::Forward(BinaryHeap::new()), last: None }
+        Merge { sources, frontier: Frontier::new(false), last: None }
     }
 
     /// All of them backwards.
     pub fn backward(sources: Vec<Source>) -> Merge {
-        Merge { sources, order: Order::Backward(BinaryHeap::new()), last: None }
+        Merge { sources, frontier: Frontier::new(true), last: None }
     }
 
     /// Lines that arrived at one time, and the number of their log. `None`: that was all.
@@ -220,18 +212,18 @@ impl Merge {
                 }
                 for number in 0..self.sources.len() {
                     if let Some(time_ns) = self.look(number, logs, pool, sentences)? {
-                        self.order.push(time_ns, number);
+                        self.frontier.push(time_ns, number);
                     }
                 }
             }
             Some(number) => {
                 if let Some(time_ns) = self.look(number, logs, pool, sentences)? {
-                    let next = self.order.swap(time_ns, number);
+                    let next = self.frontier.swap(time_ns, number);
                     return Ok(Some(self.give(next)));
                 }
             }
         }
-        let next = self.order.pop();
+        let next = self.frontier.pop();
         Ok(next.map(|number| self.give(number)))
     }
 

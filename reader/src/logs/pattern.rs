@@ -29,7 +29,7 @@ const CACHE_BYTES_MAX: usize = 2 << 20;
 
 /// What is asked for.
 #[derive(Clone, Debug, Default)]
-pub struct Asked {
+pub struct Search {
     /// One of these.
     pub any: Vec<OsString>,
     /// And each of these.
@@ -70,7 +70,7 @@ impl Patterns {
     ///
     /// # Errors
     /// A sentence for the user: which pattern, and what is wrong with it.
-    pub fn new(asked: &Asked) -> Result<Option<Patterns>, String> {
+    pub fn new(asked: &Search) -> Result<Option<Patterns>, String> {
         let compiled = |patterns: &[OsString]| compile(patterns, asked.style);
         let one = |patterns: &[OsString]| (!patterns.is_empty()).then(|| compiled(patterns)).transpose();
         let (any, any_demand) = one(&asked.any)?.unzip();
@@ -102,7 +102,7 @@ impl Patterns {
     /// Tells the lines of `text` that are meant, as runs of whole lines in order, each as long as can be. Text that does
     /// not end in a newline ends in a line without one.
     pub fn select(&self, text: &[u8], found: &mut dyn FnMut(Range<usize>)) {
-        let mut run = Run { found, run: 0..0 };
+        let mut run = Joiner { found, run: 0..0 };
         // Where the lines begin that were not judged yet.
         let mut judged = 0;
         self.wanted(text, &mut |line| {
@@ -154,7 +154,7 @@ impl Patterns {
     }
 
     /// Adds the lines of `wanted` that `none` does not mean.
-    fn without_none(&self, text: &[u8], wanted: Range<usize>, run: &mut Run<'_>) {
+    fn without_none(&self, text: &[u8], wanted: Range<usize>, run: &mut Joiner<'_>) {
         let Some(none) = &self.none else { return run.add(wanted) };
         let mut start = wanted.start;
         each_line(none, text, wanted.clone(), &mut |line| {
@@ -166,12 +166,12 @@ impl Patterns {
 }
 
 /// Joins lines that follow each other.
-struct Run<'a> {
+struct Joiner<'a> {
     found: &'a mut dyn FnMut(Range<usize>),
     run: Range<usize>,
 }
 
-impl Run<'_> {
+impl Joiner<'_> {
     fn add(&mut self, lines: Range<usize>) {
         if lines.is_empty() {
         } else if self.run.end == lines.start && !self.run.is_empty() {
@@ -334,11 +334,11 @@ fn within_line(hir: Hir) -> Result<Hir, ()> {
 mod tests {
     use super::*;
 
-    fn asked(any: &[&str], style: Style) -> Asked {
-        Asked { any: any.iter().map(OsString::from).collect(), style, ..Asked::default() }
+    fn asked(any: &[&str], style: Style) -> Search {
+        Search { any: any.iter().map(OsString::from).collect(), style, ..Search::default() }
     }
 
-    fn lines_of(asked: &Asked, text: &[u8]) -> Vec<String> {
+    fn lines_of(asked: &Search, text: &[u8]) -> Vec<String> {
         let patterns = Patterns::new(asked).unwrap().unwrap();
         let mut lines = Vec::new();
         patterns.select(text, &mut |run| {
@@ -399,11 +399,11 @@ mod tests {
             (&["error"], &[], &["healthz"], true, &["ok\\n"]),
         ];
         for (any, all, none, inverted, expected) in cases {
-            let asked = Asked { any: os(any), all: os(all), none: os(none), inverted: *inverted, ..Asked::default() };
+            let asked = Search { any: os(any), all: os(all), none: os(none), inverted: *inverted, ..Search::default() };
             assert_eq!(lines_of(&asked, text), *expected, "{asked:?}");
         }
-        assert!(Patterns::new(&Asked::default()).unwrap().is_none());
-        assert!(Patterns::new(&Asked { inverted: true, ..Asked::default() }).is_err());
+        assert!(Patterns::new(&Search::default()).unwrap().is_none());
+        assert!(Patterns::new(&Search { inverted: true, ..Search::default() }).is_err());
     }
 
     #[test]
@@ -424,14 +424,14 @@ mod tests {
             let text: Vec<u8> = (0..next(40)).flat_map(|_| words[next(words.len())]).copied().collect();
             let one = |n: usize| OsString::from(patterns[n]);
             let style = Style { word: next(4) == 0, ignore_case: next(4) == 0, ..Style::default() };
-            let asked = Asked {
+            let asked = Search {
                 any: (0..next(3)).map(|_| one(next(patterns.len()))).collect(),
                 all: (0..next(2)).map(|_| one(next(patterns.len()))).collect(),
                 none: (0..next(2)).map(|_| one(next(patterns.len()))).collect(),
                 style,
                 inverted: false,
             };
-            let asked = Asked { inverted: next(3) == 0 && asked.any.len() + asked.all.len() > 0, ..asked };
+            let asked = Search { inverted: next(3) == 0 && asked.any.len() + asked.all.len() > 0, ..asked };
             let Some(patterns) = Patterns::new(&asked).unwrap() else { continue };
             let expected: Vec<String> = text
                 .split_inclusive(|byte| *byte == b'\n')

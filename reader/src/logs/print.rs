@@ -10,19 +10,27 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::unistd;
+use standpipe_common::error::{Cannot, Error, Stop};
+use standpipe_common::standard::OUTPUT;
 
 use super::log::Position;
 
 /// Bytes that are gathered before a system call.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// Whoever read us has seen enough.
+/// Why it does not go on.
 #[derive(Debug)]
 pub enum Failed {
     /// Nobody reads any more.
     Closed,
-    /// The output cannot be written.
-    Io(io::Error),
+    /// The rest cannot be done.
+    Stop(Stop),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Failed {
+        Failed::Stop(error.into())
+    }
 }
 
 /// Writes lines out.
@@ -34,11 +42,11 @@ pub struct Printer {
     /// Bytes that the output took.
     taken: u64,
     /// Places of which the line ends with this byte, if they are kept.
-    places: Option<VecDeque<Place>>,
+    places: Option<VecDeque<Milestone>>,
     accepted: Vec<Option<Position>>,
 }
 
-struct Place {
+struct Milestone {
     end: u64,
     log: usize,
     position: Position,
@@ -93,7 +101,7 @@ impl Printer {
     pub fn reach(&mut self, log: usize, position: Position) {
         let end = self.given;
         match &mut self.places {
-            Some(places) if end > self.taken => places.push_back(Place { end, log, position }),
+            Some(places) if end > self.taken => places.push_back(Milestone { end, log, position }),
             Some(_) => self.accept(log, position),
             None => {}
         }
@@ -113,7 +121,7 @@ impl Printer {
     fn settle(&mut self) {
         while let Some(places) = &mut self.places
             && places.front().is_some_and(|place| place.end <= self.taken)
-            && let Some(Place { log, position, .. }) = places.pop_front()
+            && let Some(Milestone { log, position, .. }) = places.pop_front()
         {
             self.accept(log, position);
         }
@@ -142,9 +150,9 @@ fn put(out: &OwnedFd, mut bytes: &[u8], taken: &mut u64) -> Result<(), Failed> {
                 bytes = &bytes[count..];
             }
             Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) => wait(out.as_fd()).map_err(Failed::Io)?,
+            Err(Errno::EAGAIN) => wait(out.as_fd()).cannot("write to", OUTPUT)?,
             Err(Errno::EPIPE) => return Err(Failed::Closed),
-            Err(errno) => return Err(Failed::Io(errno.into())),
+            Err(errno) => return Err(Error::new("write to", OUTPUT, errno).into()),
         }
     }
     Ok(())

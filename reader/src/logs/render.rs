@@ -33,7 +33,7 @@ pub enum Form {
 }
 
 /// How lines look.
-pub struct Look {
+pub struct Renderer {
     /// What they are put into.
     pub form: Form,
     /// The name of the pipe stands before each line.
@@ -72,7 +72,7 @@ const MATCH_COLOR: &[u8] = b"\x1b[1;31m";
 const FAINT: &[u8] = b"\x1b[2m";
 const RESET: &[u8] = b"\x1b[0m";
 
-impl Look {
+impl Renderer {
     /// Whether lines are written as they are stored, however many at a time.
     pub fn is_plain(&self, scan: &Scan) -> bool {
         let marks_matches = self.color && scan.patterns.is_some();

@@ -16,18 +16,18 @@ use super::backward::Backward;
 use super::batch::{count as count_lines, last_lines};
 use super::context::Context;
 use super::counts::Counts;
-use super::cursor::{Cursor, Place};
+use super::cursor::{Cursor, KeptPlace};
 use super::follow::{Follow, Wake};
 use super::forward::Forward;
 use super::log::{Log, Position};
 use super::merge::{Merge, Sentences, Source, ahead, starts_of_last};
 use super::pager::{self, Pager};
 use super::pool::Pool;
-use super::print::Printer;
-use super::render::{Form, Look};
+use super::print::{Failed, Printer};
+use super::render::{Form, Renderer};
 use super::scan::Scan;
 use super::select::Selection;
-use super::show::{Flow, Halt, Limits, Show};
+use super::show::{Flow, Limits, Show};
 use super::{select, waiting};
 
 /// Exit code where no line was found, or none in time.
@@ -66,7 +66,7 @@ impl Session {
         let stdout = standard::output()?;
         let is_terminal = stdout.is_terminal();
         let several = dirs.len() > 1 || ask.follow && !select::growing_roots(&ask.what, ask.logs.as_deref()).is_empty();
-        let look = Look {
+        let look = Renderer {
             form: ask.form,
             prefix: ask.form == Form::Short && several && !ask.no_prefix,
             time: ask.time,
@@ -135,8 +135,8 @@ impl Session {
     pub fn run(mut self) -> std::result::Result<u8, Stop> {
         let code = match self.lines() {
             Ok(code) => code,
-            Err(Halt::Closed) => self.code(),
-            Err(Halt::Stop(stop)) => return Err(stop),
+            Err(Failed::Closed) => self.code(),
+            Err(Failed::Stop(stop)) => return Err(stop),
         };
         self.keep_cursor()?;
         if self.ask.tells_frames {
@@ -154,7 +154,7 @@ impl Session {
         Ok(code)
     }
 
-    fn lines(&mut self) -> std::result::Result<u8, Halt> {
+    fn lines(&mut self) -> std::result::Result<u8, Failed> {
         self.begin()?;
         if self.ask.counts {
             self.count()?;
@@ -201,7 +201,7 @@ impl Session {
         Ok(())
     }
 
-    fn read_forward(&mut self) -> std::result::Result<End, Halt> {
+    fn read_forward(&mut self) -> std::result::Result<End, Failed> {
         let froms = self.places.clone();
         let mut matches_from: Vec<Option<Position>> = vec![None; self.logs.len()];
         if let Which::Last(count) = self.ask.span {
@@ -218,7 +218,7 @@ impl Session {
     }
 
     /// Reads on from its places, and shows what is there.
-    fn read(&mut self, matches_from: &[Option<Position>]) -> std::result::Result<End, Halt> {
+    fn read(&mut self, matches_from: &[Option<Position>]) -> std::result::Result<End, Failed> {
         let ahead = ahead(self.logs.len(), &self.pool);
         let holds = self.ask.holds();
         let mut sources = Vec::with_capacity(self.logs.len());
@@ -242,7 +242,7 @@ impl Session {
     }
 
     /// Shows what comes out, until there is no more or it is enough.
-    fn pour(&mut self, merge: &mut Merge) -> std::result::Result<End, Halt> {
+    fn pour(&mut self, merge: &mut Merge) -> std::result::Result<End, Failed> {
         loop {
             let next = merge.next(&mut self.logs, &mut self.pool, &mut self.sentences);
             self.say_trouble()?;
@@ -266,7 +266,7 @@ impl Session {
         }
     }
 
-    fn read_backward(&mut self) -> std::result::Result<End, Halt> {
+    fn read_backward(&mut self) -> std::result::Result<End, Failed> {
         let ahead = ahead(self.logs.len(), &self.pool);
         let sources = self.logs.iter().zip(&self.places).map(|(log, from)| {
             Source::backward(Backward::new(log, self.scan.clone(), (from.clone(), None), ahead, false))
@@ -303,7 +303,7 @@ impl Session {
     }
 
     /// Prints how many lines there are.
-    fn count(&mut self) -> std::result::Result<(), Halt> {
+    fn count(&mut self) -> std::result::Result<(), Failed> {
         let ahead = ahead(1, &self.pool);
         let several = self.logs.len() > 1;
         for number in 0..self.logs.len() {
@@ -326,11 +326,11 @@ impl Session {
             self.show.counted(lines, &name, several)?;
             self.say_trouble()?;
         }
-        Ok(self.show.printer().flush()?)
+        self.show.printer().flush()
     }
 
     /// Waits for more, and shows it. An exit code: it decides.
-    fn follow(&mut self) -> std::result::Result<Option<u8>, Halt> {
+    fn follow(&mut self) -> std::result::Result<Option<u8>, Failed> {
         self.show.printer().flush()?;
         let roots = select::growing_roots(&self.ask.what, self.ask.logs.as_deref());
         let until_ns = (self.scan.until_ns < i64::MAX).then_some(self.scan.until_ns);
@@ -339,9 +339,9 @@ impl Session {
             follow.watch(number, log.dir().path());
         }
         loop {
-            self.keep_cursor().map_err(Halt::Stop)?;
+            self.keep_cursor().map_err(Failed::Stop)?;
             match follow.wait(self.show.printer().out(), &self.told_to_end)? {
-                Wake::Closed => return Err(Halt::Closed),
+                Wake::Closed => return Err(Failed::Closed),
                 Wake::Ended => return Ok(None),
                 Wake::TimedOut => return Ok(Some(EXIT_NONE)),
                 Wake::Logs => {}
@@ -382,7 +382,7 @@ impl Session {
         Ok(())
     }
 
-    fn say_trouble(&mut self) -> std::result::Result<(), Halt> {
+    fn say_trouble(&mut self) -> std::result::Result<(), Failed> {
         if !self.sentences.is_empty() {
             self.pool.clear_progress();
         }
@@ -431,7 +431,7 @@ impl Session {
         for (number, log) in self.logs.iter().enumerate() {
             let place = self.show.printer().accepted(number).or_else(|| self.places[number].clone());
             if let Some(Position { part, offset }) = place {
-                cursor.pipes.insert(log.name().to_owned(), Place { part: part.stem().to_owned(), offset });
+                cursor.pipes.insert(log.name().to_owned(), KeptPlace { part: part.stem().to_owned(), offset });
             }
         }
         cursor
@@ -449,7 +449,7 @@ impl Session {
 }
 
 /// The place in a log that a cursor gives. `None`: the beginning of what is left.
-fn resume(log: &Log, at: &Place) -> Result<Option<Position>> {
+fn resume(log: &Log, at: &KeptPlace) -> Result<Option<Position>> {
     let part = log.part_of_stem(&at.part)?;
     let place = part.map(|part| Position { part, offset: at.offset });
     if place.as_ref().is_some_and(|place| log.has(&place.part)) {

@@ -5,13 +5,12 @@
 
 use std::ops::Range;
 
-use standpipe_common::error::{Error, Stop};
-use standpipe_common::standard::{self, OUTPUT};
+use standpipe_common::standard;
 
 use super::batch::{Batch, Chunk, first_lines, lines};
 use super::part::Scratch;
 use super::print::{Failed, Printer};
-use super::render::{Form, Look};
+use super::render::{Form, Renderer};
 use super::scan::Scan;
 
 /// How it goes on.
@@ -25,33 +24,10 @@ pub enum Flow {
     Full,
 }
 
-/// Why it does not go on.
-pub enum Halt {
-    /// Nobody reads any more.
-    Closed,
-    /// The rest cannot be done.
-    Stop(Stop),
-}
-
-impl From<Failed> for Halt {
-    fn from(failed: Failed) -> Halt {
-        match failed {
-            Failed::Closed => Halt::Closed,
-            Failed::Io(error) => Halt::Stop(Error::new("write to", OUTPUT, error).into()),
-        }
-    }
-}
-
-impl From<Error> for Halt {
-    fn from(error: Error) -> Halt {
-        Halt::Stop(error.into())
-    }
-}
-
 /// Shows lines.
 pub struct Show {
     printer: Printer,
-    look: Look,
+    look: Renderer,
     limits: Limits,
     /// What was printed last has no newline.
     open: bool,
@@ -75,7 +51,7 @@ pub struct Limits {
 
 impl Show {
     /// Shows lines in this way, within limits.
-    pub fn new(printer: Printer, look: Look, limits: Limits) -> Show {
+    pub fn new(printer: Printer, look: Renderer, limits: Limits) -> Show {
         Show { printer, look, limits, open: false, found: false, troubled: false, line: Vec::new() }
     }
 
@@ -107,7 +83,7 @@ impl Show {
         chunk: &Chunk,
         scan: &Scan,
         scratch: &mut Scratch,
-    ) -> Result<Flow, Halt> {
+    ) -> Result<Flow, Failed> {
         let run = &chunk.run;
         let Some(range) = self.allowed(batch, run.range.clone(), run.is_match, run.opens_group) else {
             return Ok(Flow::Enough);
@@ -142,7 +118,7 @@ impl Show {
         chunk: &Chunk,
         scan: &Scan,
         scratch: &mut Scratch,
-    ) -> Result<Flow, Halt> {
+    ) -> Result<Flow, Failed> {
         let mut all: Vec<Range<usize>> = lines(&batch.raw, chunk.run.range.clone()).collect();
         while let Some(line) = all.pop() {
             if self.allowed(batch, line.clone(), true, false).is_none() {
@@ -157,7 +133,7 @@ impl Show {
     }
 
     /// Says sentences on what could not be read.
-    pub fn say(&mut self, sentences: &mut Vec<String>) -> Result<(), Halt> {
+    pub fn say(&mut self, sentences: &mut Vec<String>) -> Result<(), Failed> {
         if sentences.is_empty() {
             return Ok(());
         }
@@ -170,20 +146,20 @@ impl Show {
     }
 
     /// Shows how many lines there are in a log.
-    pub fn counted(&mut self, lines: u64, name: &str, several: bool) -> Result<(), Halt> {
+    pub fn counted(&mut self, lines: u64, name: &str, several: bool) -> Result<(), Failed> {
         self.found |= lines > 0;
         let text = match (self.look.form, several) {
             (Form::Json, _) => format!("{}\n", serde_json::json!({ "schema": 1, "pipe": name, "count": lines })),
             (_, true) => format!("{name}: {lines}\n"),
             (_, false) => format!("{lines}\n"),
         };
-        Ok(self.printer.write(text.as_bytes())?)
+        self.printer.write(text.as_bytes())
     }
 
     /// Ends what is printed.
-    pub fn end(&mut self) -> Result<(), Halt> {
+    pub fn end(&mut self) -> Result<(), Failed> {
         self.complete()?;
-        self.printer.flush().map_err(Halt::from)
+        self.printer.flush()
     }
 
     /// What of these lines may be shown. `None`: nothing, and nothing that follows.
@@ -217,7 +193,7 @@ impl Show {
         line: Range<usize>,
         scan: &Scan,
         scratch: &mut Scratch,
-    ) -> Result<Flow, Halt> {
+    ) -> Result<Flow, Failed> {
         self.line.clear();
         let mut buffer = std::mem::take(&mut self.line);
         self.look.line(name, batch, line.clone(), scan, scratch, &mut buffer)?;
@@ -243,17 +219,17 @@ impl Show {
         }
     }
 
-    fn plain(&mut self, bytes: &[u8]) -> Result<(), Halt> {
+    fn plain(&mut self, bytes: &[u8]) -> Result<(), Failed> {
         if !self.look.visible {
-            return Ok(self.printer.write(bytes)?);
+            return self.printer.write(bytes);
         }
         self.line.clear();
         self.look.plain(bytes, &mut self.line);
-        Ok(self.printer.write(&self.line)?)
+        self.printer.write(&self.line)
     }
 
     /// Gives a line its newline that has none.
-    fn complete(&mut self) -> Result<(), Halt> {
+    fn complete(&mut self) -> Result<(), Failed> {
         if std::mem::take(&mut self.open) && self.look.completes && self.look.form != Form::Raw {
             self.printer.write(b"\n")?;
         }

@@ -312,9 +312,9 @@ impl Gauge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::format::{Content, decode};
+    use crate::status::format::{Status, decode};
 
-    fn read(dir: &tempfile::TempDir) -> Content {
+    fn read(dir: &tempfile::TempDir) -> Status {
         decode(&std::fs::read(dir.path().join(STATUS)).unwrap()).unwrap()
     }
 

@@ -151,7 +151,7 @@ pub const SICK: u64 = 2;
 
 /// What a slot says of a lane, as it stands there; a text is `None` while it is being written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Slot {
+pub struct LaneStatus {
     /// Name of the pipe.
     pub name: Option<Vec<u8>>,
     /// [`WELL`], [`SICK`], or what nobody knows.
@@ -211,7 +211,7 @@ pub struct Totals {
 
 /// What a status file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Content {
+pub struct Status {
     /// Process id of the reader.
     pub pid: u64,
     /// When it started, ns since the epoch.
@@ -223,7 +223,7 @@ pub struct Content {
     /// Whether it is confined, as it stands at [`SANDBOX_AT`].
     pub sandbox: u64,
     /// Its lanes, in no order.
-    pub slots: Vec<Slot>,
+    pub slots: Vec<LaneStatus>,
 }
 
 /// Why a file says nothing.
@@ -236,7 +236,7 @@ pub enum Unreadable {
 }
 
 /// Reads a whole file.
-pub fn decode(file: &[u8]) -> Result<Content, Unreadable> {
+pub fn decode(file: &[u8]) -> Result<Status, Unreadable> {
     if file.len() < HEADER_BYTES || word(file, 0) != MAGIC {
         return Err(Unreadable::Damaged);
     }
@@ -252,7 +252,7 @@ pub fn decode(file: &[u8]) -> Result<Content, Unreadable> {
         return Err(Unreadable::Damaged);
     };
     let boot = std::str::from_utf8(&file[BOOT_AT..BOOT_AT + BOOT_ID_BYTES]).unwrap_or_default();
-    Ok(Content {
+    Ok(Status {
         pid: word(file, PID_AT),
         start_ns: word(file, START_AT),
         boot: boot.trim_end_matches('\0').to_owned(),
@@ -262,11 +262,11 @@ pub fn decode(file: &[u8]) -> Result<Content, Unreadable> {
     })
 }
 
-fn slot(slot: &[u8]) -> Slot {
+fn slot(slot: &[u8]) -> LaneStatus {
     let at = |offset| word(slot, offset);
     // Version 1 has none.
     let totals = if slot.len() < SLOT_BYTES { Totals::default() } else { totals(slot) };
-    Slot {
+    LaneStatus {
         name: text(slot, NAME_AT, NAME_MAX),
         state: at(STATE_AT),
         bytes: at(BYTES_AT),
@@ -363,7 +363,7 @@ mod tests {
         put(&mut old, VERSION_AT, &[1]);
         assert_eq!(decode(&old).map(drop), Err(Unreadable::Damaged), "by the bytes of its slots");
         put(&mut old, SLOT_BYTES_AT, &[SLOT_BYTES_V1 as u64]);
-        let expected = Slot { totals: Totals::default(), ..decode(&new).unwrap().slots.remove(0) };
+        let expected = LaneStatus { totals: Totals::default(), ..decode(&new).unwrap().slots.remove(0) };
         assert_eq!(decode(&old).unwrap().slots, [expected]);
     }
 

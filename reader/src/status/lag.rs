@@ -18,12 +18,12 @@ pub struct Lag {
     /// Which one.
     pub receiver: Receiver,
     /// Its cursor, and what stands behind that, or why that cannot be told.
-    pub behind: Result<(Cursor, Behind)>,
+    pub behind: Result<(Cursor, Unsent)>,
 }
 
 /// What a receiver has not had.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Behind {
+pub struct Unsent {
     /// Bytes of whole lines.
     pub bytes: u64,
     /// When the first of them arrived, ns since the epoch. `None`: there are none.
@@ -44,12 +44,12 @@ pub fn lags(dir: &Dir) -> Result<Vec<Lag>> {
     Ok(cursors.map(lag).collect())
 }
 
-fn behind(dir: &Dir, listing: &Listing, cursor: &Cursor) -> Result<Behind> {
+fn behind(dir: &Dir, listing: &Listing, cursor: &Cursor) -> Result<Unsent> {
     let inventory = Inventory::of(dir)?;
-    let Some(end) = end(dir, &inventory)? else { return Ok(Behind::default()) };
+    let Some(end) = end(dir, &inventory)? else { return Ok(Unsent::default()) };
     let bytes = end.saturating_sub(cursor.serial().offset.saturating_add(cursor.offset()));
     if bytes == 0 {
-        return Ok(Behind::default());
+        return Ok(Unsent::default());
     }
     let stands_in = listing.part_of_stem(cursor.part());
     let rest = inventory.names().iter().filter(|name| stands_in.as_ref().is_none_or(|part| *name >= part));
@@ -65,10 +65,10 @@ fn behind(dir: &Dir, listing: &Listing, cursor: &Cursor) -> Result<Behind> {
             _ => None,
         };
         if since_ns.is_some() {
-            return Ok(Behind { bytes, since_ns });
+            return Ok(Unsent { bytes, since_ns });
         }
     }
-    Ok(Behind { bytes, since_ns: None })
+    Ok(Unsent { bytes, since_ns: None })
 }
 
 /// Where the last whole line of a log ends. `None`: it has no part.

@@ -17,9 +17,9 @@ use standpipe_common::shown::{UNKNOWN, harmless, number, passed_ns, size, span};
 use standpipe_common::standard;
 use standpipe_common::table::{Screen, render};
 
-use super::format::{SANDBOX_OFF, SANDBOX_ON, SANDBOX_UNAVAILABLE, SICK, Slot, UNCOUNTED, WELL};
-use super::lag::{Behind, Lag};
-use super::snapshot::{Seen, Snapshot};
+use super::format::{LaneStatus, SANDBOX_OFF, SANDBOX_ON, SANDBOX_UNAVAILABLE, SICK, UNCOUNTED, WELL};
+use super::lag::{Lag, Unsent};
+use super::snapshot::{SeenLane, Snapshot};
 use crate::cli::StatusArgs;
 use crate::listing::SELF;
 use crate::logs::log_root::{LogRoot, hinted};
@@ -36,7 +36,7 @@ const JSON_VERSION: u32 = 1;
 pub fn run(args: &StatusArgs) -> Result<u8, Stop> {
     let (root, snapshot) = look(args).map_err(|stop| hinted(stop, &args.what))?;
     let behind_max = args.behind.unwrap_or(BEHIND_MAX);
-    let report = Report { snapshot: &snapshot, root: &root.path, behind_max, now_ns: clock::now_ns() };
+    let report = View { snapshot: &snapshot, root: &root.path, behind_max, now_ns: clock::now_ns() };
     let findings = report.findings();
     if args.json {
         standard::print_json(&report.json(&findings))?;
@@ -86,21 +86,21 @@ pub fn unknown_name(root: &Path, name: &OsStr, known: &[String]) -> String {
 }
 
 /// Something to be said under the table.
-struct Finding {
+struct Notice {
     sentence: String,
     /// Not only worth knowing.
     is_trouble: bool,
 }
 
-struct Report<'a> {
+struct View<'a> {
     snapshot: &'a Snapshot,
     root: &'a Path,
     behind_max: Duration,
     now_ns: i64,
 }
 
-impl Report<'_> {
-    fn text(&self, findings: &[Finding], screen: Screen) -> String {
+impl View<'_> {
+    fn text(&self, findings: &[Notice], screen: Screen) -> String {
         const TITLES: [&str; 7] = ["PIPE", "BYTES", "LINES", "LAST", "PARTS", "BACKLOG", "STATE"];
         let rows: Vec<Vec<String>> = self.snapshot.lanes.iter().map(|lane| self.row(lane)).collect();
         let mut text = format!("{}\n", screen.text(&self.headline()));
@@ -128,7 +128,7 @@ impl Report<'_> {
         }
     }
 
-    fn row(&self, lane: &Seen) -> Vec<String> {
+    fn row(&self, lane: &SeenLane) -> Vec<String> {
         let slot = &lane.slot;
         let backlog = match slot.backlog_parts {
             0 => "-".to_owned(),
@@ -140,7 +140,7 @@ impl Report<'_> {
         vec![shown_name(lane, self.root), bytes, lines, last, parts, backlog, self.state(slot)]
     }
 
-    fn state(&self, slot: &Slot) -> String {
+    fn state(&self, slot: &LaneStatus) -> String {
         match slot.state {
             _ if self.snapshot.running == Some(false) => "not running".to_owned(),
             WELL if slot.blocked_ns != 0 => format!("blocked {}", self.age(slot.blocked_ns)),
@@ -150,9 +150,9 @@ impl Report<'_> {
         }
     }
 
-    fn findings(&self) -> Vec<Finding> {
+    fn findings(&self) -> Vec<Notice> {
         let mut findings = Vec::new();
-        let mut say = |is_trouble, sentence| findings.push(Finding { sentence, is_trouble });
+        let mut say = |is_trouble, sentence| findings.push(Notice { sentence, is_trouble });
         if self.snapshot.running == Some(false) {
             say(
                 true,
@@ -226,7 +226,7 @@ impl Report<'_> {
     }
 
     /// How long a receiver has not had a line that is stored.
-    fn behind_ns(&self, behind: Behind) -> Option<u64> {
+    fn behind_ns(&self, behind: Unsent) -> Option<u64> {
         behind.since_ns.map(|since| u64::try_from(self.now_ns.saturating_sub(since)).unwrap_or(0))
     }
 
@@ -247,14 +247,14 @@ impl Report<'_> {
         })
     }
 
-    fn retry(&self, slot: &Slot) -> String {
+    fn retry(&self, slot: &LaneStatus) -> String {
         match i64::try_from(slot.retry_ns).ok().and_then(|at| u64::try_from(at.checked_sub(self.now_ns)?).ok()) {
             Some(left) => format!("retrying in {}", span(left)),
             None => "retrying now".to_owned(),
         }
     }
 
-    fn json(&self, findings: &[Finding]) -> String {
+    fn json(&self, findings: &[Notice]) -> String {
         let sentences = |is_trouble| -> Vec<&str> {
             let wanted = findings.iter().filter(|finding| finding.is_trouble == is_trouble);
             wanted.map(|finding| finding.sentence.as_str()).collect()
@@ -274,7 +274,7 @@ impl Report<'_> {
         format!("{object:#}\n")
     }
 
-    fn json_lane(&self, lane: &Seen) -> Value {
+    fn json_lane(&self, lane: &SeenLane) -> Value {
         let slot = &lane.slot;
         let state = match slot.state {
             WELL if slot.blocked_ns != 0 => Value::from("blocked"),
@@ -312,7 +312,7 @@ impl Report<'_> {
 }
 
 /// Under what name a lane is shown: that of `reader stdin` by the name of its directory.
-fn shown_name(lane: &Seen, root: &Path) -> String {
+fn shown_name(lane: &SeenLane, root: &Path) -> String {
     let name = match &lane.name {
         Some(name) if name == SELF => {
             let real = root.canonicalize().ok();

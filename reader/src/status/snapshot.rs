@@ -12,7 +12,7 @@ use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::shown::Shown as _;
 
 use super::STATUS;
-use super::format::{self, HEADER_BYTES, SLOT_BYTES, SLOTS_MAX, Slot, Unreadable};
+use super::format::{self, HEADER_BYTES, LaneStatus, SLOT_BYTES, SLOTS_MAX, Unreadable};
 use super::lag::{Lag, lags};
 use crate::disk::{self, Dir};
 use crate::listing::{LOCK, SELF};
@@ -33,18 +33,18 @@ pub struct Snapshot {
     /// Whether it is confined, as its status file has it.
     pub sandbox: u64,
     /// Its lanes by name.
-    pub lanes: Vec<Seen>,
+    pub lanes: Vec<SeenLane>,
     /// Files of the log root that hold bytes which did not fit into a log.
     pub salvaged: Vec<String>,
 }
 
 /// One lane.
 #[derive(Debug)]
-pub struct Seen {
+pub struct SeenLane {
     /// Its name; `None`: it was being written whenever we looked.
     pub name: Option<OsString>,
     /// What its slot says.
-    pub slot: Slot,
+    pub slot: LaneStatus,
     /// Archives that were set aside, in its log directory.
     pub damaged: Vec<String>,
     /// How far each of its receivers is behind.
@@ -56,7 +56,7 @@ impl Snapshot {
     pub fn of(path: &Path) -> Result<Snapshot> {
         let root = Dir::open(path)?;
         let content = content(&root)?;
-        let mut lanes: Vec<Seen> = content.slots.into_iter().map(|slot| seen(&root, slot)).collect();
+        let mut lanes: Vec<SeenLane> = content.slots.into_iter().map(|slot| seen(&root, slot)).collect();
         lanes.sort_by(|a, b| a.name.cmp(&b.name));
         let salvaged = salvaged(&root);
         let (pid, start_ns, sandbox) = (content.pid, content.start_ns, content.sandbox);
@@ -64,7 +64,7 @@ impl Snapshot {
     }
 
     /// The lane of that name; the one of `reader stdin` also by the name of its directory.
-    pub fn find(&self, name: &OsStr) -> Option<&Seen> {
+    pub fn find(&self, name: &OsStr) -> Option<&SeenLane> {
         self.lanes.iter().find(|lane| lane.name.as_deref() == Some(name))
     }
 }
@@ -85,7 +85,7 @@ pub fn lane_names(root: &Dir) -> Result<Vec<OsString>> {
 }
 
 /// What the status file of a log root says. A text that is being written is waited for, but not for long.
-pub fn content(root: &Dir) -> Result<format::Content> {
+pub fn content(root: &Dir) -> Result<format::Status> {
     let mut content = read(root)?;
     for _ in 1..LOOKS_MAX {
         if content.slots.iter().all(|slot| slot.name.is_some() && (slot.error_ns == 0 || slot.error.is_some())) {
@@ -96,7 +96,7 @@ pub fn content(root: &Dir) -> Result<format::Content> {
     Ok(content)
 }
 
-fn read(root: &Dir) -> Result<format::Content> {
+fn read(root: &Dir) -> Result<format::Status> {
     let path = root.path_of(STATUS);
     match root.stat(STATUS) {
         Err(nix::errno::Errno::ENOENT) => {
@@ -122,14 +122,14 @@ fn read(root: &Dir) -> Result<format::Content> {
     })
 }
 
-fn seen(root: &Dir, slot: Slot) -> Seen {
+fn seen(root: &Dir, slot: LaneStatus) -> SeenLane {
     let name = slot.name.clone().map(OsString::from_vec);
     let is_damaged = |name: &[u8]| name.ends_with(b".damaged");
     let dir = name.as_deref().and_then(|name| log_dir(root, name));
     let damaged = dir.as_ref().map_or_else(Vec::new, |dir| names(dir, is_damaged));
     // What cannot be listed is not shown.
     let lags = dir.and_then(|dir| lags(&dir).ok()).unwrap_or_default();
-    Seen { name, slot, damaged, lags }
+    SeenLane { name, slot, damaged, lags }
 }
 
 /// The log directory of a lane.

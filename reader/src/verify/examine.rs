@@ -18,7 +18,7 @@ use standpipe_common::serial::Serial;
 use standpipe_common::shown::Shown as _;
 
 use crate::disk::Dir;
-use crate::inventory::{Content, Item, Segment};
+use crate::inventory::{Content, Item, StoredSegment};
 use crate::logs::part::WINDOW_LOG_MAX;
 
 /// Bytes of such a file that are decompressed at a time.
@@ -124,23 +124,23 @@ pub struct Examined {
 }
 
 /// What one thread examines parts with.
-pub struct Tools {
+pub struct Examiner {
     decoder: Decoder,
     raw: Vec<u8>,
     grams: Grams,
     array: Vec<u8>,
 }
 
-impl Tools {
+impl Examiner {
     /// Fails only for want of memory.
-    pub fn new() -> Result<Tools> {
+    pub fn new() -> Result<Examiner> {
         let decoder = Decoder::new().cannot("start", "zstd")?;
-        Ok(Tools { decoder, raw: Vec::new(), grams: Grams::default(), array: Vec::new() })
+        Ok(Examiner { decoder, raw: Vec::new(), grams: Grams::default(), array: Vec::new() })
     }
 }
 
 /// Examines a part of `dir`; bytes of its file that are done are added to `done`.
-pub fn part(dir: &Dir, item: Item, tools: &mut Tools, done: &AtomicU64) -> Examined {
+pub fn part(dir: &Dir, item: Item, tools: &mut Examiner, done: &AtomicU64) -> Examined {
     let path = dir.path_of(&item.file);
     let edges = Edges { serial: item.serial, ..Edges::default() };
     let mut examined = Examined { path, findings: Vec::new(), edges, raw_bytes: 0, closed: None };
@@ -174,7 +174,7 @@ impl Examined {
         self.findings.push(Finding::of(kind, &self.path, offset, text));
     }
 
-    fn segment(&mut self, segment: &Segment, done: &AtomicU64) {
+    fn segment(&mut self, segment: &StoredSegment, done: &AtomicU64) {
         let mut last = None;
         let read = segment.read(|piece| {
             self.raw_bytes += piece.len() as u64;
@@ -218,7 +218,7 @@ impl Examined {
         None
     }
 
-    fn frames(&mut self, archive: &Archive, beside: Option<&Beside>, tools: &mut Tools, done: &AtomicU64) {
+    fn frames(&mut self, archive: &Archive, beside: Option<&Beside>, tools: &mut Examiner, done: &AtomicU64) {
         let index = archive.index();
         match index {
             Err(fault) => self.add(Kind::Index, None, fault),
@@ -276,7 +276,7 @@ impl Examined {
     }
 }
 
-impl Tools {
+impl Examiner {
     /// Whether the array of a frame has the bits that the raw bytes set, and no other.
     fn is_filter_of_frame(&mut self, filter: &Filter<'_>, number: usize) -> bool {
         let is_read = filter.array(number, &mut self.array).is_ok();
