@@ -7,7 +7,7 @@
 //! - [`demand`]: what patterns demand of a block; [`pattern`], [`scan`]: which lines of one are meant; [`pool`]: the
 //!   threads that look;
 //! - [`counts`], [`sieve`]: which blocks need not be read;
-//! - [`forward`], [`backward`]: the lines of one log, from a place on or from the end;
+//! - [`ahead`], [`forward`], [`backward`]: the lines of one log, from a place on or from the end;
 //! - [`batch`], [`context`]: lines with the bytes they stand in, and those around them;
 //! - [`merge`]: several logs as one;
 //! - [`render`], [`show`], [`mod@print`], [`pager`]: how lines look, how many there are, where they go;
@@ -16,6 +16,7 @@
 //!
 //! It needs read permission only, takes no lock and writes nothing but the cursor file it is given.
 
+pub mod ahead;
 pub mod ask;
 pub mod backward;
 pub mod batch;

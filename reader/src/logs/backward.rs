@@ -6,63 +6,41 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use standpipe_common::archive::Copied;
 use standpipe_common::error::Result;
 
+use super::ahead::{Ahead, Asked, Ledger, Plan};
 use super::batch::{Batch, Line};
 use super::counts::Counts;
 use super::forward::LINE_BYTES_MAX;
 use super::log::{Log, Position};
 use super::part::Part;
-use super::pool::{Job, Pool, Ticket};
+use super::pool::Pool;
 use super::scan::{Scan, Scanned};
-use super::sieve::Sieve;
 
 /// How the reading of a log goes.
 pub struct Backward {
-    scan: Arc<Scan>,
-    from: Option<Position>,
-    until: Option<Position>,
-    ahead: usize,
-    /// As many now: it begins with one, since the first may be enough.
-    width: usize,
+    ahead: Ahead<BackwardPlan>,
     /// A line at the end that has no newline yet is left out.
     holds: bool,
-    plan: Plan,
-    asked: VecDeque<Asked>,
     ready: VecDeque<Batch>,
     rest: Rest,
-    found: Copied,
-    sentences: Vec<String>,
 }
 
 /// What is read next: the block before this one.
-struct Plan {
+struct BackwardPlan {
+    from: Option<Position>,
+    until: Option<Position>,
     /// Parts that are left.
     parts: usize,
     part: Option<(usize, Arc<Part>)>,
     /// Blocks of it that are left.
     blocks: usize,
-    sieve: Sieve,
     /// A line that goes on in the block that was asked for last begins before it.
     inside: bool,
     /// What stands behind the next block.
     behind: Behind,
     /// Where the block behind the next one begins, if that is in the same part.
     next_offset: Option<u64>,
-    counts: Counts,
-}
-
-enum Asked {
-    Block {
-        ticket: Ticket,
-        /// The number of its part.
-        part: usize,
-        behind: Behind,
-    },
-    /// A part that stood here cannot be read, or what is missing of one.
-    Lost(Vec<String>),
-    End,
 }
 
 /// What stands behind a block.
@@ -90,8 +68,87 @@ enum Rest {
     Lost,
 }
 
+impl Plan for BackwardPlan {
+    /// The number of its part, and what stands behind it.
+    type Beside = (usize, Behind);
+
+    fn next(&mut self, ledger: &mut Ledger, log: &mut Log, pool: &mut Pool) -> Result<Option<Asked<Self::Beside>>> {
+        loop {
+            let Some((part_number, part)) = self.part.clone() else {
+                let Some(number) = self.parts.checked_sub(1) else { return Ok(None) };
+                if self.from.as_ref().is_some_and(|from| *log.name_of(number) < from.part) {
+                    return Ok(None);
+                }
+                self.parts = number;
+                match log.part(number) {
+                    Some(Ok(part)) => {
+                        let missing = self.begin_part(number, part, ledger);
+                        if !missing.is_empty() {
+                            return Ok(Some(Asked::Lost(missing)));
+                        }
+                    }
+                    gone => {
+                        let missing = gone.and_then(Result::err).map(|error| error.to_string());
+                        return Ok(Some(Asked::Lost(missing.into_iter().collect())));
+                    }
+                }
+                continue;
+            };
+            let from = self.from.as_ref().filter(|from| from.part == *part.name()).map_or(0, |from| from.offset);
+            let next = self.blocks.checked_sub(1).filter(|number| part.block(*number).end() > from);
+            let Some(number) = next else {
+                if part.begins_torn() {
+                    self.behind = Behind::Damaged;
+                }
+                self.part = None;
+                return Ok(Some(Asked::End(Vec::new())));
+            };
+            self.blocks = number;
+            let block = part.block(number);
+            let is_in_time = ledger.is_in_time(&part, block, pool);
+            if self.next_offset.replace(block.offset).is_some_and(|next| next > block.end()) {
+                self.behind = Behind::Damaged;
+            }
+            if !is_in_time {
+                (self.behind, self.inside) = (Behind::Passed, false);
+                continue;
+            }
+            if ledger.drops(&part, number, self.inside || self.behind == Behind::Damaged) {
+                self.behind = Behind::Apart;
+                continue;
+            }
+            self.inside = block.begins_inside;
+            let behind = std::mem::replace(&mut self.behind, Behind::Asked);
+            let until = self.until.as_ref().filter(|until| until.part == *part.name());
+            let bounds = from..until.map_or(u64::MAX, |until| until.offset);
+            return ledger.ask(part, number, bounds, (part_number, behind), pool);
+        }
+    }
+}
+
+impl BackwardPlan {
+    /// Begins with the end of a part, and gives what is missing there.
+    fn begin_part(&mut self, number: usize, part: Arc<Part>, ledger: &mut Ledger) -> Vec<String> {
+        let until = self.until.as_ref().filter(|until| until.part == *part.name());
+        self.blocks = match until {
+            Some(until) => (until.offset.checked_sub(1)).map_or(0, |last| (part.block_at(last) + 1).min(part.blocks())),
+            None => part.blocks(),
+        };
+        let damage = part.damage();
+        let ends_torn = part.ends_torn();
+        self.part = Some((number, part));
+        self.next_offset = None;
+        ledger.begin_part();
+        if ends_torn {
+            return damage;
+        }
+        ledger.say(damage);
+        Vec::new()
+    }
+}
+
 impl Backward {
-    /// The log between two places, or from its beginning, or to its end.
+    /// The log between two places, or from its beginning, or to its end; at most `ahead` blocks are asked for at a time.
     pub fn new(
         log: &Log,
         scan: Arc<Scan>,
@@ -102,38 +159,15 @@ impl Backward {
         let (from, until) = bounds;
         let parts =
             until.as_ref().map_or(log.parts(), |until| log.number_of(&until.part) + usize::from(log.has(&until.part)));
-        let plan = Plan {
-            parts,
-            part: None,
-            blocks: 0,
-            sieve: Sieve::default(),
-            inside: false,
-            behind: Behind::Asked,
-            next_offset: None,
-            counts: Counts::default(),
-        };
         let rest = if until.is_some() { Rest::None } else { Rest::End };
-        Backward {
-            scan,
-            from,
-            until,
-            ahead,
-            width: 1,
-            holds,
-            plan,
-            asked: VecDeque::new(),
-            ready: VecDeque::new(),
-            rest,
-            found: Copied::default(),
-            sentences: Vec::new(),
-        }
+        let (behind, next_offset) = (Behind::Asked, None);
+        let plan = BackwardPlan { from, until, parts, part: None, blocks: 0, inside: false, behind, next_offset };
+        Backward { ahead: Ahead::new(plan, scan, ahead.saturating_sub(1)), holds, ready: VecDeque::new(), rest }
     }
 
     /// Asks for the last block, where that of others is waited for before it.
     pub fn begin(&mut self, log: &mut Log, pool: &mut Pool) -> Result<()> {
-        let first = self.plan(log, pool)?;
-        self.asked.extend(first);
-        Ok(())
+        self.ahead.begin(log, pool)
     }
 
     /// The lines before those given last. `None`: that was all.
@@ -142,118 +176,35 @@ impl Backward {
             if let Some(batch) = self.ready.pop_front() {
                 return Ok(Some(batch));
             }
-            while self.asked.len() < self.width {
-                let Some(asked) = self.plan(log, pool)? else { break };
-                self.asked.push_back(asked);
-            }
-            self.width = (self.width * 2).min(self.ahead);
-            match self.asked.pop_front() {
+            match self.ahead.next(log, pool)? {
                 None => {
-                    self.end_part();
-                    let first = self.plan.parts == 0 && self.from.is_none();
+                    self.ahead.end_part(Vec::new());
+                    let plan = self.ahead.plan();
+                    let first = plan.parts == 0 && plan.from.is_none();
                     let torn = std::mem::replace(&mut self.rest, Rest::Lost);
                     return Ok(if first { self.torn_line(torn) } else { None });
                 }
-                Some(Asked::Block { ticket, part, behind }) => match pool.wait(ticket) {
+                Some(Asked::Block(ticket, (part, behind))) => match pool.wait(ticket) {
                     Some(scanned) => self.take(scanned, part, behind, log, pool),
                     None => self.rest = Rest::Lost,
                 },
-                Some(Asked::Lost(damage)) => {
+                Some(Asked::Lost(missing)) => {
                     self.lose();
-                    self.sentences.extend(damage);
+                    self.ahead.end_part(missing);
                 }
-                Some(Asked::End) => self.end_part(),
+                Some(Asked::End(missing)) => self.ahead.end_part(missing),
             }
         }
     }
 
     /// Sentences on what could not be read, once each.
     pub fn take_sentences(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.sentences)
+        self.ahead.take_sentences()
     }
 
     /// How many blocks there were.
     pub fn counts(&self) -> Counts {
-        self.plan.counts
-    }
-
-    fn plan(&mut self, log: &mut Log, pool: &mut Pool) -> Result<Option<Asked>> {
-        loop {
-            let Some((part_number, part)) = self.plan.part.clone() else {
-                let Some(number) = self.plan.parts.checked_sub(1) else { return Ok(None) };
-                if self.from.as_ref().is_some_and(|from| *log.name_of(number) < from.part) {
-                    return Ok(None);
-                }
-                self.plan.parts = number;
-                match log.part(number) {
-                    Some(Ok(part)) => {
-                        let damage = self.begin_part(number, part);
-                        if !damage.is_empty() {
-                            return Ok(Some(Asked::Lost(damage)));
-                        }
-                    }
-                    None => return Ok(Some(Asked::Lost(Vec::new()))),
-                    Some(Err(error)) => {
-                        return Ok(Some(Asked::Lost(vec![error.to_string()])));
-                    }
-                }
-                continue;
-            };
-            let from = self.from.as_ref().filter(|from| from.part == *part.name()).map_or(0, |from| from.offset);
-            let next = self.plan.blocks.checked_sub(1).filter(|number| part.block(*number).end() > from);
-            let Some(number) = next else {
-                if part.begins_torn() {
-                    self.plan.behind = Behind::Damaged;
-                }
-                self.plan.part = None;
-                return Ok(Some(Asked::End));
-            };
-            self.plan.blocks = number;
-            self.plan.counts.total += 1;
-            pool.pass(1.0 / part.blocks() as f64);
-            let block = part.block(number);
-            if self.plan.next_offset.replace(block.offset).is_some_and(|next| next > block.end()) {
-                self.plan.behind = Behind::Damaged;
-            }
-            if !self.scan.overlaps(block.lowest_ns, block.highest_ns) {
-                (self.plan.behind, self.plan.inside) = (Behind::Passed, false);
-                continue;
-            }
-            self.plan.counts.wanted += 1;
-            let plan = &mut self.plan;
-            let is_apart = !plan.inside && plan.behind != Behind::Damaged;
-            if is_apart && plan.sieve.drops(&self.scan, &part, number, &mut plan.counts) {
-                plan.behind = Behind::Apart;
-                continue;
-            }
-            plan.counts.likely += 1;
-            plan.inside = block.begins_inside;
-            let behind = std::mem::replace(&mut plan.behind, Behind::Asked);
-            let until = self.until.as_ref().filter(|until| until.part == *part.name());
-            let bounds = from..until.map_or(u64::MAX, |until| until.offset);
-            let job = Job { scan: self.scan.clone(), part, number, bounds };
-            let alone = self.width == 1;
-            return Ok(Some(Asked::Block { ticket: pool.ask(job, alone)?, part: part_number, behind }));
-        }
-    }
-
-    /// Begins with the end of a part, and gives what is missing there.
-    fn begin_part(&mut self, number: usize, part: Arc<Part>) -> Vec<String> {
-        let until = self.until.as_ref().filter(|until| until.part == *part.name());
-        self.plan.blocks = match until {
-            Some(until) => (until.offset.checked_sub(1)).map_or(0, |last| (part.block_at(last) + 1).min(part.blocks())),
-            None => part.blocks(),
-        };
-        let damage = part.damage();
-        let ends_torn = part.ends_torn();
-        self.plan.part = Some((number, part));
-        self.plan.sieve = Sieve::default();
-        self.plan.next_offset = None;
-        if ends_torn {
-            return damage;
-        }
-        self.sentences.extend(damage);
-        Vec::new()
+        self.ahead.counts()
     }
 
     /// Gives what is left of a line whose beginning cannot be read.
@@ -263,15 +214,10 @@ impl Backward {
         self.ready.extend(line);
     }
 
-    fn end_part(&mut self) {
-        let found = std::mem::take(&mut self.found);
-        self.sentences.extend(found.gaps.iter().map(ToString::to_string));
-    }
-
     fn take(&mut self, mut scanned: Scanned, part: usize, behind: Behind, log: &mut Log, pool: &mut Pool) {
         if let Some(cause) = scanned.trouble.take() {
             self.lose();
-            self.found.add(scanned.part.gap(scanned.number, cause));
+            self.ahead.note_gap(scanned.part.gap(scanned.number, cause));
             return pool.give_back(scanned.raw);
         }
         match behind {
@@ -296,7 +242,7 @@ impl Backward {
                 Rest::Lost if behind == Behind::Passed => finish(&mut line, part, log, pool),
                 Rest::End | Rest::None | Rest::Lost => {}
             }
-            let batch = Batch::of_line(line, &self.scan);
+            let batch = Batch::of_line(line, self.ahead.scan());
             self.ready.extend(batch);
         }
         let has_head = !scanned.head().is_empty();
@@ -317,7 +263,7 @@ impl Backward {
             Rest::End | Rest::None | Rest::Lost => {}
         }
         self.rest = if line.raw.len() > LINE_BYTES_MAX {
-            let batch = Batch::of_line(line, &self.scan);
+            let batch = Batch::of_line(line, self.ahead.scan());
             self.ready.extend(batch);
             Rest::None
         } else {
@@ -327,7 +273,7 @@ impl Backward {
 
     /// What is left of a line whose beginning cannot be read.
     fn torn_line(&self, rest: Rest) -> Option<Batch> {
-        if let Rest::Line(line) = rest { Batch::of_line(line, &self.scan) } else { None }
+        if let Rest::Line(line) = rest { Batch::of_line(line, self.ahead.scan()) } else { None }
     }
 }
 
