@@ -146,7 +146,11 @@ pub struct Inventory<'a> {
 impl<'a> Inventory<'a> {
     /// Those that are there now.
     pub fn of(dir: &'a Dir) -> Result<Inventory<'a>> {
-        let listing = Listing::read(dir)?;
+        Inventory::at(dir, Listing::read(dir)?)
+    }
+
+    /// Those that were there at that look.
+    pub fn at(dir: &'a Dir, listing: Listing) -> Result<Inventory<'a>> {
         Ok(Inventory { dir, names: listing.readable(dir)?, listing })
     }
 

@@ -25,7 +25,7 @@ use crate::mailbox::Mailbox;
 use crate::pipes::{Pipes, WhichPipe};
 use crate::queue::ArchiveQueue;
 use crate::record::Record;
-use crate::rotation::{self, ActivePart, LINE_WAIT_NS, Verdict, Waiting};
+use crate::rotation::{self, ActivePart, PartEnd, Verdict};
 use crate::segment::Segment;
 use crate::settings::Settings;
 use crate::status::board::Gauge;
@@ -79,12 +79,8 @@ pub struct Lane {
     gauge: Gauge,
     log: Option<LogDir>,
     sick: Option<Sick>,
-    /// Somebody asked for a rotation.
-    asked: bool,
-    /// A due rotation waits for the end of a line.
-    waiting: Option<Waiting>,
-    /// When the part that was begun then is due by the clock.
-    due_of: Option<(i64, Option<i64>)>,
+    /// When its part ends.
+    end: PartEnd,
     /// The active segment as the archiver was told last. `None`: it was not, or something else changed since.
     told: Option<PartName>,
     /// What each line start of this turn gets in front.
@@ -103,9 +99,7 @@ impl Lane {
             gauge: Gauge::default(),
             log: None,
             sick: None,
-            asked: false,
-            waiting: None,
-            due_of: None,
+            end: PartEnd::default(),
             told: None,
             text: Vec::new(),
             verified: Instant::now(),
@@ -171,7 +165,7 @@ impl Lane {
 
     /// Lets go of the log directory, unless something is under way in it. `false`: it is still open.
     pub fn rest(&mut self) -> bool {
-        if !self.holds_chunk() && self.waiting.is_none() {
+        if !self.holds_chunk() && self.end.waiting().is_none() {
             self.log = None;
         }
         self.log.is_none()
@@ -180,7 +174,7 @@ impl Lane {
     /// From here on it writes in another way, and so its log directory is taken up anew.
     pub fn change(&mut self, settings: Arc<Settings>) {
         self.settings = settings;
-        self.due_of = None;
+        self.end.forget_clock();
         self.told = None;
         self.queue.change(&self.name, &self.settings.upkeep);
         if !self.holds_chunk() {
@@ -194,26 +188,17 @@ impl Lane {
         if segment.is_empty() {
             return None;
         }
-        if let Some(waiting) = self.waiting {
-            return Some(waiting.since_ns + LINE_WAIT_NS);
-        }
-        let begun_ns = segment.begun_ns(now_ns);
-        let triggers = &self.settings.triggers;
-        let (_, due_ns) = match self.due_of {
-            Some(known) if known.0 == begun_ns => known,
-            _ => *self.due_of.insert((begun_ns, triggers.due_ns(begun_ns))),
-        };
-        due_ns
+        self.end.due_ns(|| segment.begun_ns(now_ns), &self.settings.triggers)
     }
 
     /// Asks for a rotation at the next line end.
     pub fn ask_rotation(&mut self) {
-        self.asked = self.log.as_ref().is_some_and(|log| !log.segment().is_empty());
+        self.end.ask(self.log.as_ref().is_none_or(|log| log.segment().is_empty()));
     }
 
     /// Whether a rotation that was asked for is not over.
     pub fn is_to_rotate(&self) -> bool {
-        self.asked
+        self.end.is_asked()
     }
 
     /// Rotates if that is due and no line is open, whether bytes wait or not.
@@ -315,10 +300,11 @@ impl Lane {
 
     fn verdict(&mut self, queued: usize, now_ns: i64) -> Verdict {
         let part = self.active_part();
-        let due = self.asked || self.due_ns(now_ns).is_some_and(|due| due <= now_ns) || self.waiting.is_some();
+        let due =
+            self.end.is_asked() || self.due_ns(now_ns).is_some_and(|due| due <= now_ns) || self.end.waiting().is_some();
         let full = self.settings.triggers.size.at().is_some_and(|size| part.len >= size);
-        if (due || full) && part.open && self.waiting.is_none() {
-            self.waiting = Some(Waiting { since_ns: now_ns, since_len: part.len });
+        if (due || full) && part.open {
+            self.end.wait(now_ns, part.len);
         }
         rotation::decide(self.active_part(), due, queued, now_ns, &self.settings.triggers)
     }
@@ -333,7 +319,7 @@ impl Lane {
             len: segment.map_or(0, Segment::len),
             open: segment.is_some_and(Segment::is_open),
             text_len: self.text.len(),
-            waiting: self.waiting,
+            waiting: self.end.waiting(),
         }
     }
 
@@ -342,8 +328,7 @@ impl Lane {
         let Some(log) = &mut self.log else { return Ok(()) };
         let bytes = log.segment().len();
         let sealed = log.rotate(now_ns)?;
-        self.asked = false;
-        self.waiting = None;
+        self.end.renew();
         if sealed.is_some() {
             self.gauge.sealed(bytes, self.settings.upkeep.archives_at_once());
             self.order_archive();
@@ -377,7 +362,7 @@ impl Lane {
     fn note_meddling(&mut self, said: Option<String>) {
         if let Some(sentence) = said {
             log::error!("{sentence}");
-            self.waiting = None;
+            self.end.wait_no_more();
             self.order_archive();
         }
     }

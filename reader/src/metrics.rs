@@ -16,7 +16,7 @@ use standpipe_common::metrics::{Family, Labels, Page, seconds};
 
 use crate::disk::Dir;
 use crate::listing::SELF;
-use crate::status::format::{LIMITS, LaneStatus, SICK, STEPS, Status, Step, UNCOUNTED};
+use crate::status::format::{LIMITS, LaneStatus, SICK, STEPS, Status, Step};
 use crate::status::lag::{Lag, lags};
 use crate::status::snapshot;
 
@@ -175,10 +175,10 @@ const RECEIVER: [Family; 7] = [BEHIND, BEHIND_TIME, ANSWER, SENT, REFUSED, UNSEN
 
 /// In the order of [`RECEIVER`].
 fn receiver_numbers(lag: &Lag, now_ns: i64) -> [Option<f64>; RECEIVER.len()] {
-    let Ok((cursor, behind)) = &lag.behind else { return [None, None, None, None, None, None, Some(1.0)] };
-    let age_ns = behind.since_ns.map_or(0, |since| u64::try_from(now_ns.saturating_sub(since)).unwrap_or(0));
+    let Ok((cursor, unsent)) = &lag.unsent else { return [None, None, None, None, None, None, Some(1.0)] };
+    let age_ns = unsent.since_ns.map_or(0, |since| u64::try_from(now_ns.saturating_sub(since)).unwrap_or(0));
     [
-        Some(behind.bytes as f64),
+        Some(unsent.bytes as f64),
         Some(seconds(age_ns)),
         cursor.answer().map(|(at_ns, _)| seconds(u64::try_from(at_ns).unwrap_or(0))),
         Some(cursor.sent_bytes() as f64),
@@ -214,15 +214,15 @@ fn numbers(slot: &LaneStatus) -> [(Family, Option<f64>); 16] {
     let flag = |is_so: bool| Some(f64::from(u8::from(is_so)));
     let LaneStatus { totals, .. } = slot;
     [
-        (BYTES, count(slot.bytes)),
-        (LINES, count(slot.lines).filter(|_| slot.lines != UNCOUNTED)),
-        (ARRIVAL, (slot.arrival_ns != 0).then(|| seconds(slot.arrival_ns))),
-        (QUEUED, count(slot.queued)),
-        (CAPACITY, count(slot.capacity)),
-        (BLOCKED, flag(slot.blocked_ns != 0)),
+        (BYTES, count(slot.taken.bytes)),
+        (LINES, slot.taken.lines.and_then(count)),
+        (ARRIVAL, slot.taken.arrival_ns.map(seconds)),
+        (QUEUED, count(slot.fill.queued)),
+        (CAPACITY, count(slot.fill.capacity)),
+        (BLOCKED, flag(slot.fill.blocked_ns.is_some())),
         (BLOCKED_TIME, Some(seconds(totals.crowded_ns))),
         (UNREAD, flag(slot.state == SICK)),
-        (SEALED, count(slot.parts)),
+        (SEALED, count(slot.taken.parts)),
         (ARCHIVED, count(totals.archived_parts)),
         (ARCHIVED_LINES, count(totals.archived_lines)),
         (ARCHIVE_INPUT, count(totals.archived_bytes)),

@@ -58,6 +58,66 @@ pub struct Waiting {
     pub since_len: u64,
 }
 
+/// What is known of when the part that is written ends.
+#[derive(Debug, Default)]
+pub struct PartEnd {
+    /// Somebody asked for it.
+    is_asked: bool,
+    /// It is due and waits for the end of a line.
+    waiting: Option<Waiting>,
+    /// When a part that was begun then is due by the clock.
+    by_clock: Option<(i64, Option<i64>)>,
+}
+
+impl PartEnd {
+    /// Somebody asks for it, or for that of an empty part, which is none.
+    pub fn ask(&mut self, is_empty: bool) {
+        self.is_asked = !is_empty;
+    }
+
+    /// Whether somebody asked for it.
+    pub fn is_asked(&self) -> bool {
+        self.is_asked
+    }
+
+    /// What it waits for, if it is due.
+    pub fn waiting(&self) -> Option<Waiting> {
+        self.waiting
+    }
+
+    /// It is due and waits from now on, unless it does already.
+    pub fn wait(&mut self, now_ns: i64, len: u64) {
+        self.waiting.get_or_insert(Waiting { since_ns: now_ns, since_len: len });
+    }
+
+    /// It waits for nothing any more: the part goes on as somebody else left it.
+    pub fn wait_no_more(&mut self) {
+        self.waiting = None;
+    }
+
+    /// The part has ended, and another one begins.
+    pub fn renew(&mut self) {
+        (self.is_asked, self.waiting) = (false, None);
+    }
+
+    /// The triggers are others from now on.
+    pub fn forget_clock(&mut self) {
+        self.by_clock = None;
+    }
+
+    /// When it is due by the clock, or is waited for no longer. `None`: never as it stands.
+    pub fn due_ns(&mut self, begun_ns: impl FnOnce() -> i64, triggers: &Triggers) -> Option<i64> {
+        if let Some(waiting) = self.waiting {
+            return Some(waiting.since_ns + LINE_WAIT_NS);
+        }
+        let begun_ns = begun_ns();
+        let known = self.by_clock.filter(|(of_ns, _)| *of_ns == begun_ns);
+        let (_, due_ns) = known.unwrap_or_else(|| *self.by_clock.insert((begun_ns, triggers.due_ns(begun_ns))));
+        debug_assert!(due_ns.is_none_or(|due_ns| due_ns >= begun_ns), "due before it was begun");
+        due_ns
+    }
+}
+
 /// What to do before the next chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

@@ -312,7 +312,7 @@ impl Gauge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::format::{Status, decode};
+    use crate::status::format::{LastError, Status, decode};
 
     fn read(dir: &tempfile::TempDir) -> Status {
         decode(&std::fs::read(dir.path().join(STATUS)).unwrap()).unwrap()
@@ -331,7 +331,10 @@ mod tests {
         assert_eq!((content.slots.len(), content.pid), (100, u64::from(std::process::id())));
         for (index, slot) in content.slots.iter().enumerate() {
             assert_eq!(slot.name.as_deref(), Some(format!("pipe-{index}").as_bytes()));
-            assert_eq!((slot.bytes, slot.lines, slot.arrival_ns), (2 * index as u64, 4, 4));
+            assert_eq!(
+                (slot.taken.bytes, slot.taken.lines, slot.taken.arrival_ns),
+                (2 * index as u64, Some(4), Some(4))
+            );
         }
     }
 
@@ -341,12 +344,12 @@ mod tests {
         let mut board = Board::make(&Dir::open(dir.path()).unwrap(), &Sandbox::Off);
         let (old, _other) = (board.slot(OsStr::new("a-long-name")), board.slot(OsStr::new("b")));
         old.sick(&Error::because("write", "x", "no"), Duration::from_secs(1));
-        assert_eq!(read(&dir).slots[0].error.as_deref(), Some(&b"cannot write x: no"[..]));
+        assert_eq!(read(&dir).slots[0].error.text.as_deref(), Some(&b"cannot write x: no"[..]));
         board.release(&old);
         assert_eq!(read(&dir).slots.len(), 1);
         let _new = board.slot(OsStr::new("c"));
         let slots = read(&dir).slots;
-        assert_eq!((slots[0].name.as_deref(), slots[0].error.as_ref(), slots[0].error_ns), (Some(&b"c"[..]), None, 0));
+        assert_eq!((slots[0].name.as_deref(), &slots[0].error), (Some(&b"c"[..]), &LastError::default()));
     }
 
     #[test]

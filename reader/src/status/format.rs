@@ -156,34 +156,55 @@ pub struct LaneStatus {
     pub name: Option<Vec<u8>>,
     /// [`WELL`], [`SICK`], or what nobody knows.
     pub state: u64,
-    /// Bytes taken.
-    pub bytes: u64,
-    /// Lines taken.
-    pub lines: u64,
-    /// Parts sealed.
-    pub parts: u64,
-    /// Last arrival, ns; 0: none yet.
-    pub arrival_ns: u64,
-    /// Crowded since, ns; 0: it is not.
-    pub blocked_ns: u64,
-    /// How long that is no finding, ns.
-    pub warn_after_ns: u64,
+    /// What came out of the pipe since the reader started.
+    pub taken: Taken,
+    /// The pipe at the last look.
+    pub fill: Fill,
     /// Sealed segments without an archive.
     pub backlog_parts: u64,
     /// Their bytes.
     pub backlog_bytes: u64,
-    /// Bytes in the pipe.
-    pub queued: u64,
-    /// Bytes it can hold.
-    pub capacity: u64,
-    /// Next try of a sick lane, ns.
-    pub retry_ns: u64,
-    /// When the last error was, ns; 0: never.
-    pub error_ns: u64,
-    /// The last error.
-    pub error: Option<Vec<u8>>,
+    /// The last error, whether it is over or not.
+    pub error: LastError,
     /// What happened since the reader started.
     pub totals: Totals,
+}
+
+/// What came out of a pipe since the reader started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Bytes of it.
+    pub bytes: u64,
+    /// Line ends among them; `None` where nobody counts them.
+    pub lines: Option<u64>,
+    /// Parts that were sealed.
+    pub parts: u64,
+    /// When the last bytes arrived, ns since the epoch. `None`: none did yet.
+    pub arrival_ns: Option<u64>,
+}
+
+/// How full a pipe was at the last look.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fill {
+    /// Bytes that waited in it.
+    pub queued: u64,
+    /// Bytes that it can hold.
+    pub capacity: u64,
+    /// Since when it is crowded, ns since the epoch. `None`: it is not.
+    pub blocked_ns: Option<u64>,
+    /// How long it may be so before that is a finding, ns.
+    pub warn_after_ns: u64,
+}
+
+/// What failed last, and what becomes of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LastError {
+    /// A sentence.
+    pub text: Option<Vec<u8>>,
+    /// When that was, ns since the epoch. `None`: never.
+    pub at_ns: Option<u64>,
+    /// When a sick lane is tried again, ns since the epoch.
+    pub retry_ns: u64,
 }
 
 /// What happened to a lane since the reader started.
@@ -258,30 +279,37 @@ pub fn decode(file: &[u8]) -> Result<Status, Unreadable> {
         boot: boot.trim_end_matches('\0').to_owned(),
         lost_bytes: word(file, LOST_AT),
         sandbox: word(file, SANDBOX_AT),
-        slots: slots.chunks_exact(slot_bytes).filter(|slot| word(slot, STATE_AT) != FREE).map(slot).collect(),
+        slots: slots.chunks_exact(slot_bytes).filter(|slot| word(slot, STATE_AT) != FREE).map(lane_status).collect(),
     })
 }
 
-fn slot(slot: &[u8]) -> LaneStatus {
+fn lane_status(slot: &[u8]) -> LaneStatus {
     let at = |offset| word(slot, offset);
+    let moment = |offset| Some(at(offset)).filter(|ns| *ns != 0);
     // Version 1 has none.
     let totals = if slot.len() < SLOT_BYTES { Totals::default() } else { totals(slot) };
     LaneStatus {
         name: text(slot, NAME_AT, NAME_MAX),
         state: at(STATE_AT),
-        bytes: at(BYTES_AT),
-        lines: at(LINES_AT),
-        parts: at(PARTS_AT),
-        arrival_ns: at(ARRIVAL_AT),
-        blocked_ns: at(BLOCKED_AT),
-        warn_after_ns: at(WARN_AFTER_AT),
+        taken: Taken {
+            bytes: at(BYTES_AT),
+            lines: Some(at(LINES_AT)).filter(|lines| *lines != UNCOUNTED),
+            parts: at(PARTS_AT),
+            arrival_ns: moment(ARRIVAL_AT),
+        },
+        fill: Fill {
+            queued: at(QUEUED_AT),
+            capacity: at(CAPACITY_AT),
+            blocked_ns: moment(BLOCKED_AT),
+            warn_after_ns: at(WARN_AFTER_AT),
+        },
         backlog_parts: at(BACKLOG_PARTS_AT),
         backlog_bytes: at(BACKLOG_BYTES_AT),
-        queued: at(QUEUED_AT),
-        capacity: at(CAPACITY_AT),
-        retry_ns: at(RETRY_AT),
-        error_ns: at(ERROR_TIME_AT),
-        error: text(slot, ERROR_AT, ERROR_MAX),
+        error: LastError {
+            text: text(slot, ERROR_AT, ERROR_MAX),
+            at_ns: moment(ERROR_TIME_AT),
+            retry_ns: at(RETRY_AT),
+        },
         totals,
     }
 }
@@ -335,10 +363,10 @@ mod tests {
         assert_eq!(content.sandbox, SANDBOX_ON);
         let [slot] = &content.slots[..] else { panic!("{:?}", content.slots) };
         assert_eq!(slot.name.as_deref(), Some("größe".as_bytes()));
-        assert_eq!((slot.state, slot.bytes, slot.lines, slot.parts, slot.arrival_ns), (SICK, 2, 3, 4, 5));
-        assert_eq!((slot.blocked_ns, slot.warn_after_ns, slot.backlog_parts, slot.backlog_bytes), (6, 7, 8, 9));
-        assert_eq!((slot.queued, slot.capacity, slot.retry_ns, slot.error_ns), (10, 11, 12, 13));
-        assert_eq!(slot.error.as_deref(), Some(&b"no room"[..]));
+        assert_eq!((slot.state, slot.backlog_parts, slot.backlog_bytes), (SICK, 8, 9));
+        assert_eq!(slot.taken, Taken { bytes: 2, lines: Some(3), parts: 4, arrival_ns: Some(5) });
+        assert_eq!(slot.fill, Fill { queued: 10, capacity: 11, blocked_ns: Some(6), warn_after_ns: 7 });
+        assert_eq!(slot.error, LastError { text: Some(b"no room".into()), at_ns: Some(13), retry_ns: 12 });
         let totals = Totals {
             archived_parts: 21,
             archived_bytes: 22,
@@ -375,11 +403,11 @@ mod tests {
             let mut torn = good.clone();
             torn[second + at] ^= 1;
             let slot = &decode(&torn).unwrap().slots[0];
-            assert_eq!((slot.name.as_ref(), slot.error.is_some()), (None, true), "{at}");
+            assert_eq!((slot.name.as_ref(), slot.error.text.is_some()), (None, true), "{at}");
         }
         let mut never = good;
         put(&mut never, second + ERROR_AT, &[0, 0]);
-        assert_eq!(decode(&never).unwrap().slots[0].error, None);
+        assert_eq!(decode(&never).unwrap().slots[0].error.text, None);
     }
 
     #[test]

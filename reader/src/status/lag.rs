@@ -18,7 +18,7 @@ pub struct Lag {
     /// Which one.
     pub receiver: Receiver,
     /// Its cursor, and what stands behind that, or why that cannot be told.
-    pub behind: Result<(Cursor, Unsent)>,
+    pub unsent: Result<(Cursor, Unsent)>,
 }
 
 /// What a receiver has not had.
@@ -36,22 +36,26 @@ pub struct Unsent {
 /// The directory cannot be read.
 pub fn lags(dir: &Dir) -> Result<Vec<Lag>> {
     let listing = Listing::read(dir)?;
-    let cursors = Cursors::of(dir, &listing).into_all().into_iter();
+    let cursors = Cursors::of(dir, &listing).into_all();
+    if cursors.is_empty() {
+        return Ok(Vec::new());
+    }
+    // One look for all of them.
+    let inventory = Inventory::at(dir, listing)?;
     let lag = |(receiver, cursor): (Receiver, Result<Cursor>)| {
-        let behind = cursor.and_then(|cursor| behind(dir, &listing, &cursor).map(|behind| (cursor, behind)));
-        Lag { receiver, behind }
+        let unsent = cursor.and_then(|cursor| unsent(dir, &inventory, &cursor).map(|unsent| (cursor, unsent)));
+        Lag { receiver, unsent }
     };
-    Ok(cursors.map(lag).collect())
+    Ok(cursors.into_iter().map(lag).collect())
 }
 
-fn behind(dir: &Dir, listing: &Listing, cursor: &Cursor) -> Result<Unsent> {
-    let inventory = Inventory::of(dir)?;
-    let Some(end) = end(dir, &inventory)? else { return Ok(Unsent::default()) };
+fn unsent(dir: &Dir, inventory: &Inventory<'_>, cursor: &Cursor) -> Result<Unsent> {
+    let Some(end) = end(dir, inventory)? else { return Ok(Unsent::default()) };
     let bytes = end.saturating_sub(cursor.serial().offset.saturating_add(cursor.offset()));
     if bytes == 0 {
         return Ok(Unsent::default());
     }
-    let stands_in = listing.part_of_stem(cursor.part());
+    let stands_in = inventory.listing().part_of_stem(cursor.part());
     let rest = inventory.names().iter().filter(|name| stands_in.as_ref().is_none_or(|part| *name >= part));
     for name in rest {
         let from = if Some(name) == stands_in.as_ref() { cursor.offset() } else { 0 };

@@ -7,7 +7,6 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use standpipe_common::clock;
 use standpipe_common::cursor::Cursor;
@@ -17,13 +16,14 @@ use standpipe_common::shown::{UNKNOWN, harmless, number, passed_ns, size, span};
 use standpipe_common::standard;
 use standpipe_common::table::{Screen, render};
 
-use super::format::{LaneStatus, SANDBOX_OFF, SANDBOX_ON, SANDBOX_UNAVAILABLE, SICK, UNCOUNTED, WELL};
+use super::format::{LaneStatus, LastError, SANDBOX_OFF, SANDBOX_ON, SANDBOX_UNAVAILABLE, SICK, WELL};
 use super::lag::{Lag, Unsent};
 use super::snapshot::{SeenLane, Snapshot};
 use crate::cli::StatusArgs;
 use crate::listing::SELF;
 use crate::logs::log_root::{LogRoot, hinted};
 use crate::logs::select::{is_path, offered};
+use crate::moments;
 
 /// Exit code of a finding.
 const EXIT_FINDING: u8 = 1;
@@ -134,17 +134,17 @@ impl View<'_> {
             0 => "-".to_owned(),
             parts => format!("{} ({})", number(parts), size(slot.backlog_bytes)),
         };
-        let last = if slot.arrival_ns == 0 { "-".to_owned() } else { self.age(slot.arrival_ns) };
-        let lines = if slot.lines == UNCOUNTED { "-".to_owned() } else { number(slot.lines) };
-        let (bytes, parts) = (size(slot.bytes), number(slot.parts));
+        let nothing = || "-".to_owned();
+        let last = slot.taken.arrival_ns.map_or_else(nothing, |ns| self.age(ns));
+        let lines = slot.taken.lines.map_or_else(nothing, number);
+        let (bytes, parts) = (size(slot.taken.bytes), number(slot.taken.parts));
         vec![shown_name(lane, self.root), bytes, lines, last, parts, backlog, self.state(slot)]
     }
 
     fn state(&self, slot: &LaneStatus) -> String {
         match slot.state {
             _ if self.snapshot.running == Some(false) => "not running".to_owned(),
-            WELL if slot.blocked_ns != 0 => format!("blocked {}", self.age(slot.blocked_ns)),
-            WELL => "ok".to_owned(),
+            WELL => slot.fill.blocked_ns.map_or_else(|| "ok".to_owned(), |ns| format!("blocked {}", self.age(ns))),
             SICK => "sick".to_owned(),
             _ => UNKNOWN.to_owned(),
         }
@@ -165,16 +165,17 @@ impl View<'_> {
         for lane in &self.snapshot.lanes {
             let (slot, name) = (&lane.slot, shown_name(lane, self.root));
             let runs = self.snapshot.running != Some(false);
-            let error = text(slot.error.as_deref());
+            let error = text(slot.error.text.as_deref());
             if slot.state == SICK && runs {
-                say(true, format!("{name}: not read for {}: {error}; {}", self.age(slot.error_ns), self.retry(slot)));
-            } else if slot.error_ns != 0 {
-                say(false, format!("{name}: the last error, {} ago: {error}", self.age(slot.error_ns)));
+                let since = self.age(slot.error.at_ns.unwrap_or(0));
+                say(true, format!("{name}: not read for {since}: {error}; {}", self.retry(&slot.error)));
+            } else if let Some(at_ns) = slot.error.at_ns {
+                say(false, format!("{name}: the last error, {} ago: {error}", self.age(at_ns)));
             }
-            if slot.blocked_ns != 0 && runs {
-                let is_trouble = self.span_ns(slot.blocked_ns).is_some_and(|span| span >= slot.warn_after_ns);
-                let (queued, capacity) = (number(slot.queued), number(slot.capacity));
-                let since = self.age(slot.blocked_ns);
+            if let Some(since_ns) = slot.fill.blocked_ns.filter(|_| runs) {
+                let is_trouble = self.span_ns(since_ns).is_some_and(|span| span >= slot.fill.warn_after_ns);
+                let (queued, capacity) = (number(slot.fill.queued), number(slot.fill.capacity));
+                let since = self.age(since_ns);
                 let fill = format!("{queued} of {capacity} bytes are waiting in it");
                 say(is_trouble, format!("{name}: the pipe has been full or nearly full for {since}; {fill}"));
             }
@@ -203,16 +204,16 @@ impl View<'_> {
     /// Whether a receiver is too far behind, and what is said of it.
     fn lag(&self, lag: &Lag) -> (bool, String) {
         let receiver = &lag.receiver;
-        let (cursor, behind) = match &lag.behind {
+        let (cursor, unsent) = match &lag.unsent {
             Ok(told) => told,
             Err(error) => return (true, format!("nobody knows how far {receiver} has got: {error}")),
         };
-        let age_ns = self.behind_ns(*behind);
+        let age_ns = self.behind_ns(*unsent);
         let is_trouble = age_ns.is_some_and(|age| u128::from(age) > self.behind_max.as_nanos());
         let place = match age_ns {
-            None if behind.bytes == 0 => "has everything".to_owned(),
-            None => format!("is {} behind", size(behind.bytes)),
-            Some(age) => format!("is {} and {} behind", size(behind.bytes), span(age)),
+            None if unsent.bytes == 0 => "has everything".to_owned(),
+            None => format!("is {} behind", size(unsent.bytes)),
+            Some(age) => format!("is {} and {} behind", size(unsent.bytes), span(age)),
         };
         let answer = cursor.answer().map_or_else(String::new, |(at_ns, text)| {
             let at = u64::try_from(at_ns).map_or_else(|_| UNKNOWN.to_owned(), |at| self.age(at));
@@ -226,29 +227,29 @@ impl View<'_> {
     }
 
     /// How long a receiver has not had a line that is stored.
-    fn behind_ns(&self, behind: Unsent) -> Option<u64> {
-        behind.since_ns.map(|since| u64::try_from(self.now_ns.saturating_sub(since)).unwrap_or(0))
+    fn behind_ns(&self, unsent: Unsent) -> Option<u64> {
+        unsent.since_ns.map(|since| u64::try_from(self.now_ns.saturating_sub(since)).unwrap_or(0))
     }
 
     fn json_lag(&self, lag: &Lag) -> Value {
-        let told = lag.behind.as_ref().ok();
+        let told = lag.unsent.as_ref().ok();
         let count = |of: fn(&Cursor) -> u64| told.map(|(cursor, _)| of(cursor));
         let answer = told.and_then(|(cursor, _)| cursor.answer());
-        let age_ns = told.map(|(_, behind)| self.behind_ns(*behind).unwrap_or(0));
+        let age_ns = told.map(|(_, unsent)| self.behind_ns(*unsent).unwrap_or(0));
         json!({
             "receiver": lag.receiver.to_string(),
-            "behind_bytes": told.map(|(_, behind)| behind.bytes),
+            "behind_bytes": told.map(|(_, unsent)| unsent.bytes),
             "behind_seconds": age_ns.map(|age| age as f64 / 1e9),
             "sent_bytes": count(Cursor::sent_bytes),
             "refused_lines": count(Cursor::refused_lines),
             "lost_bytes": count(Cursor::lost_bytes),
             "last_answer": answer.map(|(at_ns, text)| json!({ "at": moment(u64::try_from(at_ns).unwrap_or(0)), "text": text })),
-            "error": lag.behind.as_ref().err().map(ToString::to_string),
+            "error": lag.unsent.as_ref().err().map(ToString::to_string),
         })
     }
 
-    fn retry(&self, slot: &LaneStatus) -> String {
-        match i64::try_from(slot.retry_ns).ok().and_then(|at| u64::try_from(at.checked_sub(self.now_ns)?).ok()) {
+    fn retry(&self, error: &LastError) -> String {
+        match i64::try_from(error.retry_ns).ok().and_then(|at| u64::try_from(at.checked_sub(self.now_ns)?).ok()) {
             Some(left) => format!("retrying in {}", span(left)),
             None => "retrying now".to_owned(),
         }
@@ -277,7 +278,7 @@ impl View<'_> {
     fn json_lane(&self, lane: &SeenLane) -> Value {
         let slot = &lane.slot;
         let state = match slot.state {
-            WELL if slot.blocked_ns != 0 => Value::from("blocked"),
+            WELL if slot.fill.blocked_ns.is_some() => Value::from("blocked"),
             WELL => Value::from("ok"),
             SICK => Value::from("sick"),
             _ => Value::Null,
@@ -285,18 +286,18 @@ impl View<'_> {
         json!({
             "pipe": lane.name.as_ref().map(|_| shown_name(lane, self.root)),
             "state": state,
-            "bytes": slot.bytes,
-            "lines": if slot.lines == UNCOUNTED { Value::Null } else { slot.lines.into() },
-            "last_arrival": moment(slot.arrival_ns),
-            "parts": slot.parts,
+            "bytes": slot.taken.bytes,
+            "lines": slot.taken.lines,
+            "last_arrival": slot.taken.arrival_ns.map(moment),
+            "parts": slot.taken.parts,
             "backlog": { "parts": slot.backlog_parts, "bytes": slot.backlog_bytes },
-            "queued_bytes": slot.queued,
-            "capacity_bytes": slot.capacity,
-            "blocked_since": moment(slot.blocked_ns),
-            "retry_at": if slot.state == SICK { moment(slot.retry_ns) } else { Value::Null },
-            "last_error": if slot.error_ns == 0 { Value::Null } else {
-                json!({ "at": moment(slot.error_ns), "text": slot.error.as_ref().map(|_| text(slot.error.as_deref())) })
-            },
+            "queued_bytes": slot.fill.queued,
+            "capacity_bytes": slot.fill.capacity,
+            "blocked_since": slot.fill.blocked_ns.map(moment),
+            "retry_at": (slot.state == SICK).then(|| moment(slot.error.retry_ns)),
+            "last_error": slot.error.at_ns.map(|at_ns| {
+                json!({ "at": moment(at_ns), "text": slot.error.text.as_deref().map(|said| text(Some(said))) })
+            }),
             "damaged": lane.damaged,
             "receivers": lane.lags.iter().map(|lag| self.json_lag(lag)).collect::<Vec<_>>(),
         })
@@ -340,9 +341,7 @@ fn sandbox(word: u64) -> Value {
 
 /// A moment for programs; null: never, or no time at all.
 fn moment(ns: u64) -> Value {
-    let time = i64::try_from(ns).ok().filter(|ns| *ns != 0);
-    let time = time.and_then(|ns| Timestamp::from_nanosecond(i128::from(ns)).ok());
-    time.map_or(Value::Null, |time| json!({ "time": format!("{time:.9}"), "ns": ns }))
+    i64::try_from(ns).ok().filter(|ns| *ns != 0).map_or(Value::Null, moments::json)
 }
 
 #[cfg(test)]

@@ -88,7 +88,11 @@ pub fn lane_names(root: &Dir) -> Result<Vec<OsString>> {
 pub fn content(root: &Dir) -> Result<format::Status> {
     let mut content = read(root)?;
     for _ in 1..LOOKS_MAX {
-        if content.slots.iter().all(|slot| slot.name.is_some() && (slot.error_ns == 0 || slot.error.is_some())) {
+        if content
+            .slots
+            .iter()
+            .all(|slot| slot.name.is_some() && (slot.error.at_ns.is_none() || slot.error.text.is_some()))
+        {
             break;
         }
         content = read(root)?;
