@@ -131,15 +131,35 @@ pub struct StdinArgs {
 #[derive(Debug, Args)]
 #[command(after_help = LOGS_HELP)]
 pub struct LogsArgs {
-    /// Names or patterns of pipes; with a `/`, a log directory or log root [default: all].
-    #[arg(value_name = "NAME|LOGDIR|LOGS")]
-    pub what: Vec<PathBuf>,
     /// Same as NAME.
     #[arg(short = 'u', long = "unit", value_name = "NAME")]
     pub unit: Vec<PathBuf>,
-    /// Log root [default: `logs` in defaults.toml, else /var/log/standpipe].
-    #[arg(long, value_name = "LOGS", env = "STANDPIPE_LOGS")]
-    pub logs: Option<PathBuf>,
+    /// Which logs.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+    /// Which of their lines.
+    #[command(flatten)]
+    pub range: RangeArgs,
+    /// What stands in them.
+    #[command(flatten)]
+    pub patterns: PatternArgs,
+    /// What is done with those that match.
+    #[command(flatten)]
+    pub matches: MatchArgs,
+    /// Whether new ones are waited for.
+    #[command(flatten)]
+    pub following: FollowArgs,
+    /// How they are shown.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Letters of other tools.
+    #[command(flatten)]
+    pub(crate) foreign: ForeignArgs,
+}
+
+/// Which lines of a log: by time, by number, by what was read before.
+#[derive(Debug, Args)]
+pub struct RangeArgs {
     /// Lines from TIME on: 10:00, today, -1h, "2 hours ago", 2026-11-28 10:00.
     #[arg(short = 'S', long, value_name = "TIME", allow_hyphen_values = true, help_heading = "Selection")]
     pub since: Option<String>,
@@ -164,6 +184,11 @@ pub struct LogsArgs {
     /// Print the final cursor on standard error.
     #[arg(long, help_heading = "Selection")]
     pub show_cursor: bool,
+}
+
+/// What lines match.
+#[derive(Debug, Args)]
+pub struct PatternArgs {
     /// Lines that match this regex; repeat for "or".
     #[arg(short, long, value_name = "PATTERN", allow_hyphen_values = true, help_heading = "Search")]
     pub grep: Vec<OsString>,
@@ -188,6 +213,18 @@ pub struct LogsArgs {
     /// Lines that do not match; -vv: report frames read.
     #[arg(short = 'v', long, action = clap::ArgAction::Count, help_heading = "Search")]
     pub invert_match: u8,
+}
+
+impl PatternArgs {
+    /// Whether there is a pattern among them.
+    pub fn is_given(&self) -> bool {
+        !(self.grep.is_empty() && self.and.is_empty() && self.exclude.is_empty())
+    }
+}
+
+/// What is done with lines that match.
+#[derive(Debug, Args)]
+pub struct MatchArgs {
     /// Show N lines after each match.
     #[arg(short = 'A', long, value_name = "N", help_heading = "Search")]
     pub after_context: Option<usize>,
@@ -206,12 +243,22 @@ pub struct LogsArgs {
     /// Stop after N lines that match.
     #[arg(short, long, value_name = "N", help_heading = "Search")]
     pub max_count: Option<u64>,
+}
+
+/// Waiting for new lines.
+#[derive(Debug, Args)]
+pub struct FollowArgs {
     /// Print the last 10 lines, then new ones.
     #[arg(short, long, help_heading = "Following")]
     pub follow: bool,
     /// Stop following after SPAN, exit code 1.
     #[arg(long, value_name = "SPAN", value_parser = span, requires = "follow", help_heading = "Following")]
     pub timeout: Option<Duration>,
+}
+
+/// How lines are shown.
+#[derive(Debug, Args)]
+pub struct OutputArgs {
     /// Show when each line arrived.
     #[arg(short, long, help_heading = "Output")]
     pub timestamps: bool,
@@ -242,6 +289,11 @@ pub struct LogsArgs {
     /// Search threads [default: cores, at most 8].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64), help_heading = "Output")]
     pub threads: Option<u8>,
+}
+
+/// What other tools have and `reader logs` has not, to be told what it has instead.
+#[derive(Debug, Args)]
+pub struct ForeignArgs {
     #[arg(short = 'p', hide = true, value_name = "PRIORITY")]
     pub(crate) priority: Option<String>,
     #[arg(short = 'b', hide = true)]

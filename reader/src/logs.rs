@@ -52,7 +52,7 @@ use session::Session;
 
 /// Prints what was asked for. The exit code is that of grep: 1 if no line was found, 2 if something could not be read.
 pub fn run(args: &LogsArgs) -> Result<u8, Stop> {
-    let searches = !(args.grep.is_empty() && args.and.is_empty() && args.exclude.is_empty());
+    let searches = args.patterns.is_given();
     print(args).map_err(|stop| if searches { Stop::Usage(stop.to_string()) } else { stop })
 }
 

@@ -6,12 +6,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use nix::libc::{SIGINT, SIGTERM};
 use standpipe_common::error::{Cannot, EXIT_USAGE, Result, Stop};
 use standpipe_common::standard::{self, complain};
 
-use super::ask::{Ask, Which};
+use super::ask::{Ask, Course, Paging, Which};
 use super::backward::Backward;
 use super::batch::{count as count_lines, last_lines};
 use super::context::Context;
@@ -24,10 +25,9 @@ use super::merge::{Merge, Sentences, Source, ahead, starts_of_last};
 use super::pager::{self, Pager};
 use super::pool::Pool;
 use super::print::{Failed, Printer};
-use super::render::{Form, Renderer};
 use super::scan::Scan;
 use super::select::Selection;
-use super::show::{Flow, Limits, Show};
+use super::show::{Flow, Show};
 use super::{select, waiting};
 
 /// Exit code where no line was found, or none in time.
@@ -65,19 +65,11 @@ impl Session {
         let Selection { dirs, closed } = selection;
         let stdout = standard::output()?;
         let is_terminal = stdout.is_terminal();
-        let several = dirs.len() > 1 || ask.follow && !select::growing_roots(&ask.what, ask.logs.as_deref()).is_empty();
-        let look = Renderer {
-            form: ask.form,
-            prefix: ask.form == Form::Short && several && !ask.no_prefix,
-            time: ask.time,
-            zone: ask.zone.clone(),
-            color: has_color(&ask.color, is_terminal),
-            visible: is_terminal && !ask.raw_control,
-            line_bytes_max: ask.line_bytes_max,
-            completes: several || ask.scan.patterns.is_some() || ask.form == Form::Json || ask.time || ask.reverse,
-        };
+        let follows = matches!(ask.course, Course::Follow(_));
+        let several = dirs.len() > 1 || follows && !select::growing_roots(&ask.what, ask.logs.as_deref()).is_empty();
+        let look = ask.renderer(several, is_terminal);
         let mut scan = std::mem::take(&mut ask.scan);
-        scan.timed = !ask.counts && (several || look.is_timed());
+        scan.timed = ask.course != Course::Count && (several || look.is_timed());
         let mut sentences: Sentences = closed.iter().map(ToString::to_string).collect();
         let mut logs = Vec::with_capacity(dirs.len());
         for dir in dirs {
@@ -88,40 +80,30 @@ impl Session {
             }
         }
         tell_apart(&mut logs);
-        let (pager, out) =
-            if is_terminal && !ask.no_pager { pager::start(ask.pager_end).unzip() } else { (None, None) };
+        let (pager, out) = match ask.output.paging {
+            paging if is_terminal && paging != Paging::Off => pager::start(paging == Paging::FromEnd).unzip(),
+            _ => (None, None),
+        };
         let out: OwnedFd = match out {
             Some(out) => out,
             None => stdout.as_fd().try_clone_to_owned().cannot("open", standard::OUTPUT)?,
         };
         let told_to_end = Arc::new(AtomicBool::new(false));
-        let keeps_places = ask.cursor_file.is_some() || ask.show_cursor || ask.bytes_max.is_some();
+        let keeps_places = ask.bookmark.is_kept() || ask.bounds.bytes_max.is_some();
         if pager.is_some() || keeps_places {
             signal_hook::flag::register(SIGINT, told_to_end.clone()).cannot("handle", "signal INT")?;
             signal_hook::flag::register(SIGTERM, told_to_end.clone()).cannot("handle", "signal TERM")?;
         }
-        let first = if let Which::First(count) = ask.span { Some(count) } else { None };
-        let limits = Limits {
-            lines: [first, ask.count_max].into_iter().flatten().min(),
-            trailing: ask.context.map_or(0, |(_, after)| after),
-            bytes: ask.bytes_max,
-        };
-        let limits = match ask.span {
-            Which::Last(count) if ask.reverse => {
-                Limits { lines: Some(limits.lines.map_or(count, |lines| lines.min(count))), ..limits }
-            }
-            _ => limits,
-        };
         let places = vec![None; logs.len()];
         let mut pool = Pool::new(ask.threads, logs.len())?;
-        if ask.counts || takes_no_terminal(stdout.as_fd()) {
+        if ask.course == Course::Count || takes_no_terminal(stdout.as_fd()) {
             pool.show_progress(logs.iter().map(Log::parts).sum());
         }
         Ok(Session {
             scan: Arc::new(scan),
             logs,
             pool,
-            show: Show::new(Printer::new(out, keeps_places), look, limits),
+            show: Show::new(Printer::new(out, keeps_places), look, ask.limits()),
             pager,
             places,
             counts: Counts::default(),
@@ -143,7 +125,7 @@ impl Session {
             standard::say(self.counts.frames(self.pool.read()));
             self.counts.without_filter().iter().for_each(standard::say);
         }
-        if self.ask.show_cursor {
+        if self.ask.bookmark.is_shown {
             complain(self.cursor().text());
         }
         let Session { show, pager, .. } = self;
@@ -156,19 +138,22 @@ impl Session {
 
     fn lines(&mut self) -> std::result::Result<u8, Failed> {
         self.begin()?;
-        if self.ask.counts {
+        if self.ask.course == Course::Count {
             self.count()?;
             self.pool.end_progress();
             return Ok(self.code());
         }
-        let end = if self.ask.reverse { self.read_backward()? } else { self.read_forward()? };
+        let end = match self.ask.course {
+            Course::Backward => self.read_backward()?,
+            _ => self.read_forward()?,
+        };
         self.pool.end_progress();
         self.say_removed();
-        let code = match end {
-            End::Read if self.ask.follow => self.follow()?,
+        let code = match (&end, self.ask.course) {
+            (End::Read, Course::Follow(timeout)) => self.follow(timeout)?,
             _ => None,
         };
-        if self.ask.follow {
+        if matches!(self.ask.course, Course::Follow(_)) {
             self.show.printer().flush()?;
         } else {
             self.show.end()?;
@@ -193,7 +178,7 @@ impl Session {
 
     /// Finds where reading begins in each log.
     fn begin(&mut self) -> Result<()> {
-        if let Some(cursor) = &self.ask.cursor {
+        if let Some(cursor) = &self.ask.bookmark.cursor {
             for (log, place) in self.logs.iter().zip(&mut self.places) {
                 *place = cursor.pipes.get(log.name()).map(|at| resume(log, at)).transpose()?.flatten();
             }
@@ -204,12 +189,12 @@ impl Session {
     fn read_forward(&mut self) -> std::result::Result<End, Failed> {
         let froms = self.places.clone();
         let mut matches_from: Vec<Option<Position>> = vec![None; self.logs.len()];
-        if let Which::Last(count) = self.ask.span {
+        if let Which::Last(count) = self.ask.bounds.span {
             let (scan, holds) = (self.scan.clone(), self.ask.holds());
             let (starts, counts) = starts_of_last(count, &mut self.logs, &froms, &scan, holds, &mut self.pool)?;
             self.counts = counts;
             self.places = starts;
-            if let Some((before, _)) = self.ask.context {
+            if let Some((before, _)) = self.ask.bounds.context {
                 matches_from = self.places.clone();
                 self.step_back(before, &froms)?;
             }
@@ -224,7 +209,7 @@ impl Session {
         let mut sources = Vec::with_capacity(self.logs.len());
         for ((log, place), matches_from) in self.logs.iter().zip(&self.places).zip(matches_from) {
             let forward = Forward::new(log, self.scan.clone(), place.clone(), ahead, holds);
-            let context = self.ask.context.map(|(before, after)| Context::new(before, after));
+            let context = self.ask.bounds.context.map(|(before, after)| Context::new(before, after));
             sources.push(Source::forward(forward, context, matches_from.clone()));
         }
         let mut merge = Merge::forward(sources);
@@ -253,7 +238,7 @@ impl Session {
             let batch = merge.source(number).batch();
             let log = (number, self.logs[number].name());
             let scratch = self.pool.scratch();
-            let flow = if self.ask.reverse {
+            let flow = if self.ask.course == Course::Backward {
                 self.show.chunk_reversed(log, batch, &chunk, &self.scan, scratch)?
             } else {
                 self.show.chunk(log, batch, &chunk, &self.scan, scratch)?
@@ -314,13 +299,13 @@ impl Session {
                 lines += batch.runs.iter().map(|run| count_lines(&batch.raw[run.range.clone()])).sum::<u64>();
                 self.pool.give_back(batch.raw);
                 self.sentences.extend(forward.take_sentences());
-                if self.ask.count_max.is_some_and(|max| lines >= max) {
+                if self.ask.bounds.count_max.is_some_and(|max| lines >= max) {
                     break;
                 }
             }
             self.sentences.extend(forward.take_sentences());
             self.counts = self.counts.plus(forward.counts());
-            let lines = self.ask.count_max.map_or(lines, |max| lines.min(max));
+            let lines = self.ask.bounds.count_max.map_or(lines, |max| lines.min(max));
             let name = self.logs[number].name().to_owned();
             self.pool.clear_progress();
             self.show.counted(lines, &name, several)?;
@@ -330,11 +315,11 @@ impl Session {
     }
 
     /// Waits for more, and shows it. An exit code: it decides.
-    fn follow(&mut self) -> std::result::Result<Option<u8>, Failed> {
+    fn follow(&mut self, timeout: Option<Duration>) -> std::result::Result<Option<u8>, Failed> {
         self.show.printer().flush()?;
         let roots = select::growing_roots(&self.ask.what, self.ask.logs.as_deref());
         let until_ns = (self.scan.until_ns < i64::MAX).then_some(self.scan.until_ns);
-        let mut follow = Follow::new(&roots, until_ns, self.ask.timeout)?;
+        let mut follow = Follow::new(&roots, until_ns, timeout)?;
         for (number, log) in self.logs.iter().enumerate() {
             follow.watch(number, log.dir().path());
         }
@@ -412,9 +397,9 @@ impl Session {
 
     /// Says how to go on.
     fn say_full(&mut self) {
-        let bytes = self.ask.bytes_max.unwrap_or(0);
+        let bytes = self.ask.bounds.bytes_max.unwrap_or(0);
         let size = standpipe_common::units::ByteSize(bytes);
-        let how = match &self.ask.cursor_file {
+        let how = match &self.ask.bookmark.file {
             Some(_) => "run it again for the next lines".to_owned(),
             None => {
                 format!("choose fewer (--since, -g, -n), or continue with --after-cursor '{}'", self.cursor().text())
@@ -427,7 +412,7 @@ impl Session {
     }
 
     fn cursor(&mut self) -> Cursor {
-        let mut cursor = self.ask.cursor.clone().unwrap_or_default();
+        let mut cursor = self.ask.bookmark.cursor.clone().unwrap_or_default();
         for (number, log) in self.logs.iter().enumerate() {
             let place = self.show.printer().accepted(number).or_else(|| self.places[number].clone());
             if let Some(Position { part, offset }) = place {
@@ -438,11 +423,11 @@ impl Session {
     }
 
     fn keep_cursor(&mut self) -> std::result::Result<(), Stop> {
-        let Some(file) = self.ask.cursor_file.clone() else { return Ok(()) };
+        let Some(file) = self.ask.bookmark.file.clone() else { return Ok(()) };
         let cursor = self.cursor();
-        if self.ask.cursor.as_ref() != Some(&cursor) {
+        if self.ask.bookmark.cursor.as_ref() != Some(&cursor) {
             cursor.write(&file)?;
-            self.ask.cursor = Some(cursor);
+            self.ask.bookmark.cursor = Some(cursor);
         }
         Ok(())
     }
@@ -480,14 +465,4 @@ fn tell_apart(logs: &mut [Log]) {
 fn takes_no_terminal(out: BorrowedFd<'_>) -> bool {
     let is = out.try_clone_to_owned().and_then(|out| File::from(out).metadata()).map(|is| is.file_type());
     !out.is_terminal() && is.is_ok_and(|is| is.is_file() || is.is_char_device())
-}
-
-fn has_color(when: &str, is_terminal: bool) -> bool {
-    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
-    match when {
-        "always" => true,
-        "never" => false,
-        _ if is_set("NO_COLOR") => false,
-        _ => is_terminal || is_set("CLICOLOR_FORCE"),
-    }
 }

@@ -17,10 +17,6 @@ const SPREAD: &[(&str, usize)] = &[("common::Archive", 3)];
 /// macro makes of a table of keys is not looked at.
 const LARGE: &[(&str, usize)] = &[
     ("common::Policy", 24),
-    ("reader::Ask", 25),
-    ("reader::Lane", 13),
-    ("reader::LogsArgs", 40),
-    ("reader::Slot", 16),
     ("tailer::Entry", 14),
     ("tailer::Figures", 17),
     ("tailer::Followed", 22),
