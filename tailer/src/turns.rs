@@ -162,7 +162,8 @@ impl Turns {
     /// A log has more than there is room for.
     pub fn wait_for_room(&mut self, id: SourceId, waiting: Waiting) {
         self.set(id, Stand::WaitsForRoom);
-        self.waiting.insert(id, waiting);
+        let before = self.waiting.insert(id, waiting);
+        debug_assert!(before.is_none(), "who waits is on the list once");
     }
 
     /// Nothing more is read of a log.

@@ -56,6 +56,8 @@ pub(super) fn check(root: &Node, dir: &Path, language: Language, given: &Overrid
             flaws.push(Flaw { message, span });
         }
     }
+    debug_assert!(config.files.iter().all(|file| file.path.is_absolute()));
+    debug_assert!(config.spools.iter().all(|spool| spool.dir.is_absolute()));
     if flaws.is_empty() { Ok(config) } else { Err(flaws) }
 }
 

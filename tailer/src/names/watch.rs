@@ -24,12 +24,9 @@ use standpipe_common::error::{Cannot, Result};
 
 use crate::names::watch::files::WatchedFiles;
 use crate::names::watch::names::{Names, Want};
-use crate::names::watch::road::{RoadEnd, walk};
+use crate::names::watch::road::{HOPS_MAX, RoadEnd, walk};
 use crate::out::lines::{GenerationId, SourceId};
 use crate::sources::part::Awaited;
-
-/// Links that lead to links are followed so far, as by the kernel.
-const HOPS_MAX: usize = 40;
 
 /// Reads of 4 KiB a call. 16,384 events, the kernel's most unless told otherwise, take 200 to 300.
 const READS_MAX: usize = 400;
@@ -353,7 +350,8 @@ impl Watch {
             return;
         }
         let Some(road) = self.roads.remove(&id) else { return };
-        self.roads_by_dir.remove(&road.dir);
+        let known = self.roads_by_dir.remove(&road.dir);
+        debug_assert_eq!(known, Some(id));
         for (directory, name) in road.steps {
             self.unmark(directory, &Want::Exactly(name), Who::Road(id));
         }

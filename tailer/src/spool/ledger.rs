@@ -224,7 +224,8 @@ impl Ledger {
 
     /// It could not be: so much of it is on its way, and the rest is tried again.
     pub fn abandon(&mut self, origin: Origin, offset: u64, memory: Memory) {
-        self.flying.remove(&origin.identity);
+        let flew = self.flying.remove(&origin.identity);
+        debug_assert!(flew, "what is put is flying");
         self.keep(origin, offset, memory);
     }
 
@@ -254,7 +255,8 @@ impl Ledger {
     pub fn take_landed(&mut self) -> Vec<Flight> {
         let landed = std::mem::take(&mut self.landed);
         for flight in &landed {
-            self.flying.remove(&flight.origin.identity);
+            let flew = self.flying.remove(&flight.origin.identity);
+            debug_assert!(flew, "what landed is flying");
         }
         landed
     }

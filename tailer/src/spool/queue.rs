@@ -32,6 +32,7 @@ impl Queue {
             self.files -= 1;
             self.bytes -= file.size;
         }
+        debug_assert!(!self.list.is_empty() || (self.files, self.bytes) == (0, 0));
         Some(candidate)
     }
 

@@ -21,9 +21,8 @@ pub struct Voice {
     events: Vec<Event>,
     trouble: Once<String>,
     names: HashSet<(Name, &'static str)>,
-    is_full: bool,
-    has_unknown: bool,
-    has_removal: bool,
+    /// What is said once of the whole spool, and was.
+    told: HashSet<&'static str>,
     /// Markers without their files that were removed.
     orphans: u64,
     orphans_told: u64,
@@ -63,6 +62,7 @@ impl Voice {
 
     /// This is wrong with a name. Whether that is news, and is to be told: not of more names than are remembered.
     pub fn is_new(&mut self, name: &OsStr, what: &'static str) -> bool {
+        debug_assert!(self.names.len() <= NAMES_MAX);
         self.names.len() < NAMES_MAX && self.names.insert((kept(name), what))
     }
 
@@ -75,7 +75,7 @@ impl Voice {
 
     /// That no more names are complained of, once there were so many.
     pub fn tell_full(&mut self, dir: &Path) {
-        if self.names.len() >= NAMES_MAX && !std::mem::replace(&mut self.is_full, true) {
+        if self.names.len() >= NAMES_MAX && self.told.insert("full") {
             self.say(Event::Warning(format!("{}: further problems in it are not reported", dir.shown())));
         }
     }
@@ -92,6 +92,7 @@ impl Voice {
 
     /// That more were than were told of.
     pub fn tell_orphans(&mut self, name: &str) {
+        debug_assert!(self.orphans_told <= self.orphans);
         let more = self.orphans - std::mem::replace(&mut self.orphans_told, self.orphans);
         if more > 0 {
             let (all, markers) = (self.orphans, if more == 1 { "marker" } else { "markers" });
@@ -101,7 +102,7 @@ impl Voice {
 
     /// That the kernel does not tell who writes, once.
     pub fn tell_unknown(&mut self, dir: &Dir, name: &OsStr, has_markers: bool) {
-        if std::mem::replace(&mut self.has_unknown, true) {
+        if !self.told.insert("unknown writers") {
             return;
         }
         self.say(if has_markers {
@@ -118,7 +119,7 @@ impl Voice {
 
     /// That something cannot be removed, once. It is tried again, but not soon: it may be so for all that there are.
     pub fn tell_removal(&mut self, dir: &Dir, name: &OsStr, error: io::Error) {
-        if !std::mem::replace(&mut self.has_removal, true) {
+        if self.told.insert("removal") {
             let sentence = Error::new("remove", dir.path_of(name), error);
             self.say(Event::Error(format!("{sentence}; delivering it anyway, like others in this state")));
         }

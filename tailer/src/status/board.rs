@@ -125,6 +125,7 @@ impl Board {
         let Some(place) = kept.slots.remove(&source) else { return };
         kept.words.store(place.at + format::STATE_AT, format::FREE);
         kept.free.push((place.at - HEADER_BYTES) / SLOT_BYTES);
+        debug_assert_eq!(kept.free.len() + kept.slots.len(), kept.used);
     }
 }
 
@@ -206,6 +207,7 @@ impl Kept {
             self.words.store(format::SLOTS_AT, room as u64);
             self.room = room;
         }
+        debug_assert!(self.used < self.room && self.free.is_empty(), "a slot that was given back comes first");
         self.used += 1;
         Ok(self.used - 1)
     }

@@ -54,12 +54,8 @@ pub const FREE: u64 = 0;
 /// State of one that does.
 pub const USED: u64 = 1;
 
-const WANTS_DESCRIPTOR: u64 = 1;
-const IS_LIMITED: u64 = 2;
-const IS_SPOOL: u64 = 4;
-const WAS_TOO_OLD: u64 = 8;
-const IS_BLANK: u64 = 1 << 16;
-const IS_MOUNT: u64 = 1 << 17;
+/// Which of the numbers is the flags.
+const FLAGS: usize = 15;
 
 /// What happened to a source since the tailer started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -121,54 +117,45 @@ pub struct Figures {
     pub blocked_ns: u64,
 }
 
-impl Figures {
-    /// As words of a slot.
-    fn words(&self) -> [u64; NUMBERS] {
-        let flag = |is: bool, flag| if is { flag } else { 0 };
-        let flags = flag(self.wants_descriptor, WANTS_DESCRIPTOR) | flag(self.is_limited, IS_LIMITED);
-        let flags = flags | flag(self.is_spool, IS_SPOOL) | flag(self.was_too_old, WAS_TOO_OLD);
-        let flags = flags | flag(self.is_blank, IS_BLANK) | flag(self.is_mount, IS_MOUNT);
-        let Counts { truncations, copies, lost_bytes, lost_unknown, late_lines, late_bytes, orphans, .. } = self.counts;
-        let file = [self.dev, self.ino, self.born_ns, self.offset, self.size];
-        let lag = [self.lag_bytes, self.behind_ns, self.generations, self.open];
-        let counts = [truncations, copies, lost_bytes, lost_unknown, late_lines, late_bytes];
-        let mut words = [0; NUMBERS];
-        for (to, from) in words.iter_mut().zip(file.into_iter().chain(lag).chain(counts)) {
-            *to = from;
+/// Which of the numbers each figure is, and which of the flags, both ways.
+macro_rules! layout {
+    (
+        numbers { $($number:ident: $at:expr,)+ }
+        counts { $($count:ident: $count_at:expr,)+ }
+        flags { $($flag:ident: $bit:expr,)+ }
+    ) => {
+        /// As words of a slot.
+        fn words(&self) -> [u64; NUMBERS] {
+            let mut words = [0; NUMBERS];
+            $(words[$at] = self.$number;)+
+            $(words[$count_at] = self.counts.$count;)+
+            $(words[FLAGS] |= if self.$flag { 1 << $bit } else { 0 };)+
+            words
         }
-        (words[15], words[16], words[17]) = (flags, self.blocked_ns, orphans);
-        words
-    }
 
-    fn of(slot: &[u8]) -> Figures {
-        let at = |index: usize| word(slot, NUMBERS_AT + 8 * index);
-        Figures {
-            is_spool: at(15) & IS_SPOOL != 0,
-            was_too_old: at(15) & WAS_TOO_OLD != 0,
-            is_blank: at(15) & IS_BLANK != 0,
-            is_mount: at(15) & IS_MOUNT != 0,
-            dev: at(0),
-            ino: at(1),
-            born_ns: at(2),
-            offset: at(3),
-            size: at(4),
-            lag_bytes: at(5),
-            behind_ns: at(6),
-            generations: at(7),
-            open: at(8),
-            counts: Counts {
-                truncations: at(9),
-                copies: at(10),
-                lost_bytes: at(11),
-                lost_unknown: at(12),
-                late_lines: at(13),
-                late_bytes: at(14),
-                orphans: at(17),
-                delivered_bytes: word(slot, DELIVERED_AT),
-            },
-            wants_descriptor: at(15) & WANTS_DESCRIPTOR != 0,
-            is_limited: at(15) & IS_LIMITED != 0,
-            blocked_ns: at(16),
+        fn of(slot: &[u8]) -> Figures {
+            let at = |index: usize| word(slot, NUMBERS_AT + 8 * index);
+            let delivered_bytes = word(slot, DELIVERED_AT);
+            Figures {
+                $($number: at($at),)+
+                counts: Counts { $($count: at($count_at),)+ delivered_bytes },
+                $($flag: at(FLAGS) & (1 << $bit) != 0,)+
+            }
+        }
+    };
+}
+
+impl Figures {
+    layout! {
+        numbers {
+            dev: 0, ino: 1, born_ns: 2, offset: 3, size: 4, lag_bytes: 5, behind_ns: 6, generations: 7, open: 8,
+            blocked_ns: 16,
+        }
+        counts {
+            truncations: 9, copies: 10, lost_bytes: 11, lost_unknown: 12, late_lines: 13, late_bytes: 14, orphans: 17,
+        }
+        flags {
+            wants_descriptor: 0, is_limited: 1, is_spool: 2, was_too_old: 3, is_blank: 16, is_mount: 17,
         }
     }
 

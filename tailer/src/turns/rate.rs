@@ -125,13 +125,24 @@ pub struct Throttle {
     line_bytes: f64,
     /// Bytes that were read since a line was seen to end.
     line_so_far: u64,
-    held_back_since: Option<Instant>,
-    is_backlog: bool,
+    backlog: HeldUp,
+}
+
+/// Since when bytes wait that only the limit keeps.
+#[derive(Clone, Copy, Debug)]
+enum HeldUp {
+    /// None do.
+    Nothing,
+    /// Not for long enough to be worth a word.
+    Since(Instant),
+    /// That was told.
+    Told(Instant),
 }
 
 impl Throttle {
     /// A full one.
     pub fn new(rate: Rate, now: Instant) -> Throttle {
+        debug_assert!(rate.per_second > 0 && rate.burst > 0, "a limit lets something through");
         Throttle {
             rate,
             tokens: most(rate),
@@ -139,8 +150,7 @@ impl Throttle {
             is_resting: false,
             line_bytes: LINE_BYTES,
             line_so_far: 0,
-            held_back_since: None,
-            is_backlog: false,
+            backlog: HeldUp::Nothing,
         }
     }
 
@@ -178,7 +188,7 @@ impl Throttle {
 
     /// Whether a backlog was told that has not ended.
     pub fn is_backlog(&self) -> bool {
-        self.is_backlog
+        matches!(self.backlog, HeldUp::Told(_))
     }
 
     /// Until when nothing may be read. `None`: something may.
@@ -191,20 +201,17 @@ impl Throttle {
     /// Hears after each read whether bytes wait that only the limit keeps. A backlog is told once as it begins, which
     /// is when that has been so for a second, and once as it ends.
     pub fn note(&mut self, is_at_end: bool, now: Instant) -> Option<Backlog> {
-        if is_at_end {
-            let since = self.held_back_since.take();
-            let was_told = std::mem::take(&mut self.is_backlog);
-            return since.filter(|_| was_told).map(|since| Backlog::Ended(now - since));
-        }
-        if !self.is_resting {
-            return None;
-        }
-        let since = *self.held_back_since.get_or_insert(now);
-        if self.is_backlog || now.saturating_duration_since(since) < BACKLOG_SPAN {
-            return None;
-        }
-        self.is_backlog = true;
-        Some(Backlog::Began)
+        let (backlog, said) = match self.backlog {
+            HeldUp::Told(since) if is_at_end => (HeldUp::Nothing, Some(Backlog::Ended(now - since))),
+            _ if is_at_end => (HeldUp::Nothing, None),
+            HeldUp::Nothing if self.is_resting => (HeldUp::Since(now), None),
+            HeldUp::Since(since) if self.is_resting && now.saturating_duration_since(since) >= BACKLOG_SPAN => {
+                (HeldUp::Told(since), Some(Backlog::Began))
+            }
+            backlog => (backlog, None),
+        };
+        self.backlog = backlog;
+        said
     }
 }
 

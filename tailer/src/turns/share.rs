@@ -86,6 +86,7 @@ impl Shares {
 
     /// How many bytes the next one gets of the room that there is.
     pub fn next(&mut self, turn: &Turn, room: usize) -> usize {
+        debug_assert!(self.0.contains_key(&(turn.output, turn.priority)), "all of a round were counted");
         let left = self.0.get_mut(&(turn.output, turn.priority)).filter(|left| **left > 1);
         let Some(left) = left else { return TURN_BYTES };
         let share = room / *left;

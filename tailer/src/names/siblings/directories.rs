@@ -190,6 +190,7 @@ impl Directories {
 
     /// From here on directories may be others than they were.
     pub fn begin_round(&mut self, now: Instant) {
+        debug_assert!(now >= self.now, "time goes on");
         self.round += 1;
         self.now = now;
         if self.round.is_multiple_of(UNUSED_ROUNDS_MAX) {

@@ -33,6 +33,7 @@ impl WatchedFiles {
             return None;
         }
         let surplus = self.remove(generation);
+        debug_assert!(surplus != Some(watch), "it had another");
         self.by_watch.entry(watch).or_default().push((source, generation));
         self.by_generation.insert(generation, watch);
         surplus
@@ -42,6 +43,7 @@ impl WatchedFiles {
     pub fn remove(&mut self, generation: GenerationId) -> Option<WatchDescriptor> {
         let watch = self.by_generation.remove(&generation)?;
         let known = self.by_watch.get_mut(&watch)?;
+        debug_assert!(known.iter().any(|(_, other)| *other == generation), "both ways say the same");
         known.retain(|(_, other)| *other != generation);
         if !known.is_empty() {
             return None;

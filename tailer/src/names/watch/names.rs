@@ -53,6 +53,7 @@ impl Names {
             }
             return;
         }
+        debug_assert_eq!(self.lengths.values().sum::<usize>(), self.beginnings.len());
         let beginning = want.beginning();
         let known = self.beginnings.entry(beginning.to_os_string()).or_insert_with(|| {
             *self.lengths.entry(beginning.len()).or_default() += 1;

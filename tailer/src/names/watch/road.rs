@@ -18,8 +18,8 @@ pub const NAMES: AddWatchFlags = AddWatchFlags::IN_CREATE
     .union(AddWatchFlags::IN_DELETE_SELF)
     .union(AddWatchFlags::IN_MOVE_SELF);
 
-/// Links on one way, as by the kernel.
-const HOPS_MAX: usize = 40;
+/// Links that lead to links are followed so far, as by the kernel.
+pub(in crate::names) const HOPS_MAX: usize = 40;
 
 /// A walk to a directory.
 #[derive(Debug)]
