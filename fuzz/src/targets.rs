@@ -5,14 +5,12 @@ use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use jiff::tz::TimeZone;
 use standpipe_common::archive::filter::{ARRAY_BYTES_MAX, Filter, has};
 use standpipe_common::archive::format::{ENTRIES_MAX, FOOTER_BYTES, Footer, SeekTable};
 use standpipe_common::archive::packed::Payload;
 use standpipe_common::archive::{Archive, Decoder, Index, marks};
-use standpipe_common::error::Result;
 use standpipe_common::policy::{self, Kind};
 use standpipe_reader::disk::Dir;
 use standpipe_reader::record::Record;
@@ -23,7 +21,7 @@ use standpipe_tailer::config::{self, Overrides, Records};
 use standpipe_tailer::file::identity::Origin;
 use standpipe_tailer::file::packed::{Packed, Packing, goes_on};
 use standpipe_tailer::out::lines::{End, GenerationId, Lines, SourceId};
-use standpipe_tailer::out::output::{Delivered, Output, Standing, Waits};
+use standpipe_tailer::out::output::{Output, Standing};
 use standpipe_tailer::out::timestamp::{Format, Parser};
 use standpipe_tailer::out::unwrap::Unwrapper;
 use standpipe_tailer::stage::file::{RecordFile, Setting};
@@ -381,23 +379,15 @@ impl Output for Sink {
         MIB
     }
 
+    fn is_room_final(&self, _source: SourceId) -> bool {
+        true
+    }
+
     fn put(&mut self, lines: &Lines<'_>) {
         assert!(!lines.bytes.is_empty(), "lines have bytes");
     }
 
     fn note(&mut self, _source: SourceId, _standing: Standing) {}
-
-    fn hold(&mut self, _source: SourceId, _is_held: bool) {}
-
-    fn turn(&mut self, _now: Instant, _now_ns: i64, _delivered: &mut Vec<Delivered>) -> Result<Waits> {
-        Ok(Waits::default())
-    }
-
-    fn hurry(&mut self) {}
-
-    fn is_empty(&self) -> bool {
-        true
-    }
 }
 
 fn records(input: &[u8]) {

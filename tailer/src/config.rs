@@ -49,7 +49,7 @@ pub enum Order {
 
 /// What lines look like on standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub enum LineForm {
     /// Time, source, level, message
     Text,
     /// An object a line.
@@ -108,7 +108,7 @@ pub struct Overrides {
     pub follow_from_start: bool,
     /// Format on standard output: text (time, source, level, line), json, or raw [default: text]
     #[arg(long, value_name = "FORMAT", hide_possible_values = true, help_heading = "Output")]
-    pub output: Option<Format>,
+    pub output: Option<LineForm>,
 }
 
 /// Why there is no configuration: a sentence for each mistake, with a picture of the place; at least one.

@@ -12,10 +12,12 @@
 //! | [`heads`] | what generations begin with |
 //! | [`pieces`] | cutting a block where no other writer can tear it |
 //! | [`record`], [`slots`], [`mod@file`] | the mapped record, its table of positions, its file |
+//! | [`positions`] | which generation has which slot of it |
 //! | [`decide`] | the table of what to do next |
 //! | [`verify`] | whether the staging pipe has what the record says |
 //! | [`steps`] | doing it, one repeatable step at a time |
 //! | [`target`] | the two pipes: opening, permissions, system calls |
+//! | [`reach`] | the same again and again, until they can be had |
 //! | [`deliver`] | when: the output that the program sees |
 //! | [`retry`], [`message`] | what fails for a while, what is to be said |
 //!
@@ -28,6 +30,8 @@ pub mod gather;
 pub mod heads;
 pub mod message;
 pub mod pieces;
+pub mod positions;
+pub mod reach;
 pub mod record;
 pub mod retry;
 pub mod slots;
@@ -35,7 +39,6 @@ pub mod steps;
 pub mod target;
 pub mod verify;
 
-use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -44,21 +47,20 @@ use std::time::Instant;
 use standpipe_common::error::Result;
 use xxhash_rust::xxh3::xxh3_64;
 
-use self::decide::Phase;
+use self::decide::BlockPhase;
 use self::deliver::OpenLine;
 use self::file::{RecordFile, Setting};
-use self::gather::Runs;
-use self::heads::Heads;
+use self::gather::Gathered;
 use self::message::Messages;
 pub use self::message::{Message, Severity};
+use self::positions::Positions;
+use self::reach::Reach;
 use self::record::AREA_BYTES;
-use self::retry::Outage;
 pub use self::slots::Position;
 use self::steps::Steps;
-use self::target::Target;
 use crate::checkpoint::durable::Flow;
 use crate::file::identity::Origin;
-use crate::out::lines::{GenerationId, SourceId};
+use crate::out::output::{Delivered, RightOfWay};
 
 /// Most bytes that the stage takes of a line at once: a longer one must come in parts, with
 /// [`crate::out::lines::End::Open`].
@@ -69,39 +71,30 @@ const NEVER_IN_TEXT: [u8; 13] = [0xC0, 0xC1, 0xF5, 0xF6, 0xF7, 0xF8, 0xF9, 0xFA,
 
 /// One target FIFO and all that is on its way into it.
 #[derive(Debug)]
-#[allow(clippy::struct_excessive_bools)] // Facts that do not depend on each other.
 pub struct Stage {
-    target: Target,
-    file: RecordFile,
+    reach: Reach,
+    positions: Positions,
     steps: Steps,
     said: Messages,
-    /// The slot of each generation that has one.
-    slots: HashMap<Origin, usize>,
-    heads: Heads,
-    /// What is being filled, in the area that has no block in flight.
-    filling: Runs,
-    area: usize,
-    /// Since when the oldest line waits there.
-    since: Option<Instant>,
-    /// What the block in flight will have delivered.
-    in_flight: Vec<(GenerationId, u64)>,
+    gathered: Gathered,
+    /// `None`: none, or one that an earlier run began.
+    in_flight: Option<InFlight>,
     /// The line that is not finished: what is no part of it begins one.
     open: Option<OpenLine>,
-    /// The source that all others wait for.
-    held: Option<SourceId>,
-    /// Whether the block in flight begins, and whether it ends, inside a line.
-    begins_inside: bool,
-    ends_inside: bool,
+    way: RightOfWay,
     /// Until when a long line waits for an empty target.
     long_until: Option<Instant>,
-    target_retry: Outage,
-    pipe_retry: Outage,
-    record_retry: Outage,
     is_hurried: bool,
-    is_recovering: bool,
-    /// Bytes of the block in flight, and of all that were delivered.
-    flying: usize,
+    /// Bytes that this run delivered.
     delivered: u64,
+}
+
+/// A block in flight that this run began.
+#[derive(Debug)]
+struct InFlight {
+    bytes: usize,
+    /// What will be delivered with it.
+    delivers: Vec<Delivered>,
 }
 
 impl Stage {
@@ -114,100 +107,69 @@ impl Stage {
         let record_path = record_path(path, state);
         let mut said = Messages::about(path);
         let setting = Setting { boot, now_ns, area_bytes: AREA_BYTES };
-        let file = RecordFile::open(&record_path, setting, &mut said)?;
-        let record = &file.record;
+        let positions = Positions::of(RecordFile::open(&record_path, setting, &mut said)?);
+        let record = positions.record();
         let word = record.word();
-        if word.phase == Phase::Direct {
+        if word.phase() == BlockPhase::Direct {
             let bytes = pieces::next(&record.block()[record.moved()..]);
             said.warning(format!("without a staging pipe, up to {bytes} bytes may be repeated"));
         }
-        let slots = (0..record.slot_count()).filter_map(|slot| Some((record.origin(slot)?, slot))).collect();
-        let canary = canary_of(&record_path);
-        let open = OpenLine::left_in(record);
         Ok(Stage {
-            target: Target::new(path),
-            steps: Steps::new(canary),
+            reach: Reach::new(path),
+            steps: Steps::new(canary_of(&record_path)),
             said,
-            slots,
-            heads: Heads::default(),
-            filling: Runs::default(),
-            area: 1 - word.area,
-            since: None,
-            in_flight: Vec::new(),
-            open,
-            held: None,
-            begins_inside: false,
-            ends_inside: open.is_some(),
+            gathered: Gathered::new(word.other_area()),
+            in_flight: None,
+            open: OpenLine::left_in(record),
+            way: RightOfWay::default(),
             long_until: None,
-            target_retry: Outage::default(),
-            pipe_retry: Outage::default(),
-            record_retry: Outage::default(),
             is_hurried: false,
-            is_recovering: word.phase != Phase::Idle,
-            flying: 0,
             delivered: 0,
-            file,
+            positions,
         })
     }
 
     /// How far every generation that ever came here is delivered; what is on its way counts, for it will arrive.
     pub fn positions(&self) -> Vec<Position> {
-        self.file.record.positions()
+        self.positions.record().positions()
     }
 
     /// The same without what is on its way.
     pub fn delivered_positions(&self) -> Vec<Position> {
-        self.file.record.delivered_positions()
+        self.positions.record().delivered_positions()
     }
 
     /// Whether what a killed process left on its way did not arrive yet.
     pub fn is_recovering(&self) -> bool {
-        self.is_recovering
+        self.in_flight.is_none() && self.positions.record().word().end() > 0
     }
 
     /// How much went into the target, and how much of it is there no more: what others put into it counts as ours.
     pub fn flow(&self) -> Flow {
-        let taken = self.target.queued().map_or(0, |queued| self.delivered.saturating_sub(queued as u64));
+        let queued = self.reach.as_target().queued();
+        let taken = queued.map_or(0, |queued| self.delivered.saturating_sub(queued as u64));
         Flow { delivered: self.delivered, taken }
     }
 
     /// How many generations have a position here.
     pub fn slot_count(&self) -> usize {
-        self.slots.len()
+        self.positions.count()
     }
 
     /// How many pipes it will open that are not open: target and staging pipe, which may not be there.
     pub fn pipes_to_open(&self) -> usize {
-        if self.target.raw_fd().is_none() { 2 } else { 0 }
+        if self.reach.as_target().raw_fd().is_none() { 2 } else { 0 }
     }
 
     /// Forgets the positions of all generations but these (and those on their way). To be called when a durable
     /// checkpoint says that the others are done with.
     pub fn retain(&mut self, origins: &[Origin]) {
-        let record = &mut self.file.record;
-        let kept: HashSet<&Origin> = origins.iter().collect();
-        let on_their_way: HashSet<usize> = record.entries().iter().map(|entry| entry.slot).collect();
-        self.slots.retain(|origin, slot| {
-            let keep = kept.contains(origin) || on_their_way.contains(slot);
-            if !keep {
-                record.release_slot(*slot);
-                self.heads.forget(*slot);
-            }
-            keep
-        });
+        self.positions.retain(origins);
     }
 
     /// Forgets the positions of these generations, which are delivered and gone for good.
     pub fn forget(&mut self, origins: &[Origin]) {
-        let record = &mut self.file.record;
-        let on_their_way: HashSet<usize> = record.entries().iter().map(|entry| entry.slot).collect();
-        for origin in origins {
-            if let Some(slot) = self.slots.get(origin).copied().filter(|slot| !on_their_way.contains(slot)) {
-                record.release_slot(slot);
-                self.heads.forget(slot);
-                self.slots.remove(origin);
-            }
-        }
+        self.positions.forget(origins);
     }
 
     /// What is to be said since the last time.

@@ -13,7 +13,7 @@ use standpipe_common::sys::bytes_queued;
 use standpipe_tailer::file::guard::Guard;
 use standpipe_tailer::file::identity::{Identity, Origin};
 use standpipe_tailer::out::lines::{End, GenerationId, Lines, SourceId};
-use standpipe_tailer::out::output::{Delivered, Output, Waits};
+use standpipe_tailer::out::output::{Delivered, Outlet, Output, Waits};
 use standpipe_tailer::stage::{Severity, Stage, record_path};
 
 const BOOT: &str = "this boot";

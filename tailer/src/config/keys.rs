@@ -15,7 +15,7 @@ use self::Missing::{Is, Means};
 use super::spool::Stale;
 use super::table::{Said, Table};
 use super::tree::{self, Node};
-use super::{Format, OnCorrupt, Order, Records, StartAt, timestamp};
+use super::{LineForm, OnCorrupt, Order, Records, StartAt, timestamp};
 use crate::turns::rate::Rate;
 
 /// What is known of one key.
@@ -243,8 +243,8 @@ keys! {
         "pipe", Path, Means("none: standard output"),
             "Pipe to deliver lines into.";
         /// What lines look like on standard output.
-        output: Format as Kept =
-            "output", Word(words::<Format>), Is("\"text\""),
+        output: LineForm as Kept =
+            "output", Word(words::<LineForm>), Is("\"text\""),
             "Format of lines on standard output; `raw` is each line as in its file.";
         /// How often to look where nothing tells of changes.
         poll_interval: Duration =

@@ -16,7 +16,7 @@ use standpipe_common::units::Span;
 use super::keys::{Key, NAME_BYTES_MAX, Takes};
 use super::spool::Stale;
 use super::tree::{Node, Pair, Value};
-use super::{Format, OnCorrupt, Order, Records, StartAt, timestamp};
+use super::{LineForm, OnCorrupt, Order, Records, StartAt, timestamp};
 use crate::turns::rate::Rate;
 
 /// The entries of a table that are right.
@@ -209,7 +209,7 @@ macro_rules! texts {
 texts! {
     String: |text| Some(text.to_owned());
     Rate: |text| text.parse().ok();
-    Format: word;
+    LineForm: word;
     OnCorrupt: word;
     Order: word;
     Records: word;

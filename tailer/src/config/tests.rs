@@ -78,7 +78,7 @@ fn each_key_reaches_its_field() {
         window: Some(Duration::from_millis(100)),
         state_file: Some("/DIR/s/state.json".into()),
         metrics_file: Some("/DIR/m/tailer.prom".into()),
-        output: Format::Json,
+        output: LineForm::Json,
         on_corrupt: OnCorrupt::Beginning,
         inotify: false,
         late_writer_max: Duration::ZERO,
@@ -183,12 +183,12 @@ fn flags_count_instead_of_the_file() {
         order: Some(Order::Read),
         state: Some("/s".into()),
         follow_from_start: true,
-        output: Some(Format::Raw),
+        output: Some(LineForm::Raw),
         metrics_file: Some("/m.prom".into()),
     };
     let text = "order = \"timestamp\"\npipe = \"/p\"\n[[files]]\npath = \"/a\"\nstart_at = \"end\"";
     let config = loaded_as("t.toml", text, &given).unwrap();
-    assert_eq!((config.order, config.output, config.state_file.clone()), (Order::Read, Format::Raw, given.state));
+    assert_eq!((config.order, config.output, config.state_file.clone()), (Order::Read, LineForm::Raw, given.state));
     assert_eq!(config.files[0].start_at, StartAt::Beginning);
     assert_eq!(config.metrics_file, given.metrics_file);
 }

@@ -11,7 +11,7 @@ use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::metrics::exporter::Exporter;
 use standpipe_common::shown::Shown as _;
 
-use crate::config::{Config, Format, Order, Records};
+use crate::config::{Config, LineForm, Order, Records};
 use crate::events::{Event, EventForm, Printer};
 use crate::file::identity::Identity;
 use crate::file::lease;
@@ -48,7 +48,7 @@ pub struct Report {
 impl Report {
     /// On standard error alone.
     pub fn new(config: &Config, is_debug: bool) -> Report {
-        let form = if config.output == Format::Json { EventForm::Json } else { EventForm::Text };
+        let form = if config.output == LineForm::Json { EventForm::Json } else { EventForm::Text };
         Report {
             printer: Printer::new(form),
             board: Board::default(),

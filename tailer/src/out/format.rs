@@ -17,6 +17,7 @@ use jiff::tz::TimeZone;
 use memchr::memchr;
 use standpipe_common::shown::{harmless, push_visible};
 
+use crate::config::LineForm;
 use crate::file::identity::Origin;
 use crate::out::level;
 use crate::out::lines::{Lines, SourceId};
@@ -24,24 +25,13 @@ use crate::out::timestamp::{self, Colored, Parser, Time};
 
 use stamp::Stamper;
 
-/// Which of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// For people.
-    Text,
-    /// JSON lines, with all that is known.
-    Json,
-    /// The bytes alone.
-    Raw,
-}
-
 /// How long after a line with a time one without is taken for the rest of its record.
 const RECORD_NS_MAX: i64 = 10_000_000_000;
 
 /// Forms the lines of all sources.
 #[derive(Debug)]
 pub struct Formatter {
-    form: Form,
+    form: LineForm,
     color: bool,
     /// A terminal shows it.
     is_visible: bool,
@@ -106,7 +96,7 @@ impl Sender {
 
 impl Formatter {
     /// `zone`: that of times in lines that name none.
-    pub fn new(form: Form, color: bool, zone: TimeZone) -> Formatter {
+    pub fn new(form: LineForm, color: bool, zone: TimeZone) -> Formatter {
         let stamper = Stamper::default();
         Formatter { form, color, is_visible: false, zone, sources: Vec::new(), stamper, sequence: 0 }
     }
@@ -120,7 +110,7 @@ impl Formatter {
     pub fn add(&mut self, id: SourceId, name: &str, format: timestamp::Format) {
         self.grow(id);
         // Not in JSON, where it is a string.
-        let shown = if self.form == Form::Text { harmless(name) } else { name.to_owned() };
+        let shown = if self.form == LineForm::Text { harmless(name) } else { name.to_owned() };
         let mut source = Sender::new(&shown, Parser::new(format, self.zone.clone()));
         if self.color {
             let others = self.sources.iter().filter(|other| other.name != shown);
@@ -137,12 +127,12 @@ impl Formatter {
 
     /// Whether pieces of a line have to follow each other, with nothing of another source between them.
     pub fn joins_pieces(&self) -> bool {
-        self.form != Form::Json
+        self.form != LineForm::Json
     }
 
     /// Appends lines in their form.
     pub fn push(&mut self, lines: &Lines<'_>, out: &mut Vec<u8>) {
-        if self.form == Form::Raw {
+        if self.form == LineForm::Raw {
             push(lines.bytes, self.is_visible, out);
             return;
         }
@@ -180,8 +170,8 @@ impl Formatter {
             line.take_apart(bytes, source, lines.record.and_then(|record| record.time));
         }
         match self.form {
-            Form::Json => json::push(&line, &source.name, self.is_visible, out),
-            Form::Text | Form::Raw => {
+            LineForm::Json => json::push(&line, &source.name, self.is_visible, out),
+            LineForm::Text | LineForm::Raw => {
                 let look = text::Look { has_color: self.color, color: source.color, is_visible: self.is_visible };
                 text::push(&line, &source.name, look, &mut self.stamper, out);
             }

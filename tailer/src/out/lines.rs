@@ -1,5 +1,7 @@
 //! Lines on their way from a source to an output.
 
+use memchr::{memchr, memrchr};
+
 use crate::file::guard::Guard;
 use crate::file::identity::Origin;
 use crate::out::timestamp::Time;
@@ -61,7 +63,7 @@ pub struct Lines<'a> {
     /// When they were read: wall clock, ns since the epoch, never less than before.
     pub read_ns: i64,
     /// They are what a record of the file held, or a piece of that: one line, whose bytes are fewer than the file's.
-    pub record: Option<Record>,
+    pub record: Option<Unwrapped>,
 }
 
 impl Lines<'_> {
@@ -73,7 +75,7 @@ impl Lines<'_> {
 
 /// What a record of a file says beside its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record {
+pub struct Unwrapped {
     /// When it was written.
     pub time: Option<Time>,
     /// Of what stands before `end` in the file.
@@ -82,4 +84,16 @@ pub struct Record {
     pub goes_on: bool,
     /// `end` is behind it, and all before it came. Else it comes again from `end`, with what belongs together.
     pub is_stop: bool,
+}
+
+/// How much of `bytes` goes together where so many do at most: as many whole lines as fit, or one line that is longer
+/// than that, or, of a line whose end is not there, all of it. 0 only for no bytes.
+pub fn whole_lines(bytes: &[u8], bytes_max: usize) -> usize {
+    if bytes.len() <= bytes_max {
+        return bytes.len();
+    }
+    match memrchr(b'\n', &bytes[..bytes_max]) {
+        Some(last) => last + 1,
+        None => memchr(b'\n', &bytes[bytes_max..]).map_or(bytes.len(), |at| bytes_max + at + 1),
+    }
 }

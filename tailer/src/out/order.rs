@@ -28,7 +28,7 @@ use jiff::tz::TimeZone;
 use standpipe_common::error::Result;
 
 use crate::out::lines::{End, Lines, SourceId};
-use crate::out::output::{Delivered, Output, Standing, Waits};
+use crate::out::output::{Delivered, Outlet, Output, Standing, Waits};
 use crate::out::timestamp::{Format, Parser};
 
 use lane::{Lane, NO_KEY};
@@ -91,9 +91,8 @@ pub struct Window<O> {
     arrivals: VecDeque<(u32, u64, i64)>,
     /// The greatest key that came out.
     newest: i64,
-    /// The source of the last line that came out, and whether that line goes on.
-    last: Option<u32>,
-    is_open: bool,
+    /// The source of what came out last, and how that ends.
+    last: Option<(u32, End)>,
     is_hurried: bool,
 }
 
@@ -113,7 +112,7 @@ enum Upcoming {
     Nothing,
 }
 
-impl<O: Output> Window<O> {
+impl<O: Outlet> Window<O> {
     /// `zone`: that of times in lines that name none.
     pub fn new(inner: O, patience: Patience, zone: TimeZone) -> Window<O> {
         Window {
@@ -127,7 +126,6 @@ impl<O: Output> Window<O> {
             arrivals: VecDeque::new(),
             newest: NO_KEY,
             last: None,
-            is_open: false,
             is_hurried: false,
         }
     }
@@ -189,13 +187,13 @@ impl<O: Output> Window<O> {
     /// Decides what may come out. `now_ns`: never less than the read time of a line.
     fn next(&mut self, now_ns: i64) -> Upcoming {
         let Some(&(key, first)) = self.heads.first() else { return Upcoming::Nothing };
-        if let Some(last) = self.last {
-            let lane = &self.lanes[last as usize];
-            if lane.has_lines() && (self.is_open || lane.goes_on()) {
+        if let Some((last, ends)) = self.last {
+            let (lane, is_open) = (&self.lanes[last as usize], ends == End::Open);
+            if lane.has_lines() && (is_open || lane.goes_on()) {
                 return Upcoming::Of(last, NOTHING_MORE);
             }
             // A source that ended inside its line brings no more of it.
-            if self.is_open && !self.is_hurried && lane.place() != lane::LanePlace::Out {
+            if is_open && !self.is_hurried && lane.place() != lane::LanePlace::Out {
                 return Upcoming::Nothing;
             }
         }
@@ -235,17 +233,17 @@ impl<O: Output> Window<O> {
         let Some(run) = self.lanes[source as usize].run(id, limit, room) else { return false };
         let lines = run.lines;
         self.inner.put(&lines);
-        self.is_open = lines.ends == End::Open;
+        self.last = Some((source, lines.ends));
         let (count, len) = (run.count, lines.bytes.len());
         let newest = self.newest;
         let last_key = self.change(id, |lane| lane.take(count, len, newest));
+        debug_assert!(self.heads.len() + self.behind + self.at_end <= self.lanes.len(), "a lane counts once");
         self.newest = self.newest.max(last_key);
-        self.last = Some(source);
         true
     }
 }
 
-impl<O: Output> Output for Window<O> {
+impl<O: Outlet> Output for Window<O> {
     fn room(&self, source: SourceId) -> usize {
         if self.patience == Patience::Sorted {
             let lane = self.lanes.get(source.0 as usize);
@@ -281,7 +279,9 @@ impl<O: Output> Output for Window<O> {
         self.change(source, |lane| lane.note(standing));
         self.inner.note(source, standing);
     }
+}
 
+impl<O: Outlet> Outlet for Window<O> {
     fn hold(&mut self, source: SourceId, is_held: bool) {
         self.inner.hold(source, is_held);
     }

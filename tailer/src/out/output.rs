@@ -38,22 +38,23 @@ pub struct Waits {
     pub writable: Option<RawFd>,
 }
 
-/// An output.
+/// An output as whoever brings lines knows it.
 pub trait Output {
     /// How many bytes of this source it takes now. 0: not before a later turn.
     fn room(&self, source: SourceId) -> usize;
 
     /// Whether that is all it will ever have for this source: what is longer has to come in pieces.
-    fn is_room_final(&self, _source: SourceId) -> bool {
-        self.is_empty()
-    }
+    fn is_room_final(&self, source: SourceId) -> bool;
 
     /// Takes lines, at most as many bytes as it has room for (and one more if the newline was added).
     fn put(&mut self, lines: &Lines<'_>);
 
     /// Hears what a source is at, after each read of it.
     fn note(&mut self, source: SourceId, standing: Standing);
+}
 
+/// An output as the loop knows it, which lets what was put go on.
+pub trait Outlet: Output {
     /// From now on it takes lines of this source alone, or of all again: what it brings stays in one piece.
     fn hold(&mut self, source: SourceId, is_held: bool);
 
@@ -68,4 +69,42 @@ pub trait Output {
 
     /// Whether all that was put is delivered.
     fn is_empty(&self) -> bool;
+}
+
+/// Whom all other sources wait for before an output takes lines of theirs.
+#[derive(Debug, Default)]
+pub struct RightOfWay {
+    /// What it brings stays in one piece.
+    held: Option<SourceId>,
+    /// Its last line is not at its end.
+    awaited: Option<SourceId>,
+}
+
+impl RightOfWay {
+    /// Whether a source has to wait for another one.
+    pub fn keeps_off(&self, source: SourceId) -> bool {
+        [self.held, self.awaited].into_iter().flatten().any(|first| first != source)
+    }
+
+    /// All others wait for a source, or no longer.
+    pub fn hold(&mut self, source: SourceId, is_held: bool) {
+        self.held = is_held.then_some(source);
+    }
+
+    /// They wait for the end of a line of this source; or for that of none.
+    pub fn await_end(&mut self, source: Option<SourceId>) {
+        self.awaited = source;
+    }
+
+    /// Whether they wait for the end of a line whose source may not go on for ever: not of one that is held.
+    pub fn is_for_an_end(&self) -> bool {
+        self.awaited.is_some() && self.awaited != self.held
+    }
+
+    /// A source that ended brings no end of its line.
+    pub fn note(&mut self, source: SourceId, standing: Standing) {
+        if standing == Standing::Ended {
+            self.awaited.take_if(|awaited| *awaited == source);
+        }
+    }
 }

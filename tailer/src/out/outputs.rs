@@ -8,20 +8,19 @@ use standpipe_common::error::{Error, Result, Stop};
 use standpipe_common::{boot, clock};
 
 use crate::checkpoint::durable::Flow;
-use crate::config::{self, Config, Order};
+use crate::config::{Config, Order};
 use crate::daemon::past::Past;
 use crate::file::identity::Origin;
-use crate::out::format::{self, Formatter};
+use crate::out::format::Formatter;
 use crate::out::lines::SourceId;
 use crate::out::order::{Oddity, Patience, Window};
-use crate::out::output::{Delivered, Output, Standing, Waits};
+use crate::out::output::{Delivered, Outlet, Output, Standing, Waits};
 use crate::out::stdout::Stdout;
 use crate::out::timestamp::Format;
 use crate::stage::message::Message;
 use crate::stage::{Position, Stage};
 
-/// An output.
-pub enum OutputKind {
+enum OutputKind {
     /// Standard output, as lines are read.
     Stdout(Stdout),
     /// Standard output, in the order of times.
@@ -34,21 +33,21 @@ pub enum OutputKind {
 
 /// The outputs, by the order in which they were first asked for.
 pub struct Outputs {
-    list: Vec<Outlet>,
+    list: Vec<Destination>,
     /// What they waited for after their last turn.
     waits: Vec<Waits>,
     /// Standard output has color.
     has_color: bool,
 }
 
-struct Outlet {
+struct Destination {
     /// `None`: standard output.
     pipe: Option<PathBuf>,
     kind: OutputKind,
 }
 
 impl OutputKind {
-    fn output(&mut self) -> &mut dyn Output {
+    fn outlet(&mut self) -> &mut dyn Outlet {
         match self {
             OutputKind::Stdout(output) => output,
             OutputKind::OrderedStdout(output) => output,
@@ -102,7 +101,7 @@ impl Outputs {
 
     /// Whether one of them is standard output.
     pub fn has_stdout(&self) -> bool {
-        self.list.iter().any(|slot| slot.pipe.is_none())
+        self.list.iter().any(|one| one.pipe.is_none())
     }
 
     /// Which one takes lines for `pipe`, made if need be; `None` is standard output.
@@ -110,7 +109,7 @@ impl Outputs {
     /// # Errors
     /// It cannot be had.
     pub fn of(&mut self, pipe: Option<&Path>, config: &Config, past: &mut Past) -> std::result::Result<usize, Stop> {
-        if let Some(index) = self.list.iter().position(|slot| slot.pipe.as_deref() == pipe) {
+        if let Some(index) = self.list.iter().position(|one| one.pipe.as_deref() == pipe) {
             return Ok(index);
         }
         let zone = TimeZone::system();
@@ -123,12 +122,7 @@ impl Outputs {
         let is_ordered = config.order == Order::Timestamp;
         let kind = match pipe {
             None => {
-                let form = match config.output {
-                    config::Format::Text => format::Form::Text,
-                    config::Format::Json => format::Form::Json,
-                    config::Format::Raw => format::Form::Raw,
-                };
-                let stdout = Stdout::new(Formatter::new(form, self.has_color, zone.clone()))?;
+                let stdout = Stdout::new(Formatter::new(config.output, self.has_color, zone.clone()))?;
                 if is_ordered {
                     OutputKind::OrderedStdout(Window::new(stdout, patience, zone))
                 } else {
@@ -147,17 +141,17 @@ impl Outputs {
                 }
             }
         };
-        self.list.push(Outlet { pipe: pipe.map(Path::to_path_buf), kind });
+        self.list.push(Destination { pipe: pipe.map(Path::to_path_buf), kind });
         Ok(self.list.len() - 1)
     }
 
     /// One of them.
     pub fn get(&mut self, index: usize) -> &mut dyn Output {
-        self.list[index].kind.output()
+        self.list[index].kind.outlet()
     }
 
     /// One of them, past what puts its lines in order: for what is to stay in one piece.
-    pub fn get_straight(&mut self, index: usize) -> &mut dyn Output {
+    pub fn get_straight(&mut self, index: usize) -> &mut dyn Outlet {
         match &mut self.list[index].kind {
             OutputKind::Stdout(output) => output,
             OutputKind::Stage(output) => output,
@@ -193,7 +187,7 @@ impl Outputs {
     /// # Errors
     /// One that no later turn can mend.
     pub fn turn(&mut self, now: Instant, now_ns: i64, delivered: &mut Vec<Delivered>) -> Result<()> {
-        let turns = self.list.iter_mut().map(|slot| slot.kind.output().turn(now, now_ns, delivered));
+        let turns = self.list.iter_mut().map(|one| one.kind.outlet().turn(now, now_ns, delivered));
         self.waits = turns.collect::<Result<_>>()?;
         Ok(())
     }
@@ -210,17 +204,21 @@ impl Outputs {
 
     /// Nothing is held back any more.
     pub fn hurry(&mut self) {
-        self.list.iter_mut().for_each(|slot| slot.kind.output().hurry());
+        self.list.iter_mut().for_each(|one| one.kind.outlet().hurry());
     }
 
     /// Whether all is delivered.
     pub fn is_empty(&mut self) -> bool {
-        self.list.iter_mut().all(|slot| slot.kind.output().is_empty())
+        self.list.iter_mut().all(|one| one.kind.outlet().is_empty())
+    }
+
+    fn stages(&mut self) -> impl Iterator<Item = &mut Stage> {
+        self.list.iter_mut().filter_map(|one| one.kind.stage())
     }
 
     /// What went through each pipe.
     pub fn flows(&mut self) -> Vec<Flow> {
-        self.list.iter_mut().filter_map(|slot| slot.kind.stage()).map(|stage| stage.flow()).collect()
+        self.stages().map(|stage| stage.flow()).collect()
     }
 
     /// Whether one of them puts its lines in order.
@@ -230,7 +228,7 @@ impl Outputs {
 
     /// Whether something that a killed process left on its way did not arrive yet.
     pub fn are_recovering(&mut self) -> bool {
-        self.list.iter_mut().filter_map(|slot| slot.kind.stage()).any(|stage| stage.is_recovering())
+        self.stages().any(|stage| stage.is_recovering())
     }
 
     /// The same of one of them.
@@ -245,28 +243,28 @@ impl Outputs {
 
     /// How many positions pipes know.
     pub fn positions(&mut self) -> usize {
-        self.list.iter_mut().filter_map(|slot| slot.kind.stage()).map(|stage| stage.slot_count()).sum()
+        self.stages().map(|stage| stage.slot_count()).sum()
     }
 
     /// How many pipes they will open that are not open.
     pub fn pipes_to_open(&mut self) -> usize {
-        self.list.iter_mut().filter_map(|slot| slot.kind.stage()).map(|stage| stage.pipes_to_open()).sum()
+        self.stages().map(|stage| stage.pipes_to_open()).sum()
     }
 
     /// Pipes need to know of these generations only.
     pub fn retain(&mut self, origins: &[Origin]) {
-        for stage in self.list.iter_mut().filter_map(|slot| slot.kind.stage()) {
+        for stage in self.stages() {
             stage.retain(origins);
         }
     }
 
     /// What pipes have to say since the last time.
     pub fn take_messages(&mut self) -> Vec<Message> {
-        self.list.iter_mut().filter_map(|slot| slot.kind.stage()).flat_map(Stage::take_messages).collect()
+        self.stages().flat_map(Stage::take_messages).collect()
     }
 
     /// What was out of order since the last time.
     pub fn take_oddities(&mut self) -> Vec<Oddity> {
-        self.list.iter_mut().flat_map(|slot| slot.kind.take_oddities()).collect()
+        self.list.iter_mut().flat_map(|one| one.kind.take_oddities()).collect()
     }
 }

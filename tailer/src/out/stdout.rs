@@ -14,7 +14,6 @@ use std::io::IsTerminal;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Instant;
 
-use memchr::{memchr, memrchr};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -23,8 +22,8 @@ use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::standard::{self, OUTPUT};
 
 use crate::out::format::Formatter;
-use crate::out::lines::{End, GenerationId, Lines, SourceId};
-use crate::out::output::{Delivered, Output, Standing, Waits};
+use crate::out::lines::{End, GenerationId, Lines, SourceId, whole_lines};
+use crate::out::output::{Delivered, Outlet, Output, RightOfWay, Standing, Waits};
 
 /// Most bytes of one write where it could wait: what a pipe has room for when it polls writable.
 const WRITE_BYTES_MAX: usize = 4096;
@@ -50,11 +49,8 @@ pub struct Stdout {
     marks: VecDeque<(usize, Delivered)>,
     /// The generation whose line is not at its end: what is no part of it begins a line.
     open: Option<GenerationId>,
-    /// The source of that line, as long as all others wait for its end.
-    awaited: Option<SourceId>,
-    /// The source that all others wait for.
-    held: Option<SourceId>,
-    /// Whether others no longer wait for the end of that line.
+    way: RightOfWay,
+    /// Nobody waits for the end of a line any more.
     is_hurried: bool,
 }
 
@@ -90,8 +86,7 @@ impl Stdout {
             written: 0,
             marks,
             open: None,
-            awaited: None,
-            held: None,
+            way: RightOfWay::default(),
             is_hurried: false,
         })
     }
@@ -120,6 +115,7 @@ impl Stdout {
     fn form_whole(&mut self, lines: &Lines<'_>) {
         self.formatter.push(lines, &mut self.buffer);
         let delivered = Delivered { generation: lines.generation, offset: lines.end };
+        debug_assert!(self.marks.back().is_none_or(|(end, _)| *end <= self.buffer.len()), "marks are in order");
         self.marks.push_back((self.buffer.len(), delivered));
     }
 
@@ -158,16 +154,13 @@ impl Stdout {
 
 /// What is written at once: whole lines where one ends in time.
 fn portion(bytes: &[u8]) -> &[u8] {
-    let most = &bytes[..bytes.len().min(WRITE_BYTES_MAX)];
-    &most[..memrchr(b'\n', most).map_or(most.len(), |newline| newline + 1)]
+    &bytes[..whole_lines(bytes, WRITE_BYTES_MAX).min(WRITE_BYTES_MAX)]
 }
 
 /// Whole lines in parts of at most [`PART_BYTES_MAX`], or one line that is longer.
 fn parts(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
-        let within = memrchr(b'\n', &bytes[..bytes.len().min(PART_BYTES_MAX)]);
-        let end = within.or_else(|| memchr(b'\n', bytes)).map_or(bytes.len(), |newline| newline + 1);
-        let (part, rest) = bytes.split_at(end);
+        let (part, rest) = bytes.split_at(whole_lines(bytes, PART_BYTES_MAX));
         bytes = rest;
         (!part.is_empty()).then_some(part)
     })
@@ -200,10 +193,12 @@ fn is_writable(file: &File) -> nix::Result<bool> {
 impl Output for Stdout {
     fn room(&self, source: SourceId) -> usize {
         let unwritten = self.buffer.len() - self.written;
-        let is_held = self.held.is_some_and(|held| held != source);
-        let is_locked = is_held || (!self.is_hurried && self.awaited.is_some_and(|awaited| awaited != source));
         // A little room is of no use: a line has to fit.
-        if is_locked || unwritten > BUFFER_BYTES_MAX / 2 { 0 } else { BUFFER_BYTES_MAX - unwritten }
+        if self.way.keeps_off(source) || unwritten > BUFFER_BYTES_MAX / 2 { 0 } else { BUFFER_BYTES_MAX - unwritten }
+    }
+
+    fn is_room_final(&self, _source: SourceId) -> bool {
+        self.is_empty()
     }
 
     fn put(&mut self, lines: &Lines<'_>) {
@@ -213,17 +208,17 @@ impl Output for Stdout {
         self.form(lines);
         let is_open = lines.ends == End::Open && self.formatter.joins_pieces();
         self.open = is_open.then_some(lines.generation);
-        self.awaited = is_open.then_some(lines.source);
+        self.way.await_end((is_open && !self.is_hurried).then_some(lines.source));
     }
 
     fn note(&mut self, source: SourceId, standing: Standing) {
-        if standing == Standing::Ended && self.awaited == Some(source) {
-            self.awaited = None;
-        }
+        self.way.note(source, standing);
     }
+}
 
+impl Outlet for Stdout {
     fn hold(&mut self, source: SourceId, is_held: bool) {
-        self.held = is_held.then_some(source);
+        self.way.hold(source, is_held);
     }
 
     fn turn(&mut self, _: Instant, _: i64, delivered: &mut Vec<Delivered>) -> Result<Waits> {
@@ -234,7 +229,9 @@ impl Output for Stdout {
             delivered.push(*mark);
             self.marks.pop_front();
         }
+        debug_assert!(self.written <= self.buffer.len());
         if self.written == self.buffer.len() {
+            debug_assert!(self.marks.is_empty(), "all that is written is delivered");
             self.buffer.clear();
             self.written = 0;
         }
@@ -243,6 +240,7 @@ impl Output for Stdout {
 
     fn hurry(&mut self) {
         self.is_hurried = true;
+        self.way.await_end(None);
     }
 
     fn is_empty(&self) -> bool {
@@ -257,8 +255,8 @@ mod tests {
 
     use jiff::tz::TimeZone;
 
+    use crate::config::LineForm;
     use crate::file::identity::Origin;
-    use crate::out::format::Form;
     use crate::out::lines::GenerationId;
 
     fn put(stdout: &mut Stdout, source: u32, start: u64, bytes: &[u8], ends: End) {
@@ -290,13 +288,13 @@ mod tests {
     fn over_pipe() -> (PipeReader, Stdout) {
         let (reader, writer) = std::io::pipe().unwrap();
         let file = File::from(std::os::fd::OwnedFd::from(writer));
-        (reader, Stdout::over(file, Formatter::new(Form::Raw, false, TimeZone::UTC)).unwrap())
+        (reader, Stdout::over(file, Formatter::new(LineForm::Raw, false, TimeZone::UTC)).unwrap())
     }
 
     #[test]
     fn a_file_takes_all_at_once() {
         let mut file = tempfile::tempfile().unwrap();
-        let formatter = Formatter::new(Form::Raw, false, TimeZone::UTC);
+        let formatter = Formatter::new(LineForm::Raw, false, TimeZone::UTC);
         let mut stdout = Stdout::over(file.try_clone().unwrap(), formatter).unwrap();
         put(&mut stdout, 1, 10, b"a\nb\n", End::Line);
         put(&mut stdout, 2, 0, b"c\n", End::Added);
@@ -346,7 +344,7 @@ mod tests {
         let bytes = [b"x".repeat(4000), b"\n".to_vec(), b"y".repeat(200)].concat();
         assert_eq!(portion(&bytes).len(), 4001);
         assert_eq!(portion(&b"x".repeat(5000)).len(), 4096);
-        assert_eq!(portion(b"x\ny").len(), 2);
+        assert_eq!(portion(b"x\n").len(), 2);
     }
 
     #[test]

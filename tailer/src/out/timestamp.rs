@@ -29,14 +29,14 @@ pub enum Format {
     #[default]
     Auto,
     /// This one.
-    Form(Form),
+    Form(TimeForm),
     /// A strptime pattern, at the start of a line.
     Pattern(String),
 }
 
 /// A form of a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum TimeForm {
     /// `2026-11-21T10:00:00.123+01:00`, also with a space for the `T`, `/` for `-`, a comma before the fraction, the
     /// offset as `Z`, `+0100`, a name or none, and in brackets.
     Iso8601,
@@ -85,16 +85,16 @@ impl FromStr for Format {
     fn from_str(text: &str) -> Result<Format, String> {
         Ok(match text {
             "auto" => Format::Auto,
-            "iso8601" => Format::Form(Form::Iso8601),
-            "epoch" => Format::Form(Form::Epoch),
-            "epoch_ms" => Format::Form(Form::EpochMs),
-            "clf" => Format::Form(Form::Clf),
-            "rfc3164" => Format::Form(Form::Rfc3164),
-            "rfc5424" => Format::Form(Form::Rfc5424),
-            "json" => Format::Form(Form::Json),
-            "logfmt" => Format::Form(Form::Logfmt),
-            "tai64n" => Format::Form(Form::Tai64n),
-            "tai64n-s6" => Format::Form(Form::Tai64nS6),
+            "iso8601" => Format::Form(TimeForm::Iso8601),
+            "epoch" => Format::Form(TimeForm::Epoch),
+            "epoch_ms" => Format::Form(TimeForm::EpochMs),
+            "clf" => Format::Form(TimeForm::Clf),
+            "rfc3164" => Format::Form(TimeForm::Rfc3164),
+            "rfc5424" => Format::Form(TimeForm::Rfc5424),
+            "json" => Format::Form(TimeForm::Json),
+            "logfmt" => Format::Form(TimeForm::Logfmt),
+            "tai64n" => Format::Form(TimeForm::Tai64n),
+            "tai64n-s6" => Format::Form(TimeForm::Tai64nS6),
             _ if text.contains('%') => Format::Pattern(text.to_string()),
             _ => return Err(format!("`{text}` is not a timestamp format")),
         })
@@ -119,7 +119,7 @@ impl Time {
 
 /// A time in a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct TimeFound {
     /// The time.
     pub time: Time,
     /// Where it starts in the line.
@@ -134,7 +134,7 @@ pub struct Parser {
     format: Format,
     local: Local,
     /// What fitted last.
-    last: Form,
+    last: TimeForm,
     /// The time that was found last.
     last_ns: Option<i64>,
     /// A label showed that it is one of s6.
@@ -144,11 +144,11 @@ pub struct Parser {
 impl Parser {
     /// `zone`: that of times that name none.
     pub fn new(format: Format, zone: TimeZone) -> Parser {
-        Parser { format, local: Local::new(zone), last: Form::Iso8601, last_ns: None, is_s6: false }
+        Parser { format, local: Local::new(zone), last: TimeForm::Iso8601, last_ns: None, is_s6: false }
     }
 
     /// The time that stands in a line (without its newline) that was read at `read_ns`.
-    pub fn find(&mut self, line: &[u8], read_ns: i64) -> Option<Found> {
+    pub fn find(&mut self, line: &[u8], read_ns: i64) -> Option<TimeFound> {
         let at = if line.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
         let found = self.find_plain(line, at, read_ns);
         found.or_else(|| {
@@ -157,11 +157,11 @@ impl Parser {
             // What stays in the line has no place.
             let place = |place: usize| if found.end == 0 { 0 } else { at + place };
             let (start, end) = (place(colored.start(found.start)), place(colored.end(found.end)));
-            Some(Found { start, end, ..found })
+            Some(TimeFound { start, end, ..found })
         })
     }
 
-    fn find_plain(&mut self, line: &[u8], at: usize, read_ns: i64) -> Option<Found> {
+    fn find_plain(&mut self, line: &[u8], at: usize, read_ns: i64) -> Option<TimeFound> {
         match &self.format {
             Format::Pattern(pattern) => {
                 let (time, len) = BrokenDownTime::parse_prefix(pattern, &line[at..]).ok()?;
@@ -169,7 +169,7 @@ impl Parser {
                 let has_fraction = time.subsec_nanosecond().is_some();
                 let digits = if has_fraction { scan::digits_of_fraction(&line[at..end]) } else { 0 };
                 let ns = self.local.broken_down(time, read_ns)?;
-                Some(Found { time: Time { ns, digits }, start: at, end })
+                Some(TimeFound { time: Time { ns, digits }, start: at, end })
             }
             Format::Form(form) => {
                 let stamp = forms::find(*form, line, at)?;
@@ -179,7 +179,7 @@ impl Parser {
         }
     }
 
-    fn find_any(&mut self, line: &[u8], at: usize, read_ns: i64) -> Option<Found> {
+    fn find_any(&mut self, line: &[u8], at: usize, read_ns: i64) -> Option<TimeFound> {
         let last = self.last;
         if let Some(found) = self.find_form(last, line, at, read_ns) {
             return Some(found);
@@ -194,13 +194,13 @@ impl Parser {
         None
     }
 
-    fn find_form(&mut self, form: Form, line: &[u8], at: usize, read_ns: i64) -> Option<Found> {
+    fn find_form(&mut self, form: TimeForm, line: &[u8], at: usize, read_ns: i64) -> Option<TimeFound> {
         let stamp = forms::find(form, line, at)?;
         let mut ns = self.local.time_ns(&stamp, read_ns)?;
         let is_odd = match (form, stamp.date) {
-            (Form::Number, _) => self.last_ns.is_some_and(|last| (ns - last).abs() > NUMBER_NS_MAX),
+            (TimeForm::Number, _) => self.last_ns.is_some_and(|last| (ns - last).abs() > NUMBER_NS_MAX),
             (_, Date::ShortYear(_)) => ns > read_ns.saturating_add(AHEAD_NS_MAX),
-            (Form::Tai64n, _) => {
+            (TimeForm::Tai64n, _) => {
                 ns = self.time_of_label(ns, read_ns);
                 false
             }
@@ -222,22 +222,22 @@ impl Parser {
     }
 }
 
-fn found(ns: i64, stamp: &Written<'_>) -> Found {
-    Found { time: Time { ns, digits: stamp.fraction.digits }, start: stamp.start, end: stamp.end }
+fn found(ns: i64, stamp: &Written<'_>) -> TimeFound {
+    TimeFound { time: Time { ns, digits: stamp.fraction.digits }, start: stamp.start, end: stamp.end }
 }
 
 /// The forms that a line can have that begins with this byte, cheap and certain first.
-fn possible(first: Option<u8>) -> &'static [Form] {
+fn possible(first: Option<u8>) -> &'static [TimeForm] {
     match first {
-        Some(b'{') => &[Form::Json],
-        Some(b'@') => &[Form::Tai64n],
-        Some(b'0'..=b'9') => &[Form::Iso8601, Form::Number, Form::Written, Form::Clf],
-        Some(b'[') => &[Form::Iso8601, Form::Number, Form::Kernel, Form::Written, Form::Clf],
-        Some(b'<') => &[Form::Rfc5424, Form::Rfc3164, Form::Kernel, Form::Written, Form::Clf],
+        Some(b'{') => &[TimeForm::Json],
+        Some(b'@') => &[TimeForm::Tai64n],
+        Some(b'0'..=b'9') => &[TimeForm::Iso8601, TimeForm::Number, TimeForm::Written, TimeForm::Clf],
+        Some(b'[') => &[TimeForm::Iso8601, TimeForm::Number, TimeForm::Kernel, TimeForm::Written, TimeForm::Clf],
+        Some(b'<') => &[TimeForm::Rfc5424, TimeForm::Rfc3164, TimeForm::Kernel, TimeForm::Written, TimeForm::Clf],
         Some(byte) if byte.is_ascii_alphabetic() => {
-            &[Form::Rfc3164, Form::Klog, Form::Logfmt, Form::Number, Form::Written, Form::Clf]
+            &[TimeForm::Rfc3164, TimeForm::Klog, TimeForm::Logfmt, TimeForm::Number, TimeForm::Written, TimeForm::Clf]
         }
-        _ => &[Form::Logfmt, Form::Written, Form::Clf],
+        _ => &[TimeForm::Logfmt, TimeForm::Written, TimeForm::Clf],
     }
 }
 

@@ -9,14 +9,10 @@
 
 mod record;
 
-use std::time::Instant;
-
-use standpipe_common::error::Result;
-
 use crate::config::Records;
 use crate::file::guard::Guard;
-use crate::out::lines::{End, GenerationId, Lines, Record, SourceId};
-use crate::out::output::{Delivered, Output, Standing, Waits};
+use crate::out::lines::{End, GenerationId, Lines, SourceId, Unwrapped};
+use crate::out::output::{Output, Standing};
 use crate::out::timestamp::Time;
 
 use record::{Piece, Stream};
@@ -36,9 +32,17 @@ pub struct Unwrapper {
     held_bytes: usize,
     /// Pieces of a line were given, and its end was not.
     open: Option<Open>,
-    /// Where the first line stands that was no record, until that is told.
-    odd: Option<u64>,
-    is_odd_known: bool,
+    odd: Odd,
+}
+
+/// A line that was no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Odd {
+    /// None since the format was set.
+    Unmet,
+    /// It stands there; not told.
+    At(u64),
+    Told,
 }
 
 /// What a line of the file held.
@@ -71,14 +75,14 @@ pub struct Unwrapping<'a> {
 impl Unwrapper {
     /// Of a source whose lines are such.
     pub fn new(format: Records) -> Unwrapper {
-        Unwrapper { format, held: Vec::new(), held_bytes: 0, open: None, odd: None, is_odd_known: false }
+        Unwrapper { format, held: Vec::new(), held_bytes: 0, open: None, odd: Odd::Unmet }
     }
 
     /// Lines that are put from now on are such; what is held comes before them.
     pub fn set_format(&mut self, format: Records) {
         if self.format != format {
             self.format = format;
-            self.is_odd_known = false;
+            self.odd = Odd::Unmet;
         }
     }
 
@@ -95,7 +99,9 @@ impl Unwrapper {
 
     /// Where the first line stands that is no record; told once.
     pub fn take_odd(&mut self) -> Option<u64> {
-        self.odd.take()
+        let Odd::At(start) = self.odd else { return None };
+        self.odd = Odd::Told;
+        Some(start)
     }
 
     /// Of a line of the file without its newline. `None`: it is no record.
@@ -143,6 +149,7 @@ impl Unwrapping<'_> {
             frame: Lines { bytes: &[], ..*line },
             guard: Guard::of_end(line.bytes),
         });
+        debug_assert_eq!(unwrapper.held_bytes, unwrapper.held.iter().map(|held| held.bytes.len()).sum::<usize>());
         if !unwrapper.has_open_line() {
             self.give_held(false);
         } else if unwrapper.held_bytes > HELD_BYTES_MAX || unwrapper.held.len() >= HELD_MAX {
@@ -153,9 +160,8 @@ impl Unwrapping<'_> {
     /// What is no record.
     fn pass(&mut self, lines: &Lines<'_>) {
         self.close();
-        let is_odd = self.unwrapper.format != Records::Plain;
-        if is_odd && !std::mem::replace(&mut self.unwrapper.is_odd_known, true) {
-            self.unwrapper.odd = Some(lines.start);
+        if self.unwrapper.format != Records::Plain && self.unwrapper.odd == Odd::Unmet {
+            self.unwrapper.odd = Odd::At(lines.start);
         }
         self.inner.put(lines);
     }
@@ -197,7 +203,7 @@ impl Unwrapping<'_> {
                 bytes.push(b'\n');
             }
             let is_stop = held.is_empty();
-            let record = Some(Record { time: line[0].time, guard, goes_on: first.is_some(), is_stop });
+            let record = Some(Unwrapped { time: line[0].time, guard, goes_on: first.is_some(), is_stop });
             let frame = Lines { end: if is_stop { end } else { start }, ends, record, ..line[0].frame };
             if goes_on {
                 self.unwrapper.open = Some(Open { stream: line[0].stream, frame });
@@ -254,22 +260,6 @@ impl Output for Unwrapping<'_> {
             self.close();
         }
         self.inner.note(source, standing);
-    }
-
-    fn hold(&mut self, source: SourceId, is_held: bool) {
-        self.inner.hold(source, is_held);
-    }
-
-    fn turn(&mut self, now: Instant, now_ns: i64, delivered: &mut Vec<Delivered>) -> Result<Waits> {
-        self.inner.turn(now, now_ns, delivered)
-    }
-
-    fn hurry(&mut self) {
-        self.inner.hurry();
-    }
-
-    fn is_empty(&self) -> bool {
-        self.inner.is_empty()
     }
 }
 

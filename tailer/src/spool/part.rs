@@ -26,7 +26,7 @@ use crate::file::lease::{self, Writers};
 use crate::file::open::{errno, is_out_of_descriptors};
 use crate::log::memory::Memory;
 use crate::out::lines::{End, Lines};
-use crate::out::output::Output;
+use crate::out::output::{Outlet, Output};
 
 /// Files that are looked at in one turn.
 const LOOKS_MAX: usize = 4096;
@@ -36,7 +36,7 @@ pub const PART_BYTES_MIN: usize = 64 << 10;
 /// What one turn of reading has.
 pub struct PartHands<'a> {
     /// Where files go.
-    pub output: &'a mut dyn Output,
+    pub output: &'a mut dyn Outlet,
     /// Others want the output: a file that was begun is put to its end, whatever its limit.
     pub is_awaited: bool,
     /// Its content means nothing between parts.
@@ -65,6 +65,7 @@ pub struct Current {
 impl Current {
     /// Goes on at `offset`, before which stands what `memory` says.
     pub fn new(file: File, flight: Flight, offset: u64, memory: Memory) -> Current {
+        debug_assert!(offset < flight.end, "there is something to put");
         Current { file, flight, offset, memory, is_inside: false }
     }
 

@@ -12,7 +12,7 @@ use super::schedule::SWEEP_SPAN_MAX;
 use super::*;
 use crate::file::guard::{Guard, Head};
 use crate::out::lines::{GenerationId, Lines};
-use crate::out::output::{Output, Standing, Waits};
+use crate::out::output::{Outlet, Output, Standing, Waits};
 
 const POLL: Duration = Duration::from_millis(250);
 
@@ -84,13 +84,19 @@ impl Output for Taken {
         1 << 20
     }
 
+    fn is_room_final(&self, _: SourceId) -> bool {
+        true
+    }
+
     fn put(&mut self, lines: &Lines<'_>) {
         self.0.extend_from_slice(lines.bytes);
         self.1 = lines.generation.0;
     }
 
     fn note(&mut self, _: SourceId, _: Standing) {}
+}
 
+impl Outlet for Taken {
     fn hold(&mut self, _: SourceId, _: bool) {}
 
     fn turn(&mut self, _: Instant, _: i64, _: &mut Vec<Delivered>) -> Result<Waits, Error> {
@@ -112,7 +118,7 @@ fn a_file_that_is_renamed_while_it_is_on_its_way_comes_once() {
     let (mut spool, mut output, mut buffer) = (spool(top.path(), now), Taken(Vec::new(), 0), vec![0; 1 << 20]);
     for _ in 0..2 {
         spool.look(now, 0, POLL);
-        let output: &mut dyn Output = &mut output;
+        let output: &mut dyn Outlet = &mut output;
         spool.read(&mut PartHands {
             output,
             is_awaited: false,
@@ -132,7 +138,7 @@ fn a_file_that_is_renamed_while_it_is_on_its_way_comes_once() {
     // One that somebody else removed is not remembered for ever.
     fs::write(top.path().join("b"), "b\n").unwrap();
     spool.look(now, 0, POLL);
-    let output: &mut dyn Output = &mut output;
+    let output: &mut dyn Outlet = &mut output;
     spool.read(&mut PartHands { output, is_awaited: false, buffer: &mut buffer, bytes_max: 1 << 20, now, now_ns: 0 });
     fs::remove_file(top.path().join("b")).unwrap();
     spool.delivered(Delivered { generation: GenerationId(3), offset: 2 });
@@ -182,7 +188,7 @@ fn a_file_whose_last_line_is_written_right_now_comes_whole() {
     while !writer.is_finished() {
         spool.hint();
         spool.look(now, 0, POLL);
-        let output: &mut dyn Output = &mut output;
+        let output: &mut dyn Outlet = &mut output;
         let now_ns = clock::now_ns();
         spool.read(&mut PartHands { output, is_awaited: false, buffer: &mut buffer, bytes_max: 1 << 20, now, now_ns });
         spool.delivered(Delivered { generation: GenerationId(u64::MAX), offset: 0 });

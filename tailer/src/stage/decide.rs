@@ -24,7 +24,7 @@
 
 /// How far the block in flight has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub enum BlockPhase {
     /// There is none.
     Idle,
     /// A round of it goes into the staging pipe; nothing of that round was delivered.
@@ -40,16 +40,11 @@ pub enum Phase {
 /// The one word: what the record's block is at. Positions are offsets in the block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Word {
-    /// How far it has come.
-    pub phase: Phase,
-    /// Which of the two areas holds it.
-    pub area: usize,
-    /// Where the round begins.
-    pub from: usize,
-    /// Where the round ends.
-    pub upto: usize,
-    /// Where the block ends.
-    pub end: usize,
+    phase: BlockPhase,
+    area: usize,
+    from: usize,
+    upto: usize,
+    end: usize,
 }
 
 /// The next step.
@@ -91,17 +86,98 @@ const POSITION_BITS: u32 = 20;
 impl Word {
     /// No block is in flight; the next one goes into the other area.
     pub fn idle(area: usize) -> Word {
-        Word { phase: Phase::Idle, area, from: 0, upto: 0, end: 0 }
+        Word { phase: BlockPhase::Idle, area, from: 0, upto: 0, end: 0 }
+    }
+
+    /// A block of `end` bytes begins, of which those before `upto` are its first round.
+    pub fn staging(area: usize, upto: usize, end: usize) -> Word {
+        Word { phase: BlockPhase::Staging, area, from: 0, upto, end }.checked()
+    }
+
+    /// A block of `end` bytes begins that has no staging pipe to go through.
+    pub fn direct(area: usize, end: usize) -> Word {
+        Word { phase: BlockPhase::Direct, area, from: 0, upto: end, end }.checked()
+    }
+
+    /// The round is in.
+    pub(super) fn moving(self) -> Word {
+        debug_assert_eq!(self.phase, BlockPhase::Staging);
+        Word { phase: BlockPhase::Moving, ..self }.checked()
+    }
+
+    /// What is in the staging pipe counts for nothing: the block goes on at `from`, once it is empty.
+    pub(super) fn emptying(self, from: usize) -> Word {
+        Word { phase: BlockPhase::Emptying, from, upto: self.end, ..self }.checked()
+    }
+
+    /// The next round, or the same once more.
+    pub(super) fn round(self, from: usize, upto: usize) -> Word {
+        Word { phase: BlockPhase::Staging, from, upto, ..self }.checked()
+    }
+
+    /// The round that is staged ends sooner.
+    pub(super) fn shortened(self, upto: usize) -> Word {
+        debug_assert!(self.phase == BlockPhase::Staging && upto < self.upto);
+        Word { upto, ..self }.checked()
+    }
+
+    /// There is no staging pipe any more: the block goes on at `from` without.
+    pub(super) fn without_stage(self, from: usize) -> Word {
+        Word { phase: BlockPhase::Direct, from, upto: self.end, ..self }.checked()
+    }
+
+    /// How far it has come.
+    pub fn phase(self) -> BlockPhase {
+        self.phase
+    }
+
+    /// Which of the two areas holds the block.
+    pub fn area(self) -> usize {
+        self.area
+    }
+
+    /// The one that does not.
+    pub fn other_area(self) -> usize {
+        1 - self.area
+    }
+
+    /// Where the round begins.
+    pub fn from(self) -> usize {
+        self.from
+    }
+
+    /// Where it ends.
+    pub fn upto(self) -> usize {
+        self.upto
+    }
+
+    /// Where the block ends; 0 if there is none.
+    pub fn end(self) -> usize {
+        self.end
+    }
+
+    /// Whether a round has bytes, and all lies in the block.
+    fn is_fit(self) -> bool {
+        match self.phase {
+            BlockPhase::Idle => self.end == 0,
+            BlockPhase::Staging | BlockPhase::Moving => self.from < self.upto && self.upto <= self.end,
+            BlockPhase::Emptying | BlockPhase::Direct => self.from <= self.upto && self.upto <= self.end,
+        }
+    }
+
+    fn checked(self) -> Word {
+        debug_assert!(self.is_fit() && self.end <= POSITION_MAX && self.area < 2, "{self:?}");
+        self
     }
 
     /// As one number: phase, area, and three positions.
     pub fn encode(self) -> u64 {
         let phase = match self.phase {
-            Phase::Idle => 1,
-            Phase::Staging => 2,
-            Phase::Moving => 3,
-            Phase::Emptying => 4,
-            Phase::Direct => 5,
+            BlockPhase::Idle => 1,
+            BlockPhase::Staging => 2,
+            BlockPhase::Moving => 3,
+            BlockPhase::Emptying => 4,
+            BlockPhase::Direct => 5,
         };
         let mut word = phase | (self.area as u64) << 3;
         for (at, position) in [self.from, self.upto, self.end].into_iter().enumerate() {
@@ -114,22 +190,17 @@ impl Word {
     /// The reverse. `None`: it is none of ours.
     pub fn decode(word: u64) -> Option<Word> {
         let phase = match word & 7 {
-            1 => Phase::Idle,
-            2 => Phase::Staging,
-            3 => Phase::Moving,
-            4 => Phase::Emptying,
-            5 => Phase::Direct,
+            1 => BlockPhase::Idle,
+            2 => BlockPhase::Staging,
+            3 => BlockPhase::Moving,
+            4 => BlockPhase::Emptying,
+            5 => BlockPhase::Direct,
             _ => return None,
         };
         let position = |at: u32| (word >> (4 + at * POSITION_BITS)) as usize & POSITION_MAX;
         let word =
             Word { phase, area: (word >> 3 & 1) as usize, from: position(0), upto: position(1), end: position(2) };
-        let is_fit = match phase {
-            Phase::Idle => word.end == 0,
-            Phase::Staging | Phase::Moving => word.from < word.upto && word.upto <= word.end,
-            Phase::Emptying | Phase::Direct => word.from <= word.upto && word.upto <= word.end,
-        };
-        is_fit.then_some(word)
+        word.is_fit().then_some(word)
     }
 }
 
@@ -137,20 +208,28 @@ impl Word {
 pub fn decide(word: Word, staged: usize) -> Action {
     let round = word.upto - word.from;
     match (word.phase, staged) {
-        (Phase::Idle | Phase::Staging, 0) => Action::WriteCanary,
-        (Phase::Idle, 1) | (Phase::Direct, _) => Action::Rest,
-        (Phase::Staging, q) if q <= round => Action::StagePiece(word.from + q - 1),
-        (Phase::Staging, q) if q == round + 1 => Action::CloseRound,
-        (Phase::Staging, q) if q == round + 2 => Action::BeginMoving,
-        (Phase::Moving, 0) => Action::Repeat,
-        (Phase::Moving, 1) if word.upto < word.end => Action::NextRound,
-        (Phase::Moving, 1) => Action::Commit,
-        (Phase::Moving, q) if q <= round + 1 => Action::Move(q - 1),
-        (Phase::Moving, q) if q == round + 2 => Action::TakeOldCanary,
-        (Phase::Emptying, 0) if word.from == word.end => Action::Commit,
-        (Phase::Emptying, 0) => Action::Restart,
-        (Phase::Emptying, q) => Action::Drain(q),
-        (Phase::Idle | Phase::Staging | Phase::Moving, _) => Action::Distrust,
+        (BlockPhase::Idle | BlockPhase::Staging, 0) => Action::WriteCanary,
+        (BlockPhase::Idle, 1) | (BlockPhase::Direct, _) => Action::Rest,
+        (BlockPhase::Staging, q) if q <= round => Action::StagePiece(word.from + q - 1),
+        (BlockPhase::Staging, q) if q == round + 1 => Action::CloseRound,
+        (BlockPhase::Staging, q) if q == round + 2 => Action::BeginMoving,
+        (BlockPhase::Moving, 0) => Action::Repeat,
+        (BlockPhase::Moving, 1) if word.upto < word.end => Action::NextRound,
+        (BlockPhase::Moving, 1) => Action::Commit,
+        (BlockPhase::Moving, q) if q <= round + 1 => Action::Move(q - 1),
+        (BlockPhase::Moving, q) if q == round + 2 => Action::TakeOldCanary,
+        (BlockPhase::Emptying, 0) if word.from == word.end => Action::Commit,
+        (BlockPhase::Emptying, 0) => Action::Restart,
+        (BlockPhase::Emptying, q) => Action::Drain(q),
+        (BlockPhase::Idle | BlockPhase::Staging | BlockPhase::Moving, _) => Action::Distrust,
+    }
+}
+
+#[cfg(test)]
+impl Word {
+    /// Whether it fits or not.
+    pub fn of(phase: BlockPhase, area: usize, from: usize, upto: usize, end: usize) -> Word {
+        Word { phase, area, from, upto, end }
     }
 }
 
@@ -158,14 +237,14 @@ pub fn decide(word: Word, staged: usize) -> Action {
 mod tests {
     use super::*;
 
-    fn word(phase: Phase, from: usize, upto: usize, end: usize) -> Word {
-        Word { phase, area: 1, from, upto, end }
+    fn word(phase: BlockPhase, from: usize, upto: usize, end: usize) -> Word {
+        Word::of(phase, 1, from, upto, end)
     }
 
     #[test]
     fn phase_and_bytes_decide() {
         use Action::*;
-        use Phase::*;
+        use BlockPhase::*;
         let idle = Word::idle(0);
         // A round of 10 bytes, at 100 of a block of 110 or 200.
         let staging = word(Staging, 100, 110, 200);
@@ -202,12 +281,14 @@ mod tests {
 
     #[test]
     fn a_word_is_read_as_it_was_written_and_a_foreign_one_is_refused() {
-        for phase in [Phase::Staging, Phase::Moving, Phase::Emptying, Phase::Direct] {
+        for phase in [BlockPhase::Staging, BlockPhase::Moving, BlockPhase::Emptying, BlockPhase::Direct] {
             let word = word(phase, 1, 70_000, POSITION_MAX);
             assert_eq!(Word::decode(word.encode()), Some(word));
         }
         assert_eq!(Word::decode(Word::idle(1).encode()), Some(Word::idle(1)));
-        for foreign in [0, 6, 7, word(Phase::Staging, 5, 5, 9).encode(), word(Phase::Moving, 5, 9, 8).encode()] {
+        for foreign in
+            [0, 6, 7, word(BlockPhase::Staging, 5, 5, 9).encode(), word(BlockPhase::Moving, 5, 9, 8).encode()]
+        {
             assert_eq!(Word::decode(foreign), None, "{foreign:x}");
         }
     }

@@ -13,24 +13,19 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use memchr::memrchr;
-use nix::errno::Errno;
 use standpipe_common::error::Result;
-use standpipe_common::shown::Shown as _;
 
-use super::Stage;
-use super::decide::Phase;
-use super::gather::Runs;
+use super::decide::BlockPhase;
 use super::pieces::{self, PIECE_BYTES_MAX};
-use super::record::{ENTRIES_MAX, Portion, Record};
-use super::steps::{Pipes, Went};
-use super::target::Found;
-use crate::file::guard::Guard;
+use super::record::{ENTRIES_MAX, Record};
+use super::steps::Went;
+use super::{InFlight, Stage};
 use crate::file::identity::Origin;
 use crate::out::lines::{End, GenerationId, Lines, SourceId};
-use crate::out::output::{Delivered, Output, Standing, Waits};
+use crate::out::output::{Delivered, Outlet, Output, Standing, Waits};
 
 /// The longest that a line is gathered, and that a long one waits for an empty target.
-const GATHER_SPAN: Duration = Duration::from_secs(1);
+pub(super) const GATHER_SPAN: Duration = Duration::from_secs(1);
 /// How often a pipe is asked whether it is empty.
 const ASK_SPAN: Duration = Duration::from_millis(2);
 /// How often it is looked whether a full target was replaced.
@@ -45,8 +40,7 @@ pub struct OpenLine {
     origin: Origin,
     /// Where it goes on in its file.
     offset: u64,
-    /// Who brings the rest, as long as all others wait for it.
-    awaited: Option<SourceId>,
+    /// Since when all others wait for its rest.
     since: Option<Instant>,
 }
 
@@ -54,7 +48,7 @@ impl OpenLine {
     /// What the record says of the last line.
     pub(super) fn left_in(record: &Record) -> Option<OpenLine> {
         let (origin, offset) = record.open_line()?;
-        Some(OpenLine { generation: GenerationId::EARLIER, origin, offset, awaited: None, since: None })
+        Some(OpenLine { generation: GenerationId::EARLIER, origin, offset, since: None })
     }
 }
 
@@ -64,13 +58,17 @@ enum Sequel {
     Wait(Waits),
 }
 
+impl Sequel {
+    fn wait_until(until: Option<Instant>) -> Sequel {
+        Sequel::Wait(Waits { until, writable: None })
+    }
+}
+
 impl Output for Stage {
     fn room(&self, source: SourceId) -> usize {
-        let is_held_off =
-            self.held.is_some_and(|held| held != source) || self.awaited().is_some_and(|awaited| awaited != source);
-        let (area, filled) = (self.file.record.area_bytes(), self.filling.bytes());
+        let (area, filled) = (self.positions.record().area_bytes(), self.gathered.bytes());
         // A little room is of no use: a line has to fit.
-        if is_held_off || self.filling.len() + 1 >= ENTRIES_MAX || filled > area / 2 {
+        if self.way.keeps_off(source) || self.gathered.len() + 1 >= ENTRIES_MAX || filled > area / 2 {
             return 0;
         }
         // A newline may come before, and one behind.
@@ -78,46 +76,40 @@ impl Output for Stage {
     }
 
     fn is_room_final(&self, _source: SourceId) -> bool {
-        self.filling.is_empty()
+        self.gathered.is_empty()
     }
 
     fn put(&mut self, lines: &Lines<'_>) {
+        let record = self.positions.record_mut();
         if let Some(OpenLine { generation, origin, offset, .. }) =
             self.open.take_if(|open| !lines.go_on_from(open.origin == lines.origin))
         {
             let (start, end) = (offset, offset);
             let newline = Lines { generation, origin, start, end, bytes: b"\n", ends: End::Added, ..*lines };
-            self.add(&newline);
+            self.gathered.add(record, &newline);
         }
-        self.add(lines);
-        self.open = (lines.ends == End::Open).then_some(OpenLine {
-            generation: lines.generation,
-            origin: lines.origin,
-            offset: lines.end,
-            awaited: Some(lines.source),
-            since: None,
-        });
+        self.gathered.add(record, lines);
+        let Lines { generation, origin, end: offset, .. } = *lines;
+        let is_open = lines.ends == End::Open;
+        self.open = is_open.then_some(OpenLine { generation, origin, offset, since: None });
+        self.way.await_end(is_open.then_some(lines.source));
     }
 
     fn note(&mut self, source: SourceId, standing: Standing) {
-        if standing == Standing::Ended
-            && let Some(open) = self.open.as_mut().filter(|open| open.awaited == Some(source))
-        {
-            open.awaited = None;
-        }
+        self.way.note(source, standing);
     }
+}
 
+impl Outlet for Stage {
     fn hold(&mut self, source: SourceId, is_held: bool) {
-        self.held = is_held.then_some(source);
+        self.way.hold(source, is_held);
     }
 
     fn turn(&mut self, now: Instant, _now_ns: i64, delivered: &mut Vec<Delivered>) -> Result<Waits> {
-        if self.since.is_none() && !self.filling.is_empty() {
-            self.since = Some(now);
-        }
+        self.gathered.begin_to_wait(now);
         let open_until = self.wait_for_open_line(now);
         loop {
-            if let Some(until) = self.connect(now) {
+            if let Some(until) = self.reach.connect(&mut self.said, now) {
                 return Ok(Waits { until: Some(until), writable: None });
             }
             match self.advance(now, delivered) {
@@ -126,7 +118,7 @@ impl Output for Stage {
                     waits.until = [waits.until, open_until].into_iter().flatten().min();
                     return Ok(waits);
                 }
-                Err(error) => self.lost(now, &error),
+                Err(error) => self.reach.lost(&mut self.said, now, &error),
             }
         }
     }
@@ -136,115 +128,27 @@ impl Output for Stage {
     }
 
     fn is_empty(&self) -> bool {
-        self.filling.is_empty() && self.file.record.word().phase == Phase::Idle
+        self.gathered.is_empty() && self.positions.record().word().phase() == BlockPhase::Idle
     }
 }
 
 impl Stage {
-    fn add(&mut self, lines: &Lines<'_>) {
-        let at = self.filling.bytes();
-        self.file.record.area_mut(self.area)[at..at + lines.bytes.len()].copy_from_slice(lines.bytes);
-        self.filling.add(lines);
-    }
-
-    /// The source whose line is not at its end, while all others wait for that.
-    fn awaited(&self) -> Option<SourceId> {
-        self.open?.awaited
-    }
-
-    /// Opens what is not open. Returns until when there is nothing to be done because the target cannot be opened.
-    fn connect(&mut self, now: Instant) -> Option<Instant> {
-        if self.target.raw_fd().is_some() {
-            return None;
-        }
-        if let Some(until) = self.target_retry.until(now).or_else(|| self.locked_until(now)) {
-            return Some(until);
-        }
-        if let Err(error) = self.target.open() {
-            let reason = match error.errno() {
-                Some(Errno::ENXIO) => "no reader or holder has it open; waiting".to_owned(),
-                _ => error.to_string(),
-            };
-            if self.target_retry.failed(now, &reason) {
-                self.said.error(reason);
-            }
-            return self.target_retry.until(now);
-        }
-        if self.target_retry.succeeded() {
-            self.said.note("delivering again");
-        }
-        self.find_stage(now);
-        self.locked_until(now)
-    }
-
-    /// When it is looked again whether somebody else still has the lock of the staging pipe. Until then the target is
-    /// not open: two that deliver would mix.
-    fn locked_until(&self, now: Instant) -> Option<Instant> {
-        self.pipe_retry.until(now).filter(|_| self.target.is_locked_out())
-    }
-
-    /// Looks for the staging pipe. Whether another one, or none that can be used, is there now.
-    fn find_stage(&mut self, now: Instant) -> bool {
-        let before = self.target.stage();
-        if before.is_none() && self.pipe_retry.until(now).is_some() {
-            return false;
-        }
-        let was_locked_out = self.target.is_locked_out();
-        match self.target.find_stage() {
-            Ok(Found::Same) => {}
-            Ok(Found::Opened { path, is_held }) => {
-                let was_told = self.pipe_retry.succeeded();
-                if was_locked_out {
-                    self.said.note("delivering again");
-                }
-                if !is_held {
-                    let path = path.shown();
-                    self.said.warning(format!("no holder has {path} open: a crash may repeat what is in it"));
-                } else if was_told && !was_locked_out {
-                    self.said.note(format!("{} exists now: a crash no longer repeats lines", path.shown()));
-                }
-            }
-            Ok(Found::Missing(path)) => {
-                let reason = format!(
-                    "{} does not exist: a crash may repeat a few lines; set `stage = true` in the policy of this pipe so \
-                     that holder creates it",
-                    path.shown()
-                );
-                if self.pipe_retry.failed(now, &reason) {
-                    self.said.warning(reason);
-                }
-            }
-            Err(error) => {
-                let is_locked_out = self.target.is_locked_out();
-                let what_comes = if is_locked_out { "waiting" } else { "a crash may repeat a few lines" };
-                let reason = format!("{error}; {what_comes}");
-                if self.pipe_retry.failed(now, &reason) {
-                    self.said.error(reason);
-                }
-                if is_locked_out {
-                    self.target.close();
-                    return true;
-                }
-            }
-        }
-        self.target.stage() != before
-    }
-
     fn advance(&mut self, now: Instant, delivered: &mut Vec<Delivered>) -> io::Result<Sequel> {
-        if let Some(until) = self.wait_for_empty_target(now)? {
-            return Ok(Sequel::Wait(Waits { until: Some(until), writable: None }));
+        if let until @ Some(_) = self.wait_for_empty_target(now)? {
+            return Ok(Sequel::wait_until(until));
         }
-        match self.steps.step(&mut self.file.record, &mut self.target, &mut self.said)? {
+        let target = self.reach.target();
+        match self.steps.step(self.positions.record_mut(), target, &mut self.said)? {
             Went::On => Ok(Sequel::Again),
             Went::Delivered => {
-                self.is_recovering = false;
-                self.delivered += std::mem::take(&mut self.flying) as u64;
-                let done = self.in_flight.drain(..);
-                delivered.extend(done.map(|(generation, offset)| Delivered { generation, offset }));
+                if let Some(InFlight { bytes, mut delivers }) = self.in_flight.take() {
+                    self.delivered += bytes as u64;
+                    delivered.append(&mut delivers);
+                }
                 Ok(Sequel::Again)
             }
-            Went::Full if self.target.is_current() => {
-                Ok(Sequel::Wait(Waits { until: Some(now + LOOK_SPAN), writable: self.target.raw_fd() }))
+            Went::Full if target.is_current() => {
+                Ok(Sequel::Wait(Waits { until: Some(now + LOOK_SPAN), writable: target.raw_fd() }))
             }
             Went::Full => {
                 self.leave_replaced()?;
@@ -256,106 +160,59 @@ impl Stage {
 
     /// Puts the next block in flight, if one is due.
     fn next_block(&mut self, now: Instant) -> io::Result<Sequel> {
-        let Some(since) = self.since else { return Ok(Sequel::Wait(Waits::default())) };
-        let bytes = self.filling.cut(self.due(now, since)?);
+        debug_assert!(self.in_flight.is_none(), "there is one block in flight at most");
+        let Some(latest) = self.gathered.latest() else { return Ok(Sequel::wait_until(None)) };
+        let bytes = self.due(now, latest)?;
         if bytes == 0 {
-            let until = (now + ASK_SPAN).min(since + GATHER_SPAN);
-            return Ok(Sequel::Wait(Waits { until: Some(until), writable: None }));
+            return Ok(Sequel::wait_until(Some(latest.min(now + ASK_SPAN))));
         }
-        if !self.target.is_current() {
-            self.target.close();
+        if !self.reach.as_target().is_current() {
+            self.reach.target().close();
             return Ok(Sequel::Again);
         }
-        if self.find_stage(now) {
+        if self.reach.find_stage(&mut self.said, now) {
             return Ok(Sequel::Again);
         }
-        let mut runs = self.filling.clone();
-        let rest = runs.split_off(bytes);
-        let Some(entries) = self.entries(&runs, now) else {
-            return Ok(Sequel::Wait(Waits { until: self.record_retry.until(now), writable: None }));
+        let (block, rest) = self.gathered.split(bytes);
+        let area = self.gathered.area();
+        let entries = match self.positions.entries(&block, area, &mut self.said, now) {
+            Ok(entries) => entries,
+            Err(until) => return Ok(Sequel::wait_until(until)),
         };
-        let record = &mut self.file.record;
-        let other = 1 - self.area;
-        record.copy(self.area, bytes..bytes + rest.bytes(), other);
-        self.steps.begin(record, &mut self.target, self.area, &entries)?;
-        self.begins_inside = self.ends_inside;
-        self.ends_inside = record.block().last() != Some(&b'\n');
-        self.flying = runs.bytes();
-        self.in_flight = runs.iter().map(|run| (run.generation, run.offset)).collect();
-        self.since = (!rest.is_empty()).then_some(now);
-        self.filling = rest;
-        self.area = other;
+        let record = self.positions.record_mut();
+        record.copy(area, bytes..bytes + rest.bytes(), 1 - area);
+        self.steps.begin(record, self.reach.target(), area, &entries)?;
+        let delivers = block.iter().map(|run| Delivered { generation: run.generation, offset: run.offset }).collect();
+        self.in_flight = Some(InFlight { bytes: block.bytes(), delivers });
+        self.gathered.go_on(rest, now);
         Ok(Sequel::Again)
     }
 
-    /// How many bytes of what was gathered are to go now.
-    fn due(&self, now: Instant, since: Instant) -> io::Result<usize> {
-        let all = self.filling.bytes();
-        let must = self.is_hurried || self.filling.len() >= ENTRIES_MAX || now >= since + GATHER_SPAN;
-        if must || self.target.queued()? == 0 {
-            return Ok(all);
-        }
-        Ok(pieces::full(self.file.record.area(self.area, all)))
-    }
-
-    /// What the record is to say of these runs. `None`: it has no room for their positions.
-    fn entries(&mut self, runs: &Runs, now: Instant) -> Option<Vec<Portion>> {
-        if self.record_retry.until(now).is_some() {
-            return None;
-        }
-        let mut entries = Vec::with_capacity(runs.len());
-        for run in runs.iter() {
-            let slot = match self.slots.get(&run.origin) {
-                Some(slot) => *slot,
-                None => self.take_slot(run.origin, now)?,
-            };
-            if let Some(stops) = &run.stops {
-                // The bytes of the file are others: its head is not known by them.
-                let stop = stops.last().filter(|stop| stop.end == run.end).expect("a block ends at a stop");
-                entries.push(Portion { slot, end: run.end, offset: stop.offset, guard: stop.guard });
-                continue;
-            }
-            let bytes = &self.file.record.area(self.area, run.file_end)[run.begin..];
-            // Of a newline alone that was added nothing is to be known: what was known before holds.
-            let before = self.file.record.position(slot).filter(|_| bytes.is_empty());
-            let guard = before.map_or(Guard::of_end(bytes), |before| before.guard);
-            if let Some(head) = self.heads.add(slot, run.offset - bytes.len() as u64, bytes) {
-                self.file.record.store_head(slot, head);
-            }
-            entries.push(Portion { slot, end: run.end, offset: run.offset, guard });
-        }
-        Some(entries)
-    }
-
-    fn take_slot(&mut self, origin: Origin, now: Instant) -> Option<usize> {
-        loop {
-            if let Some(slot) = self.file.record.take_slot(origin) {
-                self.slots.insert(origin, slot);
-                self.record_retry.succeeded();
-                return Some(slot);
-            }
-            if let Err(error) = self.file.grow() {
-                if self.record_retry.failed(now, &error.to_string()) {
-                    self.said.error(format!("{error}; waiting"));
-                }
-                return None;
-            }
-        }
+    /// How many bytes of what was gathered are to go now; all at the latest at that moment.
+    fn due(&self, now: Instant, latest: Instant) -> io::Result<usize> {
+        let all = self.gathered.bytes();
+        let must = self.is_hurried || self.gathered.len() >= ENTRIES_MAX || now >= latest;
+        let due = if must || self.reach.as_target().queued()? == 0 {
+            all
+        } else {
+            pieces::full(self.positions.record().area(self.gathered.area(), all))
+        };
+        Ok(self.gathered.cut(due))
     }
 
     /// Until when the long line that comes next waits for the target to be empty.
     fn wait_for_empty_target(&mut self, now: Instant) -> io::Result<Option<Instant>> {
-        let record = &self.file.record;
+        let record = self.positions.record();
         let word = record.word();
-        let (at, upto) = match word.phase {
-            Phase::Moving if record.moved() == word.from => (word.from, word.upto),
-            Phase::Direct => (record.moved(), word.end),
+        let (at, upto) = match word.phase() {
+            BlockPhase::Moving if record.moved() == word.from() => (word.from(), word.upto()),
+            BlockPhase::Direct => (record.moved(), word.end()),
             _ => (0, 0),
         };
         let block = record.block();
-        let is_at_start = if at == 0 { !self.begins_inside } else { block[at - 1] == b'\n' };
+        let is_at_start = if at == 0 { !record.begins_inside() } else { block[at - 1] == b'\n' };
         let is_waiting = upto - at > PIECE_BYTES_MAX && is_at_start && pieces::is_long(&block[at..upto]);
-        if !is_waiting || self.target.queued()? == 0 {
+        if !is_waiting || self.reach.as_target().queued()? == 0 {
             self.long_until = None;
             return Ok(None);
         }
@@ -365,55 +222,29 @@ impl Stage {
 
     /// The target was replaced while a block was moving into it: the new one gets the rest, in whole lines.
     fn leave_replaced(&mut self) -> io::Result<()> {
-        let record = &mut self.file.record;
+        let record = self.positions.record_mut();
         let (word, moved) = (record.word(), record.moved());
         let line_start = memrchr(b'\n', &record.block()[..moved]).map_or(0, |last| last + 1);
         if line_start < moved {
             self.said.note("it was replaced inside a line; sending the line again to the new one");
-            match word.phase {
-                Phase::Moving => self.steps.resend(record, &mut self.target, line_start)?,
+            match word.phase() {
+                BlockPhase::Moving => self.steps.resend(record, self.reach.target(), line_start)?,
                 _ => record.store_moved(line_start),
             }
         }
-        self.target.close();
+        self.reach.target().close();
         Ok(())
-    }
-
-    /// A step failed.
-    fn lost(&mut self, now: Instant, error: &io::Error) {
-        let errno = error.raw_os_error().map(Errno::from_raw);
-        if errno == Some(Errno::EINTR) {
-            return;
-        }
-        if errno.is_none() && self.target.stage().is_some() {
-            // Our own sentence about a staging pipe that does not work.
-            let reason = format!("cannot use the staging pipe: {error}; a crash may repeat a few lines");
-            if self.pipe_retry.failed(now, &reason) {
-                self.said.error(reason);
-            }
-            self.target.close_stage();
-            return;
-        }
-        let reason = match errno {
-            Some(Errno::EPIPE | Errno::ENXIO) => "no reader or holder has it open; waiting".to_owned(),
-            Some(errno) => format!("cannot deliver: {}; retrying", errno.desc()),
-            None => format!("cannot deliver: {error}; retrying"),
-        };
-        if self.target_retry.failed(now, &reason) {
-            self.said.error(reason);
-        }
-        self.target.close();
     }
 
     /// Until when other sources wait for the rest of a line.
     fn wait_for_open_line(&mut self, now: Instant) -> Option<Instant> {
         // Who holds all others off goes on when there is room.
-        let open = self.open.as_mut().filter(|open| open.awaited.is_some() && self.held != open.awaited)?;
+        let open = self.open.as_mut().filter(|_| self.way.is_for_an_end())?;
         let until = *open.since.get_or_insert(now) + OPEN_SPAN;
         if now < until {
             return Some(until);
         }
-        open.awaited = None;
+        self.way.await_end(None);
         self.said.warning("a long line is unfinished; lines of other sources may come before its end");
         None
     }

@@ -21,7 +21,7 @@ use standpipe_common::shown::Shown as _;
 use standpipe_common::sys::{self, Mapping, PAGE_BYTES};
 use standpipe_common::{own, seam};
 
-use super::decide::{Phase, Word};
+use super::decide::{BlockPhase, Word};
 use super::message::Messages;
 use super::record::{AREA_BYTES_AT, BOOT_AT, MAGIC_AT, Record, VERSION_AT, WORD_AT, slots_start};
 use super::slots::{SLOT_BYTES, SLOTS_MAX, put_u32, u32_at, u64_at};
@@ -130,10 +130,10 @@ impl RecordFile {
             return;
         }
         let word = self.record.word();
-        if word.phase != Phase::Idle {
+        if word.phase() != BlockPhase::Idle {
             said.note(format!("{}: the block in flight is from another boot; reading it again", self.path.shown()));
         }
-        self.record.store_word(Word::idle(word.area));
+        self.record.store_word(Word::idle(word.area()));
         self.record.release_all();
         self.record.map_mut().bytes_mut()[BOOT_AT..BOOT_AT + BOOT_ID_BYTES].copy_from_slice(&boot);
     }

@@ -4,6 +4,10 @@
 //! A run of what records of a file held has fewer bytes than the file: it is cut at its stops only, where a position is
 //! known.
 
+use std::time::Instant;
+
+use super::deliver::GATHER_SPAN;
+use super::record::Record;
 use crate::file::guard::Guard;
 use crate::file::identity::Origin;
 use crate::out::lines::{End, GenerationId, Lines};
@@ -49,13 +53,8 @@ impl Runs {
     }
 
     /// How many runs.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.0.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// Each of them.
@@ -132,6 +131,86 @@ impl Runs {
     }
 }
 
+/// A block that is being filled.
+#[derive(Debug)]
+pub struct Gathered {
+    runs: Runs,
+    /// The area of the record where its bytes stand: the one that has no block in flight.
+    area: usize,
+    /// Since when the oldest line waits there.
+    since: Option<Instant>,
+}
+
+impl Gathered {
+    /// Nothing yet.
+    pub fn new(area: usize) -> Gathered {
+        Gathered { runs: Runs::default(), area, since: None }
+    }
+
+    /// Where it stands.
+    pub fn area(&self) -> usize {
+        self.area
+    }
+
+    /// Bytes so far.
+    pub fn bytes(&self) -> usize {
+        self.runs.bytes()
+    }
+
+    /// How many runs.
+    pub fn len(&self) -> usize {
+        self.runs.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.runs.0.is_empty()
+    }
+
+    /// Adds lines, and their bytes to its area.
+    pub fn add(&mut self, record: &mut Record, lines: &Lines<'_>) {
+        let at = self.bytes();
+        debug_assert!(
+            record.word().area() != self.area || record.word().end() == 0,
+            "the block in flight stands there"
+        );
+        record.area_mut(self.area)[at..at + lines.bytes.len()].copy_from_slice(lines.bytes);
+        self.runs.add(lines);
+        debug_assert_eq!(self.bytes(), at + lines.bytes.len());
+    }
+
+    /// What was added waits from now on, if it does not already.
+    pub fn begin_to_wait(&mut self, now: Instant) {
+        if !self.is_empty() {
+            self.since.get_or_insert(now);
+        }
+    }
+
+    /// When it is to go at the latest. `None`: there is nothing.
+    pub fn latest(&self) -> Option<Instant> {
+        self.since.map(|since| since + GATHER_SPAN)
+    }
+
+    /// The last place up to `at` where a block may end; 0 if there is none.
+    pub fn cut(&self, at: usize) -> usize {
+        self.runs.cut(at)
+    }
+
+    /// What goes if it is cut there, and what is left.
+    pub fn split(&self, at: usize) -> (Runs, Runs) {
+        let mut block = self.runs.clone();
+        let rest = block.split_off(at);
+        debug_assert_eq!((block.bytes(), rest.bytes()), (at, self.bytes() - at));
+        (block, rest)
+    }
+
+    /// The area has a block in flight now; the rest was copied to the other one.
+    pub fn go_on(&mut self, rest: Runs, now: Instant) {
+        self.since = (!rest.0.is_empty()).then_some(now);
+        (self.runs, self.area) = (rest, 1 - self.area);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,7 +270,7 @@ mod tests {
     #[test]
     fn what_records_held_is_cut_where_a_position_is_known() {
         let record = |start: u64, end: u64, bytes: &'static [u8], is_stop: bool| {
-            let record = crate::out::lines::Record {
+            let record = crate::out::lines::Unwrapped {
                 time: None,
                 guard: Guard { len: end as u32, hash: 0 },
                 goes_on: false,

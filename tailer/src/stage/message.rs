@@ -57,7 +57,8 @@ impl Messages {
         std::mem::take(&mut self.said)
     }
 
-    fn say(&mut self, severity: Severity, text: &str) {
+    /// Says something that is so bad.
+    pub fn say(&mut self, severity: Severity, text: &str) {
         self.said.push(Message { severity, text: format!("{}: {text}", self.subject) });
     }
 }

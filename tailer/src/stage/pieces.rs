@@ -5,8 +5,9 @@
 //! writer's lines at every 4,096 bytes.) A line that is longer than a piece has no such guarantee from the kernel; it
 //! is a piece of its own.
 
-use memchr::{memchr, memrchr};
 use standpipe_common::sys::PAGE_BYTES;
+
+use crate::out::lines::whole_lines;
 
 /// Most bytes of a piece: a page, less the canary that may stand in it already.
 pub const PIECE_BYTES_MAX: usize = PAGE_BYTES - 1;
@@ -14,13 +15,7 @@ pub const PIECE_BYTES_MAX: usize = PAGE_BYTES - 1;
 /// How long the piece is that `bytes` begin with: as many whole lines as fit, or one line that is longer than that,
 /// or, of a line whose end is not there, all of it. 0 only for no bytes.
 pub fn next(bytes: &[u8]) -> usize {
-    if bytes.len() <= PIECE_BYTES_MAX {
-        return bytes.len();
-    }
-    match memrchr(b'\n', &bytes[..PIECE_BYTES_MAX]) {
-        Some(last) => last + 1,
-        None => memchr(b'\n', &bytes[PIECE_BYTES_MAX..]).map_or(bytes.len(), |at| PIECE_BYTES_MAX + at + 1),
-    }
+    whole_lines(bytes, PIECE_BYTES_MAX)
 }
 
 /// Whether the first piece of `bytes` is a line that is longer than a piece can be.

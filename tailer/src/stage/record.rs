@@ -78,19 +78,19 @@ impl Record {
     /// Whether word, entries and slots are such as we write them.
     pub(super) fn is_sound(&self) -> bool {
         let Some(word) = Word::decode(self.map.load_word(WORD_AT)) else { return false };
-        let count = u64_at(self.map.bytes(), COUNTS_AT + 8 * word.area) as usize;
-        if !self.slots.are_sound(&self.map) || word.end > self.area_bytes {
+        let count = u64_at(self.map.bytes(), COUNTS_AT + 8 * word.area()) as usize;
+        if !self.slots.are_sound(&self.map) || word.end() > self.area_bytes {
             return false;
         }
-        if word.end == 0 {
+        if word.end() == 0 {
             return true;
         }
-        if count == 0 || count > ENTRIES_MAX || self.moved() > word.end {
+        if count == 0 || count > ENTRIES_MAX || self.moved() > word.end() {
             return false;
         }
         let entries = self.entries();
         entries.is_sorted_by_key(|entry| entry.end)
-            && entries.last().is_some_and(|last| last.end == word.end)
+            && entries.last().is_some_and(|last| last.end == word.end())
             && entries.iter().all(|entry| entry.slot < self.slots.count && self.origin(entry.slot).is_some())
     }
 
@@ -116,6 +116,7 @@ impl Record {
 
     /// Stores that.
     pub fn store_moved(&mut self, moved: usize) {
+        debug_assert!(moved <= self.area_bytes);
         self.map.store_word(MOVED_AT, moved as u64);
     }
 
@@ -140,7 +141,7 @@ impl Record {
     /// The block in flight; empty if there is none.
     pub fn block(&self) -> &[u8] {
         let word = self.word();
-        self.area(word.area, word.end)
+        self.area(word.area(), word.end())
     }
 
     /// The first `len` bytes of an area.
@@ -164,9 +165,9 @@ impl Record {
     pub fn entries(&self) -> Vec<Portion> {
         let word = self.word();
         let bytes = self.map.bytes();
-        let count = if word.end == 0 { 0 } else { u64_at(bytes, COUNTS_AT + 8 * word.area) as usize };
+        let count = if word.end() == 0 { 0 } else { u64_at(bytes, COUNTS_AT + 8 * word.area()) as usize };
         let entry = |index: usize| {
-            let at = entry_at(word.area, index);
+            let at = entry_at(word.area(), index);
             Portion {
                 slot: u32_at(bytes, at) as usize,
                 end: u32_at(bytes, at + 4) as usize,
@@ -180,6 +181,8 @@ impl Record {
     /// Writes the entries of a block that is about to be in flight.
     pub fn store_entries(&mut self, area: usize, entries: &[Portion]) {
         assert!(entries.len() <= ENTRIES_MAX);
+        debug_assert!(area != self.word().area() || self.word().end() == 0, "the entries of the block in flight stay");
+        debug_assert!(entries.iter().all(|entry| self.origin(entry.slot).is_some()), "an entry names a taken slot");
         let bytes = self.map.bytes_mut();
         for (index, entry) in entries.iter().enumerate() {
             let at = entry_at(area, index);
@@ -210,6 +213,7 @@ impl Record {
     /// Gives a generation a slot. `None`: all are taken.
     pub fn take_slot(&mut self, origin: Origin) -> Option<usize> {
         let slot = self.slots.free(&self.map, self.free_from)?;
+        debug_assert!(slot >= self.free_from && self.origin(slot).is_none());
         self.free_from = slot + 1;
         self.slots.take(&mut self.map, slot, origin);
         Some(slot)
@@ -229,6 +233,11 @@ impl Record {
     pub fn store_inside(&mut self) {
         let slot = self.entries().last().filter(|_| self.ends_inside()).map(|last| last.slot as u64 + 1);
         self.map.store_word(INSIDE_AT, slot.unwrap_or(0));
+    }
+
+    /// Whether the block in flight begins inside a line; or, if there is none, the next one.
+    pub fn begins_inside(&self) -> bool {
+        self.map.load_word(INSIDE_AT) != 0
     }
 
     /// The generation whose line is not at its end once all is delivered, and where it goes on in its file.

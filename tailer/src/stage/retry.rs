@@ -4,6 +4,8 @@ use std::time::Instant;
 
 use standpipe_common::retry::{Once, Retry};
 
+use super::message::{Messages, Severity};
+
 /// One thing that can fail for a while.
 #[derive(Debug, Default)]
 pub struct Outage {
@@ -17,10 +19,12 @@ impl Outage {
         self.retry.until(now)
     }
 
-    /// It failed, for this reason. Whether that is new and to be said.
-    pub fn failed(&mut self, now: Instant, reason: &str) -> bool {
+    /// It failed, for this reason, which is said if it is new.
+    pub fn failed(&mut self, now: Instant, said: &mut Messages, severity: Severity, reason: &str) {
         self.retry.failed(now);
-        self.said.is_news(reason.to_owned())
+        if self.said.is_news(reason.to_owned()) {
+            said.say(severity, reason);
+        }
     }
 
     /// It went well. Whether a failure was said before.

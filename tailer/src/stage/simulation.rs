@@ -202,7 +202,7 @@ fn run(path: &Path, model: &Model, sources: &[Vec<u8>], seed: u64, said: &mut Me
             Ok(Went::On | Went::Full | Went::Delivered) => continue,
             Ok(Went::Rest) => {}
         }
-        let area = 1 - record.word().area;
+        let area = record.word().other_area();
         let mut entries: Vec<Portion> = Vec::new();
         let mut filled = 0;
         for _ in 0..=random.below(4) {

@@ -10,7 +10,7 @@
 
 use std::io;
 
-use super::decide::{Action, Phase, Word, decide};
+use super::decide::{Action, BlockPhase, Word, decide};
 use super::message::Messages;
 use super::pieces;
 use super::record::{Portion, Record};
@@ -92,6 +92,7 @@ impl Steps {
         entries: &[Portion],
     ) -> io::Result<()> {
         let end = entries.last().map_or(0, |entry| entry.end);
+        debug_assert!(record.word().end() == 0 && record.word().area() != area, "there is a block in flight");
         pipes.pass("stage-block")?;
         record.store_entries(area, entries);
         pipes.pass("stage-block")?;
@@ -100,9 +101,9 @@ impl Steps {
         let word = if let Some(pipe) = pipes.stage() {
             record.store_pipe(pipe);
             let upto = pieces::round(record.area(area, end), pipes.stage_pages()?);
-            Word { phase: Phase::Staging, area, from: 0, upto, end }
+            Word::staging(area, upto, end)
         } else {
-            Word { phase: Phase::Direct, area, from: 0, upto: end, end }
+            Word::direct(area, end)
         };
         pipes.pass("stage-word")?;
         record.store_word(word);
@@ -123,7 +124,7 @@ impl Steps {
 
     fn try_step<P: Pipes>(&mut self, record: &mut Record, pipes: &mut P, said: &mut Messages) -> io::Result<Went> {
         let word = record.word();
-        if word.phase == Phase::Direct {
+        if word.phase() == BlockPhase::Direct {
             return send(record, pipes);
         }
         let Some(pipe) = pipes.stage() else {
@@ -137,10 +138,12 @@ impl Steps {
         }
         let staged = match self.expected {
             // While we write pieces our own count will do.
-            Some(expected) if word.phase == Phase::Staging && expected <= word.upto - word.from + 1 => expected,
+            Some(expected) if word.phase() == BlockPhase::Staging && expected <= word.upto() - word.from() + 1 => {
+                expected
+            }
             expected => {
                 let staged = pipes.staged()?;
-                if word.phase != Phase::Emptying && expected.is_some_and(|expected| expected != staged) {
+                if word.phase() != BlockPhase::Emptying && expected.is_some_and(|expected| expected != staged) {
                     return self.distrust(record, pipes, said);
                 }
                 staged
@@ -165,7 +168,7 @@ impl Steps {
                 self.put(pipes, &[self.canary], staged)?;
             }
             Action::StagePiece(at) => {
-                let rest = &record.area(word.area, word.upto)[at..];
+                let rest = &record.area(word.area(), word.upto())[at..];
                 let piece = pieces::next(rest);
                 pipes.pass("stage-write")?;
                 if self.put(pipes, &rest[..piece], staged)? == 0 {
@@ -181,7 +184,7 @@ impl Steps {
             }
             Action::BeginMoving => {
                 pipes.pass("stage-word")?;
-                record.store_word(Word { phase: Phase::Moving, ..word });
+                record.store_word(word.moving());
             }
             Action::TakeOldCanary => {
                 pipes.pass("stage-read")?;
@@ -192,15 +195,15 @@ impl Steps {
                 let moved = pipes.forward(bytes)?;
                 self.expected = Some(staged - moved);
                 pipes.pass("stage-moved")?;
-                record.store_moved(word.upto - (staged - moved - 1));
+                record.store_moved(word.upto() - (staged - moved - 1));
                 return Ok(if moved == 0 { Went::Full } else { Went::On });
             }
-            Action::NextRound => start_round(record, pipes, word.upto)?,
+            Action::NextRound => start_round(record, pipes, word.upto())?,
             Action::Commit => return commit(record, pipes),
             Action::Repeat => {
                 said.warning(format!(
                     "the staging pipe lost what was in it: up to {} bytes may be repeated",
-                    word.upto - record.moved()
+                    word.upto() - record.moved()
                 ));
                 self.resend(record, pipes, record.moved())?;
             }
@@ -214,7 +217,7 @@ impl Steps {
                 if let Some(pipe) = pipes.stage() {
                     record.store_pipe(pipe);
                 }
-                start_round(record, pipes, word.from)?;
+                start_round(record, pipes, word.from())?;
             }
         }
         Ok(Went::On)
@@ -228,7 +231,7 @@ impl Steps {
         let word = record.word();
         self.expected = None;
         pipes.pass("stage-word")?;
-        record.store_word(Word { phase: Phase::Emptying, from, upto: word.end, ..word });
+        record.store_word(word.emptying(from));
         Ok(())
     }
 
@@ -241,13 +244,13 @@ impl Steps {
         said: &mut Messages,
     ) -> io::Result<()> {
         let word = record.word();
-        let is_other = matches!(word.phase, Phase::Staging | Phase::Moving) && record.pipe() != pipe;
+        let is_other = matches!(word.phase(), BlockPhase::Staging | BlockPhase::Moving) && record.pipe() != pipe;
         let staged = pipes.look()?;
         self.expected = None;
-        if is_other && word.phase == Phase::Staging {
-            self.resend(record, pipes, word.from)?;
-        } else if is_other && word.upto > record.moved() {
-            let bytes = word.upto - record.moved();
+        if is_other && word.phase() == BlockPhase::Staging {
+            self.resend(record, pipes, word.from())?;
+        } else if is_other && word.upto() > record.moved() {
+            let bytes = word.upto() - record.moved();
             said.warning(format!("the staging pipe was replaced: up to {bytes} bytes may be repeated"));
             self.resend(record, pipes, record.moved())?;
         } else if is_other {
@@ -261,9 +264,9 @@ impl Steps {
 
     fn distrust<P: Pipes>(&mut self, record: &mut Record, pipes: &mut P, said: &mut Messages) -> io::Result<Went> {
         let word = record.word();
-        let from = if word.phase == Phase::Moving { record.moved() } else { word.from };
-        let repeated = match word.phase {
-            Phase::Moving => format!("; up to {} bytes may be repeated", word.upto - from),
+        let from = if word.phase() == BlockPhase::Moving { record.moved() } else { word.from() };
+        let repeated = match word.phase() {
+            BlockPhase::Moving => format!("; up to {} bytes may be repeated", word.upto() - from),
             _ => String::new(),
         };
         said.warning(format!("another program used the staging pipe; emptied it{repeated}"));
@@ -280,12 +283,12 @@ impl Steps {
     /// The round is in, but not even one byte goes behind it: it is read away, and half of it staged.
     fn halve<P: Pipes>(&mut self, record: &mut Record, pipes: &mut P) -> io::Result<Went> {
         let word = record.word();
-        let round = &record.area(word.area, word.upto)[word.from..];
+        let round = &record.area(word.area(), word.upto())[word.from()..];
         let mut half = if pieces::is_long(round) { round.len() / 2 } else { 0 };
         while half < round.len() / 2 {
             half += pieces::next(&round[half..]);
         }
-        if half == round.len() {
+        if half == 0 || half == round.len() {
             return Err(io::Error::other("it does not accept a whole block"));
         }
         pipes.pass("stage-drain")?;
@@ -296,7 +299,7 @@ impl Steps {
         }
         self.expected = None;
         pipes.pass("stage-word")?;
-        record.store_word(Word { upto: word.from + half, ..word });
+        record.store_word(word.shortened(word.from() + half));
         Ok(Went::On)
     }
 }
@@ -304,40 +307,40 @@ impl Steps {
 /// Stores the round that begins at `from`, to where all before it is delivered or to be sent again.
 fn start_round<P: Pipes>(record: &mut Record, pipes: &mut P, from: usize) -> io::Result<()> {
     let word = record.word();
-    let upto = from + pieces::round(&record.area(word.area, word.end)[from..], pipes.stage_pages()?);
+    let upto = from + pieces::round(&record.area(word.area(), word.end())[from..], pipes.stage_pages()?);
     pipes.pass("stage-moved")?;
     record.store_moved(from);
     pipes.pass("stage-word")?;
-    record.store_word(Word { phase: Phase::Staging, from, upto, ..word });
+    record.store_word(word.round(from, upto));
     Ok(())
 }
 
 /// The staging pipe is gone: what is left of the block goes without.
 fn go_direct<P: Pipes>(record: &mut Record, pipes: &mut P, said: &mut Messages) -> io::Result<Went> {
     let word = record.word();
-    let from = match word.phase {
-        Phase::Idle => return Ok(Went::Rest),
-        Phase::Moving => record.moved(),
-        _ => word.from,
+    let from = match word.phase() {
+        BlockPhase::Idle => return Ok(Went::Rest),
+        BlockPhase::Moving => record.moved(),
+        _ => word.from(),
     };
-    if word.phase == Phase::Moving {
-        said.warning(format!("the staging pipe was removed: up to {} bytes may be repeated", word.upto - from));
+    if word.phase() == BlockPhase::Moving {
+        said.warning(format!("the staging pipe was removed: up to {} bytes may be repeated", word.upto() - from));
     }
     pipes.pass("stage-moved")?;
     record.store_moved(from);
     pipes.pass("stage-word")?;
-    record.store_word(Word { phase: Phase::Direct, from, upto: word.end, ..word });
+    record.store_word(word.without_stage(from));
     Ok(Went::On)
 }
 
 /// The round ends at `at`, for the staging pipe takes no more.
 fn shorten<P: Pipes>(record: &mut Record, pipes: &mut P, at: usize) -> io::Result<Went> {
     let word = record.word();
-    if at == word.from {
+    if at == word.from() {
         return Err(io::Error::other("it does not accept a whole block"));
     }
     pipes.pass("stage-word")?;
-    record.store_word(Word { upto: at, ..word });
+    record.store_word(word.shortened(at));
     Ok(Went::On)
 }
 
@@ -347,13 +350,13 @@ fn commit<P: Pipes>(record: &mut Record, pipes: &mut P) -> io::Result<Went> {
         pipes.pass("stage-position")?;
         record.store_position(&entry);
     }
-    if word.end > 0 {
+    if word.end() > 0 {
         pipes.pass("stage-position")?;
         record.store_inside();
     }
     pipes.pass("stage-word")?;
-    record.store_word(Word::idle(word.area));
-    Ok(if word.end == 0 { Went::On } else { Went::Delivered })
+    record.store_word(Word::idle(word.area()));
+    Ok(if word.end() == 0 { Went::On } else { Went::Delivered })
 }
 
 /// A step of a block that has no staging pipe to go through.

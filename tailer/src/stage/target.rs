@@ -59,9 +59,9 @@ impl Fifo {
     }
 }
 
-/// A staging pipe that was found.
+/// What a look for the staging pipe came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum Turnout {
     /// It is open, and so it was; or there is none, as before.
     Same,
     /// It is open now.
@@ -75,26 +75,29 @@ pub enum Found {
     Missing(PathBuf),
 }
 
+/// The staging pipe of a target.
+#[derive(Debug)]
+enum Staging {
+    /// There is none, or none that can be used.
+    Missing,
+    /// It was refused the last time because somebody else has its lock.
+    LockedOut,
+    Open(Fifo),
+}
+
 /// A target and its staging pipe.
 #[derive(Debug)]
 pub struct Target {
     path: PathBuf,
     fifo: Option<Fifo>,
-    stage: Option<Fifo>,
-    is_locked_out: bool,
+    stage: Staging,
     drained: Vec<u8>,
 }
 
 impl Target {
     /// The target at this path; nothing is opened yet.
     pub fn new(path: &Path) -> Target {
-        Target {
-            path: path.to_path_buf(),
-            fifo: None,
-            stage: None,
-            is_locked_out: false,
-            drained: vec![0; DRAIN_BYTES],
-        }
+        Target { path: path.to_path_buf(), fifo: None, stage: Staging::Missing, drained: vec![0; DRAIN_BYTES] }
     }
 
     /// Its path.
@@ -135,31 +138,30 @@ impl Target {
     ///
     /// # Errors
     /// It is there and cannot or must not be used; then there is none.
-    pub fn find_stage(&mut self) -> Result<Found> {
-        if self.stage.as_ref().is_some_and(Fifo::is_current) {
-            return Ok(Found::Same);
+    pub fn find_stage(&mut self) -> Result<Turnout> {
+        if self.staging().is_ok_and(Fifo::is_current) {
+            return Ok(Turnout::Same);
         }
-        self.stage = None;
-        self.is_locked_out = false;
+        self.stage = Staging::Missing;
         let path = staging::beside(&fs::canonicalize(&self.path).cannot("inspect", &self.path)?);
         if fs::symlink_metadata(&path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-            return Ok(Found::Missing(path));
+            return Ok(Turnout::Missing(path));
         }
         let (stage, metadata) = Fifo::open(&path, libc::O_RDWR)?;
         self.check(&stage, &metadata)?;
         let is_held = locker(&stage.file, staging::HOLDER_LOCK_BYTE).cannot("inspect", &path)?;
-        self.stage = Some(stage);
-        Ok(Found::Opened { path, is_held })
+        self.stage = Staging::Open(stage);
+        Ok(Turnout::Opened { path, is_held })
     }
 
     /// Whether the staging pipe was refused the last time because somebody else has its lock.
     pub fn is_locked_out(&self) -> bool {
-        self.is_locked_out
+        matches!(self.stage, Staging::LockedOut)
     }
 
     /// Lets the staging pipe go.
     pub fn close_stage(&mut self) {
-        self.stage = None;
+        self.stage = Staging::Missing;
     }
 
     fn check(&mut self, stage: &Fifo, metadata: &Metadata) -> Result<()> {
@@ -182,15 +184,22 @@ impl Target {
         match fcntl(&stage.file, FcntlArg::F_OFD_SETLK(&byte(staging::TAILER_LOCK_BYTE, libc::F_WRLCK))) {
             Ok(_) => Ok(()),
             Err(Errno::EAGAIN | Errno::EACCES) => {
-                self.is_locked_out = true;
+                self.stage = Staging::LockedOut;
                 refuse("another tailer or another program has locked it".to_owned())
             }
             Err(errno) => Err(Error::new("lock", &stage.path, errno)),
         }
     }
 
+    fn staging(&self) -> io::Result<&Fifo> {
+        match &self.stage {
+            Staging::Open(stage) => Ok(stage),
+            Staging::Missing | Staging::LockedOut => Err(Errno::ENXIO.into()),
+        }
+    }
+
     fn stage_file(&self) -> io::Result<&File> {
-        self.stage.as_ref().map(|stage| &stage.file).ok_or_else(|| Errno::ENXIO.into())
+        self.staging().map(|stage| &stage.file)
     }
 
     fn target_file(&self) -> io::Result<&File> {
@@ -204,7 +213,7 @@ impl Pipes for Target {
     }
 
     fn stage(&self) -> Option<Identity> {
-        self.stage.as_ref().map(|stage| stage.identity)
+        self.staging().ok().map(|stage| stage.identity)
     }
 
     fn stage_pages(&self) -> io::Result<usize> {
@@ -232,7 +241,7 @@ impl Pipes for Target {
 
     fn take(&mut self, bytes_max: usize) -> io::Result<usize> {
         let len = bytes_max.min(DRAIN_BYTES);
-        let stage = self.stage.as_ref().ok_or(Errno::ENXIO)?;
+        let Staging::Open(stage) = &self.stage else { return Err(Errno::ENXIO.into()) };
         none_if_full(unistd::read(stage.file.as_fd(), &mut self.drained[..len]))
     }
 

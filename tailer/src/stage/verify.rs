@@ -3,27 +3,27 @@
 //! The number of bytes alone would be believed otherwise, although another program may have read or written there
 //! while nobody looked. Not here: what follows from a mismatch.
 
-use super::decide::{Phase, Word};
+use super::decide::{BlockPhase, Word};
 
 /// Whether `staged`, all that is in the staging pipe, can be there with this word.
 ///
 /// `block` is the block in flight, `moved` how much of it is known to be delivered.
 pub fn fits(word: Word, moved: usize, block: &[u8], canary: u8, staged: &[u8]) -> bool {
-    let round = &block[word.from..word.upto];
-    match word.phase {
-        Phase::Emptying | Phase::Direct => true,
-        Phase::Idle => staged.is_empty() || staged == [canary],
-        Phase::Staging => match staged.split_first() {
+    let round = &block[word.from()..word.upto()];
+    match word.phase() {
+        BlockPhase::Emptying | BlockPhase::Direct => true,
+        BlockPhase::Idle => staged.is_empty() || staged == [canary],
+        BlockPhase::Staging => match staged.split_first() {
             None => true,
             Some((first, rest)) => *first == canary && is_prefix(rest, round, canary),
         },
-        Phase::Moving => match staged.split_last() {
+        BlockPhase::Moving => match staged.split_last() {
             None => true,
             Some((last, rest)) if rest.len() == round.len() + 1 => {
                 *last == canary && rest[0] == canary && &rest[1..] == round
             }
             Some((last, rest)) => {
-                let is_new = rest.len() + moved <= word.upto;
+                let is_new = rest.len() + moved <= word.upto();
                 *last == canary && is_new && round.ends_with(rest)
             }
         },
@@ -41,32 +41,32 @@ mod tests {
     #[test]
     fn what_is_staged_is_compared_with_the_record() {
         let block = b"a\nbb\nccc\n";
-        let at = |phase| Word { phase, area: 0, from: 2, upto: 9, end: 9 };
+        let at = |phase| Word::of(phase, 0, 2, 9, 9);
         let cases: [(Word, usize, &[u8], bool); 21] = [
             (Word::idle(0), 0, b"", true),
             (Word::idle(0), 0, b"!", true),
             (Word::idle(0), 0, b"x", false),
             (Word::idle(0), 0, b"!!", false),
-            (at(Phase::Staging), 2, b"", true),
-            (at(Phase::Staging), 2, b"!", true),
-            (at(Phase::Staging), 2, b"x", false),
-            (at(Phase::Staging), 2, b"!bb\n", true),
-            (at(Phase::Staging), 2, b"!bc\n", false),
-            (at(Phase::Staging), 2, b"!bb\nccc\n", true),
-            (at(Phase::Staging), 2, b"!bb\nccc\n!", true),
-            (at(Phase::Staging), 2, b"!bb\nccc\nx", false),
-            (at(Phase::Moving), 2, b"!bb\nccc\n!", true),
-            (at(Phase::Moving), 2, b"bb\nccc\n!", true),
-            (at(Phase::Moving), 5, b"bb\nccc\n!", false),
-            (at(Phase::Moving), 5, b"ccc\n!", true),
-            (at(Phase::Moving), 5, b"ccc\nx", false),
-            (at(Phase::Moving), 5, b"xcc\n!", false),
-            (at(Phase::Moving), 5, b"!", true),
-            (at(Phase::Moving), 5, b"x", false),
-            (at(Phase::Emptying), 2, b"anything", true),
+            (at(BlockPhase::Staging), 2, b"", true),
+            (at(BlockPhase::Staging), 2, b"!", true),
+            (at(BlockPhase::Staging), 2, b"x", false),
+            (at(BlockPhase::Staging), 2, b"!bb\n", true),
+            (at(BlockPhase::Staging), 2, b"!bc\n", false),
+            (at(BlockPhase::Staging), 2, b"!bb\nccc\n", true),
+            (at(BlockPhase::Staging), 2, b"!bb\nccc\n!", true),
+            (at(BlockPhase::Staging), 2, b"!bb\nccc\nx", false),
+            (at(BlockPhase::Moving), 2, b"!bb\nccc\n!", true),
+            (at(BlockPhase::Moving), 2, b"bb\nccc\n!", true),
+            (at(BlockPhase::Moving), 5, b"bb\nccc\n!", false),
+            (at(BlockPhase::Moving), 5, b"ccc\n!", true),
+            (at(BlockPhase::Moving), 5, b"ccc\nx", false),
+            (at(BlockPhase::Moving), 5, b"xcc\n!", false),
+            (at(BlockPhase::Moving), 5, b"!", true),
+            (at(BlockPhase::Moving), 5, b"x", false),
+            (at(BlockPhase::Emptying), 2, b"anything", true),
         ];
         for (word, moved, staged, expected) in cases {
-            let block = if word.end == 0 { &b""[..] } else { block };
+            let block = if word.end() == 0 { &b""[..] } else { block };
             assert_eq!(fits(word, moved, block, b'!', staged), expected, "{word:?} {moved} {staged:?}");
         }
     }

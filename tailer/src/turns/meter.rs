@@ -3,13 +3,10 @@
 //! It passes everything on as it is, but for one thing: a source with a limit is never *behind* for an output that puts
 //! sources in order, or all others would be held to the limit as well.
 
-use std::time::Instant;
-
 use memchr::memchr_iter;
-use standpipe_common::error::Result;
 
 use crate::out::lines::{Lines, SourceId};
-use crate::out::output::{Delivered, Output, Standing, Waits};
+use crate::out::output::{Output, Standing};
 
 /// Around an output for one read.
 pub struct Meter<'a> {
@@ -48,21 +45,5 @@ impl Output for Meter<'_> {
     fn note(&mut self, source: SourceId, standing: Standing) {
         let is_behind = standing == Standing::Behind;
         self.inner.note(source, if is_behind && self.is_limited { Standing::AtEnd } else { standing });
-    }
-
-    fn hold(&mut self, source: SourceId, is_held: bool) {
-        self.inner.hold(source, is_held);
-    }
-
-    fn turn(&mut self, now: Instant, now_ns: i64, delivered: &mut Vec<Delivered>) -> Result<Waits> {
-        self.inner.turn(now, now_ns, delivered)
-    }
-
-    fn hurry(&mut self) {
-        self.inner.hurry();
-    }
-
-    fn is_empty(&self) -> bool {
-        self.inner.is_empty()
     }
 }

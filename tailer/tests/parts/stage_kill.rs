@@ -19,7 +19,7 @@ use standpipe_common::boot;
 use standpipe_tailer::file::guard::Guard;
 use standpipe_tailer::file::identity::{Identity, Origin};
 use standpipe_tailer::out::lines::{End, GenerationId, Lines, SourceId};
-use standpipe_tailer::out::output::{Output, Waits};
+use standpipe_tailer::out::output::{Outlet, Output, Waits};
 use standpipe_tailer::stage::Stage;
 use standpipe_tests::programs::{Process, command};
 

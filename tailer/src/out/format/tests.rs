@@ -25,7 +25,7 @@ fn put(formatter: &mut Formatter, start: u64, bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-fn formatter(form: Form, color: bool) -> Formatter {
+fn formatter(form: LineForm, color: bool) -> Formatter {
     let mut formatter = Formatter::new(form, color, TimeZone::UTC);
     formatter.add(SourceId(1), "app.log", timestamp::Format::Auto);
     formatter
@@ -47,22 +47,22 @@ fn text_has_time_source_level_and_what_is_left() {
         ("<34>Nov 21 10:00:00 web1 su: x\n", "2026-11-21T10:00:00Z app.log - <34>web1 su: x\n"),
         ("a\nb\n", "2026-11-21T10:00:01.000000Z app.log - a\n2026-11-21T10:00:01.000000Z app.log - b\n"),
     ] {
-        let out = put(&mut formatter(Form::Text, false), 0, line.as_bytes());
+        let out = put(&mut formatter(LineForm::Text, false), 0, line.as_bytes());
         assert_eq!(String::from_utf8(out).unwrap(), text, "{line}");
     }
 }
 
 #[test]
 fn bytes_of_any_kind_pass_unchanged() {
-    let out = put(&mut formatter(Form::Text, false), 0, b"\xff\0\x1b[1m\r\r\n");
+    let out = put(&mut formatter(LineForm::Text, false), 0, b"\xff\0\x1b[1m\r\r\n");
     assert_eq!(out, b"2026-11-21T10:00:01.000000Z app.log - \xff\0\x1b[1m\r\n");
     let bytes = b"2026-11-21T10:00:00Z INFO \xff\0\r\n\nx";
-    assert_eq!(put(&mut formatter(Form::Raw, true), 0, bytes), bytes);
+    assert_eq!(put(&mut formatter(LineForm::Raw, true), 0, bytes), bytes);
 }
 
 #[test]
 fn colors_are_put_around_source_and_level() {
-    let out = put(&mut formatter(Form::Text, true), 0, b"error: x\nx\n");
+    let out = put(&mut formatter(LineForm::Text, true), 0, b"error: x\nx\n");
     let color = color::of_name("app.log", std::iter::empty()).to_string();
     assert_eq!(
         String::from_utf8(out).unwrap().replace(&color, "COLOR"),
@@ -73,7 +73,7 @@ fn colors_are_put_around_source_and_level() {
 
 #[test]
 fn json_has_all_fields() {
-    let mut formatter = formatter(Form::Json, false);
+    let mut formatter = formatter(LineForm::Json, false);
     let out = put(&mut formatter, 100, b"2026-11-21T10:00:00.25Z WARN \"x\"\xff\n\tno time\n");
     let identity = r#""identity":{"dev":7,"ino":42}"#;
     assert_eq!(
@@ -89,10 +89,10 @@ fn json_has_all_fields() {
 #[test]
 fn pieces_of_a_line_are_one_line_of_text_and_marked_objects() {
     let pieces: [&[u8]; 3] = [b"INFO a", b"INFO b", b"c\n"];
-    let mut text = formatter(Form::Text, false);
+    let mut text = formatter(LineForm::Text, false);
     let out = pieces.map(|piece| put(&mut text, 0, piece)).concat();
     assert_eq!(String::from_utf8(out).unwrap(), "2026-11-21T10:00:01.000000Z app.log INFO aINFO bc\n");
-    let mut json = formatter(Form::Json, false);
+    let mut json = formatter(LineForm::Json, false);
     for (piece, marks) in pieces.into_iter().zip([(false, true), (true, true), (true, false)]) {
         let object: serde_json::Value = serde_json::from_slice(&put(&mut json, 0, piece)).unwrap();
         assert_eq!((object["continued"] == true, object["open"] == true), marks, "{object}");
@@ -109,7 +109,7 @@ fn a_record_has_the_time_of_its_first_line() {
 2026-11-21T10:00:00Z app.log - Caused by: b
 2026-11-21T10:00:00.5Z app.log - fine
 ";
-    let out = put(&mut formatter(Form::Text, false), 0, lines.as_bytes());
+    let out = put(&mut formatter(LineForm::Text, false), 0, lines.as_bytes());
     assert_eq!(String::from_utf8(out).unwrap(), text);
 }
 
@@ -125,19 +125,20 @@ fn what_comes_long_after_a_record_is_none_of_it() {
 
 #[test]
 fn lines_of_windows_end_without_a_carriage_return() {
-    for (form, expected) in [(Form::Text, "x\ry\n"), (Form::Json, "\"message\":\"x\\ry\"}\n"), (Form::Raw, "x\ry\r\n")]
+    for (form, expected) in
+        [(LineForm::Text, "x\ry\n"), (LineForm::Json, "\"message\":\"x\\ry\"}\n"), (LineForm::Raw, "x\ry\r\n")]
     {
         let out = String::from_utf8(put(&mut formatter(form, false), 0, b"INFO x\ry\r\n")).unwrap();
         assert!(out.ends_with(expected), "{out:?}");
     }
-    let out = put(&mut formatter(Form::Text, false), 0, b"INFO\r\n");
+    let out = put(&mut formatter(LineForm::Text, false), 0, b"INFO\r\n");
     assert_eq!(String::from_utf8(out).unwrap(), "2026-11-21T10:00:01.000000Z app.log INFO \n");
 }
 
 #[test]
 fn a_terminal_is_not_steered_in_any_form() {
     let line = "\x1b]0;owned\x07 \u{9b}31m \u{202e}rtl \x7f\r\n".as_bytes();
-    for form in [Form::Text, Form::Json, Form::Raw] {
+    for form in [LineForm::Text, LineForm::Json, LineForm::Raw] {
         let mut formatter = formatter(form, true);
         formatter.add(SourceId(1), "ev\x1b[2Jil", timestamp::Format::Auto);
         formatter.show_to_terminal();
@@ -146,7 +147,7 @@ fn a_terminal_is_not_steered_in_any_form() {
         let rest = out.replace(&format!("\x1b[38;5;{color}m"), "").replace("\x1b[0m", "");
         let bad = |c: char| standpipe_common::shown::steers(c) && c != '\n';
         assert!(!rest.contains(bad), "{form:?}: {rest:?}");
-        assert!(form != Form::Json || serde_json::from_str::<serde_json::Value>(&out).is_ok(), "{out}");
+        assert!(form != LineForm::Json || serde_json::from_str::<serde_json::Value>(&out).is_ok(), "{out}");
     }
 }
 
@@ -171,7 +172,7 @@ fn levels_are_taken_out_where_they_begin_the_message_and_seen_elsewhere() {
         ),
         ("[2026-11-21T10:00:00Z INFO  app] x", "2026-11-21T10:00:00Z app.log INFO [app] x"),
     ] {
-        let out = put(&mut formatter(Form::Text, false), 0, (line.to_owned() + "\n").as_bytes());
+        let out = put(&mut formatter(LineForm::Text, false), 0, (line.to_owned() + "\n").as_bytes());
         assert_eq!(String::from_utf8(out).unwrap().trim_end(), text, "{line}");
     }
 }
@@ -181,7 +182,7 @@ fn a_record_does_not_go_on_in_a_file_of_another_process() {
     for (is_spool, text) in
         [(true, "2026-11-21T10:00:01.000000Z app.log - b\n"), (false, "2026-11-21T10:00:00Z app.log - b\n")]
     {
-        let mut formatter = formatter(Form::Text, false);
+        let mut formatter = formatter(LineForm::Text, false);
         if is_spool {
             formatter.keep_files_apart(SourceId(1));
         }

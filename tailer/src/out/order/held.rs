@@ -173,6 +173,7 @@ impl Held {
             self.first_chunk += 1;
             self.memory -= size_of::<Chunk>();
         }
+        debug_assert!(self.bytes <= self.memory && self.stretches.is_empty() == (self.bytes == 0));
     }
 
     /// Puts the lines in the order of their keys. Those with the same key keep theirs, so records stay whole.

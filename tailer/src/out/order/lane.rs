@@ -47,10 +47,8 @@ pub(super) struct Lane {
     standing: Option<Standing>,
     /// Of the last line that was put and said its time.
     key: i64,
-    /// Whether the last line that was put is not at its end.
-    is_open: bool,
-    /// The next line belongs with it: only behind both a position is known.
-    is_grouped: bool,
+    /// The last line that was put is not at its end, or only behind the next one too a position is known.
+    goes_on: bool,
     late: u64,
     backward: u64,
     /// None: the order of the file is kept.
@@ -102,8 +100,7 @@ impl Lane {
             held: Held::default(),
             standing: None,
             key: NO_KEY,
-            is_open: false,
-            is_grouped: false,
+            goes_on: false,
             late: 0,
             backward: 0,
             sorting: None,
@@ -220,8 +217,7 @@ impl Lane {
             let from = at as u32;
             at += newline.map_or(rest.len(), |newline| newline + 1);
             split.push(Line { key, from, end: at as u32, kind });
-            self.is_open = newline.is_none();
-            self.is_grouped = lines.record.is_some_and(|record| !record.is_stop);
+            self.goes_on = newline.is_none() || lines.record.is_some_and(|record| !record.is_stop);
         }
         // What stands before the first time of a file is as old as that, if both are put at once; a batch does not ask.
         if reads_times && let Some(first) = split.iter().position(|line| line.kind != LineKind::Untimed) {
@@ -235,21 +231,14 @@ impl Lane {
 
     fn key_of(&mut self, line: &[u8], lines: &Lines<'_>, untimed: i64) -> (i64, LineKind) {
         let of_record = lines.record.and_then(|record| record.time);
-        let found = if self.is_open || self.is_grouped {
-            None
-        } else {
-            of_record.or_else(|| Some(self.parser.find(line, lines.read_ns)?.time))
-        };
+        let found =
+            if self.goes_on { None } else { of_record.or_else(|| Some(self.parser.find(line, lines.read_ns)?.time)) };
+        if let (Some(time), Some(sorting)) = (found, &mut self.sorting) {
+            sorting.is_unsorted |= time.ns < sorting.top;
+            sorting.top = sorting.top.max(time.ns);
+        }
         match found {
-            Some(time) if self.sorting.is_some() => {
-                if let Some(sorting) = &mut self.sorting {
-                    sorting.is_unsorted |= time.ns < sorting.top;
-                    sorting.top = sorting.top.max(time.ns);
-                }
-                self.key = time.ns;
-                (self.key, LineKind::Timed)
-            }
-            Some(time) if time.ns < self.key => (self.key, LineKind::Backward),
+            Some(time) if time.ns < self.key && self.sorting.is_none() => (self.key, LineKind::Backward),
             Some(time) => {
                 self.key = time.ns;
                 (self.key, LineKind::Timed)
@@ -275,6 +264,7 @@ impl Lane {
             self.late += u64::from(line.key < newest && line.key != NO_KEY);
             self.backward += u64::from(line.kind == LineKind::Backward);
         }
+        debug_assert!(count > 0 || len > 0, "a run has lines, or a piece of one");
         self.held.take(count, len);
         let is_ended = self.standing == Some(Standing::Ended);
         let gathers_again =

@@ -30,6 +30,10 @@ impl Output for Sink {
         self.room
     }
 
+    fn is_room_final(&self, _: SourceId) -> bool {
+        self.is_empty()
+    }
+
     fn put(&mut self, lines: &Lines<'_>) {
         let added = usize::from(lines.ends == End::Added);
         assert!(lines.bytes.len() <= self.room + added, "{} bytes, {} room", lines.bytes.len(), self.room);
@@ -41,7 +45,9 @@ impl Output for Sink {
     }
 
     fn note(&mut self, _: SourceId, _: Standing) {}
+}
 
+impl Outlet for Sink {
     fn hold(&mut self, _: SourceId, _: bool) {}
 
     fn turn(&mut self, _: Instant, _: i64, delivered: &mut Vec<Delivered>) -> Result<Waits> {

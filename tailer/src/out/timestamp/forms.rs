@@ -4,7 +4,7 @@ use memchr::{memchr_iter, memmem};
 
 use super::calendar::{Date, Written, Zone, common_log, iso8601, written};
 use super::scan::{Fraction, behind_priority, clock, days, digits, fraction, hex, is, is_end, run};
-use super::{Form, keyed};
+use super::{TimeForm, keyed};
 use crate::out::level;
 
 /// How far into a line the time of the common log format is looked for: behind an address, a name of a client and one
@@ -42,21 +42,21 @@ pub(super) const TAI_OFFSET: i64 = 10;
 pub(super) const TAI_OFFSET_S6: i64 = 37;
 
 /// A time of this form in a line whose text begins at `at`.
-pub(super) fn find(form: Form, line: &[u8], at: usize) -> Option<Written<'_>> {
+pub(super) fn find(form: TimeForm, line: &[u8], at: usize) -> Option<Written<'_>> {
     match form {
-        Form::Iso8601 => bracketed(line, at, iso8601),
-        Form::Epoch => bracketed(line, at, |line, at| epoch(line, at, 10)),
-        Form::EpochMs => bracketed(line, at, |line, at| epoch(line, at, 13)),
-        Form::Rfc5424 => rfc5424(line, at),
-        Form::Rfc3164 => rfc3164(line, at),
-        Form::Clf => clf(line, at),
-        Form::Number => bracketed(line, at, number).or_else(|| audit(line, at)),
-        Form::Written => written_anywhere(line, at),
-        Form::Json | Form::Logfmt => keyed::find(line, at),
-        Form::Tai64n => tai64n(line, at, TAI_OFFSET),
-        Form::Tai64nS6 => tai64n(line, at, TAI_OFFSET_S6),
-        Form::Klog => klog(line, at),
-        Form::Kernel => kernel(line, at),
+        TimeForm::Iso8601 => bracketed(line, at, iso8601),
+        TimeForm::Epoch => bracketed(line, at, |line, at| epoch(line, at, 10)),
+        TimeForm::EpochMs => bracketed(line, at, |line, at| epoch(line, at, 13)),
+        TimeForm::Rfc5424 => rfc5424(line, at),
+        TimeForm::Rfc3164 => rfc3164(line, at),
+        TimeForm::Clf => clf(line, at),
+        TimeForm::Number => bracketed(line, at, number).or_else(|| audit(line, at)),
+        TimeForm::Written => written_anywhere(line, at),
+        TimeForm::Json | TimeForm::Logfmt => keyed::find(line, at),
+        TimeForm::Tai64n => tai64n(line, at, TAI_OFFSET),
+        TimeForm::Tai64nS6 => tai64n(line, at, TAI_OFFSET_S6),
+        TimeForm::Klog => klog(line, at),
+        TimeForm::Kernel => kernel(line, at),
     }
 }
 

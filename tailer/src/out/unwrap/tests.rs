@@ -19,6 +19,10 @@ impl Output for Sink {
         self.room
     }
 
+    fn is_room_final(&self, _: SourceId) -> bool {
+        true
+    }
+
     fn put(&mut self, lines: &Lines<'_>) {
         assert!(lines.bytes.len() <= self.room, "more than there is room for");
         let is_stop = lines.record.is_none_or(|record| record.is_stop);
@@ -28,18 +32,6 @@ impl Output for Sink {
     }
 
     fn note(&mut self, _: SourceId, _: Standing) {}
-
-    fn hold(&mut self, _: SourceId, _: bool) {}
-
-    fn turn(&mut self, _: Instant, _: i64, _: &mut Vec<Delivered>) -> Result<Waits> {
-        Ok(Waits::default())
-    }
-
-    fn hurry(&mut self) {}
-
-    fn is_empty(&self) -> bool {
-        true
-    }
 }
 
 impl Sink {

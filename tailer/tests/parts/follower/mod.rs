@@ -18,7 +18,7 @@ use standpipe_tailer::log::reading::BUFFER_BYTES;
 use standpipe_tailer::log::settings::{Hints, Settings, StartAt, Surroundings};
 use standpipe_tailer::log::source::Source;
 use standpipe_tailer::out::lines::{End, GenerationId, Lines, SourceId};
-use standpipe_tailer::out::output::{Delivered, Output, Standing, Waits};
+use standpipe_tailer::out::output::{Delivered, Outlet, Output, Standing, Waits};
 use tempfile::TempDir;
 
 /// One run of lines that was put.
@@ -64,9 +64,15 @@ impl Output for Collector {
         self.is_empty.set(false);
     }
 
-    fn hold(&mut self, _: SourceId, _: bool) {}
+    fn is_room_final(&self, _source: SourceId) -> bool {
+        self.is_empty.get()
+    }
 
     fn note(&mut self, _source: SourceId, _standing: Standing) {}
+}
+
+impl Outlet for Collector {
+    fn hold(&mut self, _: SourceId, _: bool) {}
 
     fn turn(&mut self, _now: Instant, _now_ns: i64, delivered: &mut Vec<Delivered>) -> Result<Waits> {
         delivered.append(&mut self.waiting);

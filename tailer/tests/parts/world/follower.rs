@@ -23,7 +23,7 @@ use standpipe_tailer::log::source::Source;
 use standpipe_tailer::names::siblings::Siblings;
 use standpipe_tailer::names::siblings::directories::Directories;
 use standpipe_tailer::out::lines::{GenerationId, Lines, SourceId};
-use standpipe_tailer::out::output::{Delivered, Output, Standing, Waits};
+use standpipe_tailer::out::output::{Delivered, Outlet, Output, Standing, Waits};
 
 use super::steps::Setting;
 
@@ -70,9 +70,15 @@ impl Output for Queue {
         self.queued.push(Put { generation, origin, end, bytes: lines.bytes.to_vec(), file_bytes });
     }
 
-    fn hold(&mut self, _: SourceId, _: bool) {}
+    fn is_room_final(&self, _source: SourceId) -> bool {
+        self.queued.is_empty()
+    }
 
     fn note(&mut self, _source: SourceId, _standing: Standing) {}
+}
+
+impl Outlet for Queue {
+    fn hold(&mut self, _: SourceId, _: bool) {}
 
     fn turn(&mut self, _now: Instant, _now_ns: i64, delivered: &mut Vec<Delivered>) -> Result<Waits> {
         if !self.is_clogged {
