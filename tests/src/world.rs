@@ -6,6 +6,7 @@ mod drain;
 mod log;
 mod metrics;
 mod pipe;
+mod random;
 mod stored;
 mod traffic;
 
@@ -15,6 +16,7 @@ pub use drain::Drain;
 pub use log::{Log, Owner, copytruncate, numbered, owners, rename_and_create, shift};
 pub use metrics::Metrics;
 pub use pipe::{capacity, hold, is_held, open_reader, open_writer, put, queued, read_all, wait_empty, write_all};
+pub use random::Random;
 pub use stored::{
     STAMP_BYTES, archives, assert_same, content, is_archive, open_archive, parts, raw, stream_of, unstamped,
     wait_stored,

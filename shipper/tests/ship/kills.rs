@@ -17,8 +17,9 @@ use std::time::Duration;
 
 use standpipe_tests::deadline::within;
 use standpipe_tests::directory::{KEEP_ALL, Scratch};
-use standpipe_tests::programs::{Daemon, Launch, Process, command};
-use standpipe_tests::world::Writer;
+use standpipe_tests::kills::{Lives, Mortal, run};
+use standpipe_tests::programs::{Daemon, Launch, holder, reader};
+use standpipe_tests::world::{Random, Writer};
 
 use super::sink::{answer, read_request, refused, taken};
 use super::wire::{Record, decode};
@@ -37,7 +38,7 @@ fn the_receiver_that_is_killed() {
     let listener = TcpListener::bind(format!("127.0.0.1:{port}")).unwrap();
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).unwrap();
     let end = requests(&file, 0).last().map_or(0, |(end, _)| end);
-    let kept = Mutex::new((file, end, u64::from(std::process::id())));
+    let kept = Mutex::new((file, end, Random(u64::from(std::process::id()))));
     thread::scope(|scope| {
         for stream in listener.incoming().flatten() {
             let kept = &kept;
@@ -46,12 +47,12 @@ fn the_receiver_that_is_killed() {
     });
 }
 
-fn keep(stream: &TcpStream, kept: &Mutex<(File, u64, u64)>) {
+fn keep(stream: &TcpStream, kept: &Mutex<(File, u64, Random)>) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     while let Some(request) = read_request(&mut reader) {
         let mut kept = kept.lock().unwrap();
-        let (file, end, chance) = &mut *kept;
-        let reply = match next(chance) % 20 {
+        let (file, end, random) = &mut *kept;
+        let reply = match random.below(20) {
             0 => refused(429),
             1 => refused(503),
             n => {
@@ -85,21 +86,12 @@ fn requests(file: &File, mut at: u64) -> impl Iterator<Item = (u64, Vec<u8>)> + 
     })
 }
 
-/// A number that looks random (xorshift).
-fn next(state: &mut u64) -> u64 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    *state
-}
-
 struct Stage {
     scratch: Scratch,
     _holder: Daemon,
-    reader: Daemon,
-    shipper: Daemon,
-    receiver: Process,
-    port: u16,
+    reader: Mortal,
+    shipper: Mortal,
+    receiver: Mortal,
     writers: Vec<Writer>,
 }
 
@@ -108,36 +100,22 @@ impl Stage {
         let scratch = Scratch::new();
         scratch.write_policy("defaults.toml", &format!("{KEEP_ALL}rotate_size = \"512KiB\"\n"));
         let fifos: Vec<PathBuf> = (0..PIPES).map(|n| scratch.pipe(&format!("p{n}"))).collect();
-        let holder = Launch::new("holder").arg(scratch.pipes()).start();
+        let holder = holder(&scratch).start();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let reader = start_reader(&scratch);
-        let receiver = start_receiver(&scratch, port);
-        let shipper = start_shipper(&scratch, port);
+        let reader = Mortal::start(reader(&scratch));
+        let receiver = Mortal::start_unready(receiver(&scratch, port));
+        let shipper = Mortal::start(super::launch(&scratch, &format!("http://127.0.0.1:{port}")));
         let start = |(n, fifo): (usize, &PathBuf)| Writer::start(fifo, n as u16, None, Duration::from_micros(100));
         let writers = fifos.iter().enumerate().map(start).collect();
-        Stage { scratch, _holder: holder, reader, shipper, receiver, port, writers }
+        Stage { scratch, _holder: holder, reader, shipper, receiver, writers }
     }
 
     fn written(&self) -> u64 {
         self.writers.iter().map(Writer::lines).sum()
     }
 
-    fn kill(&mut self, victim: u64) {
-        match victim % 3 {
-            0 => {
-                self.shipper.kill9();
-                self.shipper = start_shipper(&self.scratch, self.port);
-            }
-            1 => {
-                self.reader.kill9();
-                self.reader = start_reader(&self.scratch);
-            }
-            _ => {
-                self.receiver.kill().unwrap();
-                self.receiver.wait().unwrap();
-                self.receiver = start_receiver(&self.scratch, self.port);
-            }
-        }
+    fn kill_one(&mut self, _: u64, random: &mut Random) {
+        [&mut self.shipper, &mut self.reader, &mut self.receiver][random.below(3)].kill();
     }
 
     fn file(&self) -> PathBuf {
@@ -145,21 +123,12 @@ impl Stage {
     }
 }
 
-fn start_reader(scratch: &Scratch) -> Daemon {
-    Launch::new("reader").arg(scratch.pipes()).arg("--logs").arg(scratch.logs()).start()
-}
-
-fn start_shipper(scratch: &Scratch, port: u16) -> Daemon {
-    super::launch(scratch, &format!("http://127.0.0.1:{port}")).start()
-}
-
-fn start_receiver(scratch: &Scratch, port: u16) -> Process {
+/// This test program, as the one test that is the receiver.
+fn receiver(scratch: &Scratch, port: u16) -> Launch {
     let file = scratch.path().join("received");
-    let mut receiver = command(env::current_exe().unwrap());
-    receiver.args(["--exact", "kills::the_receiver_that_is_killed"]);
-    receiver.env(RECEIVER, format!("{port} {}", file.to_str().unwrap()));
-    receiver.stdout(std::process::Stdio::null());
-    Process::start(&mut receiver)
+    let launch = Launch::new(env::current_exe().unwrap().to_str().unwrap()).as_tests();
+    let launch = launch.args(["--exact", "kills::the_receiver_that_is_killed"]);
+    launch.env(RECEIVER, format!("{port} {}", file.to_str().unwrap()))
 }
 
 /// Each line by its pipe and uid, as it came first.
@@ -195,14 +164,9 @@ impl Received {
 fn every_line_arrives_under_one_name_whoever_is_killed() {
     let kills: u64 = env::var("STANDPIPE_TESTS_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(12);
     let mut stage = Stage::set();
-    let mut chance = 0x5eed_u64 + u64::from(std::process::id());
-    let mut done = 0;
-    while done < kills || stage.written() < kills * LINES_PER_KILL {
-        // The lengths of lives are the experiment itself.
-        thread::sleep(Duration::from_micros(next(&mut chance) % 400_000));
-        stage.kill(next(&mut chance));
-        done += 1;
-    }
+    let lives = Lives::up_to(Duration::from_millis(400), 0x5eed + u64::from(std::process::id()));
+    let is_over = |stage: &mut Stage, done| done >= kills && stage.written() >= kills * LINES_PER_KILL;
+    let done = run(&mut stage, lives, is_over, Stage::kill_one);
     let written: u64 = std::mem::take(&mut stage.writers).into_iter().map(|writer| writer.stop().lines).sum();
     let mut received = Received::default();
     let span = Duration::from_secs(60 + kills);

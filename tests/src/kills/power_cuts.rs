@@ -20,10 +20,12 @@ use std::thread;
 use std::time::Duration;
 
 use crate::deadline::{CONDITION_SPAN, within};
-use crate::directory::Scratch;
+use crate::directory::{Scratch, names};
 use crate::privilege::is_root;
 use crate::programs::{Launch, command};
-use crate::world::{Check, Writer, length, line, stream_of};
+use crate::world::{Check, Random, Writer, length, line, stream_of};
+
+use super::Lives;
 
 /// The smallest image that each of them takes, MiB.
 const IMAGE_MIB: u64 = 320;
@@ -36,6 +38,11 @@ keep_size = "off"
 keep_free = "off"
 hook = ["sh", "-c", "echo $(basename $(dirname $STANDPIPE_ARCHIVE))/$(basename $STANDPIPE_ARCHIVE) $STANDPIPE_BYTES >> $SAID"]
 "#;
+/// Between two cuts.
+const LIFE_MIN: Duration = Duration::from_millis(100);
+const LIFE_MAX: Duration = Duration::from_millis(500);
+/// How far a recovery may come that is killed.
+const RECOVERY_MAX: Duration = Duration::from_millis(80);
 /// Rest of a server after each line.
 const PAUSE: Duration = Duration::from_micros(300);
 /// Every so many-th cut is followed by another while the reader recovers.
@@ -268,15 +275,19 @@ impl Stand {
         let followed = follow(self.source(), Arc::clone(&is_over));
         let is_there = within(CONDITION_SPAN, || !self.durable().is_empty());
         assert!(is_there, "no archive: {}", reader.stderr());
-        let mut chance = self.plan.seed;
-        let cuts = (0..self.plan.cuts).map(|number| {
-            thread::sleep(Duration::from_millis(100 + next(&mut chance) % 400));
-            let (archives, said) = (self.durable(), self.said("first"));
-            let image = self.image(&format!("cut-{number}"));
-            self.copy(&self.image("disk"), &image);
-            Cut { image, archives, said }
-        });
-        let cuts = cuts.collect();
+        let lives = Lives::between(LIFE_MIN, LIFE_MAX, self.plan.seed);
+        let mut cuts = Vec::new();
+        super::run(
+            &mut cuts,
+            lives,
+            |_, number| number == self.plan.cuts,
+            |cuts, number, _| {
+                let (archives, said) = (self.durable(), self.said("first"));
+                let image = self.image(&format!("cut-{number}"));
+                self.copy(&self.image("disk"), &image);
+                cuts.push(Cut { image, archives, said });
+            },
+        );
         is_over.store(true, Ordering::Relaxed);
         followed.join().expect("a server");
         server.stop();
@@ -302,11 +313,11 @@ impl Stand {
     /// The machine comes back on what the cut left.
     fn recover(&self, cut: &Cut, report: &mut Report) {
         let number = report.cuts;
-        let mut chance = self.plan.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut random = Random(self.plan.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let (mut image, mut boot) = (cut.image.clone(), format!("cut-{number}"));
         let mut mount = self.mount(&image);
         let mut killed = self.reader(&boot).start_unready();
-        thread::sleep(Duration::from_millis(next(&mut chance) % 80));
+        thread::sleep(random.span(RECOVERY_MAX));
         if number.is_multiple_of(AGAIN_EVERY) {
             boot = format!("again-{number}");
             image = self.image(&boot);
@@ -433,16 +444,6 @@ fn outer(scratch: &Scratch) -> Option<Mount> {
     // It lasts as long as it is mounted.
     fs::remove_file(&image).ok();
     mount
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
-}
-
-fn next(state: &mut u64) -> u64 {
-    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-    *state >> 33
 }
 
 fn sparse(path: &Path, mib: u64) -> bool {

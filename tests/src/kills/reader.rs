@@ -8,28 +8,25 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use crate::deadline::{until, within};
 use crate::directory::{KEEP_ALL, Scratch};
-use crate::programs::{Daemon, Launch};
-use crate::world::{self, Check, Tally, Writer};
+use crate::programs::{Daemon, holder, reader};
+use crate::world::{self, Check, Random, STAMP_BYTES, Tally, Writer, is_archive};
+
+use super::{Lives, Mortal};
 
 /// Pipes, all drained by one thread.
 pub const PIPES: usize = 8;
 /// Writers that share the first pipe; every other pipe has one.
 const WRITERS_OF_FIRST: u16 = 4;
-/// Every other pipe is stamped, with as many bytes in front of each line.
-const STAMP_BYTES: usize = "2026-11-21T10:00:00.000000Z ".len();
 /// How long the archives may take at the end: killed archivers leave a backlog of gigabytes.
 const ARCHIVE_SPAN: Duration = Duration::from_secs(600);
 /// One in so many kills takes the holder along before.
 const HOLDER_EVERY: u64 = 10;
-/// One in so many kills comes before the reader can be ready.
-const EARLY_EVERY: u64 = 4;
 
 /// How much of it.
 #[derive(Clone, Copy, Debug)]
@@ -104,12 +101,9 @@ impl fmt::Display for Report {
 pub fn run(plan: Plan) -> Report {
     let start = Instant::now();
     let mut stage = Stage::set(plan);
-    while stage.report.kills < plan.kills || stage.written() < plan.lines {
-        stage.kill_once();
-    }
-    let mut report = stage.finish();
-    report.span = start.elapsed();
-    report
+    let is_over = |stage: &mut Stage, kills| kills >= plan.kills && stage.written() >= plan.lines;
+    let kills = super::run(&mut stage, Lives::up_to(plan.life_max, plan.seed), is_over, Stage::kill_once);
+    Report { kills, span: start.elapsed(), ..stage.finish() }
 }
 
 /// A part as it was read before a kill.
@@ -120,14 +114,12 @@ struct Snapshot {
 }
 
 struct Stage {
-    plan: Plan,
     scratch: Scratch,
-    holder: Daemon,
-    reader: Daemon,
+    holder: Mortal,
+    reader: Mortal,
     /// Writers, each with the place of its pipe.
     writers: Vec<(usize, Writer)>,
     snapshots: Vec<Snapshot>,
-    chance: u64,
     report: Report,
 }
 
@@ -139,8 +131,8 @@ impl Stage {
         for place in (0..PIPES).filter(|place| is_stamped(*place)) {
             scratch.write_policy(&format!("{}.toml", name(place)), "stamp = \"iso\"\n");
         }
-        let holder = holder(&scratch).start();
-        let reader = reader(&scratch).start();
+        let holder = Mortal::start(holder(&scratch));
+        let reader = Mortal::start(reader(&scratch));
         let of_first = (0..WRITERS_OF_FIRST).map(|_| 0);
         let places = of_first.chain(1..PIPES);
         let writers = places
@@ -150,30 +142,24 @@ impl Stage {
                 (place, Writer::start(&fifos[place], number, None, pause))
             })
             .collect();
-        let report = Report::default();
-        Stage { plan, scratch, holder, reader, writers, snapshots: Vec::new(), chance: plan.seed, report }
+        Stage { scratch, holder, reader, writers, snapshots: Vec::new(), report: Report::default() }
     }
 
     fn written(&self) -> u64 {
         self.writers.iter().map(|(_, writer)| writer.lines()).sum()
     }
 
-    /// Lets the reader live for a while, kills it, and starts the next.
-    fn kill_once(&mut self) {
-        // The length of a life is the experiment itself, not a wait for something.
-        let life = self.chance() % self.plan.life_max.as_micros() as u64;
-        thread::sleep(Duration::from_micros(life));
-        if self.report.kills % HOLDER_EVERY == 1 {
+    /// The reader dies, now and then after the holder.
+    fn kill_once(&mut self, kills: u64, random: &mut Random) {
+        if kills % HOLDER_EVERY == 1 {
             self.kill_holder();
         }
-        if self.report.kills % HOLDER_EVERY == 2 {
-            self.snapshot();
+        if kills % HOLDER_EVERY == 2 {
+            self.snapshot(random);
         }
         self.reader.kill9();
-        self.report.kills += 1;
-        self.note_recovery();
-        let launch = reader(&self.scratch);
-        self.reader = if self.chance().is_multiple_of(EARLY_EVERY) { launch.start_unready() } else { launch.start() };
+        let dead = self.reader.revive_or_rush(random);
+        self.note_recovery(&dead);
     }
 
     /// The reader must be up: with nobody else the pipes would go with the holder.
@@ -181,30 +167,28 @@ impl Stage {
         if self.reader.lines_with("bytes recovered").is_empty() {
             return;
         }
-        self.holder.kill9();
+        self.holder.kill();
         self.report.holder_kills += 1;
-        self.holder = holder(&self.scratch).start();
     }
 
-    fn snapshot(&mut self) {
-        let place = self.chance() as usize % PIPES;
+    fn snapshot(&mut self, random: &mut Random) {
+        let place = random.below(PIPES);
         let log_dir = self.scratch.logs().join(name(place));
         let Some(part) = world::parts(&log_dir).pop() else { return };
         let Ok(bytes) = world::content(&part) else { return };
         self.snapshots.push(Snapshot { log_dir, stem: stem(&part), bytes });
     }
 
-    fn note_recovery(&mut self) {
-        let line = self.reader.lines_with("bytes recovered").pop().unwrap_or_default();
+    fn note_recovery(&mut self, dead: &Daemon) {
+        let line = dead.lines_with("bytes recovered").pop().unwrap_or_default();
         self.report.recoveries += u64::from(!line.is_empty() && !line.contains(" 0 bytes recovered"));
     }
 
     fn finish(mut self) -> Report {
         let written: Vec<_> = self.writers.drain(..).map(|(place, writer)| (place, writer.stop())).collect();
         self.report.writers_died = written.iter().filter(|(_, written)| written.error.is_some()).count() as u64;
-        self.reader.kill9();
-        self.note_recovery();
-        self.reader = reader(&self.scratch).start();
+        let dead = self.reader.kill();
+        self.note_recovery(&dead);
         for place in 0..PIPES {
             let fifo = world::open_reader(&self.scratch.run(&name(place)));
             until("the pipes are empty", || world::queued(&fifo) == 0);
@@ -230,20 +214,11 @@ impl Stage {
     fn count(&mut self, place: usize, written: &[(u16, u64)]) {
         let mut check = if is_stamped(place) { Check::stamped(STAMP_BYTES) } else { Check::new() };
         let parts = world::parts(&self.scratch.logs().join(name(place)));
-        self.report.archives +=
-            parts.iter().filter(|part| part.extension().is_some_and(|end| end == "zst")).count() as u64;
+        self.report.archives += parts.iter().filter(|part| is_archive(part)).count() as u64;
         for part in parts {
             check.feed(&world::content(&part).expect("a part that nobody touches any more"));
         }
         self.report.tally += check.finish(written);
-    }
-
-    /// The next number that looks random (xorshift).
-    fn chance(&mut self) -> u64 {
-        self.chance ^= self.chance << 13;
-        self.chance ^= self.chance >> 7;
-        self.chance ^= self.chance << 17;
-        self.chance
     }
 }
 
@@ -256,14 +231,6 @@ impl Snapshot {
         let part = world::parts(&self.log_dir).into_iter().find(|part| stem(part) == self.stem);
         part.and_then(|part| world::content(&part).ok()).is_some_and(|now| now.starts_with(&self.bytes))
     }
-}
-
-fn holder(scratch: &Scratch) -> Launch {
-    Launch::new("holder").arg(scratch.pipes())
-}
-
-fn reader(scratch: &Scratch) -> Launch {
-    Launch::new("reader").arg(scratch.pipes()).arg("--logs").arg(scratch.logs())
 }
 
 fn name(place: usize) -> String {
@@ -281,9 +248,6 @@ fn stem(part: &Path) -> String {
 
 /// Every part but an empty one is an archive.
 fn is_archived(log_dir: &Path) -> bool {
-    let plain = |part: &PathBuf| part.extension().is_some_and(|end| end == "log");
-    world::parts(log_dir)
-        .iter()
-        .filter(|part| plain(part))
-        .all(|part| std::fs::metadata(part).is_ok_and(|at| at.len() == 0))
+    let mut plain = world::parts(log_dir).into_iter().filter(|part| !is_archive(part));
+    plain.all(|part| std::fs::metadata(part).is_ok_and(|at| at.len() == 0))
 }

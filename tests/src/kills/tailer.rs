@@ -18,11 +18,11 @@ use std::time::{Duration, Instant};
 use crate::deadline::{until, within};
 use crate::directory::{KEEP_ALL, Scratch};
 use crate::privilege;
-use crate::programs::{Daemon, Launch};
-use crate::world::{self, Check, Tally, length, line};
+use crate::programs::{Daemon, Launch, holder, reader};
+use crate::world::{self, Check, Random, Tally, length, line};
 
-/// One in so many kills comes before the tailer can be ready.
-const EARLY_EVERY: u64 = 4;
+use super::{Lives, Mortal};
+
 /// How long the last tailer may take for the next bytes of what the others left behind.
 const REST_SPAN: Duration = Duration::from_secs(60);
 /// The writer of the log.
@@ -109,22 +109,19 @@ pub fn run(plan: Plan) -> Report {
     let start = Instant::now();
     let mut theatre = Theatre::set(plan);
     let log = RotatingLog::start(theatre.scratch.path().join("app/app.log"), plan);
-    while theatre.report.kills < plan.kills {
-        theatre.kill_once();
-    }
+    let lives = Lives::up_to(plan.life_max, plan.seed);
+    let kills = super::run(&mut theatre, lives, |_, kills| kills == plan.kills, Theatre::kill_once);
     let (lines, rotations) = log.stop();
-    theatre.report.rotations = rotations;
     let report = theatre.finish(lines);
-    Report { span: start.elapsed(), ..report }
+    Report { kills, rotations, span: start.elapsed(), ..report }
 }
 
 struct Theatre {
     plan: Plan,
     scratch: Scratch,
-    holder: Daemon,
+    holder: Mortal,
     reader: Daemon,
-    tailer: Daemon,
-    chance: u64,
+    tailer: Mortal,
     report: Report,
 }
 
@@ -141,33 +138,29 @@ impl Theatre {
         let file = format!("[[files]]\npath = \"{path}\"\npipe = \"{pipe}\"\nstart_at = \"beginning\"\n");
         let toml = format!("state_file = \"state.json\"\n{file}");
         fs::write(scratch.path().join("tailer/tailer.toml"), toml).expect("a file of our own");
-        let holder = holder(&scratch).start();
+        let holder = Mortal::start(holder(&scratch));
         let reader = reader(&scratch).start();
-        let tailer = tailer(&scratch).start();
+        let tailer = Launch::new("tailer").arg("--config").arg(scratch.path().join("tailer/tailer.toml"));
+        let tailer = Mortal::start(tailer);
         // A kill before that makes the next start the first one, and what was rotated until then is not of its time.
         until("the first checkpoint", || scratch.path().join("tailer/state.json").exists());
-        Theatre { plan, scratch, holder, reader, tailer, chance: plan.seed, report: Report::default() }
+        Theatre { plan, scratch, holder, reader, tailer, report: Report::default() }
     }
 
-    /// Lets the tailer live for a while, kills it, and starts the next.
-    fn kill_once(&mut self) {
-        // The length of a life is the experiment itself, not a wait for something.
-        thread::sleep(Duration::from_micros(self.chance() % self.plan.life_max.as_micros() as u64));
+    /// The tailer dies, and with it the holder, if that is the plan.
+    fn kill_once(&mut self, _: u64, random: &mut Random) {
         self.tailer.kill9();
-        self.report.kills += 1;
         if self.plan.with_holder {
-            self.holder.kill9();
+            self.holder.kill();
             self.report.holder_kills += 1;
-            self.holder = holder(&self.scratch).start();
         }
-        self.note_said();
-        let launch = tailer(&self.scratch);
-        self.tailer = if self.chance().is_multiple_of(EARLY_EVERY) { launch.start_unready() } else { launch.start() };
+        let dead = self.tailer.revive_or_rush(random);
+        self.note_said(&dead.stderr());
     }
 
-    /// Counts what the last tailer said it may repeat.
-    fn note_said(&mut self) {
-        for said in self.tailer.lines_with("may be repeated") {
+    /// Counts what a tailer said it may repeat.
+    fn note_said(&mut self, stderr: &str) {
+        for said in stderr.lines().filter(|line| line.contains("may be repeated")) {
             self.report.repeats_said += 1;
             let mut numbers = said.split(' ').filter_map(|word| word.parse::<u64>().ok());
             self.report.bytes_said += numbers.next_back().unwrap_or_default();
@@ -186,7 +179,8 @@ impl Theatre {
             (before, now) = (now, stored());
         }
         assert_eq!(self.tailer.terminate(), 0, "{}", self.tailer.stderr());
-        self.note_said();
+        let last = self.tailer.stderr();
+        self.note_said(&last);
         assert_eq!(self.reader.terminate(), 0, "{}", self.reader.stderr());
         let bytes = world::stream_of(&log_dir);
         let mut check = Check::new();
@@ -195,17 +189,9 @@ impl Theatre {
         self.report.bytes_repeated = (bytes.len() as u64).saturating_sub(all);
         self.report.is_identical = bytes == written;
         if !self.report.is_identical {
-            println!("the last tailer said:\n{}", self.tailer.stderr());
+            println!("the last tailer said:\n{last}");
         }
         self.report
-    }
-
-    /// The next number that looks random (xorshift).
-    fn chance(&mut self) -> u64 {
-        self.chance ^= self.chance << 13;
-        self.chance ^= self.chance >> 7;
-        self.chance ^= self.chance << 17;
-        self.chance
     }
 }
 
@@ -260,16 +246,4 @@ fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().append(true).create(true).open(path)?;
     privilege::give(path);
     Ok(file)
-}
-
-fn holder(scratch: &Scratch) -> Launch {
-    Launch::new("holder").arg(scratch.pipes())
-}
-
-fn reader(scratch: &Scratch) -> Launch {
-    Launch::new("reader").arg(scratch.pipes()).arg("--logs").arg(scratch.logs())
-}
-
-fn tailer(scratch: &Scratch) -> Launch {
-    Launch::new("tailer").arg("--config").arg(scratch.path().join("tailer/tailer.toml"))
 }

@@ -5,11 +5,12 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{PipeWriter, Read, pipe};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -25,14 +26,15 @@ use crate::privilege;
 /// Exit code of a program that SIGKILL ended.
 pub const KILLED: i32 = 128 + 9;
 
-/// How a program is to be started.
-#[derive(Debug)]
+/// How a program is to be started, once or over and over.
+#[derive(Clone, Debug)]
 pub struct Launch {
     program: String,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     cwd: Option<PathBuf>,
-    stdin: Stdio,
+    /// Nothing, if there is none.
+    stdin: Option<Arc<OwnedFd>>,
     user: Option<u32>,
     prelude: String,
     under: Vec<OsString>,
@@ -57,7 +59,7 @@ impl Launch {
             args: Vec::new(),
             env: Vec::new(),
             cwd: None,
-            stdin: Stdio::null(),
+            stdin: None,
             user: privilege::ordinary_user(),
             prelude: String::new(),
             under: Vec::new(),
@@ -94,8 +96,8 @@ impl Launch {
 
     /// Its standard input.
     #[must_use]
-    pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Launch {
-        self.stdin = stdin.into();
+    pub fn stdin(mut self, stdin: impl Into<OwnedFd>) -> Launch {
+        self.stdin = Some(Arc::new(stdin.into()));
         self
     }
 
@@ -172,7 +174,11 @@ impl Launch {
             command.env_remove(name);
         }
         command.envs(self.env).current_dir(self.cwd.as_deref().unwrap_or(Path::new("/")));
-        command.stdin(self.stdin).stdout(stdout).stderr(stderr.try_clone().expect("a descriptor"));
+        let stdin = self.stdin.map(|stdin| stdin.try_clone().expect("a descriptor"));
+        command
+            .stdin(stdin.map_or_else(Stdio::null, Stdio::from))
+            .stdout(stdout)
+            .stderr(stderr.try_clone().expect("a descriptor"));
         if let Some(id) = self.user {
             command.uid(id).gid(id);
         }

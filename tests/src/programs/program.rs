@@ -18,12 +18,15 @@ use nix::unistd::{Uid, getppid};
 use super::command;
 use crate::privilege;
 
-/// The path of a program such as `holder`, which is built if this process has not done so.
+/// The path of a program such as `holder`, which is built if this process has not done so. A path is its own.
 ///
 /// # Panics
 /// It cannot be built; cargo's words are on standard error.
 pub fn path(program: &str) -> PathBuf {
     static BUILT: LazyLock<Mutex<HashMap<String, PathBuf>>> = LazyLock::new(Mutex::default);
+    if program.contains('/') {
+        return PathBuf::from(program);
+    }
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     built.entry(program.to_owned()).or_insert_with(|| reachable(build(program))).clone()
 }

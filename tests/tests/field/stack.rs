@@ -14,15 +14,16 @@ use nix::unistd::Pid;
 use crate::example::{at_home, read, rounds};
 use standpipe_tests::deadline::until;
 use standpipe_tests::directory::{KEEP_ALL, Scratch};
+use standpipe_tests::kills::{self, Lives, Mortal};
 use standpipe_tests::privilege::{give, ordinary_user};
-use standpipe_tests::programs::{Daemon, Launch, Process, command};
+use standpipe_tests::programs::{Launch, Process, command};
 use standpipe_tests::world::stream_of;
 
 /// The two, started in their order.
 pub struct Stack {
     pub scratch: Scratch,
-    holder: Daemon,
-    reader: Daemon,
+    holder: Mortal,
+    reader: Mortal,
 }
 
 impl Stack {
@@ -34,8 +35,8 @@ impl Stack {
         }
         let logs = scratch.logs().display().to_string();
         scratch.write_policy("defaults.toml", &format!("logs = \"{logs}\"\nrotate_size = \"256KiB\"\n{KEEP_ALL}"));
-        let holder = launch(&scratch, "holder");
-        let reader = launch(&scratch, "reader");
+        let holder = start(&scratch, "holder");
+        let reader = start(&scratch, "reader");
         Stack { scratch, holder, reader }
     }
 
@@ -50,19 +51,14 @@ impl Stack {
     /// Kills and restarts each of the two, and ends and restarts each, while `is_busy`, and some rounds at least.
     /// Between them `meanwhile` is done, which may disturb the server.
     pub fn shake_while(&mut self, mut is_busy: impl FnMut() -> bool, mut meanwhile: impl FnMut()) {
-        let mut round = 0;
-        while is_busy() || round < rounds() {
-            self.reader.kill9();
-            self.reader = launch(&self.scratch, "reader");
-            self.holder.kill9();
-            self.holder = launch(&self.scratch, "holder");
-            assert_eq!(self.reader.terminate(), 0, "{}", self.reader.stderr());
-            self.reader = launch(&self.scratch, "reader");
-            assert_eq!(self.holder.terminate(), 0, "{}", self.holder.stderr());
-            self.holder = launch(&self.scratch, "holder");
+        let is_over = |_: &mut Stack, round| !is_busy() && round >= rounds() as u64;
+        kills::run(self, Lives::of_tests_choice(), is_over, |stack, _, _| {
+            stack.reader.kill();
+            stack.holder.kill();
+            stack.reader.restart();
+            stack.holder.restart();
             meanwhile();
-            round += 1;
-        }
+        });
     }
 
     /// Begins a new part.
@@ -74,7 +70,7 @@ impl Stack {
     pub fn without_reader(&mut self, act: impl FnOnce()) {
         assert_eq!(self.reader.terminate(), 0, "{}", self.reader.stderr());
         act();
-        self.reader = launch(&self.scratch, "reader");
+        self.reader.revive();
     }
 
     /// Ends reader and holder, in this order; the server has ended before. What was logged can be read by [`Logs`].
@@ -85,8 +81,8 @@ impl Stack {
     }
 }
 
-fn launch(scratch: &Scratch, program: &str) -> Daemon {
-    Launch::new(program).arg(scratch.pipes()).start()
+fn start(scratch: &Scratch, program: &str) -> Mortal {
+    Mortal::start(Launch::new(program).arg(scratch.pipes()))
 }
 
 /// What a stack has left.

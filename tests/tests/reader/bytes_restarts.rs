@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use standpipe_tests::deadline::until;
+use standpipe_tests::kills::{Lives, Mortal, run};
 use standpipe_tests::stands::Stand;
 use standpipe_tests::world::{Check, STAMP_BYTES, Writer, stream_of, wait_empty};
 
@@ -16,17 +16,18 @@ fn restart_during_a_stream(policy: &str, stamp_bytes: usize) {
     let writers: Vec<Writer> =
         (0..WRITERS).map(|number| Writer::start(&stand.fifo, number, None, Duration::from_micros(50))).collect();
     let lines = || writers.iter().map(Writer::lines).sum::<u64>();
-    for round in 0..RESTARTS {
-        let mut reader = stand.reader().start();
-        let end = lines() + 10 + round % 7 * 11;
-        until("the writers go on", || lines() >= end);
-        let signal = if round % 2 == 0 { Signal::SIGKILL } else { Signal::SIGTERM };
-        reader.signal(signal);
-        let code = reader.wait_exit();
-        assert_eq!(code, if signal == Signal::SIGTERM { 0 } else { 137 }, "{}", reader.stderr());
-        assert!(reader.lines_with("error").is_empty(), "{}", reader.stderr());
-    }
-    let _reader = stand.reader().start();
+    let mut reader = Mortal::start(stand.reader());
+    run(
+        &mut reader,
+        Lives::of_tests_choice(),
+        |_, round| round == RESTARTS,
+        |reader, round, _| {
+            let end = lines() + 10 + round % 7 * 11;
+            until("the writers go on", || lines() >= end);
+            let dead = if round % 2 == 0 { reader.kill() } else { reader.restart() };
+            assert!(dead.lines_with("error").is_empty(), "{}", dead.stderr());
+        },
+    );
     let written: Vec<_> = writers.into_iter().map(Writer::stop).collect();
     assert!(written.iter().all(|written| written.error.is_none()), "{written:?}");
     wait_empty(&stand.pipe);

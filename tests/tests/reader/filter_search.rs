@@ -10,10 +10,10 @@ use standpipe_common::archive::Mark;
 use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::give;
 use standpipe_tests::programs::{Launch, Output};
-use standpipe_tests::world::{TEN_NS, archive, log_dir, marks, stem};
+use standpipe_tests::world::{Random, TEN_NS, archive, log_dir, marks, stem};
 
 use crate::filter;
-use crate::logs_model::{Random, archive_of_frames};
+use crate::logs_model::archive_of_frames;
 
 /// Text that somebody wrote: prose, code and checksums.
 const WRITTEN: [&str; 4] = [

@@ -8,7 +8,7 @@ use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::needs_tool;
 use standpipe_tests::programs::{self, Launch, Output, command, object, query, text};
 use standpipe_tests::stands::Stand;
-use standpipe_tests::world::{SECOND_NS, TEN_NS, archive, lines, log_dir, marks, segment, stem};
+use standpipe_tests::world::{Random, SECOND_NS, TEN_NS, archive, lines, log_dir, marks, segment, stem};
 
 /// Lines by the second after ten in which their interval begins.
 fn counts(output: &Output) -> BTreeMap<i64, u64> {
@@ -71,13 +71,7 @@ fn lines_are_counted_when_they_arrived() {
 /// Lines of any length and at any time, in parts that end and begin inside lines.
 #[test]
 fn it_counts_what_is_printed_whatever_the_parts_are() {
-    let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
-    let mut random = move |below: u64| {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        seed % below
-    };
+    let mut random = Random(0x9E37_79B9_7F4A_7C15);
     for round in 0..5 {
         let scratch = Scratch::new();
         let app = log_dir(&scratch, "app");
@@ -85,15 +79,15 @@ fn it_counts_what_is_printed_whatever_the_parts_are() {
         for part in 0..3 {
             let (mut raw, mut found) = (Vec::new(), Vec::new());
             let mut at_start = !inside;
-            for _ in 0..=random(30) {
+            for _ in 0..=random.below(30) {
                 if at_start {
                     found.push((raw.len() as u64, second));
                 }
-                second += random(40) as i64 - i64::from(random(10) == 0) * 30;
+                second += random.below(40_i64) - i64::from(random.below(10) == 0) * 30;
                 second = second.max(0);
-                let len = if random(12) == 0 { random(1_500_000) } else { random(300) } as usize;
-                raw.extend(vec![b'a' + random(3) as u8; len]);
-                at_start = random(5) > 0;
+                let len = if random.below(12) == 0 { random.below(1_500_000) } else { random.below(300) } as usize;
+                raw.extend(vec![b'a' + random.below(3) as u8; len]);
+                at_start = random.below(5) > 0;
                 if at_start {
                     raw.push(b'\n');
                 }

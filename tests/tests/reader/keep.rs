@@ -12,20 +12,15 @@ use standpipe_tests::directory::{name, names};
 use standpipe_tests::privilege::{give, needs_seams};
 use standpipe_tests::programs::{Daemon, reader_stdin};
 use standpipe_tests::stands::{Clock, Stand, add_pipe};
-use standpipe_tests::world::{archives, lines, parts, raw, stream_of, wait_empty, wait_stored, write_all};
+use standpipe_tests::world::{Random, archives, lines, parts, raw, stream_of, wait_empty, wait_stored, write_all};
 
 /// Everything off but what is added.
 const OFF: &str = "keep_size = \"off\"\nkeep_free = \"off\"\n";
 
 /// Bytes of a log that nothing compresses: hexadecimal digits at random.
 fn noise(bytes: usize, seed: u64) -> Vec<u8> {
-    let mut state = 2 * seed + 1;
-    let mut digit = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+-"[state as usize % 64]
-    };
+    let mut random = Random(2 * seed + 1);
+    let mut digit = || b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+-"[random.below(64)];
     (0..bytes).map(|at| if at % 128 == 127 || at + 1 == bytes { b'\n' } else { digit() }).collect()
 }
 

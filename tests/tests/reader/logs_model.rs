@@ -17,28 +17,10 @@ use standpipe_common::archive::marks::Mark;
 use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::give;
 use standpipe_tests::programs::Launch;
-use standpipe_tests::world::{content, parts};
+use standpipe_tests::world::{Random, content, parts};
 
 const START_NS: i64 = 1_795_255_200_000_000_000;
 const WORDS: [&str; 8] = ["error", "ok", "GET", "timeout", "a.b", "axb", "\u{e4}", "x"];
-
-/// xorshift: the same cases on every machine.
-pub struct Random(pub u64);
-
-impl Random {
-    /// A number below this one.
-    pub fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % limit as u64) as usize
-    }
-
-    /// True so often.
-    pub fn one_in(&mut self, count: usize) -> bool {
-        self.below(count) == 0
-    }
-}
 
 /// A line as it should be found.
 #[derive(Clone, Debug)]
@@ -100,7 +82,7 @@ fn make_log(random: &mut Random, dir: &Path, pipe: usize, lines: &mut Vec<Line>)
     let mut chunks: Vec<(usize, i64)> = Vec::new();
     for number in 0..=random.below(60) {
         if number == 0 || random.one_in(3) {
-            time_ns += (random.below(4) as i64) * 1_000_000_000;
+            time_ns += random.below(4_i64) * 1_000_000_000;
             chunks.push((text.len(), time_ns));
         }
         starts.push((text.len(), time_ns));
@@ -241,7 +223,7 @@ impl Question {
         let mut question = Question::default();
         let mut given = Vec::new();
         let mut moment = |option: &str| {
-            let time_ns = START_NS + random.below(40) as i64 * 500_000_000;
+            let time_ns = START_NS + random.below(40_i64) * 500_000_000;
             given.push(format!("{option}=@{}.{:09}", time_ns / 1_000_000_000, time_ns % 1_000_000_000));
             time_ns
         };

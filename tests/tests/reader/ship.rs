@@ -15,11 +15,12 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use standpipe_tests::deadline::{PROGRAM_SPAN, until, within};
+use standpipe_tests::kills::{self, Lives};
 use standpipe_tests::privilege;
 use standpipe_tests::privilege::needs_tool;
 use standpipe_tests::programs::{self, Process, command};
 use standpipe_tests::stands::Stand;
-use standpipe_tests::world::write_all;
+use standpipe_tests::world::{Random, write_all};
 
 /// The script, with a cursor of its own, on the pipe `app`.
 struct Shipper {
@@ -133,12 +134,18 @@ fn whatever_is_killed_no_line_is_lost() {
         let url = receiver.url();
         let curl = ["curl", "-sSf", "--data-binary", "@-", url.as_str()];
         let writer = Writing::start(&stand);
-        let mut chance = Chance(1);
-        for _ in 0..KILLS {
-            let mut run = shipper.start("2KiB", &curl);
-            thread::sleep(Duration::from_millis(chance.below(80)));
-            kill_some(&mut run, &mut chance);
-        }
+        let mut run = shipper.start("2KiB", &curl);
+        let lives = Lives::up_to(Duration::from_millis(80), 1);
+        kills::run(
+            &mut run,
+            lives,
+            |_, kills| kills == KILLS,
+            |run, _, random| {
+                kill_some(run, random);
+                *run = shipper.start("2KiB", &curl);
+            },
+        );
+        run.kill_group();
         let written = writer.stop();
         until("all is stored", || {
             standpipe_tests::world::stream_of(&stand.log_dir()).ends_with(line(written).as_bytes())
@@ -152,9 +159,9 @@ fn whatever_is_killed_no_line_is_lost() {
 }
 
 /// Kills all of a run, the script alone, or one of the programs that it started.
-fn kill_some(run: &mut Process, chance: &mut Chance) {
+fn kill_some(run: &mut Process, random: &mut Random) {
     let script = run.id();
-    match chance.below(3) {
+    match random.below(3) {
         0 => run.kill_group(),
         1 => {
             run.kill().ok();
@@ -163,7 +170,7 @@ fn kill_some(run: &mut Process, chance: &mut Chance) {
         _ => {
             let parts = parts_of(script);
             if !parts.is_empty() {
-                let part = parts[chance.below(parts.len() as u64) as usize];
+                let part = parts[random.below(parts.len())];
                 kill(Pid::from_raw(part), Signal::SIGKILL).ok();
             }
             ended(run);
@@ -192,18 +199,6 @@ fn check(batches: &[String], written: u64) {
     let lost: Vec<u64> = (1..=written).filter(|number| !seen.contains(number)).collect();
     assert!(lost.is_empty(), "{} of {written} lines are lost, from {} on", lost.len(), lost[0]);
     println!("{} lines in {} batches", written, batches.len());
-}
-
-/// Numbers by chance, the same at every run.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
 }
 
 /// A server that writes lines as long as it is let.
@@ -250,10 +245,10 @@ impl Receiver {
         let receiver = Receiver { port, taken: taken.clone(), refused: refused.clone() };
         // It ends with the test process.
         thread::spawn(move || {
-            let mut chance = Chance(7);
+            let mut random = Random(7);
             for stream in listener.incoming() {
                 let Some((stream, batch)) = stream.ok().and_then(request) else { continue };
-                let mood = chance.below(10);
+                let mood = random.below(10);
                 if mood == 0 {
                     refused.fetch_add(1, Ordering::Relaxed);
                     answer(stream, "503 Service Unavailable");

@@ -13,6 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use standpipe_tests::deadline::{until, within};
 use standpipe_tests::directory::{Scratch, name, set_mode};
+use standpipe_tests::kills::{Lives, Mortal, run};
 use standpipe_tests::privilege::{give, needs_tool, ordinary_user};
 use standpipe_tests::programs::{Launch, Process, command};
 use standpipe_tests::stands::Stand;
@@ -366,20 +367,24 @@ fn whatever_is_killed_each_archive_of_a_reader_is_moved_once() {
         let bucket = scratch.make_dir("bucket");
         let ship = Ship::new(scratch, &dir, &[outbox.to_str().unwrap(), bucket.to_str().unwrap()], "");
         let mut mover = ship.start();
-        let mut reader = stand.reader().start();
-        for turn in 0..TURNS {
-            stand.write(&lines(turn * LINES, LINES, 60));
-            let before = files(&bucket).len();
-            until("something is moved", || files(&bucket).len() > before);
-            kill_all_of(&dir.join("outbox"));
-            if turn % 2 == 0 {
-                reader.kill9();
-                reader = stand.reader().start();
-            } else {
-                mover.kill_group();
-                mover = ship.start();
-            }
-        }
+        let mut reader = Mortal::start(stand.reader());
+        run(
+            &mut reader,
+            Lives::of_tests_choice(),
+            |_, turn| turn == TURNS as u64,
+            |reader, turn, _| {
+                stand.write(&lines(turn as usize * LINES, LINES, 60));
+                let before = files(&bucket).len();
+                until("something is moved", || files(&bucket).len() > before);
+                kill_all_of(&dir.join("outbox"));
+                if turn % 2 == 0 {
+                    reader.kill();
+                } else {
+                    mover.kill_group();
+                    mover = ship.start();
+                }
+            },
+        );
         let all = lines(0, TURNS * LINES, 60);
         stand.wait_stored(&all);
         reader.signal(Signal::SIGALRM);

@@ -12,7 +12,7 @@ use standpipe_tests::directory::set_mode;
 use standpipe_tests::privilege::{give, needs_root, needs_seams};
 use standpipe_tests::programs::{Daemon, Launch, Output, reader_stdin};
 use standpipe_tests::stands::Bench;
-use standpipe_tests::world::{hold, put, stream_of};
+use standpipe_tests::world::{Random, hold, put, stream_of};
 
 const HEADER: usize = 4096;
 
@@ -254,20 +254,14 @@ fn what_cannot_be_read_is_one_sentence() {
 #[test]
 fn no_bytes_in_the_file_make_it_panic() {
     let good = a_file();
-    let mut seed = 0x0005_EED5_EED5_u64;
-    let mut random = || {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        seed
-    };
+    let mut random = Random(0x0005_EED5_EED5);
     let bench = with_file(&good);
     for round in 0..40 {
         let mut bytes = good.clone();
         let from = if round % 4 == 0 { 0 } else { HEADER };
-        for _ in 0..=random() % 200 {
-            let at = from + random() as usize % (bytes.len() - from).min(1024);
-            bytes[at] = random() as u8;
+        for _ in 0..=random.number() % 200 {
+            let at = from + random.number() as usize % (bytes.len() - from).min(1024);
+            bytes[at] = random.number() as u8;
         }
         fs::write(status_file(&bench), &bytes).unwrap();
         let launch = status(&bench.scratch.logs()).env("COLUMNS", ["80", "40", "1"][round % 3]);

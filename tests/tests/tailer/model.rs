@@ -10,22 +10,10 @@ use std::fs::{self, File, OpenOptions};
 use nix::sys::signal::Signal;
 
 use standpipe_tests::stands::Tailing;
-use standpipe_tests::world::{Log, Owner, copytruncate, numbered, rename_and_create, shift};
+use standpipe_tests::world::{Log, Owner, Random, copytruncate, numbered, rename_and_create, shift};
 
 /// Numbers of writers go from 0 to 99.
 const LATE_MAX: u16 = 90;
-
-/// Numbers that look random (xorshift).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % end
-    }
-}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Standing {

@@ -1,25 +1,30 @@
 //! Many short-lived processes, one log: each file that was completed comes once, whole and in one piece, however they
 //! end and however often the tailer is killed; of the others nothing comes.
 //!
-//! `SPOOL_PLAN=200,20000,100` runs so many at a time, so many in all, against so many kills at least.
+//! `SPOOL_PLAN=200,20000,100` runs so many at a time, so many in all, against so many kills.
 
 use std::collections::BTreeMap;
 use std::env;
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::time::{Duration, Instant};
+use std::mem;
+use std::time::Duration;
 
 use standpipe_tests::deadline::{until_next_stamp, within};
+use standpipe_tests::kills::{Lives, run};
 use standpipe_tests::privilege;
 use standpipe_tests::programs::Process;
 use standpipe_tests::stands::{ENDINGS, Ending, Spooling, pieces};
 use standpipe_tests::world::Owner;
 
+/// Longest rest between a kill and the next processes.
+const LIFE_MAX: Duration = Duration::from_millis(70);
+
 /// At a time, in all, kills.
-fn plan() -> (usize, usize, u32) {
+fn plan() -> (usize, usize, u64) {
     let Ok(plan) = env::var("SPOOL_PLAN") else { return (20, 600, 10) };
     let numbers: Vec<usize> = plan.split(',').map(|number| number.parse().unwrap()).collect();
-    (numbers[0], numbers[1], numbers[2] as u32)
+    (numbers[0], numbers[1], numbers[2] as u64)
 }
 
 fn reap(running: &mut Vec<Process>, at_most: usize) {
@@ -43,23 +48,26 @@ fn storm(owner: Owner) {
     until_next_stamp();
     let mut app = OpenOptions::new().append(true).create(true).open(&log).unwrap();
     stand.start();
-    let (mut running, mut kills, mut killed_at) = (Vec::new(), 0, Instant::now());
-    let mut expected = BTreeMap::new();
-    for number in 0..all {
-        let lines = 1 + (number * 7919 % 500) as u32;
-        reap(&mut running, at_a_time - 1);
-        running.push(stand.spawn(&name(number), lines, of(number)));
-        if of(number).is_complete() {
-            expected.insert(name(number), (lines, lines));
-        }
-        writeln!(app, "app {number}").unwrap();
-        let is_due = number as u32 * (kills_min + 2) / all as u32 > kills;
-        if is_due && killed_at.elapsed() > Duration::from_millis(u64::from(kills % 7) * 10) {
+    let (mut running, mut expected, mut begun) = (Vec::new(), BTreeMap::new(), 0);
+    let kills = run(
+        &mut stand,
+        Lives::up_to(LIFE_MAX, 1),
+        |_, kills| kills == kills_min,
+        |stand, kills, _| {
+            let end = all * (kills + 1) as usize / kills_min as usize;
+            for number in mem::replace(&mut begun, end)..end {
+                let lines = 1 + (number * 7919 % 500) as u32;
+                reap(&mut running, at_a_time - 1);
+                running.push(stand.spawn(&name(number), lines, of(number)));
+                if of(number).is_complete() {
+                    expected.insert(name(number), (lines, lines));
+                }
+                writeln!(app, "app {number}").unwrap();
+            }
             stand.daemon().kill9();
             stand.start();
-            (kills, killed_at) = (kills + 1, Instant::now());
-        }
-    }
+        },
+    );
     reap(&mut running, 0);
     let is_there = |stand: &Spooling| stand.left().0.iter().all(|name| !expected.contains_key(name));
     let is_done = within(Duration::from_secs(60), || is_there(&stand));
@@ -72,7 +80,6 @@ fn storm(owner: Owner) {
     assert!(got == expected, "{:?}\n{said}", differences(&got, &expected));
     let app_lines = bytes.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"app ")).count();
     assert_eq!(app_lines, all, "lines of the followed file");
-    assert!(kills >= kills_min, "{kills} kills");
     // What the rules leave.
     let (files, markers) = stand.left();
     let mut incomplete: Vec<_> = (0..all).filter(|number| !of(*number).is_complete()).collect();
