@@ -271,7 +271,7 @@ impl Tailer {
     /// What stays behind at the end, file by file.
     pub fn farewell(&mut self) {
         for id in self.roster.ids() {
-            let held = self.roster.get(id).map(|followed| followed.spacing.take_all());
+            let held = self.roster.get(id).map(|followed| followed.said.spacing.take_all());
             self.report.print_all(held.into_iter().flatten());
         }
         let left = self.left();
@@ -446,7 +446,6 @@ impl Tailer {
         self.intake.slices.took(slice - around.unpack_left.unwrap_or_default(), source.is_comparing());
         let met = around.met;
         let is_changed = source.take_changed();
-        followed.live = source.live().map(|generation| generation.inode);
         self.discovery.note_files(followed, is_changed, now);
         self.openings.recount(followed);
         self.hearing.watch_files(followed);
@@ -503,7 +502,7 @@ impl Tailer {
                 return Some(turn);
             }
             let followed = self.roster.get(id)?;
-            let (output, priority, fed_at) = (followed.output, followed.file.priority, followed.fed_at);
+            let (output, priority, fed_at) = (followed.output, followed.file.priority, followed.account.fed_at);
             let has_room = self.outputs.get(output).room(id) > 0;
             Some(Turn { id, output, priority, is_inside: false, has_room, fed_at })
         };
@@ -554,7 +553,7 @@ impl Tailer {
         if !is_behind {
             return;
         }
-        let (output, priority, fed_at) = (followed.output, followed.file.priority, followed.fed_at);
+        let (output, priority, fed_at) = (followed.output, followed.file.priority, followed.account.fed_at);
         match fed.rests_until {
             Some(until) => self.turns.set(id, Stand::Rests(until)),
             // Where a read moved nothing, what room there is does not do: a line has to fit.
@@ -588,8 +587,8 @@ impl Tailer {
             let id = generation.source();
             self.touch(id);
             let Some(followed) = self.roster.get(id) else { continue };
-            followed.counts.delivered_bytes += followed.source.delivered(generation, offset);
-            followed.blocked_ns = None;
+            followed.account.counts.delivered_bytes += followed.source.delivered(generation, offset);
+            followed.account.blocked_ns = None;
             if self.turns.stand(id) == Stand::Leaving && followed.is_delivered() {
                 left.push(id);
             }
@@ -605,7 +604,7 @@ impl Tailer {
         }
         for id in self.turns.rouse(|id, waiting| waiting.is_over(id, self.outputs.get(waiting.output))) {
             if let Some(followed) = self.roster.get(id) {
-                followed.blocked_ns = None;
+                followed.account.blocked_ns = None;
             }
             self.report.board.mark(id);
         }

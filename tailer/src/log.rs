@@ -3,8 +3,9 @@
 //! - [`settings`], [`happening`], `notes`: what it is told, and what it tells;
 //! - `lives`: what there is of it, that is `chain`: its generations, in their order; `done`: what is over; and `replaced`:
 //!   what it had before;
-//! - [`generation`]: one life of one inode; [`cursor`]: how far it is; [`life`]: what becomes of it; [`trouble`]: why it
-//!   cannot be read for a while; [`blank`]: the zeros that its file ends in;
+//! - [`generation`]: one life of one inode; [`cursor`]: how far it is; [`life`]: what becomes of it; `beginning`: where it
+//!   begins for us; [`extent`]: how long its file is; [`blank`]: the zeros that this ends in; [`trouble`]: why it cannot be
+//!   read for a while;
 //! - [`reading`]: the way of its bytes to an output, to its end; [`finish`]: when that is final. Pure;
 //! - `live_name`: the name that is followed; `agenda`: what the next look is to do;
 //! - `looking`: a look, by `eyes`, and in which order it goes: `restore`, `truncation`, `ours`, `choice`, `replaced` and `twin`
@@ -14,12 +15,14 @@
 //!   one; [`twins`]: what all followed files begin with.
 
 pub(crate) mod agenda;
+mod beginning;
 pub mod blank;
 mod candidate;
 pub(crate) mod chain;
 mod choice;
 pub mod cursor;
 pub(crate) mod done;
+pub mod extent;
 mod eyes;
 pub mod finish;
 pub mod generation;

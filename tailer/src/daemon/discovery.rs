@@ -121,7 +121,7 @@ impl Discovery {
 
     /// Whether a look may have told who holds copies of whose beginnings; `is_changed`: its list of generations changed.
     /// What it looks for may be in a file that nobody knows yet.
-    pub fn note_files(&mut self, followed: &mut Followed, is_changed: bool, now: Instant) {
+    pub fn note_files(&mut self, followed: &Followed, is_changed: bool, now: Instant) {
         if is_changed {
             self.taken.set(followed.source.id(), followed.source.inodes());
         }
@@ -131,12 +131,12 @@ impl Discovery {
     }
 
     /// What files of a log begin with may be known by now. Whether it is noted.
-    pub fn note_heads(&mut self, followed: &mut Followed, is_changed: bool) -> bool {
+    pub fn note_heads(&mut self, followed: &Followed, is_changed: bool) -> bool {
         let head_level = followed.source.head_level();
-        let is_news = self.has_globs && (is_changed || head_level != followed.head_level);
+        let (twins, id) = (&mut self.taken.twins, followed.source.id());
+        let is_news = self.has_globs && (is_changed || head_level != twins.head_level(id));
         if is_news {
-            followed.head_level = head_level;
-            self.taken.twins.set(followed.source.id(), followed.source.originals());
+            twins.set(id, head_level, followed.source.originals());
         }
         is_news
     }
@@ -146,7 +146,7 @@ impl Discovery {
         let id = followed.source.id();
         self.taken.set(id, followed.source.inodes());
         if self.has_globs {
-            self.taken.twins.set(id, followed.source.originals());
+            self.taken.twins.set(id, 0, followed.source.originals());
         }
     }
 

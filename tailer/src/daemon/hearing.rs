@@ -67,15 +67,15 @@ impl Hearing {
         let rotated = followed.siblings.watched();
         let path = followed.source.path();
         let is_watched = watch.add_names(followed.source.id(), path, rotated.as_deref());
-        followed.is_polled = !is_watched || !network::is_local(path);
+        followed.watched.is_all = is_watched && network::is_local(path);
     }
 
     /// Watches the files that a log has open, and those no longer that it is done with, but for the last ones: they may
     /// still be appended to by name. One that is parked stays watched.
     pub fn watch_files(&mut self, followed: &mut Followed) {
         let Some(watch) = &mut self.watch else { return };
-        let Followed { source, watched, is_polled, .. } = followed;
-        watched.retain(|id| {
+        let Followed { source, watched, .. } = followed;
+        watched.files.retain(|id| {
             let is_there = source.may_grow(*id);
             if !is_there {
                 watch.remove_file(*id);
@@ -84,12 +84,12 @@ impl Hearing {
         });
         for generation in source.generations() {
             if let Some(file) = generation.file()
-                && !watched.contains(&generation.id)
+                && !watched.files.contains(&generation.id())
             {
-                if watch.add_file(source.id(), generation.id, file) {
-                    watched.insert(generation.id);
+                if watch.add_file(source.id(), generation.id(), file) {
+                    watched.files.insert(generation.id());
                 } else {
-                    *is_polled = true;
+                    watched.is_all = false;
                 }
             }
         }
@@ -99,7 +99,7 @@ impl Hearing {
     pub fn leave(&mut self, followed: &mut Followed) {
         let Some(watch) = &mut self.watch else { return };
         watch.remove_names(followed.source.id());
-        followed.watched.iter().for_each(|generation| watch.remove_file(*generation));
-        followed.watched.clear();
+        followed.watched.files.iter().for_each(|generation| watch.remove_file(*generation));
+        followed.watched.files.clear();
     }
 }

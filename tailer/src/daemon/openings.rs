@@ -93,14 +93,14 @@ impl Openings {
 
     /// Counts the open files of a log again.
     pub fn recount(&mut self, followed: &mut Followed) {
-        let before = std::mem::replace(&mut followed.open, followed.source.descriptors_open());
-        self.open = self.open + followed.open - before;
+        let before = std::mem::replace(&mut followed.account.open, followed.source.descriptors_open());
+        self.open = self.open + followed.account.open - before;
     }
 
     /// A log is followed no longer: its files are closed.
     pub fn release(&mut self, followed: &Followed) {
-        debug_assert!(self.open >= followed.open, "they were counted");
-        self.open -= followed.open;
+        debug_assert!(self.open >= followed.account.open, "they were counted");
+        self.open -= followed.account.open;
     }
 
     /// Closes files where more are open than may be.
@@ -138,7 +138,7 @@ impl Openings {
     /// Whether a look at a log has to wait until files are closed: it has none open and would open one. What is kept
     /// back for listings and checkpoints stays free where many files are new at once.
     pub fn must_wait(&mut self, followed: &Followed, turns: &mut Turns) -> bool {
-        let opens = followed.open == 0 && (self.may_break || !followed.source.was_looked_at());
+        let opens = followed.account.open == 0 && (self.may_break || !followed.source.was_looked_at());
         let must_wait = opens && self.open >= self.max;
         if must_wait {
             self.starve(followed.source.id(), turns);

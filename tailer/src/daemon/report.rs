@@ -157,33 +157,34 @@ impl Report {
     pub fn tell_of(&mut self, followed: &mut Followed, happenings: Vec<Happening>, is_only: bool) {
         if happenings.is_empty() {
             // What was not said when it happened, if it may be by now.
-            if followed.spacing.is_holding() {
-                self.print_all(followed.spacing.take(Instant::now()));
+            if followed.said.spacing.is_holding() {
+                self.print_all(followed.said.spacing.take(Instant::now()));
             }
             return;
         }
         for happening in happenings {
-            count(&mut followed.counts, &happening);
-            followed.was_too_old |= matches!(happening, Happening::Ignored { .. });
+            count(&mut followed.account.counts, &happening);
+            followed.account.was_too_old |= matches!(happening, Happening::Ignored { .. });
             self.failures += usize::from(matches!(happening, Happening::OpenError { .. }));
             let is_detail =
                 matches!(happening, Happening::Finished { .. } | Happening::CopyMatched { bytes: Some(0), .. });
             if !is_detail || self.is_debug {
-                let (path, identity) = (followed.source.path(), followed.live.unwrap_or_default());
+                let (path, identity) =
+                    (followed.source.path(), followed.source.live().map(Generation::inode).unwrap_or_default());
                 let event = event(happening, &followed.name, path, identity, is_only);
                 self.say(followed, event);
             }
         }
         for generation in followed.source.generations().filter(|_| self.is_debug) {
-            let (name, identity) = (followed.name.clone(), generation.inode);
-            let (read, delivered) = (generation.cursor.put(), generation.cursor.delivered());
+            let (name, identity) = (followed.name.clone(), generation.inode());
+            let (read, delivered) = (generation.cursor().put(), generation.cursor().delivered());
             self.printer.print(&Event::Debug { name, identity, read, delivered });
         }
     }
 
     /// Says something of a log, if it does not say so all the time.
     fn say(&mut self, followed: &mut Followed, event: Event) {
-        self.print_all(followed.spacing.admit(event, Instant::now()));
+        self.print_all(followed.said.spacing.admit(event, Instant::now()));
     }
 
     /// What its limit does to a log.
@@ -206,16 +207,15 @@ impl Report {
                 followed.name
             ));
         }
-        let is_utf16 = |generation: &Generation| generation.cursor.memory().is_utf16();
-        if !followed.is_utf16_said && followed.source.generations().any(is_utf16) {
-            followed.is_utf16_said = true;
+        let is_utf16 = |generation: &Generation| generation.cursor().memory().is_utf16();
+        if followed.source.generations().any(is_utf16) && followed.said.utf16.is_news(()) {
             sentences.push(format!(
                 "{} is UTF-16: delivering its bytes unchanged, without finding times or levels",
                 followed.name
             ));
         }
         let bytes = followed.source.blank_bytes();
-        let is_new = bytes >= TOLD_BYTES_MIN && !std::mem::replace(&mut followed.is_blank_said, true);
+        let is_new = bytes >= TOLD_BYTES_MIN && followed.said.blank.is_news(());
         let blank = is_new.then(|| Event::Preallocated { name: followed.name.clone(), bytes });
         for event in sentences.into_iter().map(Event::Warning).chain(blank) {
             self.print(&event);
@@ -233,7 +233,7 @@ impl Report {
         }
         for oddity in outputs.take_oddities() {
             let Some(followed) = roster.get(oddity.source) else { continue };
-            followed.counts.late_lines += oddity.late;
+            followed.account.counts.late_lines += oddity.late;
             let name = followed.name.clone();
             if oddity.is_untimed {
                 let what = if is_batch { "come first" } else { "are ordered by the time they were read" };
@@ -290,32 +290,32 @@ impl Report {
 /// What is to be said of a source, and what is wrong with it; `is_full`: its output waits for room.
 fn figures(followed: &mut Followed, is_full: bool, stand: Stand, now_ns: i64) -> (Figures, String) {
     let source = &followed.source;
-    let on_their_way: u64 = source.generations().map(|all| all.cursor.on_its_way()).sum();
+    let on_their_way: u64 = source.generations().map(|all| all.cursor().on_its_way()).sum();
     let lag_bytes = source.unread_bytes() + on_their_way;
     let since = |is_so: bool, since: &mut Option<i64>| {
         *since = is_so.then(|| since.unwrap_or(now_ns));
         since.map_or(0, |since| since as u64)
     };
-    let behind_ns = since(lag_bytes > 0, &mut followed.behind_ns);
+    let behind_ns = since(lag_bytes > 0, &mut followed.account.behind_ns);
     let is_blocked =
         (stand == Stand::WaitsForRoom && (lag_bytes > 0 || source.has_unread())) || (is_full && on_their_way > 0);
-    let blocked_ns = since(is_blocked, &mut followed.blocked_ns);
+    let blocked_ns = since(is_blocked, &mut followed.account.blocked_ns);
     let source = &followed.source;
     let last = source.generations().last();
-    let identity = last.map(|last| last.inode).unwrap_or_default();
+    let identity = last.map(Generation::inode).unwrap_or_default();
     let figures = Figures {
         is_spool: false,
         dev: identity.dev,
         ino: identity.ino,
         born_ns: identity.born_ns as u64,
-        offset: last.map_or(0, |last| last.cursor.delivered()),
-        size: last.map_or(0, |last| last.size.max(last.seen())),
+        offset: last.map_or(0, |last| last.cursor().delivered()),
+        size: last.map_or(0, |last| last.extent().size().max(last.seen())),
         lag_bytes,
         behind_ns,
         generations: source.generations().count() as u64,
-        open: followed.open as u64,
-        counts: followed.counts,
-        was_too_old: followed.was_too_old,
+        open: followed.account.open as u64,
+        counts: followed.account.counts,
+        was_too_old: followed.account.was_too_old,
         is_blank: source.blank_bytes() >= TOLD_BYTES_MIN,
         is_mount: source.is_mount(),
         wants_descriptor: source.wants_descriptor(),

@@ -254,7 +254,7 @@ impl Tailer {
 
     fn take_off(&mut self, id: SourceId) -> Option<SourceState> {
         let mut followed = self.roster.remove(id)?;
-        self.report.print_all(followed.spacing.take_all());
+        self.report.print_all(followed.said.spacing.take_all());
         self.report.board.release(id);
         self.turns.remove(id);
         self.openings.release(&followed);

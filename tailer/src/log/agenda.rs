@@ -50,6 +50,7 @@ impl Agenda {
 
     /// What a checkpoint said, as long as nobody looked.
     pub fn restored(&self) -> Option<&SourceState> {
+        debug_assert!(self.restored.is_none() || self.looks == 0, "the first look takes it");
         self.restored.as_ref()
     }
 
@@ -100,6 +101,7 @@ impl Agenda {
 
     /// The list waits.
     pub fn postpone(&mut self, task: Task) {
+        debug_assert!(self.postponed.is_none(), "it goes on with the one that waits");
         self.postponed = Some(task);
     }
 

@@ -141,7 +141,7 @@ impl Candidate {
     /// copy of. A packed file has the last change of what was packed: where that holds little, so that two may hold the
     /// same, it was not packed before it was made.
     pub(crate) fn may_be_copy_of(&self, generation: &Generation, all: &Sample) -> bool {
-        let of_ns = generation.origin.identity.born_ns;
+        let of_ns = generation.origin().identity.born_ns;
         if self.is_packed {
             return all.at >= GUARD_BYTES_MAX as u64 || self.changed_by_ns() >= of_ns - TICK_NS;
         }

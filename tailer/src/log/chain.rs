@@ -51,7 +51,7 @@ impl Chain {
 
     /// The one of this number. What a checkpoint says of it stays.
     pub fn by_id(&mut self, id: GenerationId) -> Option<&mut Generation> {
-        self.list.iter_mut().find(|generation| generation.id == id)
+        self.list.iter_mut().find(|generation| generation.id() == id)
     }
 
     /// One of them. What a checkpoint says of it stays.
@@ -106,6 +106,7 @@ impl Chain {
         let generation = self.list.remove(index)?;
         self.list.shrink_to_fit();
         self.is_changed = true;
+        self.check();
         Some(generation)
     }
 
@@ -118,7 +119,7 @@ impl Chain {
     /// Those that were kept back and have lost the live name since are none of ours under this one.
     pub fn drop_kept_back(&mut self) {
         let before = self.list.len();
-        self.list.retain(|generation| generation.twin.is_none() || generation.is_live());
+        self.list.retain(|generation| generation.beginning().twin().is_none() || generation.is_live());
         self.is_changed |= self.list.len() < before;
     }
 
@@ -130,6 +131,7 @@ impl Chain {
 
     /// One that had lost it has the live name, which is free.
     pub fn give_back_live(&mut self, index: usize, path: &Path, now: Instant) {
+        debug_assert!(self.live().is_none(), "the name is free");
         let Some(mut generation) = self.list.remove(index) else { return };
         generation.come_back(path, now);
         self.push(generation);
@@ -140,7 +142,7 @@ impl Chain {
         let older = self.list.len().saturating_sub(1);
         debug_assert!(!self.list.iter().take(older).any(Generation::is_live), "the live one is the last");
         let is_last_of_its_number =
-            |(index, one): (usize, &Generation)| self.list.iter().skip(index + 1).all(|other| other.id != one.id);
+            |(index, one): (usize, &Generation)| self.list.iter().skip(index + 1).all(|other| other.id() != one.id());
         debug_assert!(self.list.iter().enumerate().all(is_last_of_its_number), "each has its own number");
     }
 }

@@ -1,6 +1,7 @@
 //! How far a generation is: what was read, put and delivered of it, and what is remembered of the bytes before.
 //!
-//! Invariants: `delivered <= read`, `put <= read`, and `read <= seen`, where `held` are the bytes between these two, an
+//! Invariants: `delivered <= put <= read <= seen`, but for a hole behind what was put: if all before it is delivered, so is
+//! the hole. Where `held` are the bytes between these two, an
 //! unfinished line without a newline; `memory` is of the bytes before `read`; the marks are ends of what was put, in
 //! their order.
 
@@ -110,7 +111,10 @@ impl Cursor {
 
     /// The same by a checkpoint, which has the hash of the line before it.
     pub fn restored(offset: u64, memory: Memory, last_line_hash: Option<u64>) -> Cursor {
-        Cursor { read: offset, put: offset, delivered: offset, memory, last_line_hash, ..Cursor::default() }
+        let cursor =
+            Cursor { read: offset, put: offset, delivered: offset, memory, last_line_hash, ..Cursor::default() };
+        cursor.check();
+        cursor
     }
 
     /// The same bytes before `read` are known by this.
@@ -236,8 +240,10 @@ impl Cursor {
 
     /// In debug builds: the invariants hold.
     fn check(&self) {
-        debug_assert!(self.delivered <= self.read, "{} delivered, {} read", self.delivered, self.read);
         debug_assert!(self.put <= self.read, "{} put, {} read", self.put, self.read);
+        let is_all_delivered = self.delivered == self.read;
+        debug_assert!(self.delivered <= self.put || is_all_delivered, "{} delivered, {} put", self.delivered, self.put);
+        debug_assert!(self.marks.iter().is_sorted_by_key(|mark| mark.end), "in their order");
         debug_assert!(self.marks.back().is_none_or(|mark| mark.end <= self.put), "a mark is an end of what was put");
     }
 }

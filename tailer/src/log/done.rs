@@ -143,6 +143,7 @@ impl Done {
     /// It is a copy of a generation that is not done with.
     pub(crate) fn note_copy(&mut self, copy: &Candidate, of: GenerationId) {
         self.copies.retain(|other| other.identity() != copy.identity);
+        debug_assert!(self.get(&copy.identity).is_none(), "a copy of what is not done with is not done with");
         self.copies.push(Copy { of, file: copy.as_done(), stamp: copy.stamp() });
     }
 
@@ -167,6 +168,7 @@ impl Done {
         let generation = as_read.or(before.and_then(|before| before.generation));
         self.aside.push(Aside { path, identity, offset, generation });
         self.aside.drain(..self.aside.len().saturating_sub(ASIDE_MAX));
+        debug_assert!(self.aside.iter().filter(|aside| aside.identity == identity).count() == 1, "each is there once");
     }
 
     /// Whether what was read as this generation may still grow.

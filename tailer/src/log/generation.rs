@@ -1,7 +1,6 @@
 //! A generation: one life of one inode, from its first byte to the truncation or the end of the file.
 //!
-//! Of a file of which nothing was read nobody can tell whether it was truncated. So a look sees its first bytes, then goes
-//! through the files around it, and only what still stands there after that is given.
+//! Where it begins for us, how long its file is, and how far it was read are told by what it is made of.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -16,79 +15,54 @@ use crate::file::guard::{GUARD_BYTES_MAX, Head};
 use crate::file::identity::{Identity, Origin};
 use crate::file::lease::Writers;
 use crate::file::open::{Stamp, errno};
-use crate::log::blank::{Blank, without_blank};
+use crate::log::beginning::Beginning;
+use crate::log::blank::without_blank;
 use crate::log::cursor::Cursor;
+use crate::log::extent::Extent;
 use crate::log::finish::{Facts, ask_again_after, judge};
 use crate::log::happening::{Happening, Truncation};
-use crate::log::life::{Course, Hand, Life};
+use crate::log::life::{Hand, Life};
 use crate::log::memory::{Memory, read_up_to};
 use crate::log::notes::Notes;
-use crate::log::replaced::Doubt;
 use crate::log::settings::Settings;
 use crate::log::trouble::Trouble;
-use crate::log::twin::Twin;
 use crate::out::lines::GenerationId;
 
-/// What the kernel was asked about its writers.
+/// What is known of those who write to a file.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Asked {
-    /// How often since it grew.
-    pub times: u32,
+struct Asked {
+    /// How often the kernel was asked since it grew.
+    times: u32,
     /// Not again before. `None`: at once.
-    pub next: Option<Instant>,
+    next: Option<Instant>,
     /// The last answer.
-    pub writers: Option<Writers>,
+    writers: Option<Writers>,
+    /// When one was last seen to close it.
+    closed: Option<Instant>,
+    /// It is a copy that was complete before it was found: nobody adds to it.
+    is_complete: bool,
 }
 
 /// One life of one inode.
 #[derive(Debug)]
 pub struct Generation {
-    /// Its number in this run.
-    pub id: GenerationId,
+    id: GenerationId,
     /// Which life of which inode.
-    pub origin: Origin,
+    origin: Origin,
     /// The inode that its bytes are read from: that of its origin, or a copy of it.
-    pub inode: Identity,
+    inode: Identity,
     /// Where that was last seen.
-    pub path: PathBuf,
-    /// What becomes of it.
-    pub life: Life,
-    /// How far it is.
-    pub cursor: Cursor,
-    /// What stood at its beginning when it was last looked at, as long as nothing of it was given. `None`: nothing did.
-    pub first: Option<Vec<u8>>,
-    /// Where it begins for us is decided.
-    pub is_placed: bool,
-    /// It cannot be decided yet.
-    pub(crate) doubt: Option<Doubt>,
-    /// So far it holds nothing but what another log begins with.
-    pub(crate) twin: Option<Twin>,
-    /// Zeros before this offset are what a truncation left.
-    pub zeros_until: u64,
-    /// The zeros behind `seen`.
-    pub blank: Blank,
-    /// How much was taken of a packed file that gave nothing.
-    pub unyielding: u64,
-    /// When the file was last looked at before a read that found its end.
-    pub at_end: Option<Stamp>,
-    /// How long the file was at the last look.
-    pub size: u64,
-    /// How long this life ever was: after a size was seen, what had been read still stood there.
-    pub longest: u64,
-    /// It has a name.
-    pub has_name: bool,
+    path: PathBuf,
+    has_name: bool,
     /// When it lost the live name. `None`: it has it.
-    pub rotated: Option<Instant>,
-    /// When it was last seen to have grown.
-    pub grown: Instant,
-    /// When a writer was last seen to close it.
-    pub closed: Option<Instant>,
-    /// The kernel about its writers.
-    pub asked: Asked,
-    /// Its bytes are in a copy that was complete before it was found: nobody adds to it.
-    pub is_complete: bool,
+    rotated: Option<Instant>,
+    life: Life,
+    cursor: Cursor,
+    beginning: Beginning,
+    extent: Extent,
+    asked: Asked,
     /// Why it cannot be read now.
-    pub trouble: Option<Trouble>,
+    trouble: Option<Trouble>,
 }
 
 impl Generation {
@@ -99,26 +73,27 @@ impl Generation {
             origin,
             inode: origin.identity,
             path,
-            life: Life::new(hand),
-            cursor: Cursor::default(),
-            first: None,
-            is_placed: false,
-            doubt: None,
-            twin: None,
-            zeros_until: 0,
-            blank: Blank::default(),
-            unyielding: 0,
-            at_end: None,
-            size: 0,
-            longest: 0,
             has_name: true,
             rotated: Some(now),
-            grown: now,
-            closed: None,
+            life: Life::new(hand),
+            cursor: Cursor::default(),
+            beginning: Beginning::default(),
+            extent: Extent::new(now),
             asked: Asked::default(),
-            is_complete: false,
             trouble: None,
         }
+    }
+
+    /// One that a checkpoint says, whose file is not open.
+    pub(crate) fn restored(id: GenerationId, saved: &GenerationState, path: PathBuf, now: Instant) -> Generation {
+        let cursor = Cursor::restored(saved.offset, saved.into(), saved.last_line_hash);
+        Generation { cursor, ..Generation::new(id, saved.origin, path, Hand::Parked, now) }
+    }
+
+    /// The life that begins where the file of this one was truncated.
+    pub(crate) fn next_life(&self, id: GenerationId, now: Instant) -> Generation {
+        let origin = Origin { epoch: self.origin.epoch + 1, ..self.origin };
+        Generation { rotated: self.rotated, ..Generation::new(id, origin, self.path.clone(), Hand::Parked, now) }
     }
 
     /// The same from an offset on, of which `memory` is.
@@ -126,6 +101,81 @@ impl Generation {
     pub fn starting_at(mut self, offset: u64, memory: Memory) -> Generation {
         self.cursor.begin_at(offset, memory);
         self
+    }
+
+    /// Its number in this run.
+    pub fn id(&self) -> GenerationId {
+        self.id
+    }
+
+    /// Which life of which inode.
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// The inode that its bytes are read from.
+    pub fn inode(&self) -> Identity {
+        self.inode
+    }
+
+    /// Where that was last seen.
+    pub fn path(&self) -> &PathBuf {
+        &self.path
+    }
+
+    /// What becomes of it.
+    pub fn life(&self) -> &Life {
+        &self.life
+    }
+
+    pub(crate) fn life_mut(&mut self) -> &mut Life {
+        &mut self.life
+    }
+
+    /// How far it is.
+    pub fn cursor(&self) -> &Cursor {
+        &self.cursor
+    }
+
+    pub(crate) fn cursor_mut(&mut self) -> &mut Cursor {
+        &mut self.cursor
+    }
+
+    pub(crate) fn beginning(&self) -> &Beginning {
+        &self.beginning
+    }
+
+    pub(crate) fn beginning_mut(&mut self) -> &mut Beginning {
+        &mut self.beginning
+    }
+
+    /// How long its file is.
+    pub fn extent(&self) -> &Extent {
+        &self.extent
+    }
+
+    pub(crate) fn extent_mut(&mut self) -> &mut Extent {
+        &mut self.extent
+    }
+
+    /// Its open file, how long that is, and how far it was read.
+    pub(crate) fn parts(&mut self) -> Option<(&File, &mut Extent, &Cursor)> {
+        let Hand::Open(file) = self.life.hand() else { return None };
+        Some((file, &mut self.extent, &self.cursor))
+    }
+
+    /// Why it cannot be read now.
+    pub(crate) fn trouble(&self) -> Option<Errno> {
+        self.trouble.map(|trouble| trouble.errno)
+    }
+
+    pub(crate) fn has_name(&self) -> bool {
+        self.has_name
+    }
+
+    /// What the kernel said of its writers.
+    pub fn writers(&self) -> Option<Writers> {
+        self.asked.writers
     }
 
     /// Offset behind the last byte that was read.
@@ -138,7 +188,7 @@ impl Generation {
         match self.life.hand() {
             Hand::Open(file) => file.metadata().map_or(u64::MAX, |metadata| metadata.len()),
             Hand::Unpacking(_) => u64::MAX,
-            Hand::Parked => self.size.max(self.longest).max(self.seen()),
+            Hand::Parked => self.extent.size().max(self.extent.longest()).max(self.seen()),
         }
     }
 
@@ -159,7 +209,7 @@ impl Generation {
 
     /// Whether it was read to its end, all of it is put, and its end is final.
     pub fn is_concluded(&self) -> bool {
-        self.life.course() == Course::Over && !self.cursor.has_open_line()
+        self.life.is_over() && !self.cursor.has_open_line()
     }
 
     /// The same, and all of it is delivered.
@@ -189,9 +239,9 @@ impl Generation {
 
     /// Whether its file may be closed: it was read to its end, or `may_break`, and can be found again; or nothing is left.
     pub fn may_park(&self, may_break: bool) -> bool {
-        let is_at_rest = may_break || (self.at_end.is_some() && self.is_delivered());
+        let is_at_rest = may_break || (self.extent.at_end().is_some() && self.is_delivered());
         let may_come_back = self.life.is_reading() && self.has_name && is_at_rest;
-        let is_read = self.life.course() == Course::Over && self.cursor.held().is_empty();
+        let is_read = self.life.is_over() && self.cursor.held().is_empty();
         self.file().is_some() && (may_come_back || is_read)
     }
 
@@ -215,7 +265,7 @@ impl Generation {
             (true, _) => self.rotated = None,
             (false, None) => {
                 self.rotated = Some(now);
-                self.asked = Asked::default();
+                self.ask_anew();
             }
             (false, Some(_)) => {}
         }
@@ -236,7 +286,58 @@ impl Generation {
             self.cursor.know(memory);
         }
         (self.inode, self.path, self.life) = (inode, path, life);
-        self.blank = Blank::default();
+        self.extent.reopen();
+    }
+
+    /// What it is read from; it is none of ours.
+    pub(crate) fn into_file(self) -> (Identity, PathBuf, Life) {
+        (self.inode, self.path, self.life)
+    }
+
+    /// Its file is a copy that was found under a name. `is_complete`: that was made before it was truncated.
+    pub(crate) fn go_on_in_copy(&mut self, is_complete: bool, now: Instant) {
+        debug_assert!(self.life.is_reading() && !self.is_parked(), "it was found, and is open");
+        self.extent.begin_anew(now);
+        self.has_name = true;
+        self.asked.is_complete = is_complete;
+    }
+
+    /// No file of it is left.
+    pub(crate) fn give_up(&mut self) {
+        debug_assert!(self.is_sought(), "nothing else is given up");
+        self.life.finish();
+        self.has_name = false;
+    }
+
+    /// Its file was last seen at this path.
+    pub(crate) fn set_path(&mut self, path: &Path) {
+        self.path = path.to_path_buf();
+    }
+
+    /// Its file has this number.
+    pub(crate) fn renumber(&mut self, inode: Identity) {
+        self.inode = inode;
+    }
+
+    /// It begins here for us, and what it has before was delivered.
+    pub(crate) fn begin_behind(&mut self, offset: u64, memory: Memory, now: Instant) {
+        debug_assert!(self.is_live() && self.is_delivered(), "nothing of it is on its way");
+        self.beginning.see(None);
+        self.cursor.begin_at(offset, memory);
+        self.extent.grow(now);
+    }
+
+    /// A writer closed its file.
+    pub(crate) fn closed(&mut self, now: Instant) {
+        self.asked.closed = Some(now);
+        (self.asked.times, self.asked.next) = (0, None);
+        self.extent.unsettle();
+    }
+
+    /// What the kernel said of its writers counts no more.
+    pub(crate) fn ask_anew(&mut self) {
+        let Asked { closed, is_complete, .. } = self.asked;
+        self.asked = Asked { closed, is_complete, ..Asked::default() };
     }
 
     /// Goes on in a file that was opened again; `true`: it is not what it was.
@@ -252,8 +353,7 @@ impl Generation {
             Some(_) => Some(Truncation::ContentChanged),
             None => Some(Truncation::SizeDecreased),
         };
-        self.at_end = None;
-        self.blank = Blank::default();
+        self.extent.reopen();
         self.life.go_on(Hand::Open(file));
         if let Some(truncation) = is_another {
             self.life.cut(truncation);
@@ -267,15 +367,13 @@ impl Generation {
         let metadata = file.metadata().map_err(|error| errno(&error))?;
         let stamp = Stamp::from(&metadata);
         self.has_name = metadata.nlink() > 0;
-        if stamp.size > self.size {
-            self.grown = now;
-            self.asked = Asked { next: self.asked.next, ..Asked::default() };
+        let is_same = self.extent.at_end() == Some(stamp);
+        if self.extent.see(stamp, now) {
+            let next = self.asked.next;
+            self.ask_anew();
+            self.asked.next = next;
         }
-        self.size = stamp.size;
-        self.blank.cut(stamp.size);
-        let is_same = self.at_end == Some(stamp) && !self.is_written_over();
-        self.at_end = Some(stamp);
-        Ok(!is_same)
+        Ok(!is_same || self.is_written_over())
     }
 
     /// Whether something stands where its zeros began. Who writes through a mapping of the file changes neither its size
@@ -286,22 +384,14 @@ impl Generation {
         file.is_some_and(|file| matches!(read_up_to(file, &mut byte, self.seen()), Ok(1)) && byte != [0])
     }
 
-    /// The size that was seen last was one of this life, not of one that began anew.
-    pub fn confirm_size(&mut self) {
-        self.longest = self.longest.max(self.size);
-    }
-
     /// How long it was when it ended, as far as is known.
-    pub fn known_size(&self) -> Option<u64> {
-        let seen = self.seen();
-        let size = if self.blank.covers(seen, self.longest) { seen } else { self.longest.max(seen) };
-        (size > 0).then_some(size)
+    pub(crate) fn known_size(&self) -> Option<u64> {
+        self.extent.known_size(self.seen())
     }
 
     /// How many zeros it ends in that are not read, for something may be written over them.
     pub fn blank_bytes(&self) -> u64 {
-        let seen = self.seen();
-        if self.blank.covers(seen, self.size) { self.size - seen } else { 0 }
+        self.extent.blank_bytes(self.seen())
     }
 
     /// What decides whether it is finished.
@@ -310,10 +400,10 @@ impl Generation {
         Facts {
             is_live: self.is_live(),
             writers: self.asked.writers,
-            was_closed: self.closed.is_some_and(|closed| closed >= self.grown),
+            was_closed: self.asked.closed.is_some_and(|closed| closed >= self.extent.grown()),
             has_name: self.has_name,
-            is_inside_line: self.cursor.put() < self.size,
-            quiet: now.saturating_duration_since(rotated.max(self.grown)),
+            is_inside_line: self.cursor.put() < self.extent.size(),
+            quiet: now.saturating_duration_since(rotated.max(self.extent.grown())),
             rotated: now.saturating_duration_since(rotated),
         }
     }
@@ -332,6 +422,7 @@ impl Generation {
 
     /// Asks who can write to it, if that is due.
     pub fn ask(&mut self, writers: fn(&File) -> Writers, now: Instant) {
+        debug_assert!(!self.is_live(), "who writes to the live one does not matter");
         let Hand::Open(file) = self.life.hand() else {
             let answer = if self.is_packed() { Writers::Nobody } else { Writers::Unknown };
             self.asked.writers.get_or_insert(answer);
@@ -341,11 +432,11 @@ impl Generation {
             return;
         }
         self.asked.writers = Some(match writers(file) {
-            Writers::Unknown if self.is_complete => Writers::Nobody,
+            Writers::Unknown if self.asked.is_complete => Writers::Nobody,
             answer => answer,
         });
         self.asked.times += 1;
-        let closed = self.closed.map(|closed| now.saturating_duration_since(closed));
+        let closed = self.asked.closed.map(|closed| now.saturating_duration_since(closed));
         self.asked.next = Some(now + ask_again_after(self.asked.times, closed));
     }
 
@@ -373,7 +464,7 @@ impl Generation {
     fn head(&self) -> Head {
         let known = self.cursor.memory().head();
         let Hand::Open(file) = self.life.hand() else { return known };
-        if known.is_whole() || self.at_end.is_some() {
+        if known.is_whole() || self.extent.at_end().is_some() {
             return known;
         }
         let mut bytes = vec![0; GUARD_BYTES_MAX];
@@ -385,7 +476,11 @@ impl Generation {
 
     /// Whether a look has to see its first bytes before they are given: a truncation would not show.
     pub fn wants_peek(&self) -> bool {
-        self.is_live() && self.seen() == 0 && self.size > 0 && self.first.is_none() && self.file().is_some()
+        self.is_live()
+            && self.seen() == 0
+            && self.extent.size() > 0
+            && self.beginning.first().is_none()
+            && self.file().is_some()
     }
 
     /// Reads its first bytes, if none was read before; whether there are some.
@@ -394,30 +489,31 @@ impl Generation {
             return false;
         }
         let mut bytes = vec![0; GUARD_BYTES_MAX];
-        self.first = match self.file().map(|file| read_up_to(file, &mut bytes, 0)) {
+        let first = match self.file().map(|file| read_up_to(file, &mut bytes, 0)) {
             None | Some(Ok(0)) => None,
             // Zeros may be a hole: the read that follows finds out, as it does of an error.
             Some(Ok(read)) => Some(bytes[..memchr(0, &bytes[..read]).unwrap_or(read)].to_vec()),
             Some(Err(_)) => Some(Vec::new()),
         };
-        self.begin_length();
-        self.first.is_some()
+        self.begin_with(first);
+        self.beginning.first().is_some()
     }
 
     /// Forgets the first bytes if they are not there any more: a copy of them may be on the list already.
     pub fn confirm_first(&mut self) {
-        let Some(first) = &self.first else { return };
+        let Some(first) = self.beginning.first() else { return };
         let mut bytes = vec![0; first.len()];
         let read = self.file().map(|file| read_up_to(file, &mut bytes, 0));
-        if matches!(read, Some(Ok(_))) && bytes != *first {
-            self.first = None;
-            self.begin_length();
+        if matches!(read, Some(Ok(_))) && bytes != first {
+            self.begin_with(None);
         }
     }
 
     /// How long it was before these first bytes says nothing of the life that they begin.
-    fn begin_length(&mut self) {
-        self.longest = self.file().and_then(|file| file.metadata().ok()).map_or(0, |metadata| metadata.len());
+    fn begin_with(&mut self, first: Option<Vec<u8>>) {
+        self.beginning.see(first);
+        let len = self.file().and_then(|file| file.metadata().ok()).map_or(0, |metadata| metadata.len());
+        self.extent.begin(len);
     }
 
     /// Its file could not be opened or read.
@@ -445,6 +541,17 @@ impl Generation {
         }
     }
 
+    /// The same, and it is not said before that is given up.
+    pub(crate) fn fail_silently(&mut self, errno: Errno, now: Instant) {
+        self.trouble = Some(Trouble::after(self.trouble, errno, now));
+    }
+
+    /// It is not waited for: nothing more of it is read. Why.
+    pub(crate) fn give_up_waiting(&mut self) -> Errno {
+        self.life.finish();
+        self.trouble.take().map_or(Errno::ENOENT, |trouble| trouble.errno)
+    }
+
     /// Whether it is not to be tried yet.
     pub fn must_wait(&self, now: Instant) -> bool {
         self.trouble.is_some_and(|trouble| trouble.retry.until(now).is_some())
@@ -452,12 +559,12 @@ impl Generation {
 
     /// Whether it is the live one, some of its end is gone, and that may come back.
     pub(crate) fn is_cut(&self) -> bool {
-        self.is_live() && !self.is_placed && self.cursor.read() > 0 && self.doubt.is_some()
+        self.is_live() && self.cursor.read() > 0 && self.beginning.doubt().is_some()
     }
 
     /// Whether it is the live one, has something, and where it begins for us is not decided.
     pub(crate) fn is_unplaced(&self) -> bool {
-        let has_bytes = self.first.as_ref().is_some_and(|first| !first.is_empty());
-        self.is_live() && !self.is_placed && self.seen() == 0 && has_bytes && self.file().is_some()
+        let has_bytes = self.beginning.first().is_some_and(|first| !first.is_empty());
+        self.is_live() && !self.beginning.is_decided() && self.seen() == 0 && has_bytes && self.file().is_some()
     }
 }

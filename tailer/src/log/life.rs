@@ -93,6 +93,11 @@ impl Life {
         matches!(self.course, Course::Sought { .. } | Course::Hidden { .. })
     }
 
+    /// Whether nothing more of it is read.
+    pub fn is_over(&self) -> bool {
+        self.course == Course::Over
+    }
+
     /// Its file was truncated.
     pub fn cut(&mut self, why: Truncation) {
         debug_assert!(self.is_reading() && matches!(self.hand, Hand::Open(_)), "{self:?} is cut");

@@ -154,6 +154,10 @@ impl LiveName {
 
     /// When it is to be looked at without a hint.
     pub fn next_look(&self, settings: &Settings, now: Instant) -> Option<Instant> {
+        debug_assert!(
+            self.said.is_none() || self.trouble.is_some(),
+            "what was said is wrong, or it was said that it is over"
+        );
         let is_to_say = self.said.is_none() && !settings.may_be_missing;
         let missing = self.missing_since.filter(|_| is_to_say).map(|since| since + MISSING_MAX);
         // What is due and was not tried waits for something else: for room, or for a descriptor.

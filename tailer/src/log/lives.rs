@@ -33,7 +33,6 @@ use crate::log::reading::{Hands, Outcome, drain, verify};
 use crate::log::replaced::{Before, Placing, place, place_cut};
 use crate::log::restore;
 use crate::log::settings::{Settings, StartAt};
-use crate::log::trouble::Trouble;
 use crate::log::truncation::end_life;
 use crate::log::twin::{Keeping, keep_back};
 use crate::out::lines::{GenerationId, SourceId};
@@ -64,7 +63,7 @@ impl Lives {
 
     /// What files are compared with.
     pub(crate) fn ours(&self) -> Ours<'_> {
-        Ours { chain: &self.chain, done: &self.done }
+        Ours::new(&self.chain, &self.done)
     }
 
     /// Whether a checkpoint is to say something else since this was last asked.
@@ -84,17 +83,18 @@ impl Lives {
         let Some(live) = self.chain.live().filter(|live| self.chain.len() == 1 && live.is_at_rest()) else {
             return false;
         };
-        let is_settled = self.before.is_none() && live.twin.as_ref().is_none_or(|twin| twin.is_said);
+        let is_settled = self.before.is_none() && live.beginning().twin().is_none_or(|twin| twin.is_said);
         let Some(metadata) = fs::symlink_metadata(path).ok().filter(|all| is_settled && all.is_file()) else {
             return false;
         };
-        let is_same = Identity::from(&metadata) == live.inode && live.at_end == Some(Stamp::from(&metadata));
+        let is_same =
+            Identity::from(&metadata) == live.inode() && live.extent().at_end() == Some(Stamp::from(&metadata));
         is_same && !live.is_written_over() && !self.done.has_grown()
     }
 
     /// The first generation of which something is left.
     pub(crate) fn next_read(&self) -> Option<usize> {
-        let is_passed = |generation: &Generation| matches!(generation.life.course(), Course::Hidden { .. });
+        let is_passed = |generation: &Generation| matches!(generation.life().course(), Course::Hidden { .. });
         self.chain.iter().position(|generation| !generation.is_concluded() && !is_passed(generation))
     }
 
@@ -106,7 +106,7 @@ impl Lives {
     /// Files changed: what failed may go now.
     pub(crate) fn try_again(&mut self, now: Instant) {
         for generation in self.chain.iter_mut() {
-            generation.at_end = None;
+            generation.extent_mut().unsettle();
             generation.try_again(now);
         }
     }
@@ -114,18 +114,16 @@ impl Lives {
     /// A writer closed the file of a generation.
     pub(crate) fn closed(&mut self, id: GenerationId, now: Instant) {
         if let Some(generation) = self.chain.by_id(id) {
-            generation.closed = Some(now);
-            (generation.asked.times, generation.asked.next) = (0, None);
-            generation.at_end = None;
+            generation.closed(now);
         }
     }
 
     /// Bytes of a generation are delivered. How many more than were known to be.
     pub(crate) fn delivered(&mut self, id: GenerationId, offset: u64) -> u64 {
         let Some(generation) = self.chain.by_id(id) else { return 0 };
-        let before = generation.cursor.delivered();
-        generation.cursor.deliver(offset);
-        generation.cursor.delivered() - before
+        let before = generation.cursor().delivered();
+        generation.cursor_mut().deliver(offset);
+        generation.cursor().delivered() - before
     }
 
     /// Closes the files that may be closed; how many.
@@ -135,7 +133,7 @@ impl Lives {
         for generation in self.chain.iter_mut().filter(|generation| generation.may_park(may_break)) {
             generation.park();
             if may_break {
-                generation.at_end = None;
+                generation.extent_mut().unsettle();
             }
             parked += 1;
         }
@@ -148,12 +146,12 @@ impl Lives {
         let mut standing = Standing::Ended;
         let mut late = 0;
         for index in 0..self.chain.len() {
-            let has_successor_begun = self.chain.iter().skip(index + 1).any(|later| later.cursor.put() > 0);
+            let has_successor_begun = self.chain.iter().skip(index + 1).any(|later| later.cursor().put() > 0);
             let generation = self.chain.at(index);
-            let before = generation.cursor.put();
+            let before = generation.cursor().put();
             let outcome = drain(generation, hands, settings, &mut left);
             if has_successor_begun {
-                late += generation.cursor.put() - before;
+                late += generation.cursor().put() - before;
             }
             standing = match outcome {
                 Outcome::Behind => Standing::Behind,
@@ -161,7 +159,7 @@ impl Lives {
                 Outcome::Finished => standing,
             };
             let may_pass = || judge(&generation.facts(hands.now), settings).0.may_pass;
-            let is_passed = outcome == Outcome::AtEnd && generation.life.is_reading() && may_pass();
+            let is_passed = outcome == Outcome::AtEnd && generation.life().is_reading() && may_pass();
             if outcome != Outcome::Finished && !is_passed {
                 break;
             }
@@ -172,10 +170,10 @@ impl Lives {
     /// Of files that have no name any more all that was read is all that anybody will get: they are finished, whoever
     /// still has them open; `true`: there was one.
     pub(crate) fn conclude_nameless(&mut self) -> bool {
-        let is_read = |generation: &&mut Generation| generation.is_open() && generation.at_end.is_some();
-        let is_nameless = |generation: &&mut Generation| !generation.has_name && generation.life.is_reading();
+        let is_read = |generation: &&mut Generation| generation.is_open() && generation.extent().at_end().is_some();
+        let is_nameless = |generation: &&mut Generation| !generation.has_name() && generation.life().is_reading();
         let nameless = self.chain.iter_mut().filter(is_read).filter(is_nameless);
-        nameless.map(|generation| generation.life.finish()).count() > 0
+        nameless.map(|generation| generation.life_mut().finish()).count() > 0
     }
 
     /// Takes generations off the list that are finished and delivered.
@@ -193,24 +191,24 @@ impl Lives {
 
     fn finish(&mut self, generation: &Generation, eyes: &mut Eyes<'_>) {
         debug_assert!(generation.is_over(), "all of it is delivered");
-        self.done.add_copies_of(generation.id);
-        if self.chain.live().is_none_or(|live| !live.is_placed) && !eyes.settings.is_batch {
+        self.done.add_copies_of(generation.id());
+        if self.chain.live().is_none_or(|live| !live.beginning().is_decided()) && !eyes.settings.is_batch {
             self.before = Some(Before::of(generation, eyes.now));
         }
-        if self.chain.iter().any(|other| other.inode == generation.inode) {
+        if self.chain.iter().any(|other| other.inode() == generation.inode()) {
             // The life of an inode that goes on in another generation.
             return;
         }
         let GenerationState { origin, offset, guard, head, copy, .. } = generation.state();
         let origin = copy.map_or(origin, Origin::from);
         eyes.tell(Happening::Finished { identity: origin.identity, offset });
-        if generation.has_name && generation.file().is_some() {
-            self.done.put_aside(generation.path.clone(), generation.inode, offset, Some(generation.id));
+        if generation.has_name() && generation.file().is_some() {
+            self.done.put_aside(generation.path().clone(), generation.inode(), offset, Some(generation.id()));
         }
         // Where a look has just made its end uncertain again, the file itself tells whether it is as it was read.
         let is_as_read = |stamp: &Stamp| stamp.size == offset;
         let of_file = || Some(Stamp::from(&generation.file()?.metadata().ok()?)).filter(is_as_read);
-        let changed_ns = generation.at_end.or_else(of_file).map_or(0, |stamp| stamp.changed_ns());
+        let changed_ns = generation.extent().at_end().or_else(of_file).map_or(0, |stamp| stamp.changed_ns());
         self.done.set(DoneState { origin, offset: Some(offset), guard, head, size: offset, changed_ns });
     }
 
@@ -222,7 +220,7 @@ impl Lives {
     /// Begins with what a checkpoint says.
     pub(crate) fn take_up(&mut self, state: &SourceState, path: &Path, eyes: &mut Eyes<'_>) {
         let generations = restore::generations(state, path, || self.chain.new_id(), eyes);
-        let first_ns = generations.first().map_or(0, |first| first.inode.born_ns);
+        let first_ns = generations.first().map_or(0, |first| first.inode().born_ns);
         self.chain.take_up(generations);
         if self.done.since_ns() == 0 {
             let known = state.generations.first().map_or(0, |first| first.origin.identity.born_ns);
@@ -242,7 +240,7 @@ impl Lives {
 
     /// One that had lost the live name has it again, if this is its file; `true`: it is.
     pub(crate) fn give_back_live(&mut self, file: &Identity, path: &Path, now: Instant) -> bool {
-        let Some(index) = self.chain.iter().position(|other| other.inode == *file) else { return false };
+        let Some(index) = self.chain.iter().position(|other| other.inode() == *file) else { return false };
         self.chain.leave_live(now);
         self.chain.give_back_live(index, path, now);
         true
@@ -253,7 +251,7 @@ impl Lives {
     pub(crate) fn take_copied_up(&mut self, found: &FoundFile, name: &mut LiveName, eyes: &mut Eyes<'_>) -> bool {
         let number = |identity: &Identity| (identity.dev, identity.ino);
         let Some(live) = self.chain.live_mut().filter(|live| live.file().is_some()) else { return false };
-        if number(&live.inode) != number(&found.identity) {
+        if number(&live.inode()) != number(&found.identity) {
             return false;
         }
         let Opened::File(file) = found.open() else { return false };
@@ -262,7 +260,7 @@ impl Lives {
             return true;
         }
         name.renumber(found.identity);
-        self.chain.alter_live().map(|live| live.inode = found.identity).is_some()
+        self.chain.alter_live().map(|live| live.renumber(found.identity)).is_some()
     }
 
     /// Another file has the live name from now on. Where it begins for us. `may_start_at_end`: nothing is known of it from
@@ -302,9 +300,9 @@ impl Lives {
         let mut generation = Generation::new(id, origin, path.to_path_buf(), Hand::Open(file), eyes.now);
         generation.rename(true, eyes.now);
         if let Some((offset, memory)) = start {
-            generation.cursor.begin_at(offset, memory);
+            generation.cursor_mut().begin_at(offset, memory);
         }
-        let offset = generation.cursor.read();
+        let offset = generation.cursor().read();
         self.chain.push(generation);
         offset
     }
@@ -339,17 +337,13 @@ impl Lives {
         self.before = None;
         let last = self.chain.len().checked_sub(2);
         let Some(live) = self.chain.live_mut() else { return };
-        live.is_placed = true;
-        live.doubt = None;
+        live.beginning_mut().decide();
         let file = live.file().filter(|_| offset > 0);
         let Some(memory) = file.and_then(|file| Memory::of_file(file, offset).ok().flatten()) else { return };
         let Some(live) = self.chain.alter_live() else { return };
-        live.first = None;
-        live.at_end = None;
-        live.cursor.begin_at(offset, memory);
-        live.grown = eyes.now;
+        live.begin_behind(offset, memory, eyes.now);
         if let Some(last) = last {
-            self.chain.at(last).cursor.take_held();
+            self.chain.at(last).cursor_mut().take_held();
         }
         eyes.notes.miss_nothing();
         eyes.tell(Happening::Replaced { path: path.to_path_buf(), offset });
@@ -367,9 +361,9 @@ impl Lives {
     /// Finds truncations before files are compared; `true`: there was one.
     pub(crate) fn verify(&mut self) -> bool {
         let mut is_truncated = false;
-        for generation in self.chain.iter_mut().filter(|generation| generation.life.is_reading()) {
+        for generation in self.chain.iter_mut().filter(|generation| generation.life().is_reading()) {
             if let Ok(Some(truncation)) = verify(generation) {
-                generation.life.cut(truncation);
+                generation.life_mut().cut(truncation);
                 is_truncated = true;
             }
         }
@@ -381,7 +375,7 @@ impl Lives {
         let mut is_sought = false;
         let mut index = 0;
         while index < self.chain.len() {
-            if let Some((truncation, file)) = self.chain.at(index).life.end() {
+            if let Some((truncation, file)) = self.chain.at(index).life_mut().end() {
                 let id = self.chain.new_id();
                 let ended = self.chain.alter(index);
                 let next = end_life(ended, truncation, file, id, eyes);
@@ -404,9 +398,7 @@ impl Lives {
         for index in 0..self.chain.len() {
             let is_its_turn = !eyes.settings.is_batch || next == Some(index);
             let generation = self.chain.at(index);
-            if generation.trouble.is_some_and(|trouble| trouble.errno == Errno::ESTALE)
-                && !generation.must_wait(eyes.now)
-            {
+            if generation.trouble() == Some(Errno::ESTALE) && !generation.must_wait(eyes.now) {
                 generation.park();
             }
             if is_its_turn && generation.is_parked() && wake(generation, all, eyes) {
@@ -420,21 +412,20 @@ impl Lives {
         let Some(index) = self.next_read() else { return };
         let next = self.chain.at(index);
         if next.is_parked() {
-            next.life.finish();
-            let errno = next.trouble.take().map_or(Errno::ENOENT, |trouble| trouble.errno);
-            eyes.tell(Happening::OpenError { path: next.path.clone(), errno });
+            let errno = next.give_up_waiting();
+            eyes.tell(Happening::OpenError { path: next.path().clone(), errno });
         }
     }
 
     /// A file that was found has this name; `true`: it is that of a generation. One that is looked for is known again by
     /// what it holds.
     pub(crate) fn note_name(&mut self, found: &FoundFile, path: &Path) -> bool {
-        let is_this = |generation: &&mut Generation| generation.inode == found.identity && !generation.is_sought();
+        let is_this = |generation: &&mut Generation| generation.inode() == found.identity && !generation.is_sought();
         let mut is_ours = false;
         for generation in self.chain.iter_mut().filter(is_this) {
             is_ours = true;
             if !generation.is_live() {
-                generation.path = path.to_path_buf();
+                generation.set_path(path);
             }
         }
         is_ours
@@ -536,14 +527,16 @@ impl Lives {
                 }
             },
         };
+        let is_other = |other: &Generation| other.inode() != candidate.identity || !other.life().is_reading();
+        debug_assert!(self.chain.iter().all(is_other), "no other is read from it");
         let id = self.chain.new_id();
         eyes.tell(Happening::Missed { path: candidate.path.clone(), identity: candidate.identity });
         let rank = |path: &PathBuf| ranks.iter().position(|other| other == path);
         let own = rank(&candidate.path);
         // A file that was truncated, written to and rotated is older than its copies by birth, and newer by name.
         let is_newer = |generation: &Generation| {
-            let is_begun = generation.cursor.put() > 0 || generation.is_sought();
-            generation.is_live() || (!is_begun && rank(&generation.path) > own)
+            let is_begun = generation.cursor().put() > 0 || generation.is_sought();
+            generation.is_live() || (!is_begun && rank(generation.path()) > own)
         };
         let at = self.chain.iter().position(is_newer).unwrap_or(self.chain.len());
         self.chain.insert(at, Generation::new(id, candidate.identity.into(), candidate.path, hand, eyes.now));
@@ -552,11 +545,11 @@ impl Lives {
 
 /// Opens a closed file where there is reason to; `true`: it is not what it was.
 fn wake(generation: &mut Generation, all: bool, eyes: &mut Eyes<'_>) -> bool {
-    let quiet = eyes.now.saturating_duration_since(generation.grown);
+    let quiet = eyes.now.saturating_duration_since(generation.extent().grown());
     let is_drained = !generation.is_live() && quiet >= eyes.settings.drain_idle;
-    let has_rest = generation.size > generation.cursor.read();
-    let found = match look(&generation.path) {
-        At::File(found) if found.identity == generation.inode => found,
+    let has_rest = generation.extent().size() > generation.cursor().read();
+    let found = match look(generation.path()) {
+        At::File(found) if found.identity == generation.inode() => found,
         At::Failed(errno) => {
             // Whether its name is gone is not known.
             eyes.lacks_descriptor(errno);
@@ -566,18 +559,18 @@ fn wake(generation: &mut Generation, all: bool, eyes: &mut Eyes<'_>) -> bool {
             // Its name is gone as well: one of the others may be a copy of it, and after so long nothing is expected of it
             // any more.
             if (all || has_rest) && !eyes.settings.is_batch {
-                let size = if generation.longest > 0 { generation.known_size() } else { None };
-                generation.life.seek(eyes.now, size);
+                let size = if generation.extent().longest() > 0 { generation.known_size() } else { None };
+                generation.life_mut().seek(eyes.now, size);
                 eyes.agenda.list_by(eyes.now);
             } else if is_drained {
-                generation.life.finish();
+                generation.life_mut().finish();
             }
             return false;
         }
     };
-    let is_unchanged = generation.at_end == Some(found.stamp);
+    let is_unchanged = generation.extent().at_end() == Some(found.stamp);
     if is_unchanged && is_drained && !has_rest {
-        generation.life.finish();
+        generation.life_mut().finish();
         return false;
     }
     if is_unchanged && !is_drained && !all {
@@ -592,9 +585,7 @@ fn wake(generation: &mut Generation, all: bool, eyes: &mut Eyes<'_>) -> bool {
         Ok(is_another) => return is_another,
         Err(errno) if eyes.lacks_descriptor(errno) => {}
         // It is given up, and said, before the look is over.
-        Err(errno) if eyes.settings.is_batch => {
-            generation.trouble = Some(Trouble::after(generation.trouble, errno, eyes.now));
-        }
+        Err(errno) if eyes.settings.is_batch => generation.fail_silently(errno, eyes.now),
         Err(errno) => generation.fail(errno, eyes.now, eyes.notes),
     }
     false

@@ -112,7 +112,7 @@ impl Looking<'_> {
         match look(name.path()) {
             At::File(found) => {
                 name.see(found.is_mount(), eyes.settings, eyes.notes);
-                let is_same = lives.chain().live().is_some_and(|live| live.inode == found.identity);
+                let is_same = lives.chain().live().is_some_and(|live| live.inode() == found.identity);
                 if is_same || lives.take_copied_up(&found, name, eyes) {
                     name.settle(eyes.notes);
                     false

@@ -61,6 +61,7 @@ impl Memory {
     /// More bytes were read.
     pub fn push(&mut self, bytes: &[u8]) {
         let Memory::Bytes { head, tail } = self else { return };
+        debug_assert_eq!(head.len(), tail.len(), "both are as long as the offset is, up to their limit");
         let missing = (GUARD_BYTES_MAX - head.len()).min(bytes.len());
         head.extend_from_slice(&bytes[..missing]);
         if bytes.len() >= GUARD_BYTES_MAX {

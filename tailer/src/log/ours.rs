@@ -46,20 +46,24 @@ pub(crate) enum Sighting {
 /// What is known of a log's own files.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ours<'a> {
-    pub(crate) chain: &'a Chain,
-    pub(crate) done: &'a Done,
+    chain: &'a Chain,
+    done: &'a Done,
 }
 
 impl<'a> Ours<'a> {
+    pub(crate) fn new(chain: &'a Chain, done: &'a Done) -> Ours<'a> {
+        Ours { chain, done }
+    }
+
     /// Whether it is followed, or done with.
     pub(crate) fn has(&self, identity: &Identity) -> bool {
-        self.done.get(identity).is_some() || self.chain.iter().any(|generation| generation.inode == *identity)
+        self.done.get(identity).is_some() || self.chain.iter().any(|generation| generation.inode() == *identity)
     }
 
     /// Whether every file that is known is `here`.
     pub(crate) fn is_all_here(&self, here: &HashSet<Identity>) -> bool {
         let done = self.done.files().iter().map(|done| done.origin.identity);
-        self.chain.iter().map(|generation| generation.inode).chain(done).all(|file| here.contains(&file))
+        self.chain.iter().map(Generation::inode).chain(done).all(|file| here.contains(&file))
     }
 
     /// Whether it is older than all that is remembered: it may be done with, and forgotten.
@@ -70,7 +74,7 @@ impl<'a> Ours<'a> {
     /// Whether a packed file is known as a copy of a generation whose bytes are still where they were.
     pub(crate) fn is_packed_copy(&self, found: &FoundFile) -> bool {
         let stamp = (found.stamp.size, found.stamp.changed_ns());
-        let is_there = |of| self.chain.iter().any(|generation| generation.id == of && !generation.is_sought());
+        let is_there = |of| self.chain.iter().any(|generation| generation.id() == of && !generation.is_sought());
         self.done.copies().any(|copy| copy.identity() == found.identity && copy.stamp == stamp && is_there(copy.of))
     }
 
@@ -102,6 +106,7 @@ impl<'a> Ours<'a> {
         task: &Task,
         eyes: &mut Eyes<'_>,
     ) -> Sighting {
+        debug_assert!(self.done.get(&candidate.identity).is_none(), "what is done with is not judged");
         let restored = task.restored.as_ref();
         if candidate.obstacle.is_some() {
             return self.judge_unread(candidate, here);
@@ -148,7 +153,7 @@ impl<'a> Ours<'a> {
     }
 
     fn is_younger_than_live(&self, candidate: &Candidate) -> bool {
-        self.chain.live().is_some_and(|live| candidate.age_ns() >= live.inode.born_ns)
+        self.chain.live().is_some_and(|live| candidate.age_ns() >= live.inode().born_ns)
     }
 
     /// Of a file that cannot be read, its times have to do: it is what became of one that is known if that is not `here`
@@ -171,8 +176,8 @@ impl<'a> Ours<'a> {
     fn is_untouched(&self, state: &SourceState) -> bool {
         let Some(live) = self.chain.live().filter(|_| state.is_live && self.chain.len() == 1) else { return false };
         // Of a file of which nothing was read, nobody can say whether it was truncated.
-        let is_known = live.life.is_reading() && live.cursor.memory().says_something();
-        is_known && state.generations[0].origin == live.origin
+        let is_known = live.life().is_reading() && live.cursor().memory().says_something();
+        is_known && state.generations[0].origin == live.origin()
     }
 
     /// What is done with, is gone, and was packed into a file with this beginning that was `changed` then: so much that
@@ -197,7 +202,8 @@ impl<'a> Ours<'a> {
     pub(crate) fn ends_of(&self, head: &[u8]) -> Vec<u64> {
         let of_one = |generation: &Generation| {
             let seen = generation.seen();
-            let size = if let Course::Sought { size: Some(size), .. } = generation.life.course() { size } else { seen };
+            let size =
+                if let Course::Sought { size: Some(size), .. } = generation.life().course() { size } else { seen };
             // What is longer than it is no copy of it.
             [seen, seen + 1, size, size.saturating_add(1), generation.bytes_max().saturating_add(1)]
         };
@@ -218,13 +224,13 @@ impl<'a> Ours<'a> {
             if !generation.may_begin_with(&head) || !candidate.may_be_copy_of(generation, &all) {
                 return false;
             }
-            let of = match generation.life.hand() {
+            let of = match generation.life().hand() {
                 Hand::Open(file) => {
                     let size = file.metadata().ok().map(|metadata| metadata.len());
                     size.and_then(|size| Sample::of_file(file, size, all.at).ok())
                 }
                 Hand::Unpacking(_) => {
-                    let original = Candidate::known(&generation.path, generation.inode);
+                    let original = Candidate::known(generation.path(), generation.inode());
                     let samples = eyes.walks.samples(&original, Aim::At(all.at), |_| vec![all.at], eyes.around);
                     samples.ok().and_then(|mut samples| samples.all.pop())
                 }
@@ -236,11 +242,11 @@ impl<'a> Ours<'a> {
                 let sample = sample.filter(|_| generation.is_parked());
                 sample.is_some_and(|sample| sample.fit(generation) != Fit::No)
             };
-            let is_same = |copy: &Copy| copy.of == generation.id && copy.identity() == candidate.identity;
+            let is_same = |copy: &Copy| copy.of == generation.id() && copy.identity() == candidate.identity;
             let was_copy = self.done.copies().any(is_same);
             of.map_or_else(|| was_copy || seems_copy(), |of| of.begins_with(&all))
         };
-        self.chain.iter().rev().find(is_original).map(|original| original.id)
+        self.chain.iter().rev().find(is_original).map(Generation::id)
     }
 
     /// What is done with and of which a file is a copy, as far as that was read.

@@ -21,9 +21,9 @@ use crate::file::open::{Refusal, Stamp, errno};
 use crate::file::packed::{BEGINNING_BYTES, TAKE_COST_BYTES, goes_on, packer};
 use crate::log::blank::{Zeros, zeros};
 use crate::log::finish::judge;
-use crate::log::generation::{Asked, Generation};
+use crate::log::generation::Generation;
 use crate::log::happening::{Happening, Truncation};
-use crate::log::life::{Course, Hand};
+use crate::log::life::Course;
 use crate::log::memory::{Memory, read_up_to};
 use crate::log::notes::Notes;
 use crate::log::settings::Settings;
@@ -91,7 +91,7 @@ pub fn drain(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Sett
         return Outcome::AtEnd;
     }
     loop {
-        match generation.life.course() {
+        match generation.life().course() {
             Course::Over => {
                 return if conclude(generation, hands) { Outcome::Finished } else { Outcome::Behind };
             }
@@ -111,10 +111,10 @@ pub fn drain(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Sett
                 }
             }
             Step::Full => return Outcome::Behind,
-            Step::Truncated(truncation) => generation.life.cut(truncation),
+            Step::Truncated(truncation) => generation.life_mut().cut(truncation),
             Step::Failed(errno) => {
                 fail(generation, hands, settings, errno);
-                if generation.life.is_reading() {
+                if generation.life().is_reading() {
                     return Outcome::AtEnd;
                 }
             }
@@ -138,17 +138,16 @@ fn is_over(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Settin
     let (verdict, _) = judge(&generation.facts(hands.now), settings);
     if verdict.is_finished && !generation.is_parked() {
         // What was written before the last writer was gone is read first: one more step must find nothing.
-        generation.at_end = None;
-        if generation.blank_bytes() > 0 {
-            generation.blank.admit(generation.size);
-        }
+        let seen = generation.seen();
+        generation.extent_mut().unsettle();
+        generation.extent_mut().admit_zeros(seen);
         match step(generation, hands) {
-            Step::AtEnd => generation.life.finish(),
-            Step::Truncated(truncation) => generation.life.cut(truncation),
+            Step::AtEnd => generation.life_mut().finish(),
+            Step::Truncated(truncation) => generation.life_mut().cut(truncation),
             Step::Failed(errno) => fail(generation, hands, settings, errno),
-            Step::Went(_) | Step::Full => generation.asked = Asked::default(),
+            Step::Went(_) | Step::Full => generation.ask_anew(),
         }
-        return !generation.life.is_reading() || generation.at_end.is_none();
+        return !generation.life().is_reading() || generation.extent().at_end().is_none();
     }
     if verdict.may_close && generation.is_delivered() && generation.file().is_some() {
         generation.park();
@@ -159,8 +158,8 @@ fn is_over(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Settin
 fn fail(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Settings, errno: Errno) {
     // A damaged packed file does not heal, and its stream cannot be wound back; and a batch waits for nothing.
     if settings.is_batch || generation.is_packed() {
-        hands.notes.tell(Happening::OpenError { path: generation.path.clone(), errno });
-        generation.life.finish();
+        hands.notes.tell(Happening::OpenError { path: generation.path().clone(), errno });
+        generation.life_mut().finish();
     } else {
         generation.fail(errno, hands.now, hands.notes);
     }
@@ -168,17 +167,17 @@ fn fail(generation: &mut Generation, hands: &mut Hands<'_>, settings: &Settings,
 
 /// Reads once, and gives what can be given.
 pub fn step(generation: &mut Generation, hands: &mut Hands<'_>) -> Step {
-    if !generation.life.is_reading() || !generation.is_open() {
+    if !generation.life().is_reading() || !generation.is_open() {
         return Step::AtEnd;
     }
-    if generation.is_live() && (generation.doubt.is_some() || generation.twin.is_some()) {
+    if generation.is_live() && (generation.beginning().doubt().is_some() || generation.beginning().twin().is_some()) {
         return Step::AtEnd;
     }
     let room = hands.output.room(hands.source);
-    let held = generation.cursor.held().len();
+    let held = generation.cursor().held().len();
     if held > 0 && held >= room.min(hands.line_bytes_max) {
         let must_be_cut = held >= hands.line_bytes_max
-            || generation.cursor.is_inside_line()
+            || generation.cursor().is_inside_line()
             || hands.output.is_room_final(hands.source);
         if room == 0 || !must_be_cut {
             return Step::Full;
@@ -192,15 +191,17 @@ pub fn step(generation: &mut Generation, hands: &mut Hands<'_>) -> Step {
         Err(errno) => return Step::Failed(errno),
     }
     if generation.wants_peek() {
-        generation.at_end = None;
+        generation.extent_mut().unsettle();
         return Step::Full;
     }
     if let Some(packer) = packed_by(generation) {
         return pass_over(generation, hands, packer);
     }
     let most = READ_BYTES_MAX.min(hands.bytes_max).min(room - held.min(room));
-    if let Some(first) = generation.first.take_if(|first| !first.is_empty() && most > 0) {
-        generation.at_end = None;
+    if most > 0
+        && let Some(first) = generation.beginning_mut().take_first()
+    {
+        generation.extent_mut().unsettle();
         return take_bytes(generation, hands, &first[..most.min(first.len())], 0);
     }
     if most == 0 && generation.is_packed() {
@@ -210,29 +211,29 @@ pub fn step(generation: &mut Generation, hands: &mut Hands<'_>) -> Step {
     let fetched = fetch(generation, hands.buffer, most);
     // Where nothing was read before, nothing was compared.
     if matches!(fetched, Fetched::Bytes(_) | Fetched::End) && generation.seen() > 0 {
-        generation.confirm_size();
+        generation.extent_mut().confirm();
     }
     match fetched {
         Fetched::Bytes(range) => {
-            let stamp = generation.at_end.take();
+            let stamp = generation.extent_mut().unsettle();
             let step = take(generation, hands, range);
             if step == Step::AtEnd {
-                generation.at_end = stamp;
+                generation.extent_mut().settle(stamp);
             }
             step
         }
-        Fetched::End if most == 0 && generation.size > generation.seen() => {
-            generation.at_end = None;
+        Fetched::End if most == 0 && generation.extent().size() > generation.seen() => {
+            generation.extent_mut().unsettle();
             Step::Full
         }
         Fetched::End => Step::AtEnd,
         Fetched::Nothing => {
-            generation.unyielding += TAKE_COST_BYTES as u64;
+            generation.extent_mut().pass(TAKE_COST_BYTES);
             Step::Went(TAKE_COST_BYTES)
         }
         Fetched::Truncated(truncation) => Step::Truncated(truncation),
         Fetched::Failed(errno) => {
-            generation.at_end = None;
+            generation.extent_mut().unsettle();
             Step::Failed(errno)
         }
     }
@@ -241,8 +242,8 @@ pub fn step(generation: &mut Generation, hands: &mut Hands<'_>) -> Step {
 /// What packed a plain file, by its first bytes.
 fn packed_by(generation: &Generation) -> Option<&'static str> {
     let file = generation.file()?;
-    if let Memory::Bytes { head, .. } = generation.cursor.memory()
-        && generation.cursor.read() > 0
+    if let Memory::Bytes { head, .. } = generation.cursor().memory()
+        && generation.cursor().read() > 0
     {
         return packer(head);
     }
@@ -254,24 +255,25 @@ fn packed_by(generation: &Generation) -> Option<&'static str> {
 /// Packed bytes are no lines: none of them is given, and that is said once.
 fn pass_over(generation: &mut Generation, hands: &mut Hands<'_>, packer: &'static str) -> Step {
     let Some(file) = generation.file() else { return Step::AtEnd };
-    let memory = match Memory::of_file(file, generation.size) {
+    let size = generation.extent().size();
+    let memory = match Memory::of_file(file, size) {
         Ok(Some(memory)) => memory,
         Ok(None) => return Step::Truncated(Truncation::SizeDecreased),
         Err(error) => return Step::Failed(errno(&error)),
     };
-    if generation.cursor.read() == 0 {
-        hands.notes.tell(Happening::Refused { path: generation.path.clone(), refusal: Refusal::Packed(packer) });
+    if generation.cursor().read() == 0 {
+        hands.notes.tell(Happening::Refused { path: generation.path().clone(), refusal: Refusal::Packed(packer) });
     }
-    generation.first = None;
-    generation.cursor.begin_at(generation.size, memory);
+    generation.beginning_mut().see(None);
+    generation.cursor_mut().begin_at(size, memory);
     Step::AtEnd
 }
 
 /// Gives the unfinished line of a generation that is finished, and the newline that it lacks. `false`: no room yet.
 pub fn conclude(generation: &mut Generation, hands: &mut Hands<'_>) -> bool {
-    while generation.cursor.has_open_line() {
+    while generation.cursor().has_open_line() {
         let room = hands.output.room(hands.source);
-        let held = generation.cursor.held().len();
+        let held = generation.cursor().held().len();
         if room < held.max(1) {
             if room == 0 || !hands.output.is_room_final(hands.source) {
                 return false;
@@ -279,7 +281,7 @@ pub fn conclude(generation: &mut Generation, hands: &mut Hands<'_>) -> bool {
             give_piece(generation, hands, room);
             continue;
         }
-        let line = generation.cursor.take_held();
+        let line = generation.cursor_mut().take_held();
         give(generation, hands, &line, End::Added);
         hands.notes.tell(Happening::Unfinished { bytes: held as u64 });
     }
@@ -293,7 +295,7 @@ pub fn verify(generation: &Generation) -> Result<Option<Truncation>, Errno> {
     if metadata.len() < generation.seen() {
         return Ok(Some(Truncation::SizeDecreased));
     }
-    if generation.at_end == Some(Stamp::from(&metadata)) {
+    if generation.extent().at_end() == Some(Stamp::from(&metadata)) {
         return Ok(None);
     }
     let (tail, held) = remembered(generation);
@@ -321,7 +323,7 @@ enum Fetched {
 
 fn fetch(generation: &mut Generation, buffer: &mut [u8], most: usize) -> Fetched {
     let seen = generation.seen();
-    if let Some(stream) = generation.life.unpacking() {
+    if let Some(stream) = generation.life_mut().unpacking() {
         return match stream.read(&mut buffer[..most]) {
             Ok(0) => Fetched::End,
             Ok(read) => Fetched::Bytes(0..read),
@@ -336,7 +338,7 @@ fn fetch(generation: &mut Generation, buffer: &mut [u8], most: usize) -> Fetched
         Ok(read) => read,
         Err(error) => return Fetched::Failed(errno(&error)),
     };
-    if read < overlap || generation.size < seen {
+    if read < overlap || generation.extent().size() < seen {
         return Fetched::Truncated(Truncation::SizeDecreased);
     }
     if buffer[..known.0.len()] != *known.0 || buffer[known.0.len()..overlap] != *known.1 {
@@ -347,9 +349,9 @@ fn fetch(generation: &mut Generation, buffer: &mut [u8], most: usize) -> Fetched
 
 /// The last bytes that were read, at most as many as a guard covers: those that were given, and those that are held.
 fn remembered(generation: &Generation) -> (&[u8], &[u8]) {
-    let held = generation.cursor.held();
+    let held = generation.cursor().held();
     let held = &held[held.len().saturating_sub(GUARD_BYTES_MAX)..];
-    let tail = generation.cursor.memory().tail();
+    let tail = generation.cursor().memory().tail();
     (&tail[tail.len().saturating_sub(GUARD_BYTES_MAX - held.len())..], held)
 }
 
@@ -371,28 +373,28 @@ fn take_bytes(generation: &mut Generation, hands: &mut Hands<'_>, bytes: &[u8], 
         Gap::Tail => return Step::AtEnd,
         Gap::Unknown(bytes) => return Step::Went(bytes.min(READ_BYTES_MAX as u64) as usize),
     };
-    if let Some(bytes) = generation.cursor.take_skipped() {
+    if let Some(bytes) = generation.cursor_mut().take_skipped() {
         hands.notes.tell(Happening::Hole { bytes });
     }
     let Some(end) = memrchr(b'\n', new).map(|newline| newline + 1) else {
-        generation.cursor.hold(new);
+        generation.cursor_mut().hold(new);
         return Step::Went(new.len());
     };
-    let held = generation.cursor.take_held();
+    let held = generation.cursor_mut().take_held();
     if held.len() <= at {
         // It was read again with the new bytes, and stands before them.
         give_lines(generation, hands, &bytes[at - held.len()..at + end]);
     } else {
         give_lines(generation, hands, &[&held, &new[..end]].concat());
     }
-    generation.cursor.hold(&new[end..]);
+    generation.cursor_mut().hold(&new[end..]);
     Step::Went(new.len())
 }
 
 /// Gives whole lines; the rest of a line whose beginning was given goes first and alone.
 fn give_lines(generation: &mut Generation, hands: &mut Hands<'_>, lines: &[u8]) {
     let rest = match memchr(b'\n', lines) {
-        Some(newline) if generation.cursor.is_inside_line() => newline + 1,
+        Some(newline) if generation.cursor().is_inside_line() => newline + 1,
         _ => 0,
     };
     for lines in [&lines[..rest], &lines[rest..]] {
@@ -404,14 +406,14 @@ fn give_lines(generation: &mut Generation, hands: &mut Hands<'_>, lines: &[u8]) 
 
 /// Gives as much of the unfinished line as there is room for.
 fn give_piece(generation: &mut Generation, hands: &mut Hands<'_>, room: usize) {
-    let mut line = generation.cursor.take_held();
+    let mut line = generation.cursor_mut().take_held();
     let rest = line.split_off(room.min(line.len()));
     give(generation, hands, &line, End::Open);
-    generation.cursor.hold(&rest);
+    generation.cursor_mut().hold(&rest);
 }
 
 fn give(generation: &mut Generation, hands: &mut Hands<'_>, bytes: &[u8], ends: End) {
-    let start = generation.cursor.read();
+    let start = generation.cursor().read();
     let with_newline;
     let given = if ends == End::Added {
         with_newline = [bytes, b"\n"].concat();
@@ -421,8 +423,8 @@ fn give(generation: &mut Generation, hands: &mut Hands<'_>, bytes: &[u8], ends: 
     };
     hands.output.put(&Lines {
         source: hands.source,
-        generation: generation.id,
-        origin: generation.origin,
+        generation: generation.id(),
+        origin: generation.origin(),
         start,
         end: start + bytes.len() as u64,
         bytes: given,
@@ -430,7 +432,7 @@ fn give(generation: &mut Generation, hands: &mut Hands<'_>, bytes: &[u8], ends: 
         read_ns: hands.now_ns,
         record: None,
     });
-    generation.cursor.put_on(bytes, last_line_hash(given, ends));
+    generation.cursor_mut().put_on(bytes, last_line_hash(given, ends));
 }
 
 /// Of the last line of what was given, unless that is a piece of one. A newline of ours counts: it was delivered.
@@ -455,13 +457,13 @@ enum Gap {
 
 fn gap(generation: &mut Generation, new: &[u8]) -> Gap {
     let seen = generation.seen();
-    let Hand::Open(file) = generation.life.hand() else { return Gap::None };
+    let Some((file, extent, cursor)) = generation.parts() else { return Gap::None };
     let (mut from, mut is_confirmed) = (0, false);
     while let Some(zero) = memchr(0, &new[from..]).map(|zero| from + zero) {
         let run = zeros(&new[zero..]) as u64;
         let is_last = zero + run as usize == new.len();
         if is_last && zero == 0 {
-            match generation.blank.look(file, seen, seen + run, generation.size) {
+            match extent.look_at_zeros(file, seen, seen + run) {
                 Zeros::Last => return Gap::Tail,
                 Zeros::Unknown(bytes) => return Gap::Unknown(bytes),
                 Zeros::Content => {}
@@ -473,16 +475,16 @@ fn gap(generation: &mut Generation, new: &[u8]) -> Gap {
         if !std::mem::replace(&mut is_confirmed, true) && !stands_there(file, seen + zero as u64, &new[zero..]) {
             return if zero > 0 { Gap::At(zero) } else { Gap::Unknown(run) };
         }
-        let hole = hole_in(file, seen + zero as u64, run, generation.size);
-        let is_left = generation.cursor.is_skipping() || seen < generation.zeros_until;
+        let hole = hole_in(file, seen + zero as u64, run, extent.size());
+        let is_left = cursor.is_skipping() || seen < extent.zeros_until();
         match hole {
             Some(_) if zero > 0 => return Gap::At(zero),
             Some(hole) => {
                 let Some(data) = data_after(file, hole) else { return Gap::Tail };
                 return Gap::Here(run.max(data - seen));
             }
-            None if zero == 0 && generation.cursor.is_skipping() => return Gap::Here(run),
-            None if zero == 0 && is_left => return Gap::Here(run.min(generation.zeros_until - seen)),
+            None if zero == 0 && cursor.is_skipping() => return Gap::Here(run),
+            None if zero == 0 && is_left => return Gap::Here(run.min(extent.zeros_until() - seen)),
             None => from = zero + run as usize,
         }
     }
@@ -513,6 +515,6 @@ fn skip(generation: &mut Generation, hands: &mut Hands<'_>, bytes: u64) -> Step 
     if !conclude(generation, hands) {
         return Step::Full;
     }
-    generation.cursor.skip(bytes);
+    generation.cursor_mut().skip(bytes);
     Step::Went(bytes.min(READ_BYTES_MAX as u64) as usize)
 }

@@ -89,12 +89,12 @@ enum Spot {
 impl Before {
     pub(crate) fn of(generation: &Generation, now: Instant) -> Before {
         Before {
-            inode: generation.inode,
-            origin: generation.origin.identity,
-            read: generation.cursor.read(),
-            memory: generation.cursor.memory().clone(),
+            inode: generation.inode(),
+            origin: generation.origin().identity,
+            read: generation.cursor().read(),
+            memory: generation.cursor().memory().clone(),
             file: generation.file().and_then(|file| file.try_clone().ok()),
-            has_name: generation.has_name,
+            has_name: generation.has_name(),
             since: now,
         }
     }
@@ -210,10 +210,11 @@ pub(crate) enum Placing {
 
 /// Where the live file, of which nothing was given yet, begins for us, by what was delivered before.
 pub(crate) fn place(live: &mut Generation, before: Option<&Before>, now: Instant) -> Placing {
+    debug_assert!(live.is_unplaced(), "it is decided once");
     let Some(file) = live.file() else { return Placing::Later };
     let size = size_of(file);
     let Some(before) = before else { return Placing::Whole { size, is_unclear: false } };
-    let inode = live.inode;
+    let inode = live.inode();
     let has_copy = before.origin == inode && before.inode != inode;
     let is_other = before.inode != inode;
     let spot = if has_copy { Spot::Nowhere } else { before.find_in(file, size) };
@@ -246,6 +247,7 @@ pub(crate) fn place(live: &mut Generation, before: Option<&Before>, now: Instant
 
 /// The end of the live file seems to be cut off, and reading to go on there: but what was there may be on its way back.
 pub(crate) fn place_cut(live: &mut Generation, before: Option<&Before>, now: Instant) -> Placing {
+    debug_assert!(live.is_cut(), "some of it is gone");
     if let Some((before, file)) = before.zip(live.file()) {
         if before.memory.same_in(file, before.read).is_some() {
             return Placing::Behind(before.read);
@@ -260,10 +262,11 @@ pub(crate) fn place_cut(live: &mut Generation, before: Option<&Before>, now: Ins
 
 /// Whether the live file was given time to become what it is to be. `by_size`: since it grew last.
 fn has_settled(live: &mut Generation, size: u64, by_size: bool, now: Instant) -> bool {
-    let doubt = live.doubt.get_or_insert(Doubt::new(size, now));
+    let mut doubt = live.beginning().doubt().unwrap_or(Doubt::new(size, now));
     if doubt.size != size {
         (doubt.grown, doubt.size) = (now, size);
     }
+    live.beginning_mut().doubt_it(doubt);
     let is_long = now.saturating_duration_since(doubt.first) >= DOUBT_SPAN_MAX;
     let since = if by_size { doubt.grown } else { doubt.first };
     is_long || now.saturating_duration_since(since) >= SETTLE_SPAN

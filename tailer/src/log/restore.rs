@@ -12,11 +12,9 @@ use crate::file::guard::Head;
 use crate::file::identity::Identity;
 use crate::file::open::{At, FoundFile, Opened, look};
 use crate::file::packed::Packing;
-use crate::log::cursor::Cursor;
 use crate::log::eyes::Eyes;
 use crate::log::generation::Generation;
 use crate::log::happening::Happening;
-use crate::log::life::Hand;
 use crate::log::memory::{Memory, read_up_to};
 use crate::log::settings::Surroundings;
 use crate::out::lines::GenerationId;
@@ -39,11 +37,10 @@ pub(crate) fn generations(
         let is_last_life = saved.copy.is_some()
             || !state.generations[index + 1..].iter().any(|later| later.origin.identity == identity);
         let found = if is_last_life { find(saved, identity, &files) } else { None };
-        let mut generation = Generation::new(new_id(), saved.origin, path.to_path_buf(), Hand::Parked, eyes.now);
-        generation.cursor = Cursor::restored(saved.offset, saved.into(), saved.last_line_hash);
+        let mut generation = Generation::restored(new_id(), saved, path.to_path_buf(), eyes.now);
         match found {
-            Some((path, found)) => take_up(&mut generation, saved, path, &found, live, eyes),
-            None => generation.life.seek(eyes.now, None),
+            Some((path, found)) => take_up(&mut generation, saved, &path, &found, live, eyes),
+            None => generation.life_mut().seek(eyes.now, None),
         }
         generations.push(generation);
     }
@@ -54,25 +51,25 @@ pub(crate) fn generations(
 fn take_up(
     generation: &mut Generation,
     saved: &GenerationState,
-    path: PathBuf,
+    path: &Path,
     found: &FoundFile,
     live: Option<Identity>,
     eyes: &mut Eyes<'_>,
 ) {
-    generation.inode = found.identity;
+    generation.renumber(found.identity);
     if live == Some(found.identity) {
         generation.rename(true, eyes.now);
     } else {
-        generation.path = path;
+        generation.set_path(path);
     }
     match found.open() {
         // What it holds is known again, not what it is.
-        Opened::File(file) if Packing::of_file(&file).is_some() => generation.life.seek(eyes.now, None),
+        Opened::File(file) if Packing::of_file(&file).is_some() => generation.life_mut().seek(eyes.now, None),
         Opened::File(file) => {
-            generation.cursor.know(remembered(saved, &file));
+            generation.cursor_mut().know(remembered(saved, &file));
             // What cannot be read now is opened again in this look, and then said.
             generation.resume(file).ok();
-            let path = generation.path.clone();
+            let path = generation.path().clone();
             eyes.tell(Happening::Opened { path, identity: found.identity, offset: saved.offset });
         }
         Opened::Failed(_) | Opened::Refused(_) => {}

@@ -55,7 +55,7 @@ impl Sample {
 
     /// How well the file it is of fits `generation`, where it was taken at `generation.seen()`.
     pub fn fit(&self, generation: &Generation) -> Fit {
-        let memory = generation.cursor.remembered();
+        let memory = generation.cursor().remembered();
         let head_fits = memory.head_fits(&self.head);
         if !memory.says_something() || self.head.is_empty() || head_fits == Some(false) {
             return Fit::No;
@@ -104,6 +104,7 @@ impl Sampler {
     /// # Errors
     /// `WouldBlock`: it is further away than that; the next call goes on. Else those of the stream.
     pub fn at_within(&mut self, offset: u64, left: &mut u64) -> io::Result<Sample> {
+        debug_assert!(self.at <= offset, "a stream is not wound back");
         while self.at < offset {
             if *left == 0 {
                 return Err(io::ErrorKind::WouldBlock.into());

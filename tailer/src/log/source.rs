@@ -161,7 +161,7 @@ impl Source {
         if let Some(state) = self.agenda.restored() {
             return state.clone();
         }
-        let kept_back = self.chain().iter().filter_map(|generation| Some(&generation.twin.as_ref()?.file));
+        let kept_back = self.chain().iter().filter_map(|generation| Some(&generation.beginning().twin()?.file));
         SourceState {
             path: self.name.path().to_path_buf(),
             generations: self.own().map(Generation::state).collect(),
@@ -190,9 +190,7 @@ impl Source {
         }
         let waiting = self.chain().iter().filter_map(|generation| generation.next_look(&self.settings, now));
         let name = self.name.next_look(&self.settings, now);
-        let doubt = self.live().and_then(|live| live.doubt).map(|doubt| doubt.ends());
-        let twin = self.live().and_then(|live| live.twin.as_ref()?.due(now));
-        let waiting = waiting.chain(doubt).chain(twin);
+        let waiting = waiting.chain(self.live().and_then(|live| live.beginning().next_look(now)));
         waiting.chain(self.agenda.list_at()).chain(name).min()
     }
 
@@ -202,7 +200,7 @@ impl Source {
             || self.is_comparing()
             || self.chain().iter().any(|generation| {
                 let is_to_go = generation.is_over() && !generation.is_live();
-                is_to_go || generation.wants_peek() || matches!(generation.life.course(), Course::Cut(_))
+                is_to_go || generation.wants_peek() || matches!(generation.life().course(), Course::Cut(_))
             })
     }
 
@@ -245,7 +243,7 @@ impl Source {
     /// Whether nothing of it can be read before a file is opened.
     pub fn is_shut(&self) -> bool {
         let next = self.lives.next_read().map(|index| &self.chain()[index]);
-        next.is_none_or(|next| next.is_parked() || matches!(next.life.course(), Course::Sought { .. }))
+        next.is_none_or(|next| next.is_parked() || matches!(next.life().course(), Course::Sought { .. }))
     }
 
     /// Whether all its generations are closed, to be opened again when they grew.
@@ -255,7 +253,7 @@ impl Source {
 
     /// When one of its files was last seen to have grown.
     pub fn last_growth(&self) -> Option<Instant> {
-        self.chain().iter().map(|generation| generation.grown).max()
+        self.chain().iter().map(|generation| generation.extent().grown()).max()
     }
 
     /// The file with the live name.
@@ -270,7 +268,7 @@ impl Source {
 
     /// Whether this generation is one of them, or done with and still there.
     pub fn may_grow(&self, id: GenerationId) -> bool {
-        self.generations().any(|generation| generation.id == id) || self.lives.done().is_aside(id)
+        self.generations().any(|generation| generation.id() == id) || self.lives.done().is_aside(id)
     }
 
     /// All files that it follows or followed, as far as it remembers them.
@@ -279,7 +277,7 @@ impl Source {
             (state.generations.as_slice(), state.done.as_slice())
         });
         let known = generations.iter().flat_map(|saved| [saved.copy, Some(saved.origin.identity)]).flatten();
-        let here = self.own().flat_map(|generation| [generation.inode, generation.origin.identity]);
+        let here = self.own().flat_map(|generation| [generation.inode(), generation.origin().identity]);
         let done = done.iter().filter(|done| done.offset.is_some()).map(|done| done.origin.identity);
         known.chain(here).chain(done).collect()
     }
@@ -297,17 +295,17 @@ impl Source {
 
     /// How much is known of what its newest file begins with.
     pub fn head_level(&self) -> usize {
-        self.chain().back().map_or(0, |last| last.cursor.memory().head_level())
+        self.chain().back().map_or(0, |last| last.cursor().memory().head_level())
     }
 
     /// Bytes of unfinished lines that are held until they are whole.
     pub fn held_bytes(&self) -> u64 {
-        self.chain().iter().map(|generation| generation.cursor.held().len() as u64).sum()
+        self.chain().iter().map(|generation| generation.cursor().held().len() as u64).sum()
     }
 
     /// Whether an output has the beginning of a line, and waits for the rest.
     pub fn is_inside_line(&self) -> bool {
-        self.chain().iter().any(|generation| generation.cursor.is_inside_line())
+        self.chain().iter().any(|generation| generation.cursor().is_inside_line())
     }
 
     /// Bytes that its files had when they were last looked at, and that were not read.
@@ -322,7 +320,7 @@ impl Source {
 
     /// How far the zeros were looked at that its files end in, and how much of packed ones gave nothing.
     pub fn looked_at_bytes(&self) -> u64 {
-        self.chain().iter().map(|generation| generation.blank.until() + generation.unyielding).sum()
+        self.chain().iter().map(|generation| generation.extent().looked_at()).sum()
     }
 
     /// Whether packed files are gone through before anything is decided, and read.
@@ -348,7 +346,7 @@ impl Source {
         let identity = Identity::from(&metadata);
         let known = self.agenda.restored().and_then(|state| state.generations.last());
         let from = if let Some(last) = self.chain().back() {
-            (last.inode == identity).then(|| last.size.max(last.seen()))
+            (last.inode() == identity).then(|| last.extent().size().max(last.seen()))
         } else if let Some(known) = known {
             (known.origin.identity == identity).then_some(known.offset)
         } else if !self.agenda.is_untouched() || self.settings.start_at == StartAt::Beginning {
@@ -363,7 +361,7 @@ impl Source {
     pub fn has_unread(&self) -> bool {
         let has_more = |generation: &Generation| {
             let stamp = generation.file().and_then(|file| file.metadata().ok()).map(|metadata| Stamp::from(&metadata));
-            let is_read = |stamp: Stamp| generation.at_end == Some(stamp) && generation.blank_bytes() > 0;
+            let is_read = |stamp: Stamp| generation.extent().at_end() == Some(stamp) && generation.blank_bytes() > 0;
             stamp.is_some_and(|stamp| stamp.size > generation.seen() && !is_read(stamp))
         };
         self.own().any(has_more)
@@ -371,7 +369,7 @@ impl Source {
 
     /// Why it is not read, as far as that is not a matter of time. `None`: it is read.
     pub fn complaint(&self) -> Option<String> {
-        let of_one = self.chain().iter().find_map(|generation| generation.trouble).map(|trouble| trouble.errno);
+        let of_one = self.chain().iter().find_map(Generation::trouble);
         self.name.complaint(of_one)
     }
 
@@ -381,7 +379,7 @@ impl Source {
 
     /// Its generations, but for what is kept back: that is none of its own.
     fn own(&self) -> impl DoubleEndedIterator<Item = &Generation> {
-        self.chain().iter().filter(|generation| generation.twin.is_none())
+        self.chain().iter().filter(|generation| generation.beginning().twin().is_none())
     }
 }
 
@@ -393,14 +391,14 @@ fn left_bytes(generation: &Generation) -> u64 {
         |(file, len)| content_end(file, seen, len).unwrap_or(len).saturating_sub(seen),
     );
     // What is held is an unfinished line only where nothing follows it.
-    let held = if unread > 0 { generation.cursor.held().len() as u64 } else { 0 };
-    generation.cursor.on_its_way() + held + unread
+    let held = if unread > 0 { generation.cursor().held().len() as u64 } else { 0 };
+    generation.cursor().on_its_way() + held + unread
 }
 
 fn unread_bytes(generation: &Generation) -> u64 {
-    if generation.at_end.is_some() || generation.twin.is_some() {
+    if generation.extent().at_end().is_some() || generation.beginning().twin().is_some() {
         0
     } else {
-        generation.size.saturating_sub(generation.seen()) - generation.blank_bytes()
+        generation.extent().size().saturating_sub(generation.seen()) - generation.blank_bytes()
     }
 }

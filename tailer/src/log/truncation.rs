@@ -7,7 +7,7 @@
 use std::fs::File;
 
 use crate::file::guard::GUARD_BYTES_MAX;
-use crate::file::identity::{Identity, Origin};
+use crate::file::identity::Identity;
 use crate::file::lease::Writers;
 use crate::log::candidate::{Candidate, Obstacle};
 use crate::log::choice::{Choice, choose};
@@ -32,48 +32,49 @@ pub(crate) fn end_life(
     id: GenerationId,
     eyes: &mut Eyes<'_>,
 ) -> Option<Generation> {
+    debug_assert!(ended.life().is_over(), "it ended, and its file is another's");
     let cut = if truncation == Truncation::SizeDecreased { cut_end(ended, &file) } else { None };
-    if let Some(size) = cut.filter(|size| *size >= ended.cursor.read()) {
+    if let Some(size) = cut.filter(|size| *size >= ended.cursor().read()) {
         // Only of the unfinished line something is gone.
-        let lost = ended.cursor.cut_held(size);
-        ended.life.go_on(Hand::Open(file));
-        ended.at_end = None;
-        ended.longest = size;
+        let lost = ended.cursor_mut().cut_held(size);
+        ended.life_mut().go_on(Hand::Open(file));
+        ended.extent_mut().unsettle();
+        ended.extent_mut().begin(size);
         eyes.tell(Happening::Truncated(Truncation::EndCut));
         eyes.tell(Happening::Lost { bytes: lost });
         return None;
     }
-    let origin = Origin { epoch: ended.origin.epoch + 1, ..ended.origin };
-    let mut next = Generation::new(id, origin, ended.path.clone(), Hand::Parked, eyes.now);
-    next.rotated = ended.rotated;
+    let mut next = ended.next_life(id, eyes.now);
     let was_live = ended.is_live();
     let gone = cut.map_or(0, |size| ended.seen() - size);
     ended.rename(false, eyes.now);
     let kept = cut.and_then(|size| Some((size, Memory::of_file(&file, size).ok()??)));
     if let Some((size, memory)) = kept {
-        let held = ended.cursor.take_held();
-        next = next.starting_at(size, memory);
+        let held = ended.cursor_mut().take_held();
+        next.cursor_mut().begin_at(size, memory);
         // It may be on its way back, unless it is so little that it would be there by chance.
         let may_come_back = was_live && !eyes.settings.is_batch && gone >= CUT_BYTES_MIN;
-        next.doubt = may_come_back.then(|| Doubt::new(size, eyes.now));
+        if may_come_back {
+            next.beginning_mut().doubt_it(Doubt::new(size, eyes.now));
+        }
         eyes.tell(Happening::Truncated(Truncation::EndCut));
         if !held.is_empty() {
             eyes.tell(Happening::Lost { bytes: held.len() as u64 });
         }
     } else {
         let size = ended.known_size();
-        ended.life.seek(eyes.now, size);
-        next.zeros_until = ended.seen();
+        ended.life_mut().seek(eyes.now, size);
+        next.extent_mut().begin_with_zeros(ended.seen());
         eyes.tell(Happening::Truncated(truncation));
     }
-    next.life.go_on(Hand::Open(file));
+    next.life_mut().go_on(Hand::Open(file));
     Some(next)
 }
 
 /// Whether a file that is followed for itself may be the copy of a life of `identity` of which nothing was read, and
 /// which had `size` bytes: it is younger, and has as many.
 pub(crate) fn may_be_copy(other: &Generation, identity: Identity, size: Option<u64>) -> bool {
-    let is_younger = other.inode != identity && other.inode.born_ns >= identity.born_ns;
+    let is_younger = other.inode() != identity && other.inode().born_ns >= identity.born_ns;
     let has_as_many = |file: &File| file.metadata().is_ok_and(|all| size.is_none_or(|size| all.len() >= size));
     is_younger && !other.is_live() && other.file().is_none_or(has_as_many)
 }
@@ -83,7 +84,7 @@ pub(crate) fn may_be_copy(other: &Generation, identity: Identity, size: Option<u
 fn cut_end(generation: &Generation, file: &File) -> Option<u64> {
     let size = file.metadata().ok()?.len();
     let seen = generation.seen();
-    let memory = generation.cursor.remembered();
+    let memory = generation.cursor().remembered();
     let Memory::Bytes { head, tail } = &memory else { return None };
     let window = seen - tail.len() as u64;
     if size >= seen || size <= window || size < (seen - size).max(CUT_BYTES_MIN.min(seen / 2 + 1)) {
@@ -105,10 +106,11 @@ pub(crate) fn choose_rest(
 ) -> (Option<Choice>, bool) {
     let mut fits = Vec::new();
     let mut is_undecided = false;
-    if !generation.cursor.memory().says_something() && generation.cursor.held().is_empty() {
+    if !generation.cursor().memory().says_something() && generation.cursor().held().is_empty() {
         return (None, false);
     }
     for (index, candidate) in candidates.iter().enumerate() {
+        debug_assert!(!candidate.is_packed || candidate.file.is_none(), "packed bytes are compared unpacked");
         if candidate.head().is_some_and(|head| !generation.may_begin_with(&head)) {
             continue;
         }

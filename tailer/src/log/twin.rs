@@ -55,30 +55,31 @@ pub(crate) enum Keeping {
 
 /// Whether a live file of this size, of which nothing was given yet, is kept back.
 pub(crate) fn keep_back(live: &mut Generation, size: u64, eyes: &mut Eyes<'_>) -> Keeping {
+    debug_assert!(live.is_live() && live.seen() == 0, "what was given is not kept back");
     let (writers, now) = (eyes.settings.writers, eyes.now);
     let Some(file) = live.file() else { return Keeping::No };
-    if live.twin.is_some() && eyes.around.is_anothers(&live.inode) {
+    if live.beginning().twin().is_some() && eyes.around.is_anothers(&live.inode()) {
         return Keeping::Anothers;
     }
-    if let Some(twin) = live.twin.as_ref().filter(|twin| twin.file.size == size) {
+    if let Some(twin) = live.beginning().twin().filter(|twin| twin.file.size == size) {
         let age = now.saturating_duration_since(twin.since);
         if age >= COPYING_SPAN_MAX && writers(file) == Writers::Somebody {
-            live.twin = None;
+            *live.beginning_mut().twin_mut() = None;
             return Keeping::No;
         }
         let is_to_say = age >= SILENT_SPAN && !twin.is_said;
-        let Some(twin) = live.twin.as_mut().filter(|_| is_to_say) else { return Keeping::Still };
+        let Some(twin) = live.beginning_mut().twin_mut().as_mut().filter(|_| is_to_say) else { return Keeping::Still };
         twin.is_said = true;
         return Keeping::ForLong;
     }
-    if live.first.as_deref().and_then(packer).is_some() {
+    if live.beginning().first().and_then(packer).is_some() {
         return Keeping::No;
     }
     let sample = eyes.around.is_copy(file, size).then(|| Sample::of_file(file, size, size).ok()).flatten();
-    let is_said = live.twin.take().is_some_and(|twin| twin.is_said);
+    let is_said = live.beginning_mut().twin_mut().take().is_some_and(|twin| twin.is_said);
     let Some(sample) = sample else { return Keeping::No };
     let (head, guard) = (Head::of(&sample.head), Some(Guard::of_end(&sample.before)));
-    let file = DoneState { origin: live.inode.into(), offset: None, guard, head, size, ..DoneState::default() };
-    live.twin = Some(Twin { file, since: now, is_said });
+    let file = DoneState { origin: live.inode().into(), offset: None, guard, head, size, ..DoneState::default() };
+    *live.beginning_mut().twin_mut() = Some(Twin { file, since: now, is_said });
     Keeping::Anew
 }

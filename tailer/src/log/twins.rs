@@ -57,20 +57,26 @@ pub enum Bytes {
 pub struct Twins {
     /// By length and hash; many may begin alike.
     by_head: BTreeSet<(usize, u64, SourceId)>,
-    lives: HashMap<SourceId, Box<[Original]>>,
+    /// With how much was known of the beginning of the newest.
+    lives: HashMap<SourceId, (usize, Box<[Original]>)>,
     /// Those of which the rest of a file is looked for.
     seeking: BTreeSet<SourceId>,
 }
 
 impl Twins {
     /// These are the lives of a source now, in place of those that were.
-    pub fn set(&mut self, source: SourceId, lives: Vec<Original>) {
+    pub fn set(&mut self, source: SourceId, head_level: usize, lives: Vec<Original>) {
         self.release(source);
         self.by_head.extend(keys(&lives, source));
         if lives.iter().any(|life| matches!(life.bytes, Bytes::Sought { .. })) {
             self.seeking.insert(source);
         }
-        self.lives.insert(source, lives.into_boxed_slice());
+        self.lives.insert(source, (head_level, lives.into_boxed_slice()));
+    }
+
+    /// How much was known of the beginning of its newest file when its lives were set.
+    pub fn head_level(&self, source: SourceId) -> usize {
+        self.lives.get(&source).map_or(0, |(head_level, _)| *head_level)
     }
 
     /// Sources of which the rest of a file is looked for: a new one may have it.
@@ -81,7 +87,7 @@ impl Twins {
     /// It is followed no longer.
     pub fn release(&mut self, source: SourceId) {
         self.seeking.remove(&source);
-        for key in keys(&self.lives.remove(&source).unwrap_or_default(), source) {
+        for key in keys(&self.lives.remove(&source).unwrap_or_default().1, source) {
             self.by_head.remove(&key);
         }
     }
@@ -98,7 +104,7 @@ impl Twins {
             let fits = |life: &&Original| life.head.fits(&begin.head) != Some(false);
             self.lives
                 .get(other)
-                .is_some_and(|lives| lives.iter().filter(fits).any(|life| life.begins_with(file, size)))
+                .is_some_and(|(_, lives)| lives.iter().filter(fits).any(|life| life.begins_with(file, size)))
         };
         others.take(COMPARED_MAX).find(has_it).copied()
     }
@@ -113,13 +119,13 @@ fn keys(lives: &[Original], source: SourceId) -> impl Iterator<Item = (usize, u6
 impl Original {
     /// A life that is followed.
     pub fn of_generation(generation: &Generation) -> Original {
-        let known = generation.cursor.memory().head();
-        let head = known.or(generation.first.as_ref().map_or(known, |first| Head::of(first)));
+        let known = generation.cursor().memory().head();
+        let head = known.or(generation.beginning().first().map_or(known, Head::of));
         if generation.is_sought() {
-            let (read, guard) = (generation.cursor.read(), generation.cursor.memory().tail_guard());
+            let (read, guard) = (generation.cursor().read(), generation.cursor().memory().tail_guard());
             return Original { head, bytes: Bytes::Sought { read, guard } };
         }
-        let bytes = Bytes::There { path: generation.path.clone(), identity: generation.inode };
+        let bytes = Bytes::There { path: generation.path().clone(), identity: generation.inode() };
         Original { head, bytes }
     }
 

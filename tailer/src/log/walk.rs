@@ -169,6 +169,7 @@ impl Walks {
         if !self.is_behind {
             self.wanted.clear();
         }
+        debug_assert!(self.open.is_none() || self.is_behind, "what is open goes on in the next look");
         self.open.take_if(|walk| !self.wanted.contains(&walk.errand));
         self.through.retain(|errand, _| self.wanted.contains(errand));
     }
@@ -319,6 +320,7 @@ impl Passage {
     fn into_samples(self) -> Samples {
         let last = self.stops.as_ref().and_then(|stops| stops.last().copied()).unwrap_or(self.first());
         let is_whole = self.samples.last().is_some_and(|sample| sample.at < last);
+        debug_assert!(self.samples.is_sorted_by_key(|sample| sample.at), "one behind the other");
         Samples { all: self.samples, is_whole }
     }
 }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use standpipe_common::retry::Once;
+
 use crate::config::FileConfig;
-use crate::file::identity::Identity;
 use crate::log::source::Source;
 use crate::names::siblings::Siblings;
 use crate::out::lines::{GenerationId, SourceId};
@@ -32,19 +33,37 @@ pub struct Followed {
     pub siblings: Siblings,
     /// Where files of it are besides: they were found under a glob, where other files are sources.
     pub also: BTreeSet<PathBuf>,
-    /// How much was known of the beginning of its file when that was entered among those of all.
-    pub head_level: usize,
     /// Which output takes its lines.
     pub output: usize,
     /// Which is to take them once the other one has delivered.
     pub next_output: usize,
-    /// Nothing tells of its changes.
-    pub is_polled: bool,
+    /// What tells of its changes.
+    pub watched: Watched,
+    /// What is counted of it, and since when what is so.
+    pub account: Account,
+    /// How fast it may be read. `None`: as fast as it can be.
+    pub throttle: Option<Throttle>,
+    /// From records of its file to lines.
+    pub unwrapper: Unwrapper,
+    /// What is said of it.
+    pub said: Said,
+}
+
+/// What tells of changes of a source.
+#[derive(Debug, Default)]
+pub struct Watched {
+    /// Something does of all of them: it need not be polled.
+    pub is_all: bool,
     /// Generations whose files are watched.
-    pub watched: BTreeSet<GenerationId>,
-    /// What it followed under its live name when it was last looked at.
-    pub live: Option<Identity>,
-    /// How many files it had open then.
+    pub files: BTreeSet<GenerationId>,
+}
+
+/// What is counted of a source, and since when what is so.
+#[derive(Debug, Default)]
+pub struct Account {
+    /// What happened to it in this run.
+    pub counts: Counts,
+    /// How many files it had open when it was last looked at.
     pub open: usize,
     /// When bytes of it were taken last.
     pub fed_at: Option<Instant>,
@@ -52,20 +71,19 @@ pub struct Followed {
     pub behind_ns: Option<i64>,
     /// Since when its output took nothing of what it has.
     pub blocked_ns: Option<i64>,
-    /// What happened to it in this run.
-    pub counts: Counts,
-    /// How fast it may be read. `None`: as fast as it can be.
-    pub throttle: Option<Throttle>,
-    /// From records of its file to lines.
-    pub unwrapper: Unwrapper,
-    /// It was told that its text cannot be read.
-    pub is_utf16_said: bool,
-    /// It was told that its file ends in zeros.
-    pub is_blank_said: bool,
-    /// What is said of it, and how often.
-    pub spacing: Spacing,
     /// What it held at first sight was skipped, for it was too old.
     pub was_too_old: bool,
+}
+
+/// What is said of a source, and what was.
+#[derive(Debug, Default)]
+pub struct Said {
+    /// How often it is.
+    pub spacing: Spacing,
+    /// That its text cannot be read.
+    pub utf16: Once<()>,
+    /// That its file ends in zeros.
+    pub blank: Once<()>,
 }
 
 impl Followed {
@@ -73,35 +91,25 @@ impl Followed {
     pub fn new(source: Source, name: String, file: FileConfig, siblings: Siblings, output: usize) -> Followed {
         Followed {
             unwrapper: Unwrapper::new(file.format),
-            is_utf16_said: false,
-            is_blank_said: false,
             source,
             name,
             file,
             siblings,
             also: BTreeSet::new(),
-            head_level: 0,
             output,
             next_output: output,
-            is_polled: true,
-            watched: BTreeSet::new(),
-            live: None,
-            open: 0,
-            fed_at: None,
-            behind_ns: None,
-            blocked_ns: None,
-            counts: Counts::default(),
+            watched: Watched::default(),
+            account: Account::default(),
             throttle: None,
-            spacing: Spacing::default(),
-            was_too_old: false,
+            said: Said::default(),
         }
     }
 
     /// Whether all that was read of it is delivered, but for pieces of a line whose end is not there.
     pub fn is_delivered(&self) -> bool {
         self.source.generations().all(|generation| {
-            let is_held = |from| generation.cursor.delivered() >= from;
-            generation.is_delivered() || self.unwrapper.held_from(generation.id).is_some_and(is_held)
+            let is_held = |from| generation.cursor().delivered() >= from;
+            generation.is_delivered() || self.unwrapper.held_from(generation.id()).is_some_and(is_held)
         })
     }
 
@@ -141,14 +149,14 @@ impl Followed {
             fed.backlog = if room == 0 { None } else { throttle.note(is_at_end, now) };
         }
         if has_moved {
-            self.fed_at = Some(now);
+            self.account.fed_at = Some(now);
         }
         fed
     }
 
     /// How long after a look the next one is due without a hint. None may come of what is written over zeros.
     pub fn interval(&self, poll_interval: Duration) -> Duration {
-        if self.is_polled || self.source.blank_bytes() > 0 { poll_interval } else { RECONCILE_SPAN }
+        if self.watched.is_all && self.source.blank_bytes() == 0 { RECONCILE_SPAN } else { poll_interval }
     }
 }
 

@@ -16,7 +16,7 @@ fn a_writer_that_closed_the_live_file_says_nothing_of_a_rotated_one() {
     follower.remove("app.log.1");
     follower.advance(2000);
     follower.turn();
-    let live = follower.source.live().unwrap().id;
+    let live = follower.source.live().unwrap().id();
     follower.source.closed(live, follower.now);
     for _ in 0..3 {
         follower.turn();

@@ -267,7 +267,7 @@ fn without_leases_a_closed_and_quiet_file_is_finished() {
         follower.append("app.log.1", last);
         follower.append("app.log", "next\n");
         if is_hinted {
-            let closed = follower.source.live().unwrap().id;
+            let closed = follower.source.live().unwrap().id();
             follower.turn();
             follower.source.closed(closed, follower.now);
         }

@@ -13,9 +13,25 @@ use crate::file::identity::{Identity, Origin};
 
 const HASH: &str = "xxh3-64:";
 
-/// A source, or one of its older generations, which has no `live`, `older`, `done` and times.
+/// A source. The fields of its last generation, if there is one, stand among its own.
 #[derive(Default, Deserialize, Serialize)]
 pub(super) struct Entry {
+    #[serde(flatten)]
+    last: GenerationForm,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    live: Option<bool>,
+    #[serde(skip_serializing_if = "is_nothing")]
+    since_ns: Option<i64>,
+    #[serde(skip_serializing_if = "is_nothing")]
+    left_ns: Option<i64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    older: Vec<GenerationForm>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    done: Vec<DoneForm>,
+}
+
+#[derive(Default, Deserialize, Serialize)]
+struct GenerationForm {
     #[serde(skip_serializing_if = "Option::is_none")]
     dev: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,16 +50,6 @@ pub(super) struct Entry {
     head: Vec<Hash>,
     #[serde(skip_serializing_if = "Option::is_none")]
     copy: Option<IdentityForm>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    live: Option<bool>,
-    #[serde(skip_serializing_if = "is_nothing")]
-    since_ns: Option<i64>,
-    #[serde(skip_serializing_if = "is_nothing")]
-    left_ns: Option<i64>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    older: Vec<Entry>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    done: Vec<DoneForm>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -80,18 +86,42 @@ impl Entry {
     pub(super) fn of_source(state: &SourceState) -> Entry {
         let (last, older) = state.generations.split_last().map_or((None, &[][..]), |(last, older)| (Some(last), older));
         Entry {
+            last: last.map(GenerationForm::of).unwrap_or_default(),
             live: Some(state.is_live),
-            older: older.iter().map(Entry::of_generation).collect(),
-            done: state.done.iter().map(DoneForm::of).collect(),
             since_ns: Some(state.since_ns),
             left_ns: Some(state.left_ns),
-            ..last.map(Entry::of_generation).unwrap_or_default()
+            older: older.iter().map(GenerationForm::of).collect(),
+            done: state.done.iter().map(DoneForm::of).collect(),
         }
     }
 
-    fn of_generation(generation: &GenerationState) -> Entry {
+    /// Whether only we can have written it, so that there must have been a checksum.
+    pub(super) fn has_fields_of_ours(&self) -> bool {
+        self.last.has_fields_of_ours()
+            || self.live.is_some()
+            || self.since_ns.is_some()
+            || self.left_ns.is_some()
+            || !self.older.is_empty()
+            || !self.done.is_empty()
+    }
+
+    /// The source that this says; the error is a sentence about it.
+    pub(super) fn into_source(self, path: PathBuf) -> Result<SourceState, &'static str> {
+        let Entry { last, live, since_ns, left_ns, older, done } = self;
+        let done = done.into_iter().map(DoneForm::into_done).collect::<Result<_, _>>()?;
+        // What a checksum covers may say that there is no generation; by hand nobody writes that.
+        let has_last = live.is_none() || last.dev.is_some() || last.ino.is_some() || last.offset.is_some();
+        let generations = older.into_iter().chain(has_last.then_some(last)).map(GenerationForm::into_generation);
+        let generations = generations.collect::<Result<_, _>>()?;
+        let (since_ns, left_ns) = (since_ns.unwrap_or_default(), left_ns.unwrap_or_default());
+        Ok(SourceState { path, generations, is_live: live.unwrap_or(true), done, since_ns, left_ns })
+    }
+}
+
+impl GenerationForm {
+    fn of(generation: &GenerationState) -> GenerationForm {
         let Origin { identity: Identity { dev, ino, born_ns }, epoch } = generation.origin;
-        Entry {
+        GenerationForm {
             dev: Some(dev),
             ino: Some(ino),
             offset: Some(generation.offset),
@@ -101,35 +131,15 @@ impl Entry {
             guard: generation.guard.map(GuardForm::from),
             head: hashes_of(&generation.head),
             copy: generation.copy.map(IdentityForm::from),
-            ..Entry::default()
         }
     }
 
-    /// Whether only we can have written it, so that there must have been a checksum.
-    pub(super) fn has_fields_of_ours(&self) -> bool {
+    fn has_fields_of_ours(&self) -> bool {
         self.born_ns.is_some()
             || self.epoch.is_some()
             || self.guard.is_some()
             || !self.head.is_empty()
             || self.copy.is_some()
-            || self.live.is_some()
-            || self.since_ns.is_some()
-            || self.left_ns.is_some()
-            || !self.older.is_empty()
-            || !self.done.is_empty()
-    }
-
-    /// The source that this says; the error is a sentence about it.
-    pub(super) fn into_source(mut self, path: PathBuf) -> Result<SourceState, &'static str> {
-        let older = std::mem::take(&mut self.older);
-        let done = std::mem::take(&mut self.done).into_iter().map(DoneForm::into_done).collect::<Result<_, _>>()?;
-        let (since_ns, left_ns) = (self.since_ns.unwrap_or_default(), self.left_ns.unwrap_or_default());
-        let is_live = self.live.unwrap_or(true);
-        // What a checksum covers may say that there is no generation; by hand nobody writes that.
-        let has_last = self.live.is_none() || self.dev.is_some() || self.ino.is_some() || self.offset.is_some();
-        let generations = older.into_iter().chain(has_last.then_some(self)).map(Entry::into_generation);
-        let generations = generations.collect::<Result<_, _>>()?;
-        Ok(SourceState { path, generations, is_live, done, since_ns, left_ns })
     }
 
     fn into_generation(self) -> Result<GenerationState, &'static str> {

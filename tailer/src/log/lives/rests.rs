@@ -26,8 +26,8 @@ impl Lives {
     /// What may stand where nothing could be listed is looked for again.
     pub(crate) fn seek_again(&mut self, now: Instant) {
         for generation in self.chain.iter_mut() {
-            if let Course::Hidden { size } = generation.life.course() {
-                generation.life.seek(now, size);
+            if let Course::Hidden { size } = generation.life().course() {
+                generation.life_mut().seek(now, size);
             }
         }
     }
@@ -35,15 +35,15 @@ impl Lives {
     /// Looks for the rest of each life that ended among files that are not known. What is taken is taken off the list.
     pub(crate) fn find_rests(&mut self, candidates: &mut Vec<Candidate>, eyes: &mut Eyes<'_>) {
         let sought = self.chain.iter().filter(|generation| generation.is_sought());
-        let sought: Vec<GenerationId> = sought.map(|generation| generation.id).collect();
+        let sought: Vec<GenerationId> = sought.map(Generation::id).collect();
         for id in sought {
-            let Some(index) = self.chain.iter().position(|generation| generation.id == id) else { continue };
+            let Some(index) = self.chain.iter().position(|generation| generation.id() == id) else { continue };
             self.find_rest(index, candidates, eyes);
         }
     }
 
     fn find_rest(&mut self, index: usize, candidates: &mut Vec<Candidate>, eyes: &mut Eyes<'_>) {
-        let Course::Sought { since, size } = self.chain[index].life.course() else { return };
+        let Course::Sought { since, size } = self.chain[index].life().course() else { return };
         if self.find_renamed(index, eyes) {
             return;
         }
@@ -75,8 +75,8 @@ impl Lives {
 
     /// The file of a generation that is looked for may have a name that no rotator gives; `true`: it has.
     fn find_renamed(&mut self, index: usize, eyes: &mut Eyes<'_>) -> bool {
-        let inode = self.chain[index].inode;
-        if self.chain.iter().filter(|other| other.inode == inode).count() > 1 {
+        let inode = self.chain[index].inode();
+        if self.chain.iter().filter(|other| other.inode() == inode).count() > 1 {
             // Another life of it is read.
             return false;
         }
@@ -90,15 +90,15 @@ impl Lives {
             return false;
         }
         let generation = self.chain.alter(index);
-        generation.path.clone_from(&path);
-        generation.life.go_on(Hand::Parked);
+        generation.set_path(&path);
+        generation.life_mut().go_on(Hand::Parked);
         let resumed = match opened {
             Opened::File(file) => generation.resume(file),
             Opened::Failed(errno) => Err(errno),
             Opened::Refused(_) => return false,
         };
         match resumed {
-            Ok(_) => eyes.tell(Happening::Opened { path, identity: inode, offset: generation.cursor.read() }),
+            Ok(_) => eyes.tell(Happening::Opened { path, identity: inode, offset: generation.cursor().read() }),
             Err(errno) => generation.fail(errno, eyes.now, eyes.notes),
         }
         true
@@ -108,21 +108,23 @@ impl Lives {
     /// moved from another file system.
     fn go_on_in_live(&mut self, index: usize, eyes: &mut Eyes<'_>) -> bool {
         let sought = &self.chain[index];
-        let is_unread = |live: &&Generation| live.cursor.put() == 0 && live.cursor.read() == 0;
+        let is_unread = |live: &&Generation| live.cursor().put() == 0 && live.cursor().read() == 0;
         let Some(live) = self.chain.live().filter(is_unread) else { return false };
-        let is_another_life = self.chain.iter().any(|other| other.inode == sought.inode && other.id != sought.id);
+        let is_another_life =
+            self.chain.iter().any(|other| other.inode() == sought.inode() && other.id() != sought.id());
         let sample = live.file().map(|file| {
             let size = file.metadata().map_or(0, |metadata| metadata.len());
             Sample::of_file(file, size, sought.seen())
         });
         let is_copy = matches!(sample, Some(Ok(sample)) if sample.fit(sought) == Fit::Full);
-        if sought.longest > 0 || is_another_life || !is_copy {
+        if sought.extent().longest() > 0 || is_another_life || !is_copy {
             return false;
         }
         let (Some(live), Some(mut sought)) = (self.chain.remove_live(), self.chain.remove(index)) else { return false };
-        sought.move_to(live.inode, live.path, live.life);
-        sought.rotated = None;
-        eyes.tell(Happening::CopyMatched { path: sought.path.clone(), offset: sought.cursor.read(), bytes: None });
+        let (inode, path, life) = live.into_file();
+        sought.move_to(inode, path, life);
+        sought.rename(true, eyes.now);
+        eyes.tell(Happening::CopyMatched { path: sought.path().clone(), offset: sought.cursor().read(), bytes: None });
         self.chain.push(sought);
         true
     }
@@ -152,7 +154,7 @@ impl Lives {
     /// Where a directory cannot be listed its rest may stand there; `true`: it is not given up.
     fn hide(&mut self, index: usize, size: Option<u64>, eyes: &mut Eyes<'_>) -> bool {
         let Some(unlisted) = eyes.around.unlisted() else { return false };
-        let is_hidden = |generation: &&Generation| matches!(generation.life.course(), Course::Hidden { .. });
+        let is_hidden = |generation: &&Generation| matches!(generation.life().course(), Course::Hidden { .. });
         let hidden = self.chain.iter().filter(is_hidden).count();
         let generation = self.chain.at(index);
         let has_rest = size.is_none_or(|size| size > generation.seen());
@@ -160,8 +162,8 @@ impl Lives {
             return false;
         }
         // Nothing goes into the middle of a line.
-        if !generation.cursor.has_open_line() {
-            generation.life.hide();
+        if !generation.cursor().has_open_line() {
+            generation.life_mut().hide();
         }
         eyes.list_again();
         eyes.notes.tell_unlisted(unlisted);
@@ -173,11 +175,11 @@ impl Lives {
     fn give_up(&mut self, index: usize, size: Option<u64>, candidates: &[Candidate], eyes: &mut Eyes<'_>) {
         let is_unread = self.tell_all_unread(index, candidates, eyes);
         let generation = self.chain.alter(index);
-        generation.life.finish();
-        generation.has_name = false;
-        let (seen, identity, is_restored) = (generation.seen(), generation.origin.identity, generation.longest == 0);
-        let is_unknown = seen == 0 && !generation.cursor.memory().says_something();
-        let has_next = self.chain.iter().filter(|other| other.inode == identity).count() > 1;
+        generation.give_up();
+        let (seen, identity, is_restored) =
+            (generation.seen(), generation.origin().identity, generation.extent().longest() == 0);
+        let is_unknown = seen == 0 && !generation.cursor().memory().says_something();
+        let has_next = self.chain.iter().filter(|other| other.inode() == identity).count() > 1;
         let may_have_it = |candidate: &Candidate| candidate.changed_by_ns() >= identity.born_ns;
         let is_followed = is_unknown && self.chain.iter().any(|other| may_be_copy(other, identity, size));
         if is_unread || is_followed || (is_unknown && candidates.iter().any(may_have_it)) {
@@ -191,7 +193,7 @@ impl Lives {
 
     /// Names what may be a generation that is found nowhere, and cannot be read; `true`: there is something.
     fn tell_all_unread(&self, index: usize, candidates: &[Candidate], eyes: &mut Eyes<'_>) -> bool {
-        let born_ns = self.chain[index].origin.identity.born_ns;
+        let born_ns = self.chain[index].origin().identity.born_ns;
         let mut is_there = false;
         for candidate in candidates.iter().filter(|candidate| candidate.changed_by_ns() >= born_ns) {
             is_there |= candidate.obstacle.is_some();
@@ -203,7 +205,7 @@ impl Lives {
             let At::File(found) = look(&path) else { continue };
             let Opened::File(file) = found.open() else { continue };
             let Err(error) = eyes.around.unpack(file, &path) else { continue };
-            let is_elsewhere = |generation: &Generation| generation.inode == found.identity;
+            let is_elsewhere = |generation: &Generation| generation.inode() == found.identity;
             let obstacle = Some(Obstacle::Packing(error.to_string()));
             let candidate = Candidate { obstacle, ..Candidate::found(path, &found) };
             if candidate.changed_by_ns() >= born_ns && !self.chain.iter().any(is_elsewhere) {
@@ -218,7 +220,7 @@ impl Lives {
     fn end_of_copy_was_passed(&mut self, index: usize, copy: &Candidate, size: Option<u64>, eyes: &mut Eyes<'_>) {
         self.done.set(copy.as_done());
         let generation = self.chain.alter(index);
-        generation.life.finish();
+        generation.life_mut().finish();
         let seen = generation.seen();
         eyes.tell(Happening::CopyMatched { path: copy.path.clone(), offset: seen, bytes: Some(0) });
         tell_lost(seen, size, eyes);
@@ -227,15 +229,15 @@ impl Lives {
     /// Reads on in the file that was chosen. One that cannot be opened now is looked for again.
     fn go_on_in(&mut self, index: usize, candidate: Candidate, choice: Choice, eyes: &mut Eyes<'_>) {
         let generation = self.chain.at(index);
-        let Course::Sought { size, .. } = generation.life.course() else { return };
+        let Course::Sought { size, .. } = generation.life().course() else { return };
         let seen = generation.seen();
         let mut had = candidate.size;
         let (hand, bytes) = if candidate.is_packed {
             let end = candidate.sample(size.unwrap_or(0), eyes.walks, eyes.around);
             had = end.map_or(u64::MAX, |sample| sample.at);
-            let stream = eyes.walks.stream(&candidate, generation.cursor.read(), seen, eyes.around);
+            let stream = eyes.walks.stream(&candidate, generation.cursor().read(), seen, eyes.around);
             let Ok((memory, stream)) = stream else { return eyes.list_again() };
-            generation.cursor.know(memory);
+            generation.cursor_mut().know(memory);
             (Hand::Unpacking(stream), None)
         } else {
             let Some(file) = candidate.file else { return eyes.list_again() };
@@ -243,13 +245,7 @@ impl Lives {
         };
         let generation = self.chain.alter(index);
         generation.move_to(candidate.identity, candidate.path.clone(), Life::new(hand));
-        generation.at_end = None;
-        generation.has_name = true;
-        generation.size = 0;
-        generation.zeros_until = 0;
-        // It was copied before it was truncated.
-        generation.is_complete = size.is_some();
-        generation.grown = eyes.now;
+        generation.go_on_in_copy(size.is_some(), eyes.now);
         eyes.tell(Happening::CopyMatched { path: candidate.path.clone(), offset: seen, bytes });
         if let Choice { files: files @ 2.., why, .. } = choice {
             eyes.tell(Happening::Ambiguous { path: candidate.path, files, why });
@@ -263,7 +259,7 @@ fn may_have_rest(generation: &Generation, path: PathBuf, found: &FoundFile, eyes
     let mut candidate = Candidate::found(path, found);
     candidate.is_packed |= eyes.around.is_packed(&candidate.path);
     // A copy is no older than what it is a copy of, and what is looked for is behind what was read.
-    let is_too_old = candidate.changed_by_ns() < generation.origin.identity.born_ns;
+    let is_too_old = candidate.changed_by_ns() < generation.origin().identity.born_ns;
     if is_too_old || (!candidate.is_packed && candidate.size < generation.seen()) {
         return None;
     }
@@ -272,7 +268,7 @@ fn may_have_rest(generation: &Generation, path: PathBuf, found: &FoundFile, eyes
         candidate.file = Some(file).filter(|_| !candidate.is_packed);
     }
     let seen = generation.seen();
-    let size = if let Course::Sought { size, .. } = generation.life.course() { size.unwrap_or(0) } else { 0 };
+    let size = if let Course::Sought { size, .. } = generation.life().course() { size.unwrap_or(0) } else { 0 };
     let stops = [seen, seen + 1, size, size.saturating_add(1)];
     let ends = |head: &[u8]| if generation.may_begin_with(head) { stops.to_vec() } else { Vec::new() };
     let is_seen = !candidate.is_packed || candidate.unpack(ends, false, eyes.walks, eyes.around).is_ok();

@@ -210,7 +210,7 @@ impl Follower {
     /// Looks and reads until nothing more is to be done now.
     /// Somebody closed each of its files.
     pub fn tell_closed(&mut self) {
-        let ids: Vec<GenerationId> = self.generations().map(|generation| generation.id).collect();
+        let ids: Vec<GenerationId> = self.generations().map(Generation::id).collect();
         for id in ids {
             self.source.iter_mut().for_each(|source| source.closed(id, self.now));
         }
@@ -259,7 +259,7 @@ impl Follower {
 
     /// Whether it has this file open.
     pub fn holds(&self, identity: &Identity) -> bool {
-        self.generations().any(|generation| generation.inode == *identity && generation.file().is_some())
+        self.generations().any(|generation| generation.inode() == *identity && generation.file().is_some())
     }
 
     pub fn describe(&self) -> String {
@@ -271,15 +271,16 @@ impl Follower {
 }
 
 fn brief(generation: &Generation) -> String {
-    let Generation { origin, inode, path, life, cursor, rotated, .. } = generation;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let (origin, inode, life, cursor) =
+        (generation.origin(), generation.inode(), generation.life(), generation.cursor());
+    let name = generation.path().file_name().unwrap_or_default().to_string_lossy();
     let (ino, epoch, copy) = (origin.identity.ino, origin.epoch, inode.ino);
     let (read, put, delivered, held) = (cursor.read(), cursor.put(), cursor.delivered(), cursor.held().len());
-    let live = rotated.is_none();
+    let live = generation.is_live();
     format!(
         "{name} {ino}.{epoch} in {copy} {life:?} read {read} put {put} delivered {delivered} held {held} live {live} \
          writers {:?}",
-        generation.asked.writers
+        generation.writers()
     )
 }
 

@@ -301,10 +301,10 @@ impl World {
             }
             // In memory, or read again when the file is opened again.
             let is_held = self.follower.generations().any(|generation| {
-                let is_home = life.homes.iter().any(|home| home.file == generation.inode);
+                let is_home = life.homes.iter().any(|home| home.file == generation.inode());
                 is_home
-                    && generation.cursor.held().len() == end - life.put
-                    && generation.cursor.read() == life.put as u64
+                    && generation.cursor().held().len() == end - life.put
+                    && generation.cursor().read() == life.put as u64
             });
             if life.put < end && !is_held && self.setting.has_leases {
                 return Err(format!("of life {index} {} bytes are put, {end} are there", life.put));
