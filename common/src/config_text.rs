@@ -4,14 +4,10 @@
 //! which a stranger leads. What the text means is deliberately elsewhere.
 
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
+use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-
-use nix::libc;
 
 use crate::error::{Cannot, Result};
 use crate::shown::Shown as _;
@@ -24,14 +20,12 @@ pub fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
 
 /// Looks before it opens: opening a FIFO would let a writer in, or wait for one. A lease of its owner is not waited for.
 fn read_regular(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
-    let (look, metadata) = way::open(path, Use::Read)?;
-    if !metadata.is_file() {
+    let looked = way::open(path, Use::Read)?;
+    if !looked.metadata().is_file() {
         return Err(io::Error::other("not a regular file"));
     }
     let mut bytes = Vec::new();
-    let itself = format!("/proc/self/fd/{}", look.as_raw_fd());
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(itself)?;
-    file.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    looked.open(File::options().read(true))?.take(bytes_max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > bytes_max {
         return Err(io::Error::other(format!("larger than {bytes_max} bytes")));
     }

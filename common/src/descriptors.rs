@@ -38,6 +38,7 @@ impl Descriptors {
     pub fn keep_back(self) {
         let soft = self.hard.saturating_sub(self.reserve).max(self.reserve).min(self.hard);
         // Below the hard limit, which the kernel never refuses.
+        debug_assert!(soft <= self.hard, "{soft} of {}", self.hard);
         setrlimit(Resource::RLIMIT_NOFILE, soft, self.hard).ok();
     }
 

@@ -1,14 +1,14 @@
 //! Opening a FIFO without harm.
 //!
-//! A path is walked with `O_PATH` first, so that no stranger's link or directory leads to the FIFO of another, and opened
+//! A path is walked first, so that no stranger's link or directory leads to the FIFO of another, and opened
 //! for real only if it is a FIFO: opening a device can start a watchdog. It is opened read+write, so that the pipe lives as long as we do: no writer gets SIGPIPE or ENXIO, and no
 //! reader end-of-file. Nothing here reads, writes, locks, creates or truncates anything.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Cannot, Error, Result};
+use crate::looked::{Looked, reopen};
 use crate::shown::Shown as _;
 use crate::sys;
 use crate::way::{self, Reached, Track, Use};
@@ -74,7 +75,7 @@ pub struct Found {
 /// # Errors
 /// It does not exist, cannot be reached, is no FIFO, or a stranger leads there; the sentence says which.
 pub fn find(link: &Path) -> Result<Found> {
-    at_path(link, Follow::Links).map(|(reached, identity)| Found { identity, path: reached.path, track: reached.track })
+    at_path(link, Follow::Links).map(|Reached { end, path, track }| Found { identity: end.identity(), path, track })
 }
 
 /// Device and inode of what [`find`] finds.
@@ -90,9 +91,9 @@ pub fn look(link: &Path) -> Result<Identity> {
 /// # Errors
 /// As [`find`], but for strangers.
 pub fn look_from_outside(link: &Path) -> Result<fs::Metadata> {
-    let place = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(link);
-    let place = place.map_err(|error| unopened(link, Follow::Links, error))?;
-    require_fifo(link, Follow::Links, place.metadata().cannot("inspect", link)?)
+    let looked = Looked::at(link).map_err(|error| unopened(link, Follow::Links, error))?;
+    require_fifo(link, Follow::Links, &looked)?;
+    Ok(looked.metadata().clone())
 }
 
 /// Of the FIFOs at the ends of several links, each is whose link has it already, else whose way there is the straightest
@@ -130,7 +131,7 @@ pub fn claims<K: Copy + Ord>(
 /// # Errors
 /// As [`find`].
 pub fn look_itself(path: &Path) -> Result<Identity> {
-    at_path(path, Follow::Nothing).map(|(_, identity)| identity)
+    at_path(path, Follow::Nothing).map(|reached| reached.end.identity())
 }
 
 impl Fifo {
@@ -159,9 +160,10 @@ impl Fifo {
     }
 
     fn open_as(path: &Path, follow: Follow, open: impl FnOnce(BorrowedFd<'_>) -> io::Result<File>) -> Result<Fifo> {
-        let (reached, identity) = at_path(path, follow)?;
-        let file = open(reached.file.as_fd()).cannot("open", path)?;
-        Ok(Fifo { file, identity, is_writable: true })
+        let end = at_path(path, follow)?.end;
+        let file = open(end.as_fd()).cannot("open", path)?;
+        debug_assert!(file.metadata().is_ok_and(|is| Identity::from(&is) == end.identity()), "another one is open");
+        Ok(Fifo { file, identity: end.identity(), is_writable: true })
     }
 
     /// A pipe that was inherited open, such as standard input. `None`: it is no pipe. No flag of it is touched.
@@ -177,7 +179,7 @@ impl Fifo {
 
     /// The same pipe, open for reading only: once this one is closed, its last writer can be seen to leave.
     pub fn read_only(&self) -> io::Result<Fifo> {
-        let file = reopen(self.file.as_raw_fd(), libc::O_RDONLY)?;
+        let file = reopen(self.file.as_raw_fd(), File::options().read(true))?;
         Ok(Fifo { file, identity: self.identity, is_writable: false })
     }
 
@@ -252,8 +254,8 @@ enum Follow {
     Nothing,
 }
 
-/// An `O_PATH` descriptor on the FIFO at the end of `link`.
-fn at_path(link: &Path, follow: Follow) -> Result<(Reached, Identity)> {
+/// The FIFO at the end of `link`.
+fn at_path(link: &Path, follow: Follow) -> Result<Reached> {
     let reached = match follow {
         Follow::Links => way::reach(link, Use::Keep),
         Follow::Nothing => way::reach_itself(link, Use::Keep),
@@ -263,8 +265,8 @@ fn at_path(link: &Path, follow: Follow) -> Result<(Reached, Identity)> {
         Err(other) if error.raw_os_error().is_none() && follow == Follow::Links => other,
         _ => unopened(link, follow, error),
     })?;
-    let identity = Identity::from(&require_fifo(link, follow, reached.metadata.clone())?);
-    Ok((reached, identity))
+    require_fifo(link, follow, &reached.end)?;
+    Ok(reached)
 }
 
 fn unopened(link: &Path, follow: Follow, error: io::Error) -> Error {
@@ -274,11 +276,11 @@ fn unopened(link: &Path, follow: Follow, error: io::Error) -> Error {
     Error::new("open", link, error)
 }
 
-fn require_fifo(link: &Path, follow: Follow, metadata: fs::Metadata) -> Result<fs::Metadata> {
-    if metadata.file_type().is_fifo() {
-        return Ok(metadata);
+fn require_fifo(link: &Path, follow: Follow, looked: &Looked) -> Result<()> {
+    if looked.is_fifo() {
+        return Ok(());
     }
-    let what = kind(metadata.file_type());
+    let what = kind(looked.metadata().file_type());
     let cause = match follow {
         Follow::Links => format!("it leads to {what}, not to a FIFO"),
         Follow::Nothing => format!("it is {what}, not a FIFO"),
@@ -288,13 +290,7 @@ fn require_fifo(link: &Path, follow: Follow, metadata: fs::Metadata) -> Result<f
 
 /// Opens the FIFO that the descriptor `place` of this process stands on, read+write: for [`Fifo::open_by`].
 pub fn open_place(place: RawFd) -> io::Result<File> {
-    reopen(place, libc::O_RDWR)
-}
-
-/// A description of our own of what `fd` stands on; the one we have is not touched.
-fn reopen(fd: RawFd, access: i32) -> io::Result<File> {
-    let path = format!("/proc/self/fd/{fd}");
-    OpenOptions::new().read(true).write(access == libc::O_RDWR).custom_flags(libc::O_NONBLOCK).open(path)
+    reopen(place, File::options().read(true).write(true))
 }
 
 fn dangling(link: &Path) -> Error {

@@ -5,7 +5,7 @@
 //! - [`config_text`], [`name`], [`units`], [`stamp`], [`policy`]: what configuration files may say, and how a mistake in
 //!   them is shown;
 //! - [`pipes`]: the directory itself, read as one list of good pipes and one of findings;
-//! - [`fifo`], [`watch`], [`staging`]: opening a pipe without harm, noticing that another took its place, and the pipe
+//! - [`looked`], [`fifo`], [`watch`], [`staging`]: looking before opening, opening a pipe without harm, noticing that another took its place, and the pipe
 //!   beside it that the tailer goes through;
 //! - [`part`], [`serial`], [`archive`]: what stands in a log directory; [`cursor`]: how far a receiver has got with it;
 //! - [`way`]: whether a stranger's link or directory is on the way to a file;
@@ -13,7 +13,7 @@
 //! - [`clock`], [`boot`], [`seam`]: the wall clock, the boot, and the doors through which tests steer time and faults;
 //! - [`error`], [`cure`], [`retry`], [`logger`], [`standard`], [`ready`], [`progress`]: one sentence an error, what helps,
 //!   when to try again and what to say once, a log that never blocks, standard output, readiness, how far a long run has got;
-//! - [`mapped_text`], [`shown`], [`table`], [`shell`]: what a status file can hold, and how it and commands are shown;
+//! - [`mapped`], [`mapped_text`], [`board`]: status files; [`shown`], [`table`], [`shell`]: how they and commands are shown;
 //! - [`metrics`]: numbers for a metrics system, and the file that has them;
 //! - [`called`], [`command_line`]: the name that a program was called by, and what it was asked for;
 //! - [`account`], [`capability`], [`descriptors`], [`sys`]: who there is, what we may, how much of it, and the few calls
@@ -21,6 +21,7 @@
 
 pub mod account;
 pub mod archive;
+pub mod board;
 pub mod boot;
 pub mod called;
 pub mod capability;
@@ -34,6 +35,8 @@ pub mod error;
 pub mod fifo;
 pub mod file_limit;
 pub mod logger;
+pub mod looked;
+pub mod mapped;
 pub mod mapped_text;
 pub mod metrics;
 pub mod name;

@@ -34,18 +34,18 @@ pub fn checked(path: impl Into<PathBuf>) -> Result<PathBuf, String> {
 
 /// What a number means over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FamilyKind {
     /// It grows, and begins anew when the program does; its name ends in `_total`.
     Counter,
     /// It goes up and down.
     Gauge,
 }
 
-impl Kind {
+impl FamilyKind {
     fn name(self) -> &'static str {
         match self {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
+            FamilyKind::Counter => "counter",
+            FamilyKind::Gauge => "gauge",
         }
     }
 }
@@ -56,7 +56,7 @@ pub struct Family {
     /// With its unit at the end: `_bytes`, `_seconds`.
     pub name: &'static str,
     /// What a number means over time.
-    pub kind: Kind,
+    pub kind: FamilyKind,
     /// One sentence, without backslashes or newlines.
     pub help: &'static str,
 }
@@ -64,12 +64,12 @@ pub struct Family {
 impl Family {
     /// A number that grows.
     pub const fn counter(name: &'static str, help: &'static str) -> Family {
-        Family { name, kind: Kind::Counter, help }
+        Family { name, kind: FamilyKind::Counter, help }
     }
 
     /// A number that goes up and down.
     pub const fn gauge(name: &'static str, help: &'static str) -> Family {
-        Family { name, kind: Kind::Gauge, help }
+        Family { name, kind: FamilyKind::Gauge, help }
     }
 
     /// Its line in the reference.
@@ -105,6 +105,9 @@ impl Default for Page {
 impl Page {
     /// Adds a family. Without a sample it is left out; of two with the same labels the first counts.
     pub fn put(&mut self, family: &Family, samples: impl IntoIterator<Item = (Labels, f64)>) {
+        let Family { name, kind, help } = family;
+        debug_assert_eq!(name.ends_with("_total"), *kind == FamilyKind::Counter, "{name}");
+        debug_assert!(!help.contains(['\\', '\n']), "{name}: {help}");
         let mut seen = BTreeSet::new();
         for (Labels(labels), value) in samples {
             if seen.is_empty() {

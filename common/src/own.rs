@@ -3,20 +3,20 @@
 //! Ours is a regular file of our uid that begins as its format does, or is blank: empty, or nothing but NUL bytes, as a
 //! maker that was killed or a power cut leaves it. Blank files have nothing that could be lost.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::libc;
 use nix::sys::stat::{FileStat, fstatat};
 use nix::unistd::{Uid, UnlinkatFlags, unlinkat};
 
 use crate::error::{Cannot, Error, Result};
 use crate::fifo::Identity;
+use crate::looked::Looked;
 
 /// Most bytes that are looked at: no format needs more to be known, and nothing longer counts as blank.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -59,12 +59,11 @@ pub fn remove(path: &Path, begins: impl FnOnce(&[u8]) -> bool) -> Result<()> {
 /// Takes the name `path` away if it leads to this open file, and to none that was put there meanwhile. That it does not
 /// is no error.
 pub fn remove_this(path: &Path, file: &File) -> io::Result<()> {
-    remove_this_at(AT_FDCWD, path, file)
+    remove_this_at(AT_FDCWD, path, Identity::from(&file.metadata()?))
 }
 
-/// The same with a name in an open directory.
-pub fn remove_this_at(dir: impl AsFd, name: &Path, file: &File) -> io::Result<()> {
-    let this = Identity::from(&file.metadata()?);
+/// The same with a name in an open directory; `this` is open.
+pub fn remove_this_at(dir: impl AsFd, name: &Path, this: Identity) -> io::Result<()> {
     let is_this = |there: FileStat| Identity { dev: there.st_dev, ino: there.st_ino } == this;
     match fstatat(&dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).map(is_this) {
         Ok(true) => Ok(unlinkat(&dir, name, UnlinkatFlags::NoRemoveDir)?),
@@ -75,19 +74,21 @@ pub fn remove_this_at(dir: impl AsFd, name: &Path, file: &File) -> io::Result<()
 
 /// Our own file at `path`. `None`: nothing is there.
 fn find(path: &Path, begins: impl FnOnce(&[u8]) -> bool) -> Result<Option<File>> {
-    match fs::symlink_metadata(path) {
+    let looked = match Looked::itself(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        // A FIFO is not opened: a server that waits for a reader of it would be let in.
-        Ok(metadata) if !metadata.is_file() => return Err(refusal(path)),
-        _ => {}
+        looked => looked.cannot("open", path)?,
+    };
+    if !looked.metadata().is_file() {
+        return Err(refusal(path));
     }
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
-    let file = file.cannot("open", path)?;
+    let file = looked.open(File::options().read(true)).cannot("open", path)?;
     if is_ours(&file, begins).cannot("read", path)? { Ok(Some(file)) } else { Err(refusal(path)) }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::shown::Shown as _;
 

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fmt;
 use std::fs::{self, FileType};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use nix::errno::Errno;
 
 use crate::error::{Cannot, Error, Result};
 use crate::name::{Class, DEFAULTS, PipeName, Printable, classify};
-use crate::policy::{Kind, Paths, Policy, Raw, load};
+use crate::policy::{Paths, Policy, PolicyKind, Raw, load};
 use crate::shown::Shown as _;
 use crate::way::{self, Use};
 
@@ -145,7 +144,7 @@ pub fn scan(dir: &Path) -> Result<Scan> {
     let listing = Listing::of(dir)?;
     let mut findings = listing.findings;
     let (defaults, Paths { logs, mailbox_dir, metrics_file }) = if listing.defaults {
-        read(&dir.join(DEFAULTS), Kind::Defaults, &mut findings)
+        read(&dir.join(DEFAULTS), PolicyKind::Defaults, &mut findings)
     } else {
         (Some(Raw::default()), Paths::default())
     };
@@ -153,7 +152,8 @@ pub fn scan(dir: &Path) -> Result<Scan> {
     // Ten thousand pipes without files of their own share one policy.
     let built_in = Arc::new(Policy::default());
     let shared = defaults.as_ref().map(|raw| Arc::new(Policy::from_raw(raw)));
-    let read_own = |name: &PipeName, findings: &mut _| read(&dir.join(name.policy_file()), Kind::Pipe, findings).0;
+    let read_own =
+        |name: &PipeName, findings: &mut _| read(&dir.join(name.policy_file()), PolicyKind::Pipe, findings).0;
     let mut entries = Vec::new();
     for name in &listing.links {
         let policy = if listing.policies.contains(name) {
@@ -180,6 +180,7 @@ pub fn scan(dir: &Path) -> Result<Scan> {
         let own = read_own(name, &mut findings).zip(defaults.clone());
         unlinked.own.insert(name.clone(), own.map(|(own, defaults)| Policy::of_unlinked(&own.over(defaults))));
     }
+    debug_assert!(entries.is_sorted_by(|one, next| one.name < next.name), "each name once, in order");
     Ok(Scan {
         dir: dir.to_path_buf(),
         entries,
@@ -193,7 +194,7 @@ pub fn scan(dir: &Path) -> Result<Scan> {
 }
 
 /// A policy file, unless it is wrong, and the paths that it names, which count even then.
-fn read(file: &Path, kind: Kind, findings: &mut Vec<Finding>) -> (Option<Raw>, Paths) {
+fn read(file: &Path, kind: PolicyKind, findings: &mut Vec<Finding>) -> (Option<Raw>, Paths) {
     match load(file, kind) {
         Ok(raw) => {
             let paths = raw.paths(file);
@@ -220,11 +221,11 @@ impl Listing {
     fn of(dir: &Path) -> Result<Listing> {
         const ACTION: &str = "read pipes directory";
         let mut found = Vec::new();
-        let (place, metadata) = way::open(dir, Use::Read).cannot(ACTION, dir)?;
-        if !metadata.is_dir() {
+        let looked = way::open(dir, Use::Read).cannot(ACTION, dir)?;
+        if !looked.metadata().is_dir() {
             return Err(Error::new(ACTION, dir, Errno::ENOTDIR));
         }
-        for entry in fs::read_dir(format!("/proc/self/fd/{}", place.as_raw_fd())).cannot(ACTION, dir)? {
+        for entry in fs::read_dir(looked.path()).cannot(ACTION, dir)? {
             let entry = entry.cannot(ACTION, dir)?;
             // Of the entry itself, not of what it leads to. One that went meanwhile is none.
             if let Ok(kind) = entry.file_type() {

@@ -23,7 +23,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 pub use self::durability::Durability;
-pub use self::file::{Kind, Paths, PolicyError, load};
+pub use self::file::{Paths, PolicyError, PolicyKind, load};
 pub use self::hook::Hook;
 pub use self::keep::{Floor, Keep};
 pub use self::keys::Raw;

@@ -17,6 +17,7 @@ use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 /// # Errors
 /// EEXIST: something has that name.
 pub fn rename_new(dir: BorrowedFd<'_>, from: &Path, to: &Path) -> nix::Result<()> {
+    debug_assert_ne!(from, to, "a name takes no place of its own");
     match renameat2(dir, from, dir, to, RenameFlags::RENAME_NOREPLACE) {
         Err(errno) if is_unsupported(errno) => link_and_unlink(dir, from, to),
         renamed => renamed,

@@ -39,6 +39,7 @@ impl LogId {
 
     /// In the order of its digits.
     pub fn to_bytes(self) -> [u8; LOG_ID_BYTES] {
+        debug_assert!(self.0 != [0; LOG_ID_BYTES], "zeros stand for no id");
         self.0
     }
 }

@@ -61,6 +61,7 @@ fn asked_width() -> Option<u16> {
 /// Lays out `rows`, each with one cell a title; the column `last` is the last to be shortened. Every line ends with a
 /// newline.
 pub fn render(titles: &[&str], last: usize, rows: &[Vec<String>], screen: Screen) -> String {
+    debug_assert!(last < titles.len() && rows.iter().all(|row| row.len() == titles.len()), "a row has a cell a title");
     let shown = |cell: &String| screen.text(cell);
     let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(shown).collect()).collect();
     let titled: Vec<Vec<String>> = [titles.iter().map(ToString::to_string).collect()].into_iter().chain(rows).collect();

@@ -57,6 +57,7 @@ impl Looks {
     }
 
     fn next(self) -> Instant {
+        debug_assert!(self.left < LOOKS_MAX, "whoever has all of them waits for none");
         self.since + LOOK_SPAN
     }
 }
@@ -138,12 +139,13 @@ impl<K: Clone + Eq + std::hash::Hash> Watch<K> {
     /// Those that may be looked at now; the others wait.
     fn within_limits(&mut self, changed: HashSet<K>, now: Instant) -> HashSet<K> {
         self.looks.retain(|_, looks| looks.at(now).left < LOOKS_MAX);
-        let (due, waiting) = changed.into_iter().partition(|key| {
+        let (due, waiting): (HashSet<K>, _) = changed.into_iter().partition(|key| {
             let looks = self.looks.get(key).map_or(Looks { left: LOOKS_MAX, since: now }, |looks| looks.at(now));
             let left = looks.left.checked_sub(1);
             self.looks.insert(key.clone(), Looks { left: left.unwrap_or(0), ..looks });
             left.is_some()
         });
+        debug_assert!(due.is_disjoint(&waiting), "who waits is not looked at");
         self.waiting = waiting;
         due
     }

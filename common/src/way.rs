@@ -19,21 +19,21 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf, absolute};
 use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat};
-use nix::libc;
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::{Uid, geteuid};
 
 use crate::account::user_name;
 use crate::fifo::Identity;
+use crate::looked::Looked;
 use crate::shown::Shown as _;
 
 /// Links on one way, as by the kernel.
@@ -91,16 +91,16 @@ impl From<Turn> for io::Error {
 /// How a walk ended.
 #[derive(Debug)]
 pub enum Way {
-    /// Nobody can turn it who may not; this is what stands there, opened with `O_PATH`.
-    Safe(File, Metadata),
+    /// Nobody can turn it who may not; this is what stands there.
+    Safe(Looked),
     /// Somebody does.
     Turned(Turn),
 }
 
 impl Way {
-    fn or_refusal(self) -> io::Result<(File, Metadata)> {
+    fn or_refusal(self) -> io::Result<Looked> {
         match self {
-            Way::Safe(file, metadata) => Ok((file, metadata)),
+            Way::Safe(looked) => Ok(looked),
             Way::Turned(turn) => Err(turn.into()),
         }
     }
@@ -117,10 +117,8 @@ pub struct Track {
 /// The end of a safe way.
 #[derive(Debug)]
 pub struct Reached {
-    /// What stands there, opened with `O_PATH`.
-    pub file: File,
-    /// What it is.
-    pub metadata: Metadata,
+    /// What stands there.
+    pub end: Looked,
     /// Its own path, without a link.
     pub path: PathBuf,
     /// How it was reached.
@@ -185,7 +183,7 @@ pub fn turn_for(uid: Uid, path: &Path) -> Option<Turn> {
 ///
 /// # Errors
 /// As [`walk`]; and the refusal.
-pub fn open(path: &Path, to: Use) -> io::Result<(File, Metadata)> {
+pub fn open(path: &Path, to: Use) -> io::Result<Looked> {
     walk(path, to)?.or_refusal()
 }
 
@@ -193,9 +191,9 @@ pub fn open(path: &Path, to: Use) -> io::Result<(File, Metadata)> {
 ///
 /// # Errors
 /// As [`open`].
-pub fn open_below(dir: &File, at: &Path, rest: &Path, to: Use) -> io::Result<(File, Metadata)> {
+pub fn open_below(dir: &File, at: &Path, rest: &Path, to: Use) -> io::Result<Looked> {
     let mut walk = Walk::begin(to, trusted()?)?;
-    (walk.dir, walk.here) = (Dir::new(dir.try_clone()?, &dir.metadata()?), at.to_path_buf());
+    (walk.dir, walk.here) = (Dir::new(Looked::of(dir.try_clone()?)?), at.to_path_buf());
     walk.go(rest)?.or_refusal()
 }
 
@@ -213,7 +211,7 @@ pub fn is_trusted(uid: u32) -> io::Result<bool> {
 /// As [`walk`]; EAGAIN: something else stands there by now.
 pub fn check(path: &Path, found: Identity, to: Use) -> io::Result<Option<Turn>> {
     match walk(path, to)? {
-        Way::Safe(_, metadata) if Identity::from(&metadata) == found => Ok(None),
+        Way::Safe(looked) if looked.identity() == found => Ok(None),
         Way::Safe(..) => Err(Errno::EAGAIN.into()),
         Way::Turned(turn) => Ok(Some(turn)),
     }
@@ -255,9 +253,9 @@ enum Last {
 }
 
 /// Where a walk stopped.
-enum Stop {
-    /// At something.
-    There(Metadata),
+enum Stopped {
+    /// At what is open now.
+    There,
     /// Before this name.
     Before(OsString),
 }
@@ -330,8 +328,9 @@ struct Dir {
 }
 
 impl Dir {
-    fn new(file: File, metadata: &Metadata) -> Dir {
-        Dir { file: Rc::new(file), identity: Identity::from(metadata), uid: metadata.uid() }
+    fn new(looked: Looked) -> Dir {
+        let (identity, uid) = (looked.identity(), looked.metadata().uid());
+        Dir { file: Rc::new(looked.into_file()), identity, uid }
     }
 
     /// `/`, as the pass knows it if there is one.
@@ -339,9 +338,7 @@ impl Dir {
         if let Some(root) = KNOWN.with_borrow(|known| known.as_ref().map(|memory| memory.root.clone())) {
             return Ok(root);
         }
-        let file = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(ROOT)?;
-        let metadata = file.metadata()?;
-        Ok(Dir::new(file, &metadata))
+        Ok(Dir::new(Looked::at(Path::new(ROOT))?))
     }
 
     /// The file for its own sake.
@@ -383,25 +380,25 @@ impl Walk {
 
     fn go(mut self, path: &Path) -> io::Result<Way> {
         Ok(match self.advance(path, Last::Followed)? {
-            Ok(Stop::There(metadata)) => match self.refused_by_link(metadata.uid(), &self.here) {
+            Ok(Stopped::There) => match self.refused_by_link(self.dir.uid, &self.here) {
                 Some(turn) => Way::Turned(turn),
-                None => Way::Safe(self.dir.into_file()?, metadata),
+                None => Way::Safe(Looked::of(self.dir.into_file()?)?),
             },
-            Ok(Stop::Before(_)) => return Err(Errno::ENOENT.into()),
+            Ok(Stopped::Before(_)) => return Err(Errno::ENOENT.into()),
             Err(turn) => Way::Turned(turn),
         })
     }
 
     fn reach(mut self, path: &Path, last: Last) -> io::Result<Reached> {
-        let Stop::There(metadata) = self.advance(&absolute(path)?, last)?? else { return Err(Errno::ENOENT.into()) };
-        if let Some(turn) = self.refused_by_link(metadata.uid(), &self.here) {
+        let Stopped::There = self.advance(&absolute(path)?, last)?? else { return Err(Errno::ENOENT.into()) };
+        if let Some(turn) = self.refused_by_link(self.dir.uid, &self.here) {
             return Err(turn.into());
         }
-        Ok(Reached { file: self.dir.into_file()?, metadata, path: self.here, track: self.track })
+        Ok(Reached { end: Looked::of(self.dir.into_file()?)?, path: self.here, track: self.track })
     }
 
     fn place(mut self, path: &Path, of: Uid) -> io::Result<Spot> {
-        let Stop::Before(name) = self.advance(&absolute(path)?, Last::Spot)?? else {
+        let Stopped::Before(name) = self.advance(&absolute(path)?, Last::Spot)?? else {
             return Err(Errno::EEXIST.into());
         };
         if let Some(turn) = self.refused_by_link(self.dir.uid, &self.here) {
@@ -415,34 +412,36 @@ impl Walk {
     }
 
     /// Goes as far as the way leads. An error inside: a step is refused.
-    fn advance(&mut self, path: &Path, last: Last) -> io::Result<Result<Stop, Turn>> {
+    fn advance(&mut self, path: &Path, last: Last) -> io::Result<Result<Stopped, Turn>> {
         self.push(path)?;
         loop {
-            let Some(name) = self.rest.pop_front() else { return Ok(Ok(Stop::There(self.dir.file.metadata()?))) };
+            debug_assert!(self.here.is_absolute() && self.track.links <= HOPS_MAX, "{}", self.here.shown());
+            let Some(name) = self.rest.pop_front() else { return Ok(Ok(Stopped::There)) };
             let (is_parent, is_last) = (name == "..", self.rest.is_empty());
             if is_last {
                 self.remember();
             }
             let found = self.look(&name);
             if is_last && last == Last::Spot && !is_parent && !is_link(&found) {
-                return Ok(Ok(Stop::Before(name)));
+                return Ok(Ok(Stopped::Before(name)));
             }
-            let (file, metadata) = found?;
+            let found = found?;
+            let metadata = found.metadata();
             let path = if is_parent { self.parent() } else { self.here.join(&name) };
             if metadata.is_symlink() && !(is_last && last == Last::Itself) {
-                self.follow(&path, &file, &metadata)?;
+                self.follow(&path, &found)?;
                 continue;
             }
             if !is_parent {
                 self.lead_by_directory();
             }
-            if let Some(turn) = self.refused_in_directory(&path, &metadata) {
+            if let Some(turn) = self.refused_in_directory(&path, metadata) {
                 return Ok(Err(turn));
             }
             if !metadata.is_dir() && !is_last {
                 return Err(Errno::ENOTDIR.into());
             }
-            (self.dir, self.here) = (Dir::new(file, &metadata), path);
+            (self.dir, self.here) = (Dir::new(found), path);
         }
     }
 
@@ -515,18 +514,16 @@ impl Walk {
         });
     }
 
-    fn look(&self, name: &OsStr) -> io::Result<(File, Metadata)> {
-        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let file = File::from(openat(&*self.dir.file, name, flags, Mode::empty())?);
-        let metadata = file.metadata()?;
-        Ok((file, metadata))
+    fn look(&self, name: &OsStr) -> io::Result<Looked> {
+        Looked::below(&*self.dir.file, name)
     }
 
     fn parent(&self) -> PathBuf {
         self.here.parent().map_or_else(|| PathBuf::from(ROOT), Path::to_path_buf)
     }
 
-    fn follow(&mut self, path: &Path, link: &File, metadata: &Metadata) -> io::Result<()> {
+    fn follow(&mut self, path: &Path, link: &Looked) -> io::Result<()> {
+        let metadata = link.metadata();
         self.track.links += 1;
         if self.track.links > HOPS_MAX {
             return Err(Errno::ELOOP.into());
@@ -543,11 +540,9 @@ impl Walk {
         }
         if fstatfs(link)?.filesystem_type() == PROC_SUPER_MAGIC {
             // Some of the kernel's own links have a text that is no path.
-            let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
             let name = path.file_name().unwrap_or_default();
-            let file = File::from(openat(&*self.dir.file, name, flags, Mode::empty())?);
-            let metadata = file.metadata()?;
-            self.dir = Dir::new(file, &metadata);
+            let file = openat(&*self.dir.file, name, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+            self.dir = Dir::new(Looked::of(file.into())?);
             self.here = path.to_path_buf();
             return Ok(());
         }
@@ -578,8 +573,8 @@ impl Walk {
     }
 }
 
-fn is_link(found: &io::Result<(File, Metadata)>) -> bool {
-    found.as_ref().is_ok_and(|(_, metadata)| metadata.is_symlink())
+fn is_link(found: &io::Result<Looked>) -> bool {
+    found.as_ref().is_ok_and(|found| found.metadata().is_symlink())
 }
 
 #[cfg(test)]

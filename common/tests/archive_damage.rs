@@ -3,7 +3,7 @@
 mod archive_support;
 
 use archive_support::{MIB, Random, START_NS, archive_of, log_lines, open};
-use standpipe_common::archive::format::{Entry, SeekTable, TableFault};
+use standpipe_common::archive::format::{SeekTable, TableEntry, TableFault};
 use standpipe_common::archive::{Archive, Copied, Decoder, IndexFault, Mark};
 
 /// Three frames in a few hundred bytes: a short line, 1 MiB of a longer one, and the rest.
@@ -178,7 +178,7 @@ fn claiming(raw: u32, content_size: bool) -> Archive {
     let mut compressor = zstd::bulk::Compressor::new(1).unwrap();
     compressor.set_parameter(zstd::zstd_safe::CParameter::ContentSizeFlag(content_size)).unwrap();
     let mut bytes = compressor.compress(b"ten bytes\n").unwrap();
-    let entry = Entry { compressed: bytes.len() as u32, raw };
+    let entry = TableEntry { compressed: bytes.len() as u32, raw };
     bytes.extend(SeekTable { entries: vec![entry] }.encode().unwrap());
     open(&bytes)
 }

@@ -6,6 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use archive_support::{GUESS, MIB, Random, START_NS, archive_of, log_lines, open};
 use standpipe_common::archive::format::FRAME_BYTES;
+use standpipe_common::archive::graft::graft_filter;
 use standpipe_common::archive::{Archive, Decoder, FilterFault, Guess, Mark, Spec, Writer, filter, grams};
 use standpipe_common::serial::Serial;
 
@@ -273,7 +274,7 @@ fn a_filter_takes_at_most_eight_hundredths_and_is_left_out_where_nobody_wants_it
 
 fn grafted(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    open(bytes).graft_filter(&mut Decoder::new().unwrap(), &mut out).unwrap().expect("a filter");
+    graft_filter(&open(bytes), &mut Decoder::new().unwrap(), &mut out).unwrap().expect("a filter");
     out
 }
 

@@ -72,6 +72,6 @@ fn each_example_of_the_page_is_what_the_program_says() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("app.toml");
     std::fs::write(&file, "stamp = \"iso\"\nrotate_size = \"10MB\"\n").unwrap();
-    let error = standpipe_common::policy::load(&file, standpipe_common::policy::Kind::Pipe).unwrap_err();
+    let error = standpipe_common::policy::load(&file, standpipe_common::policy::PolicyKind::Pipe).unwrap_err();
     assert_eq!(error.to_string().replace(file.to_str().unwrap(), "pipes.d/app.toml"), shown);
 }

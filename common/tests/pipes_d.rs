@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use standpipe_common::pipes::scan;
 use standpipe_common::policy::keys::{BuiltIn, KEYS};
-use standpipe_common::policy::{Kind, Policy, load};
+use standpipe_common::policy::{Policy, PolicyKind, load};
 
 const WIDTH: usize = 100;
 
@@ -79,7 +79,7 @@ fn every_key_uncommented_is_the_built_in_default() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("defaults.toml");
     std::fs::write(&file, lines.join("\n")).unwrap();
-    let raw = load(&file, Kind::Defaults).unwrap_or_else(|error| panic!("{error}"));
+    let raw = load(&file, PolicyKind::Defaults).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(Policy::from_raw(&raw), Policy::default());
     assert_eq!(raw.paths(&file).logs, Some(PathBuf::from("/var/log/standpipe")));
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use standpipe_common::archive::format::SKIPPABLE_HEADER_BYTES;
 use standpipe_common::archive::{Guess, Index, Mark, Spec, Writer, filter};
+use standpipe_common::board::{HEADER_BYTES, Layout, SLOT_BYTES_AT, SLOTS_AT, VERSION_AT};
 use standpipe_common::serial::Serial;
 use standpipe_tailer::checkpoint::form;
 use standpipe_tailer::checkpoint::state::{GenerationState, SourceState};
@@ -88,34 +89,26 @@ pub(crate) fn controls() -> Vec<Vec<u8>> {
     [&b"rotate\n"[..], b"rotate app\n", b"rotate nginx-access db\n", b"\n"].map(<[u8]>::to_vec).to_vec()
 }
 
-/// A status file of two slots in use: a header of `header` bytes that begins with `words`, and slots of `slot` bytes whose
-/// words count up from one.
-fn status(header: usize, words: &[(usize, u64)], slot: usize) -> Vec<Vec<u8>> {
-    let mut bytes = vec![0; header + 2 * slot];
+/// A status file of two slots in use, whose words count up from one.
+fn status(layout: &Layout) -> Vec<Vec<u8>> {
+    let slot = layout.slot_bytes();
+    let mut bytes = vec![0; HEADER_BYTES + 2 * slot];
     let mut put = |at: usize, word: u64| bytes[at..at + 8].copy_from_slice(&word.to_ne_bytes());
-    for (at, word) in words {
-        put(*at, *word);
+    for (at, word) in [(0, layout.magic), (VERSION_AT, layout.version()), (SLOTS_AT, 2), (SLOT_BYTES_AT, slot as u64)] {
+        put(at, word);
     }
     for word in 0..2 * slot / 8 {
-        put(header + 8 * word, word as u64 % (slot as u64 / 8) + 1);
+        put(HEADER_BYTES + 8 * word, word as u64 % (slot as u64 / 8) + 1);
     }
     vec![bytes]
 }
 
 pub(crate) fn reader_status() -> Vec<Vec<u8>> {
-    use standpipe_reader::status::format::{
-        HEADER_BYTES, MAGIC, SLOT_BYTES, SLOT_BYTES_AT, SLOTS_AT, VERSION, VERSION_AT,
-    };
-    let words = [(0, MAGIC), (VERSION_AT, VERSION), (SLOTS_AT, 2), (SLOT_BYTES_AT, SLOT_BYTES as u64)];
-    status(HEADER_BYTES, &words, SLOT_BYTES)
+    status(&standpipe_reader::status::format::LAYOUT)
 }
 
 pub(crate) fn tailer_status() -> Vec<Vec<u8>> {
-    use standpipe_tailer::status::format::{
-        HEADER_BYTES, MAGIC, SLOT_BYTES, SLOT_BYTES_AT, SLOTS_AT, VERSION, VERSION_AT,
-    };
-    let words = [(0, MAGIC), (VERSION_AT, VERSION), (SLOTS_AT, 2), (SLOT_BYTES_AT, SLOT_BYTES as u64)];
-    status(HEADER_BYTES, &words, SLOT_BYTES)
+    status(&standpipe_tailer::status::format::LAYOUT)
 }
 
 pub(crate) fn log_states() -> Vec<Vec<u8>> {

@@ -11,7 +11,7 @@ use standpipe_common::archive::filter::{ARRAY_BYTES_MAX, Filter, has};
 use standpipe_common::archive::format::{ENTRIES_MAX, FOOTER_BYTES, Footer, SeekTable};
 use standpipe_common::archive::packed::Payload;
 use standpipe_common::archive::{Archive, Decoder, Index, marks};
-use standpipe_common::policy::{self, Kind};
+use standpipe_common::policy::{self, PolicyKind};
 use standpipe_reader::disk::Dir;
 use standpipe_reader::record::Record;
 use standpipe_reader::state::State;
@@ -343,7 +343,7 @@ fn stage(input: &[u8]) {
 }
 
 fn policies(input: &[u8]) {
-    for (name, kind) in [("app.toml", Kind::Pipe), ("defaults.toml", Kind::Defaults)] {
+    for (name, kind) in [("app.toml", PolicyKind::Pipe), ("defaults.toml", PolicyKind::Defaults)] {
         if let Err(error) = policy::load(&file(name, input), kind) {
             assert!(!error.to_string().is_empty(), "a mistake is told");
         }

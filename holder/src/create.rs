@@ -5,18 +5,19 @@
 //! whoever turns a link or a directory meanwhile has it made nowhere else. Directories are not made.
 
 use std::ffi::{CStr, OsStr};
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::fcntl::AtFlags;
 use nix::libc;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, fchownat, getgroups, mkfifoat};
 use standpipe_common::capability::{Capability, is_capable};
 use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::looked::Looked;
 use standpipe_common::policy::FifoPolicy;
 use standpipe_common::shown::Shown as _;
 use standpipe_common::way::{self, Spot};
@@ -62,7 +63,7 @@ pub fn create_if_missing(link: &Path, policy: &FifoPolicy) -> std::result::Resul
     give(&made, owner, group).map_err(|error| {
         let is_refused = error.raw_os_error() == Some(libc::EPERM);
         let error = if is_refused { refused(policy, &spot.path) } else { Error::new(ACTION, &spot.path, error) };
-        let removed = own::remove_this_at(&spot.dir, Path::new(&spot.name), &made);
+        let removed = own::remove_this_at(&spot.dir, Path::new(&spot.name), made.identity());
         Refusal::Undone(removed.cannot("remove", &spot.path).err().unwrap_or(error))
     })
 }
@@ -78,7 +79,7 @@ pub fn spot(path: &Path, of: Uid) -> Result<Spot> {
     })
 }
 
-fn give(made: &File, owner: Option<Uid>, group: Option<Gid>) -> io::Result<()> {
+fn give(made: &Looked, owner: Option<Uid>, group: Option<Gid>) -> io::Result<()> {
     seam::pass("fifo-made")?;
     Ok(fchownat(made, EMPTY, owner, group, AtFlags::AT_EMPTY_PATH)?)
 }
@@ -88,21 +89,24 @@ pub fn is_missing(link: &Path) -> bool {
     fs::metadata(link).is_err_and(|error| error.raw_os_error() == Some(libc::ENOENT))
 }
 
-/// An `O_PATH` descriptor on a FIFO that was made just now as `name` in the directory of `spot`. Whoever may write that
+/// A FIFO that was made just now as `name` in the directory of `spot`. Whoever may write that
 /// can put another file there meanwhile, so only what is ours and a FIFO is given away.
-pub fn make(spot: &Spot, name: &OsStr, mode: u32) -> Result<File> {
+pub fn make(spot: &Spot, name: &OsStr, mode: u32) -> Result<Looked> {
     let path = spot.path.with_file_name(name);
     let before = umask(Mode::empty());
     let made = mkfifoat(&spot.dir, name, Mode::from_bits_truncate(mode));
     umask(before);
     made.cannot(ACTION, &path)?;
-    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let place = File::from(openat(&spot.dir, name, flags, Mode::empty()).cannot(ACTION, &path)?);
-    let is = place.metadata().cannot(ACTION, &path)?;
-    if !is.file_type().is_fifo() || is.uid() != Uid::effective().as_raw() || is.nlink() != 1 {
+    let made = Looked::below(&spot.dir, name).cannot(ACTION, &path)?;
+    if !is_our_fifo(&made) || made.metadata().nlink() != 1 {
         return Err(Error::because(ACTION, path, "another process put a file there"));
     }
-    Ok(place)
+    Ok(made)
+}
+
+/// Whether it is a FIFO of ours.
+pub fn is_our_fifo(looked: &Looked) -> bool {
+    looked.is_fifo() && looked.metadata().uid() == Uid::effective().as_raw()
 }
 
 /// Where the last link on the way points, whether or not anything is there.

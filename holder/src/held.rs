@@ -16,7 +16,7 @@ use standpipe_common::retry::Once;
 
 use crate::create::{Refusal, create_if_missing, is_missing};
 use crate::sizing::{self, Auto};
-use crate::staged::{Looked, Staged};
+use crate::staged::{StageLook, Staged};
 
 /// Which FIFO is, or is to be, held for which link.
 pub type Taken = HashMap<Identity, PipeName>;
@@ -51,7 +51,7 @@ pub enum Change {
 }
 
 /// What stands at the end of a link.
-enum Found {
+enum AtLink {
     Same,
     Another(Fifo),
     /// The FIFO of another link.
@@ -139,8 +139,8 @@ impl Held {
             return Change::None;
         }
         match self.find(taken, reopen) {
-            Ok(Found::Same) => self.settle(),
-            Ok(Found::Another(fifo)) => {
+            Ok(AtLink::Same) => self.settle(),
+            Ok(AtLink::Another(fifo)) => {
                 let identity = fifo.identity();
                 match self.fifo.replace(fifo) {
                     Some(old) if old.identity() == identity => self.settle(),
@@ -153,7 +153,7 @@ impl Held {
                 }
             }
             // Held there, so the description here is one too many.
-            Ok(Found::Twin(error)) => {
+            Ok(AtLink::Twin(error)) => {
                 self.fifo = self.fifo.take().filter(|fifo| !taken.contains_key(&fifo.identity()));
                 self.blame(error)
             }
@@ -167,12 +167,12 @@ impl Held {
     }
 
     /// Looks at the staging pipe beside the FIFO that is held. While the link leads to none, all stays as it is.
-    pub fn look_beside(&mut self) -> Looked {
-        let Some(held) = self.identity() else { return Looked::default() };
+    pub fn look_beside(&mut self) -> StageLook {
+        let Some(held) = self.identity() else { return StageLook::default() };
         match fifo::find(&self.entry.link) {
             Ok(found) if found.identity == held => self.staged.look(&found.path, self.entry.policy.stage),
             // Another FIFO by now: a change that brings the next look.
-            _ => Looked::default(),
+            _ => StageLook::default(),
         }
     }
 
@@ -209,7 +209,7 @@ impl Held {
         &self.entry.policy
     }
 
-    fn find(&mut self, taken: &Taken, reopen: bool) -> Result<Found> {
+    fn find(&mut self, taken: &Taken, reopen: bool) -> Result<AtLink> {
         let link = &self.entry.link;
         create_if_missing(link, &self.entry.policy.fifo).map_err(|refusal| match refusal {
             Refusal::Untouched(error) => error,
@@ -222,16 +222,16 @@ impl Held {
         if !reopen {
             let there = fifo::look(link)?;
             if let Some(error) = self.twin(taken, there) {
-                return Ok(Found::Twin(error));
+                return Ok(AtLink::Twin(error));
             }
             if Some(there) == held {
-                return Ok(Found::Same);
+                return Ok(AtLink::Same);
             }
         }
         let fifo = Fifo::open(link)?;
         Ok(match self.twin(taken, fifo.identity()) {
-            Some(error) => Found::Twin(error),
-            None => Found::Another(fifo),
+            Some(error) => AtLink::Twin(error),
+            None => AtLink::Another(fifo),
         })
     }
 

@@ -96,7 +96,7 @@ impl Holdings {
         }
         // Where descriptors are short, the pipes themselves come first.
         for (name, held) in &mut self.held {
-            if look_beside(name, held, &mut left) == Beside::Starved {
+            if look_beside(name, held, &mut left) {
                 starved.push(name.clone());
             }
             held.fit_stage(self.auto);
@@ -206,6 +206,7 @@ impl Holdings {
     fn retire(&mut self, left: Vec<Left>, now: Instant) {
         let all = self.held.values().flat_map(|held| [held.fifo(), held.staged().fifo()]);
         let current: HashSet<_> = all.flatten().map(Fifo::identity).collect();
+        debug_assert!(self.is_one_links_each(), "a FIFO is held for two links");
         let retired = |Left { name, kind, fifo, reason }| Retired::new(name, kind, fifo, reason, now);
         self.retired.extend(left.into_iter().map(retired));
         self.retired.retain(|retired| !current.contains(&retired.identity()));
@@ -223,8 +224,15 @@ impl Holdings {
             *count += 1;
             if *count <= RETIRED_MAX { kept.push(retired) } else { retired.let_go() }
         }
+        debug_assert!(counts.values().sum::<usize>() >= kept.len(), "a pipe came from nowhere");
         kept.reverse();
         self.retired = kept;
+    }
+
+    /// Whether each FIFO that is held, and that a link leads to, is held for that link alone.
+    fn is_one_links_each(&self) -> bool {
+        let mut seen = HashSet::new();
+        self.held.values().filter_map(Held::identity).all(|fifo| seen.insert(fifo))
     }
 
     fn schedule(&mut self, now: Instant) {
@@ -253,24 +261,17 @@ fn left_by(name: &PipeName, held: Held) -> Vec<Left> {
     each.into_iter().filter_map(left).collect()
 }
 
-/// What a look at a staging pipe came to, as far as anybody else must know.
-#[derive(PartialEq, Eq)]
-enum Beside {
-    Settled,
-    /// No descriptor was left for it.
-    Starved,
-}
-
-/// Holds the staging pipe of `held`, made if need be, and says what there is to say.
-fn look_beside(name: &PipeName, held: &mut Held, left: &mut Vec<Left>) -> Beside {
+/// Holds the staging pipe of `held`, made if need be, and says what there is to say. Whether no
+/// descriptor was left for it.
+fn look_beside(name: &PipeName, held: &mut Held, left: &mut Vec<Left>) -> bool {
     let looked = held.look_beside();
     if looked.is_made {
         log::info!("{name}: created staging pipe {} and holding it", held.staged().path().shown());
     }
     left.extend(looked.left.map(|(fifo, reason)| Left { name: name.clone(), kind: Kind::Staging, fifo, reason }));
-    let Some(error) = looked.error else { return Beside::Settled };
+    let Some(error) = looked.error else { return false };
     log::error!("{error}; still holding {name}");
-    if error.is_out_of_descriptors() { Beside::Starved } else { Beside::Settled }
+    error.is_out_of_descriptors()
 }
 
 fn say(held: &Held, error: &Error) {

@@ -9,21 +9,20 @@
 //!
 //! Nothing is written. Who may not write to the FIFO is not told.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use nix::fcntl::{FcntlArg, fcntl};
-use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use standpipe_common::fifo::Identity;
+use standpipe_common::looked::Looked;
 use standpipe_common::sys;
 
 /// How full a FIFO is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Level {
+pub struct Fill {
     /// Bytes waiting.
     pub queued: usize,
     /// Bytes it can hold at most.
@@ -34,21 +33,20 @@ pub struct Level {
 
 /// Asks the FIFO at the end of `link`, of which the caller knows that a process has it open for reading and writing.
 /// `None`: it cannot be asked, or something else stands there by now.
-pub fn level(link: &Path, known: Identity) -> Option<Level> {
+pub fn level(link: &Path, known: Identity) -> Option<Fill> {
     ask(link, known).ok().flatten()
 }
 
-fn ask(link: &Path, known: Identity) -> io::Result<Option<Level>> {
+fn ask(link: &Path, known: Identity) -> io::Result<Option<Fill>> {
     // Whoever leads there, this very FIFO is one of those that a holder or reader has open.
-    let place = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(link)?;
-    if Identity::from(&place.metadata()?) != known {
+    let looked = Looked::at(link)?;
+    if looked.identity() != known {
         return Ok(None);
     }
-    let path = format!("/proc/self/fd/{}", place.as_raw_fd());
-    let pipe = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let pipe = looked.open(File::options().write(true))?;
     let queued = sys::bytes_queued(&pipe)?;
     let capacity = fcntl(&pipe, FcntlArg::F_GETPIPE_SZ)? as usize;
-    Ok(Some(Level { queued, capacity, is_full: !is_writable(&pipe)? }))
+    Ok(Some(Fill { queued, capacity, is_full: !is_writable(&pipe)? }))
 }
 
 fn is_writable(pipe: &File) -> io::Result<bool> {
@@ -62,6 +60,9 @@ mod tests {
     use super::*;
     use std::fs;
     use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    use nix::libc;
 
     #[test]
     fn full_is_what_a_writer_would_wait_at_and_nobody_is_let_in() {
@@ -70,9 +71,9 @@ mod tests {
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let known = Identity::from(&fs::metadata(&path).unwrap());
         assert_eq!(level(&path, known), None, "the one who had it open has gone");
-        let mut held = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+        let mut held = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
         assert_eq!(level(&path, Identity::default()), None, "another one stands there");
-        assert_eq!(level(&path, known), Some(Level { queued: 0, capacity: 65536, is_full: false }));
+        assert_eq!(level(&path, known), Some(Fill { queued: 0, capacity: 65536, is_full: false }));
         while held.write(&[b'x'; 2100]).is_ok() {}
         let full = level(&path, known).unwrap();
         assert!(full.is_full && full.queued < full.capacity * 6 / 10, "{full:?}");

@@ -135,6 +135,7 @@ impl Openers {
         if !seen.doubtful.is_empty() {
             self.hidden.push(Rc::clone(&process));
         }
+        debug_assert!(seen.found.keys().chain(&seen.doubtful).all(|fifo| wanted.contains(fifo)), "nobody asked for it");
         self.doubtful.extend(seen.doubtful);
         for (fifo, Access { reads, writes }) in seen.found {
             self.by_fifo.entry(fifo).or_default().push(Opener { process: Rc::clone(&process), reads, writes });

@@ -115,6 +115,7 @@ impl Retired {
 
     /// Whether it may go at `now`.
     pub fn is_over(&self, now: Instant) -> bool {
+        debug_assert!(self.kind == Kind::Target || !self.read_only, "a staging pipe stays as it was held");
         let is_abandoned = || match self.kind {
             Kind::Target => self.read_only && self.fifo.is_abandoned().unwrap_or(false),
             Kind::Staging => true,

@@ -45,7 +45,9 @@ pub fn auto(pipes: usize, staging: usize, pages_soft: Option<u64>) -> Auto {
     }
     let bytes = all.saturating_sub((staging * KERNEL_DEFAULT_BYTES) as u64) / pipes.max(1) as u64;
     let share = 1_u64 << bytes.max(1).ilog2();
-    Auto::Share((share.min(AUTO_BYTES_MAX as u64) as usize).max(PAGE_BYTES))
+    let share = (share.min(AUTO_BYTES_MAX as u64) as usize).max(PAGE_BYTES);
+    debug_assert!(share.is_power_of_two(), "the kernel would make more of {share} bytes");
+    Auto::Share(share)
 }
 
 /// How large the staging pipe of a target that has `target` bytes is to be: what the target does not take at once waits

@@ -4,17 +4,17 @@
 //! kill before that leaves one name, `.unfinished-NAME.stage`, which the next look takes away.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::fs;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::Mode;
+use nix::fcntl::AtFlags;
 use nix::unistd::{Gid, Uid, fchownat};
 use standpipe_common::account;
 use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::looked::Looked;
 use standpipe_common::rename::rename_new;
 use standpipe_common::shown::Shown as _;
 use standpipe_common::way::{self, Spot, Use};
@@ -33,7 +33,7 @@ const MODE_BEFORE: u32 = 0o600;
 /// kernel says; or a stranger's directory is on the way.
 pub fn make(path: &Path, target: &Path) -> Result<bool> {
     let reached = way::reach_itself(target, Use::Keep).cannot("inspect", target)?;
-    let group = Gid::from_raw(reached.metadata.gid());
+    let group = Gid::from_raw(reached.end.metadata().gid());
     if !create::may_give(None, Some(group)) {
         return Err(refused(path, group));
     }
@@ -41,12 +41,12 @@ pub fn make(path: &Path, target: &Path) -> Result<bool> {
     let unfinished = unfinished(&spot.name);
     clear_in(&spot);
     let named = |error: Error| error.errno().map_or(error, |errno| Error::new(ACTION, path, errno));
-    let place = create::make(&spot, &unfinished, MODE_BEFORE).map_err(named)?;
-    let made = finish(&place, &spot, &unfinished, group);
-    if !matches!(made, Ok(true)) {
-        own::remove_this_at(&spot.dir, Path::new(&unfinished), &place).ok();
+    let made = create::make(&spot, &unfinished, MODE_BEFORE).map_err(named)?;
+    let is_done = finish(&made, &spot, &unfinished, group);
+    if !matches!(is_done, Ok(true)) {
+        own::remove_this_at(&spot.dir, Path::new(&unfinished), made.identity()).ok();
     }
-    made
+    is_done
 }
 
 /// Takes away what a kill left of an earlier try to make `path`.
@@ -58,12 +58,9 @@ pub fn clear(path: &Path) {
 
 fn clear_in(spot: &Spot) {
     let unfinished = unfinished(&spot.name);
-    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let is_ours = |is: fs::Metadata| is.file_type().is_fifo() && is.uid() == Uid::effective().as_raw();
-    let place = openat(&spot.dir, unfinished.as_os_str(), flags, Mode::empty()).map(File::from);
-    if let Some(left) = place.ok().filter(|place| place.metadata().is_ok_and(is_ours)) {
+    if let Some(left) = Looked::below(&spot.dir, unfinished.as_os_str()).ok().filter(create::is_our_fifo) {
         // What cannot be removed disturbs nobody; a new try says why it fails.
-        own::remove_this_at(&spot.dir, Path::new(&unfinished), &left).ok();
+        own::remove_this_at(&spot.dir, Path::new(&unfinished), left.identity()).ok();
     }
 }
 
@@ -74,13 +71,12 @@ fn unfinished(name: &OsStr) -> OsString {
     unfinished
 }
 
-fn finish(place: &File, spot: &Spot, unfinished: &OsStr, group: Gid) -> Result<bool> {
+fn finish(made: &Looked, spot: &Spot, unfinished: &OsStr, group: Gid) -> Result<bool> {
     let path = &spot.path;
     seam::pass("stage-made").cannot(ACTION, path)?;
-    fchownat(place, c"", None, Some(group), AtFlags::AT_EMPTY_PATH).cannot(ACTION, path)?;
+    fchownat(made, c"", None, Some(group), AtFlags::AT_EMPTY_PATH).cannot(ACTION, path)?;
     // Of a descriptor that only names it, neither fchmod nor fchmodat may change the permissions.
-    let itself = format!("/proc/self/fd/{}", place.as_raw_fd());
-    fs::set_permissions(itself, fs::Permissions::from_mode(staging::MODE)).cannot(ACTION, path)?;
+    fs::set_permissions(made.path(), fs::Permissions::from_mode(staging::MODE)).cannot(ACTION, path)?;
     seam::pass("stage-dressed").cannot(ACTION, path)?;
     match rename_new(spot.dir.as_fd(), Path::new(unfinished), Path::new(&spot.name)) {
         Err(Errno::EEXIST) => Ok(false),

@@ -13,6 +13,7 @@ use nix::libc;
 use standpipe_common::error::{Error, Result};
 use standpipe_common::fifo::{self, Fifo, Identity};
 use standpipe_common::retry::Once;
+use standpipe_common::shown::Shown as _;
 use standpipe_common::staging;
 
 use crate::retired::Reason;
@@ -30,7 +31,7 @@ pub struct Staged {
 
 /// What a look at it came to.
 #[derive(Debug, Default)]
-pub struct Looked {
+pub struct StageLook {
     /// It was made.
     pub is_made: bool,
     /// What was held until now and is so no more, and why.
@@ -40,7 +41,7 @@ pub struct Looked {
 }
 
 /// What stands beside the target.
-enum Found {
+enum AtStage {
     Nothing,
     Same,
     Another { fifo: Fifo, is_made: bool },
@@ -59,6 +60,7 @@ impl Staged {
 
     /// Where it stands.
     pub fn path(&self) -> &Path {
+        debug_assert!(self.fifo.is_none() || self.path.is_absolute(), "{}", self.path.shown());
         &self.path
     }
 
@@ -73,8 +75,8 @@ impl Staged {
     }
 
     /// Looks at what stands beside `target`, the FIFO itself, and holds it; makes it if it is `wanted` and missing.
-    pub fn look(&mut self, target: &Path, wanted: bool) -> Looked {
-        let mut looked = Looked::default();
+    pub fn look(&mut self, target: &Path, wanted: bool) -> StageLook {
+        let mut looked = StageLook::default();
         let path = staging::beside(target);
         if self.path != path {
             stage::clear(&path);
@@ -82,12 +84,12 @@ impl Staged {
             *self = Staged { path, ..Staged::default() };
         }
         match self.find(target, wanted) {
-            Ok(Found::Same) => drop(self.trouble.end()),
-            Ok(Found::Nothing) => {
+            Ok(AtStage::Same) => drop(self.trouble.end()),
+            Ok(AtStage::Nothing) => {
                 self.trouble.end();
                 looked.left = looked.left.or(self.fifo.take().map(|fifo| (fifo, Reason::Removed)));
             }
-            Ok(Found::Another { fifo, is_made }) => {
+            Ok(AtStage::Another { fifo, is_made }) => {
                 self.trouble.end();
                 lock(&fifo);
                 looked.is_made = is_made;
@@ -105,18 +107,18 @@ impl Staged {
         }
     }
 
-    fn find(&self, target: &Path, wanted: bool) -> Result<Found> {
+    fn find(&self, target: &Path, wanted: bool) -> Result<AtStage> {
         let is_made = match fifo::look_itself(&self.path) {
-            Ok(there) if Some(there) == self.identity() => return Ok(Found::Same),
+            Ok(there) if Some(there) == self.identity() => return Ok(AtStage::Same),
             Ok(_) => false,
             Err(error) if error.errno() == Some(Errno::ENOENT) && wanted => stage::make(&self.path, target)?,
             Err(error) if wanted => return Err(error),
             // Nothing, or a file of that name that is none of ours.
-            Err(error) if error.errno().is_none_or(|errno| errno == Errno::ENOENT) => return Ok(Found::Nothing),
+            Err(error) if error.errno().is_none_or(|errno| errno == Errno::ENOENT) => return Ok(AtStage::Nothing),
             Err(error) if self.fifo.is_some() => return Err(error),
-            Err(_) => return Ok(Found::Nothing),
+            Err(_) => return Ok(AtStage::Nothing),
         };
-        Ok(Found::Another { fifo: Fifo::open_itself(&self.path)?, is_made })
+        Ok(AtStage::Another { fifo: Fifo::open_itself(&self.path)?, is_made })
     }
 
     fn identity(&self) -> Option<Identity> {

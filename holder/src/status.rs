@@ -18,7 +18,7 @@ use standpipe_common::units::ByteSize;
 use crate::advice;
 use crate::beside::Beside;
 use crate::cli::LookArgs;
-use crate::level::Level;
+use crate::level::Fill;
 use crate::openers::{Opener, Process};
 use crate::print;
 use crate::survey::{Answer, End, Pipe, Survey, answer, survey};
@@ -46,7 +46,7 @@ pub fn run(args: &LookArgs) -> Result<u8, Stop> {
 
 /// The table, and the object for scripts.
 pub fn shown(survey: &Survey, screen: Screen) -> Result<(String, String), Stop> {
-    Ok((table(survey, screen), print::json(&Report::of(survey))?))
+    Ok((table(survey, screen), print::json(&StatusReport::of(survey))?))
 }
 
 fn is_good(pipe: &Pipe) -> bool {
@@ -97,7 +97,7 @@ fn row(pipe: &Pipe) -> Vec<String> {
     ]
 }
 
-fn full(pipe: &Pipe, level: Level) -> &'static str {
+fn full(pipe: &Pipe, level: Fill) -> &'static str {
     match level.is_full {
         false => "no",
         true if pipe.read() == Answer::Yes => "yes",
@@ -163,7 +163,7 @@ fn path(path: &Path) -> String {
 
 /// All of it for scripts. Unknown is null.
 #[derive(Serialize)]
-struct Report {
+struct StatusReport {
     version: u32,
     dir: String,
     all_processes_seen: bool,
@@ -201,9 +201,9 @@ struct ProcessReport {
     uid: u32,
 }
 
-impl Report {
-    fn of(survey: &Survey) -> Report {
-        Report {
+impl StatusReport {
+    fn of(survey: &Survey) -> StatusReport {
+        StatusReport {
             version: VERSION,
             dir: path(&survey.dir),
             all_processes_seen: survey.hidden.is_empty() && !survey.is_proc_hidden,

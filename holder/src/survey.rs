@@ -22,7 +22,7 @@ use crate::beside::{self, Beside};
 use crate::check::facts;
 use crate::cli::Cli;
 use crate::create;
-use crate::level::{Level, level};
+use crate::level::{Fill, level};
 use crate::openers::{Opener, Openers, Process, Role};
 
 /// A pipes directory at one moment.
@@ -60,7 +60,7 @@ pub struct Pipe {
     /// Whether nobody else can have it open.
     pub all_seen: bool,
     /// How full it is. `None`: it may not be asked.
-    pub level: Option<Level>,
+    pub level: Option<Fill>,
     /// The staging pipe beside it. `None`: there is none, and none is wanted.
     pub beside: Option<Beside>,
 }

@@ -23,13 +23,14 @@ use nix::unistd::{self, Gid, UnlinkatFlags, fchown, geteuid, linkat, symlinkat, 
 use standpipe_common::archive::Archive;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::fifo::Identity;
+use standpipe_common::looked::Looked;
 use standpipe_common::part::{PartKind, PartName};
 use standpipe_common::way::{self, Use};
 use standpipe_common::{own, rename, seam};
 
 pub use self::file::{
-    allocate, allocate_range, append, birth_ns, is_locked, is_written, modified_ns, reserve, set_len, set_modified,
-    sync, sync_data, try_lock, write_at,
+    allocate, append, birth_ns, is_locked, is_written, modified_ns, reserve, set_len, set_modified, sync, sync_data,
+    try_lock, write_at,
 };
 
 /// Mode of log root and log directories: the group may read, new files take the directory's group.
@@ -77,17 +78,16 @@ impl Dir {
 
     /// Opens the directory at `path`, unless a stranger leads there.
     pub fn open(path: &Path) -> Result<Dir> {
-        let (place, _) = way::open(path, Use::Keep).cannot("open directory", path)?;
-        Dir::at(&place, path)
+        Dir::at(&way::open(path, Use::Keep).cannot("open directory", path)?, path)
     }
 
     /// The same, with its own path for messages, whatever links lead there.
     pub fn open_itself(path: &Path) -> Result<Dir> {
         let reached = way::reach(path, Use::Keep).cannot("open directory", path)?;
-        Dir::at(&reached.file, &reached.path)
+        Dir::at(&reached.end, &reached.path)
     }
 
-    fn at(place: &File, path: &Path) -> Result<Dir> {
+    fn at(place: &Looked, path: &Path) -> Result<Dir> {
         let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let file = fcntl::openat(place, ".", flags, Mode::empty()).cannot("open directory", path)?;
         Ok(Dir { file: file.into(), path: path.to_path_buf() })
@@ -122,13 +122,12 @@ impl Dir {
         }
         let at = std::path::absolute(&self.path).cannot("find", &self.path)?;
         let below = way::open_below(&self.file, &at, Path::new(name), Use::Keep);
-        let (place, metadata) = below.cannot("open directory", &path)?;
+        let place = below.cannot("open directory", &path)?;
+        let uid = place.metadata().uid();
         let is_ours = |uid| uid == geteuid().as_raw() || way::is_trusted(uid).unwrap_or(false);
-        if !is_ours(metadata.uid()) && metadata.uid() != self.metadata()?.uid() {
-            let cause = format!(
-                "it belongs to user {}, who is neither the user of reader nor the owner of the log root",
-                metadata.uid()
-            );
+        if !is_ours(uid) && uid != self.metadata()?.uid() {
+            let cause =
+                format!("it belongs to user {uid}, who is neither the user of reader nor the owner of the log root");
             return Err(Error::because("use directory", path, cause));
         }
         Dir::at(&place, &path)

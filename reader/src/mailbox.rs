@@ -25,10 +25,10 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use standpipe_common::boot::BOOT_ID_BYTES;
+use standpipe_common::boot::{self, BOOT_ID_BYTES};
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::fifo::Identity;
-use standpipe_common::sys::{self, Mapping, PAGE_BYTES};
+use standpipe_common::sys::{Mapping, PAGE_BYTES};
 use standpipe_common::{own, seam};
 
 use crate::disk::{self, Dir, FileMode};
@@ -54,9 +54,6 @@ const DATA_START: usize = 2 * PAGE_BYTES;
 
 /// The bytes that UTF-8 never has: C0, C1, F5 to FF.
 const NEVER_IN_TEXT: [u8; 13] = [0xC0, 0xC1, 0xF5, 0xF6, 0xF7, 0xF8, 0xF9, 0xFA, 0xFB, 0xFC, 0xFD, 0xFE, 0xFF];
-
-/// `statfs` magic of btrfs.
-const BTRFS: i64 = 0x9123_683E;
 
 /// How far a chunk has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,11 +123,7 @@ impl Mailbox {
         let file_bytes = DATA_START + data_bytes;
         let fresh = dir.create(file, FileMode { mode: 0o600, group: None })?;
         let made = (|file: &File| {
-            if dir.file_system().is_ok_and(|magic| magic == BTRFS) {
-                // A help only: without it the mailbox works until the disk is full.
-                sys::set_no_copy_on_write(file).ok();
-            }
-            disk::allocate(file, file_bytes as u64).map_err(|error| no_room(dir, &path, file_bytes, error))?;
+            disk::allocate(file, file_bytes).map_err(|error| no_room(dir, &path, file_bytes, error))?;
             let mut mailbox = Mailbox { name: name.to_owned(), map: map(dir, &path, file, file_bytes)? };
             mailbox.make_writable().map_err(|error| no_room(dir, &path, file_bytes, error))?;
             mailbox.write_header(home).cannot("create mailbox", &path)?;
@@ -268,7 +261,7 @@ impl Mailbox {
         header[FILL_AT..DATA_START].copy_from_slice(&fill);
         header[VERSION_AT..VERSION_AT + 4].copy_from_slice(&VERSION.to_le_bytes());
         header[DATA_BYTES_AT..DATA_BYTES_AT + 4].copy_from_slice(&data_bytes.to_le_bytes());
-        header[BOOT_AT..BOOT_AT + BOOT_ID_BYTES].copy_from_slice(&boot_bytes(&home.boot));
+        header[BOOT_AT..BOOT_AT + BOOT_ID_BYTES].copy_from_slice(&boot::bytes(&home.boot));
         header[ROOT_AT..ROOT_AT + 8].copy_from_slice(&home.root.dev.to_le_bytes());
         header[ROOT_AT + 8..ROOT_AT + 16].copy_from_slice(&home.root.ino.to_le_bytes());
         self.clear_all();
@@ -319,7 +312,7 @@ fn judge(file: &File, home: &Home) -> io::Result<std::result::Result<usize, Unfi
         Err(Unfit::Damaged)
     } else if root != home.root {
         Err(Unfit::OtherRoot)
-    } else if header[BOOT_AT..BOOT_AT + BOOT_ID_BYTES] != boot_bytes(&home.boot) {
+    } else if header[BOOT_AT..BOOT_AT + BOOT_ID_BYTES] != boot::bytes(&home.boot) {
         Err(Unfit::OtherBoot)
     } else {
         Ok(DATA_START + data_bytes)
@@ -371,13 +364,6 @@ fn decode_word(word: u64, data_bytes: usize) -> Option<Phase> {
         (4, 0) => Some(Phase::Done),
         _ => None,
     }
-}
-
-fn boot_bytes(boot: &str) -> [u8; BOOT_ID_BYTES] {
-    let mut bytes = [0; BOOT_ID_BYTES];
-    let len = boot.len().min(BOOT_ID_BYTES);
-    bytes[..len].copy_from_slice(&boot.as_bytes()[..len]);
-    bytes
 }
 
 fn random_fill() -> io::Result<Vec<u8>> {

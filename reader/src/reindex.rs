@@ -12,6 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use nix::errno::Errno;
 use nix::unistd::Gid;
 use standpipe_common::archive::format::is_beginning;
+use standpipe_common::archive::graft::graft_filter;
 use standpipe_common::archive::{Archive, Decoder, FilterFault};
 use standpipe_common::error::{Cannot, EXIT_IO, Error, Result, Stop};
 use standpipe_common::part::{PartKind, PartName};
@@ -139,7 +140,7 @@ fn reindex(dir: &Dir, name: &PartName, files: Files, waits: bool, decoder: &mut 
 fn graft(archive: &Archive, made: &File, mode: FileMode, old: &Metadata, decoder: &mut Decoder) -> Result<Option<u64>> {
     let path = archive.path();
     let mut out = Out::of(made);
-    if archive.graft_filter(decoder, &mut out)?.is_none() {
+    if graft_filter(archive, decoder, &mut out)?.is_none() {
         return Ok(None);
     }
     let bytes = out.bytes();

@@ -38,13 +38,13 @@ pub struct Batch {
     text: Vec<u8>,
     lines: Vec<Line>,
     parts: Vec<String>,
-    open: Option<Open>,
+    open: Option<OpenLine>,
     raw_bytes: u64,
 }
 
 /// A line whose end was not found yet.
 #[derive(Debug)]
-struct Open {
+struct OpenLine {
     start: usize,
     part: usize,
     offset: u64,
@@ -82,7 +82,7 @@ impl Batch {
     pub fn push(&mut self, bytes: &[u8], offset: u64, time_ns: impl FnOnce() -> i64) {
         if self.open.is_none() {
             let part = self.parts.len().checked_sub(1).expect("a part was entered");
-            self.open = Some(Open { start: self.text.len(), part, offset, time_ns: time_ns() });
+            self.open = Some(OpenLine { start: self.text.len(), part, offset, time_ns: time_ns() });
         }
         self.text.extend_from_slice(bytes);
         self.raw_bytes += bytes.len() as u64;
@@ -92,6 +92,7 @@ impl Batch {
     pub fn close(&mut self, end: u64, has_newline: bool) {
         let Some(open) = self.open.take() else { return };
         self.raw_bytes += u64::from(has_newline);
+        debug_assert!(open.part < self.parts.len() - 1 || open.offset <= end, "a line from {} to {end}", open.offset);
         let range = open.start..self.text.len();
         let is_utf8 = str::from_utf8(&self.text[range.clone()]).is_ok();
         self.lines.push(Line {
@@ -147,6 +148,7 @@ impl Batch {
 
     /// Behind the first so many lines, which are some, and the raw bytes that they have.
     pub fn behind(&self, count: usize) -> (Place, u64) {
+        debug_assert!(self.lines.is_sorted_by_key(|line| line.raw_end), "the order of the log");
         let line = &self.lines[count - 1];
         let (part, offset) = line.end;
         (Place { part: self.parts[part].clone(), offset }, line.raw_end)
@@ -154,11 +156,13 @@ impl Batch {
 
     /// The name of a line for ever.
     pub fn put_uid(&self, line: &Line, out: &mut Vec<u8>) {
+        let begin = out.len();
         for word in [&self.log, &self.parts[line.part]] {
             out.extend_from_slice(word.as_bytes());
             out.push(b'/');
         }
         put_digits(line.offset, out);
+        debug_assert_eq!(out.len() - begin, self.uid_len(line), "requests say how long it is before they have it");
     }
 
     /// How long that is.

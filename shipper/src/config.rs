@@ -254,12 +254,10 @@ impl HeaderFile {
     /// Others can read it too, or it is not one line of text.
     pub fn read(&self) -> Result<Header, Error> {
         let refuse = |cause: &str| Err(Error::because("use header file", &self.path, cause));
-        let (_, metadata) = way::open(&self.path, Use::Read).cannot("read header file", &self.path)?;
-        if metadata.mode() & 0o007 != 0 {
-            return refuse(&format!(
-                "everybody can read it (mode {:04o}); run chmod o= on it",
-                metadata.mode() & 0o7777
-            ));
+        let looked = way::open(&self.path, Use::Read).cannot("read header file", &self.path)?;
+        let mode = looked.metadata().mode();
+        if mode & 0o007 != 0 {
+            return refuse(&format!("everybody can read it (mode {:04o}); run chmod o= on it", mode & 0o7777));
         }
         let bytes = config_text::read(&self.path, HEADER_BYTES_MAX)?;
         let Some(mut value) = HeaderValue::from_bytes(bytes.trim_ascii()).ok().filter(|value| !value.is_empty()) else {

@@ -12,11 +12,11 @@ pub const TURNS_MAX: usize = 4;
 
 /// All pipes, by their log directories.
 pub struct Fleet<T> {
-    pipes: BTreeMap<PathBuf, Berth<T>>,
+    pipes: BTreeMap<PathBuf, Vessel<T>>,
     turns: usize,
 }
 
-struct Berth<T> {
+struct Vessel<T> {
     /// `None`: it has its turn.
     at_home: Option<T>,
     /// When its next turn is due. `None`: not before there is news.
@@ -36,16 +36,16 @@ impl<T> Default for Fleet<T> {
 impl<T> Fleet<T> {
     /// One more pipe, due at once.
     pub fn add(&mut self, dir: PathBuf, pipe: T, now: Instant) {
-        let berth = Berth { at_home: Some(pipe), due: Some(now), has_news: false, is_gone: false };
-        let before = self.pipes.insert(dir, berth);
+        let vessel = Vessel { at_home: Some(pipe), due: Some(now), has_news: false, is_gone: false };
+        let before = self.pipes.insert(dir, vessel);
         assert!(before.is_none(), "a directory is one pipe's");
     }
 
     /// A pipe is no more: at once, or after its turn.
     pub fn remove(&mut self, dir: &Path) {
-        if let Some(berth) = self.pipes.get_mut(dir) {
-            berth.is_gone = true;
-            if berth.at_home.is_some() {
+        if let Some(vessel) = self.pipes.get_mut(dir) {
+            vessel.is_gone = true;
+            if vessel.at_home.is_some() {
                 self.pipes.remove(dir);
             }
         }
@@ -73,18 +73,18 @@ impl<T> Fleet<T> {
 
     /// A log may have more: its turn is due after `linger`, if it is not anyway.
     pub fn news(&mut self, dir: &Path, now: Instant, linger: Duration) {
-        let Some(berth) = self.pipes.get_mut(dir) else { return };
-        if berth.at_home.is_none() {
-            berth.has_news = true;
-        } else if berth.due.is_none() {
-            berth.due = Some(now + linger);
+        let Some(vessel) = self.pipes.get_mut(dir) else { return };
+        if vessel.at_home.is_none() {
+            vessel.has_news = true;
+        } else if vessel.due.is_none() {
+            vessel.due = Some(now + linger);
         }
     }
 
     /// Whatever waits is due at once.
     pub fn hurry(&mut self, now: Instant) {
-        for berth in self.pipes.values_mut().filter(|berth| berth.due.is_some_and(|due| due > now)) {
-            berth.due = Some(now);
+        for vessel in self.pipes.values_mut().filter(|vessel| vessel.due.is_some_and(|due| due > now)) {
+            vessel.due = Some(now);
         }
     }
 
@@ -93,25 +93,28 @@ impl<T> Fleet<T> {
         if self.turns == TURNS_MAX {
             return None;
         }
-        let due = self.pipes.iter_mut().filter(|(_, berth)| berth.at_home.is_some());
-        let due = due.filter(|(_, berth)| berth.due.is_some_and(|due| due <= now)).min_by_key(|(_, berth)| berth.due);
-        let (dir, berth) = due?;
+        let due = self.pipes.iter_mut().filter(|(_, vessel)| vessel.at_home.is_some());
+        let due =
+            due.filter(|(_, vessel)| vessel.due.is_some_and(|due| due <= now)).min_by_key(|(_, vessel)| vessel.due);
+        let (dir, vessel) = due?;
         self.turns += 1;
-        (berth.due, berth.has_news) = (None, false);
-        Some((dir.clone(), berth.at_home.take().expect("it was at home")))
+        debug_assert!(self.turns <= TURNS_MAX, "{} turns at a time", self.turns);
+        (vessel.due, vessel.has_news) = (None, false);
+        Some((dir.clone(), vessel.at_home.take().expect("it was at home")))
     }
 
     /// Its turn is over; the next one is due at `due`, or with the next news.
     pub fn end(&mut self, dir: &Path, pipe: T, due: Option<Instant>, now: Instant, linger: Duration) {
         assert!(self.turns > 0, "it had a turn");
         self.turns -= 1;
-        let Some(berth) = self.pipes.get_mut(dir) else { return };
-        if berth.is_gone {
+        let Some(vessel) = self.pipes.get_mut(dir) else { return };
+        if vessel.is_gone {
             self.pipes.remove(dir);
             return;
         }
-        berth.at_home = Some(pipe);
-        berth.due = due.or(berth.has_news.then(|| now + linger));
+        debug_assert!(vessel.at_home.is_none(), "it had its turn");
+        vessel.at_home = Some(pipe);
+        vessel.due = due.or(vessel.has_news.then(|| now + linger));
     }
 
     /// When the next turn is due. `None`: not before there is news, or a turn is over.
@@ -119,7 +122,7 @@ impl<T> Fleet<T> {
         if self.turns == TURNS_MAX {
             return None;
         }
-        self.pipes.values().filter(|berth| berth.at_home.is_some()).filter_map(|berth| berth.due).min()
+        self.pipes.values().filter(|vessel| vessel.at_home.is_some()).filter_map(|vessel| vessel.due).min()
     }
 }
 

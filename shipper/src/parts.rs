@@ -28,11 +28,11 @@ pub struct Parts {
     dir: Dir,
     listing: Listing,
     names: Vec<PartName>,
-    open: Option<Open>,
+    open: Option<OpenPart>,
 }
 
 /// The part that is read, and how much of it can be taken.
-struct Open {
+struct OpenPart {
     number: usize,
     part: Part,
     limit: u64,
@@ -68,7 +68,7 @@ impl Reading {
     }
 
     /// Reads a block, unless that is what was read last.
-    fn load(&mut self, open: &Open, block: usize) -> Result<()> {
+    fn load(&mut self, open: &OpenPart, block: usize) -> Result<()> {
         if self.of == Some((open.number, block)) {
             return Ok(());
         }
@@ -164,6 +164,7 @@ impl Parts {
         timing: Timing,
         (batch, reading): (&mut Batch, &mut Reading),
     ) -> Result<Vec<String>> {
+        debug_assert!(batch.is_empty() && batch.open_bytes().is_none(), "a batch of other lines");
         let mut gather = Gather { batch, reading, wanted, timing, gaps: Vec::new() };
         let (mut number, mut offset) = from;
         while number < self.names.len() {
@@ -202,7 +203,7 @@ impl Parts {
         Ok(gather.gaps)
     }
 
-    fn open(&mut self, number: usize, from: u64) -> Result<Option<&Open>> {
+    fn open(&mut self, number: usize, from: u64) -> Result<Option<&OpenPart>> {
         if self.open.as_ref().is_none_or(|open| open.number != number) {
             self.open = None;
             let is_last = number + 1 == self.names.len();
@@ -212,7 +213,7 @@ impl Parts {
                 opened = open_part(&self.dir, &self.names[number], from, is_last)?;
             }
             let Some((part, limit)) = opened else { return Ok(None) };
-            self.open = Some(Open { number, part, limit });
+            self.open = Some(OpenPart { number, part, limit });
         }
         Ok(self.open.as_ref())
     }
@@ -241,7 +242,7 @@ struct Gather<'a> {
 
 impl Gather<'_> {
     /// Takes what a part has from `offset` on. Its length; `None`: the batch is full.
-    fn take(&mut self, open: &Open, mut offset: u64) -> Result<Option<u64>> {
+    fn take(&mut self, open: &OpenPart, mut offset: u64) -> Result<Option<u64>> {
         let (part, begun) = (&open.part, offset);
         self.batch.enter(part.name().stem());
         for number in part.block_at(offset)..part.blocks() {
@@ -280,6 +281,7 @@ impl Gather<'_> {
 
     /// Takes the bytes of the block that was read, from one offset of the part to another. `false`: the batch is full.
     fn take_bytes(&mut self, begin: u64, mut offset: u64, end: u64) -> bool {
+        debug_assert!(begin <= offset && end - begin <= self.reading.raw.len() as u64, "{begin} {offset} {end}");
         let mut mark = 0;
         while offset < end {
             let is_between = self.batch.open_bytes().is_none();

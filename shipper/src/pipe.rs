@@ -137,6 +137,8 @@ impl Pipe {
             let Some(from) = self.settle(&mut parts)? else { return Ok(Next::News) };
             let cursor = self.cursor.as_ref().expect("it is settled");
             desk.batch.begin(cursor.serial().log);
+            debug_assert!((1..=LINES_MAX).contains(&self.width), "batches of {} lines", self.width);
+            debug_assert!(!self.is_unsaved, "what was answered is written down before the next request");
             let wanted = Wanted { bytes: batch_bytes, lines: self.width };
             let timing = Timing::behind(cursor.time_ns());
             let gaps = parts.gather(from, wanted, timing, (&mut desk.batch, &mut desk.reading))?;
@@ -204,6 +206,7 @@ impl Pipe {
 
     /// Passes the lines of a batch, which were answered.
     fn pass(&mut self, answer: &Answer, parts: &Parts, batch: &Batch, count: usize, refused: u64) -> Result<()> {
+        debug_assert!(0 < count && count <= batch.len(), "{count} of {} lines", batch.len());
         let (place, raw_bytes) = batch.behind(count);
         let time_ns = batch.line(count - 1).time_ns;
         let cursor = self.cursor.as_mut().expect("it is settled");

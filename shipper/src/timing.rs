@@ -31,6 +31,8 @@ impl Timing {
             }
             _ => told_ns,
         };
+        let rises = |last_ns: i64| time_ns >= last_ns || last_ns.saturating_sub(time_ns) > HELD_NS_MAX;
+        debug_assert!(self.last_ns.is_none_or(rises), "{time_ns} after {:?}", self.last_ns);
         self.last_ns = Some(time_ns);
         time_ns
     }

@@ -34,11 +34,11 @@ const OF_ROOT: AddWatchFlags = AddWatchFlags::IN_CREATE
 pub struct Watch {
     inotify: Inotify,
     root: PathBuf,
-    watched: HashMap<WatchDescriptor, Place>,
+    watched: HashMap<WatchDescriptor, Watched>,
     unwatched: BTreeSet<PathBuf>,
 }
 
-enum Place {
+enum Watched {
     Log(PathBuf),
     /// The root, or a directory in it that may become a log.
     Root,
@@ -67,9 +67,9 @@ impl Watch {
         let below = below.filter(|entry| entry.file_type().is_ok_and(|is| is.is_dir())).map(|entry| entry.path());
         for dir in [root.clone()].into_iter().chain(below) {
             // One that is watched as a log keeps that watch.
-            let is_log = self.watched.values().any(|place| matches!(place, Place::Log(log) if *log == dir));
+            let is_log = self.watched.values().any(|place| matches!(place, Watched::Log(log) if *log == dir));
             if !is_log && let Ok(watch) = self.inotify.add_watch(&dir, OF_ROOT) {
-                self.watched.entry(watch).or_insert(Place::Root);
+                self.watched.entry(watch).or_insert(Watched::Root);
             }
         }
     }
@@ -77,7 +77,7 @@ impl Watch {
     /// Watches the directory of a log.
     pub fn add_log(&mut self, dir: &Path) {
         match self.inotify.add_watch(dir, OF_LOG) {
-            Ok(watch) => drop(self.watched.insert(watch, Place::Log(dir.to_path_buf()))),
+            Ok(watch) => drop(self.watched.insert(watch, Watched::Log(dir.to_path_buf()))),
             Err(_) => drop(self.unwatched.insert(dir.to_path_buf())),
         }
     }
@@ -90,7 +90,7 @@ impl Watch {
     /// The log is no more.
     pub fn forget(&mut self, dir: &Path) {
         self.unwatched.remove(dir);
-        let of = self.watched.iter().find(|(_, place)| matches!(place, Place::Log(log) if log == dir));
+        let of = self.watched.iter().find(|(_, place)| matches!(place, Watched::Log(log) if log == dir));
         if let Some(watch) = of.map(|(watch, _)| *watch) {
             self.watched.remove(&watch);
             // The kernel removes that of a directory that is gone.
@@ -114,16 +114,16 @@ impl Watch {
         if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
             news.has_other_logs = true;
             news.logs.extend(self.watched.values().filter_map(|place| match place {
-                Place::Log(dir) => Some(dir.clone()),
-                Place::Root => None,
+                Watched::Log(dir) => Some(dir.clone()),
+                Watched::Root => None,
             }));
             return;
         }
         let name = event.name.as_deref().unwrap_or(OsStr::new(""));
         match self.watched.get(&event.wd) {
-            Some(Place::Log(dir)) if !cursor::is_of_cursor(name) => drop(news.logs.insert(dir.clone())),
+            Some(Watched::Log(dir)) if !cursor::is_of_cursor(name) => drop(news.logs.insert(dir.clone())),
             // By its own files a root changes all the time; by `.standpipe` a directory becomes a log.
-            Some(Place::Root) if !name.as_bytes().starts_with(b".") || name == ".standpipe" => {
+            Some(Watched::Root) if !name.as_bytes().starts_with(b".") || name == ".standpipe" => {
                 news.has_other_logs = true;
             }
             _ => {}

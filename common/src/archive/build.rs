@@ -20,7 +20,7 @@ pub struct Guess {
 }
 
 /// Takes the frames of a part one after the other.
-pub struct Builder {
+pub struct IndexBuilder {
     frames: Vec<Tally>,
     begins_inside: bool,
 }
@@ -32,10 +32,10 @@ struct Tally {
     ends_inside: bool,
 }
 
-impl Builder {
+impl IndexBuilder {
     /// `begins_inside`: the part's first byte continues the last line of the part before.
-    pub fn new(begins_inside: bool) -> Builder {
-        Builder { frames: Vec::new(), begins_inside }
+    pub fn new(begins_inside: bool) -> IndexBuilder {
+        IndexBuilder { frames: Vec::new(), begins_inside }
     }
 
     /// Counts the next frame. An empty one is none.
@@ -71,6 +71,12 @@ impl Builder {
             inside = tally.ends_inside;
             start = end;
         }
+        debug_assert_eq!(start, raw_bytes, "the frames are the part");
+        debug_assert_eq!(
+            frames.iter().map(|frame| frame.marks as usize).sum::<usize>(),
+            marks.len(),
+            "marks of no frame"
+        );
         Index {
             begins_inside: self.begins_inside,
             ends_inside: inside,
@@ -127,7 +133,7 @@ mod tests {
     const GUESS: Guess = Guess { birth_ns: 1000, last_ns: 2000 };
 
     fn build(begins_inside: bool, frames: &[&str], marks: &[(u64, i64)]) -> Index {
-        let mut builder = Builder::new(begins_inside);
+        let mut builder = IndexBuilder::new(begins_inside);
         for raw in frames {
             builder.frame(raw.as_bytes());
         }

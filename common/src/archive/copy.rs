@@ -89,7 +89,7 @@ impl Archive {
     /// Its raw bytes as one stream, whatever its tables say, up to where that fails. A frame that needs a larger window
     /// than 2 to the power `window_log_max` is an error.
     pub fn stream(&self, window_log_max: u32) -> io::Result<impl Read + Send + use<>> {
-        let mut decoder = zstd::stream::read::Decoder::new(FromStart { file: self.file.try_clone()?, offset: 0 })?;
+        let mut decoder = zstd::stream::read::Decoder::new(FromStart { file: self.file().try_clone()?, offset: 0 })?;
         decoder.window_log_max(window_log_max)?;
         Ok(decoder)
     }
@@ -109,6 +109,8 @@ impl Archive {
                 }
             }
         }
+        let missing: u64 = copied.gaps.iter().filter_map(|gap| gap.bytes).sum();
+        debug_assert_eq!(copied.raw_bytes + missing, self.raw_bytes(), "each byte is written or stands in a gap");
         Ok(copied)
     }
 

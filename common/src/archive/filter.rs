@@ -118,13 +118,13 @@ impl Grams {
 
 /// Takes the frames of a part one after the other.
 #[derive(Default)]
-pub struct Builder {
+pub struct FilterBuilder {
     grams: Grams,
     sizes: Vec<u32>,
     arrays: Vec<u8>,
 }
 
-impl Builder {
+impl FilterBuilder {
     /// Forgets all frames.
     pub fn clear(&mut self) {
         self.sizes.clear();
@@ -141,6 +141,7 @@ impl Builder {
 
     /// The next frame, by its array: none if it is always to be read.
     pub fn push(&mut self, array: &[u8]) {
+        debug_assert!(array.len() <= ARRAY_BYTES_MAX, "an array of {} bytes", array.len());
         self.sizes.push(array.len() as u32);
         self.arrays.extend(array);
     }
@@ -150,6 +151,7 @@ impl Builder {
         if self.arrays.is_empty() {
             return None;
         }
+        debug_assert_eq!(self.sizes.iter().map(|size| *size as usize).sum::<usize>(), self.arrays.len());
         let body_bytes = HEADER_BYTES + SIZE_BYTES * self.sizes.len() + self.arrays.len();
         let mut bytes = Vec::with_capacity(body_bytes + CRC_BYTES);
         bytes.extend(NAME);
@@ -299,7 +301,7 @@ mod tests {
         [b"GET /orders/4711 from 203.0.113.77\n", b"\n", b"trace 4bf92f3577b34da6a3ce929d0e0e4736\n"];
 
     fn payload() -> Vec<u8> {
-        let mut builder = Builder::default();
+        let mut builder = FilterBuilder::default();
         builder.frame(FRAMES[0], 500);
         builder.push(&[]);
         builder.frame(FRAMES[2], 500);
@@ -405,7 +407,7 @@ mod tests {
 
     #[test]
     fn a_filter_of_many_frames_is_read_in_pieces() {
-        let mut builder = Builder::default();
+        let mut builder = FilterBuilder::default();
         let made: Vec<Vec<u8>> = (0..40).map(|n| vec![n as u8; [0, 1, 7000, ARRAY_BYTES_MAX][n % 4]]).collect();
         for array in &made {
             builder.push(array);

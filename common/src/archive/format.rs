@@ -79,7 +79,7 @@ impl fmt::Display for TableFault {
 
 /// One frame of a file, data or skippable. A skippable one has no raw bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
+pub struct TableEntry {
     /// Bytes it takes in the file.
     pub compressed: u32,
     /// Bytes it decompresses to.
@@ -124,7 +124,7 @@ impl Footer {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SeekTable {
     /// The frames.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<TableEntry>,
 }
 
 impl SeekTable {
@@ -162,7 +162,7 @@ impl SeekTable {
             .chunks_exact(footer.entry_bytes() as usize)
             .filter_map(|chunk| {
                 let mut fields = Fields(chunk);
-                Some(Entry { compressed: fields.u32()?, raw: fields.u32()? })
+                Some(TableEntry { compressed: fields.u32()?, raw: fields.u32()? })
             })
             .collect();
         let table = SeekTable { entries };
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     fn table() -> SeekTable {
-        SeekTable { entries: vec![Entry { compressed: 20, raw: 1000 }, Entry { compressed: 12, raw: 0 }] }
+        SeekTable { entries: vec![TableEntry { compressed: 20, raw: 1000 }, TableEntry { compressed: 12, raw: 0 }] }
     }
 
     #[test]
@@ -242,7 +242,7 @@ mod tests {
         bytes.extend([20, 0, 0, 0, 0xE8, 3, 0, 0, 0xAA, 0xBB, 0xCC, 0xDD]);
         bytes.extend([1, 0, 0, 0, 0x80, 0xB1, 0xEA, 0x92, 0x8F]);
         let table = SeekTable::parse(&bytes, 20 + 29).unwrap();
-        assert_eq!(table.entries, [Entry { compressed: 20, raw: 1000 }]);
+        assert_eq!(table.entries, [TableEntry { compressed: 20, raw: 1000 }]);
     }
 
     #[test]

@@ -10,8 +10,8 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use super::filter;
-use super::format::{Entry, FILTER_MAGIC, SKIPPABLE_HEADER_BYTES, SeekTable};
+use super::filter::{self, FilterBuilder};
+use super::format::{FILTER_MAGIC, SKIPPABLE_HEADER_BYTES, SeekTable, TableEntry};
 use super::read::{Archive, Decoder, read_seek_table};
 use super::write::write_filter;
 use crate::error::{Cannot, Error, Result};
@@ -19,65 +19,62 @@ use crate::error::{Cannot, Error, Result};
 /// Bytes that are copied at a time.
 const PIECE_BYTES: usize = 128 << 10;
 
-impl Archive {
-    /// Writes the same archive with a filter to `out`. `None`, and nothing that is of use: no frame of it can be
-    /// filtered.
-    ///
-    /// # Errors
-    /// It is not one that a filter would help: it has no index of ours, or not only data frames before it. The
-    /// kernel's.
-    pub fn graft_filter(&self, decoder: &mut Decoder, out: &mut dyn Write) -> Result<Option<()>> {
-        self.index().map_err(|fault| Error::because("make a search filter of", self.path(), fault.to_string()))?;
-        let table = read_seek_table(&self.file).cannot("read", self.path())?;
-        let table = table.map_err(|fault| Error::because("read", self.path(), fault.to_string()))?;
-        let data = table.entries.iter().take_while(|entry| entry.raw > 0).count();
-        if data != self.frames().len() {
-            let why = "another frame stands between its data frames";
-            return Err(Error::because("make a search filter of", self.path(), why));
-        }
-        let filter = self.build_filter(decoder);
-        if filter.payload().is_none() {
-            return Ok(None);
-        }
-        self.write_grafted(&table, data, &filter, out).cannot("copy", self.path()).map(Some)
+/// Writes the same archive with a filter to `out`. `None`, and nothing that is of use: no frame of it can be filtered.
+///
+/// # Errors
+/// It is not one that a filter would help: it has no index of ours, or not only data frames before it. The kernel's.
+pub fn graft_filter(archive: &Archive, decoder: &mut Decoder, out: &mut dyn Write) -> Result<Option<()>> {
+    let path = archive.path();
+    archive.index().map_err(|fault| Error::because("make a search filter of", path, fault.to_string()))?;
+    let table = read_seek_table(archive.file()).cannot("read", path)?;
+    let table = table.map_err(|fault| Error::because("read", path, fault.to_string()))?;
+    let data = table.entries.iter().take_while(|entry| entry.raw > 0).count();
+    if data != archive.frames().len() {
+        let why = "another frame stands between its data frames";
+        return Err(Error::because("make a search filter of", path, why));
     }
+    let filter = build_filter(archive, decoder);
+    if filter.payload().is_none() {
+        return Ok(None);
+    }
+    write_grafted(archive.file(), &table.entries, data, &filter, out).cannot("copy", path).map(Some)
+}
 
-    /// The filter of all frames; one that cannot be read is always to be read.
-    fn build_filter(&self, decoder: &mut Decoder) -> filter::Builder {
-        let mut filter = filter::Builder::default();
-        let mut raw = Vec::new();
-        for (number, frame) in self.frames().iter().enumerate() {
-            match self.read_frame(number, decoder, &mut raw) {
-                Ok(()) => filter.frame(&raw, frame.compressed as usize),
-                Err(_) => filter.push(&[]),
-            }
+/// The filter of all frames; one that cannot be read is always to be read.
+fn build_filter(archive: &Archive, decoder: &mut Decoder) -> FilterBuilder {
+    let mut filter = FilterBuilder::default();
+    let mut raw = Vec::new();
+    for (number, frame) in archive.frames().iter().enumerate() {
+        match archive.read_frame(number, decoder, &mut raw) {
+            Ok(()) => filter.frame(&raw, frame.compressed as usize),
+            Err(_) => filter.push(&[]),
         }
-        filter
     }
+    filter
+}
 
-    fn write_grafted(
-        &self,
-        table: &SeekTable,
-        data: usize,
-        filter: &filter::Builder,
-        out: &mut dyn Write,
-    ) -> io::Result<()> {
-        let (data, behind) = table.entries.split_at(data);
-        let bytes = |entries: &[Entry]| entries.iter().map(|entry| u64::from(entry.compressed)).sum::<u64>();
-        let mut at = bytes(data);
-        copy(&self.file, 0..at, out)?;
-        let mut entries = data.to_vec();
-        entries.extend(write_filter(filter, out)?);
-        for entry in behind {
-            let range = at..at + u64::from(entry.compressed);
-            at = range.end;
-            if !is_filter(&self.file, range.clone())? {
-                copy(&self.file, range, out)?;
-                entries.push(*entry);
-            }
+fn write_grafted(
+    file: &File,
+    table: &[TableEntry],
+    data: usize,
+    filter: &FilterBuilder,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let (data, behind) = table.split_at(data);
+    debug_assert!(data.iter().all(|entry| entry.raw > 0), "a frame without bytes among the data");
+    let mut at = data.iter().map(|entry| u64::from(entry.compressed)).sum::<u64>();
+    copy(file, 0..at, out)?;
+    let mut entries = data.to_vec();
+    entries.extend(write_filter(filter, out)?);
+    for entry in behind {
+        let range = at..at + u64::from(entry.compressed);
+        at = range.end;
+        if !is_filter(file, range.clone())? {
+            copy(file, range, out)?;
+            entries.push(*entry);
         }
-        out.write_all(&SeekTable { entries }.encode()?)
     }
+    out.write_all(&SeekTable { entries }.encode()?)
 }
 
 /// Whether a frame is a filter, sound or not.

@@ -85,7 +85,9 @@ pub fn tidy(marks: Vec<Mark>, part_bytes: u64) -> Vec<Mark> {
     for mark in marks {
         thinner.push(mark);
     }
-    thinner.kept
+    let kept = thinner.kept;
+    debug_assert!(kept.is_sorted_by(|one, next| one.offset < next.offset) && kept.len() <= MARKS_MAX, "untidy");
+    kept
 }
 
 /// Keeps marks that are in order, and of too many only every second, fourth, eighth …

@@ -16,12 +16,13 @@ use zstd::zstd_safe::{compress_bound, get_frame_content_size};
 
 use super::filter::{self, Filter, FilterFault};
 use super::format::{
-    Entry, FILTER_MAGIC, FOOTER_BYTES, FRAME_RAW_BYTES_MAX, Footer, INDEX_MAGIC, SKIPPABLE_HEADER_BYTES, SeekTable,
-    TableFault, skippable_payload_bytes,
+    FILTER_MAGIC, FOOTER_BYTES, FRAME_RAW_BYTES_MAX, Footer, INDEX_MAGIC, SKIPPABLE_HEADER_BYTES, SeekTable,
+    TableEntry, TableFault, skippable_payload_bytes,
 };
 use super::index::{INDEX_BYTES_MAX, Index, IndexFault};
 use super::packed::Payload;
 use crate::error::{Cannot, Error, Result};
+use crate::shown::Shown as _;
 
 /// Frames, counted from the end, that are looked at for index and filter: later versions may put others there.
 const TAIL_MAX: usize = 16;
@@ -42,13 +43,13 @@ pub struct Frame {
 /// An open archive.
 #[derive(Debug)]
 pub struct Archive {
-    pub(super) file: Arc<File>,
+    file: Arc<File>,
     path: PathBuf,
     table: std::result::Result<(), TableFault>,
     index: std::result::Result<Index, IndexFault>,
     frames: Vec<Frame>,
     /// Where the filter may stand, and how long it may be: the last frames of the file.
-    tail: Vec<(u64, Entry)>,
+    tail: Vec<(u64, TableEntry)>,
 }
 
 impl Archive {
@@ -61,7 +62,22 @@ impl Archive {
             Ok(table) => (Ok(()), data_frames(&table), tail(&table).collect()),
             Err(fault) => (Err(fault), Vec::new(), Vec::new()),
         };
+        debug_assert!(
+            table.is_ok() || frames.is_empty() && index.is_err(),
+            "{}: tables of what is not complete",
+            path.shown()
+        );
+        debug_assert!(
+            index.as_ref().map_or(true, |index| index.frames.len() == frames.len()),
+            "{}: frames",
+            path.shown()
+        );
         Ok(Archive { file, path: path.to_path_buf(), table, index, frames, tail })
+    }
+
+    /// The file.
+    pub(super) fn file(&self) -> &File {
+        &self.file
     }
 
     /// Whether the file ends in a sound seek table. Without one something is missing, or may be.
@@ -193,7 +209,7 @@ fn read_index(file: &Arc<File>, table: &SeekTable) -> io::Result<std::result::Re
 }
 
 /// The last frames but the seek table, from the end on, and where they begin.
-fn tail(table: &SeekTable) -> impl Iterator<Item = (u64, Entry)> {
+fn tail(table: &SeekTable) -> impl Iterator<Item = (u64, TableEntry)> {
     table.entries.iter().rev().take(TAIL_MAX).scan(table.compressed_bytes(), |end, entry| {
         *end -= u64::from(entry.compressed);
         Some((*end, *entry))
@@ -201,7 +217,7 @@ fn tail(table: &SeekTable) -> impl Iterator<Item = (u64, Entry)> {
 }
 
 /// The payload of a skippable frame, if it is one of this kind and as long as the seek table says.
-fn payload_at(file: &Arc<File>, offset: u64, entry: Entry, magic: u32) -> io::Result<Option<Payload<'_>>> {
+fn payload_at(file: &Arc<File>, offset: u64, entry: TableEntry, magic: u32) -> io::Result<Option<Payload<'_>>> {
     let mut header = [0; SKIPPABLE_HEADER_BYTES];
     file.read_exact_at(&mut header, offset)?;
     let bytes = (entry.compressed as usize).saturating_sub(SKIPPABLE_HEADER_BYTES);
@@ -209,7 +225,11 @@ fn payload_at(file: &Arc<File>, offset: u64, entry: Entry, magic: u32) -> io::Re
     Ok(is_it.then_some(Payload::File { file, offset: offset + SKIPPABLE_HEADER_BYTES as u64, bytes }))
 }
 
-fn read_index_at(file: &Arc<File>, offset: u64, entry: Entry) -> io::Result<std::result::Result<Index, IndexFault>> {
+fn read_index_at(
+    file: &Arc<File>,
+    offset: u64,
+    entry: TableEntry,
+) -> io::Result<std::result::Result<Index, IndexFault>> {
     let Some(payload_bytes) = (entry.compressed as usize).checked_sub(SKIPPABLE_HEADER_BYTES) else {
         return Ok(Err(IndexFault::Missing));
     };
@@ -228,7 +248,7 @@ fn read_index_at(file: &Arc<File>, offset: u64, entry: Entry) -> io::Result<std:
 fn data_frames(table: &SeekTable) -> Vec<Frame> {
     let (mut offset, mut raw_offset) = (0, 0);
     let mut frames = Vec::with_capacity(table.entries.iter().filter(|entry| entry.raw > 0).count());
-    for &Entry { compressed, raw } in &table.entries {
+    for &TableEntry { compressed, raw } in &table.entries {
         if raw > 0 {
             frames.push(Frame { offset, compressed, raw_offset, raw });
         }

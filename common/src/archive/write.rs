@@ -12,10 +12,10 @@ use std::io::{self, Read, Write};
 
 use zstd::zstd_safe::{CParameter, compress_bound};
 
-use super::build::{Builder, Guess};
-use super::filter;
+use super::build::{Guess, IndexBuilder};
+use super::filter::FilterBuilder;
 use super::format::{
-    Entry, FILTER_MAGIC, FRAME_BYTES, INDEX_MAGIC, SKIPPABLE_HEADER_BYTES, SeekTable, skippable_header,
+    FILTER_MAGIC, FRAME_BYTES, INDEX_MAGIC, SKIPPABLE_HEADER_BYTES, SeekTable, TableEntry, skippable_header,
 };
 use super::index::{INDEX_BYTES_MAX, Index};
 use super::marks::Mark;
@@ -61,7 +61,7 @@ pub struct Writer {
     /// What was read and is not yet compressed: at most [`FRAME_BYTES`].
     window: Vec<u8>,
     compressed: Vec<u8>,
-    filter: filter::Builder,
+    filter: FilterBuilder,
 }
 
 impl Writer {
@@ -72,7 +72,7 @@ impl Writer {
         compressor.set_parameter(CParameter::ContentSizeFlag(true))?;
         let window = Vec::with_capacity(FRAME_BYTES);
         let compressed = Vec::with_capacity(compress_bound(FRAME_BYTES));
-        Ok(Writer { compressor, window, compressed, filter: filter::Builder::default() })
+        Ok(Writer { compressor, window, compressed, filter: FilterBuilder::default() })
     }
 
     /// Reads `source` to its end and writes the archive of it to `out`.
@@ -82,7 +82,7 @@ impl Writer {
         self.compressor.set_parameter(CParameter::CompressionLevel(spec.level))?;
         self.window.clear();
         self.filter.clear();
-        let mut builder = Builder::new(spec.begins_inside);
+        let mut builder = IndexBuilder::new(spec.begins_inside);
         let mut table = SeekTable::default();
         loop {
             let missing = FRAME_BYTES - self.window.len();
@@ -103,6 +103,7 @@ impl Writer {
         table.entries.extend(write_filter(&self.filter, out)?);
         let index = Index { serial: spec.serial, ..builder.finish(spec.marks, spec.guess) };
         table.entries.push(write_index(&index, out)?);
+        debug_assert_eq!(index.raw_bytes, table.raw_bytes(), "index and table tell of the same bytes");
         let table_bytes = table.encode()?;
         out.write_all(&table_bytes)?;
         Ok(Summary {
@@ -116,11 +117,12 @@ impl Writer {
     }
 
     /// Compresses the first `raw` bytes of the window.
-    fn write_frame(&mut self, raw: usize, out: &mut dyn Write) -> io::Result<Entry> {
+    fn write_frame(&mut self, raw: usize, out: &mut dyn Write) -> io::Result<TableEntry> {
+        debug_assert!((1..=FRAME_BYTES).contains(&raw), "a frame of {raw} bytes");
         self.compressed.clear();
         let compressed = self.compressor.compress_to_buffer(&self.window[..raw], &mut self.compressed)?;
         out.write_all(&self.compressed)?;
-        Ok(Entry { compressed: compressed as u32, raw: raw as u32 })
+        Ok(TableEntry { compressed: compressed as u32, raw: raw as u32 })
     }
 }
 
@@ -131,12 +133,12 @@ fn frame_bytes(window: &[u8], source_ended: bool) -> usize {
 }
 
 /// Writes the filter frame, if there is any filter, and returns its entry.
-pub(super) fn write_filter(filter: &filter::Builder, out: &mut dyn Write) -> io::Result<Option<Entry>> {
+pub(super) fn write_filter(filter: &FilterBuilder, out: &mut dyn Write) -> io::Result<Option<TableEntry>> {
     filter.payload().map(|payload| write_skippable(FILTER_MAGIC, &payload, out)).transpose()
 }
 
 /// Writes the index frame and returns its entry.
-fn write_index(index: &Index, out: &mut dyn Write) -> io::Result<Entry> {
+fn write_index(index: &Index, out: &mut dyn Write) -> io::Result<TableEntry> {
     let payload = index.encode();
     if payload.len() > INDEX_BYTES_MAX {
         return Err(io::Error::other("the index would be too large"));
@@ -144,10 +146,10 @@ fn write_index(index: &Index, out: &mut dyn Write) -> io::Result<Entry> {
     write_skippable(INDEX_MAGIC, &payload, out)
 }
 
-fn write_skippable(magic: u32, payload: &[u8], out: &mut dyn Write) -> io::Result<Entry> {
+fn write_skippable(magic: u32, payload: &[u8], out: &mut dyn Write) -> io::Result<TableEntry> {
     out.write_all(&skippable_header(magic, payload.len())?)?;
     out.write_all(payload)?;
-    Ok(Entry { compressed: (SKIPPABLE_HEADER_BYTES + payload.len()) as u32, raw: 0 })
+    Ok(TableEntry { compressed: (SKIPPABLE_HEADER_BYTES + payload.len()) as u32, raw: 0 })
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ impl Exporter {
         let (sign, signs) = sync_channel(1);
         let (end, over) = channel();
         let shown = path.clone();
-        let writer = Writer { file: MetricsFile::new(path), render, tell, failure: Once::default() };
+        let writer = PageWriter { file: MetricsFile::new(path), render, tell, failure: Once::default() };
         let work = move || writer.work(&signs, end);
         thread::Builder::new()
             .name("metrics".to_owned())
@@ -86,7 +86,7 @@ impl Drop for Exporter {
     }
 }
 
-struct Writer<R, T> {
+struct PageWriter<R, T> {
     file: MetricsFile,
     render: R,
     tell: T,
@@ -94,7 +94,7 @@ struct Writer<R, T> {
     failure: Once<String>,
 }
 
-impl<R: Render, T: FnMut(Told)> Writer<R, T> {
+impl<R: Render, T: FnMut(Told)> PageWriter<R, T> {
     /// `end` goes when this returns.
     fn work(mut self, signs: &Receiver<()>, end: Sender<()>) {
         while signs.recv().is_ok() {

@@ -29,7 +29,7 @@ const ALLOWED: &str = "the fields are %Y, then %m and %d, or %j, then %H, %M, %S
 #[derive(Clone, Debug)]
 pub struct Pattern {
     text: String,
-    pieces: Vec<Piece>,
+    pieces: Vec<Token>,
     last: Field,
     /// `None`: UTC.
     zone: Option<TimeZone>,
@@ -44,7 +44,7 @@ impl PartialEq for Pattern {
 impl Eq for Pattern {}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
+enum Token {
     Text(String),
     Field(Field),
 }
@@ -125,8 +125,8 @@ impl Value for Pattern {
         }
         let pieces = pieces(text)?;
         let last = pieces.iter().rev().find_map(|piece| match piece {
-            Piece::Field(field) => Some(*field),
-            Piece::Text(_) => None,
+            Token::Field(field) => Some(*field),
+            Token::Text(_) => None,
         });
         let Some(last) = last else {
             return Err(format!("it contains no time: {ALLOWED}"));
@@ -141,7 +141,7 @@ impl Value for Pattern {
 }
 
 /// Takes a pattern apart, from left to right.
-fn pieces(text: &str) -> Result<Vec<Piece>, String> {
+fn pieces(text: &str) -> Result<Vec<Token>, String> {
     let mut pieces = Vec::new();
     let mut before = None;
     let mut rest = text;
@@ -156,7 +156,7 @@ fn pieces(text: &str) -> Result<Vec<Piece>, String> {
                 return Err(format!("names with `{spelling}` in this place would not sort by time: {ALLOWED}"));
             }
             before = Some(*field);
-            pieces.push(Piece::Field(*field));
+            pieces.push(Token::Field(*field));
             rest = &rest[spelling.len()..];
             continue;
         }
@@ -166,7 +166,7 @@ fn pieces(text: &str) -> Result<Vec<Piece>, String> {
             let shown = odd.escape_debug();
             return Err(format!("names cannot contain `{shown}`: beside the fields use A-Z a-z 0-9 - _ . + @"));
         }
-        pieces.push(Piece::Text(literal.to_string()));
+        pieces.push(Token::Text(literal.to_string()));
         rest = &rest[end..];
     }
     Ok(pieces)
@@ -235,7 +235,7 @@ impl Pattern {
     }
 
     fn has_epoch(&self) -> bool {
-        self.pieces.contains(&Piece::Field(Field::Epoch))
+        self.pieces.contains(&Token::Field(Field::Epoch))
     }
 
     /// What names tell of a time: microseconds of the clock on the wall, counted as if that showed UTC.
@@ -254,12 +254,14 @@ impl Pattern {
         let period = self.floor(self.wall_us(now_ns));
         let Some(last) = last.filter(|last| last.birth_us >= period) else { return self.name(period, 0) };
         let next = self.ceil(last.birth_us);
-        match last.counter {
+        let born = match last.counter {
             _ if next > last.birth_us => self.name(next, 0),
             _ if !self.is_coarse() => self.name(next + 1, 0),
             None => self.name(next, 0),
             Some(counter) => self.name(next, counter + 1),
-        }
+        };
+        debug_assert!(born > *last, "{born:?} after {last:?}");
+        born
     }
 
     /// Whether a part that is born at `now_ns` would get a name of a later period than `name`, which was given at least
@@ -280,8 +282,8 @@ impl Pattern {
         let mut time = Parts::default();
         for piece in &self.pieces {
             match piece {
-                Piece::Text(text) => rest = rest.strip_prefix(text.as_str())?,
-                Piece::Field(field) => {
+                Token::Text(text) => rest = rest.strip_prefix(text.as_str())?,
+                Token::Field(field) => {
                     let (digits, after) = rest.split_at_checked(field.width())?;
                     time.set(*field, digits)?;
                     rest = after;
@@ -307,11 +309,11 @@ impl Pattern {
         let mut stem = String::with_capacity(STEM_MAX);
         for piece in &self.pieces {
             let field = match piece {
-                Piece::Text(text) => {
+                Token::Text(text) => {
                     stem.push_str(text);
                     continue;
                 }
-                Piece::Field(field) => *field,
+                Token::Field(field) => *field,
             };
             let number = match field {
                 Field::Year => i64::from(time.year()),

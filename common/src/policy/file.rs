@@ -20,7 +20,7 @@ pub const FILE_BYTES_MAX: u64 = 256 << 10;
 
 /// Which of the two kinds of policy file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum PolicyKind {
     /// `defaults.toml`, where alone `logs`, `mailbox_dir` and `metrics_file` may stand.
     Defaults,
     /// `NAME.toml`.
@@ -72,7 +72,7 @@ impl fmt::Display for PolicyError {
 impl Error for PolicyError {}
 
 /// Reads and checks the policy file at `path`.
-pub fn load(path: &Path, kind: Kind) -> Result<Raw, PolicyError> {
+pub fn load(path: &Path, kind: PolicyKind) -> Result<Raw, PolicyError> {
     let unread =
         |error: crate::error::Error| PolicyError { sentences: vec![error.to_string()], paths: Paths::default() };
     let bytes = config_text::read(path, FILE_BYTES_MAX).map_err(unread)?;
@@ -86,7 +86,8 @@ pub fn load(path: &Path, kind: Kind) -> Result<Raw, PolicyError> {
         raw
     });
     let sentence = |flaw: &Flaw| flaw.sentence(path, &text);
-    let of_defaults = |found: Option<PathBuf>| found.filter(|_| kind == Kind::Defaults).map(|dir| beside(path, &dir));
+    let of_defaults =
+        |found: Option<PathBuf>| found.filter(|_| kind == PolicyKind::Defaults).map(|dir| beside(path, &dir));
     let dir = |key| of_defaults(salvaged(&text, key).map(|DirPath(dir)| dir));
     let metrics_file = of_defaults(salvaged(&text, "metrics_file").map(|MetricsPath(file)| file));
     parsed.map_err(|flaws| PolicyError {
@@ -97,7 +98,7 @@ pub fn load(path: &Path, kind: Kind) -> Result<Raw, PolicyError> {
 
 /// The parser tells the first mistake alone: so each line with one is left out and the rest read again. Not where the
 /// text is no TOML at all, for what follows such a mistake means something else.
-fn all_flaws(text: &str, kind: Kind, first: Flaw) -> Vec<Flaw> {
+fn all_flaws(text: &str, kind: PolicyKind, first: Flaw) -> Vec<Flaw> {
     let mut flaws = vec![first];
     let mut rest = text.to_string();
     while flaws.len() < FLAWS_MAX && DeTable::parse(&rest).is_ok() {
@@ -137,10 +138,10 @@ fn beside(file: &Path, path: &Path) -> PathBuf {
     file.parent().unwrap_or(Path::new("")).join(path)
 }
 
-fn parse(text: &str, kind: Kind) -> Result<Raw, Flaw> {
+fn parse(text: &str, kind: PolicyKind) -> Result<Raw, Flaw> {
     let raw = toml::from_str(text).map_err(|error| {
         let mut flaw = Flaw::from(error);
-        if kind == Kind::Pipe {
+        if kind == PolicyKind::Pipe {
             flaw.message = flaw.message.replacen(DEFAULTS_FIRST, "expected one of ", 1);
         }
         flaw
@@ -148,7 +149,7 @@ fn parse(text: &str, kind: Kind) -> Result<Raw, Flaw> {
     let table = DeTable::parse(text)?;
     for (key, value) in table.get_ref() {
         match (key.get_ref().as_ref(), value.get_ref()) {
-            (key_name @ ("logs" | "mailbox_dir" | "metrics_file"), _) if kind == Kind::Pipe => {
+            (key_name @ ("logs" | "mailbox_dir" | "metrics_file"), _) if kind == PolicyKind::Pipe => {
                 let shared = if key_name == "metrics_file" { "metrics file" } else { "log root" };
                 let message =
                     format!("`{key_name}` is allowed in defaults.toml only, because all pipes share one {shared}");
@@ -201,14 +202,14 @@ mod tests {
     use super::*;
     use crate::shown::Shown as _;
 
-    fn refusal(text: &str, kind: Kind) -> String {
+    fn refusal(text: &str, kind: PolicyKind) -> String {
         parse(text, kind).map(drop).unwrap_err().shown_in(text)
     }
 
     #[test]
     fn an_unknown_key_is_shown_with_its_place_and_all_that_is_allowed() {
         let text = "# web\nstamp = \"iso\"\n\n\nlevle = 3\n";
-        let shown = refusal(text, Kind::Pipe);
+        let shown = refusal(text, PolicyKind::Pipe);
         assert!(
             shown.starts_with("line 5, column 1: unknown key `levle`, expected one of `pipe_size`, `stage`"),
             "{shown}"
@@ -219,7 +220,8 @@ mod tests {
     #[test]
     fn every_mistake_is_told_and_nothing_else() {
         let places = |text: &str| -> Vec<String> {
-            let flaws = parse(text, Kind::Pipe).map_or_else(|first| all_flaws(text, Kind::Pipe, first), |_| Vec::new());
+            let flaws = parse(text, PolicyKind::Pipe)
+                .map_or_else(|first| all_flaws(text, PolicyKind::Pipe, first), |_| Vec::new());
             let places = flaws.iter().map(|flaw| flaw.shown_in(text));
             places.map(|shown| shown.split(", column").next().unwrap_or_default().to_string()).collect()
         };
@@ -265,7 +267,7 @@ mod tests {
             ("stamp = \"iso\"\nstamp = \"none\"", "line 2, column 1", "duplicate key"),
             ("größe = 1", "line 1, column 3", "invalid unquoted key"),
         ] {
-            let shown = refusal(text, Kind::Pipe);
+            let shown = refusal(text, PolicyKind::Pipe);
             assert!(shown.starts_with(place) && shown.contains(complaint), "{text}\n{shown}");
             assert!(shown.lines().count() == 4 && shown.ends_with('^'), "{text}\n{shown}");
         }
@@ -274,23 +276,23 @@ mod tests {
     #[test]
     fn logs_stands_in_defaults_only() {
         let text = "stamp = \"iso\"\nlogs = \"x\"";
-        let shown = refusal(text, Kind::Pipe);
+        let shown = refusal(text, PolicyKind::Pipe);
         assert!(shown.starts_with("line 2, column 1: `logs` is allowed in defaults.toml only"), "{shown}");
-        let raw = parse(text, Kind::Defaults).unwrap();
+        let raw = parse(text, PolicyKind::Defaults).unwrap();
         assert_eq!(raw.paths(Path::new("/etc/pipes.d/defaults.toml")).logs, Some("/etc/pipes.d/x".into()));
         assert_eq!(raw.paths(Path::new("defaults.toml")).logs, Some("x".into()));
         let text = "mailbox_dir = \"m\"";
-        let shown = refusal(text, Kind::Pipe);
+        let shown = refusal(text, PolicyKind::Pipe);
         assert!(shown.starts_with("line 1, column 1: `mailbox_dir` is allowed in defaults.toml only"), "{shown}");
-        let raw = parse(text, Kind::Defaults).unwrap();
+        let raw = parse(text, PolicyKind::Defaults).unwrap();
         assert_eq!(raw.paths(Path::new("/etc/pipes.d/defaults.toml")).mailbox_dir, Some("/etc/pipes.d/m".into()));
         let text = "metrics_file = \"m.prom\"";
-        let shown = refusal(text, Kind::Pipe);
+        let shown = refusal(text, PolicyKind::Pipe);
         assert!(shown.starts_with("line 1, column 1: `metrics_file` is allowed in defaults.toml only"), "{shown}");
-        let raw = parse(text, Kind::Defaults).unwrap();
+        let raw = parse(text, PolicyKind::Defaults).unwrap();
         let file = Some("/etc/pipes.d/m.prom".into());
         assert_eq!(raw.paths(Path::new("/etc/pipes.d/defaults.toml")).metrics_file, file);
-        let shown = refusal("metrics_file = \"/var/lib/metrics\"", Kind::Defaults);
+        let shown = refusal("metrics_file = \"/var/lib/metrics\"", PolicyKind::Defaults);
         assert!(shown.contains("`/var/lib/metrics`: the name must end in .prom"), "{shown}");
     }
 
@@ -315,7 +317,7 @@ mod tests {
     }
 
     fn load_error(path: &Path) -> String {
-        load(path, Kind::Defaults).unwrap_err().to_string()
+        load(path, PolicyKind::Defaults).unwrap_err().to_string()
     }
 
     #[test]
@@ -332,7 +334,7 @@ mod tests {
         std::fs::write(&path, b"prefix = \"caf\xe9\"\nlogs = \"l\"\n").unwrap();
         assert!(load_error(&path).starts_with(&format!("cannot use {shown}: line 1, column 14: not valid UTF-8")));
         let logs = dir.path().join("l");
-        assert_eq!(load(&path, Kind::Defaults).unwrap_err().paths().logs, Some(logs));
-        assert_eq!(load(&path, Kind::Pipe).unwrap_err().paths(), &Paths::default());
+        assert_eq!(load(&path, PolicyKind::Defaults).unwrap_err().paths().logs, Some(logs));
+        assert_eq!(load(&path, PolicyKind::Pipe).unwrap_err().paths(), &Paths::default());
     }
 }

@@ -32,12 +32,12 @@ impl Value for HookArg {
 
 /// The words of a hook in a policy file. One string is refused with the list that is wanted: no shell takes it apart.
 pub(super) fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<HookArg>>, D::Error> {
-    deserializer.deserialize_any(Words).map(Some)
+    deserializer.deserialize_any(WordsVisitor).map(Some)
 }
 
-struct Words;
+struct WordsVisitor;
 
-impl<'de> Visitor<'de> for Words {
+impl<'de> Visitor<'de> for WordsVisitor {
     type Value = Vec<HookArg>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -83,8 +83,8 @@ fn what_leads_to_its_owners_own_is_safe() {
             assert!(is_safe(path, to), "{} {to:?}", path.shown());
         }
     }
-    let Way::Safe(_, metadata) = go(&twice, Use::Read).unwrap() else { panic!("it is not safe") };
-    assert_eq!(Identity::from(&metadata), Identity::from(&fs::metadata(&file).unwrap()));
+    let Way::Safe(looked) = go(&twice, Use::Read).unwrap() else { panic!("it is not safe") };
+    assert_eq!(looked.identity(), Identity::from(&fs::metadata(&file).unwrap()));
 }
 
 #[test]

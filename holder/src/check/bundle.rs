@@ -26,7 +26,7 @@ use standpipe_common::{clock, config_text, standard};
 
 use crate::openers::Role;
 use crate::survey::Survey;
-use ask::{Answer, ask};
+use ask::{Printed, ask};
 use tar::Tar;
 
 /// How many lines of each pipe are in it.
@@ -99,7 +99,7 @@ fn fill(file: File, survey: &Survey, own: &[(&str, String)]) -> io::Result<()> {
 }
 
 impl Bundle {
-    fn take(&mut self, answer: Answer) -> Vec<u8> {
+    fn take(&mut self, answer: Printed) -> Vec<u8> {
         self.problems.extend(answer.problem);
         answer.text
     }

@@ -20,7 +20,7 @@ pub const USUAL: &str = "standpipe";
 
 /// Somebody with rights.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
+pub struct Credentials {
     /// For people.
     pub name: String,
     /// User.
@@ -35,7 +35,7 @@ pub struct Account {
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// Who runs the holder, or is to.
-    pub account: Option<Account>,
+    pub account: Option<Credentials>,
     /// A holder that has a FIFO of this directory open.
     pub holder: Option<Rc<Process>>,
     /// A reader that has.
@@ -70,7 +70,7 @@ impl Facts {
     }
 }
 
-impl Account {
+impl Credentials {
     /// Whether the permission bits of a file give it all of `bits`, such as `0o6`.
     pub fn may(&self, bits: u32, mode: u32, owner: u32, group: u32) -> bool {
         let shift = match () {
@@ -88,7 +88,7 @@ pub fn user_name(uid: u32) -> String {
     account::user_name(Uid::from_raw(uid))
 }
 
-fn of_process(pid: u32) -> Option<Account> {
+fn of_process(pid: u32) -> Option<Credentials> {
     parse(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, is_initial(pid))
 }
 
@@ -98,7 +98,7 @@ fn is_initial(pid: u32) -> bool {
     map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
-fn parse(status: &str, is_initial: bool) -> Option<Account> {
+fn parse(status: &str, is_initial: bool) -> Option<Credentials> {
     let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::split_whitespace);
     let effective = |name: &str| field(name)?.nth(1)?.parse::<u32>().ok();
     let (uid, gid) = (effective("Uid:")?, effective("Gid:")?);
@@ -108,10 +108,10 @@ fn parse(status: &str, is_initial: bool) -> Option<Account> {
     let is_unlimited =
         is_initial && (has(capability::Capability::SysResource) || has(capability::Capability::SysAdmin));
     let gids = [gid].into_iter().chain(others).collect();
-    Some(Account { name: user_name(uid), uid, gids, is_unlimited })
+    Some(Credentials { name: user_name(uid), uid, gids, is_unlimited })
 }
 
-fn of_asker() -> Option<Account> {
+fn of_asker() -> Option<Credentials> {
     if !Uid::effective().is_root() {
         return of_process(std::process::id());
     }
@@ -119,7 +119,7 @@ fn of_asker() -> Option<Account> {
     let name = std::ffi::CString::new(USUAL).ok()?;
     let mut gids = vec![user.gid.as_raw()];
     gids.extend(getgrouplist(&name, user.gid).unwrap_or_default().into_iter().map(nix::unistd::Gid::as_raw));
-    Some(Account { name: user.name, uid: user.uid.as_raw(), gids, is_unlimited: false })
+    Some(Credentials { name: user.name, uid: user.uid.as_raw(), gids, is_unlimited: false })
 }
 
 fn setting<T: FromStr>(name: &str) -> Option<T> {
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn rights_come_from_owner_group_or_others_and_only_from_the_first_that_fits() {
-        let account = Account { name: String::new(), uid: 7, gids: vec![8, 9], is_unlimited: false };
+        let account = Credentials { name: String::new(), uid: 7, gids: vec![8, 9], is_unlimited: false };
         for (mode, owner, group, may) in [
             (0o600, 7, 0, true),
             (0o066, 7, 8, false),
@@ -144,7 +144,7 @@ mod tests {
         ] {
             assert_eq!(account.may(6, mode, owner, group), may, "{mode:o} {owner} {group}");
         }
-        assert!(Account { uid: 0, ..account }.may(6, 0, 1, 1));
+        assert!(Credentials { uid: 0, ..account }.may(6, 0, 1, 1));
     }
 
     #[test]

@@ -45,15 +45,17 @@ pub fn of_pipe(pipe: &Pipe, survey: &Survey, facts: &Facts) -> Option<Finding> {
     let granted = granted(pipe).filter(|&granted| granted < wanted)?;
     let is_unlimited = facts.account.as_ref().is_some_and(|account| account.is_unlimited);
     let (cause, mend) = match limit(wanted, is_unlimited, facts) {
-        Limit::One => (
+        KernelLimit::One => (
             format!("without CAP_SYS_RESOURCE a pipe is limited to fs.pipe-max-size = {}", facts.pipe_bytes_max),
             raise("pipe-max-size", wanted, facts),
         ),
-        Limit::All => (
+        KernelLimit::All => (
             format!("all pipes of a user share fs.pipe-user-pages-soft = {} pages", facts.pages_soft),
             raise("pipe-user-pages-soft", facts.pages_soft as usize + pages(survey), facts),
         ),
-        Limit::None => ("holder has not read this setting yet".to_owned(), start_or_tell("holder", survey, facts)),
+        KernelLimit::None => {
+            ("holder has not read this setting yet".to_owned(), start_or_tell("holder", survey, facts))
+        }
     };
     let what = format!("it has {}, less than its pipe_size of {}", bytes(granted), bytes(wanted));
     let why = format!("it fills up sooner, and a full pipe makes its server wait; {cause}");
@@ -62,7 +64,7 @@ pub fn of_pipe(pipe: &Pipe, survey: &Survey, facts: &Facts) -> Option<Finding> {
 
 /// What stands in the way.
 #[derive(Debug, PartialEq, Eq)]
-enum Limit {
+enum KernelLimit {
     /// Of one pipe.
     One,
     /// Of all pipes of a user together.
@@ -71,12 +73,12 @@ enum Limit {
     None,
 }
 
-fn limit(wanted: usize, is_unlimited: bool, facts: &Facts) -> Limit {
+fn limit(wanted: usize, is_unlimited: bool, facts: &Facts) -> KernelLimit {
     match () {
-        () if is_unlimited => Limit::None,
-        () if wanted as u64 > facts.pipe_bytes_max => Limit::One,
-        () if facts.pages_soft > 0 => Limit::All,
-        () => Limit::None,
+        () if is_unlimited => KernelLimit::None,
+        () if wanted as u64 > facts.pipe_bytes_max => KernelLimit::One,
+        () if facts.pages_soft > 0 => KernelLimit::All,
+        () => KernelLimit::None,
     }
 }
 
@@ -125,10 +127,10 @@ mod tests {
             pipe_bytes_max: 1 << 20,
         };
         for (wanted, is_unlimited, pages_soft, expected) in [
-            (1 << 21, false, 16384, Limit::One),
-            (1 << 20, false, 16384, Limit::All),
-            (1 << 20, false, 0, Limit::None),
-            (1 << 21, true, 16384, Limit::None),
+            (1 << 21, false, 16384, KernelLimit::One),
+            (1 << 20, false, 16384, KernelLimit::All),
+            (1 << 20, false, 0, KernelLimit::None),
+            (1 << 21, true, 16384, KernelLimit::None),
         ] {
             assert_eq!(limit(wanted, is_unlimited, &facts(pages_soft)), expected, "{wanted} {is_unlimited}");
         }

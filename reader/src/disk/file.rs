@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::{self, FallocateFlags, FcntlArg};
 use nix::libc;
 use standpipe_common::rename::is_unsupported;
-use standpipe_common::{seam, sys};
+use standpipe_common::{mapped, seam, sys};
 
 /// How long a child of ours may have our descriptors.
 const CHILD_SPAN: Duration = Duration::from_millis(100);
@@ -75,19 +75,10 @@ pub fn sync(file: &File) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Gives a new file `len` bytes of disk; where the file system has no fallocate, by writing zeros.
-pub fn allocate(file: &File, len: u64) -> io::Result<()> {
-    allocate_range(file, 0..len)
-}
-
-/// The same for a range that nothing was written to yet.
-pub fn allocate_range(file: &File, range: Range<u64>) -> io::Result<()> {
+/// Gives a new file `len` bytes of disk, to be mapped.
+pub fn allocate(file: &File, len: usize) -> io::Result<()> {
     seam::pass("allocate")?;
-    let len = range.end - range.start;
-    match fcntl::fallocate(file, FallocateFlags::empty(), range.start as i64, len as i64) {
-        Err(errno) if is_unsupported(errno) => file.write_all_at(&vec![0; len as usize], range.start),
-        other => Ok(other?),
-    }
+    mapped::allocate(file, 0..len)
 }
 
 /// Reserves blocks for `range` of a file beyond its end, whose length stays as it is. `false`: this file system cannot.

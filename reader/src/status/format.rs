@@ -1,51 +1,34 @@
 //! The layout of the status file: pure, both ways.
 //!
 //! ```text
-//! 0     header, padded to a page   "status\n\0", version, pid, start (ns), slots, bytes of a slot, boot id, sandbox,
-//!                                  bytes lost
-//! 4096  slots of 640 bytes         numbers, name, last error, totals
+//! header, from byte 48 on   boot id, sandbox, bytes lost
+//! slots of 640 bytes        numbers, name, last error, totals
 //! ```
-//! Version 1 had slots of 512 bytes without the totals; it is still read, for a program may be newer than the reader.
-//!
-//! All numbers are aligned 64-bit words of the machine, each whole or absent whenever it is read. A text is preceded
-//! by its length and a checksum: one that is being written is not believed. So a reader of the file needs no lock; at
-//! worst it shows `?` once. A slot of state 0 says nothing.
+//! The rest is that of [`standpipe_common::board`]. Version 1 had slots of 512 bytes without the totals; it is still read,
+//! for a program may be newer than the reader.
 
 use std::array;
 
+use standpipe_common::board::{Layout, MORE_AT, PID_AT, START_AT, STATE_AT, Unreadable};
 use standpipe_common::boot::BOOT_ID_BYTES;
 use standpipe_common::mapped_text::{text, word};
 
-/// First word of the file.
-pub const MAGIC: u64 = u64::from_ne_bytes(*b"status\n\0");
-/// Version of the layout.
-pub const VERSION: u64 = 2;
-/// Whether a status file of any version begins so.
-pub fn is_beginning(head: &[u8]) -> bool {
-    head.starts_with(&MAGIC.to_ne_bytes())
-}
-
-/// Bytes before the first slot: a page.
-pub const HEADER_BYTES: usize = 4096;
+/// How the file is laid out. Version 1 had slots without the totals.
+pub static LAYOUT: Layout = Layout {
+    program: "reader",
+    magic: u64::from_ne_bytes(*b"status\n\0"),
+    versions: &[(1, SLOT_BYTES_V1), (2, SLOT_BYTES)],
+    // More pipes than a process may have descriptors.
+    slots_max: 1 << 17,
+    point: "allocate",
+};
 /// Bytes of a slot.
 pub const SLOT_BYTES: usize = 640;
 /// Bytes of a slot of version 1, which are the first ones of each.
 const SLOT_BYTES_V1: usize = 512;
-/// Most slots of a file: more pipes than a process may have descriptors.
-pub const SLOTS_MAX: usize = 1 << 17;
 
-/// Offsets in the header.
-pub const VERSION_AT: usize = 8;
-/// Process id of the reader.
-pub const PID_AT: usize = 16;
-/// When it started, ns since the epoch.
-pub const START_AT: usize = 24;
-/// How many slots the file has.
-pub const SLOTS_AT: usize = 32;
-/// How large each is.
-pub const SLOT_BYTES_AT: usize = 40;
 /// The boot, as text.
-pub const BOOT_AT: usize = 48;
+pub const BOOT_AT: usize = MORE_AT;
 /// Bytes that were lost with pipes whose links are gone, and that no slot tells of any more.
 pub const LOST_AT: usize = 128;
 
@@ -58,9 +41,7 @@ pub const SANDBOX_OFF: u64 = 2;
 /// Its kernel has no such thing.
 pub const SANDBOX_UNAVAILABLE: u64 = 3;
 
-/// Offsets in a slot: one of [`FREE`], [`WELL`], [`SICK`].
-pub const STATE_AT: usize = 0;
-/// Bytes taken from the pipe since the reader started.
+/// Offsets in a slot, whose state is [`WELL`] or [`SICK`]: bytes taken from the pipe since the reader started.
 pub const BYTES_AT: usize = 8;
 /// Line ends among them; [`UNCOUNTED`] where nobody counts them.
 pub const LINES_AT: usize = 16;
@@ -142,8 +123,6 @@ pub const STEPS: [Step; 3] = [Step::Drain, Step::Archive, Step::Hook];
 /// Lines of a lane whose bytes go into the log as they are.
 pub const UNCOUNTED: u64 = u64::MAX;
 
-/// State of a slot that says nothing.
-pub const FREE: u64 = 0;
 /// State of a lane that is drained.
 pub const WELL: u64 = 1;
 /// State of a lane that is not read until something is mended.
@@ -247,31 +226,9 @@ pub struct Status {
     pub slots: Vec<LaneStatus>,
 }
 
-/// Why a file says nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unreadable {
-    /// It is no status file, or not whole.
-    Damaged,
-    /// A later program wrote it.
-    Version(u64),
-}
-
 /// Reads a whole file.
 pub fn decode(file: &[u8]) -> Result<Status, Unreadable> {
-    if file.len() < HEADER_BYTES || word(file, 0) != MAGIC {
-        return Err(Unreadable::Damaged);
-    }
-    let slot_bytes = match word(file, VERSION_AT) {
-        VERSION => SLOT_BYTES,
-        1 => SLOT_BYTES_V1,
-        version if version > VERSION => return Err(Unreadable::Version(version)),
-        _ => return Err(Unreadable::Damaged),
-    };
-    let count = usize::try_from(word(file, SLOTS_AT)).ok().filter(|count| *count <= SLOTS_MAX);
-    let slots = count.and_then(|count| file[HEADER_BYTES..].get(..count * slot_bytes));
-    let Some(slots) = slots.filter(|_| word(file, SLOT_BYTES_AT) == slot_bytes as u64) else {
-        return Err(Unreadable::Damaged);
-    };
+    let slots = LAYOUT.slots(file)?.map(lane_status).collect();
     let boot = std::str::from_utf8(&file[BOOT_AT..BOOT_AT + BOOT_ID_BYTES]).unwrap_or_default();
     Ok(Status {
         pid: word(file, PID_AT),
@@ -279,7 +236,7 @@ pub fn decode(file: &[u8]) -> Result<Status, Unreadable> {
         boot: boot.trim_end_matches('\0').to_owned(),
         lost_bytes: word(file, LOST_AT),
         sandbox: word(file, SANDBOX_AT),
-        slots: slots.chunks_exact(slot_bytes).filter(|slot| word(slot, STATE_AT) != FREE).map(lane_status).collect(),
+        slots,
     })
 }
 
@@ -331,6 +288,7 @@ fn totals(slot: &[u8]) -> Totals {
 
 #[cfg(test)]
 mod tests {
+    use standpipe_common::board::{HEADER_BYTES, SLOT_BYTES_AT, VERSION_AT};
     use standpipe_common::mapped_text;
 
     use super::*;
@@ -344,7 +302,7 @@ mod tests {
     /// A file of two slots, of which the second is in use.
     fn file() -> Vec<u8> {
         let mut file = vec![0; HEADER_BYTES + 2 * SLOT_BYTES];
-        put(&mut file, 0, &[MAGIC, VERSION, 7, 1000, 2, SLOT_BYTES as u64]);
+        put(&mut file, 0, &[LAYOUT.magic, 2, 7, 1000, 2, SLOT_BYTES as u64]);
         file[BOOT_AT..BOOT_AT + 4].copy_from_slice(b"boot");
         put(&mut file, SANDBOX_AT, &[SANDBOX_ON]);
         let second = HEADER_BYTES + SLOT_BYTES;
@@ -416,23 +374,6 @@ mod tests {
         assert_eq!(ERROR_AT + 16 + ERROR_MAX, SLOT_BYTES_V1);
         const { assert!(ARCHIVED_LINES_AT + 8 <= SLOT_BYTES && LOST_AT + 8 <= HEADER_BYTES) };
         const { assert!(SANDBOX_AT + 8 <= LOST_AT && ERROR_MAX > 160) };
-    }
-
-    #[test]
-    fn other_versions_and_damage_are_told_apart() {
-        let with = |at, word| {
-            let mut file = file();
-            put(&mut file, at, &[word]);
-            decode(&file).map(drop).unwrap_err()
-        };
-        assert_eq!(with(VERSION_AT, 3), Unreadable::Version(3));
-        for (at, word) in [(0, 0), (VERSION_AT, 0), (SLOTS_AT, 3), (SLOTS_AT, u64::MAX), (SLOT_BYTES_AT, 256)] {
-            assert_eq!(with(at, word), Unreadable::Damaged, "{at} {word}");
-        }
-        let good = file();
-        for len in [0, 7, 4095, good.len() - 1] {
-            assert_eq!(decode(&good[..len]).map(drop), Err(Unreadable::Damaged), "{len}");
-        }
     }
 
     /// xorshift64*: the same bytes each time.

@@ -3,23 +3,20 @@
 //! It needs read permission only, takes no lock, writes nothing, and opens regular files and directories alone.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Read;
+use std::fs::File;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use nix::sys::stat::SFlag;
-use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::error::{Error, Result};
 use standpipe_common::shown::Shown as _;
 
 use super::STATUS;
-use super::format::{self, HEADER_BYTES, LaneStatus, SLOT_BYTES, SLOTS_MAX, Unreadable};
+use super::format::{self, LAYOUT, LaneStatus, Status};
 use super::lag::{Lag, lags};
 use crate::disk::{self, Dir};
 use crate::listing::{LOCK, SELF};
 use crate::mailboxes::SALVAGED_PREFIX;
-
-/// How often a file is read again in which a text was just being written.
-const LOOKS_MAX: usize = 3;
 
 /// What was seen.
 #[derive(Debug)]
@@ -84,46 +81,28 @@ pub fn lane_names(root: &Dir) -> Result<Vec<OsString>> {
     Ok(slots.into_iter().filter_map(|slot| slot.name).map(OsString::from_vec).collect())
 }
 
-/// What the status file of a log root says. A text that is being written is waited for, but not for long.
-pub fn content(root: &Dir) -> Result<format::Status> {
-    let mut content = read(root)?;
-    for _ in 1..LOOKS_MAX {
-        if content
-            .slots
-            .iter()
-            .all(|slot| slot.name.is_some() && (slot.error.at_ns.is_none() || slot.error.text.is_some()))
-        {
-            break;
-        }
-        content = read(root)?;
-    }
-    Ok(content)
+/// What the status file of a log root says.
+pub fn content(root: &Dir) -> Result<Status> {
+    let is_whole = |slot: &LaneStatus| slot.name.is_some() && (slot.error.at_ns.is_none() || slot.error.text.is_some());
+    LAYOUT.read(
+        &root.path_of(STATUS),
+        || open(root),
+        format::decode,
+        |content: &Status| content.slots.iter().all(is_whole),
+    )
 }
 
-fn read(root: &Dir) -> Result<format::Status> {
-    let path = root.path_of(STATUS);
+fn open(root: &Dir) -> Result<File> {
     match root.stat(STATUS) {
         Err(nix::errno::Errno::ENOENT) => {
             let cause = format!("{} has none: not a log root, or no reader is at work there", root.path().shown());
-            return Err(Error::because("read", path, cause));
+            Err(Error::because("read", root.path_of(STATUS), cause))
         }
         Ok(stat) if !disk::is_kind(&stat, SFlag::S_IFREG) => {
-            return Err(Error::because("read", path, "not a regular file"));
+            Err(Error::because("read", root.path_of(STATUS), "not a regular file"))
         }
-        _ => {}
+        _ => root.open_read(STATUS),
     }
-    let mut bytes = Vec::new();
-    let bytes_max = (HEADER_BYTES + SLOTS_MAX * SLOT_BYTES) as u64;
-    root.open_read(STATUS)?.take(bytes_max).read_to_end(&mut bytes).cannot("read", &path)?;
-    format::decode(&bytes).map_err(|unreadable| {
-        let cause = match unreadable {
-            Unreadable::Damaged => "it is damaged".to_owned(),
-            Unreadable::Version(version) => {
-                format!("it has version {version}; this program knows {}", format::VERSION)
-            }
-        };
-        Error::because("read", path, cause)
-    })
 }
 
 fn seen(root: &Dir, slot: LaneStatus) -> SeenLane {

@@ -16,6 +16,7 @@ use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
 use nix::libc;
 use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::looked::Looked;
 use standpipe_common::rename::rename_new;
 use standpipe_common::way::{self, Use, Way};
 use standpipe_common::{own, seam, sys};
@@ -246,9 +247,7 @@ pub(super) fn newer(path: &Path, version: u64) -> Error {
 
 /// Whether `path` itself, and not what a link there leads to, is a mount.
 fn is_mount(path: &Path) -> bool {
-    let flags = libc::O_PATH | libc::O_NOFOLLOW;
-    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
-    opened.and_then(sys::is_mount).unwrap_or(false)
+    Looked::itself(path).and_then(sys::is_mount).unwrap_or(false)
 }
 
 /// Whether it is the rights that are missing.

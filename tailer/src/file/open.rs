@@ -6,15 +6,14 @@
 //! Nothing here reads, and nothing is created or changed.
 
 use std::fmt;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::libc;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
+use standpipe_common::looked::Looked;
 use standpipe_common::way::{self, Use};
 use standpipe_common::{fifo, sys};
 
@@ -81,7 +80,7 @@ pub enum At {
 /// A regular file that was looked at, not opened.
 #[derive(Debug)]
 pub struct FoundFile {
-    handle: File,
+    looked: Looked,
     path: PathBuf,
     /// A link has that path.
     is_linked: bool,
@@ -104,36 +103,28 @@ pub enum Opened {
 
 /// Looks at `path`, through links.
 pub fn look(path: &Path) -> At {
-    let looked = look_through(path);
-    let (handle, metadata, is_linked) = match looked {
+    let (looked, is_linked) = match look_through(path) {
         Ok(looked) => looked,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return At::Missing,
         Err(error) => return At::Failed(errno(&error)),
     };
-    if let Some(refusal) = refusal(&metadata) {
+    if let Some(refusal) = refusal(looked.metadata()) {
         return At::Refused(refusal);
     }
-    let (identity, stamp) = (Identity::from(&metadata), Stamp::from(&metadata));
-    At::File(FoundFile { handle, path: path.to_path_buf(), is_linked, identity, stamp })
+    let (identity, stamp) = (Identity::from(looked.metadata()), Stamp::from(looked.metadata()));
+    At::File(FoundFile { looked, path: path.to_path_buf(), is_linked, identity, stamp })
 }
 
 /// What stands at `path`, and whether that is at the end of a link.
-fn look_through(path: &Path) -> io::Result<(File, Metadata, bool)> {
-    let open = |flags| OpenOptions::new().read(true).custom_flags(libc::O_PATH | flags).open(path);
-    let itself = open(libc::O_NOFOLLOW)?;
-    let metadata = itself.metadata()?;
-    if !metadata.is_symlink() {
-        return Ok((itself, metadata, false));
-    }
-    let end = open(0)?;
-    let metadata = end.metadata()?;
-    Ok((end, metadata, true))
+fn look_through(path: &Path) -> io::Result<(Looked, bool)> {
+    let itself = Looked::itself(path)?;
+    if itself.metadata().is_symlink() { Ok((Looked::at(path)?, true)) } else { Ok((itself, false)) }
 }
 
 impl FoundFile {
     /// Whether its name is a mount of its own, such as of a file in a container.
     pub fn is_mount(&self) -> bool {
-        sys::is_mount(&self.handle).unwrap_or(false)
+        sys::is_mount(&self.looked).unwrap_or(false)
     }
 
     /// Opens it for reading, whatever its names have become.
@@ -142,11 +133,11 @@ impl FoundFile {
     }
 
     fn try_open(&self) -> io::Result<Opened> {
-        let system = fstatfs(&self.handle)?;
+        let system = fstatfs(&self.looked)?;
         if [PROC_SUPER_MAGIC, SYSFS_MAGIC].contains(&system.filesystem_type()) {
             return Ok(Opened::Refused(Refusal::Kernel));
         }
-        let metadata = self.handle.metadata()?;
+        let metadata = self.looked.metadata_now()?;
         let turn = if self.is_linked {
             way::check(&self.path, fifo::Identity::from(&metadata), Use::Read)?
         } else {
@@ -155,8 +146,7 @@ impl FoundFile {
         if turn.is_some() {
             return Ok(Opened::Refused(Refusal::Turned));
         }
-        let path = format!("/proc/self/fd/{}", self.handle.as_raw_fd());
-        Ok(Opened::File(OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?))
+        Ok(Opened::File(self.looked.open(File::options().read(true))?))
     }
 }
 

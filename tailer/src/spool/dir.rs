@@ -5,19 +5,18 @@
 //! reached through a stranger's link, and of a directory that a stranger owns only what he owns as well.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::libc;
+use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
+use standpipe_common::looked::Looked;
 use standpipe_common::seam;
 use standpipe_common::way::{self, Use};
 
@@ -56,8 +55,8 @@ pub struct Brief {
 
 /// A regular file that was looked at.
 #[derive(Debug)]
-pub struct Looked {
-    handle: File,
+pub struct Readable {
+    looked: Looked,
     /// Which one.
     pub identity: Identity,
     /// Bytes.
@@ -70,7 +69,7 @@ pub struct Looked {
 #[derive(Debug)]
 pub enum Stands {
     /// A regular file.
-    File(Looked),
+    File(Readable),
     /// Something that is none.
     Odd(&'static str),
     /// Nothing.
@@ -83,8 +82,7 @@ impl Dir {
     /// # Errors
     /// The kernel's; and a stranger's link or directory leads to it.
     pub fn open(path: &Path) -> io::Result<Dir> {
-        let (place, metadata) = way::open(path, Use::Change)?;
-        Dir::of(&place, &metadata, path)
+        Dir::of(&way::open(path, Use::Change)?, path)
     }
 
     /// Opens the directory at `path`, from this one on where it is below: nobody can exchange this one meanwhile.
@@ -93,14 +91,15 @@ impl Dir {
     /// As [`Dir::open`].
     pub fn open_other(&self, path: &Path) -> io::Result<Dir> {
         let Ok(rest) = path.strip_prefix(&self.path) else { return Dir::open(path) };
-        let (place, metadata) = way::open_below(&self.file, &self.path, rest, Use::Change)?;
-        Dir::of(&place, &metadata, path)
+        Dir::of(&way::open_below(&self.file, &self.path, rest, Use::Change)?, path)
     }
 
-    fn of(place: &File, metadata: &Metadata, path: &Path) -> io::Result<Dir> {
-        let flags = libc::O_DIRECTORY | libc::O_NONBLOCK;
-        let path_of_place = format!("/proc/self/fd/{}", place.as_raw_fd());
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(path_of_place)?;
+    fn of(looked: &Looked, path: &Path) -> io::Result<Dir> {
+        let metadata = looked.metadata();
+        if !metadata.is_dir() {
+            return Err(Errno::ENOTDIR.into());
+        }
+        let file = looked.open(File::options().read(true))?;
         let (id, uid) = ((metadata.dev(), metadata.ino()), metadata.uid());
         Ok(Dir { file, path: path.to_path_buf(), id, uid, is_strangers: !way::is_trusted(uid)? })
     }
@@ -172,14 +171,11 @@ impl Dir {
     /// # Errors
     /// The kernel's.
     pub fn look(&self, name: &OsStr) -> io::Result<Stands> {
-        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let handle: OwnedFd = match openat(&self.file, name, flags, Mode::empty()) {
-            Ok(handle) => handle,
-            Err(Errno::ENOENT) => return Ok(Stands::Nothing),
-            Err(errno) => return Err(errno.into()),
+        let looked = match Looked::below(&self.file, name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stands::Nothing),
+            looked => looked?,
         };
-        let handle = File::from(handle);
-        let metadata = handle.metadata()?;
+        let metadata = looked.metadata();
         let kind = metadata.file_type();
         if !kind.is_file() {
             let is_device = kind.is_char_device() || kind.is_block_device();
@@ -195,7 +191,7 @@ impl Dir {
             return Ok(Stands::Odd(ANOTHERS));
         }
         let written_ns = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
-        Ok(Stands::File(Looked { identity: Identity::from(&metadata), size: metadata.len(), written_ns, handle }))
+        Ok(Stands::File(Readable { identity: Identity::from(metadata), size: metadata.len(), written_ns, looked }))
     }
 
     /// Whether what is in it belongs to somebody who may have been robbed of it.
@@ -224,13 +220,13 @@ const FIFO: &str = "a FIFO";
 const DEVICE: &str = "a device";
 const SOCKET: &str = "a socket";
 
-impl Looked {
+impl Readable {
     /// How long it is now.
     ///
     /// # Errors
     /// The kernel's.
     pub fn size_now(&self) -> io::Result<u64> {
-        Ok(self.handle.metadata()?.len())
+        Ok(self.looked.metadata_now()?.len())
     }
 
     /// Opens it for reading.
@@ -238,8 +234,7 @@ impl Looked {
     /// # Errors
     /// The kernel's.
     pub fn open(&self) -> io::Result<File> {
-        let path = format!("/proc/self/fd/{}", self.handle.as_raw_fd());
-        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
+        self.looked.open(File::options().read(true))
     }
 }
 

@@ -15,7 +15,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 
-use super::dir::{self, Brief, Dir, Looked, Name, Stands};
+use super::dir::{self, Brief, Dir, Name, Readable, Stands};
 use super::remove::Flight;
 use super::scan::{Arrival, FILES_MAX};
 use crate::file::identity::{Identity, Origin};
@@ -123,7 +123,7 @@ impl Ledger {
         failed.map_or(Ok(()), Err)
     }
 
-    fn know(&mut self, name: &OsStr, looked: &Looked, lives: &[Position]) {
+    fn know(&mut self, name: &OsStr, looked: &Readable, lives: &[Position]) {
         let lives = lives.iter().filter(|life| life.origin.identity == looked.identity);
         let Some(last) = lives.max_by_key(|life| life.origin.epoch) else { return };
         let Position { origin, offset, guard, head } = *last;
@@ -151,7 +151,7 @@ impl Ledger {
     }
 
     /// Which life of a file this is, and how far it was delivered.
-    pub fn known(&self, looked: &Looked) -> io::Result<Known> {
+    pub fn known(&self, looked: &Readable) -> io::Result<Known> {
         let identity = looked.identity;
         let anew = |origin| Known { origin, offset: 0, memory: Memory::default(), before: None };
         let Some(Progress { epoch, offset, memory }) = self.known.get(&identity) else {

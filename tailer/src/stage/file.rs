@@ -5,21 +5,19 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use nix::fcntl::{AT_FDCWD, FallocateFlags, fallocate};
+use nix::fcntl::AT_FDCWD;
 use nix::libc;
-use nix::sys::statfs::fstatfs;
 use nix::unistd::Uid;
-use standpipe_common::boot::BOOT_ID_BYTES;
+use standpipe_common::boot::{self, BOOT_ID_BYTES};
 use standpipe_common::error::{Cannot, Error, Result};
-use standpipe_common::rename::{is_unsupported, rename_new};
+use standpipe_common::rename::rename_new;
 use standpipe_common::shown::Shown as _;
-use standpipe_common::sys::{self, Mapping, PAGE_BYTES};
-use standpipe_common::{own, seam};
+use standpipe_common::sys::{Mapping, PAGE_BYTES};
+use standpipe_common::{mapped, own, seam};
 
 use super::decide::{BlockPhase, Word};
 use super::message::Messages;
@@ -30,8 +28,6 @@ const MAGIC: &[u8; 8] = b"staging\n";
 const VERSION: u32 = 2;
 /// Slots of a new record: a page of them.
 const SLOTS_MIN: usize = PAGE_BYTES / SLOT_BYTES;
-/// `statfs` magic of btrfs.
-const BTRFS: i64 = 0x9123_683E;
 
 /// A record and the file that it is in.
 #[derive(Debug)]
@@ -96,26 +92,23 @@ impl RecordFile {
             return Err(Error::because("write", &self.path, format!("all of its {SLOTS_MAX} positions are in use")));
         }
         let area_bytes = self.record.area_bytes();
+        let end_of = |count: usize| slots_start(area_bytes) + count * SLOT_BYTES;
         seam::pass("stage-grow")
-            .and_then(|()| allocate(&self.file, slots_start(area_bytes) + count * SLOT_BYTES))
+            .and_then(|()| mapped::allocate(&self.file, end_of(count / 2)..end_of(count)))
             .cannot("write", &self.path)?;
         self.record = Record::of(map(&self.file, &self.path)?, area_bytes);
         Ok(())
     }
 
     fn make(file: &File, path: &Path, setting: Setting<'_>) -> Result<Record> {
-        if fstatfs(file).is_ok_and(|stat| stat.filesystem_type().0 == BTRFS) {
-            // A help only: without it the record works until the disk is full.
-            sys::set_no_copy_on_write(file).ok();
-        }
         let bytes = slots_start(setting.area_bytes) + SLOTS_MIN * SLOT_BYTES;
-        seam::pass("stage-allocate").and_then(|()| allocate(file, bytes)).cannot("create", path)?;
+        seam::pass("stage-allocate").and_then(|()| mapped::allocate(file, 0..bytes)).cannot("create", path)?;
         let mut map = map(file, path)?;
         map.populate(0..bytes).cannot("create", path)?;
         let header = map.bytes_mut();
         put_u32(header, VERSION_AT, VERSION);
         put_u32(header, AREA_BYTES_AT, setting.area_bytes as u32);
-        header[BOOT_AT..BOOT_AT + BOOT_ID_BYTES].copy_from_slice(&boot_bytes(setting.boot));
+        header[BOOT_AT..BOOT_AT + BOOT_ID_BYTES].copy_from_slice(&boot::bytes(setting.boot));
         map.store_word(WORD_AT, Word::idle(0).encode());
         // The magic last: without it nothing was ever recorded here.
         map.store_word(MAGIC_AT, u64::from_le_bytes(*MAGIC));
@@ -125,7 +118,7 @@ impl RecordFile {
     /// After another boot nothing of the block in flight is in any pipe, header and block may be of different moments, and
     /// what was delivered may not be on disk at the other end: positions are the checkpoint's alone.
     fn settle_boot(&mut self, boot: &str, said: &mut Messages) {
-        let boot = boot_bytes(boot);
+        let boot = boot::bytes(boot);
         if self.record.map_mut().bytes()[BOOT_AT..BOOT_AT + BOOT_ID_BYTES] == boot {
             return;
         }
@@ -228,19 +221,4 @@ fn options() -> OpenOptions {
 fn map(file: &File, path: &Path) -> Result<Mapping> {
     let len = file.metadata().cannot("inspect", path)?.len() as usize;
     Mapping::shared(file, len).cannot("map", path)
-}
-
-/// Some file systems cannot allocate; there the length alone must do.
-fn allocate(file: impl AsFd, len: usize) -> io::Result<()> {
-    match fallocate(&file, FallocateFlags::empty(), 0, len as i64) {
-        Err(errno) if is_unsupported(errno) => Ok(nix::unistd::ftruncate(&file, len as i64)?),
-        result => Ok(result?),
-    }
-}
-
-fn boot_bytes(boot: &str) -> [u8; BOOT_ID_BYTES] {
-    let mut bytes = [0; BOOT_ID_BYTES];
-    let len = boot.len().min(BOOT_ID_BYTES);
-    bytes[..len].copy_from_slice(&boot.as_bytes()[..len]);
-    bytes
 }

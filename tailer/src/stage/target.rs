@@ -6,10 +6,10 @@
 //! leads to, is the holder's to make; it is used if it has the target's group, others may not open it, and no other
 //! tailer has its lock (byte 1; the holder locks byte 0, and nobody ever locks the target).
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -40,16 +40,12 @@ struct Fifo {
 
 impl Fifo {
     fn open(path: &Path, access: i32) -> Result<(Fifo, Metadata)> {
-        let (place, metadata) = way::open(path, Use::Change).cannot("open", path)?;
-        if !metadata.file_type().is_fifo() {
+        let looked = way::open(path, Use::Change).cannot("open", path)?;
+        if !looked.is_fifo() {
             return Err(Error::because("open", path, "it is not a FIFO"));
         }
-        let file = OpenOptions::new()
-            .read(access == libc::O_RDWR)
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open(format!("/proc/self/fd/{}", place.as_raw_fd()))
-            .cannot("open", path)?;
+        let file = looked.open(File::options().read(access == libc::O_RDWR).write(true)).cannot("open", path)?;
+        let metadata = looked.metadata().clone();
         Ok((Fifo { path: path.to_path_buf(), file, identity: (&metadata).into() }, metadata))
     }
 

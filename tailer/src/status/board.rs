@@ -1,34 +1,26 @@
-//! The status file at work: one slot a source, written with plain stores into shared pages.
+//! The status file at work: one slot a source.
 //!
-//! Invariants: the file is made anew at each start and renamed over the one before; every page is allocated and writable
-//! before a slot in it is given out, so a full disk makes no store fail; a store makes no system call, and a source is
-//! stored at most ten times a second, after something happened to it. A file that cannot be kept, or no longer, is one
-//! error, and nothing is stored from then on.
+//! Invariants: the file is made anew at each start and renamed over the one before; a source is stored at most ten times
+//! a second, after something happened to it. A file that cannot be kept, or no longer, is one error, and nothing is
+//! stored from then on.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
-use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::fs::{self, OpenOptions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{FallocateFlags, fallocate};
-use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::board::{Berth, STATE_AT, Sheet};
+use standpipe_common::error::{Cannot, Result};
 use standpipe_common::mapped_text;
 use standpipe_common::own;
-use standpipe_common::rename::is_unsupported;
-use standpipe_common::seam;
-use standpipe_common::sys::{self, Words};
 
-use super::format::{self, Figures, HEADER_BYTES, SLOT_BYTES, SLOTS_MAX};
+use super::format::{self, Figures, LAYOUT};
 use super::path_beside;
 use crate::out::lines::SourceId;
 
-/// Slots that a file begins with and grows by at least: eight pages.
-const STEP_MIN: usize = 32;
-/// Slots that it grows by at most: a MiB.
-const STEP_MAX: usize = 1024;
 /// Between two stores of a source.
 const STORE_SPAN: Duration = Duration::from_millis(100);
 
@@ -43,22 +35,14 @@ pub struct Board {
 
 #[derive(Debug)]
 struct Kept {
-    path: PathBuf,
-    file: File,
-    words: Words,
-    /// Slots that the file has room for.
-    room: usize,
-    /// Slots given out, from the first on.
-    used: usize,
-    /// Those of them that were given back.
-    free: Vec<usize>,
-    slots: HashMap<SourceId, Berth>,
+    sheet: Sheet,
+    slots: HashMap<SourceId, Seat>,
 }
 
 /// The slot of a source, and what it says in words.
 #[derive(Debug)]
-struct Berth {
-    at: usize,
+struct Seat {
+    berth: Berth,
     error: String,
 }
 
@@ -69,12 +53,11 @@ impl Board {
     /// There is no room, or the kernel refuses. A file of before is gone then.
     pub fn make(state: &Path, now_ns: i64) -> Result<Board> {
         let path = path_beside(state);
-        let kept = Kept::make(&path, now_ns);
-        if kept.is_err() {
+        let sheet = make(&path, now_ns).inspect_err(|_| {
             // It would be taken for this run's.
-            own::remove(&path, is_board).ok();
-        }
-        Ok(Board { kept: Some(kept?), ..Board::default() })
+            own::remove(&path, is_beginning).ok();
+        })?;
+        Ok(Board { kept: Some(Kept { sheet, slots: HashMap::new() }), ..Board::default() })
     }
 
     /// Something happened to this source.
@@ -107,7 +90,7 @@ impl Board {
         let Some(kept) = &mut self.kept else { return Ok(()) };
         let stored = kept.store(source, path, figures, error);
         if stored.is_err() {
-            own::remove_this(&kept.path, &kept.file).ok();
+            kept.sheet.remove().ok();
             self.kept = None;
         }
         stored
@@ -115,121 +98,55 @@ impl Board {
 
     /// So many files are left out by `exclude`.
     pub fn set_excluded(&self, files: u64) {
-        self.kept.iter().for_each(|kept| kept.words.store(format::EXCLUDED_AT, files));
+        self.kept.iter().for_each(|kept| kept.sheet.store_all(format::EXCLUDED_AT, &[files]));
     }
 
     /// A source is followed no longer.
     pub fn release(&mut self, source: SourceId) {
         self.changed.remove(&source);
         let Some(kept) = &mut self.kept else { return };
-        let Some(place) = kept.slots.remove(&source) else { return };
-        kept.words.store(place.at + format::STATE_AT, format::FREE);
-        kept.free.push((place.at - HEADER_BYTES) / SLOT_BYTES);
-        debug_assert_eq!(kept.free.len() + kept.slots.len(), kept.used);
+        if let Some(slot) = kept.slots.remove(&source) {
+            kept.sheet.give_back(&slot.berth);
+        }
     }
 }
 
-/// Whether a file that begins so is one of these.
-fn is_board(head: &[u8]) -> bool {
-    own::begins_with(&format::MAGIC.to_ne_bytes())(head)
+fn is_beginning(head: &[u8]) -> bool {
+    LAYOUT.is_beginning(head)
+}
+
+fn make(path: &Path, now_ns: i64) -> Result<Sheet> {
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(".new");
+    let fresh = PathBuf::from(fresh);
+    own::remove(&fresh, is_beginning)?;
+    own::require(path, is_beginning)?;
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create_new(true).mode(0o600).open(&fresh).cannot("make", &fresh)?;
+    let sheet = Sheet::make(&LAYOUT, file, path, now_ns)?;
+    fs::rename(&fresh, path).cannot("create", path)?;
+    Ok(sheet)
 }
 
 impl Kept {
-    fn make(path: &Path, now_ns: i64) -> Result<Kept> {
-        let mut fresh = path.as_os_str().to_owned();
-        fresh.push(".new");
-        let fresh = PathBuf::from(fresh);
-        own::remove(&fresh, is_board)?;
-        own::require(path, is_board)?;
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create_new(true).mode(0o600).open(&fresh).cannot("make", &fresh)?;
-        // A help on btrfs only, where a full disk could make a store fail after all.
-        sys::set_no_copy_on_write(&file).ok();
-        let words = map(&file, STEP_MIN).cannot("create", path)?;
-        for (at, word) in [
-            (0, format::MAGIC),
-            (format::VERSION_AT, format::VERSION),
-            (format::PID_AT, u64::from(std::process::id())),
-            (format::START_AT, now_ns as u64),
-            (format::SLOTS_AT, STEP_MIN as u64),
-            (format::SLOT_BYTES_AT, SLOT_BYTES as u64),
-        ] {
-            words.store(at, word);
-        }
-        fs::rename(&fresh, path).cannot("create", path)?;
-        let path = path.to_path_buf();
-        Ok(Kept { path, file, words, room: STEP_MIN, used: 0, free: Vec::new(), slots: HashMap::new() })
-    }
-
     fn store(&mut self, source: SourceId, path: &Path, figures: &Figures, error: &str) -> Result<()> {
-        let at = match self.slots.get(&source) {
-            Some(place) => place.at,
-            None => self.begin(source, path)?,
-        };
-        for (offset, word) in figures.stores() {
-            self.words.store(at + offset, word);
-        }
-        let is_new = self.slots.get_mut(&source).is_some_and(|place| {
-            let is_new = place.error != error;
-            if is_new {
-                error.clone_into(&mut place.error);
+        let slot = match self.slots.entry(source) {
+            Entry::Occupied(slot) => slot.into_mut(),
+            Entry::Vacant(none) => {
+                let berth = self.sheet.berth()?;
+                berth.store_text(format::PATH_AT, &format::path_words(path.as_os_str().as_bytes()));
+                berth.store_text(format::ERROR_AT, &mapped_text::words(b"", format::ERROR_MAX));
+                none.insert(Seat { berth, error: String::new() })
             }
-            is_new
-        });
-        if is_new {
-            self.store_all(at + format::ERROR_AT, &mapped_text::words(error.as_bytes(), format::ERROR_MAX));
+        };
+        figures.stores().for_each(|(offset, word)| slot.berth.store(offset, word));
+        if slot.error != error {
+            error.clone_into(&mut slot.error);
+            slot.berth.store_text(format::ERROR_AT, &mapped_text::words(error.as_bytes(), format::ERROR_MAX));
         }
-        self.words.store(at + format::STATE_AT, format::USED);
+        slot.berth.store(STATE_AT, format::USED);
         Ok(())
     }
-
-    /// A slot for a source that has none, with its path.
-    fn begin(&mut self, source: SourceId, path: &Path) -> Result<usize> {
-        let index = match self.free.pop() {
-            Some(index) => index,
-            None => self.next()?,
-        };
-        let at = HEADER_BYTES + index * SLOT_BYTES;
-        self.store_all(at + format::PATH_AT, &format::path_words(path.as_os_str().as_bytes()));
-        self.store_all(at + format::ERROR_AT, &mapped_text::words(b"", format::ERROR_MAX));
-        self.slots.insert(source, Berth { at, error: String::new() });
-        Ok(at)
-    }
-
-    /// A slot that was never given out; the file grows where there is none.
-    fn next(&mut self) -> Result<usize> {
-        if self.used == self.room {
-            let room = self.room + self.room.clamp(STEP_MIN, STEP_MAX);
-            if room > SLOTS_MAX {
-                return Err(Error::because("grow", &self.path, format!("all of its {} slots are in use", self.room)));
-            }
-            self.words = map(&self.file, room).cannot("grow", &self.path)?;
-            self.words.store(format::SLOTS_AT, room as u64);
-            self.room = room;
-        }
-        debug_assert!(self.used < self.room && self.free.is_empty(), "a slot that was given back comes first");
-        self.used += 1;
-        Ok(self.used - 1)
-    }
-
-    fn store_all(&self, at: usize, values: &[u64]) {
-        for (index, word) in values.iter().enumerate() {
-            self.words.store(at + 8 * index, *word);
-        }
-    }
-}
-
-/// Maps the file with room for so many slots.
-fn map(file: &File, slots: usize) -> io::Result<Words> {
-    seam::pass("status-grow")?;
-    let bytes = HEADER_BYTES + slots * SLOT_BYTES;
-    match fallocate(file, FallocateFlags::empty(), 0, bytes as i64) {
-        Err(errno) if is_unsupported(errno) => file.set_len(bytes as u64)?,
-        allocated => allocated?,
-    }
-    let words = Words::shared(file, bytes)?;
-    words.populate(0..bytes)?;
-    Ok(words)
 }
 
 #[cfg(test)]
@@ -243,23 +160,6 @@ mod tests {
 
     fn figures(offset: u64) -> Figures {
         Figures { offset, ..Figures::default() }
-    }
-
-    #[test]
-    fn a_file_that_grows_keeps_what_its_sources_say() {
-        let dir = tempfile::tempdir().unwrap();
-        let state = dir.path().join("state.json");
-        let mut board = Board::make(&state, 5).unwrap();
-        for index in 0..100 {
-            let path = PathBuf::from(format!("/l/{index}"));
-            board.store(SourceId(index), &path, &figures(u64::from(index)), "").unwrap();
-        }
-        let content = read(&state);
-        assert_eq!((content.slots.len(), content.pid), (100, u64::from(std::process::id())));
-        for (index, slot) in content.slots.iter().enumerate() {
-            assert_eq!(slot.path.as_deref(), Some(format!("/l/{index}").as_bytes()));
-            assert_eq!((slot.figures.offset, slot.error.as_deref()), (index as u64, Some(&b""[..])));
-        }
     }
 
     #[test]

@@ -1,41 +1,30 @@
 //! The layout of the status file: pure, both ways.
 //!
 //! ```text
-//! 0     header, padded to a page   "tailer\n\0", version, pid, start (ns), slots, bytes of a slot, files left out
-//! 4096  slots of 1024 bytes        numbers, path, what is wrong
+//! header, from byte 48 on   files left out
+//! slots of 1024 bytes       numbers, path, what is wrong
 //! ```
-//! All numbers are aligned 64-bit words of the machine, each whole whenever it is read; texts are those of
-//! [`mapped_text`]. So a reader of the file needs no lock; at worst it shows `?` once. A slot of state 0 says nothing.
+//! The rest is that of [`standpipe_common::board`].
 
+use standpipe_common::board::{Layout, MORE_AT, PID_AT, START_AT, Unreadable};
 use standpipe_common::mapped_text::{self, HEAD_BYTES, text, word};
 
-/// First word of the file.
-pub const MAGIC: u64 = u64::from_ne_bytes(*b"tailer\n\0");
-/// Version of the layout.
-pub const VERSION: u64 = 1;
-/// Bytes before the first slot: a page.
-pub const HEADER_BYTES: usize = 4096;
+/// How the file is laid out.
+pub static LAYOUT: Layout = Layout {
+    program: "tailer",
+    magic: u64::from_ne_bytes(*b"tailer\n\0"),
+    versions: &[(1, SLOT_BYTES)],
+    // A quarter of a million sources.
+    slots_max: 1 << 18,
+    point: "status-grow",
+};
 /// Bytes of a slot: four of them are a page.
 pub const SLOT_BYTES: usize = 1024;
-/// Most slots of a file: a quarter of a million sources.
-pub const SLOTS_MAX: usize = 1 << 18;
 
-/// Offset of the version in the header.
-pub const VERSION_AT: usize = 8;
-/// Of the process id.
-pub const PID_AT: usize = 16;
-/// Of the start, ns since the epoch.
-pub const START_AT: usize = 24;
-/// Of the number of slots.
-pub const SLOTS_AT: usize = 32;
-/// Of the size of each.
-pub const SLOT_BYTES_AT: usize = 40;
-/// Of how many files `exclude` leaves out.
-pub const EXCLUDED_AT: usize = 48;
+/// Offset in the header of how many files `exclude` leaves out.
+pub const EXCLUDED_AT: usize = MORE_AT;
 
-/// Offset of the state in a slot: [`FREE`] or [`USED`].
-pub const STATE_AT: usize = 0;
-/// Of the numbers, in the order of [`Figures::words`].
+/// Offset in a slot, whose state is [`USED`], of the numbers, in the order of [`Figures::words`].
 const NUMBERS_AT: usize = 8;
 const NUMBERS: usize = 18;
 /// Of length, checksum and bytes of the path.
@@ -49,9 +38,7 @@ pub const ERROR_MAX: usize = DELIVERED_AT - ERROR_AT - HEAD_BYTES;
 /// Of the bytes that were delivered.
 const DELIVERED_AT: usize = SLOT_BYTES - 8;
 
-/// State of a slot that says nothing.
-pub const FREE: u64 = 0;
-/// State of one that does.
+/// State of a slot that says something.
 pub const USED: u64 = 1;
 
 /// Which of the numbers is the flags.
@@ -190,15 +177,6 @@ pub struct Content {
     pub slots: Vec<Slot>,
 }
 
-/// Why a file says nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unreadable {
-    /// It is no status file, or not whole.
-    Damaged,
-    /// A later program wrote it.
-    Version(u64),
-}
-
 /// The words of a path. Of one that is too long its end is kept.
 pub fn path_words(path: &[u8]) -> Vec<u64> {
     const MARK: &[u8] = "…".as_bytes();
@@ -212,21 +190,7 @@ pub fn path_words(path: &[u8]) -> Vec<u64> {
 
 /// Reads a whole file.
 pub fn decode(file: &[u8]) -> Result<Content, Unreadable> {
-    if file.len() < HEADER_BYTES || word(file, 0) != MAGIC {
-        return Err(Unreadable::Damaged);
-    }
-    match word(file, VERSION_AT) {
-        VERSION => {}
-        version if version > VERSION => return Err(Unreadable::Version(version)),
-        _ => return Err(Unreadable::Damaged),
-    }
-    let count = usize::try_from(word(file, SLOTS_AT)).ok().filter(|count| *count <= SLOTS_MAX);
-    let slots = count.and_then(|count| file[HEADER_BYTES..].get(..count * SLOT_BYTES));
-    let Some(slots) = slots.filter(|_| word(file, SLOT_BYTES_AT) == SLOT_BYTES as u64) else {
-        return Err(Unreadable::Damaged);
-    };
-    let used = slots.chunks_exact(SLOT_BYTES).filter(|slot| word(slot, STATE_AT) == USED);
-    let slots = used.map(|slot| Slot {
+    let slots = LAYOUT.slots(file)?.map(|slot| Slot {
         path: text(slot, PATH_AT, PATH_MAX),
         figures: Figures::of(slot),
         error: text(slot, ERROR_AT, ERROR_MAX),
@@ -237,6 +201,8 @@ pub fn decode(file: &[u8]) -> Result<Content, Unreadable> {
 
 #[cfg(test)]
 mod tests {
+    use standpipe_common::board::HEADER_BYTES;
+
     use super::*;
 
     fn put(file: &mut [u8], at: usize, words: &[u64]) {
@@ -280,7 +246,7 @@ mod tests {
     /// A file of two slots, of which the second is in use.
     fn file(figures: &Figures) -> Vec<u8> {
         let mut file = vec![0; HEADER_BYTES + 2 * SLOT_BYTES];
-        put(&mut file, 0, &[MAGIC, VERSION, 7, 1000, 2, SLOT_BYTES as u64]);
+        put(&mut file, 0, &[LAYOUT.magic, 1, 7, 1000, 2, SLOT_BYTES as u64]);
         let second = HEADER_BYTES + SLOT_BYTES;
         put(&mut file, second, &[USED]);
         figures.stores().for_each(|(at, word)| put(&mut file, second + at, &[word]));
@@ -323,22 +289,5 @@ mod tests {
         let kept = String::from_utf8(text(&slot, PATH_AT, PATH_MAX).unwrap()).unwrap();
         let end = kept.strip_prefix('…').unwrap();
         assert!(long.ends_with(end) && kept.len() > PATH_MAX - 4, "{kept}");
-    }
-
-    #[test]
-    fn other_versions_and_damage_are_told_apart() {
-        let with = |at, word| {
-            let mut file = file(&figures());
-            put(&mut file, at, &[word]);
-            decode(&file).map(drop).unwrap_err()
-        };
-        assert_eq!(with(VERSION_AT, 2), Unreadable::Version(2));
-        for (at, word) in [(0, 0), (VERSION_AT, 0), (SLOTS_AT, 3), (SLOTS_AT, u64::MAX), (SLOT_BYTES_AT, 256)] {
-            assert_eq!(with(at, word), Unreadable::Damaged, "{at} {word}");
-        }
-        let good = file(&figures());
-        for len in [0, 7, 4095, good.len() - 1] {
-            assert_eq!(decode(&good[..len]).map(drop), Err(Unreadable::Damaged), "{len}");
-        }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -14,11 +14,8 @@ use nix::libc;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::shown::Shown as _;
 
-use super::format::{self, Content, Figures, HEADER_BYTES, SLOT_BYTES, SLOTS_MAX, Slot, Unreadable};
+use super::format::{self, Content, Figures, LAYOUT, Slot};
 use super::path_beside;
-
-/// How often a file is read again in which a text was just being written.
-const LOOKS_MAX: usize = 3;
 
 /// What was seen.
 #[derive(Debug)]
@@ -72,42 +69,30 @@ fn is_running(state: &Path) -> Option<bool> {
     }
 }
 
-/// What the status file beside a state file says. A text that is being written is waited for, but not for long.
+/// What the status file beside a state file says.
 pub fn content(state: &Path) -> Result<Content> {
-    let mut content = read(state)?;
-    for _ in 1..LOOKS_MAX {
-        if content.slots.iter().all(|slot| slot.path.is_some() && slot.error.is_some()) {
-            break;
-        }
-        content = read(state)?;
-    }
-    Ok(content)
+    let is_whole = |slot: &Slot| slot.path.is_some() && slot.error.is_some();
+    let path = path_beside(state);
+    LAYOUT.read(
+        &path,
+        || open_status(&path, state),
+        format::decode,
+        |content: &Content| content.slots.iter().all(is_whole),
+    )
 }
 
-fn read(state: &Path) -> Result<Content> {
-    let path = path_beside(state);
-    let file = match open(&path) {
+fn open_status(path: &Path, state: &Path) -> Result<File> {
+    let file = match open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let cause = format!("there is none: no tailer has run with {} yet", state.shown());
             return Err(Error::because("read", path, cause));
         }
-        opened => opened.cannot("read", &path)?,
+        opened => opened.cannot("read", path)?,
     };
-    if !file.metadata().cannot("read", &path)?.is_file() {
+    if !file.metadata().cannot("read", path)?.is_file() {
         return Err(Error::because("read", path, "not a regular file"));
     }
-    let mut bytes = Vec::new();
-    let bytes_max = (HEADER_BYTES + SLOTS_MAX * SLOT_BYTES) as u64;
-    file.take(bytes_max).read_to_end(&mut bytes).cannot("read", &path)?;
-    format::decode(&bytes).map_err(|unreadable| {
-        let cause = match unreadable {
-            Unreadable::Damaged => "it is damaged; the next start of tailer replaces it".to_owned(),
-            Unreadable::Version(version) => {
-                format!("it has version {version}; this program knows {}", format::VERSION)
-            }
-        };
-        Error::because("read", path, cause)
-    })
+    Ok(file)
 }
 
 fn open(path: &Path) -> std::io::Result<File> {

@@ -8,10 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use standpipe_common::archive::Archive;
-use standpipe_common::archive::build::{Builder, Guess};
+use standpipe_common::archive::build::{Guess, IndexBuilder};
 use standpipe_common::archive::filter;
 use standpipe_common::archive::format::{
-    Entry, FILTER_MAGIC, INDEX_MAGIC, SKIPPABLE_HEADER_BYTES, SeekTable, skippable_header,
+    FILTER_MAGIC, INDEX_MAGIC, SKIPPABLE_HEADER_BYTES, SeekTable, TableEntry, skippable_header,
 };
 use standpipe_common::archive::marks::Mark;
 use standpipe_tests::directory::Scratch;
@@ -154,8 +154,8 @@ pub fn archive_of_frames(
     begins_inside: bool,
     marks: Vec<Mark>,
 ) -> Vec<u8> {
-    let mut builder = Builder::new(begins_inside);
-    let (mut filter, mut grams) = (filter::Builder::default(), filter::Grams::default());
+    let mut builder = IndexBuilder::new(begins_inside);
+    let (mut filter, mut grams) = (filter::FilterBuilder::default(), filter::Grams::default());
     let mut table = SeekTable::default();
     let mut bytes = Vec::new();
     let mut left = raw;
@@ -168,7 +168,7 @@ pub fn archive_of_frames(
         let mut compressor = zstd::bulk::Compressor::new(1).unwrap();
         compressor.include_checksum(true).unwrap();
         let compressed = compressor.compress(frame).unwrap();
-        table.entries.push(Entry { compressed: compressed.len() as u32, raw: frame.len() as u32 });
+        table.entries.push(TableEntry { compressed: compressed.len() as u32, raw: frame.len() as u32 });
         bytes.extend(compressed);
         builder.frame(frame);
         grams.take(frame);
@@ -179,7 +179,7 @@ pub fn archive_of_frames(
     let mut frame = |magic, payload: &[u8]| {
         bytes.extend(skippable_header(magic, payload.len()).unwrap());
         bytes.extend(payload);
-        table.entries.push(Entry { compressed: (payload.len() + SKIPPABLE_HEADER_BYTES) as u32, raw: 0 });
+        table.entries.push(TableEntry { compressed: (payload.len() + SKIPPABLE_HEADER_BYTES) as u32, raw: 0 });
     };
     if let Some(payload) = filter.payload().filter(|_| !random.one_in(4)) {
         frame(FILTER_MAGIC, &payload);

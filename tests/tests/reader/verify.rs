@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use standpipe_common::archive::format::{Entry, SeekTable};
-use standpipe_common::archive::{Guess, Index, build::Builder};
+use standpipe_common::archive::format::{SeekTable, TableEntry};
+use standpipe_common::archive::{Guess, Index, build::IndexBuilder};
 use standpipe_tests::deadline::until;
 use standpipe_tests::directory::{Scratch, set_mode};
 use standpipe_tests::privilege::give;
@@ -213,10 +213,10 @@ fn a_broken_archive_beside_its_segment_is_found() {
 fn by_hand(path: &Path, pieces: &[&[u8]], checksums: bool) {
     let mut compressor = zstd::bulk::Compressor::new(1).unwrap();
     compressor.include_checksum(checksums).unwrap();
-    let (mut bytes, mut table, mut builder) = (Vec::new(), SeekTable::default(), Builder::new(false));
+    let (mut bytes, mut table, mut builder) = (Vec::new(), SeekTable::default(), IndexBuilder::new(false));
     let mut add = |frame: &[u8], raw: usize| {
         bytes.extend(frame);
-        table.entries.push(Entry { compressed: frame.len() as u32, raw: raw as u32 });
+        table.entries.push(TableEntry { compressed: frame.len() as u32, raw: raw as u32 });
     };
     for piece in pieces {
         add(&compressor.compress(piece).unwrap(), piece.len());

@@ -16,7 +16,7 @@ const SPAN: Duration = Duration::from_secs(20);
 
 /// What it wrote on standard output, and a sentence for each thing that went wrong.
 #[derive(Debug, Default)]
-pub struct Answer {
+pub struct Printed {
     /// Standard output.
     pub text: Vec<u8>,
     /// What it said beside it, and how it ended.
@@ -24,13 +24,13 @@ pub struct Answer {
 }
 
 /// Asks `program`, such as `reader`, which is beside us.
-pub fn ask(program: &str, args: &[&OsStr]) -> Answer {
+pub fn ask(program: &str, args: &[&OsStr]) -> Printed {
     let Some(path) = called::find(program) else {
-        return Answer { text: Vec::new(), problem: Some(format!("{program} is not installed")) };
+        return Printed { text: Vec::new(), problem: Some(format!("{program} is not installed")) };
     };
     let words: Vec<_> = args.iter().map(|arg| arg.shown().to_string()).collect();
     let asked = format!("{program} {}", words.join(" "));
-    let problem = |what: String| Answer { text: Vec::new(), problem: Some(format!("{asked}: {what}")) };
+    let problem = |what: String| Printed { text: Vec::new(), problem: Some(format!("{asked}: {what}")) };
     let mut command = Command::new(path);
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = match command.spawn() {
@@ -50,9 +50,9 @@ pub fn ask(program: &str, args: &[&OsStr]) -> Answer {
     }
 }
 
-fn answer(asked: &str, output: Output) -> Answer {
+fn answer(asked: &str, output: Output) -> Printed {
     let said = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
     let is_well = output.status.success() && said.is_empty();
     let problem = (!is_well).then(|| format!("{asked}: {}: {said}", output.status));
-    Answer { text: output.stdout, problem }
+    Printed { text: output.stdout, problem }
 }

@@ -35,6 +35,7 @@ impl<W: Write> Tar<W> {
             path.truncate((0..=room).rev().find(|&end| path.is_char_boundary(end)).unwrap_or(0));
             path.push_str(&number);
         }
+        debug_assert!(path.len() <= NAME_MAX && path.starts_with(self.top), "{path}");
         self.output.write_all(&self.header(&path, content.len()))?;
         self.output.write_all(content)?;
         self.output.write_all(&vec![0; content.len().next_multiple_of(BLOCK) - content.len()])
