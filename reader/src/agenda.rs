@@ -58,7 +58,8 @@ impl Agenda {
     /// The next ready lane.
     pub fn next_ready(&mut self) -> Option<usize> {
         let lane = self.ready.pop_front()?;
-        self.is_ready[lane] = false;
+        let stood_in_line = std::mem::replace(&mut self.is_ready[lane], false);
+        debug_assert!(stood_in_line, "lane {lane} is ready and does not know");
         Some(lane)
     }
 
@@ -84,7 +85,8 @@ impl Agenda {
     /// The part of a lane is due then, ns since the epoch; `None`: not by the clock.
     pub fn set_due(&mut self, lane: usize, due_ns: Option<i64>) {
         if let Some(before) = std::mem::replace(&mut self.due_ns[lane], due_ns) {
-            self.dues.remove(&(before, lane));
+            let was_due = self.dues.remove(&(before, lane));
+            debug_assert!(was_due, "lane {lane} is due at {before} and not among the dues");
         }
         self.dues.extend(due_ns.map(|due_ns| (due_ns, lane)));
     }

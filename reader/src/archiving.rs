@@ -41,7 +41,7 @@ const FILE_CLOCK_NS: i64 = 1_000_000_000;
 /// How an archive is made.
 #[derive(Clone, Copy, Debug)]
 pub struct How {
-    /// Compression level.
+    /// As the policy has it; `auto` is decided for each part.
     pub level: Level,
     /// How long a segment stays plain.
     pub after: Duration,
@@ -154,6 +154,7 @@ fn waiting<'a>(
             waiting.push(WaitingSegment { name, files, bytes: stat.st_size as u64, sealed_ns });
         }
     }
+    debug_assert!(waiting.iter().all(|part| part.name < active), "the active segment is no archive's");
     Ok(waiting)
 }
 
@@ -193,7 +194,7 @@ pub fn tell_nuls(dir: &Dir, active: &PartName) -> Result<()> {
 /// Segments that wait for their archive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// How many.
+    /// How many there are, without those that are held.
     pub parts: usize,
     /// Bytes in them.
     pub bytes: u64,
@@ -258,6 +259,7 @@ fn archive_part(
     let written = tools.writer().and_then(|writer| writer.write(&mut source, &mut out, spec));
     let summary = written.cannot("archive", &path)?;
     let archive_bytes = out.bytes();
+    debug_assert_eq!(archive_bytes, summary.compressed_bytes, "what was written is what was made");
     let now = segment.metadata().cannot("inspect", &path)?;
     let is_same = |now: &Metadata| now.len() == metadata.len() && now.modified().ok() == metadata.modified().ok();
     if summary.raw_bytes != metadata.len() || !is_same(&now) || disk::is_written(&segment) {

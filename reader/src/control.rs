@@ -143,6 +143,7 @@ impl Control {
                 _ => self.is_called = false,
             }
         }
+        debug_assert!(self.calls.len() <= CALLS_MAX, "{} calls", self.calls.len());
         self.calls.retain_mut(|call| call.is_open(drain, now));
     }
 }

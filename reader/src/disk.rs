@@ -39,7 +39,7 @@ const DIR_MODE: u32 = 0o2750;
 /// How the files of a log directory are made.
 #[derive(Clone, Copy, Debug)]
 pub struct FileMode {
-    /// Permission bits.
+    /// Permission bits; there is no umask.
     pub mode: u32,
     /// Another group than the directory gives.
     pub group: Option<Gid>,
@@ -139,7 +139,7 @@ impl Dir {
         Ok(Dir { file, path: self.path.clone() })
     }
 
-    /// For messages.
+    /// For messages: it may lead elsewhere by now.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -22,7 +22,7 @@ use crate::agenda::Agenda;
 use crate::glance::Glance;
 use crate::lane::{Halt, Lane, Tools};
 use crate::leap::Clocks;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mailbox, Phase};
 use crate::mailboxes::Mailboxes;
 use crate::pace::{self, Next, Pace, Seen};
 use crate::recovery::Settled;
@@ -276,6 +276,7 @@ impl Drain {
             return 0;
         }
         let Some(mut mailbox) = self.take_mailbox(index) else { return 0 };
+        debug_assert!(mailbox.phase().is_some_and(|phase| !matches!(phase, Phase::Full(_))), "its chunk would be lost");
         let slot = &mut self.slots[index];
         let asks_full = slot.pace != Pace::Quiet || slot.congestion.asks(slot.lane.pipes().capacity(), now);
         let now_ns = clock::now_ns();
@@ -408,6 +409,7 @@ impl Drain {
         if self.awake.len() > self.awake_max {
             self.rest_first(index);
         }
+        debug_assert!(self.awake.len() <= self.awake_max, "{} lanes are awake", self.awake.len());
         Ok(())
     }
 

@@ -145,7 +145,10 @@ impl SyncQueue {
             if let Err(error) = sync_segment(&dir, part) {
                 log::error!("{error}; recent lines may be lost in a power failure");
             }
-            self.note(name, |lane| lane.done = Some(part.clone()));
+            self.note(name, |lane| {
+                debug_assert!(lane.done.as_ref().is_none_or(|done| done < part), "{part} was synced before");
+                lane.done = Some(part.clone());
+            });
             if sealed.next().is_some() {
                 return true;
             }

@@ -171,6 +171,7 @@ impl Expirer {
 
     /// All logs of one file system.
     fn free_disk(&mut self, stocks: &[Stock], lanes: &[OsString]) -> Result<()> {
+        debug_assert!(stocks.iter().all(|stock| stock.device == stocks[0].device), "logs of several disks");
         let dir = stocks[0].dir();
         let space = dir.space().cannot("read the free space of", dir.path())?;
         let floor = |stock: &Stock| stock.keep.free.at().unwrap_or(Floor::Bytes(0));
@@ -191,6 +192,7 @@ impl Expirer {
     }
 
     fn remove(&mut self, stock: &Stock, place: usize, because: Because) -> Result<()> {
+        debug_assert!(place < stock.stored.len(), "a part that is not there");
         if stock.is_orphan {
             self.announce(stock.lane());
             let remove = || stock.remove(place, because);

@@ -179,6 +179,7 @@ impl HookWork {
         debug_assert!((1..=HOOKS_MAX).contains(&self.running), "{} hooks run", self.running);
         self.running -= 1;
         let Some(lane) = self.lanes.get_mut(name) else { return };
+        debug_assert!(lane.is_running, "a hook ended that did not run");
         lane.is_running = false;
         match outcome {
             Delivery::Idle => {

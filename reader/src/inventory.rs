@@ -30,7 +30,7 @@ const PIECE_BYTES: usize = 256 << 10;
 /// A part, opened.
 #[derive(Debug)]
 pub struct Item {
-    /// Its name.
+    /// Which part of the log it is.
     pub name: PartName,
     /// The name of the file that was opened.
     pub file: String,

@@ -53,7 +53,7 @@ pub struct Turn {
     pub queued: usize,
     /// A writer would have had to wait then.
     pub full: bool,
-    /// Bytes taken.
+    /// Bytes that went into the log.
     pub taken: usize,
 }
 
@@ -227,6 +227,7 @@ impl Lane {
         self.text.clear();
         self.settings.stamper.render(now_ns, &mut self.text);
         let want = self.make_room(source, queued.min(tools.mailbox.data_bytes()), tools).map_err(Halt::Before)?;
+        debug_assert!(want <= queued && !self.holds_chunk(), "one chunk is in flight, of what waits");
         if want == 0 {
             return Ok(Turn::default());
         }

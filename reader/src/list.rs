@@ -66,7 +66,7 @@ impl PartState {
     }
 }
 
-/// One part.
+/// A part, as a line of the table.
 #[derive(Debug)]
 struct Row {
     part: String,

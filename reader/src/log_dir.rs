@@ -115,7 +115,7 @@ impl LogDir {
         Ok(log)
     }
 
-    /// The directory.
+    /// The directory, whatever stands under its name by now.
     pub fn dir(&self) -> &Dir {
         &self.dir
     }
@@ -234,6 +234,9 @@ impl LogDir {
 
     /// Makes `next` the active segment, with its number, and returns the one before.
     fn go_on_in(&mut self, next: Segment, serial: Serial) -> Segment {
+        debug_assert!(next.name() > self.segment.name(), "{} comes after {}", next.name(), self.segment.name());
+        debug_assert!(serial.log == self.serial.log && serial.number >= self.serial.number, "a number is given again");
+        debug_assert!(serial.offset >= self.serial.offset, "an offset is given again");
         self.serial = serial;
         add_number(&self.dir, &Numbered::of(serial, next.name().stem()));
         let before = std::mem::replace(&mut self.segment, next);

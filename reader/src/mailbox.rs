@@ -188,7 +188,10 @@ impl Mailbox {
     /// # Errors
     /// There is no room for the pages; the mailbox is EMPTY again.
     pub fn arm(&mut self, record: &Record) -> io::Result<()> {
+        debug_assert!(record.want <= record.queued, "a read that could wait for {} bytes", record.want);
+        debug_assert!(self.phase() != Some(Phase::Empty) || self.is_filled(record.want), "EMPTY, but not all fill");
         record.encode(&mut self.map.bytes_mut()[RECORD_AT..FILL_AT]);
+        debug_assert_eq!(self.record().as_ref(), Some(record), "what is read back is what was recorded");
         self.store(Phase::Armed);
         let populated = seam::pass("populate").and_then(|()| self.map.populate(0..DATA_START + record.want));
         if populated.is_err() {
@@ -217,6 +220,7 @@ impl Mailbox {
                 return Err(errno.into());
             }
         };
+        debug_assert!(n <= want, "{n} bytes came where {want} were asked for");
         seam::pass("arrived")?;
         self.store(Phase::Full(n));
         Ok(n)
@@ -250,7 +254,14 @@ impl Mailbox {
         self.clear(self.data_bytes());
     }
 
+    /// Whether the first `n` bytes of the data area are fill.
+    fn is_filled(&self, n: usize) -> bool {
+        let fill = &self.map.bytes()[FILL_AT..DATA_START];
+        self.data(n).chunks(PAGE_BYTES).all(|page| page == &fill[..page.len()])
+    }
+
     fn store(&mut self, phase: Phase) {
+        debug_assert!(follows(self.phase(), phase), "{phase:?} after {:?}", self.phase());
         seam::pass("word").ok();
         self.map.store_word(WORD_AT, encode_word(phase));
     }
@@ -343,6 +354,16 @@ pub fn peek(file: &File) -> io::Result<Option<(Record, usize)>> {
         _ => 0,
     };
     Ok((n > 0).then_some((record, n)))
+}
+
+/// Whether one word may be stored after another, which is `None` where it is none of ours.
+fn follows(before: Option<Phase>, phase: Phase) -> bool {
+    match phase {
+        Phase::Armed => matches!(before, Some(Phase::Empty | Phase::Armed)),
+        Phase::Full(_) => matches!(before, Some(Phase::Armed | Phase::Full(_))),
+        Phase::Done => true,
+        Phase::Empty => matches!(before, Some(Phase::Done | Phase::Armed)),
+    }
 }
 
 fn encode_word(phase: Phase) -> u64 {

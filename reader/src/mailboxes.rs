@@ -117,12 +117,14 @@ impl Mailboxes {
     /// Takes back an EMPTY mailbox; more than the supply are not kept, nor those that an earlier configuration put
     /// elsewhere, or of another size.
     pub fn give_back(&mut self, mailbox: Mailbox) {
+        debug_assert!(!matches!(mailbox.phase(), Some(Phase::Full(_))), "{} holds a chunk", mailbox.name());
         let is_of_stock = mailbox.data_bytes() == self.supply.data_bytes && self.shelf.is_in_place(mailbox.name());
         if self.ready.len() < self.supply.count && is_of_stock {
             self.ready.push(mailbox);
         } else {
             self.discard(&mailbox);
         }
+        debug_assert!(self.ready.len() <= self.supply.count, "{} lie ready", self.ready.len());
     }
 
     /// Removes those that lie ready, at the end: the next start makes its own.

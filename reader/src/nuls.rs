@@ -88,6 +88,7 @@ impl Runs {
 
     /// Says where they are in a part that an earlier boot left, if there are any.
     pub fn tell(&self, path: &Path) {
+        debug_assert!(self.first.len() as u64 <= self.count && self.count <= self.bytes, "a run has a byte");
         if self.count == 0 {
             return;
         }

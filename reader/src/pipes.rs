@@ -142,6 +142,7 @@ impl Pipes {
             }
             left > 0 || !old.is_read_only || !old.fifo.is_abandoned().unwrap_or(true)
         });
+        debug_assert!(self.retired.len() <= RETIRED_MAX, "{} pipes of one lane", self.retired.len());
         lost
     }
 }

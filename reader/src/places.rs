@@ -4,7 +4,7 @@
 //! that of the link which has it already, or leads there the straightest; a link that leads to nothing sound leaves its lane as it was, and so does
 //! a policy with mistakes. A reread touches no lane whose link and policy are as they were.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::mem;
 use std::path::Path;
@@ -83,7 +83,7 @@ impl Models {
 }
 
 impl Places {
-    /// None yet.
+    /// Of links that [`Places::take`] brings.
     pub fn new(watch: Watch<usize>, queue: ArchiveQueue, descriptors: Descriptors, opener: Option<Opener>) -> Places {
         let models = Models::default();
         Places { all: Vec::new(), watch, taken: HashMap::new(), queue, descriptors, models, opener }
@@ -128,7 +128,14 @@ impl Places {
         for (index, fifo) in opened {
             fresh.extend(self.settle_in(index, fifo, &mut leaving, drain, now));
         }
+        debug_assert!(self.are_apart(drain), "two lanes drain one FIFO");
         (changes, fresh)
+    }
+
+    /// Whether one FIFO has one lane.
+    fn are_apart(&self, drain: &Drain) -> bool {
+        let mut seen = HashSet::new();
+        self.all.iter().filter_map(|link| link.lane).all(|lane| seen.insert(drain.identity(lane)))
     }
 
     /// Looks again at the links behind which something may have changed. The lanes that are new are returned, and not

@@ -264,6 +264,7 @@ impl ArchiveQueue {
             let now = Instant::now();
             let now_ns = clock::now_ns();
             if let Some(task) = work.next(now, now_ns) {
+                debug_assert!(!work.busy, "one thread works it off, one task at a time");
                 work.busy = true;
                 return Some(task);
             }
@@ -353,6 +354,7 @@ impl Work {
         while let Some((lane, _)) = self.due.take(now) {
             let Some(order) = self.orders.get(&lane).or(self.orphans.get(&lane)).cloned() else { continue };
             // A new segment does not make a failed lane due earlier, but its limits hold all the same.
+            debug_assert!(!(self.orders.contains_key(&lane) && self.orphans.contains_key(&lane)), "a pipe or none");
             let archive = self.failed.get(&lane).is_none_or(|retry| retry.until(now).is_none());
             return Some(Task::Tend { lane, order, archive });
         }
@@ -391,6 +393,7 @@ impl Work {
                 }
             }
         }
+        debug_assert!(self.leaving.iter().all(|lane| self.orders.contains_key(lane)), "who leaves was there");
         // What it sealed since is due again, and comes first.
         if self.due.contains(lane) || !self.leaving.remove(lane) {
             return false;

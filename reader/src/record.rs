@@ -29,7 +29,7 @@ pub struct Record {
     pub queued: usize,
     /// Bytes that will be read, never more than `queued`.
     pub want: usize,
-    /// The pipe.
+    /// The pipe that is read, whatever its name leads to later.
     pub fifo: Identity,
 }
 

@@ -131,6 +131,7 @@ fn count_armed(mailbox: &Mailbox, record: &Record, fifo: Option<&Fifo>) -> std::
         _ => Vec::new(),
     };
     let Arrived { n, mishap } = arrived(record, &data[..touched], waiting, &head);
+    debug_assert!(n <= record.want && touched <= record.want, "{n} bytes of {}", record.want);
     let lane = title::of(&record.lane);
     match mishap {
         Mishap::Nothing => {}

@@ -98,6 +98,10 @@ pub fn plan(stored: &[Stored], other_bytes: u64, keep: &Keep, now_ns: Option<i64
         files -= 1;
         gone.push((index, because));
     }
+    debug_assert!(
+        gone.is_sorted_by_key(|(index, _)| (stored[*index].going, *index)),
+        "whose turn comes first goes first"
+    );
     gone
 }
 
@@ -130,6 +134,7 @@ pub fn plan_free(stocks: &[StoredLog<'_>], free_bytes: u64, at_least: usize) -> 
         let stored = &stocks[stock].stored[part];
         left[stock].bytes -= stored.bytes;
         left[stock].files -= 1;
+        debug_assert!(stored.frees > 0 && left[stock].files >= stocks[stock].min, "it gives nothing, or is kept");
         free = free.saturating_add(stored.frees);
         gone.push((stock, part));
     }
@@ -177,6 +182,7 @@ fn newest_possible(stored: &[Stored], now_ns: i64) -> Vec<Option<i64>> {
     for index in (1..newest.len()).rev() {
         newest[index - 1] = newest[index - 1].or(newest[index]);
     }
+    debug_assert!(newest.iter().flatten().is_sorted(), "no part is newer than the next");
     newest
 }
 

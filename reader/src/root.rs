@@ -111,17 +111,17 @@ impl Root {
         Error::because("use log directory", self.dir.path_of(lane), cause)
     }
 
-    /// The directory.
+    /// The directory, which nobody else has the lock of.
     pub fn dir(&self) -> &Dir {
         &self.dir
     }
 
-    /// For mailboxes.
+    /// What ties a mailbox to this root and this boot.
     pub fn home(&self) -> &Home {
         &self.home
     }
 
-    /// The boot.
+    /// The boot in which it was opened.
     pub fn boot(&self) -> &str {
         &self.home.boot
     }

@@ -187,6 +187,7 @@ pub fn share(head: &[u8], part: ActivePart, triggers: &Triggers) -> usize {
         room = room.saturating_sub(output);
         taken += line.len();
     }
+    debug_assert!(taken <= head.len() && (taken > 0 || part.len > 0), "an empty part takes a line of any length");
     taken
 }
 
@@ -209,6 +210,7 @@ fn next_moment(after_ns: i64, moment: Moment, zone: &TimeZone) -> Option<i64> {
         Moment::Weekly(weekday, at) => next_time_of_day(&local, at, |date| date.weekday() == weekday),
         Moment::Monthly(day, at) => next_time_of_day(&local, at, |date| date.day() == day.min(date.days_in_month())),
     };
+    debug_assert!(next.is_none_or(|next| next > time), "what comes next is later");
     i64::try_from(next?.as_nanosecond()).ok()
 }
 

@@ -90,12 +90,12 @@ impl Segment {
         Ok(Segment { name, file, ino, len, open, begun_ns, marks: None, opened_len: len, reserved })
     }
 
-    /// Its name.
+    /// The part that it is.
     pub fn name(&self) -> &PartName {
         &self.name
     }
 
-    /// Its inode.
+    /// Its inode: another file of the same name is another segment.
     pub fn ino(&self) -> u64 {
         self.ino
     }
@@ -132,6 +132,7 @@ impl Segment {
 
     /// Much came since it was opened: room is reserved for more.
     pub fn is_busy(&self) -> bool {
+        debug_assert!(self.opened_len <= self.len, "shorter than when it was opened");
         self.len - self.opened_len >= BUSY_BYTES
     }
 
@@ -156,6 +157,7 @@ impl Segment {
         let (can, to) = reserved?;
         // Where it cannot be done it is not tried again.
         self.reserved = if can { to } else { u64::MAX };
+        debug_assert!(self.reserved >= needed, "what was asked for is not reserved");
         Ok(())
     }
 
@@ -201,6 +203,7 @@ impl Segment {
     /// # Errors
     /// The disk's; the segment may then have some of the chunk, which [`Segment::put_again`] overwrites.
     pub fn put(&mut self, dir: &Dir, record: &Record, chunk: &[u8], mode: FileMode) -> io::Result<Option<usize>> {
+        debug_assert_eq!((record.base, record.open), (self.len, self.open), "a chunk goes to the end as it is");
         self.put_by(disk::append, dir, record, chunk, mode)
     }
 
@@ -224,6 +227,7 @@ impl Segment {
             at += piece.len() as u64;
             Ok(())
         })?;
+        debug_assert_eq!(at, record.base + shape.len(chunk), "the pieces are the output");
         self.len = at;
         let Some(last) = chunk.last() else { return Ok(lines) };
         if record.base == 0 {
@@ -264,7 +268,7 @@ impl Segment {
         let cut = self.len - kept;
         if cut > 0 {
             disk::set_len(&self.file, kept)?;
-            self.len = kept;
+            (self.len, self.opened_len) = (kept, self.opened_len.min(kept));
             self.open = kept > 0 && ends_inside_line(&self.file, kept)?;
         }
         Ok(cut)
@@ -384,6 +388,7 @@ impl Marks {
             // Somebody cut the segment while nobody wrote to it.
             self.cut(mark.offset)?;
         }
+        debug_assert!(self.last_offset.is_none_or(|last| last < mark.offset), "marks rise");
         disk::write_at(&self.file, &mark.to_bytes(), self.count * MARK_BYTES as u64)?;
         self.count += 1;
         self.note_last(Some(mark));
@@ -400,6 +405,7 @@ impl Marks {
     }
 
     fn note_last(&mut self, last: Option<Mark>) {
+        debug_assert_eq!(last.is_none(), self.count == 0, "the last of {} marks", self.count);
         self.last_ns = last.map_or(0, |mark| mark.time_ns);
         self.last_offset = last.map(|mark| mark.offset);
     }

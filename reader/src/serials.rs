@@ -95,6 +95,7 @@ impl Following {
         }
         let from = told.unwrap_or(Serial::first(log));
         let serial = between.into_iter().rev().fold(from, Serial::after);
+        debug_assert!(serial.number >= from.number && serial.offset >= from.offset, "what follows is less");
         let lost = after_lost(listing, name);
         let (number, offset) = (serial.number.max(lost.0), serial.offset.max(lost.1));
         Ok(Following { serial: Serial { log, number, offset }, is_told: told.is_some() })

@@ -24,7 +24,7 @@ const RETIRED_LOOK_SPAN: Duration = Duration::from_millis(500);
 /// A lane, and when it is looked at.
 #[derive(Debug)]
 pub struct Slot {
-    /// The lane.
+    /// Who has the number, until it has left.
     pub lane: Lane,
     /// How it is looked at.
     pub pace: Pace,
@@ -143,6 +143,7 @@ impl Slots {
     pub fn add(&mut self, lane: Lane, now: Instant) -> usize {
         let slot = Some(Slot::new(lane, now));
         if let Some(index) = self.free.pop() {
+            debug_assert!(self.slots[index].is_none(), "number {index} is free and has a lane");
             self.slots[index] = slot;
             return index;
         }
@@ -166,10 +167,11 @@ impl Slots {
 
     /// Numbers of all lanes.
     pub fn numbers(&self) -> Vec<usize> {
+        debug_assert_eq!(self.iter().count() + self.free.len(), self.slots.len(), "a number is given or free");
         (0..self.slots.len()).filter(|index| self.has(*index)).collect()
     }
 
-    /// All lanes.
+    /// Every lane that has a number.
     pub fn iter(&self) -> impl Iterator<Item = &Slot> {
         self.slots.iter().flatten()
     }

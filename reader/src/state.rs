@@ -79,7 +79,7 @@ pub struct Numbered {
     pub number: u64,
     /// How many bytes came before it.
     pub offset: u64,
-    /// The part.
+    /// The stem of its name.
     pub stem: String,
 }
 

@@ -29,7 +29,7 @@ pub struct Stock {
     lane: OsString,
     /// Nobody writes there: even the newest part is sealed.
     pub is_orphan: bool,
-    /// The limits.
+    /// The limits of its policy.
     pub keep: Keep,
     /// The file system that it lies on.
     pub device: u64,
@@ -85,7 +85,7 @@ impl Stock {
         Ok(Some(stock))
     }
 
-    /// Its directory.
+    /// The directory that was looked at.
     pub fn dir(&self) -> &Dir {
         &self.dir
     }

@@ -34,7 +34,7 @@ pub struct Upkeep {
 pub struct HookCall {
     /// The program and its arguments.
     pub hook: Hook,
-    /// Its time.
+    /// When it is ended.
     pub timeout: Duration,
 }
 

@@ -73,7 +73,7 @@ impl Interval {
     }
 }
 
-/// The intervals.
+/// Intervals without a gap between them, each with its lines.
 #[derive(Debug, Default)]
 pub struct Rows {
     step: Option<Interval>,
@@ -105,11 +105,13 @@ impl Rows {
             }
             start = next;
         }
+        debug_assert!(starts.is_sorted_by(|start, next| start < next), "an interval lies before the one before it");
         Ok(Rows { step: Some(step), lines: vec![0; starts.len()], starts, end: start })
     }
 
     /// In which one a time lies, and -1 or their number before and behind them: a time that is later never gives less.
     pub fn place(&self, time_ns: i64) -> i64 {
+        debug_assert_eq!(self.starts.len(), self.lines.len());
         if time_ns >= self.end {
             return self.starts.len() as i64;
         }

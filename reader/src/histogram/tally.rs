@@ -36,7 +36,7 @@ pub fn span(log: &mut Log, scan: &Scan) -> Option<(i64, i64)> {
 
 /// What is being counted.
 pub struct Tally<'a> {
-    /// Which lines.
+    /// Only lines that it means count.
     pub scan: Arc<Scan>,
     /// Where they count.
     pub rows: &'a mut Rows,

@@ -46,6 +46,7 @@ impl Lane {
     /// Stops being read for a while; `holding` is the mailbox with the chunk that could not be put. Said once, however
     /// often it is tried again.
     pub fn fall_sick(&mut self, error: &Error, holding: Option<Mailbox>, now: Instant) {
+        debug_assert!(holding.is_none() || !self.holds_chunk(), "two chunks are in flight");
         let before = self.sick.take();
         if before.is_none() {
             log::error!("{error}; not reading {} until this is fixed", title::of(&self.name));

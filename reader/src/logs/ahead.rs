@@ -69,6 +69,7 @@ impl Ledger {
         self.counts.wanted += 1;
         let drops = !is_needed && self.sieve.drops(&self.scan, part, number, &mut self.counts);
         self.counts.likely += u64::from(!drops);
+        debug_assert!(self.counts.are_in_order(), "{:?}", self.counts);
         drops
     }
 
@@ -110,7 +111,7 @@ impl<P: Plan> Ahead<P> {
         Ahead { plan, ledger, asked: VecDeque::new(), width: 0, width_max }
     }
 
-    /// The plan.
+    /// The plan, as far as it has come.
     pub fn plan(&self) -> &P {
         &self.plan
     }

@@ -106,6 +106,7 @@ impl Plan for BackwardPlan {
             self.blocks = number;
             let block = part.block(number);
             let is_in_time = ledger.is_in_time(&part, block, pool);
+            debug_assert!(self.next_offset.is_none_or(|next| next >= block.end()), "block {number} is given again");
             if self.next_offset.replace(block.offset).is_some_and(|next| next > block.end()) {
                 self.behind = Behind::Damaged;
             }

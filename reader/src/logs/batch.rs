@@ -18,7 +18,7 @@ pub struct Batch {
     pub block: usize,
     /// Where the bytes begin in the part.
     pub base: u64,
-    /// The bytes.
+    /// Whole lines, or one line.
     pub raw: Vec<u8>,
     /// The marks in force, if times matter.
     pub marks: Vec<Mark>,
@@ -52,7 +52,7 @@ impl Run {
 pub struct Chunk {
     /// When, ns since the epoch; 0 if times do not matter.
     pub time_ns: i64,
-    /// The lines.
+    /// Where they stand, and what they are.
     pub run: Run,
 }
 

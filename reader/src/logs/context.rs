@@ -80,6 +80,7 @@ impl Context {
 
     fn push(&mut self, batch: &mut Batch, range: std::ops::Range<usize>, is_match: bool) {
         if range.start < range.end {
+            debug_assert!(batch.runs.last().is_none_or(|last| last.range.end <= range.start), "a line is shown twice");
             let opens_group = self.apart && self.shown;
             batch.runs.push(Run { range, is_match, opens_group });
             self.apart = false;

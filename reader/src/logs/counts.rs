@@ -18,7 +18,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// The sums.
+    /// The sums, of two logs.
     #[must_use]
     pub fn plus(self, other: Counts) -> Counts {
         self.each(other, |one, other| one + other)
@@ -47,6 +47,11 @@ impl Counts {
         (archives > 0).then(|| {
             format!("no usable search filter in {archives} {noun} ({}); no frame skipped there", why.join(", "))
         })
+    }
+
+    /// Whether no more blocks are likely than wanted, and no more of these than there are.
+    pub fn are_in_order(&self) -> bool {
+        self.likely <= self.wanted && self.wanted <= self.total
     }
 
     fn each(self, other: Counts, of: impl Fn(u64, u64) -> u64) -> Counts {

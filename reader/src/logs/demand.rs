@@ -61,6 +61,7 @@ impl Demand {
 
     /// Whether a frame with this array, of at least one byte, may meet it.
     pub fn may_be_in(&self, array: &[u8]) -> bool {
+        debug_assert!(!array.is_empty(), "an array without a bit excludes everything");
         match self {
             Demand::Grams(hashes) => hashes.iter().all(|hash| filter::has(array, *hash)),
             Demand::All(demands) => demands.iter().all(|demand| demand.may_be_in(array)),

@@ -93,7 +93,9 @@ impl Plan for ForwardPlan {
             if self.is_behind_damage(&part, block.offset) {
                 (self.head, self.inside) = (Head::Torn, false);
             }
-            self.reached = Some(Position { part: part.name().clone(), offset: block.end() });
+            let end = Position { part: part.name().clone(), offset: block.end() };
+            debug_assert!(self.reached.as_ref().is_none_or(|reached| *reached <= end), "it goes back to {end:?}");
+            self.reached = Some(end);
             if only_head && !self.inside || ledger.drops(&part, number, self.inside) {
                 self.head = Head::Dropped;
                 continue;

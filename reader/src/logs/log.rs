@@ -18,7 +18,7 @@ use crate::listing::Listing;
 /// A place in a log, between two lines: what stands before it and what behind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
-    /// The part.
+    /// The part that it stands in, there or not.
     pub part: PartName,
     /// Raw bytes of the part that stand before it.
     pub offset: u64,
@@ -56,7 +56,7 @@ impl Log {
         &self.name
     }
 
-    /// Its directory.
+    /// Where its parts stand.
     pub fn dir(&self) -> &Dir {
         &self.dir
     }
@@ -68,6 +68,7 @@ impl Log {
 
     /// The number of the first part that is not older than this one.
     pub fn number_of(&self, part: &PartName) -> usize {
+        debug_assert!(self.names.is_sorted(), "parts are in order");
         self.names.partition_point(|name| name < part)
     }
 

@@ -18,7 +18,7 @@ const VARIABLE: &str = "STANDPIPE_LOGS";
 /// A log root.
 #[derive(Debug)]
 pub struct LogRoot {
-    /// The directory.
+    /// Where it is, there or not.
     pub path: PathBuf,
     /// What named it. `None`: the command line.
     named_by: Option<String>,

@@ -43,12 +43,12 @@ pub struct Source {
 }
 
 impl Source {
-    /// Reads forwards.
+    /// A log on its way forwards.
     pub fn forward(forward: Forward, context: Option<Context>, matches_from: Option<Position>) -> Source {
         Source::new(Way::Forward(forward), context, matches_from)
     }
 
-    /// Reads backwards.
+    /// A log on its way backwards.
     pub fn backward(backward: Backward) -> Source {
         Source::new(Way::Backward(backward), None, None)
     }
@@ -109,6 +109,7 @@ impl Source {
                 (Way::Backward(_), _) => self.left.pop(),
                 _ => None,
             };
+            debug_assert!(self.next.as_ref().is_none_or(|next| !next.run.range.is_empty()), "lines without a byte");
             if self.next.is_some() {
                 break;
             }
@@ -167,6 +168,10 @@ impl Frontier {
     }
 
     fn push(&mut self, time_ns: i64, number: usize) {
+        debug_assert!(
+            self.keys.iter().all(|key| Frontier::key(self.is_backward, *key).1 != number),
+            "log {number} twice"
+        );
         self.keys.push(Frontier::key(self.is_backward, (time_ns, number)));
     }
 

@@ -20,6 +20,7 @@ use standpipe_common::archive::marks::{self, MARK_BYTES, Mark};
 use standpipe_common::archive::{Archive, Copied, Decoder, Frame, FrameIndex, Gap};
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::part::{PartKind, PartName};
+use standpipe_common::shown::Shown as _;
 
 use crate::disk::Dir;
 
@@ -37,7 +38,7 @@ const LOOK_BYTES: u64 = 64 << 10;
 pub struct Block {
     /// Where it begins in the part.
     pub offset: u64,
-    /// Raw bytes.
+    /// Raw bytes, [`BLOCK_BYTES_MAX`] at most.
     pub bytes: u64,
     /// No line in it arrived earlier, ns since the epoch.
     pub lowest_ns: i64,
@@ -88,7 +89,7 @@ enum Body {
 struct Sound {
     numbers: Vec<usize>,
     blocks: Vec<Block>,
-    /// The others.
+    /// What is missing between and behind them.
     damage: Copied,
 }
 
@@ -154,7 +155,14 @@ impl Part {
             }
         }
         let body = Body::Segment { file, blocks, marks, birth_ns };
-        Ok(Part { name: name.clone(), path, body, lines_before: Mutex::default() })
+        Ok(Part::with(name, path, body))
+    }
+
+    fn with(name: &PartName, path: PathBuf, body: Body) -> Part {
+        let part = Part { name: name.clone(), path, body, lines_before: Mutex::default() };
+        let follow = |number: usize| part.block(number - 1).end() <= part.block(number).offset;
+        debug_assert!((1..part.blocks()).all(follow), "the blocks of {} lie in order", part.path.shown());
+        part
     }
 
     fn of_archive(name: &PartName, archive: Archive) -> Result<Part> {
@@ -171,7 +179,7 @@ impl Part {
             let (blocks, fault) = survey(&archive, birth_ns).cannot("read", &path)?;
             Body::Stream { archive, blocks, reading: Mutex::default(), birth_ns, fault }
         };
-        Ok(Part { name: name.clone(), path, body, lines_before: Mutex::default() })
+        Ok(Part::with(name, path, body))
     }
 
     /// The same segment as it stands now, from `from` on, whatever has become of its name.
@@ -252,10 +260,11 @@ impl Part {
             let middle = low.midpoint(high);
             if self.block(middle).end() <= offset { low = middle + 1 } else { high = middle }
         }
+        debug_assert!(low == self.blocks() || self.block(low).end() > offset, "block {low} ends before {offset}");
         low
     }
 
-    /// Raw bytes.
+    /// Raw bytes up to the end of its last block.
     pub fn len(&self) -> u64 {
         self.blocks().checked_sub(1).map_or(0, |last| self.block(last).end())
     }
@@ -296,7 +305,7 @@ impl Part {
     pub fn read(&self, number: usize, scratch: &mut Scratch, raw: &mut Vec<u8>) -> Result<()> {
         raw.clear();
         let block = self.block(number);
-        match &self.body {
+        let read = match &self.body {
             Body::Archive(archive) => archive.read_frame(number, &mut scratch.decoder, raw),
             Body::Frames { archive, sound, .. } => archive.read_frame(sound.numbers[number], &mut scratch.decoder, raw),
             Body::Segment { file, .. } => {
@@ -314,7 +323,9 @@ impl Part {
                     Error::new("read", &self.path, cause)
                 })
             }
-        }
+        };
+        debug_assert_eq!(raw.len() as u64, if read.is_ok() { block.bytes } else { 0 }, "block {number}");
+        read
     }
 
     /// The gap that a block leaves which could not be read.

@@ -55,7 +55,7 @@ pub struct Style {
     pub word: bool,
 }
 
-/// Compiled patterns.
+/// Patterns, compiled; at least one.
 #[derive(Debug)]
 pub struct Patterns {
     any: Option<Regex>,
@@ -173,6 +173,7 @@ struct Joiner<'a> {
 
 impl Joiner<'_> {
     fn add(&mut self, lines: Range<usize>) {
+        debug_assert!(lines.is_empty() || self.run.end <= lines.start, "lines {lines:?} after {:?}", self.run);
         if lines.is_empty() {
         } else if self.run.end == lines.start && !self.run.is_empty() {
             self.run.end = lines.end;

@@ -87,7 +87,7 @@ impl Orders {
     }
 }
 
-/// The threads.
+/// Threads that look through blocks, and what they share.
 pub struct Pool {
     threads: usize,
     started: bool,
@@ -193,6 +193,12 @@ impl Pool {
 
     /// Waits for an answer. `None`: the thread that had it is gone.
     pub fn wait(&mut self, ticket: Ticket) -> Option<Scanned> {
+        let answer = self.answer(ticket);
+        debug_assert!(answer.as_ref().is_none_or(Scanned::holds_together), "lines that are not there");
+        answer
+    }
+
+    fn answer(&mut self, ticket: Ticket) -> Option<Scanned> {
         let ticket = match ticket {
             Ticket::Given(ticket) => ticket,
             Ticket::Later(job) => return Some(job.work(&mut self.scratch, &self.buffers)),

@@ -100,6 +100,8 @@ impl Printer {
     /// Says that everything up to `position` of a log has been given.
     pub fn reach(&mut self, log: usize, position: Position) {
         let end = self.given;
+        let last = self.places.as_ref().and_then(VecDeque::back);
+        debug_assert!(last.is_none_or(|last| last.end <= end), "a place before one that was given");
         match &mut self.places {
             Some(places) if end > self.taken => places.push_back(Milestone { end, log, position }),
             Some(_) => self.accept(log, position),
@@ -119,6 +121,7 @@ impl Printer {
 
     /// Notes the places up to which everything was taken.
     fn settle(&mut self) {
+        debug_assert!(self.taken <= self.given, "{} bytes taken of {}", self.taken, self.given);
         while let Some(places) = &mut self.places
             && places.front().is_some_and(|place| place.end <= self.taken)
             && let Some(Milestone { log, position, .. }) = places.pop_front()

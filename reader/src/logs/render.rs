@@ -24,7 +24,7 @@ use super::scan::Scan;
 pub enum Form {
     /// As it is stored, behind what is asked for.
     Short,
-    /// One object.
+    /// A JSON object each.
     Json,
     /// As it is stored, and nothing else.
     Cat,
@@ -42,7 +42,7 @@ pub struct Renderer {
     pub time: bool,
     /// The zone of that.
     pub zone: TimeZone,
-    /// With colors.
+    /// Names, times and matches have colors.
     pub color: bool,
     /// What a terminal would obey is made visible.
     pub visible: bool,

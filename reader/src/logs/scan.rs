@@ -113,19 +113,19 @@ impl Scan {
 
 /// A block that was looked through.
 pub struct Scanned {
-    /// Its part.
+    /// The part that it is in.
     pub part: Arc<Part>,
     /// Which block of it.
     pub number: usize,
     /// Where the block begins in the part.
     pub base: u64,
-    /// Its bytes.
+    /// Its bytes; none if it could not be read.
     pub raw: Vec<u8>,
     /// Of which so many are wanted.
     pub limit: usize,
     /// The marks in force, if times matter.
     pub marks: Vec<Mark>,
-    /// Whole lines.
+    /// Whole lines: from the first that begins in it to the last that ends there.
     pub whole: Range<usize>,
     /// Those that arrived in time.
     pub timed: Vec<Range<usize>>,
@@ -144,6 +144,21 @@ impl Scanned {
     /// The beginning of a line that does not end here.
     pub fn tail(&self) -> &[u8] {
         &self.raw[self.whole.end..self.limit]
+    }
+
+    /// Whether its ranges lie in one another, and those of one kind in order and apart.
+    pub fn holds_together(&self) -> bool {
+        let are_apart = |ranges: &[Range<usize>]| ranges.windows(2).all(|pair| pair[0].end <= pair[1].start);
+        let lie_in = |outer: &Range<usize>, inner: &[Range<usize>]| {
+            inner.iter().all(|range| outer.start <= range.start && range.start < range.end && range.end <= outer.end)
+        };
+        let is_whole = self.whole.start <= self.whole.end && self.whole.end <= self.limit;
+        let is_ordered = are_apart(&self.timed) && are_apart(&self.runs);
+        is_whole
+            && self.limit <= self.raw.len()
+            && is_ordered
+            && lie_in(&self.whole, &self.timed)
+            && lie_in(&self.whole, &self.runs)
     }
 
     /// When the line arrived that begins at `start`.

@@ -33,7 +33,7 @@ use super::{select, waiting};
 /// Exit code where no line was found, or none in time.
 const EXIT_NONE: u8 = 1;
 
-/// One run.
+/// One run, from the logs that are opened to the exit code.
 pub struct Session {
     ask: Ask,
     scan: Arc<Scan>,

@@ -16,7 +16,7 @@ use super::scan::Scan;
 /// How it goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
-    /// With more.
+    /// More may be shown.
     More,
     /// As many lines as were wanted have been shown.
     Enough,
@@ -24,7 +24,7 @@ pub enum Flow {
     Full,
 }
 
-/// Shows lines.
+/// Shows lines until it is enough.
 pub struct Show {
     printer: Printer,
     look: Renderer,
@@ -181,6 +181,7 @@ impl Show {
         };
         let most = usize::try_from(*left).unwrap_or(usize::MAX);
         let (end, count) = first_lines(&batch.raw, range.clone(), most);
+        debug_assert!(range.start <= end && end <= range.end && count as u64 <= *left, "more than is allowed");
         *left -= count as u64;
         self.found |= count > 0;
         Some(range.start..end)

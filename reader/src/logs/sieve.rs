@@ -24,6 +24,7 @@ impl Sieve {
         let Some(demand) = scan.demand() else { return false };
         let block = part.block(number);
         let likely = self.likely.get_or_insert_with(|| read(part, demand, counts));
+        debug_assert!(likely.is_empty() || likely.len() == part.blocks(), "a verdict for each block, or for none");
         !(block.begins_inside || block.ends_inside || likely.get(number).copied().unwrap_or(true))
     }
 }

@@ -34,7 +34,7 @@ pub const LOST_AT: usize = 128;
 
 /// Whether the reader is confined: one of the three below; 0: it is of a version that does not say.
 pub const SANDBOX_AT: usize = BOOT_AT + BOOT_ID_BYTES.next_multiple_of(8);
-/// It is.
+/// It is confined.
 pub const SANDBOX_ON: u64 = 1;
 /// It was told not to be.
 pub const SANDBOX_OFF: u64 = 2;
@@ -178,7 +178,7 @@ pub struct Fill {
 /// What failed last, and what becomes of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LastError {
-    /// A sentence.
+    /// The sentence that was logged, or its beginning.
     pub text: Option<Vec<u8>>,
     /// When that was, ns since the epoch. `None`: never.
     pub at_ns: Option<u64>,

@@ -15,7 +15,7 @@ use crate::serials::{raw_bytes, serial_of};
 /// How far a receiver is behind.
 #[derive(Debug)]
 pub struct Lag {
-    /// Which one.
+    /// Whose cursor it is.
     pub receiver: Receiver,
     /// Its cursor, and what stands behind that, or why that cannot be told.
     pub unsent: Result<(Cursor, Unsent)>,

@@ -35,7 +35,7 @@ pub struct Snapshot {
     pub salvaged: Vec<String>,
 }
 
-/// One lane.
+/// A lane, by its slot and its log directory.
 #[derive(Debug)]
 pub struct SeenLane {
     /// Its name; `None`: it was being written whenever we looked.

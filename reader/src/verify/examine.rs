@@ -50,7 +50,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// For programs.
+    /// What programs know it by.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Frame => "frame",
@@ -111,7 +111,7 @@ pub struct Edges {
 /// What came of it.
 #[derive(Debug)]
 pub struct Examined {
-    /// The file.
+    /// The file that counts.
     pub path: PathBuf,
     /// What is wrong with it.
     pub findings: Vec<Finding>,
