@@ -11,6 +11,7 @@ use standpipe_common::units::{Limit, Span};
 
 use crate::lane::Lane;
 use crate::pace::TICKED_CAPACITY_MIN;
+use crate::pipes::Seen;
 use crate::title;
 
 /// A pipe that was not found crowded for so long has room again.
@@ -64,9 +65,10 @@ impl Congestion {
     }
 
     /// After a turn of a lane: what it saw before it took anything. When the lane is to be looked at again.
-    pub fn after_turn(&mut self, lane: &Lane, queued: usize, full: bool, now: Instant) -> Option<Instant> {
-        lane.gauge().pipe(queued, lane.pipes().capacity());
-        let crowded = queued > 0 && (full || is_beyond(lane.settings().warn_fill, queued, lane.pipes().capacity()));
+    pub fn after_turn(&mut self, lane: &Lane, seen: Seen, now: Instant) -> Option<Instant> {
+        let Seen { queued, full, capacity } = seen;
+        lane.gauge().pipe(queued, capacity);
+        let crowded = queued > 0 && (full || is_beyond(lane.settings().warn_fill, queued, capacity));
         if !crowded && self.episode.is_none() {
             return None;
         }

@@ -184,6 +184,18 @@ impl Dir {
         Ok(entries)
     }
 
+    /// The first name that nothing has, of those that are given for 0, 1, 2 …
+    pub fn free_name(&self, name: impl Fn(u64) -> String) -> String {
+        let mut number = 0;
+        loop {
+            let free = name(number);
+            if self.stat(&free).is_err() {
+                return free;
+            }
+            number += 1;
+        }
+    }
+
     /// What a name stands for, links not followed.
     pub fn stat(&self, name: impl AsRef<OsStr>) -> nix::Result<FileStat> {
         fstatat(&self.file, name.as_ref(), AtFlags::AT_SYMLINK_NOFOLLOW)

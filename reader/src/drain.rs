@@ -24,7 +24,7 @@ use crate::lane::{Halt, Lane, Tools};
 use crate::leap::Clocks;
 use crate::mailbox::{Mailbox, Phase};
 use crate::mailboxes::Mailboxes;
-use crate::pace::{self, Next, Pace, Seen};
+use crate::pace::{self, Next, Pace};
 use crate::recovery::Settled;
 use crate::root::Root;
 use crate::slots::Slots;
@@ -303,11 +303,10 @@ impl Drain {
         if turn.taken > 0 {
             slot.be_active(now);
         }
-        slot.ended = slot.hung_up && turn.queued == 0;
-        let look_at = slot.congestion.after_turn(&slot.lane, turn.queued, turn.full, now);
+        slot.ended = slot.hung_up && turn.seen.queued == 0;
+        let look_at = slot.congestion.after_turn(&slot.lane, turn.seen, now);
         self.agenda.wake_at(look_at, index);
-        let seen = Seen { queued: turn.queued, full: turn.full, capacity: slot.lane.pipes().capacity() };
-        let (pace, next) = pace::after(slot.pace, seen, now);
+        let (pace, next) = pace::after(slot.pace, turn.seen, now);
         slot.pace = pace;
         self.follow(index, next, now);
         self.note_due(index, now_ns);

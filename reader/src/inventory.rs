@@ -19,7 +19,7 @@ use standpipe_common::standard;
 
 use crate::cli::SelectionArgs;
 use crate::disk::{self, Dir};
-use crate::line_end::ends_inside_line;
+use crate::line_end::{ends_inside_line, last_line_end};
 use crate::listing::Listing;
 use crate::logs::select;
 use crate::serials::serial_of;
@@ -96,18 +96,8 @@ impl StoredSegment {
 
     /// Bytes up to the last line end.
     pub fn whole_bytes(&self) -> Result<u64> {
-        let mut piece = vec![0; PIECE_BYTES];
-        let mut end = self.bytes;
-        while end > 0 {
-            let begin = end.saturating_sub(PIECE_BYTES as u64);
-            let piece = &mut piece[..(end - begin) as usize];
-            self.file.read_exact_at(piece, begin).cannot("read", &self.path)?;
-            if let Some(at) = memchr::memrchr(b'\n', piece) {
-                return Ok(begin + at as u64 + 1);
-            }
-            end = begin;
-        }
-        Ok(0)
+        let end = last_line_end(&self.file, 0..self.bytes).cannot("read", &self.path)?;
+        Ok(end.unwrap_or(0))
     }
 
     /// Whether the last byte is no line end.
@@ -211,6 +201,11 @@ pub fn select(args: &SelectionArgs) -> std::result::Result<(Vec<Dir>, Vec<String
         standard::error(sentence);
     }
     Ok((selection.dirs, closed))
+}
+
+/// How many of something, in words.
+pub fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// What a log directory is called: its own name, whatever path led there.

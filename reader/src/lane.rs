@@ -22,7 +22,7 @@ use crate::glance::Glance;
 use crate::listing::Listing;
 use crate::log_dir::LogDir;
 use crate::mailbox::Mailbox;
-use crate::pipes::{Pipes, WhichPipe};
+use crate::pipes::{Pipes, Seen, WhichPipe};
 use crate::queue::ArchiveQueue;
 use crate::record::Record;
 use crate::rotation::{self, ActivePart, PartEnd, Verdict};
@@ -47,12 +47,10 @@ pub struct Tools<'a> {
 }
 
 /// What a turn did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn {
-    /// Bytes that were waiting before it.
-    pub queued: usize,
-    /// A writer would have had to wait then.
-    pub full: bool,
+    /// The pipe before it.
+    pub seen: Seen,
     /// Bytes that went into the log.
     pub taken: usize,
 }
@@ -213,7 +211,7 @@ impl Lane {
     pub fn turn(&mut self, tools: &mut Tools<'_>) -> std::result::Result<Turn, Halt> {
         let (source, queued) = self.pipes.source().cannot("inspect pipe", &self.name).map_err(Halt::Before)?;
         if queued == 0 {
-            return Ok(Turn::default());
+            return Ok(self.nothing());
         }
         if self.log.is_none() {
             return Err(Halt::Resting);
@@ -229,7 +227,7 @@ impl Lane {
         let want = self.make_room(source, queued.min(tools.mailbox.data_bytes()), tools).map_err(Halt::Before)?;
         debug_assert!(want <= queued && !self.holds_chunk(), "one chunk is in flight, of what waits");
         if want == 0 {
-            return Ok(Turn::default());
+            return Ok(self.nothing());
         }
         let fifo = self.pipes.at(source);
         let Some(log) = &mut self.log else { return Err(Halt::Resting) };
@@ -264,7 +262,12 @@ impl Lane {
         }
         // The line that a due rotation waited for may have ended. A failure comes again before the next chunk.
         self.on_time(now_ns).ok();
-        Ok(Turn { queued, full, taken })
+        Ok(Turn { seen: Seen { queued, full, capacity: self.pipes.capacity() }, taken })
+    }
+
+    /// A turn in which nothing waited.
+    fn nothing(&self) -> Turn {
+        Turn { seen: Seen { queued: 0, full: false, capacity: self.pipes.capacity() }, taken: 0 }
     }
 
     /// Ends the part whatever it holds, as at the end of input.

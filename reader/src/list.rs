@@ -14,7 +14,7 @@ use standpipe_common::table::{Screen, render};
 
 use crate::cli::ListArgs;
 use crate::disk::Dir;
-use crate::inventory::{Content, Inventory, Item, StoredSegment, pipe_name, select};
+use crate::inventory::{Content, Inventory, Item, StoredSegment, counted, pipe_name, select};
 use crate::moments;
 
 /// Version of the JSON object.
@@ -239,13 +239,13 @@ fn text(pipes: &[ListedPipe], zone: &TimeZone, screen: Screen) -> String {
         let name = harmless(&pipe.name);
         rows.extend(pipe.rows.iter().map(|row| row.cells(&name, zone)));
         if pipe.rows.len() != 1 {
-            let parts = counted(pipe.rows.len(), "part");
+            let parts = counted(pipe.rows.len() as u64, "part");
             rows.push(Figures::sum(pipe.rows.iter()).cells(&name, &parts, "", zone, "total"));
         }
     }
     let all = || pipes.iter().flat_map(|pipe| &pipe.rows);
     if pipes.len() != 1 {
-        let (pipes, parts) = (counted(pipes.len(), "pipe"), counted(all().count(), "part"));
+        let (pipes, parts) = (counted(pipes.len() as u64, "pipe"), counted(all().count() as u64, "part"));
         rows.push(Figures::sum(all()).cells(&pipes, &parts, "", zone, "total"));
     }
     let mut text = render(&TITLES, 1, &rows, screen);
@@ -255,10 +255,6 @@ fn text(pipes: &[ListedPipe], zone: &TimeZone, screen: Screen) -> String {
         }
     }
     text
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn json_text(pipes: &[ListedPipe], errors: &[String]) -> String {

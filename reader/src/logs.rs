@@ -3,7 +3,7 @@
 //! In the order in which bytes travel; a module uses only what stands above it:
 //! - [`ask`], [`when`], [`log_root`], [`select`]: what is asked for, from when to when, in which log root, of which log
 //!   directories;
-//! - [`part`]: an open part and its blocks; [`log`]: the parts of one pipe, and places in it;
+//! - [`block`], [`part`]: an open part and its blocks; [`log`]: the parts of one pipe, and places in it;
 //! - [`demand`]: what patterns demand of a block; [`pattern`], [`scan`]: which lines of one are meant; [`pool`]: the
 //!   threads that look;
 //! - [`counts`], [`sieve`]: which blocks need not be read;
@@ -20,6 +20,7 @@ pub mod ahead;
 pub mod ask;
 pub mod backward;
 pub mod batch;
+pub mod block;
 pub mod context;
 pub mod counts;
 pub mod cursor;

@@ -158,14 +158,8 @@ impl Mailboxes {
         let held = self.held(name);
         let root = self.shelf.root();
         let time = Timestamp::from_nanosecond(i128::from(clock::now_ns())).unwrap_or(Timestamp::UNIX_EPOCH);
-        let mut number = 0;
-        let aside = loop {
-            let aside = format!("{SALVAGED_PREFIX}{}-{number}", time.strftime("%Y-%m-%dT%H-%M-%SZ"));
-            if root.stat(&aside).is_err() {
-                break aside;
-            }
-            number += 1;
-        };
+        let time = time.strftime("%Y-%m-%dT%H-%M-%SZ").to_string();
+        let aside = root.free_name(|number| format!("{SALVAGED_PREFIX}{time}-{number}"));
         root.rename_new(name, &aside)?;
         let path = root.path_of(&aside);
         match held {

@@ -67,12 +67,10 @@ fn foreign_current(dir: &Dir, patterns: &[Pattern]) -> Result<Option<&'static st
 
 /// The command that moves `current` to a name that is free.
 fn aside(dir: &Dir) -> Result<String> {
-    let mut name = format!("{CURRENT}.old");
-    let mut number = 2;
-    while dir.stat(&name).is_ok() {
-        name = format!("{CURRENT}.old-{number}");
-        number += 1;
-    }
+    let name = dir.free_name(|number| match number {
+        0 => format!("{CURRENT}.old"),
+        _ => format!("{CURRENT}.old-{}", number + 1),
+    });
     let whole = path::absolute(dir.path()).cannot("find", dir.path())?;
     Ok(format!("mv {} {}", quoted(&whole.join(CURRENT)), quoted(&whole.join(name))))
 }

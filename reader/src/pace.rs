@@ -8,6 +8,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::pipes::Seen;
+
 /// A pipe smaller than this fills within a tick.
 pub const TICKED_CAPACITY_MIN: usize = 256 << 10;
 /// How long a lane is read without ticks after it was found full.
@@ -35,17 +37,6 @@ pub enum Next {
     Tick(u32),
     /// In the poll set, when it says so.
     Wait,
-}
-
-/// What a turn saw.
-#[derive(Clone, Copy, Debug)]
-pub struct Seen {
-    /// Bytes that were waiting.
-    pub queued: usize,
-    /// A writer would have had to wait.
-    pub full: bool,
-    /// What the pipe can hold.
-    pub capacity: usize,
 }
 
 /// Decides after a turn.

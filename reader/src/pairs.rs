@@ -174,16 +174,16 @@ fn compare(dir: &Dir, name: &PartName) -> Result<Compared> {
     }
     let len = segment.metadata().cannot("inspect", &segment_path)?.len();
     let archive = Archive::open(archive_file, &path)?;
-    let mut held = Matcher { segment: &segment, at: 0, len, is_same: true, is_held: true };
+    let mut held = Matcher { segment: &segment, at: 0, len, likeness: Likeness::Same };
     let copied = archive.copy_to(&mut held).cannot("read", &path)?;
     let bytes_max = copied.raw_bytes.max(archive.raw_bytes());
     if !copied.gaps.is_empty() {
         return Ok(if bytes_max > len { Compared::ArchiveHasMore } else { Compared::SegmentHasMore });
     }
     let kept = nuls::len_without(&segment, len).cannot("read", &segment_path)?;
-    Ok(if held.is_same && len == copied.raw_bytes {
+    Ok(if held.likeness == Likeness::Same && len == copied.raw_bytes {
         Compared::Same
-    } else if held.is_held && kept <= copied.raw_bytes {
+    } else if held.likeness != Likeness::None && kept <= copied.raw_bytes {
         Compared::Held
     } else {
         Compared::Other { is_longer: kept > copied.raw_bytes }
@@ -195,21 +195,27 @@ struct Matcher<'a> {
     segment: &'a File,
     at: u64,
     len: u64,
-    /// As far as both go, they are the same.
-    is_same: bool,
+    likeness: Likeness,
+}
+
+/// How the bytes of a segment are like those of its archive, as far as both go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Likeness {
+    Same,
     /// The same but for NUL bytes in the segment.
-    is_held: bool,
+    ButForNuls,
+    None,
 }
 
 impl Write for Matcher<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.is_held {
+        if self.likeness != Likeness::None {
             let common = bytes.len().min(usize::try_from(self.len.saturating_sub(self.at)).unwrap_or(usize::MAX));
             let mut found = vec![0; common];
             self.segment.read_exact_at(&mut found, self.at)?;
             if found != bytes[..common] {
-                self.is_same = false;
-                self.is_held = found.iter().zip(bytes).all(|(found, byte)| found == byte || *found == 0);
+                let is_held = found.iter().zip(bytes).all(|(found, byte)| found == byte || *found == 0);
+                self.likeness = if is_held { Likeness::ButForNuls } else { Likeness::None };
             }
         }
         self.at += bytes.len() as u64;
@@ -223,12 +229,10 @@ impl Write for Matcher<'_> {
 
 /// Puts a file out of the way, under a name that is free, and says why, and what happens then.
 fn set_aside(dir: &Dir, file: &str, why: &str, then: &str) -> Result<()> {
-    let mut aside = format!("{file}.damaged");
-    let mut number = 2;
-    while dir.stat(&aside).is_ok() {
-        aside = format!("{file}.{number}.damaged");
-        number += 1;
-    }
+    let aside = dir.free_name(|number| match number {
+        0 => format!("{file}.damaged"),
+        _ => format!("{file}.{}.damaged", number + 1),
+    });
     dir.rename_new(file, &aside)?;
     log::error!("{} {why}; moved to {aside}{then}", dir.path_of(file).shown());
     Ok(())

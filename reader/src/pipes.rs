@@ -24,6 +24,17 @@ struct Retired {
     is_read_only: bool,
 }
 
+/// What a look at the present pipe saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Bytes that were waiting.
+    pub queued: usize,
+    /// A writer would have had to wait.
+    pub full: bool,
+    /// What the pipe can hold.
+    pub capacity: usize,
+}
+
 /// One of the pipes of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhichPipe {

@@ -82,11 +82,7 @@ impl Shelf {
 
     /// Makes one for chunks of `data_bytes` under a name that is free.
     pub fn make(&self, home: &Home, data_bytes: usize) -> Result<Mailbox> {
-        let mut number = 0;
-        while self.root.stat(format!("{NAME_PREFIX}{number}")).is_ok() {
-            number += 1;
-        }
-        let name = format!("{NAME_PREFIX}{number}");
+        let name = self.root.free_name(|number| format!("{NAME_PREFIX}{number}"));
         let Some(dir) = &self.elsewhere else { return Mailbox::create(&self.root, &name, &name, home, data_bytes) };
         let file = target_name().cannot("create mailbox in", dir.path())?;
         let unfinished = unfinished_name(&name);

@@ -25,7 +25,7 @@ use standpipe_common::standard;
 
 use crate::cli::VerifyArgs;
 use crate::disk::Dir;
-use crate::inventory::{Inventory, pipe_name, select};
+use crate::inventory::{Inventory, counted, pipe_name, select};
 use crate::logs::pool::usual_threads;
 use chain::Chain;
 use examine::{Examined, Examiner, Finding};
@@ -174,9 +174,8 @@ impl Report {
     fn summary(&self) -> String {
         let parts: u64 = self.pipes.iter().map(|pipe| pipe.parts).sum();
         let raw_bytes = self.pipes.iter().map(|pipe| pipe.raw_bytes).sum();
-        let count = |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-        let (pipes, parts) = (count(self.pipes.len() as u64, "pipe"), count(parts, "part"));
-        let findings = if self.count == 0 { "no findings".to_owned() } else { count(self.count as u64, "finding") };
+        let (pipes, parts) = (counted(self.pipes.len() as u64, "pipe"), counted(parts, "part"));
+        let findings = if self.count == 0 { "no findings".to_owned() } else { counted(self.count as u64, "finding") };
         format!("verified {pipes}, {parts}, {} of log: {findings}", size(raw_bytes))
     }
 

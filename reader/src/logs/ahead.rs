@@ -12,9 +12,10 @@ use std::sync::Arc;
 use standpipe_common::archive::{Copied, Gap};
 use standpipe_common::error::Result;
 
+use super::block::Block;
 use super::counts::Counts;
 use super::log::Log;
-use super::part::{Block, Part};
+use super::part::Part;
 use super::pool::{Job, Pool, Ticket};
 use super::scan::Scan;
 use super::sieve::Sieve;

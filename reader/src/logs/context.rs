@@ -15,16 +15,23 @@ pub struct Context {
     last: VecDeque<Line>,
     /// So many lines are still to be shown.
     due: usize,
-    /// Something was left out since the last line that was shown, or nothing was shown yet.
-    apart: bool,
-    /// Something was shown.
-    shown: bool,
+    between: Between,
+}
+
+/// What lies between the next line that is shown and the one before it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Between {
+    /// None was shown yet.
+    First,
+    Nothing,
+    /// Lines that are left out.
+    Lines,
 }
 
 impl Context {
     /// So many lines before and behind each that was found.
     pub fn new(before: usize, after: usize) -> Context {
-        Context { before, after, last: VecDeque::new(), due: 0, apart: true, shown: false }
+        Context { before, after, last: VecDeque::new(), due: 0, between: Between::First }
     }
 
     /// Puts to what was found in a batch the lines around it; lines of earlier batches come in batches of their own.
@@ -42,7 +49,7 @@ impl Context {
                     self.show_last(wanted, &mut earlier);
                 } else {
                     self.last.clear();
-                    self.apart = true;
+                    self.leave_out();
                 }
                 self.push(&mut batch, start..found.start, false);
                 self.push(&mut batch, found.clone(), true);
@@ -68,7 +75,7 @@ impl Context {
     fn show_last(&mut self, count: usize, earlier: &mut Vec<Batch>) {
         let passed = self.last.len().saturating_sub(count);
         if passed > 0 {
-            self.apart = true;
+            self.leave_out();
         }
         for line in std::mem::take(&mut self.last).into_iter().skip(passed) {
             let all = 0..line.raw.len();
@@ -81,10 +88,15 @@ impl Context {
     fn push(&mut self, batch: &mut Batch, range: std::ops::Range<usize>, is_match: bool) {
         if range.start < range.end {
             debug_assert!(batch.runs.last().is_none_or(|last| last.range.end <= range.start), "a line is shown twice");
-            let opens_group = self.apart && self.shown;
+            let opens_group = self.between == Between::Lines;
             batch.runs.push(Run { range, is_match, opens_group });
-            self.apart = false;
-            self.shown = true;
+            self.between = Between::Nothing;
+        }
+    }
+
+    fn leave_out(&mut self) {
+        if self.between == Between::Nothing {
+            self.between = Between::Lines;
         }
     }
 
@@ -92,7 +104,7 @@ impl Context {
     fn keep(&mut self, batch: &Batch, at: usize, end: usize) {
         let (start, count) = last_lines(&batch.raw, at..end, self.before);
         if start > at || self.before == 0 && at < end {
-            self.apart = true;
+            self.leave_out();
             self.last.clear();
         }
         for line in lines(&batch.raw, start..end) {
@@ -108,7 +120,7 @@ impl Context {
         debug_assert!(count <= self.before);
         while self.last.len() > self.before {
             self.last.pop_front();
-            self.apart = true;
+            self.leave_out();
         }
     }
 }

@@ -15,49 +15,15 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use memchr::{memchr, memchr_iter, memrchr};
+use memchr::memchr_iter;
 use standpipe_common::archive::marks::{self, MARK_BYTES, Mark};
-use standpipe_common::archive::{Archive, Copied, Decoder, Frame, FrameIndex, Gap};
+use standpipe_common::archive::{Archive, Decoder, Gap};
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::part::{PartKind, PartName};
 use standpipe_common::shown::Shown as _;
 
+use super::block::{self, BLOCK_BYTES_MAX, Block, Sound, WINDOW_LOG_MAX};
 use crate::disk::Dir;
-
-/// A block is so long, if it can end with a line.
-const BLOCK_BYTES: u64 = 1 << 20;
-/// The largest frame that is a block; larger ones are decompressed piece by piece.
-const BLOCK_BYTES_MAX: u32 = 4 << 20;
-/// Window that a part may need which is not ours, as a power of two: 8 MiB.
-pub const WINDOW_LOG_MAX: u32 = 23;
-/// The end of a line is looked for so far at a time.
-const LOOK_BYTES: u64 = 64 << 10;
-
-/// What is known of a block before it is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Block {
-    /// Where it begins in the part.
-    pub offset: u64,
-    /// Raw bytes, [`BLOCK_BYTES_MAX`] at most.
-    pub bytes: u64,
-    /// No line in it arrived earlier, ns since the epoch.
-    pub lowest_ns: i64,
-    /// No line in it arrived later.
-    pub highest_ns: i64,
-    /// Its first byte continues a line.
-    pub begins_inside: bool,
-    /// Its last line goes on in the next block.
-    pub ends_inside: bool,
-    /// It has no newline.
-    pub unbroken: bool,
-}
-
-impl Block {
-    /// Where the next one begins.
-    pub fn end(&self) -> u64 {
-        self.offset + self.bytes
-    }
-}
 
 /// An open part.
 pub struct Part {
@@ -83,14 +49,6 @@ enum Body {
         birth_ns: i64,
         fault: Option<String>,
     },
-}
-
-/// The frames of an archive that can be read.
-struct Sound {
-    numbers: Vec<usize>,
-    blocks: Vec<Block>,
-    /// What is missing between and behind them.
-    damage: Copied,
 }
 
 /// Where a stream has got to.
@@ -138,7 +96,7 @@ impl Part {
         let metadata = file.metadata().cannot("inspect", &path)?;
         let birth_ns = name.birth_ns();
         let last_ns = crate::disk::modified_ns(&metadata).max(birth_ns);
-        let mut blocks = cut(&file, from, metadata.len()).cannot("read", &path)?;
+        let mut blocks = block::cut(&file, from, metadata.len()).cannot("read", &path)?;
         match &marks {
             Some(marks) => {
                 for block in &mut blocks {
@@ -173,10 +131,10 @@ impl Part {
         let body = if has_blocks && archive.index().is_ok() {
             Body::Archive(archive)
         } else if has_blocks {
-            let sound = survey_frames(&archive, birth_ns).cannot("read", &path)?;
+            let sound = block::survey_frames(&archive, birth_ns).cannot("read", &path)?;
             Body::Frames { archive, sound, birth_ns }
         } else {
-            let (blocks, fault) = survey(&archive, birth_ns).cannot("read", &path)?;
+            let (blocks, fault) = block::survey(&archive, birth_ns).cannot("read", &path)?;
             Body::Stream { archive, blocks, reading: Mutex::default(), birth_ns, fault }
         };
         Ok(Part::with(name, path, body))
@@ -245,7 +203,7 @@ impl Part {
         match &self.body {
             Body::Archive(archive) => {
                 let index = archive.index().expect("an archive that is read by block has an index");
-                of_frame(archive.frames()[number], index.frames[number])
+                block::of_frame(archive.frames()[number], index.frames[number])
             }
             Body::Segment { blocks, .. }
             | Body::Frames { sound: Sound { blocks, .. }, .. }
@@ -439,66 +397,6 @@ pub fn ends_inside(dir: &Dir, name: &PartName) -> bool {
         .is_ok_and(|part| !part.ends_torn() && last(&part).is_some_and(|last| last.ends_inside))
 }
 
-fn of_frame(frame: Frame, index: FrameIndex) -> Block {
-    Block {
-        offset: frame.raw_offset,
-        bytes: frame.raw.into(),
-        lowest_ns: index.lowest_ns,
-        highest_ns: index.highest_ns,
-        begins_inside: index.begins_inside,
-        ends_inside: index.ends_inside,
-        unbroken: index.lines == 0,
-    }
-}
-
-/// Cuts the bytes `from..len` of a segment into blocks that end with a line where they can.
-fn cut(file: &File, from: u64, len: u64) -> io::Result<Vec<Block>> {
-    let mut blocks = Vec::new();
-    let mut begins_inside = from > 0 && byte_at(file, from - 1)? != b'\n';
-    let mut offset = from;
-    while offset < len {
-        let limit = len.min(offset + BLOCK_BYTES);
-        let line_end = line_end_before(file, offset, limit)?;
-        let end = if limit == len { len } else { line_end.unwrap_or(limit) };
-        let ends_inside = line_end != Some(end);
-        let unbroken = line_end.is_none();
-        blocks.push(Block {
-            offset,
-            bytes: end - offset,
-            lowest_ns: i64::MIN,
-            highest_ns: i64::MAX,
-            begins_inside,
-            ends_inside,
-            unbroken,
-        });
-        begins_inside = ends_inside;
-        offset = end;
-    }
-    Ok(blocks)
-}
-
-/// Where the last line that ends in `start..limit` ends.
-fn line_end_before(file: &File, start: u64, limit: u64) -> io::Result<Option<u64>> {
-    let mut end = limit;
-    let mut bytes = Vec::new();
-    while end > start {
-        let at = start.max(end.saturating_sub(LOOK_BYTES));
-        bytes.resize((end - at) as usize, 0);
-        file.read_exact_at(&mut bytes, at)?;
-        if let Some(newline) = memrchr(b'\n', &bytes) {
-            return Ok(Some(at + newline as u64 + 1));
-        }
-        end = at;
-    }
-    Ok(None)
-}
-
-fn byte_at(file: &File, offset: u64) -> io::Result<u8> {
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, offset)?;
-    Ok(byte[0])
-}
-
 /// The marks in force in `start..end` by the file beside a segment, in order. A record that does not rise is none.
 fn marks_between(file: &File, start: u64, end: u64) -> io::Result<Vec<Mark>> {
     let record = |number: u64| -> io::Result<Mark> {
@@ -532,85 +430,6 @@ fn marks_between(file: &File, start: u64, end: u64) -> io::Result<Vec<Mark>> {
         number += records;
     }
     Ok(found)
-}
-
-/// Reads every frame to tell what an index would, and which are damaged.
-fn survey_frames(archive: &Archive, birth_ns: i64) -> io::Result<Sound> {
-    let mut decoder = Decoder::new()?;
-    let mut raw = Vec::new();
-    let mut begins_inside = false;
-    let mut sound = Sound { numbers: Vec::new(), blocks: Vec::new(), damage: Copied::default() };
-    for (number, frame) in archive.frames().iter().enumerate() {
-        if let Err(cause) = archive.read_frame(number, &mut decoder, &mut raw) {
-            let (raw_offset, bytes) = (frame.raw_offset, Some(frame.raw.into()));
-            sound.damage.add(Gap { frame: Some(number), frames: 1, raw_offset, bytes, cause });
-            begins_inside = false;
-            continue;
-        }
-        let ends_inside = raw.last() != Some(&b'\n');
-        sound.numbers.push(number);
-        sound.blocks.push(Block {
-            offset: frame.raw_offset,
-            bytes: frame.raw.into(),
-            lowest_ns: birth_ns,
-            highest_ns: birth_ns,
-            begins_inside,
-            ends_inside,
-            unbroken: memchr(b'\n', &raw).is_none(),
-        });
-        begins_inside = ends_inside;
-    }
-    Ok(sound)
-}
-
-/// Reads a zstd file through to cut it into blocks, and says why it ends where it does not.
-fn survey(archive: &Archive, birth_ns: i64) -> io::Result<(Vec<Block>, Option<String>)> {
-    let mut stream = archive.stream(WINDOW_LOG_MAX)?;
-    let mut blocks: Vec<Block> = Vec::new();
-    let mut buffer = vec![0; BLOCK_BYTES as usize];
-    let mut held = 0;
-    let mut offset = 0;
-    let mut begins_inside = false;
-    let trouble = loop {
-        let read = stream.read(&mut buffer[held..]);
-        let (read, trouble) = match read {
-            Ok(read) => (read, None),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => (0, Some(error)),
-        };
-        held += read;
-        if read > 0 && held < buffer.len() {
-            continue;
-        }
-        let line_end = memrchr(b'\n', &buffer[..held]).map(|newline| newline + 1);
-        let end = if read == 0 { held } else { line_end.unwrap_or(held) };
-        if end > 0 {
-            let ends_inside = line_end != Some(end);
-            blocks.push(Block {
-                offset,
-                bytes: end as u64,
-                lowest_ns: birth_ns,
-                highest_ns: birth_ns,
-                begins_inside,
-                ends_inside,
-                unbroken: memchr(b'\n', &buffer[..end]).is_none(),
-            });
-            begins_inside = ends_inside;
-            offset += end as u64;
-            buffer.copy_within(end..held, 0);
-            held -= end;
-        }
-        if read == 0 {
-            break trouble;
-        }
-    };
-    let fault = match (archive.complete(), trouble) {
-        (Ok(()), None) => None,
-        (Ok(()), Some(error)) => Some(error.to_string()),
-        (Err(fault), None) => Some(fault.to_string()),
-        (Err(fault), Some(error)) => Some(format!("{fault}: {error}")),
-    };
-    Ok((blocks, fault))
 }
 
 fn read_stream(archive: &Archive, reading: &mut Option<Stream>, block: Block, raw: &mut Vec<u8>) -> io::Result<()> {

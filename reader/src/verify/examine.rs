@@ -19,7 +19,7 @@ use standpipe_common::shown::Shown as _;
 
 use crate::disk::Dir;
 use crate::inventory::{Content, Item, StoredSegment};
-use crate::logs::part::WINDOW_LOG_MAX;
+use crate::logs::block::WINDOW_LOG_MAX;
 
 /// Bytes of such a file that are decompressed at a time.
 const PIECE_BYTES: usize = 128 << 10;
