@@ -202,10 +202,9 @@ impl Config {
     fn take(&mut self, given: &Overrides) {
         self.order = given.order.unwrap_or(self.order);
         self.output = given.output.unwrap_or(self.output);
-        let given_state = given.state.as_ref().map(|state| absolute(state).unwrap_or_else(|_| state.clone()));
-        self.state_file = given_state.or_else(|| self.state_file.take());
-        let given_file = given.metrics_file.as_ref().map(|file| absolute(file).unwrap_or_else(|_| file.clone()));
-        self.metrics_file = given_file.or_else(|| self.metrics_file.take());
+        let whole = |path: &PathBuf| absolute(path).unwrap_or_else(|_| path.clone());
+        self.state_file = given.state.as_ref().map(whole).or_else(|| self.state_file.take());
+        self.metrics_file = given.metrics_file.as_ref().map(whole).or_else(|| self.metrics_file.take());
         if given.follow_from_start {
             self.files.iter_mut().for_each(|file| file.start_at = StartAt::Beginning);
         }

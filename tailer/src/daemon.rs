@@ -588,7 +588,7 @@ impl Tailer {
             self.touch(id);
             let Some(followed) = self.roster.get(id) else { continue };
             followed.account.counts.delivered_bytes += followed.source.delivered(generation, offset);
-            followed.account.blocked_ns = None;
+            followed.account.delay.end_block();
             if self.turns.stand(id) == Stand::Leaving && followed.is_delivered() {
                 left.push(id);
             }
@@ -604,7 +604,7 @@ impl Tailer {
         }
         for id in self.turns.rouse(|id, waiting| waiting.is_over(id, self.outputs.get(waiting.output))) {
             if let Some(followed) = self.roster.get(id) {
-                followed.account.blocked_ns = None;
+                followed.account.delay.end_block();
             }
             self.report.board.mark(id);
         }

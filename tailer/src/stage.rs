@@ -50,7 +50,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use self::decide::BlockPhase;
 use self::deliver::OpenLine;
 use self::file::{RecordFile, Setting};
-use self::gather::Gathered;
+use self::gather::Runs;
 use self::message::Messages;
 pub use self::message::{Message, Severity};
 use self::positions::Positions;
@@ -62,10 +62,6 @@ use crate::checkpoint::durable::Flow;
 use crate::file::identity::Origin;
 use crate::out::output::{Delivered, RightOfWay};
 
-/// Most bytes that the stage takes of a line at once: a longer one must come in parts, with
-/// [`crate::out::lines::End::Open`].
-pub const ROOM_BYTES_MAX: usize = AREA_BYTES - 1;
-
 /// The bytes that UTF-8 never has: one of them is the canary.
 const NEVER_IN_TEXT: [u8; 13] = [0xC0, 0xC1, 0xF5, 0xF6, 0xF7, 0xF8, 0xF9, 0xFA, 0xFB, 0xFC, 0xFD, 0xFE, 0xFF];
 
@@ -76,7 +72,8 @@ pub struct Stage {
     positions: Positions,
     steps: Steps,
     said: Messages,
-    gathered: Gathered,
+    /// What is being filled.
+    gathered: Runs,
     /// `None`: none, or one that an earlier run began.
     in_flight: Option<InFlight>,
     /// The line that is not finished: what is no part of it begins one.
@@ -118,7 +115,7 @@ impl Stage {
             reach: Reach::new(path),
             steps: Steps::new(canary_of(&record_path)),
             said,
-            gathered: Gathered::new(word.other_area()),
+            gathered: Runs::new(word.other_area()),
             in_flight: None,
             open: OpenLine::left_in(record),
             way: RightOfWay::default(),
@@ -146,7 +143,7 @@ impl Stage {
 
     /// How much went into the target, and how much of it is there no more: what others put into it counts as ours.
     pub fn flow(&self) -> Flow {
-        let queued = self.reach.as_target().queued();
+        let queued = self.reach.target.queued();
         let taken = queued.map_or(0, |queued| self.delivered.saturating_sub(queued as u64));
         Flow { delivered: self.delivered, taken }
     }
@@ -158,7 +155,7 @@ impl Stage {
 
     /// How many pipes it will open that are not open: target and staging pipe, which may not be there.
     pub fn pipes_to_open(&self) -> usize {
-        if self.reach.as_target().raw_fd().is_none() { 2 } else { 0 }
+        if self.reach.target.raw_fd().is_none() { 2 } else { 0 }
     }
 
     /// Forgets the positions of all generations but these (and those on their way). To be called when a durable

@@ -12,7 +12,7 @@ use standpipe_common::config_text::Flaw;
 use super::keys;
 use super::spool;
 use super::table::{Table, beside};
-use super::tree::{Node, Value};
+use super::tree::Node;
 use super::{Config, FileConfig, Language, Overrides};
 
 /// Checks `root`, which stands in a file in the absolute directory `dir`.
@@ -25,12 +25,8 @@ pub(super) fn check(root: &Node, dir: &Path, language: Language, given: &Overrid
     for node in top.nodes("files") {
         let table = Table::checked(node, keys::FILE, &mut flaws);
         seen.note(&table, dir, &mut flaws);
-        match table.text("path") {
-            Some((path, _)) => files.push(file_config(&table, path, default_pipe.map(|(pipe, _)| pipe), dir)),
-            None if is_path_missing(node) => {
-                flaws.push(Flaw { message: "a file needs a `path`".to_string(), span: node.span.clone() });
-            }
-            None => {}
+        if let Some((path, _)) = table.required("a file", "path", node, &mut flaws) {
+            files.push(file_config(&table, path, default_pipe.map(|(pipe, _)| pipe), dir));
         }
     }
     let spools = spool::check(top.nodes("spool"), default_pipe.map(|(pipe, _)| pipe), dir, &mut flaws);
@@ -46,7 +42,7 @@ pub(super) fn check(root: &Node, dir: &Path, language: Language, given: &Overrid
         flaws
             .push(Flaw { message: "this file belongs to tailer's own state and cannot be followed".to_string(), span });
     }
-    if config.state_file.is_none() && lacks(root, "state_file") {
+    if config.state_file.is_none() && root.get("state_file").is_none() {
         let pipe = default_pipe.map(|(_, span)| span.clone()).or(seen.pipe).or(pipe_of(top.nodes("spool")));
         let metrics_file = top.text("metrics_file").map(|(_, span)| span.clone());
         let needs = [("delivery into a pipe", pipe), ("a metrics file", metrics_file)];
@@ -118,19 +114,10 @@ fn excluded(dir: &Path, glob: &str) -> String {
     beside(Path::new(&escaped(dir)), glob).to_string_lossy().into_owned()
 }
 
-/// Whether a table has no `path` at all; a wrong one was told already.
-fn is_path_missing(node: &Node) -> bool {
-    matches!(node.value, Value::Table(_)) && lacks(node, "path")
-}
-
 /// Where the first pipe of these tables stands.
 fn pipe_of(nodes: &[Node]) -> Option<Range<usize>> {
     let entries = nodes.iter().flat_map(Node::entries);
     entries.filter(|entry| entry.key == "pipe").map(|entry| entry.node.span.clone()).next()
-}
-
-pub(super) fn lacks(node: &Node, key: &str) -> bool {
-    node.get(key).is_none()
 }
 
 /// Whether a path of a configuration file means more than one file.

@@ -13,7 +13,7 @@ use clap::ValueEnum;
 
 use self::Missing::{Is, Means};
 use super::spool::Stale;
-use super::table::{Said, Table};
+use super::table::{FromNode, Table};
 use super::tree::{self, Node};
 use super::{LineForm, OnCorrupt, Order, Records, StartAt, timestamp};
 use crate::turns::rate::Rate;
@@ -97,15 +97,14 @@ pub enum Takes {
 impl Takes {
     /// What to write, in words.
     pub fn in_words(self) -> String {
+        let beside = |what: &str| format!("{what}; a relative one starts at the directory of this file");
         match self {
             Takes::Number(min, max) => format!("a number from {min} to {max}"),
             Takes::Word(words) => listed(&words(), "or"),
             Takes::Flag => "`true` or `false`".to_string(),
-            Takes::Path => "a path; a relative one starts at the directory of this file".to_string(),
-            Takes::MetricsPath => {
-                "a path that ends in `.prom`; a relative one starts at the directory of this file".to_string()
-            }
-            Takes::PathOrGlob => "a path or a glob; a relative one starts at the directory of this file".to_string(),
+            Takes::Path => beside("a path"),
+            Takes::MetricsPath => beside("a path that ends in `.prom`"),
+            Takes::PathOrGlob => beside("a path or a glob"),
             Takes::Name => format!("a name of 1 to {NAME_BYTES_MAX} bytes without spaces"),
             Takes::Globs => "a list of globs such as [\"old/app.log*\"]".to_string(),
             Takes::Timestamp => format!("{}, or a strptime pattern such as \"%d.%m.%Y %H:%M:%S\"", timestamp::names()),
@@ -170,7 +169,7 @@ macro_rules! keys {
                 let built_in = BUILT_IN.get_or_init(|| built_in($keys));
                 let node = |key| table.get(key).or_else(|| built_in.get(key));
                 $table {
-                    $($($field: Said::said(node($key), dir).expect("a default of the type of its key"),)?)+
+                    $($($field: FromNode::from_node(node($key), dir).expect("a default of the type of its key"),)?)+
                     $($beside: Default::default(),)*
                 }
             }
@@ -335,8 +334,8 @@ keys! {
             "Format of the file: plain lines, records of Docker's json-file, or records of containerd and CRI-O. The \
              line in a record is delivered, with its time, joined from its pieces. Lines that are no such records are \
              delivered unchanged, and reported once.";
-        /// One of [`timestamp::NAMES`], or a strptime pattern that a time can be read with.
-        timestamp: String =
+        /// What the times in its lines look like; with a pattern a time can be read.
+        timestamp: crate::out::timestamp::Format =
             "timestamp", Timestamp, Is("\"auto\""),
             "Format of the times in the lines; `auto` detects it.";
         /// How long a rotated generation may be idle before it is closed, where no lease can be had.

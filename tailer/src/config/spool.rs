@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use standpipe_common::config_text::Flaw;
 
-use super::check::lacks;
 use super::keys::SPOOL;
 pub use super::keys::SpoolConfig;
 use super::table::{Table, beside};
-use super::tree::{Node, Value};
+use super::tree::Node;
 
 /// What becomes of a file that is never complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -34,12 +33,7 @@ pub(super) fn check(
     let mut dirs = HashSet::new();
     for node in nodes {
         let table = Table::checked(node, SPOOL, flaws);
-        let Some((dir, span)) = table.text("dir") else {
-            if matches!(node.value, Value::Table(_)) && lacks(node, "dir") {
-                flaws.push(Flaw { message: "a spool needs a `dir`".to_string(), span: node.span.clone() });
-            }
-            continue;
-        };
+        let Some((dir, span)) = table.required("a spool", "dir", node, flaws) else { continue };
         let spool = spool(&table, dir, default_pipe, base);
         if spool.done.as_ref() == Some(&spool.dir) {
             let span = table.get("done").map_or(span.clone(), |node| node.span.clone());

@@ -17,6 +17,7 @@ use super::keys::{Key, NAME_BYTES_MAX, Takes};
 use super::spool::Stale;
 use super::tree::{Node, Pair, Value};
 use super::{LineForm, OnCorrupt, Order, Records, StartAt, timestamp};
+use crate::out::timestamp::Format;
 use crate::turns::rate::Rate;
 
 /// The entries of a table that are right.
@@ -57,6 +58,20 @@ impl<'n> Table<'n> {
     pub(super) fn text(&self, key: &str) -> Option<(&'n str, &'n Range<usize>)> {
         let node = self.get(key)?;
         Some((node.as_text()?, &node.span))
+    }
+
+    /// A text that has to be there, in the table of `node`. A wrong one was told already.
+    pub(super) fn required(
+        &self,
+        what: &str,
+        key: &str,
+        node: &Node,
+        flaws: &mut Vec<Flaw>,
+    ) -> Option<(&'n str, &'n Range<usize>)> {
+        if matches!(node.value, Value::Table(_)) && node.get(key).is_none() {
+            flaws.push(Flaw { message: format!("{what} needs a `{key}`"), span: node.span.clone() });
+        }
+        self.text(key)
     }
 
     pub(super) fn nodes(&self, key: &str) -> &'n [Node] {
@@ -140,27 +155,27 @@ pub(super) fn beside(dir: &Path, path: &str) -> PathBuf {
 }
 
 /// What a value of the kind that its key takes becomes in a checked struct.
-pub(super) trait Said: Sized {
+pub(super) trait FromNode: Sized {
     /// A path starts at `dir`. `None`: nothing says it, and it has to be said.
-    fn said(node: Option<&Node>, dir: &Path) -> Option<Self>;
+    fn from_node(node: Option<&Node>, dir: &Path) -> Option<Self>;
 }
 
-impl<T: Said> Said for Option<T> {
-    fn said(node: Option<&Node>, dir: &Path) -> Option<Option<T>> {
-        Some(node.and_then(|node| T::said(Some(node), dir)))
+impl<T: FromNode> FromNode for Option<T> {
+    fn from_node(node: Option<&Node>, dir: &Path) -> Option<Option<T>> {
+        Some(node.and_then(|node| T::from_node(Some(node), dir)))
     }
 }
 
-impl Said for PathBuf {
-    fn said(node: Option<&Node>, dir: &Path) -> Option<PathBuf> {
+impl FromNode for PathBuf {
+    fn from_node(node: Option<&Node>, dir: &Path) -> Option<PathBuf> {
         // Without the path that it has to say a table is a flaw.
         Some(node.and_then(Node::as_text).map_or_else(PathBuf::new, |path| beside(dir, path)))
     }
 }
 
-impl Said for Duration {
+impl FromNode for Duration {
     /// A number of milliseconds, or a span.
-    fn said(node: Option<&Node>, _dir: &Path) -> Option<Duration> {
+    fn from_node(node: Option<&Node>, _dir: &Path) -> Option<Duration> {
         match &node?.value {
             Value::Integer(millis) => Some(Duration::from_millis(millis.unsigned_abs())),
             Value::Text(text) => text.parse().ok().map(|Span(span)| span),
@@ -169,52 +184,32 @@ impl Said for Duration {
     }
 }
 
-impl Said for bool {
-    fn said(node: Option<&Node>, _dir: &Path) -> Option<bool> {
-        match node?.value {
-            Value::Bool(flag) => Some(flag),
-            _ => None,
-        }
-    }
-}
-
-impl Said for i32 {
-    fn said(node: Option<&Node>, _dir: &Path) -> Option<i32> {
-        match node?.value {
-            Value::Integer(number) => number.try_into().ok(),
-            _ => None,
-        }
-    }
-}
-
-impl Said for Vec<String> {
-    fn said(node: Option<&Node>, _dir: &Path) -> Option<Vec<String>> {
-        match &node?.value {
-            Value::List(nodes) => Some(nodes.iter().filter_map(Node::as_text).map(str::to_owned).collect()),
-            _ => None,
-        }
-    }
-}
-
-macro_rules! texts {
-    ($($type:ty: $read:expr;)+) => {$(
-        impl Said for $type {
-            fn said(node: Option<&Node>, _dir: &Path) -> Option<$type> {
-                node?.as_text().and_then($read)
+macro_rules! said {
+    ($($type:ty: $value:pat => $read:expr;)+) => {$(
+        impl FromNode for $type {
+            fn from_node(node: Option<&Node>, _dir: &Path) -> Option<$type> {
+                match &node?.value {
+                    $value => $read,
+                    _ => None,
+                }
             }
         }
     )+};
 }
 
-texts! {
-    String: |text| Some(text.to_owned());
-    Rate: |text| text.parse().ok();
-    LineForm: word;
-    OnCorrupt: word;
-    Order: word;
-    Records: word;
-    Stale: word;
-    StartAt: word;
+said! {
+    bool: Value::Bool(flag) => Some(*flag);
+    i32: Value::Integer(number) => (*number).try_into().ok();
+    Vec<String>: Value::List(nodes) => Some(nodes.iter().filter_map(Node::as_text).map(str::to_owned).collect());
+    String: Value::Text(text) => Some(text.clone());
+    Rate: Value::Text(text) => text.parse().ok();
+    Format: Value::Text(text) => Some(Format::of(text));
+    LineForm: Value::Text(text) => word(text);
+    OnCorrupt: Value::Text(text) => word(text);
+    Order: Value::Text(text) => word(text);
+    Records: Value::Text(text) => word(text);
+    Stale: Value::Text(text) => word(text);
+    StartAt: Value::Text(text) => word(text);
 }
 
 fn word<T: ValueEnum>(text: &str) -> Option<T> {

@@ -7,6 +7,7 @@ mod spools;
 use std::time::Duration;
 
 use super::*;
+use crate::out::timestamp::Format;
 
 fn loaded_as(name: &str, text: &str, given: &Overrides) -> Result<Config, String> {
     let dir = tempfile::tempdir().unwrap();
@@ -96,7 +97,7 @@ fn each_key_reaches_its_field() {
                 rate_limit: "64K/s, burst 1M".parse().ok(),
                 start_at: StartAt::Beginning,
                 rotated: vec!["old/app.log*".to_string(), "/o/*".to_string()],
-                timestamp: "%d.%m.%Y %H:%M:%S".to_string(),
+                timestamp: Format::of("%d.%m.%Y %H:%M:%S"),
                 max_idle: Duration::from_millis(10),
             },
             FileConfig { format: Records::Plain, is_glob: true, pipe: Some("/DIR/p".into()), ..file("/DIR/*.log") },

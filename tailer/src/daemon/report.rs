@@ -292,15 +292,9 @@ fn figures(followed: &mut Followed, is_full: bool, stand: Stand, now_ns: i64) ->
     let source = &followed.source;
     let on_their_way: u64 = source.generations().map(|all| all.cursor().on_its_way()).sum();
     let lag_bytes = source.unread_bytes() + on_their_way;
-    let since = |is_so: bool, since: &mut Option<i64>| {
-        *since = is_so.then(|| since.unwrap_or(now_ns));
-        since.map_or(0, |since| since as u64)
-    };
-    let behind_ns = since(lag_bytes > 0, &mut followed.account.behind_ns);
     let is_blocked =
         (stand == Stand::WaitsForRoom && (lag_bytes > 0 || source.has_unread())) || (is_full && on_their_way > 0);
-    let blocked_ns = since(is_blocked, &mut followed.account.blocked_ns);
-    let source = &followed.source;
+    let (behind_ns, blocked_ns) = followed.account.delay.note(lag_bytes > 0, is_blocked, now_ns);
     let last = source.generations().last();
     let identity = last.map(Generation::inode).unwrap_or_default();
     let figures = Figures {

@@ -190,7 +190,7 @@ impl Tailer {
             }
             None => Source::new(id, found.path.clone(), settings),
         };
-        self.outputs.introduce(output, id, &found.name, form_of(&entry)?);
+        self.outputs.introduce(output, id, &found.name, entry.timestamp.clone());
         // Whoever puts lines in order waits for those of this one.
         self.outputs.get(output).note(id, Standing::Behind);
         let mut followed = Followed::new(source, found.name.clone(), entry, siblings, output);
@@ -217,7 +217,7 @@ impl Tailer {
         followed.siblings = siblings(found, &file)?;
         followed.next_output = output;
         followed.name.clone_from(&found.name);
-        self.outputs.introduce(output, id, &found.name, form_of(&file)?);
+        self.outputs.introduce(output, id, &found.name, file.timestamp.clone());
         followed.unwrapper.set_format(file.format);
         followed.file = file;
         followed.limit(Instant::now());
@@ -338,9 +338,4 @@ impl Tailer {
 fn siblings(found: &FoundSource, file: &FileConfig) -> Result<Siblings> {
     let rotated = (!file.rotated.is_empty()).then_some(file.rotated.as_slice());
     Siblings::new(&found.path, rotated)
-}
-
-/// What times in its lines look like.
-fn form_of(file: &FileConfig) -> std::result::Result<Format, Stop> {
-    file.timestamp.parse().map_err(Stop::Usage)
 }

@@ -13,8 +13,6 @@ mod local;
 mod scan;
 mod zones;
 
-use std::str::FromStr;
-
 use jiff::fmt::strtime::BrokenDownTime;
 use jiff::tz::TimeZone;
 
@@ -78,26 +76,26 @@ const SKEW_NS_MAX: i64 = 1_000_000_000;
 /// What a file of other systems may begin with.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-impl FromStr for Format {
-    type Err = String;
+/// Formats that have a name.
+pub const NAMED: [(&str, Format); 11] = [
+    ("auto", Format::Auto),
+    ("iso8601", Format::Form(TimeForm::Iso8601)),
+    ("epoch", Format::Form(TimeForm::Epoch)),
+    ("epoch_ms", Format::Form(TimeForm::EpochMs)),
+    ("clf", Format::Form(TimeForm::Clf)),
+    ("rfc3164", Format::Form(TimeForm::Rfc3164)),
+    ("rfc5424", Format::Form(TimeForm::Rfc5424)),
+    ("json", Format::Form(TimeForm::Json)),
+    ("logfmt", Format::Form(TimeForm::Logfmt)),
+    ("tai64n", Format::Form(TimeForm::Tai64n)),
+    ("tai64n-s6", Format::Form(TimeForm::Tai64nS6)),
+];
 
-    /// The name of a form, or a strptime pattern.
-    fn from_str(text: &str) -> Result<Format, String> {
-        Ok(match text {
-            "auto" => Format::Auto,
-            "iso8601" => Format::Form(TimeForm::Iso8601),
-            "epoch" => Format::Form(TimeForm::Epoch),
-            "epoch_ms" => Format::Form(TimeForm::EpochMs),
-            "clf" => Format::Form(TimeForm::Clf),
-            "rfc3164" => Format::Form(TimeForm::Rfc3164),
-            "rfc5424" => Format::Form(TimeForm::Rfc5424),
-            "json" => Format::Form(TimeForm::Json),
-            "logfmt" => Format::Form(TimeForm::Logfmt),
-            "tai64n" => Format::Form(TimeForm::Tai64n),
-            "tai64n-s6" => Format::Form(TimeForm::Tai64nS6),
-            _ if text.contains('%') => Format::Pattern(text.to_string()),
-            _ => return Err(format!("`{text}` is not a timestamp format")),
-        })
+impl Format {
+    /// One of these, or a pattern.
+    pub fn of(text: &str) -> Format {
+        let named = NAMED.into_iter().find(|(name, _)| *name == text);
+        named.map_or_else(|| Format::Pattern(text.to_owned()), |(_, format)| format)
     }
 }
 

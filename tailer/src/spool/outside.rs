@@ -3,17 +3,14 @@
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
-use crate::status::format::{Counts, Figures};
+use crate::status::format::{Counts, Delay, Figures};
 
 /// What the status file knows of it.
 #[derive(Debug, Default)]
 pub struct Shown {
     /// Something happened since it was stored.
     is_changed: bool,
-    /// Since when files wait, ns since the epoch.
-    behind_ns: Option<i64>,
-    /// Since when its output took nothing of what it has.
-    blocked_ns: Option<i64>,
+    delay: Delay,
     /// Bytes that were delivered.
     delivered_bytes: u64,
 }
@@ -36,13 +33,14 @@ impl Shown {
 
     /// Files of so many bytes were delivered, or a part of one.
     pub fn count(&mut self, bytes: u64) {
-        (self.is_changed, self.blocked_ns) = (true, None);
+        self.is_changed = true;
+        self.delay.end_block();
         self.delivered_bytes += bytes;
     }
 
     /// Whether its output took nothing when that was shown last.
     pub fn is_blocked(&self) -> bool {
-        self.blocked_ns.is_some()
+        self.delay.is_blocked()
     }
 
     /// What is to be said of it: where it is, since when files wait, and since when its output takes nothing of it.
@@ -54,18 +52,15 @@ impl Shown {
         orphans: u64,
         now_ns: i64,
     ) -> Figures {
-        let since = |is_so: bool, since: &mut Option<i64>| {
-            *since = is_so.then(|| since.unwrap_or(now_ns));
-            since.map_or(0, |since| since as u64)
-        };
+        let (behind_ns, blocked_ns) = self.delay.note(is_behind, is_blocked, now_ns);
         let (dev, ino) = dir.map_or((0, 0), |metadata| (metadata.dev(), metadata.ino()));
         Figures {
             is_spool: true,
             dev,
             ino,
             offset: self.delivered_bytes,
-            behind_ns: since(is_behind, &mut self.behind_ns),
-            blocked_ns: since(is_blocked, &mut self.blocked_ns),
+            behind_ns,
+            blocked_ns,
             counts: Counts { orphans, delivered_bytes: self.delivered_bytes, ..Counts::default() },
             ..Figures::default()
         }

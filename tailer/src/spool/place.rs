@@ -71,11 +71,6 @@ impl Site {
         self.opened.as_ref()
     }
 
-    /// They are judged anew when they are found again.
-    pub fn forget(&mut self) {
-        self.opened = None;
-    }
-
     /// The open directories, opened anew if others are there now. They are judged then, and with `judges`.
     ///
     /// # Errors

@@ -226,19 +226,11 @@ pub fn decide(word: Word, staged: usize) -> Action {
 }
 
 #[cfg(test)]
-impl Word {
-    /// Whether it fits or not.
-    pub fn of(phase: BlockPhase, area: usize, from: usize, upto: usize, end: usize) -> Word {
-        Word { phase, area, from, upto, end }
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use super::*;
 
     fn word(phase: BlockPhase, from: usize, upto: usize, end: usize) -> Word {
-        Word::of(phase, 1, from, upto, end)
+        Word { phase, area: 1, from, upto, end }
     }
 
     #[test]

@@ -86,9 +86,9 @@ impl Output for Stage {
         {
             let (start, end) = (offset, offset);
             let newline = Lines { generation, origin, start, end, bytes: b"\n", ends: End::Added, ..*lines };
-            self.gathered.add(record, &newline);
+            self.gathered.put(record, &newline);
         }
-        self.gathered.add(record, lines);
+        self.gathered.put(record, lines);
         let Lines { generation, origin, end: offset, .. } = *lines;
         let is_open = lines.ends == End::Open;
         self.open = is_open.then_some(OpenLine { generation, origin, offset, since: None });
@@ -137,7 +137,7 @@ impl Stage {
         if let until @ Some(_) = self.wait_for_empty_target(now)? {
             return Ok(Sequel::wait_until(until));
         }
-        let target = self.reach.target();
+        let target = &mut self.reach.target;
         match self.steps.step(self.positions.record_mut(), target, &mut self.said)? {
             Went::On => Ok(Sequel::Again),
             Went::Delivered => {
@@ -166,25 +166,26 @@ impl Stage {
         if bytes == 0 {
             return Ok(Sequel::wait_until(Some(latest.min(now + ASK_SPAN))));
         }
-        if !self.reach.as_target().is_current() {
-            self.reach.target().close();
+        if !self.reach.target.is_current() {
+            self.reach.target.close();
             return Ok(Sequel::Again);
         }
         if self.reach.find_stage(&mut self.said, now) {
             return Ok(Sequel::Again);
         }
-        let (block, rest) = self.gathered.split(bytes);
-        let area = self.gathered.area();
-        let entries = match self.positions.entries(&block, area, &mut self.said, now) {
+        let mut block = self.gathered.clone();
+        let mut rest = block.split_off(bytes);
+        let entries = match self.positions.entries(&block, &mut self.said, now) {
             Ok(entries) => entries,
             Err(until) => return Ok(Sequel::wait_until(until)),
         };
         let record = self.positions.record_mut();
-        record.copy(area, bytes..bytes + rest.bytes(), 1 - area);
-        self.steps.begin(record, self.reach.target(), area, &entries)?;
+        record.copy(block.area(), bytes..bytes + rest.bytes(), rest.area());
+        self.steps.begin(record, &mut self.reach.target, block.area(), &entries)?;
         let delivers = block.iter().map(|run| Delivered { generation: run.generation, offset: run.offset }).collect();
         self.in_flight = Some(InFlight { bytes: block.bytes(), delivers });
-        self.gathered.go_on(rest, now);
+        rest.begin_to_wait(now);
+        self.gathered = rest;
         Ok(Sequel::Again)
     }
 
@@ -192,7 +193,7 @@ impl Stage {
     fn due(&self, now: Instant, latest: Instant) -> io::Result<usize> {
         let all = self.gathered.bytes();
         let must = self.is_hurried || self.gathered.len() >= ENTRIES_MAX || now >= latest;
-        let due = if must || self.reach.as_target().queued()? == 0 {
+        let due = if must || self.reach.target.queued()? == 0 {
             all
         } else {
             pieces::full(self.positions.record().area(self.gathered.area(), all))
@@ -212,7 +213,7 @@ impl Stage {
         let block = record.block();
         let is_at_start = if at == 0 { !record.begins_inside() } else { block[at - 1] == b'\n' };
         let is_waiting = upto - at > PIECE_BYTES_MAX && is_at_start && pieces::is_long(&block[at..upto]);
-        if !is_waiting || self.reach.as_target().queued()? == 0 {
+        if !is_waiting || self.reach.target.queued()? == 0 {
             self.long_until = None;
             return Ok(None);
         }
@@ -228,11 +229,11 @@ impl Stage {
         if line_start < moved {
             self.said.note("it was replaced inside a line; sending the line again to the new one");
             match word.phase() {
-                BlockPhase::Moving => self.steps.resend(record, self.reach.target(), line_start)?,
+                BlockPhase::Moving => self.steps.resend(record, &mut self.reach.target, line_start)?,
                 _ => record.store_moved(line_start),
             }
         }
-        self.reach.target().close();
+        self.reach.target.close();
         Ok(())
     }
 

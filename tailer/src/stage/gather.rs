@@ -42,34 +42,75 @@ pub struct Stop {
     pub guard: Guard,
 }
 
-/// The runs of a block, in order.
+/// The runs of a block, in order, while it is being filled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Runs(Vec<Run>);
+pub struct Runs {
+    list: Vec<Run>,
+    /// The area of the record where their bytes stand: the one that has no block in flight.
+    area: usize,
+    /// Since when the oldest line waits there.
+    since: Option<Instant>,
+}
 
 impl Runs {
+    /// None yet.
+    pub fn new(area: usize) -> Runs {
+        Runs { area, ..Runs::default() }
+    }
+
+    /// Where their bytes stand.
+    pub fn area(&self) -> usize {
+        self.area
+    }
+
     /// Bytes so far.
     pub fn bytes(&self) -> usize {
-        self.0.last().map_or(0, |run| run.end)
+        self.list.last().map_or(0, |run| run.end)
     }
 
     /// How many runs.
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// They wait from now on, if they do not already.
+    pub fn begin_to_wait(&mut self, now: Instant) {
+        if !self.is_empty() {
+            self.since.get_or_insert(now);
+        }
+    }
+
+    /// When they are to go at the latest. `None`: nothing waits.
+    pub fn latest(&self) -> Option<Instant> {
+        self.since.map(|since| since + GATHER_SPAN)
     }
 
     /// Each of them.
     pub fn iter(&self) -> impl Iterator<Item = &Run> {
-        self.0.iter()
+        self.list.iter()
+    }
+
+    /// Adds lines, with their bytes.
+    pub fn put(&mut self, record: &mut Record, lines: &Lines<'_>) {
+        let (at, word) = (self.bytes(), record.word());
+        debug_assert!(word.area() != self.area || word.end() == 0, "the block in flight stands there");
+        record.area_mut(self.area)[at..at + lines.bytes.len()].copy_from_slice(lines.bytes);
+        self.add(lines);
     }
 
     /// Adds lines, to the last run if they go on with it.
-    pub fn add(&mut self, lines: &Lines<'_>) {
+    fn add(&mut self, lines: &Lines<'_>) {
         let begin = self.bytes();
         let end = begin + lines.bytes.len();
         let file_end = end - usize::from(lines.ends == End::Added);
         let stop = lines.record.map(|record| Stop { end, offset: lines.end, guard: record.guard });
         let is_stop = lines.record.is_some_and(|record| record.is_stop);
-        match self.0.last_mut() {
+        match self.list.last_mut() {
             Some(Run { generation, end: last_end, file_end: last_file_end, offset, stops: Some(stops), .. })
                 if *generation == lines.generation && stop.is_some() =>
             {
@@ -85,7 +126,7 @@ impl Runs {
             {
                 (last.file_end, last.end, last.offset) = (file_end, end, lines.end);
             }
-            _ => self.0.push(Run {
+            _ => self.list.push(Run {
                 generation: lines.generation,
                 origin: lines.origin,
                 begin,
@@ -99,25 +140,33 @@ impl Runs {
 
     /// The last place up to `at` where a block may end; 0 if there is none.
     pub fn cut(&self, at: usize) -> usize {
-        let Some(run) = self.0.iter().find(|run| run.begin < at && at <= run.end) else { return at };
+        let Some(run) = self.list.iter().find(|run| run.begin < at && at <= run.end) else { return at };
         let Some(stops) = &run.stops else { return at };
         stops.iter().map(|stop| stop.end).rfind(|end| *end <= at).unwrap_or(run.begin)
     }
 
-    /// Keeps what is before `at`, where it may be cut, and returns what is behind it, which is a block of its own then.
+    /// Keeps what is before `at`, where it may be cut, and returns what is behind it, which is a block of its own then,
+    /// in the other area.
     #[must_use]
     pub fn split_off(&mut self, at: usize) -> Runs {
-        let mut behind = Vec::new();
-        for run in self.0.iter().filter(|run| run.end > at) {
+        let bytes = self.bytes();
+        let mut behind = Runs::new(1 - self.area);
+        for run in self.list.iter().filter(|run| run.end > at) {
             let begin = run.begin.max(at) - at;
             let stops = run.stops.as_ref().map(|stops| {
                 let later = stops.iter().filter(|stop| stop.end > at);
                 later.map(|stop| Stop { end: stop.end - at, ..*stop }).collect()
             });
-            behind.push(Run { begin, file_end: run.file_end.max(at) - at, end: run.end - at, stops, ..run.clone() });
+            behind.list.push(Run {
+                begin,
+                file_end: run.file_end.max(at) - at,
+                end: run.end - at,
+                stops,
+                ..run.clone()
+            });
         }
-        self.0.retain(|run| run.begin < at);
-        if let Some(last) = self.0.last_mut() {
+        self.list.retain(|run| run.begin < at);
+        if let Some(last) = self.list.last_mut() {
             if let Some(stops) = &mut last.stops {
                 stops.retain(|stop| stop.end <= at);
                 last.offset = stops.last().map_or(last.offset, |stop| stop.offset);
@@ -127,87 +176,8 @@ impl Runs {
             last.file_end = last.file_end.min(at);
             last.end = last.end.min(at);
         }
-        Runs(behind)
-    }
-}
-
-/// A block that is being filled.
-#[derive(Debug)]
-pub struct Gathered {
-    runs: Runs,
-    /// The area of the record where its bytes stand: the one that has no block in flight.
-    area: usize,
-    /// Since when the oldest line waits there.
-    since: Option<Instant>,
-}
-
-impl Gathered {
-    /// Nothing yet.
-    pub fn new(area: usize) -> Gathered {
-        Gathered { runs: Runs::default(), area, since: None }
-    }
-
-    /// Where it stands.
-    pub fn area(&self) -> usize {
-        self.area
-    }
-
-    /// Bytes so far.
-    pub fn bytes(&self) -> usize {
-        self.runs.bytes()
-    }
-
-    /// How many runs.
-    pub fn len(&self) -> usize {
-        self.runs.0.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.runs.0.is_empty()
-    }
-
-    /// Adds lines, and their bytes to its area.
-    pub fn add(&mut self, record: &mut Record, lines: &Lines<'_>) {
-        let at = self.bytes();
-        debug_assert!(
-            record.word().area() != self.area || record.word().end() == 0,
-            "the block in flight stands there"
-        );
-        record.area_mut(self.area)[at..at + lines.bytes.len()].copy_from_slice(lines.bytes);
-        self.runs.add(lines);
-        debug_assert_eq!(self.bytes(), at + lines.bytes.len());
-    }
-
-    /// What was added waits from now on, if it does not already.
-    pub fn begin_to_wait(&mut self, now: Instant) {
-        if !self.is_empty() {
-            self.since.get_or_insert(now);
-        }
-    }
-
-    /// When it is to go at the latest. `None`: there is nothing.
-    pub fn latest(&self) -> Option<Instant> {
-        self.since.map(|since| since + GATHER_SPAN)
-    }
-
-    /// The last place up to `at` where a block may end; 0 if there is none.
-    pub fn cut(&self, at: usize) -> usize {
-        self.runs.cut(at)
-    }
-
-    /// What goes if it is cut there, and what is left.
-    pub fn split(&self, at: usize) -> (Runs, Runs) {
-        let mut block = self.runs.clone();
-        let rest = block.split_off(at);
-        debug_assert_eq!((block.bytes(), rest.bytes()), (at, self.bytes() - at));
-        (block, rest)
-    }
-
-    /// The area has a block in flight now; the rest was copied to the other one.
-    pub fn go_on(&mut self, rest: Runs, now: Instant) {
-        self.since = (!rest.0.is_empty()).then_some(now);
-        (self.runs, self.area) = (rest, 1 - self.area);
+        debug_assert_eq!((self.bytes(), behind.bytes()), (at, bytes - at));
+        behind
     }
 }
 

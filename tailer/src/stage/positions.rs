@@ -67,15 +67,8 @@ impl Positions {
         }
     }
 
-    /// What the record is to say of these runs, which stand in `area`. `Err`: it has no room for their positions, and
-    /// it is asked again then.
-    pub fn entries(
-        &mut self,
-        runs: &Runs,
-        area: usize,
-        said: &mut Messages,
-        now: Instant,
-    ) -> Result<Vec<Portion>, Option<Instant>> {
+    /// What the record is to say of these runs. `Err`: it has no room for their positions, and is asked again then.
+    pub fn entries(&mut self, runs: &Runs, said: &mut Messages, now: Instant) -> Result<Vec<Portion>, Option<Instant>> {
         if let until @ Some(_) = self.retry.until(now) {
             return Err(until);
         }
@@ -92,7 +85,7 @@ impl Positions {
                 continue;
             }
             let record = &mut self.file.record;
-            let bytes = &record.area(area, run.file_end)[run.begin..];
+            let bytes = &record.area(runs.area(), run.file_end)[run.begin..];
             // Of a newline alone that was added nothing is to be known: what was known before holds.
             let before = record.position(slot).filter(|_| bytes.is_empty());
             let guard = before.map_or(Guard::of_end(bytes), |before| before.guard);

@@ -16,7 +16,8 @@ use super::target::{Target, Turnout};
 /// A target that is there, or will be.
 #[derive(Debug)]
 pub struct Reach {
-    target: Target,
+    /// It, open or not.
+    pub target: Target,
     target_retry: Outage,
     pipe_retry: Outage,
 }
@@ -25,16 +26,6 @@ impl Reach {
     /// The target at this path; nothing is opened yet.
     pub fn new(path: &Path) -> Reach {
         Reach { target: Target::new(path), target_retry: Outage::default(), pipe_retry: Outage::default() }
-    }
-
-    /// The target, open or not.
-    pub fn target(&mut self) -> &mut Target {
-        &mut self.target
-    }
-
-    /// The same, to be asked.
-    pub fn as_target(&self) -> &Target {
-        &self.target
     }
 
     /// Opens what is not open. Returns until when there is nothing to be done because the target cannot be opened.

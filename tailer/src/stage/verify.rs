@@ -41,7 +41,12 @@ mod tests {
     #[test]
     fn what_is_staged_is_compared_with_the_record() {
         let block = b"a\nbb\nccc\n";
-        let at = |phase| Word::of(phase, 0, 2, 9, 9);
+        let staging = Word::staging(0, 9, 9).round(2, 9);
+        let at = |phase| match phase {
+            BlockPhase::Moving => staging.moving(),
+            BlockPhase::Emptying => staging.emptying(2),
+            _ => staging,
+        };
         let cases: [(Word, usize, &[u8], bool); 21] = [
             (Word::idle(0), 0, b"", true),
             (Word::idle(0), 0, b"!", true),

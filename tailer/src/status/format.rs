@@ -104,6 +104,34 @@ pub struct Figures {
     pub blocked_ns: u64,
 }
 
+/// Since when something of a source waits, and since when its output took nothing of that, ns since the epoch.
+#[derive(Debug, Default)]
+pub struct Delay {
+    behind: Option<i64>,
+    blocked: Option<i64>,
+}
+
+impl Delay {
+    /// Its output took something.
+    pub fn end_block(&mut self) {
+        self.blocked = None;
+    }
+
+    /// Whether its output took nothing when that was asked last.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked.is_some()
+    }
+
+    /// How it is now, as [`Figures`] have it.
+    pub fn note(&mut self, is_behind: bool, is_blocked: bool, now_ns: i64) -> (u64, u64) {
+        let since = |is_so: bool, since: &mut Option<i64>| {
+            *since = is_so.then(|| since.unwrap_or(now_ns));
+            since.map_or(0, |since| since as u64)
+        };
+        (since(is_behind, &mut self.behind), since(is_blocked, &mut self.blocked))
+    }
+}
+
 /// Which of the numbers each figure is, and which of the flags, both ways.
 macro_rules! layout {
     (

@@ -202,41 +202,26 @@ impl Overview<'_> {
 
     fn findings_of(&self, source: &Seen, runs: bool) -> Vec<(bool, String)> {
         let figures = &source.figures;
-        let mut said = Vec::new();
-        match source.error.as_deref() {
-            Some("") | None => {}
-            Some(error) => said.push((true, format!(" is not read: {}", harmless(error)))),
-        }
-        if figures.wants_descriptor && runs {
-            said.push((
-                true,
-                " is waiting for a file descriptor; raise the limit on open files: `ulimit -n`, LimitNOFILE="
-                    .to_owned(),
-            ));
-        }
-        if self.is_behind(source) {
-            let since = age(figures.behind_ns, self.now_ns);
-            let why = if figures.is_limited && runs { ", limited by its rate_limit" } else { "" };
-            said.push((true, format!(" is behind for {since}, {} waiting{why}", waiting(figures))));
-        }
-        if runs && self.has_waited(figures.blocked_ns) {
-            let since = age(figures.blocked_ns, self.now_ns);
-            said.push((true, format!(" is blocked: its output has accepted nothing for {since}")));
-        }
-        if figures.was_too_old {
-            said.push((false, " had not changed within its `ignore_older`: its content was skipped".to_owned()));
-        }
-        if figures.is_blank {
-            let sentence = " ends in zero bytes: they are not delivered until something is written over or after them";
-            said.push((false, sentence.to_owned()));
-        }
-        if figures.is_mount {
-            let sentence = " is a separate mount: rotation by renaming is not visible here; mount its directory \
-                            instead";
-            said.push((false, sentence.to_owned()));
-        }
-        said.extend(remarks(&source.figures.counts).into_iter().map(|remark| (false, remark)));
-        said
+        let error = source.error.as_deref().unwrap_or_default();
+        let since = |ns: u64| age(ns, self.now_ns);
+        let why = if figures.is_limited && runs { ", limited by its rate_limit" } else { "" };
+        let behind = format!(" is behind for {}, {} waiting{why}", since(figures.behind_ns), waiting(figures));
+        let blocked = format!(" is blocked: its output has accepted nothing for {}", since(figures.blocked_ns));
+        let starved = " is waiting for a file descriptor; raise the limit on open files: `ulimit -n`, LimitNOFILE=";
+        let too_old = " had not changed within its `ignore_older`: its content was skipped";
+        let blank = " ends in zero bytes: they are not delivered until something is written over or after them";
+        let mount = " is a separate mount: rotation by renaming is not visible here; mount its directory instead";
+        let said = [
+            (!error.is_empty(), true, format!(" is not read: {}", harmless(error))),
+            (figures.wants_descriptor && runs, true, starved.to_owned()),
+            (self.is_behind(source), true, behind),
+            (runs && self.has_waited(figures.blocked_ns), true, blocked),
+            (figures.was_too_old, false, too_old.to_owned()),
+            (figures.is_blank, false, blank.to_owned()),
+            (figures.is_mount, false, mount.to_owned()),
+        ];
+        let said = said.into_iter().filter(|(is_so, ..)| *is_so).map(|(_, is_trouble, what)| (is_trouble, what));
+        said.chain(remarks(&figures.counts).into_iter().map(|remark| (false, remark))).collect()
     }
 
     fn json(&self, findings: &[Finding]) -> Value {
@@ -259,53 +244,47 @@ impl Overview<'_> {
 
     fn json_source(&self, source: &Seen) -> Value {
         let (figures, counts) = (&source.figures, &source.figures.counts);
-        let identity = json!({ "dev": figures.dev, "ino": figures.ino, "born_ns": figures.born_ns });
-        let lag_ns = if figures.lag_bytes == 0 { Some(0) } else { passed_ns(figures.behind_ns, self.now_ns) };
-        if figures.is_spool {
-            return self.json_spool(source);
-        }
-        json!({
-            "kind": "file",
-            "path": source.path.as_ref().map(|path| path.to_string_lossy()),
-            "state": self.state(source),
-            "identity": if figures.ino == 0 { Value::Null } else { identity },
-            "offset": figures.offset,
-            "lag": { "bytes": figures.lag_bytes, "seconds": lag_ns.map(|ns| ns as f64 / 1e9) },
-            "behind_since": if figures.lag_bytes == 0 { Value::Null } else { moment(figures.behind_ns) },
-            "generations": { "known": figures.generations, "open": figures.open },
-            "was_too_old": figures.was_too_old,
-            "preallocated": figures.is_blank,
-            "mount": figures.is_mount,
-            "truncations": counts.truncations,
-            "copies_matched": counts.copies,
-            "lost": { "bytes": counts.lost_bytes, "times_unknown": counts.lost_unknown },
-            "late": { "lines": counts.late_lines, "bytes": counts.late_bytes },
-            "waits_for_descriptor": figures.wants_descriptor,
-            "limited": figures.is_limited,
-            "blocked_since": moment(figures.blocked_ns),
-            "error": source.error.as_deref().filter(|error| !error.is_empty()),
-        })
-    }
-
-    fn json_spool(&self, source: &Seen) -> Value {
-        let figures = &source.figures;
         let lag_ns = if is_waiting(figures) { passed_ns(figures.behind_ns, self.now_ns) } else { Some(0) };
-        let identity = json!({ "dev": figures.dev, "ino": figures.ino });
-        json!({
-            "kind": "spool",
+        let mut object = json!({
             "path": source.path.as_ref().map(|path| path.to_string_lossy()),
             "state": self.state(source),
-            "identity": if figures.ino == 0 { Value::Null } else { identity },
-            "delivered_bytes": figures.offset,
-            "waiting": { "files": figures.generations, "bytes": figures.lag_bytes },
+            "identity": { "dev": figures.dev, "ino": figures.ino },
             "lag": { "bytes": figures.lag_bytes, "seconds": lag_ns.map(|ns| ns as f64 / 1e9) },
             "behind_since": if is_waiting(figures) { moment(figures.behind_ns) } else { Value::Null },
-            "old_markers_removed": figures.counts.orphans,
             "waits_for_descriptor": figures.wants_descriptor,
             "limited": figures.is_limited,
             "blocked_since": moment(figures.blocked_ns),
             "error": source.error.as_deref().filter(|error| !error.is_empty()),
-        })
+        });
+        let own = if figures.is_spool {
+            json!({
+                "kind": "spool",
+                "delivered_bytes": figures.offset,
+                "waiting": { "files": figures.generations, "bytes": figures.lag_bytes },
+                "old_markers_removed": counts.orphans,
+            })
+        } else {
+            object["identity"]["born_ns"] = figures.born_ns.into();
+            json!({
+                "kind": "file",
+                "offset": figures.offset,
+                "generations": { "known": figures.generations, "open": figures.open },
+                "was_too_old": figures.was_too_old,
+                "preallocated": figures.is_blank,
+                "mount": figures.is_mount,
+                "truncations": counts.truncations,
+                "copies_matched": counts.copies,
+                "lost": { "bytes": counts.lost_bytes, "times_unknown": counts.lost_unknown },
+                "late": { "lines": counts.late_lines, "bytes": counts.late_bytes },
+            })
+        };
+        if figures.ino == 0 {
+            object["identity"] = Value::Null;
+        }
+        for (key, value) in own.as_object().into_iter().flatten() {
+            object[key] = value.clone();
+        }
+        object
     }
 }
 

@@ -13,7 +13,7 @@ use crate::out::lines::{GenerationId, SourceId};
 use crate::out::output::{Output, Standing};
 use crate::out::unwrap::Unwrapper;
 use crate::spacing::Spacing;
-use crate::status::format::Counts;
+use crate::status::format::{Counts, Delay};
 use crate::turns::meter::Meter;
 use crate::turns::rate::{Backlog, Throttle};
 
@@ -67,10 +67,8 @@ pub struct Account {
     pub open: usize,
     /// When bytes of it were taken last.
     pub fed_at: Option<Instant>,
-    /// Since when bytes of it wait, ns since the epoch, as the status file knows it.
-    pub behind_ns: Option<i64>,
-    /// Since when its output took nothing of what it has.
-    pub blocked_ns: Option<i64>,
+    /// Since when bytes of it wait, as the status file knows it.
+    pub delay: Delay,
     /// What it held at first sight was skipped, for it was too old.
     pub was_too_old: bool,
 }
