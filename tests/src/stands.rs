@@ -6,4 +6,4 @@ mod tailing;
 
 pub use reading::{Bench, Clock, MAILBOX_BYTES, PAGE, Stand, add_pipe};
 pub use spooling::{ENDINGS, Ending, Spooling, pieces};
-pub use tailing::{QUICK, Tailing};
+pub use tailing::{Following, QUICK, Tailing};

@@ -15,15 +15,11 @@ use serde_json::Value;
 use standpipe_tests::deadline::{CONDITION_SPAN, until};
 use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::is_root;
-use standpipe_tests::programs::{Daemon, Launch};
+use standpipe_tests::programs::{Daemon, Launch, holder};
 use standpipe_tests::world::{capacity, is_held, open_writer};
 
 /// Builds that are not for release may take longer.
 const SLOWER: u32 = if cfg!(debug_assertions) { 10 } else { 1 };
-
-fn holder(scratch: &Scratch) -> Launch {
-    Launch::new("holder").arg(scratch.pipes())
-}
 
 /// A user without any other pipes, for the kernel counts them by user. Other numbers than those of other tests.
 fn lonely_user(number: u32) -> u32 {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use standpipe_tests::deadline::until;
 use standpipe_tests::directory::make_fifo;
-use standpipe_tests::programs::{Daemon, Launch};
+use standpipe_tests::programs::{Daemon, holder};
 use standpipe_tests::stands::Bench;
 use standpipe_tests::world::{hold, is_held, open_writer, put, stream_of};
 
@@ -21,7 +21,7 @@ fn a_fifo_that_is_replaced_without_end_costs_no_other_pipe_anything() {
     let bench = Bench::new();
     let bad = bench.scratch.pipe("bad");
     let good = hold(&bench.scratch.pipe("good"));
-    let holder = Launch::new("holder").arg(bench.scratch.pipes()).start();
+    let holder = holder(&bench.scratch).start();
     let reader = bench.reader().start();
     put(&good, b"first\n");
     bench.wait_stored("good", b"first\n");

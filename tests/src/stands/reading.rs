@@ -5,12 +5,13 @@ use std::ops::Deref;
 use std::path::PathBuf;
 
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::signal::Signal;
 
 use crate::deadline::{CONDITION_SPAN, until, within};
 use crate::directory::{KEEP_ALL, Scratch, files_of, names, replace};
 use crate::privilege;
-use crate::programs::{self, Launch, query};
-use crate::world::{archives, hold, is_archive, parts, stream_of, wait_stored, write_all};
+use crate::programs::{self, Daemon, Launch, query};
+use crate::world::{archives, hold, is_archive, parts, raw, stream_of, wait_stored, write_all};
 
 /// Bytes of a mailbox file: header, fill, data.
 pub const MAILBOX_BYTES: usize = 2 * PAGE + (1 << 20);
@@ -104,6 +105,18 @@ impl Bench {
         wait_stored(&self.log(name), expected);
     }
 
+    /// With a pipe of that name, held as a holder does.
+    pub fn holding(self, name: &str) -> (Bench, File) {
+        let pipe = hold(&self.scratch.pipe(name));
+        (self, pipe)
+    }
+
+    /// Has `reader rotate` rotate the logs.
+    pub fn ask_to_rotate(&self) {
+        let output = query("rotate", &self.scratch).run();
+        assert_eq!(output.code, 0, "{output:?}");
+    }
+
     /// Files of the log root whose names begin so.
     pub fn root_files(&self, prefix: &str) -> Vec<PathBuf> {
         files_of(&self.scratch.logs(), |name| name.starts_with(prefix))
@@ -132,6 +145,21 @@ impl Stand {
         Stand { bench, fifo, pipe }
     }
 
+    /// The same, and a reader that is at work.
+    pub fn started(policy: &str) -> (Stand, Daemon) {
+        let stand = Stand::new(policy);
+        let reader = stand.reader().start();
+        (stand, reader)
+    }
+
+    /// The same, where the clock of the reader says this time.
+    pub fn started_at(policy: &str, time: &str) -> (Stand, Clock, Daemon) {
+        let stand = Stand::new(policy);
+        let clock = Clock::new(&stand.scratch, time);
+        let reader = clock.steer(stand.reader()).start();
+        (stand, clock, reader)
+    }
+
     /// `reader logs`, which looks into the log root.
     pub fn logs(&self) -> Launch {
         query("logs", &self.scratch)
@@ -156,6 +184,19 @@ impl Stand {
     pub fn write_and_wait(&self, line: &str) {
         self.write(line.as_bytes());
         until("the line is stored", || stream_of(&self.log_dir()).ends_with(line.as_bytes()));
+    }
+
+    /// Writes a line and has its part sealed.
+    pub fn seal(&self, reader: &Daemon, line: &str) {
+        self.write_and_wait(line);
+        reader.signal(Signal::SIGALRM);
+        until("it is sealed", || self.segments().last().is_some_and(|part| raw(part).is_empty()));
+    }
+
+    /// The same, and waits until it is archived.
+    pub fn rotate(&self, reader: &Daemon, line: &str) {
+        self.seal(reader, line);
+        until("it is archived", || self.segments().len() == 1);
     }
 
     /// Archives, in the order of their names.

@@ -214,6 +214,70 @@ impl Tailing {
     }
 }
 
+/// How a scenario of one followed log begins: with `app.log` of the tailer's own user, read from its beginning, unless it
+/// is said otherwise.
+#[derive(Clone, Debug)]
+pub struct Following {
+    into_pipe: bool,
+    owner: Owner,
+    name: String,
+    general: String,
+    keys: String,
+}
+
+impl Following {
+    /// Into standard output.
+    pub fn to_stdout() -> Following {
+        let [general, keys] = [String::new(), String::new()];
+        Following { into_pipe: false, owner: Owner::Tailer, name: "app.log".to_owned(), general, keys }
+    }
+
+    /// Into a held pipe with a staging pipe beside it.
+    pub fn into_pipe() -> Following {
+        Following { into_pipe: true, ..Following::to_stdout() }
+    }
+
+    /// Whose the log is.
+    #[must_use]
+    pub fn owner(self, owner: Owner) -> Following {
+        Following { owner, ..self }
+    }
+
+    /// What it is called.
+    #[must_use]
+    pub fn log(self, name: &str) -> Following {
+        Following { name: name.to_owned(), ..self }
+    }
+
+    /// Keys of the configuration besides [`QUICK`].
+    #[must_use]
+    pub fn general(self, toml: &str) -> Following {
+        Following { general: toml.to_owned(), ..self }
+    }
+
+    /// Keys of the log.
+    #[must_use]
+    pub fn keys(self, toml: &str) -> Following {
+        Following { keys: toml.to_owned(), ..self }
+    }
+
+    /// All is there, and the tailer is to be started.
+    pub fn prepare(self) -> (Tailing, Log) {
+        let Following { into_pipe, owner, name, general, keys } = self;
+        let stand = if into_pipe { Tailing::into_pipe(owner, true) } else { Tailing::to_stdout(owner) };
+        stand.configure(&general, &[(&name, &keys)]);
+        let log = stand.log(&name, 1);
+        (stand, log)
+    }
+
+    /// The tailer has looked at its log.
+    pub fn start(self) -> (Tailing, Log) {
+        let (mut stand, log) = self.prepare();
+        stand.start();
+        (stand, log)
+    }
+}
+
 fn scratch(owner: Owner) -> Scratch {
     assert!(owner == Owner::Tailer || privilege::is_root(), "only root can give the logs another owner");
     let scratch = Scratch::new();

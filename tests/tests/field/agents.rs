@@ -13,7 +13,7 @@ use crate::stack::{Server, as_user};
 use standpipe_tests::deadline::{CONDITION_SPAN, until, within};
 use standpipe_tests::directory::{KEEP_ALL, Scratch};
 use standpipe_tests::privilege::{give, needs_tools};
-use standpipe_tests::programs::Launch;
+use standpipe_tests::programs::{holder, reader};
 use standpipe_tests::world::{Writer, content, parts};
 
 /// Where Debian has it, which is not on everybody's PATH.
@@ -84,8 +84,8 @@ fn rsyslog_that_follows_a_log_and_is_killed_misses_no_line() {
         let scratch = Scratch::new();
         let fifo = scratch.pipe("app");
         scratch.write_policy("defaults.toml", &format!("rotate_size = \"64KiB\"\narchive_after = \"1m\"\n{KEEP_ALL}"));
-        let holder = Launch::new("holder").arg(scratch.pipes()).start();
-        let mut reader = Launch::new("reader").arg(scratch.pipes()).arg("--logs").arg(scratch.logs()).start();
+        let holder = holder(&scratch).start();
+        let mut reader = reader(&scratch).start();
         scratch.make_dir("spool");
         let out = scratch.make_dir("out");
         let (followed, conf) = (out.join("followed"), out.join("rsyslog.conf"));

@@ -10,12 +10,8 @@ use serde_json::Value;
 use standpipe_tests::deadline::until;
 use standpipe_tests::directory::{Scratch, make_fifo, set_mode};
 use standpipe_tests::privilege::{NOBODY, is_root, needs_root};
-use standpipe_tests::programs::{Launch, Output, Process, command};
+use standpipe_tests::programs::{Launch, Output, Process, command, holder, reader};
 use standpipe_tests::world::open_writer;
-
-fn holder(scratch: &Scratch) -> Launch {
-    Launch::new("holder").arg(scratch.pipes())
-}
 
 fn ask(scratch: &Scratch) -> Launch {
     Launch::new("holder").arg("check").arg(scratch.pipes())
@@ -58,10 +54,6 @@ fn good_pipe(scratch: &Scratch, name: &str) -> std::path::PathBuf {
     let fifo = scratch.pipe(name);
     set_mode(&fifo, 0o660);
     fifo
-}
-
-fn reader(scratch: &Scratch) -> Launch {
-    Launch::new("reader").arg(scratch.pipes()).arg("--logs").arg(scratch.logs())
 }
 
 /// Runs the command that is said to mend it.

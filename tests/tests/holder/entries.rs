@@ -10,12 +10,8 @@ use standpipe_common::account::user_name;
 use standpipe_tests::deadline::until;
 use standpipe_tests::directory::{Scratch, make_fifo, set_mode};
 use standpipe_tests::privilege::{needs_seams, ordinary_user};
-use standpipe_tests::programs::{Daemon, Launch};
+use standpipe_tests::programs::{Daemon, holder};
 use standpipe_tests::world::{is_held, open_reader, open_writer, queued, read_all};
-
-fn holder(scratch: &Scratch) -> Launch {
-    Launch::new("holder").arg(scratch.pipes())
-}
 
 #[test]
 fn h5_a_fifo_made_anew_is_held_at_once_and_the_old_one_until_it_is_empty_and_left() {

@@ -13,12 +13,8 @@ use nix::sys::signal::Signal;
 use standpipe_tests::deadline::{CONDITION_SPAN, until};
 use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::{is_root, needs_tool};
-use standpipe_tests::programs::{Daemon, Launch, Process, command};
+use standpipe_tests::programs::{Daemon, Process, command, holder};
 use standpipe_tests::world::{Check, Writer, is_held, open_reader, open_writer, queued, read_all};
-
-fn holder(scratch: &Scratch) -> Launch {
-    Launch::new("holder").arg(scratch.pipes())
-}
 
 /// Writes as a server that comes, writes once and goes.
 fn put(fifo: &Path, bytes: &[u8]) {

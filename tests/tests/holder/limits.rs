@@ -9,14 +9,10 @@ use nix::libc;
 use standpipe_tests::deadline::until;
 use standpipe_tests::directory::{Scratch, set_mode};
 use standpipe_tests::privilege::{is_root, needs_root};
-use standpipe_tests::programs::Launch;
+use standpipe_tests::programs::holder;
 use standpipe_tests::world::{capacity, is_held, open_reader, open_writer, read_all};
 
 const KI: usize = 1 << 10;
-
-fn holder(scratch: &Scratch) -> Launch {
-    Launch::new("holder").arg(scratch.pipes())
-}
 
 /// A user without any other pipes, for the kernel counts them by user.
 fn lonely_user(number: u32) -> u32 {

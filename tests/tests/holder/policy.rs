@@ -8,12 +8,8 @@ use std::time::Duration;
 use standpipe_tests::deadline::{until, within};
 use standpipe_tests::directory::{Scratch, make_fifo};
 use standpipe_tests::privilege::{NOBODY, give, needs_root, needs_seams};
-use standpipe_tests::programs::{Launch, Output};
+use standpipe_tests::programs::{Launch, Output, holder};
 use standpipe_tests::world::{capacity, is_held};
-
-fn holder(scratch: &Scratch) -> Launch {
-    Launch::new("holder").arg(scratch.pipes())
-}
 
 /// Whether standard error shows this mistake with file, line and a caret right below it.
 fn shows_mistake(stderr: &str, file: &Path, place: &str, line: &str, caret: &str) -> bool {

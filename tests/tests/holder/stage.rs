@@ -11,14 +11,10 @@ use standpipe_common::staging;
 use standpipe_tests::deadline::until;
 use standpipe_tests::directory::{Scratch, make_fifo};
 use standpipe_tests::privilege::{NOBODY, needs_root, needs_seams};
-use standpipe_tests::programs::{Daemon, Launch};
+use standpipe_tests::programs::{Daemon, holder};
 use standpipe_tests::world::{capacity, is_held, open_reader, open_writer, read_all};
 
 const STAGE: &str = "stage = true\n";
-
-fn holder(scratch: &Scratch) -> Launch {
-    Launch::new("holder").arg(scratch.pipes())
-}
 
 /// Group and permissions of a FIFO.
 fn rights(path: &Path) -> (u32, u32) {

@@ -11,14 +11,10 @@ use serde_json::{Value, json};
 use standpipe_tests::deadline::{CONDITION_SPAN, until};
 use standpipe_tests::directory::{Scratch, make_fifo, set_mode};
 use standpipe_tests::privilege::{NOBODY, is_root, needs_root};
-use standpipe_tests::programs::{Daemon, Launch};
+use standpipe_tests::programs::{Daemon, Launch, holder};
 use standpipe_tests::world::{is_held, open_writer};
 
 const STAGE: &str = "stage = true\n";
-
-fn holder(scratch: &Scratch) -> Launch {
-    Launch::new("holder").arg(scratch.pipes())
-}
 
 /// Group and permissions of a FIFO.
 fn rights(path: &Path) -> (u32, u32) {

@@ -6,12 +6,8 @@ use nix::libc;
 use nix::sys::signal::Signal;
 use standpipe_tests::directory::{Scratch, make_fifo, set_mode};
 use standpipe_tests::privilege::needs_root;
-use standpipe_tests::programs::Launch;
+use standpipe_tests::programs::{Launch, holder};
 use standpipe_tests::world::{is_held, open_writer};
-
-fn holder(scratch: &Scratch) -> Launch {
-    Launch::new("holder").arg(scratch.pipes())
-}
 
 #[test]
 fn the_command_line_decides_whether_nothing_is_an_error() {

@@ -16,12 +16,8 @@ use serde_json::{Value, json};
 use standpipe_tests::deadline::{CONDITION_SPAN, until};
 use standpipe_tests::directory::{Scratch, make_fifo, set_mode};
 use standpipe_tests::privilege::{NOBODY, needs_root, needs_tool};
-use standpipe_tests::programs::{Launch, Output, Process, command};
+use standpipe_tests::programs::{Launch, Output, Process, command, holder};
 use standpipe_tests::world::{open_reader, open_writer, queued, read_all};
-
-fn holder(scratch: &Scratch) -> Launch {
-    Launch::new("holder").arg(scratch.pipes())
-}
 
 fn ask(scratch: &Scratch) -> Launch {
     Launch::new("holder").arg("status").arg(scratch.pipes())

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::Signal;
 use standpipe_tests::directory::{Scratch, make_fifo, set_mode};
 use standpipe_tests::privilege::{has_user_namespaces, needs_root};
-use standpipe_tests::programs::{Daemon, Launch};
+use standpipe_tests::programs::{Daemon, Launch, holder};
 use standpipe_tests::world::is_held;
 
 const TENANT: u32 = 61_001;
@@ -51,7 +51,7 @@ impl House {
     }
 
     fn holder(&self, user: u32) -> Launch {
-        Launch::new("holder").arg(self.scratch.pipes()).as_user(user)
+        holder(&self.scratch).as_user(user)
     }
 
     fn check(&self, user: u32) -> String {
@@ -169,7 +169,7 @@ fn in_a_user_namespace_roots_directories_are_still_roots() {
     }
     let scratch = Scratch::new();
     let fifo = scratch.pipe("app");
-    let mut holder = Launch::new("holder").arg(scratch.pipes()).under(["unshare", "-Urm"]).start();
+    let mut holder = holder(&scratch).under(["unshare", "-Urm"]).start();
     assert!(is_held(&fifo) && holder.lines_with("error").is_empty(), "{}", holder.stderr());
     assert_eq!(holder.terminate(), 0);
 }
@@ -202,7 +202,7 @@ fn a_policy_or_a_pipes_directory_of_others_is_not_read() {
 fn of_two_links_to_one_fifo_the_one_whose_fifo_did_not_change_keeps_it() {
     let scratch = Scratch::new();
     let (a, b) = (scratch.pipe("a"), scratch.pipe("b"));
-    let holder = || Launch::new("holder").arg(scratch.pipes());
+    let holder = || holder(&scratch);
     let mut first = holder().start();
     fs::remove_file(&a).unwrap();
     symlink(&b, &a).unwrap();

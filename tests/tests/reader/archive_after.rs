@@ -26,8 +26,7 @@ fn seal(stand: &Stand, reader: &Daemon, line: &str) -> Instant {
 
 #[test]
 fn a_part_stays_plain_for_that_long_whatever_is_restarted_and_is_no_fault() {
-    let stand = Stand::new("archive_after = \"3s\"\n");
-    let mut reader = stand.reader().start();
+    let (stand, mut reader) = Stand::started("archive_after = \"3s\"\n");
     let sealed = seal(&stand, &reader, "line 1\n");
     let status = || Launch::new("reader").args(["status", "--json"]).arg(stand.scratch.logs()).run();
     let seen = status();
@@ -103,8 +102,7 @@ fn the_end_of_standard_input_does_not_wait_for_it_and_a_stop_leaves_the_part_as_
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     assert_eq!(files_ending(&log, ".log.zst").len(), 1, "{:?}", names(&log));
 
-    let stand = Stand::new("archive_after = \"1h\"\n");
-    let mut reader = stand.reader().start();
+    let (stand, mut reader) = Stand::started("archive_after = \"1h\"\n");
     seal(&stand, &reader, "line 1\n");
     assert_eq!(reader.terminate(), 0);
     assert_eq!((stand.segments().len(), stand.archives().len()), (2, 0));

@@ -140,8 +140,7 @@ fn r26_so_it_is_where_the_file_system_has_no_unnamed_files() {
 #[test]
 fn r27_an_archive_is_whole_the_moment_it_appears() {
     const ROTATIONS: usize = 40;
-    let stand = Stand::new("rotate_size = \"1KiB\"\n");
-    let _reader = stand.reader().start();
+    let (stand, _reader) = Stand::started("rotate_size = \"1KiB\"\n");
     let log_dir = stand.log_dir();
     let inotify = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
     inotify.add_watch(&log_dir, AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO).unwrap();
@@ -173,8 +172,7 @@ fn r27_an_archive_is_whole_the_moment_it_appears() {
 
 /// A log in one archive.
 fn with_archive() -> (Stand, Vec<u8>, PathBuf) {
-    let stand = Stand::new("");
-    let reader = stand.reader().start();
+    let (stand, reader) = Stand::started("");
     let sent = lines(0, 40_000, 100);
     stand.write(&sent);
     stand.wait_stored(&sent);
@@ -220,8 +218,7 @@ fn archives_and_what_is_beside_them_have_their_names_and_modes() {
 
 #[test]
 fn a_pipe_that_is_not_to_be_compressed_keeps_plain_segments() {
-    let stand = Stand::new("rotate_size = \"2KiB\"\ncompress = \"none\"\n");
-    let mut reader = stand.reader().start();
+    let (stand, mut reader) = Stand::started("rotate_size = \"2KiB\"\ncompress = \"none\"\n");
     let sent = lines(0, 100, 100);
     stand.write(&sent);
     stand.wait_stored(&sent);

@@ -10,7 +10,7 @@ use standpipe_tests::deadline::until;
 use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::needs_seams;
 use standpipe_tests::programs::{query, text};
-use standpipe_tests::stands::{Clock, Stand};
+use standpipe_tests::stands::Stand;
 use standpipe_tests::world::{archive, log_dir, marks, open_archive, raw, stem, wait_empty};
 
 const LINES_A_SECOND: u64 = 200_000;
@@ -66,8 +66,7 @@ fn check_frames(archive: &Archive, index: &Index, sent: &[u8]) {
 
 #[test]
 fn marks_of_a_fast_stream_are_plausible_and_take_less_than_a_hundredth() {
-    let stand = Stand::new("");
-    let reader = stand.reader().start();
+    let (stand, reader) = Stand::started("");
     let first_ns = now_ns();
     let sent = write_stream(&stand);
     wait_empty(&stand.pipe);
@@ -88,9 +87,7 @@ fn marks_of_a_fast_stream_are_plausible_and_take_less_than_a_hundredth() {
 #[test]
 fn a_line_has_the_arrival_time_of_its_first_byte() {
     needs_seams(|| {
-        let stand = Stand::new("");
-        let clock = Clock::new(&stand.scratch, "1000000000");
-        let mut reader = clock.steer(stand.reader()).start();
+        let (stand, clock, mut reader) = Stand::started_at("", "1000000000");
         let mut expected = Vec::new();
         let mut offset = 0;
         for (round, line) in ["one\n", "two\n", "three, ", "ends\nfour\n", "five\n"].into_iter().enumerate() {
@@ -117,8 +114,7 @@ fn a_line_has_the_arrival_time_of_its_first_byte() {
 
 #[test]
 fn lost_marks_cost_resolution_and_no_line() {
-    let stand = Stand::new("");
-    let mut reader = stand.reader().start();
+    let (stand, mut reader) = Stand::started("");
     let first_ns = now_ns() - 1_000_000_000;
     stand.write_and_wait("one\ntwo\n");
     assert_eq!(reader.terminate(), 0);

@@ -23,8 +23,7 @@ fn prints(launch: Launch, expected: &[u8]) {
 
 #[test]
 fn one_log_is_printed_however_it_is_named() {
-    let stand = Stand::new("rotate_size = \"4KiB\"\n");
-    let _reader = stand.reader().start();
+    let (stand, _reader) = Stand::started("rotate_size = \"4KiB\"\n");
     let sent = [&lines(0, 200, 100)[..], b"\0 \xff \x1b[31m\r\nno end"].concat();
     stand.write(&sent);
     stand.wait_stored(&sent);
@@ -43,8 +42,7 @@ fn one_log_is_printed_however_it_is_named() {
 
 #[test]
 fn a_log_that_is_not_there_is_an_error_that_names_those_that_are() {
-    let stand = Stand::new("");
-    let _reader = stand.reader().start();
+    let (stand, _reader) = Stand::started("");
     let unknown = stand.logs().arg("ap").run();
     assert_eq!((unknown.code, unknown.stdout.len()), (2, 0));
     assert!(unknown.stderr.contains("there are: app"), "{}", unknown.stderr);
@@ -81,8 +79,7 @@ fn several_logs_are_printed_with_every_line_whole_and_in_order() {
 
 #[test]
 fn what_is_printed_while_parts_are_made_is_the_beginning_of_the_stream() {
-    let stand = Stand::new("rotate_size = \"16KiB\"\n");
-    let _reader = stand.reader().start();
+    let (stand, _reader) = Stand::started("rotate_size = \"16KiB\"\n");
     let writer = Writer::start(&stand.fifo, 0, None, Duration::from_micros(20));
     let mut prints = Vec::new();
     while prints.len() < 30 || stand.archives().len() < 50 {
@@ -124,8 +121,7 @@ fn end_of(mut child: Process) -> (Option<i32>, String) {
 
 #[test]
 fn what_comes_while_it_is_printed_leaves_no_hole() {
-    let stand = Stand::new("");
-    let reader = stand.reader().start();
+    let (stand, reader) = Stand::started("");
     let first = lines(0, 10_000, 100);
     stand.write(&first);
     stand.wait_stored(&first);
@@ -147,8 +143,7 @@ fn what_comes_while_it_is_printed_leaves_no_hole() {
 
 #[test]
 fn whoever_has_seen_enough_may_leave() {
-    let stand = Stand::new("rotate_size = \"100KiB\"\n");
-    let _reader = stand.reader().start();
+    let (stand, _reader) = Stand::started("rotate_size = \"100KiB\"\n");
     let sent = lines(0, 20_000, 100);
     stand.write(&sent);
     stand.wait_stored(&sent);
@@ -162,8 +157,7 @@ fn whoever_has_seen_enough_may_leave() {
 
 /// Three parts: an archive of two frames and more, a small one, the active segment.
 fn with_three_parts() -> (Stand, Vec<u8>) {
-    let stand = Stand::new("");
-    let reader = stand.reader().start();
+    let (stand, reader) = Stand::started("");
     for (first, count) in [(0, 30_000), (30_000, 10)] {
         stand.write(&lines(first, count, 100));
         stand.wait_stored(&lines(0, first + count, 100));
@@ -214,8 +208,7 @@ fn an_archive_without_its_end_is_reported_and_the_rest_is_printed() {
 #[test]
 fn bytes_in_the_mailbox_of_a_dead_reader_are_counted() {
     needs_seams(|| {
-        let stand = Stand::new("");
-        let mut reader = stand.reader().start();
+        let (stand, mut reader) = Stand::started("");
         stand.write_and_wait("stored\n");
         prints(stand.logs(), b"stored\n");
         assert_eq!(reader.terminate(), 0);

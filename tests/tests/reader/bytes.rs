@@ -17,8 +17,7 @@ use standpipe_tests::world::{
 
 /// Starts a reader, lets it take `first\nAAAA`, ends it by `end`, goes on with another.
 fn cut_a_line_in_two(policy: &str, end: Signal) -> Vec<u8> {
-    let stand = Stand::new(policy);
-    let mut reader = stand.reader().start();
+    let (stand, mut reader) = Stand::started(policy);
     stand.write(b"first\nAAAA");
     until("the beginning is stored", || stream_of(&stand.log_dir()).ends_with(b"AAAA"));
     reader.signal(end);
@@ -46,8 +45,7 @@ fn r2_a_reader_that_is_stopped_waits_for_no_line_end() {
 
 #[test]
 fn r2_what_waits_when_a_reader_is_stopped_is_taken_or_stays() {
-    let stand = Stand::new("");
-    let mut reader = stand.reader().start();
+    let (stand, mut reader) = Stand::started("");
     let mut sent = Vec::new();
     for round in 0..20 {
         let piece = standpipe_tests::world::lines(round * 100, 100, 80);
@@ -140,13 +138,11 @@ fn r4_lines_of_every_length_are_whole() {
         sent.push(b'\n');
     }
     for policy in ["rotate_size = \"off\"\n", "rotate_size = \"100KiB\"\n"] {
-        let stand = Stand::new(policy);
-        let _reader = stand.reader().start();
+        let (stand, _reader) = Stand::started(policy);
         stand.write(&sent);
         stand.wait_stored(&sent);
     }
-    let stand = Stand::new("stamp = \"iso\"\nrotate_size = \"100KiB\"\n");
-    let _reader = stand.reader().start();
+    let (stand, _reader) = Stand::started("stamp = \"iso\"\nrotate_size = \"100KiB\"\n");
     stand.write(&sent);
     until("all is stored", || stream_of(&stand.log_dir()).len() == sent.len() + sizes.len() * STAMP_BYTES);
     assert!(unstamped(&stream_of(&stand.log_dir())) == sent, "the bytes differ");
@@ -189,8 +185,7 @@ fn r5_no_byte_means_anything_but_the_newline() {
 #[test]
 fn r7_lines_of_four_writers_are_intact_and_all_there() {
     for (policy, stamp_bytes) in [("", 0), ("stamp = \"iso\"\nrotate_size = \"500KiB\"\n", STAMP_BYTES)] {
-        let stand = Stand::new(policy);
-        let _reader = stand.reader().start();
+        let (stand, _reader) = Stand::started(policy);
         let writers: Vec<Writer> =
             (0..4).map(|number| Writer::start(&stand.fifo, number, Some(5000), Duration::ZERO)).collect();
         let written: Vec<_> = writers.into_iter().map(Writer::join).collect();
@@ -206,8 +201,7 @@ fn r7_lines_of_four_writers_are_intact_and_all_there() {
 
 #[test]
 fn r8_a_line_larger_than_a_part_is_whole_in_one() {
-    let stand = Stand::new("rotate_size = \"64KiB\"\n");
-    let reader = stand.reader().start();
+    let (stand, reader) = Stand::started("rotate_size = \"64KiB\"\n");
     let mut long = vec![b'x'; 1 << 20];
     long.push(b'\n');
     let sent = [b"before\n", &long[..], b"after\n"].concat();
@@ -222,8 +216,7 @@ fn r8_a_line_larger_than_a_part_is_whole_in_one() {
 
 #[test]
 fn r8_a_line_without_end_is_split_when_it_passes_max_line() {
-    let stand = Stand::new("stamp = \"iso\"\nrotate_size = \"1KiB\"\nmax_line = \"4KiB\"\n");
-    let _reader = stand.reader().start();
+    let (stand, _reader) = Stand::started("stamp = \"iso\"\nrotate_size = \"1KiB\"\nmax_line = \"4KiB\"\n");
     for stored in 1..=20 {
         stand.write(&[b'x'; 1000]);
         until("the piece is stored", || stream_of(&stand.log_dir()).len() == STAMP_BYTES + stored * 1000);
@@ -238,8 +231,7 @@ fn r8_a_line_without_end_is_split_when_it_passes_max_line() {
 
 #[test]
 fn r10_a_second_reader_is_refused_and_reads_nothing() {
-    let stand = Stand::new("");
-    let _reader = stand.reader().start();
+    let (stand, _reader) = Stand::started("");
     stand.write(b"one\n");
     stand.wait_stored(b"one\n");
     let other = Stand::new("");

@@ -9,21 +9,11 @@ use nix::sys::signal::Signal;
 use standpipe_tests::deadline::until;
 use standpipe_tests::directory::{name, names};
 use standpipe_tests::privilege::needs_seams;
-use standpipe_tests::programs::Daemon;
-use standpipe_tests::stands::{Clock, Stand};
+use standpipe_tests::stands::Stand;
 use standpipe_tests::world::{parts, raw, stream_of};
 
 const WEEK: &str = "keep_size = \"off\"\nkeep_free = \"off\"\nkeep_age = \"7d\"\n";
 const LEAPT: &str = "the clock jumped from ";
-
-/// Writes a line, rotates and waits for the archive.
-fn rotate(stand: &Stand, reader: &Daemon, line: &str) {
-    let before = stand.archives().len();
-    stand.write_and_wait(line);
-    reader.signal(Signal::SIGALRM);
-    until("it is sealed", || stand.segments().last().is_some_and(|part| raw(part).is_empty()));
-    until("it is archived", || stand.segments().len() == 1 && stand.archives().len() > before);
-}
 
 fn stored(stand: &Stand) -> String {
     String::from_utf8_lossy(&stream_of(&stand.log_dir())).into_owned()
@@ -32,18 +22,16 @@ fn stored(stand: &Stand) -> String {
 #[test]
 fn a_minute_years_ahead_removes_nothing_and_expiry_goes_on_afterwards() {
     needs_seams(|| {
-        let stand = Stand::new(WEEK);
-        let clock = Clock::new(&stand.scratch, "2026-11-21T10:00:00Z");
-        let reader = clock.steer(stand.reader()).start();
-        rotate(&stand, &reader, "one\n");
+        let (stand, clock, reader) = Stand::started_at(WEEK, "2026-11-21T10:00:00Z");
+        stand.rotate(&reader, "one\n");
         clock.set("2026-11-22T09:00:00Z");
-        rotate(&stand, &reader, "two\n");
+        stand.rotate(&reader, "two\n");
         clock.set("2037-01-01T00:00:00Z");
-        rotate(&stand, &reader, "future\n");
+        stand.rotate(&reader, "future\n");
         clock.set("2037-01-01T00:59:00Z");
-        rotate(&stand, &reader, "future too\n");
+        stand.rotate(&reader, "future too\n");
         clock.set("2026-11-22T10:00:00Z");
-        rotate(&stand, &reader, "three\n");
+        stand.rotate(&reader, "three\n");
         assert_eq!(stored(&stand), "one\ntwo\nfuture\nfuture too\nthree\n");
         let leaps = reader.lines_with(LEAPT);
         assert_eq!(leaps.len(), 2, "{leaps:?}");
@@ -63,10 +51,8 @@ fn a_minute_years_ahead_removes_nothing_and_expiry_goes_on_afterwards() {
 #[test]
 fn a_clock_that_leapt_while_no_reader_ran_must_run_on_for_an_hour() {
     needs_seams(|| {
-        let stand = Stand::new(WEEK);
-        let clock = Clock::new(&stand.scratch, "2026-11-21T10:00:00Z");
-        let mut reader = clock.steer(stand.reader()).start();
-        rotate(&stand, &reader, "one\n");
+        let (stand, clock, mut reader) = Stand::started_at(WEEK, "2026-11-21T10:00:00Z");
+        stand.rotate(&reader, "one\n");
         assert_eq!(reader.terminate(), 0);
         clock.set("2026-12-21T10:00:00Z");
         let mut reader = clock.steer(stand.reader()).start();
@@ -74,7 +60,7 @@ fn a_clock_that_leapt_while_no_reader_ran_must_run_on_for_an_hour() {
         assert_eq!(reader.terminate(), 0);
         clock.set("2026-12-21T10:59:00Z");
         let reader = clock.steer(stand.reader()).start();
-        rotate(&stand, &reader, "two\n");
+        stand.rotate(&reader, "two\n");
         assert_eq!(stored(&stand), "one\ntwo\n");
         clock.set("2026-12-21T12:00:00Z");
         until("it is believed", || stored(&stand) == "two\n");
@@ -85,14 +71,12 @@ fn a_clock_that_leapt_while_no_reader_ran_must_run_on_for_an_hour() {
 #[test]
 fn the_log_of_a_boot_without_a_clock_is_as_old_as_what_came_after_it() {
     needs_seams(|| {
-        let stand = Stand::new(WEEK);
-        let clock = Clock::new(&stand.scratch, "1970-01-01T00:00:09Z");
-        let reader = clock.steer(stand.reader()).start();
-        rotate(&stand, &reader, "boot\n");
+        let (stand, clock, reader) = Stand::started_at(WEEK, "1970-01-01T00:00:09Z");
+        stand.rotate(&reader, "boot\n");
         clock.set("2026-11-21T10:00:00Z");
         reader.wait_line(LEAPT);
         clock.pass(&stand.scratch, &["2026-11-21T12:00:00Z", "2026-11-21T14:00:00Z"]);
-        rotate(&stand, &reader, "one\n");
+        stand.rotate(&reader, "one\n");
         for day in 22..=28 {
             clock.pass(&stand.scratch, &[&format!("2026-11-{day}T12:00:00Z")]);
         }
@@ -113,9 +97,7 @@ fn wait_turn(stand: &Stand) {
 }
 
 fn goes_on(policy: &str) {
-    let stand = Stand::new(policy);
-    let clock = Clock::new(&stand.scratch, "2026-11-21T09:10:00Z");
-    let mut reader = clock.steer(stand.reader()).start();
+    let (stand, clock, mut reader) = Stand::started_at(policy, "2026-11-21T09:10:00Z");
     stand.write_and_wait("before\n");
     clock.set("2037-01-01T00:10:00Z");
     until("it rotates", || parts(&stand.log_dir()).len() == 2);
@@ -163,9 +145,7 @@ fn rotation_by_the_clock_goes_on_after_a_minute_years_ahead() {
 #[test]
 fn a_part_of_the_future_that_nobody_writes_to_rotates_after_a_restart() {
     needs_seams(|| {
-        let stand = Stand::new("rotate_age = \"1h\"\n");
-        let clock = Clock::new(&stand.scratch, "2037-01-01T00:00:00Z");
-        let mut reader = clock.steer(stand.reader()).start();
+        let (stand, clock, mut reader) = Stand::started_at("rotate_age = \"1h\"\n", "2037-01-01T00:00:00Z");
         stand.write_and_wait("future\n");
         assert_eq!(reader.terminate(), 0);
         clock.set("2026-11-21T10:00:00Z");

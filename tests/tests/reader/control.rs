@@ -66,8 +66,7 @@ fn one_pipe_or_all_have_begun_a_new_part_when_the_command_returns() {
 
 #[test]
 fn a_command_waits_for_the_end_of_the_line() {
-    let bench = Bench::new();
-    let pipe = hold(&bench.scratch.pipe("app"));
+    let (bench, pipe) = Bench::new().holding("app");
     let reader = bench.steered_reader().start();
     put(&pipe, b"half a");
     bench.wait_stored("app", b"half a");
@@ -138,8 +137,7 @@ fn each_line_gets_its_answer_and_nonsense_stops_nobody() {
 
 #[test]
 fn callers_who_say_too_much_or_nothing_keep_nobody_waiting() {
-    let bench = Bench::new();
-    let app = hold(&bench.scratch.pipe("app"));
+    let (bench, app) = Bench::new().holding("app");
     let reader = bench.steered_reader().start();
     let silent: Vec<UnixStream> = (0..40).map(|_| UnixStream::connect(control(&bench)).unwrap()).collect();
     thread::scope(|scope| {
@@ -198,8 +196,7 @@ fn a_command_to_nobody_or_for_nobody_is_refused() {
 #[test]
 fn a_log_that_cannot_be_written_is_the_answer() {
     needs_seams(|| {
-        let bench = Bench::new();
-        let pipe = hold(&bench.scratch.pipe("app"));
+        let (bench, pipe) = Bench::new().holding("app");
         let reader = bench.steered_reader().start();
         put(&pipe, b"one\n");
         bench.wait_stored("app", b"one\n");

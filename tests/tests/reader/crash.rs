@@ -16,8 +16,7 @@ const FILL: [u8; 13] = [0xC0, 0xC1, 0xF5, 0xF6, 0xF7, 0xF8, 0xF9, 0xFA, 0xFB, 0x
 
 /// Kills a reader between the read of `chunk` and its record, writes `later`, and lets another one go on.
 fn killed_after_read(chunk: &[u8], later: &[u8], what: &str) {
-    let bench = Bench::new();
-    let pipe = hold(&bench.scratch.pipe("app"));
+    let (bench, pipe) = Bench::new().holding("app");
     put(&pipe, chunk);
     bench.faults("kill arrived 1");
     bench.steered_reader().run_to_kill();
@@ -85,8 +84,7 @@ fn r49_a_chunk_that_equals_the_fill_at_its_end_is_whole() {
                     // Nothing tells such a chunk, made by somebody who knows the fill, from a read that stopped.
                     continue;
                 }
-                let bench = Bench::new();
-                let pipe = hold(&bench.scratch.pipe("app"));
+                let (bench, pipe) = Bench::new().holding("app");
                 let fill = fill_of(&bench);
                 let mut chunk = vec![b'x'; text];
                 chunk.extend((text..text + tail).map(|at| fill[at % PAGE]));
@@ -137,8 +135,7 @@ fn laid_out(bench: &Bench, layout: &[usize]) -> (File, Vec<u8>) {
 
 /// How many stores of the word precede the one after the first read, with that one.
 fn words_to_full() -> usize {
-    let bench = Bench::new();
-    let pipe = hold(&bench.scratch.pipe("app"));
+    let (bench, pipe) = Bench::new().holding("app");
     put(&pipe, b"probe\n");
     let reader = bench.traced_reader().start();
     bench.wait_stored("app", b"probe\n");
@@ -219,8 +216,7 @@ fn a_kill_at_each_point_of_a_turn_repeats_and_loses_nothing() {
         for fault in
             ["kill populate 1", "kill read 1", "kill arrived 1", "kill write 2", "half write 2", "kill write 3"]
         {
-            let bench = Bench::new();
-            let pipe = hold(&bench.scratch.pipe("app"));
+            let (bench, pipe) = Bench::new().holding("app");
             bench.scratch.write_policy("app.toml", "prefix = \"> \"\n");
             put(&pipe, b"one\ntwo\nthr");
             bench.faults(fault);
@@ -261,8 +257,7 @@ fn bytes_that_another_program_took_while_the_reader_was_dead_are_said_and_no_fil
             (3 * PAGE, Some(PAGE), 100, ""),
         ] {
             let what = format!("{len} bytes, stopped at {stop_at:?}, {taken} taken");
-            let bench = Bench::new();
-            let pipe = hold(&bench.scratch.pipe("app"));
+            let (bench, pipe) = Bench::new().holding("app");
             put(&pipe, &bytes[..len]);
             match stop_at {
                 None => {

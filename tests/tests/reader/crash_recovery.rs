@@ -86,8 +86,7 @@ fn r48_each_mailbox_found_is_recovered_or_set_aside_with_one_line() {
 fn a_mailbox_whose_maker_was_killed_is_made_anew_without_a_word() {
     needs_seams(|| {
         for fault in ["kill allocate 1", "kill map 1", "kill word 1", "kill word 2", "kill allocate 2"] {
-            let bench = Bench::new();
-            let pipe = hold(&bench.scratch.pipe("app"));
+            let (bench, pipe) = Bench::new().holding("app");
             bench.faults(fault);
             assert_eq!(bench.steered_reader().start_unready().wait_exit(), 137, "{fault}");
             bench.faults("");
@@ -105,8 +104,7 @@ fn a_mailbox_whose_maker_was_killed_is_made_anew_without_a_word() {
 fn a_lane_whose_link_is_gone_is_recovered_all_the_same() {
     needs_seams(|| {
         for fault in ["kill arrived 1", "kill write 3", "half write 3", "kill write 4"] {
-            let bench = Bench::new();
-            let pipe = hold(&bench.scratch.pipe("gone"));
+            let (bench, pipe) = Bench::new().holding("gone");
             bench.scratch.pipe("other");
             leave_in_mailbox(&bench, &pipe, b"its last words\n", fault);
             fs::remove_file(bench.scratch.pipes().join("gone")).expect("the link");
@@ -123,8 +121,7 @@ fn a_lane_whose_link_is_gone_is_recovered_all_the_same() {
 fn a_lane_whose_log_cannot_be_opened_keeps_its_chunk_until_it_can() {
     needs_seams(|| {
         for fault in ["kill arrived 1", "kill write 3", "half write 3"] {
-            let bench = Bench::new();
-            let pipe = hold(&bench.scratch.pipe("app"));
+            let (bench, pipe) = Bench::new().holding("app");
             let other = hold(&bench.scratch.pipe("other"));
             leave_in_mailbox(&bench, &pipe, b"one\n", fault);
             set_mode(&bench.log("app"), 0);
@@ -145,8 +142,7 @@ fn a_lane_whose_log_cannot_be_opened_keeps_its_chunk_until_it_can() {
 #[test]
 fn a_chunk_whose_segment_was_changed_while_its_log_was_out_of_reach_is_set_aside() {
     needs_seams(|| {
-        let bench = Bench::new();
-        let pipe = hold(&bench.scratch.pipe("app"));
+        let (bench, pipe) = Bench::new().holding("app");
         leave_in_mailbox(&bench, &pipe, b"one\n", "kill write 2");
         set_mode(&bench.log("app"), 0);
         let reader = bench.reader().start();
@@ -177,8 +173,7 @@ fn a_chunk_whose_segment_was_removed_or_changed_by_hand_is_set_aside() {
             |part| fs::write(part, "before\nsomebody else's\n").expect("the segment"),
         ];
         for change in changes {
-            let bench = Bench::new();
-            let pipe = hold(&bench.scratch.pipe("app"));
+            let (bench, pipe) = Bench::new().holding("app");
             put(&pipe, b"before\n");
             let reader = bench.reader().start();
             bench.wait_stored("app", b"before\n");

@@ -4,7 +4,6 @@
 use std::fs;
 use std::path::Path;
 
-use nix::sys::signal::Signal;
 use serde_json::Value;
 use standpipe_common::cursor::Cursor;
 use standpipe_common::serial::Serial;
@@ -13,14 +12,6 @@ use standpipe_tests::directory::names;
 use standpipe_tests::privilege::give;
 use standpipe_tests::programs::{Daemon, Launch, Output, object, text};
 use standpipe_tests::stands::Stand;
-use standpipe_tests::world::{parts, raw};
-
-/// Writes a line and makes a part of it.
-fn seal(stand: &Stand, reader: &Daemon, line: &str) {
-    stand.write_and_wait(line);
-    reader.signal(Signal::SIGALRM);
-    until("it is sealed", || parts(&stand.log_dir()).last().is_some_and(|part| raw(part).is_empty()));
-}
 
 /// Name and serial of each part, as `reader list` has them.
 pub fn listed(stand: &Stand) -> Vec<(String, Serial)> {
@@ -50,10 +41,9 @@ pub fn cursor(part: &(String, Serial), offset: u64) -> Cursor {
 
 /// A log of `count` archives of six bytes each, and a reader of it.
 fn archived(count: usize) -> (Stand, Daemon) {
-    let stand = Stand::new("");
-    let reader = stand.reader().start();
+    let (stand, reader) = Stand::started("");
     for number in 0..count {
-        seal(&stand, &reader, &format!("line{number}\n"));
+        stand.seal(&reader, &format!("line{number}\n"));
     }
     stand.wait_archived(count);
     (stand, reader)

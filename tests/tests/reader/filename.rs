@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use standpipe_tests::deadline::until;
 use standpipe_tests::directory::{KEEP_ALL, name, set_mode};
 use standpipe_tests::privilege::{NOBODY, give, needs_seams};
-use standpipe_tests::programs::{Launch, reader_stdin};
+use standpipe_tests::programs::{Launch, query, reader_stdin};
 use standpipe_tests::stands::{Bench, Clock, Stand};
 use standpipe_tests::world::{assert_same, hold, parts, put, raw, wait_empty};
 
@@ -35,9 +35,8 @@ fn assert_prints(launch: Launch, expected: &[u8], what: &str) {
 #[test]
 fn parts_of_one_day_are_counted_and_the_next_day_begins_anew() {
     needs_seams(|| {
-        let stand = Stand::new("filename = \"app-%Y-%m-%d\"\nrotate_age = \"off\"\n");
-        let clock = Clock::new(&stand.scratch, "2026-11-21T10:00:00Z");
-        let mut reader = clock.steer(stand.reader()).start();
+        let (stand, clock, mut reader) =
+            Stand::started_at("filename = \"app-%Y-%m-%d\"\nrotate_age = \"off\"\n", "2026-11-21T10:00:00Z");
         let mut sent = String::new();
         let mut say = |line: String| {
             stand.write_and_wait(&line);
@@ -69,9 +68,8 @@ fn parts_of_one_day_are_counted_and_the_next_day_begins_anew() {
 #[test]
 fn r30_coarse_names_rise_and_the_stream_stays_whatever_the_clock_does() {
     needs_seams(|| {
-        let stand = Stand::new("filename = \"%Y-%m-%d\"\nrotate_at = \"hourly\"\n");
-        let clock = Clock::new(&stand.scratch, "2026-11-21T10:00:00Z");
-        let mut reader = clock.steer(stand.reader()).start();
+        let (stand, clock, mut reader) =
+            Stand::started_at("filename = \"%Y-%m-%d\"\nrotate_at = \"hourly\"\n", "2026-11-21T10:00:00Z");
         let (mut sent, mut kept) = (Vec::new(), Vec::new());
         let times =
             ["21T10:00:01", "20T10:00:01", "20T10:00:01", "20T23:00:00", "21T10:00:00", "22T10:00:00", "21T00:00:00"];
@@ -207,8 +205,7 @@ fn a_kill_at_any_point_of_a_change_of_pattern_loses_and_repeats_nothing() {
 }
 
 fn killed_in_a_change(fault: &str) {
-    let bench = Bench::new();
-    let pipe = hold(&bench.scratch.pipe("app"));
+    let (bench, pipe) = Bench::new().holding("app");
     bench.scratch.write_policy("defaults.toml", "rotate_size = \"1K\"\n");
     let mut sent = Vec::new();
     let mut say = |pipe: &File, text: &str| {
@@ -232,7 +229,7 @@ fn killed_in_a_change(fault: &str) {
     say(&pipe, "after");
     let reader = bench.steered_reader().start();
     wait_empty(&pipe);
-    let stored = || Launch::new("reader").arg("logs").arg("--logs").arg(bench.scratch.logs()).arg("app").run().stdout;
+    let stored = || query("logs", &bench.scratch).arg("app").run().stdout;
     until("all is stored", || stored().len() >= sent.len());
     assert_same(&stored(), &sent, fault);
     assert!(bench.root_files(".salvaged-").is_empty(), "{fault}");
@@ -244,8 +241,7 @@ fn a_first_start_with_a_coarse_pattern_survives_a_kill_at_each_step() {
     needs_seams(|| {
         for point in ["create", "write", "rename", "sync", "symlink", "word"] {
             for time in 1..=5 {
-                let bench = Bench::new();
-                let pipe = hold(&bench.scratch.pipe("app"));
+                let (bench, pipe) = Bench::new().holding("app");
                 bench.scratch.write_policy("defaults.toml", "filename = \"%Y\"\n");
                 bench.faults(&format!("kill {point} {time}"));
                 put(&pipe, b"one\n");
@@ -295,8 +291,7 @@ fn this_year() -> String {
 
 #[test]
 fn files_of_others_are_not_taken_for_ours_by_a_new_pattern() {
-    let bench = Bench::new();
-    let pipe = hold(&bench.scratch.pipe("app"));
+    let (bench, pipe) = Bench::new().holding("app");
     put(&pipe, b"one\n");
     let reader = bench.steered_reader().start();
     bench.wait_stored("app", b"one\n");
@@ -362,8 +357,7 @@ fn reader_stdin_names_by_its_flag() {
 
 #[test]
 fn whoever_may_read_the_parts_may_read_their_patterns() {
-    let bench = Bench::new();
-    let pipe = hold(&bench.scratch.pipe("app"));
+    let (bench, pipe) = Bench::new().holding("app");
     bench.scratch.write_policy("defaults.toml", "filename = \"%Y\"\nfile_mode = \"0644\"\n");
     put(&pipe, b"one\n");
     let reader = bench.steered_reader().start();
@@ -376,8 +370,7 @@ fn whoever_may_read_the_parts_may_read_their_patterns() {
 #[test]
 fn a_chunk_of_a_killed_reader_goes_into_the_part_of_the_old_pattern() {
     needs_seams(|| {
-        let bench = Bench::new();
-        let pipe = hold(&bench.scratch.pipe("app"));
+        let (bench, pipe) = Bench::new().holding("app");
         bench.scratch.write_policy("defaults.toml", "filename = \"%Y\"\n");
         put(&pipe, b"one\n");
         bench.faults("kill arrived 1");

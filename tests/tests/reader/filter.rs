@@ -10,7 +10,7 @@ use standpipe_common::archive::FilterFault;
 use standpipe_tests::deadline::until;
 use standpipe_tests::directory::{Scratch, names, set_mode};
 use standpipe_tests::privilege::{give, needs_seams};
-use standpipe_tests::programs::{Launch, Output, object, query, text};
+use standpipe_tests::programs::{Output, object, query, text};
 use standpipe_tests::stands::Stand;
 use standpipe_tests::world::{archive, lines, log_dir, marks, open_archive, plain_archive, raw, segment, stem};
 
@@ -55,16 +55,14 @@ fn reindex(scratch: &Scratch) -> Output {
 #[test]
 fn an_archive_has_a_filter_unless_nobody_wants_it_or_others_wait() {
     for (policy, expected) in [("", None), ("search_filter = \"none\"\n", Some(FilterFault::Missing))] {
-        let stand = Stand::new(policy);
-        let reader = stand.reader().start();
+        let (stand, reader) = Stand::started(policy);
         stand.write_and_wait("GET /orders/4711\n");
         reader.signal(Signal::SIGALRM);
         let archive = stand.wait_archived(1).remove(0);
         assert_eq!((fault(&archive), raw(&archive)), (expected, b"GET /orders/4711\n".to_vec()), "{policy}");
     }
     // Three wait when it starts: the last of them has nobody behind it.
-    let stand = Stand::new("compress = \"none\"\n");
-    let mut reader = stand.reader().start();
+    let (stand, mut reader) = Stand::started("compress = \"none\"\n");
     for sealed in 1..=3 {
         stand.write_and_wait(&format!("line {sealed} of it\n"));
         reader.signal(Signal::SIGALRM);
@@ -169,7 +167,7 @@ fn reindex_beside_a_reader_runs_no_hook_again_and_waits_for_none() {
     stand.write_and_wait("the second line\n");
     reader.signal(Signal::SIGALRM);
     until("its hook has failed", || stand.archives().len() == 2 && hooks() == 2);
-    let output = Launch::new("reader").arg("reindex").arg("--logs").arg(stand.scratch.logs()).run();
+    let output = query("reindex", &stand.scratch).run();
     assert_eq!(output.code, 0, "{output:?}");
     assert!(output.stderr.contains("its hook has not succeeded yet"), "{output:?}");
     let faults: Vec<_> = stand.archives().iter().map(|archive| fault(archive)).collect();

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use standpipe_common::archive::Mark;
 use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::give;
-use standpipe_tests::programs::{Launch, Output};
+use standpipe_tests::programs::{Launch, Output, query};
 use standpipe_tests::world::{Random, TEN_NS, archive, log_dir, marks, stem};
 
 use crate::filter;
@@ -176,7 +176,7 @@ fn question(random: &mut Random, lines: &[Vec<u8>]) -> Vec<String> {
 }
 
 fn search(scratch: &Scratch, words: &[String], more: &str) -> Output {
-    Launch::new("reader").arg("logs").arg("--logs").arg(scratch.logs()).args(words).arg(more).run()
+    query("logs", scratch).args(words).arg(more).run()
 }
 
 /// What `-vv` says: frames that could be meant by time, and by filter.

@@ -154,8 +154,7 @@ fn r42_term_on_a_full_disk_ends_in_time_and_says_what_stays_in_the_pipe() {
 
 #[test]
 fn r32_a_log_directory_that_is_removed_or_read_only_comes_back_by_itself() {
-    let bench = Bench::new();
-    let pipe = hold(&bench.scratch.pipe("app"));
+    let (bench, pipe) = Bench::new().holding("app");
     let reader = bench.reader().start();
     put(&pipe, b"one\n");
     bench.wait_stored("app", b"one\n");

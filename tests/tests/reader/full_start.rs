@@ -98,15 +98,13 @@ fn a_start_without_room_for_mailboxes_recovers_and_reads_when_there_is_some() {
 #[test]
 fn a_log_that_cannot_be_taken_up_for_want_of_room_still_expires() {
     needs_seams(|| {
-        let bench = Bench::new();
-        let pipe = hold(&bench.scratch.pipe("app"));
+        let (bench, pipe) = Bench::new().holding("app");
         let booted = |boot: &str| bench.steered_reader().env("STANDPIPE_TEST_BOOT", boot);
         let reader = booted("first").start();
         for text in [b"one\n", b"two\n"] {
             put(&pipe, text);
             until("it is stored", || stream_of(&bench.log("app")).ends_with(text));
-            let rotated = Launch::new("reader").arg("rotate").arg("--logs").arg(bench.scratch.logs()).run();
-            assert_eq!(rotated.code, 0, "{}", rotated.stderr);
+            bench.ask_to_rotate();
         }
         put(&pipe, b"three\n");
         bench.wait_stored("app", b"one\ntwo\nthree\n");

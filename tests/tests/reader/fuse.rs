@@ -9,7 +9,7 @@ use std::path::Path;
 use standpipe_tests::deadline::until;
 use standpipe_tests::directory::{KEEP_ALL, Mounted, files_ending, files_of};
 use standpipe_tests::privilege::needs_fuse;
-use standpipe_tests::programs::Launch;
+use standpipe_tests::programs::{Launch, holder};
 use standpipe_tests::stands::Bench;
 use standpipe_tests::world::{assert_same, hold, put, queued, stream_of, wait_empty};
 
@@ -84,7 +84,7 @@ fn the_holder_makes_its_staging_pipe_there() {
     on_fuse("run", |bench| {
         bench.scratch.pipe("app");
         bench.scratch.write_policy("app.toml", "stage = true\n");
-        let mut holder = Launch::new("holder").arg(bench.scratch.pipes()).start();
+        let mut holder = holder(&bench.scratch).start();
         let stage = bench.scratch.run("app.stage");
         assert!(fs::metadata(&stage).is_ok_and(|stage| stage.file_type().is_fifo()), "{}", holder.stderr());
         assert_eq!(files_of(&bench.scratch.path().join("run"), |_| true).len(), 2);

@@ -90,8 +90,7 @@ fn a_fifo_whose_link_leads_to_nothing_now_gets_no_second_lane_by_another_link() 
 fn pipes_that_become_many_leave_room_for_their_logs() {
     const PIPES: usize = 165;
     const LINES: usize = 3;
-    let bench = Bench::new();
-    let _first = hold(&bench.scratch.pipe("first"));
+    let (bench, _first) = Bench::new().holding("first");
     let reader = bench.reader().prelude("ulimit -n 256").start();
     let held: Vec<_> = (0..PIPES).map(|number| hold(&bench.scratch.pipe(&format!("app{number}")))).collect();
     reader.hang_up(REREAD);
@@ -219,8 +218,7 @@ fn a_group_that_the_reader_is_not_in_undrains_no_pipe() {
 
 #[test]
 fn a_filename_that_foreign_files_have_undrains_no_pipe() {
-    let stand = Stand::new("");
-    let reader = stand.reader().start();
+    let (stand, reader) = Stand::started("");
     stand.write_and_wait("one\n");
     let foreign = stand.log_dir().join("x-2026-000.log");
     fs::write(&foreign, "foreign").unwrap();

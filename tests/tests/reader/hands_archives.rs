@@ -12,7 +12,7 @@ use standpipe_tests::directory::{KEEP_ALL, names, set_mode};
 use standpipe_tests::privilege::needs_seams;
 use standpipe_tests::programs::Daemon;
 use standpipe_tests::stands::{Clock, Stand, add_pipe};
-use standpipe_tests::world::{archives, raw, stream_of, write_all};
+use standpipe_tests::world::{archives, stream_of, write_all};
 
 /// What the reader says when it is done with HUP.
 const REREAD: &str = " after HUP: ";
@@ -21,13 +21,6 @@ const MOMENT: Duration = Duration::from_millis(300);
 /// By it everything is too old a day later.
 const ONE_HOUR: &str = "keep_size = \"off\"\nkeep_free = \"off\"\nkeep_age = \"1h\"\nrotate_age = \"off\"\n";
 const TODAY: &str = "2026-11-21T10:00:00Z";
-
-fn rotate(stand: &Stand, reader: &Daemon, text: &str) {
-    stand.write_and_wait(text);
-    reader.signal(Signal::SIGALRM);
-    until("it is sealed", || stand.segments().last().is_some_and(|part| raw(part).is_empty()));
-    until("it is archived", || stand.segments().len() == 1);
-}
 
 /// Makes the archive of a pipe that is no more, and returns its log: its end shows that a round is over or nearly so.
 fn leave_orphan(stand: &Stand, reader: &Daemon) -> PathBuf {
@@ -75,7 +68,7 @@ fn a_link_in_the_root_to_the_log_of_a_pipe_makes_it_no_orphan() {
         let clock = Clock::new(&stand.scratch, TODAY);
         let reader = clock.steer(stand.reader()).start();
         let orphan = leave_orphan(&stand, &reader);
-        rotate(&stand, &reader, "archived\n");
+        stand.rotate(&reader, "archived\n");
         stand.write_and_wait("active\n");
         symlink("app", stand.scratch.logs().join("old")).unwrap();
         let_a_day_pass(&stand, &clock, &reader);
@@ -86,9 +79,7 @@ fn a_link_in_the_root_to_the_log_of_a_pipe_makes_it_no_orphan() {
 #[test]
 fn a_log_directory_that_is_renamed_under_a_lane_at_work_is_no_orphan() {
     needs_seams(|| {
-        let stand = Stand::new(ONE_HOUR);
-        let clock = Clock::new(&stand.scratch, TODAY);
-        let reader = clock.steer(stand.reader()).start();
+        let (stand, clock, reader) = Stand::started_at(ONE_HOUR, TODAY);
         let orphan = leave_orphan(&stand, &reader);
         stand.write_and_wait("one\n");
         let old = stand.scratch.logs().join("app.old");
@@ -101,11 +92,9 @@ fn a_log_directory_that_is_renamed_under_a_lane_at_work_is_no_orphan() {
 #[test]
 fn the_archiver_knows_the_active_segment_of_a_directory_that_was_made_anew() {
     needs_seams(|| {
-        let stand = Stand::new(&format!("{ONE_HOUR}filename = \"%Y-%m-%d\"\n"));
-        let clock = Clock::new(&stand.scratch, TODAY);
-        let reader = clock.steer(stand.reader()).start();
+        let (stand, clock, reader) = Stand::started_at(&format!("{ONE_HOUR}filename = \"%Y-%m-%d\"\n"), TODAY);
         let orphan = leave_orphan(&stand, &reader);
-        rotate(&stand, &reader, "line 1\n");
+        stand.rotate(&reader, "line 1\n");
         let fds = || fs::read_dir(format!("/proc/{}/fd", reader.pid())).unwrap().flatten();
         let has_log = || fds().any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to.starts_with(stand.log_dir())));
         until("the lane rests", || !has_log());
@@ -122,7 +111,7 @@ fn limits_that_are_taken_out_while_a_lane_cannot_write_remove_nothing_more() {
         let stand = Stand::new("keep_size = \"off\"\nkeep_free = \"1KiB\"\nkeep_min = 0\n");
         let reader = stand.traced_reader().start();
         for number in 0..8 {
-            rotate(&stand, &reader, &format!("line {number}\n"));
+            stand.rotate(&reader, &format!("line {number}\n"));
         }
         // Each try to write asks for room, and the next one comes when there was time to make some.
         let tries = || stand.passes("write");
@@ -172,7 +161,7 @@ fn wait_handed_over(log: &Path) {
 
 /// Writes to `app`, takes it away and waits for the archive of the last part, the second one.
 fn with_a_pipe_that_left(reader: &Daemon, mut stand: Stand) -> Stand {
-    rotate(&stand, reader, "first\n");
+    stand.rotate(reader, "first\n");
     until("its hook runs", || had(&stand) == ["begin"]);
     stand.write_and_wait("last\n");
     let pipe = std::mem::replace(&mut stand.pipe, File::open("/dev/null").unwrap());
@@ -202,7 +191,7 @@ fn a_hook_runs_one_at_a_time_though_its_pipe_left_and_came_back() {
     let line = reader.hang_up(REREAD);
     assert!(line.contains(": 1 added"), "{line}");
     stand.pipe = File::options().read(true).write(true).open(&stand.fifo).unwrap();
-    rotate(&stand, &reader, "back\n");
+    stand.rotate(&reader, "back\n");
     assert!(!within(MOMENT, || had(&stand).len() > 1), "{:?}", had(&stand));
     open_gate(&stand);
     wait_handed_over(&stand.log_dir());
@@ -218,7 +207,7 @@ fn a_hook_that_was_taken_out_of_the_policy_is_not_tried_again() {
     let (_, other) = add_pipe(&stand.scratch, "other");
     let reader = stand.reader().start();
     let runs = |name: &str| had(&stand).iter().filter(|had| *had == name).count();
-    rotate(&stand, &reader, "line\n");
+    stand.rotate(&reader, "line\n");
     reader.wait_line("its exit code was 1");
     stand.scratch.write_policy("app.toml", "");
     reader.hang_up(REREAD);

@@ -163,8 +163,7 @@ fn people_get_a_chart_as_wide_as_their_terminal() {
 
 #[test]
 fn what_a_reader_stores_is_counted() {
-    let stand = Stand::new("rotate_size = \"8KiB\"\n");
-    let _reader = stand.reader().start();
+    let (stand, _reader) = Stand::started("rotate_size = \"8KiB\"\n");
     let sent = lines(0, 1000, 100);
     stand.write(&sent);
     stand.wait_stored(&sent);

@@ -10,9 +10,9 @@ use nix::unistd::Pid;
 use standpipe_tests::deadline::{until, within};
 use standpipe_tests::directory::{name, names, set_mode};
 use standpipe_tests::privilege::{needs_seams, needs_tool};
-use standpipe_tests::programs::{Daemon, reader_stdin};
+use standpipe_tests::programs::reader_stdin;
 use standpipe_tests::stands::{Clock, Stand};
-use standpipe_tests::world::{open_archive, parts, raw};
+use standpipe_tests::world::open_archive;
 
 /// A stand whose hook is this shell script; it runs in the scratch directory, through a relative path.
 fn with_script(script: &str, more: &str) -> Stand {
@@ -33,12 +33,6 @@ fn write_script(stand: &Stand, name: &str, script: &str) {
 fn said(stand: &Stand, file: &str) -> Vec<String> {
     let text = fs::read_to_string(stand.scratch.path().join(file)).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
-}
-
-fn seal(stand: &Stand, reader: &Daemon, line: &str) {
-    stand.write_and_wait(line);
-    reader.signal(Signal::SIGALRM);
-    until("it is sealed", || parts(&stand.log_dir()).last().is_some_and(|part| raw(part).is_empty()));
 }
 
 /// Archives that the hook has not had.
@@ -69,7 +63,7 @@ fn a_hook_is_given_the_archive_and_nothing_of_ours() {
         let reader = launch.start();
         stand.write_and_wait("line 1\n");
         clock.set("2026-11-21T10:00:01.123456789Z");
-        seal(&stand, &reader, "line 2\n");
+        stand.seal(&reader, "line 2\n");
         wait_nothing_to_do(&stand, 1);
         let archive = stand.archives().remove(0);
         let opened = open_archive(&archive);
@@ -113,7 +107,7 @@ fn a_hook_has_the_umask_of_whoever_started_the_reader_even_where_a_thread_can_ha
         let refused = ["strace", "-f", "-D", "-qq", "-o", "/dev/null", "-e", "trace=unshare"];
         let refused = refused.into_iter().chain(["-e", "inject=unshare:error=EPERM"]);
         let reader = stand.reader().prelude("umask 027").under(refused).start();
-        seal(&stand, &reader, "line\n");
+        stand.seal(&reader, "line\n");
         wait_nothing_to_do(&stand, 1);
         assert_eq!(said(&stand, "said"), ["0027"], "{}", reader.stderr());
     });
@@ -128,7 +122,7 @@ fn a_hook_that_fails_is_tried_again_until_it_succeeds_one_at_a_time_and_nothing_
     let stand = with_script(script, "");
     let reader = stand.reader().start();
     for number in 0..3 {
-        seal(&stand, &reader, &format!("line {number}\n"));
+        stand.seal(&reader, &format!("line {number}\n"));
     }
     until("all are archived", || stand.archives().len() == 3);
     reader.wait_line("its exit code was 1; retrying later");
@@ -145,9 +139,8 @@ fn a_hook_that_fails_is_tried_again_until_it_succeeds_one_at_a_time_and_nothing_
 
 #[test]
 fn a_program_that_is_missing_is_run_when_it_is_there() {
-    let stand = Stand::new("hook = [\"../later\"]\n");
-    let reader = stand.reader().start();
-    seal(&stand, &reader, "line\n");
+    let (stand, reader) = Stand::started("hook = [\"../later\"]\n");
+    stand.seal(&reader, "line\n");
     let line = reader.wait_line("cannot run hook");
     assert!(line.contains("/later: No such file or directory"), "{line}");
     stand.write_and_wait("meanwhile\n");
@@ -165,7 +158,7 @@ fn a_hook_that_hangs_is_ended_with_all_that_it_started() {
     let script = "echo $$ >> pids; sleep 300 & echo $! >> pids; [ -e good ] || wait; kill $!";
     let stand = with_script(script, "hook_timeout = \"200ms\"\n");
     let reader = stand.reader().start();
-    seal(&stand, &reader, "line\n");
+    stand.seal(&reader, "line\n");
     reader.wait_line("it was ended because it took longer than 0.2 s");
     let pids = said(&stand, "pids");
     until("both are gone", || pids.iter().take(2).all(|pid| !is_alive(pid)));
@@ -178,7 +171,7 @@ fn what_a_hook_leaves_running_keeps_nothing_of_ours() {
     let script = "(trap '' HUP; exec sleep 300) & echo $! > pid";
     let stand = with_script(script, "");
     let mut reader = stand.reader().start();
-    seal(&stand, &reader, "line\n");
+    stand.seal(&reader, "line\n");
     wait_nothing_to_do(&stand, 1);
     let pid = said(&stand, "pid").remove(0);
     // Until then it is the shell, which has the script open.
@@ -197,7 +190,7 @@ fn a_killed_reader_hands_over_again_at_the_next_start() {
     let script = "echo $STANDPIPE_ARCHIVE >> said; [ -e good ] || { echo $$ > pid; exec sleep 300; }";
     let stand = with_script(script, "");
     let mut reader = stand.reader().start();
-    seal(&stand, &reader, "line\n");
+    stand.seal(&reader, "line\n");
     until("it runs", || !said(&stand, "pid").is_empty());
     reader.kill9();
     assert_eq!(todos(&stand).len(), 1);
@@ -215,7 +208,7 @@ fn a_killed_reader_hands_over_again_at_the_next_start() {
 fn term_waits_for_no_hook() {
     let stand = with_script("echo $$ > pid; exec sleep 300", "");
     let mut reader = stand.reader().start();
-    seal(&stand, &reader, "line\n");
+    stand.seal(&reader, "line\n");
     until("it runs", || !said(&stand, "pid").is_empty());
     reader.signal(Signal::SIGTERM);
     assert_eq!(reader.wait_exit_within(Duration::from_secs(10)), 0);
@@ -249,13 +242,13 @@ fn no_archive_is_forgotten_wherever_the_archiver_dies() {
 fn no_hook_runs_while_a_policy_is_wrong() {
     let stand = with_script("echo ran >> said; exit 1", "");
     let mut reader = stand.reader().start();
-    seal(&stand, &reader, "line 1\n");
+    stand.seal(&reader, "line 1\n");
     reader.wait_line("its exit code was 1");
     assert_eq!(reader.terminate(), 0);
     fs::remove_file(stand.scratch.path().join("said")).unwrap();
     stand.scratch.write_policy("app.toml", "hook_timeout = \"0s\"\n");
     let mut reader = stand.reader().start();
-    seal(&stand, &reader, "line 2\n");
+    stand.seal(&reader, "line 2\n");
     until("it is archived", || stand.archives().len() == 2);
     assert_eq!((reader.terminate(), said(&stand, "said").len(), todos(&stand).len()), (0, 0, 1));
 }
@@ -264,7 +257,7 @@ fn no_hook_runs_while_a_policy_is_wrong() {
 fn a_hook_that_prints_megabytes_is_no_trouble() {
     let stand = with_script("head -c 3000000 /dev/zero | tr '\\0' x; echo; echo ran > said", "");
     let reader = stand.reader().start();
-    seal(&stand, &reader, "line\n");
+    stand.seal(&reader, "line\n");
     wait_nothing_to_do(&stand, 1);
     assert_eq!(said(&stand, "said"), ["ran"]);
     assert!(reader.stderr().len() > 3_000_000);

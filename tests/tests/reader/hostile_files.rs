@@ -52,8 +52,7 @@ fn read_lock(file: &File) {
 
 #[test]
 fn whoever_may_read_the_lock_keeps_no_reader_out_and_makes_nobody_believe_that_one_runs() {
-    let bench = Bench::new();
-    let app = hold(&bench.scratch.pipe("app"));
+    let (bench, app) = Bench::new().holding("app");
     bench.reader().start().stop();
     let lock = bench.scratch.logs().join(".lock");
     let opened = File::open(&lock).unwrap();
@@ -119,8 +118,7 @@ fn bad_frames(entries: u32) -> Vec<u8> {
 
 #[test]
 fn an_archive_of_millions_of_damaged_frames_costs_little_and_is_one_sentence() {
-    let bench = Bench::new();
-    let app = hold(&bench.scratch.pipe("app"));
+    let (bench, app) = Bench::new().holding("app");
     put(&app, b"one\n");
     let reader = bench.reader().start();
     bench.wait_stored("app", b"one\n");

@@ -181,8 +181,7 @@ fn a_changed_policy_counts_from_the_next_line_on_and_one_with_mistakes_not_at_al
 
 #[test]
 fn r29_a_limit_that_is_lowered_counts_at_once() {
-    let bench = Bench::new();
-    let app = hold(&bench.scratch.pipe("app"));
+    let (bench, app) = Bench::new().holding("app");
     let reader = bench.reader().start();
     for round in 1..=5 {
         put(&app, b"one\n");
@@ -199,8 +198,7 @@ fn r29_a_limit_that_is_lowered_counts_at_once() {
 
 #[test]
 fn a_directory_that_cannot_be_read_changes_nothing() {
-    let bench = Bench::new();
-    let app = hold(&bench.scratch.pipe("app"));
+    let (bench, app) = Bench::new().holding("app");
     let reader = bench.reader().start();
     let pipes = bench.scratch.pipes();
     let mode = fs::metadata(&pipes).expect("a directory").permissions().mode();
@@ -215,8 +213,7 @@ fn a_directory_that_cannot_be_read_changes_nothing() {
 
 #[test]
 fn another_log_root_takes_a_restart_and_that_is_said() {
-    let bench = Bench::new();
-    let app = hold(&bench.scratch.pipe("app"));
+    let (bench, app) = Bench::new().holding("app");
     bench.scratch.write_policy("defaults.toml", "logs = \"../logs\"");
     let reader = Launch::new("reader").arg(bench.scratch.pipes()).start();
     bench.scratch.write_policy("defaults.toml", "logs = \"../elsewhere\"");

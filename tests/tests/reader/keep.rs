@@ -11,7 +11,7 @@ use standpipe_tests::deadline::until;
 use standpipe_tests::directory::{name, names};
 use standpipe_tests::privilege::{give, needs_seams};
 use standpipe_tests::programs::{Daemon, reader_stdin};
-use standpipe_tests::stands::{Clock, Stand, add_pipe};
+use standpipe_tests::stands::{Stand, add_pipe};
 use standpipe_tests::world::{Random, archives, lines, parts, raw, stream_of, wait_empty, wait_stored, write_all};
 
 /// Everything off but what is added.
@@ -41,8 +41,7 @@ fn removed(reader: &Daemon) -> Vec<String> {
 
 /// Makes archives with nothing removed, and returns the stand and their names.
 fn with_archives(count: usize, bytes: usize) -> (Stand, Vec<String>) {
-    let stand = Stand::new(OFF);
-    let mut reader = stand.reader().start();
+    let (stand, mut reader) = Stand::started(OFF);
     for number in 0..count {
         rotate(&stand, &reader, &noise(bytes, number as u64 + 1));
     }
@@ -104,9 +103,8 @@ fn disk_bytes(file: &Path) -> u64 {
 #[test]
 fn r29_an_age_since_the_newest_line_without_new_input() {
     needs_seams(|| {
-        let stand = Stand::new(&format!("{OFF}keep_age = \"2d\"\n"));
-        let clock = Clock::new(&stand.scratch, "2026-11-21T10:00:00Z");
-        let mut reader = clock.steer(stand.reader()).start();
+        let (stand, clock, mut reader) =
+            Stand::started_at(&format!("{OFF}keep_age = \"2d\"\n"), "2026-11-21T10:00:00Z");
         for time in ["2026-11-21T10:30:00Z", "2026-11-21T12:00:00Z", "2026-11-22T09:00:00Z"] {
             clock.set(time);
             rotate(&stand, &reader, format!("at {time}\n").as_bytes());
@@ -133,9 +131,8 @@ fn r29_an_age_since_the_newest_line_without_new_input() {
 #[test]
 fn r30_the_newest_is_never_removed_first_whatever_the_clock_does() {
     needs_seams(|| {
-        let stand = Stand::new(&format!("{OFF}keep_files = 3\nkeep_age = \"30d\"\n"));
-        let clock = Clock::new(&stand.scratch, "2026-11-21T10:00:00Z");
-        let reader = clock.steer(stand.reader()).start();
+        let (stand, clock, reader) =
+            Stand::started_at(&format!("{OFF}keep_files = 3\nkeep_age = \"30d\"\n"), "2026-11-21T10:00:00Z");
         let mut all = Vec::new();
         for (round, time) in [
             "2026-11-21T10:00:00Z",
@@ -182,8 +179,8 @@ fn r31_foreign_files_neither_count_nor_go() {
 
 #[test]
 fn segments_that_stay_plain_are_what_goes() {
-    let stand = Stand::new(&format!("{OFF}compress = \"none\"\nrotate_size = \"1KiB\"\nkeep_files = 3\n"));
-    let reader = stand.reader().start();
+    let (stand, reader) =
+        Stand::started(&format!("{OFF}compress = \"none\"\nrotate_size = \"1KiB\"\nkeep_files = 3\n"));
     let sent = lines(0, 100, 100);
     stand.write(&sent);
     let left = || stream_of(&stand.log_dir());

@@ -115,8 +115,7 @@ fn a_part_that_cannot_be_read_is_an_error_and_the_others_are_listed() {
 
 #[test]
 fn what_a_reader_stores_is_what_is_listed() {
-    let stand = Stand::new("rotate_size = \"8KiB\"\n");
-    let _reader = stand.reader().start();
+    let (stand, _reader) = Stand::started("rotate_size = \"8KiB\"\n");
     let sent = lines(0, 1000, 100);
     stand.write(&sent);
     stand.wait_stored(&sent);

@@ -42,8 +42,7 @@ impl Following {
 
 #[test]
 fn each_line_is_shown_once_through_rotations_archiving_and_restarts() {
-    let stand = Stand::new("rotate_size = \"16KiB\"\n");
-    let mut reader = stand.reader().start();
+    let (stand, mut reader) = Stand::started("rotate_size = \"16KiB\"\n");
     stand.write_and_wait("first\n");
     let following = Following::start(&stand, "shown", &["app", "-n", "all"]);
     following.wait("first\n");
@@ -87,8 +86,7 @@ fn the_last_lines_of_all_pipes_come_first_and_pipes_that_appear_are_taken_up() {
 
 #[test]
 fn it_ends_where_it_is_told_to() {
-    let stand = Stand::new("");
-    let _reader = stand.reader().start();
+    let (stand, _reader) = Stand::started("");
     for line in ["match 1\n", "other\n", "match 2\n", "match 3\n"] {
         stand.write_and_wait(line);
     }
@@ -106,8 +104,7 @@ fn it_ends_where_it_is_told_to() {
 
 #[test]
 fn a_standard_output_that_nobody_reads_ends_it_though_no_line_comes() {
-    let stand = Stand::new("");
-    let _reader = stand.reader().start();
+    let (stand, _reader) = Stand::started("");
     stand.write_and_wait("one\n");
     let mut follow = command(programs::path("reader"));
     follow
@@ -127,8 +124,7 @@ fn a_standard_output_that_nobody_reads_ends_it_though_no_line_comes() {
 
 #[test]
 fn a_cursor_file_says_what_was_shown_while_it_follows() {
-    let stand = Stand::new("rotate_size = \"16KiB\"\n");
-    let _reader = stand.reader().start();
+    let (stand, _reader) = Stand::started("rotate_size = \"16KiB\"\n");
     stand.write_and_wait("one\n");
     let cursor = stand.scratch.path().join("cursor");
     let cursor_file = cursor.to_str().unwrap();
@@ -148,8 +144,7 @@ fn a_cursor_file_says_what_was_shown_while_it_follows() {
 
 #[test]
 fn a_pipe_without_lines_is_waited_for() {
-    let stand = Stand::new("");
-    let _reader = stand.reader().start();
+    let (stand, _reader) = Stand::started("");
     until("its log is there", || stand.log_dir().join(".standpipe").exists());
     let following = Following::start(&stand, "shown", &["app"]);
     stand.write(b"at last\n");
@@ -158,8 +153,7 @@ fn a_pipe_without_lines_is_waited_for() {
 
 #[test]
 fn a_cursor_never_stands_inside_a_line() {
-    let stand = Stand::new("");
-    let _reader = stand.reader().start();
+    let (stand, _reader) = Stand::started("");
     stand.write(b"one\ntwo\nhal");
     until("it is stored", || standpipe_tests::world::stream_of(&stand.log_dir()).ends_with(b"hal"));
     let cursor = stand.scratch.path().join("cursor");

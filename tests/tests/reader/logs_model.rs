@@ -16,7 +16,7 @@ use standpipe_common::archive::format::{
 use standpipe_common::archive::marks::Mark;
 use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::give;
-use standpipe_tests::programs::Launch;
+use standpipe_tests::programs::query;
 use standpipe_tests::world::{Random, content, parts};
 
 const START_NS: i64 = 1_795_255_200_000_000_000;
@@ -69,7 +69,7 @@ impl Model {
     }
 
     fn run(&self, arguments: &[String]) -> (i32, Vec<u8>, String) {
-        let output = Launch::new("reader").arg("logs").arg("--logs").arg(self.scratch.logs()).args(arguments).run();
+        let output = query("logs", &self.scratch).args(arguments).run();
         (output.code, output.stdout, output.stderr)
     }
 }

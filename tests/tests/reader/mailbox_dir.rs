@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use standpipe_tests::deadline::until;
 use standpipe_tests::directory::{files_of, set_mode};
 use standpipe_tests::privilege::{NOBODY, give, is_root, needs_root, needs_seams};
-use standpipe_tests::programs::{KILLED, Launch, command, reader_stdin};
+use standpipe_tests::programs::{KILLED, command, query, reader_stdin};
 use standpipe_tests::stands::Bench;
 use standpipe_tests::world::{assert_same, hold, is_held, put, queued, stream_of, wait_empty};
 
@@ -51,8 +51,7 @@ fn assert_lie_in(bench: &Bench, dir: Option<&Path>) {
 
 #[test]
 fn mailboxes_lie_where_the_configuration_wants_them_and_nowhere_else() {
-    let bench = Bench::new();
-    let pipe = hold(&bench.scratch.pipe("app"));
+    let (bench, pipe) = Bench::new().holding("app");
     let (a, b) = (bench.scratch.make_dir("a"), bench.scratch.make_dir("b"));
     for (dir, path) in [(None, None), (Some("a"), Some(&a)), (Some("b"), Some(&b)), (Some("b"), Some(&b)), (None, None)]
     {
@@ -161,7 +160,7 @@ fn a_mailbox_that_is_set_aside_stays_where_it_is_and_is_not_used_again() {
         bench.faults("kill arrived 1");
         bench.steered_reader().run_to_kill();
         bench.faults("");
-        let output = Launch::new("reader").arg("logs").arg("--logs").arg(bench.scratch.logs()).run();
+        let output = query("logs", &bench.scratch).run();
         assert!(output.stderr.contains("10 more bytes are in the mailbox"), "{}", output.stderr);
         for entry in fs::read_dir(bench.log("app")).expect("a log").flatten() {
             fs::remove_file(entry.path()).expect("a file of the log");

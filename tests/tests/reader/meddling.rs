@@ -18,8 +18,7 @@ use standpipe_tests::world::{assert_same, hold, put, stream_of};
 
 /// A reader that has stored `line N` for N below 100, and a server at its pipe.
 fn with_lines() -> (Bench, File, Daemon) {
-    let bench = Bench::new();
-    let server = hold(&bench.scratch.pipe("app"));
+    let (bench, server) = Bench::new().holding("app");
     let reader = bench.reader().start();
     let lines: Vec<u8> = (0..100).flat_map(|number| format!("line {number}\n").into_bytes()).collect();
     put(&server, &lines);

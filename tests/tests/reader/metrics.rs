@@ -74,11 +74,6 @@ impl Meter {
         });
         page
     }
-
-    fn rotate(&self) {
-        let output = Launch::new("reader").args(["rotate", "--logs"]).arg(self.stand.scratch.logs()).run();
-        assert_eq!(output.code, 0, "{output:?}");
-    }
 }
 
 /// The number of `app` of this name.
@@ -145,7 +140,7 @@ fn every_byte_line_and_part_is_counted_and_the_numbers_outlive_a_stop() {
 
         for number in 0..3 {
             meter.stand.write_and_wait(&format!("line {number}\n"));
-            meter.rotate();
+            meter.stand.ask_to_rotate();
             let done = number + 1;
             meter.until("it is archived", |page| of_app(page, "archived_parts_total") == done);
         }

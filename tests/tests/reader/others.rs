@@ -11,7 +11,7 @@ use std::process::{ChildStdin, Stdio};
 use standpipe_tests::deadline::until;
 use standpipe_tests::directory::{KEEP_ALL, files_of};
 use standpipe_tests::privilege::{NOBODY, give, is_root, needs_tool, ordinary_user};
-use standpipe_tests::programs::{self, Launch, Output, Process, reader_stdin};
+use standpipe_tests::programs::{self, Output, Process, query, reader_stdin};
 use standpipe_tests::stands::Bench;
 use standpipe_tests::world::{hold, put, queued, stream_of};
 
@@ -223,8 +223,7 @@ fn whatever_stands_under_a_name_of_a_log_root_survives() {
     ];
     for names in names {
         for what in [Planted::File, Planted::Directory, Planted::Link] {
-            let bench = Bench::new();
-            let pipe = hold(&bench.scratch.pipe("app"));
+            let (bench, pipe) = Bench::new().holding("app");
             for name in names {
                 plant(&bench, &bench.scratch.logs().join(name), what);
             }
@@ -240,15 +239,14 @@ fn whatever_stands_under_a_name_of_a_log_root_survives() {
 
 #[test]
 fn a_current_that_is_taken_while_a_log_is_written_stays_and_is_told() {
-    let bench = Bench::new();
-    let pipe = hold(&bench.scratch.pipe("app"));
+    let (bench, pipe) = Bench::new().holding("app");
     let reader = bench.reader().start();
     put(&pipe, b"one\n");
     bench.wait_stored("app", b"one\n");
     let current = bench.log("app").join("current");
     fs::remove_file(&current).expect("a link");
     File::create(&current).and_then(|mut file| file.write_all(PRECIOUS)).expect("a file");
-    Launch::new("reader").arg("rotate").arg("--logs").arg(bench.scratch.logs()).run();
+    query("rotate", &bench.scratch).run();
     let said = reader.wait_line("not one of our files; move it elsewhere");
     assert!(said.contains(&format!("cannot replace {}: ", current.display())), "{said}");
     assert_eq!(fs::read(&current).expect("a file"), PRECIOUS);

@@ -67,8 +67,7 @@ fn term_under_a_writer_that_never_stops_ends_in_time_and_loses_nothing() {
 #[test]
 fn a_second_term_stops_at_once_whatever_the_disk_does() {
     needs_seams(|| {
-        let bench = Bench::new();
-        let pipe = hold(&bench.scratch.pipe("app"));
+        let (bench, pipe) = Bench::new().holding("app");
         let mut reader = bench.traced_reader().start();
         let writes = bench.passes("write");
         bench.faults("delay write 15000");
@@ -96,8 +95,7 @@ fn is_pending(pid: u32, signal: Signal) -> bool {
 
 #[test]
 fn hup_is_one_line_and_the_reader_lives() {
-    let bench = Bench::new();
-    let pipe = hold(&bench.scratch.pipe("app"));
+    let (bench, pipe) = Bench::new().holding("app");
     let mut reader = bench.reader().start();
     for round in 1..=3 {
         reader.signal(Signal::SIGHUP);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use standpipe_tests::deadline::until;
 use standpipe_tests::directory::{KEEP_ALL, files_ending, files_of};
 use standpipe_tests::privilege::{give, needs_seams};
-use standpipe_tests::programs::{Daemon, Launch};
+use standpipe_tests::programs::Daemon;
 use standpipe_tests::stands::Bench;
 use standpipe_tests::world::{hold, put, stream_of, wait_empty};
 
@@ -40,8 +40,7 @@ impl Cut {
         }
         bench.wait_stored("app", &text());
         let marks = fs::read(files_ending(&bench.log("app"), ".times").remove(0)).expect("marks");
-        let rotated = Launch::new("reader").arg("rotate").arg("--logs").arg(bench.scratch.logs()).run();
-        assert_eq!(rotated.code, 0, "{}", rotated.stderr);
+        bench.ask_to_rotate();
         let cut = Cut { bench, archive: PathBuf::new(), archived: Vec::new(), marks };
         until("it is archived and handed over", || {
             cut.handed_over().len() == 1 && files_of(&cut.log(), |name| name.starts_with(".todo-")).is_empty()
@@ -196,14 +195,12 @@ fn a_damaged_archive_gives_way_to_no_segment_with_less_than_it_was_made_of() {
 #[test]
 fn a_segment_is_gone_for_good_before_its_marks_and_its_hook() {
     needs_seams(|| {
-        let bench = Bench::new();
-        let pipe = hold(&bench.scratch.pipe("app"));
+        let (bench, pipe) = Bench::new().holding("app");
         let reader = bench.traced_reader().start();
         put(&pipe, b"one\n");
         bench.wait_stored("app", b"one\n");
         let from = bench.points().len();
-        let rotated = Launch::new("reader").arg("rotate").arg("--logs").arg(bench.scratch.logs()).run();
-        assert_eq!(rotated.code, 0, "{}", rotated.stderr);
+        bench.ask_to_rotate();
         until("it is archived", || {
             files_ending(&bench.log("app"), ".log.zst").len() == 1
                 && files_ending(&bench.log("app"), ".times").is_empty()
@@ -246,8 +243,7 @@ fn nul_bytes_within_a_part_are_told_with_their_places_after_another_boot() {
             // NUL bytes of this boot are data.
             put(&pipe, b"a\0b\n");
             until("it is stored", || stream_of(&bench.log("app")) == [&kept[..], b"a\0b\n"].concat());
-            let rotated = Launch::new("reader").arg("rotate").arg("--logs").arg(bench.scratch.logs()).run();
-            assert_eq!(rotated.code, 0, "{}", rotated.stderr);
+            bench.ask_to_rotate();
             let parts = || files_ending(&bench.log("app"), if compress == "none" { ".log" } else { ".zst" });
             until("it is sealed", || parts().len() >= 2);
             assert_eq!(reader.lines_with("NUL bytes stand for data").len(), 1, "{}", reader.stderr());

@@ -98,8 +98,7 @@ fn bad_links(bench: &Bench) -> Vec<(&'static str, &'static str)> {
 
 #[test]
 fn each_bad_link_is_one_sentence_and_the_good_pipe_is_drained() {
-    let bench = Bench::new();
-    let good = hold(&bench.scratch.pipe("good"));
+    let (bench, good) = Bench::new().holding("good");
     let expected = bad_links(&bench);
     let reader = bench.reader().start();
     for (place, cause) in &expected {
@@ -145,8 +144,7 @@ fn a_link_that_another_user_planted_among_the_logs_is_not_followed() {
 #[test]
 fn a_link_planted_as_an_own_file_of_a_log_directory_is_not_followed() {
     for name in [".standpipe", ".standpipe.new", ".lock", "current", ".current.new"] {
-        let bench = Bench::new();
-        let pipe = hold(&bench.scratch.pipe("app"));
+        let (bench, pipe) = Bench::new().holding("app");
         let victim = bench.scratch.path().join("victim");
         fs::write(&victim, "precious\n").expect("a file");
         give(&victim);
@@ -209,8 +207,7 @@ fn without_permission_on_its_own_log_directory_a_lane_waits() {
 
 #[test]
 fn an_unknown_group_is_one_sentence_and_the_pipe_is_drained() {
-    let bench = Bench::new();
-    let pipe = hold(&bench.scratch.pipe("app"));
+    let (bench, pipe) = Bench::new().holding("app");
     bench.scratch.write_policy("app.toml", "file_group = \"no-such-group\"\n");
     put(&pipe, b"one\n");
     let reader = bench.reader().start();

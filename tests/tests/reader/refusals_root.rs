@@ -87,8 +87,7 @@ fn a_reader_as_root_warns_and_refuses_directories_of_others() {
 
 #[test]
 fn r10_a_second_reader_is_refused_and_reads_nothing() {
-    let bench = Bench::new();
-    let pipe = hold(&bench.scratch.pipe("app"));
+    let (bench, pipe) = Bench::new().holding("app");
     let reader = bench.reader().start();
     let others = bench.scratch.make_dir("others.d");
     let fifo = bench.scratch.fifo("other");

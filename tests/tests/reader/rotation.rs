@@ -12,8 +12,7 @@ use standpipe_tests::world::{lines, open_archive, parts, queued, raw, stream_of,
 
 #[test]
 fn r6_a_line_that_straddles_the_size_is_whole_in_one_part() {
-    let stand = Stand::new("rotate_size = \"1KiB\"\n");
-    let _reader = stand.reader().start();
+    let (stand, _reader) = Stand::started("rotate_size = \"1KiB\"\n");
     let before = lines(0, 10, 100);
     stand.write(&[&before[..], b"first half, "].concat());
     until("the first half is stored", || stream_of(&stand.log_dir()).ends_with(b"first half, "));
@@ -31,9 +30,7 @@ fn r6_a_line_that_straddles_the_size_is_whole_in_one_part() {
 #[test]
 fn r6_a_line_that_straddles_a_moment_is_whole_in_one_part() {
     needs_seams(|| {
-        let stand = Stand::new("rotate_at = \"hourly\"\n");
-        let clock = Clock::new(&stand.scratch, "2026-11-21T10:59:58Z");
-        let _reader = clock.steer(stand.reader()).start();
+        let (stand, clock, _reader) = Stand::started_at("rotate_at = \"hourly\"\n", "2026-11-21T10:59:58Z");
         stand.write_and_wait("before\nfirst half, ");
         clock.set("2026-11-21T11:00:03Z");
         stand.write_and_wait("middle, ");
@@ -65,9 +62,8 @@ fn split_by_waiting(stand: &Stand, clock: &Clock, end: &str) {
 #[test]
 fn r6_a_part_ends_inside_a_line_that_does_not_end_for_ten_seconds() {
     needs_seams(|| {
-        let stand = Stand::new("rotate_age = \"1m\"\nstamp = \"iso\"\n");
-        let clock = Clock::new(&stand.scratch, "2026-11-21T10:00:00Z");
-        let reader = clock.steer(stand.reader()).start();
+        let (stand, clock, reader) =
+            Stand::started_at("rotate_age = \"1m\"\nstamp = \"iso\"\n", "2026-11-21T10:00:00Z");
         split_by_waiting(&stand, &clock, "at last the end\n");
         stand.write(b"next\n");
         until("the next line is stored", || stream_of(&stand.log_dir()).ends_with(b"next\n"));
@@ -110,8 +106,7 @@ fn a_part_that_continues_a_line_says_so_also_if_it_is_archived_with_the_one_befo
 
 #[test]
 fn r20_no_part_is_larger_than_asked_for_and_none_is_empty() {
-    let stand = Stand::new("rotate_size = \"8KiB\"\n");
-    let _reader = stand.reader().start();
+    let (stand, _reader) = Stand::started("rotate_size = \"8KiB\"\n");
     let mut sent = Vec::new();
     for (first, count, len) in [(0, 2000, 60), (2000, 300, 1000), (2300, 30, 8000), (2330, 1000, 30)] {
         let piece = lines(first, count, len);
@@ -127,8 +122,7 @@ fn r20_no_part_is_larger_than_asked_for_and_none_is_empty() {
 
 #[test]
 fn r23_a_signal_rotates_once_and_never_nothing() {
-    let stand = Stand::new("");
-    let reader = stand.reader().start();
+    let (stand, reader) = Stand::started("");
     reader.signal(Signal::SIGALRM);
     reader.wait_signals_handled();
     stand.write_and_wait("one\n");
@@ -228,8 +222,7 @@ fn r31_a_directory_with_logs_of_others_is_refused_with_a_sentence() {
 
 #[test]
 fn r31_a_part_from_the_future_does_not_make_the_archiver_take_the_active_one() {
-    let stand = Stand::new("");
-    let reader = stand.reader().start();
+    let (stand, reader) = Stand::started("");
     stand.write_and_wait("one\n");
     let future = stand.log_dir().join("2099-01-01T00-00-00.000000Z.log");
     fs::write(&future, "later\n").unwrap();

@@ -14,9 +14,7 @@ fn part_names(stand: &Stand) -> Vec<String> {
 
 /// One rotation by the calendar: no sooner than at `due`, without new input then, and never for nothing.
 fn cross(policy: &str, birth: &str, just_before: &str, due: &str, later: &str) {
-    let stand = Stand::new(&format!("rotate_age = \"off\"\n{policy}"));
-    let clock = Clock::new(&stand.scratch, birth);
-    let _reader = clock.steer(stand.reader()).start();
+    let (stand, clock, _reader) = Stand::started_at(&format!("rotate_age = \"off\"\n{policy}"), birth);
     stand.write_and_wait("one\n");
     clock.set(just_before);
     stand.write_and_wait("two\n");
@@ -146,9 +144,7 @@ fn r22_the_age_counts_on_through_restarts() {
 #[test]
 fn r30_names_rise_and_the_stream_stays_whatever_the_clock_does() {
     needs_seams(|| {
-        let stand = Stand::new("rotate_at = \"hourly\"\n");
-        let clock = Clock::new(&stand.scratch, "2026-11-21T10:00:00Z");
-        let mut reader = clock.steer(stand.reader()).start();
+        let (stand, clock, mut reader) = Stand::started_at("rotate_at = \"hourly\"\n", "2026-11-21T10:00:00Z");
         let (mut sent, mut born) = (Vec::new(), Vec::new());
         let times = [
             "2026-11-21T10:00:01Z",

@@ -114,8 +114,7 @@ fn hooks_are_outside() {
 #[test]
 fn hup_takes_up_pipes_and_policies_wherever_they_are() {
     needs_landlock(|| {
-        let bench = Bench::new();
-        let first = hold(&bench.scratch.pipe("first"));
+        let (bench, first) = Bench::new().holding("first");
         let reader = bench.reader().start();
         assert!(is_confined(&reader, "reader") && is_confined(&reader, "archiver"));
         assert!(!is_confined(&reader, "hook") && !is_confined(&reader, "opener"));

@@ -11,20 +11,13 @@ use standpipe_common::serial::Serial;
 use standpipe_tests::deadline::until;
 use standpipe_tests::directory::{KEEP_ALL, Scratch, names, set_mode};
 use standpipe_tests::privilege::give;
-use standpipe_tests::programs::{Daemon, Output, object, query, text};
+use standpipe_tests::programs::{Output, object, query, text};
 use standpipe_tests::stands::Stand;
 use standpipe_tests::world::{
-    archive, content, log_dir, numbered_archive, parts, raw, segment, stem, stream_of, wait_empty,
+    archive, content, log_dir, numbered_archive, parts, segment, stem, stream_of, wait_empty,
 };
 
 const LOG: &str = "00112233445566778899aabbccddeeff";
-
-/// Writes a line, makes it a part, and waits until that is sealed.
-fn seal(stand: &Stand, reader: &Daemon, line: &str) {
-    stand.write_and_wait(line);
-    reader.signal(Signal::SIGALRM);
-    until("it is sealed", || parts(&stand.log_dir()).last().is_some_and(|part| raw(part).is_empty()));
-}
 
 /// Log id, number and offset of each part that has any bytes, by its name.
 fn listed(scratch: &Scratch) -> BTreeMap<String, (String, u64, u64)> {
@@ -40,10 +33,9 @@ fn listed(scratch: &Scratch) -> BTreeMap<String, (String, u64, u64)> {
 
 /// A log whose parts stay plain, of three sealed ones and one that is written, six bytes each, at rest.
 fn plain() -> Stand {
-    let stand = Stand::new("compress = \"none\"\n");
-    let mut reader = stand.reader().start();
+    let (stand, mut reader) = Stand::started("compress = \"none\"\n");
     for number in 0..3 {
-        seal(&stand, &reader, &format!("line{number}\n"));
+        stand.seal(&reader, &format!("line{number}\n"));
     }
     stand.write_and_wait("line3\n");
     assert_eq!(reader.terminate(), 0);
@@ -57,7 +49,7 @@ fn compress(stand: &Stand, more: &str) {
 /// Lets a reader archive all that is sealed, and another part, and stops it.
 fn archive_all(stand: &Stand) {
     let mut reader = stand.reader().start();
-    seal(stand, &reader, "line4\n");
+    stand.seal(&reader, "line4\n");
     until("all is archived", || stand.segments().len() == 1);
     assert_eq!(reader.terminate(), 0);
 }
@@ -106,10 +98,9 @@ fn what_was_given_is_given_no_more_whatever_is_removed_by_hand() {
         ("the whole log", |_| true, false),
     ];
     for (what, remove, goes_on) in cases {
-        let stand = Stand::new("");
-        let mut reader = stand.reader().start();
+        let (stand, mut reader) = Stand::started("");
         for number in 0..3 {
-            seal(&stand, &reader, &format!("line{number}\n"));
+            stand.seal(&reader, &format!("line{number}\n"));
         }
         stand.wait_archived(3);
         stand.write_and_wait("line3\n");
@@ -124,7 +115,7 @@ fn what_was_given_is_given_no_more_whatever_is_removed_by_hand() {
             }
         }
         let mut reader = stand.reader().start();
-        seal(&stand, &reader, "after\n");
+        stand.seal(&reader, "after\n");
         until("it is archived", || stand.segments().len() == 1);
         assert_eq!(reader.terminate(), 0);
         let after = listed(&stand.scratch);
@@ -220,7 +211,7 @@ fn a_log_of_before_gets_an_id_and_counts_what_is_there() {
     fs::write(app.join(".standpipe"), "standpipe 1\n").expect("a state");
     give(&app.join(".standpipe"));
     let mut reader = stand.reader().start();
-    seal(&stand, &reader, "line4\n");
+    stand.seal(&reader, "line4\n");
     until("all is archived", || stand.segments().len() == 1);
     assert_eq!(reader.terminate(), 0);
     let told = object(&query("list", &stand.scratch).arg("--json").run());

@@ -84,8 +84,7 @@ fn consumer(file: &Path, code: i32) -> [String; 3] {
 
 #[test]
 fn a_batch_that_failed_comes_again_and_where_nothing_is_new_nobody_is_asked() {
-    let stand = Stand::new("rotate_size = \"2KiB\"\n");
-    let _reader = stand.reader().start();
+    let (stand, _reader) = Stand::started("rotate_size = \"2KiB\"\n");
     let shipper = Shipper::new(&stand);
     let got = stand.scratch.make_dir("got");
     let ship = |name: &str, max_bytes: &str, code: i32| {
@@ -127,8 +126,7 @@ fn a_batch_that_failed_comes_again_and_where_nothing_is_new_nobody_is_asked() {
 fn whatever_is_killed_no_line_is_lost() {
     const KILLS: u64 = 30;
     needs_tool("curl", || {
-        let stand = Stand::new("rotate_size = \"4KiB\"\n");
-        let _reader = stand.reader().start();
+        let (stand, _reader) = Stand::started("rotate_size = \"4KiB\"\n");
         let shipper = Shipper::new(&stand);
         let receiver = Receiver::start();
         let url = receiver.url();

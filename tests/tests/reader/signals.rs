@@ -6,7 +6,7 @@ use std::io::Write;
 use nix::sys::signal::Signal;
 use standpipe_tests::deadline::until;
 use standpipe_tests::directory::Scratch;
-use standpipe_tests::programs::Launch;
+use standpipe_tests::programs::{Launch, holder};
 use standpipe_tests::stands::Bench;
 use standpipe_tests::world::{hold, is_held, wait_empty};
 
@@ -16,7 +16,7 @@ fn a_limit_on_the_length_of_files_ends_no_program() {
     const SIGXFSZ: i32 = 25;
     let scratch = Scratch::new();
     let fifo = scratch.pipe("app");
-    let mut holder = Launch::new("holder").arg(scratch.pipes()).prelude("ulimit -f 0").start();
+    let mut holder = holder(&scratch).prelude("ulimit -f 0").start();
     assert!(is_held(&fifo));
     scratch.link("bad", "nowhere");
     holder.signal(Signal::SIGHUP);

@@ -154,8 +154,7 @@ fn what_was_set_aside_is_mentioned_until_it_is_removed() {
 #[test]
 fn a_status_file_that_finds_no_room_is_one_warning_and_the_log_goes_on() {
     needs_seams(|| {
-        let bench = Bench::new();
-        let app = hold(&bench.scratch.pipe("app"));
+        let (bench, app) = Bench::new().holding("app");
         bench.faults("ENOSPC allocate 3 1");
         let reader = bench.steered_reader().start();
         put(&app, b"one\n");

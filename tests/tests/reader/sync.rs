@@ -3,23 +3,14 @@
 use std::fs;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use standpipe_tests::deadline::{until, within};
 use standpipe_tests::privilege::{needs_seams, needs_tool};
-use standpipe_tests::programs::Daemon;
 use standpipe_tests::stands::{Clock, Stand};
 use standpipe_tests::world::{lines, parts, raw, wait_empty};
 
 /// How many segments were synced.
 fn synced(stand: &Stand) -> usize {
     stand.passes("sync-data")
-}
-
-/// Writes a line and seals it.
-fn seal(stand: &Stand, reader: &Daemon, line: &str) {
-    stand.write_and_wait(line);
-    reader.signal(Signal::SIGALRM);
-    until("it is sealed", || parts(&stand.log_dir()).last().is_some_and(|part| raw(part).is_empty()));
 }
 
 #[test]
@@ -30,7 +21,7 @@ fn a_segment_that_stays_plain_is_synced_when_it_is_sealed_and_only_then() {
         for number in 1..=3 {
             stand.write_and_wait(&format!("before {number}\n"));
             assert_eq!(synced(&stand), number - 1, "what is written now is not synced");
-            seal(&stand, &reader, &format!("line {number}\n"));
+            stand.seal(&reader, &format!("line {number}\n"));
             until("it is synced", || synced(&stand) == number);
         }
     });
@@ -42,7 +33,7 @@ fn nothing_is_synced_where_nothing_is_to_be() {
         let stand = Stand::new("compress = \"none\"\nsync = \"none\"\n");
         let mut reader = stand.traced_reader().start();
         for number in 1..=3 {
-            seal(&stand, &reader, &format!("line {number}\n"));
+            stand.seal(&reader, &format!("line {number}\n"));
         }
         assert_eq!((reader.terminate(), synced(&stand)), (0, 0));
     });
@@ -55,7 +46,7 @@ fn a_segment_whose_archive_is_late_is_synced_after_a_minute() {
         let clock = Clock::new(&stand.scratch, "2026-11-21T10:00:00Z");
         stand.faults("EIO unnamed 1 1000000\n");
         let reader = clock.steer(stand.traced_reader()).start();
-        seal(&stand, &reader, "line 1\n");
+        stand.seal(&reader, "line 1\n");
         clock.set("2026-11-21T10:00:59Z");
         stand.write_and_wait("line 2\n");
         let is_early = within(Duration::from_millis(100), || synced(&stand) > 0);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use standpipe_tests::deadline::until;
 use standpipe_tests::directory::{KEEP_ALL, files_ending, files_of};
 use standpipe_tests::privilege::{give, needs_seams, needs_tool};
-use standpipe_tests::programs::{Daemon, Launch, command};
+use standpipe_tests::programs::{Daemon, command, query};
 use standpipe_tests::stands::Bench;
 use standpipe_tests::world::{hold, put, stream_of};
 
@@ -41,8 +41,7 @@ impl Stand {
     }
 
     fn rotate(&self) {
-        let output = Launch::new("reader").arg("rotate").arg("--logs").arg(self.bench.scratch.logs()).run();
-        assert_eq!(output.code, 0, "{}", output.stderr);
+        self.bench.ask_to_rotate();
     }
 
     fn archives(&self) -> Vec<PathBuf> {
@@ -77,7 +76,7 @@ impl Stand {
     }
 
     fn printed(&self) -> Vec<u8> {
-        Launch::new("reader").arg("logs").arg("app").arg("--logs").arg(self.bench.scratch.logs()).run().stdout
+        query("logs", &self.bench.scratch).arg("app").run().stdout
     }
 }
 
@@ -172,8 +171,7 @@ fn a_segment_that_somebody_still_writes_is_archived_when_they_are_done() {
 #[test]
 fn what_a_kill_leaves_beside_an_archive_goes_with_one_line() {
     needs_seams(|| {
-        let bench = Bench::new();
-        let pipe = hold(&bench.scratch.pipe("app"));
+        let (bench, pipe) = Bench::new().holding("app");
         let reader = bench.reader().start();
         put(&pipe, &text());
         bench.wait_stored("app", &text());

@@ -292,8 +292,7 @@ fn what_cannot_be_read_is_an_error_and_a_finding_counts_more() {
 
 #[test]
 fn a_reader_at_work_is_no_finding() {
-    let stand = Stand::new("rotate_size = \"8KiB\"\n");
-    let _reader = stand.reader().start();
+    let (stand, _reader) = Stand::started("rotate_size = \"8KiB\"\n");
     let verified = || {
         let output = query("verify", &stand.scratch).run();
         assert_eq!((output.code, output.stdout.len()), (0, 0), "{output:?}");

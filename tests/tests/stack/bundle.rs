@@ -8,7 +8,7 @@ use serde_json::Value;
 use standpipe_tests::deadline::until;
 use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::{needs_root, needs_tool};
-use standpipe_tests::programs::{self, Launch, Output, command};
+use standpipe_tests::programs::{self, Launch, Output, command, holder};
 use standpipe_tests::world::open_writer;
 
 fn check(scratch: &Scratch, front: &str, bundle: &Path) -> Output {
@@ -35,7 +35,7 @@ fn a_bundle_has_what_whoever_helps_asks_for() {
     scratch.pipe("quiet");
     scratch.write_policy("defaults.toml", "logs = \"../logs\"\nkeep_free = \"off\"\n");
     scratch.write_policy("app.toml", "prefix = \"> \"\n");
-    let _holder = Launch::new("holder").arg(scratch.pipes()).start();
+    let _holder = holder(&scratch).start();
     let reader = Launch::new("reader").arg(scratch.pipes()).start();
     let lines = (1..=1500).map(|number| format!("line {number}\n")).collect::<Vec<_>>().concat();
     std::io::Write::write_all(&mut open_writer(&fifo, 0).unwrap(), lines.as_bytes()).unwrap();

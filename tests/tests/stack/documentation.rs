@@ -13,7 +13,7 @@ use standpipe_common::policy::keys::KEYS;
 use standpipe_tests::deadline::until;
 use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::{give, needs_tool};
-use standpipe_tests::programs::{self, Launch, Output};
+use standpipe_tests::programs::{self, Launch, Output, holder};
 use standpipe_tests::world::open_writer;
 
 /// The pages that show what `--help` prints, each for the program of its name.
@@ -184,7 +184,7 @@ fn a_pipe_is_renamed_with_its_log_and_a_log_root_moved_while_servers_write_on() 
     for (file, toml) in [("defaults.toml", logs.as_str()), ("app.toml", "rotate_size = \"1KiB\"\n")] {
         give(&scratch.write_policy(file, toml));
     }
-    let holder = Launch::new("holder").arg(scratch.pipes()).start();
+    let holder = holder(&scratch).start();
     let mut reader = Launch::new("reader").arg(scratch.pipes()).start();
     let mut server = open_writer(&fifo, 0).unwrap();
     let mut written = String::new();

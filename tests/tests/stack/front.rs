@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use standpipe_tests::deadline::until;
 use standpipe_tests::directory::Scratch;
-use standpipe_tests::programs::{self, Daemon, Launch, Output};
+use standpipe_tests::programs::{self, Daemon, Launch, Output, holder};
 
 /// The front, with the others beside it.
 fn front() -> Launch {
@@ -99,7 +99,7 @@ fn stack() -> Stack {
     scratch.write_policy("defaults.toml", "logs = \"../logs\"\nkeep_free = \"off\"\n");
     let work = scratch.make_dir("work");
     fs::write(work.join("web.log"), "one\n").unwrap();
-    let holder = Launch::new("holder").arg(scratch.pipes()).start();
+    let holder = holder(&scratch).start();
     let reader = Launch::new("reader").arg(scratch.pipes()).start();
     let (log, state) = (work.join("web.log"), work.join("state.json"));
     let tailer = Launch::new("tailer").arg(log).arg("--state").arg(state).start();

@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, raise};
 use standpipe_common::shown::Shown as _;
 use standpipe_tests::deadline::until;
 use standpipe_tests::directory::Scratch;
-use standpipe_tests::programs::{self, Daemon, Launch, Process, command};
+use standpipe_tests::programs::{self, Daemon, Process, command, holder};
 
 /// Tells this test, started again, how its test is to end, and where to note what it started.
 const END: &str = "STANDPIPE_TESTS_END";
@@ -24,7 +24,7 @@ const FAMILY: &str = "sleep 1000 & own=$!; setsid sleep 1000 & echo $$ $own $! >
 /// A holder, a family, and their process ids.
 fn start(scratch: &Scratch) -> (Daemon, Process, Vec<u32>) {
     scratch.pipe("app");
-    let holder = Launch::new("holder").arg(scratch.pipes()).start();
+    let holder = holder(scratch).start();
     let note = scratch.path().join("family");
     let family = Process::start(command("sh").args(["-c", FAMILY]).arg(&note).stdin(Stdio::null()));
     until("a family", || numbers(&note).len() == 3);

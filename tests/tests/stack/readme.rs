@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use standpipe_tests::deadline::until;
 use standpipe_tests::directory::{Scratch, set_mode};
 use standpipe_tests::privilege::{give, needs_root, needs_tool};
-use standpipe_tests::programs::{self, Launch, Output, command};
+use standpipe_tests::programs::{self, Launch, Output, command, holder, reader};
 
 use crate::documentation::pages;
 
@@ -120,8 +120,8 @@ fn the_tailer_follows_current_through_rotations() {
     const LINES: usize = 1500;
     let scratch = Scratch::new();
     let fifo = scratch.pipe("app");
-    let _holder = Launch::new("holder").arg(scratch.pipes()).start();
-    let reader = Launch::new("reader").arg(scratch.pipes()).arg("--logs").arg(scratch.logs()).start();
+    let _holder = holder(&scratch).start();
+    let reader = reader(&scratch).start();
     until("the log is there", || scratch.logs().join("app/current").exists());
     let out = scratch.path().join("out");
     let follow = "exec \"$0\" \"$@\" >out";

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use standpipe_tests::deadline::until;
 use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege;
-use standpipe_tests::programs::{Daemon, Launch};
+use standpipe_tests::programs::{Daemon, Launch, holder, query, reader};
 use standpipe_tests::world::open_reader;
 
 /// A log of three lines, and where a state file may be.
@@ -33,11 +33,11 @@ impl Stand {
     }
 
     fn holder(&self) -> Launch {
-        Launch::new("holder").arg(self.scratch.pipes())
+        holder(&self.scratch)
     }
 
     fn reader(&self) -> Launch {
-        Launch::new("reader").arg(self.scratch.pipes()).arg("--logs").arg(self.scratch.logs())
+        reader(&self.scratch)
     }
 }
 
@@ -69,7 +69,7 @@ fn whoever_prints_to_a_closed_standard_output_says_so() {
         Launch::new("holder").arg("status").arg(stand.scratch.pipes()),
         Launch::new("holder").arg("check").arg(stand.scratch.pipes()),
         Launch::new("reader").arg("status").arg(stand.scratch.logs()),
-        Launch::new("reader").arg("logs").arg("--logs").arg(stand.scratch.logs()),
+        query("logs", &stand.scratch),
         Launch::new("tailer").arg("status").arg("--state").arg(&stand.state),
     ] {
         let output = launch.prelude("exec >&-").run();

@@ -8,7 +8,7 @@ use std::path::Path;
 use standpipe_tests::deadline::until;
 use standpipe_tests::privilege::needs_tool;
 use standpipe_tests::programs::command;
-use standpipe_tests::stands::Tailing;
+use standpipe_tests::stands::{Following, Tailing};
 use standpipe_tests::world::{Log, Owner, Tally, copytruncate, numbered, rename_and_create};
 
 /// Inodes that a file system hands out before it hands one out again.
@@ -16,10 +16,7 @@ const TRIES_MAX: usize = 2000;
 
 /// A tailer that has delivered the first 100 lines of `app.log` and is not running any more.
 fn away(keys: &str) -> (Tailing, Log) {
-    let mut stand = Tailing::into_pipe(Owner::Tailer, true);
-    stand.configure("", &[("app.log", keys)]);
-    let mut log = stand.log("app.log", 1);
-    stand.start();
+    let (mut stand, mut log) = Following::into_pipe().keys(keys).start();
     log.write(100);
     stand.wait_delivered(&[&log]);
     stand.stop();
@@ -100,10 +97,7 @@ fn files_beyond_retention_are_gone_and_that_is_said() {
 #[test]
 fn a_line_that_was_half_written_is_completed_once() {
     // F22
-    let mut stand = Tailing::into_pipe(Owner::Tailer, true);
-    stand.configure("", &[("app.log", "")]);
-    let mut log = stand.log("app.log", 1);
-    stand.start();
+    let (mut stand, mut log) = Following::into_pipe().start();
     log.write(10);
     log.begin_line();
     stand.wait_delivered(&[&log]);

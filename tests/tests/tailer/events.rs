@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use standpipe_tests::deadline::until;
 use standpipe_tests::programs::Launch;
-use standpipe_tests::stands::Tailing;
+use standpipe_tests::stands::{Following, Tailing};
 use standpipe_tests::world::{Owner, numbered, owners, rename_and_create, shift};
 
 const WATCHING: &str = "[tailer] watching 1 file with poll() interval=250ms (inotify)\n";
@@ -113,9 +113,7 @@ fn a_missing_file_is_told_with_its_retries_and_found_at_once() {
 
 #[test]
 fn a_rotation_while_it_was_down_is_told_by_both_files() {
-    let mut stand = Tailing::to_stdout(Owner::Tailer);
-    stand.configure("", &[("app.log", "")]);
-    let mut log = stand.log("app.log", 1);
+    let (mut stand, mut log) = Following::to_stdout().prepare();
     log.write(3);
     stand.start();
     stand.wait_delivered(&[&log]);
@@ -180,9 +178,7 @@ fn with_json_output_events_are_objects_a_line() {
 
 #[test]
 fn debug_shows_identities_and_offsets_at_each_change() {
-    let mut stand = Tailing::to_stdout(Owner::Tailer);
-    stand.configure("", &[("app.log", "")]);
-    let mut log = stand.log("app.log", 1);
+    let (mut stand, mut log) = Following::to_stdout().prepare();
     log.write(3);
     let metadata = fs::metadata(&log.path).unwrap();
     let (size, dev) = (metadata.len(), metadata.dev());

@@ -13,7 +13,7 @@ use standpipe_tests::directory::set_mode;
 use standpipe_tests::privilege;
 use standpipe_tests::privilege::needs_tool;
 use standpipe_tests::programs::command;
-use standpipe_tests::stands::Tailing;
+use standpipe_tests::stands::{Following, Tailing};
 use standpipe_tests::world::{Log, Owner};
 
 /// A tailer of `name`, of which it delivered 30 lines before it was stopped, and 20 that came after that.
@@ -112,10 +112,7 @@ fn a_copy_is_found_under_any_name_by_what_it_holds() {
 #[test]
 fn of_several_copies_the_one_that_is_read_on_is_named_with_the_reason() {
     for names in [["app.log.2", "app.log.1"], ["before", "later"]] {
-        let mut stand = Tailing::to_stdout(Owner::Tailer);
-        stand.configure("", &[("app.log", "")]);
-        let mut log = stand.log("app.log", 1);
-        stand.start();
+        let (mut stand, mut log) = Following::to_stdout().start();
         log.write(30);
         stand.wait_delivered(&[&log]);
         stand.daemon().signal(Signal::SIGSTOP);

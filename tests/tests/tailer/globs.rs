@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use standpipe_tests::deadline::until;
 use standpipe_tests::privilege;
 use standpipe_tests::programs::Launch;
-use standpipe_tests::stands::Tailing;
+use standpipe_tests::stands::{Following, Tailing};
 use standpipe_tests::world::{Owner, rename_and_create};
 
 #[test]
@@ -95,9 +95,7 @@ fn sources_of_one_file_name_are_called_by_their_paths_below_the_glob() {
 #[test]
 fn where_to_begin_is_a_key_and_a_flag() {
     for (key, flag, expected) in [("end", None, 5), ("beginning", None, 15), ("end", Some("--follow-from-start"), 15)] {
-        let mut stand = Tailing::to_stdout(Owner::Tailer);
-        stand.configure("", &[("app.log", &format!("start_at = {key:?}\n"))]);
-        let mut log = stand.log("app.log", 1);
+        let (mut stand, mut log) = Following::to_stdout().keys(&format!("start_at = {key:?}\n")).prepare();
         log.write(10);
         stand.start_by(stand.launch().args(flag));
         stand.daemon().wait_line("inode=");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use standpipe_tests::deadline::until;
 use standpipe_tests::privilege;
-use standpipe_tests::stands::Tailing;
+use standpipe_tests::stands::{Following, Tailing};
 use standpipe_tests::world::{Drain, Owner, count_lines, open_reader, rename_and_create};
 
 #[test]
@@ -80,10 +80,7 @@ fn a_glob_that_is_taken_out_leaves_no_watch_behind() {
 
 #[test]
 fn how_long_late_writers_are_waited_for_changes_for_files_that_stay() {
-    let mut stand = Tailing::to_stdout(Owner::Tailer);
-    stand.configure("late_writer_max_ms = 3600000\n", &[("app.log", "")]);
-    let mut log = stand.log("app.log", 1);
-    stand.start();
+    let (mut stand, mut log) = Following::to_stdout().general("late_writer_max_ms = 3600000\n").start();
     log.write(10);
     let _late = rename_and_create(&mut log);
     log.write(10);
@@ -96,10 +93,7 @@ fn how_long_late_writers_are_waited_for_changes_for_files_that_stay() {
 
 #[test]
 fn a_source_that_gets_another_pipe_goes_there_from_where_it_was() {
-    let mut stand = Tailing::into_pipe(Owner::Tailer, true);
-    stand.configure("", &[("app.log", "")]);
-    let mut log = stand.log("app.log", 1);
-    stand.start();
+    let (mut stand, mut log) = Following::into_pipe().start();
     log.write(50);
     stand.wait_delivered(&[&log]);
     let (first, size) = (stand.delivered(), fs::metadata(&log.path).unwrap().len() as usize);
@@ -151,10 +145,7 @@ fn a_pipe_whose_record_cannot_be_made_is_tried_again() {
 
 #[test]
 fn a_mistake_in_the_configuration_is_told_and_changes_nothing() {
-    let mut stand = Tailing::to_stdout(Owner::Tailer);
-    stand.configure("", &[("a.log", "")]);
-    let mut log = stand.log("a.log", 1);
-    stand.start();
+    let (mut stand, mut log) = Following::to_stdout().log("a.log").start();
     log.write(10);
     stand.configure("no_such_key = 1\n", &[("b.log", "")]);
     stand.daemon().hang_up("[tailer] keeping the previous configuration");
@@ -170,10 +161,7 @@ fn a_mistake_in_the_configuration_is_told_and_changes_nothing() {
 
 #[test]
 fn what_cannot_change_at_once_is_said() {
-    let mut stand = Tailing::to_stdout(Owner::Tailer);
-    stand.configure("", &[("a.log", "")]);
-    let mut log = stand.log("a.log", 1);
-    stand.start();
+    let (mut stand, mut log) = Following::to_stdout().log("a.log").start();
     stand.configure("order = \"timestamp\"\n", &[("a.log", "")]);
     stand.daemon().hang_up("`order` takes effect when tailer restarts");
     stand.configure("inotify = false\non_corrupt = \"end\"\n", &[("a.log", "")]);

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use standpipe_tests::deadline::{CONDITION_SPAN, until, within};
 use standpipe_tests::privilege::needs_seams;
 use standpipe_tests::programs::{Daemon, Launch};
-use standpipe_tests::stands::Tailing;
+use standpipe_tests::stands::{Following, Tailing};
 use standpipe_tests::world::{
     Check, Drain, Log, Owner, Tally, capacity, copytruncate, open_reader, queued, rename_and_create,
 };
@@ -33,9 +33,7 @@ const PASSES: [u64; 4] = [1, 2, 3, 7];
 
 /// A tailer that meets each fault in its turn, with lines, rotations and truncations meanwhile; how often it ended.
 fn meet(faults: &[String]) -> u32 {
-    let mut stand = Tailing::into_pipe(Owner::Tailer, true);
-    stand.configure("", &[("app.log", "")]);
-    let mut log = stand.log("app.log", 1);
+    let (mut stand, mut log) = Following::into_pipe().prepare();
     let mut ended = 0;
     // What is rotated before the very first look is not known.
     stand.start();
@@ -105,10 +103,7 @@ fn a_disk_that_refuses_the_checkpoint_stops_no_line() {
     // F58
     needs_seams(|| {
         for errno in ["ENOSPC", "EIO"] {
-            let mut stand = Tailing::into_pipe(Owner::Tailer, true);
-            stand.configure("", &[("app.log", "")]);
-            let mut log = stand.log("app.log", 1);
-            stand.start();
+            let (mut stand, mut log) = Following::into_pipe().start();
             log.write(100);
             stand.wait_delivered(&[&log]);
             for point in ["state-write", "state-sync", "state-rename"] {
@@ -134,10 +129,7 @@ fn a_disk_that_refuses_the_checkpoint_stops_no_line() {
 #[test]
 fn a_kill_while_the_disk_refuses_the_checkpoint_loses_nothing() {
     needs_seams(|| {
-        let mut stand = Tailing::into_pipe(Owner::Tailer, true);
-        stand.configure("", &[("app.log", "")]);
-        let mut log = stand.log("app.log", 1);
-        stand.start();
+        let (mut stand, mut log) = Following::into_pipe().start();
         log.write(100);
         stand.wait_delivered(&[&log]);
         stand.faults("ENOSPC state-write 1 1000000\n");

@@ -13,7 +13,7 @@ use standpipe_tests::directory::{Mounted, make_fifo, set_mode};
 use standpipe_tests::privilege;
 use standpipe_tests::privilege::needs_root;
 use standpipe_tests::programs::{Launch, Process, command};
-use standpipe_tests::stands::Tailing;
+use standpipe_tests::stands::{Following, Tailing};
 use standpipe_tests::world::{Log, Owner, length, line, numbered, owners, rename_and_create};
 
 fn following(owner: Owner, name: &str) -> Tailing {
@@ -115,10 +115,8 @@ fn t8_a_directory_that_is_moved_away_and_made_anew_is_followed() {
 fn t8_a_directory_over_which_another_is_mounted_is_followed_and_the_old_file_is_drained() {
     // F52
     needs_root(|| {
-        let mut stand = Tailing::to_stdout(Owner::Tailer);
-        stand.configure("inotify = false\nlate_writer_max_ms = 500\n", &[("app.log", "")]);
-        let mut first = stand.log("app.log", 1);
-        stand.start();
+        let (mut stand, mut first) =
+            Following::to_stdout().general("inotify = false\nlate_writer_max_ms = 500\n").start();
         first.write(10);
         stand.wait_delivered(&[&first]);
         let mounted = Mounted::tmpfs(&stand.logs(), "mode=755");
@@ -138,9 +136,7 @@ fn a_file_that_an_overlay_copies_up_is_not_read_again() {
     // F53
     needs_root(|| {
         for is_running in [true, false] {
-            let mut stand = Tailing::to_stdout(Owner::Tailer);
-            stand.configure("", &[("app.log", "")]);
-            let mut log = stand.log("app.log", 1);
+            let (mut stand, mut log) = Following::to_stdout().prepare();
             log.write(20);
             let layers = ["upper", "work"].map(|name| stand.scratch.make_dir(name));
             let _mounted = Mounted::overlay(&stand.logs(), &layers[0], &layers[1]);
@@ -172,9 +168,7 @@ fn a_file_that_an_overlay_copies_up_is_not_read_again() {
 #[test]
 fn t8_a_file_that_may_not_be_read_for_a_while_goes_on_where_it_was() {
     // F57
-    let mut stand = Tailing::to_stdout(Owner::Tailer);
-    stand.configure("", &[("app.log", "")]);
-    let mut log = stand.log("app.log", 1);
+    let (mut stand, mut log) = Following::to_stdout().prepare();
     log.write(10);
     set_mode(&log.path, 0o000);
     stand.start();
@@ -187,10 +181,7 @@ fn t8_a_file_that_may_not_be_read_for_a_while_goes_on_where_it_was() {
 
 #[test]
 fn a_known_file_that_may_not_be_read_at_the_start_is_told_once() {
-    let mut stand = Tailing::to_stdout(Owner::Tailer);
-    stand.configure("", &[("app.log", "")]);
-    let mut log = stand.log("app.log", 1);
-    stand.start();
+    let (mut stand, mut log) = Following::to_stdout().start();
     log.write(10);
     stand.wait_delivered(&[&log]);
     stand.stop();

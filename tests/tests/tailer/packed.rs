@@ -8,8 +8,8 @@ use nix::sys::signal::Signal;
 use standpipe_tests::deadline::until;
 use standpipe_tests::privilege::needs_tool;
 use standpipe_tests::programs::command;
-use standpipe_tests::stands::Tailing;
-use standpipe_tests::world::{Log, Owner};
+use standpipe_tests::stands::{Following, Tailing};
+use standpipe_tests::world::Log;
 
 /// More than a pipe, its staging pipe and a block of the tailer take.
 const BACKLOG_LINES: u64 = 16_000;
@@ -71,10 +71,7 @@ fn come_back(stand: &mut Tailing, meanwhile: Meanwhile) {
 
 /// One cell of the table: two rotations before the end, two after it, lines between all of them.
 fn cell(way: &str, meanwhile: Meanwhile, is_blocked: bool) {
-    let mut stand = Tailing::into_pipe(Owner::Tailer, true);
-    stand.configure("", &[("app.log", "")]);
-    let mut log = stand.log("app.log", 1);
-    stand.start();
+    let (mut stand, mut log) = Following::into_pipe().start();
     stand.set_draining(!is_blocked);
     log.write(if is_blocked { BACKLOG_LINES } else { 50 });
     let mut said = String::new();

@@ -7,15 +7,13 @@ use std::os::unix::fs::FileExt;
 use standpipe_tests::deadline::until;
 use standpipe_tests::privilege::needs_seams;
 use standpipe_tests::programs::Launch;
-use standpipe_tests::stands::{Bench, Tailing};
-use standpipe_tests::world::{Log, Owner, hold, queued, rename_and_create, stream_of};
+use standpipe_tests::stands::{Bench, Following, Tailing};
+use standpipe_tests::world::{Log, hold, queued, rename_and_create, stream_of};
 
 const SAID: &str = "may be repeated";
 
 fn stand(general: &str) -> (Tailing, Log) {
-    let stand = Tailing::into_pipe(Owner::Tailer, true);
-    stand.configure(general, &[("app.log", "")]);
-    let log = stand.log("app.log", 1);
+    let (stand, log) = Following::into_pipe().general(general).prepare();
     (stand, log)
 }
 

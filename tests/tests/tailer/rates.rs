@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use standpipe_tests::deadline::{until, within};
 use standpipe_tests::programs::Launch;
-use standpipe_tests::stands::Tailing;
+use standpipe_tests::stands::{Following, Tailing};
 use standpipe_tests::world::Owner;
 
 const BEGAN: &str = ".log is held back by its rate_limit";
@@ -35,9 +35,7 @@ fn a_backlog_takes_as_long_as_its_limit_says_and_is_told_as_it_begins_and_ends()
 #[test]
 fn a_log_that_grows_all_the_time_is_delivered_as_fast_as_its_limit_lets_it() {
     for limit in ["1000 lines/s", "60000 bytes/s, burst 1000 bytes"] {
-        let mut stand = Tailing::to_stdout(Owner::Tailer);
-        stand.configure("", &[("app.log", &format!("rate_limit = \"{limit}\"\n"))]);
-        let mut log = stand.log("app.log", 1);
+        let (mut stand, mut log) = Following::to_stdout().keys(&format!("rate_limit = \"{limit}\"\n")).prepare();
         log.write(1500);
         let start = Instant::now();
         stand.start();

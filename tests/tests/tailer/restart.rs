@@ -8,15 +8,12 @@ use standpipe_tests::directory::set_mode;
 use standpipe_tests::privilege;
 use standpipe_tests::privilege::{needs_root, needs_tool};
 use standpipe_tests::programs::{Launch, command};
-use standpipe_tests::stands::Tailing;
+use standpipe_tests::stands::{Following, Tailing};
 use standpipe_tests::world::{Log, Owner, copytruncate, length, line, numbered, owners, rename_and_create};
 
 /// A tailer of `app.log`, of which the first 30 lines were delivered when it was killed, or stopped.
 fn interrupted(owner: Owner, is_killed: bool) -> (Tailing, Log) {
-    let mut stand = Tailing::to_stdout(owner);
-    stand.configure("", &[("app.log", "")]);
-    let mut log = stand.log("app.log", 1);
-    stand.start();
+    let (mut stand, mut log) = Following::to_stdout().owner(owner).start();
     log.write(30);
     stand.wait_delivered(&[&log]);
     if is_killed {
@@ -257,9 +254,7 @@ fn t11_a_state_that_cannot_be_made_is_an_error_before_anything_is_read() {
 
 #[test]
 fn a_state_in_the_plain_form_is_taken_up() {
-    let mut stand = Tailing::to_stdout(Owner::Tailer);
-    stand.configure("", &[("app.log", "")]);
-    let mut log = stand.log("app.log", 1);
+    let (mut stand, mut log) = Following::to_stdout().prepare();
     log.write(20);
     let metadata = fs::metadata(&log.path).unwrap();
     let plain = format!(

@@ -9,7 +9,7 @@ use standpipe_tests::deadline::until;
 use standpipe_tests::directory::Mounted;
 use standpipe_tests::privilege::{give, has_user_namespaces, is_root};
 use standpipe_tests::programs::Launch;
-use standpipe_tests::stands::Tailing;
+use standpipe_tests::stands::{Following, Tailing};
 use standpipe_tests::world::{Owner, owners, rename_and_create};
 
 const ROOM: u64 = 16 << 20;
@@ -44,9 +44,7 @@ fn a_log_with_room_is_told_once_and_shown_and_its_lines_are_delivered_as_they_co
     for ((owner, by_zeros), start) in
         owners().into_iter().flat_map(|owner| [(owner, true), (owner, false)]).zip(starts.into_iter().cycle())
     {
-        let mut stand = Tailing::to_stdout(owner);
-        stand.configure("", &[("app.log", start)]);
-        let mut log = stand.log("app.log", 1);
+        let (mut stand, mut log) = Following::to_stdout().owner(owner).keys(start).prepare();
         let mut room = make_room(&log.path, by_zeros);
         stand.start();
         let said =
@@ -85,9 +83,7 @@ fn a_log_with_room_is_told_once_and_shown_and_its_lines_are_delivered_as_they_co
 
 #[test]
 fn zeros_that_are_waited_for_are_neither_lag_nor_left_at_the_end() {
-    let mut stand = Tailing::into_pipe(Owner::Tailer, true);
-    stand.configure("", &[("app.log", "")]);
-    let mut log = stand.log("app.log", 1);
+    let (mut stand, mut log) = Following::into_pipe().prepare();
     let mut room = make_room(&log.path, true);
     stand.start();
     log.write_through(&mut room, 1000);

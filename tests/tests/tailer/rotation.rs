@@ -11,17 +11,14 @@ use nix::sys::signal::Signal;
 use standpipe_tests::deadline::{until, within};
 use standpipe_tests::privilege::needs_tool;
 use standpipe_tests::programs::command;
-use standpipe_tests::stands::Tailing;
+use standpipe_tests::stands::{Following, Tailing};
 use standpipe_tests::world::{
     Log, Owner, copytruncate, count_lines, length, line, numbered, owners, rename_and_create, shift,
 };
 
 /// Follows `app.log`, with these keys at the top.
 fn following(owner: Owner, general: &str) -> (Tailing, Log) {
-    let mut stand = Tailing::to_stdout(owner);
-    stand.configure(general, &[("app.log", "")]);
-    let log = stand.log("app.log", 1);
-    stand.start();
+    let (stand, log) = Following::to_stdout().owner(owner).general(general).start();
     (stand, log)
 }
 
@@ -150,9 +147,7 @@ fn t3_six_truncations_under_a_writer_lose_no_more_than_the_rotator_destroyed() {
 #[test]
 fn t4_the_hole_that_a_writer_at_its_own_offset_leaves_is_passed_and_told() {
     for owner in owners() {
-        let mut stand = Tailing::to_stdout(owner);
-        stand.configure("", &[("app.log", "")]);
-        let log = stand.log("app.log", 1);
+        let (mut stand, log) = Following::to_stdout().owner(owner).prepare();
         // The application writes at its own offset.
         let mut file = OpenOptions::new().write(true).open(&log.path).unwrap();
         let text = |numbers: std::ops::Range<u64>| numbers.flat_map(|n| line(3, n, length(3, n))).collect::<Vec<u8>>();

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use standpipe_tests::deadline::{until, within};
 use standpipe_tests::directory::make_fifo;
-use standpipe_tests::programs::{Launch, between_starts};
-use standpipe_tests::stands::Tailing;
+use standpipe_tests::programs::{between_starts, holder};
+use standpipe_tests::stands::{Following, Tailing};
 use standpipe_tests::world::{
     Check, Drain, LINE_BYTES_MIN, Log, Owner, Tally, Writer, capacity, line, open_reader, open_writer, queued,
     rename_and_create,
@@ -95,10 +95,7 @@ fn a_server_blocks_no_earlier_for_the_lines_of_the_tailer() {
 #[test]
 fn a_reader_that_rests_during_ten_rotations_gets_all_of_them_after_it() {
     // F59
-    let mut stand = Tailing::into_pipe(Owner::Tailer, true);
-    stand.configure("", &[("app.log", "")]);
-    let mut log = stand.log("app.log", 1);
-    stand.start();
+    let (mut stand, mut log) = Following::into_pipe().start();
     log.write(500);
     stand.wait_delivered(&[&log]);
     stand.set_draining(false);
@@ -158,7 +155,7 @@ fn a_pipe_that_is_replaced_while_it_is_full_gets_whole_lines_and_none_twice() {
     let mut stand = Tailing::to_stdout(Owner::Tailer);
     let fifo = stand.scratch.pipe("out");
     stand.scratch.write_policy("out.toml", "stage = true\n");
-    let holder = Launch::new("holder").arg(stand.scratch.pipes()).start();
+    let holder = holder(&stand.scratch).start();
     let mut log = stand.log("app.log", 1);
     stand.configure("", &[("app.log", &format!("pipe = \"{}\"\n", fifo.display()))]);
     let mut first = open_reader(&fifo);

@@ -12,7 +12,7 @@ use standpipe_tests::deadline::until;
 use standpipe_tests::directory::{Mounted, Scratch, make_fifo, set_mode};
 use standpipe_tests::privilege::{give, needs_root, needs_seams};
 use standpipe_tests::programs::{Launch, Output};
-use standpipe_tests::stands::Tailing;
+use standpipe_tests::stands::{Following, Tailing};
 use standpipe_tests::world::{Owner, count_lines};
 
 /// As `touch` does, for the user that programs run as.
@@ -162,9 +162,7 @@ fn a_place_where_no_state_can_be_kept_is_refused_with_the_cause() {
 #[test]
 fn a_stop_whose_state_could_not_be_stored_says_so() {
     needs_seams(|| {
-        let mut stand = Tailing::to_stdout(Owner::Tailer);
-        stand.configure("", &[("app.log", "")]);
-        let mut log = stand.log("app.log", 1);
+        let (mut stand, mut log) = Following::to_stdout().prepare();
         log.write(10);
         stand.start();
         stand.wait_delivered(&[&log]);

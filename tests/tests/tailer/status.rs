@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use standpipe_tests::deadline::until;
 use standpipe_tests::programs::{Launch, Output};
-use standpipe_tests::stands::Tailing;
+use standpipe_tests::stands::{Following, Tailing};
 use standpipe_tests::world::{Owner, rename_and_create};
 
 fn status(stand: &Tailing) -> Launch {
@@ -35,9 +35,7 @@ fn wait_source(stand: &Tailing, what: &str, is: impl Fn(&Value) -> bool) -> Valu
 
 #[test]
 fn a_source_at_work_is_shown_with_all_that_happened_to_it() {
-    let mut stand = Tailing::into_pipe(Owner::Tailer, true);
-    stand.configure("", &[("app.log", "")]);
-    let mut log = stand.log("app.log", 1);
+    let (mut stand, mut log) = Following::into_pipe().prepare();
     log.write(100);
     stand.start();
     stand.wait_delivered(&[&log]);
@@ -66,10 +64,7 @@ fn a_source_at_work_is_shown_with_all_that_happened_to_it() {
 
 #[test]
 fn a_full_pipe_shows_as_lag_and_as_blocked_and_as_neither_when_it_is_drained() {
-    let mut stand = Tailing::into_pipe(Owner::Tailer, true);
-    stand.configure("", &[("app.log", "")]);
-    let mut log = stand.log("app.log", 1);
-    stand.start();
+    let (mut stand, mut log) = Following::into_pipe().start();
     stand.set_draining(false);
     while fs::metadata(&log.path).unwrap().len() < 4 << 20 {
         log.write(1000);
@@ -101,9 +96,7 @@ fn a_full_pipe_shows_as_lag_and_as_blocked_and_as_neither_when_it_is_drained() {
 
 #[test]
 fn a_tailer_that_hangs_or_is_gone_does_not_hide_what_waits() {
-    let mut stand = Tailing::into_pipe(Owner::Tailer, true);
-    stand.configure("", &[("app.log", "")]);
-    let mut log = stand.log("app.log", 1);
+    let (mut stand, mut log) = Following::into_pipe().prepare();
     log.write(10);
     stand.start();
     stand.wait_delivered(&[&log]);
@@ -205,9 +198,7 @@ fn newer() -> Vec<u8> {
 
 #[test]
 fn a_status_file_that_cannot_be_made_stops_nothing() {
-    let mut stand = Tailing::into_pipe(Owner::Tailer, true);
-    stand.configure("", &[("app.log", "")]);
-    let mut log = stand.log("app.log", 1);
+    let (mut stand, mut log) = Following::into_pipe().prepare();
     stand.faults("ENOSPC status-grow 1 1\n");
     stand.start();
     assert_eq!(stand.daemon().lines_with("`tailer status` cannot show").len(), 1);

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use standpipe_tests::deadline::until;
 use standpipe_tests::directory::Scratch;
 use standpipe_tests::programs::Launch;
-use standpipe_tests::stands::Tailing;
+use standpipe_tests::stands::{Following, Tailing};
 use standpipe_tests::world::{Owner, owners};
 
 /// Two seconds are given to a stop; the rest is for a busy machine. Whatever else it could wait for takes a minute.
@@ -112,9 +112,7 @@ fn what_waits_for_earlier_lines_comes_out_in_order_at_the_end() {
 
 #[test]
 fn an_output_that_takes_nothing_does_not_hold_up_the_end_and_the_rest_comes_with_the_next_run() {
-    let mut stand = Tailing::into_pipe(Owner::Tailer, true);
-    stand.configure("", &[("app.log", "")]);
-    let mut log = stand.log("app.log", 1);
+    let (mut stand, mut log) = Following::into_pipe().prepare();
     stand.set_draining(false);
     stand.start();
     log.write(20_000);
@@ -161,9 +159,7 @@ fn with_too_few_descriptors_what_is_there_is_read_at_the_end() {
 #[test]
 fn what_a_limit_lets_through_in_time_is_delivered_at_the_end_and_the_rest_is_said() {
     for (limit, is_all) in [("1000 lines/s", true), ("20 lines/s", false)] {
-        let mut stand = Tailing::to_stdout(Owner::Tailer);
-        stand.configure("", &[("app.log", &format!("rate_limit = \"{limit}\"\n"))]);
-        let mut log = stand.log("app.log", 1);
+        let (mut stand, mut log) = Following::to_stdout().keys(&format!("rate_limit = \"{limit}\"\n")).prepare();
         log.write(1500);
         stand.start();
         until("a line", || stand.lines_delivered() > 0);
@@ -179,9 +175,7 @@ fn what_a_limit_lets_through_in_time_is_delivered_at_the_end_and_the_rest_is_sai
 
 #[test]
 fn what_is_there_is_read_at_the_end_also_where_the_output_has_to_make_room_first() {
-    let mut stand = Tailing::into_pipe(Owner::Tailer, true);
-    stand.configure("", &[("app.log", "")]);
-    let mut log = stand.log("app.log", 1);
+    let (mut stand, mut log) = Following::into_pipe().prepare();
     stand.set_draining(false);
     stand.start();
     log.write(15_000);
@@ -195,9 +189,7 @@ fn what_is_there_is_read_at_the_end_also_where_the_output_has_to_make_room_first
 
 #[test]
 fn a_second_term_ends_it_at_once() {
-    let mut stand = Tailing::into_pipe(Owner::Tailer, true);
-    stand.configure("", &[("app.log", "")]);
-    let mut log = stand.log("app.log", 1);
+    let (mut stand, mut log) = Following::into_pipe().prepare();
     stand.set_draining(false);
     stand.start();
     log.write(20_000);
