@@ -221,6 +221,27 @@ enum Form {
 impl Question {
     fn new(random: &mut Random, several: bool) -> Question {
         let mut question = Question::default();
+        question.ask_for_times(random);
+        question.ask_for_words(random);
+        question.ask_for_form(random);
+        if question.form != Form::Count {
+            question.ask_for_some(random, several);
+        }
+        if random.one_in(3) {
+            question.push("--threads=1");
+        }
+        question
+    }
+
+    fn push(&mut self, argument: &str) {
+        self.arguments.push(argument.to_owned());
+    }
+
+    fn has_pattern(&self) -> bool {
+        !self.any.is_empty() || self.exclude.is_some()
+    }
+
+    fn ask_for_times(&mut self, random: &mut Random) {
         let mut given = Vec::new();
         let mut moment = |option: &str| {
             let time_ns = START_NS + random.below(40_i64) * 500_000_000;
@@ -230,84 +251,86 @@ impl Question {
         let (since, until) = (moment("--since"), moment("--until"));
         match random.below(4) {
             0 if since <= until => {
-                (question.since_ns, question.until_ns) = (Some(since), Some(until));
-                question.arguments.append(&mut given);
+                (self.since_ns, self.until_ns) = (Some(since), Some(until));
+                self.arguments.append(&mut given);
             }
             1 => {
-                question.since_ns = Some(since);
-                question.arguments.push(given.swap_remove(0));
+                self.since_ns = Some(since);
+                self.arguments.push(given.swap_remove(0));
             }
             2 => {
-                question.until_ns = Some(until);
-                question.arguments.push(given.swap_remove(1));
+                self.until_ns = Some(until);
+                self.arguments.push(given.swap_remove(1));
             }
             _ => {}
         }
-        let push = |question: &mut Question, argument: &str| question.arguments.push(argument.to_owned());
+    }
+
+    fn ask_for_words(&mut self, random: &mut Random) {
         for _ in 0..random.below(3) {
             let word = WORDS[random.below(WORDS.len())].to_owned();
-            question.arguments.extend(["-g".to_owned(), word.clone()]);
-            question.any.push(word);
+            self.arguments.extend(["-g".to_owned(), word.clone()]);
+            self.any.push(word);
         }
         if random.one_in(4) {
             let word = WORDS[random.below(WORDS.len())].to_owned();
-            question.arguments.extend(["--exclude".to_owned(), word.clone()]);
-            question.exclude = Some(word);
+            self.arguments.extend(["--exclude".to_owned(), word.clone()]);
+            self.exclude = Some(word);
         }
-        let has_pattern = !question.any.is_empty() || question.exclude.is_some();
-        if has_pattern {
-            push(&mut question, "-F");
+        if self.has_pattern() {
+            self.push("-F");
             if random.one_in(3) {
-                question.ignore_case = true;
-                push(&mut question, "-i");
+                self.ignore_case = true;
+                self.push("-i");
             }
-            if random.one_in(3) && !question.any.is_empty() {
-                question.inverted = true;
-                push(&mut question, "-v");
+            if random.one_in(3) && !self.any.is_empty() {
+                self.inverted = true;
+                self.push("-v");
             }
         }
-        question.form = match random.below(6) {
+    }
+
+    fn ask_for_form(&mut self, random: &mut Random) {
+        self.form = match random.below(6) {
             0 => Form::Json,
             1 => Form::Count,
             2 => Form::NoPrefix,
             _ => Form::Short,
         };
-        match question.form {
-            Form::Json => push(&mut question, "-ojson"),
-            Form::NoPrefix => push(&mut question, "--no-prefix"),
-            Form::Count => push(&mut question, "-c"),
+        match self.form {
+            Form::Json => self.push("-ojson"),
+            Form::NoPrefix => self.push("--no-prefix"),
+            Form::Count => self.push("-c"),
             Form::Short => {}
         }
-        if question.form != Form::Count {
-            let count = random.below(12);
-            match random.below(4) {
-                0 => {
-                    question.last = Some(count);
-                    push(&mut question, &format!("-n{count}"));
-                }
-                1 => {
-                    question.first = Some(count);
-                    push(&mut question, &format!("-n+{count}"));
-                }
-                2 => {
-                    question.most = Some(count);
-                    push(&mut question, &format!("-m{count}"));
-                }
-                _ => {}
+    }
+
+    /// How many lines, from which end, and with which around them.
+    fn ask_for_some(&mut self, random: &mut Random, several: bool) {
+        let count = random.below(12);
+        match random.below(4) {
+            0 => {
+                self.last = Some(count);
+                self.push(&format!("-n{count}"));
             }
-            if random.one_in(4) && question.first.is_none() {
-                question.reverse = true;
-                push(&mut question, "-r");
-            } else if random.one_in(2) && has_pattern && !several && question.form != Form::Json {
-                question.context = (random.below(4), random.below(4));
-                let (before, after) = question.context;
-                question.arguments.extend([format!("-B{before}"), format!("-A{after}")]);
+            1 => {
+                self.first = Some(count);
+                self.push(&format!("-n+{count}"));
             }
+            2 => {
+                self.most = Some(count);
+                self.push(&format!("-m{count}"));
+            }
+            _ => {}
         }
-        if random.one_in(3) {
-            push(&mut question, "--threads=1");
+        if random.one_in(4) && self.first.is_none() {
+            self.reverse = true;
+            self.push("-r");
+        } else if random.one_in(2) && self.has_pattern() && !several && self.form != Form::Json {
+            self.context = (random.below(4), random.below(4));
+            let (before, after) = self.context;
+            self.arguments.extend([format!("-B{before}"), format!("-A{after}")]);
         }
-        question
     }
 
     fn is_in_time(&self, line: &Line) -> bool {
@@ -328,7 +351,7 @@ impl Question {
     fn answer(&self, model: &Model) -> (i32, String) {
         let lines: Vec<Line> = model.merged().into_iter().filter(|line| self.is_in_time(line)).collect();
         let mut found: Vec<usize> = (0..lines.len()).filter(|number| self.is_found(&lines[*number])).collect();
-        let has_pattern = !self.any.is_empty() || self.exclude.is_some();
+        let has_pattern = self.has_pattern();
         if self.form == Form::Count {
             return (i32::from(has_pattern && found.is_empty()), self.counts(model, &lines));
         }
