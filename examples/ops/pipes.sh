@@ -52,6 +52,25 @@ daemons() {
     done | sort -u
 }
 
+# Before anything is changed: whether `reload` may do its work.
+can_reload() {
+    [ -z "${RELOAD:-}" ] || return 0
+    for daemon in holder reader; do
+        pids=$(daemons "$daemon")
+        [ -n "$pids" ] || die "no $daemon runs for $PIPES: start one, or say by RELOAD how to reload it"
+        # shellcheck disable=SC2086 # Several.
+        kill -0 $pids 2>/dev/null || die "$daemon runs as another user: run this as that user or as root, or set RELOAD"
+    done
+}
+
+# can_write DIR...: whether names can be made and removed there.
+can_write() {
+    for dir in "$@"; do
+        [ -d "$dir" ] || die "there is no directory $dir"
+        [ -w "$dir" ] || die "you cannot write in $dir: run this as its owner or as root"
+    done
+}
+
 reload() {
     if [ -n "${RELOAD:-}" ]; then
         $RELOAD
@@ -82,5 +101,13 @@ plain_name() {
 
 [ -d "$PIPES" ] || die "there is no pipes directory $PIPES"
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+# What takes back all that a script made, should it fail.
+undo=:
+at_end() {
+    status=$?
+    [ "$status" = 0 ] || $undo
+    rm -rf "$work"
+    exit "$status"
+}
+trap at_end EXIT
 trap 'exit 1' HUP INT TERM

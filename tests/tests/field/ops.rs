@@ -13,7 +13,7 @@ use nix::unistd::{Gid, Group};
 use crate::example::{example, programs};
 use crate::supervised::{Supervisor, Tree};
 use standpipe_tests::deadline::until;
-use standpipe_tests::directory::Scratch;
+use standpipe_tests::directory::{Scratch, set_mode};
 use standpipe_tests::privilege::{NOBODY, give, is_root, needs_tools, ordinary_user};
 use standpipe_tests::programs::{Launch, Process, command};
 use standpipe_tests::world::{Check, Writer, is_held, stream_of};
@@ -112,6 +112,61 @@ fn a_log_root_moves_within_its_file_system_and_to_another_while_servers_write() 
         }
         refused(script_for(&tree, "move-log-root").arg(&old), "is there already");
         finish(tree, writer, &old.join("app"));
+    });
+}
+
+#[test]
+fn a_script_that_cannot_finish_takes_back_what_it_made() {
+    needs_tools(&["runsvdir", "rsync"], || {
+        let tree = Tree::start(Supervisor::Runit);
+        let (web, link) = (tree.scratch.run("web"), tree.scratch.pipes().join("web"));
+        let nothing_is_left = |what: &str| {
+            let made: Vec<_> =
+                files(&tree.scratch.path().join("run")).into_iter().filter(|name| name.starts_with("web")).collect();
+            assert!(made.is_empty() && fs::symlink_metadata(&link).is_err(), "{what}: {made:?}");
+        };
+        let failing = |name: &str| {
+            let mut script = script_for(&tree, name);
+            script.env("RELOAD", "false").env("TIMEOUT", "5");
+            script
+        };
+        refused(failing("add-pipe").arg("web").arg(&web), "");
+        nothing_is_left("no reload");
+        refused(
+            script_for(&tree, "add-pipe").env("GROUP", "no-such-group").arg("web").arg(&web),
+            "cannot give a FIFO to",
+        );
+        nothing_is_left("no such group");
+        if let Some(id) = ordinary_user() {
+            // Who may make a FIFO there, and nothing else.
+            set_mode(&tree.scratch.path().join("run"), 0o777);
+            let mut stranger = script_for(&tree, "add-pipe");
+            refused(stranger.uid(id - 1).gid(id - 1).arg("web").arg(&web), "as that user or as root");
+            nothing_is_left("a user without rights");
+        }
+        let app = tree.scratch.pipes().join("app");
+        let target = fs::read_link(&app).expect("a link");
+        refused(failing("remove-pipe").arg("app"), "");
+        assert_eq!(fs::read_link(&app).expect("it is back"), target);
+        let elsewhere = tempfile::tempdir_in("/dev/shm").expect("another file system");
+        give(elsewhere.path());
+        let defaults = fs::read(tree.scratch.pipes().join("defaults.toml")).expect("a policy");
+        for new in [tree.scratch.path().join("moved"), elsewhere.path().join("moved")] {
+            let mut script = script_for(&tree, "move-log-root");
+            refused(script.env("STOP_READER", "false").env("START_READER", "true").arg(&new), "");
+            let left = files(new.parent().expect("a directory"));
+            assert!(!left.iter().any(|name| name.starts_with("moved")), "{left:?}");
+        }
+        assert_eq!(fs::read(tree.scratch.pipes().join("defaults.toml")).expect("a policy"), defaults);
+        let old = tree.scratch.make_dir("old-log");
+        for name in ["@400000006000000000000000.s", "current"] {
+            fs::write(old.join(name), "a line\n").expect("a file");
+            give(&old.join(name));
+        }
+        set_mode(&old.join("@400000006000000000000000.s"), 0);
+        refused(as_logger(script("migrate").arg(&old)), "nothing was changed");
+        assert!(!files(tree.scratch.path()).iter().any(|name| name.starts_with("old-log.")));
+        tree.stop();
     });
 }
 
