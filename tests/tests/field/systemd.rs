@@ -36,6 +36,8 @@ fn systemd_takes_the_units_and_the_servers_drop_ins() {
             names.push(scratch.path().join(format!("{unit}.service")));
             fs::write(names.last().expect("a name"), text.replace(BIN, &programs())).expect("a unit");
         }
+        fs::copy(example("systemd/standpipe-fifo@.service"), scratch.path().join("standpipe-fifo@.service"))
+            .expect("a unit");
         for (unit, dir) in SERVERS.map(|unit| (unit, format!("{unit}.service.d"))) {
             let drop_in = read(&format!("systemd/{dir}/standpipe.conf"));
             assert!(drop_in.contains(&format!("/etc/systemd/system/{dir}/standpipe.conf")), "{unit}");
@@ -96,6 +98,21 @@ redis-cli ping
 grep -E '^(Complete|Failed|Non-2xx)' /load
 systemctl kill --signal=ALRM reader
 until ls /var/log/standpipe/nginx-access/.hooked-* >/dev/null 2>&1; do sleep 0.02; done
+# Without its FIFO, or with a file in its place, a server does not start, and makes none.
+fifo=/run/standpipe/nginx-error
+systemctl stop nginx
+for there in nothing file; do
+    rm -f $fifo
+    [ $there = nothing ] || : >$fifo
+    ! systemctl start nginx || echo "started with $there in place of its FIFO"
+    [ -p $fifo ] || [ -s $fifo ] || echo "no log in place of it: $there"
+    systemctl status standpipe-fifo@nginx-error | grep -o "$fifo is not a FIFO: .*" || :
+    systemctl reset-failed nginx standpipe-fifo@nginx-error
+done
+rm $fifo
+systemd-tmpfiles --create standpipe.conf
+systemctl start nginx
+echo "started with its FIFO"
 "#;
 
 const REQUESTS: usize = 20_000;
@@ -188,6 +205,8 @@ impl Root {
         for unit in UNITS {
             self.copy(&example(&format!("systemd/{unit}.service")), &format!("etc/systemd/system/{unit}.service"));
         }
+        let fifo_unit = "standpipe-fifo@.service";
+        self.copy(&example(&format!("systemd/{fifo_unit}")), &format!("etc/systemd/system/{fifo_unit}"));
         for server in ["nginx", "redis-server"] {
             let drop_in = format!("{server}.service.d/standpipe.conf");
             self.copy(&example(&format!("systemd/{drop_in}")), &format!("etc/systemd/system/{drop_in}"));
@@ -275,9 +294,14 @@ fn boot(root: &Root) {
         "/run/standpipe/app.stage standpipe:standpipe 660",
         "/var/log/standpipe/nginx-access standpipe:standpipe 2750",
         "Failed requests:        0",
+        "no log in place of it: nothing",
+        "no log in place of it: file",
+        "started with its FIFO",
     ] {
         assert!(job.lines().any(|said| said == line), "{line}:\n{job}\n{console}");
     }
+    assert!(!job.contains("in place of its FIFO"), "{job}");
+    assert!(job.contains("nginx-error is not a FIFO: move away what is there, if anything"), "{job}\n{console}");
     let mut access = root.lines("nginx-access");
     assert_eq!(access.len(), REQUESTS, "{job}");
     access.sort_unstable();
