@@ -96,9 +96,17 @@ impl Scan {
         !self.ours
     }
 
+    /// What stands there and does not count.
+    pub fn mistakes(&self) -> impl Iterator<Item = &str> {
+        self.findings.iter().filter_map(|finding| match finding {
+            Finding::Error(sentence) => Some(sentence.as_str()),
+            Finding::Warning(_) => None,
+        })
+    }
+
     /// Whether `--check-config` may exit 0: no finding is an error.
     pub fn check(&self) -> bool {
-        !self.findings.iter().any(|finding| matches!(finding, Finding::Error(_)))
+        self.mistakes().next().is_none()
     }
 
     /// Sends what may not be what was meant to the log, for whoever checks a configuration.

@@ -18,7 +18,9 @@ use crate::disk::Dir;
 use crate::expire::{Expirer, is_short};
 use crate::leap::{CLOCK_FILE, ClockWatch};
 use crate::queue::{ArchiveQueue, Task, Tended};
+use crate::status::board::Gauge;
 use crate::status::format::Step;
+use crate::status::problems::ProblemKind;
 use crate::upkeep::Order;
 
 /// After so long without work it holds nothing for the next.
@@ -67,10 +69,7 @@ impl Archiver {
             match task {
                 Task::Tend { lane, order, archive } => {
                     let outcome = self.tend(&lane, &order, archive);
-                    if let Tended::Failed(error) = &outcome {
-                        order.gauge.error(error, clock::now_ns());
-                        order.gauge.failed(Step::Archive);
-                    }
+                    show(&outcome, &order.gauge);
                     self.queue.done(Some((lane, outcome)));
                 }
                 Task::MakeRoom(lanes) => {
@@ -169,6 +168,19 @@ impl Archiver {
             tells_nuls: false,
         };
         archiving::archive_next(dir, &order.active, how, &mut self.tools, &order.gauge)
+    }
+}
+
+/// What became of a turn of a lane, for `reader status`.
+fn show(outcome: &Tended, gauge: &Gauge) {
+    match outcome {
+        Tended::Failed(error) => {
+            gauge.error(error, clock::now_ns());
+            gauge.failed(Step::Archive);
+            gauge.problem(ProblemKind::Archive, Some(&error.to_string()));
+        }
+        Tended::NotTried => {}
+        Tended::Stepped { .. } | Tended::Gone => gauge.problem(ProblemKind::Archive, None),
     }
 }
 

@@ -107,6 +107,11 @@ impl Drain {
         &self.root
     }
 
+    /// What is seen of this reader from outside.
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
     /// The poll set said something of a lane.
     pub fn on_event(&mut self, index: usize, event: &Event) {
         if self.slots.has(index) {

@@ -23,6 +23,7 @@ use crate::hook::{self, Facts};
 use crate::listing::{Listing, SELF, is_todo, remove_todo};
 use crate::monitor::Monitor;
 use crate::status::format::Step;
+use crate::status::problems::ProblemKind;
 use crate::title;
 use crate::upkeep::{HookCall, Order};
 
@@ -55,6 +56,8 @@ struct HookedLane {
     again: bool,
     /// The archive that could not be handed over, and when the next try is.
     failed: Option<(PartName, Retry)>,
+    /// The archive whose failure stands in the status.
+    shown: Option<PartName>,
     /// Its pipe is gone: it goes when it has had all.
     is_leaving: bool,
 }
@@ -64,9 +67,11 @@ enum Delivery {
     /// Nothing is left.
     Idle,
     /// One archive is handed over, there may be more.
-    Done,
+    Done(PartName),
     /// This one could not be handed over.
-    Failed(PartName),
+    Failed(PartName, String),
+    /// Nobody can look for archives now.
+    Blind(String),
 }
 
 impl HookQueue {
@@ -76,13 +81,12 @@ impl HookQueue {
             // One that it had is run no more.
             if let Some(lane) = self.work.lock().lanes.get_mut(name) {
                 lane.order = order.clone();
+                lane.show_well();
             }
             return;
         }
-        let fresh =
-            || HookedLane { order: order.clone(), is_running: false, again: false, failed: None, is_leaving: false };
         self.work.change(|work| {
-            let lane = work.lanes.entry(name.to_owned()).or_insert_with(fresh);
+            let lane = work.lanes.entry(name.to_owned()).or_insert_with(|| HookedLane::new(order.clone()));
             lane.order = order.clone();
             lane.is_leaving = false;
             work.make_due(name);
@@ -126,8 +130,7 @@ impl HookQueue {
             let (name, order, after) = self.next();
             let outcome = hand_over_next(root, &name, &order, after.as_ref(), umask).unwrap_or_else(|error| {
                 log::error!("{}: {error}", title::of(&name));
-                order.gauge.failed(Step::Hook);
-                Delivery::Idle
+                Delivery::Blind(error.to_string())
             });
             self.work.change(|work| work.note(&name, outcome));
         }
@@ -150,6 +153,34 @@ impl HookQueue {
             let rest = work.due.next_at().map_or(Duration::MAX, |at| at.saturating_duration_since(now));
             work = self.work.wait(work, rest);
         }
+    }
+}
+
+impl HookedLane {
+    fn new(order: Order) -> HookedLane {
+        HookedLane { order, is_running: false, again: false, failed: None, shown: None, is_leaving: false }
+    }
+
+    /// What a look came to, for `reader status`. A failure stands until the hook has had that archive, or all.
+    fn show(&mut self, outcome: &Delivery) {
+        let gauge = &self.order.gauge;
+        match outcome {
+            Delivery::Failed(_, cause) | Delivery::Blind(cause) => {
+                gauge.failed(Step::Hook);
+                gauge.problem(ProblemKind::Hook, Some(cause));
+                if let Delivery::Failed(part, _) = outcome {
+                    self.shown = Some(part.clone());
+                }
+            }
+            Delivery::Done(part) if self.shown.as_ref() == Some(part) => self.show_well(),
+            Delivery::Done(_) => {}
+            Delivery::Idle => self.show_well(),
+        }
+    }
+
+    fn show_well(&mut self) {
+        self.shown = None;
+        self.order.gauge.problem(ProblemKind::Hook, None);
     }
 }
 
@@ -181,19 +212,20 @@ impl HookWork {
         let Some(lane) = self.lanes.get_mut(name) else { return };
         debug_assert!(lane.is_running, "a hook ended that did not run");
         lane.is_running = false;
+        lane.show(&outcome);
         match outcome {
-            Delivery::Idle => {
+            Delivery::Idle | Delivery::Blind(_) => {
                 lane.failed = None;
                 if lane.again {
                     self.make_due(name);
                 }
                 self.drop_idle(name);
             }
-            Delivery::Done => {
+            Delivery::Done(_) => {
                 lane.failed = None;
                 self.make_due(name);
             }
-            Delivery::Failed(part) => {
+            Delivery::Failed(part, _) => {
                 let fresh = || Retry::new(RETRY_SPAN, RETRY_SPAN_MAX);
                 let mut retry = lane.failed.take().map_or_else(fresh, |(_, retry)| retry);
                 let now = Instant::now();
@@ -216,7 +248,7 @@ fn hand_over_next(root: &Dir, name: &OsStr, order: &Order, after: Option<&PartNa
         if !files.segment {
             // Somebody removed the archive: there is nothing to hand over.
             remove_todo(&dir, part)?;
-            return Ok(Delivery::Done);
+            return Ok(Delivery::Done(part.clone()));
         }
         // It is still being made.
         return Ok(Delivery::Idle);
@@ -224,12 +256,12 @@ fn hand_over_next(root: &Dir, name: &OsStr, order: &Order, after: Option<&PartNa
     match hand_over(&dir, name, part, hook, umask) {
         Ok(()) => {
             remove_todo(&dir, part)?;
-            Ok(Delivery::Done)
+            Ok(Delivery::Done(part.clone()))
         }
         Err(error) => {
-            log::error!("{}: {}: {error}; retrying later", title::of(name), part.file(PartKind::Archive));
-            order.gauge.failed(Step::Hook);
-            Ok(Delivery::Failed(part.clone()))
+            let cause = format!("{}: {error}", part.file(PartKind::Archive));
+            log::error!("{}: {cause}; retrying later", title::of(name));
+            Ok(Delivery::Failed(part.clone(), cause))
         }
     }
 }

@@ -26,6 +26,7 @@ use crate::lane::Lane;
 use crate::opener::Opener;
 use crate::queue::ArchiveQueue;
 use crate::settings::Settings;
+use crate::status::problems::{Problem, ProblemKind};
 
 /// A link of the directory, as it stood when it was last looked at.
 struct Link {
@@ -34,7 +35,14 @@ struct Link {
     lane: Option<usize>,
     /// What was said last about what stands there instead of a FIFO.
     alarm: Option<String>,
+    /// Its files had a mistake when they were read last.
+    is_mistaken: bool,
+    /// Why this machine cannot do what its policy says.
+    refusal: Option<String>,
 }
+
+const BUILT_IN: &str = "the built-in defaults apply, no old log is removed, and no hook runs";
+const PREVIOUS: &str = "the previous policy stays in force";
 
 /// What a reread found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,7 +119,7 @@ impl Places {
                 place
             } else {
                 changes.added += 1;
-                Link { entry, lane: None, alarm: None }
+                Link::new(entry)
             };
             self.all.push(place);
         }
@@ -229,6 +237,11 @@ impl Places {
         Ok(None)
     }
 
+    /// What stands in the way of some, for `reader status`.
+    pub fn problems(&self) -> Vec<Problem> {
+        self.all.iter().flat_map(Link::problems).collect()
+    }
+
     /// Says what is wrong with a place, once.
     fn raise(&mut self, index: usize, error: &Error) -> Option<Fifo> {
         let sentence = error.to_string();
@@ -265,6 +278,7 @@ impl Places {
             .settings_of(&place.entry)
             .or_else(|error| {
                 log::error!("{error}; using the built-in defaults for {}", place.entry.name);
+                place.refusal = Some(format!("{error}; {BUILT_IN}"));
                 Settings::from_policy(&Policy::default()).map(|settings| Arc::new(settings.harmless()))
             })
             .ok()?;
@@ -281,26 +295,52 @@ impl Places {
         match self.models.settings_of(&place.entry) {
             // The policy in force stays.
             _ if !place.entry.sound => {}
-            Ok(settings) => drain.change(lane, settings),
-            Err(error) => log::error!("{error}; keeping the previous policy of {}", place.entry.name),
+            settings => place.change(lane, settings, drain),
         }
     }
 }
 
 impl Link {
+    fn new(entry: Entry) -> Link {
+        let is_mistaken = !entry.sound;
+        Link { entry, lane: None, alarm: None, is_mistaken, refusal: None }
+    }
+
+    /// What stands in its way: its link, its policy.
+    fn problems(&self) -> impl Iterator<Item = Problem> {
+        let name = self.entry.name.as_os_str();
+        let link = self.alarm.as_ref().map(|alarm| Problem::new(name, ProblemKind::Link, alarm));
+        let effect = if self.entry.sound { PREVIOUS } else { BUILT_IN };
+        let mistake = self.is_mistaken.then(|| format!("its policy files have a mistake: {effect}"));
+        let policy = mistake.or_else(|| self.refusal.clone());
+        link.into_iter().chain(policy.map(|text| Problem::new(name, ProblemKind::Policy, &text)))
+    }
+
+    fn change(&mut self, lane: usize, settings: Result<Arc<Settings>>, drain: &mut Drain) {
+        self.refusal = match settings {
+            Ok(settings) => {
+                drain.change(lane, settings);
+                None
+            }
+            Err(error) => {
+                log::error!("{error}; keeping the previous policy of {}", self.entry.name);
+                Some(format!("{error}; {PREVIOUS}"))
+            }
+        };
+    }
+
     /// Takes over what a new scan says. A policy with mistakes changes nothing. Whether the lane writes in another way
     /// now.
     fn update(&mut self, entry: Entry, models: &mut Models, drain: &mut Drain) -> bool {
+        self.is_mistaken = !entry.sound;
         if !entry.sound {
             return false;
         }
         let is_other = entry.policy != self.entry.policy || !self.entry.sound;
         self.entry = entry;
         let Some(lane) = self.lane.filter(|_| is_other) else { return false };
-        match models.settings_of(&self.entry) {
-            Ok(settings) => drain.change(lane, settings),
-            Err(error) => log::error!("{error}; keeping the previous policy of {}", self.entry.name),
-        }
+        let settings = models.settings_of(&self.entry);
+        self.change(lane, settings, drain);
         true
     }
 }

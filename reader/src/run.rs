@@ -38,6 +38,7 @@ use crate::root::Root;
 use crate::settings::Settings;
 use crate::shelf::Shelf;
 use crate::signals::{Inbox, Request, Role};
+use crate::status::problems::{Problem, ProblemKind};
 use crate::upkeep::Upkeep;
 
 const SIGNALS: Token = Token(usize::MAX);
@@ -152,7 +153,9 @@ impl Daemon {
         // Before a log directory is taken up: one whose pipe came back is no orphan any more.
         self.tell_archiver(&scan);
         self.drain.share_descriptors(self.descriptors.beside(scan.entries.len()));
+        self.show_mistakes(scan.mistakes());
         let done = self.places.take(scan.entries, &mut self.drain, Instant::now());
+        self.show_places();
         if done.0.starved > 0 {
             log::error!(
                 "cannot open {} of the pipes: at most {} files may be open; raise that limit (`ulimit -n`, \
@@ -229,7 +232,9 @@ impl Daemon {
                 Request::Rotate => drop(self.drain.ask_rotation()),
                 Request::Reread => {
                     if let Err(stop) = self.reread() {
-                        log::error!("{stop}; keeping the previous configuration");
+                        let sentence = format!("{stop}; keeping the previous configuration");
+                        log::error!("{sentence}");
+                        self.show_mistakes([sentence.as_str()]);
                     }
                 }
                 Request::Stop | Request::EndWithInput => {}
@@ -269,7 +274,19 @@ impl Daemon {
     /// Something may have changed at the end of some links.
     fn look_again(&mut self, now: Instant) {
         let fresh = self.places.look_again(&mut self.drain, now);
+        self.show_places();
         self.begin(fresh);
+    }
+
+    /// What does not count in the pipes directory, for `reader status`.
+    fn show_mistakes<'a>(&self, mistakes: impl IntoIterator<Item = &'a str>) {
+        let of_all = |mistake| Problem::new(OsStr::new(""), ProblemKind::Configuration, mistake);
+        let problems = mistakes.into_iter().map(of_all).collect();
+        self.drain.board().replace_problems(&[ProblemKind::Configuration], problems);
+    }
+
+    fn show_places(&self) {
+        self.drain.board().replace_problems(&[ProblemKind::Link, ProblemKind::Policy], self.places.problems());
     }
 
     fn begin(&mut self, lanes: Vec<usize>) {

@@ -3,6 +3,7 @@
 //! - [`format`](mod@format): the layout of the file, without any file;
 //! - [`board`]: the file at work: one slot a lane, plain stores;
 //! - [`lag`]: how far each receiver of a log is behind;
+//! - [`problems`]: what stands in the way of a pipe, in a file of its own;
 //! - [`snapshot`]: one look at it all;
 //! - [`show`]: `reader status`.
 //!
@@ -11,6 +12,7 @@
 pub mod board;
 pub mod format;
 pub mod lag;
+pub mod problems;
 pub mod show;
 pub mod snapshot;
 

@@ -1,10 +1,11 @@
-//! The status file at work: one slot a lane.
+//! The status file at work: one slot a lane; beside it, what stands in the way of one.
 //!
 //! Invariants: the file is made anew at each start and renamed over the one before, so whoever has that one open keeps
 //! it. A file that cannot be kept is one warning, and every [`Gauge`] is then a stub.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use standpipe_common::archive::Summary;
@@ -17,6 +18,7 @@ use standpipe_common::{called, clock, mapped_text};
 
 use super::STATUS;
 use super::format::{self, LAYOUT, Step};
+use super::problems::{Problem, ProblemKind, Problems};
 use crate::disk::{Dir, FileMode};
 use crate::sandbox::Sandbox;
 
@@ -28,6 +30,8 @@ const MODE: FileMode = FileMode { mode: 0o640, group: None };
 #[derive(Debug)]
 pub struct Board {
     kept: Option<(Dir, Sheet)>,
+    /// `None`: their file cannot be kept.
+    problems: Option<Arc<Problems>>,
 }
 
 impl Board {
@@ -39,13 +43,24 @@ impl Board {
             // One of the reader before us would be taken for that of this one.
             dir.remove_own(STATUS, is_beginning).ok();
         }
-        Board { kept: kept.ok() }
+        let problems = dir.try_clone().and_then(Problems::none).inspect_err(|error| log::warn!("{error}")).ok();
+        Board { kept: kept.ok(), problems: problems.map(Arc::new) }
     }
 
     /// Removes the file, at the end of the work.
     pub fn clear_away(&self) {
         if let Some((dir, _)) = &self.kept {
             dir.remove_own(STATUS, is_beginning).unwrap_or_else(|error| log::warn!("{error}"));
+        }
+        if let Some(problems) = &self.problems {
+            problems.clear();
+        }
+    }
+
+    /// Of these kinds, these problems alone stand from here on.
+    pub fn replace_problems(&self, kinds: &[ProblemKind], new: Vec<Problem>) {
+        if let Some(problems) = &self.problems {
+            problems.replace(kinds, new);
         }
     }
 
@@ -56,13 +71,11 @@ impl Board {
             berth.store_text(format::NAME_AT, &mapped_text::words(name.as_bytes(), format::NAME_MAX));
             berth.store(STATE_AT, format::WELL);
         });
-        Gauge {
-            berth: berth
-                .inspect_err(|error| {
-                    log::warn!("{error}; `{}` cannot show {}", called::short("reader", "status"), name.shown());
-                })
-                .ok(),
-        }
+        let berth = berth.inspect_err(|error| {
+            log::warn!("{error}; `{}` cannot show {}", called::short("reader", "status"), name.shown());
+        });
+        let problems = self.problems.as_ref().map(|problems| (name.into(), Arc::clone(problems)));
+        Gauge { berth: berth.ok(), problems }
     }
 
     /// Bytes were lost with a pipe whose lane is no more.
@@ -74,6 +87,9 @@ impl Board {
     pub fn release(&mut self, gauge: &Gauge) {
         if let (Some((_, sheet)), Some(berth)) = (&mut self.kept, &gauge.berth) {
             sheet.give_back(berth);
+        }
+        if let Some((name, problems)) = &gauge.problems {
+            problems.forget(name);
         }
     }
 }
@@ -100,11 +116,13 @@ fn sandbox_word(sandbox: &Sandbox) -> u64 {
     }
 }
 
-/// The slot of one lane. Clones are the same slot and may be used by other threads; none of its methods fails or makes
-/// a system call.
+/// The slot of one lane. Clones are the same slot and may be used by other threads; none of its methods fails, and only
+/// [`Gauge::problem`] makes a system call.
 #[derive(Clone, Debug, Default)]
 pub struct Gauge {
     berth: Option<Berth>,
+    /// Under which name its problems stand, and where.
+    problems: Option<(Arc<OsStr>, Arc<Problems>)>,
 }
 
 impl Gauge {
@@ -174,6 +192,13 @@ impl Gauge {
     /// A step failed.
     pub fn failed(&self, step: Step) {
         self.add(format::FAILURES_AT + 8 * step as usize, 1);
+    }
+
+    /// What stands in the way of the lane in one matter; `None`: nothing any more.
+    pub fn problem(&self, kind: ProblemKind, text: Option<&str>) {
+        if let Some((name, problems)) = &self.problems {
+            problems.set(name, kind, text);
+        }
     }
 
     /// So much waits to be archived, by the names that stand in the log directory.

@@ -3,11 +3,13 @@
 //! Exit 0: all is well; 1: a sentence says what is not; 2: asked wrongly; 3: it cannot be read. For programs there is
 //! one JSON object with the same.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use standpipe_common::called::typed;
 use standpipe_common::clock;
 use standpipe_common::cursor::Cursor;
 use standpipe_common::error::Stop;
@@ -16,8 +18,9 @@ use standpipe_common::shown::{UNKNOWN, harmless, number, passed_ns, size, span};
 use standpipe_common::standard;
 use standpipe_common::table::{Screen, render};
 
-use super::format::{LaneStatus, LastError, SANDBOX_OFF, SANDBOX_ON, SANDBOX_UNAVAILABLE, SICK, WELL};
+use super::format::{LastError, SANDBOX_OFF, SANDBOX_ON, SANDBOX_UNAVAILABLE, SICK, WELL};
 use super::lag::{Lag, Unsent};
+use super::problems::{Problem, ProblemKind};
 use super::snapshot::{SeenLane, Snapshot};
 use crate::cli::StatusArgs;
 use crate::listing::SELF;
@@ -138,13 +141,18 @@ impl View<'_> {
         let last = slot.taken.arrival_ns.map_or_else(nothing, |ns| self.age(ns));
         let lines = slot.taken.lines.map_or_else(nothing, number);
         let (bytes, parts) = (size(slot.taken.bytes), number(slot.taken.parts));
-        vec![shown_name(lane, self.root), bytes, lines, last, parts, backlog, self.state(slot)]
+        vec![shown_name(lane, self.root), bytes, lines, last, parts, backlog, self.state(lane)]
     }
 
-    fn state(&self, slot: &LaneStatus) -> String {
+    fn state(&self, lane: &SeenLane) -> String {
+        let slot = &lane.slot;
         match slot.state {
             _ if self.snapshot.running == Some(false) => "not running".to_owned(),
-            WELL => slot.fill.blocked_ns.map_or_else(|| "ok".to_owned(), |ns| format!("blocked {}", self.age(ns))),
+            WELL => match (slot.fill.blocked_ns, lane.problems.first()) {
+                (Some(ns), _) => format!("blocked {}", self.age(ns)),
+                (None, Some(problem)) => in_row(problem.kind).to_owned(),
+                (None, None) => "ok".to_owned(),
+            },
             SICK => "sick".to_owned(),
             _ => UNKNOWN.to_owned(),
         }
@@ -162,14 +170,20 @@ impl View<'_> {
                 ),
             );
         }
+        self.policies().into_iter().for_each(|sentence| say(true, sentence));
         for lane in &self.snapshot.lanes {
             let (slot, name) = (&lane.slot, shown_name(lane, self.root));
+            for problem in lane.problems.iter().filter(|problem| problem.kind != ProblemKind::Policy) {
+                say(true, format!("{name}: {}", self.problem(problem)));
+            }
             let runs = self.snapshot.running != Some(false);
             let error = text(slot.error.text.as_deref());
             if slot.state == SICK && runs {
                 let since = self.age(slot.error.at_ns.unwrap_or(0));
                 say(true, format!("{name}: not read for {since}: {error}; {}", self.retry(&slot.error)));
-            } else if let Some(at_ns) = slot.error.at_ns {
+            } else if let Some(at_ns) = slot.error.at_ns
+                && !lane.problems.iter().any(|problem| problem.text == error)
+            {
                 say(false, format!("{name}: the last error, {} ago: {error}", self.age(at_ns)));
             }
             if let Some(since_ns) = slot.fill.blocked_ns.filter(|_| runs) {
@@ -199,6 +213,46 @@ impl View<'_> {
             );
         }
         findings
+    }
+
+    /// What is wrong with the configuration, and which pipes have another policy for that. A mistake of `defaults.toml`
+    /// is one of every pipe, so those with the same sentence share it.
+    fn policies(&self) -> Vec<String> {
+        let reader = match self.snapshot.running {
+            Some(false) => "start reader again".to_owned(),
+            _ => format!("send HUP to reader (pid {})", number(self.snapshot.pid)),
+        };
+        let mut by_text: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for lane in &self.snapshot.lanes {
+            for problem in lane.problems.iter().filter(|problem| problem.kind == ProblemKind::Policy) {
+                by_text.entry(&problem.text).or_default().push(shown_name(lane, self.root));
+            }
+        }
+        let mistakes = self.snapshot.problems.iter().map(|problem| format!("{}; fix it, then {reader}", problem.text));
+        let effects = by_text.into_iter().map(|(text, names)| match &names[..] {
+            [name] => format!("{name}: {text}"),
+            _ => format!("{}, each: {text}", offered(&names)),
+        });
+        mistakes.chain(effects).collect()
+    }
+
+    /// What stands in the way of a pipe, and what helps.
+    fn problem(&self, problem: &Problem) -> String {
+        let (since, text) = (self.age(problem.since_ns), &problem.text);
+        match problem.kind {
+            ProblemKind::Link => format!(
+                "not read for {since}: {text}; reading begins when a FIFO is there: `{}` says how to make one",
+                typed("holder", "check")
+            ),
+            ProblemKind::Archive => {
+                format!("no archive for {since}: {text}; parts stay uncompressed, and it is tried again")
+            }
+            ProblemKind::Hook => format!(
+                "the hook has failed for {since}: {text}; archives wait, and it is tried again: fix the program, whose \
+                 own messages are among those of reader"
+            ),
+            ProblemKind::Configuration | ProblemKind::Policy => text.clone(),
+        }
     }
 
     /// Whether a receiver is too far behind, and what is said of it.
@@ -268,6 +322,7 @@ impl View<'_> {
             "started": moment(self.snapshot.start_ns),
             "sandbox": sandbox(self.snapshot.sandbox),
             "pipes": self.snapshot.lanes.iter().map(|lane| self.json_lane(lane)).collect::<Vec<_>>(),
+            "problems": self.snapshot.problems.iter().map(json_problem).collect::<Vec<_>>(),
             "salvaged": self.snapshot.salvaged,
             "findings": sentences(true),
             "remarks": sentences(false),
@@ -279,7 +334,7 @@ impl View<'_> {
         let slot = &lane.slot;
         let state = match slot.state {
             WELL if slot.fill.blocked_ns.is_some() => Value::from("blocked"),
-            WELL => Value::from("ok"),
+            WELL => Value::from(lane.problems.first().map_or("ok", |problem| problem.kind.word())),
             SICK => Value::from("sick"),
             _ => Value::Null,
         };
@@ -298,6 +353,7 @@ impl View<'_> {
             "last_error": slot.error.at_ns.map(|at_ns| {
                 json!({ "at": moment(at_ns), "text": slot.error.text.as_deref().map(|said| text(Some(said))) })
             }),
+            "problems": lane.problems.iter().map(json_problem).collect::<Vec<_>>(),
             "damaged": lane.damaged,
             "receivers": lane.lags.iter().map(|lag| self.json_lag(lag)).collect::<Vec<_>>(),
         })
@@ -310,6 +366,20 @@ impl View<'_> {
     fn span_ns(&self, then_ns: u64) -> Option<u64> {
         passed_ns(then_ns, self.now_ns)
     }
+}
+
+/// The state of a lane with such a problem.
+fn in_row(kind: ProblemKind) -> &'static str {
+    match kind {
+        ProblemKind::Link => "no FIFO",
+        ProblemKind::Archive => "archive fails",
+        ProblemKind::Hook => "hook fails",
+        ProblemKind::Configuration | ProblemKind::Policy => "policy",
+    }
+}
+
+fn json_problem(problem: &Problem) -> Value {
+    json!({ "kind": problem.kind.word(), "since": moment(problem.since_ns), "text": problem.text })
 }
 
 /// Under what name a lane is shown: that of `reader stdin` by the name of its directory.

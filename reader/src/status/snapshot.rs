@@ -2,18 +2,21 @@
 //!
 //! It needs read permission only, takes no lock, writes nothing, and opens regular files and directories alone.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::io::Read as _;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use nix::sys::stat::SFlag;
-use standpipe_common::error::{Error, Result};
+use standpipe_common::error::{Cannot as _, Error, Result};
 use standpipe_common::shown::Shown as _;
 
 use super::STATUS;
-use super::format::{self, LAYOUT, LaneStatus, Status};
+use super::format::{self, LAYOUT, LaneStatus, Status, WELL};
 use super::lag::{Lag, lags};
+use super::problems::{self, BYTES_MAX as PROBLEMS_BYTES_MAX, PROBLEMS, Problem};
 use crate::disk::{self, Dir};
 use crate::listing::{LOCK, SELF};
 use crate::mailboxes::SALVAGED_PREFIX;
@@ -31,6 +34,8 @@ pub struct Snapshot {
     pub sandbox: u64,
     /// Its lanes by name.
     pub lanes: Vec<SeenLane>,
+    /// What stands in the way of all of them.
+    pub problems: Vec<Problem>,
     /// Files of the log root that hold bytes which did not fit into a log.
     pub salvaged: Vec<String>,
 }
@@ -46,6 +51,8 @@ pub struct SeenLane {
     pub damaged: Vec<String>,
     /// How far each of its receivers is behind.
     pub lags: Vec<Lag>,
+    /// What stands in its way, the worst first.
+    pub problems: Vec<Problem>,
 }
 
 impl Snapshot {
@@ -53,11 +60,13 @@ impl Snapshot {
     pub fn of(path: &Path) -> Result<Snapshot> {
         let root = Dir::open(path)?;
         let content = content(&root)?;
+        let (problems, of_pipes) = problems(&root)?.into_iter().partition(|problem| problem.pipe.is_empty());
         let mut lanes: Vec<SeenLane> = content.slots.into_iter().map(|slot| seen(&root, slot)).collect();
+        share(of_pipes, &mut lanes);
         lanes.sort_by(|a, b| a.name.cmp(&b.name));
         let salvaged = salvaged(&root);
         let (pid, start_ns, sandbox) = (content.pid, content.start_ns, content.sandbox);
-        Ok(Snapshot { running: is_running(&root), pid, start_ns, sandbox, lanes, salvaged })
+        Ok(Snapshot { running: is_running(&root), pid, start_ns, sandbox, lanes, problems, salvaged })
     }
 
     /// The lane of that name; the one of `reader stdin` also by the name of its directory.
@@ -105,6 +114,39 @@ fn open(root: &Dir) -> Result<File> {
     }
 }
 
+/// What stands in the way, as its file says; there is none while all is well.
+fn problems(root: &Dir) -> Result<Vec<Problem>> {
+    let is_file = root.stat(PROBLEMS).is_ok_and(|stat| disk::is_kind(&stat, SFlag::S_IFREG));
+    if !is_file {
+        return Ok(Vec::new());
+    }
+    let mut bytes = Vec::new();
+    match root.open_read(PROBLEMS) {
+        // It went meanwhile.
+        Err(error) if error.errno() == Some(nix::errno::Errno::ENOENT) => return Ok(Vec::new()),
+        file => file?.take(PROBLEMS_BYTES_MAX).read_to_end(&mut bytes).cannot("read", root.path_of(PROBLEMS))?,
+    };
+    Ok(problems::decode(&bytes))
+}
+
+/// Gives each lane what stands in its way. A pipe that has no lane because of that gets a row of its own.
+fn share(problems: Vec<Problem>, lanes: &mut Vec<SeenLane>) {
+    let mut by_name: BTreeMap<OsString, Vec<Problem>> = BTreeMap::new();
+    for problem in problems {
+        by_name.entry(problem.pipe.clone()).or_default().push(problem);
+    }
+    for lane in &mut *lanes {
+        lane.problems = lane.name.as_ref().and_then(|name| by_name.remove(name)).unwrap_or_default();
+    }
+    lanes.extend(by_name.into_iter().map(|(name, problems)| SeenLane {
+        name: Some(name),
+        slot: LaneStatus { state: WELL, ..LaneStatus::default() },
+        damaged: Vec::new(),
+        lags: Vec::new(),
+        problems,
+    }));
+}
+
 fn seen(root: &Dir, slot: LaneStatus) -> SeenLane {
     let name = slot.name.clone().map(OsString::from_vec);
     let is_damaged = |name: &[u8]| name.ends_with(b".damaged");
@@ -112,7 +154,7 @@ fn seen(root: &Dir, slot: LaneStatus) -> SeenLane {
     let damaged = dir.as_ref().map_or_else(Vec::new, |dir| names(dir, is_damaged));
     // What cannot be listed is not shown.
     let lags = dir.and_then(|dir| lags(&dir).ok()).unwrap_or_default();
-    SeenLane { name, slot, damaged, lags }
+    SeenLane { name, slot, damaged, lags, problems: Vec::new() }
 }
 
 /// The log directory of a lane.

@@ -52,6 +52,7 @@ mod ship;
 mod ship_archives;
 mod signals;
 mod status;
+mod status_problems;
 mod sync;
 mod turns;
 mod unlinked;

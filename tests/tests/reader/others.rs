@@ -216,7 +216,7 @@ fn whatever_stands_under_a_name_of_a_log_directory_survives() {
 #[test]
 fn whatever_stands_under_a_name_of_a_log_root_survives() {
     let names: [&[&str]; 4] = [
-        &[".control", ".status", ".status.new", ".salvaged-2026-11-21T10-00-00Z-0"],
+        &[".control", ".status", ".status.new", ".problems", ".problems.new", ".salvaged-2026-11-21T10-00-00Z-0"],
         &[".lock"],
         &[".mailbox-0"],
         &[".unfinished-mailbox-0"],
