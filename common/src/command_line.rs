@@ -10,16 +10,18 @@ use std::fs;
 use std::path::Path;
 use std::process;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Command, CommandFactory, Parser};
-use strsim::osa_distance;
+use strsim::{normalized_damerau_levenshtein, osa_distance};
 
 use crate::called;
 use crate::error::EXIT_USAGE;
 use crate::standard;
 
-/// Fewer letters are the beginning of no command.
+/// Fewer letters are the beginning of no command, and of no option.
 const BEGINNING_MIN: usize = 3;
+/// An option that is less like what was written was not meant.
+const LIKENESS_MIN: f64 = 0.6;
 
 /// What `program` was asked for. Ends the process where that was answered already, or cannot be understood.
 pub fn parse<C: Parser + CommandFactory>(program: &str) -> C {
@@ -34,7 +36,76 @@ pub fn parse<C: Parser + CommandFactory>(program: &str) -> C {
         process::exit(EXIT_USAGE.into());
     }
     let parsed = asked.and_then(|mut matches| C::from_arg_matches_mut(&mut matches));
-    parsed.unwrap_or_else(|error| error.format(&mut command).exit())
+    parsed.unwrap_or_else(|error| end(error, &mut command, &args))
+}
+
+/// Says what clap found, and ends the process.
+pub fn end(error: clap::Error, command: &mut Command, args: &[OsString]) -> ! {
+    with_nearest(error, command, args).format(command).exit()
+}
+
+/// An option that is not there is never taken for a path, as clap would advise: the nearest one that is there is named,
+/// of this command or else of another.
+fn with_nearest(mut error: clap::Error, command: &Command, args: &[OsString]) -> clap::Error {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return error;
+    }
+    error.remove(ContextKind::Suggested);
+    error.remove(ContextKind::SuggestedArg);
+    let Some(ContextValue::String(wrong)) = error.get(ContextKind::InvalidArg) else { return error };
+    match wrong.strip_prefix("--").and_then(|wrong| nearest(command, args, wrong)) {
+        Some(Near::Option(option)) => {
+            error.insert(ContextKind::SuggestedArg, ContextValue::String(format!("--{option}")));
+        }
+        Some(Near::Elsewhere(words)) => {
+            let tip = format!("`{words}` exists").into();
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+        }
+        None => {}
+    }
+    error
+}
+
+/// What a wrong option was meant for.
+#[derive(Debug, PartialEq, Eq)]
+enum Near {
+    /// An option of the command that was called.
+    Option(String),
+    /// One of another command, or a command.
+    Elsewhere(String),
+}
+
+fn nearest(command: &Command, args: &[OsString], wrong: &str) -> Option<Near> {
+    let called = args.get(1).and_then(|first| command.find_subcommand(first));
+    let best = |command: &Command| {
+        let options = command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(clap::Arg::get_long);
+        let near = options.map(|option| (likeness(wrong, option), option.to_owned()));
+        near.filter(|(like, _)| *like >= LIKENESS_MIN).max_by(|a, b| a.0.total_cmp(&b.0))
+    };
+    if let Some((_, option)) = best(called.unwrap_or(command)) {
+        return Some(Near::Option(option));
+    }
+    let program = command.get_name();
+    let others = [command].into_iter().chain(command.get_subcommands());
+    let near = others.filter_map(|other| {
+        let name = if std::ptr::eq(other, command) { "" } else { other.get_name() };
+        best(other).map(|(like, option)| (like, format!("{} --{option}", called::short(program, name))))
+    });
+    // Of those that are equally near the first.
+    let option = near.reduce(|best, next| if next.0 > best.0 { next } else { best });
+    let known = commands(command);
+    let meant = || meant(wrong, &known).map(|name| called::short(program, name));
+    option.map(|(_, words)| words).or_else(meant).map(Near::Elsewhere)
+}
+
+/// From 0 to 1: slips of the finger, a beginning, letters left out.
+fn likeness(wrong: &str, option: &str) -> f64 {
+    let mut letters = option.chars();
+    let is_within = wrong.chars().all(|letter| letters.any(|other| other == letter));
+    let begins_alike = wrong.chars().next() == option.chars().next();
+    let is_shortened = is_within && begins_alike && wrong.chars().count() >= BEGINNING_MIN;
+    let like = normalized_damerau_levenshtein(wrong, option);
+    if is_shortened { like.max(LIKENESS_MIN) } else { like }
 }
 
 /// The command line of `program`, in whose help each command is called as it would be typed now.
@@ -154,6 +225,35 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(meant(word, &known), expected, "{word}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_option_is_one_of_the_command_or_else_of_another() {
+        let long = |name: &'static str| clap::Arg::new(name).long(name);
+        let logs = Command::new("logs").arg(long("follow")).arg(long("since")).arg(long("no-filter"));
+        let stdin = Command::new("stdin").arg(long("stamp")).arg(long("since"));
+        let command = Command::new("reader").arg(long("logs")).arg(long("check-config")).subcommands([logs, stdin]);
+        let elsewhere =
+            |name: &str, option: &str| Some(Near::Elsewhere(format!("{}{option}", called::short("reader", name))));
+        let here = |option: &str| Some(Near::Option(option.to_owned()));
+        for (args, wrong, expected) in [
+            (&["--stmp"][..], "stmp", elsewhere("stdin", " --stamp")),
+            (&["--stamp"], "stamp", elsewhere("stdin", " --stamp")),
+            (&["stdin", "--stmp"], "stmp", here("stamp")),
+            (&["stdin", "--check-confg"], "check-confg", elsewhere("", " --check-config")),
+            (&["--since"], "since", elsewhere("logs", " --since")),
+            (&["--stdin"], "stdin", elsewhere("stdin", "")),
+            (&["logs", "--flw"], "flw", here("follow")),
+            (&["logs", "--folow"], "folow", here("follow")),
+            (&["logs", "--nofilter"], "nofilter", here("no-filter")),
+            (&["--check"], "check", here("check-config")),
+            (&["--lgs"], "lgs", here("logs")),
+            (&["--utterly"], "utterly", None),
+            (&["--x"], "x", None),
+        ] {
+            let args: Vec<OsString> = ["reader"].iter().chain(args).map(OsString::from).collect();
+            assert_eq!(nearest(&command, &args, wrong), expected, "{wrong}");
         }
     }
 

@@ -6,6 +6,7 @@ use std::env;
 use std::ffi::OsString;
 
 use clap::FromArgMatches;
+use standpipe_common::command_line;
 use standpipe_common::error::Stop;
 
 use crate::cli::{HANDED, Handed, StatusArgs, command};
@@ -25,12 +26,13 @@ pub fn run() -> Result<u8, Stop> {
         return Err(exec(handed, [OsString::from("--help")]));
     }
     let mut command = command();
-    let asked = command.try_get_matches_from_mut(env::args_os());
+    let args: Vec<OsString> = env::args_os().collect();
+    let asked = command.try_get_matches_from_mut(&args);
     let status = asked.and_then(|asked| match asked.subcommand() {
         Some((_, asked)) => StatusArgs::from_arg_matches(asked),
         None => unreachable!("a command is required"),
     });
-    status::run(&status.unwrap_or_else(|error| error.format(&mut command).exit()))
+    status::run(&status.unwrap_or_else(|error| command_line::end(error, &mut command, &args)))
 }
 
 fn handed(word: &OsString) -> Option<Handed> {

@@ -9,6 +9,7 @@ mod journal;
 mod kill;
 mod metrics;
 mod names;
+mod options;
 mod power_cuts;
 mod printable;
 mod readme;
