@@ -9,9 +9,14 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
 
+use toml::de::DeTable;
+
 use crate::error::{Cannot, Result};
 use crate::shown::Shown as _;
 use crate::way::{self, Use};
+
+/// Mistakes of one file that are told at most.
+const FLAWS_MAX: usize = 20;
 
 /// The bytes of the regular file at `path`, `bytes_max` at most.
 pub fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
@@ -36,6 +41,39 @@ fn read_regular(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
 pub fn not_utf8(bytes: &[u8]) -> Option<Flaw> {
     let at = str::from_utf8(bytes).err()?.valid_up_to();
     Some(Flaw { message: "not valid UTF-8".to_string(), span: at..at })
+}
+
+/// What a text means, and all that is wrong with it, with what the rest means.
+///
+/// A parser tells the first mistake alone: so each line with one is left out and the rest read again; the mistakes come in
+/// the order of their places. Not where the text
+/// is no TOML at all, for what follows such a mistake means something else.
+pub fn read_all<T>(text: &str, parse: impl Fn(&str) -> std::result::Result<T, Flaw>) -> (Option<T>, Vec<Flaw>) {
+    let (mut flaws, mut rest) = (Vec::<Flaw>::new(), text.to_owned());
+    let parsed = loop {
+        let flaw = match parse(&rest) {
+            Ok(parsed) => break Some(parsed),
+            Err(flaw) => flaw,
+        };
+        let lines = lines_range(&rest, &flaw.span);
+        flaws.push(flaw);
+        let line = rest[lines.clone()].trim();
+        if flaws.len() == FLAWS_MAX || DeTable::parse(&rest).is_err() || line.starts_with('[') || line.is_empty() {
+            break None;
+        }
+        // As long as it was, so that the places of the others stay.
+        let blank: String = rest[lines.clone()].bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }).collect();
+        rest.replace_range(lines, &blank);
+    };
+    flaws.sort_by_key(|flaw| flaw.span.start);
+    (parsed, flaws)
+}
+
+/// The whole lines that a span touches.
+pub fn lines_range(text: &str, span: &Range<usize>) -> Range<usize> {
+    let start = text[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
+    let end = text[span.end..].find('\n').map_or(text.len(), |newline| span.end + newline);
+    start..end
 }
 
 /// What is wrong with a text, and at which of its bytes.

@@ -20,7 +20,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd;
 
 use crate::called;
-use crate::shown::push_escaped;
+use crate::shown::{counted, push_escaped};
 
 /// Most bytes of one message: what a pipe takes in one piece, and what it has room for when it polls writable.
 pub const LINE_MAX: usize = 4096;
@@ -78,7 +78,7 @@ impl Log for Logger {
         let mut dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();
         if *dropped > 0 {
-            self.compose(Level::Warn, &format!("{dropped} messages dropped"), &mut text);
+            self.compose(Level::Warn, &format!("{} dropped", counted(*dropped, "message")), &mut text);
         }
         self.compose(record.level(), &record.args().to_string(), &mut text);
         cut(&mut text);

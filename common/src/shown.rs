@@ -18,6 +18,11 @@ pub fn number(count: u64) -> String {
     i64::try_from(count).map_or_else(|_| UNKNOWN.to_owned(), |count| count.to_string())
 }
 
+/// A count with what is counted: `1 pipe`, `2 pipes`.
+pub fn counted(count: u64, noun: &str) -> String {
+    format!("{} {noun}{}", number(count), if count == 1 { "" } else { "s" })
+}
+
 /// Bytes in the largest unit that leaves a digit before the point.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];

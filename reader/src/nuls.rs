@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use standpipe_common::shown::Shown as _;
+use standpipe_common::shown::{Shown as _, counted};
 
 const BLOCK_BYTES: u64 = 64 << 10;
 
@@ -96,7 +96,7 @@ impl Runs {
             self.first.iter().map(|run| format!("{} from byte {}", run.end - run.start, run.start)).collect();
         let more = match self.count - self.first.len() as u64 {
             0 => String::new(),
-            more => format!(", and {more} more runs"),
+            more => format!(", and {}", counted(more, "more run")),
         };
         log::warn!(
             "{}: {} NUL bytes stand for data that a power failure kept from the disk: {}{more}; they stay in the log",

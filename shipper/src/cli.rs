@@ -25,7 +25,7 @@ pub struct Cli {
     /// Write a newline to descriptor N when ready (s6 readiness notification).
     #[arg(long, value_name = "N")]
     pub notify_fd: Option<NotifyFd>,
-    /// Check the configuration, print the first error, and exit.
+    /// Check the configuration, print every error, and exit.
     #[arg(long)]
     pub check_config: bool,
 }

@@ -22,7 +22,7 @@ use glob::Pattern;
 use serde::Deserialize;
 use standpipe_common::config_text::{self, Flaw};
 use standpipe_common::cursor::Receiver;
-use standpipe_common::error::{Cannot, Error, Stop};
+use standpipe_common::error::{Cannot, Error};
 use standpipe_common::units::{ByteSize, Span};
 use standpipe_common::way::{self, Use};
 use standpipe_reader::logs::log_root::LogRoot;
@@ -116,48 +116,72 @@ struct Raw {
 }
 
 impl Config {
-    /// What the command line asks for, and the file that it names.
-    pub fn load(cli: &Cli) -> Result<Config, Stop> {
-        let (file, text) = match &cli.config {
-            Some(path) => (path.as_path(), read(path)?),
+    /// What the command line asks for, and the file that it names, with all that is wrong with them. `None`: nothing is
+    /// known of it; else what is not wrong.
+    pub fn load(cli: &Cli) -> (Option<Config>, Vec<String>) {
+        let (file, text) = match cli.config.as_deref().map(|path| (path, read(path))) {
+            Some((_, Err(sentence))) => return (None, vec![sentence]),
+            Some((path, Ok(text))) => (path, text),
             None => (Path::new(""), String::new()),
         };
-        let checked = toml::from_str(&text).map_err(Flaw::from).and_then(|raw| check(raw, file));
-        let mut config = checked.map_err(|flaw| Stop::Usage(flaw.sentence(file, &text)))?;
-        if let Some(url) = &cli.otlp {
-            config.url = checked_url(url).map_err(|cause| Stop::Usage(format!("cannot use --otlp {url}: {cause}")))?;
-        }
-        if config.url.is_empty() {
-            return Err(Stop::Usage(format!("no receiver: give --otlp URL, or set url in {}", file.to_string_lossy())));
-        }
-        if let Some(name) = &cli.name {
-            config.receiver = name.clone();
-        }
-        match &cli.logs {
-            Some(logs) => config.logs.clone_from(logs),
-            None if config.logs.as_os_str().is_empty() => config.logs = usual_logs()?,
+        let parse = |text: &str| toml::from_str(text).map_err(Flaw::from).and_then(|raw| check(raw, file));
+        let (config, flaws) = config_text::read_all(&text, parse);
+        let mut mistakes: Vec<String> = flaws.iter().map(|flaw| flaw.sentence(file, &text)).collect();
+        // A line with a mistake may have said what is missing.
+        let is_whole = mistakes.is_empty();
+        let config = config.map(|mut config| {
+            config.apply(cli, &mut mistakes);
+            if is_whole && config.url.is_empty() && cli.otlp.is_none() {
+                mistakes.push(format!("no receiver: give --otlp URL, or set url in {}", file.to_string_lossy()));
+            }
+            if is_whole && config.logs.as_os_str().is_empty() {
+                config.logs = usual_logs().unwrap_or_else(|sentence| {
+                    mistakes.push(sentence);
+                    PathBuf::new()
+                });
+            }
+            config
+        });
+        (config, mistakes)
+    }
+
+    fn apply(&mut self, cli: &Cli, mistakes: &mut Vec<String>) {
+        match cli.otlp.as_ref().map(|url| (url, checked_url(url))) {
+            Some((_, Ok(url))) => self.url = url,
+            Some((url, Err(cause))) => mistakes.push(format!("cannot use --otlp {url}: {cause}")),
             None => {}
         }
-        Ok(config)
+        if let Some(name) = &cli.name {
+            self.receiver = name.clone();
+        }
+        if let Some(logs) = &cli.logs {
+            self.logs.clone_from(logs);
+        }
+    }
+
+    /// What of the files that it names cannot be used.
+    pub fn unreadable(&self) -> Vec<Error> {
+        let headers = self.header_files.iter().filter_map(|file| file.read().err());
+        // Whoever sends in the clear needs none, unless a file is named.
+        let needs_roots = self.url.starts_with("https://") || self.roots != Roots::System;
+        headers.chain(needs_roots.then(|| self.roots.load().err()).flatten()).collect()
     }
 }
 
 /// The log root where neither the command line nor a file names one.
-fn usual_logs() -> Result<PathBuf, Stop> {
+fn usual_logs() -> Result<PathBuf, String> {
     if let Some(logs) = env::var_os(LOGS_VARIABLE) {
         return Ok(logs.into());
     }
     let found = LogRoot::find(None);
-    found
-        .map(|root| root.path)
-        .map_err(|_| Stop::Usage("no log root: give LOGS, or set `logs` in a file for --config".to_owned()))
+    found.map(|root| root.path).map_err(|_| "no log root: give LOGS, or set `logs` in a file for --config".to_owned())
 }
 
-fn read(path: &Path) -> Result<String, Stop> {
-    let bytes = config_text::read(path, FILE_BYTES_MAX).map_err(|error| Stop::Usage(error.to_string()))?;
+fn read(path: &Path) -> Result<String, String> {
+    let bytes = config_text::read(path, FILE_BYTES_MAX).map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     match config_text::not_utf8(&bytes) {
-        Some(flaw) => Err(Stop::Usage(flaw.sentence(path, &text))),
+        Some(flaw) => Err(flaw.sentence(path, &text)),
         None => Ok(text),
     }
 }

@@ -13,7 +13,7 @@ use standpipe_common::clock;
 use standpipe_common::cursor::{Cursor, Receiver};
 use standpipe_common::error::{Error, Result};
 use standpipe_common::retry::{Once, Retry};
-use standpipe_common::shown::Shown as _;
+use standpipe_common::shown::{Shown as _, counted};
 use standpipe_reader::disk::Dir;
 
 use crate::backoff;
@@ -169,7 +169,11 @@ impl Pipe {
         match answer.verdict() {
             Verdict::Taken { refused } => {
                 if let Some((lines, message)) = &refused {
-                    log::error!("{}: the receiver refused {lines} of {count} lines: {message}", self.name);
+                    log::error!(
+                        "{}: the receiver refused {lines} of {}: {message}",
+                        self.name,
+                        counted(count as u64, "line")
+                    );
                 }
                 self.width = self.width.saturating_mul(2).min(LINES_MAX);
                 self.pass(answer, parts, batch, count, refused.map_or(0, |(lines, _)| lines))?;

@@ -18,9 +18,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use standpipe_common::descriptors::Descriptors;
 use standpipe_common::error::{Cannot, Result, Stop};
 use standpipe_common::fifo::Identity;
-use standpipe_common::logger;
 use standpipe_common::ready::ready;
-use standpipe_common::shown::Shown as _;
+use standpipe_common::shown::{Shown as _, counted};
+use standpipe_common::{logger, standard};
 use standpipe_reader::disk::Dir;
 use standpipe_reader::logs::select;
 
@@ -43,7 +43,13 @@ const TAKEN_SPAN: Duration = Duration::from_secs(10);
 /// Runs until TERM or INT; with `--check-config` as long as that takes.
 pub fn run(cli: &Cli) -> std::result::Result<(), Stop> {
     logger::init();
-    let config = Config::load(cli)?;
+    let (config, mut mistakes) = Config::load(cli);
+    mistakes.extend(config.iter().flat_map(Config::unreadable).map(|error| error.to_string()));
+    if let Some(last) = mistakes.pop() {
+        mistakes.iter().for_each(standard::error);
+        return Err(Stop::Usage(last));
+    }
+    let Some(config) = config else { unreachable!("what is not there is a mistake") };
     // First of all: a signal that comes before its handler would end us.
     let inbox = Inbox::new()?;
     let client = Client::new(&config, inbox.stopping().clone()).map_err(|error| Stop::Usage(error.to_string()))?;
@@ -56,7 +62,8 @@ pub fn run(cli: &Cli) -> std::result::Result<(), Stop> {
     if let Some(dir) = shipper.taken.first() {
         return Err(Stop::Io(shipper.refusal(dir)));
     }
-    log::info!("sends {} pipes of {} to {}", shipper.fleet.len(), shipper.config.logs.shown(), shipper.config.url);
+    let (pipes, logs) = (counted(shipper.fleet.len() as u64, "pipe"), shipper.config.logs.shown());
+    log::info!("sends {pipes} of {logs} to {}", shipper.config.url);
     ready(cli.notify_fd)?;
     shipper.serve()?;
     Ok(())

@@ -14,7 +14,7 @@ use std::time::Duration;
 use log::Level;
 use nix::errno::Errno;
 use standpipe_common::logger::{self, Stderr};
-use standpipe_common::shown::harmless;
+use standpipe_common::shown::{counted, harmless};
 
 use crate::catch_up::CatchUp;
 use crate::file::identity::Identity;
@@ -175,7 +175,7 @@ impl Printer {
         self.catch_up.clear();
         let mut lines = String::new();
         if self.dropped > 0 {
-            self.push(&Event::Warning(format!("{} messages dropped", self.dropped)), &mut lines);
+            self.push(&Event::Warning(format!("{} dropped", counted(self.dropped, "message"))), &mut lines);
         }
         self.push(event, &mut lines);
         self.dropped = if self.stderr.put(lines) { 0 } else { self.dropped + 1 };

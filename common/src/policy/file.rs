@@ -30,9 +30,6 @@ pub enum PolicyKind {
 /// How the parser begins its list of keys, with those that a `NAME.toml` does not take.
 const DEFAULTS_FIRST: &str = "expected one of `logs`, `mailbox_dir`, `metrics_file`, ";
 
-/// Mistakes of one file that are told at most.
-const FLAWS_MAX: usize = 20;
-
 /// Why a policy file cannot be used: for each mistake a sentence, and a picture of the place on lines of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyError {
@@ -52,7 +49,7 @@ pub struct Paths {
 }
 
 impl PolicyError {
-    /// A sentence for each mistake, in the order in which the parser met them; at least one.
+    /// A sentence for each mistake, in the order of their places; at least one.
     pub fn sentences(&self) -> &[String] {
         &self.sentences
     }
@@ -79,7 +76,10 @@ pub fn load(path: &Path, kind: PolicyKind) -> Result<Raw, PolicyError> {
     let text = String::from_utf8_lossy(&bytes);
     let parsed = match config_text::not_utf8(&bytes) {
         Some(flaw) => Err(vec![flaw]),
-        None => parse(&text, kind).map_err(|first| all_flaws(&text, kind, first)),
+        None => match config_text::read_all(&text, |text| parse(text, kind)) {
+            (Some(raw), flaws) if flaws.is_empty() => Ok(raw),
+            (_, flaws) => Err(flaws),
+        },
     };
     let parsed = parsed.map(|mut raw: Raw| {
         raw.read_from(path);
@@ -94,28 +94,6 @@ pub fn load(path: &Path, kind: PolicyKind) -> Result<Raw, PolicyError> {
         sentences: flaws.iter().map(sentence).collect(),
         paths: Paths { logs: dir("logs"), mailbox_dir: dir("mailbox_dir"), metrics_file },
     })
-}
-
-/// The parser tells the first mistake alone: so each line with one is left out and the rest read again. Not where the
-/// text is no TOML at all, for what follows such a mistake means something else.
-fn all_flaws(text: &str, kind: PolicyKind, first: Flaw) -> Vec<Flaw> {
-    let mut flaws = vec![first];
-    let mut rest = text.to_string();
-    while flaws.len() < FLAWS_MAX && DeTable::parse(&rest).is_ok() {
-        let Some(flaw) = flaws.last() else { break };
-        let lines = lines_range(&rest, &flaw.span);
-        if rest[lines.clone()].trim_start().starts_with('[') || rest[lines.clone()].trim().is_empty() {
-            break;
-        }
-        // As long as it was, so that the places of the others stay.
-        let blank: String = rest[lines.clone()].bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }).collect();
-        rest.replace_range(lines, &blank);
-        match parse(&rest, kind) {
-            Ok(_) => break,
-            Err(flaw) => flaws.push(flaw),
-        }
-    }
-    flaws
 }
 
 impl Raw {
@@ -188,13 +166,7 @@ fn salvaged<T: Value>(text: &str, key: &str) -> Option<T> {
 
 /// The whole lines that a span touches.
 fn lines_at<'t>(text: &'t str, span: &Range<usize>) -> &'t str {
-    &text[lines_range(text, span)]
-}
-
-fn lines_range(text: &str, span: &Range<usize>) -> Range<usize> {
-    let start = text[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
-    let end = text[span.end..].find('\n').map_or(text.len(), |newline| span.end + newline);
-    start..end
+    &text[config_text::lines_range(text, span)]
 }
 
 #[cfg(test)]
@@ -220,8 +192,7 @@ mod tests {
     #[test]
     fn every_mistake_is_told_and_nothing_else() {
         let places = |text: &str| -> Vec<String> {
-            let flaws = parse(text, PolicyKind::Pipe)
-                .map_or_else(|first| all_flaws(text, PolicyKind::Pipe, first), |_| Vec::new());
+            let (_, flaws) = config_text::read_all(text, |text| parse(text, PolicyKind::Pipe));
             let places = flaws.iter().map(|flaw| flaw.shown_in(text));
             places.map(|shown| shown.split(", column").next().unwrap_or_default().to_string()).collect()
         };

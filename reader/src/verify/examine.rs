@@ -254,11 +254,12 @@ impl Examined {
         }
         self.findings.extend(damaged.gaps.iter().map(|gap| Finding::of_gap(&self.path, gap)));
         if unchecked > 0 {
-            self.add(
-                Kind::Checksum,
-                None,
-                format!("{unchecked} frames have no checksum: damage in them cannot be detected"),
-            );
+            let (frames, them) = if unchecked == 1 {
+                ("1 frame has".to_owned(), "it")
+            } else {
+                (format!("{unchecked} frames have"), "them")
+            };
+            self.add(Kind::Checksum, None, format!("{frames} no checksum: damage in {them} cannot be detected"));
         }
         if let Some(beside) = beside.filter(|beside| differs || beside.is_longer(archive.raw_bytes())) {
             let text =

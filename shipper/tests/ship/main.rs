@@ -96,7 +96,7 @@ fn archives_and_segments_arrive_once_and_in_order_and_what_is_written_later_soon
     assert_whole(&later, &[b"a pipe that came later".to_vec()]);
 
     assert_eq!(shipper.terminate(), 0, "{}", shipper.stderr());
-    assert!(shipper.stderr().contains("sends 1 pipes of"), "{}", shipper.stderr());
+    assert!(shipper.stderr().contains("sends 1 pipe of"), "{}", shipper.stderr());
     let requests = sink.requests().len();
     let mut shipper = ship(&scratch, &sink.url(), &[]);
     log(&scratch, "app", &numbered(21_010..21_011), &["--continue"]);
