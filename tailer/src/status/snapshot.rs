@@ -11,8 +11,11 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::libc;
+use nix::unistd::Uid;
 use standpipe_common::error::{Cannot, Error, Result};
+use standpipe_common::shell::quoted;
 use standpipe_common::shown::Shown as _;
+use standpipe_common::{account, called};
 
 use super::format::{self, Content, Figures, LAYOUT, Slot};
 use super::path_beside;
@@ -87,12 +90,24 @@ fn open_status(path: &Path, state: &Path) -> Result<File> {
             let cause = format!("there is none: no tailer has run with {} yet", state.shown());
             return Err(Error::because("read", path, cause));
         }
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            return Err(Error::because("read", path, private(state, path)));
+        }
         opened => opened.cannot("read", path)?,
     };
     if !file.metadata().cannot("read", path)?.is_file() {
         return Err(Error::because("read", path, "not a regular file"));
     }
     Ok(file)
+}
+
+/// No group can be joined that may read it: whose it is, and how it is asked then.
+fn private(state: &Path, path: &Path) -> String {
+    let owner = path.ancestors().find_map(|above| fs::metadata(above).ok()).map(|is| Uid::from_raw(is.uid()));
+    let user = owner.map_or_else(|| "tailer's user".to_owned(), |owner| format!("user {}", account::user_name(owner)));
+    let state = std::path::absolute(state).unwrap_or_else(|_| state.to_path_buf());
+    let again = format!("sudo {} --state {}", called::typed("tailer", "status"), quoted(&state));
+    format!("it names every followed file, so only {user} and root may read it: run {again}")
 }
 
 fn open(path: &Path) -> std::io::Result<File> {

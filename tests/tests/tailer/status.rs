@@ -8,6 +8,8 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use standpipe_tests::deadline::until;
+use standpipe_tests::directory::set_mode;
+use standpipe_tests::privilege::needs_root;
 use standpipe_tests::programs::{Launch, Output};
 use standpipe_tests::stands::{Following, Tailing};
 use standpipe_tests::world::{Owner, rename_and_create};
@@ -31,6 +33,30 @@ fn text(output: &Output) -> &str {
 fn wait_source(stand: &Tailing, what: &str, is: impl Fn(&Value) -> bool) -> Value {
     until(what, || is(&json(stand).1["sources"][0]));
     json(stand).1
+}
+
+/// Neither its mode nor that of its directory lets a group in, so nobody is told to join one.
+#[test]
+fn whoever_may_not_read_it_is_told_how_to_ask() {
+    needs_root(|| {
+        let mut stand = Tailing::into_pipe(Owner::Tailer, true);
+        stand.configure("", &[("app.log", "")]);
+        let mut log = stand.log("app.log", 1);
+        log.write(10);
+        stand.start();
+        stand.wait_delivered(&[&log]);
+        let path = fs::read_to_string(stand.work("tailer.toml")).unwrap();
+        let state =
+            path.lines().find_map(|line| line.strip_prefix("state_file = ")).unwrap().trim_matches('"').to_owned();
+        let state = stand.work("tailer.toml").with_file_name(state);
+        for mode in [0o755, 0o750] {
+            set_mode(state.parent().unwrap(), mode);
+            let output = Launch::new("tailer").args(["status", "--state"]).arg(&state).as_user(12345).run();
+            let expected = format!("--state {}", state.display());
+            assert!(output.code == 3 && output.stderr.contains("and root may read it: run sudo "), "{}", output.stderr);
+            assert!(output.stderr.contains(&expected) && !output.stderr.contains("usermod"), "{}", output.stderr);
+        }
+    });
 }
 
 #[test]
