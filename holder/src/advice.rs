@@ -13,6 +13,7 @@ use standpipe_common::name::Printable;
 pub use standpipe_common::shell::quoted;
 
 use crate::openers::Process;
+use crate::supervisor;
 
 /// So many processes are named, more are counted.
 const NAMED_MAX: usize = 3;
@@ -48,6 +49,12 @@ pub fn as_writer(paths: &[&Path], command: &str) -> String {
         _ if paths.iter().all(|path| is_writable_around(path)) => command.to_owned(),
         _ => as_root(command),
     }
+}
+
+/// Who runs a command of [`as_writer`] for this path.
+pub fn maker(path: &Path) -> u32 {
+    let asker = || if is_writable_around(path) { Uid::effective().as_raw() } else { 0 };
+    stranger_around(path).unwrap_or_else(asker)
 }
 
 /// Who else owns the directory of `path`, and so could put a link there. `None`: root, or whoever asks.
@@ -87,6 +94,10 @@ fn dir_around(path: &Path) -> PathBuf {
 
 /// The command that makes a program of ours that runs see what it does not see yet.
 pub fn hang_up(process: &Process) -> String {
+    supervisor::reload(process).unwrap_or_else(|| signal(process))
+}
+
+fn signal(process: &Process) -> String {
     as_user(process.uid, &format!("kill -HUP {}", process.pid))
 }
 

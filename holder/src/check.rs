@@ -2,7 +2,7 @@
 //!
 //! - [`finding`]: one thing found, and how it is shown;
 //! - [`facts`]: what is asked of the system beside the survey;
-//! - [`links`], [`access`], [`traffic`], [`sizes`], [`stage`], [`logrotate`]: the rules, which only decide;
+//! - [`links`], [`access`], [`hidden`], [`traffic`], [`sizes`], [`stage`], [`logrotate`]: the rules, which only decide;
 //! - [`bundle`]: all of it, and more, for whoever helps.
 //!
 //! It changes nothing and opens no FIFO that our own programs do not have open.
@@ -11,6 +11,7 @@ pub mod access;
 pub mod bundle;
 pub mod facts;
 pub mod finding;
+pub mod hidden;
 pub mod links;
 pub mod logrotate;
 pub mod sizes;
@@ -64,9 +65,11 @@ fn findings(survey: &Survey, facts: &Facts) -> Vec<Finding> {
     findings.extend(access::of_directory(survey, facts));
     findings.extend(sizes::of_shares(survey, facts));
     findings.extend(traffic::unseen(survey));
+    findings.extend(traffic::nobody(survey, facts));
     for pipe in &survey.pipes {
-        findings.extend(links::of_pipe(pipe));
+        findings.extend(links::of_pipe(pipe, facts));
         findings.extend(access::of_pipe(pipe, facts));
+        findings.extend(hidden::of_pipe(pipe, facts));
         findings.extend(traffic::of_pipe(pipe, survey, facts));
         findings.extend(sizes::of_pipe(pipe, survey, facts));
         findings.extend(stage::of_pipe(pipe, survey, facts));

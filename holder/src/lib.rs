@@ -11,6 +11,7 @@
 //!
 //! And what can be seen of all that from outside, without a word with the daemon:
 //! - [`openers`], [`level`], [`beside`], [`survey`]: who has which FIFO open, how full it is, and its staging pipe;
+//! - [`daemons`], [`supervisor`]: holder and reader of a directory, what they see, and who starts them;
 //! - [`status`], [`check`], [`advice`], [`mod@print`]: a row a pipe; what is wrong and what fixes it, in commands that fit
 //!   whoever asks; how both come to the screen.
 
@@ -19,6 +20,7 @@ pub mod beside;
 pub mod check;
 pub mod cli;
 pub mod create;
+pub mod daemons;
 pub mod held;
 pub mod holdings;
 pub mod level;
@@ -31,4 +33,5 @@ pub mod sizing;
 pub mod stage;
 pub mod staged;
 pub mod status;
+pub mod supervisor;
 pub mod survey;

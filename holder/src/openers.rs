@@ -18,6 +18,7 @@ use std::rc::Rc;
 use nix::errno::Errno;
 use nix::libc;
 use standpipe_common::fifo::Identity;
+use standpipe_common::shown::Shown as _;
 
 const PROC: &str = "/proc";
 /// A process that closes descriptors while we look, as a holder after HUP, is looked at so often.
@@ -108,14 +109,7 @@ impl Openers {
     fn below(proc: &Path, wanted: &HashSet<Identity>) -> Openers {
         // Where even the first process is not there, /proc is mounted with hidepid, or not at all.
         let mut openers = Openers { is_proc_hidden: !proc.join("1").exists(), ..Openers::default() };
-        let mut pids: Vec<u32> = fs::read_dir(proc)
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .filter(|&pid| pid != std::process::id())
-            .collect();
-        pids.sort_unstable();
-        for pid in pids {
+        for pid in pids(proc) {
             openers.add(pid, &proc.join(pid.to_string()), wanted);
         }
         openers
@@ -233,12 +227,51 @@ fn parse_access(fdinfo: &str) -> Option<Access> {
     Some(Access { reads: mode != libc::O_WRONLY, writes: mode != libc::O_RDONLY })
 }
 
-fn describe(pid: u32, dir: &Path) -> Process {
+/// The numbers of all processes but ours, in order.
+fn pids(proc: &Path) -> Vec<u32> {
+    let entries = fs::read_dir(proc).into_iter().flatten();
+    let mut pids: Vec<u32> = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    pids.retain(|&pid| pid != std::process::id());
+    pids.sort_unstable();
+    pids
+}
+
+/// All processes but ours that /proc lists.
+pub fn processes() -> Vec<Process> {
+    let proc = Path::new(PROC);
+    pids(proc).into_iter().map(|pid| describe(pid, &proc.join(pid.to_string()))).collect()
+}
+
+/// A process that has this file open for writing.
+pub fn has_open(file: Identity) -> Option<u32> {
+    let proc = Path::new(PROC);
+    pids(proc).into_iter().find(|pid| {
+        let dir = proc.join(pid.to_string());
+        let descriptors = fs::read_dir(dir.join("fd")).into_iter().flatten().flatten();
+        let is_it = |entry: &fs::DirEntry| fs::metadata(entry.path()).is_ok_and(|is| Identity::from(&is) == file);
+        let writes = |entry: &fs::DirEntry| {
+            let access = access(&dir.join("fdinfo").join(entry.file_name()));
+            access.is_ok_and(|access| access.is_some_and(|access| access.writes))
+        };
+        descriptors.into_iter().any(|entry| is_it(&entry) && writes(&entry))
+    })
+}
+
+/// What a process is called, for people.
+pub fn command_of(pid: u32) -> String {
+    command(&Path::new(PROC).join(pid.to_string())).shown().to_string()
+}
+
+fn command(dir: &Path) -> OsString {
     let mut command = fs::read(dir.join("comm")).unwrap_or_default();
     if command.last() == Some(&b'\n') {
         command.pop();
     }
-    let command = OsString::from_vec(command);
+    OsString::from_vec(command)
+}
+
+fn describe(pid: u32, dir: &Path) -> Process {
+    let command = command(dir);
     let role = role(&command, fs::read_link(dir.join("exe")).ok());
     Process { pid, command, uid: fs::metadata(dir).map_or(u32::MAX, |metadata| metadata.uid()), role }
 }

@@ -4,10 +4,13 @@
 //! staging pipe has no row of its own: `yes +stage` says that it is held, `5 +70` that beside five bytes in the pipe
 //! seventy are on their way into it.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::rc::Rc;
 
-use nix::unistd::Uid;
+use nix::unistd::{Gid, Uid};
 use serde::Serialize;
+use standpipe_common::account::group_name;
 use standpipe_common::called::typed;
 use standpipe_common::error::Stop;
 use standpipe_common::name::Printable;
@@ -17,9 +20,11 @@ use standpipe_common::units::ByteSize;
 
 use crate::advice;
 use crate::beside::Beside;
+use crate::check::facts::{Credentials, account_of, at_work, user_name};
+use crate::check::hidden::{cause, is_blind};
 use crate::cli::LookArgs;
 use crate::level::Fill;
-use crate::openers::{Opener, Process};
+use crate::openers::{Opener, Process, Role};
 use crate::print;
 use crate::survey::{Answer, End, Pipe, Survey, answer, survey};
 
@@ -46,7 +51,49 @@ pub fn run(args: &LookArgs) -> Result<u8, Stop> {
 
 /// The table, and the object for scripts.
 pub fn shown(survey: &Survey, screen: Screen) -> Result<(String, String), Stop> {
-    Ok((table(survey, screen), print::json(&StatusReport::of(survey))?))
+    let holder = at_work(survey, Role::Holder);
+    let account = account_of(holder.as_deref());
+    let keeper = Keeper { holder, account };
+    Ok((table(survey, &keeper, screen), print::json(&StatusReport::of(survey, &keeper))?))
+}
+
+/// The holder of the directory, and whose rights it has.
+struct Keeper {
+    holder: Option<Rc<Process>>,
+    account: Option<Credentials>,
+}
+
+const NO_HOLDER: &str = "no holder is running";
+
+impl Keeper {
+    /// Why a FIFO is not held.
+    fn reason(&self, pipe: &Pipe) -> Option<String> {
+        let End::Fifo(_, fifo) = &pipe.end else { return None };
+        if pipe.held() == Answer::Yes || pipe.twin.is_some() {
+            return None;
+        }
+        let Some(holder) = &self.holder else {
+            // Of hidden processes one may be at work.
+            return (pipe.held() == Answer::No).then(|| NO_HOLDER.to_owned());
+        };
+        let pid = holder.pid;
+        if is_blind(holder, pipe) {
+            return Some(format!("holder (pid {pid}) cannot see it, because {}", cause(&pipe.target)));
+        }
+        let (mode, owner, group) = (fifo.mode() & 0o7777, fifo.uid(), fifo.gid());
+        let shut_out = self.account.as_ref().filter(|account| !account.may(0o6, mode, owner, group));
+        Some(match shut_out {
+            Some(account) => format!(
+                "holder runs as user {}, who cannot read and write it (mode {mode:04o}, owner {}, group {})",
+                account.name,
+                user_name(owner),
+                group_name(Gid::from_raw(group))
+            ),
+            None => {
+                format!("holder (pid {pid}) has not opened it: send it HUP if the pipe is new, or read its messages")
+            }
+        })
+    }
 }
 
 fn is_good(pipe: &Pipe) -> bool {
@@ -54,16 +101,22 @@ fn is_good(pipe: &Pipe) -> bool {
     pipe.held() == Answer::Yes && problem(pipe).is_none() && is_held_beside()
 }
 
-fn table(survey: &Survey, screen: Screen) -> String {
+fn table(survey: &Survey, keeper: &Keeper, screen: Screen) -> String {
     if survey.pipes.is_empty() {
         return print::shown("no pipes\n", screen);
     }
     let rows: Vec<_> = survey.pipes.iter().map(row).collect();
     let mut text = render(&TITLES, LAST_TO_SHORTEN, &rows, screen);
     for pipe in &survey.pipes {
-        if let Some(problem) = problem(pipe) {
+        // That of all of them is said once.
+        let reason = keeper.reason(pipe).filter(|reason| reason != NO_HOLDER);
+        if let Some(problem) = problem(pipe).or(reason) {
             text.push_str(&print::wrapped(&format!("{}: {problem}", pipe.entry.name), "", "  ", screen));
         }
+    }
+    if survey.pipes.iter().any(|pipe| keeper.reason(pipe).is_some_and(|reason| reason == NO_HOLDER)) {
+        let check = format!("{} {}", typed("holder", "check"), advice::quoted(&survey.dir));
+        text.push_str(&print::wrapped(&format!("{NO_HOLDER}: `{check}` says how to start one"), "", "  ", screen));
     }
     let is_doubtful = |pipe: &Pipe| !pipe.all_seen || pipe.beside.as_ref().is_some_and(|beside| !beside.all_seen);
     if survey.pipes.iter().any(is_doubtful) {
@@ -202,19 +255,19 @@ struct ProcessReport {
 }
 
 impl StatusReport {
-    fn of(survey: &Survey) -> StatusReport {
+    fn of(survey: &Survey, keeper: &Keeper) -> StatusReport {
         StatusReport {
             version: VERSION,
             dir: path(&survey.dir),
             all_processes_seen: survey.hidden.is_empty() && !survey.is_proc_hidden,
             hidden_processes: survey.hidden.iter().map(|process| ProcessReport::of(process)).collect(),
-            pipes: survey.pipes.iter().map(PipeReport::of).collect(),
+            pipes: survey.pipes.iter().map(|pipe| PipeReport::of(pipe, keeper)).collect(),
         }
     }
 }
 
 impl PipeReport {
-    fn of(pipe: &Pipe) -> PipeReport {
+    fn of(pipe: &Pipe, keeper: &Keeper) -> PipeReport {
         let is_hidden = matches!(pipe.end, End::Hidden(_));
         let list = |openers: Vec<&Opener>| {
             let known = !openers.is_empty() || (pipe.all_seen && !is_hidden) || pipe.held() == Answer::No;
@@ -232,7 +285,7 @@ impl PipeReport {
             capacity_bytes: pipe.level.map(|level| level.capacity),
             full: pipe.level.map(|level| level.is_full),
             stage: pipe.beside.as_ref().map(StageReport::of),
-            problem: problem(pipe),
+            problem: problem(pipe).or_else(|| keeper.reason(pipe)),
         }
     }
 }

@@ -15,7 +15,7 @@ const STICKY: u32 = 0o1000;
 /// Where FIFOs are at home.
 const HOME: &str = "/run/standpipe";
 /// Where people read files as they come.
-const READ_BY_PEOPLE: &str = "/var/log";
+pub const READ_BY_PEOPLE: &str = "/var/log";
 
 /// What of a file decides about rights.
 #[derive(Clone, Copy, Debug)]
@@ -182,8 +182,8 @@ fn is_protected(fifo: Rights, dir: Rights, protected_fifos: u32) -> bool {
     protected_fifos > 0 && dir.mode & STICKY != 0 && by_others && fifo.owner != dir.owner
 }
 
-/// A link that leads elsewhere is seen after HUP.
-fn move_away(pipe: &Pipe, facts: &Facts) -> String {
+/// The command that gives the pipe a FIFO at home instead. A link that leads elsewhere is seen after HUP.
+pub fn move_away(pipe: &Pipe, facts: &Facts) -> String {
     let new = Path::new(HOME).join(pipe.entry.name.as_os_str());
     let (old, at, link) = (quoted(&pipe.target), quoted(&new), quoted(&pipe.entry.link));
     let dir = (!Path::new(HOME).exists()).then(|| as_writer(&[Path::new(HOME)], &format!("mkdir -m 0755 {HOME}")));
@@ -193,7 +193,16 @@ fn move_away(pipe: &Pipe, facts: &Facts) -> String {
             let made = as_writer(&[&new], &format!("mkfifo -m {:04o} {at}", fifo.mode() & 0o777));
             format!("{made} && {}", as_root(&format!("chown -h {}:{} {at}", fifo.uid(), fifo.gid())))
         }
-        _ => as_writer(&[&pipe.target, &new], &format!("mv -n {old} {at}")),
+        End::Fifo(..) => as_writer(&[&pipe.target, &new], &format!("mv -n {old} {at}")),
+        _ => {
+            let made = as_writer(&[&new], &format!("mkfifo -m {:04o} {at}", pipe.entry.policy.fifo.mode));
+            // Whoever logged into a file there is to write, and we are to read.
+            let server = fs::metadata(&pipe.target).ok().filter(fs::Metadata::is_file);
+            let group = facts.account.as_ref().and_then(|account| account.gids.first());
+            let given =
+                server.zip(group).map(|(file, group)| as_root(&format!("chown -h {}:{group} {at}", file.uid())));
+            [made].into_iter().chain(given).collect::<Vec<_>>().join(" && ")
+        }
     };
     let linked = as_writer(&[&pipe.entry.link], &format!("ln -sfn {at} {link}"));
     let told = [&facts.holder, &facts.reader].into_iter().flatten().map(|process| hang_up(process));

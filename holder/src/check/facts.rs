@@ -12,7 +12,9 @@ use nix::unistd::{Uid, User, getgrouplist};
 use standpipe_common::{account, capability};
 
 use super::logrotate::{self, Rotated};
+use crate::daemons;
 use crate::openers::{Process, Role};
+use crate::supervisor;
 use crate::survey::Survey;
 
 /// The user that holder and reader run as where nobody said otherwise.
@@ -36,10 +38,14 @@ pub struct Credentials {
 pub struct Facts {
     /// Who runs the holder, or is to.
     pub account: Option<Credentials>,
-    /// A holder that has a FIFO of this directory open.
+    /// The holder of this directory.
     pub holder: Option<Rc<Process>>,
-    /// A reader that has.
+    /// The reader of it.
     pub reader: Option<Rc<Process>>,
+    /// The commands by which a supervisor starts holder and reader of this directory, where it does.
+    pub starts: [Option<String>; 2],
+    /// A process of each world of mounts that is not ours.
+    pub worlds: Vec<u32>,
     /// What logrotate would do to one of the FIFOs.
     pub rotated: Vec<Rotated>,
     /// `fs.protected_fifos`.
@@ -51,23 +57,41 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// The command by which a supervisor starts `program`.
+    pub fn start(&self, program: &str) -> Option<&String> {
+        let [holder, reader] = &self.starts;
+        if program == "holder" { holder.as_ref() } else { reader.as_ref() }
+    }
+
     /// As things are now.
     pub fn of(survey: &Survey) -> Facts {
-        let of_role = |role: Role| {
-            let mut all = survey.pipes.iter().flat_map(|pipe| &pipe.openers).filter(|opener| opener.keeps());
-            all.find(|opener| opener.process.role == role).map(|opener| Rc::clone(&opener.process))
-        };
-        let holder = of_role(Role::Holder);
+        let (holder, reader) = (at_work(survey, Role::Holder), at_work(survey, Role::Reader));
+        let paths = survey.pipes.iter().filter(|pipe| pipe.end.identity().is_none()).map(|pipe| pipe.target.clone());
+        let fifos = survey.pipes.iter().filter_map(|pipe| pipe.end.identity()).collect();
         Facts {
-            account: holder.as_ref().and_then(|holder| of_process(holder.pid)).or_else(of_asker),
+            account: account_of(holder.as_deref()),
             holder,
-            reader: of_role(Role::Reader),
-            rotated: logrotate::rotated(&survey.pipes.iter().filter_map(|pipe| pipe.end.identity()).collect()),
+            reader,
+            starts: ["holder", "reader"].map(|program| supervisor::start(program, &survey.dir)),
+            worlds: daemons::other_worlds(),
+            rotated: logrotate::rotated(&fifos, &paths.collect()),
             protected_fifos: setting("protected_fifos").unwrap_or(0),
             pages_soft: setting("pipe-user-pages-soft").unwrap_or(0),
             pipe_bytes_max: setting("pipe-max-size").unwrap_or(u64::MAX),
         }
     }
+}
+
+/// The holder or reader of this directory: one that has a FIFO of it open, or was started for it.
+pub fn at_work(survey: &Survey, role: Role) -> Option<Rc<Process>> {
+    let mut all = survey.pipes.iter().flat_map(|pipe| &pipe.openers).filter(|opener| opener.keeps());
+    let opener = all.find(|opener| opener.process.role == role).map(|opener| Rc::clone(&opener.process));
+    opener.or_else(|| daemons::of_dir(&survey.dir).into_iter().find(|process| process.role == role))
+}
+
+/// Whose rights count, where this holder is at work.
+pub fn account_of(holder: Option<&Process>) -> Option<Credentials> {
+    holder.and_then(|holder| of_process(holder.pid)).or_else(of_asker)
 }
 
 impl Credentials {

@@ -1,14 +1,17 @@
 //! Rules about links: what stands at the end of one, and whether another one leads there too.
 
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::access::{READ_BY_PEOPLE, move_away};
+use super::facts::Facts;
 use super::finding::{Finding, Severity};
-use crate::advice::{as_owner, as_root, as_writer, quoted, stranger_around};
+use crate::advice::{as_root, as_writer, maker, quoted};
 use crate::survey::{End, Pipe};
 
 /// What is wrong with a link.
-pub fn of_pipe(pipe: &Pipe) -> Vec<Finding> {
+pub fn of_pipe(pipe: &Pipe, facts: &Facts) -> Vec<Finding> {
     let target = quoted(&pipe.target);
     if let Some(turn) = &pipe.turn {
         let finding = Finding::of(pipe, Severity::Error, "unsafe_path", turn.to_string())
@@ -22,10 +25,10 @@ pub fn of_pipe(pipe: &Pipe) -> Vec<Finding> {
         End::Missing(error) => Some(
             Finding::of(pipe, Severity::Error, "dangling", error.to_string())
                 .why("a server that opens it gets an error, or creates a regular file that nobody reads")
-                .mend(make(pipe, &target))
+                .mend(in_place(pipe, facts, || make(pipe, None, facts)))
                 .at(&pipe.entry.link),
         ),
-        End::Other(error) => Some(other(pipe, &error.to_string(), &target)),
+        End::Other(error) => Some(other(pipe, &error.to_string(), facts)),
         End::Hidden(error) => Some(
             Finding::of(pipe, Severity::Warning, "unreachable", error.to_string())
                 .why("without that permission, neither holder nor reader can open it")
@@ -36,13 +39,31 @@ pub fn of_pipe(pipe: &Pipe) -> Vec<Finding> {
     found.into_iter().collect()
 }
 
-fn make(pipe: &Pipe, target: &str) -> String {
+/// The command for a FIFO where it is to stand; in a place that would be the next finding, one for another place.
+fn in_place(pipe: &Pipe, facts: &Facts, make: impl FnOnce() -> String) -> String {
+    if pipe.target.starts_with(READ_BY_PEOPLE) { move_away(pipe, facts) } else { make() }
+}
+
+/// Makes the FIFO so that holder, reader and server may use it; `server` is the file that its server made.
+fn make(pipe: &Pipe, server: Option<&fs::Metadata>, facts: &Facts) -> String {
     let fifo = &pipe.entry.policy.fifo;
-    let account = match (&fifo.owner, &fifo.group) {
+    let target = quoted(&pipe.target);
+    // Whoever owned the file is to write to the FIFO, and may be whoever makes it.
+    let maker = maker(&pipe.target);
+    let their_owner = server.map(MetadataExt::uid).filter(|owner| *owner != maker);
+    let owner = fifo.owner.clone().or_else(|| their_owner.map(|owner| owner.to_string()));
+    let their_group = server.map(MetadataExt::gid);
+    let ours = facts.account.as_ref().filter(|account| account.uid != 0);
+    // As one of another group it would shut out holder and reader.
+    let our_group = ours.filter(|account| their_group.is_none_or(|group| !account.gids.contains(&group)));
+    let our_group = our_group.and_then(|account| account.gids.first()).map(u32::to_string);
+    let their_group = their_group.filter(|_| their_owner.is_some()).map(|group| group.to_string());
+    let group = fifo.group.clone().or(our_group).or(their_group);
+    let account = match (owner, group) {
         (None, None) => None,
         (owner, group) => {
-            let group = group.as_ref().map_or_else(String::new, |group| format!(":{group}"));
-            Some(as_root(&format!("chown -h {}{group} {target}", owner.as_deref().unwrap_or_default())))
+            let group = group.map_or_else(String::new, |group| format!(":{group}"));
+            Some(as_root(&format!("chown -h {}{group} {target}", owner.unwrap_or_default())))
         }
     };
     let dir = pipe.target.parent().filter(|dir| *dir != Path::new("") && !dir.exists());
@@ -51,22 +72,12 @@ fn make(pipe: &Pipe, target: &str) -> String {
     dir.into_iter().chain([made]).chain(account).collect::<Vec<_>>().join(" && ")
 }
 
-fn other(pipe: &Pipe, what: &str, target: &str) -> Finding {
+fn other(pipe: &Pipe, what: &str, facts: &Facts) -> Finding {
     let finding = Finding::of(pipe, Severity::Error, "not_a_fifo", what);
-    if pipe.target.is_file() {
-        let aside = quoted(&aside(&pipe.target));
-        let fifo = &pipe.entry.policy.fifo;
-        // Whoever logged into the file is to write to the FIFO.
-        let maker = stranger_around(&pipe.target);
-        let is_his = std::fs::metadata(&pipe.target).is_ok_and(|is| Some(is.uid()) == maker);
-        let owner = match (&fifo.owner, &fifo.group) {
-            (None, None) if !is_his => {
-                format!(" && {}", as_owner(&pipe.target, &format!("chown -h --reference={aside} {target}")))
-            }
-            _ => String::new(),
-        };
+    if let Some(file) = fs::metadata(&pipe.target).ok().filter(fs::Metadata::is_file) {
+        let (target, aside) = (quoted(&pipe.target), quoted(&aside(&pipe.target)));
         let moved = as_writer(&[&pipe.target], &format!("mv -n {target} {aside}"));
-        let mend = format!("{moved} && {}{owner}", make(pipe, target));
+        let mend = in_place(pipe, facts, || format!("{moved} && {}", make(pipe, Some(&file), facts)));
         return finding
             .why(
                 "its server logs into that file, which reader does not read; a rotating logger or logrotate created it, or \

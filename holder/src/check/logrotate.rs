@@ -32,8 +32,8 @@ const TABOO: [&str; 10] =
 /// A FIFO that it would rotate, by the pattern that fits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rotated {
-    /// Which FIFO.
-    fifo: Identity,
+    /// Which FIFO. `None`: none stands at that path.
+    fifo: Option<Identity>,
     /// The path that fits, and whether it is a link.
     path: PathBuf,
     is_link: bool,
@@ -42,15 +42,20 @@ pub struct Rotated {
     line: usize,
 }
 
-/// All that its configuration on this machine would rotate of these FIFOs.
-pub fn rotated(fifos: &BTreeSet<Identity>) -> Vec<Rotated> {
-    if fifos.is_empty() { Vec::new() } else { rotated_by(CONFIGURATION.map(PathBuf::from).into(), fifos) }
+/// All that its configuration on this machine would rotate of these FIFOs, and of what stands at these paths instead of
+/// one: probably it has moved that away.
+pub fn rotated(fifos: &BTreeSet<Identity>, paths: &BTreeSet<PathBuf>) -> Vec<Rotated> {
+    let is_idle = fifos.is_empty() && paths.is_empty();
+    if is_idle { Vec::new() } else { rotated_by(CONFIGURATION.map(PathBuf::from).into(), fifos, paths) }
 }
 
 /// What is wrong with a pipe.
 pub fn of_pipe(pipe: &Pipe, facts: &Facts) -> Vec<Finding> {
-    let End::Fifo(identity, _) = &pipe.end else { return Vec::new() };
-    facts.rotated.iter().filter(|rotated| rotated.fifo == *identity).map(|rotated| finding(pipe, rotated)).collect()
+    let is_of = |rotated: &&Rotated| match &pipe.end {
+        End::Fifo(identity, _) => rotated.fifo == Some(*identity),
+        _ => rotated.fifo.is_none() && rotated.path == pipe.target,
+    };
+    facts.rotated.iter().filter(is_of).map(|rotated| finding(pipe, rotated)).collect()
 }
 
 fn finding(pipe: &Pipe, rotated: &Rotated) -> Finding {
@@ -62,16 +67,17 @@ fn finding(pipe: &Pipe, rotated: &Rotated) -> Finding {
             "it skips links, so nothing is rotated by that pattern; reader rotates this log itself, so leave it out",
         )
     } else {
-        let what = format!("logrotate would rotate it by {pattern} ({file}, line {line})");
+        let would = if rotated.fifo.is_some() { "would rotate" } else { "rotates" };
+        let what = format!("logrotate {would} it by {pattern} ({file}, line {line})");
         Finding::of(pipe, Severity::Error, "logrotate", what).why(
             "it renames the FIFO and makes a regular file in its place, into which the server then logs; reader rotates \
-             this log itself, so leave it out of that pattern",
+             this log itself, so leave it out of that pattern first",
         )
     };
     finding.mend(show).at(&rotated.path)
 }
 
-fn rotated_by(files: VecDeque<PathBuf>, fifos: &BTreeSet<Identity>) -> Vec<Rotated> {
+fn rotated_by(files: VecDeque<PathBuf>, fifos: &BTreeSet<Identity>, paths: &BTreeSet<PathBuf>) -> Vec<Rotated> {
     let (mut queue, mut seen, mut found) = (files, BTreeSet::new(), Vec::new());
     while let Some(file) = queue.pop_front().filter(|_| seen.len() < FILES_MAX) {
         if !seen.insert(file.clone()) {
@@ -85,12 +91,19 @@ fn rotated_by(files: VecDeque<PathBuf>, fifos: &BTreeSet<Identity>) -> Vec<Rotat
         for (line, word) in parse(&String::from_utf8_lossy(&bytes)) {
             match word {
                 Word::Include(path) => queue.push_back(path.into()),
-                Word::Pattern(pattern) => found.extend(matches(&pattern).filter_map(|path| {
-                    let fifo = Identity::from(&fs::metadata(&path).ok()?);
-                    let is_link = path.is_symlink();
-                    let (pattern, file) = (pattern.clone(), file.clone());
-                    fifos.contains(&fifo).then_some(Rotated { fifo, path, is_link, pattern, file, line })
-                })),
+                Word::Pattern(pattern) => {
+                    let rotated = |fifo, path: PathBuf, is_link| {
+                        let (pattern, file) = (pattern.clone(), file.clone());
+                        Rotated { fifo, path, is_link, pattern, file, line }
+                    };
+                    found.extend(matches(&pattern).filter_map(|path| {
+                        let fifo = Identity::from(&fs::metadata(&path).ok()?);
+                        let is_link = path.is_symlink();
+                        fifos.contains(&fifo).then(|| rotated(Some(fifo), path, is_link))
+                    }));
+                    let paths = paths.iter().filter(|path| fits(&pattern, path));
+                    found.extend(paths.map(|path| rotated(None, path.clone(), false)));
+                }
             }
         }
     }
@@ -105,15 +118,25 @@ fn included(dir: &Path) -> Vec<PathBuf> {
     paths
 }
 
+const OPTIONS: MatchOptions =
+    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+
 /// The paths that fit, as glob(3) has it.
 fn matches(pattern: &str) -> impl Iterator<Item = PathBuf> {
-    let options =
-        MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+    glob::glob_with(&as_ours(pattern), OPTIONS).into_iter().flatten().flatten().take(MATCHES_MAX)
+}
+
+/// Whether a path fits, whatever stands there.
+fn fits(pattern: &str, path: &Path) -> bool {
+    glob::Pattern::new(&as_ours(pattern)).is_ok_and(|pattern| pattern.matches_path_with(path, OPTIONS))
+}
+
+fn as_ours(pattern: &str) -> String {
     let mut pattern = pattern.replace("[^", "[!");
     while pattern.contains("**") {
         pattern = pattern.replace("**", "*");
     }
-    glob::glob_with(&pattern, options).into_iter().flatten().flatten().take(MATCHES_MAX)
+    pattern
 }
 
 /// What a configuration names.
@@ -240,13 +263,19 @@ mod tests {
         ] {
             fs::write(at(name), text).unwrap();
         }
-        let found = rotated_by([at("main"), at("d")].into(), &fifos);
+        let found = rotated_by([at("main"), at("d")].into(), &fifos, &BTreeSet::new());
         let found: Vec<_> = found
             .iter()
             .map(|is| (is.path.strip_prefix(dir.path()).unwrap().to_str().unwrap(), is.is_link, is.line))
             .collect();
         let expected = [("logs/app.log", false, 2), ("other/app.log", false, 1), ("other/link.log", true, 1)];
         assert_eq!(found, expected);
-        assert!(rotated_by([at("nowhere")].into(), &fifos).is_empty());
+        assert!(rotated_by([at("nowhere")].into(), &fifos, &BTreeSet::new()).is_empty());
+        let paths = ["logs/gone.log", "logs/gone.txt"].map(at).into();
+        let found = rotated_by([at("main"), at("d")].into(), &BTreeSet::new(), &paths);
+        assert!(found.is_empty(), "a directory is told by its own name: {found:?}");
+        fs::write(at("d/two"), format!("{top}/logs/*.log {{\n}}\n")).unwrap();
+        let found = rotated_by([at("d")].into(), &BTreeSet::new(), &paths);
+        assert!(matches!(&found[..], [only] if only.path == at("logs/gone.log") && only.fifo.is_none()), "{found:?}");
     }
 }

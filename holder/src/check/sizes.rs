@@ -24,8 +24,8 @@ pub fn of_shares(survey: &Survey, facts: &Facts) -> Option<Finding> {
         severity: Severity::Warning,
         kind: "small_share",
         what: format!(
-            "{} pipes have less than {} (the smallest {least} bytes): {}",
-            small.len(),
+            "{} less than {} (the smallest {least} bytes): {}",
+            if small.len() == 1 { "1 pipe has".to_owned() } else { format!("{} pipes have", small.len()) },
             bytes(KERNEL_DEFAULT_BYTES),
             names(&small)
         ),
@@ -121,6 +121,8 @@ mod tests {
             account: None,
             holder: None,
             reader: None,
+            starts: [None, None],
+            worlds: Vec::new(),
             rotated: Vec::new(),
             protected_fifos: 1,
             pages_soft,

@@ -1,6 +1,6 @@
 //! Rules about those who have the FIFO open: nobody holds it, nobody or the wrong one reads it, it is full.
 //!
-//! Who runs under a supervisor, and which, cannot be known. So no command ends anything, and one that starts a program
+//! Who runs under a supervisor, and which, is not always known. So no command ends anything, and one that starts a program
 //! comes with a word on how else it is started.
 
 use nix::unistd::Uid;
@@ -9,8 +9,9 @@ use standpipe_common::name::Printable;
 
 use super::facts::{Facts, user_name};
 use super::finding::{Finding, Severity};
+use super::hidden::is_blind;
 use crate::advice::{as_root, hang_up, quoted, who};
-use crate::openers::{Opener, Process, Role};
+use crate::openers::{Opener, Role};
 use crate::survey::{Answer, End, Pipe, Survey};
 
 /// How a program that a supervisor may run is stopped.
@@ -64,11 +65,34 @@ pub fn of_pipe(pipe: &Pipe, survey: &Survey, facts: &Facts) -> Vec<Finding> {
     findings
 }
 
+/// Where no link leads to a FIFO yet, that nobody would hold or read one.
+pub fn nobody(survey: &Survey, facts: &Facts) -> Vec<Finding> {
+    let has_fifo = survey.pipes.iter().any(|pipe| pipe.end.identity().is_some());
+    // Of hidden processes one may be at work.
+    let is_told = has_fifo || survey.pipes.is_empty() || survey.is_proc_hidden || !Uid::effective().is_root();
+    let missing = [("holder", "not_held", &facts.holder), ("reader", "not_read", &facts.reader)];
+    let missing = missing.into_iter().filter(|(.., running)| !is_told && running.is_none());
+    missing
+        .map(|(name, kind, _)| Finding {
+            pipe: None,
+            severity: Severity::Warning,
+            kind,
+            what: format!("no {name} runs for this directory"),
+            path: survey.dir.clone(),
+            why: format!("once there are FIFOs, both must run{}", how_to_start(name, facts)),
+            mend: start_or_tell(name, survey, facts),
+        })
+        .collect()
+}
+
 fn held(pipe: &Pipe, survey: &Survey, facts: &Facts) -> Option<Finding> {
+    if facts.holder.as_deref().is_some_and(|holder| is_blind(holder, pipe)) {
+        return None;
+    }
     (pipe.held() == Answer::No).then(|| {
         let why = "a server that opens it waits for a reader, and gets SIGPIPE or an error when that reader stops";
         Finding::of(pipe, Severity::Error, "not_held", "nobody holds it")
-            .why(format!("{why}{}", how_to_start(facts.holder.as_deref())))
+            .why(format!("{why}{}", how_to_start("holder", facts)))
             .mend(start_or_tell("holder", survey, facts))
     })
 }
@@ -85,10 +109,13 @@ fn read(pipe: &Pipe, survey: &Survey, facts: &Facts) -> Option<Finding> {
                 .mend(who(ours.iter().map(|opener| &*opener.process))),
         );
     }
+    if facts.reader.as_deref().is_some_and(|reader| is_blind(reader, pipe)) {
+        return None;
+    }
     (pipe.readers().count() == 0 && pipe.read() == Answer::No).then(|| {
         let why = "once it is full, its server waits; its bytes are lost when the last process that has it open ends";
         Finding::of(pipe, Severity::Warning, "not_read", "nobody reads it")
-            .why(format!("{why}{}", how_to_start(facts.reader.as_deref())))
+            .why(format!("{why}{}", how_to_start("reader", facts)))
             .mend(start_or_tell("reader", survey, facts))
     })
 }
@@ -119,9 +146,9 @@ fn full(pipe: &Pipe, survey: &Survey, facts: &Facts) -> Option<Finding> {
     Some(match reader {
         // Its log root is full or broken, or it is stopped: that is to be seen at the reader.
         Some(reader) => finding.why(why).mend(format!("grep State /proc/{}/status; df -h", reader.process.pid)),
-        None => finding
-            .why(format!("{why}{}", how_to_start(facts.reader.as_deref())))
-            .mend(start_or_tell("reader", survey, facts)),
+        None => {
+            finding.why(format!("{why}{}", how_to_start("reader", facts))).mend(start_or_tell("reader", survey, facts))
+        }
     })
 }
 
@@ -132,6 +159,9 @@ pub fn start_or_tell(name: &str, survey: &Survey, facts: &Facts) -> String {
     if let Some(process) = running {
         return hang_up(process);
     }
+    if let Some(start) = facts.start(name) {
+        return start.clone();
+    }
     let start = format!("{} {}", typed(name, ""), quoted(&survey.dir));
     match &facts.account {
         Some(account) if Uid::effective().is_root() && account.uid != 0 => {
@@ -141,10 +171,11 @@ pub fn start_or_tell(name: &str, survey: &Survey, facts: &Facts) -> String {
     }
 }
 
-/// What else starts a program that does not run.
-fn how_to_start(running: Option<&Process>) -> &'static str {
-    match running {
-        Some(_) => "",
-        None => "; start it with its supervisor (systemctl start, s6-svc -u, sv up), or by hand",
+/// What else starts a program that does not run, unless that is known.
+fn how_to_start(name: &str, facts: &Facts) -> &'static str {
+    let running = if name == "holder" { &facts.holder } else { &facts.reader };
+    if running.is_some() || facts.start(name).is_some() {
+        return "";
     }
+    "; start it with its supervisor (systemctl start, s6-svc -u, sv up), or by hand"
 }

@@ -355,6 +355,139 @@ fn a_pipe_that_came_after_the_start_is_taken_up_by_the_commands() {
     });
 }
 
+/// Holder and reader in a world of mounts of their own, with this directory in place of that of the FIFOs.
+fn hide_run(scratch: &Scratch, launch: Launch) -> Launch {
+    let script = format!("mount -t tmpfs none {0} && chmod 755 {0} && exec \"$@\"", scratch.run("").display());
+    launch.as_tests().under(["unshare", "--mount", "sh", "-c", &script, "sh"])
+}
+
+#[test]
+fn a_fifo_that_a_service_cannot_see_is_told_to_move_and_no_signal_is_advised() {
+    needs_root(|| {
+        let scratch = Scratch::new();
+        let fifo = good_pipe(&scratch, "app");
+        let _holder = hide_run(&scratch, holder(&scratch)).start();
+        until("it has a world of its own", || kinds(&report(&scratch).1, "app").contains(&"hidden".to_owned()));
+        let (code, findings) = report(&scratch);
+        let hidden = find(&findings, "hidden");
+        let what = hidden["what"].as_str().unwrap();
+        assert!(code == 1 && what.starts_with("holder (pid ") && what.contains("(PrivateTmp=)"), "{hidden}");
+        assert!(hidden["mend"].as_str().unwrap().contains("/run/standpipe/app"), "{hidden}");
+        assert!(!kinds(&findings, "app").contains(&"not_held".to_owned()), "{findings:#?}");
+        let shown = String::from_utf8(Launch::new("holder").arg("status").arg(scratch.pipes()).as_tests().run().stdout);
+        assert!(shown.unwrap().replace("\n  ", " ").contains("cannot see it, because"));
+
+        // A server that makes a file of that name in its own world.
+        let log = format!(
+            "mount -t tmpfs none {0} && exec 3>>{1} && exec sleep 1000",
+            scratch.run("").display(),
+            fifo.display()
+        );
+        let _server = Process::start(command("unshare").args(["--mount", "sh", "-c", &log]).stdin(Stdio::null()));
+        until("it is told", || kinds(&report(&scratch).1, "app").contains(&"hidden_from_server".to_owned()));
+        let (_, findings) = report(&scratch);
+        let what = find(&findings, "hidden_from_server")["what"].as_str().unwrap().to_owned();
+        assert!(what.starts_with("sleep (pid ") && what.contains("logs into a regular file of that path"), "{what}");
+    });
+}
+
+/// Where a server made a file in place of its FIFO, one round of commands is enough, whoever made what.
+#[test]
+fn a_file_in_place_of_a_fifo_is_mended_in_one_round() {
+    needs_root(|| {
+        for owner in [NOBODY, 1] {
+            let scratch = Scratch::new();
+            good_pipe(&scratch, "web");
+            let (holding, reading) = (holder(&scratch).start(), reader(&scratch).start());
+            scratch.link("app", scratch.run("app"));
+            scratch.link("gone", scratch.run("gone"));
+            fs::write(scratch.run("app"), "lines").unwrap();
+            chown(scratch.run("app"), Some(owner), Some(owner)).unwrap();
+            // As root's, where others have no say.
+            chown(scratch.run(""), Some(0), Some(0)).unwrap();
+            let (_, findings) = report(&scratch);
+            assert_eq!([kinds(&findings, "app"), kinds(&findings, "gone")], [["not_a_fifo"], ["dangling"]]);
+            findings
+                .iter()
+                .filter(|finding| ["app", "gone"].iter().any(|pipe| finding["pipe"] == *pipe))
+                .for_each(mend);
+            assert_eq!(fs::metadata(scratch.run("app")).unwrap().uid(), owner, "its server may write");
+            holding.hang_up("holds 3 pipes of");
+            reading.hang_up("3 pipes of");
+            until("all is well", || {
+                let (_, findings) = report(&scratch);
+                findings.iter().all(|finding| finding["severity"] == "hint")
+            });
+        }
+    });
+}
+
+/// logrotate's configuration counts by what it names, also once it has moved a FIFO away.
+#[test]
+fn a_moved_fifo_still_names_the_pattern_that_moved_it() {
+    needs_root(|| {
+        let scratch = Scratch::new();
+        let fifo = good_pipe(&scratch, "app.log");
+        let rotation = format!("{} {{\n  rotate 2\n}}\n", scratch.run("*.log").display());
+        fs::write(scratch.path().join("rotation"), rotation).unwrap();
+        let script = format!(
+            "mount -t tmpfs none /etc/logrotate.d && cp {} /etc/logrotate.d/app && exec \"$0\" check --json \"$1\"",
+            scratch.path().join("rotation").display()
+        );
+        let ask = || {
+            let program = standpipe_tests::programs::path("holder");
+            let mut asked = command("unshare");
+            asked.args(["--mount", "sh", "-c", &script]).arg(program).arg(scratch.pipes());
+            let output = asked.stdin(Stdio::null()).output().unwrap();
+            let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+            report["findings"].as_array().unwrap().clone()
+        };
+        if !Path::new("/etc/logrotate.d").is_dir() {
+            return standpipe_tests::not_run::note("/etc/logrotate.d");
+        }
+        let says = |findings: &[Value], word: &str| {
+            let what = find(findings, "logrotate")["what"].as_str().unwrap().to_owned();
+            assert!(what.contains(word) && what.contains("/etc/logrotate.d/app, line 1"), "{what}");
+        };
+        says(&ask(), "would rotate it by");
+        fs::rename(&fifo, scratch.run("app.log.1")).unwrap();
+        says(&ask(), "rotates it by");
+        fs::write(&fifo, "lines").unwrap();
+        standpipe_tests::privilege::give(&fifo);
+        let findings = ask();
+        says(&findings, "rotates it by");
+        assert!(kinds(&findings, "app.log").contains(&"not_a_fifo".to_owned()), "{findings:#?}");
+    });
+}
+
+/// Where systemd has a unit for it, the unit is started, and no second program beside it.
+#[test]
+fn a_unit_for_the_directory_is_started_instead_of_a_program() {
+    needs_root(|| {
+        let scratch = Scratch::new();
+        good_pipe(&scratch, "app");
+        let pipes = scratch.pipes().display().to_string();
+        let unit = |program: &str| format!("[Service]\nExecStart=/usr/lib/standpipe/bin/{program} {pipes}\n");
+        for program in ["holder", "reader"] {
+            fs::write(scratch.path().join(format!("log-{program}.service")), unit(program)).unwrap();
+        }
+        let script = format!(
+            "mount -t tmpfs none /run && mkdir -p /run/systemd/system && cp {}/*.service /run/systemd/system && \
+             exec \"$0\" check --json \"$1\"",
+            scratch.path().display()
+        );
+        let world = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &script];
+        let output = holder(&scratch).as_tests().under(world).run();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+        let findings = report["findings"].as_array().unwrap();
+        for (kind, start) in [("not_held", "systemctl start log-holder"), ("not_read", "systemctl start log-reader")] {
+            let finding = find(findings, kind);
+            assert_eq!(finding["mend"], start, "{finding}");
+            assert!(!finding["why"].as_str().unwrap().contains("by hand"), "{finding}");
+        }
+    });
+}
+
 /// A command that its asker may not run comes with `sudo`, one in a directory of somebody else is run as that user, and
 /// one that is ours comes with the path under which we were called.
 #[test]

@@ -83,6 +83,28 @@ fn a_held_pipe_is_shown_with_all_who_have_it_open_and_how_full_it_is() {
 }
 
 #[test]
+fn a_fifo_that_is_not_held_has_a_reason() {
+    needs_root(|| {
+        let scratch = Scratch::new();
+        scratch.pipe("app");
+        let shut = scratch.pipe("shut");
+        std::os::unix::fs::chown(&shut, Some(1), Some(1)).unwrap();
+        set_mode(&shut, 0o060);
+        let holder = holder(&scratch).start();
+        scratch.pipe("new");
+        let (_, report) = report(&scratch);
+        let reason = |name: &str| row(&report, name)["problem"].as_str().unwrap_or_default().to_owned();
+        let said = reason("shut");
+        assert!(said.contains("cannot read and write it (mode 0060, owner daemon, group daemon)"), "{said}");
+        let expected = format!("holder (pid {}) has not opened it: ", holder.pid());
+        assert_eq!(reason("new"), expected + "send it HUP if the pipe is new, or read its messages");
+        assert_eq!(reason("app"), "");
+        let shown = text(&ask(&scratch).as_tests().env("COLUMNS", "500").run());
+        assert!(shown.contains("\nshut: holder runs as user ") && shown.contains("\nnew: holder (pid "), "{shown}");
+    });
+}
+
+#[test]
 fn readers_are_named_and_many_are_counted() {
     let scratch = Scratch::new();
     let (app, many) = (scratch.pipe("app"), scratch.pipe("many"));
@@ -310,6 +332,7 @@ fn who_sees_every_process_is_told_no() {
         let [before, after] = [before, after].map(|line| serde_json::from_str::<Value>(line).unwrap());
         let (was, is) = (row(&before, "app"), row(&after, "app"));
         assert_eq!((&was["held"], &was["holders"], &was["full"]), (&json!(false), &json!([]), &Value::Null));
+        assert_eq!((&was["problem"], &is["problem"]), (&json!("no holder is running"), &Value::Null));
         assert_eq!((&is["held"], &is["readers"], &is["full"]), (&json!(true), &json!([]), &json!(false)));
         assert!(fifo.exists());
     });
