@@ -43,6 +43,7 @@ pub fn at_home(text: &str, scratch: &Scratch) -> String {
     let mut text = text
         .replace(BIN, &programs())
         .replace("/etc/standpipe/pipes.d", &path(scratch.pipes()))
+        .replace("/etc/standpipe/shipper.toml", &path(scratch.path().join("shipper.toml")))
         .replace("/var/log/standpipe", &path(scratch.logs()))
         .replace("/var/log/myservice", &path(scratch.path().join("log/myservice")))
         .replace("/run/standpipe", &path(scratch.path().join("run")))

@@ -1,9 +1,13 @@
 //! `examples/s6` and `examples/runit` under the real supervisors: a service with its logger, and a FIFO with holder and
 //! reader. Each is restarted and killed again and again, and not a line is lost or repeated.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -15,7 +19,7 @@ use standpipe_tests::deadline::until;
 use standpipe_tests::directory::{KEEP_ALL, Scratch, set_mode};
 use standpipe_tests::not_run;
 use standpipe_tests::privilege::{give, needs_tools};
-use standpipe_tests::programs::{Process, command};
+use standpipe_tests::programs::{Process, command, path};
 use standpipe_tests::world::{Check, Writer, stream_of};
 
 /// A service that numbers its lines. TERM ends it after a line; the next one continues the count.
@@ -50,6 +54,11 @@ pub struct Tree {
 impl Tree {
     /// Starts it and waits until all are ready.
     pub fn start(supervisor: Supervisor) -> Tree {
+        Tree::start_with(supervisor, None)
+    }
+
+    /// The same, with the shipper too where it has a receiver.
+    fn start_with(supervisor: Supervisor, receiver: Option<&str>) -> Tree {
         let scratch = Scratch::new();
         scratch.pipe("app");
         scratch.write_policy("defaults.toml", &format!("logs = \"{}\"\n{KEEP_ALL}", scratch.logs().display()));
@@ -65,6 +74,13 @@ impl Tree {
             Supervisor::Runit => ("runit", "runsvdir"),
         };
         copy(examples, &services, &scratch);
+        match receiver {
+            Some(url) => {
+                let text = format!("logs = \"{}\"\nurl = \"{url}\"\nlinger = \"100ms\"\n", scratch.logs().display());
+                fs::write(scratch.path().join("shipper.toml"), text).expect("a file");
+            }
+            None => fs::remove_dir_all(services.join("shipper")).expect("a service"),
+        }
         let said = fs::File::create(scratch.path().join("said")).expect("a file");
         let mut scan = command(program);
         scan.arg(&services).stdin(Stdio::null()).stdout(said.try_clone().expect("a descriptor")).stderr(said);
@@ -182,6 +198,80 @@ fn each_is_restarted_and_killed(supervisor: Supervisor) {
     println!("{supervisor:?}: {} rounds, {count} lines by a logger, {} through a FIFO", rounds(), written.lines);
 }
 
+/// A receiver that takes everything, and the numbers that it got, as in `n=7;`.
+fn receiver() -> (String, Arc<Mutex<BTreeSet<u64>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let got: Arc<Mutex<BTreeSet<u64>>> = Arc::default();
+    let all = Arc::clone(&got);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let all = Arc::clone(&all);
+            thread::spawn(move || serve(stream, &all));
+        }
+    });
+    (url, got)
+}
+
+fn serve(stream: TcpStream, all: &Mutex<BTreeSet<u64>>) -> Option<()> {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+            let line = line.trim_end().to_ascii_lowercase();
+            if line.is_empty() {
+                break;
+            }
+            length =
+                line.strip_prefix("content-length:").map_or(length, |value| value.trim().parse().expect("a number"));
+        }
+        let mut packed = vec![0; length];
+        reader.read_exact(&mut packed).ok()?;
+        let mut body = Vec::new();
+        flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut body).expect("gzip");
+        let number = |at: usize| {
+            let digits = body[at + 2..].split(|byte| *byte == b';').next()?;
+            str::from_utf8(digits).ok()?.parse::<u64>().ok()
+        };
+        all.lock().expect("no panic").extend(memchr::memmem::find_iter(&body, "n=").filter_map(number));
+        reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").ok()?;
+    }
+}
+
+/// The shipper is killed and restarted while lines come in, and the receiver gets all of them.
+fn the_shipper_is_restarted_and_killed(supervisor: Supervisor) {
+    path("shipper");
+    let (url, got) = receiver();
+    let tree = Tree::start_with(supervisor, Some(&url));
+    until("shipper is ready", || tree.is_ready("shipper"));
+    let mut app = fs::OpenOptions::new().write(true).open(tree.scratch.run("app")).expect("a FIFO that is held");
+    let mut written = 0;
+    for _ in 0..rounds() {
+        for restart in [true, false] {
+            for _ in 0..100 {
+                app.write_all(format!("n={written};\n").as_bytes()).expect("a reader");
+                written += 1;
+            }
+            if restart { tree.restart("shipper") } else { tree.kill("shipper") }
+        }
+    }
+    until("all lines arrive", || got.lock().expect("no panic").iter().copied().eq(0..written));
+    drop(app);
+    tree.stop();
+}
+
+#[test]
+fn under_s6_the_shipper_sends_every_line_though_it_is_restarted_and_killed() {
+    needs_tools(&["s6-svscan", "execlineb"], || the_shipper_is_restarted_and_killed(Supervisor::S6));
+}
+
+#[test]
+fn under_runit_the_shipper_sends_every_line_though_it_is_restarted_and_killed() {
+    needs_tools(&["runsvdir"], || the_shipper_is_restarted_and_killed(Supervisor::Runit));
+}
+
 #[test]
 fn under_s6_no_line_is_lost_or_repeated_though_each_part_is_restarted_and_killed() {
     needs_tools(&["s6-svscan", "execlineb"], || each_is_restarted_and_killed(Supervisor::S6));
@@ -196,7 +286,7 @@ fn under_runit_no_line_is_lost_or_repeated_though_each_part_is_restarted_and_kil
 #[test]
 fn the_s6_rc_sources_are_consistent_and_compile_where_s6_rc_is() {
     let content = |name: &str| read(&format!("s6/rc/{name}")).trim().to_owned();
-    for service in ["holder", "reader", "myservice", "myservice-log"] {
+    for service in ["holder", "reader", "myservice", "myservice-log", "shipper"] {
         assert_eq!(content(&format!("{service}/type")), "longrun");
         if service != "myservice" {
             assert_eq!(content(&format!("{service}/notification-fd")), "3", "{service}");
@@ -205,7 +295,10 @@ fn the_s6_rc_sources_are_consistent_and_compile_where_s6_rc_is() {
     assert_eq!(content("myservice/producer-for"), "myservice-log");
     assert_eq!(content("myservice-log/consumer-for"), "myservice");
     assert!(example("s6/rc/reader/dependencies.d/holder").exists());
-    for (same, as_this) in [("holder", "holder"), ("myservice", "myservice"), ("myservice-log", "myservice/log")] {
+    assert!(example("s6/rc/shipper/dependencies.d/reader").exists());
+    for (same, as_this) in
+        [("holder", "holder"), ("shipper", "shipper"), ("myservice", "myservice"), ("myservice-log", "myservice/log")]
+    {
         assert_eq!(read(&format!("s6/rc/{same}/run")), read(&format!("s6/service/{as_this}/run")), "{same}");
     }
     let scratch = Scratch::new();
