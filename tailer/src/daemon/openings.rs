@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use standpipe_common::retry::Once;
+
 use crate::events::Event;
 use crate::log::settings::Hints;
 use crate::out::lines::SourceId;
@@ -35,7 +37,7 @@ pub struct Openings {
     open_starved: usize,
     /// The last round gave some of these one.
     has_fed: bool,
-    is_starving_said: bool,
+    starving_said: Once<()>,
     /// Nobody writes to the files: those that were not read to their ends can be closed as well.
     may_break: bool,
 }
@@ -51,7 +53,7 @@ impl Openings {
             count_at: now,
             open_starved: 0,
             has_fed: false,
-            is_starving_said: false,
+            starving_said: Once::default(),
             may_break,
         }
     }
@@ -94,6 +96,7 @@ impl Openings {
     /// Counts the open files of a log again.
     pub fn recount(&mut self, followed: &mut Followed) {
         let before = std::mem::replace(&mut followed.account.open, followed.source.descriptors_open());
+        debug_assert!(self.open >= before, "they were counted");
         self.open = self.open + followed.account.open - before;
     }
 
@@ -168,7 +171,7 @@ impl Openings {
         }
         let starved = turns.starved().len();
         let first = turns.starved().first()?;
-        let is_news = is_all_known && !std::mem::replace(&mut self.is_starving_said, true);
+        let is_news = is_all_known && self.starving_said.is_news(());
         let name = |followed: &mut Followed| Event::Waiting { name: followed.name.clone(), more: starved - 1 };
         let event = if is_news { roster.get(first).map(name) } else { None };
         self.park(starved.min(self.max / 2), roster, turns);

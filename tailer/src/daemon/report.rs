@@ -9,6 +9,7 @@ use standpipe_common::called;
 use standpipe_common::clock;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::metrics::exporter::Exporter;
+use standpipe_common::retry::Once;
 use standpipe_common::shown::Shown as _;
 
 use crate::config::{Config, LineForm, Order, Records};
@@ -40,9 +41,9 @@ pub struct Report {
     failures: usize,
     is_debug: bool,
     /// It was said how many files are watched.
-    is_watching_said: bool,
+    watching_said: Once<()>,
     /// It was said whether leases tell of writers.
-    are_leases_said: bool,
+    leases_said: Once<()>,
 }
 
 impl Report {
@@ -55,8 +56,8 @@ impl Report {
             metrics: None,
             failures: 0,
             is_debug,
-            is_watching_said: false,
-            are_leases_said: false,
+            watching_said: Once::default(),
+            leases_said: Once::default(),
         }
     }
 
@@ -126,7 +127,7 @@ impl Report {
 
     /// How many files are followed, and how.
     pub fn tell_watching(&mut self, files: usize, inotify: bool, config: &Config) {
-        self.is_watching_said = true;
+        self.watching_said.is_news(());
         self.print(&Event::Watching { files, interval: config.poll_interval, inotify });
         if self.is_debug {
             let window = config.window.filter(|_| config.order == Order::Timestamp);
@@ -137,18 +138,19 @@ impl Report {
 
     /// Whether that was not said, and is to be, for a file is there now.
     pub fn lacks_watching(&self, happenings: &[Happening]) -> bool {
-        !self.is_watching_said && happenings.iter().any(|happening| matches!(happening, Happening::Opened { .. }))
+        self.watching_said.current().is_none()
+            && happenings.iter().any(|happening| matches!(happening, Happening::Opened { .. }))
     }
 
     /// Which way it becomes known that a rotated file is finished: once, when a file is there to be asked.
     pub fn tell_leases(&mut self, roster: &Roster) {
-        if self.are_leases_said || !self.is_debug {
+        if !self.is_debug || self.leases_said.current().is_some() {
             return;
         }
         let files = roster.iter().filter_map(|followed| followed.source.live()?.file());
         let answers: Vec<bool> = files.map(lease::is_available).collect();
         if !answers.is_empty() {
-            self.are_leases_said = true;
+            self.leases_said.is_news(());
             self.print(&Event::Leases { available: answers.iter().all(|available| *available) });
         }
     }

@@ -62,22 +62,14 @@ impl fmt::Display for Obstacle {
 impl Candidate {
     /// A file that stands at `path`, not opened.
     pub(crate) fn found(path: PathBuf, found: &FoundFile) -> Candidate {
-        Candidate {
-            path,
-            identity: found.identity,
-            size: found.stamp.size,
-            changed_ns: found.stamp.changed_ns(),
-            is_packed: false,
-            file: None,
-            unpacked: None,
-            obstacle: None,
-        }
+        let (size, changed_ns) = (found.stamp.size, found.stamp.changed_ns());
+        Candidate { size, changed_ns, is_packed: false, ..Candidate::known(path, found.identity) }
     }
 
     /// A packed file that is known.
-    pub(crate) fn known(path: &Path, identity: Identity) -> Candidate {
+    pub(crate) fn known(path: PathBuf, identity: Identity) -> Candidate {
         Candidate {
-            path: path.to_path_buf(),
+            path,
             identity,
             size: 0,
             changed_ns: 0,

@@ -96,13 +96,6 @@ impl Generation {
         Generation { rotated: self.rotated, ..Generation::new(id, origin, self.path.clone(), Hand::Parked, now) }
     }
 
-    /// The same from an offset on, of which `memory` is.
-    #[must_use]
-    pub fn starting_at(mut self, offset: u64, memory: Memory) -> Generation {
-        self.cursor.begin_at(offset, memory);
-        self
-    }
-
     /// Its number in this run.
     pub fn id(&self) -> GenerationId {
         self.id

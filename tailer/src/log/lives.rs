@@ -469,8 +469,9 @@ impl Lives {
     /// A file that had lost the live name is read on behind all others that have.
     fn begin_rotated(&mut self, origin: Origin, path: PathBuf, hand: Hand, start: (u64, Memory), now: Instant) {
         let id = self.chain.new_id();
-        let generation = Generation::new(id, origin, path, hand, now);
-        self.chain.insert_before_live(generation.starting_at(start.0, start.1));
+        let mut generation = Generation::new(id, origin, path, hand, now);
+        generation.cursor_mut().begin_at(start.0, start.1);
+        self.chain.insert_before_live(generation);
     }
 
     /// Acts on what a file was judged to be. One that was never seen, and may be read, is returned.

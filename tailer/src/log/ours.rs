@@ -230,7 +230,7 @@ impl<'a> Ours<'a> {
                     size.and_then(|size| Sample::of_file(file, size, all.at).ok())
                 }
                 Hand::Unpacking(_) => {
-                    let original = Candidate::known(generation.path(), generation.inode());
+                    let original = Candidate::known(generation.path().clone(), generation.inode());
                     let samples = eyes.walks.samples(&original, Aim::At(all.at), |_| vec![all.at], eyes.around);
                     samples.ok().and_then(|mut samples| samples.all.pop())
                 }

@@ -246,11 +246,6 @@ impl Source {
         next.is_none_or(|next| next.is_parked() || matches!(next.life().course(), Course::Sought { .. }))
     }
 
-    /// Whether all its generations are closed, to be opened again when they grew.
-    pub fn is_parked(&self) -> bool {
-        !self.chain().is_empty() && self.chain().iter().all(Generation::is_parked)
-    }
-
     /// When one of its files was last seen to have grown.
     pub fn last_growth(&self) -> Option<Instant> {
         self.chain().iter().map(|generation| generation.extent().grown()).max()

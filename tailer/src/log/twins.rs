@@ -33,23 +33,14 @@ pub struct Original {
 
 /// Where the bytes of a file are.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "a field is named after what it holds")]
 pub enum Bytes {
     /// In this file.
-    There {
-        /// Where.
-        path: PathBuf,
-        /// Which.
-        identity: Identity,
-    },
+    There { path: PathBuf, identity: Identity },
     /// It is done with.
     Done(DoneState),
-    /// They were truncated, or the file is gone; the rest is looked for.
-    Sought {
-        /// How far it was read.
-        read: u64,
-        /// What stood before that.
-        guard: Option<Guard>,
-    },
+    /// They were truncated, or the file is gone, and the rest is looked for; the guard is of what was read.
+    Sought { read: u64, guard: Option<Guard> },
 }
 
 /// All of them.
