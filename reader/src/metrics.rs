@@ -250,31 +250,21 @@ fn put_by(
 
 #[cfg(test)]
 mod tests {
+    use standpipe_tests::directory::check_generated;
+
     use super::*;
-    use std::path::PathBuf;
 
     /// `UPDATE_DOCS=1 cargo test -p standpipe-reader` rewrites it.
     #[test]
     fn the_reference_names_every_number() {
-        let page: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "docs", "metrics.md"].iter().collect();
-        let text = std::fs::read_to_string(&page).unwrap();
-        let (begin, end) = ("<!-- reader: made from the code -->\n", "<!-- end of reader -->");
-        let (before, rest) = text.split_once(begin).expect("the first mark");
-        let (_, after) = rest.split_once(end).expect("the last mark");
         let families = [UP, START, UPDATE, DISK_FREE, DISK_SIZE, SALVAGED]
             .into_iter()
             .chain(numbers(&LaneStatus::default()).map(|(family, _)| family))
             .chain([REMOVED, FAILED, LOST])
             .chain(RECEIVER);
         let rows: String = families.map(|family| family.row()).collect();
-        let expected = format!("{before}{begin}\n| metric | type | meaning |\n|---|---|---|\n{rows}\n{end}{after}");
-        if std::env::var_os("UPDATE_DOCS").is_some() {
-            std::fs::write(page, expected).unwrap();
-        } else {
-            assert!(
-                text == expected,
-                "docs/metrics.md is out of date: run UPDATE_DOCS=1 cargo test -p standpipe-reader"
-            );
-        }
+        let text = format!("\n| metric | type | meaning |\n|---|---|---|\n{rows}\n");
+        let marks = ["<!-- reader: made from the code -->\n", "<!-- end of reader -->"];
+        check_generated("metrics.md", marks, &text, "standpipe-reader");
     }
 }

@@ -123,28 +123,18 @@ fn numbers(slot: &Slot, now_ns: i64) -> [(Family, f64); 14] {
 
 #[cfg(test)]
 mod tests {
+    use standpipe_tests::directory::check_generated;
+
     use super::*;
-    use std::path::PathBuf;
 
     /// `UPDATE_DOCS=1 cargo test -p standpipe-tailer` rewrites it.
     #[test]
     fn the_reference_names_every_number() {
-        let page: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "docs", "metrics.md"].iter().collect();
-        let text = std::fs::read_to_string(&page).unwrap();
-        let (begin, end) = ("<!-- tailer: made from the code -->\n", "<!-- end of tailer -->");
-        let (before, rest) = text.split_once(begin).expect("the first mark");
-        let (_, after) = rest.split_once(end).expect("the last mark");
         let families =
             [UP, START, UPDATE, SOURCES].into_iter().chain(numbers(&Slot::default(), 0).map(|(family, _)| family));
         let rows: String = families.map(|family| family.row()).collect();
-        let expected = format!("{before}{begin}\n| metric | type | meaning |\n|---|---|---|\n{rows}\n{end}{after}");
-        if std::env::var_os("UPDATE_DOCS").is_some() {
-            std::fs::write(page, expected).unwrap();
-        } else {
-            assert!(
-                text == expected,
-                "docs/metrics.md is out of date: run UPDATE_DOCS=1 cargo test -p standpipe-tailer"
-            );
-        }
+        let text = format!("\n| metric | type | meaning |\n|---|---|---|\n{rows}\n");
+        let marks = ["<!-- tailer: made from the code -->\n", "<!-- end of tailer -->"];
+        check_generated("metrics.md", marks, &text, "standpipe-tailer");
     }
 }

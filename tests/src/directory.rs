@@ -4,6 +4,6 @@ mod files;
 mod mounts;
 mod scratch;
 
-pub use files::{files_ending, files_of, name, names, replace};
+pub use files::{check_generated, files_ending, files_of, name, names, replace};
 pub use mounts::Mounted;
 pub use scratch::{KEEP_ALL, Scratch, make_fifo, set_mode};

@@ -27,6 +27,20 @@ pub fn files_ending(dir: &Path, ending: &str) -> Vec<PathBuf> {
     files_of(dir, |name| name.ends_with(ending))
 }
 
+/// Demands that a page of `docs` has this text between two marks, or writes it there if `UPDATE_DOCS` is set.
+pub fn check_generated(page: &str, [begin, end]: [&str; 2], text: &str, package: &str) {
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "docs", page].iter().collect();
+    let found = fs::read_to_string(&path).expect("a page of ours");
+    let (before, rest) = found.split_once(begin).expect("the first mark");
+    let (_, after) = rest.split_once(end).expect("the last mark");
+    let expected = format!("{before}{begin}{text}{end}{after}");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(path, expected).expect("a page of ours");
+    } else {
+        assert!(found == expected, "docs/{page} is out of date: run UPDATE_DOCS=1 cargo test -p {package}");
+    }
+}
+
 /// Writes a file that everybody may read and that is the old one or the new one at any time.
 pub fn replace(path: &Path, text: &str) {
     let fresh = path.with_extension("new");

@@ -23,10 +23,6 @@ fn each_default_is_a_value_that_its_key_takes() {
 fn the_reference_is_what_the_code_does() {
     const BEGIN: &str = "<!-- keys: made from the code, see tailer/src/config/tests.rs -->\n";
     const END: &str = "<!-- end of keys -->";
-    let page: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "docs", "tailer.md"].iter().collect();
-    let text = std::fs::read_to_string(&page).unwrap();
-    let (before, rest) = text.split_once(BEGIN).expect("the first mark of the keys");
-    let (_, after) = rest.split_once(END).expect("the last mark of the keys");
     let table = |keys: &[keys::Key]| -> String {
         let row = |key: &keys::Key| {
             let (Missing::Is(default) | Missing::Means(default)) = key.default;
@@ -38,12 +34,7 @@ fn the_reference_is_what_the_code_does() {
     };
     let (top, file, spool) = (table(TOP), table(FILE), table(SPOOL));
     let keys = format!("\n{top}\n### `[[files]]`\n\n{file}\n### `[[spool]]`\n\n{spool}\n");
-    let expected = format!("{before}{BEGIN}{keys}{END}{after}");
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(&page, expected).unwrap();
-    } else {
-        assert!(text == expected, "docs/tailer.md is out of date: run UPDATE_DOCS=1 cargo test");
-    }
+    standpipe_tests::directory::check_generated("tailer.md", [BEGIN, END], &keys, "standpipe-tailer");
 }
 
 #[test]
