@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 use memchr::{memchr, memchr_iter, memrchr};
 use standpipe_common::archive::Mark;
+use standpipe_common::sys;
 
 use super::log::Position;
 use super::part::{Part, time_at};
 use super::scan::{Scan, Scanned};
+
+/// What of a batch is fetched from memory while lines of other logs are shown.
+const SOON_BYTES: usize = 256;
 
 /// Lines of one part, in order.
 pub struct Batch {
@@ -123,6 +127,10 @@ impl Batch {
         let time_ns = if self.marks.is_empty() { 0 } else { self.marks[walk.mark.saturating_sub(1)].time_ns };
         let other = self.marks[walk.mark..].iter().find(|mark| mark.time_ns != time_ns);
         walk.start = other.map_or(run.range.end, |mark| self.line_end_at(mark.offset, run.range.end));
+        if walk.start < run.range.end {
+            let soon = walk.start..run.range.end.min(walk.start + SOON_BYTES);
+            sys::prefetch(&self.raw[soon]);
+        }
         let opens_group = run.opens_group && start == run.range.start;
         Some(Chunk { time_ns, run: Run { range: start..walk.start, is_match: run.is_match, opens_group } })
     }

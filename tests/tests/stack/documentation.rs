@@ -255,3 +255,29 @@ fn the_lines_for_log_run_take_a_service_s_output() {
     }
     assert!(count >= 3, "{count} loggers");
 }
+
+/// Files of the programs and the tests, by their paths.
+fn sources(dir: &Path, into: &mut Vec<String>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && path.file_name().is_some_and(|name| name != "target" && name != "corpus") {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push(path.to_str().unwrap().to_owned());
+        }
+    }
+}
+
+#[test]
+fn each_file_that_the_map_of_the_house_names_is_there() {
+    let mut files = Vec::new();
+    for part in ["common", "holder", "reader", "tailer", "shipper", "front", "tests"] {
+        sources(&project().join(part), &mut files);
+    }
+    let map = fs::read_to_string(project().join("ARCHITECTURE.md")).unwrap();
+    let named =
+        map.split('`').skip(1).step_by(2).filter(|word| word.rsplit_once('.').is_some_and(|(_, end)| end == "rs"));
+    let missing: Vec<&str> =
+        named.filter(|name| !files.iter().any(|file| file.ends_with(&format!("/{name}")))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
