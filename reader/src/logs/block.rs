@@ -23,7 +23,7 @@ pub const WINDOW_LOG_MAX: u32 = 23;
 pub struct Block {
     /// Where it begins in the part.
     pub offset: u64,
-    /// Raw bytes, [`BLOCK_BYTES_MAX`] at most.
+    /// Raw bytes, `BLOCK_BYTES_MAX` at most.
     pub bytes: u64,
     /// No line in it arrived earlier, ns since the epoch.
     pub lowest_ns: i64,

@@ -2,7 +2,7 @@
 //! HUP, what the documentation says of it. From the table follow the checked structs and their defaults, what is read of
 //! a file, what HUP keeps, the messages and the reference.
 //!
-//! A new key is an entry here, and what is done with its field. What keys say together is in [`super::check`].
+//! A new key is an entry here, and what is done with its field. What keys say together is in `check.rs` beside it.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
