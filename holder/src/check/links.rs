@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::access::{READ_BY_PEOPLE, move_away};
-use super::facts::Facts;
+use super::facts::{Credentials, Facts};
 use super::finding::{Finding, Severity};
 use crate::advice::{as_root, as_writer, maker, quoted};
 use crate::survey::{End, Pipe};
@@ -53,7 +53,9 @@ fn make(pipe: &Pipe, server: Option<&fs::Metadata>, facts: &Facts) -> String {
     let their_owner = server.map(MetadataExt::uid).filter(|owner| *owner != maker);
     let owner = fifo.owner.clone().or_else(|| their_owner.map(|owner| owner.to_string()));
     let their_group = server.map(MetadataExt::gid);
-    let ours = facts.account.as_ref().filter(|account| account.uid != 0);
+    // What they make themselves is theirs.
+    let is_theirs = |account: &&Credentials| owner.is_none() && account.uid == maker;
+    let ours = facts.account.as_ref().filter(|account| account.uid != 0 && !is_theirs(account));
     // As one of another group it would shut out holder and reader.
     let our_group = ours.filter(|account| their_group.is_none_or(|group| !account.gids.contains(&group)));
     let our_group = our_group.and_then(|account| account.gids.first()).map(u32::to_string);
