@@ -29,7 +29,7 @@ const MODE: FileMode = FileMode { mode: 0o640, group: None };
 /// The file, or its absence.
 #[derive(Debug)]
 pub struct Board {
-    kept: Option<(Dir, Sheet)>,
+    kept: Option<(Arc<Dir>, Sheet)>,
     /// `None`: their file cannot be kept.
     problems: Option<Arc<Problems>>,
 }
@@ -37,13 +37,16 @@ pub struct Board {
 impl Board {
     /// Makes the file in the log root `dir`, whose lock we have. That it cannot be kept is said here.
     pub fn make(dir: &Dir, sandbox: &Sandbox) -> Board {
-        let kept = dir.try_clone().and_then(|dir| make(&dir, sandbox).map(|sheet| (dir, sheet)));
+        // One descriptor for both files: each more is one pipe less.
+        let home = dir.try_clone().map(Arc::new);
+        let none = |home: &Arc<Dir>| Problems::none(Arc::clone(home)).inspect_err(|error| log::warn!("{error}")).ok();
+        let problems = home.as_ref().ok().and_then(none);
+        let kept = home.and_then(|home| make(&home, sandbox).map(|sheet| (home, sheet)));
         if let Err(error) = &kept {
             log::warn!("{error}; `{}` cannot show this reader", called::short("reader", "status"));
             // One of the reader before us would be taken for that of this one.
             dir.remove_own(STATUS, is_beginning).ok();
         }
-        let problems = dir.try_clone().and_then(Problems::none).inspect_err(|error| log::warn!("{error}")).ok();
         Board { kept: kept.ok(), problems: problems.map(Arc::new) }
     }
 

@@ -5,7 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use standpipe_common::error::{Cannot, Result};
 use standpipe_common::own::begins_with;
@@ -79,7 +79,7 @@ impl Problem {
 /// All that stand, and their file.
 #[derive(Debug)]
 pub struct Problems {
-    dir: Dir,
+    dir: Arc<Dir>,
     standing: Mutex<Vec<Problem>>,
 }
 
@@ -88,7 +88,7 @@ impl Problems {
     ///
     /// # Errors
     /// Something that is not ours has the name of the file.
-    pub fn none(dir: Dir) -> Result<Problems> {
+    pub fn none(dir: Arc<Dir>) -> Result<Problems> {
         for name in [FRESH, PROBLEMS] {
             if dir.stat(name).is_ok() {
                 dir.remove_own(name, begins_with(HEAD))?;
@@ -193,7 +193,7 @@ mod tests {
     fn the_file_has_what_stands_and_goes_with_the_last() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(PROBLEMS), HEAD).unwrap();
-        let problems = Problems::none(Dir::open(dir.path()).unwrap()).unwrap();
+        let problems = Problems::none(Arc::new(Dir::open(dir.path()).unwrap())).unwrap();
         assert_eq!(read(&dir), None, "that of the reader before us");
         let odd = OsStr::from_bytes(b"caf\xe9");
         problems.set(odd, ProblemKind::Hook, Some("no\tsuch program\n | picture"));
