@@ -7,6 +7,7 @@ pub mod power_cuts;
 pub mod reader;
 pub mod tailer;
 
+use std::fmt;
 use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::thread;
@@ -59,6 +60,12 @@ pub fn run<S>(
         turns += 1;
     }
     turns
+}
+
+/// What came of it, as the beginning of a table.
+fn write_rows(f: &mut fmt::Formatter<'_>, title: &str, rows: &[(&str, u64)]) -> fmt::Result {
+    writeln!(f, "| {title} | |\n|---|---|")?;
+    rows.iter().try_for_each(|(what, count)| writeln!(f, "| {what} | {count} |"))
 }
 
 /// A program that dies and comes again. It is to be used as the [`Daemon`] that lives now.

@@ -90,11 +90,6 @@ impl Archive {
         self.index.as_ref().map_err(|&fault| fault)
     }
 
-    /// How many bytes the filter takes in the file; `None` if there is none.
-    pub fn filter_bytes(&self) -> Result<Option<u64>> {
-        Ok(self.find_filter()?.map(|payload| (SKIPPABLE_HEADER_BYTES + payload.size()) as u64))
-    }
-
     /// Reads the search filter, and gives the array of each data frame in order; see [`Filter::read`]. Fails only if
     /// the kernel does.
     pub fn filter(&self, give: impl FnMut(usize, &[u8])) -> Result<std::result::Result<Filter<'_>, FilterFault>> {

@@ -11,13 +11,11 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use memchr::memrchr;
 use nix::errno::Errno;
 
 use crate::checkpoint::state::{DoneState, GenerationState, SourceState};
 use crate::file::identity::{Identity, Origin};
 use crate::file::open::{At, FoundFile, Opened, Stamp, errno, look};
-use crate::log::blank::content_end;
 use crate::log::candidate::{Candidate, Obstacle, open, open_packed};
 use crate::log::chain::Chain;
 use crate::log::done::Done;
@@ -27,7 +25,7 @@ use crate::log::generation::Generation;
 use crate::log::happening::Happening;
 use crate::log::life::{Course, Hand};
 use crate::log::live_name::LiveName;
-use crate::log::memory::{Memory, read_up_to};
+use crate::log::memory::Memory;
 use crate::log::ours::{Ours, Sighting};
 use crate::log::reading::{Hands, Outcome, drain, verify};
 use crate::log::replaced::{Before, Placing, place, place_cut};
@@ -290,7 +288,7 @@ impl Lives {
             let is_too_old = eyes.settings.is_too_old(found.stamp.changed_ns());
             let is_new = since_ns > 0 && found.identity.born_ns >= since_ns;
             if is_too_old || (start_at == StartAt::End && !is_new) {
-                start = end_of_lines(&file, found.stamp.size);
+                start = Memory::at_end_of_lines(&file, found.stamp.size);
             }
             if is_too_old {
                 let bytes = start.as_ref().map_or(0, |(offset, _)| *offset);
@@ -590,20 +588,4 @@ fn wake(generation: &mut Generation, all: bool, eyes: &mut Eyes<'_>) -> bool {
         Err(errno) => generation.fail(errno, eyes.now, eyes.notes),
     }
     false
-}
-
-/// Behind the last newline of the first `size` bytes; at the end of them if that line is too long to look for. Lines are
-/// still to be written over the zeros that they end in.
-fn end_of_lines(file: &File, size: u64) -> Option<(u64, Memory)> {
-    const LOOKED_AT_MAX: u64 = 1 << 20;
-    let size = content_end(file, 0, size).ok()?;
-    let from = size.saturating_sub(LOOKED_AT_MAX);
-    let mut bytes = vec![0; (size - from) as usize];
-    let read = read_up_to(file, &mut bytes, from).ok()?;
-    let offset = match memrchr(b'\n', &bytes[..read]) {
-        Some(newline) => from + newline as u64 + 1,
-        None if from == 0 => 0,
-        None => from + read as u64,
-    };
-    Some((offset, Memory::of_file(file, offset).ok()??))
 }

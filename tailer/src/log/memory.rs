@@ -7,8 +7,14 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use memchr::memrchr;
+
 use crate::checkpoint::state::{DoneState, GenerationState};
 use crate::file::guard::{GUARD_BYTES_MAX, Guard, HEAD_LENGTHS, Head};
+use crate::log::blank::content_end;
+
+/// An unfinished line is looked for no further back.
+const LINE_BYTES_MAX: u64 = 1 << 20;
 
 /// The bytes themselves, or guards of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +62,21 @@ impl Memory {
         let is_whole =
             read_up_to(file, &mut head, 0)? == bytes && read_up_to(file, &mut tail, offset - bytes as u64)? == bytes;
         Ok(is_whole.then_some(Memory::Bytes { head, tail }))
+    }
+
+    /// Behind the last newline of the first `size` bytes; at the end of them if that line is too long to look for. Lines are
+    /// still to be written over the zeros that they end in.
+    pub fn at_end_of_lines(file: &File, size: u64) -> Option<(u64, Memory)> {
+        let size = content_end(file, 0, size).ok()?;
+        let from = size.saturating_sub(LINE_BYTES_MAX);
+        let mut bytes = vec![0; (size - from) as usize];
+        let read = read_up_to(file, &mut bytes, from).ok()?;
+        let offset = match memrchr(b'\n', &bytes[..read]) {
+            Some(newline) => from + newline as u64 + 1,
+            None if from == 0 => 0,
+            None => from + read as u64,
+        };
+        Some((offset, Memory::of_file(file, offset).ok()??))
     }
 
     /// More bytes were read.

@@ -174,16 +174,8 @@ pub fn step(generation: &mut Generation, hands: &mut Hands<'_>) -> Step {
         return Step::AtEnd;
     }
     let room = hands.output.room(hands.source);
-    let held = generation.cursor().held().len();
-    if held > 0 && held >= room.min(hands.line_bytes_max) {
-        let must_be_cut = held >= hands.line_bytes_max
-            || generation.cursor().is_inside_line()
-            || hands.output.is_room_final(hands.source);
-        if room == 0 || !must_be_cut {
-            return Step::Full;
-        }
-        give_piece(generation, hands, room);
-        return Step::Went(held.min(room));
+    if let Some(step) = give_held(generation, hands, room) {
+        return step;
     }
     match generation.has_changed(hands.now) {
         Ok(true) => {}
@@ -197,6 +189,7 @@ pub fn step(generation: &mut Generation, hands: &mut Hands<'_>) -> Step {
     if let Some(packer) = packed_by(generation) {
         return pass_over(generation, hands, packer);
     }
+    let held = generation.cursor().held().len();
     let most = READ_BYTES_MAX.min(hands.bytes_max).min(room - held.min(room));
     if most > 0
         && let Some(first) = generation.beginning_mut().take_first()
@@ -237,6 +230,22 @@ pub fn step(generation: &mut Generation, hands: &mut Hands<'_>) -> Step {
             Step::Failed(errno)
         }
     }
+}
+
+/// Of an unfinished line that takes all the room a piece is given, if it must be cut. `None`: there is room behind it.
+fn give_held(generation: &mut Generation, hands: &mut Hands<'_>, room: usize) -> Option<Step> {
+    let held = generation.cursor().held().len();
+    if held == 0 || held < room.min(hands.line_bytes_max) {
+        return None;
+    }
+    let must_be_cut = held >= hands.line_bytes_max
+        || generation.cursor().is_inside_line()
+        || hands.output.is_room_final(hands.source);
+    if room == 0 || !must_be_cut {
+        return Some(Step::Full);
+    }
+    give_piece(generation, hands, room);
+    Some(Step::Went(held.min(room)))
 }
 
 /// What packed a plain file, by its first bytes.

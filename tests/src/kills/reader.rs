@@ -17,7 +17,7 @@ use crate::directory::{KEEP_ALL, Scratch};
 use crate::programs::{Daemon, holder, reader};
 use crate::world::{self, Check, Random, STAMP_BYTES, Tally, Writer, is_archive};
 
-use super::{Lives, Mortal};
+use super::{Lives, Mortal, write_rows};
 
 /// Pipes, all drained by one thread.
 pub const PIPES: usize = 8;
@@ -76,7 +76,6 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tally = &self.tally;
-        writeln!(f, "| {PIPES} pipes, one thread | |\n|---|---|")?;
         let rows = [
             ("lines found", tally.found),
             ("SIGKILLs of the reader", self.kills),
@@ -93,7 +92,7 @@ impl fmt::Display for Report {
             ("of these changed by it", self.snapshots.1),
             ("seconds", self.span.as_secs()),
         ];
-        rows.iter().try_for_each(|(what, count)| writeln!(f, "| {what} | {count} |"))
+        write_rows(f, &format!("{PIPES} pipes, one thread"), &rows)
     }
 }
 

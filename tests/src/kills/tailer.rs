@@ -21,7 +21,7 @@ use crate::privilege;
 use crate::programs::{Daemon, Launch, holder, reader};
 use crate::world::{self, Check, Random, Tally, length, line};
 
-use super::{Lives, Mortal};
+use super::{Lives, Mortal, write_rows};
 
 /// How long the last tailer may take for the next bytes of what the others left behind.
 const REST_SPAN: Duration = Duration::from_secs(60);
@@ -86,7 +86,6 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tally = &self.tally;
-        writeln!(f, "| a followed log, into a held pipe | |\n|---|---|")?;
         let rows = [
             ("lines found", tally.found),
             ("rotations", self.rotations),
@@ -99,7 +98,7 @@ impl fmt::Display for Report {
             ("starts that said bytes may be repeated", self.repeats_said),
             ("seconds", self.span.as_secs()),
         ];
-        rows.iter().try_for_each(|(what, count)| writeln!(f, "| {what} | {count} |"))?;
+        write_rows(f, "a followed log, into a held pipe", &rows)?;
         writeln!(f, "| byte for byte as written | {} |", if self.is_identical { "yes" } else { "no" })
     }
 }
