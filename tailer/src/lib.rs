@@ -11,6 +11,7 @@
 
 pub mod around;
 pub mod catch_up;
+pub mod changed;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;

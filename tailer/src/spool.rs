@@ -64,6 +64,7 @@ use self::voice::Voice;
 use crate::config::spool::SpoolConfig;
 use crate::events::Event;
 use crate::file::identity::Origin;
+use crate::names::ear::Ear;
 use crate::out::lines::SourceId;
 use crate::out::output::Delivered;
 use crate::sources::part::Awaited;
@@ -139,7 +140,7 @@ impl Spool {
 
     /// Whether something tells of these.
     pub fn set_watched(&mut self, is_watched: bool) {
-        self.schedule.is_polled = !is_watched;
+        self.schedule.hear(Ear::of(is_watched));
     }
 
     /// Something tells that a name came.
@@ -210,7 +211,7 @@ impl Spool {
 
     /// Whether it could not open a file for want of descriptors.
     pub fn is_starved(&self) -> bool {
-        self.schedule.is_starved
+        self.schedule.is_starved()
     }
 
     /// Whether anything waits to be put, or is put in part.
@@ -274,11 +275,12 @@ impl Spool {
             Some(_) => Scope::None,
         };
         match scan::scan(&place.dir, place.done.as_deref(), files, |name| self.ledger.was_begun(name)) {
-            Ok(found) => self.take(&place, found, is_sweep),
+            Ok(found) => {
+                self.schedule.found();
+                self.take(&place, found, is_sweep);
+            }
             Err(error) => return self.trouble(&Error::new("inspect spool", &self.config.dir, error).to_string()),
         }
-        self.pace.has_begun = false;
-        self.schedule.is_starved = false;
         if self.queue.is_empty() {
             self.tell_backlog(now);
         }
@@ -312,7 +314,7 @@ impl Spool {
         if self.is_taken_up() {
             self.queue.set(found.candidates);
         } else {
-            self.schedule.is_waiting = true;
+            self.schedule.wait();
         }
     }
 
@@ -324,7 +326,7 @@ impl Spool {
     /// Tells a backlog as it begins, and as it ends, which is when a look finds nothing more.
     fn tell_backlog(&mut self, now: Instant) {
         let is_at_end = !self.has_work();
-        if is_at_end && self.pace.has_begun {
+        if is_at_end && self.schedule.is_before(self.pace.fed_at) {
             // What became complete meanwhile belongs to it.
             if self.pace.throttle.is_some() {
                 self.schedule.hint();
@@ -377,7 +379,7 @@ impl Spool {
             lag_bytes: self.waiting_bytes(),
             generations: files,
             open: u64::from(self.current.is_some()),
-            wants_descriptor: self.schedule.is_starved,
+            wants_descriptor: self.schedule.is_starved(),
             is_limited: self.pace.throttle.as_ref().is_some_and(Throttle::is_backlog),
             ..self.shown.figures(metadata, files > 0, is_blocked, self.voice.orphans(), now_ns)
         };

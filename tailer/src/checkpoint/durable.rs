@@ -42,10 +42,18 @@ pub struct Durable {
     next: Option<Next>,
     /// What changed since then.
     later: Changes,
-    /// What is kept is not in the file.
-    is_changed: bool,
-    /// The file is one of ours.
-    is_there: bool,
+    file: OnDisk,
+}
+
+/// What stands in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnDisk {
+    /// It is not one of ours.
+    Nothing,
+    /// Not all that is kept.
+    Less,
+    /// What is kept.
+    All,
 }
 
 /// What sources say instead of what is kept, by their paths; `None`: they are gone.
@@ -81,8 +89,7 @@ impl Durable {
             kept: of_paths(known),
             next: None,
             later: Changes::new(),
-            is_changed: true,
-            is_there: false,
+            file: OnDisk::Nothing,
         };
         let before = fs::read(&durable.path).ok().and_then(|bytes| form::run_of(&bytes));
         let (Some(before), FoundState::Whole(mut saved)) = (before, read(&durable.path)) else {
@@ -94,8 +101,10 @@ impl Durable {
         }
         // What of its journal does not count is a reason to go back further, which is told.
         durable.journal.take_up(&mut saved).ok();
-        (durable.is_changed, durable.is_there) = (before != durable.run, true);
-        if durable.is_changed {
+        if before == durable.run {
+            durable.file = OnDisk::All;
+        } else {
+            durable.file = OnDisk::Less;
             durable.journal.write_all_next();
         }
         if before.boot != durable.run.boot && before.has_ended {
@@ -151,11 +160,18 @@ impl Durable {
 
     fn keep(&mut self, path: PathBuf, state: Option<Rc<SourceState>>) {
         self.journal.touch(&path);
-        self.is_changed = true;
+        self.changed();
         match state {
             Some(state) => self.kept.insert(path, state),
             None => self.kept.remove(&path),
         };
+    }
+
+    /// What is kept is no longer what stands in the file.
+    fn changed(&mut self) {
+        if self.file == OnDisk::All {
+            self.file = OnDisk::Less;
+        }
     }
 
     /// When it is to be noted again. `None`: what is kept is all there is.
@@ -166,22 +182,24 @@ impl Durable {
     /// This run ends in order, and all that it delivered was taken.
     pub fn end(&mut self) {
         self.run.has_ended = true;
-        self.is_changed = true;
+        self.changed();
         self.journal.write_all_next();
     }
 
     /// The next save leaves everything in one file.
     pub fn write_all_next(&mut self) {
-        self.is_changed |= self.journal.may_be_there();
+        if self.journal.may_be_there() {
+            self.changed();
+        }
         self.journal.write_all_next();
     }
 
     /// Writes it down if it changed, before anything is delivered, and else with a checkpoint that is durable.
     pub fn save(&mut self, is_durable: bool) -> Result<()> {
-        if !self.is_changed || self.is_there && !is_durable {
+        if self.file == OnDisk::All || self.file == OnDisk::Less && !is_durable {
             return Ok(());
         }
-        if !self.is_there || !self.journal.append(&self.kept, true)? {
+        if self.file == OnDisk::Nothing || !self.journal.append(&self.kept, true)? {
             let fresh = beside(&self.path, ".new");
             let bytes = form::render_of(Some(&self.run), self.kept.values().map(Rc::as_ref));
             write_anew(&fresh, &bytes, true)?;
@@ -189,7 +207,7 @@ impl Durable {
             sync_dir_of(&self.path)?;
             self.journal.begin(&bytes, &self.kept)?;
         }
-        (self.is_changed, self.is_there) = (false, true);
+        self.file = OnDisk::All;
         Ok(())
     }
 }

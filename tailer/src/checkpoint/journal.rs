@@ -62,7 +62,8 @@ struct Tip {
     bytes: u64,
     /// Checksum of its last line, or of the base.
     sum: u64,
-    is_synced: bool,
+    /// Up to here it is on disk durably.
+    synced: u64,
     /// By their paths, hashes of the sources that base and journal say.
     known: HashMap<OsString, u64>,
 }
@@ -141,7 +142,7 @@ impl Journal {
         let Some(mut tip) = self.tip.take() else { return Ok(false) };
         let (changed, gone) = tip.differences(states, std::mem::take(&mut self.touched));
         let has_changed = !changed.is_empty() || !gone.is_empty();
-        if !has_changed && (tip.is_synced || !is_durable) {
+        if !has_changed && (tip.synced == tip.bytes || !is_durable) {
             self.tip = Some(tip);
             return Ok(true);
         }
@@ -154,13 +155,13 @@ impl Journal {
         if has_changed {
             self.write(&file, &bytes, tip.bytes)?;
             tip.identity = Some(Identity::from(&file.metadata().cannot("examine", &self.path)?));
-            (tip.bytes, tip.sum, tip.is_synced) = (tip.bytes + bytes.len() as u64, sum, false);
+            (tip.bytes, tip.sum) = (tip.bytes + bytes.len() as u64, sum);
             tip.take_in(&changed, &gone);
         }
         debug_assert_eq!(tip.known.len(), states.len(), "who comes or goes is touched");
         if is_durable {
             seam::pass("changes-sync").and_then(|()| file.sync_data()).cannot("sync", &self.path)?;
-            tip.is_synced = true;
+            tip.synced = tip.bytes;
         }
         if is_new {
             sync_dir_of(&self.path)?;
@@ -248,15 +249,7 @@ impl Tip {
         (base.bytes > SMALL_BYTES as u64).then(|| {
             let mut scratch = Hashed::default();
             let known = states.into_iter().map(|state| (state.path.clone().into_os_string(), scratch.hash_of(state)));
-            Tip {
-                base,
-                base_identity,
-                identity: None,
-                bytes: 0,
-                sum: base.sum,
-                is_synced: true,
-                known: known.collect(),
-            }
+            Tip { base, base_identity, identity: None, bytes: 0, sum: base.sum, synced: 0, known: known.collect() }
         })
     }
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::events::Event;
 use crate::file::network;
+use crate::names::ear::Ear;
 use crate::names::watch::{Heard, Watch};
 use crate::spacing::Spacing;
 use crate::turns::roster::Followed;
@@ -67,7 +68,7 @@ impl Hearing {
         let rotated = followed.siblings.watched();
         let path = followed.source.path();
         let is_watched = watch.add_names(followed.source.id(), path, rotated.as_deref());
-        followed.watched.is_all = is_watched && network::is_local(path);
+        followed.watched.ear = Ear::of(is_watched && network::is_local(path));
     }
 
     /// Watches the files that a log has open, and those no longer that it is done with, but for the last ones: they may
@@ -89,7 +90,7 @@ impl Hearing {
                 if watch.add_file(source.id(), generation.id(), file) {
                     watched.files.insert(generation.id());
                 } else {
-                    watched.is_all = false;
+                    watched.ear = Ear::Polls;
                 }
             }
         }

@@ -35,8 +35,8 @@ pub struct Openings {
     count_at: Instant,
     /// How many files were open when the last log began to wait for a descriptor.
     open_starved: usize,
-    /// The last round gave some of these one.
-    has_fed: bool,
+    /// How many of these the last round gave one.
+    fed: usize,
     starving_said: Once<()>,
     /// Nobody writes to the files: those that were not read to their ends can be closed as well.
     may_break: bool,
@@ -52,7 +52,7 @@ impl Openings {
             beside: None,
             count_at: now,
             open_starved: 0,
-            has_fed: false,
+            fed: 0,
             starving_said: Once::default(),
             may_break,
         }
@@ -165,7 +165,7 @@ impl Openings {
         are_spools_starved: bool,
         is_all_known: bool,
     ) -> Option<Event> {
-        self.has_fed = false;
+        self.fed = 0;
         if are_spools_starved {
             self.park(SPOOL_FILES, roster, turns);
         }
@@ -178,7 +178,7 @@ impl Openings {
         let free = self.open_starved.min(self.max).saturating_sub(self.open);
         let priority = |id: &SourceId| roster.get(*id).map_or(0, |followed| followed.file.priority);
         let fed = if free > 0 { turns.take_starved(free, priority) } else { Vec::new() };
-        self.has_fed = !fed.is_empty();
+        self.fed = fed.len();
         for id in fed {
             turns.hint(id, Hints { content: true, ..Hints::default() });
         }
@@ -187,7 +187,7 @@ impl Openings {
 
     /// Whether a log was just given one, and is to be looked at with it.
     pub fn has_fed(&self) -> bool {
-        self.has_fed
+        self.fed > 0
     }
 
     /// Whether logs wait for descriptors of others, and no file can be closed before it was read to its end. Packed files

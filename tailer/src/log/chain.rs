@@ -8,6 +8,7 @@ use std::ops::Deref;
 use std::path::Path;
 use std::time::Instant;
 
+use crate::changed::Changed;
 use crate::log::generation::Generation;
 use crate::out::lines::{GenerationId, SourceId};
 
@@ -18,14 +19,14 @@ pub struct Chain {
     source: SourceId,
     /// How many numbers were given.
     made: u32,
-    is_changed: bool,
+    changed: Changed,
 }
 
 impl Chain {
     /// None so far.
     pub fn new(source: SourceId) -> Chain {
         // Most have one generation at nearly all times, and a deque would begin with room for four.
-        Chain { list: VecDeque::with_capacity(1), source, made: 0, is_changed: false }
+        Chain { list: VecDeque::with_capacity(1), source, made: 0, changed: Changed::default() }
     }
 
     /// A number for the next one.
@@ -36,7 +37,7 @@ impl Chain {
 
     /// Whether a checkpoint is to say something else since this was last asked.
     pub fn take_changed(&mut self) -> bool {
-        std::mem::take(&mut self.is_changed)
+        self.changed.take()
     }
 
     /// The one with the live name.
@@ -66,7 +67,7 @@ impl Chain {
 
     /// One of them, of which a checkpoint is to say something else from now on.
     pub fn alter(&mut self, index: usize) -> &mut Generation {
-        self.is_changed = true;
+        self.changed.note();
         &mut self.list[index]
     }
 
@@ -97,7 +98,7 @@ impl Chain {
     /// In this place.
     pub fn insert(&mut self, at: usize, generation: Generation) {
         self.list.insert(at, generation);
-        self.is_changed = true;
+        self.changed.note();
         self.check();
     }
 
@@ -105,7 +106,7 @@ impl Chain {
     pub fn remove(&mut self, index: usize) -> Option<Generation> {
         let generation = self.list.remove(index)?;
         self.list.shrink_to_fit();
-        self.is_changed = true;
+        self.changed.note();
         self.check();
         Some(generation)
     }
@@ -120,7 +121,9 @@ impl Chain {
     pub fn drop_kept_back(&mut self) {
         let before = self.list.len();
         self.list.retain(|generation| generation.beginning().twin().is_none() || generation.is_live());
-        self.is_changed |= self.list.len() < before;
+        if self.list.len() < before {
+            self.changed.note();
+        }
     }
 
     /// Nobody has the live name that had it; `true`: somebody had.

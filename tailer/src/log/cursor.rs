@@ -24,13 +24,28 @@ pub struct Cursor {
     delivered: u64,
     held: Vec<u8>,
     memory: Memory,
-    /// A piece of a line was given, and its end was not.
-    is_inside_line: bool,
-    /// The last line before `read`, if it was given at once: its hash, newline included.
-    last_line_hash: Option<u64>,
+    last_line: LastLine,
     /// Zeros are being skipped: how many were.
     skipped: Option<u64>,
     marks: VecDeque<PutEnd>,
+}
+
+/// The line that ends at `read`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum LastLine {
+    /// It was not given at once, or there is none.
+    #[default]
+    Unknown,
+    /// A piece of it was given, and its end was not.
+    Open,
+    /// It was given at once: its hash, newline included.
+    Whole(u64),
+}
+
+impl LastLine {
+    fn hash(self) -> Option<u64> {
+        if let LastLine::Whole(hash) = self { Some(hash) } else { None }
+    }
 }
 
 /// An end of what was put and is not delivered.
@@ -83,12 +98,12 @@ impl Cursor {
 
     /// Whether a piece of a line was given, and its end was not.
     pub fn is_inside_line(&self) -> bool {
-        self.is_inside_line
+        self.last_line == LastLine::Open
     }
 
     /// Whether a line is unfinished, held or given in part.
     pub fn has_open_line(&self) -> bool {
-        self.is_inside_line || !self.held.is_empty()
+        self.is_inside_line() || !self.held.is_empty()
     }
 
     /// Whether nothing is on its way.
@@ -111,8 +126,8 @@ impl Cursor {
 
     /// The same by a checkpoint, which has the hash of the line before it.
     pub fn restored(offset: u64, memory: Memory, last_line_hash: Option<u64>) -> Cursor {
-        let cursor =
-            Cursor { read: offset, put: offset, delivered: offset, memory, last_line_hash, ..Cursor::default() };
+        let last_line = last_line_hash.map_or(LastLine::Unknown, LastLine::Whole);
+        let cursor = Cursor { read: offset, put: offset, delivered: offset, memory, last_line, ..Cursor::default() };
         cursor.check();
         cursor
     }
@@ -153,8 +168,11 @@ impl Cursor {
         self.read += bytes.len() as u64;
         self.put = self.read;
         self.memory.push(bytes);
-        self.last_line_hash = line_hash.filter(|_| !self.is_inside_line);
-        self.is_inside_line = line_hash.is_none();
+        self.last_line = match line_hash {
+            None => LastLine::Open,
+            Some(_) if self.is_inside_line() => LastLine::Unknown,
+            Some(hash) => LastLine::Whole(hash),
+        };
         self.mark();
         self.check();
     }
@@ -168,7 +186,7 @@ impl Cursor {
                 keep
             });
         }
-        let (end, line_hash) = (self.read, self.last_line_hash);
+        let (end, line_hash) = (self.read, self.last_line.hash());
         self.marks.extend(self.memory.tail_guard().map(|guard| PutEnd { end, guard, line_hash }));
     }
 
@@ -179,7 +197,7 @@ impl Cursor {
             self.delivered = self.read + bytes;
         }
         self.read += bytes;
-        self.last_line_hash = None;
+        self.last_line = LastLine::Unknown;
         self.memory.push(&vec![0; bytes.min(GUARD_BYTES_MAX as u64) as usize]);
         *self.skipped.get_or_insert(0) += bytes;
         self.check();
@@ -210,7 +228,7 @@ impl Cursor {
     /// The hash of the last line before an offset, as far as it is known.
     pub fn line_hash_at(&self, offset: u64) -> Option<u64> {
         if offset == self.read {
-            return self.last_line_hash;
+            return self.last_line.hash();
         }
         self.marks.iter().find(|mark| mark.end == offset)?.line_hash
     }

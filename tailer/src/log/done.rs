@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::fs::{self, Metadata};
 use std::path::PathBuf;
 
+use crate::changed::Changed;
 use crate::checkpoint::state::DoneState;
 use crate::file::identity::{Identity, Origin};
 use crate::log::candidate::Candidate;
@@ -66,13 +67,13 @@ pub struct Done {
     copies: Vec<Copy>,
     /// What was born before that was never ours.
     since_ns: i64,
-    is_changed: bool,
+    changed: Changed,
 }
 
 impl Done {
     /// What a checkpoint says.
     pub fn new(files: Vec<DoneState>, since_ns: i64) -> Done {
-        Done { files, aside: Vec::new(), copies: Vec::new(), since_ns, is_changed: false }
+        Done { files, aside: Vec::new(), copies: Vec::new(), since_ns, changed: Changed::default() }
     }
 
     /// All of them.
@@ -93,12 +94,12 @@ impl Done {
 
     /// That there are none is to be known to the next run.
     pub fn begin_empty(&mut self) {
-        self.is_changed = true;
+        self.changed.note();
     }
 
     /// Whether a checkpoint is to say something else since this was last asked.
     pub fn take_changed(&mut self) -> bool {
-        std::mem::take(&mut self.is_changed)
+        self.changed.take()
     }
 
     /// Whether some are remembered by the time of their birth alone.
@@ -114,14 +115,14 @@ impl Done {
     /// It is not done with any more.
     pub fn take(&mut self, file: &Identity) -> Option<DoneState> {
         let index = self.files.iter().position(|done| done.origin.identity == *file)?;
-        self.is_changed = true;
+        self.changed.note();
         Some(self.files.remove(index))
     }
 
     /// It is done with, and that is known of it.
     pub fn set(&mut self, done: DoneState) {
         self.take(&done.origin.identity);
-        self.is_changed = true;
+        self.changed.note();
         if self.has_forgotten() {
             let born_ns = |index: &usize| self.files[*index].origin.identity.born_ns;
             self.forget((0..self.files.len()).min_by_key(born_ns).unwrap_or(0));
@@ -202,6 +203,6 @@ impl Done {
     fn forget(&mut self, index: usize) {
         let done = self.files.remove(index);
         self.since_ns = self.since_ns.max(done.origin.identity.born_ns + 1);
-        self.is_changed = true;
+        self.changed.note();
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use standpipe_common::retry::Once;
 
 use crate::file::identity::Identity;
 use crate::file::open::Refusal;
@@ -22,17 +23,23 @@ const MISSING_MAX: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub struct LiveName {
     path: PathBuf,
-    /// A file had it in this run.
-    was_there: bool,
-    /// Which was the last to have it.
-    last: Option<Identity>,
+    had: Had,
     missing_since: Option<Instant>,
     trouble: Option<Trouble>,
     /// The error that was told, until the file is there again.
     said: Option<Errno>,
     refused: Option<Refusal>,
     /// It is a mount of its own.
-    is_mount: bool,
+    mount: Once<()>,
+}
+
+/// Who was the last to have it.
+#[derive(Clone, Copy, Debug)]
+enum Had {
+    Nobody,
+    /// A file that had lost it again before this run.
+    Somebody,
+    File(Identity),
 }
 
 impl LiveName {
@@ -40,13 +47,12 @@ impl LiveName {
     pub fn new(path: PathBuf) -> LiveName {
         LiveName {
             path,
-            was_there: false,
-            last: None,
+            had: Had::Nobody,
             missing_since: None,
             trouble: None,
             said: None,
             refused: None,
-            is_mount: false,
+            mount: Once::default(),
         }
     }
 
@@ -57,7 +63,7 @@ impl LiveName {
 
     /// Which file was the last to have it.
     pub fn last(&self) -> Option<Identity> {
-        self.last
+        if let Had::File(file) = self.had { Some(file) } else { None }
     }
 
     /// Whether nothing has it.
@@ -72,36 +78,39 @@ impl LiveName {
 
     /// Whether it is a mount of its own.
     pub fn is_mount(&self) -> bool {
-        self.is_mount
+        self.mount.current().is_some()
     }
 
     /// What a checkpoint says.
     pub fn take_up(&mut self, was_there: bool, last: Option<Identity>) {
-        (self.was_there, self.last) = (was_there, last);
+        debug_assert!(was_there || last.is_none(), "the last one was there");
+        let gone = if was_there { Had::Somebody } else { Had::Nobody };
+        self.had = last.map_or(gone, Had::File);
     }
 
     /// Something has it. Over a mount no other file can be renamed: a rotation from outside is not seen in it.
     pub fn see(&mut self, is_mount: bool, settings: &Settings, notes: &mut Notes) {
         self.missing_since = None;
-        let was_mount = std::mem::replace(&mut self.is_mount, is_mount);
-        if is_mount && !was_mount && !settings.is_batch {
+        if !is_mount {
+            self.mount.end();
+        } else if self.mount.is_news(()) && !settings.is_batch {
             notes.tell(Happening::Mount { path: self.path.clone() });
         }
     }
 
     /// A file has it, the same as before by another number.
     pub fn renumber(&mut self, file: Identity) {
-        debug_assert!(self.was_there, "it had a number before");
-        self.last = Some(file);
+        debug_assert!(!matches!(self.had, Had::Nobody), "it had a number before");
+        self.had = Had::File(file);
     }
 
     /// A file has it, and is read.
     pub fn take(&mut self, file: Identity, notes: &mut Notes) {
         self.settle(notes);
-        if let Some(old) = self.last.replace(file).filter(|old| *old != file) {
+        if let Some(old) = self.last().filter(|old| *old != file) {
             notes.tell(Happening::Rotated { old, new: file });
         }
-        self.was_there = true;
+        self.had = Had::File(file);
     }
 
     /// Nothing has it.
@@ -109,7 +118,7 @@ impl LiveName {
         let since = *self.missing_since.get_or_insert(now);
         if settings.may_be_missing {
             self.settle(notes);
-        } else if !self.was_there || now.saturating_duration_since(since) >= MISSING_MAX {
+        } else if matches!(self.had, Had::Nobody) || now.saturating_duration_since(since) >= MISSING_MAX {
             self.fail(Errno::ENOENT, settings, now, notes);
         }
     }

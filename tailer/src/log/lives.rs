@@ -81,7 +81,8 @@ impl Lives {
         let Some(live) = self.chain.live().filter(|live| self.chain.len() == 1 && live.is_at_rest()) else {
             return false;
         };
-        let is_settled = self.before.is_none() && live.beginning().twin().is_none_or(|twin| twin.is_said);
+        let is_settled =
+            self.before.is_none() && live.beginning().twin().is_none_or(|twin| twin.said.current().is_some());
         let Some(metadata) = fs::symlink_metadata(path).ok().filter(|all| is_settled && all.is_file()) else {
             return false;
         };

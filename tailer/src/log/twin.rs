@@ -7,6 +7,8 @@
 
 use std::time::{Duration, Instant};
 
+use standpipe_common::retry::Once;
+
 use crate::checkpoint::state::DoneState;
 use crate::file::guard::{Guard, Head};
 use crate::file::lease::Writers;
@@ -27,7 +29,7 @@ pub(crate) struct Twin {
     /// It, as it was then: for the next run it is none of ours.
     pub(crate) file: DoneState,
     since: Instant,
-    pub(crate) is_said: bool,
+    pub(crate) said: Once<()>,
 }
 
 impl Twin {
@@ -67,19 +69,18 @@ pub(crate) fn keep_back(live: &mut Generation, size: u64, eyes: &mut Eyes<'_>) -
             *live.beginning_mut().twin_mut() = None;
             return Keeping::No;
         }
-        let is_to_say = age >= SILENT_SPAN && !twin.is_said;
-        let Some(twin) = live.beginning_mut().twin_mut().as_mut().filter(|_| is_to_say) else { return Keeping::Still };
-        twin.is_said = true;
-        return Keeping::ForLong;
+        let is_long = |twin: &mut Twin| age >= SILENT_SPAN && twin.said.is_news(());
+        let is_to_say = live.beginning_mut().twin_mut().as_mut().is_some_and(is_long);
+        return if is_to_say { Keeping::ForLong } else { Keeping::Still };
     }
     if live.beginning().first().and_then(packer).is_some() {
         return Keeping::No;
     }
     let sample = eyes.around.is_copy(file, size).then(|| Sample::of_file(file, size, size).ok()).flatten();
-    let is_said = live.beginning_mut().twin_mut().take().is_some_and(|twin| twin.is_said);
+    let said = live.beginning_mut().twin_mut().take().map(|twin| twin.said).unwrap_or_default();
     let Some(sample) = sample else { return Keeping::No };
     let (head, guard) = (Head::of(&sample.head), Some(Guard::of_end(&sample.before)));
     let file = DoneState { origin: live.inode().into(), offset: None, guard, head, size, ..DoneState::default() };
-    *live.beginning_mut().twin_mut() = Some(Twin { file, since: now, is_said });
+    *live.beginning_mut().twin_mut() = Some(Twin { file, since: now, said });
     Keeping::Anew
 }

@@ -89,9 +89,8 @@ pub struct Watch {
 struct Road {
     dir: PathBuf,
     steps: Vec<(WatchDescriptor, OsString)>,
-    end: RoadEnd,
-    /// It may lead elsewhere by now, or could not be watched: to be walked again.
-    is_astray: bool,
+    /// `None`: it may lead elsewhere by now, or could not be watched; it is to be walked again.
+    end: Option<RoadEnd>,
     users: HashSet<Who>,
 }
 
@@ -226,7 +225,7 @@ impl Watch {
     fn take(&mut self, event: &InotifyEvent, hints: &mut Heard) {
         if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
             hints.overflow = true;
-            self.roads.values_mut().for_each(|road| road.is_astray = true);
+            self.roads.values_mut().for_each(|road| road.end = None);
         } else if self.files.contains(event.wd) {
             self.files.take(event, hints);
         } else if self.directories.contains_key(&event.wd) {
@@ -252,7 +251,7 @@ impl Watch {
                 Who::Waiter(_) => {}
                 Who::Road(road) => {
                     let Some(road) = self.roads.get_mut(&road) else { continue };
-                    road.is_astray = true;
+                    road.end = None;
                     road.users.iter().for_each(|user| hint(*user, hints));
                 }
             }
@@ -309,10 +308,9 @@ impl Watch {
     fn road_to(&mut self, dir: &Path) -> (RoadId, RoadEnd) {
         let known = self.roads_by_dir.get(dir).copied();
         if let Some(id) = known
-            && let Some(road) = self.roads.get(&id)
-            && !road.is_astray
+            && let Some(end) = self.roads.get(&id).and_then(|road| road.end)
         {
-            return (id, road.end);
+            return (id, end);
         }
         let id = known.unwrap_or_else(|| {
             self.next_road += 1;
@@ -332,9 +330,9 @@ impl Watch {
         let road = self.roads.entry(id).or_insert_with(|| {
             self.roads_by_dir.insert(dir.to_path_buf(), id);
             let dir = dir.to_path_buf();
-            Road { dir, steps: Vec::new(), end, is_astray: false, users: HashSet::new() }
+            Road { dir, steps: Vec::new(), end: None, users: HashSet::new() }
         });
-        (road.end, road.is_astray) = (end, matches!(end, RoadEnd::Unwatched(_)));
+        road.end = Some(end).filter(|end| !matches!(end, RoadEnd::Unwatched(_)));
         std::mem::swap(&mut road.steps, &mut walk.steps);
         let steps = road.steps.clone();
         for (directory, name) in walk.steps.into_iter().filter(|step| !steps.contains(step)) {

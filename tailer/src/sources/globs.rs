@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use standpipe_common::error::Error;
 
 use crate::config::Config;
+use crate::names::ear::Ear;
 use crate::names::siblings::directories::Directories;
 use crate::names::watch::{Waiter, Watch};
 use crate::sources::walk::{Glob, Matches};
-use crate::turns::roster::RECONCILE_SPAN;
 
 /// Walks of one look. Where directories are made faster than that, the next round goes on.
 const WALKS_MAX: usize = 8;
@@ -40,14 +40,14 @@ pub struct Globs {
 struct Searched {
     glob: Glob,
     matches: Matches,
-    is_watched: bool,
+    ear: Ear,
 }
 
 impl Globs {
     /// Those of a configuration instead of what was there before: to be looked through.
     pub fn set(&mut self, config: &Config, watch: Option<&mut Watch>) {
         let globs = config.files.iter().enumerate().filter(|(_, file)| file.is_glob);
-        let fresh = |glob| Searched { glob, matches: Matches::default(), is_watched: false };
+        let fresh = |glob| Searched { glob, matches: Matches::default(), ear: Ear::Polls };
         let before = std::mem::take(&mut self.known);
         self.known = globs.map(|(index, file)| (index, fresh(Glob::of(file)))).collect();
         self.hinted = self.known.keys().copied().collect();
@@ -113,8 +113,8 @@ impl Globs {
             }
         }
         self.tell(are_all_due, &unreadable);
-        let interval = |known: &Searched| if known.is_watched { RECONCILE_SPAN } else { poll_interval };
-        let next = self.known.values().map(interval).min().map(|interval| now + interval);
+        let next =
+            self.known.values().map(|known| known.ear.interval(poll_interval)).min().map(|interval| now + interval);
         if are_all_due {
             self.all_at = next;
             may_be_new |= std::mem::take(&mut self.is_again);
@@ -158,7 +158,7 @@ impl Searched {
         let mut look = Outlook { is_changed: false, is_settled: watch.is_none() };
         for _ in 0..WALKS_MAX {
             if let Some(watch) = &mut watch {
-                self.is_watched = watch.add_directories(waiter, &self.glob.awaited(&self.matches));
+                self.ear = Ear::of(watch.add_directories(waiter, &self.glob.awaited(&self.matches)));
             }
             directories.forget_round();
             let matches = self.glob.walk(directories, unreadable);

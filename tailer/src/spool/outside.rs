@@ -3,13 +3,14 @@
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
+use crate::changed::Changed;
 use crate::status::format::{Counts, Delay, Figures};
 
 /// What the status file knows of it.
 #[derive(Debug, Default)]
 pub struct Shown {
     /// Something happened since it was stored.
-    is_changed: bool,
+    changed: Changed,
     delay: Delay,
     /// Bytes that were delivered.
     delivered_bytes: u64,
@@ -18,22 +19,24 @@ pub struct Shown {
 impl Shown {
     /// Of one that is to be seen although nothing happened to it yet.
     pub fn unseen() -> Shown {
-        Shown { is_changed: true, ..Shown::default() }
+        let mut shown = Shown::default();
+        shown.note();
+        shown
     }
 
     /// Something happened.
     pub fn note(&mut self) {
-        self.is_changed = true;
+        self.changed.note();
     }
 
     /// Whether something did since it was last asked.
     pub fn take_changed(&mut self) -> bool {
-        std::mem::take(&mut self.is_changed)
+        self.changed.take()
     }
 
     /// Files of so many bytes were delivered, or a part of one.
     pub fn count(&mut self, bytes: u64) {
-        self.is_changed = true;
+        self.changed.note();
         self.delay.end_block();
         self.delivered_bytes += bytes;
     }

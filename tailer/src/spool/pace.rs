@@ -15,14 +15,12 @@ pub struct Pace {
     pub throttle: Option<Throttle>,
     /// When its output last took something of it.
     pub fed_at: Option<Instant>,
-    /// A file was begun since the last look.
-    pub has_begun: bool,
 }
 
 impl Pace {
     /// With this limit.
     pub fn new(rate: Option<Rate>, now: Instant) -> Pace {
-        Pace { throttle: rate.map(|rate| Throttle::new(rate, now)), fed_at: None, has_begun: false }
+        Pace { throttle: rate.map(|rate| Throttle::new(rate, now)), fed_at: None }
     }
 
     /// Until when it keeps what waits.

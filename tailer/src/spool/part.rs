@@ -58,15 +58,15 @@ pub struct Current {
     offset: u64,
     /// What stands before that.
     memory: Memory,
-    /// Whether what was put ends inside a line.
-    is_inside: bool,
+    /// How what was put ends.
+    ends: End,
 }
 
 impl Current {
     /// Goes on at `offset`, before which stands what `memory` says.
     pub fn new(file: File, flight: Flight, offset: u64, memory: Memory) -> Current {
         debug_assert!(offset < flight.end, "there is something to put");
-        Current { file, flight, offset, memory, is_inside: false }
+        Current { file, flight, offset, memory, ends: End::Line }
     }
 
     /// Bytes that are not put yet.
@@ -89,7 +89,7 @@ impl Current {
         self.offset += len as u64;
         debug_assert!(self.offset <= self.flight.end);
         self.memory.push(&bytes[..len]);
-        self.is_inside = ends == End::Open;
+        self.ends = ends;
         output.put(&Lines {
             source: self.flight.generation.source(),
             generation: self.flight.generation,
@@ -179,11 +179,11 @@ impl Spool {
 
     /// A file that cannot be read to its end: what was put of it is delivered, the rest is tried again.
     fn abandon(&mut self, mut current: Current, hands: &mut PartHands<'_>, error: io::Error) {
-        if current.is_inside {
+        if current.ends == End::Open {
             current.put(hands.output, b"\n", 0, End::Added, hands.now_ns);
         }
         hands.output.hold(self.id, false);
-        self.schedule.is_waiting = true;
+        self.schedule.wait();
         let Flight { place, name, origin, .. } = current.flight;
         if self.voice.is_new(&name, "read") {
             let sentence = Error::new("read", place.dir.path_of(&name), error);
@@ -203,7 +203,6 @@ impl Spool {
                 Ok(Some(current)) => {
                     self.ledger.fly(current.origin().identity);
                     self.current = Some(current);
-                    self.pace.has_begun = true;
                     return true;
                 }
                 Ok(None) => {}
@@ -213,12 +212,12 @@ impl Spool {
                     if was_begun {
                         self.ledger.give_back_begun(candidate.name);
                     }
-                    (self.schedule.is_waiting, self.schedule.is_starved) = (true, true);
+                    self.schedule.starve();
                     self.shown.note();
                     return false;
                 }
                 Err(error) => {
-                    self.schedule.is_waiting = true;
+                    self.schedule.wait();
                     if self.voice.is_new(&candidate.name, "open") {
                         let path = place.dir.path_of(&candidate.name);
                         self.voice.say(Event::OpenError { path, errno: errno(&error) });
@@ -264,7 +263,7 @@ impl Spool {
             self.voice.tell_unknown(&place.dir, name, place.done.is_some());
         }
         if matches!(decision, Decision::Wait | Decision::Unknown) {
-            self.schedule.is_waiting = true;
+            self.schedule.wait();
             return Ok(None);
         }
         // When it was looked at it may have had a writer, who wrote its last line before the kernel was asked.

@@ -64,7 +64,7 @@ pub fn remove(flight: &Flight, ledger: &mut Ledger, voice: &mut Voice, schedule:
                 return After::Gone;
             }
             AtName::Longer | AtName::Other => {
-                schedule.is_waiting = true;
+                schedule.wait();
                 return After::Stays;
             }
             AtName::Same => dir.remove(&flight.name, "spool-remove"),

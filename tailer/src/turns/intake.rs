@@ -19,8 +19,8 @@ const SPAN_MAX: Duration = Duration::from_millis(100);
 pub struct Intake {
     /// New files that are still to be followed.
     pub arrivals: VecDeque<FoundSource>,
-    /// The last round had no time to look at all that were due.
-    pub is_pressed: bool,
+    /// How many that were due the last round had no time to look at.
+    pub unlooked: usize,
     /// How much of packed files is gone through.
     pub slices: Slices,
     /// What is read into; it means nothing between reads.
@@ -52,7 +52,7 @@ impl Intake {
     pub fn new(now: Instant) -> Intake {
         Intake {
             arrivals: VecDeque::new(),
-            is_pressed: false,
+            unlooked: 0,
             slices: Slices::default(),
             buffer: vec![0; BUFFER_BYTES],
             began: now,
@@ -91,6 +91,6 @@ impl Intake {
 
     /// Whether there was no time for something that is due.
     pub fn is_left(&self) -> bool {
-        self.is_pressed || !self.arrivals.is_empty()
+        self.unlooked > 0 || !self.arrivals.is_empty()
     }
 }

@@ -8,6 +8,7 @@ use standpipe_common::retry::Once;
 
 use crate::config::FileConfig;
 use crate::log::source::Source;
+use crate::names::ear::Ear;
 use crate::names::siblings::Siblings;
 use crate::out::lines::{GenerationId, SourceId};
 use crate::out::output::{Output, Standing};
@@ -16,9 +17,6 @@ use crate::spacing::Spacing;
 use crate::status::format::{Counts, Delay};
 use crate::turns::meter::Meter;
 use crate::turns::rate::{Backlog, Throttle};
-
-/// How often everything is looked at although nothing tells of a change.
-pub const RECONCILE_SPAN: Duration = Duration::from_secs(5);
 
 /// A source at work.
 #[derive(Debug)]
@@ -52,8 +50,8 @@ pub struct Followed {
 /// What tells of changes of a source.
 #[derive(Debug, Default)]
 pub struct Watched {
-    /// Something does of all of them: it need not be polled.
-    pub is_all: bool,
+    /// Whether something does of all of them.
+    pub ear: Ear,
     /// Generations whose files are watched.
     pub files: BTreeSet<GenerationId>,
 }
@@ -154,7 +152,8 @@ impl Followed {
 
     /// How long after a look the next one is due without a hint. None may come of what is written over zeros.
     pub fn interval(&self, poll_interval: Duration) -> Duration {
-        if self.watched.is_all && self.source.blank_bytes() == 0 { RECONCILE_SPAN } else { poll_interval }
+        let ear = if self.source.blank_bytes() == 0 { self.watched.ear } else { Ear::Polls };
+        ear.interval(poll_interval)
     }
 }
 

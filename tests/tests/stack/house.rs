@@ -1,5 +1,6 @@
 //! Types own their state. In each crate: the methods of a type stand in one file, or two; a struct has twelve fields at
-//! most; one whose invariants are asserted has none that others can write; and no two types have one name.
+//! most; one whose invariants are asserted has none that others can write; no two types have one name; and what a type can
+//! be in is said by an enum rather than by flags beside each other.
 //!
 //! What is not so yet is named with how far it is: nothing may become worse, and what became better is to be noted here.
 
@@ -21,10 +22,16 @@ const OPEN: &[&str] = &[];
 /// How many names several types of a crate have; in all others each has one of its own.
 const SHARED_NAMES: &[(&str, usize)] = &[];
 
+/// How many fields of a crate are a `bool` that changes after it was made.
+const FLAGS: [(&str, usize); 6] =
+    [("common", 6), ("holder", 8), ("reader", 41), ("tailer", 41), ("shipper", 4), ("front", 0)];
+
 /// What is said of a type.
 #[derive(Debug, Default)]
 struct Type {
     fields: usize,
+    /// Those that are a `bool`: their names, and whether others can write them.
+    flags: Vec<(String, bool)>,
     has_open_field: bool,
     /// Where methods of it are.
     impls: BTreeSet<String>,
@@ -34,10 +41,15 @@ struct Type {
 /// The types of a crate. The code is formatted: what stands at the beginning of a line is no part of another item, and
 /// the tests come last.
 fn types_of(name: &str) -> Types {
+    types_in(&files_of(name))
+}
+
+/// The paths of a crate's product code, and what stands there.
+fn files_of(name: &str) -> Vec<(String, String)> {
     let mut files = Vec::new();
     visit(&Path::new("..").join(name).join("src"), &mut files);
     files.sort();
-    types_in(&files)
+    files
 }
 
 fn visit(dir: &Path, files: &mut Vec<(String, String)>) {
@@ -81,7 +93,8 @@ fn define(code: &str, file: &str, types: &mut Types) {
         let lines = lines.iter().filter_map(|line| line.strip_prefix("    "));
         let fields: Vec<&str> = lines.filter(|field| line.contains("struct ") && is_field(field)).collect();
         let has_open_field = fields.iter().any(|field| field.starts_with("pub"));
-        let of_one = Type { fields: fields.len(), has_open_field, ..Type::default() };
+        let flags = fields.iter().filter_map(|field| flag(field)).collect();
+        let of_one = Type { fields: fields.len(), flags, has_open_field, ..Type::default() };
         types.insert((name, file.to_owned()), of_one);
     }
 }
@@ -126,6 +139,45 @@ fn is_field(line: &str) -> bool {
     word.starts_with(|letter: char| letter.is_lowercase()) && name[word.len()..].starts_with(": ")
 }
 
+/// The name of a field that is a `bool`, and whether others can write it.
+fn flag(field: &str) -> Option<(String, bool)> {
+    let (name, _) = field.split_once(": ").filter(|(_, of)| matches!(*of, "bool," | "Option<bool>,"))?;
+    Some((name.rsplit(' ').next()?.to_owned(), name.contains(' ')))
+}
+
+/// Fields that are a `bool` and change after they were made, as `Type.field`. Who may write one: its file and the rooms
+/// of that; and all that do not mean one of their own, if it is open.
+fn flags_in(files: &[(String, String)]) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for ((of_one, home), is) in types_in(files) {
+        let room = home.trim_end_matches(".rs");
+        for (name, is_open) in &is.flags {
+            let changes = |(file, code): &(String, String)| {
+                let is_home = file.strip_prefix(room).is_some_and(|rest| rest.starts_with(['.', '/']));
+                let own = format!("self.{name}");
+                code.lines().filter(|line| is_home || *is_open && !line.contains(&own)).any(|line| changes(line, name))
+            };
+            if files.iter().any(changes) {
+                found.insert(format!("{of_one}.{name}"));
+            }
+        }
+    }
+    found
+}
+
+/// Whether a line gives a field another value.
+fn changes(line: &str, field: &str) -> bool {
+    let line = line.trim();
+    let is_named = |rest: &str| !rest.starts_with(|letter: char| letter.is_alphanumeric() || letter == '_');
+    line.match_indices(&format!(".{field}")).any(|(at, name)| {
+        let (before, rest) = (&line[..at], &line[at + name.len()..]);
+        let is_set = [" = ", " |= ", " &= "].iter().any(|sign| rest.starts_with(sign));
+        let is_set_among = before.starts_with('(') && rest.contains(") = ");
+        let is_lent = ["take(&mut ", "replace(&mut "].iter().any(|call| before.contains(call));
+        is_named(rest) && (is_set || is_set_among || is_lent)
+    })
+}
+
 /// All types of all crates, as `crate::Type`.
 fn all() -> Vec<(String, Type)> {
     let of_crate =
@@ -167,6 +219,23 @@ fn no_more_types_of_a_crate_share_a_name_than_did() {
         let shared: Vec<_> = definitions.iter().filter(|(_, times)| **times > 1).map(|(of_one, _)| of_one).collect();
         assert!(shared.len() <= max, "{name}: {} names, {shared:?}", shared.len());
     }
+}
+
+#[test]
+fn no_more_flags_change_than_did() {
+    for (name, max) in FLAGS {
+        let flags = flags_in(&files_of(name));
+        assert_eq!(flags.len(), max, "{name}: {flags:?}");
+    }
+}
+
+#[test]
+fn a_flag_is_one_that_changes_after_it_was_made() {
+    let code = "struct One {\n    is_a: bool,\n    is_b: bool,\n    pub is_c: bool,\n    is_ab: bool,\n    is_d: bool,\n}\n\nimpl One {\n    fn \
+                f() {\n        self.is_ab = true;\n        let x = mem::take(&mut self.is_d);\n    }\n}\n";
+    let files = [("one.rs", code), ("two.rs", "fn f() {\n    one.is_b = true;\n    (one.is_c, x) = (true, 1);\n}\n")];
+    let flags = flags_in(&files.map(|(file, code)| (file.to_owned(), code.to_owned())));
+    assert_eq!(Vec::from_iter(flags), ["One.is_ab", "One.is_c", "One.is_d"]);
 }
 
 #[test]
