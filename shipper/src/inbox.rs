@@ -67,16 +67,29 @@ impl Inbox {
         &self.stopping
     }
 
-    /// Whether HUP came since this was asked last.
-    pub fn take_hang_up(&self) -> bool {
-        self.hung_up.swap(false, Ordering::Relaxed)
-    }
-
-    /// Forgets who rang: to be called before what they ring for is looked at.
-    pub fn clear(&self) {
+    /// What signals asked for. Whoever rang is forgotten first: what they ring for is to be looked at after this.
+    pub fn asked(&self) -> Asked {
         let mut bytes = [0; 64];
         while (&self.reader).read(&mut bytes).is_ok_and(|read| read > 0) {}
+        if self.stopping.load(Ordering::Relaxed) {
+            Asked::Stop
+        } else if self.hung_up.swap(false, Ordering::Relaxed) {
+            Asked::Reread
+        } else {
+            Asked::Nothing
+        }
     }
+}
+
+/// What signals ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// None came since this was asked last.
+    Nothing,
+    /// HUP: what may have changed is read again.
+    Reread,
+    /// TERM or INT.
+    Stop,
 }
 
 impl AsFd for Inbox {

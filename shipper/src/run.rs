@@ -20,7 +20,7 @@ use standpipe_common::error::{Cannot, Result, Stop};
 use standpipe_common::fifo::Identity;
 use standpipe_common::ready::ready;
 use standpipe_common::shown::{Shown as _, counted};
-use standpipe_common::{logger, standard};
+use standpipe_common::{logger, seam, standard};
 use standpipe_reader::disk::Dir;
 use standpipe_reader::logs::select;
 
@@ -29,7 +29,7 @@ use crate::client::Client;
 use crate::config::Config;
 use crate::fleet::Fleet;
 use crate::host;
-use crate::inbox::Inbox;
+use crate::inbox::{Asked, Inbox};
 use crate::pipe::{Desk, Next, Pipe};
 use crate::watch::{UNWATCHED_SPAN, Watch};
 
@@ -120,12 +120,18 @@ impl Shipper {
     fn serve(&mut self) -> Result<()> {
         // Where the last look found something, the next one comes after a while.
         let mut next_look = None;
-        while !self.client.is_stopping() {
+        loop {
             let now = Instant::now();
+            let asked = self.inbox.asked();
+            seam::pass("shipper-asked").cannot("take over", "signals")?;
             self.take_ends(now);
-            if self.inbox.take_hang_up() {
-                self.client.read_headers();
-                self.fleet.hurry(now);
+            match asked {
+                Asked::Nothing => {}
+                Asked::Reread => {
+                    self.client.read_headers();
+                    self.fleet.hurry(now);
+                }
+                Asked::Stop => return self.finish(),
             }
             if next_look.is_none_or(|next_look| now >= next_look) {
                 next_look = self.look(now)?.then_some(now + TICK);
@@ -135,13 +141,13 @@ impl Shipper {
             }
             self.wait(now, next_look)?;
         }
-        self.finish()
     }
 
     /// The requests under way are waited for; what they bring is written down by their turns.
     fn finish(&mut self) -> Result<()> {
         let end = Instant::now() + STOP_SPAN;
         while self.fleet.turns() > 0 && Instant::now() < end {
+            self.inbox.asked();
             self.take_ends(Instant::now());
             if self.fleet.turns() > 0 {
                 self.poll(Some(end.saturating_duration_since(Instant::now())), false)?;
@@ -151,7 +157,6 @@ impl Shipper {
     }
 
     fn take_ends(&mut self, now: Instant) {
-        self.inbox.clear();
         while let Ok(End { dir, pipe, desk, next }) = self.ends.1.try_recv() {
             let due = match next {
                 Next::News => None,

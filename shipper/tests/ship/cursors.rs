@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::thread;
 
+use nix::sys::signal::Signal;
 use standpipe_tests::deadline::until;
 use standpipe_tests::directory::Scratch;
 use standpipe_tests::privilege::{give, needs_root, needs_seams};
@@ -146,6 +147,26 @@ fn a_cursor_that_cannot_be_written_stands_and_nothing_is_sent_until_it_can() {
                 scope.spawn(move || stands(point));
             }
         });
+    });
+}
+
+#[test]
+fn a_signal_that_comes_while_it_wakes_for_another_ends_it() {
+    needs_seams(|| {
+        let scratch = Scratch::new();
+        let sink = Sink::new(|_| taken());
+        log(&scratch, "app", &numbered(0..10), &[]);
+        let (faults, awake) = (scratch.path().join("faults"), scratch.make_dir("awake").join("now"));
+        let text = ["touch shipper-asked ", awake.to_str().unwrap(), "\ndelay shipper-asked 300\n"].concat();
+        fs::write(&faults, text).unwrap();
+        give(&faults);
+        let mut shipper = launch(&scratch, &sink.url()).env("STANDPIPE_TEST_FAULTS", &faults).start();
+        until("all is sent", || said(&scratch, "sent").is_some_and(|sent| sent != "0"));
+        shipper.wait_signals_handled();
+        fs::remove_file(&awake).unwrap();
+        shipper.signal(Signal::SIGHUP);
+        until("it wakes", || awake.exists());
+        assert_eq!(shipper.terminate(), 0);
     });
 }
 
