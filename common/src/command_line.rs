@@ -12,16 +12,12 @@ use std::process;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Command, CommandFactory, Parser};
-use strsim::{normalized_damerau_levenshtein, osa_distance};
+use strsim::osa_distance;
 
 use crate::called;
 use crate::error::EXIT_USAGE;
+use crate::likeness::{self, BEGINNING_MIN};
 use crate::standard;
-
-/// Fewer letters are the beginning of no command, and of no option.
-const BEGINNING_MIN: usize = 3;
-/// An option that is less like what was written was not meant.
-const LIKENESS_MIN: f64 = 0.6;
 
 /// What `program` was asked for. Ends the process where that was answered already, or cannot be understood.
 pub fn parse<C: Parser + CommandFactory>(program: &str) -> C {
@@ -79,8 +75,7 @@ fn nearest(command: &Command, args: &[OsString], wrong: &str) -> Option<Near> {
     let called = args.get(1).and_then(|first| command.find_subcommand(first));
     let best = |command: &Command| {
         let options = command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(clap::Arg::get_long);
-        let near = options.map(|option| (likeness(wrong, option), option.to_owned()));
-        near.filter(|(like, _)| *like >= LIKENESS_MIN).max_by(|a, b| a.0.total_cmp(&b.0))
+        likeness::nearest(wrong, options).map(|(like, option)| (like, option.to_owned()))
     };
     if let Some((_, option)) = best(called.unwrap_or(command)) {
         return Some(Near::Option(option));
@@ -96,16 +91,6 @@ fn nearest(command: &Command, args: &[OsString], wrong: &str) -> Option<Near> {
     let known = commands(command);
     let meant = || meant(wrong, &known).map(|name| called::short(program, name));
     option.map(|(_, words)| words).or_else(meant).map(Near::Elsewhere)
-}
-
-/// From 0 to 1: slips of the finger, a beginning, letters left out.
-fn likeness(wrong: &str, option: &str) -> f64 {
-    let mut letters = option.chars();
-    let is_within = wrong.chars().all(|letter| letters.any(|other| other == letter));
-    let begins_alike = wrong.chars().next() == option.chars().next();
-    let is_shortened = is_within && begins_alike && wrong.chars().count() >= BEGINNING_MIN;
-    let like = normalized_damerau_levenshtein(wrong, option);
-    if is_shortened { like.max(LIKENESS_MIN) } else { like }
 }
 
 /// The command line of `program`, in whose help each command is called as it would be typed now.

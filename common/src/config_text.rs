@@ -12,6 +12,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use crate::error::{Cannot, Result};
+use crate::likeness;
 use crate::shown::Shown as _;
 use crate::way::{self, Use};
 
@@ -89,7 +90,9 @@ impl From<toml::de::Error> for Flaw {
     fn from(error: toml::de::Error) -> Flaw {
         let message = error.message().replace('\n', ", ");
         let message = if let Some(rest) = message.strip_prefix("unknown field") {
-            format!("unknown key{rest}")
+            let mut names = rest.split('`').skip(1).step_by(2);
+            let question = names.next().map_or_else(String::new, |wrong| likeness::question(wrong, names));
+            format!("unknown key{rest}{question}")
         } else if message.starts_with("invalid float") || message.starts_with("string values must be quoted") {
             // toml takes the `i` of `stamp = iso` for the beginning of `inf`.
             "string values must be quoted".to_string()

@@ -15,7 +15,8 @@
 //!   when to try again and what to say once, a log that never blocks, standard output, readiness, how far a long run has got;
 //! - [`mapped`], [`mapped_text`], [`board`]: status files; [`shown`], [`table`], [`shell`]: how they and commands are shown;
 //! - [`metrics`]: numbers for a metrics system, and the file that has them;
-//! - [`called`], [`command_line`]: the name that a program was called by, and what it was asked for;
+//! - [`called`], [`command_line`], [`likeness`]: the name that a program was called by, what it was asked for, and which name
+//!   was meant by a wrong one;
 //! - [`account`], [`capability`], [`descriptors`], [`sys`]: who there is, what we may, how much of it, and the few calls
 //!   that need `unsafe`.
 
@@ -34,6 +35,7 @@ pub mod descriptors;
 pub mod error;
 pub mod fifo;
 pub mod file_limit;
+pub mod likeness;
 pub mod logger;
 pub mod looked;
 pub mod mapped;

@@ -1,5 +1,5 @@
-//! `standpipe-packaging DIR`: makes what a package has beside the programs, in `man`, `bash`, `zsh`, `fish` and `links`
-//! below DIR. All of it comes from the command lines themselves, so nothing here is to be kept in step with them.
+//! `standpipe-packaging DIR`: makes what the packages have beside the programs, in `man`, `bash`, `zsh`, `fish` and `links`
+//! below DIR, and below DIR/shipper for the one that shipper has of its own. All of it comes from the command lines themselves, so nothing here is to be kept in step with them.
 
 use std::fs;
 use std::io;
@@ -16,13 +16,15 @@ use standpipe_front::cli::{HANDED, Handed};
 /// Links on the search path to programs whose own names are too general for it.
 const LINKS: [(&str, &str); 3] =
     [("standpipe-holder", "holder"), ("standpipe-reader", "reader"), ("standpipe-tailer", "tailer")];
+const LINKS_OF_SHIPPER: [(&str, &str); 1] = [("standpipe-shipper", "shipper")];
 
 fn main() -> ExitCode {
     let Some(dir) = std::env::args_os().nth(1) else {
         eprintln!("usage: standpipe-packaging DIR");
         return ExitCode::from(2);
     };
-    match make(&PathBuf::from(dir)) {
+    let dir = PathBuf::from(dir);
+    match make(&dir, vec![front()], &LINKS).and_then(|()| make(&dir.join("shipper"), Vec::new(), &LINKS_OF_SHIPPER)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("standpipe-packaging: {error}");
@@ -31,12 +33,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn make(dir: &Path) -> io::Result<()> {
+/// What a package has with these links, and the pages of these commands and of what they lead to.
+fn make(dir: &Path, commands: Vec<Command>, links: &[(&'static str, &str)]) -> io::Result<()> {
     for sub in ["man", "bash", "zsh", "fish", "links"] {
         fs::create_dir_all(dir.join(sub))?;
     }
-    let linked = LINKS.map(|(link, program)| linked(link, program));
-    for command in [front()].into_iter().chain(linked) {
+    for command in commands.into_iter().chain(links.iter().map(|(link, program)| linked(link, program))) {
         let name = command.get_name().to_owned();
         clap_mangen::generate_to(command.clone(), dir.join("man"))?;
         for (shell, file) in [
@@ -49,7 +51,7 @@ fn make(dir: &Path) -> io::Result<()> {
             fs::write(dir.join(file), script)?;
         }
     }
-    for (link, program) in LINKS {
+    for (link, program) in links {
         let link = dir.join("links").join(link);
         fs::remove_file(&link).or_else(|error| if link.is_symlink() { Err(error) } else { Ok(()) })?;
         symlink(
@@ -92,6 +94,7 @@ fn of_program(program: &str, type_: &dyn Fn(&str) -> String) -> Command {
     match program {
         "holder" => of::<standpipe_holder::cli::Cli>(program, type_),
         "reader" => of::<standpipe_reader::cli::Cli>(program, type_),
+        "shipper" => of::<standpipe_shipper::cli::Cli>(program, type_),
         _ => of::<standpipe_tailer::cli::Cli>(program, type_),
     }
 }

@@ -51,15 +51,22 @@ struct HookWork {
 #[derive(Debug)]
 struct HookedLane {
     order: Order,
-    is_running: bool,
-    /// Something came up while it was looked at.
-    again: bool,
+    hook: HookRun,
     /// The archive that could not be handed over, and when the next try is.
     failed: Option<(PartName, Retry)>,
     /// The archive whose failure stands in the status.
     shown: Option<PartName>,
     /// Its pipe is gone: it goes when it has had all.
     is_leaving: bool,
+}
+
+/// Whether its hook runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HookRun {
+    No,
+    Yes,
+    /// It does, and something came up since: it is looked at again afterwards.
+    Again,
 }
 
 /// What became of one look at a lane.
@@ -143,9 +150,8 @@ impl HookQueue {
             let now = Instant::now();
             while let Some((name, _)) = work.due.take(now) {
                 let Some(lane) = work.lanes.get_mut(&name) else { continue };
-                debug_assert!(!lane.is_running, "one hook runs at a time");
-                lane.is_running = true;
-                lane.again = false;
+                debug_assert_eq!(lane.hook, HookRun::No, "one hook runs at a time");
+                lane.hook = HookRun::Yes;
                 let next = (name, lane.order.clone(), lane.failed.as_ref().map(|(part, _)| part.clone()));
                 work.running += 1;
                 return next;
@@ -158,7 +164,7 @@ impl HookQueue {
 
 impl HookedLane {
     fn new(order: Order) -> HookedLane {
-        HookedLane { order, is_running: false, again: false, failed: None, shown: None, is_leaving: false }
+        HookedLane { order, hook: HookRun::No, failed: None, shown: None, is_leaving: false }
     }
 
     /// What a look came to, for `reader status`. A failure stands until the hook has had that archive, or all.
@@ -192,15 +198,16 @@ impl HookWork {
     /// Unless it waits after a failure.
     fn make_due(&mut self, name: &OsStr) {
         let Some(lane) = self.lanes.get_mut(name) else { return };
-        lane.again = true;
-        if !lane.is_running && lane.failed.is_none() {
+        if lane.hook != HookRun::No {
+            lane.hook = HookRun::Again;
+        } else if lane.failed.is_none() {
             self.due.put(name, Instant::now());
         }
     }
 
     /// Forgets a lane that is leaving and has nothing to do.
     fn drop_idle(&mut self, name: &OsStr) {
-        let is_idle = |lane: &HookedLane| lane.is_leaving && !lane.is_running;
+        let is_idle = |lane: &HookedLane| lane.is_leaving && lane.hook == HookRun::No;
         if self.lanes.get(name).is_some_and(is_idle) && !self.due.contains(name) {
             self.lanes.remove(name);
         }
@@ -210,13 +217,13 @@ impl HookWork {
         debug_assert!((1..=HOOKS_MAX).contains(&self.running), "{} hooks run", self.running);
         self.running -= 1;
         let Some(lane) = self.lanes.get_mut(name) else { return };
-        debug_assert!(lane.is_running, "a hook ended that did not run");
-        lane.is_running = false;
+        let hook = std::mem::replace(&mut lane.hook, HookRun::No);
+        debug_assert_ne!(hook, HookRun::No, "a hook ended that did not run");
         lane.show(&outcome);
         match outcome {
             Delivery::Idle | Delivery::Blind(_) => {
                 lane.failed = None;
-                if lane.again {
+                if hook == HookRun::Again {
                     self.make_due(name);
                 }
                 self.drop_idle(name);

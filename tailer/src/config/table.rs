@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use glob::Pattern;
 use standpipe_common::config_text::Flaw;
+use standpipe_common::likeness;
 use standpipe_common::metrics;
 use standpipe_common::units::Span;
 
@@ -39,7 +40,9 @@ impl<'n> Table<'n> {
         };
         for entry in entries {
             let Some(key) = keys.iter().find(|key| key.name == entry.key) else {
-                let message = format!("unknown key `{}`, expected {}", entry.key.escape_debug(), expected(keys));
+                let question = likeness::question(&entry.key, keys.iter().map(|key| key.name));
+                let message =
+                    format!("unknown key `{}`, expected {}{question}", entry.key.escape_debug(), expected(keys));
                 flaws.push(Flaw { message, span: entry.key_span.clone() });
                 continue;
             };
