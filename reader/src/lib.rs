@@ -1,6 +1,6 @@
 //! Drains named pipes into rotated, compressed logs, and reads them back.
 //!
-//! In the order in which the bytes travel; a module uses only what stands further down:
+//! In the order in which the bytes travel:
 //! - [`cli`]: the command line;
 //! - [`run`], [`stdin`]: the two programs that drain, a pipes directory or standard input;
 //! - [`control`], [`rotate`]: commands from outside, taken and given;

@@ -7,7 +7,7 @@
 //! - one log through its rotations: [`log`]; many files of short-lived processes: [`spool`];
 //! - lines on their way: [`out`]; [`stage`]: into a pipe exactly once;
 //! - what the next run knows: [`checkpoint`]; what is told: [`events`], [`spacing`], [`catch_up`]; what can be seen from
-//!   outside: [`status`], [`metrics`]; [`steady`]: the time.
+//!   outside: [`status`], [`metrics`]; [`steady`], [`changed`]: the time, and whether something is new since one asked.
 
 pub mod around;
 pub mod catch_up;
