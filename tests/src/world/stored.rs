@@ -13,7 +13,20 @@ use crate::deadline::{CONDITION_SPAN, within};
 pub const STAMP_BYTES: usize = "2026-11-21T10:00:00.000000Z ".len();
 
 /// The parts of a log directory, sorted; a segment that has an archive too counts once, as its archive.
+///
+/// A listing may lack a part whose archive was made behind its place and whose segment went before its place: the next
+/// one has it. None is newer than the newest of the first.
 pub fn parts(log_dir: &Path) -> Vec<PathBuf> {
+    let mut parts = listed(log_dir);
+    if let Some(newest) = parts.keys().next_back().cloned() {
+        for (stem, path) in listed(log_dir).into_iter().filter(|(stem, _)| *stem <= newest) {
+            parts.entry(stem).or_insert(path);
+        }
+    }
+    parts.into_values().collect()
+}
+
+fn listed(log_dir: &Path) -> BTreeMap<String, PathBuf> {
     let mut parts: BTreeMap<String, PathBuf> = BTreeMap::new();
     for entry in fs::read_dir(log_dir).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -26,7 +39,7 @@ pub fn parts(log_dir: &Path) -> Vec<PathBuf> {
             parts.entry(stem.to_owned()).or_insert_with(|| entry.path());
         }
     }
-    parts.into_values().collect()
+    parts
 }
 
 /// Everything that is stored, in order.
