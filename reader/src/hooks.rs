@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use standpipe_common::archive::Archive;
 use standpipe_common::error::{Cannot, Result};
 use standpipe_common::part::{PartKind, PartName};
@@ -246,19 +247,19 @@ impl HookWork {
 /// Hands over the oldest archive that has a `.todo`, or, where one failed, the one after it.
 fn hand_over_next(root: &Dir, name: &OsStr, order: &Order, after: Option<&PartName>, umask: u32) -> Result<Delivery> {
     let dir = root.existing_sub(name)?;
-    let listing = Listing::read(&dir)?;
-    let mut todos = listing.todos.iter().filter(|part| is_todo(&dir, part));
+    let todos = Listing::read(&dir)?.todos;
+    let mut todos = todos.iter().filter(|part| is_todo(&dir, part));
     let next = todos.clone().find(|part| after.is_none_or(|after| *part > after)).or_else(|| todos.next());
     let (Some(part), Some(hook)) = (next, &order.upkeep.hook) else { return Ok(Delivery::Idle) };
-    let files = listing.parts.get(part).copied().unwrap_or_default();
-    if !files.archive {
-        if !files.segment {
-            // Somebody removed the archive: there is nothing to hand over.
+    match standing(&dir, part)? {
+        Some(PartKind::Archive) => {}
+        // It is still being made.
+        Some(_) => return Ok(Delivery::Idle),
+        // Somebody removed the archive: there is nothing to hand over.
+        None => {
             remove_todo(&dir, part)?;
             return Ok(Delivery::Done(part.clone()));
         }
-        // It is still being made.
-        return Ok(Delivery::Idle);
     }
     match hand_over(&dir, name, part, hook, umask) {
         Ok(()) => {
@@ -273,6 +274,19 @@ fn hand_over_next(root: &Dir, name: &OsStr, order: &Order, after: Option<&PartNa
     }
 }
 
+/// What stands of a part while the archiver goes on. The listing that has its `.todo` may have neither of the two, if
+/// one took the place of the other in its middle; a segment goes only once its archive has its name.
+fn standing(dir: &Dir, part: &PartName) -> Result<Option<PartKind>> {
+    let has = |kind| match dir.stat(part.file(kind)) {
+        Ok(_) => Ok(true),
+        Err(Errno::ENOENT) => Ok(false),
+        Err(errno) => Err(errno).cannot("inspect", dir.path_of(part.file(kind))),
+    };
+    let is_segment = has(PartKind::Segment)?;
+    let is_archive = has(PartKind::Archive)?;
+    Ok(if is_archive { Some(PartKind::Archive) } else { is_segment.then_some(PartKind::Segment) })
+}
+
 fn hand_over(dir: &Dir, name: &OsStr, part: &PartName, hook: &HookCall, umask: u32) -> Result<()> {
     let archive_name = part.file(PartKind::Archive);
     // Its name may be a moment old: what a hook has had must not be gone after a power cut, nor come again with less.
@@ -285,4 +299,28 @@ fn hand_over(dir: &Dir, name: &OsStr, part: &PartName, hook: &HookCall, umask: u
     let facts = Facts::of(&archive, path.clone(), pipe.to_owned())?;
     drop(archive);
     hook::run(&hook.hook, hook.timeout, umask, &facts)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use standpipe_common::part::Pattern;
+
+    use super::*;
+
+    #[test]
+    fn what_stands_of_a_part_is_asked_by_its_names_and_not_by_a_listing_of_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let part = Pattern::default().born(0, None);
+        let [segment, archive] = [PartKind::Segment, PartKind::Archive].map(|kind| dir.path().join(part.file(kind)));
+        let stands = || standing(&Dir::open(dir.path()).unwrap(), &part).unwrap();
+        assert_eq!(stands(), None);
+        fs::write(&segment, "line\n").unwrap();
+        assert_eq!(stands(), Some(PartKind::Segment));
+        fs::write(&archive, "packed").unwrap();
+        assert_eq!(stands(), Some(PartKind::Archive), "both, for a moment");
+        fs::remove_file(&segment).unwrap();
+        assert_eq!(stands(), Some(PartKind::Archive));
+    }
 }

@@ -141,7 +141,8 @@ impl<'a> Inventory<'a> {
 
     /// Those that were there at that look.
     pub fn at(dir: &'a Dir, listing: Listing) -> Result<Inventory<'a>> {
-        Ok(Inventory { dir, names: listing.readable(dir)?, listing })
+        let listing = listing.completed(dir)?;
+        Ok(Inventory { dir, names: listing.stored().cloned().collect(), listing })
     }
 
     /// The look that they are from.

@@ -79,17 +79,22 @@ impl Listing {
         Ok(listing)
     }
 
-    /// The parts of `dir` that have anything to read, in order, where this is a look at it and the reader goes on
-    /// meanwhile. A long listing may have a part that was begun in its middle and lack the one before, so none is newer
-    /// than the newest of this one; and it may lack one that became an archive in its middle, which the next one has.
-    pub fn readable(&self, dir: &Dir) -> Result<Vec<PartName>> {
-        let mut found: BTreeSet<PartName> = self.stored().cloned().collect();
-        if let Some(newest) = found.last().cloned() {
-            for _ in 0..2 {
-                found.extend(Listing::read(dir)?.stored().filter(|name| **name <= newest).cloned());
+    /// This look at `dir` with all that it may lack because a reader goes on meanwhile. A long listing may have a part
+    /// that was begun in its middle and lack the one before, so none is newer than the newest of this one; and it may lack
+    /// one that became an archive in its middle, which the next one has.
+    pub fn completed(mut self, dir: &Dir) -> Result<Listing> {
+        let Some(newest) = self.stored().next_back().cloned() else { return Ok(self) };
+        for _ in 0..2 {
+            let next = Listing::read(dir)?;
+            self.state = next.state;
+            for (name, files) in next.parts.into_iter().filter(|(name, _)| *name <= newest) {
+                let known = self.parts.entry(name).or_default();
+                known.segment |= files.segment;
+                known.archive |= files.archive;
+                known.marks |= files.marks;
             }
         }
-        Ok(found.into_iter().collect())
+        Ok(self)
     }
 
     /// The parts that have a segment or an archive, oldest first.

@@ -83,8 +83,8 @@ impl Reading {
 impl Parts {
     /// Looks what there is.
     pub fn look(dir: &Dir) -> Result<Parts> {
-        let names = Listing::read(dir)?.readable(dir)?;
-        let listing = Listing::read(dir)?;
+        let listing = Listing::read(dir)?.completed(dir)?;
+        let names = listing.stored().cloned().collect();
         Ok(Parts { dir: dir.try_clone()?, listing, names, open: None })
     }
 

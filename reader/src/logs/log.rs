@@ -177,6 +177,6 @@ impl Log {
     }
 
     fn look(&self) -> Result<Vec<PartName>> {
-        Listing::read(&self.dir)?.readable(&self.dir)
+        Ok(Listing::read(&self.dir)?.completed(&self.dir)?.stored().cloned().collect())
     }
 }
