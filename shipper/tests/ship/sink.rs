@@ -123,10 +123,13 @@ fn serve(stream: &TcpStream, state: &Mutex<State>, rule: &Mutex<Rule>) {
     let mut reader = BufReader::new(stream.try_clone().expect("a descriptor"));
     while let Some(request) = read_request(&mut reader) {
         let reply = (lock(rule))(&request);
+        // At once: whoever sees what it has kept sees who brought it.
+        let mut noted = lock(state);
         if reply.keeps {
-            lock(state).kept.extend(request.records.iter().cloned());
+            noted.kept.extend(request.records.iter().cloned());
         }
-        lock(state).requests.push(request);
+        noted.requests.push(request);
+        drop(noted);
         thread::sleep(reply.delay);
         if reply.status == 0 || answer(stream, &reply).is_err() {
             stream.shutdown(std::net::Shutdown::Both).ok();
