@@ -137,7 +137,8 @@ fn whatever_is_killed_no_line_is_lost() {
         kills::run(
             &mut run,
             lives,
-            |_, kills| kills == KILLS,
+            // On a busy machine few runs live long enough to send anything.
+            |_, kills| kills >= KILLS && receiver.refused() > 0 || kills == 20 * KILLS,
             |run, _, random| {
                 kill_some(run, random);
                 *run = shipper.start("2KiB", &curl);
