@@ -118,25 +118,49 @@ impl Tree {
     fn restart(&self, service: &str) {
         match self.supervisor {
             Supervisor::S6 if service == "myservice" => self.run("s6-svc", &["-wr", "-T", "60000", "-r"], service),
-            Supervisor::S6 => self.run("s6-svc", &["-wR", "-T", "60000", "-r"], service),
+            Supervisor::S6 => {
+                let before = self.running(service);
+                self.run("s6-svc", &["-r"], service);
+                self.wait_next(service, before);
+            }
             Supervisor::Runit => self.run("sv", &["-w", "60", "restart"], service),
         }
     }
 
     /// Kills it, and waits until the next one is ready.
     fn kill(&self, service: &str) {
-        match self.supervisor {
-            Supervisor::S6 => self.run("s6-svc", &["-wR", "-T", "60000", "-k"], service),
-            Supervisor::Runit => {
-                let pid = || fs::read_to_string(self.services.join(service).join("supervise/pid")).unwrap_or_default();
-                until(&format!("{service} runs"), || !pid().trim().is_empty());
-                let before = pid();
-                let killed: i32 = before.trim().parse().expect("a service that runs");
-                kill(Pid::from_raw(killed), Signal::SIGKILL).expect("a process of ours");
-                let is_next = || !pid().trim().is_empty() && pid() != before && self.is_ready(service);
-                until(&format!("{service} is there again"), is_next);
+        let killed = self.running(service);
+        kill(Pid::from_raw(killed), Signal::SIGKILL).expect("a process of ours");
+        self.wait_next(service, killed);
+    }
+
+    /// Its process, once it runs.
+    fn running(&self, service: &str) -> i32 {
+        let mut pid = None;
+        until(&format!("{service} runs"), || {
+            pid = self.pid(service);
+            pid.is_some()
+        });
+        pid.expect("it runs")
+    }
+
+    /// Waits until another process than that is ready. s6-svc's own wait may miss that on a busy machine.
+    fn wait_next(&self, service: &str, before: i32) {
+        let is_next = || self.pid(service).is_some_and(|pid| pid != before) && self.is_ready(service);
+        until(&format!("{service} is there again"), is_next);
+    }
+
+    /// Its process. `None`: it does not run.
+    fn pid(&self, service: &str) -> Option<i32> {
+        let dir = self.services.join(service);
+        let text = match self.supervisor {
+            Supervisor::S6 => {
+                let output = command("s6-svstat").args(["-o", "pid"]).arg(dir).output().expect("a tool");
+                String::from_utf8(output.stdout).expect("a number")
             }
-        }
+            Supervisor::Runit => fs::read_to_string(dir.join("supervise/pid")).unwrap_or_default(),
+        };
+        text.trim().parse().ok().filter(|pid| *pid > 0)
     }
 
     /// Ends all of it as a machine does that goes down: the service first, then its logger at the end of its input.

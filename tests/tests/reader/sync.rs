@@ -1,7 +1,7 @@
 //! What is made durable before there is an archive, by whom, and what becomes of a file whose fsync failed.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use standpipe_tests::deadline::{until, within};
 use standpipe_tests::privilege::{needs_seams, needs_tool};
@@ -61,6 +61,22 @@ fn a_segment_whose_archive_is_late_is_synced_after_a_minute() {
     });
 }
 
+fn of_minute(minute: u64) -> String {
+    format!("2026-11-21T{:02}:{:02}:00Z", 10 + minute / 60, minute % 60)
+}
+
+/// Sets the clock to this minute, and on until the condition holds; to which. What is seen in the log may be noted as
+/// written a moment later, when the clock says the next minute already.
+fn until_minute(clock: &Clock, from: u64, what: &str, mut condition: impl FnMut() -> bool) -> u64 {
+    let (began, mut minute) = (Instant::now(), from);
+    until(what, || {
+        minute = from + began.elapsed().as_secs();
+        clock.set(&of_minute(minute));
+        condition() || within(Duration::from_millis(100), &mut condition)
+    });
+    minute
+}
+
 #[test]
 fn under_a_span_what_is_written_is_synced_too_and_an_idle_log_is_not() {
     needs_seams(|| {
@@ -72,16 +88,14 @@ fn under_a_span_what_is_written_is_synced_too_and_an_idle_log_is_not() {
         stand.write_and_wait("line 1\n");
         stand.write_and_wait("line 2\n");
         let before = synced(&stand);
-        clock.set("2026-11-21T10:03:00Z");
-        until("it is synced", || synced(&stand) == before + 1);
-        for minute in 4..8 {
-            clock.set(&format!("2026-11-21T10:{minute:02}:00Z"));
+        let minute = until_minute(&clock, 3, "it is synced", || synced(&stand) == before + 1);
+        for minute in minute + 1..minute + 5 {
+            clock.set(&of_minute(minute));
             let more = within(Duration::from_millis(60), || synced(&stand) > before + 1);
             assert!(!more, "nobody wrote");
         }
         stand.write_and_wait("line 3\n");
-        clock.set("2026-11-21T10:08:00Z");
-        until("it is synced again", || synced(&stand) == before + 2);
+        until_minute(&clock, minute + 5, "it is synced again", || synced(&stand) == before + 2);
         assert_eq!(reader.terminate(), 0);
     });
 }
