@@ -59,12 +59,14 @@ pub fn find(program: &str) -> Option<PathBuf> {
     beside.into_iter().chain([packaged]).find(|path| is_program(path)).or_else(|| in_search_path(Path::new(program)))
 }
 
-fn in_front(front: &str, program: &str, command: &str) -> String {
+/// The same through `front`, whatever this program was called.
+pub fn in_front(front: &str, program: &str, command: &str) -> String {
     let own = PROGRAMS.iter().find(|(name, _)| *name == program).map_or(program, |(_, own)| own);
     format!("{front} {}", if command.is_empty() { own } else { command })
 }
 
-fn spaced(program: &str, command: &str) -> String {
+/// A program, and its command if there is one.
+pub fn spaced(program: &str, command: &str) -> String {
     if command.is_empty() { program.to_owned() } else { format!("{program} {command}") }
 }
 

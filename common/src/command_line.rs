@@ -101,13 +101,15 @@ pub fn command<C: CommandFactory>(program: &str) -> Command {
     typed::<C>(program, &|command| called::short(program, command))
 }
 
-/// The same, where `type_` says what to type for each command of `program`.
+/// The same, where `type_` says what to type for each command of `program`, and for the program itself (an empty name),
+/// which begins a line of the examples.
 pub fn typed<C: CommandFactory>(program: &str, type_: &dyn Fn(&str) -> String) -> Command {
     let command = C::command();
     let known = commands(&command);
     let rename = |text: &str| {
         let named = |text: String, command: &String| text.replace(&format!("{program} {command}"), &type_(command));
-        known.iter().fold(text.to_owned(), named)
+        let text = known.iter().fold(text.to_owned(), named);
+        text.replace(&format!("\n  {program} "), &format!("\n  {} ", type_("")))
     };
     renamed(command, &rename)
 }
@@ -239,6 +241,35 @@ mod tests {
         ] {
             let args: Vec<OsString> = ["reader"].iter().chain(args).map(OsString::from).collect();
             assert_eq!(nearest(&command, &args, wrong), expected, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn each_example_can_be_typed_as_the_program_was_called() {
+        #[derive(Parser)]
+        #[command(name = "reader", after_help = EXAMPLES)]
+        struct Cli {
+            #[command(subcommand)]
+            _command: Option<Told>,
+        }
+        #[derive(clap::Subcommand)]
+        enum Told {
+            Logs,
+        }
+        const EXAMPLES: &str = "HUP tells reader to reread DIR.\n\n  reader DIR   all\n  reader --check   errors\n  \
+                                sudo reader logs app   one";
+        for (before, expected) in [
+            (
+                "standpipe-reader",
+                "  standpipe-reader DIR   all\n  standpipe-reader --check   errors\n  sudo standpipe-reader logs app",
+            ),
+            ("standpipe", "  standpipe read DIR   all\n  standpipe read --check   errors\n  sudo standpipe logs app"),
+        ] {
+            let front = |command: &str| called::in_front(before, "reader", command);
+            let link = |command: &str| called::spaced(before, command);
+            let type_: &dyn Fn(&str) -> String = if before == called::FRONT { &front } else { &link };
+            let help = typed::<Cli>("reader", type_).get_after_help().unwrap().to_string();
+            assert_eq!(help, format!("HUP tells reader to reread DIR.\n\n{expected}   one"));
         }
     }
 

@@ -166,7 +166,7 @@ impl Value for Span {
                 return Err(format!("`{text}` is not a span: write 500ms, 30s, 5m, 1h30m, 1d or 2w"));
             }
             if unit.is_empty() {
-                return Err(format!("{digits} of what? write {digits}s, {digits}m, {digits}h or {digits}d"));
+                return Err(format!("{digits} has no unit: write {digits}s, {digits}m, {digits}h or {digits}d"));
             }
             let place = units_left.iter().position(|(name, _)| *name == unit);
             let place = place.ok_or_else(|| unit_refused(text, unit))?;
@@ -354,7 +354,7 @@ mod tests {
     #[test]
     fn a_bare_number_is_no_span_and_the_refusal_offers_units() {
         for text in ["30", "1h30"] {
-            assert_eq!(Span::from_text(text), Err("30 of what? write 30s, 30m, 30h or 30d".to_string()));
+            assert_eq!(Span::from_text(text), Err("30 has no unit: write 30s, 30m, 30h or 30d".to_string()));
         }
     }
 
@@ -386,7 +386,7 @@ mod tests {
         assert_eq!(good, Sample { size: Limit::At(ByteSize(1024)), span: Span(Duration::from_secs(60)) });
         for (text, complaint) in [
             ("size = -1\nspan = \"1m\"", "-1 is negative"),
-            ("size = \"off\"\nspan = 5", "5 of what?"),
+            ("size = \"off\"\nspan = 5", "5 has no unit"),
             ("size = true\nspan = \"1m\"", "invalid type: boolean `true`, expected a size such as"),
         ] {
             let error = toml::from_str::<Sample>(text).unwrap_err().to_string();

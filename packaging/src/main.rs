@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Command, CommandFactory};
 use clap_complete::{Shell, generate};
-use standpipe_common::called::{FRONT, PACKAGED};
+use standpipe_common::called::{FRONT, PACKAGED, in_front, spaced};
 use standpipe_common::command_line::typed;
 use standpipe_front::cli::{HANDED, Handed};
 
@@ -64,7 +64,7 @@ fn make(dir: &Path, commands: Vec<Command>, links: &[(&'static str, &str)]) -> i
 
 /// A program as it is called by a link on the search path.
 fn linked(link: &'static str, program: &str) -> Command {
-    of_program(program, &|command| format!("{link} {command}")).name(link).bin_name(link)
+    of_program(program, &|command| spaced(link, command)).name(link).bin_name(link)
 }
 
 /// `standpipe`, with the options that its commands have where they come from.
@@ -75,7 +75,7 @@ fn front() -> Command {
 }
 
 fn as_in_front(stand_in: &Command, handed: Handed) -> Command {
-    let program = of_program(handed.program, &|command| format!("{FRONT} {command}"));
+    let program = of_program(handed.program, &|command| in_front(FRONT, handed.program, command));
     let of = match handed.command {
         Some(name) => program.find_subcommand(name).expect("a command of that program").clone(),
         None => program,
@@ -114,5 +114,15 @@ mod tests {
         }
         let help = front.find_subcommand("logs").unwrap().get_after_help().unwrap().to_string();
         assert!(help.contains("standpipe logs app") && !help.contains("reader logs"), "{help}");
+    }
+
+    #[test]
+    fn each_example_begins_with_what_the_package_installs() {
+        let linked = LINKS.map(|(link, program)| linked(link, program));
+        for command in linked.iter().chain(front().get_subcommands()) {
+            let Some(help) = command.get_after_help().map(ToString::to_string) else { continue };
+            let examples = help.split_once("Examples:\n").map_or("", |(_, examples)| examples);
+            assert!(examples.lines().all(|line| line.contains("standpipe")), "{}: {help}", command.get_name());
+        }
     }
 }

@@ -14,6 +14,7 @@ use std::os::unix::fs::FileExt;
 use super::format::TableFault;
 use super::read::{Archive, Decoder, Frame};
 use crate::error::Error;
+use crate::shown::counted;
 
 /// Window that a decoder accepts, as a power of two: what the `zstd` tool accepts without being asked, 128 MiB.
 const WINDOW_LOG_MAX: u32 = 27;
@@ -42,13 +43,13 @@ impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Gap { raw_offset, cause, .. } = self;
         match self.bytes {
-            Some(bytes) if self.frames > 1 => {
-                let more = self.frames - 1;
-                let frames = if more == 1 { "frame" } else { "frames" };
-                write!(f, "{cause} ({more} more damaged {frames} after it); ")?;
-                write!(f, "{bytes} bytes of the log are missing from offset {raw_offset}")
+            Some(bytes) => {
+                write!(f, "{cause}")?;
+                if self.frames > 1 {
+                    write!(f, " ({} after it)", counted(self.frames as u64 - 1, "more damaged frame"))?;
+                }
+                write!(f, "; the log lacks {} from offset {raw_offset}", counted(bytes, "byte"))
             }
-            Some(bytes) => write!(f, "{cause}; {bytes} bytes of the log are missing from offset {raw_offset}"),
             None => write!(f, "{cause}; everything in the log after offset {raw_offset} is missing"),
         }
     }

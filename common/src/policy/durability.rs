@@ -50,7 +50,7 @@ mod tests {
             assert_eq!(text.parse(), Ok(value));
         }
         for (text, complaint) in
-            [("99ms", "100ms or more"), ("always", "or seal"), ("5", "5 of what?"), ("", "or seal")]
+            [("99ms", "100ms or more"), ("always", "or seal"), ("5", "5 has no unit"), ("", "or seal")]
         {
             let refusal = text.parse::<Durability>().unwrap_err();
             assert!(refusal.contains(complaint), "{text}: {refusal}");

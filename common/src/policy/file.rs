@@ -223,7 +223,7 @@ mod tests {
             ("keep_files = 0", "line 1, column 14", "0 would keep nothing"),
             ("keep_free = \"5% or so\"", "line 1, column 13", "write \"5%\" or \"5%, at most 4GiB\""),
             ("rotate_age = true", "line 1, column 14", "expected a span such as"),
-            ("rotate_age = 3600", "line 1, column 14", "3600 of what?"),
+            ("rotate_age = 3600", "line 1, column 14", "3600 has no unit"),
             ("prefix = \"a\\nb\"", "line 1, column 10", "cannot contain a newline"),
             ("filename = \"%d-%m-%Y\"", "line 1, column 12", "names with `%d` in this place would not sort by time"),
             ("filename = 2026", "line 1, column 12", "it contains no time"),

@@ -186,7 +186,7 @@ mod tests {
         takes(&[("off", KeepMin(0)), ("0", KeepMin(0)), ("10", KeepMin(10))]);
         refuses::<KeepSize>(&[("0", "would keep nothing"), ("1GB", "1000 or 1024?"), ("x", "or off")]);
         refuses::<KeepFiles>(&[("0", "would keep nothing"), ("-1", "not a number"), ("1K", "not a number")]);
-        refuses::<KeepAge>(&[("0s", "would keep nothing"), ("999ms", "would keep nothing"), ("30", "30 of what?")]);
+        refuses::<KeepAge>(&[("0s", "would keep nothing"), ("999ms", "would keep nothing"), ("30", "30 has no unit")]);
         refuses::<KeepMin>(&[("-1", "not a number"), ("many", "not a number")]);
     }
 

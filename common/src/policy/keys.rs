@@ -205,7 +205,7 @@ keys! {
             default: Is("\"UTC\""),
             takes: "a time zone such as `Europe/Berlin`",
             meaning: "Time zone of `stamp` and `rotate_at`.",
-            reason: "No hour of UTC comes twice.",
+            reason: "UTC has no daylight saving time, so no hour occurs twice.",
         }
         filename: Pattern ["PATTERN", "Rotation"] {
             default: Is("\"%Y-%m-%dT%H-%M-%S.%6fZ\""),
@@ -222,7 +222,7 @@ keys! {
             takes: "a time zone such as `Europe/Berlin`",
             meaning: "Time zone of `filename`.",
             reason: "Set it to name daily parts after the local day. Names in a zone other than UTC always get a counter. \
-                     They sort by time even in the hour that comes twice: names continue from the last one until the \
+                     They sort by time even in the hour that occurs twice: names continue from the last one until the \
                      clock has caught up.",
         }
         rotate_size: RotateSize ["SIZE", "Rotation"] {
@@ -250,9 +250,8 @@ keys! {
         max_line: MaxLine ["SIZE", "Rotation"] {
             default: Is("\"1MiB\""),
             takes: "a size from 1 byte, or `off`",
-            meaning: "Let rotation wait for the end of an open line of up to this size.",
-            reason: "It waits 10 s at most, so that a server that never ends its line cannot block rotation. No byte is \
-                     added or dropped.",
+            meaning: "Let rotation wait for the end of an open line of up to this size; nothing is cut.",
+            reason: "It waits 10 s at most, so that a server that never ends its line cannot block rotation.",
         }
         compress: Compress ["zstd|none", "Archives"] {
             default: Is("\"zstd\""),
@@ -264,8 +263,8 @@ keys! {
             default: Is("\"0s\""),
             takes: "a span",
             meaning: "Keep a finished part plain for this long before it is compressed.",
-            reason: "For agents that follow the files: longer than such an agent may be down. A full disk, `keep_size`, \
-                     `keep_free` and the end of standard input do not wait for it.",
+            reason: "Set it for agents that follow the files, to more than the longest time such an agent is down. A \
+                     full disk, `keep_size`, `keep_free` and the end of standard input do not wait for it.",
         }
         level: Level ["LEVEL", "Archives"] {
             default: Is("\"auto\""),

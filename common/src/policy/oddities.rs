@@ -57,8 +57,10 @@ fn unusable(program: &Path) -> Option<String> {
         return None;
     }
     match fs::metadata(program) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Some(format!("{shown} is not there")),
-        Ok(found) if !found.is_file() || found.mode() & 0o111 == 0 => Some(format!("{shown} is no executable file")),
+        Err(error) if error.kind() == ErrorKind::NotFound => Some(format!("{shown} does not exist")),
+        Ok(found) if !found.is_file() || found.mode() & 0o111 == 0 => {
+            Some(format!("{shown} is not an executable file"))
+        }
         _ => None,
     }
 }
@@ -95,9 +97,9 @@ mod tests {
         fs::write(dir.path().join("plain"), "").unwrap();
         let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
         for (program, remark) in [
-            (at("away"), Some("is not there")),
-            (at("plain"), Some("is no executable file")),
-            (at(""), Some("is no executable file")),
+            (at("away"), Some("does not exist")),
+            (at("plain"), Some("is not an executable file")),
+            (at(""), Some("is not an executable file")),
             ("/bin/true".to_owned(), None),
             ("up".to_owned(), None),
         ] {

@@ -49,7 +49,7 @@ impl Value for PipeSize {
         }
         let ByteSize(bytes) = ByteSize::from_text(text).map_err(|refusal| format!("{refusal}; or auto"))?;
         if bytes < PIPE_BYTES.0 || bytes > PIPE_BYTES.1 {
-            return Err(format!("{} is out of range: a pipe has 4KiB to 2GiB", ByteSize(bytes)));
+            return Err(format!("{} is out of range: write a size from 4KiB to 2GiB", ByteSize(bytes)));
         }
         Ok(PipeSize::Bytes(bytes as u32))
     }

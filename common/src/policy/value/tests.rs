@@ -105,7 +105,7 @@ fn rotation_is_by_size_or_age_and_each_can_be_off() {
     takes(&[("off", RotateSize(Limit::Off)), ("1K", RotateSize(Limit::At(1024)))]);
     refuses::<RotateSize>(&[("0", "1KiB or more"), ("1023", "1KiB or more"), ("1MB", "1000 or 1024?")]);
     takes(&[("off", RotateAge(Limit::Off)), ("1d", RotateAge(Limit::At(Duration::from_secs(86_400))))]);
-    refuses::<RotateAge>(&[("0s", "1s or more"), ("999ms", "1s or more"), ("60", "60 of what?")]);
+    refuses::<RotateAge>(&[("0s", "1s or more"), ("999ms", "1s or more"), ("60", "60 has no unit")]);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn compression_and_its_level_are_closed_lists() {
 #[test]
 fn a_tick_is_one_millisecond_to_one_second() {
     takes(&[("1ms", Tick(Duration::from_millis(1))), ("1s", Tick(Duration::from_secs(1)))]);
-    refuses::<Tick>(&[("0ms", "1ms to 1s"), ("1001ms", "1ms to 1s"), ("2", "2 of what?"), ("off", "not a span")]);
+    refuses::<Tick>(&[("0ms", "1ms to 1s"), ("1001ms", "1ms to 1s"), ("2", "2 has no unit"), ("off", "not a span")]);
 }
 
 #[test]
@@ -145,5 +145,5 @@ fn a_fill_is_a_part_of_the_whole_and_so_is_a_percentage() {
         assert!(WarnFill::from_float(number).is_err(), "{number}");
     }
     takes(&[("5s", WarnAfter(Limit::At(Duration::from_secs(5)))), ("off", WarnAfter(Limit::Off))]);
-    refuses::<WarnAfter>(&[("5", "5 of what?"), ("soon", "; or off")]);
+    refuses::<WarnAfter>(&[("5", "5 has no unit"), ("soon", "; or off")]);
 }

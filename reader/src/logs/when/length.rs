@@ -80,7 +80,7 @@ impl Length {
             rest = after.trim_start();
             let unit = match name {
                 "" if !rest.is_empty() => return Ok(None),
-                "" if !is_marked => return Err(format!("{digits} of what, as in {digits}m or {digits}h")),
+                "" if !is_marked => return Err(format!("{digits} has no unit: write {digits}m or {digits}h")),
                 "" => Unit::Ns(SECOND_NS),
                 // `28T10:00` and the like are not meant as spans.
                 _ if !rest.is_empty() && !rest.starts_with(|c: char| c.is_ascii_digit()) => return Ok(None),
