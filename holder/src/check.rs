@@ -24,6 +24,7 @@ use standpipe_common::called::typed;
 use standpipe_common::error::Stop;
 use standpipe_common::name::Printable;
 use standpipe_common::pipes;
+use standpipe_common::shown::counted;
 use standpipe_common::standard;
 use standpipe_common::table::Screen;
 
@@ -113,15 +114,11 @@ fn text(survey: &Survey, findings: &[Finding], screen: Screen) -> String {
         text.push_str(&finding::block(&title, group, screen));
     }
     let hints = findings.iter().filter(|finding| finding.severity == Severity::Hint).count();
-    let (found, pipes) = (counted(findings.len() - hints, "finding"), counted(survey.pipes.len(), "pipe"));
-    let summary = format!("{found} and {} in {pipes} of {dir}", counted(hints, "hint"));
-    text + &print::wrapped(&summary, "", "  ", screen)
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    match count {
+    let no_or = |count: usize, noun| match count {
         0 => format!("no {noun}s"),
-        1 => format!("1 {noun}"),
-        count => format!("{count} {noun}s"),
-    }
+        count => counted(count as u64, noun),
+    };
+    let (found, pipes) = (no_or(findings.len() - hints, "finding"), no_or(survey.pipes.len(), "pipe"));
+    let summary = format!("{found} and {} in {pipes} of {dir}", no_or(hints, "hint"));
+    text + &print::wrapped(&summary, "", "  ", screen)
 }

@@ -43,8 +43,9 @@ Examples:
 const STATUS_HELP: &str = "\
 `?` means unknown: other users' processes are visible to root only.
 
-Exit codes: 0 all pipes are held, and none is full without a reader; 1 one is not,
-or it is unknown; 2 usage error; 3 DIR cannot be read.
+Exit codes: 0 all pipes are held, and none is full without a reader; 1 a pipe is not
+held, is full without a reader, or could not be checked; 2 usage error; 3 DIR cannot
+be read.
 
 Examples:
   holder status                             the current directory

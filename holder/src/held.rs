@@ -188,11 +188,11 @@ impl Held {
             Err(error) => match error.raw_os_error().map(Errno::from_raw) {
                 Some(Errno::EBUSY) => self.resize_pending = true,
                 Some(Errno::EPERM) => log::warn!(
-                    "{}: the pipe has {now} bytes, not {bytes}: this user is limited by {}",
+                    "{}: the size of the pipe is {now} bytes, not {bytes}: this user is limited by {}",
                     self.entry.name,
                     limit(wanted)
                 ),
-                _ => log::warn!("{}: the pipe has {now} bytes, not {bytes}: {error}", self.entry.name),
+                _ => log::warn!("{}: the size of the pipe is {now} bytes, not {bytes}: {error}", self.entry.name),
             },
         }
     }

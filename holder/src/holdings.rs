@@ -12,7 +12,7 @@ use standpipe_common::fifo::{self, Fifo, RETIRED_MAX};
 use standpipe_common::name::PipeName;
 use standpipe_common::pipes::Entry;
 use standpipe_common::policy::PipeSize;
-use standpipe_common::shown::Shown as _;
+use standpipe_common::shown::{Shown as _, counted};
 use standpipe_common::watch::Watch;
 use standpipe_common::way::Pass;
 
@@ -168,9 +168,8 @@ impl Holdings {
         for (name, kind, fifo) in held.chain(staged).chain(retired) {
             let bytes = kind.data_bytes(fifo);
             if bytes > 0 {
-                let (noun, lost) = if bytes == 1 { ("byte", "it is lost") } else { ("bytes", "they are lost") };
-                let pipe = kind.noun();
-                log::warn!("{name}: {bytes} {noun} left in the {pipe}; {lost} unless another process has it open");
+                let (left, pipe) = (counted(bytes as u64, "byte"), kind.noun());
+                log::warn!("{name}: {left} left in the {pipe}, lost unless another process has it open");
             }
         }
     }
@@ -187,8 +186,8 @@ impl Holdings {
         let bytes = self.auto.bytes();
         if self.auto != before && bytes < sizing::KERNEL_DEFAULT_BYTES {
             log::warn!(
-                "each of {pipes} pipes has only {bytes} bytes, because all pipes of this user share {} pages; to give \
-                 each {} bytes, run `sysctl fs.pipe-user-pages-soft={}` and send HUP",
+                "each pipe whose pipe_size is auto has room for only {bytes} bytes, because all pipes of this user \
+                 share {} pages; for {} bytes each, run `sysctl fs.pipe-user-pages-soft={}` and send HUP",
                 pages.unwrap_or(0),
                 sizing::KERNEL_DEFAULT_BYTES,
                 sizing::mending_pages(pipes + staging)

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use standpipe_common::fifo::{Fifo, Identity, retired_span};
 use standpipe_common::name::PipeName;
+use standpipe_common::shown::counted;
 use standpipe_common::staging;
 
 /// Why a pipe is held no longer for its link.
@@ -129,8 +130,8 @@ impl Retired {
         match self.bytes() {
             0 => log::info!("{name}: {reason}; closed its {noun}, which was empty"),
             bytes => log::error!(
-                "{name}: {reason}; closed its {noun} with {bytes} {} in it, lost unless another process has it open",
-                if bytes == 1 { "byte" } else { "bytes" }
+                "{name}: {reason}; closed its {noun} with {} in it, lost unless another process has it open",
+                counted(bytes as u64, "byte")
             ),
         }
     }

@@ -17,7 +17,7 @@ use standpipe_common::error::{Cannot, Result, Stop};
 use standpipe_common::name::PipeName;
 use standpipe_common::pipes::{Finding, Scan, scan};
 use standpipe_common::ready::ready;
-use standpipe_common::shown::Shown as _;
+use standpipe_common::shown::{Shown as _, counted};
 use standpipe_common::standard;
 use standpipe_common::watch::Watch;
 
@@ -150,8 +150,6 @@ impl Holder {
                 self.descriptors.hard()
             );
         }
-        let count = self.holdings.count();
-        let pipes = if count == 1 { "pipe" } else { "pipes" };
-        log::info!("holds {count} {pipes} of {}", scan.dir.shown());
+        log::info!("holds {} of {}", counted(self.holdings.count() as u64, "pipe"), scan.dir.shown());
     }
 }

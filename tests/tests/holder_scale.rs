@@ -61,7 +61,7 @@ fn h8_eleven_hundred_pipes_of_an_ordinary_user_are_held_and_their_sizes_reported
         let findings = check["findings"].as_array().unwrap();
         let small: Vec<_> = findings.iter().filter(|finding| finding["kind"] == "small_share").collect();
         assert!(code == 1 && small.len() == 1, "one for all of them: {small:?}");
-        assert!(small[0]["what"].as_str().unwrap().starts_with("1100 pipes have less than 64KiB"), "{}", small[0]);
+        assert!(small[0]["what"].as_str().unwrap().starts_with("1100 pipes smaller than 64KiB"), "{}", small[0]);
         let mend = small[0]["mend"].as_str().unwrap();
         assert_eq!(mend, format!("sudo sysctl fs.pipe-user-pages-soft=23467 && kill -HUP {}", holder.pid()));
     }

@@ -168,7 +168,7 @@ fn directory(pipe: &Pipe, fifo: Rights, dir: &Path, rights: Rights, facts: &Fact
             format!("it is in the sticky directory {shown}, and fs.protected_fifos is {}", facts.protected_fifos);
         Finding::of(pipe, Severity::Warning, "sticky", what)
             .why(format!(
-                "a server that opens its log with O_CREAT, as most do, gets EACCES unless it runs as {}, even as root; \
+                "a server that opens its log with O_CREAT, as most do, gets EACCES, even as root, unless it runs as {}; \
                  make it reopen its log afterwards",
                 user_name(fifo.owner)
             ))

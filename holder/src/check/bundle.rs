@@ -20,7 +20,7 @@ use std::path::Path;
 use nix::sys::statvfs::statvfs;
 use standpipe_common::error::{Cannot, Result};
 use standpipe_common::shell::quoted;
-use standpipe_common::shown::Shown as _;
+use standpipe_common::shown::{Shown as _, counted};
 use standpipe_common::units::ByteSize;
 use standpipe_common::{clock, config_text, standard};
 
@@ -69,11 +69,11 @@ pub fn write(path: &Path, survey: &Survey, own: &[(&str, String)]) -> Result<()>
         fs::remove_file(path).ok();
         return Err(error).cannot("write", path);
     }
-    let pipes = survey.pipes.len();
     standard::say(format_args!(
-        "wrote {}: findings, status and configuration, and the last {LINES} lines of each pipe ({pipes}); look through it \
-         before you send it, for log lines and configuration can hold secrets: tar --zstd -xf {}",
+        "wrote {}: findings, status, configuration, and the last {LINES} lines of each pipe ({}); look through it before \
+         you send it, because log lines and configuration can contain secrets: tar --zstd -xf {}",
         path.shown(),
+        counted(survey.pipes.len() as u64, "pipe"),
         quoted(path)
     ));
     Ok(())

@@ -26,7 +26,7 @@ pub fn of_pipe(pipe: &Pipe, facts: &Facts) -> Vec<Finding> {
         let names: Vec<_> = blind.iter().map(|process| named(process.pid)).collect();
         let what = format!("{} cannot see it, because {}", names.join(" and "), cause(&pipe.target));
         Finding::of(pipe, Severity::Error, "hidden", what)
-            .why("a signal does not help: the FIFO must stand where services see it; name its new place in its server's configuration")
+            .why("a signal does not help: the FIFO must be where services see it; name its new path in its server's configuration")
             .mend(move_away(pipe, facts))
     });
     let theirs = facts.worlds.iter().find_map(|pid| stranger(pipe, *pid, facts));
@@ -42,12 +42,12 @@ pub fn is_blind(process: &Process, pipe: &Pipe) -> bool {
 pub fn cause(target: &Path) -> &'static str {
     match () {
         () if target.starts_with("/tmp") || target.starts_with("/var/tmp") => {
-            "it stands in /tmp, and services can have a private /tmp (PrivateTmp=)"
+            "it is in /tmp, and services can have a private /tmp (PrivateTmp=)"
         }
         () if ["/home", "/root", "/run/user"].iter().any(|home| target.starts_with(home)) => {
-            "it stands in a home, which is hidden from services (ProtectHome=)"
+            "it is in a home directory, which can be hidden from services (ProtectHome=)"
         }
-        () => "that directory is another one for it (a mount namespace of its own)",
+        () => "that directory is a different one in the service's own mount namespace",
     }
 }
 
@@ -55,10 +55,13 @@ pub fn cause(target: &Path) -> &'static str {
 fn stranger(pipe: &Pipe, world: u32, facts: &Facts) -> Option<Finding> {
     let there = fs::metadata(as_seen_by(world, &pipe.target)).ok().filter(fs::Metadata::is_file)?;
     let writer = has_open(Identity::from(&there))?;
-    let what = format!("{} logs into a regular file of that path, because {}", named(writer), cause(&pipe.target));
+    let what = format!("{} logs into a regular file at that path, because {}", named(writer), cause(&pipe.target));
     Some(
         Finding::of(pipe, Severity::Error, "hidden_from_server", what)
-            .why("its lines do not come into this log: let it log where its FIFO is seen by all, and restart it")
+            .why(
+                "its lines do not reach this log: put the FIFO where every service sees it, and restart the server \
+                 that logs into it",
+            )
             .mend(move_away(pipe, facts)),
     )
 }

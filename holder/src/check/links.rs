@@ -15,7 +15,10 @@ pub fn of_pipe(pipe: &Pipe, facts: &Facts) -> Vec<Finding> {
     let target = quoted(&pipe.target);
     if let Some(turn) = &pipe.turn {
         let finding = Finding::of(pipe, Severity::Error, "unsafe_path", turn.to_string())
-            .why("whoever controls that step could put another FIFO or file in its place, so holder does not open it")
+            .why(
+                "whoever controls that part of the path could put another FIFO or file in its place, so holder does \
+                 not open it",
+            )
             .mend(format!("namei -l {}", quoted(&pipe.entry.link)))
             .at(&pipe.entry.link);
         return vec![finding];

@@ -1,6 +1,7 @@
 //! Rules about the size of a pipe: smaller than its policy asks for, and which limit of the kernel made it so.
 
 use standpipe_common::policy::PipeSize;
+use standpipe_common::shown::counted;
 use standpipe_common::sys::PAGE_BYTES;
 use standpipe_common::units::ByteSize;
 
@@ -24,14 +25,14 @@ pub fn of_shares(survey: &Survey, facts: &Facts) -> Option<Finding> {
         severity: Severity::Warning,
         kind: "small_share",
         what: format!(
-            "{} less than {} (the smallest {least} bytes): {}",
-            if small.len() == 1 { "1 pipe has".to_owned() } else { format!("{} pipes have", small.len()) },
+            "{} smaller than {} (the smallest: {least} bytes): {}",
+            counted(small.len() as u64, "pipe"),
             bytes(KERNEL_DEFAULT_BYTES),
             names(&small)
         ),
         path: survey.dir.clone(),
         why: format!(
-            "they fill up sooner, and a full pipe makes its server wait; all pipes of a user share fs.pipe-user-pages-soft = {} pages",
+            "a small pipe fills up sooner, and a full pipe makes its server wait; all pipes of a user share fs.pipe-user-pages-soft = {} pages",
             facts.pages_soft
         ),
         mend: raise("pipe-user-pages-soft", mending_pages(pipes).max(facts.pages_soft as usize), facts),
@@ -57,7 +58,7 @@ pub fn of_pipe(pipe: &Pipe, survey: &Survey, facts: &Facts) -> Option<Finding> {
             ("holder has not read this setting yet".to_owned(), start_or_tell("holder", survey, facts))
         }
     };
-    let what = format!("it has {}, less than its pipe_size of {}", bytes(granted), bytes(wanted));
+    let what = format!("its size is {}, less than its pipe_size of {}", bytes(granted), bytes(wanted));
     let why = format!("it fills up sooner, and a full pipe makes its server wait; {cause}");
     Some(Finding::of(pipe, Severity::Warning, "small", what).why(why).mend(mend))
 }

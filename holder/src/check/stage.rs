@@ -16,7 +16,7 @@ use crate::advice::{as_owner, as_root, as_writer, chmod, hang_up, quoted};
 use crate::beside::{Beside, There};
 use crate::survey::{Answer, End, Pipe, Survey};
 
-const WITHOUT: &str = "without a staging pipe, a tailer that is killed may repeat some lines";
+const WITHOUT: &str = "without a staging pipe, a tailer that is killed may repeat up to 256 KiB";
 
 /// What is wrong with the staging pipe of a pipe.
 pub fn of_pipe(pipe: &Pipe, survey: &Survey, facts: &Facts) -> Option<Finding> {
@@ -91,7 +91,7 @@ fn unheld(pipe: &Pipe, beside: &Beside, survey: &Survey, facts: &Facts) -> Optio
     is_forgotten.then(|| {
         let what = format!("nobody holds {}", beside.path.shown());
         Finding::of(pipe, Severity::Warning, "stage_not_held", what)
-            .why("what is in it is lost if tailer is killed, and tailer may then repeat some lines")
+            .why("what is in it is lost if tailer is killed, and tailer may then repeat up to 256 KiB")
             .mend(start_or_tell("holder", survey, facts))
     })
 }

@@ -99,8 +99,11 @@ fn held(pipe: &Pipe, survey: &Survey, facts: &Facts) -> Option<Finding> {
 
 fn read(pipe: &Pipe, survey: &Survey, facts: &Facts) -> Option<Finding> {
     let ours: Vec<_> = pipe.readers().filter(|opener| opener.process.role == Role::Reader).collect();
-    if let [first, .., last] = &ours[..] {
-        let what = format!("{} readers read it, pid {} and pid {}", ours.len(), first.process.pid, last.process.pid);
+    if let [first @ .., last] = &ours[..]
+        && !first.is_empty()
+    {
+        let pids: Vec<_> = first.iter().map(|opener| opener.process.pid.to_string()).collect();
+        let what = format!("{} readers read it: pid {} and {}", ours.len(), pids.join(", "), last.process.pid);
         return Some(
             Finding::of(pipe, Severity::Error, "two_readers", what)
                 .why(format!(
@@ -113,7 +116,7 @@ fn read(pipe: &Pipe, survey: &Survey, facts: &Facts) -> Option<Finding> {
         return None;
     }
     (pipe.readers().count() == 0 && pipe.read() == Answer::No).then(|| {
-        let why = "once it is full, its server waits; its bytes are lost when the last process that has it open ends";
+        let why = "once the pipe is full, its server waits; bytes in it are lost when the last process closes the pipe";
         Finding::of(pipe, Severity::Warning, "not_read", "nobody reads it")
             .why(format!("{why}{}", how_to_start("reader", facts)))
             .mend(start_or_tell("reader", survey, facts))

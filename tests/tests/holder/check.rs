@@ -252,7 +252,7 @@ fn a_pipe_smaller_than_its_policy_is_told_with_the_setting_that_mends_it() {
     let holder = holder(&scratch).start();
     let (code, findings) = report(&scratch);
     let small = find(&findings, "small");
-    assert_eq!((code, &small["what"]), (1, &Value::from("it has 64KiB, less than its pipe_size of 64MiB")));
+    assert_eq!((code, &small["what"]), (1, &Value::from("its size is 64KiB, less than its pipe_size of 64MiB")));
     let sudo = if is_root() { "" } else { "sudo " };
     let expected = format!("{sudo}sysctl fs.pipe-max-size=67108864 && kill -HUP {}", holder.pid());
     assert_eq!(small["mend"], expected);
@@ -387,7 +387,7 @@ fn a_fifo_that_a_service_cannot_see_is_told_to_move_and_no_signal_is_advised() {
         until("it is told", || kinds(&report(&scratch).1, "app").contains(&"hidden_from_server".to_owned()));
         let (_, findings) = report(&scratch);
         let what = find(&findings, "hidden_from_server")["what"].as_str().unwrap().to_owned();
-        assert!(what.starts_with("sleep (pid ") && what.contains("logs into a regular file of that path"), "{what}");
+        assert!(what.starts_with("sleep (pid ") && what.contains("logs into a regular file at that path"), "{what}");
     });
 }
 

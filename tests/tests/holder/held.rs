@@ -158,8 +158,8 @@ fn h13_on_term_each_pipe_that_still_holds_bytes_is_named_with_their_number() {
     put(&full, &[b'x'; 4096]);
     put(&one, b"x");
     assert_eq!(holder.terminate(), 0);
-    holder.wait_line("full: 4096 bytes left in the pipe; they are lost unless another process has it open");
-    holder.wait_line("one: 1 byte left in the pipe; it is lost unless another process has it open");
+    holder.wait_line("full: 4096 bytes left in the pipe, lost unless another process has it open");
+    holder.wait_line("one: 1 byte left in the pipe, lost unless another process has it open");
     assert_eq!(holder.lines_with("in the pipe").len(), 2, "{}", holder.stderr());
 }
 

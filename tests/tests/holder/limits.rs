@@ -75,7 +75,7 @@ fn a_size_beyond_what_a_user_may_have_is_one_line_with_what_there_is() {
     let fifo = scratch.pipe("app");
     scratch.write_policy("app.toml", "pipe_size = \"64MiB\"\n");
     let holder = holder(&scratch).start();
-    let lines = holder.lines_with("app: the pipe has 65536 bytes, not 67108864: ");
+    let lines = holder.lines_with("app: the size of the pipe is 65536 bytes, not 67108864: ");
     assert!(lines.len() == 1 && lines[0].contains("fs.pipe-max-size"), "{}", holder.stderr());
     assert_eq!(capacity(&fifo), 64 * KI);
 }
@@ -99,7 +99,7 @@ fn h20_a_thousand_pipes_share_what_their_user_may_have_and_leave_some_to_others(
     if is_root() && pipes_soft() == 16384 {
         assert!(fifos.iter().all(|fifo| capacity(fifo) == 32 * KI));
         assert_eq!(ordinary_pipe_of(user), 64 * KI);
-        let expected = "each of 1000 pipes has only 32768 bytes";
+        let expected = "each pipe whose pipe_size is auto has room for only 32768 bytes";
         let line = holder.wait_line(expected);
         assert!(line.contains("`sysctl fs.pipe-user-pages-soft=21334`"), "{line}");
         holder.hang_up("holds 1000 pipes of");

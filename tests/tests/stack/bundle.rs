@@ -44,7 +44,7 @@ fn a_bundle_has_what_whoever_helps_asks_for() {
 
     let bundle = scratch.path().join("bundle.tar.zst");
     let output = check(&scratch, "standpipe", &bundle);
-    assert!(output.code < 2 && output.stderr.contains("can hold secrets"), "{output:?}");
+    assert!(output.code < 2 && output.stderr.contains("can contain secrets"), "{output:?}");
     assert_eq!(fs::metadata(&bundle).unwrap().permissions().mode() & 0o7777, 0o600);
     let top = unpacked(&scratch, &bundle);
     let text = |name: &str| fs::read_to_string(top.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
