@@ -223,25 +223,25 @@ fn choose(
             );
             return Ok((Start::Known(saved.states), vec![finding]));
         }
-        (FoundState::Absent, FoundState::Damaged(why)) => ("it is missing".to_owned(), why),
-        (FoundState::Damaged(why), FoundState::Absent) => (why, "it is missing".to_owned()),
-        (FoundState::Damaged(why), FoundState::Damaged(why_before)) => (why, why_before),
+        (FoundState::Absent, FoundState::Damaged(why)) => (None, Some(why)),
+        (FoundState::Damaged(why), FoundState::Absent) => (Some(why), None),
+        (FoundState::Damaged(why), FoundState::Damaged(why_before)) => (Some(why), Some(why_before)),
     };
+    let [is, is_before] =
+        [why, why_before].map(|why| why.map_or_else(|| "is missing".to_owned(), |why| format!("is damaged ({why})")));
     let (start, place) = match on_corrupt {
         OnCorrupt::Fail => {
             let what_to_do = format!(
-                "damaged ({why}), and so is {before} ({why_before}): restore one of them, or set on_corrupt to \
-                 \"beginning\" or \"end\", or remove both to start from scratch"
+                "it {is}, and {before} {is_before}: restore one of them, or set on_corrupt to \"beginning\" or \
+                 \"end\", or remove what is left of them to start from scratch"
             );
             return Err(Error::because("use", &files.file, what_to_do));
         }
         OnCorrupt::Beginning => (Start::Beginning, "beginning"),
         OnCorrupt::End => (Start::End, "end"),
     };
-    let finding = format!(
-        "{file} is damaged ({why}), and so is {before} ({why_before}): reading every file from its {place}, as \
-         on_corrupt says"
-    );
+    let finding =
+        format!("{file} {is}, and {before} {is_before}: reading every file from its {place}, as on_corrupt says");
     Ok((start, vec![finding]))
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use standpipe_common::ready::NotifyFd;
 
 use crate::config::{Config, ConfigError, Overrides, load};
@@ -11,9 +11,10 @@ use crate::config::{Config, ConfigError, Overrides, load};
 #[derive(Debug, Parser)]
 #[command(name = "tailer", version = env!("STANDPIPE_VERSION"), args_conflicts_with_subcommands = true)]
 #[command(subcommand_negates_reqs = true, after_help = HELP)]
+#[command(group = ArgGroup::new("input").args(["paths", "config"]).required(true).multiple(true))]
 pub struct Cli {
     /// Files to follow, instead of --config
-    #[arg(value_name = "PATH", required_unless_present = "config", conflicts_with = "config")]
+    #[arg(value_name = "PATH", conflicts_with = "config")]
     pub paths: Vec<PathBuf>,
     /// Configuration: FILE.toml, FILE.yaml or FILE.yml [default: none]
     #[arg(long, value_name = "FILE", help_heading = "Input")]
@@ -65,7 +66,7 @@ pub enum Command {
 }
 
 const STATUS_HELP: &str = "\
-Works without a running tailer, which it reports. Give --config or --state.
+Also works when no tailer is running, and says so. Give --config, --state or --all.
 
 Exit codes: 0 healthy; 1 a file is behind or unreadable, or no tailer is running;
 2 usage error; 3 the status cannot be read.
@@ -84,7 +85,7 @@ pub struct StatusArgs {
     /// State file, instead of the one in the configuration [default: none]
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
-    /// Every tailer in sight: all that run, and that of /etc/standpipe/tailer.toml
+    /// All running tailers, and the one of /etc/standpipe/tailer.toml
     #[arg(long, conflicts_with_all = ["config", "state"])]
     pub all: bool,
     /// Print one JSON object
@@ -147,10 +148,10 @@ mod tests {
         assert_eq!(parse("tailer a b").unwrap().paths, [PathBuf::from("a"), "b".into()]);
         assert_eq!(parse("tailer --config c.toml").unwrap().config, Some("c.toml".into()));
         for (words, complaint) in [
-            ("tailer", "<PATH>"),
+            ("tailer", "<PATH|--config <FILE>>"),
             ("tailer --config c.toml a", "cannot be used with"),
             ("tailer --config c.toml --pipe p", "cannot be used with"),
-            ("tailer --check-config", "<PATH>"),
+            ("tailer --check-config", "<PATH|--config <FILE>>"),
             ("tailer --order time a", "read, timestamp"),
             ("tailer --output xml a", "text, json, raw"),
             ("tailer --notify-fd 1 a", "write 3 or more"),

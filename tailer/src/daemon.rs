@@ -24,6 +24,7 @@ use nix::unistd::geteuid;
 use standpipe_common::clock;
 use standpipe_common::descriptors::Descriptors;
 use standpipe_common::error::{Cannot, Error, Result, Stop};
+use standpipe_common::shown::counted;
 
 use crate::around::Around;
 use crate::checkpoint::keeper::Unsaved;
@@ -622,9 +623,9 @@ impl Tailer {
         if !is_idle || !self.openings.are_stuck(&self.roster, &self.turns) {
             return Ok(());
         }
-        let starved = self.turns.starved().len();
+        let starved = counted(self.turns.starved().len() as u64, "file");
         Err(io::Error::other(format!(
-            "{starved} of them are waiting for file descriptors; raise the limit on open files: `ulimit -n`, LimitNOFILE="
+            "{starved} still waiting for a file descriptor; raise the limit on open files: `ulimit -n`, LimitNOFILE="
         )))
         .cannot("read", "all files")
     }

@@ -289,11 +289,11 @@ impl Spool {
     /// What a look found.
     fn take(&mut self, place: &Place, mut found: Scanned, is_sweep: bool) {
         for (name, what) in &found.odd_files {
-            self.voice.refuse(place.dir.path_of(name), name, what, "not a regular file");
+            self.voice.refuse(place.dir.path_of(name), name, what, "a regular file");
         }
         for (name, what) in &found.odd_markers {
             let done = place.done.as_ref().map_or_else(PathBuf::new, |done| done.path_of(name));
-            self.voice.refuse(done, name, what, "not a marker, which is an empty file");
+            self.voice.refuse(done, name, what, "a marker");
         }
         self.voice.tell_full(&self.config.dir);
         if self.voice.recover(&self.config.dir) {

@@ -45,6 +45,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use standpipe_common::error::Result;
+use standpipe_common::shown::counted;
 use xxhash_rust::xxh3::xxh3_64;
 
 use self::decide::BlockPhase;
@@ -109,7 +110,8 @@ impl Stage {
         let word = record.word();
         if word.phase() == BlockPhase::Direct {
             let bytes = pieces::next(&record.block()[record.moved()..]);
-            said.warning(format!("without a staging pipe, up to {bytes} bytes may be repeated"));
+            let bytes = counted(bytes as u64, "byte");
+            said.warning(format!("without a staging pipe, up to {bytes} may be repeated"));
         }
         Ok(Stage {
             reach: Reach::new(path),

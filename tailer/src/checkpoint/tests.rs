@@ -299,26 +299,26 @@ fn where_both_are_damaged_the_policy_decides() {
         fs::write(stand.state(), "{").unwrap();
         let why = if has_previous {
             fs::write(stand.path("state.json.1"), "").unwrap();
-            "it is empty"
+            "is damaged (it is empty)"
         } else {
             fs::remove_file(stand.path("state.json.1")).unwrap();
-            "it is missing"
+            "is missing"
         };
         let broken = format!(
-            "damaged (not a state file: EOF while parsing an object at line 1 column 1), and so is state.json.1 ({why})"
+            "is damaged (not a state file: EOF while parsing an object at line 1 column 1), and state.json.1 {why}"
         );
         assert_eq!(
             stand.refusal(),
             format!(
-                "cannot use state.json: {broken}: restore one of them, or set on_corrupt to \"beginning\" or \"end\", \
-                 or remove both to start from scratch"
+                "cannot use state.json: it {broken}: restore one of them, or set on_corrupt to \"beginning\" or \
+                 \"end\", or remove what is left of them to start from scratch"
             )
         );
         let cases = [(OnCorrupt::Beginning, Start::Beginning, "beginning"), (OnCorrupt::End, Start::End, "end")];
         for (policy, start, place) in cases {
             let opened = stand.open_with(policy).unwrap();
             assert_eq!(opened.start, start);
-            let finding = format!("state.json is {broken}: reading every file from its {place}, as on_corrupt says");
+            let finding = format!("state.json {broken}: reading every file from its {place}, as on_corrupt says");
             assert_eq!(stand.findings(&opened), finding);
         }
         let mut checkpoint = stand.open_with(OnCorrupt::End).unwrap().checkpoint;

@@ -374,8 +374,9 @@ keys! {
         /// How fast it may be read; as fast as it can be without.
         rate_limit: Option<Rate> =
             "rate_limit", Rate, Means("none"),
-            "Maximum reading speed of this spool. The rest waits in it. A file that has begun is finished while \
-             other sources wait for their output; its excess is made up for before the next file.";
+            "Maximum reading speed of this spool. The rest waits in it. While other sources wait for the same output, \
+             a file that was begun is delivered to its end even beyond this rate; the pause before the next file makes \
+             up for that.";
         /// How long a file without a marker, or a marker without its file, is left alone.
         max_age: Duration =
             "max_age", Span, Is("\"1d\""),

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use standpipe_common::error::Result;
+use standpipe_common::shown::counted;
 use standpipe_common::{boot, clock};
 
 use crate::checkpoint::durable::{self, Durable, Flow};
@@ -80,7 +81,7 @@ impl Past {
         (past.start_at, past.since_ns, past.has_known) = (start_at, first.unwrap_or(began_ns), !known.is_empty());
         past.keeper = Keeper::new(Some(opened.checkpoint), known, now);
         past.keeper.keep_durable(durable).unwrap_or_else(|error| {
-            findings.push(format!("{error}; a power failure may lose lines at the other end of a pipe"));
+            findings.push(format!("{error}; a power failure may lose lines already delivered into a pipe"));
         });
         Ok((past, findings))
     }
@@ -186,10 +187,13 @@ fn take_up_durable(
     let (durable, back) = Durable::open(path, boot::id()?, config.durable_span, &known);
     let Some(back) = back else { return Ok((Some(durable), known)) };
     // What was delivered behind the last checkpoint nobody can count.
-    let bytes = durable::repeated_bytes(&known, &back);
+    let bytes = match durable::repeated_bytes(&known, &back) {
+        0 => String::new(),
+        bytes => format!("up to {}, and ", counted(bytes, "byte")),
+    };
     findings.push(format!(
-        "the machine stopped without shutting down: delivering again what may not have reached the disk; up to {bytes} \
-         bytes, and lines of the last second before, may be repeated"
+        "the machine stopped without shutting down: delivering again what may not have reached the disk; {bytes}lines \
+         from the last second before that may be repeated"
     ));
     Ok((Some(durable), back))
 }

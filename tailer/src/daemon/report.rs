@@ -10,7 +10,7 @@ use standpipe_common::clock;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::metrics::exporter::Exporter;
 use standpipe_common::retry::Once;
-use standpipe_common::shown::Shown as _;
+use standpipe_common::shown::{Shown as _, counted};
 
 use crate::config::{Config, LineForm, Order, Records};
 use crate::events::{Event, EventForm, Printer};
@@ -249,14 +249,19 @@ impl Report {
 
     /// What stays behind at the end: how many bytes of which log or spool.
     pub fn tell_left(&mut self, left: &[(String, u64)], has_state: bool) {
-        let then = if has_state { "the next run continues" } else { "without a state file the next run cannot know" };
+        let then = if has_state {
+            "the next run continues"
+        } else {
+            "without a state file, the next run cannot continue from here"
+        };
         self.print(&Event::Warning(format!("not everything could be delivered; {then}")));
         for (name, bytes) in left.iter().take(LEFT_MAX) {
-            self.print(&Event::Warning(format!("{name}: {bytes} bytes left")));
+            self.print(&Event::Warning(format!("{name}: {} left", counted(*bytes, "byte"))));
         }
         if let Some(rest) = left.get(LEFT_MAX..).filter(|rest| !rest.is_empty()) {
             let bytes: u64 = rest.iter().map(|(_, bytes)| bytes).sum();
-            self.print(&Event::Warning(format!("{} more files: {bytes} bytes left", rest.len())));
+            let (more, bytes) = (counted(rest.len() as u64, "more source"), counted(bytes, "byte"));
+            self.print(&Event::Warning(format!("{more}: {bytes} left")));
         }
     }
 
@@ -348,13 +353,12 @@ fn event(happening: Happening, name: &str, live: &Path, identity: Identity, is_o
         Happening::Truncated(how) => Event::Truncated { name, identity, how },
         Happening::CopyMatched { path, offset, bytes } => Event::CopyMatched { name, path, offset, bytes },
         Happening::Ignored { path, bytes } => {
-            Event::Note(format!("{} has not changed within its ignore_older; skipped its {bytes} bytes", path.shown()))
+            let bytes = counted(bytes, "byte");
+            Event::Note(format!("{} has not changed within its ignore_older; skipped its {bytes}", path.shown()))
         }
         Happening::Replaced { path, offset } => {
-            let path = path.shown();
-            Event::Note(format!(
-                "{path} was replaced or trimmed; skipped its first {offset} bytes, which were delivered before"
-            ))
+            let (path, bytes) = (path.shown(), counted(offset, "byte"));
+            Event::Note(format!("{path} was replaced or trimmed; skipped {bytes} at its beginning, already delivered"))
         }
         Happening::KeptBack { path } => Event::Note(format!(
             "{} is a copy of the beginning of another followed file; not delivering it unless it changes",
@@ -380,7 +384,9 @@ fn event(happening: Happening, name: &str, live: &Path, identity: Identity, is_o
         Happening::Recovered { path } => Event::Recovered { path },
         Happening::Refused { path, refusal } => Event::Refused { path, reason: refusal.to_string() },
         Happening::Ambiguous { path, files, why } => Event::Ambiguous { name, path, files, why },
-        Happening::Late { bytes } => Event::Note(format!("{name}: {bytes} bytes arrived late in a rotated file")),
+        Happening::Late { bytes } => {
+            Event::Note(format!("{name}: {} arrived late in a rotated file", counted(bytes, "byte")))
+        }
         Happening::Finished { identity, .. } => Event::Finished { name, identity },
     }
 }

@@ -69,8 +69,8 @@ fn sentences_do_not_change() {
 [tailer] retry in 1s (backoff)
 [tailer] retry in 4s (backoff): /tmp/missing.log
 [tailer] app.log continues in its copy /l/app.log.1 at offset 10, 1 byte
-[tailer] app.log lost 12 bytes that were destroyed before they were read
-[tailer] app.log lost an unknown number of bytes that were destroyed before they were read
+[tailer] app.log lost 12 bytes, destroyed before being read
+[tailer] app.log lost an unknown number of bytes, destroyed before being read
 [tailer] app.log lost an unknown number of bytes: files rotated since the last run were removed
 [tailer] app.log: cannot list /l: EACCES; looking for files rotated there until it can be listed
 [tailer] app.log: skipped a hole of 8192 bytes

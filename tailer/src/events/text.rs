@@ -5,12 +5,12 @@ use std::time::Duration;
 use super::{Event, Truncation};
 use crate::log::happening::Why;
 
-use standpipe_common::shown::Shown as _;
+use standpipe_common::shown::{Shown as _, counted};
 
 pub(super) fn sentence(event: &Event) -> String {
     match event {
         Event::Watching { files, interval, inotify } => {
-            let (noun, also) = (plural(*files as u64, "file"), if *inotify { " (inotify)" } else { "" });
+            let (noun, also) = (counted(*files as u64, "file"), if *inotify { " (inotify)" } else { "" });
             format!("watching {noun} with poll() interval={}{also}", millis(*interval))
         }
         Event::Order { order, window: Some(window) } => format!("order={order} window={}", millis(*window)),
@@ -21,11 +21,11 @@ pub(super) fn sentence(event: &Event) -> String {
         }
         Event::Truncated { name, how, .. } => format!("{name} truncated ({}), reset offset", how.text()),
         Event::CopyMatched { name, path, offset, bytes } => {
-            let length = bytes.map_or(String::new(), |bytes| format!(", {}", plural(bytes, "byte")));
+            let length = bytes.map_or(String::new(), |bytes| format!(", {}", counted(bytes, "byte")));
             format!("{name} continues in its copy {} at offset {offset}{length}", path.shown())
         }
         Event::Lost { name, bytes } => {
-            format!("{name} lost {} that were destroyed before they were read", some(*bytes))
+            format!("{name} lost {}, destroyed before being read", some(*bytes))
         }
         Event::GenerationsMissing { name, bytes } => {
             format!("{name} lost {}: files rotated since the last run were removed", some(*bytes))
@@ -35,20 +35,20 @@ pub(super) fn sentence(event: &Event) -> String {
             dir.shown()
         ),
         Event::Unreadable { name, path, bytes, why } => {
-            let bytes = plural(*bytes, "byte");
+            let bytes = counted(*bytes, "byte");
             format!("{name}: {} ({bytes}) may hold lines that were not delivered: {why}", path.shown())
         }
-        Event::Hole { name, bytes } => format!("{name}: skipped a hole of {}", plural(*bytes, "byte")),
+        Event::Hole { name, bytes } => format!("{name}: skipped a hole of {}", counted(*bytes, "byte")),
         Event::Preallocated { name, bytes } => format!(
             "{name} ends in {}: they are not delivered until something is written over or after them",
-            plural(*bytes, "zero byte")
+            counted(*bytes, "zero byte")
         ),
         Event::Mount { path, .. } => format!(
             "{} is a separate mount: rotation by renaming is not visible here; mount its directory instead",
             path.shown()
         ),
         Event::Unfinished { name, bytes } => {
-            format!("{name} ended without a newline, added one to its last line of {}", plural(*bytes, "byte"))
+            format!("{name} ended without a newline, added one to its last line of {}", counted(*bytes, "byte"))
         }
         Event::OpenError { path, errno } => format!("error opening {}: {errno:?}", path.shown()),
         Event::Retry { after, is_only: true, .. } => format!("retry in {}s (backoff)", after.as_secs()),
@@ -57,10 +57,10 @@ pub(super) fn sentence(event: &Event) -> String {
         Event::Refused { path, reason } => format!("{} refused: {reason}", path.shown()),
         Event::Waiting { name, more: 0 } => format!("{name} is waiting for a file descriptor; raise the limit on open files: `ulimit -n`, LimitNOFILE="),
         Event::Waiting { name, more } => {
-            format!("{name} and {} are waiting for file descriptors; raise the limit on open files: `ulimit -n`, LimitNOFILE=", plural(*more as u64, "more file"))
+            format!("{name} and {} are waiting for file descriptors; raise the limit on open files: `ulimit -n`, LimitNOFILE=", counted(*more as u64, "more file"))
         }
         Event::Backlog { name, rate, bytes } => {
-            format!("{name} is held back by its rate_limit ({rate}); {} still to be read", plural(*bytes, "byte"))
+            format!("{name} is held back by its rate_limit ({rate}); {} still to be read", counted(*bytes, "byte"))
         }
         Event::BacklogOver { name, after } => {
             format!("{name} is no longer held back by its rate_limit, after {}s", after.as_secs())
@@ -109,10 +109,6 @@ fn millis(span: Duration) -> String {
     format!("{}ms", span.as_millis())
 }
 
-fn plural(count: u64, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
-}
-
 fn some(bytes: Option<u64>) -> String {
-    bytes.map_or("an unknown number of bytes".to_string(), |bytes| plural(bytes, "byte"))
+    bytes.map_or("an unknown number of bytes".to_string(), |bytes| counted(bytes, "byte"))
 }

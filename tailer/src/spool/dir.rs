@@ -212,13 +212,21 @@ impl Dir {
 /// What is neither a file nor said otherwise.
 pub const DIRECTORY: &str = "a directory";
 /// What the owner of the directory does not own.
-pub const ANOTHERS: &str = "a file of another user than the directory's";
-const FULL: &str = "a file that is not empty";
-const FOREIGN: &str = "a file of another user than the one it would mark";
+pub const ANOTHERS: &str = "it belongs to another user than its directory";
+const FULL: &str = "a marker must be empty";
+const FOREIGN: &str = "a marker must belong to the owner of the file it marks";
 const LINK: &str = "a link";
 const FIFO: &str = "a FIFO";
 const DEVICE: &str = "a device";
 const SOCKET: &str = "a socket";
+
+/// Why it is refused, where something else was `wanted`, such as `a regular file`.
+pub fn refusal(odd: &str, wanted: &str) -> String {
+    match odd {
+        ANOTHERS | FULL | FOREIGN => odd.to_owned(),
+        kind => format!("{kind}, not {wanted}"),
+    }
+}
 
 impl Readable {
     /// How long it is now.

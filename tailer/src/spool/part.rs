@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use memchr::{memchr_iter, memrchr};
 use standpipe_common::error::Error;
-use standpipe_common::shown::Shown as _;
+use standpipe_common::shown::{Shown as _, counted};
 
 use super::Spool;
 use super::decide::{Decision, FileFacts, Rules, decide, elapsed};
@@ -233,7 +233,7 @@ impl Spool {
         let looked = match place.dir.look(name)? {
             Stands::File(looked) => looked,
             Stands::Odd(what) => {
-                self.voice.refuse(place.dir.path_of(name), name, what, "not a regular file");
+                self.voice.refuse(place.dir.path_of(name), name, what, "a regular file");
                 return Ok(None);
             }
             Stands::Nothing => {
@@ -300,7 +300,8 @@ impl Spool {
     fn remove_stale(&mut self, flight: &Flight) {
         let path = flight.place.dir.path_of(&flight.name);
         if remove(flight, &mut self.ledger, &mut self.voice, &mut self.schedule) == After::Removed {
-            let sentence = format!("{} was never complete; removed it, {} bytes", path.shown(), flight.end);
+            let bytes = counted(flight.end, "byte");
+            let sentence = format!("{} was never completed; removed it ({bytes})", path.shown());
             self.voice.say(Event::Warning(sentence));
         }
     }

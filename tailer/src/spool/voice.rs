@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use standpipe_common::error::Error;
 use standpipe_common::retry::Once;
-use standpipe_common::shown::Shown as _;
+use standpipe_common::shown::{Shown as _, counted};
 
-use super::dir::{Dir, Name, kept};
+use super::dir::{Dir, Name, kept, refusal};
 use crate::events::Event;
 
 /// Most names of which a complaint is remembered.
@@ -69,7 +69,7 @@ impl Voice {
     /// What stands there is left. Told once of a name.
     pub fn refuse(&mut self, path: PathBuf, name: &OsStr, what: &'static str, wanted: &str) {
         if self.is_new(name, what) {
-            self.say(Event::Refused { path, reason: format!("{what}, {wanted}; left in place") });
+            self.say(Event::Refused { path, reason: format!("{}; left in place", refusal(what, wanted)) });
         }
     }
 
@@ -95,8 +95,8 @@ impl Voice {
         debug_assert!(self.orphans_told <= self.orphans);
         let more = self.orphans - std::mem::replace(&mut self.orphans_told, self.orphans);
         if more > 0 {
-            let (all, markers) = (self.orphans, if more == 1 { "marker" } else { "markers" });
-            self.say(Event::Note(format!("{name}: removed {more} old {markers} without a file, {all} in total")));
+            let (all, markers) = (self.orphans, counted(more, "old marker"));
+            self.say(Event::Note(format!("{name}: removed {markers} without a file, {all} in total")));
         }
     }
 

@@ -80,7 +80,7 @@ impl Reach {
             }
             Ok(Turnout::Missing(path)) => {
                 let reason = format!(
-                    "{} does not exist: a crash may repeat a few lines; set `stage = true` in the policy of this pipe so \
+                    "{} does not exist: a crash may repeat up to 256 KiB; set `stage = true` in the policy of this pipe so \
                      that holder creates it",
                     path.shown()
                 );
@@ -88,7 +88,7 @@ impl Reach {
             }
             Err(error) => {
                 let is_locked_out = self.target.is_locked_out();
-                let what_comes = if is_locked_out { "waiting" } else { "a crash may repeat a few lines" };
+                let what_comes = if is_locked_out { "waiting" } else { "a crash may repeat up to 256 KiB" };
                 self.pipe_retry.failed(now, said, Severity::Error, &format!("{error}; {what_comes}"));
                 if is_locked_out {
                     self.target.close();
@@ -107,7 +107,7 @@ impl Reach {
         }
         if errno.is_none() && self.target.stage().is_some() {
             // Our own sentence about a staging pipe that does not work.
-            let reason = format!("cannot use the staging pipe: {error}; a crash may repeat a few lines");
+            let reason = format!("cannot use the staging pipe: {error}; a crash may repeat up to 256 KiB");
             self.pipe_retry.failed(now, said, Severity::Error, &reason);
             self.target.close_stage();
             return;

@@ -10,6 +10,8 @@
 
 use std::io;
 
+use standpipe_common::shown::counted;
+
 use super::decide::{Action, BlockPhase, Word, decide};
 use super::message::Messages;
 use super::pieces;
@@ -201,10 +203,8 @@ impl Steps {
             Action::NextRound => start_round(record, pipes, word.upto())?,
             Action::Commit => return commit(record, pipes),
             Action::Repeat => {
-                said.warning(format!(
-                    "the staging pipe lost what was in it: up to {} bytes may be repeated",
-                    word.upto() - record.moved()
-                ));
+                let repeated = repeated(word.upto() - record.moved());
+                said.warning(format!("the staging pipe lost what was in it: {repeated}"));
                 self.resend(record, pipes, record.moved())?;
             }
             Action::Distrust => return self.distrust(record, pipes, said),
@@ -250,8 +250,8 @@ impl Steps {
         if is_other && word.phase() == BlockPhase::Staging {
             self.resend(record, pipes, word.from())?;
         } else if is_other && word.upto() > record.moved() {
-            let bytes = word.upto() - record.moved();
-            said.warning(format!("the staging pipe was replaced: up to {bytes} bytes may be repeated"));
+            let repeated = repeated(word.upto() - record.moved());
+            said.warning(format!("the staging pipe was replaced: {repeated}"));
             self.resend(record, pipes, record.moved())?;
         } else if is_other {
             self.resend(record, pipes, record.moved())?;
@@ -266,7 +266,7 @@ impl Steps {
         let word = record.word();
         let from = if word.phase() == BlockPhase::Moving { record.moved() } else { word.from() };
         let repeated = match word.phase() {
-            BlockPhase::Moving => format!("; up to {} bytes may be repeated", word.upto() - from),
+            BlockPhase::Moving => format!("; {}", repeated(word.upto() - from)),
             _ => String::new(),
         };
         said.warning(format!("another program used the staging pipe; emptied it{repeated}"));
@@ -315,6 +315,10 @@ fn start_round<P: Pipes>(record: &mut Record, pipes: &mut P, from: usize) -> io:
     Ok(())
 }
 
+fn repeated(bytes: usize) -> String {
+    format!("up to {} may be repeated", counted(bytes as u64, "byte"))
+}
+
 /// The staging pipe is gone: what is left of the block goes without.
 fn go_direct<P: Pipes>(record: &mut Record, pipes: &mut P, said: &mut Messages) -> io::Result<Went> {
     let word = record.word();
@@ -324,7 +328,7 @@ fn go_direct<P: Pipes>(record: &mut Record, pipes: &mut P, said: &mut Messages) 
         _ => word.from(),
     };
     if word.phase() == BlockPhase::Moving {
-        said.warning(format!("the staging pipe was removed: up to {} bytes may be repeated", word.upto() - from));
+        said.warning(format!("the staging pipe was removed: {}", repeated(word.upto() - from)));
     }
     pipes.pass("stage-moved")?;
     record.store_moved(from);

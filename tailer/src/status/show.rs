@@ -13,8 +13,7 @@ use serde_json::{Value, json};
 use standpipe_common::called;
 use standpipe_common::clock;
 use standpipe_common::error::{EXIT_IO, Stop};
-use standpipe_common::shown::Shown as _;
-use standpipe_common::shown::{UNKNOWN, age, harmless, number, passed_ns, size};
+use standpipe_common::shown::{Shown as _, UNKNOWN, age, counted, harmless, number, passed_ns, size};
 use standpipe_common::standard;
 use standpipe_common::table::{Screen, render};
 
@@ -191,12 +190,10 @@ impl Overview<'_> {
                 said.into_iter().map(|(is_trouble, what)| Finding { sentence: format!("{path}{what}"), is_trouble }),
             );
         }
-        let excluded = match self.snapshot.excluded {
-            0 => None,
-            1 => Some("1 file is left out by `exclude`".to_owned()),
-            files => Some(format!("{} files are left out by `exclude`", number(files))),
-        };
-        findings.extend(excluded.map(|sentence| Finding { sentence, is_trouble: false }));
+        if self.snapshot.excluded > 0 {
+            let sentence = format!("`exclude` leaves out {}", counted(self.snapshot.excluded, "file"));
+            findings.push(Finding { sentence, is_trouble: false });
+        }
         findings
     }
 
@@ -295,29 +292,25 @@ fn is_waiting(figures: &Figures) -> bool {
 /// What of a source waits, in words.
 fn waiting(figures: &Figures) -> String {
     let bytes = size(figures.lag_bytes);
-    match figures.generations {
-        _ if !figures.is_spool => bytes,
-        1 => format!("1 file, {bytes}"),
-        files => format!("{} files, {bytes}", number(files)),
-    }
+    if figures.is_spool { format!("{}, {bytes}", counted(figures.generations, "file")) } else { bytes }
 }
 
 /// What happened to a source since the tailer started, in words.
 fn remarks(counts: &Counts) -> Vec<String> {
     let times = |count: u64| if count == 1 { "once".to_owned() } else { format!("{} times", number(count)) };
-    let counted = |count: u64, noun: &str| format!("{} {noun}{}", number(count), if count == 1 { "" } else { "s" });
+
     let Counts { truncations, copies, lost_bytes, lost_unknown, late_lines, late_bytes, orphans, .. } = *counts;
     let remarks = [
         (truncations, format!(" was truncated {}", times(truncations))),
-        (copies, format!(" continued in a copy of it {}", times(copies))),
-        (lost_bytes, format!(" lost {} that were destroyed before they were read", size(lost_bytes))),
+        (copies, format!(": reading continued in a rotated copy {}", times(copies))),
+        (lost_bytes, format!(" lost {}, destroyed before being read", size(lost_bytes))),
         (
             lost_unknown,
             format!(" lost an unknown number of bytes {}: rotated files had been removed", times(lost_unknown)),
         ),
         (late_lines, format!(" had {} written out of order", counted(late_lines, "line"))),
         (late_bytes, format!(" had {} arrive late in a rotated file", size(late_bytes))),
-        (orphans, format!(" had {} without a file removed", counted(orphans, "old marker"))),
+        (orphans, format!(": removed {} without a file", counted(orphans, "old marker"))),
     ];
     remarks.into_iter().filter(|(count, _)| *count > 0).map(|(_, remark)| remark).collect()
 }
@@ -387,7 +380,7 @@ mod tests {
         let counts = Counts { truncations: 1, lost_bytes: 7, lost_unknown: 2, ..Counts::default() };
         let expected = [
             " was truncated once",
-            " lost 7 B that were destroyed before they were read",
+            " lost 7 B, destroyed before being read",
             " lost an unknown number of bytes 2 times: rotated files had been removed",
         ];
         assert_eq!(remarks(&counts), expected);

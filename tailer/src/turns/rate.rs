@@ -10,6 +10,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use standpipe_common::shown::counted;
 use standpipe_common::units::{ByteSize, Value};
 
 /// Most a second: more than any machine reads, and far from what a number holds.
@@ -54,9 +55,9 @@ impl FromStr for Rate {
     fn from_str(text: &str) -> Result<Rate, String> {
         let (rate, burst) = text.split_once(',').map_or((text, None), |(rate, burst)| (rate, Some(burst)));
         let no_rate = || format!("`{}` is not a rate: write {}", text.escape_debug(), Rate::EXPECTED);
-        let (per_second, unit) = amount(rate.trim().strip_suffix("/s").ok_or_else(no_rate)?)?;
+        let (per_second, unit) = amount(rate.trim().strip_suffix("/s").ok_or_else(no_rate)?, ("", "/s"))?;
         let Some(burst) = burst else { return Ok(Rate { unit, per_second, burst: per_second }) };
-        let (burst, unit_of_burst) = amount(burst.trim().strip_prefix("burst ").ok_or_else(no_rate)?)?;
+        let (burst, unit_of_burst) = amount(burst.trim().strip_prefix("burst ").ok_or_else(no_rate)?, ("burst ", ""))?;
         if unit_of_burst != unit {
             return Err("the rate and its burst have different units: write both in lines or both in bytes".to_owned());
         }
@@ -64,8 +65,8 @@ impl FromStr for Rate {
     }
 }
 
-/// `1MiB`, `1000 bytes`, `1000 lines`.
-fn amount(text: &str) -> Result<(u64, Unit), String> {
+/// `1MiB`, `1000 bytes`, `1000 lines`; `around`: what it stands between, for the refusal.
+fn amount(text: &str, around: (&str, &str)) -> Result<(u64, Unit), String> {
     let text = text.trim();
     let count = |text: &str| text.trim().parse::<u64>().ok();
     let named = |names: [&str; 2]| names.iter().find_map(|name| count(text.strip_suffix(name)?));
@@ -74,7 +75,9 @@ fn amount(text: &str) -> Result<(u64, Unit), String> {
     } else if let Some(bytes) = named(["bytes", "byte"]) {
         (bytes, Unit::Bytes)
     } else if let Some(count) = count(text) {
-        return Err(format!("{count} of what? write {count} lines or {count} bytes"));
+        let whole = |amount: &str| format!("`{}{amount}{}`", around.0, around.1);
+        let [lines, bytes] = ["line", "byte"].map(|noun| whole(&counted(count, noun)));
+        return Err(format!("{} has no unit: write {lines} or {bytes}", whole(text)));
     } else {
         // The refusal of a decimal unit ends with a bare number.
         let is_decimal = text.ends_with('B') && !text.ends_with("iB");
@@ -91,10 +94,10 @@ fn amount(text: &str) -> Result<(u64, Unit), String> {
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |count: u64| match self.unit {
-            Unit::Lines => format!("{count} lines"),
+            Unit::Lines => counted(count, "line"),
             // Without a unit of its own it is a bare number, which is no amount.
             Unit::Bytes if count.is_multiple_of(1024) => ByteSize(count).to_string(),
-            Unit::Bytes => format!("{count} bytes"),
+            Unit::Bytes => counted(count, "byte"),
         };
         write!(f, "{}/s", shown(self.per_second))?;
         if self.burst == self.per_second { Ok(()) } else { write!(f, ", burst {}", shown(self.burst)) }
@@ -236,7 +239,8 @@ mod tests {
             ("64K/s, burst 1M", Unit::Bytes, 64 << 10, 1 << 20, "64KiB/s, burst 1MiB"),
             ("1000000 bytes/s", Unit::Bytes, 1_000_000, 1_000_000, "1000000 bytes/s"),
             ("1000 lines/s", Unit::Lines, 1000, 1000, "1000 lines/s"),
-            (" 1 line/s,burst  20 lines ", Unit::Lines, 1, 20, "1 lines/s, burst 20 lines"),
+            (" 1 line/s,burst  20 lines ", Unit::Lines, 1, 20, "1 line/s, burst 20 lines"),
+            ("20 bytes/s, burst 1 byte", Unit::Bytes, 20, 1, "20 bytes/s, burst 1 byte"),
         ] {
             let rate: Rate = text.parse().unwrap();
             assert_eq!(rate, Rate { unit, per_second, burst }, "{text}");
@@ -251,14 +255,15 @@ mod tests {
             ("", "`` is not a rate: write a rate such as \"1MiB/s\""),
             ("1MiB", "`1MiB` is not a rate"),
             ("1MiB/min", "is not a rate"),
-            ("1000/s", "1000 of what? write 1000 lines or 1000 bytes"),
+            ("1000/s", "`1000/s` has no unit: write `1000 lines/s` or `1000 bytes/s`"),
+            ("1/s", "`1/s` has no unit: write `1 line/s` or `1 byte/s`"),
             ("1MB/s", "1000 or 1024? write 1M (1 × 1048576) or 1000000 bytes"),
             ("4kB/s", "1000 or 1024? write 4K (4 × 1024) or 4000 bytes"),
             ("0 lines/s", "`0 lines` would let nothing through"),
             ("9T/s", "is out of range"),
             ("1M/s, 2M", "is not a rate"),
             ("1M/s, burst 20 lines", "both in lines or both in bytes"),
-            ("1M/s, burst 2", "2 of what?"),
+            ("1M/s, burst 2", "`burst 2` has no unit: write `burst 2 lines` or `burst 2 bytes`"),
             ("fast/s", "`fast` is not a size"),
         ] {
             let refusal = text.parse::<Rate>().unwrap_err();

@@ -377,10 +377,10 @@ impl Stand {
             format!("repeated or out of order, without a tailer: {tally:?}"),
         );
         let repeated = repeated_lines(&src);
-        let is_said = found.stderr.contains("lines of the last second before, may be repeated");
+        let is_said = found.stderr.contains("lines from the last second before that may be repeated");
         demand(repeated == 0 || is_said, format!("{repeated} lines of the tailer come twice, and nothing says so"));
         let has_nuls = app.contains(&0) || src.contains(&0) && !found.source.contains(&0);
-        let is_said = found.stderr.contains("NUL bytes stand for data");
+        let is_said = found.stderr.contains(" in place of data lost in a power failure");
         demand(!has_nuls || is_said, "NUL bytes in the log, and nothing says so".to_owned());
         report.archives += cut.archives.len() as u64;
         report.handed_over += found.said.len() as u64;

@@ -254,7 +254,7 @@ fn what_is_excluded_or_too_old_is_not_read_and_the_status_says_so() {
     until("the status is calm", || status().0 == 0);
     let said = status().1;
     assert!(said.contains("old.log had not changed within its `ignore_older`: its content was skipped"), "{said}");
-    assert!(said.contains("3 files are left out by `exclude`") && said.contains("\"excluded\": 3"), "{said}");
+    assert!(said.contains("`exclude` leaves out 3 files") && said.contains("\"excluded\": 3"), "{said}");
     // What is known is never too old.
     stand.stop();
     old.write(2);

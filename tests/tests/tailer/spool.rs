@@ -166,7 +166,7 @@ fn what_cannot_be_removed_is_said_once_and_comes_once_also_after_a_restart() {
 fn old_files_without_markers_are_delivered_or_removed_and_old_markers_go() {
     for (stale, bytes, told) in [
         ("deliver", "a\nb\n", "has no marker after its max_age; delivering it anyway"),
-        ("remove", "b\n", "was never complete; removed it, 2 bytes"),
+        ("remove", "b\n", "was never completed; removed it (2 bytes)"),
     ] {
         let mut stand = Spooling::new(Owner::Tailer);
         stand.configure(&format!("{MARKERS}max_age = \"1s\"\nstale = \"{stale}\"\n"), "");

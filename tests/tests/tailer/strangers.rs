@@ -186,7 +186,10 @@ fn a_marker_of_one_user_is_none_for_the_file_of_another() {
         }
         let mut tailer = ground.start(&format!("[[spool]]\ndir = \"{}\"\ndone = \"done\"\n", spool.display()));
         let said = tailer.wait_line("others");
-        assert!(said.contains("a file of another user than the one it would mark"), "{said}");
+        assert!(
+            said.contains("refused: a marker must belong to the owner of the file it marks; left in place"),
+            "{said}"
+        );
         until("the two that are right", || !spool.join("own").exists() && !spool.join("roots").exists());
         tailer.terminate();
         let delivered = ground.output();

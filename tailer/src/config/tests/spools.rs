@@ -32,7 +32,7 @@ fn a_wrong_spool_is_told() {
         ("[[spool]]\ndir = \"/a\"\n[[spool]]\ndir = \"/a/\"", "line 4, column 7: `/a/` is listed twice: remove one"),
         ("[[spool]]\ndir = \"/a\"\ndone = \".\"", "line 3, column 8: markers need a directory of their own"),
         ("[[spool]]\ndir = \"/a\"\nmax_age = 5", "5 is a number, but `max_age` needs a string"),
-        ("[[spool]]\ndir = \"/a\"\nmax_age = \"5\"", "5 of what? write 5s"),
+        ("[[spool]]\ndir = \"/a\"\nmax_age = \"5\"", "5 has no unit: write 5s"),
         ("[[spool]]\ndir = \"/a\"\nstale = \"keep\"", "write `deliver` or `remove`"),
         ("[[spool]]\ndir = \"/a\"\npipe = \"/p\"", "line 3, column 8: delivery into a pipe needs a state file"),
         ("spool = []", "there is no file to follow"),
