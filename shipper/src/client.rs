@@ -135,11 +135,12 @@ impl Client {
         }
         if is_misconfigured {
             log::error!(
-                "{} is configured wrongly, here or there: {words}; nothing is sent until that is fixed",
+                "{} rejects requests: {words}; check the configuration of shipper and of the receiver; nothing is sent \
+                 until that is fixed",
                 self.url
             );
         } else {
-            log::warn!("{} takes nothing: {words}; trying again without end", self.url);
+            log::warn!("{} accepts nothing: {words}; retrying", self.url);
         }
         state.said = Some((words, now));
     }

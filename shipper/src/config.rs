@@ -237,9 +237,7 @@ fn checked_url(text: &str) -> Result<String, String> {
     }
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if authority.contains('@') {
-        return Err(
-            "user and password do not belong into a URL: give an Authorization header in header_files".to_owned()
-        );
+        return Err("user and password do not belong in a URL: give an Authorization header in header_files".to_owned());
     }
     let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
     if host.is_empty() || authority.is_empty() {
@@ -250,7 +248,7 @@ fn checked_url(text: &str) -> Result<String, String> {
     }
     let uri: Uri = text.parse().map_err(|error| format!("not a URL: {error}"))?;
     if uri.authority().is_some_and(|authority| authority.as_str().ends_with(':') || port_is_odd(authority.as_str())) {
-        return Err("not a port: write a number from 1 to 65535 behind the colon".to_owned());
+        return Err("not a port: write a number from 1 to 65535 after the colon".to_owned());
     }
     match (uri.path(), uri.query()) {
         ("/" | "", None) => Ok(format!("{scheme}://{authority}{USUAL_PATH}")),
@@ -266,7 +264,7 @@ fn port_is_odd(authority: &str) -> bool {
 fn header_file(name: &str, path: PathBuf) -> Result<HeaderFile, String> {
     let known: HeaderName = name.parse().map_err(|_| format!("`{name}` is not the name of a header"))?;
     if OWN_HEADERS.contains(&known.as_str()) {
-        return Err(format!("{name} is not yours to set"));
+        return Err(format!("shipper sets {name} itself: remove it"));
     }
     Ok(HeaderFile { name: known, path })
 }
@@ -313,7 +311,7 @@ impl Roots {
         });
         let roots: Vec<_> = items.collect();
         if roots.is_empty() {
-            return Err(Error::because("use certificates of", path, "there are none in it, as PEM"));
+            return Err(Error::because("use certificates of", path, "it contains no PEM certificate"));
         }
         Ok(roots)
     }
@@ -366,11 +364,11 @@ mod tests {
             ("name = \"A b\"", "line 1, column 8", "is not a receiver's name"),
             ("pipes = [\"a\", \"[\"]", "line 1, column 15", "is not a pattern"),
             ("linger = \"2h\"", "line 1, column 10", "write 1h or less"),
-            ("linger = \"1\"", "line 1, column 10", "1 of what?"),
+            ("linger = \"1\"", "line 1, column 10", "1 has no unit"),
             ("batch = \"1GiB\"", "line 1, column 9", "write 4KiB to 8MiB"),
             ("batch = \"1MB\"", "line 1, column 9", "1000 or 1024?"),
             ("[header_files]\n\"a b\" = \"f\"", "line 2, column 9", "is not the name of a header"),
-            ("[header_files]\nHost = \"f\"", "line 2, column 8", "not yours to set"),
+            ("[header_files]\nHost = \"f\"", "line 2, column 8", "shipper sets Host itself: remove it"),
         ] {
             let refusal = parsed(text).unwrap_err();
             assert!(refusal.starts_with(place) && refusal.contains(sentence), "{text}: {refusal}");

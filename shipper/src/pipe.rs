@@ -184,9 +184,9 @@ impl Pipe {
                 let mut uid = Vec::new();
                 batch.put_uid(line, &mut uid);
                 log::error!(
-                    "{}: the receiver refused a line of {} bytes, uid {}: {}",
+                    "{}: the receiver refused a line of {}, uid {}: {}",
                     self.name,
-                    batch.body(line).len(),
+                    counted(batch.body(line).len() as u64, "byte"),
                     String::from_utf8_lossy(&uid),
                     answer.words()
                 );
@@ -263,13 +263,14 @@ impl Pipe {
         };
         let of = cursor.serial().log;
         if of != log {
-            let cause =
-                format!("it is of log {of} and this is log {log}; delete it to send this log from its oldest part");
+            let cause = format!(
+                "it belongs to log {of}, but this is log {log}; delete it to send this log from its oldest part"
+            );
             self.cursor = None;
             return Err(Error::because("use cursor in", self.dir.path(), cause));
         }
         let Some(part) = parts.part_of_stem(cursor.part()) else {
-            let cause = format!("no name of a part is {}", cursor.part());
+            let cause = format!("{} is not the name of a part", cursor.part());
             self.cursor = None;
             return Err(Error::because("use cursor in", self.dir.path(), cause));
         };
@@ -302,8 +303,9 @@ impl Pipe {
         let after = cursor.time_ns().map_or("the beginning".to_owned(), moment);
         let before = parts.first_ns(next)?.map_or_else(|| "now".to_owned(), moment);
         log::error!(
-            "{}: {lost} bytes were removed before they were sent: what arrived after {after} and before {before}",
-            self.name
+            "{}: lost {}, removed before being sent: what arrived after {after} and before {before}",
+            self.name,
+            counted(lost, "byte")
         );
         cursor.count_lost(lost);
         cursor.enter(&stem, serial);

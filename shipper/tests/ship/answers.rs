@@ -30,7 +30,7 @@ fn a_receiver_that_is_busy_gets_the_same_batch_until_it_has_it() {
         assert!(*wait >= Duration::from_millis(least_ms), "{waits:?}");
     }
     until("that is said", || shipper.lines_with("the receiver answers again").len() == 1);
-    assert!(!shipper.lines_with("takes nothing").is_empty(), "{}", shipper.stderr());
+    assert!(!shipper.lines_with("accepts nothing").is_empty(), "{}", shipper.stderr());
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn a_mistake_of_configuration_is_said_and_tried_again_until_it_is_put_right() {
         });
         log(&scratch, "app", &numbered(0..5), &[]);
         let shipper = ship(&scratch, &sink.url(), &[]);
-        let said = shipper.wait_line("is configured wrongly, here or there");
+        let said = shipper.wait_line(" rejects requests: ");
         assert!(said.contains(&code.to_string()), "{said}");
         assert_whole(&sink.wait_kept(5), &stored_lines(&scratch, "app"));
         shipper.wait_line("the receiver answers again");
@@ -128,7 +128,7 @@ fn a_receiver_that_is_not_there_is_waited_for() {
     drop(listener);
     log(&scratch, "app", &numbered(0..5), &[]);
     let shipper = ship(&scratch, &format!("http://{address}"), &[]);
-    shipper.wait_line("takes nothing: Connection refused");
+    shipper.wait_line("accepts nothing: Connection refused");
     let sink = Sink::at(std::net::TcpListener::bind(address).unwrap(), |_| taken());
     assert_whole(&sink.wait_kept(5), &stored_lines(&scratch, "app"));
 }

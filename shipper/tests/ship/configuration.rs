@@ -52,7 +52,7 @@ fn a_file_says_which_pipes_and_headers() {
     );
     let file = write(&scratch, "shipper.toml", &toml, 0o644);
     let shipper = Launch::new("shipper").arg("--config").arg(file).start();
-    shipper.wait_line("is configured wrongly, here or there: 401 Unauthorized");
+    shipper.wait_line(" rejects requests: 401 Unauthorized");
     fs::write(&header, "Bearer two\n").unwrap();
     let kept = sink.wait_kept(9);
     assert!(kept.iter().all(|record| record.service != "mail"));
@@ -71,7 +71,7 @@ fn what_cannot_be_meant_is_refused_with_the_place_and_what_is_allowed() {
         ("logs = \"logs\"", "no receiver: give --otlp URL, or set url in "),
         ("logs = \"l\"\nurl = \"http://h\"\nheader_files = { X = \"open\" }", "everybody can read it (mode 0644)"),
         ("logs = \"l\"\nurl = \"http://h\"\nheader_files = { X = \"none\" }", "cannot read header file "),
-        ("logs = \"l\"\nurl = \"https://h\"\nroots = \"no.pem\"", "there are none in it, as PEM"),
+        ("logs = \"l\"\nurl = \"https://h\"\nroots = \"no.pem\"", "it contains no PEM certificate"),
         ("url = \"http://h\"\nname = \"a/b\"", "is not a receiver's name: write 1 to 64 of a-z, 0-9, - and _"),
     ] {
         let output = checked(&scratch, &format!("{toml}\n"));

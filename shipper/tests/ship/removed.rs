@@ -16,8 +16,8 @@ use super::{assert_whole, log, log_dir, numbered, ship, stored_lines};
 
 /// How many bytes were told as removed, line by line.
 fn told(shipper: &Daemon) -> Vec<u64> {
-    let said = shipper.lines_with("bytes were removed before they were sent: what arrived after ");
-    let bytes = |line: &String| line.split("app: ").nth(1)?.split(' ').next()?.parse().ok();
+    let said = shipper.lines_with(" bytes, removed before being sent: what arrived after ");
+    let bytes = |line: &String| line.split("app: lost ").nth(1)?.split(' ').next()?.parse().ok();
     said.iter().map(|line| bytes(line).expect("a number")).collect()
 }
 
