@@ -56,7 +56,7 @@ pub struct StatusArgs {
     #[arg(long, value_name = "LOGS")]
     pub logs: Option<PathBuf>,
 
-    /// Configuration of a tailer; repeat for several [default: every tailer in sight]
+    /// Configuration of a tailer; repeat for several [default: all running tailers, and /etc/standpipe/tailer.toml]
     #[arg(long, value_name = "FILE")]
     pub config: Vec<PathBuf>,
 
@@ -75,7 +75,8 @@ const HELP: &str = "\
 Exit codes: those of the command; 2 usage error; 3 its program is missing.";
 
 const STATUS_HELP: &str = "\
-Exit codes: 0 healthy; 1 problems found; 2 usage error; 3 something could not be read. The worst of the three.";
+Exit codes: 0 healthy; 1 problems found; 2 usage error; 3 something could not be read.
+The exit code is the highest of those of holder, reader and tailer.";
 
 /// The command line, in which nothing is said of the flags that others have.
 pub fn command() -> Command {
