@@ -89,8 +89,10 @@ pub struct DaemonArgs {
 }
 
 const STDIN_HELP: &str = "\
-Signals: ALRM starts a new part; TERM stops after what the pipe holds; the first INT
-is ignored until the input ends, a second one stops; HUP is ignored.
+Sizes: 64MiB or 64M. Spans: 500ms, 30s, 1h30m, 1d.
+
+Signals: ALRM starts a new part. TERM: read what the pipe holds, then stop. First INT:
+read on until the input ends; second INT: stop. HUP is ignored.
 Exit codes: 0 success; 2 usage error; 3 I/O error, or the last archive or hook did
 not finish in time (repeated at the next start).
 
@@ -116,7 +118,7 @@ pub struct StdinArgs {
     /// The policy.
     #[command(flatten)]
     pub policy: Raw,
-    /// Directory for mailboxes, if `LOG_DIR` has no shared mappings [default: `LOG_DIR`].
+    /// Directory for mailboxes (they keep lines safe when reader is killed), if `LOG_DIR` has no shared mappings [default: `LOG_DIR`].
     #[arg(long, value_name = "DIR", help_heading = "Files")]
     pub mailbox_dir: Option<PathBuf>,
     /// Write metrics for Prometheus to this *.prom file every 15 s [default: none].
@@ -131,7 +133,7 @@ pub struct StdinArgs {
 #[derive(Debug, Args)]
 #[command(after_help = LOGS_HELP)]
 pub struct LogsArgs {
-    /// Same as NAME.
+    /// A pipe, like the argument NAME (as in journalctl).
     #[arg(short = 'u', long = "unit", value_name = "NAME")]
     pub unit: Vec<PathBuf>,
     /// Which logs.
@@ -210,7 +212,7 @@ pub struct PatternArgs {
     /// Match whole words only.
     #[arg(short, long, help_heading = "Search")]
     pub word_regexp: bool,
-    /// Lines that do not match; -vv: report frames read.
+    /// Lines that do not match; -vv: lines that match, and how many blocks (frames) were decompressed.
     #[arg(short = 'v', long, action = clap::ArgAction::Count, help_heading = "Search")]
     pub invert_match: u8,
 }
@@ -234,7 +236,7 @@ pub struct MatchArgs {
     /// Show N lines before and after each match.
     #[arg(short = 'C', long, value_name = "N", help_heading = "Search")]
     pub context: Option<usize>,
-    /// Read all frames, whatever search filters say.
+    /// Do not use search filters; decompress everything.
     #[arg(long, help_heading = "Search")]
     pub no_filter: bool,
     /// Print only the number of lines per pipe.
@@ -284,7 +286,7 @@ pub struct OutputArgs {
     #[arg(long, value_name = "SIZE", env = "STANDPIPE_MAX_OUTPUT", value_parser = byte_size, help_heading = "Output")]
     pub max_bytes: Option<u64>,
     /// Cut longer lines and mark the cut.
-    #[arg(long, value_name = "BYTES", value_parser = byte_size, help_heading = "Output")]
+    #[arg(long, value_name = "SIZE", value_parser = byte_size, help_heading = "Output")]
     pub max_line: Option<u64>,
     /// Search threads [default: cores, at most 8].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64), help_heading = "Output")]
@@ -448,7 +450,7 @@ Examples:
   reader histogram 'nginx-*' -S -1h -F -g ' 502 ' --json";
 
 const STATUS_HELP: &str = "\
-Works without a running reader, which it reports.
+Also works when no reader is running, and says so.
 
 Exit codes: 0 healthy; 1 problems found; 2 usage error; 3 the status cannot be read.
 
@@ -477,7 +479,7 @@ pub struct StatusArgs {
     /// Log root [default: `logs` in defaults.toml, else /var/log/standpipe].
     #[arg(long, value_name = "LOGS", env = "STANDPIPE_LOGS")]
     pub logs: Option<PathBuf>,
-    /// Report a receiver that is further behind than this [default: 5m].
+    /// Report a receiver of shipper that is further behind than this [default: 5m].
     #[arg(long, value_name = "SPAN", value_parser = span)]
     pub behind: Option<Duration>,
     /// Print one JSON object.

@@ -63,7 +63,7 @@ fn read_own(dir: &Dir, listing: &Listing, receiver: &Receiver) -> Option<Result<
     let own = |cursor: Cursor| match listing.state.log {
         Some(log) if log == cursor.serial().log => Ok(cursor),
         _ => {
-            let cause = format!("it is of another log, {}", cursor.serial().log);
+            let cause = format!("it belongs to another log, {}", cursor.serial().log);
             Err(Error::because("use cursor", dir.path_of(receiver.file()), cause))
         }
     };

@@ -17,6 +17,7 @@ use mio::event::Event;
 use standpipe_common::clock;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::fifo::Identity;
+use standpipe_common::shown::counted;
 
 use crate::agenda::Agenda;
 use crate::glance::Glance;
@@ -220,7 +221,7 @@ impl Drain {
         for slot in self.slots.iter() {
             let left = slot.lane.pipes().queued();
             if left > 0 {
-                log::info!("{}: {left} bytes left in the pipe", title::of(slot.lane.name()));
+                log::info!("{}: {} left in the pipe", title::of(slot.lane.name()), counted(left as u64, "byte"));
             }
         }
     }
@@ -253,7 +254,8 @@ impl Drain {
             let lost = lane.pipes_mut().release(now);
             if lost > 0 {
                 lane.gauge().lost(lost);
-                log::error!("{}: lost {lost} bytes that were still in the replaced pipe", title::of(lane.name()));
+                let lost = counted(lost as u64, "byte");
+                log::error!("{}: lost {lost} left in the replaced pipe", title::of(lane.name()));
             }
         }
         if let Some(until) = slot.leaving()

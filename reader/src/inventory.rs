@@ -204,11 +204,6 @@ pub fn select(args: &SelectionArgs) -> std::result::Result<(Vec<Dir>, Vec<String
     Ok((selection.dirs, closed))
 }
 
-/// How many of something, in words.
-pub fn counted(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
 /// What a log directory is called: its own name, whatever path led there.
 pub fn pipe_name(dir: &Dir) -> String {
     let name = dir.path().canonicalize().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));

@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use standpipe_common::archive::{Archive, IndexFault, TableFault};
 use standpipe_common::error::{EXIT_IO, Stop};
 use standpipe_common::serial::Serial;
-use standpipe_common::shown::{harmless, number, size};
+use standpipe_common::shown::{counted, harmless, number, size};
 use standpipe_common::standard;
 use standpipe_common::table::{Screen, render};
 
 use crate::cli::ListArgs;
 use crate::disk::Dir;
-use crate::inventory::{Content, Inventory, Item, StoredSegment, counted, pipe_name, select};
+use crate::inventory::{Content, Inventory, Item, StoredSegment, pipe_name, select};
 use crate::moments;
 
 /// Version of the JSON object.

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::part::{PartKind, PartName, Pattern};
 use standpipe_common::serial::{LogId, Serial};
-use standpipe_common::shown::Shown as _;
+use standpipe_common::shown::{Shown as _, counted};
 
 use crate::disk::{self, Dir, FileMode};
 use crate::line_end;
@@ -184,17 +184,14 @@ impl LogDir {
         Ok(match meddling {
             Meddling::Removed => Some(self.replace_segment("removed or replaced", now_ns)?),
             Meddling::Cut { from } => {
-                let to = self.segment.len();
-                Some(format!(
-                    "{path} was truncated from {from} to {to} bytes while being written; continuing at its new end"
-                ))
+                let to = counted(self.segment.len(), "byte");
+                Some(format!("{path} was truncated from {from} to {to} while being written; continuing at its new end"))
             }
             Meddling::Grown(_) if self.is_grown => None,
             Meddling::Grown(bytes) => {
                 self.is_grown = true;
-                Some(format!(
-                    "another program added {bytes} bytes to {path} while it was being written; they stay in the log"
-                ))
+                let added = counted(bytes, "byte");
+                Some(format!("another program added {added} to {path} while it was being written, kept in the log"))
             }
         })
     }
@@ -368,7 +365,8 @@ fn cut_nuls(dir: &Dir, listing: &Listing, now_ns: i64) -> Result<()> {
         let cut = segment.cut_nuls().cannot("cut", dir.path_of(&file_name))?;
         if cut > 0 {
             let path = dir.path_of(&file_name);
-            log::warn!("{}: removed {cut} NUL bytes at its end, left by a power failure", path.shown());
+            let cut = counted(cut, "NUL byte");
+            log::warn!("{}: removed {cut} at its end, left by a power failure", path.shown());
         }
         // Whoever follows it was not there either.
         segment.seal();

@@ -11,7 +11,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use standpipe_common::clock;
 use standpipe_common::error::Result;
-use standpipe_common::shown::Shown as _;
+use standpipe_common::shown::{Shown as _, counted};
 
 use crate::disk::Dir;
 use crate::listing::STATE_FILE;
@@ -164,8 +164,9 @@ impl Mailboxes {
         let path = root.path_of(&aside);
         match held {
             Some((record, n)) => log::error!(
-                "{}: {n} bytes for {} were set aside as {}: {reason}",
+                "{}: {} for {} set aside as {}: {reason}",
                 title::of(&record.lane),
+                counted(n as u64, "byte"),
                 record.part,
                 path.shown()
             ),

@@ -99,9 +99,9 @@ impl Runs {
             more => format!(", and {}", counted(more, "more run")),
         };
         log::warn!(
-            "{}: {} NUL bytes stand for data that a power failure kept from the disk: {}{more}; they stay in the log",
+            "{}: {} in place of data lost in a power failure ({}{more}); left in the log",
             path.shown(),
-            self.bytes,
+            counted(self.bytes, "NUL byte"),
             runs.join(", "),
         );
     }

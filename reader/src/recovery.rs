@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::fifo::Fifo;
 use standpipe_common::part::PartKind;
+use standpipe_common::shown::counted;
 use standpipe_common::sys::PAGE_BYTES;
 
 use crate::glance::Glance;
@@ -136,12 +137,14 @@ fn count_armed(mailbox: &Mailbox, record: &Record, fifo: Option<&Fifo>) -> std::
     match mishap {
         Mishap::Nothing => {}
         Mishap::Stopped(left) => {
-            log::warn!("{lane}: the last read was interrupted after {n} bytes; {left} more were still in the pipe");
+            let (got, left) = (counted(n as u64, "byte"), counted(left as u64, "byte"));
+            log::warn!("{lane}: the last read was interrupted after {got}, with {left} still in the pipe");
         }
         Mishap::Taken(missing) => log::error!(
-            "{lane}: another program reads its pipe: the last read asked for {} bytes and got {n}; {missing} bytes are in \
-             neither pipe nor log",
-            record.want
+            "{lane}: another program reads its pipe: the last read asked for {} and got {n}; {} missing from both pipe \
+             and log",
+            counted(record.want as u64, "byte"),
+            counted(missing as u64, "byte")
         ),
     }
     Ok(n)

@@ -17,7 +17,7 @@ use standpipe_common::archive::{Archive, Decoder, FilterFault};
 use standpipe_common::error::{Cannot, EXIT_IO, Error, Result, Stop};
 use standpipe_common::part::{PartKind, PartName};
 use standpipe_common::rename::is_unsupported;
-use standpipe_common::shown::{Shown as _, size};
+use standpipe_common::shown::{Shown as _, counted, size};
 use standpipe_common::standard;
 
 use crate::archiving::{Out, new_file};
@@ -86,10 +86,10 @@ impl Sums {
 
     fn summary(&self) -> String {
         let Sums { made, bytes, had_one, left, failed } = *self;
-        let archives = if made == 1 { "archive" } else { "archives" };
         let told = |count: u64, what: &str| if count > 0 { format!("; {count} {what}") } else { String::new() };
-        let (left, failed) = (told(left, "left as they are"), told(failed as u64, "failed"));
-        format!("added a search filter to {made} {archives} ({}); {had_one} had one{left}{failed}", size(bytes))
+        let (left, failed) = (told(left, "left unchanged"), told(failed as u64, "failed"));
+        let made = counted(made, "archive");
+        format!("added a search filter to {made} ({}); {had_one} had one{left}{failed}", size(bytes))
     }
 }
 

@@ -74,7 +74,8 @@ impl Root {
         if has_reader(&above)? {
             let root = above.path().canonicalize().unwrap_or_else(|_| above.path().to_owned());
             let root = root.shown();
-            let cause = format!("another reader is using its log root {root}: choose a directory outside of that");
+            let cause =
+                format!("it is inside {root}, the log root of a running reader: choose a directory outside {root}");
             return Err(Error::because("use", path, cause));
         }
         Ok(root)
@@ -107,7 +108,8 @@ impl Root {
         if !is_kept {
             return error;
         }
-        let cause = "reader can write only to where links in its log root led when it started; restart reader";
+        let cause =
+            "this link was added or changed after reader started, so reader may not write there; restart reader";
         Error::because("use log directory", self.dir.path_of(lane), cause)
     }
 

@@ -20,7 +20,7 @@ use standpipe_common::name::PipeName;
 use standpipe_common::pipes::{Scan, scan};
 use standpipe_common::policy::Policy;
 use standpipe_common::ready;
-use standpipe_common::shown::Shown as _;
+use standpipe_common::shown::{Shown as _, counted};
 use standpipe_common::watch::Watch;
 use standpipe_common::{called, clock, logger};
 
@@ -143,8 +143,9 @@ impl Daemon {
         daemon.drain.start()?;
         // Last, for nobody waits for it.
         archiver::start(&daemon.queue, daemon.drain.root().dir().try_clone()?)?;
+        let (pipes, recovered) = (counted(daemon.places.count() as u64, "pipe"), counted(recovered as u64, "byte"));
         let (dir, logs) = (daemon.dir.shown(), daemon.logs.shown());
-        log::info!("{} of {dir} into {logs}, {recovered} bytes recovered", pipes(daemon.places.count()));
+        log::info!("reading {pipes} of {dir} into {logs}; recovered {recovered}");
         Ok(daemon)
     }
 
@@ -251,7 +252,7 @@ impl Daemon {
         let (changes, fresh) = self.take(scan);
         self.begin(fresh);
         let Changes { added, removed, changed, .. } = changes;
-        let (pipes, dir) = (pipes(self.places.count()), self.dir.shown());
+        let (pipes, dir) = (counted(self.places.count() as u64, "pipe"), self.dir.shown());
         log::info!("{pipes} of {dir} after HUP: {added} added, {removed} removed, {changed} changed");
         Ok(())
     }
@@ -311,8 +312,4 @@ fn watch(poll: &Poll) -> Result<Watch<usize>, Error> {
     let registry = poll.registry();
     registry.register(&mut SourceFd(&watch.raw_fd()), WATCH, Interest::READABLE).cannot("watch", "the links")?;
     Ok(watch)
-}
-
-fn pipes(count: usize) -> String {
-    format!("{count} pipe{}", if count == 1 { "" } else { "s" })
 }

@@ -14,7 +14,7 @@ use standpipe_common::capability::is_privileged_for_pipes;
 use standpipe_common::error::{Cannot, EXIT_IO, Error, Stop};
 use standpipe_common::fifo::Fifo;
 use standpipe_common::policy::Policy;
-use standpipe_common::shown::Shown as _;
+use standpipe_common::shown::{Shown as _, counted};
 use standpipe_common::{called, clock, logger, ready, sys};
 
 use crate::archiver;
@@ -116,7 +116,8 @@ impl Service {
         let recovered = drain.recover(holding);
         archiver::start(&queue, drain.root().dir().try_clone()?)?;
         drain.start()?;
-        log::info!("standard input into {}, {recovered} bytes recovered", args.log_dir.shown());
+        let recovered = counted(recovered as u64, "byte");
+        log::info!("reading standard input into {}; recovered {recovered}", args.log_dir.shown());
         Ok(Service { poll, inbox, drain, control, queue, metrics })
     }
 

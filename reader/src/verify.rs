@@ -20,12 +20,12 @@ use serde_json::{Value, json};
 use standpipe_common::error::{Cannot, EXIT_IO, Stop};
 use standpipe_common::part::{PartKind, PartName};
 use standpipe_common::progress::Progress;
-use standpipe_common::shown::{push_escaped, size};
+use standpipe_common::shown::{counted, push_escaped, size};
 use standpipe_common::standard;
 
 use crate::cli::VerifyArgs;
 use crate::disk::Dir;
-use crate::inventory::{Inventory, counted, pipe_name, select};
+use crate::inventory::{Inventory, pipe_name, select};
 use crate::logs::pool::usual_threads;
 use chain::Chain;
 use examine::{Examined, Examiner, Finding};

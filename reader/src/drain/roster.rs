@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use standpipe_common::error::{Cannot, Error, Result};
 use standpipe_common::fifo::{Fifo, Identity, retired_span};
-use standpipe_common::shown::Shown as _;
+use standpipe_common::shown::{Shown as _, counted};
 
 use super::Drain;
 use crate::lane::Lane;
@@ -137,12 +137,12 @@ impl Drain {
             0 => log::info!("{name}: link removed; stopped reading it"),
             left if slot.leaving().is_some() => {
                 self.board.lost(left);
-                log::error!("{name}: link removed; lost {left} bytes that were still in its pipe");
+                log::error!("{name}: link removed; lost {} left in its pipe", counted(left as u64, "byte"));
             }
             _ => log::info!("{name}: its FIFO is now used by another link"),
         }
         if slot.lane.holds_chunk() {
-            log::error!("{name}: its last bytes could not be written; they will be at the next start");
+            log::error!("{name}: cannot write its last bytes now; they will be written at the next start");
         }
     }
 

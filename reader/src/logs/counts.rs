@@ -1,5 +1,7 @@
 //! How many blocks there were, and how many of them were read for what reason.
 
+use standpipe_common::shown::counted;
+
 /// How many blocks, and how many archives whose search filter was of no use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -40,12 +42,13 @@ impl Counts {
     pub fn without_filter(&self) -> Option<String> {
         let Counts { missing, damaged, newer, .. } = *self;
         let archives = missing + damaged + newer;
-        let noun = if archives == 1 { "archive" } else { "archives" };
+
         let why = [(missing, "without one"), (damaged, "damaged"), (newer, "of a later version")];
         let why: Vec<String> =
             why.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("{count} {why}")).collect();
         (archives > 0).then(|| {
-            format!("no usable search filter in {archives} {noun} ({}); no frame skipped there", why.join(", "))
+            let archives = counted(archives, "archive");
+            format!("no usable search filter in {archives} ({}); no frame skipped there", why.join(", "))
         })
     }
 

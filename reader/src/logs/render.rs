@@ -13,7 +13,7 @@ use jiff::tz::TimeZone;
 use memchr::memchr_iter;
 use serde::Serialize;
 use standpipe_common::error::Result;
-use standpipe_common::shown::push_visible;
+use standpipe_common::shown::{counted, push_visible};
 
 use super::batch::Batch;
 use super::part::Scratch;
@@ -125,7 +125,7 @@ impl Renderer {
         }
         self.plain(&kept[at..], out);
         if omitted > 0 {
-            let more = format!(" [{omitted} more bytes]");
+            let more = format!(" [{}]", counted(omitted as u64, "more byte"));
             self.faint(more.as_bytes(), out);
         }
         out.extend_from_slice(newline);

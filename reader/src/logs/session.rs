@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use nix::libc::{SIGINT, SIGTERM};
 use standpipe_common::error::{Cannot, EXIT_USAGE, Result, Stop};
+use standpipe_common::shown::counted;
 use standpipe_common::standard::{self, complain};
 
 use super::ask::{Ask, Course, Paging, Which};
@@ -378,11 +379,8 @@ impl Session {
         for log in &mut self.logs {
             let removed = log.take_removed();
             if removed > 0 {
-                let (parts, were) = if removed == 1 { ("part", "was") } else { ("parts", "were") };
-                standard::warning(format_args!(
-                    "{}: {removed} {parts} of the selection {were} removed by retention meanwhile",
-                    log.name()
-                ));
+                let parts = counted(removed, "part");
+                standard::warning(format_args!("{}: retention removed {parts} of the selection meanwhile", log.name()));
             }
         }
     }
@@ -406,9 +404,9 @@ impl Session {
             }
         };
         let has_printed = self.show.has_printed();
-        let how =
-            if has_printed { how } else { "the next line alone is longer; raise it, or use --max-line".to_owned() };
-        standard::say(format_args!("output limit of {size} reached; {how}"));
+        let next_alone = "the next line alone exceeds it; raise --max-bytes, or cut lines with --max-line";
+        let how = if has_printed { how } else { next_alone.to_owned() };
+        standard::say(format_args!("output limit of {size} reached: {how}"));
     }
 
     fn cursor(&mut self) -> Cursor {

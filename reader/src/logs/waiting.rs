@@ -10,7 +10,7 @@ use crate::mailboxes::SALVAGED_PREFIX;
 use crate::record::Record;
 use crate::shelf;
 
-use standpipe_common::shown::Shown as _;
+use standpipe_common::shown::{Shown as _, counted};
 
 /// One sentence on what waits for the log directory `dir`, in its own mailboxes or those of the log root above it.
 pub fn sentence(dir: &Dir) -> Option<String> {
@@ -22,7 +22,8 @@ pub fn sentence(dir: &Dir) -> Option<String> {
     let bytes = own.bytes + above.bytes;
     if bytes > 0 {
         words.push(format!(
-            "{bytes} more bytes are in the mailbox of a reader that died; they reach the log when it starts again"
+            "{} in the mailbox of a reader that was killed; the next start of reader adds them to the log",
+            counted(bytes as u64, "more byte")
         ));
     }
     for name in own.salvaged.iter().chain(&above.salvaged) {

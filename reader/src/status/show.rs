@@ -245,11 +245,11 @@ impl View<'_> {
                 typed("holder", "check")
             ),
             ProblemKind::Archive => {
-                format!("no archive for {since}: {text}; parts stay uncompressed, and it is tried again")
+                format!("no archive for {since}: {text}; parts stay uncompressed; retrying")
             }
             ProblemKind::Hook => format!(
-                "the hook has failed for {since}: {text}; archives wait, and it is tried again: fix the program, whose \
-                 own messages are among those of reader"
+                "the hook has failed for {since}: {text}; archives wait; retrying; fix the program, whose messages are \
+                 in the log of reader"
             ),
             ProblemKind::Configuration | ProblemKind::Policy => text.clone(),
         }
@@ -275,7 +275,7 @@ impl View<'_> {
         });
         let lost = match cursor.lost_bytes() {
             0 => String::new(),
-            bytes => format!("; {} were removed before they were sent", size(bytes)),
+            bytes => format!("; lost {}, removed before being sent", size(bytes)),
         };
         (is_trouble, format!("{receiver} {place}{answer}{lost}"))
     }

@@ -45,15 +45,18 @@ impl Chain {
 
 /// What is missing before a part, where `expected` was to come.
 fn by_number(expected: Serial, this: Serial) -> Option<(Kind, String)> {
-    let bytes = (this.offset > expected.offset).then(|| format!("bytes {} to {}", expected.offset, this.offset - 1));
+    let bytes = this.offset.checked_sub(expected.offset).filter(|count| *count > 0).map(|count| match count {
+        1 => format!("byte {}", expected.offset),
+        _ => format!("bytes {} to {}", expected.offset, this.offset - 1),
+    });
     let (first, last) = (expected.number, this.number.saturating_sub(1));
     if this.number < first {
-        let text = format!("it is part {} of the log, but stands behind part {}", this.number, first - 1);
+        let text = format!("it is part {} of the log, but follows part {}", this.number, first - 1);
         return Some((Kind::Order, text + ": a file was renamed or copied"));
     }
     let text = match (this.number - first, bytes) {
         (0, None) => return None,
-        (0, Some(bytes)) => format!("{bytes} of the log, the end of the previous part, are missing"),
+        (0, Some(bytes)) => format!("the end of the previous part is missing: {bytes} of the log"),
         (1, None) => format!("part {first} of the log is missing before it"),
         (1, Some(bytes)) => format!("part {first} of the log, {bytes}, is missing before it"),
         (_, None) => format!("parts {first} to {last} of the log are missing before it"),
@@ -124,12 +127,13 @@ mod tests {
         for (this, said) in [
             (at(5, 100), None),
             (at(5, 90), None),
-            (at(5, 120), Some("bytes 100 to 119 of the log, the end of the previous part, are missing")),
+            (at(5, 120), Some("the end of the previous part is missing: bytes 100 to 119 of the log")),
+            (at(5, 101), Some("the end of the previous part is missing: byte 100 of the log")),
             (at(6, 100), Some("part 5 of the log is missing before it")),
             (at(6, 120), Some("part 5 of the log, bytes 100 to 119, is missing before it")),
             (at(8, 100), Some("parts 5 to 7 of the log are missing before it")),
             (at(8, 120), Some("parts 5 to 7 of the log, bytes 100 to 119, are missing before it")),
-            (at(4, 80), Some("it is part 4 of the log, but stands behind part 4: a file was renamed or copied")),
+            (at(4, 80), Some("it is part 4 of the log, but follows part 4: a file was renamed or copied")),
         ] {
             assert_eq!(by_number(at(5, 100), this).map(|(_, text)| text).as_deref(), said, "{this:?}");
         }

@@ -15,7 +15,7 @@ use standpipe_common::archive::{Archive, Copied, Decoder, FilterFault, FrameInde
 use standpipe_common::error::{Cannot, Result};
 use standpipe_common::part::PartKind;
 use standpipe_common::serial::Serial;
-use standpipe_common::shown::Shown as _;
+use standpipe_common::shown::{Shown as _, counted};
 
 use crate::disk::Dir;
 use crate::inventory::{Content, Item, StoredSegment};
@@ -203,8 +203,8 @@ impl Examined {
             }
         });
         let why = ended.err().map_or_else(String::new, |error| format!(" ({error})"));
-        let bytes = self.raw_bytes;
-        self.add(kind_of(fault), Some(bytes), format!("{fault}; {bytes} bytes of the log can be read{why}"));
+        let bytes = counted(self.raw_bytes, "byte");
+        self.add(kind_of(fault), Some(self.raw_bytes), format!("{fault}; {bytes} of the log can be read{why}"));
     }
 
     /// The filter, if there is one that can be used.
@@ -254,12 +254,8 @@ impl Examined {
         }
         self.findings.extend(damaged.gaps.iter().map(|gap| Finding::of_gap(&self.path, gap)));
         if unchecked > 0 {
-            let (frames, them) = if unchecked == 1 {
-                ("1 frame has".to_owned(), "it")
-            } else {
-                (format!("{unchecked} frames have"), "them")
-            };
-            self.add(Kind::Checksum, None, format!("{frames} no checksum: damage in {them} cannot be detected"));
+            let frames = counted(unchecked, "frame");
+            self.add(Kind::Checksum, None, format!("{frames} without a checksum: damage there cannot be detected"));
         }
         if let Some(beside) = beside.filter(|beside| differs || beside.is_longer(archive.raw_bytes())) {
             let text =
@@ -304,22 +300,35 @@ fn disagreement(index: &Index, number: usize, offset: u64, raw: &[u8]) -> Option
     let said = &index.frames[number];
     let lines = memchr::memchr_iter(b'\n', raw).count() as u64;
     if u64::from(said.lines) != lines {
-        return Some(format!("{} lines in the index, {lines} in the frame", said.lines));
+        return Some(format!("the index says {}, the frame has {lines}", counted(said.lines.into(), "line")));
     }
     let ends_inside = raw.last() != Some(&b'\n');
     if said.ends_inside != ends_inside {
-        let is = |inside| if inside { "inside a line" } else { "with a line" };
-        return Some(format!("the index says it ends {}, but it ends {}", is(said.ends_inside), is(ends_inside)));
+        return Some(format!(
+            "the index says the frame ends {}, but it ends {}",
+            at(said.ends_inside),
+            at(ends_inside)
+        ));
     }
     let begins_inside = number.checked_sub(1).map_or(index.begins_inside, |before| index.frames[before].ends_inside);
     if said.begins_inside != begins_inside {
-        return Some("it begins differently from how the previous frame ends".to_owned());
+        let begins = |inside| if inside { "inside a line" } else { "with a new line" };
+        let other = match number.checked_sub(1) {
+            Some(before) => format!("frame {before} ends {}", at(begins_inside)),
+            None => format!("the part begins {}", begins(begins_inside)),
+        };
+        return Some(format!("it says the frame begins {}, but {other}", begins(said.begins_inside)));
     }
     let times = Times::between(&index.marks, offset, offset + raw.len() as u64);
     let FrameIndex { first_ns, lowest_ns, highest_ns, goes_back, .. } = *said;
     let said = Times { first: first_ns, lowest: lowest_ns, highest: highest_ns, goes_back };
     let differs = times.is_some_and(|times| times != said);
-    differs.then(|| "its arrival times differ from those of its marks".to_owned())
+    differs.then(|| "its two records of arrival times differ".to_owned())
+}
+
+/// Where a frame ends.
+fn at(inside: bool) -> &'static str {
+    if inside { "inside a line" } else { "at a line end" }
 }
 
 /// The segment beside a complete archive, which the reader has not removed yet, or somebody unpacked.

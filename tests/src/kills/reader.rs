@@ -163,7 +163,7 @@ impl Stage {
 
     /// The reader must be up: with nobody else the pipes would go with the holder.
     fn kill_holder(&mut self) {
-        if self.reader.lines_with("bytes recovered").is_empty() {
+        if self.reader.lines_with("; recovered ").is_empty() {
             return;
         }
         self.holder.kill();
@@ -179,8 +179,8 @@ impl Stage {
     }
 
     fn note_recovery(&mut self, dead: &Daemon) {
-        let line = dead.lines_with("bytes recovered").pop().unwrap_or_default();
-        self.report.recoveries += u64::from(!line.is_empty() && !line.contains(" 0 bytes recovered"));
+        let line = dead.lines_with("; recovered ").pop().unwrap_or_default();
+        self.report.recoveries += u64::from(!line.is_empty() && !line.contains("; recovered 0 bytes"));
     }
 
     fn finish(mut self) -> Report {

@@ -180,7 +180,7 @@ fn a_damaged_frame_is_reported_and_the_rest_is_printed() {
     assert_eq!(output.code, 2, "{}", output.stderr);
     let (from, to) = (frame.raw_offset as usize, frame.raw_offset as usize + frame.raw as usize);
     assert!(output.stdout == [&sent[..from], &sent[to..]].concat(), "{} bytes", output.stdout.len());
-    let gap = format!("{} bytes of the log are missing from offset {from}", frame.raw);
+    let gap = format!("the log lacks {} bytes from offset {from}", frame.raw);
     assert!(output.stderr.contains(&gap) && output.stderr.contains(&path.display().to_string()), "{}", output.stderr);
     assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
 }
@@ -215,12 +215,12 @@ fn bytes_in_the_mailbox_of_a_dead_reader_are_counted() {
         let output = stand.logs().run();
         assert_eq!((output.code, &output.stdout[..]), (0, &b"stored\n"[..]));
         assert!(
-            output.stderr.contains("app: 11 more bytes are in the mailbox of a reader that died"),
+            output.stderr.contains("app: 11 more bytes in the mailbox of a reader that was killed"),
             "{}",
             output.stderr
         );
         let reader = stand.reader().start();
-        reader.wait_line("11 bytes recovered");
+        reader.wait_line("recovered 11 bytes");
         prints(stand.logs(), b"stored\non its way\n");
         prints(stand.logs().arg(stand.log_dir()), b"stored\non its way\n");
     });

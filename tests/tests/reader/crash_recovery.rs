@@ -70,7 +70,7 @@ fn r48_each_mailbox_found_is_recovered_or_set_aside_with_one_line() {
         let reader = bench.reader().start();
         bench.wait_stored("a", b"one of a\ntwo of a\n");
         bench.wait_stored("b", b"one of b\ntwo of b\n");
-        reader.wait_line("18 bytes recovered");
+        reader.wait_line("recovered 18 bytes");
         assert_eq!(reader.lines_with("set aside as").len(), 4, "{}", reader.stderr());
         assert_eq!(reader.lines_with("it is damaged").len(), 2, "{}", reader.stderr());
         reader.wait_line("it has version 2; this reader knows 1");
@@ -110,7 +110,7 @@ fn a_lane_whose_link_is_gone_is_recovered_all_the_same() {
             fs::remove_file(bench.scratch.pipes().join("gone")).expect("the link");
             let reader = bench.reader().start();
             assert_same(&stream_of(&bench.log("gone")), b"its last words\n", fault);
-            reader.wait_line("15 bytes recovered");
+            reader.wait_line("recovered 15 bytes");
             assert!(bench.root_files(".salvaged-").is_empty());
             reader.stop();
         }
@@ -157,7 +157,7 @@ fn a_chunk_whose_segment_was_changed_while_its_log_was_out_of_reach_is_set_aside
         reader.signal(Signal::SIGCONT);
         put(&pipe, b"two\n");
         bench.wait_stored("app", b"two\n");
-        let said = reader.wait_line("were set aside as");
+        let said = reader.wait_line("set aside as");
         assert!(said.contains("app: 4 bytes for 20"), "{said}");
         assert_eq!(bench.root_files(".salvaged-").len(), 1);
         reader.stop();
@@ -224,7 +224,7 @@ fn r51_no_writer_dies_while_a_reader_starts_slowly_and_the_holder_goes() {
         drop(holders);
         let written = writers.iter().map(Writer::lines).collect::<Vec<_>>();
         until("they go on", || writers.iter().zip(&written).all(|(writer, before)| writer.lines() > before + 50));
-        reader.wait_line("12 bytes recovered");
+        reader.wait_line("recovered 12 bytes");
         let written = writers.map(Writer::stop);
         let log = [bench.log("app"), bench.log("other")];
         let heads = [&expected[..], b""];

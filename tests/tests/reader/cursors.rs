@@ -122,13 +122,13 @@ fn status_tells_how_far_each_receiver_is_behind_and_fails_beyond_a_bound() {
     put_cursor(&stand.log_dir(), "otlp", &lost.text());
     let seen = text(&status(&stand, &[]));
     assert!(
-        seen.contains("app: otlp is 12 B and ") && seen.contains("; 7 B were removed before they were sent"),
+        seen.contains("app: otlp is 12 B and ") && seen.contains("; lost 7 B, removed before being sent"),
         "{seen}"
     );
     let other = Serial { log: "00112233445566778899aabbccddeeff".parse().expect("an id"), ..parts[1].1 };
     for (text_of, why) in [
         ("standpipe-cursor 1\n".to_owned(), "it is damaged"),
-        (cursor(&(parts[1].0.clone(), other), 0).text(), "it is of another log, 00112233445566778899aabbccddeeff"),
+        (cursor(&(parts[1].0.clone(), other), 0).text(), "it belongs to another log, 00112233445566778899aabbccddeeff"),
     ] {
         put_cursor(&stand.log_dir(), "otlp", &text_of);
         let seen = status(&stand, &[]);

@@ -100,7 +100,7 @@ fn a_failure_that_lasts_is_said_once_and_its_chunk_survives_term_and_kill() {
             two.bench.faults("");
             let reader = two.bench.steered_reader().start();
             two.bench.wait_stored("sick", b"first\nsecond\nthird\n");
-            reader.wait_line("7 bytes recovered");
+            reader.wait_line("recovered 7 bytes");
             reader.stop();
         }
     });

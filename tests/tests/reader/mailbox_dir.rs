@@ -161,12 +161,12 @@ fn a_mailbox_that_is_set_aside_stays_where_it_is_and_is_not_used_again() {
         bench.steered_reader().run_to_kill();
         bench.faults("");
         let output = query("logs", &bench.scratch).run();
-        assert!(output.stderr.contains("10 more bytes are in the mailbox"), "{}", output.stderr);
+        assert!(output.stderr.contains("10 more bytes in the mailbox"), "{}", output.stderr);
         for entry in fs::read_dir(bench.log("app")).expect("a log").flatten() {
             fs::remove_file(entry.path()).expect("a file of the log");
         }
         let reader = bench.reader().start();
-        let said = reader.wait_line("were set aside as");
+        let said = reader.wait_line("set aside as");
         assert!(said.contains("app: 10 bytes for 20"), "{said}");
         reader.stop();
         for _ in 0..2 {

@@ -36,7 +36,7 @@ fn cut(file: &Path, len: u64) {
 
 #[test]
 fn a_segment_that_was_cut_goes_on_at_its_end() {
-    for (len, left) in [(0, &b""[..]), (10, b"line 0\nlin")] {
+    for (len, said, left) in [(0, "0 bytes", &b""[..]), (1, "1 byte", b"l"), (10, "10 bytes", b"line 0\nlin")] {
         let (bench, server, reader) = with_lines();
         cut(&current(&bench), len);
         let mut expected = left.to_vec();
@@ -46,7 +46,7 @@ fn a_segment_that_was_cut_goes_on_at_its_end() {
             expected.extend_from_slice(line.as_bytes());
             bench.wait_stored("app", &expected);
         }
-        reader.wait_line(&format!(" was truncated from 790 to {len} bytes while being written"));
+        reader.wait_line(&format!(" was truncated from 790 to {said} while being written"));
         assert_eq!(reader.stop().lines().filter(|line| line.contains("error")).count(), 1);
     }
 }

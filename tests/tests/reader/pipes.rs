@@ -138,7 +138,7 @@ fn a_fifo_that_appears_late_is_drained_at_once() {
     let reader = bench.reader().start();
     let said = reader.wait_line("pipes.d/app: ");
     assert!(said.contains("does not exist"), "{said}");
-    reader.wait_line("reader: 0 pipes of ");
+    reader.wait_line("reader: reading 0 pipes of ");
     bench.scratch.make_dir("later");
     bench.scratch.make_dir("later/run");
     appear(&fifo);

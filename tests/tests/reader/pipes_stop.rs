@@ -124,7 +124,8 @@ fn readiness_comes_after_every_pipe_was_tried_and_by_either_way() {
     assert!(fifos.iter().all(|fifo| has_open(reader.pid(), fifo)));
     let lines = reader.lines();
     assert_eq!(lines.len(), 2, "{lines:?}");
-    assert!(lines[1].starts_with("reader: 3 pipes of ") && lines[1].ends_with(", 0 bytes recovered"), "{lines:?}");
+    let is_said = lines[1].starts_with("reader: reading 3 pipes of ") && lines[1].ends_with("; recovered 0 bytes");
+    assert!(is_said, "{lines:?}");
     reader.stop();
 }
 

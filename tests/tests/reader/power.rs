@@ -233,9 +233,9 @@ fn nul_bytes_within_a_part_are_told_with_their_places_after_another_boot() {
             cut.extend([0; 100]);
             write(&segment, &cut);
             let reader = booted("after");
-            let said = reader.wait_line("NUL bytes stand for data");
+            let said = reader.wait_line("NUL bytes in place of data");
             assert!(
-                said.contains("4097 NUL bytes") && said.contains("4096 from byte 4096, 1 from byte 20000;"),
+                said.contains("4097 NUL bytes") && said.contains("4096 from byte 4096, 1 from byte 20000)"),
                 "{said}"
             );
             assert!(said.contains(&segment.file_name().expect("a name").to_string_lossy().into_owned()), "{said}");
@@ -246,7 +246,7 @@ fn nul_bytes_within_a_part_are_told_with_their_places_after_another_boot() {
             bench.ask_to_rotate();
             let parts = || files_ending(&bench.log("app"), if compress == "none" { ".log" } else { ".zst" });
             until("it is sealed", || parts().len() >= 2);
-            assert_eq!(reader.lines_with("NUL bytes stand for data").len(), 1, "{}", reader.stderr());
+            assert_eq!(reader.lines_with("NUL bytes in place of data").len(), 1, "{}", reader.stderr());
             reader.stop();
         }
     });

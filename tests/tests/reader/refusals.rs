@@ -107,7 +107,7 @@ fn each_bad_link_is_one_sentence_and_the_good_pipe_is_drained() {
         assert!(lines[0].starts_with("reader: error: cannot "), "{lines:?}");
     }
     assert_eq!(reader.lines_with("error").len(), expected.len(), "{}", reader.stderr());
-    reader.wait_line("reader: 1 pipe of ");
+    reader.wait_line("reader: reading 1 pipe of ");
     put(&good, b"one\n");
     bench.wait_stored("good", b"one\n");
     reader.stop();

@@ -111,14 +111,16 @@ fn a_daemon_and_a_reader_of_standard_input_never_share_a_log_directory() {
     let (app, web) = (hold(&bench.scratch.pipe("app")), hold(&bench.scratch.pipe("web")));
     let stdin_reader = |fifo: &fs::File| reader_stdin(bench.log("app")).stdin(fifo.try_clone().expect("a descriptor"));
     let input = hold(&bench.scratch.fifo("input"));
-    let sentence = format!("cannot use {}: another reader is using it", bench.log("app").display());
+    let (app_log, root) = (bench.log("app"), bench.scratch.logs());
+    let (app_log, root) = (app_log.display(), root.display());
 
     // The daemon is first.
     let daemon = bench.reader().start();
     put(&input, b"never taken\n");
     let refused = stdin_reader(&input).run();
     assert_eq!((refused.code, queued(&input)), (3, 12), "{}", refused.stderr);
-    let whole = format!("{sentence}s log root {}: choose a directory outside of that", bench.scratch.logs().display());
+    let cause = format!("it is inside {root}, the log root of a running reader: choose a directory outside {root}");
+    let whole = format!("cannot use {app_log}: {cause}");
     assert!(refused.stderr.contains(&whole) && refused.stderr.lines().count() == 1, "{}", refused.stderr);
     put(&app, b"one\n");
     bench.wait_stored("app", b"one\n");
@@ -131,7 +133,7 @@ fn a_daemon_and_a_reader_of_standard_input_never_share_a_log_directory() {
     put(&web, b"two\n");
     let daemon = bench.reader().start();
     let said = daemon.wait_line("not reading app until this is fixed");
-    assert!(said.contains(&sentence), "{said}");
+    assert!(said.contains(&format!("cannot use {app_log}: another reader is using it")), "{said}");
     bench.wait_stored("web", b"two\n");
     assert_eq!(queued(&app), 4);
     service.stop();

@@ -261,9 +261,6 @@ fn verify_tells_which_parts_and_bytes_are_missing() {
     fs::write(app.join(format!("{}.log.zst", stem(11))), &saved).expect("an archive");
     give(&app.join(format!("{}.log.zst", stem(11))));
     let found = verify();
-    assert!(
-        found.1.contains("it is part 3 of the log, but stands behind part 5: a file was renamed or copied"),
-        "{found:?}"
-    );
+    assert!(found.1.contains("it is part 3 of the log, but follows part 5: a file was renamed or copied"), "{found:?}");
     assert_eq!(content(&paths[3]).expect("an archive"), b"0123456\n");
 }

@@ -161,7 +161,7 @@ fn a_part_that_cannot_be_archived_is_a_finding_until_it_is() {
         bench.faults(&format!("EIO unnamed {} 1000", bench.passes("unnamed") + 1));
         rotate(&bench, "app");
         until("it has failed", || status(&bench).code == 1);
-        finds(&bench, &["app: no archive for ", "I/O error", "parts stay uncompressed, and it is tried again"]);
+        finds(&bench, &["app: no archive for ", "I/O error", "parts stay uncompressed; retrying"]);
         assert_eq!(state(&bench, "app"), "archive fails");
         bench.faults("");
         reader.wait_line("app: archiving works again");

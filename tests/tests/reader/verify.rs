@@ -108,17 +108,19 @@ fn damage_is_found_in_order_and_ends_nothing() {
 fn an_index_that_says_something_else_than_the_content_is_found() {
     type Change = fn(&mut Index);
     let cases: [(&str, Change); 5] = [
-        ("contradicts frame 0: 10486 lines in the index, 10485 in the frame", |index| {
+        ("contradicts frame 0: the index says 10486 lines, the frame has 10485", |index| {
             index.frames[0].lines += 1;
             index.frames[1].lines -= 1;
         }),
-        ("contradicts frame 0: the index says it ends inside a line, but it ends with a line", |index| {
+        ("contradicts frame 0: the index says the frame ends inside a line, but it ends at a line end", |index| {
             index.frames[0].ends_inside = true;
             index.frames[1].begins_inside = true;
         }),
-        ("contradicts frame 1: it begins differently from how", |index| index.frames[1].begins_inside = true),
-        ("contradicts frame 1: its arrival times", |index| index.frames[1].highest_ns += 1),
-        ("contradicts frame 0: its arrival times", |index| index.frames[0].goes_back = false),
+        ("contradicts frame 1: it says the frame begins inside a line, but frame 0 ends at a line end", |index| {
+            index.frames[1].begins_inside = true;
+        }),
+        ("contradicts frame 1: its two records of arrival times differ", |index| index.frames[1].highest_ns += 1),
+        ("contradicts frame 0: its two records of arrival times differ", |index| index.frames[0].goes_back = false),
     ];
     for (expected, change) in cases {
         let (scratch, app) = sound();
@@ -237,7 +239,7 @@ fn frames_without_checksum_are_found() {
     assert_eq!(query("verify", &scratch).run().code, 0);
     by_hand(&file(&app, 0), &[b"a\n", b"b\n"], false);
     let found = findings(&scratch);
-    assert!(found.len() == 1 && found[0].contains("2 frames have no checksum"), "{found:#?}");
+    assert!(found.len() == 1 && found[0].contains("2 frames without a checksum"), "{found:#?}");
 }
 
 #[test]
