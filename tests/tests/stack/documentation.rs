@@ -209,7 +209,7 @@ fn a_pipe_is_renamed_with_its_log_and_a_log_root_moved_while_servers_write_on() 
 
     assert_eq!(reader.terminate(), 0);
     write(700..800);
-    let output = run(&commands_of("operations.md", "cp -a /var/log/standpipe", &scratch), scratch.path());
+    let output = run(&commands_of("operations.md", "cp -aT /var/log/standpipe", &scratch), scratch.path());
     assert_eq!(output.code, 0, "{output:?}");
     let _reader = Launch::new("reader").arg(scratch.pipes()).start();
     let all = write(800..900);
