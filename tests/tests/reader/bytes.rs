@@ -244,7 +244,7 @@ fn r10_a_second_reader_is_refused_and_reads_nothing() {
     writer.write_all(b"not to be read\n").unwrap();
     let refused = reader_stdin(stand.log_dir()).stdin(input.try_clone().unwrap()).run();
     assert_eq!(refused.code, 3);
-    assert!(refused.stderr.contains("another reader is using it"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("the log root of a running reader"), "{}", refused.stderr);
     assert_eq!(standpipe_common::sys::bytes_queued(&input).unwrap(), 15);
     stand.write(b"two\n");
     stand.wait_stored(b"one\ntwo\n");

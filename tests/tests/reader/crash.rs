@@ -6,6 +6,7 @@ use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::thread;
 
+use standpipe_common::shown::counted;
 use standpipe_tests::privilege::needs_seams;
 use standpipe_tests::programs::KILLED;
 use standpipe_tests::stands::{Bench, PAGE};
@@ -280,7 +281,13 @@ fn bytes_that_another_program_took_while_the_reader_was_dead_are_said_and_no_fil
                 said.contains(&format!("the last read asked for {len} bytes and got {}", len - left)),
                 "{what}: {said}"
             );
-            assert!(said.contains(&format!("; {} bytes are in neither", taken - later.len())), "{what}: {said}");
+            assert!(
+                said.contains(&format!(
+                    "; {} missing from both pipe and log",
+                    counted((taken - later.len()) as u64, "byte")
+                )),
+                "{what}: {said}"
+            );
             reader.stop();
         }
     });
