@@ -123,7 +123,8 @@ fn a_mistake_of_configuration_is_said_and_tried_again_until_it_is_put_right() {
 #[test]
 fn a_receiver_that_is_not_there_is_waited_for() {
     let scratch = Scratch::new();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    // On an address of its own: nobody else is given the port meanwhile.
+    let listener = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
     log(&scratch, "app", &numbered(0..5), &[]);

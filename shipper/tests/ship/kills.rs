@@ -27,6 +27,7 @@ use super::{assert_whole, stored_lines};
 
 /// The variable that makes this program the receiver: its port, and its file.
 const RECEIVER: &str = "STANDPIPE_TESTS_RECEIVER";
+const HOST: &str = "127.0.0.3";
 const PIPES: u16 = 3;
 const LINES_PER_KILL: u64 = 6000;
 
@@ -35,7 +36,7 @@ const LINES_PER_KILL: u64 = 6000;
 fn the_receiver_that_is_killed() {
     let Ok(asked) = env::var(RECEIVER) else { return };
     let (port, path) = asked.split_once(' ').unwrap();
-    let listener = TcpListener::bind(format!("127.0.0.1:{port}")).unwrap();
+    let listener = TcpListener::bind(format!("{HOST}:{port}")).unwrap();
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).unwrap();
     let end = requests(&file, 0).last().map_or(0, |(end, _)| end);
     let kept = Mutex::new((file, end, Random(u64::from(std::process::id()))));
@@ -101,10 +102,11 @@ impl Stage {
         scratch.write_policy("defaults.toml", &format!("{KEEP_ALL}rotate_size = \"512KiB\"\n"));
         let fifos: Vec<PathBuf> = (0..PIPES).map(|n| scratch.pipe(&format!("p{n}"))).collect();
         let holder = holder(&scratch).start();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // On an address of its own: while the receiver is dead nobody else is given its port.
+        let port = TcpListener::bind((HOST, 0)).unwrap().local_addr().unwrap().port();
         let reader = Mortal::start(reader(&scratch));
         let receiver = Mortal::start_unready(receiver(&scratch, port));
-        let shipper = Mortal::start(super::launch(&scratch, &format!("http://127.0.0.1:{port}")));
+        let shipper = Mortal::start(super::launch(&scratch, &format!("http://{HOST}:{port}")));
         let start = |(n, fifo): (usize, &PathBuf)| Writer::start(fifo, n as u16, None, Duration::from_micros(100));
         let writers = fifos.iter().enumerate().map(start).collect();
         Stage { scratch, _holder: holder, reader, shipper, receiver, writers }
