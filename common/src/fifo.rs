@@ -19,6 +19,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Cannot, Error, Result};
 use crate::looked::{Looked, reopen};
+use crate::seam;
 use crate::shown::Shown as _;
 use crate::sys;
 use crate::way::{self, Reached, Track, Use};
@@ -290,6 +291,7 @@ fn require_fifo(link: &Path, follow: Follow, looked: &Looked) -> Result<()> {
 
 /// Opens the FIFO that the descriptor `place` of this process stands on, read+write: for [`Fifo::open_by`].
 pub fn open_place(place: RawFd) -> io::Result<File> {
+    seam::pass("fifo-open")?;
     reopen(place, File::options().read(true).write(true))
 }
 

@@ -116,7 +116,7 @@ mod imp {
     }
 
     fn named(name: &str) -> Errno {
-        [Errno::ENOSPC, Errno::EIO, Errno::EDQUOT, Errno::EROFS, Errno::EACCES, Errno::ENODEV, Errno::EOPNOTSUPP]
+        [Errno::ENOSPC, Errno::EDQUOT, Errno::EROFS, Errno::EACCES, Errno::ENODEV, Errno::EOPNOTSUPP, Errno::EMFILE]
             .into_iter()
             .find(|errno| format!("{errno:?}") == name)
             .unwrap_or(Errno::EIO)

@@ -21,6 +21,8 @@ use crate::error::{Cannot, Result};
 
 /// How often a link is due whose directory cannot be watched.
 pub const UNWATCHED_SPAN: Duration = Duration::from_secs(60);
+/// The same for one that could not be opened for want of descriptors.
+const STARVED_SPAN: Duration = Duration::from_secs(1);
 
 /// Looks at one link that may follow each other at once; one more comes with each second.
 const LOOKS_MAX: u32 = 10;
@@ -178,6 +180,13 @@ impl<K: Clone + Eq + std::hash::Hash> Watch<K> {
         if self.unwatched.is_empty() {
             self.next_look = Instant::now() + UNWATCHED_SPAN;
         }
+        self.unwatched.insert(key.clone());
+    }
+
+    /// What is behind the link could not be opened for want of descriptors: it wants a look once some may be free.
+    pub fn look_soon(&mut self, key: &K) {
+        let soon = Instant::now() + STARVED_SPAN;
+        self.next_look = if self.unwatched.is_empty() { soon } else { self.next_look.min(soon) };
         self.unwatched.insert(key.clone());
     }
 

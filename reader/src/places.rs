@@ -228,8 +228,11 @@ impl Places {
             self.taken.remove(&identity);
         })?;
         let place = &mut self.all[index];
-        if place.alarm.take().is_some() || held.is_some() {
+        let was_told = place.alarm.take().is_some();
+        if held.is_some() {
             log::info!("{}: FIFO was replaced; now reading the new one", place.entry.name);
+        } else if was_told {
+            log::info!("{}: now reading its FIFO", place.entry.name);
         }
         let Some(lane) = place.lane else { return Ok(Some(fifo)) };
         self.taken.retain(|identity, place| *place != index || *identity == fifo.identity());
@@ -242,8 +245,11 @@ impl Places {
         self.all.iter().flat_map(Link::problems).collect()
     }
 
-    /// Says what is wrong with a place, once.
+    /// Says what is wrong with a place, once. Descriptors that were short for a moment may be there before long.
     fn raise(&mut self, index: usize, error: &Error) -> Option<Fifo> {
+        if error.is_out_of_descriptors() {
+            self.watch.look_soon(&index);
+        }
         let sentence = error.to_string();
         let place = &mut self.all[index];
         if place.alarm.as_ref() != Some(&sentence) {

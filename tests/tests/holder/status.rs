@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use nix::libc;
 use serde_json::{Value, json};
-use standpipe_tests::deadline::{CONDITION_SPAN, until};
+use standpipe_tests::deadline::{CONDITION_SPAN, until, within};
 use standpipe_tests::directory::{Scratch, make_fifo, set_mode};
 use standpipe_tests::privilege::{NOBODY, needs_root, needs_tool};
 use standpipe_tests::programs::{Launch, Output, Process, command, holder};
@@ -61,7 +61,12 @@ fn a_held_pipe_is_shown_with_all_who_have_it_open_and_how_full_it_is() {
     server.write_all(&[b'x'; 1000]).unwrap();
     let _named_only = fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(&fifo).unwrap();
     let before = fs::metadata(&fifo).unwrap();
-    let (code, report) = report(&scratch);
+    let (mut code, mut report) = report(&scratch);
+    // Another test may be about to start a program, which has our descriptors until it does.
+    within(CONDITION_SPAN, || {
+        (code, report) = self::report(&scratch);
+        pids(&row(&report, "app")["writers"]) == [std::process::id()]
+    });
     assert_eq!((code, &report["version"]), (0, &json!(1)), "{report}");
     let app = row(&report, "app");
     assert_eq!(app["target"], fifo.canonicalize().unwrap().to_str().unwrap());

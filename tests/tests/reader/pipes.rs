@@ -142,7 +142,7 @@ fn a_fifo_that_appears_late_is_drained_at_once() {
     bench.scratch.make_dir("later");
     bench.scratch.make_dir("later/run");
     appear(&fifo);
-    reader.wait_line("app: FIFO was replaced; now reading the new one");
+    reader.wait_line("app: now reading its FIFO");
     put(&server(&fifo), b"one\n");
     bench.wait_stored("app", b"one\n");
     let errors = reader.lines_with("error");
