@@ -101,7 +101,7 @@ fn a_link_without_a_fifo_has_a_row_until_there_is_one() {
     finds(&bench, &["later: not read for ", "does not exist", "reading begins when a FIFO is there", "holder check"]);
     assert_eq!([state(&bench, "app"), state(&bench, "later")], ["ok", "no FIFO"]);
     make_fifo(&later, 0o660);
-    reader.wait_line("later: FIFO was replaced");
+    reader.wait_line("later: now reading its FIFO");
     finds_nothing(&bench);
     reader.stop();
 }
