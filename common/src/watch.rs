@@ -177,16 +177,18 @@ impl<K: Clone + Eq + std::hash::Hash> Watch<K> {
             }
             break;
         }
-        if self.unwatched.is_empty() {
-            self.next_look = Instant::now() + UNWATCHED_SPAN;
-        }
-        self.unwatched.insert(key.clone());
+        self.look_within(UNWATCHED_SPAN, key);
     }
 
     /// What is behind the link could not be opened for want of descriptors: it wants a look once some may be free.
     pub fn look_soon(&mut self, key: &K) {
-        let soon = Instant::now() + STARVED_SPAN;
-        self.next_look = if self.unwatched.is_empty() { soon } else { self.next_look.min(soon) };
+        self.look_within(STARVED_SPAN, key);
+    }
+
+    /// No event will tell of this link: it wants a look after a span at the latest.
+    fn look_within(&mut self, span: Duration, key: &K) {
+        let at = Instant::now() + span;
+        self.next_look = if self.unwatched.is_empty() { at } else { self.next_look.min(at) };
         self.unwatched.insert(key.clone());
     }
 

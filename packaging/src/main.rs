@@ -1,5 +1,6 @@
 //! `standpipe-packaging DIR`: makes what the packages have beside the programs, in `man`, `bash`, `zsh`, `fish` and `links`
-//! below DIR, and below DIR/shipper for the one that shipper has of its own. All of it comes from the command lines themselves, so nothing here is to be kept in step with them.
+//! below DIR, and below DIR/shipper for the one that shipper has of its own. All of it comes from the command lines
+//! themselves, so nothing here is to be kept in step with them.
 
 use std::fs;
 use std::io;

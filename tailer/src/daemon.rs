@@ -403,7 +403,7 @@ impl Tailer {
         let step = self.intake.begin();
         let (mut is_changed, mut left) = (false, self.turns.due_count());
         while left > 0
-            && let Some(id) = self.turns.take_due(self.intake.unlooked > 0)
+            && let Some(id) = self.turns.take_due(self.intake.is_pressed())
         {
             is_changed |= self.look_at(id, now);
             left -= 1;
@@ -411,12 +411,12 @@ impl Tailer {
                 break;
             }
         }
-        self.intake.unlooked = left;
+        self.intake.leave(left);
         self.intake.end(step);
         let Tailer { openings, roster, turns, .. } = self;
         openings.recount_all(turns, &mut self.outputs, now);
         openings.keep_to_limit(roster, turns);
-        let event = openings.feed(roster, turns, self.spools.are_starved(), self.intake.unlooked == 0);
+        let event = openings.feed(roster, turns, self.spools.are_starved(), !self.intake.is_pressed());
         self.report.print_all(event);
         is_changed
     }

@@ -1,7 +1,7 @@
 //! Cursors: what they keep, and what is done where one cannot be believed, written or had.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::thread;
 
@@ -20,6 +20,14 @@ fn cursor(scratch: &Scratch) -> PathBuf {
 fn said(scratch: &Scratch, key: &str) -> Option<String> {
     let text = fs::read_to_string(cursor(scratch)).ok()?;
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ').map(str::to_owned))
+}
+
+/// The file of faults, with this in it, that the program can read.
+fn faults(scratch: &Scratch, text: &str) -> PathBuf {
+    let faults = scratch.path().join("faults");
+    fs::write(&faults, text).unwrap();
+    give(&faults);
+    faults
 }
 
 #[test]
@@ -121,9 +129,7 @@ fn a_cursor_that_cannot_be_written_stands_and_nothing_is_sent_until_it_can() {
             let scratch = Scratch::new();
             let sink = Sink::new(|_| taken());
             log(&scratch, "app", &numbered(0..100), &[]);
-            let faults = scratch.path().join("faults");
-            fs::write(&faults, "").unwrap();
-            fs::set_permissions(&faults, fs::Permissions::from_mode(0o644)).unwrap();
+            let faults = faults(&scratch, "");
             let mut shipper = launch(&scratch, &sink.url()).env("STANDPIPE_TEST_FAULTS", &faults).start();
             sink.wait_kept(100);
             until("it is written down", || said(&scratch, "sent").is_some_and(|sent| sent != "0"));
@@ -156,10 +162,9 @@ fn a_signal_that_comes_while_it_wakes_for_another_ends_it() {
         let scratch = Scratch::new();
         let sink = Sink::new(|_| taken());
         log(&scratch, "app", &numbered(0..10), &[]);
-        let (faults, awake) = (scratch.path().join("faults"), scratch.make_dir("awake").join("now"));
+        let awake = scratch.make_dir("awake").join("now");
         let text = ["touch shipper-asked ", awake.to_str().unwrap(), "\ndelay shipper-asked 300\n"].concat();
-        fs::write(&faults, text).unwrap();
-        give(&faults);
+        let faults = faults(&scratch, &text);
         let mut shipper = launch(&scratch, &sink.url()).env("STANDPIPE_TEST_FAULTS", &faults).start();
         until("all is sent", || said(&scratch, "sent").is_some_and(|sent| sent != "0"));
         shipper.wait_signals_handled();
@@ -177,9 +182,7 @@ fn a_kill_at_any_step_of_a_cursor_loses_nothing() {
             let scratch = Scratch::new();
             let sink = Sink::new(|_| taken());
             log(&scratch, "app", &numbered(0..100), &[]);
-            let faults = scratch.path().join("faults");
-            fs::write(&faults, format!("kill {point} {pass}\n")).unwrap();
-            give(&faults);
+            let faults = faults(&scratch, &format!("kill {point} {pass}\n"));
             let mut killed = launch(&scratch, &sink.url()).env("STANDPIPE_TEST_FAULTS", &faults).start_unready();
             killed.wait_exit();
             let mut shipper = ship(&scratch, &sink.url(), &[]);

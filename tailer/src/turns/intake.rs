@@ -20,7 +20,7 @@ pub struct Intake {
     /// New files that are still to be followed.
     pub arrivals: VecDeque<FoundSource>,
     /// How many that were due the last round had no time to look at.
-    pub unlooked: usize,
+    unlooked: usize,
     /// How much of packed files is gone through.
     pub slices: Slices,
     /// What is read into; it means nothing between reads.
@@ -89,8 +89,18 @@ impl Intake {
         self.taken += step.began.elapsed();
     }
 
+    /// So many that are due this round has no time to look at.
+    pub fn leave(&mut self, unlooked: usize) {
+        self.unlooked = unlooked;
+    }
+
+    /// Whether the last round had no time to look at all that were due.
+    pub fn is_pressed(&self) -> bool {
+        self.unlooked > 0
+    }
+
     /// Whether there was no time for something that is due.
     pub fn is_left(&self) -> bool {
-        self.unlooked > 0 || !self.arrivals.is_empty()
+        self.is_pressed() || !self.arrivals.is_empty()
     }
 }

@@ -72,7 +72,7 @@ fn until_minute(clock: &Clock, from: u64, what: &str, mut condition: impl FnMut(
     until(what, || {
         minute = from + began.elapsed().as_secs();
         clock.set(&of_minute(minute));
-        condition() || within(Duration::from_millis(100), &mut condition)
+        within(Duration::from_millis(100), &mut condition)
     });
     minute
 }
