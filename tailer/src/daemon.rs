@@ -32,6 +32,7 @@ use crate::cli::Cli;
 use crate::config::Config;
 use crate::events::Event;
 use crate::log::settings::Hints;
+use crate::names::ear::Ear;
 use crate::out::lines::SourceId;
 use crate::out::output::{Delivered, Standing, Waits};
 use crate::out::outputs::Outputs;
@@ -519,6 +520,9 @@ impl Tailer {
         }
         if followed.next_output != followed.output {
             return;
+        }
+        if followed.watched.ear == Ear::Polls {
+            self.outputs.allow_for(followed.output, self.config.poll_interval);
         }
         let output = self.outputs.get(followed.output);
         let room = output.room(id);

@@ -227,8 +227,8 @@ keys! {
         /// How long a line waits for earlier ones, in the order of timestamps. `None`: for ever, as in a batch.
         window: Option<Duration> as Kept =
             "window_ms", Number(0, 60_000), Is("200"),
-            "Time a line waits for earlier lines of other files, with `order = \"timestamp\"`. Later ones are \
-             delivered anyway, and counted.";
+            "Time a line waits for earlier lines of other files, with `order = \"timestamp\"`. Where files are polled, \
+             it waits one `poll_interval_ms` longer. Later ones are delivered anyway, and counted.";
         /// Where positions are kept. There is one if any file or spool has a pipe.
         state_file: Option<PathBuf> as Kept =
             "state_file", Path, Means("none"),

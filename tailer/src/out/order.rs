@@ -2,8 +2,8 @@
 //!
 //! A line comes out when no other source can bring an earlier one: each has a line that is not earlier, or will bring
 //! none (`Ended`), or was read to its end while some line has waited for the window. So a line waits for about the
-//! window where no source is behind. What is older than what came out already is late: it comes out at once, and is
-//! counted.
+//! window where no source is behind; and for one interval more where sources are polled, so that each was looked at
+//! meanwhile. What is older than what came out already is late: it comes out at once, and is counted.
 //!
 //! Invariants:
 //! - lines of one source keep their order: the key of a line is its time, but never less than the key before it; a line
@@ -61,7 +61,7 @@ pub struct Oddity {
 /// Until when a line waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
-    /// For so long, while sources are read to their ends.
+    /// For so long, while sources are read to their ends; and for an interval of polling, if there is one.
     Window(Duration),
     /// For ever: until each source has a line or has ended.
     Batch,
@@ -80,6 +80,8 @@ impl Patience {
 pub struct Window<O> {
     inner: O,
     patience: Patience,
+    /// How long it may take until a source is looked at again.
+    interval: Duration,
     zone: TimeZone,
     lanes: Vec<Lane>,
     /// Lanes with lines, by the key of their first.
@@ -118,6 +120,7 @@ impl<O: Outlet> Window<O> {
         Window {
             inner,
             patience,
+            interval: Duration::ZERO,
             zone,
             lanes: Vec::new(),
             heads: BTreeSet::new(),
@@ -134,6 +137,11 @@ impl<O: Outlet> Window<O> {
     pub fn add(&mut self, source: SourceId, format: Format) {
         let parser = Parser::new(format, self.zone.clone());
         self.lane(source).set_parser(parser);
+    }
+
+    /// Some source is looked at only so often. From now on lines wait so much longer.
+    pub fn allow_for(&mut self, interval: Duration) {
+        self.interval = self.interval.max(interval);
     }
 
     /// The output behind it.
@@ -209,7 +217,8 @@ impl<O: Outlet> Window<O> {
         if self.behind > 0 {
             return Upcoming::Nothing;
         }
-        let due_ns = self.oldest_ns().unwrap_or(i64::MIN).saturating_add(window.as_nanos() as i64);
+        let wait_ns = (window + self.interval).as_nanos() as i64;
+        let due_ns = self.oldest_ns().unwrap_or(i64::MIN).saturating_add(wait_ns);
         if now_ns >= due_ns { Upcoming::Of(first, limit) } else { Upcoming::Wait(due_ns) }
     }
 

@@ -1,7 +1,7 @@
 //! All outputs: one for each pipe, and standard output, each with or without putting its lines in order.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
 use standpipe_common::error::{Error, Result, Stop};
@@ -81,6 +81,14 @@ impl OutputKind {
             OutputKind::Stdout(stdout) => stdout.formatter().keep_files_apart(source),
             OutputKind::OrderedStdout(window) => window.inner().formatter().keep_files_apart(source),
             OutputKind::Stage(_) | OutputKind::OrderedStage(_) => {}
+        }
+    }
+
+    fn allow_for(&mut self, interval: Duration) {
+        match self {
+            OutputKind::OrderedStdout(window) => window.allow_for(interval),
+            OutputKind::OrderedStage(window) => window.allow_for(interval),
+            OutputKind::Stdout(_) | OutputKind::Stage(_) => {}
         }
     }
 
@@ -175,6 +183,11 @@ impl Outputs {
     /// Tells one of them that the files of a source have nothing to do with each other; after [`Outputs::introduce`].
     pub fn keep_files_apart(&mut self, index: usize, source: SourceId) {
         self.list[index].kind.keep_files_apart(source);
+    }
+
+    /// Tells one of them that nothing tells of changes of a source of its: it is polled at this interval.
+    pub fn allow_for(&mut self, index: usize, interval: Duration) {
+        self.list[index].kind.allow_for(interval);
     }
 
     /// A source brings one of them nothing more: nobody waits for it there.

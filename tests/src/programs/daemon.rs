@@ -237,20 +237,32 @@ impl Daemon {
             .unwrap_or_else(|error| panic!("cannot send {signal} to {}: {error}\n{}", self.program, self.stderr()));
     }
 
+    /// Stops it as a freezer does, and waits until none of its threads runs; SIGCONT lets it go on.
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+        until("the process stands still", || self.threads_are(|field| field("State:").starts_with('T')));
+    }
+
     /// Waits until a process has dealt with every signal sent to it: none is pending and all its threads sleep.
     pub fn wait_signals_handled(&self) {
-        let pid = self.pid();
-        let idle = || {
-            let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("a living process");
-            threads.flatten().all(|thread| {
-                let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
-                let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
-                let pending = ["SigPnd:", "ShdPnd:"].map(field).concat();
-                field("State:").starts_with('S') && pending.bytes().all(|digit| digit == b'0')
-            })
+        let is_idle = |field: &dyn Fn(&str) -> String| {
+            let pending = ["SigPnd:", "ShdPnd:"].map(field).concat();
+            field("State:").starts_with('S') && pending.bytes().all(|digit| digit == b'0')
         };
         // Twice, for a thread may have been woken by another that was looked at after it.
-        until("the process has dealt with its signals", || idle() && idle());
+        until("the process has dealt with its signals", || self.threads_are(is_idle) && self.threads_are(is_idle));
+    }
+
+    /// Whether all its threads are as `is` says by the fields of what the kernel tells of each.
+    fn threads_are(&self, is: impl Fn(&dyn Fn(&str) -> String) -> bool) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("a living process");
+        threads.flatten().all(|thread| {
+            let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+            is(&|name| {
+                let value = status.lines().find_map(|line| line.strip_prefix(name));
+                value.unwrap_or_default().trim().to_owned()
+            })
+        })
     }
 
     /// Sends HUP and waits until that many lines contain `text`: what the program says when it is done with it.

@@ -186,7 +186,7 @@ fn a_command_to_nobody_or_for_nobody_is_refused() {
     );
     refused(rotate(&logs.join("nowhere")), 3, "No such file");
     let reader = bench.steered_reader().start();
-    reader.signal(Signal::SIGSTOP);
+    reader.freeze();
     refused(rotate(&logs), 3, "reader does not answer");
     reader.signal(Signal::SIGCONT);
     reader.stop();

@@ -148,7 +148,7 @@ fn a_chunk_whose_segment_was_changed_while_its_log_was_out_of_reach_is_set_aside
         let reader = bench.reader().start();
         reader.wait_line("not reading app until this is fixed");
         // Only root could change it while nobody can enter it.
-        reader.signal(Signal::SIGSTOP);
+        reader.freeze();
         until("the reader stands still", || state_of(reader.pid()) == 'T');
         set_mode(&bench.log("app"), 0o750);
         for part in parts(&bench.log("app")) {

@@ -33,7 +33,7 @@ fn server(fifo: &Path) -> fs::File {
 
 /// Stops a process, does something that it then meets all at once, and lets it go on.
 fn unnoticed(reader: &Daemon, step: impl FnOnce()) {
-    reader.signal(Signal::SIGSTOP);
+    reader.freeze();
     until("it stands still", || state_of(reader.pid()) == 'T');
     step();
     reader.signal(Signal::SIGCONT);

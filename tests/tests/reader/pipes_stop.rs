@@ -19,7 +19,7 @@ fn term_takes_all_that_the_pipes_hold_at_that_moment() {
     let bench = Bench::new();
     let pipes = ["a", "b"].map(|name| hold(&bench.scratch.pipe(name)));
     let mut reader = bench.reader().start();
-    reader.signal(Signal::SIGSTOP);
+    reader.freeze();
     until("it stands still", || state_of(reader.pid()) == 'T');
     let bytes = [vec![b'x'; 60_000], b"\nno end yet".to_vec()].concat();
     for pipe in &pipes {

@@ -44,7 +44,7 @@ fn a_mailbox_whose_disk_fails_ends_the_reader_though_nobody_takes_its_last_words
     let mut pipe = hold(&fifo);
     let mut reader = bench.reader().prelude(&format!("exec 2>{}", fifo.display())).start();
     wait_empty(&pipe);
-    reader.signal(Signal::SIGSTOP);
+    reader.freeze();
     let state = format!("/proc/{}/stat", reader.pid());
     until("it is stopped", || fs::read_to_string(&state).is_ok_and(|stat| stat.contains(") T ")));
     while pipe.write(&[b'x'; 4096]).is_ok() {}

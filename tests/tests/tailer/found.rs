@@ -115,7 +115,7 @@ fn of_several_copies_the_one_that_is_read_on_is_named_with_the_reason() {
         let (mut stand, mut log) = Following::to_stdout().start();
         log.write(30);
         stand.wait_delivered(&[&log]);
-        stand.daemon().signal(Signal::SIGSTOP);
+        stand.daemon().freeze();
         log.write(20);
         let [older, newer] = names.map(|name| stand.log_path(name));
         fs::copy(&log.path, &older).unwrap();
@@ -205,7 +205,7 @@ fn what_cannot_be_unpacked_is_named_with_its_size_and_never_called_gone() {
             if !is_down {
                 stand.start();
                 stand.wait_delivered(&[&log]);
-                stand.daemon().signal(Signal::SIGSTOP);
+                stand.daemon().freeze();
                 log.write(20);
                 rotate_to(&stand, &mut log, "app.log.2");
                 log.write(20);
@@ -323,7 +323,7 @@ fn days_that_were_missed_behind_a_link_are_found_by_their_dates() {
             if is_down {
                 stand.stop();
             } else {
-                stand.daemon().signal(Signal::SIGSTOP);
+                stand.daemon().freeze();
             }
             log.write(20);
             for name in &names[1..] {

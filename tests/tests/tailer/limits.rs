@@ -124,7 +124,7 @@ fn lost_events_lose_no_line() {
     stand.start();
     a.write(10);
     stand.wait_delivered(&[&a, &b]);
-    stand.daemon().signal(Signal::SIGSTOP);
+    stand.daemon().freeze();
     let [one, two] = [1, 2].map(|number| numbered(&b.path, number + 10));
     fs::write(&one, "").unwrap();
     privilege::give(&one);

@@ -97,7 +97,7 @@ impl World {
                 drop(self.log.reopen());
             }
             25 if self.is_running() => {
-                self.stand.daemon().signal(Signal::SIGSTOP);
+                self.stand.daemon().freeze();
                 self.standing = Standing::Paused;
             }
             26..=27 if self.standing != Standing::Down => {

@@ -341,7 +341,7 @@ fn a_copy_that_has_what_was_truncated_unread_is_read_from_there() {
         let mut stand = Stand::new(way, &["*.log"]);
         stand.append("app.log", numbered(0..20));
         until("20 lines", || stand.lines().len() == 20);
-        stand.tailing.daemon().signal(Signal::SIGSTOP);
+        stand.tailing.daemon().freeze();
         stand.append("app.log", numbered(20..40));
         fs::copy(stand.tailing.log_path("app.log"), stand.tailing.log_path("copy.log")).unwrap();
         privilege::give(&stand.tailing.log_path("copy.log"));

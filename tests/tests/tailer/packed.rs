@@ -50,7 +50,7 @@ fn wait_known(stand: &Tailing) {
 fn end(stand: &mut Tailing, meanwhile: Meanwhile) {
     match meanwhile {
         Meanwhile::Runs => {}
-        Meanwhile::Stopped => stand.daemon().signal(Signal::SIGSTOP),
+        Meanwhile::Stopped => stand.daemon().freeze(),
         Meanwhile::Ended => drop(stand.stop()),
         Meanwhile::Killed => stand.kill9(),
         Meanwhile::PowerCut => {

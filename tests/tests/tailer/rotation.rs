@@ -60,7 +60,7 @@ fn t1_four_rotations_between_two_looks_are_found_again() {
         let (mut stand, mut log) = following(owner, "");
         log.write(20);
         stand.wait_delivered(&[&log]);
-        stand.daemon().signal(Signal::SIGSTOP);
+        stand.daemon().freeze();
         for _ in 0..4 {
             log.write(20);
             rename_and_create(&mut log);
@@ -172,7 +172,7 @@ fn t5_a_file_that_was_truncated_and_grew_beyond_where_we_were_is_known_by_its_co
         let (mut stand, mut log) = following(owner, "");
         log.write(50);
         stand.wait_delivered(&[&log]);
-        stand.daemon().signal(Signal::SIGSTOP);
+        stand.daemon().freeze();
         let before = fs::metadata(&log.path).unwrap().len();
         OpenOptions::new().write(true).open(&log.path).unwrap().set_len(0).unwrap();
         while fs::metadata(&log.path).unwrap().len() <= before {

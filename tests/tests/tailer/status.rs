@@ -128,7 +128,7 @@ fn a_tailer_that_hangs_or_is_gone_does_not_hide_what_waits() {
     stand.wait_delivered(&[&log]);
     let before = fs::metadata(&log.path).unwrap().len();
     wait_source(&stand, "all is delivered", |source| source["offset"] == before);
-    stand.daemon().signal(Signal::SIGSTOP);
+    stand.daemon().freeze();
     log.write(10);
     let gained = fs::metadata(&log.path).unwrap().len() - before;
     assert_eq!(json(&stand).1["sources"][0]["lag"]["bytes"], gained);

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use standpipe_tests::deadline::until;
@@ -54,8 +55,8 @@ fn three_files_of_which_one_is_rotated() {
     }
     start(&mut stand);
     stand.daemon().wait_lines("inode=", 3);
-    // All three are there before it looks again: what comes later than the window lets is late.
-    stand.daemon().signal(Signal::SIGSTOP);
+    // All three are there before it looks again.
+    stand.daemon().freeze();
     append(&paths[2], "2026-01-01T12:00:02Z INFO batch=17 processed=200\n");
     append(&paths[1], "2026-01-01T12:00:02Z WARN upstream timeout id=9f2c\n");
     append(&paths[0], "2026-01-01T12:00:01Z INFO started pid=23312\n");
@@ -86,6 +87,23 @@ fn three_files_of_which_one_is_rotated() {
 "
     );
     assert_eq!(said, golden);
+}
+
+#[test]
+fn a_line_waits_until_every_polled_file_was_looked_at() {
+    let mut stand = Tailing::to_stdout(Owner::Tailer);
+    configure(&stand, 800, &["a.log", "b.log"]);
+    for name in ["a.log", "b.log"] {
+        append(&stand.log_path(name), "");
+    }
+    start(&mut stand);
+    stand.daemon().wait_lines("inode=", 2);
+    let written_at = Instant::now();
+    append(&stand.log_path("a.log"), "2026-01-01T12:00:00Z INFO one\n");
+    until("the line", || stand.lines_delivered() == 1);
+    // The window of 200 ms begins when the other file may have been looked at.
+    assert!(written_at.elapsed() >= Duration::from_millis(1000), "{:?}", written_at.elapsed());
+    stand.stop();
 }
 
 #[test]

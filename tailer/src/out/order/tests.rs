@@ -165,6 +165,17 @@ fn a_line_waits_for_the_window_and_no_longer() {
 }
 
 #[test]
+fn a_line_waits_until_what_is_polled_was_looked_at() {
+    let mut bench = Bench::live(3);
+    bench.window.allow_for(Duration::from_millis(250));
+    bench.put(0, &line(7, "later"), 10);
+    assert_eq!(bench.turn(210), (String::new(), Some(250)));
+    bench.put(1, &line(5, "earlier"), 260);
+    assert_eq!(bench.turn(459), (String::new(), Some(1)));
+    assert_eq!(bench.turn(460), (line(5, "earlier") + &line(7, "later"), None));
+}
+
+#[test]
 fn nobody_waits_for_a_source_that_ended_or_has_a_later_line() {
     let mut bench = Bench::live(3);
     bench.note(2, Standing::Ended);
