@@ -102,7 +102,7 @@ fn a_line_waits_until_every_polled_file_was_looked_at() {
     append(&stand.log_path("a.log"), "2026-01-01T12:00:00Z INFO one\n");
     until("the line", || stand.lines_delivered() == 1);
     // The window of 200 ms begins when the other file may have been looked at.
-    assert!(written_at.elapsed() >= Duration::from_millis(1000), "{:?}", written_at.elapsed());
+    assert!(written_at.elapsed() >= Duration::from_secs(1), "{:?}", written_at.elapsed());
     stand.stop();
 }
 
