@@ -12,11 +12,11 @@ use standpipe_common::fifo::{self, Fifo, Identity};
 use standpipe_common::name::PipeName;
 use standpipe_common::pipes::Entry;
 use standpipe_common::policy::{PipeSize, Policy};
-use standpipe_common::retry::Once;
 
 use crate::create::{Refusal, create_if_missing, is_missing};
 use crate::sizing::{self, Auto};
 use crate::staged::{StageLook, Staged};
+use crate::trouble::Trouble;
 
 /// Which FIFO is, or is to be, held for which link.
 pub type Taken = HashMap<Identity, PipeName>;
@@ -32,7 +32,7 @@ pub struct Held {
     /// It holds more than it should be able to: asked again until it does not.
     resize_pending: bool,
     /// What is wrong with the link, as it was said last.
-    trouble: Once<String>,
+    trouble: Trouble,
     /// Its FIFO was made and had to be removed again: that is done once, for it looks like a change to ourselves.
     create_undone: bool,
 }
@@ -67,7 +67,7 @@ impl Held {
             staged: Staged::default(),
             granted: None,
             resize_pending: false,
-            trouble: Once::default(),
+            trouble: Trouble::default(),
             create_undone: false,
         }
     }
@@ -103,12 +103,17 @@ impl Held {
 
     /// The FIFO that is held and that the link leads to.
     pub fn identity(&self) -> Option<Identity> {
-        if self.trouble.current().is_some() { None } else { self.fifo.as_ref().map(Fifo::identity) }
+        if self.trouble.is_there() { None } else { self.fifo.as_ref().map(Fifo::identity) }
     }
 
     /// Whether the last look found something wrong.
     pub fn is_troubled(&self) -> bool {
-        self.trouble.current().is_some()
+        self.trouble.is_there()
+    }
+
+    /// Whether no descriptor was left at the last look for its FIFO or the staging pipe.
+    pub fn is_starved(&self) -> bool {
+        self.trouble.is_starved() || self.staged.is_starved()
     }
 
     /// Whether the pipe waits to be made smaller.
@@ -246,7 +251,7 @@ impl Held {
     }
 
     fn blame(&mut self, error: Error) -> Change {
-        if self.trouble.is_news(error.to_string()) { Change::Bad(error) } else { Change::None }
+        if self.trouble.is_news(&error) { Change::Bad(error) } else { Change::None }
     }
 
     /// By a look that takes no descriptor, for want of which the open may have failed.

@@ -53,9 +53,9 @@ impl Holdings {
         self.held.values().filter(|held| held.identity().is_some()).count()
     }
 
-    /// Holds what the links of a new scan lead to, opening everything anew. Returns the links for which no descriptor
-    /// was left.
-    pub fn reconcile(&mut self, entries: Vec<Entry>, watch: &mut Watch<PipeName>, now: Instant) -> Vec<PipeName> {
+    /// Holds what the links of a new scan lead to, opening everything anew. Returns for how many no descriptor was
+    /// left.
+    pub fn reconcile(&mut self, entries: Vec<Entry>, watch: &mut Watch<PipeName>, now: Instant) -> usize {
         let mut before = mem::take(&mut self.held);
         for entry in entries {
             let name = entry.name.clone();
@@ -73,7 +73,6 @@ impl Holdings {
         self.share();
         let _walks = Pass::begin();
         let mut taken = claims(self.held.iter());
-        let mut starved = Vec::new();
         for (name, held) in &mut self.held {
             // What happens after the look must raise an event, so the watch comes first.
             watch.add(name, &held.entry().link);
@@ -86,23 +85,16 @@ impl Holdings {
                     log::info!("{name}: FIFO was replaced; now holding the new one");
                     left.push(Left { name: name.clone(), kind: Kind::Target, fifo, reason: Reason::Replaced });
                 }
-                Change::Bad(error) => {
-                    if error.is_out_of_descriptors() {
-                        starved.push(name.clone());
-                    }
-                    say(held, &error);
-                }
+                Change::Bad(error) => say(held, &error),
             }
         }
         // Where descriptors are short, the pipes themselves come first.
         for (name, held) in &mut self.held {
-            if look_beside(name, held, &mut left) {
-                starved.push(name.clone());
-            }
+            look_beside(name, held, &mut left);
             held.fit_stage(self.auto);
         }
         self.retire(left, now);
-        starved
+        self.watch_starved(watch)
     }
 
     /// Looks again at those links behind which something changed.
@@ -139,6 +131,13 @@ impl Holdings {
             held.fit_stage(self.auto);
         }
         self.retire(left, now);
+        self.watch_starved(watch);
+    }
+
+    /// Those for which no descriptor was left are looked at again before long. How many these are.
+    fn watch_starved(&self, watch: &mut Watch<PipeName>) -> usize {
+        let starved = self.held.iter().filter(|(_, held)| held.is_starved());
+        starved.inspect(|(name, _)| watch.look_soon(name)).count()
     }
 
     /// When [`Holdings::mind`] has something to do. `None`: nothing is pending.
@@ -260,17 +259,16 @@ fn left_by(name: &PipeName, held: Held) -> Vec<Left> {
     each.into_iter().filter_map(left).collect()
 }
 
-/// Holds the staging pipe of `held`, made if need be, and says what there is to say. Whether no
-/// descriptor was left for it.
-fn look_beside(name: &PipeName, held: &mut Held, left: &mut Vec<Left>) -> bool {
+/// Holds the staging pipe of `held`, made if need be, and says what there is to say.
+fn look_beside(name: &PipeName, held: &mut Held, left: &mut Vec<Left>) {
     let looked = held.look_beside();
     if looked.is_made {
         log::info!("{name}: created staging pipe {} and holding it", held.staged().path().shown());
     }
     left.extend(looked.left.map(|(fifo, reason)| Left { name: name.clone(), kind: Kind::Staging, fifo, reason }));
-    let Some(error) = looked.error else { return false };
-    log::error!("{error}; still holding {name}");
-    error.is_out_of_descriptors()
+    if let Some(error) = looked.error {
+        log::error!("{error}; still holding {name}");
+    }
 }
 
 fn say(held: &Held, error: &Error) {

@@ -35,3 +35,4 @@ pub mod staged;
 pub mod status;
 pub mod supervisor;
 pub mod survey;
+pub mod trouble;

@@ -142,11 +142,10 @@ impl Holder {
         let before = self.watch.forget();
         let starved = self.holdings.reconcile(scan.entries, &mut self.watch, Instant::now());
         self.watch.leave(before);
-        if !starved.is_empty() {
+        if starved > 0 {
             log::error!(
-                "cannot open {} of the pipes: at most {} files may be open; raise that limit (`ulimit -n`, \
+                "cannot open {starved} of the pipes: at most {} files may be open; raise that limit (`ulimit -n`, \
                  LimitNOFILE=) and restart",
-                starved.len(),
                 self.descriptors.hard()
             );
         }

@@ -12,12 +12,12 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use standpipe_common::error::{Error, Result};
 use standpipe_common::fifo::{self, Fifo, Identity};
-use standpipe_common::retry::Once;
 use standpipe_common::shown::Shown as _;
 use standpipe_common::staging;
 
 use crate::retired::Reason;
 use crate::stage;
+use crate::trouble::Trouble;
 
 /// The staging pipe of one target.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ pub struct Staged {
     path: PathBuf,
     fifo: Option<Fifo>,
     /// What is wrong with it, as it was said last.
-    trouble: Once<String>,
+    trouble: Trouble,
 }
 
 /// What a look at it came to.
@@ -69,6 +69,11 @@ impl Staged {
         self.fifo
     }
 
+    /// Whether no descriptor was left for it at the last look.
+    pub fn is_starved(&self) -> bool {
+        self.trouble.is_starved()
+    }
+
     /// What was wrong is said again if it still is: somebody asks anew.
     pub fn forget_trouble(&mut self) {
         self.trouble.end();
@@ -95,7 +100,7 @@ impl Staged {
                 looked.is_made = is_made;
                 looked.left = looked.left.or(self.fifo.replace(fifo).map(|fifo| (fifo, Reason::Replaced)));
             }
-            Err(error) => looked.error = self.trouble.is_news(error.to_string()).then_some(error),
+            Err(error) => looked.error = self.trouble.is_news(&error).then_some(error),
         }
         looked
     }

@@ -4,11 +4,12 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, chown};
 use std::path::PathBuf;
+use std::process::Command;
 
 use nix::libc;
 use standpipe_tests::deadline::until;
 use standpipe_tests::directory::{Scratch, set_mode};
-use standpipe_tests::privilege::{is_root, needs_root};
+use standpipe_tests::privilege::{is_root, needs_root, needs_tool};
 use standpipe_tests::programs::holder;
 use standpipe_tests::world::{capacity, is_held, open_reader, open_writer, read_all};
 
@@ -153,6 +154,30 @@ fn h9_what_cannot_be_held_for_want_of_descriptors_is_named() {
         holder.hang_up("holds ");
         assert!(holder.lines_with("defaults.toml").is_empty(), "policies can be read:\n{}", holder.stderr());
     }
+}
+
+#[test]
+fn a_pipe_for_which_no_descriptor_was_left_is_held_once_there_is_one() {
+    needs_tool("prlimit", || {
+        let scratch = Scratch::new();
+        scratch.pipe("app");
+        let late = scratch.run("late");
+        scratch.link("late", &late);
+        let holder = holder(&scratch).start();
+        let limit = |soft: usize| {
+            let mut prlimit = Command::new("prlimit");
+            prlimit.arg("--pid").arg(holder.pid().to_string()).arg(format!("--nofile={soft}:"));
+            assert!(prlimit.status().unwrap().success());
+        };
+        let open = PathBuf::from(format!("/proc/{}/fd", holder.pid()));
+        limit((0..).find(|number: &usize| !open.join(number.to_string()).is_symlink()).unwrap());
+        scratch.fifo("late");
+        holder.wait_line("pipes.d/late: Too many open files");
+        limit(100);
+        holder.wait_line("late: FIFO appeared; now holding it open");
+        assert!(is_held(&late));
+        assert_eq!(holder.lines_with("Too many open files").len(), 1, "{}", holder.stderr());
+    });
 }
 
 #[test]
