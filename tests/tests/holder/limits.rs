@@ -163,7 +163,7 @@ fn a_pipe_for_which_no_descriptor_was_left_is_held_once_there_is_one() {
         scratch.pipe("app");
         let late = scratch.run("late");
         scratch.link("late", &late);
-        let holder = holder(&scratch).start();
+        let holder = holder(&scratch).as_tests().start();
         let limit = |soft: usize| {
             let mut prlimit = Command::new("prlimit");
             prlimit.arg("--pid").arg(holder.pid().to_string()).arg(format!("--nofile={soft}:"));
