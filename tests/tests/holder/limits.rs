@@ -4,13 +4,12 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, chown};
 use std::path::PathBuf;
-use std::process::Command;
 
 use nix::libc;
 use standpipe_tests::deadline::until;
 use standpipe_tests::directory::{Scratch, set_mode};
 use standpipe_tests::privilege::{is_root, needs_root, needs_tool};
-use standpipe_tests::programs::holder;
+use standpipe_tests::programs::{command, holder};
 use standpipe_tests::world::{capacity, is_held, open_reader, open_writer, read_all};
 
 const KI: usize = 1 << 10;
@@ -165,12 +164,12 @@ fn a_pipe_for_which_no_descriptor_was_left_is_held_once_there_is_one() {
         scratch.link("late", &late);
         let holder = holder(&scratch).as_tests().start();
         let limit = |soft: usize| {
-            let mut prlimit = Command::new("prlimit");
+            let mut prlimit = command("prlimit");
             prlimit.arg("--pid").arg(holder.pid().to_string()).arg(format!("--nofile={soft}:"));
             assert!(prlimit.status().unwrap().success());
         };
         let open = PathBuf::from(format!("/proc/{}/fd", holder.pid()));
-        limit((0..).find(|number: &usize| !open.join(number.to_string()).is_symlink()).unwrap());
+        limit((0..100).find(|number| !open.join(number.to_string()).is_symlink()).unwrap());
         scratch.fifo("late");
         holder.wait_line("pipes.d/late: Too many open files");
         limit(100);
