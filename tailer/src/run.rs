@@ -32,8 +32,9 @@ const TICK: Duration = Duration::from_millis(2);
 const TEST_CLOCK_SPAN: Duration = Duration::from_millis(10);
 /// How long it takes to be ready at most, where names come and go all the time.
 const START_SPAN: Duration = Duration::from_secs(10);
-/// How long the end may take: looks, and what is said of each source and remembered of it, about so long.
-const STOP_SPAN: Duration = Duration::from_millis(1500);
+/// How long the end may take: looks, and what is said of each source and remembered of it, about so long. Of the two
+/// seconds that are promised the rest is for readers that take what was delivered last, and for a disk that is busy.
+const STOP_SPAN: Duration = Duration::from_millis(1300);
 const STOP_COST: Duration = Duration::from_micros(10);
 /// How much of that is left for what was held back to be put in order.
 const HURRY_SPAN: Duration = Duration::from_millis(300);

@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use crate::deadline::within;
 
 /// What `/proc/PID/stat` says behind the name, which may hold anything.
 fn stat(pid: u32) -> Vec<String> {
@@ -27,4 +29,56 @@ pub fn has_open(pid: u32, path: &Path) -> bool {
     let wanted = fs::metadata(path).map(|is| (is.dev(), is.ino())).expect("a file");
     let fds = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     fds.filter_map(|fd| fs::metadata(fd.path()).ok()).any(|is| (is.dev(), is.ino()) == wanted)
+}
+
+/// For how long others kept a process from a processor and from the disk: for that no program can answer.
+#[derive(Debug)]
+pub struct KeptOff {
+    pid: u32,
+    queued_before: Duration,
+    queued: Duration,
+    at_disk: Duration,
+    last_look: Instant,
+}
+
+impl KeptOff {
+    /// From now on.
+    pub fn watch(pid: u32) -> KeptOff {
+        let queued = queued(pid).expect("a living process");
+        KeptOff { pid, queued_before: queued, queued, at_disk: Duration::ZERO, last_look: Instant::now() }
+    }
+
+    /// The same as [`within`]; looks at the process as often as at the condition.
+    pub fn within(&mut self, span: Duration, mut condition: impl FnMut() -> bool) -> bool {
+        within(span, || {
+            self.look();
+            condition()
+        })
+    }
+
+    /// How long it was until the last look.
+    pub fn span(&self) -> Duration {
+        self.queued.saturating_sub(self.queued_before) + self.at_disk
+    }
+
+    fn look(&mut self) {
+        let now = Instant::now();
+        self.queued = queued(self.pid).unwrap_or(self.queued);
+        if waits_for_disk(self.pid) {
+            self.at_disk += now - self.last_look;
+        }
+        self.last_look = now;
+    }
+}
+
+/// For how long a process could have run so far, and others did.
+fn queued(pid: u32) -> Option<Duration> {
+    let schedstat = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
+    schedstat.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
+}
+
+/// Whether one of its threads is in a wait that no signal ends, as for a disk.
+fn waits_for_disk(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok()).any(|stat| stat.contains(") D "))
 }

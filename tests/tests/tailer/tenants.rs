@@ -18,13 +18,13 @@ use nix::sys::signal::Signal;
 use standpipe_tests::deadline::within;
 use standpipe_tests::directory::make_fifo;
 use standpipe_tests::privilege::{is_root, needs_tool};
-use standpipe_tests::programs::{Process, command};
+use standpipe_tests::programs::{KeptOff, Process, command};
 use standpipe_tests::stands::Tailing;
 use standpipe_tests::world::{Drain, Log, Owner, numbered, rename_and_create};
 
-/// Within what the lines of the honest one come.
+/// Within what the lines of the honest one come, but for the time for which others kept the tailer off.
 const LATENCY_MAX: Duration = Duration::from_secs(1);
-/// Within what the tailer ends, but for the time for which others kept it from a processor.
+/// Within what the tailer ends; the same goes for it.
 const STOP_MAX: Duration = Duration::from_secs(2);
 /// Several times as many as one round unpacks, about 20 MB.
 const LARGE_LINES: u64 = 200_000;
@@ -94,27 +94,22 @@ impl House {
         let mut latest = Duration::ZERO;
         for _ in 0..PROBES {
             let before = self.stand.lines_delivered();
-            let began = Instant::now();
+            let (began, mut kept_off) = (Instant::now(), KeptOff::watch(self.stand.daemon().pid()));
             self.honest.write(1);
-            let is_there = within(10 * LATENCY_MAX, || self.stand.lines_delivered() > before);
+            let is_there = kept_off.within(10 * LATENCY_MAX, || self.stand.lines_delivered() > before);
             assert!(is_there, "not after {:?}:\n{}", began.elapsed(), self.stand.daemon().stderr());
-            latest = latest.max(began.elapsed());
+            latest = latest.max(began.elapsed().saturating_sub(kept_off.span()));
         }
         assert!(latest < LATENCY_MAX, "a line took {latest:?}:\n{}", self.stand.daemon().stderr());
     }
 
     /// Ends the tailer in time; what it said.
     fn end(&mut self) -> String {
-        let pid = self.stand.daemon().pid();
-        let (began, before) = (Instant::now(), queued(pid).unwrap());
-        let mut after = before;
+        let (began, mut kept_off) = (Instant::now(), KeptOff::watch(self.stand.daemon().pid()));
         self.stand.daemon().signal(Signal::SIGTERM);
-        let is_over = within(10 * STOP_MAX, || {
-            after = queued(pid).unwrap_or(after);
-            !self.stand.is_running()
-        });
-        let (took, queued, said) = (began.elapsed(), after.saturating_sub(before), self.stand.daemon().stderr());
-        assert!(is_over && took < STOP_MAX + queued, "after {took:?}, {queued:?} of it without a processor:\n{said}");
+        let is_over = kept_off.within(10 * STOP_MAX, || !self.stand.is_running());
+        let (took, kept_off, said) = (began.elapsed(), kept_off.span(), self.stand.daemon().stderr());
+        assert!(is_over && took < STOP_MAX + kept_off, "after {took:?}, {kept_off:?} of it kept off:\n{said}");
         assert_eq!(self.stand.wait_exit(), 0, "{said}");
         said
     }
@@ -126,12 +121,6 @@ impl House {
         assert!(tally.is_whole(), "{tally:?}\n{said}");
         said
     }
-}
-
-/// For how long a process could have run so far, and others did.
-fn queued(pid: u32) -> Option<Duration> {
-    let schedstat = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
-    schedstat.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
 }
 
 fn give_all(path: &Path) {
