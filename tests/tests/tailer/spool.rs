@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use standpipe_tests::deadline::{until, until_next_stamp, within};
+use standpipe_tests::deadline::{CONDITION_SPAN, until, until_next_stamp, within};
 use standpipe_tests::directory::{Mounted, make_fifo};
 use standpipe_tests::privilege;
 use standpipe_tests::stands::Spooling;
@@ -106,8 +106,10 @@ fn a_large_file_stays_in_one_piece_across_kills_and_beside_others() {
     stand.start();
     let all = first.len() + second.len() + 8 * "app 0\n".len() + "older\n".len();
     until("all of it", || stand.drain.bytes().len() >= all);
-    until("nothing is left", || is_empty(&stand));
+    // A kill between the two leaves a marker without its file, which is harmless and goes after `max_age`.
+    let is_removed = within(CONDITION_SPAN, || stand.left().0.is_empty());
     let got = stand.drain.bytes();
+    assert!(is_removed, "{} of {all} bytes came, {:?} are left:\n{}", got.len(), stand.left(), stand.daemon().stderr());
     assert_eq!(got.len(), all);
     for file in [&first, &second] {
         assert!(memchr::memmem::find(&got, file).is_some(), "not in one piece");
@@ -245,7 +247,8 @@ fn what_is_appended_after_delivery_is_not_lost_and_a_file_written_anew_is_anothe
         stand.daemon().kill9();
         stand.start();
         stand.mark("b");
-        until("all is removed", || is_empty(&stand));
+        // The kill may have left the marker of "a".
+        until("both are removed", || stand.left().0.is_empty());
         until("all is drained", || stand.drain.bytes().ends_with(b"longer\n"));
         let text = String::from_utf8(stand.drain.bytes()).unwrap();
         assert_eq!(text, "one\na first life\ntwo\na new life, which is longer\n");
