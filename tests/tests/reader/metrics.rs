@@ -12,7 +12,7 @@ use standpipe_tests::deadline::{until, within};
 use standpipe_tests::privilege::{needs_seams, needs_tool};
 use standpipe_tests::programs::{Daemon, Launch, reader_stdin};
 use standpipe_tests::stands::{Clock, Stand};
-use standpipe_tests::world::{Metrics, queued};
+use standpipe_tests::world::Metrics;
 
 use crate::cursors::{cursor, listed, put_cursor};
 
@@ -307,13 +307,16 @@ fn a_file_system_that_hangs_delays_neither_lines_nor_the_end() {
 fn a_reader_that_hangs_lets_its_file_grow_old() {
     needs_seams(|| {
         let mut meter = Meter::new("");
-        let mut reader = meter.launch().start();
-        let before = meter.next();
+        let mut reader = meter.clock.steer(meter.stand.traced_reader()).start();
+        meter.next();
+        let writes = meter.stand.passes("write");
         meter.stand.faults("delay write 600000\n");
         meter.stand.write(b"line\n");
-        until("it has taken the line", || queued(&meter.stand.pipe) == 0);
+        until("it hangs in a write", || meter.stand.passes("write") > writes);
+        let before = meter.now_s;
         meter.pass_span();
-        assert!(!within(Duration::from_millis(500), || meter.read() != before), "{}", meter.read().0);
+        let is_new = || meter.read().of("standpipe_reader_update_time_seconds*}") != before;
+        assert!(!within(Duration::from_millis(500), is_new), "{}", meter.read().0);
         reader.kill9();
     });
 }
