@@ -18,8 +18,8 @@ pub use metrics::Metrics;
 pub use pipe::{capacity, hold, is_held, open_reader, open_writer, put, queued, read_all, wait_empty, write_all};
 pub use random::Random;
 pub use stored::{
-    STAMP_BYTES, archives, assert_same, content, is_archive, open_archive, parts, raw, stream_of, unstamped,
-    wait_stored,
+    STAMP_BYTES, archives, assert_same, content, contents, is_archive, newest_is_empty, open_archive, parts, raw,
+    stream_of, unstamped, wait_stored,
 };
 pub use traffic::{
     Check, LINE_BYTES_MAX, LINE_BYTES_MIN, Tally, WRITERS_MAX, Writer, Written, count_lines, length, line, line_into,

@@ -43,19 +43,29 @@ fn listed(log_dir: &Path) -> BTreeMap<String, PathBuf> {
 }
 
 /// Everything that is stored, in order.
+pub fn stream_of(log_dir: &Path) -> Vec<u8> {
+    contents(log_dir).concat()
+}
+
+/// The log bytes of each part, in order.
 ///
 /// A part that is archived and removed while this reads is looked for again.
-pub fn stream_of(log_dir: &Path) -> Vec<u8> {
+pub fn contents(log_dir: &Path) -> Vec<Vec<u8>> {
     const TRIES_MAX: usize = 100;
     for _ in 0..TRIES_MAX {
         let read: std::io::Result<Vec<Vec<u8>>> = parts(log_dir).iter().map(|part| content(part)).collect();
         match read {
-            Ok(parts) => return parts.concat(),
+            Ok(contents) => return contents,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => panic!("cannot read back {}: {error}", log_dir.display()),
         }
     }
     panic!("the parts of {} do not stand still", log_dir.display());
+}
+
+/// Whether the newest of these parts is empty: the one before it is sealed. One that has gone meanwhile is not.
+pub fn newest_is_empty(parts: &[PathBuf]) -> bool {
+    parts.last().is_some_and(|part| content(part).is_ok_and(|bytes| bytes.is_empty()))
 }
 
 /// The log bytes of one part. An archive is read by the zstd library alone: what is ours in it must not matter.

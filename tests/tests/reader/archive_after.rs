@@ -10,7 +10,7 @@ use standpipe_tests::directory::{Mounted, Scratch, files_ending, names};
 use standpipe_tests::privilege::needs_root;
 use standpipe_tests::programs::{Daemon, Launch, object, reader_stdin};
 use standpipe_tests::stands::{Bench, Stand};
-use standpipe_tests::world::{Writer, hold, lines, parts, queued, raw, stream_of, wait_stored};
+use standpipe_tests::world::{Writer, hold, lines, newest_is_empty, parts, queued, stream_of, wait_stored};
 
 /// How long parts stay plain where that is waited for.
 const SPAN: Duration = Duration::from_secs(3);
@@ -20,7 +20,7 @@ fn seal(stand: &Stand, reader: &Daemon, line: &str) -> Instant {
     stand.write_and_wait(line);
     let before = Instant::now();
     reader.signal(Signal::SIGALRM);
-    until("it is sealed", || parts(&stand.log_dir()).last().is_some_and(|part| raw(part).is_empty()));
+    until("it is sealed", || newest_is_empty(&parts(&stand.log_dir())));
     before
 }
 

@@ -12,7 +12,8 @@ use standpipe_tests::privilege::needs_seams;
 use standpipe_tests::programs::{Launch, cpu_time, reader_stdin};
 use standpipe_tests::stands::{Bench, Stand, add_pipe};
 use standpipe_tests::world::{
-    Check, STAMP_BYTES, Writer, archives, parts, queued, raw, stream_of, unstamped, wait_empty, wait_stored, write_all,
+    Check, STAMP_BYTES, Writer, archives, contents, parts, queued, raw, stream_of, unstamped, wait_empty, wait_stored,
+    write_all,
 };
 
 /// Starts a reader, lets it take `first\nAAAA`, ends it by `end`, goes on with another.
@@ -225,7 +226,7 @@ fn r8_a_line_without_end_is_split_when_it_passes_max_line() {
     until("the next line is stored", || stream_of(&stand.log_dir()).ends_with(b"next\n"));
     let expected = [&vec![b'x'; 20_000][..], b"\nnext\n"].concat();
     assert_eq!(unstamped(&stream_of(&stand.log_dir())), expected);
-    let sizes: Vec<usize> = parts(&stand.log_dir()).iter().map(|part| raw(part).len()).collect();
+    let sizes: Vec<usize> = contents(&stand.log_dir()).iter().map(Vec::len).collect();
     assert!(sizes.len() >= 4 && sizes.iter().all(|size| *size <= 7 << 10), "{sizes:?}");
 }
 

@@ -10,7 +10,7 @@ use standpipe_tests::deadline::until;
 use standpipe_tests::directory::{name, names};
 use standpipe_tests::privilege::needs_seams;
 use standpipe_tests::stands::Stand;
-use standpipe_tests::world::{parts, raw, stream_of};
+use standpipe_tests::world::{newest_is_empty, parts, stream_of};
 
 const WEEK: &str = "keep_size = \"off\"\nkeep_free = \"off\"\nkeep_age = \"7d\"\n";
 const LEAPT: &str = "the clock jumped from ";
@@ -115,7 +115,7 @@ fn goes_on(policy: &str) {
     // Nobody writes for the first hour.
     (11..13).for_each(hour);
     reader.signal(Signal::SIGALRM);
-    until("it rotates", || stand.segments().last().is_some_and(|part| raw(part).is_empty()));
+    until("it rotates", || newest_is_empty(&stand.segments()));
     stand.write_and_wait("by hand\n");
     (13..15).for_each(hour);
     assert_eq!(reader.terminate(), 0);

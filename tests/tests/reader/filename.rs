@@ -10,7 +10,7 @@ use standpipe_tests::directory::{KEEP_ALL, name, set_mode};
 use standpipe_tests::privilege::{NOBODY, give, needs_seams};
 use standpipe_tests::programs::{Launch, query, reader_stdin};
 use standpipe_tests::stands::{Bench, Clock, Stand};
-use standpipe_tests::world::{assert_same, hold, parts, put, raw, wait_empty};
+use standpipe_tests::world::{assert_same, hold, newest_is_empty, parts, put, raw, wait_empty};
 
 const DEFAULT: &str = "%Y-%m-%dT%H-%M-%S.%6fZ";
 
@@ -21,7 +21,7 @@ fn part_names(log: &Path) -> Vec<String> {
 /// Asks for a rotation and waits until it and its archive are done.
 fn rotate(stand: &Stand, reader: &standpipe_tests::programs::Daemon) {
     reader.signal(Signal::SIGALRM);
-    until("it rotates", || stand.segments().last().is_some_and(|part| raw(part).is_empty()));
+    until("it rotates", || newest_is_empty(&stand.segments()));
     until("it is archived", || stand.segments().len() == 1);
 }
 

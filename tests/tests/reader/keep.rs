@@ -12,7 +12,9 @@ use standpipe_tests::directory::{name, names};
 use standpipe_tests::privilege::{give, needs_seams};
 use standpipe_tests::programs::{Daemon, reader_stdin};
 use standpipe_tests::stands::{Stand, add_pipe};
-use standpipe_tests::world::{Random, archives, lines, parts, raw, stream_of, wait_empty, wait_stored, write_all};
+use standpipe_tests::world::{
+    Random, archives, lines, newest_is_empty, parts, stream_of, wait_empty, wait_stored, write_all,
+};
 
 /// Everything off but what is added.
 const OFF: &str = "keep_size = \"off\"\nkeep_free = \"off\"\n";
@@ -29,7 +31,7 @@ fn rotate(stand: &Stand, reader: &Daemon, text: &[u8]) {
     stand.write(text);
     until("it is stored", || stream_of(&stand.log_dir()).ends_with(text));
     reader.signal(Signal::SIGALRM);
-    until("it is sealed", || stand.segments().last().is_some_and(|part| raw(part).is_empty()));
+    until("it is sealed", || newest_is_empty(&stand.segments()));
     until("it is archived", || stand.segments().len() == 1);
 }
 
@@ -199,7 +201,7 @@ fn a_failing_archiver_does_not_keep_the_disk_filling() {
         for number in 0..5 {
             stand.write_and_wait(&format!("line {number}\n"));
             reader.signal(Signal::SIGALRM);
-            until("it is sealed", || stand.segments().last().is_some_and(|part| raw(part).is_empty()));
+            until("it is sealed", || newest_is_empty(&stand.segments()));
         }
         until("two are left beside the active one", || stand.segments().len() == 3);
         stand.wait_stored(b"line 3\nline 4\n");
@@ -229,7 +231,7 @@ fn cannot_compress(fault: &str) {
         stand.write_and_wait(&line);
         sent.extend(line.into_bytes());
         reader.signal(Signal::SIGALRM);
-        until("it is sealed", || stand.segments().last().is_some_and(|part| raw(part).is_empty()));
+        until("it is sealed", || newest_is_empty(&stand.segments()));
         reader.wait_line("keeping the part uncompressed, retrying in 1 s");
         assert_eq!((stand.archives().len(), stand.segments().len()), (0, number + 2), "{fault}");
         stand.wait_stored(&sent);
@@ -331,9 +333,7 @@ fn a_log_that_another_reader_has_is_not_expired() {
             stream_of(&stand.scratch.logs().join("web")).ends_with(format!("{number}\n").as_bytes())
         });
         reader.signal(Signal::SIGALRM);
-        until("it is sealed", || {
-            parts(&stand.scratch.logs().join("web")).last().is_some_and(|part| raw(part).is_empty())
-        });
+        until("it is sealed", || newest_is_empty(&parts(&stand.scratch.logs().join("web"))));
     }
     until("web expires", || removed(&reader).len() == 2);
     assert_eq!(stand.archives().len(), all.len());

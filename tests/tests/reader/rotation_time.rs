@@ -5,7 +5,7 @@ use standpipe_tests::deadline::until;
 use standpipe_tests::directory::{name, names};
 use standpipe_tests::privilege::needs_seams;
 use standpipe_tests::stands::{Clock, Stand};
-use standpipe_tests::world::{parts, raw};
+use standpipe_tests::world::{newest_is_empty, parts, raw};
 
 /// The parts of the log, by name.
 fn part_names(stand: &Stand) -> Vec<String> {
@@ -162,7 +162,7 @@ fn r30_names_rise_and_the_stream_stays_whatever_the_clock_does() {
             stand.write_and_wait(&line);
             sent.extend(line.into_bytes());
             reader.signal(Signal::SIGALRM);
-            until("it rotates", || stand.segments().last().is_some_and(|part| raw(part).is_empty()));
+            until("it rotates", || newest_is_empty(&stand.segments()));
             until("it is archived", || stand.segments().len() == 1);
             let parts = part_names(&stand);
             let (new, archives) = (parts.last().unwrap().clone(), stand.archives().len());

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use standpipe_tests::deadline::{until, within};
 use standpipe_tests::privilege::{needs_seams, needs_tool};
 use standpipe_tests::stands::{Clock, Stand};
-use standpipe_tests::world::{lines, parts, raw, wait_empty};
+use standpipe_tests::world::{contents, lines, wait_empty};
 
 /// How many segments were synced.
 fn synced(stand: &Stand) -> usize {
@@ -111,7 +111,7 @@ fn a_part_whose_fsync_failed_is_sealed_and_the_next_begins() {
         stand.write_and_wait("line 2\n");
         reader.wait_line("may be lost in a power failure; starting the next part");
         stand.write_and_wait("line 3\n");
-        let stored: Vec<_> = parts(&stand.log_dir()).iter().map(|part| raw(part)).collect();
+        let stored = contents(&stand.log_dir());
         assert_eq!(stored, [&b"line 1\nline 2\n"[..], b"line 3\n"]);
         assert_eq!(reader.lines_with("error").len(), 1, "{}", reader.stderr());
     });
