@@ -3,7 +3,7 @@
 //! Each wait has a deadline, and a program that misses it fails the test with all it said.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{PipeWriter, Read, pipe};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
@@ -18,6 +18,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use super::proc::{Thread, threads};
 use super::{Process, command, program};
 use crate::deadline::{CONDITION_SPAN, PROGRAM_SPAN, until, within};
 use crate::directory::Scratch;
@@ -240,29 +241,18 @@ impl Daemon {
     /// Stops it as a freezer does, and waits until none of its threads runs; SIGCONT lets it go on.
     pub fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
-        until("the process stands still", || self.threads_are(|field| field("State:").starts_with('T')));
+        until("the process stands still", || self.threads().iter().all(|thread| thread.state == 'T'));
     }
 
     /// Waits until a process has dealt with every signal sent to it: none is pending and all its threads sleep.
     pub fn wait_signals_handled(&self) {
-        let is_idle = |field: &dyn Fn(&str) -> String| {
-            let pending = ["SigPnd:", "ShdPnd:"].map(field).concat();
-            field("State:").starts_with('S') && pending.bytes().all(|digit| digit == b'0')
-        };
+        let is_idle = || self.threads().iter().all(|thread| thread.state == 'S' && !thread.has_pending);
         // Twice, for a thread may have been woken by another that was looked at after it.
-        until("the process has dealt with its signals", || self.threads_are(is_idle) && self.threads_are(is_idle));
+        until("the process has dealt with its signals", || is_idle() && is_idle());
     }
 
-    /// Whether all its threads are as `is` says by the fields of what the kernel tells of each.
-    fn threads_are(&self, is: impl Fn(&dyn Fn(&str) -> String) -> bool) -> bool {
-        let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("a living process");
-        threads.flatten().all(|thread| {
-            let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
-            is(&|name| {
-                let value = status.lines().find_map(|line| line.strip_prefix(name));
-                value.unwrap_or_default().trim().to_owned()
-            })
-        })
+    fn threads(&self) -> Vec<Thread> {
+        threads(self.pid()).expect("a living process")
     }
 
     /// Sends HUP and waits until that many lines contain `text`: what the program says when it is done with it.

@@ -24,6 +24,29 @@ pub fn state_of(pid: u32) -> char {
     stat(pid)[0].chars().next().expect("a state")
 }
 
+/// What the kernel tells of one thread.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Thread {
+    /// Its state letter; a space once it has gone.
+    pub state: char,
+    /// A signal waits for it, or for the whole process.
+    pub has_pending: bool,
+}
+
+/// The threads of a process. `None`: there is no such process.
+pub(super) fn threads(pid: u32) -> Option<Vec<Thread>> {
+    let of = |status: String| {
+        let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+        let pending = ["SigPnd:", "ShdPnd:"].map(field).concat();
+        Thread {
+            state: field("State:").chars().next().unwrap_or(' '),
+            has_pending: pending.bytes().any(|digit| digit != b'0'),
+        }
+    };
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    Some(tasks.flatten().map(|task| of(fs::read_to_string(task.path().join("status")).unwrap_or_default())).collect())
+}
+
 /// Whether a process has this file open.
 pub fn has_open(pid: u32, path: &Path) -> bool {
     let wanted = fs::metadata(path).map(|is| (is.dev(), is.ino())).expect("a file");
@@ -64,7 +87,8 @@ impl KeptOff {
     fn look(&mut self) {
         let now = Instant::now();
         self.queued = queued(self.pid).unwrap_or(self.queued);
-        if waits_for_disk(self.pid) {
+        // A wait that no signal ends, as for a disk.
+        if threads(self.pid).unwrap_or_default().iter().any(|thread| thread.state == 'D') {
             self.at_disk += now - self.last_look;
         }
         self.last_look = now;
@@ -75,10 +99,4 @@ impl KeptOff {
 fn queued(pid: u32) -> Option<Duration> {
     let schedstat = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
     schedstat.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
-}
-
-/// Whether one of its threads is in a wait that no signal ends, as for a disk.
-fn waits_for_disk(pid: u32) -> bool {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok()).any(|stat| stat.contains(") D "))
 }

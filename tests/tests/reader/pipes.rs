@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use standpipe_tests::deadline::until;
 use standpipe_tests::directory::make_fifo;
-use standpipe_tests::programs::{Daemon, cpu_time, has_open, state_of};
+use standpipe_tests::programs::{Daemon, cpu_time, has_open};
 use standpipe_tests::stands::Bench;
 use standpipe_tests::world::{hold, put, stream_of};
 
@@ -34,7 +34,6 @@ fn server(fifo: &Path) -> fs::File {
 /// Stops a process, does something that it then meets all at once, and lets it go on.
 fn unnoticed(reader: &Daemon, step: impl FnOnce()) {
     reader.freeze();
-    until("it stands still", || state_of(reader.pid()) == 'T');
     step();
     reader.signal(Signal::SIGCONT);
 }

@@ -158,7 +158,7 @@ fn with_too_few_descriptors_what_is_there_is_read_at_the_end() {
 
 #[test]
 fn what_a_limit_lets_through_in_time_is_delivered_at_the_end_and_the_rest_is_said() {
-    for (limit, is_all) in [("1200 lines/s", true), ("20 lines/s", false)] {
+    for (limit, is_all) in [("1000 lines/s", true), ("20 lines/s", false)] {
         let (mut stand, mut log) = Following::to_stdout().keys(&format!("rate_limit = \"{limit}\"\n")).prepare();
         log.write(1500);
         stand.start();
