@@ -428,6 +428,11 @@ impl Tailer {
         if self.openings.must_wait(followed, &mut self.turns) {
             return false;
         }
+        let to_find = |since| self.discovery.is_to_find(since, now).filter(|_| !self.intake.is_ending());
+        if let Some(at) = followed.source.seeks_since().and_then(to_find) {
+            self.turns.look_at(id, at);
+            return false;
+        }
         let Discovery { directories, taken, .. } = &mut self.discovery;
         let path = followed.source.path().to_path_buf();
         let mut hints = self.turns.take_hints(id);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use standpipe_common::error::Stop;
 use standpipe_common::retry::Retry;
@@ -16,6 +16,7 @@ use crate::checkpoint::keeper::Keeper;
 use crate::config::Config;
 use crate::events::Event;
 use crate::file::identity::Identity;
+use crate::log::twins::Known;
 use crate::names::siblings::Siblings;
 use crate::names::siblings::directories::Directories;
 use crate::names::siblings::names::is_rotation_of;
@@ -24,6 +25,12 @@ use crate::sources::globs::Globs;
 use crate::sources::{self, FoundSource, Remembered};
 use crate::spool::place::Spooled;
 use crate::turns::roster::{Followed, Roster};
+
+/// So long what was truncated waits at most until new files are found and looked at: its rest may be in one of them.
+const FOUND_SPAN_MAX: Duration = Duration::from_secs(1);
+
+/// So long it waits at least for a look at one that was found.
+const SEEN_SPAN: Duration = Duration::from_millis(5);
 
 /// Which files are looked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -119,11 +126,22 @@ impl Discovery {
         sources.found
     }
 
+    /// When a file that may have the rest of what was truncated is found, or looked at, that was not. What is looked for
+    /// since then waits no longer than for [`FOUND_SPAN_MAX`].
+    pub fn is_to_find(&self, since: Instant, now: Instant) -> Option<Instant> {
+        let search = self.globs.owed(now).filter(|_| self.has_globs);
+        let look = (!self.taken.are_all_seen()).then(|| now + SEEN_SPAN);
+        let end = since + FOUND_SPAN_MAX;
+        search.or(look).map(|at| at.min(end)).filter(|_| now < end)
+    }
+
     /// Whether a look may have told who holds copies of whose beginnings; `is_changed`: its list of generations changed.
     /// What it looks for may be in a file that nobody knows yet.
     pub fn note_files(&mut self, followed: &Followed, is_changed: bool, now: Instant) {
-        if is_changed {
-            self.taken.set(followed.source.id(), followed.source.inodes());
+        let (id, unbegun) = (followed.source.id(), followed.source.unbegun());
+        self.taken.see(id);
+        if is_changed || unbegun != self.taken.unbegun(id) {
+            self.taken.set(id, followed.source.inodes(), unbegun);
         }
         if self.note_heads(followed, is_changed) && !self.taken.twins.seeking().is_empty() {
             self.globs.hint_all(now);
@@ -132,11 +150,11 @@ impl Discovery {
 
     /// What files of a log begin with may be known by now. Whether it is noted.
     pub fn note_heads(&mut self, followed: &Followed, is_changed: bool) -> bool {
-        let head_level = followed.source.head_level();
+        let known = followed.source.known();
         let (twins, id) = (&mut self.taken.twins, followed.source.id());
-        let is_news = self.has_globs && (is_changed || head_level != twins.head_level(id));
+        let is_news = self.has_globs && (is_changed || known != twins.known(id));
         if is_news {
-            twins.set(id, head_level, followed.source.originals());
+            twins.set(id, known, followed.source.originals());
         }
         is_news
     }
@@ -144,9 +162,9 @@ impl Discovery {
     /// These are the files of a log from now on.
     pub fn enroll(&mut self, followed: &Followed) {
         let id = followed.source.id();
-        self.taken.set(id, followed.source.inodes());
+        self.taken.set(id, followed.source.inodes(), followed.source.unbegun());
         if self.has_globs {
-            self.taken.twins.set(id, 0, followed.source.originals());
+            self.taken.twins.set(id, Known::default(), followed.source.originals());
         }
     }
 

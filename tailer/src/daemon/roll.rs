@@ -20,6 +20,7 @@ use crate::events::Event;
 use crate::file::identity::Identity;
 use crate::log::settings::Hints;
 use crate::log::source::Source;
+use crate::names::ear::Ear;
 use crate::names::siblings::Siblings;
 use crate::out::lines::SourceId;
 use crate::out::output::Standing;
@@ -42,12 +43,23 @@ impl Tailer {
         let began = Instant::now();
         if self.discovery.look_through_globs(&self.config, &mut self.hearing, &mut self.report, now) {
             let mut found = self.find(Among::New);
+            // A new file may be a copy of what nobody saw yet: that is seen first.
+            if !found.is_empty() {
+                self.hint_polled();
+            }
             // As `enroll_new` wants them.
             found.sort_by_key(|found| !self.past.keeper().knows(&found.path));
             self.intake.arrivals = found.into();
             self.discovery.globs.rest(Instant::now() + REST_RATIO * began.elapsed());
         }
         self.take_up_arrivals();
+    }
+
+    /// All logs of which nobody tells anything are due for a look.
+    fn hint_polled(&mut self) {
+        for followed in self.roster.iter().filter(|followed| followed.watched.ear == Ear::Polls) {
+            self.turns.hint(followed.source.id(), Hints::default());
+        }
     }
 
     /// Follows files that are new, as far as its time goes.
@@ -150,7 +162,8 @@ impl Tailer {
                     // It may have the rest of one that was truncated: that looks first.
                     let seeking = self.discovery.taken.twins.seeking();
                     if let Some(file) = file.filter(|_| seeking.is_empty()) {
-                        self.discovery.taken.add(id, file);
+                        let may_keep_back = self.roster.get(id).is_some_and(|followed| followed.source.may_keep_back());
+                        self.discovery.taken.add(id, file, may_keep_back);
                     }
                     for seeking in seeking {
                         self.also_has(seeking, found.path.clone());

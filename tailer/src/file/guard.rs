@@ -46,8 +46,12 @@ pub struct Head {
 impl Head {
     /// Of the first bytes of a file.
     pub fn of(bytes: &[u8]) -> Head {
-        let lengths = HEAD_LENGTHS.iter().take_while(|length| **length <= bytes.len());
-        lengths.map(|length| xxh3_64(&bytes[..*length])).collect()
+        HEAD_LENGTHS[..Head::level_of(bytes.len())].iter().map(|length| xxh3_64(&bytes[..*length])).collect()
+    }
+
+    /// How many of its lengths so many bytes have.
+    pub fn level_of(bytes: usize) -> usize {
+        HEAD_LENGTHS.partition_point(|length| *length <= bytes)
     }
 
     /// xxh3-64 of the first bytes, for as many lengths as are known.

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, Metadata};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::changed::Changed;
 use crate::checkpoint::state::DoneState;
@@ -110,6 +110,11 @@ impl Done {
     /// What is known of a file.
     pub fn get(&self, file: &Identity) -> Option<&DoneState> {
         self.files.iter().find(|done| done.origin.identity == *file)
+    }
+
+    /// Where one is, as far as it is one of the newest that are there.
+    pub fn path(&self, file: &Identity) -> Option<&Path> {
+        self.aside.iter().find(|aside| aside.identity == *file).map(|aside| aside.path.as_path())
     }
 
     /// It is not done with any more.

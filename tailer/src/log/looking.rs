@@ -61,7 +61,7 @@ impl Looking<'_> {
             self.lives.verify();
         }
         let is_sought = self.lives.end_truncated(&mut self.eyes);
-        self.eyes.agenda.note_cut(is_sought && task.restored.is_none());
+        self.eyes.agenda.note_cut(is_sought);
         if lists || is_sought {
             let task = self.eyes.agenda.resume(task);
             self.list(&task);
@@ -189,10 +189,7 @@ impl Looking<'_> {
 
     /// Whether the live file, of which nothing was given yet, is kept back.
     fn keep_back(&mut self, size: u64) -> bool {
-        let (settings, agenda) = (self.eyes.settings, &self.eyes.agenda);
-        // At the first start all that is there is read.
-        let is_new = !agenda.is_first() || settings.is_late;
-        if settings.is_batch || !settings.may_be_missing || !is_new {
+        if !self.eyes.settings.may_keep_back(self.eyes.agenda.is_first()) {
             return false;
         }
         match self.lives.keep_back(size, &mut self.eyes) {

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use memchr::memrchr;
 
 use crate::checkpoint::state::{DoneState, GenerationState};
-use crate::file::guard::{GUARD_BYTES_MAX, Guard, HEAD_LENGTHS, Head};
+use crate::file::guard::{GUARD_BYTES_MAX, Guard, Head};
 use crate::log::blank::content_end;
 
 /// An unfinished line is looked for no further back.
@@ -128,7 +128,7 @@ impl Memory {
     /// Of how many lengths the head is known.
     pub fn head_level(&self) -> usize {
         match self {
-            Memory::Bytes { head, .. } => HEAD_LENGTHS.iter().take_while(|length| **length <= head.len()).count(),
+            Memory::Bytes { head, .. } => Head::level_of(head.len()),
             Memory::Guards { head, .. } => head.hashes().len(),
         }
     }

@@ -64,6 +64,12 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Whether a file is kept back that so far holds what another begins with. At the first start all that is there is
+    /// read. `is_first`: it was looked at once at most.
+    pub fn may_keep_back(&self, is_first: bool) -> bool {
+        !self.is_batch && self.may_be_missing && (!is_first || self.is_late)
+    }
+
     /// Whether a file that was changed last at this time, ns since the epoch, is too old to be read.
     pub fn is_too_old(&self, changed_ns: i64) -> bool {
         let age_ns = clock::file_ns().saturating_sub(changed_ns);
@@ -97,7 +103,8 @@ pub trait Surroundings {
     /// among them.
     fn candidates(&mut self) -> Vec<PathBuf>;
 
-    /// The other files where those are: what may be this one as far as directories tell; or all that no source has.
+    /// The other files where those are: what may be this one as far as directories tell; or all that no source has
+    /// begun to read.
     fn others(&mut self, _file: Option<&Identity>) -> Vec<PathBuf> {
         Vec::new()
     }
@@ -131,6 +138,11 @@ pub trait Surroundings {
 
     /// Whether we write this file ourselves.
     fn is_ours(&self, identity: &Identity) -> bool;
+
+    /// Whether another source has begun to read this file.
+    fn is_begun(&self, _identity: &Identity) -> bool {
+        false
+    }
 
     /// Whether another source follows this file, or did.
     fn is_anothers(&mut self, _identity: &Identity) -> bool {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::checkpoint::state::{GenerationState, SourceState};
+use crate::checkpoint::state::{DoneState, GenerationState, SourceState};
 use crate::file::identity::Identity;
 use crate::file::open::Stamp;
 use crate::log::agenda::Agenda;
@@ -25,7 +25,7 @@ use crate::log::looking::Looking;
 use crate::log::notes::Notes;
 use crate::log::reading::Hands;
 use crate::log::settings::{Hints, Settings, StartAt, Surroundings};
-use crate::log::twins::{Bytes, Original};
+use crate::log::twins::{Bytes, Known, Original};
 use crate::log::walk::Walks;
 use crate::out::lines::{GenerationId, SourceId};
 use crate::out::output::{Output, Standing};
@@ -277,20 +277,48 @@ impl Source {
         known.chain(here).chain(done).collect()
     }
 
+    /// Whether a file that it begins to follow may be kept back.
+    pub fn may_keep_back(&self) -> bool {
+        self.agenda.restored().is_none() && self.settings.may_keep_back(self.agenda.is_first())
+    }
+
+    /// The file with its live name, if that may be kept back, and so may be the rest of another log.
+    pub fn unbegun(&self) -> Option<Identity> {
+        let is_unbegun = |live: &&Generation| live.seen() == 0 && !live.beginning().is_decided();
+        let live = self.own().next_back().filter(|last| last.is_live()).filter(is_unbegun)?;
+        self.may_keep_back().then(|| live.inode())
+    }
+
     /// What it follows and followed, by which copies of it are told.
     pub fn originals(&self) -> Vec<Original> {
         let saved = self.agenda.restored().into_iter().flat_map(|state| {
-            let there = |saved: &GenerationState| Bytes::There { path: state.path.clone(), identity: saved.inode() };
+            let there = |saved: &GenerationState| Bytes::There {
+                path: state.path.clone(),
+                identity: saved.inode(),
+                read: saved.offset,
+                guard: saved.guard,
+            };
             state.generations.iter().map(move |saved| Original { head: saved.head, bytes: there(saved) })
         });
         let done = self.lives.done().files().iter().filter(|done| done.offset.is_some() && done.size > 0);
-        let done = done.map(|done| Original { head: done.head, bytes: Bytes::Done(done.clone()) });
+        let path = |done: &DoneState| self.lives.done().path(&done.origin.identity).map(Path::to_path_buf);
+        let bytes = |done: &DoneState| Bytes::Done { done: done.clone(), path: path(done) };
+        let done = done.map(|done| Original { head: done.head, bytes: bytes(done) });
         self.own().map(Original::of_generation).chain(saved).chain(done).collect()
     }
 
     /// How much is known of what its newest file begins with.
-    pub fn head_level(&self) -> usize {
-        self.chain().back().map_or(0, |last| last.cursor().memory().head_level())
+    pub fn known(&self) -> Known {
+        self.chain().back().map_or_else(Known::default, Generation::known)
+    }
+
+    /// Since when the rest of what was truncated is looked for, if the next look decides that.
+    pub fn seeks_since(&self) -> Option<Instant> {
+        let since = |generation: &Generation| match generation.life().course() {
+            Course::Sought { since, .. } => Some(since),
+            _ => None,
+        };
+        self.chain().iter().filter_map(since).min().filter(|_| self.agenda.is_cut())
     }
 
     /// Bytes of unfinished lines that are held until they are whole.
@@ -332,7 +360,7 @@ impl Source {
     pub fn left_bytes(&self) -> u64 {
         let is_open = self.chain().back().is_some_and(Generation::is_open);
         let unopened = if is_open { 0 } else { self.unopened_bytes().unwrap_or(0) };
-        self.chain().iter().map(left_bytes).sum::<u64>() + unopened
+        self.own().map(left_bytes).sum::<u64>() + unopened
     }
 
     /// What the file under its name has beyond what was read of it, as far as that is to be delivered.

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::checkpoint::state::DoneState;
 use crate::file::guard::{Guard, HEAD_LENGTHS, Head};
@@ -35,39 +35,48 @@ pub struct Original {
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "a field is named after what it holds")]
 pub enum Bytes {
-    /// In this file.
-    There { path: PathBuf, identity: Identity },
-    /// It is done with.
-    Done(DoneState),
+    /// In this file; so much was read of it when that was last noted, and the guard is of what was read.
+    There { path: PathBuf, identity: Identity, read: u64, guard: Option<Guard> },
+    /// It is done with; where it was when that was last noted, if it was there.
+    Done { done: DoneState, path: Option<PathBuf> },
     /// They were truncated, or the file is gone, and the rest is looked for; the guard is of what was read.
     Sought { read: u64, guard: Option<Guard> },
+}
+
+/// Of how many lengths the beginning of a file is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// As far as it was read.
+    pub read: usize,
+    /// As far as it was seen.
+    pub seen: usize,
 }
 
 /// All of them.
 #[derive(Debug, Default)]
 pub struct Twins {
-    /// By length and hash; many may begin alike.
-    by_head: BTreeSet<(usize, u64, SourceId)>,
-    /// With how much was known of the beginning of the newest.
-    lives: HashMap<SourceId, (usize, Box<[Original]>)>,
+    /// By length, whether no longer one is known, and hash; many may begin alike.
+    by_head: BTreeSet<(usize, bool, u64, SourceId)>,
+    /// With how much was known of the newest.
+    lives: HashMap<SourceId, (Known, Box<[Original]>)>,
     /// Those of which the rest of a file is looked for.
     seeking: BTreeSet<SourceId>,
 }
 
 impl Twins {
     /// These are the lives of a source now, in place of those that were.
-    pub fn set(&mut self, source: SourceId, head_level: usize, lives: Vec<Original>) {
+    pub fn set(&mut self, source: SourceId, known: Known, lives: Vec<Original>) {
         self.release(source);
         self.by_head.extend(keys(&lives, source));
         if lives.iter().any(|life| matches!(life.bytes, Bytes::Sought { .. })) {
             self.seeking.insert(source);
         }
-        self.lives.insert(source, (head_level, lives.into_boxed_slice()));
+        self.lives.insert(source, (known, lives.into_boxed_slice()));
     }
 
-    /// How much was known of the beginning of its newest file when its lives were set.
-    pub fn head_level(&self, source: SourceId) -> usize {
-        self.lives.get(&source).map_or(0, |(head_level, _)| *head_level)
+    /// How much was known of its newest file when its lives were set.
+    pub fn known(&self, source: SourceId) -> Known {
+        self.lives.get(&source).map_or_else(Known::default, |(known, _)| *known)
     }
 
     /// Sources of which the rest of a file is looked for: a new one may have it.
@@ -88,9 +97,16 @@ impl Twins {
     pub fn original(&self, file: &File, size: u64, of: SourceId) -> Option<SourceId> {
         let begin = Sample::of_file(file, size, 0).ok()?;
         let head = Head::of(&begin.head);
-        let (level, hash) = (head.hashes().len().checked_sub(1)?, *head.hashes().last()?);
-        let alike = self.by_head.range((level, hash, SourceId(0))..=(level, hash, SourceId(u32::MAX)));
-        let others = alike.rev().map(|(_, _, source)| source).chain(&self.seeking).filter(|other| **other != of);
+        let last = head.hashes().len().checked_sub(1)?;
+        let alike = |level: usize, hash: u64, is_longest: bool| {
+            let key = |source| (level, is_longest, hash, SourceId(source));
+            self.by_head.range(key(0)..=key(u32::MAX)).rev().map(|(.., source)| source)
+        };
+        // Of one that was shorter when its head was noted less is known than of this one.
+        let levels = head.hashes().iter().copied().enumerate().rev();
+        let shorter = levels.flat_map(|(level, hash)| alike(level, hash, true));
+        let longer = alike(last, head.hashes()[last], false);
+        let others = longer.chain(shorter).chain(&self.seeking).filter(|other| **other != of);
         let has_it = |other: &&SourceId| {
             let fits = |life: &&Original| life.head.fits(&begin.head) != Some(false);
             self.lives
@@ -102,42 +118,63 @@ impl Twins {
 }
 
 /// Under what a source with these lives is entered.
-fn keys(lives: &[Original], source: SourceId) -> impl Iterator<Item = (usize, u64, SourceId)> {
-    let hashes = lives.iter().flat_map(|life| life.head.hashes().iter().copied().enumerate());
-    hashes.map(move |(level, hash)| (level, hash, source))
+fn keys(lives: &[Original], source: SourceId) -> impl Iterator<Item = (usize, bool, u64, SourceId)> {
+    lives.iter().flat_map(move |life| {
+        let hashes = life.head.hashes();
+        let key = move |(level, hash): (usize, &u64)| (level, level + 1 == hashes.len(), *hash, source);
+        hashes.iter().enumerate().map(key)
+    })
 }
 
 impl Original {
     /// A life that is followed.
     pub fn of_generation(generation: &Generation) -> Original {
-        let known = generation.cursor().memory().head();
+        let known = generation.head();
         let head = known.or(generation.beginning().first().map_or(known, Head::of));
-        if generation.is_sought() {
-            let (read, guard) = (generation.cursor().read(), generation.cursor().memory().tail_guard());
-            return Original { head, bytes: Bytes::Sought { read, guard } };
-        }
-        let bytes = Bytes::There { path: generation.path().clone(), identity: generation.inode() };
+        let (read, guard) = (generation.cursor().read(), generation.cursor().memory().tail_guard());
+        let bytes = if generation.is_sought() {
+            Bytes::Sought { read, guard }
+        } else {
+            Bytes::There { path: generation.path().clone(), identity: generation.inode(), read, guard }
+        };
         Original { head, bytes }
     }
 
     fn begins_with(&self, file: &File, size: u64) -> bool {
         match &self.bytes {
-            Bytes::There { path, identity } => {
-                let At::File(found) = look(path) else { return false };
-                let is_it = found.identity == *identity && found.stamp.size >= size;
-                is_it && matches!(found.open(), Opened::File(other) if is_same(file, &other, size))
+            Bytes::There { path, identity, read, guard } => {
+                let Some(there) = open(path, identity) else { return has_all(file, size, *read, *guard) };
+                let there_bytes = there.metadata().map_or(0, |metadata| metadata.len());
+                if there_bytes >= size && is_same(file, &there, size) {
+                    return true;
+                }
+                // Truncated since it was looked at: what is left of what was read may be this.
+                !has_all(&there, there_bytes, *read, *guard) && has_all(file, size, *read, *guard)
             }
-            Bytes::Done(done) => {
+            Bytes::Done { done, path } => {
                 let sample = (done.size == size).then(|| Sample::of_file(file, size, size).ok()).flatten();
+                let there =
+                    || path.as_ref().filter(|_| size < done.size).and_then(|path| open(path, &done.origin.identity));
                 sample.is_some_and(|sample| sample.is_copy_of(done))
+                    || there().is_some_and(|there| is_same(file, &there, size))
             }
-            Bytes::Sought { read, guard } => {
-                let memory = (size >= *read).then(|| Memory::of_file(file, *read).ok().flatten()).flatten();
-                let guard = guard.filter(|guard| guard.len as usize >= HEAD_LENGTHS[0]);
-                memory.is_some_and(|memory| guard.is_some_and(|guard| guard.fits_end(memory.tail()) == Some(true)))
-            }
+            Bytes::Sought { read, guard } => has_all(file, size, *read, *guard),
         }
     }
+}
+
+/// The file of this identity, if it is there.
+fn open(path: &Path, identity: &Identity) -> Option<File> {
+    let At::File(found) = look(path) else { return None };
+    let opened = (found.identity == *identity).then(|| found.open());
+    if let Some(Opened::File(file)) = opened { Some(file) } else { None }
+}
+
+/// Whether a file of this size has all that was `read` of one that begins as it does.
+fn has_all(file: &File, size: u64, read: u64, guard: Option<Guard>) -> bool {
+    let memory = (size >= read).then(|| Memory::of_file(file, read).ok().flatten()).flatten();
+    let guard = guard.filter(|guard| guard.len as usize >= HEAD_LENGTHS[0]);
+    memory.is_some_and(|memory| guard.is_some_and(|guard| guard.fits_end(memory.tail()) == Some(true)))
 }
 
 /// Whether the first bytes of two files are the same.

@@ -90,6 +90,12 @@ impl Globs {
         due.max(self.rests_until.filter(|_| due.is_some()))
     }
 
+    /// When all are looked through, if that is owed and did not happen yet.
+    pub fn owed(&self, now: Instant) -> Option<Instant> {
+        let at = self.all_at.filter(|at| *at <= now)?;
+        Some(self.rests_until.map_or(at, |rests_until| rests_until.max(at)))
+    }
+
     /// Looks through those that are due. Whether there may be sources that were not there before.
     pub fn look(
         &mut self,

@@ -77,6 +77,11 @@ impl Intake {
         self.until = Some(until);
     }
 
+    /// Whether that is near: nothing is put off any more.
+    pub fn is_ending(&self) -> bool {
+        self.until.is_some()
+    }
+
     /// A step begins.
     pub fn begin(&self) -> Leg {
         let began = Instant::now();

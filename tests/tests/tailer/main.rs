@@ -1,6 +1,7 @@
 //! The tailer from outside: one program, so that its tests run side by side.
 
 mod batch;
+mod copied;
 mod descriptors;
 mod engine;
 mod engine_restarts;

@@ -12,17 +12,17 @@ use standpipe_tests::stands::Tailing;
 use standpipe_tests::world::Owner;
 
 /// A tailer of globs below its logs. Lines of `canary.log` come after what was there before them was looked at.
-struct Stand {
-    tailing: Tailing,
+pub(crate) struct Stand {
+    pub(crate) tailing: Tailing,
     canaries: usize,
 }
 
 /// With a state file and without, by inotify and by polling.
-const WAYS: [(bool, bool); 4] = [(true, true), (true, false), (false, true), (false, false)];
+pub(crate) const WAYS: [(bool, bool); 4] = [(true, true), (true, false), (false, true), (false, false)];
 
 impl Stand {
     /// Follows these globs from the beginning.
-    fn new((has_state, has_inotify): (bool, bool), globs: &[&str]) -> Stand {
+    pub(crate) fn new((has_state, has_inotify): (bool, bool), globs: &[&str]) -> Stand {
         let mut stand = Stand { tailing: Tailing::to_stdout(Owner::Tailer), canaries: 0 };
         let mut toml = format!("poll_interval_ms = 50\ninotify = {has_inotify}\n");
         if has_state {
@@ -38,7 +38,7 @@ impl Stand {
         stand
     }
 
-    fn append(&self, name: &str, text: impl AsRef<[u8]>) {
+    pub(crate) fn append(&self, name: &str, text: impl AsRef<[u8]>) {
         let path = self.tailing.log_path(name);
         let is_new = !path.exists();
         let mut file = OpenOptions::new().create(true).append(true).open(&path).unwrap();
@@ -52,7 +52,7 @@ impl Stand {
         fs::rename(self.tailing.log_path(from), self.tailing.log_path(to)).unwrap();
     }
 
-    fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let text = String::from_utf8_lossy(&self.tailing.delivered()).into_owned();
         text.lines().filter(|line| !line.starts_with("canary ")).map(str::to_owned).collect()
     }
@@ -68,15 +68,20 @@ impl Stand {
         self.settle(&expected.lines().collect::<Vec<_>>());
     }
 
-    /// Everything was looked at since this was called, and nothing but these lines came.
-    #[track_caller]
-    fn settle(&mut self, expected: &[&str]) {
+    /// Everything was looked at since this was called.
+    pub(crate) fn look_at_all(&mut self) {
         for _ in 0..2 {
             self.canaries += 1;
             let line = format!("canary {}\n", self.canaries);
             self.append("canary.log", &line);
             until(&line, || String::from_utf8_lossy(&self.tailing.delivered()).contains(&line));
         }
+    }
+
+    /// Everything was looked at since this was called, and nothing but these lines came.
+    #[track_caller]
+    fn settle(&mut self, expected: &[&str]) {
+        self.look_at_all();
         assert_eq!(self.lines(), expected, "{}", self.tailing.daemon().stderr());
     }
 }

@@ -51,25 +51,29 @@ impl Lives {
         if eyes.walks.are_under_way() {
             return;
         }
-        let Some(choice) = choice else {
-            let is_early = eyes.now.saturating_duration_since(since) < eyes.settings.reconcile;
-            if eyes.agenda.is_cut() {
-                // It is looked for once more before it is missed.
-            } else if eyes.is_short() || (is_undecided && is_early) {
-                eyes.list_again();
-            } else if !self.go_on_in_live(index, eyes)
-                && !self.find_elsewhere(index, eyes)
-                && !self.hide(index, size, eyes)
-            {
-                self.give_up(index, size, candidates, eyes);
-            }
+        // What a name tells is a rotated file. Of others one that was made later may have more.
+        let is_certain =
+            |choice: &Choice| choice.fit == Fit::Full && eyes.around.may_be_missed(&candidates[choice.at].path);
+        let is_uncertain = choice.as_ref().is_none_or(|choice| !is_certain(choice));
+        let chosen = choice.map(|choice| (candidates.remove(choice.at), choice));
+        if eyes.agenda.is_cut() && is_uncertain {
+            // It is looked for once more.
             return;
-        };
-        let candidate = candidates.remove(choice.at);
-        if choice.fit == Fit::Full {
-            self.go_on_in(index, candidate, choice, eyes);
-        } else {
-            self.end_of_copy_was_passed(index, &candidate, size, eyes);
+        }
+        match chosen {
+            Some((candidate, choice)) if !is_uncertain => self.go_on_in(index, candidate, choice, eyes),
+            Some((candidate, _)) => _ = self.find_elsewhere(index, Some(candidate), eyes),
+            None => {
+                let is_early = eyes.now.saturating_duration_since(since) < eyes.settings.reconcile;
+                if eyes.is_short() || (is_undecided && is_early) {
+                    eyes.list_again();
+                } else if !self.go_on_in_live(index, eyes)
+                    && !self.find_elsewhere(index, None, eyes)
+                    && !self.hide(index, size, eyes)
+                {
+                    self.give_up(index, size, candidates, eyes);
+                }
+            }
         }
     }
 
@@ -129,14 +133,17 @@ impl Lives {
         true
     }
 
-    /// Its rest may stand in a file whose name says nothing; `true`: it does, and is read on there, or it cannot be said
-    /// yet.
-    fn find_elsewhere(&mut self, index: usize, eyes: &mut Eyes<'_>) -> bool {
-        let mut candidates = Vec::new();
+    /// Its rest may stand in a file whose name says nothing, or in the one that is `known` to have some; `true`: it does,
+    /// and is read on there, or it cannot be said yet.
+    fn find_elsewhere(&mut self, index: usize, known: Option<Candidate>, eyes: &mut Eyes<'_>) -> bool {
+        let Course::Sought { size, .. } = self.chain[index].life().course() else { return false };
+        let known_file = known.as_ref().map(|known| known.identity);
+        let mut candidates: Vec<Candidate> = known.into_iter().collect();
         for path in eyes.around.others(None) {
             let At::File(found) = look(&path) else { continue };
             let identity = &found.identity;
-            if !self.ours().has(identity) && !eyes.around.is_ours(identity) && !eyes.around.is_anothers(identity) {
+            let is_known = known_file.as_ref() == Some(identity) || self.ours().has(identity);
+            if !is_known && !eyes.around.is_ours(identity) && !eyes.around.is_begun(identity) {
                 candidates.extend(may_have_rest(&self.chain[index], path.clone(), &found, eyes));
             }
         }
@@ -145,10 +152,14 @@ impl Lives {
             // It may be in one that is not gone through yet.
             return true;
         }
-        let Some(choice) = choice.filter(|choice| choice.fit == Fit::Full) else { return false };
+        let Some(choice) = choice else { return false };
         let candidate = candidates.swap_remove(choice.at);
-        self.go_on_in(index, candidate, choice, eyes);
-        true
+        if choice.fit == Fit::Full {
+            self.go_on_in(index, candidate, choice, eyes);
+        } else if known_file.is_some() {
+            self.end_of_copy_was_passed(index, &candidate, size, eyes);
+        }
+        choice.fit == Fit::Full || known_file.is_some()
     }
 
     /// Where a directory cannot be listed its rest may stand there; `true`: it is not given up.
