@@ -1,6 +1,6 @@
 //! What stands around a followed file: its rotated generations by name, packed or not, and the files that are ours.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -10,104 +10,10 @@ use crate::file::identity::Identity;
 use crate::file::open::is_out_of_descriptors;
 use crate::file::packed::{Packed, Packing};
 use crate::log::settings::Surroundings;
-use crate::log::twins::Twins;
 use crate::names::siblings::directories::Directories;
 use crate::names::siblings::{Listed, Sibling, Siblings, Unlisted};
 use crate::out::lines::SourceId;
-
-/// Files that no source may follow, and files that one source follows already.
-///
-/// A file belongs to the source that followed it first, whatever it is called later, for as long as that remembers it.
-/// While that has not begun to read it, and may keep it back, it may turn out to be the rest of another log, and is that
-/// one's then.
-#[derive(Debug, Default)]
-pub struct Taken {
-    /// Files that we have open for writing, by device and inode. Not the state file, which is another inode after each
-    /// save: it is known by its name.
-    ours: Vec<(u64, u64)>,
-    /// Whose a file is.
-    owners: HashMap<Identity, SourceId>,
-    /// The files of each.
-    files: HashMap<SourceId, Vec<Identity>>,
-    /// The one of them that it has not begun to read.
-    unbegun: HashMap<SourceId, Identity>,
-    /// Those of which nobody has looked at that yet.
-    unseen: HashSet<SourceId>,
-    /// What they begin with.
-    pub twins: Twins,
-}
-
-impl Taken {
-    /// With the files that we have open for writing.
-    pub fn new(ours: Vec<(u64, u64)>) -> Taken {
-        Taken { ours, ..Taken::default() }
-    }
-
-    /// These are the files of a source now, in place of those that were; what another has begun to read stays that one's.
-    pub fn set(&mut self, source: SourceId, files: Vec<Identity>, unbegun: Option<Identity>) {
-        debug_assert!(unbegun.is_none_or(|file| files.contains(&file)), "it is one of them");
-        self.release(source);
-        for file in &files {
-            if unbegun != Some(*file) && self.owner(file).is_some() && self.reader(file).is_none() {
-                self.owners.insert(*file, source);
-            }
-            self.owners.entry(*file).or_insert(source);
-        }
-        self.files.insert(source, files);
-        self.unbegun.extend(unbegun.map(|file| (source, file)));
-    }
-
-    /// And this one; nobody has looked at it yet.
-    pub fn add(&mut self, source: SourceId, file: Identity, may_keep_back: bool) {
-        self.owners.entry(file).or_insert(source);
-        self.files.entry(source).or_default().push(file);
-        if may_keep_back {
-            self.unbegun.insert(source, file);
-            self.unseen.insert(source);
-        }
-    }
-
-    /// It was looked at.
-    pub fn see(&mut self, source: SourceId) {
-        self.unseen.remove(&source);
-    }
-
-    /// Whether each was looked at that may be the rest of another.
-    pub fn are_all_seen(&self) -> bool {
-        self.unseen.is_empty()
-    }
-
-    /// It is followed no longer.
-    pub fn release(&mut self, source: SourceId) {
-        self.unbegun.remove(&source);
-        self.unseen.remove(&source);
-        for file in self.files.remove(&source).unwrap_or_default() {
-            if self.owners.get(&file) == Some(&source) {
-                self.owners.remove(&file);
-            }
-        }
-    }
-
-    /// Whether we write to a file.
-    fn is_ours(&self, file: &Identity) -> bool {
-        self.ours.contains(&(file.dev, file.ino))
-    }
-
-    /// Whose a file is, or was when it was read.
-    pub fn owner(&self, file: &Identity) -> Option<SourceId> {
-        self.owners.get(file).copied()
-    }
-
-    /// Who has begun to read a file, or may not keep it back.
-    fn reader(&self, file: &Identity) -> Option<SourceId> {
-        self.owner(file).filter(|owner| self.unbegun.get(owner) != Some(file))
-    }
-
-    /// The file that a source has not begun to read.
-    pub fn unbegun(&self, source: SourceId) -> Option<Identity> {
-        self.unbegun.get(&source).copied()
-    }
-}
+use crate::taken::Taken;
 
 /// The surroundings of one source for one look.
 pub struct Around<'a> {
@@ -197,7 +103,7 @@ impl Surroundings for Around<'_> {
     }
 
     fn is_copy(&mut self, file: &File, size: u64) -> bool {
-        let original = self.taken.twins.original(file, size, self.source);
+        let original = self.taken.twins().original(file, size, self.source);
         self.met = self.met.or(original);
         original.is_some()
     }

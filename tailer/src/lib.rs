@@ -30,4 +30,5 @@ pub mod spool;
 pub mod stage;
 pub mod status;
 pub mod steady;
+pub mod taken;
 pub mod turns;

@@ -11,12 +11,11 @@ use standpipe_common::retry::Retry;
 
 use super::hearing::Hearing;
 use super::report::Report;
-use crate::around::Taken;
 use crate::checkpoint::keeper::Keeper;
 use crate::config::Config;
 use crate::events::Event;
 use crate::file::identity::Identity;
-use crate::log::twins::Known;
+use crate::log::twins::HeadLevels;
 use crate::names::siblings::Siblings;
 use crate::names::siblings::directories::Directories;
 use crate::names::siblings::names::is_rotation_of;
@@ -24,6 +23,7 @@ use crate::out::lines::SourceId;
 use crate::sources::globs::Globs;
 use crate::sources::{self, FoundSource, Remembered};
 use crate::spool::place::Spooled;
+use crate::taken::Taken;
 use crate::turns::roster::{Followed, Roster};
 
 /// So long what was truncated waits at most until new files are found and looked at: its rest may be in one of them.
@@ -143,18 +143,18 @@ impl Discovery {
         if is_changed || unbegun != self.taken.unbegun(id) {
             self.taken.set(id, followed.source.inodes(), unbegun);
         }
-        if self.note_heads(followed, is_changed) && !self.taken.twins.seeking().is_empty() {
+        if self.note_heads(followed, is_changed) && !self.taken.twins().seeking().is_empty() {
             self.globs.hint_all(now);
         }
     }
 
     /// What files of a log begin with may be known by now. Whether it is noted.
     pub fn note_heads(&mut self, followed: &Followed, is_changed: bool) -> bool {
-        let known = followed.source.known();
-        let (twins, id) = (&mut self.taken.twins, followed.source.id());
-        let is_news = self.has_globs && (is_changed || known != twins.known(id));
+        let levels = followed.source.head_levels();
+        let (twins, id) = (self.taken.twins_mut(), followed.source.id());
+        let is_news = self.has_globs && (is_changed || levels != twins.head_levels(id));
         if is_news {
-            twins.set(id, known, followed.source.originals());
+            twins.set(id, levels, followed.source.originals());
         }
         is_news
     }
@@ -164,14 +164,14 @@ impl Discovery {
         let id = followed.source.id();
         self.taken.set(id, followed.source.inodes(), followed.source.unbegun());
         if self.has_globs {
-            self.taken.twins.set(id, Known::default(), followed.source.originals());
+            self.taken.twins_mut().set(id, HeadLevels::default(), followed.source.originals());
         }
     }
 
     /// A log is followed no longer.
     pub fn release(&mut self, id: SourceId) {
         self.taken.release(id);
-        self.taken.twins.release(id);
+        self.taken.twins_mut().release(id);
     }
 
     /// Whether no file of a log under a glob is left, under any name. What cannot be listed may be there.

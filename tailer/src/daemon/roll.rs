@@ -160,7 +160,7 @@ impl Tailer {
             match self.enroll(found, file.filter(|_| !is_explicit), occasion) {
                 Ok(id) => {
                     // It may have the rest of one that was truncated: that looks first.
-                    let seeking = self.discovery.taken.twins.seeking();
+                    let seeking = self.discovery.taken.twins().seeking();
                     if let Some(file) = file.filter(|_| seeking.is_empty()) {
                         let may_keep_back = self.roster.get(id).is_some_and(|followed| followed.source.may_keep_back());
                         self.discovery.taken.add(id, file, may_keep_back);

@@ -26,7 +26,7 @@ use crate::log::memory::{Memory, read_up_to};
 use crate::log::notes::Notes;
 use crate::log::settings::Settings;
 use crate::log::trouble::Trouble;
-use crate::log::twins::Known;
+use crate::log::twins::HeadLevels;
 use crate::out::lines::GenerationId;
 
 /// What is known of those who write to a file.
@@ -455,9 +455,9 @@ impl Generation {
     }
 
     /// How much of what it begins with is known, without looking.
-    pub(crate) fn known(&self) -> Known {
+    pub(crate) fn head_levels(&self) -> HeadLevels {
         let first_bytes = self.beginning.first().map_or(0, <[u8]>::len);
-        Known { read: self.cursor.memory().head_level(), seen: Head::level_of(first_bytes) }
+        HeadLevels { read: self.cursor.memory().head_level(), seen: Head::level_of(first_bytes) }
     }
 
     /// What it begins with, also where that was not read yet: by that it is known again in a copy.

@@ -45,7 +45,7 @@ pub enum Bytes {
 
 /// Of how many lengths the beginning of a file is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Known {
+pub struct HeadLevels {
     /// As far as it was read.
     pub read: usize,
     /// As far as it was seen.
@@ -58,25 +58,25 @@ pub struct Twins {
     /// By length, whether no longer one is known, and hash; many may begin alike.
     by_head: BTreeSet<(usize, bool, u64, SourceId)>,
     /// With how much was known of the newest.
-    lives: HashMap<SourceId, (Known, Box<[Original]>)>,
+    lives: HashMap<SourceId, (HeadLevels, Box<[Original]>)>,
     /// Those of which the rest of a file is looked for.
     seeking: BTreeSet<SourceId>,
 }
 
 impl Twins {
     /// These are the lives of a source now, in place of those that were.
-    pub fn set(&mut self, source: SourceId, known: Known, lives: Vec<Original>) {
+    pub fn set(&mut self, source: SourceId, levels: HeadLevels, lives: Vec<Original>) {
         self.release(source);
         self.by_head.extend(keys(&lives, source));
         if lives.iter().any(|life| matches!(life.bytes, Bytes::Sought { .. })) {
             self.seeking.insert(source);
         }
-        self.lives.insert(source, (known, lives.into_boxed_slice()));
+        self.lives.insert(source, (levels, lives.into_boxed_slice()));
     }
 
     /// How much was known of its newest file when its lives were set.
-    pub fn known(&self, source: SourceId) -> Known {
-        self.lives.get(&source).map_or_else(Known::default, |(known, _)| *known)
+    pub fn head_levels(&self, source: SourceId) -> HeadLevels {
+        self.lives.get(&source).map_or_else(HeadLevels::default, |(levels, _)| *levels)
     }
 
     /// Sources of which the rest of a file is looked for: a new one may have it.
@@ -194,4 +194,59 @@ fn is_same(one: &File, other: &File, size: u64) -> bool {
         }
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, OpenOptions};
+
+    use super::*;
+
+    /// Lines that say which they are.
+    fn lines(range: std::ops::Range<usize>) -> String {
+        range.map(|n| format!("2026-11-28T10:00:00 line {n:06}\n")).collect()
+    }
+
+    /// A log of which so many bytes were read when it was noted, and what it is a copy of after `change`.
+    fn is_copy(read: &str, change: impl FnOnce(&Path), new: &str) -> bool {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, copy) = (dir.path().join("app.log"), dir.path().join("copy.log"));
+        fs::write(&log, read).unwrap();
+        let At::File(found) = look(&log) else { panic!() };
+        let guard = Some(Guard::of_end(&read.as_bytes()[read.len().saturating_sub(4096)..]));
+        let bytes = Bytes::There { path: log.clone(), identity: found.identity, read: read.len() as u64, guard };
+        let mut twins = Twins::default();
+        let original = Original { head: Head::of(&read.as_bytes()[..read.len().min(4096)]), bytes };
+        twins.set(SourceId(1), HeadLevels::default(), vec![original]);
+        change(&log);
+        fs::write(&copy, new).unwrap();
+        let found = twins.original(&File::open(&copy).unwrap(), new.len() as u64, SourceId(2));
+        assert!(found.is_none_or(|source| source == SourceId(1)));
+        found.is_some()
+    }
+
+    fn truncate(path: &Path) {
+        OpenOptions::new().write(true).truncate(true).open(path).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_a_copy_of_what_is_there_or_of_what_was_read_and_is_not_there_any_more() {
+        // As long as the heads of which hashes are known, between two of them, and longer.
+        for read in [1, 3, 20, 200] {
+            let (all, more) = (lines(0..read), lines(0..read + 300));
+            let append = |path: &Path| fs::write(path, lines(0..read + 500)).unwrap();
+            let fill = |path: &Path| fs::write(path, lines(900..2000)).unwrap();
+            let remove = |path: &Path| fs::remove_file(path).unwrap();
+            assert!(is_copy(&all, |_| {}, &all), "{read}: of what is there");
+            assert!(!is_copy(&all, |_| {}, &more), "{read}: it has more");
+            assert!(is_copy(&all, append, &more), "{read}: of what is there by now");
+            assert!(!is_copy(&all, append, &(all.clone() + &lines(700..701))), "{read}: it differs behind");
+            for (what, change) in [("truncated", truncate as fn(&Path)), ("filled", fill), ("removed", remove)] {
+                assert!(is_copy(&all, change, &all), "{read}: of what was {what}");
+                assert!(is_copy(&all, change, &more), "{read}: of what was {what}, and more was not read");
+                assert!(!is_copy(&all, change, &lines(300..900)), "{read}: another, and it was {what}");
+            }
+        }
+        assert!(!is_copy(&lines(0..200), truncate, &lines(0..100)), "it has less than was read");
+    }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::{Uid, setfsuid};
 use standpipe_common::clock;
 use standpipe_common::error::Result;
-use standpipe_tailer::around::{Around, Taken};
+use standpipe_tailer::around::Around;
 use standpipe_tailer::checkpoint::form;
 use standpipe_tailer::checkpoint::state::SourceState;
 use standpipe_tailer::config::Config;
@@ -24,6 +24,7 @@ use standpipe_tailer::names::siblings::Siblings;
 use standpipe_tailer::names::siblings::directories::Directories;
 use standpipe_tailer::out::lines::{GenerationId, Lines, SourceId};
 use standpipe_tailer::out::output::{Delivered, Outlet, Output, Standing, Waits};
+use standpipe_tailer::taken::Taken;
 
 use super::steps::Setting;
 
