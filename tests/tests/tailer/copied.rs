@@ -116,6 +116,11 @@ impl Copied {
             log.copy();
             fs::remove_file(log.stand.tailing.log_path("app.log")).unwrap();
         });
+        copied.happen("a copy with what was not read yet, removed", 5, |log| {
+            log.write(100);
+            log.copy();
+            fs::remove_file(log.stand.tailing.log_path("app.log")).unwrap();
+        });
         copied.happen("a copy, renamed", 5, |log| {
             log.copy();
             log.rename("app.log.1");

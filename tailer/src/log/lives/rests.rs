@@ -56,9 +56,10 @@ impl Lives {
             |choice: &Choice| choice.fit == Fit::Full && eyes.around.may_be_missed(&candidates[choice.at].path);
         let is_uncertain = choice.as_ref().is_none_or(|choice| !is_certain(choice));
         let chosen = choice.map(|choice| (candidates.remove(choice.at), choice));
-        if eyes.agenda.is_cut() && is_uncertain {
-            // It is looked for once more.
-            return;
+        let was_found_now = eyes.agenda.is_first() && since == eyes.now;
+        if is_uncertain && (eyes.agenda.is_cut() || was_found_now) {
+            // It is looked for once more, when new files were found.
+            return eyes.agenda.note_cut(true);
         }
         match chosen {
             Some((candidate, choice)) if !is_uncertain => self.go_on_in(index, candidate, choice, eyes),
