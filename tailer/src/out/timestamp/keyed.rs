@@ -6,11 +6,15 @@ use super::scan::Fraction;
 use crate::out::fields::{Field, fields, members};
 
 /// What a time is called, most usual first.
-const NAMES: [&str; 9] = ["time", "ts", "timestamp", "@timestamp", "t", "@t", "datetime", "asctime", "eventtime"];
+const NAMES: [&str; 10] =
+    ["time", "ts", "timestamp", "@timestamp", "t", "@t", "datetime", "asctime", "eventtime", "instant"];
 
 /// What it is called where it has none of these names.
-const OTHER_NAMES: [&str; 12] = [
+const OTHER_NAMES: [&str; 15] = [
     "date",
+    "_time",
+    "dt",
+    "timemillis",
     "time_local",
     "time_iso8601",
     "__realtime_timestamp",
@@ -42,8 +46,14 @@ pub(super) fn find(line: &[u8], at: usize) -> Option<Written<'_>> {
 fn stamp(field: Field<'_>) -> Option<Written<'_>> {
     let value = field.value;
     if value.starts_with(b"{") && !field.is_quoted {
-        // MongoDB: `{"$date":…}`, in which a number may be `{"$numberLong":"…"}`.
-        return members(value).find(|inner| inner.is_called(&["$date", "$numberlong"])).and_then(stamp);
+        // MongoDB: `{"$date":…}`, in which a number may be `{"$numberLong":"…"}`; log4j: `{"epochSecond":…,
+        // "nanoOfSecond":…}`; Google's: `{"seconds":…,"nanos":…}`.
+        let inner = |names: &[&str]| members(value).find(|inner| inner.is_called(names));
+        let whole = inner(&["$date", "$numberlong", "epochsecond", "seconds"]).and_then(stamp)?;
+        let nanos = inner(&["nanoofsecond", "nanos"]).and_then(|nanos| str::from_utf8(nanos.value).ok()?.parse().ok());
+        let fraction =
+            nanos.filter(|nanos| (0..1_000_000_000).contains(nanos)).map(|nanos| Fraction { nanos, digits: 9 });
+        return Some(Written { fraction: fraction.unwrap_or(whole.fraction), ..whole });
     }
     let stamp = number(value, 0).or_else(|| iso8601(value, 0)).or_else(|| written(value, 0));
     let stamp = stamp.filter(|stamp| stamp.end == value.len()).or_else(|| exponent(value))?;
