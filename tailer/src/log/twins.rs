@@ -204,7 +204,7 @@ mod tests {
 
     /// Lines that say which they are.
     fn lines(range: std::ops::Range<usize>) -> String {
-        range.map(|n| format!("2026-11-28T10:00:00 line {n:06}\n")).collect()
+        range.map(|n| format!("2026-11-28T10:00:00 line {n:06}\n")).collect::<Vec<_>>().concat()
     }
 
     /// A log of which so many bytes were read when it was noted, and what it is a copy of after `change`.

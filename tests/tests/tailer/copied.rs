@@ -90,7 +90,7 @@ impl Copied {
         lines.sort_unstable();
         let (count, meanwhile) = (lines.len(), self.meanwhile);
         lines.dedup();
-        let stderr = || self.stand.tailing.daemon().stderr().to_string();
+        let stderr = || self.stand.tailing.daemon().stderr().clone();
         assert_eq!((lines.len(), count), (self.lines, self.lines), "{what} while it {meanwhile:?}: {}", stderr());
     }
 
