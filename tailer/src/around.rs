@@ -37,6 +37,8 @@ pub struct Around<'a> {
     pub unlisted: Option<Unlisted>,
     /// The file with its live name is another source's, or a copy of one: whose.
     pub met: Option<SourceId>,
+    /// The end is near: nothing is put off any more.
+    pub is_last: bool,
 }
 
 impl<'a> Around<'a> {
@@ -49,8 +51,8 @@ impl<'a> Around<'a> {
         taken: &'a Taken,
         config: &'a Config,
     ) -> Around<'a> {
-        let (unpack_left, was_short, unlisted, met) = (None, false, None, None);
-        Around { source, siblings, also, directories, taken, config, unpack_left, was_short, unlisted, met }
+        let (unpack_left, was_short, unlisted, met, is_last) = (None, false, None, None, false);
+        Around { source, siblings, also, directories, taken, config, unpack_left, was_short, unlisted, met, is_last }
     }
 }
 
@@ -110,6 +112,10 @@ impl Surroundings for Around<'_> {
 
     fn may_be_missed(&self, path: &Path) -> bool {
         !self.also.contains(path)
+    }
+
+    fn is_last(&self) -> bool {
+        self.is_last
     }
 
     fn is_begun(&self, identity: &Identity) -> bool {

@@ -428,7 +428,8 @@ impl Tailer {
         if self.openings.must_wait(followed, &mut self.turns) {
             return false;
         }
-        let to_find = |since| self.discovery.is_to_find(since, now).filter(|_| !self.intake.is_ending());
+        let are_taken_up = self.intake.arrivals.is_empty();
+        let to_find = |since| self.discovery.is_to_find(since, are_taken_up, now).filter(|_| !self.intake.is_ending());
         if let Some(at) = followed.source.seeks_since().and_then(to_find) {
             self.turns.look_at(id, at);
             return false;
@@ -449,6 +450,7 @@ impl Tailer {
         let mut around = Around::new(id, siblings, also, directories, taken, &self.config);
         let slice = self.intake.slices.next();
         around.unpack_left = Some(slice);
+        around.is_last = self.intake.is_ending();
         source.look(now, hints, &mut around);
         self.intake.slices.took(slice - around.unpack_left.unwrap_or_default(), source.is_comparing());
         let met = around.met;

@@ -11,8 +11,8 @@ use crate::out::lines::SourceId;
 /// Files that no source may follow, and files that one source follows already.
 ///
 /// A file belongs to the source that followed it first, whatever it is called later, for as long as that remembers it.
-/// While that has not begun to read it, and may keep it back, it may turn out to be the rest of another log, and is that
-/// one's then.
+/// While that has not decided whether it is its own, it may turn out to be the rest of another log, and is that one's
+/// then; one that is kept back as a copy is nobody's.
 #[derive(Debug, Default)]
 pub struct Taken {
     /// Files that we have open for writing, by device and inode. Not the state file, which is another inode after each

@@ -127,10 +127,10 @@ impl Discovery {
     }
 
     /// When a file that may have the rest of what was truncated is found, or looked at, that was not. What is looked for
-    /// since then waits no longer than for [`FOUND_SPAN_MAX`].
-    pub fn is_to_find(&self, since: Instant, now: Instant) -> Option<Instant> {
+    /// since then waits no longer than for [`FOUND_SPAN_MAX`]. `are_taken_up`: all that were found are followed.
+    pub fn is_to_find(&self, since: Instant, are_taken_up: bool, now: Instant) -> Option<Instant> {
         let search = self.globs.owed(now).filter(|_| self.has_globs);
-        let look = (!self.taken.are_all_seen()).then(|| now + SEEN_SPAN);
+        let look = (!are_taken_up || !self.taken.are_all_seen()).then(|| now + SEEN_SPAN);
         let end = since + FOUND_SPAN_MAX;
         search.or(look).map(|at| at.min(end)).filter(|_| now < end)
     }
@@ -168,10 +168,14 @@ impl Discovery {
         }
     }
 
-    /// A log is followed no longer.
-    pub fn release(&mut self, id: SourceId) {
+    /// A log is followed no longer; `is_gone`: nothing of it is left.
+    pub fn release(&mut self, id: SourceId, is_gone: bool) {
         self.taken.release(id);
-        self.taken.twins_mut().release(id);
+        if is_gone {
+            self.taken.twins_mut().retire(id);
+        } else {
+            self.taken.twins_mut().release(id);
+        }
     }
 
     /// Whether no file of a log under a glob is left, under any name. What cannot be listed may be there.

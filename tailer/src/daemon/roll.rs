@@ -253,26 +253,26 @@ impl Tailer {
     /// comes back with the next file, and what was rotated may still grow.
     pub(super) fn remove_if_gone(&mut self, id: SourceId) {
         let is_gone = self.roster.get(id).is_some_and(|followed| self.discovery.is_gone(followed));
-        if is_gone && let Some(state) = self.take_off(id) {
+        if is_gone && let Some(state) = self.take_off(id, true) {
             self.past.keeper_mut().give_back_gone(state);
         }
     }
 
     /// Takes a source off that is followed no longer. What is known of it stays for one that is followed again.
     pub(super) fn remove(&mut self, id: SourceId) {
-        if let Some(state) = self.take_off(id) {
+        if let Some(state) = self.take_off(id, false) {
             self.past.keeper_mut().give_back(state);
         }
     }
 
-    fn take_off(&mut self, id: SourceId) -> Option<SourceState> {
+    fn take_off(&mut self, id: SourceId, is_gone: bool) -> Option<SourceState> {
         let mut followed = self.roster.remove(id)?;
         self.report.print_all(followed.said.spacing.take_all());
         self.report.board.release(id);
         self.turns.remove(id);
         self.openings.release(&followed);
         self.outputs.part(followed.output, id);
-        self.discovery.release(id);
+        self.discovery.release(id, is_gone);
         self.hearing.leave(&mut followed);
         Some(followed.source.state())
     }

@@ -24,7 +24,7 @@ pub struct Agenda {
     looks: u64,
     /// When files around are to be listed without a hint.
     list_at: Option<Instant>,
-    /// The last look found a truncation: its list of the files around may be older than the copy.
+    /// The last look found a truncation, or missed a file: its list of the files around may be older than the copy.
     is_cut: bool,
     /// A file could not be opened because no descriptor was left.
     wants_descriptor: bool,
@@ -74,7 +74,7 @@ impl Agenda {
         self.looks > 0 && self.list_at.is_none()
     }
 
-    /// This look found a truncation, or none: then the next one lists anew.
+    /// This look found a truncation or missed a file, or it did not: if so, the next one lists anew.
     pub fn note_cut(&mut self, is_cut: bool) {
         self.is_cut = is_cut;
     }

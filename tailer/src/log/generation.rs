@@ -457,7 +457,7 @@ impl Generation {
     /// How much of what it begins with is known, without looking.
     pub(crate) fn head_levels(&self) -> HeadLevels {
         let first_bytes = self.beginning.first().map_or(0, <[u8]>::len);
-        HeadLevels { read: self.cursor.memory().head_level(), seen: Head::level_of(first_bytes) }
+        HeadLevels { read_bytes: self.cursor.read().min(GUARD_BYTES_MAX as u64), seen: Head::level_of(first_bytes) }
     }
 
     /// What it begins with, also where that was not read yet: by that it is known again in a copy.

@@ -139,6 +139,11 @@ pub trait Surroundings {
     /// Whether we write this file ourselves.
     fn is_ours(&self, identity: &Identity) -> bool;
 
+    /// Whether nothing can wait for another look.
+    fn is_last(&self) -> bool {
+        false
+    }
+
     /// Whether another source has begun to read this file.
     fn is_begun(&self, _identity: &Identity) -> bool {
         false

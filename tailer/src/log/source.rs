@@ -284,7 +284,8 @@ impl Source {
 
     /// The file with its live name, if that may be kept back, and so may be the rest of another log.
     pub fn unbegun(&self) -> Option<Identity> {
-        let is_unbegun = |live: &&Generation| live.seen() == 0 && !live.beginning().is_decided();
+        let is_unbegun =
+            |live: &&Generation| live.seen() == 0 && !live.beginning().is_decided() && live.origin().epoch == 0;
         let live = self.own().next_back().filter(|last| last.is_live()).filter(is_unbegun)?;
         self.may_keep_back().then(|| live.inode())
     }

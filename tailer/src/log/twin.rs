@@ -69,16 +69,9 @@ pub(crate) fn keep_back(live: &mut Generation, size: u64, eyes: &mut Eyes<'_>) -
             *live.beginning_mut().twin_mut() = None;
             return Keeping::No;
         }
-        if age < SILENT_SPAN || twin.said.current().is_some() {
-            return Keeping::Still;
-        }
-        // What it was taken for may have turned out to be another since.
-        let is_copy = eyes.around.is_copy(file, size);
-        let twin = live.beginning_mut().twin_mut();
-        let is_news = twin.as_mut().is_some_and(|twin| twin.said.is_news(()));
-        debug_assert!(is_news, "it was not said yet");
-        *twin = twin.take().filter(|_| is_copy);
-        return if is_copy { Keeping::ForLong } else { Keeping::No };
+        let is_long = |twin: &mut Twin| age >= SILENT_SPAN && twin.said.is_news(());
+        let is_to_say = live.beginning_mut().twin_mut().as_mut().is_some_and(is_long);
+        return if is_to_say { Keeping::ForLong } else { Keeping::Still };
     }
     if live.beginning().first().and_then(packer).is_some() {
         return Keeping::No;

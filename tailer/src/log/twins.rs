@@ -3,9 +3,11 @@
 //! A file is entered under a hash of each length of its head, and asked for by the longest that a new one has: no file
 //! is compared with all others. Only files that hold at least as much as the new one, byte for byte, count.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
 
 use crate::checkpoint::state::DoneState;
 use crate::file::guard::{Guard, HEAD_LENGTHS, Head};
@@ -18,6 +20,9 @@ use crate::out::lines::SourceId;
 
 /// Of those that begin alike so many are compared. Where more do, it is a header that all have.
 const COMPARED_MAX: usize = 64;
+
+/// So many logs are remembered of which nothing is left: copies of them may still be looked at.
+const RETIRED_MAX: usize = 32;
 
 /// Files are compared as a whole up to this length; longer ones at both ends.
 const WHOLE_BYTES_MAX: u64 = 16 << 20;
@@ -41,14 +46,16 @@ pub enum Bytes {
     Done { done: DoneState, path: Option<PathBuf> },
     /// They were truncated, or the file is gone, and the rest is looked for; the guard is of what was read.
     Sought { read: u64, guard: Option<Guard> },
+    /// In a file without a name, that is open; so much was read of it.
+    Nameless { read: u64, guard: Option<Guard> },
 }
 
-/// Of how many lengths the beginning of a file is known.
+/// How much of the beginning of a file is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeadLevels {
-    /// As far as it was read.
-    pub read: usize,
-    /// As far as it was seen.
+    /// Bytes of it that were read, no more than a head has.
+    pub read_bytes: u64,
+    /// Of how many lengths what was seen has hashes.
     pub seen: usize,
 }
 
@@ -61,6 +68,8 @@ pub struct Twins {
     lives: HashMap<SourceId, (HeadLevels, Box<[Original]>)>,
     /// Those of which the rest of a file is looked for.
     seeking: BTreeSet<SourceId>,
+    /// Those that are followed no longer.
+    retired: VecDeque<SourceId>,
 }
 
 impl Twins {
@@ -82,6 +91,22 @@ impl Twins {
     /// Sources of which the rest of a file is looked for: a new one may have it.
     pub fn seeking(&self) -> Vec<SourceId> {
         self.seeking.iter().copied().collect()
+    }
+
+    /// It is followed no longer, and nothing of it is left: what it was done with is remembered, of the last few.
+    pub fn retire(&mut self, source: SourceId) {
+        let (_, lives) = self.lives.get(&source).cloned().unwrap_or_default();
+        let done: Vec<_> = lives
+            .into_iter()
+            .filter(|life| matches!(life.bytes, Bytes::Done { .. } | Bytes::Nameless { .. }))
+            .collect();
+        self.set(source, HeadLevels::default(), done);
+        self.retired.push_back(source);
+        if self.retired.len() > RETIRED_MAX
+            && let Some(first) = self.retired.pop_front()
+        {
+            self.release(first);
+        }
     }
 
     /// It is followed no longer.
@@ -134,6 +159,8 @@ impl Original {
         let (read, guard) = (generation.cursor().read(), generation.cursor().memory().tail_guard());
         let bytes = if generation.is_sought() {
             Bytes::Sought { read, guard }
+        } else if !generation.has_name() {
+            Bytes::Nameless { read, guard }
         } else {
             Bytes::There { path: generation.path().clone(), identity: generation.inode(), read, guard }
         };
@@ -143,7 +170,8 @@ impl Original {
     fn begins_with(&self, file: &File, size: u64) -> bool {
         match &self.bytes {
             Bytes::There { path, identity, read, guard } => {
-                let Some(there) = open(path, identity) else { return has_all(file, size, *read, *guard) };
+                let Ok(there) = open(path, identity) else { return false };
+                let Some(there) = there else { return has_all(file, size, *read, *guard) };
                 let there_bytes = there.metadata().map_or(0, |metadata| metadata.len());
                 if there_bytes >= size && is_same(file, &there, size) {
                     return true;
@@ -153,21 +181,34 @@ impl Original {
             }
             Bytes::Done { done, path } => {
                 let sample = (done.size == size).then(|| Sample::of_file(file, size, size).ok()).flatten();
-                let there =
-                    || path.as_ref().filter(|_| size < done.size).and_then(|path| open(path, &done.origin.identity));
+                let there = || {
+                    path.as_ref()
+                        .filter(|_| size < done.size)
+                        .and_then(|path| open(path, &done.origin.identity).ok()?)
+                };
                 sample.is_some_and(|sample| sample.is_copy_of(done))
                     || there().is_some_and(|there| is_same(file, &there, size))
             }
             Bytes::Sought { read, guard } => has_all(file, size, *read, *guard),
+            Bytes::Nameless { read, guard } => size == *read && has_all(file, size, *read, *guard),
         }
     }
 }
 
 /// The file of this identity, if it is there.
-fn open(path: &Path, identity: &Identity) -> Option<File> {
-    let At::File(found) = look(path) else { return None };
-    let opened = (found.identity == *identity).then(|| found.open());
-    if let Some(Opened::File(file)) = opened { Some(file) } else { None }
+///
+/// # Errors
+/// Nobody can say.
+fn open(path: &Path, identity: &Identity) -> Result<Option<File>, Errno> {
+    match look(path) {
+        At::File(found) if found.identity == *identity => match found.open() {
+            Opened::File(file) => Ok(Some(file)),
+            Opened::Refused(_) => Ok(None),
+            Opened::Failed(errno) => Err(errno),
+        },
+        At::File(_) | At::Missing | At::Refused(_) => Ok(None),
+        At::Failed(errno) => Err(errno),
+    }
 }
 
 /// Whether a file of this size has all that was `read` of one that begins as it does.

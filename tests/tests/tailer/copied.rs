@@ -49,8 +49,11 @@ impl Copied {
 
     fn copy(&mut self) {
         self.copies += 1;
-        let name = format!("{}{}.log", NAMES[self.copies % NAMES.len()], self.copies);
-        let path = self.stand.tailing.log_path(&name);
+        self.copy_to(&format!("{}{}.log", NAMES[self.copies % NAMES.len()], self.copies));
+    }
+
+    fn copy_to(&self, name: &str) {
+        let path = self.stand.tailing.log_path(name);
         fs::copy(self.stand.tailing.log_path("app.log"), &path).unwrap();
         privilege::give(&path);
     }
@@ -78,7 +81,9 @@ impl Copied {
             Meanwhile::IsAway => _ = self.stand.tailing.stop(),
         }
         happening(self);
-        self.write(more);
+        if more > 0 {
+            self.write(more);
+        }
         match self.meanwhile {
             Meanwhile::Follows => {}
             Meanwhile::StandsStill => self.stand.tailing.daemon().signal(Signal::SIGCONT),
@@ -112,10 +117,20 @@ impl Copied {
             log.copy();
             log.truncate();
         });
+        copied.happen("a backup of all", 0, Copied::copy);
+        copied.happen("a copy beside that, as a rotator makes it, truncated", 5, |log| {
+            log.copy_to(&format!("app.log.{}", log.copies));
+            log.truncate();
+        });
         copied.happen("a copy, removed", 5, |log| {
             log.copy();
             fs::remove_file(log.stand.tailing.log_path("app.log")).unwrap();
         });
+        copied.happen("a copy, removed, and nothing for a while", 0, |log| {
+            log.copy();
+            fs::remove_file(log.stand.tailing.log_path("app.log")).unwrap();
+        });
+        copied.happen("the next one", 5, |_| {});
         copied.happen("a copy with what was not read yet, removed", 5, |log| {
             log.write(100);
             log.copy();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::Lives;
+use crate::checkpoint::state::DoneState;
 use crate::file::open::{At, FoundFile, Opened, look};
 use crate::file::packed::Packing;
 use crate::log::candidate::{Candidate, Obstacle};
@@ -55,21 +56,26 @@ impl Lives {
         let is_certain =
             |choice: &Choice| choice.fit == Fit::Full && eyes.around.may_be_missed(&candidates[choice.at].path);
         let is_uncertain = choice.as_ref().is_none_or(|choice| !is_certain(choice));
-        let chosen = choice.map(|choice| (candidates.remove(choice.at), choice));
         let was_found_now = eyes.agenda.is_first() && since == eyes.now;
-        if is_uncertain && (eyes.agenda.is_cut() || was_found_now) {
-            // It is looked for once more, when new files were found.
+        if is_uncertain && (eyes.agenda.is_cut() || was_found_now) && !eyes.around.is_last() {
+            // It is looked for once more, when new files were found; what may be it is not judged before.
+            candidates.retain(|candidate| !may_be_rest(&self.chain[index], candidate, eyes));
             return eyes.agenda.note_cut(true);
         }
+        let chosen = choice.map(|choice| (candidates.remove(choice.at), choice));
         match chosen {
             Some((candidate, choice)) if !is_uncertain => self.go_on_in(index, candidate, choice, eyes),
-            Some((candidate, _)) => _ = self.find_elsewhere(index, Some(candidate), eyes),
+            Some((candidate, _)) => {
+                if !self.find_elsewhere(index, Some(candidate), candidates, eyes) {
+                    eyes.list_again();
+                }
+            }
             None => {
                 let is_early = eyes.now.saturating_duration_since(since) < eyes.settings.reconcile;
                 if eyes.is_short() || (is_undecided && is_early) {
                     eyes.list_again();
                 } else if !self.go_on_in_live(index, eyes)
-                    && !self.find_elsewhere(index, None, eyes)
+                    && !self.find_elsewhere(index, None, candidates, eyes)
                     && !self.hide(index, size, eyes)
                 {
                     self.give_up(index, size, candidates, eyes);
@@ -135,15 +141,22 @@ impl Lives {
     }
 
     /// Its rest may stand in a file whose name says nothing, or in the one that is `known` to have some; `true`: it does,
-    /// and is read on there, or it cannot be said yet.
-    fn find_elsewhere(&mut self, index: usize, known: Option<Candidate>, eyes: &mut Eyes<'_>) -> bool {
+    /// and is read on there, or it cannot be said yet. It is in none of the `others`.
+    fn find_elsewhere(
+        &mut self,
+        index: usize,
+        known: Option<Candidate>,
+        others: &[Candidate],
+        eyes: &mut Eyes<'_>,
+    ) -> bool {
         let Course::Sought { size, .. } = self.chain[index].life().course() else { return false };
         let known_file = known.as_ref().map(|known| known.identity);
         let mut candidates: Vec<Candidate> = known.into_iter().collect();
         for path in eyes.around.others(None) {
             let At::File(found) = look(&path) else { continue };
             let identity = &found.identity;
-            let is_known = known_file.as_ref() == Some(identity) || self.ours().has(identity);
+            let is_listed = others.iter().any(|other| other.identity == *identity);
+            let is_known = is_listed || known_file.as_ref() == Some(identity) || self.ours().has(identity);
             if !is_known && !eyes.around.is_ours(identity) && !eyes.around.is_begun(identity) {
                 candidates.extend(may_have_rest(&self.chain[index], path.clone(), &found, eyes));
             }
@@ -230,7 +243,8 @@ impl Lives {
 
     /// The copy was made before we had read as far as we did: nothing is to be fetched from it.
     fn end_of_copy_was_passed(&mut self, index: usize, copy: &Candidate, size: Option<u64>, eyes: &mut Eyes<'_>) {
-        self.done.set(copy.as_done());
+        // What is appended to it is not.
+        self.done.set(DoneState { offset: Some(copy.size), ..copy.as_done() });
         let generation = self.chain.alter(index);
         generation.life_mut().finish();
         let seen = generation.seen();
@@ -264,6 +278,16 @@ impl Lives {
         }
         tell_lost(had, size, eyes);
     }
+}
+
+/// Whether a file holds what was read of a generation, or what that begins with.
+fn may_be_rest(generation: &Generation, candidate: &Candidate, eyes: &mut Eyes<'_>) -> bool {
+    let is_known = generation.cursor().memory().says_something() || !generation.cursor().held().is_empty();
+    if !is_known || candidate.head().is_some_and(|head| !generation.may_begin_with(&head)) {
+        return false;
+    }
+    let sample = candidate.sample(generation.seen(), eyes.walks, eyes.around);
+    sample.is_some_and(|sample| sample.fit(generation) != Fit::No)
 }
 
 /// A file under a name that says nothing, if it may have the rest of a generation.
