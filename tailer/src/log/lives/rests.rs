@@ -244,7 +244,8 @@ impl Lives {
     /// The copy was made before we had read as far as we did: nothing is to be fetched from it.
     fn end_of_copy_was_passed(&mut self, index: usize, copy: &Candidate, size: Option<u64>, eyes: &mut Eyes<'_>) {
         // What is appended to it is not.
-        self.done.set(DoneState { offset: Some(copy.size), ..copy.as_done() });
+        let done = copy.as_done();
+        self.done.set(DoneState { offset: Some(done.size), ..done });
         let generation = self.chain.alter(index);
         generation.life_mut().finish();
         let seen = generation.seen();
