@@ -447,10 +447,10 @@ impl Tailer {
         }
         hints.names |= followed.siblings.changed(directories);
         let Followed { source, siblings, also, .. } = followed;
-        let mut around = Around::new(id, siblings, also, directories, taken, &self.config);
+        let around = Around::new(id, siblings, also, directories, taken, &self.config);
+        let mut around = Around { is_last: self.intake.is_ending(), ..around };
         let slice = self.intake.slices.next();
         around.unpack_left = Some(slice);
-        around.is_last = self.intake.is_ending();
         source.look(now, hints, &mut around);
         self.intake.slices.took(slice - around.unpack_left.unwrap_or_default(), source.is_comparing());
         let met = around.met;
