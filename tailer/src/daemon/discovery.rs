@@ -15,7 +15,7 @@ use crate::checkpoint::keeper::Keeper;
 use crate::config::Config;
 use crate::events::Event;
 use crate::file::identity::Identity;
-use crate::log::twins::HeadLevels;
+use crate::log::twins::KnownHead;
 use crate::names::siblings::Siblings;
 use crate::names::siblings::directories::Directories;
 use crate::names::siblings::names::is_rotation_of;
@@ -150,11 +150,11 @@ impl Discovery {
 
     /// What files of a log begin with may be known by now. Whether it is noted.
     pub fn note_heads(&mut self, followed: &Followed, is_changed: bool) -> bool {
-        let levels = followed.source.head_levels();
+        let known = followed.source.known_head();
         let (twins, id) = (self.taken.twins_mut(), followed.source.id());
-        let is_news = self.has_globs && (is_changed || levels != twins.head_levels(id));
+        let is_news = self.has_globs && (is_changed || known != twins.known_head(id));
         if is_news {
-            twins.set(id, levels, followed.source.originals());
+            twins.set(id, known, followed.source.originals());
         }
         is_news
     }
@@ -164,7 +164,7 @@ impl Discovery {
         let id = followed.source.id();
         self.taken.set(id, followed.source.inodes(), followed.source.unbegun());
         if self.has_globs {
-            self.taken.twins_mut().set(id, HeadLevels::default(), followed.source.originals());
+            self.taken.twins_mut().set(id, KnownHead::default(), followed.source.originals());
         }
     }
 

@@ -26,7 +26,7 @@ use crate::log::memory::{Memory, read_up_to};
 use crate::log::notes::Notes;
 use crate::log::settings::Settings;
 use crate::log::trouble::Trouble;
-use crate::log::twins::HeadLevels;
+use crate::log::twins::KnownHead;
 use crate::out::lines::GenerationId;
 
 /// What is known of those who write to a file.
@@ -455,9 +455,9 @@ impl Generation {
     }
 
     /// How much of what it begins with is known, without looking.
-    pub(crate) fn head_levels(&self) -> HeadLevels {
+    pub(crate) fn known_head(&self) -> KnownHead {
         let first_bytes = self.beginning.first().map_or(0, <[u8]>::len);
-        HeadLevels { read_bytes: self.cursor.read().min(GUARD_BYTES_MAX as u64), seen: Head::level_of(first_bytes) }
+        KnownHead { read_bytes: self.cursor.read().min(GUARD_BYTES_MAX as u64), seen: Head::level_of(first_bytes) }
     }
 
     /// What it begins with, also where that was not read yet: by that it is known again in a copy.

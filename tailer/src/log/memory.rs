@@ -125,14 +125,6 @@ impl Memory {
         head.starts_with(b"\xFF\xFE") || head.starts_with(b"\xFE\xFF")
     }
 
-    /// Of how many lengths the head is known.
-    pub fn head_level(&self) -> usize {
-        match self {
-            Memory::Bytes { head, .. } => Head::level_of(head.len()),
-            Memory::Guards { head, .. } => head.hashes().len(),
-        }
-    }
-
     /// Guards instead of bytes.
     #[must_use]
     pub fn as_guards(&self) -> Memory {

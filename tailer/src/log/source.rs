@@ -25,7 +25,7 @@ use crate::log::looking::Looking;
 use crate::log::notes::Notes;
 use crate::log::reading::Hands;
 use crate::log::settings::{Hints, Settings, StartAt, Surroundings};
-use crate::log::twins::{Bytes, HeadLevels, Original};
+use crate::log::twins::{Bytes, KnownHead, Original};
 use crate::log::walk::Walks;
 use crate::out::lines::{GenerationId, SourceId};
 use crate::out::output::{Output, Standing};
@@ -309,8 +309,8 @@ impl Source {
     }
 
     /// How much is known of what its newest file begins with.
-    pub fn head_levels(&self) -> HeadLevels {
-        self.chain().back().map_or_else(HeadLevels::default, Generation::head_levels)
+    pub fn known_head(&self) -> KnownHead {
+        self.chain().back().map_or_else(KnownHead::default, Generation::known_head)
     }
 
     /// Since when the rest of what was truncated is looked for, if the next look decides that.

@@ -1,7 +1,8 @@
 //! By what the followed files begin with: of which of them a new file is a copy so far.
 //!
-//! A file is entered under a hash of each length of its head, and asked for by the longest that a new one has: no file
-//! is compared with all others. Only files that hold at least as much as the new one, byte for byte, count.
+//! A file is entered under a hash of each length of its head, and asked for by the longest that a new one has, or by
+//! the longest that was known of it: no file is compared with all others. Files count that hold at least as much as the
+//! new one, byte for byte; and those whose bytes are not there any more, if the new one has all that was read of them.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::File;
@@ -52,7 +53,7 @@ pub enum Bytes {
 
 /// How much of the beginning of a file is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HeadLevels {
+pub struct KnownHead {
     /// Bytes of it that were read, no more than a head has.
     pub read_bytes: u64,
     /// Of how many lengths what was seen has hashes.
@@ -65,7 +66,7 @@ pub struct Twins {
     /// By length, whether no longer one is known, and hash; many may begin alike.
     by_head: BTreeSet<(usize, bool, u64, SourceId)>,
     /// With how much was known of the newest.
-    lives: HashMap<SourceId, (HeadLevels, Box<[Original]>)>,
+    lives: HashMap<SourceId, (KnownHead, Box<[Original]>)>,
     /// Those of which the rest of a file is looked for.
     seeking: BTreeSet<SourceId>,
     /// Those that are followed no longer.
@@ -74,18 +75,18 @@ pub struct Twins {
 
 impl Twins {
     /// These are the lives of a source now, in place of those that were.
-    pub fn set(&mut self, source: SourceId, levels: HeadLevels, lives: Vec<Original>) {
+    pub fn set(&mut self, source: SourceId, known: KnownHead, lives: Vec<Original>) {
         self.release(source);
         self.by_head.extend(keys(&lives, source));
         if lives.iter().any(|life| matches!(life.bytes, Bytes::Sought { .. })) {
             self.seeking.insert(source);
         }
-        self.lives.insert(source, (levels, lives.into_boxed_slice()));
+        self.lives.insert(source, (known, lives.into_boxed_slice()));
     }
 
     /// How much was known of its newest file when its lives were set.
-    pub fn head_levels(&self, source: SourceId) -> HeadLevels {
-        self.lives.get(&source).map_or_else(HeadLevels::default, |(levels, _)| *levels)
+    pub fn known_head(&self, source: SourceId) -> KnownHead {
+        self.lives.get(&source).map_or_else(KnownHead::default, |(known, _)| *known)
     }
 
     /// Sources of which the rest of a file is looked for: a new one may have it.
@@ -100,7 +101,7 @@ impl Twins {
             .into_iter()
             .filter(|life| matches!(life.bytes, Bytes::Done { .. } | Bytes::Nameless { .. }))
             .collect();
-        self.set(source, HeadLevels::default(), done);
+        self.set(source, KnownHead::default(), done);
         self.retired.push_back(source);
         if self.retired.len() > RETIRED_MAX
             && let Some(first) = self.retired.pop_front()
@@ -258,7 +259,7 @@ mod tests {
         let bytes = Bytes::There { path: log.clone(), identity: found.identity, read: read.len() as u64, guard };
         let mut twins = Twins::default();
         let original = Original { head: Head::of(&read.as_bytes()[..read.len().min(4096)]), bytes };
-        twins.set(SourceId(1), HeadLevels::default(), vec![original]);
+        twins.set(SourceId(1), KnownHead::default(), vec![original]);
         change(&log);
         fs::write(&copy, new).unwrap();
         let found = twins.original(&File::open(&copy).unwrap(), new.len() as u64, SourceId(2));
